@@ -48,7 +48,7 @@ class Format:
     well they fit, and never raises. `read` raises nothing but `EllcError`, with all problems in one
     report. `takes` names the fields of `ImportOptions` that this format supports; setting another
     one is an error. `writer` is None if ellc does not write the format. `operators` returns the
-    format's operators by name, each with a text of what is not supported of it; it is None for a
+    format's operators by name, each with a text about its limits ("" for none); it is None for a
     format without operators.
     """
 

@@ -17,8 +17,7 @@ class ImportOptions:
     `shapes` gives a shape, by input name, to inputs whose shape the file leaves open; an open batch
     is 1 without it. `fixed` turns inputs into constants, by input name: one number for all
     elements, or one for each. `outputs` cuts the network: only the nodes that these values need are
-    read. `signature` names the entrance of a file that has several; "" stands for the file's first
-    graph. With `layout` "nhwc", inputs and outputs that are NCHW in the file become NHWC. With
+    read. `signature` chooses one of the signatures of a file; "" means the file's first graph. With `layout` "nhwc", inputs and outputs that are NCHW in the file become NHWC. With
     `keep_double`, float64 values of an `.ell` model are computed in float64 instead of float32.
     """
 
@@ -31,14 +30,14 @@ class ImportOptions:
     limits: Limits = DEFAULT_LIMITS
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Read-only views of dictionaries cannot be pickled, dictionaries can."""
+        """Pickle the read-only views as dictionaries, because views cannot be pickled."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         return (_unpickled, (given | {name: dict(given[name]) for name in _VIEWS},))
 
     def chosen(self) -> tuple[str, ...]:
         """The fields of `OPTIONS` that differ from their defaults."""
-        usual = ImportOptions()
-        return tuple(name for name in OPTIONS if getattr(self, name) != getattr(usual, name))
+        default = ImportOptions()
+        return tuple(name for name in OPTIONS if getattr(self, name) != getattr(default, name))
 
 
 _VIEWS = ("shapes", "fixed")

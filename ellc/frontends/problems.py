@@ -15,7 +15,8 @@ class Problems:
     """Collects lines of the form `location: what is wrong`.
 
     Reading continues after a problem as long as possible, so that one run reports all of them. A
-    file may have a problem in every byte: `lines` holds the first ones, the others are counted.
+    damaged file may have a problem in every byte, so `lines` has only the first 100; the others are
+    counted.
     """
 
     lines: list[str] = field(default_factory=list)

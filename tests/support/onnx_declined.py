@@ -1,4 +1,4 @@
-"""The page of what is declined of ONNX's operators, made from the table that declines it.
+"""Writes the page of what is not supported of ONNX's operators, from the table of handlers.
 
     python tests/support/onnx_declined.py [--write]
 
@@ -37,19 +37,19 @@ def page() -> str:
             "# What of ONNX's operators is declined",
             "",
             "Written by `python tests/support/onnx_declined.py --write` from the table in",
-            "`registry.py`. Of every operator that is read, every attribute, optional operand and",
-            "element type of every version from set 7 on is taken except these; the report gives",
-            "the reason. A test makes a model of each.",
+            "`registry.py`. Of every supported operator, these are the attributes, optional",
+            "operands and element types (of all versions from operator set 7 on) that are not; the",
+            "report gives the reason. A test makes a model of each.",
             "",
             *table(("operator", "what", "reason"), declined),
-            "Without effect on what is computed:",
+            "These attributes do not change the result:",
             "",
             *table(("operator", "attribute", "why"), ignored),
             f"Element types: {', '.join(read)}; {' and '.join(HALF_TYPES)} computed in float32.",
-            f"Of {', '.join(t.name for t in NARROW_TYPES.values())} constants are read, and what",
-            "QuantizeLinear makes, by DequantizeLinear and Cast, and moved by those that keep all",
-            "elements (Transpose, Reshape, ...).",
-            f"Declined everywhere: {', '.join(sorted({*UNREAD.values()}))}: no kernel has them.",
+            f"Tensors of {', '.join(t.name for t in NARROW_TYPES.values())} may be constants or",
+            "results of QuantizeLinear. DequantizeLinear and Cast read them, and operators that",
+            "keep all elements (Transpose, Reshape, ...) move them.",
+            f"Declined everywhere: {', '.join(sorted({*UNREAD.values()}))}; no kernel has them.",
             "",
         ]
     )

@@ -1,4 +1,4 @@
-"""The page of what is declined of TensorFlow Lite, made from the table that declines it.
+"""Writes the page of what is not supported of TensorFlow Lite, from the table of handlers.
 
     python tests/support/tflite_declined.py [--write]
 
@@ -18,7 +18,7 @@ DOCUMENT = ROOT / "ellc" / "frontends" / "tflite" / "OPTIONS.md"
 
 def page() -> str:
     """The whole page."""
-    from ellc.frontends.tflite.checks import SAID_ELSEWHERE, operators
+    from ellc.frontends.tflite.checks import REDUNDANT_OPTIONS, operators
     from ellc.frontends.tflite.versions import latest_version
 
     registry = operators()
@@ -35,15 +35,15 @@ def page() -> str:
             "# What of TensorFlow Lite's options and versions is declined",
             "",
             "Written by `python tests/support/tflite_declined.py --write` from the table in",
-            "`registry.py` and from `versions.py`. Every option of every operator that is read is",
-            "taken except these; the report gives the reason. Values that the schema does not",
-            "have are refused. A test makes a model of each.",
+            "`registry.py` and from `versions.py`. Of every supported operator, these are the",
+            "options that are not; the report gives the reason. Values that are not in the",
+            "schema are refused. A test makes a model of each.",
             "",
             *table(("operator", "option", "reason"), declined),
-            "Without effect on what is computed:",
+            "These options do not change the result:",
             "",
-            *table(("option", "why"), SAID_ELSEWHERE.items()),
-            "Operators are read up to the latest version that is known; later ones are refused.",
+            *table(("option", "why"), REDUNDANT_OPTIONS.items()),
+            "Operators are supported up to the latest known version; later ones are refused.",
             "",
             *table(
                 ("latest version", "operators"),

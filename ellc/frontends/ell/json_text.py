@@ -150,7 +150,7 @@ class _Parser:
         return kind, b"[" if kind == "array" else found.group(kind)
 
     def no_token(self) -> tuple[str, bytes]:
-        """The end of the text, or what is wrong with what comes next."""
+        """Return the token for the end of the text, or raise for text that is not a token."""
         space = _SPACE.match(self.data, self.at)
         self.start = self.at = space.end() if space else self.at
         if self.at >= len(self.data):
@@ -270,7 +270,7 @@ class _Parser:
         return gathered(items)
 
     def beyond(self, limit: str, message: str) -> NoReturn:
-        """Raise for what exceeds a field of `Limits`."""
+        """Raise `EllcError` E203 for a file that exceeds a field of `Limits`."""
         self.fail(message, code="E203", hint=f"the file is damaged, or raise Limits.{limit}")
 
     def fail(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 _SLICE = re.compile(r"\[\s*([0-9]{1,10})\s*(?::\s*([0-9]{1,10})\s*)?\]\Z")
 
-_MOST_RANGES = 1 << 20  # of single elements in old files, as many as the port has
+_MOST_RANGES = 1 << 20  # old files have a range for every single element of a port
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ class View:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool):
-            self.bad(key, f"expected a whole number, found {_kind(value)}")
+            self.bad(key, f"expected an integer, found {_kind(value)}")
             return max(low, 0 if default is None else default)
         if not low <= value <= high:
             self.bad(key, f"{value} is not between {low} and {high}")
@@ -115,7 +115,7 @@ class View:
         values = array.tolist()
         whole = all(isinstance(item, int) or float(item).is_integer() for item in values)
         if not whole or any(not low <= item <= _INT32_MAX for item in values):
-            self.bad(key, f"expected whole numbers of at least {low}")
+            self.bad(key, f"expected integers of at least {low}")
         elif length is not None and len(values) != length:
             self.bad(key, f"expected {length} numbers, found {len(values)}")
         else:

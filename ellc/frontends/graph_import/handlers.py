@@ -61,7 +61,7 @@ Function = Callable[[Emitter, NodeT, Inputs], "Value | Sequence[Value]"]
 
 @dataclass(frozen=True, slots=True)
 class Handler(Generic[NodeT]):
-    """How to import one operator. `limits` tells a user what is not supported of it."""
+    """How to import one operator. `limits` is a text for users about its limits, or ''."""
 
     function: Function[NodeT]
     limits: str = ""

@@ -26,9 +26,9 @@ from ellc.ir.ops.quantised import Dequantize
 from ellc.ir.ranges import outside
 from ellc.ir.types import Array, DType, Quant, TensorType, type_of
 
-# An operator on constants that exceeds these, or what is left of `Limits.computed_elements`, stays
-# in the graph, and the pass `fold_constants` decides about it. A small file must not make the
-# reader compute or allocate much.
+# The emitter does not compute an operator on constants that exceeds one of these limits, or the
+# rest of `Limits.computed_elements`: a small file must not make the reader compute or allocate
+# much. The operator stays in the graph, and the pass `fold_constants` decides about it.
 _FOLDED_ELEMENTS = 1 << 22
 _FOLDED_STEPS = 1 << 24
 

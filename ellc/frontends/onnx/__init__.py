@@ -1,1 +1,1 @@
-"""ONNX files (`.onnx`) to graphs."""
+"""Reads ONNX files (`.onnx`) as graphs."""

@@ -1,4 +1,4 @@
-"""From `OnnxModel` to a graph: what is needed, ports, and the walk over the nodes."""
+"""Converts an `OnnxModel` to a graph: selects the nodes, imports them, adds inputs and outputs."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def convert(model: OnnxModel, options: ImportOptions, where: str) -> Graph:
                 f"the output '{name}' is a sequence of tensors",
                 code="E212",
                 where=where,
-                hint="--outputs with the names of tensors",
+                hint="give names of tensors with --outputs",
             )
         if isinstance(value := known[name], Narrow):
             raise EllcError(
@@ -73,24 +73,26 @@ def convert(model: OnnxModel, options: ImportOptions, where: str) -> Graph:
 
 
 def _check_names(graph: OnnxGraph, nodes: Iterable[OnnxNode], where: str) -> None:
-    """No node makes what the file already gives."""
+    """Raise `EllcError` E210 if a node's result has the name of an input or a constant."""
     given = {i.name for i in graph.inputs} | set(graph.constants)
     for name in (n for node in nodes for n in node.outputs if n in given):
-        raise EllcError(f"a node makes '{name}', which is given", code="E210", where=where)
+        raise EllcError(
+            f"a node makes '{name}', which is also an input or a constant", code="E210", where=where
+        )
 
 
 def _outputs(
     graph: OnnxGraph, nodes: Iterable[OnnxNode], options: ImportOptions, where: str
 ) -> tuple[str, ...]:
-    made = {n: None for node in nodes for n in node.outputs if n}
-    made.update((n, None) for n in graph.constants)
-    made.update((i.name, None) for i in graph.inputs)
+    result = {n: None for node in nodes for n in node.outputs if n}
+    result.update((n, None) for n in graph.constants)
+    result.update((i.name, None) for i in graph.inputs)
     wanted = tuple(dict.fromkeys(options.outputs or graph.outputs))
     for name in wanted:
-        if name not in made and options.outputs:
-            raise unknown_name(name, "value", made, where, "--outputs")
-        if name not in made:
-            raise EllcError(f"nothing makes the output '{name}'", code="E210", where=where)
+        if name not in result and options.outputs:
+            raise unknown_name(name, "value", result, where, "--outputs")
+        if name not in result:
+            raise EllcError(f"no node makes the output '{name}'", code="E210", where=where)
     if not wanted:
         raise EllcError("the model has no outputs", code="E210", where=where)
     return wanted
@@ -103,7 +105,7 @@ def _ports(
     options: ImportOptions,
     where: str,
 ) -> list[OnnxInput]:
-    """The inputs; of a cut model those that are needed."""
+    """The inputs of the graph. If the user cut the model, only those that are still needed."""
     ports = {i.name: i for i in graph.inputs if i.name not in graph.constants}
     for option, names in (("--shape", options.shapes), ("--set", options.fixed)):
         for name in names:
@@ -116,12 +118,12 @@ def _ports(
 
 
 def unknown_name(name: str, what: str, known: Iterable[str], where: str, option: str) -> EllcError:
-    """E214: an option names something that the model does not have."""
+    """The error E214: a name in a command-line option is not in the model."""
     names = list(known)
     close = difflib.get_close_matches(name, names, 3) or names[:8]
     return EllcError(
         f"the model has no {what} '{name}'",
         code="E214",
         where=where,
-        hint=f"{option}: it has {', '.join(close)}",
+        hint=f"names for {option}: {', '.join(close)}",
     )

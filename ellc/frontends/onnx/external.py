@@ -1,4 +1,4 @@
-"""Tensors that lie in files of their own, beside the model and nowhere else."""
+"""Tensors that are stored in separate files, which must be in the model's folder or below it."""
 
 from __future__ import annotations
 
@@ -18,34 +18,35 @@ from ellc.ir.reading import want_dense
 
 @dataclass(slots=True)
 class ExternalFiles:
-    """The files beside one model. `folder` is where the model lies, None if it is not in one.
+    """Reads the files beside one model. `folder` is the model's folder; None if it has none.
 
-    A range is read once, even if several tensors name it. The ranges of a file may have at most
-    twice its length in all, and so may those that are named again, so that a small file cannot make
-    ellc work much: the first `small_bytes` of what is read are not counted, and of what is named
-    again the first `small_bytes` * `growth_ratio`.
+    A range of bytes is read once, even if several tensors name it. So that a small file cannot make
+    ellc work much, two totals are limited to twice the length of the file: the bytes of all
+    different ranges, after the first `small_bytes`, and the bytes of ranges that are named again,
+    after the first `small_bytes` * `growth_ratio`.
     """
 
     folder: Path | None
     limits: Limits
     _read: dict[tuple[str, int, int], bytes] = field(default_factory=dict)
-    _bytes: Counter[str] = field(default_factory=Counter)  # by location, of new ranges
-    _stored: dict[str, int] = field(default_factory=dict)  # bytes of a file, by location
-    _again: Counter[str] = field(default_factory=Counter)  # by location, of known ones
+    # By location: the bytes of different ranges, the length of the file, bytes of repeated ranges.
+    _bytes: Counter[str] = field(default_factory=Counter)
+    _stored: dict[str, int] = field(default_factory=dict)
+    _again: Counter[str] = field(default_factory=Counter)
 
     def read(self, entries: Mapping[str, str], size: int, tensor: str) -> bytes:
         """`size` bytes of the file that a tensor's entries (location, offset, length) name.
 
-        The file must lie in `folder` or below it; no link is followed on the way there. Raises
-        `EllcError`: E210, or E203 for a file beyond the limits, nearly all of holes, or read too
-        often.
+        The file must be in `folder` or below it, and no part of its path may be a link. Raises
+        `EllcError` E203 for a file that is beyond the limits, is sparse, or is read too often, and
+        E210 for other faults.
         """
         location, offset = _range(self.folder, entries, size, tensor)
         key = (location, offset, size)
         if key not in self._read:
             self._read[key] = self._new_range(*key, tensor)
         else:
-            # What is made of the bytes may be as large for every tensor, and larger.
+            # No bytes are read, but each tensor may become a constant of this size or larger.
             free = self.limits.small_bytes * self.limits.growth_ratio
             self._count(self._again, location, size, free)
         return self._read[key]
@@ -54,7 +55,7 @@ class ExternalFiles:
         counter[location] += size
         if counter[location] > free + _READINGS * self._stored[location]:
             raise EllcError(
-                f"tensors take more than {_READINGS} times what the file holds",
+                f"tensors read more than {_READINGS} times the bytes of the file",
                 code="E203",
                 where=f"'{location[:200]}'",
             )
@@ -66,9 +67,7 @@ class ExternalFiles:
             with os.fdopen(_opened(self.folder / location), "rb") as file:
                 stored = os.fstat(file.fileno()).st_size
                 if offset + size > stored:
-                    raise _refused(
-                        tensor, f"{shown}, which does not hold bytes {offset} and {size} more"
-                    )
+                    raise _refused(tensor, f"{shown}, which ends before byte {offset + size}")
                 want_dense(file, self.limits, shown)
                 self._stored[location] = stored
                 self._count(self._bytes, location, size, self.limits.small_bytes)
@@ -80,7 +79,7 @@ class ExternalFiles:
 
 
 def _refused(tensor: str, what: str) -> EllcError:
-    return EllcError(f"the tensor '{tensor}' lies in another file, {what}", code="E210")
+    return EllcError(f"the tensor '{tensor}' is stored in another file, {what}", code="E210")
 
 
 def _range(
@@ -93,14 +92,14 @@ def _range(
 
     location = entries.get("location", "")
     if folder is None:
-        raise refuse("and a model without a folder has none")
+        raise refuse("but the model has no folder")
     if not _is_below(folder, location):
         raise refuse(f"'{location[:200]}', which is not below the model's own folder")
     offset, length = (_whole(entries.get(key, default)) for key, default in _RANGE)
     if offset is None or length is None:
-        raise refuse("at an offset or of a length that is not a number")
+        raise refuse("but its offset or length is not a number")
     if entries.get("length") and length != size:
-        raise refuse(f"of which it takes {length} bytes, its shape needs {size}")
+        raise refuse(f"with a length of {length} bytes, but its shape needs {size}")
     return location, offset
 
 
@@ -115,11 +114,11 @@ def _opened(path: Path) -> int:
 
 
 _RANGE = (("offset", "0"), ("length", "0"))
-_READINGS = 2  # how often all of a file may be read, in other ranges
+_READINGS = 2  # all ranges together may have this many times the bytes of their file
 
 
 def _is_below(folder: Path, location: str) -> bool:
-    """Whether a location names something below the folder, without a link on the way."""
+    """Whether a location is a path below the folder in which no part is a link."""
     parts = PurePosixPath(location).parts
     if not parts or "\\" in location or "\0" in location or ":" in location:
         return False

@@ -10,7 +10,7 @@ from ellc.frontends.options import ImportOptions
 from ellc.ir.graph import LAYOUT_KEY, Graph
 
 _SUFFIX = ".onnx"
-# A file begins with its format's version (field 1, a small number) and another field.
+# A file begins with the version of the format (field 1, a small number) and then another field.
 _VERSION_TAG = 0x08
 _VERSIONS = range(1, 64)
 _NEXT_TAGS = b"\x12\x1a\x22\x28\x32\x3a\x42\x72\xa2"

@@ -1,4 +1,4 @@
-"""Functions that the model defines: every call is replaced by the function's nodes."""
+"""Replaces every call of a function that the model defines by the function's nodes."""
 
 from __future__ import annotations
 
@@ -17,27 +17,28 @@ from ellc.frontends.onnx.model import (
 from ellc.ir.errors import EllcError
 
 _DEPTH = 32
-# Calls of calls double: what comes of them must stay in proportion to what the file holds.
-_MADE, _MADE_OF_ONE = 10_000, 10
+# Functions that call functions can double the nodes at each level. The inlined graph may have so
+# many nodes, plus so many for each node in the file.
+_MOST_NODES, _MOST_PER_NODE = 10_000, 10
 
 
 def without_calls(model: OnnxModel, most_nodes: int, where: str) -> OnnxGraph:
-    """The main graph with all calls replaced.
+    """The main graph with all calls inlined.
 
-    Raises `EllcError` E203 if that makes more nodes than allowed, or calls lie too deep.
+    Raises `EllcError` E203 if it then has too many nodes, or if calls are nested too deeply.
     """
     if not model.functions:
         return model.graph
     written = len(model.graph.nodes) + sum(len(f.nodes) for f in model.functions.values())
-    most = min(most_nodes, _MADE + _MADE_OF_ONE * written)
+    most = min(most_nodes, _MOST_NODES + _MOST_PER_NODE * written)
     return _Inliner(model.functions, most, where).graph(model.graph, _Scope())
 
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """What names and attribute references mean where a function's nodes go."""
+    """What the names and attribute references of a function's nodes stand for in one call."""
 
-    names: Mapping[str, str] | None = None  # None outside of functions: names stay
+    names: Mapping[str, str] | None = None  # None in the main graph, where names stay
     prefix: str = ""
     attributes: Mapping[str, Attribute | None] | None = None
     depth: int = 0
@@ -53,7 +54,7 @@ class _Inliner:
     functions: Mapping[tuple[str, str, str], OnnxFunction]
     most_nodes: int
     where: str
-    made: int = 0
+    inlined: int = 0
     calls: int = 0
 
     def graph(self, graph: OnnxGraph, scope: _Scope) -> OnnxGraph:
@@ -66,23 +67,23 @@ class _Inliner:
 
     def nodes(self, nodes: Sequence[OnnxNode], scope: _Scope) -> Iterator[OnnxNode]:
         for node in nodes:
-            self.made += 1
-            if self.made > self.most_nodes or scope.depth > _DEPTH:
+            self.inlined += 1
+            if self.inlined > self.most_nodes or scope.depth > _DEPTH:
                 raise EllcError(
-                    f"its functions make more than {self.most_nodes} nodes, or call one another "
-                    f"more than {_DEPTH} deep",
+                    f"inlining its functions gives more than {self.most_nodes} nodes, or calls are "
+                    f"nested more than {_DEPTH} deep",
                     code="E203",
                     where=self.where,
                 )
-            placed = self.placed(node, scope)
+            resolved = self.resolved(node, scope)
             function = self.functions.get((node.domain, node.operator, node.overload))
             if function is None:
-                yield placed
+                yield resolved
             else:
-                yield from self.called(function, placed, scope.depth + 1)
+                yield from self.body(function, resolved, scope.depth + 1)
 
-    def placed(self, node: OnnxNode, scope: _Scope) -> OnnxNode:
-        """A node with its names and attributes as they are in its scope."""
+    def resolved(self, node: OnnxNode, scope: _Scope) -> OnnxNode:
+        """A node with the names and attributes that it has in the scope."""
         attributes = {}
         for key, value in node.attributes.items():
             if isinstance(value, AttributeReference):
@@ -103,8 +104,8 @@ class _Inliner:
             asked=set(),
         )
 
-    def called(self, function: OnnxFunction, call: OnnxNode, depth: int) -> Iterator[OnnxNode]:
-        """The function's nodes between the operands and results of a call."""
+    def body(self, function: OnnxFunction, call: OnnxNode, depth: int) -> Iterator[OnnxNode]:
+        """The function's nodes, which read the operands of the call and make its results."""
         if len(call.inputs) > len(function.inputs) or len(call.outputs) > len(function.outputs):
             raise EllcError(
                 f"'{call.label}' has more operands or results than the function '{call.operator}'",

@@ -1,6 +1,6 @@
-"""Images: from the file's planes [N,C,H,W] to the graph's pixels [N,H,W,C] and back.
+"""Converts images between the file's layout [N,C,H,W] and the graph's layout [N,H,W,C].
 
-One spatial axis becomes the columns of an image of one row.
+A tensor with one spatial axis becomes an image with one row.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def to_pixels(emitter: Emitter, x: Value) -> Value:
 
 
 def to_planes(emitter: Emitter, y: Value, rank: int) -> Value:
-    """[N,H,W,C] as a tensor of the file's rank."""
+    """[N,H,W,C] as [N,C,H,W] if `rank` is 4, else as [N,C,W]."""
     planes = transposed(emitter, y, TO_PLANES)
     if rank == 4:
         return planes

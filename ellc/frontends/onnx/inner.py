@@ -1,4 +1,4 @@
-"""Graphs inside nodes, and the stored tensors that a graph's nodes read."""
+"""Imports graphs inside nodes, and the stored tensors that a graph's nodes read."""
 
 from __future__ import annotations
 
@@ -18,35 +18,42 @@ from ellc.frontends.onnx.registry import all_operators
 from ellc.ir.errors import EllcError
 
 
-def own_and_around(node: OnnxNode, inputs: Inputs) -> tuple[Inputs, dict[str, Value]]:
-    """(the node's own operands, what the graphs inside it read from around it)."""
+def own_and_captured(node: OnnxNode, inputs: Inputs) -> tuple[Inputs, dict[str, Value]]:
+    """Split `inputs`: (the node's own operands, the outer values that its inner graphs read).
+
+    The second part is by name.
+    """
     own = len(inputs) - len(node.captured)
-    around = zip(node.captured, inputs[own:], strict=True)
-    return inputs[:own], {n: v for n, v in around if v is not None}
+    captured = zip(node.captured, inputs[own:], strict=True)
+    return inputs[:own], {n: v for n, v in captured if v is not None}
 
 
 def import_inner(
-    emitter: Emitter, graph: OnnxGraph, around: Mapping[str, Value], where: str
+    emitter: Emitter, graph: OnnxGraph, captured: Mapping[str, Value], where: str
 ) -> list[Value]:
-    """The outputs of a graph inside a node; `around` holds what it reads from outside."""
+    """Import a graph inside a node and return its outputs.
+
+    `captured` holds its inputs and the outer values that it reads. Raises `Unsupported` with the
+    problems of its nodes.
+    """
     nodes = needed_nodes(in_order(graph.nodes, where), graph.outputs)
-    values = {**around, **stored_values(emitter, graph, nodes, graph.outputs)}
+    values = {**captured, **stored_values(emitter, graph, nodes, graph.outputs)}
     try:
         known = import_nodes(emitter, all_operators(), nodes, values, where)
     except EllcError as error:
         inside = "; ".join(error.problems[:3]) or error.message
         raise Unsupported(f"inside it: {inside}") from error
-    made = wanted_values(known, graph.outputs)
-    for name, value in zip(graph.outputs, made, strict=True):
+    result = wanted_values(known, graph.outputs)
+    for name, value in zip(graph.outputs, result, strict=True):
         if isinstance(value, Narrow):
-            raise Unsupported(f"inside it: '{name}' is {value.kind.name}, and leaves it as such")
-    return made
+            raise Unsupported(f"inside it: its output '{name}' is of type {value.kind.name}")
+    return result
 
 
 def stored_values(
     emitter: Emitter, graph: OnnxGraph, nodes: Iterable[OnnxNode], outputs: Iterable[str]
 ) -> dict[str, Value]:
-    """The stored tensors that the nodes read or the outputs name."""
+    """The stored tensors that the nodes read or that are outputs, by name."""
     read = {name for node in nodes for name in node.inputs} | set(outputs)
     return {
         name: stored_value(emitter, stored)

@@ -1,4 +1,4 @@
-"""A model as plain values, free of protobuf, and checked access to its attributes."""
+"""An ONNX model as plain Python values without protobuf, with checked access to attributes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ STANDARD_DOMAIN = ""
 
 @dataclass(frozen=True, slots=True)
 class AttributeReference:
-    """Inside a function: the attribute of the calling node whose value is to be used here."""
+    """An attribute inside a function whose value is the attribute `name` of the calling node."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class UnreadableAttribute:
-    """An attribute of a kind that no importer reads; `kind` says which."""
+    """An attribute of a kind that no handler reads; `kind` is the name of the kind."""
 
     kind: str
 
@@ -42,10 +42,10 @@ Attribute: TypeAlias = Union[
 
 
 class Attributes:
-    """Typed reading of `attributes`; `asked` remembers which were read.
+    """Typed access to `attributes`. `asked` collects the names that a handler asked for.
 
-    Every reader raises `Unsupported` for an attribute of another type, and for a missing one that
-    has no default.
+    Every method that returns a value raises `Unsupported` for an attribute of another type, and for
+    a missing one without a default.
     """
 
     __slots__ = ()
@@ -53,31 +53,31 @@ class Attributes:
     asked: set[str]
 
     def has(self, name: str) -> bool:
-        """Whether the node has an attribute; asking counts as reading."""
+        """Whether the node has an attribute. This counts as asking for it."""
         self.asked.add(name)
         return name in self.attributes
 
     def ignore(self, *names: str) -> None:
-        """These attributes change nothing here."""
+        """Count attributes as asked for, because they do not change the result."""
         self.asked.update(names)
 
     def unasked(self) -> list[str]:
-        """Attributes that no handler has read: the node may mean more than its handler knows."""
+        """Attributes that no handler asked for; each may change what the node means."""
         return sorted(set(self.attributes) - self.asked)
 
     def integer(self, name: str, default: int | None = None) -> int:
-        """A whole number."""
+        """An integer."""
         value = self._get(name, default)
         if not isinstance(value, int):
-            raise self._bad(name, "a whole number")
+            raise self._bad(name, "an integer")
         return value
 
     def flag(self, name: str, default: bool = False) -> bool:
-        """A whole number that stands for yes or no."""
+        """An integer as a boolean: true unless it is 0."""
         return self.integer(name, int(default)) != 0
 
     def number(self, name: str, default: float | None = None) -> float:
-        """A number."""
+        """An integer or a float, as a float."""
         value = self._get(name, default)
         if not isinstance(value, int | float):
             raise self._bad(name, "a number")
@@ -91,17 +91,17 @@ class Attributes:
         return value
 
     def integers(self, name: str, default: tuple[int, ...] | None = None) -> tuple[int, ...]:
-        """Whole numbers."""
+        """A tuple of integers."""
         value = self._get(name, default)
         if not isinstance(value, tuple):
-            raise self._bad(name, "whole numbers")
+            raise self._bad(name, "integers")
         whole = tuple(v for v in value if isinstance(v, int))
         if len(whole) != len(value):
-            raise self._bad(name, "whole numbers")
+            raise self._bad(name, "integers")
         return whole
 
     def numbers(self, name: str, default: tuple[float, ...] | None = None) -> tuple[float, ...]:
-        """Numbers."""
+        """A tuple of integers or floats, as floats."""
         value = self._get(name, default)
         if not isinstance(value, tuple):
             raise self._bad(name, "numbers")
@@ -111,7 +111,7 @@ class Attributes:
         return numbers
 
     def texts(self, name: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
-        """Strings."""
+        """A tuple of strings."""
         value = self._get(name, default)
         if not isinstance(value, tuple):
             raise self._bad(name, "strings")
@@ -128,7 +128,7 @@ class Attributes:
         return value
 
     def graph(self, name: str) -> OnnxGraph:
-        """A graph inside the node."""
+        """A graph inside the node, such as the body of a loop."""
         value = self._get(name, None)
         if not isinstance(value, OnnxGraph):
             raise self._bad(name, "a graph")
@@ -147,10 +147,11 @@ class Attributes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OnnxNode(Attributes):
-    """One node: an operator of one version of its domain, names of operands and results.
+    """One node of the file.
 
-    `inputs` ends with `captured`: the names that subgraphs of the node read from around it.
-    `joined` is the file's operator in the middle of a group that was joined to this node.
+    `version` is the version of the operator set of its domain. `captured` are the outer values that
+    graphs inside the node read; they are also the last names in `inputs`. `joined` is set if the
+    node replaces a group of nodes (`qdq.py`): it is the operator between the conversions.
     """
 
     operator: str
@@ -172,21 +173,21 @@ class OnnxNode(Attributes):
 
     @property
     def written_kind(self) -> str:
-        """The operator as the file has it."""
+        """The operator in the file, which differs from `kind` if a group was joined."""
         return self.joined or self.kind
 
     @property
     def kind(self) -> str:
-        """The operator, with its domain before it if that is not ONNX's own."""
+        """The operator, with its domain as a prefix if that is not ONNX's own."""
         return f"{self.domain}.{self.operator}" if self.domain else self.operator
 
 
 @dataclass(frozen=True, slots=True)
 class OnnxInput:
-    """A graph input: its element type (ONNX's number) and shape.
+    """A graph input with its shape and its element type (the number that ONNX has for it).
 
-    A dimension is a number, a symbol, or None where the file says nothing; `shape` is None if even
-    the rank is unknown.
+    A dimension is a number, a symbol, or None if the file leaves it open. `shape` is None if the
+    rank is unknown too.
     """
 
     name: str
@@ -196,7 +197,7 @@ class OnnxInput:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OnnxGraph:
-    """Nodes between named inputs and outputs; `constants` are the stored tensors by name."""
+    """A graph with its inputs, the names of its outputs, its nodes and its stored tensors."""
 
     inputs: tuple[OnnxInput, ...]
     outputs: tuple[str, ...]
@@ -206,9 +207,9 @@ class OnnxGraph:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OnnxFunction:
-    """A function that the model defines: nodes between formal names.
+    """A function that the model defines, with formal names of its operands and results.
 
-    `attributes` are the formal attributes, with their defaults where there are any.
+    `attributes` are the formal attributes; the value is the default, or None if there is none.
     """
 
     inputs: tuple[str, ...]
@@ -219,7 +220,7 @@ class OnnxFunction:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OnnxModel:
-    """A whole file: the main graph and the functions, by (domain, name, overload)."""
+    """A whole file: the main graph, and the functions by (domain, name, overload)."""
 
     name: str
     graph: OnnxGraph

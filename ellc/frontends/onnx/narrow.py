@@ -1,7 +1,7 @@
-"""Numbers of 4 and 2 bits: held in bytes, and told apart from bytes by the type of their value.
+"""Integers of 4 and 2 bits. Each is stored in a byte, and its value has the class `Narrow`.
 
-What computes on bytes would let them grow out of their own range, so that operators which do not
-ask for them never see one (`narrow` in `registry.py`).
+Arithmetic on bytes could leave the range of the narrow type. A handler therefore never gets a
+`Narrow` value unless it is registered for them (`narrow` in `registry.py`).
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from ellc.frontends.onnx.tensors import NARROW_TYPES, NarrowType, StoredTensor
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Narrow(Value):
-    """A tensor of such numbers, with ONNX's type."""
+    """A tensor of integers of 4 or 2 bits; `kind` is the type in the file."""
 
     kind: NarrowType = field(kw_only=True)
 
     @staticmethod
     def of(value: Value, kind: NarrowType) -> Narrow:
-        """Bytes that stay within the range of the type."""
+        """A value of bytes, which must be in the range of the type, as a narrow value."""
         return Narrow(value.type, value.array, value.ref, kind=kind)
 
     @property
     def wide(self) -> Value:
-        """The same numbers as bytes."""
+        """The same integers as an ordinary value of bytes."""
         return Value(self.type, self.array, self.ref)
 
 
 def stored_value(emitter: Emitter, stored: StoredTensor) -> Value:
-    """A stored tensor. Raises as `StoredTensor.array` does."""
+    """The value of a stored tensor. Raises as `StoredTensor.array` does."""
     value, kind = emitter.constant(stored.array()), NARROW_TYPES.get(stored.element_type)
     return value if kind is None else Narrow.of(value, kind)
 
 
 def same_kind(value: Value, like: Value) -> Value:
-    """A value whose elements are some of another's."""
+    """The value as a narrow one if `like` is narrow; all its elements must come from `like`."""
     return Narrow.of(value, like.kind) if isinstance(like, Narrow) else value

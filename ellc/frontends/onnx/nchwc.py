@@ -1,7 +1,8 @@
-"""How many channels a block has in a file that ONNX Runtime optimised for one machine.
+"""Finds out how many channels a block has in a file that ONNX Runtime optimised for a machine.
 
-The file does not say it: 8 or 16, as the vectors of that machine are. Every number of filters is
-filled up to whole blocks, which tells the two apart in nearly every network.
+A block has 8 or 16 channels, which depends on the machine and is not in the file. But every number
+of filters is filled up to a multiple of the block. In nearly every network that rules out one of
+the two.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from ellc.frontends.onnx.tensors import StoredTensor
 
 DOMAIN = "com.microsoft.nchwc"
 BLOCK = "ellc.block"
-"""The attribute that the nodes get: channels of a block, 0 if both are possible."""
+"""The attribute that is added to the nodes: the channels of a block, or 0 if both are possible."""
 
 
 def with_blocks(nodes: Sequence[OnnxNode], constants: Mapping[str, StoredTensor]) -> list[OnnxNode]:
-    """The nodes, those on blocks with the number of channels."""
+    """The nodes, with the attribute `BLOCK` added to those that work on blocks."""
     ours = [n for n in nodes if n.domain == DOMAIN]
     if not ours:
         return list(nodes)
@@ -30,17 +31,17 @@ def with_blocks(nodes: Sequence[OnnxNode], constants: Mapping[str, StoredTensor]
 
 def _with_block(node: OnnxNode, block: int) -> OnnxNode:
     attributes = {**node.attributes, BLOCK: block}
-    # Most operators on blocks do not ask for it.
+    # Counted as asked for, because most operators on blocks do not need it.
     return replace(node, attributes=MappingProxyType(attributes), asked={BLOCK})
 
 
 _Fact = tuple[int, int]
-"""(channels that count, 0 if unknown; channels that are stored)"""
+"""(channels without the filling, 0 if unknown; channels with the filling)"""
 
 
 def _facts(nodes: Sequence[OnnxNode], constants: Mapping[str, StoredTensor]) -> Iterator[_Fact]:
-    """What filters and results tell about blocks."""
-    stored: dict[str, int] = {}  # channels of values in blocks
+    """The channels of filters and results, from which the size of a block follows."""
+    stored: dict[str, int] = {}  # channels of each value in blocks, with the filling
     for node in nodes:
         if node.operator == "Conv" and len(node.inputs) > 1 and node.inputs[1] in constants:
             shape = [int(d) for d in constants[node.inputs[1]].proto.dims]

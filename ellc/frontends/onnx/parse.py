@@ -1,4 +1,4 @@
-"""From the file's bytes to `OnnxModel`: the only place that knows protobuf."""
+"""Parses the bytes of a file into an `OnnxModel`. Only this file uses protobuf."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ _ATTRIBUTE_KINDS = ("undefined", "float", "int", "string", "tensor", "graph", "f
 
 
 def load_model(source: Path, limits: Limits) -> OnnxModel:
-    """Read a file. Raises `EllcError`: E203 beyond the limits, E210 damaged, E211 no reader."""
+    """Read a file.
+
+    Raises `EllcError`: E203 beyond the limits, E210 damaged, E211 the package `onnx` is missing.
+    """
     where = str(source)
     data = read_file(source, limits, code="E210")
     proto = _parse(data, where)
@@ -43,9 +46,9 @@ def load_model(source: Path, limits: Limits) -> OnnxModel:
     try:
         return reader.model(proto, source.stem)
     except UnicodeDecodeError:
-        raise EllcError("a name in the file is no text", code="E210", where=where) from None
+        raise EllcError("a name in the file is not UTF-8", code="E210", where=where) from None
     except RecursionError:
-        raise EllcError("graphs lie too deep in graphs", code="E203", where=where) from None
+        raise EllcError("graphs are nested too deeply", code="E203", where=where) from None
 
 
 def _parse(data: bytes, where: str) -> ModelProto:
@@ -60,21 +63,22 @@ def _parse(data: bytes, where: str) -> ModelProto:
         ) from None
     try:
         proto: ModelProto = onnx.ModelProto.FromString(data)
-    except Exception:  # of a class of protobuf's own
+    except Exception:  # protobuf's own class, which depends on its implementation
         raise EllcError(
             "the file is damaged, or not an ONNX model", code="E210", where=where
         ) from None
     if not proto.HasField("graph") or not proto.opset_import:
-        raise EllcError("the file holds no ONNX model", code="E210", where=where)
+        raise EllcError("the file does not hold an ONNX model", code="E210", where=where)
     return proto
 
 
 def read_definition(
     data: bytes, defaults: Iterable[Any], opsets: Mapping[str, int], where: str
 ) -> OnnxFunction:
-    """A function that the specification defines, with its operator's default attributes.
+    """The function by which the specification defines an operator.
 
-    `data` is a serialised FunctionProto, `opsets` the versions where that names none.
+    `data` is a serialised FunctionProto, `defaults` are the operator's attributes that have
+    defaults. `opsets` are the versions of operator sets that apply if the function names none.
     """
     import onnx
 
@@ -87,7 +91,7 @@ def read_definition(
 
 @dataclass(slots=True)
 class _Reader:
-    """Turns messages into values; `nodes` counts those of all graphs together."""
+    """Turns protobuf messages into plain values. `nodes` counts the nodes of all graphs so far."""
 
     files: ExternalFiles
     limits: Limits
@@ -157,7 +161,10 @@ class _Reader:
         )
 
     def version(self, domain: str, opsets: Mapping[str, int]) -> int:
-        """The version of a domain's operators; files often leave out those of other makers."""
+        """The version of a domain's operator set; 1 if the file does not say it.
+
+        Files often leave out the version of domains other than ONNX's own, where it is an error.
+        """
         if domain in opsets:
             return opsets[domain]
         if domain == STANDARD_DOMAIN:
@@ -207,7 +214,7 @@ class _Reader:
 
 
 def free_names(graph: OnnxGraph) -> list[str]:
-    """The names that a graph reads but does not define, in order."""
+    """The names that a graph reads but does not define, in the order of reading."""
     own = {i.name for i in graph.inputs} | set(graph.constants)
     own.update(name for node in graph.nodes for name in node.outputs)
     read = [name for node in graph.nodes for name in node.inputs] + list(graph.outputs)
@@ -215,10 +222,7 @@ def free_names(graph: OnnxGraph) -> list[str]:
 
 
 def _opsets(imports: Iterable[Any], where: str) -> dict[str, int]:
-    """The version of every operator set that a model or function names.
-
-    Raises `EllcError` E210 for a version below 1: there is none.
-    """
+    """The version of each operator set, by domain; raises `EllcError` E210 for one below 1."""
     opsets = {_domain(entry.domain): int(entry.version) for entry in imports}
     for domain, version in opsets.items():
         if version < 1:

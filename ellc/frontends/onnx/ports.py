@@ -1,4 +1,4 @@
-"""Public inputs and outputs: their shapes, and the layout that the user asked for."""
+"""Public inputs and outputs: their shapes, and their layout as the user wants it."""
 
 from __future__ import annotations
 
@@ -24,14 +24,18 @@ _READING = ("DequantizeLinear", "QLinearConv", "QLinearMatMul")
 
 
 def known_symbols(ports: Iterable[OnnxInput], options: ImportOptions) -> dict[str, int]:
-    """What symbolic dimensions are: as a given shape has them, else 1 if some shape starts so."""
+    """The values of symbolic dimensions.
+
+    A symbol has the value in a shape that the user gives. A symbol that is the first dimension of
+    an input is a batch, which is 1 by default.
+    """
     symbols: dict[str, int] = {}
     batches: dict[str, int] = {}
     for port in ports:
         given = options.shapes.get(port.name, ())
-        for said, size in zip(port.shape or (), given, strict=False):
-            if isinstance(said, str):
-                symbols.setdefault(said, size)
+        for dimension, size in zip(port.shape or (), given, strict=False):
+            if isinstance(dimension, str):
+                symbols.setdefault(dimension, size)
         if port.shape and isinstance(port.shape[0], str):
             batches[port.shape[0]] = 1
     return {**batches, **symbols}
@@ -44,12 +48,15 @@ def input_type(
     symbols: Mapping[str, int],
     quant: Quant | None = None,
 ) -> TensorType:
-    """The type of an input; an open first dimension is 1. Raises `EllcError` E212, E213."""
+    """The type of an input; an open first dimension is 1.
+
+    Raises `EllcError` E212 for an element type that is not supported, E213 for an open shape.
+    """
     try:
         dtype = dtype_of(port.element_type)
     except Unsupported as error:
-        said = f"the input '{port.name}': {error.message}"
-        raise EllcError(said, code="E212", where=where) from None
+        message = f"the input '{port.name}': {error.message}"
+        raise EllcError(message, code="E212", where=where) from None
     shape = _shape(port, options, where, symbols)
     options.limits.product(shape, where=f"{where}: input '{port.name}'")
     return TensorType(dtype, shape, quant=quant if dtype.is_integer else None)
@@ -58,17 +65,20 @@ def input_type(
 def input_quants(
     nodes: Iterable[OnnxNode], constants: Mapping[str, StoredTensor]
 ) -> dict[str, Quant]:
-    """What stored integers stand for, by value, where the node that reads them says it."""
-    found: dict[str, Quant] = {}
+    """The quantisation of integer values, by name, taken from the nodes that dequantise them.
+
+    It is also passed back through nodes that only move elements.
+    """
+    quants: dict[str, Quant] = {}
     for node in reversed(list(nodes)):
-        if node.operator in _MOVING and node.inputs and found.keys() & set(node.outputs[:1]):
-            found[node.inputs[0]] = found[node.outputs[0]]
+        if node.operator in _MOVING and node.inputs and quants.keys() & set(node.outputs[:1]):
+            quants[node.inputs[0]] = quants[node.outputs[0]]
         elif node.operator in _READING and len(node.inputs) > 1:
             stored = [constants[name] for name in node.inputs[1:3] if name in constants]
             if len(stored) == len(node.inputs[1:3]) and all(s.elements == 1 for s in stored):
                 quant = one_quant_of(*(s.array() for s in stored))
-                found.update({} if quant is None else {node.inputs[0]: quant})
-    return found
+                quants.update({} if quant is None else {node.inputs[0]: quant})
+    return quants
 
 
 def _shape(
@@ -77,7 +87,7 @@ def _shape(
     given = options.shapes.get(port.name)
     if given is None and port.shape is not None:
         known = [symbols.get(d, d) if isinstance(d, str) else d for d in port.shape]
-        # 0 may be meant: a tensor without elements. Old exporters write it for "any", too.
+        # A 0 is ambiguous: a tensor without elements, or in old exporters any extent.
         if known and not _fixed(known[0]) and known[0] != 0:
             known[0] = 1
         fixed = tuple(d for d in known if isinstance(d, int) and d > 0)
@@ -85,14 +95,14 @@ def _shape(
             return fixed
     if given is not None and (port.shape is None or len(given) == len(port.shape)):
         return tuple(given)
-    said = "of unknown rank" if port.shape is None else f"[{_spelled(port.shape)}]"
+    shown = "of unknown rank" if port.shape is None else f"[{_spelled(port.shape)}]"
     example = ",".join(
         str(d) if isinstance(d, int) and d > 0 else "1" if axis == 0 else "N"
         for axis, d in enumerate(port.shape or ())
     )
     raise EllcError(
-        f"the shape of the input '{port.name}' is {said}"
-        + (", so it cannot have the rank that was given" if given is not None else ""),
+        f"the shape of the input '{port.name}' is {shown}"
+        + (f", but {len(given)} dimensions are given" if given is not None else ""),
         code="E213",
         where=where,
         hint=f"--shape {port.name}={example or '1,...'}",
@@ -109,10 +119,11 @@ def _spelled(shape: Sequence[int | str | None]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Layouts:
-    """Which ports of rank 4 change between planes (NCHW, as the file has them) and pixels (NHWC).
+    """Which ports of rank 4 are transposed from NCHW, the file's layout, to NHWC.
 
-    A port that the file itself transposes from or to pixels at once has them already, and so has a
-    picture whose channels are plainly the last axis (exporters put casts before their transpose).
+    `wanted` is whether the user asked for NHWC. `pixel_inputs` and `pixel_outputs` are NHWC in the
+    file already: the file itself transposes them to or from NCHW. So is an input whose last axis
+    has the extent of colours, which covers models with a cast before that transpose.
     """
 
     wanted: bool
@@ -121,19 +132,19 @@ class Layouts:
 
     @staticmethod
     def of(nodes: Sequence[OnnxNode], layout: str) -> Layouts:
-        """The layouts of a model's ports."""
-        turned: set[str] = set()
+        """The layouts of the ports of a model with these nodes."""
+        to_planes: set[str] = set()
         read_otherwise: set[str] = set()
-        made: set[str] = set()
+        pixels: set[str] = set()
         for node in nodes:
             permutation = node.attributes.get("perm") if node.operator == "Transpose" else None
-            (turned if permutation == TO_PLANES else read_otherwise).update(node.inputs)
+            (to_planes if permutation == TO_PLANES else read_otherwise).update(node.inputs)
             if permutation == TO_PIXELS:
-                made.update(node.outputs)
-        return Layouts(layout == "nhwc", frozenset(turned - read_otherwise), frozenset(made))
+                pixels.update(node.outputs)
+        return Layouts(layout == "nhwc", frozenset(to_planes - read_otherwise), frozenset(pixels))
 
     def input(self, emitter: Emitter, name: str, type: TensorType) -> Value:
-        """A public input as the file's nodes read it."""
+        """Add a public input; the value returned has the layout of the file."""
         has_pixels = name in self.pixel_inputs or _is_pixels(type.shape)
         if not self.wanted or type.rank != 4 or has_pixels:
             return emitter.input(name, type)
@@ -141,7 +152,7 @@ class Layouts:
         return emitter.add(Transpose(TO_PLANES), pixels)
 
     def output(self, emitter: Emitter, name: str, value: Value) -> None:
-        """A public output in the layout that was asked for."""
+        """Add a public output in the layout that the user asked for."""
         if self.wanted and value.type.rank == 4 and name not in self.pixel_outputs:
             value = emitter.add(Transpose(TO_PIXELS), value)
         emitter.output(name, value)

@@ -1,8 +1,8 @@
-"""DequantizeLinear, an operator, QuantizeLinear: together one operator on stored integers.
+"""Joins groups of DequantizeLinear, an operator and QuantizeLinear into one integer operator.
 
-So does ONNX Runtime read such groups, and so their arithmetic is that of its integer kernels. A
-group is joined into the node that says the same in one (`QLinearConv`, ...); what is in no group
-stays as it is and computes with real numbers.
+ONNX Runtime runs such a group by one integer kernel, and the joined node computes what that kernel
+computes. The joined node is the operator that ONNX has for it (`QLinearConv`, ...). A node that is
+in no group computes with real numbers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ellc.ir.types import Array
 _UINT8, _INT8, _FLOAT = 2, 3, 1
 _BYTES = (_UINT8, _INT8)
 _MOST_UNITS = 2.0**30
-"""Of a bias in 32 bits: the sums need room, too."""
+"""The largest bias, in units of the 32-bit sums; the rest of the range is left for the sums."""
 _NO_ZERO: Array = np.zeros(1, np.uint8)
 _DOMAINS = ("", MICROSOFT)
 _MOVING = frozenset(
@@ -41,13 +41,14 @@ _FUNCTIONS = frozenset(
 def joined(
     nodes: Sequence[OnnxNode], constants: Mapping[str, StoredTensor], outputs: Collection[str]
 ) -> list[OnnxNode]:
-    """The nodes with every group's QuantizeLinear replaced by the joined node.
+    """The nodes, with the QuantizeLinear of every group replaced by the joined node.
 
-    The other nodes of a group stay in the list, but their results are not read any more.
+    The other nodes of a group stay in the list; if no other node reads their results, the caller
+    drops them.
     """
     if not any(_is(node, "QuantizeLinear") for node in nodes):
         return list(nodes)
-    # A node without the operands that it must have is for its handler to refuse.
+    # Nodes that lack a required operand are left to their handlers, which report them.
     whole = [n for n in nodes if has_operands(n)]
     graph = _Neighbours.of(whole, constants, outputs)
     ends = {id(n) for n in whole if _is(n, "QuantizeLinear")}
@@ -59,8 +60,8 @@ def _is(node: OnnxNode | None, operator: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stored:
-    """A quantised value: names of the integers, the scale and the zero point ('' for 0)."""
+class _Quantised:
+    """A quantised value, as names: the integers, the scale, the zero point ('' for 0)."""
 
     value: str
     scale: str
@@ -73,7 +74,10 @@ class _Stored:
 
 @dataclass(frozen=True, slots=True)
 class _Neighbours:
-    """The node that makes each value, the number of its consumers, and which values are known."""
+    """For each value the node that makes it, how many nodes read it, and its array if stored.
+
+    `arrays` caches the arrays.
+    """
 
     producers: Mapping[str, OnnxNode]
     consumers: Mapping[str, int]
@@ -97,7 +101,7 @@ class _Neighbours:
         return stored.element_type if stored else 0
 
     def array(self, name: str) -> Array:
-        """A stored tensor, flat."""
+        """The elements of a stored tensor, flat."""
         if name not in self.arrays:
             self.arrays[name] = self.constants[name].array().reshape(-1)
         return self.arrays[name]
@@ -106,16 +110,22 @@ class _Neighbours:
         """The node that makes a value, if the value has a single consumer; else None."""
         return self.producers.get(name) if self.consumers[name] == 1 else None
 
-    def parameters(self, node: OnnxNode, of: int) -> _Stored | None:
-        """A Quantize- or DequantizeLinear's value `of` and parameters, if these are stored."""
+    def parameters(self, node: OnnxNode, of: int) -> _Quantised | None:
+        """The parameters of a QuantizeLinear or DequantizeLinear, if they are stored.
+
+        The value they belong to is the node's operand if `of` is 0, else its result.
+        """
         scale, zero = (*node.inputs, "", "")[1:3]
         known = self.element_type(scale) == _FLOAT and (not zero or self.element_type(zero))
         if not known or node.attributes.get("block_size", 0):
             return None
-        return _Stored(node.inputs[0] if of == 0 else node.outputs[0], scale, zero)
+        return _Quantised(node.inputs[0] if of == 0 else node.outputs[0], scale, zero)
 
-    def dequantised(self, name: str, several_on: int | None = None) -> _Stored | None:
-        """What a DequantizeLinear makes of bytes; several scales only along axis `several_on`."""
+    def dequantised(self, name: str, several_on: int | None = None) -> _Quantised | None:
+        """The bytes that a DequantizeLinear turns into the value `name`; None if there is none.
+
+        Several scales are accepted only along axis `several_on`.
+        """
         node = self.producers.get(name)
         if node is None or not _is(node, "DequantizeLinear"):
             return None
@@ -131,37 +141,38 @@ class _Neighbours:
         return stored
 
     def _rank(self, name: str) -> int:
-        """The rank of weights: stored, or stored as reals and quantised here; else 0."""
+        """The rank of weights that are stored, as integers or before a QuantizeLinear; else 0."""
         producer = self.producers.get(name)
         if producer is not None and _is(producer, "QuantizeLinear"):
             name = producer.inputs[0]
         constant = self.constants.get(name)
         return len(constant.proto.dims) if constant else 0
 
-    def _stored_type(self, stored: _Stored) -> int:
+    def _stored_type(self, stored: _Quantised) -> int:
         if stored.zero:
             return self.element_type(stored.zero)
         if stored.value in self.constants:
             return self.element_type(stored.value)
         return _UINT8 if _is(self.producers.get(stored.value), "QuantizeLinear") else 0
 
-    def one_type(self, *values: _Stored) -> bool:
-        """Whether all are stored as integers of one type, which is known."""
+    def one_type(self, *values: _Quantised) -> bool:
+        """Whether all values have the same integer type and it is known."""
         types = {self._stored_type(v) for v in values}
         return len(types) == 1 and 0 not in types
 
-    def quantised(self, node: OnnxNode) -> _Stored | None:
-        """What a QuantizeLinear makes, if it makes bytes by one scale."""
+    def quantised(self, node: OnnxNode) -> _Quantised | None:
+        """The result of a QuantizeLinear, if it is bytes with one scale; else None."""
         stored = self.parameters(node, 1)
         if stored is None or node.attributes.get("output_dtype", 0):
             return None
         makes_bytes = not stored.zero or self.element_type(stored.zero) in _BYTES
         return stored if makes_bytes and self.array(stored.scale).size == 1 else None
 
-    def bias(self, name: str, x: _Stored, w: _Stored, factor: float = 1.0) -> str | None:
-        """The name of a known bias of factor * x * w: 32-bit units of the sums, or real numbers.
+    def bias(self, name: str, x: _Quantised, w: _Quantised, factor: float = 1.0) -> str | None:
+        """The name of a bias for the sums of factor * x * w: 32-bit integers, or real numbers.
 
-        None if it is unknown, or such that sums in whole units cannot hold it.
+        None if it is not stored, or does not fit the sums: a bias must be in 32-bit units of
+        factor * scale of x * scale of w.
         """
         unit = np.float32(factor) * self.array(x.scale) * self.array(w.scale)
         node = self.producers.get(name)
@@ -184,7 +195,7 @@ class _Neighbours:
 
     @staticmethod
     def _fits(shape: Sequence[int], reals: Array, unit: Array) -> bool:
-        """Whether real numbers, one for all sums or one for each column, can be whole units."""
+        """Whether a bias fits into 32-bit units; it has one number for all sums or each column."""
         if max(shape, default=1) != reals.size or unit.size not in (1, reals.size):
             return False
         with np.errstate(all="ignore"):
@@ -193,8 +204,8 @@ class _Neighbours:
     def _shape(self, name: str) -> tuple[int, ...]:
         return tuple(self.constants[name].proto.dims)
 
-    def same(self, a: _Stored, b: _Stored) -> bool:
-        """Whether both store the same real numbers as the same integers."""
+    def same(self, a: _Quantised, b: _Quantised) -> bool:
+        """Whether both values have the same integer type, scale and zero point."""
         if (a.scale, a.zero) == (b.scale, b.zero):
             return bool(a.zero) or self._stored_type(a) == _UINT8
         first, second = (self.array(s.zero) if s.zero else _NO_ZERO for s in (a, b))
@@ -205,26 +216,26 @@ class _Neighbours:
         )
 
     def number(self, name: str) -> float | None:
-        """A stored number."""
+        """The value of a stored float of one element; None for anything else."""
         if self.element_type(name) != _FLOAT or self.array(name).size != 1:
             return None
         return float(self.array(name)[0])
 
 
 def _alike(scale: Array, unit: Array) -> bool:
-    """Whether a bias has the scale of the sums, but for the rounding of its computation."""
+    """Whether the scale of a bias is that of the sums, apart from rounding."""
     fitting = scale.size in (1, unit.size) or unit.size == 1
     return fitting and bool(np.allclose(scale, unit, rtol=1e-6, atol=0.0))
 
 
 def _join(graph: _Neighbours, quantize: OnnxNode) -> OnnxNode | None:
-    """One node for the group that ends here, or None."""
+    """The joined node of the group that ends with this QuantizeLinear, or None."""
     result = graph.quantised(quantize)
     if result is None:
         return None
     name = quantize.inputs[0]
-    found = _table(graph, name, result)
-    if found is None:
+    joined_node = _table(graph, name, result)
+    if joined_node is None:
         bounds: dict[str, Attribute] = {}
         node = graph.sole_producer(name)
         if node is not None and node.operator in ("Relu", "Clip") and node.domain == "":
@@ -234,12 +245,12 @@ def _join(graph: _Neighbours, quantize: OnnxNode) -> OnnxNode | None:
             bounds = {"ellc.low": limits[0], "ellc.high": limits[1]}
             node = graph.sole_producer(node.inputs[0])
         join = _JOINERS.get(node.operator) if node is not None and node.domain == "" else None
-        found = join(graph, node, result, bounds) if join and node else None
-    return found and replace(found, outputs=quantize.outputs)
+        joined_node = join(graph, node, result, bounds) if join and node else None
+    return joined_node and replace(joined_node, outputs=quantize.outputs)
 
 
 def _limits(graph: _Neighbours, node: OnnxNode) -> tuple[float, float] | None:
-    """The bounds of a Relu or Clip, if they are stored."""
+    """The bounds of a Relu or Clip; None if they are not stored."""
     if node.operator == "Relu":
         return 0.0, np.inf
     ends = []
@@ -260,7 +271,7 @@ def _node(
     extra: Mapping[str, Attribute],
     domain: str = MICROSOFT,
 ) -> OnnxNode:
-    """A joined node: name and attributes of the operator in the middle."""
+    """A joined node; its name and attributes are those of `like`, the operator in the group."""
     return OnnxNode(
         operator,
         inputs,
@@ -276,7 +287,7 @@ def _node(
 Bounds = Mapping[str, Attribute]
 
 
-def _conv(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> OnnxNode | None:
+def _conv(graph: _Neighbours, node: OnnxNode, y: _Quantised, bounds: Bounds) -> OnnxNode | None:
     x, w = graph.dequantised(node.inputs[0]), graph.dequantised(node.inputs[1], 0)
     if x is None or w is None:
         return None
@@ -287,14 +298,14 @@ def _conv(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> Onn
     return _node(node, "QLinearConv", inputs, bounds, "")
 
 
-def _mat_mul(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> OnnxNode | None:
+def _mat_mul(graph: _Neighbours, node: OnnxNode, y: _Quantised, bounds: Bounds) -> OnnxNode | None:
     a, b = graph.dequantised(node.inputs[0]), graph.dequantised(node.inputs[1], -1)
     if a is None or b is None:
         return None
     return _node(node, "QLinearMatMul", (*a.names, *b.names, y.scale, y.zero), bounds, "")
 
 
-def _gemm(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> OnnxNode | None:
+def _gemm(graph: _Neighbours, node: OnnxNode, y: _Quantised, bounds: Bounds) -> OnnxNode | None:
     columns = 0 if node.attributes.get("transB", 0) else 1
     a, b = graph.dequantised(node.inputs[0]), graph.dequantised(node.inputs[1], columns)
     alpha, beta = node.attributes.get("alpha", 1.0), node.attributes.get("beta", 1.0)
@@ -303,12 +314,12 @@ def _gemm(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> Onn
     c = graph.bias(node.inputs[2], a, b, alpha) if len(node.inputs) > 2 and node.inputs[2] else ""
     if c is None or (c and beta != 1.0):
         return None
-    kept = {k: v for k, v in node.attributes.items() if k != "beta"}
-    middle = replace(node, attributes=MappingProxyType(kept))
+    attributes = {k: v for k, v in node.attributes.items() if k != "beta"}
+    middle = replace(node, attributes=MappingProxyType(attributes))
     return _node(middle, "QGemm", (*a.names, *b.names, c, y.scale, y.zero), bounds)
 
 
-def _add(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> OnnxNode | None:
+def _add(graph: _Neighbours, node: OnnxNode, y: _Quantised, bounds: Bounds) -> OnnxNode | None:
     for index in (0, 1):
         product = graph.sole_producer(node.inputs[index])
         if product is not None and _is(product, "MatMul"):
@@ -322,23 +333,23 @@ def _add(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> Onnx
     return _two(graph, node, y, bounds)
 
 
-def _two(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> OnnxNode | None:
+def _two(graph: _Neighbours, node: OnnxNode, y: _Quantised, bounds: Bounds) -> OnnxNode | None:
     a, b = graph.dequantised(node.inputs[0]), graph.dequantised(node.inputs[1])
-    # As in ONNX Runtime, bytes of different types are not fused: they are added as real numbers.
+    # Operands of different types are not joined, as in ONNX Runtime: they stay real numbers.
     if a is None or b is None or not graph.one_type(a, b, y):
         return None
     inputs = (*a.names, *b.names, y.scale, y.zero)
     return _node(node, f"QLinear{node.operator}", inputs, bounds)
 
 
-def _mean(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> OnnxNode | None:
+def _mean(graph: _Neighbours, node: OnnxNode, y: _Quantised, bounds: Bounds) -> OnnxNode | None:
     x = graph.dequantised(node.inputs[0])
     if x is None:
         return None
     return _node(node, "QLinearGlobalAveragePool", (*x.names, y.scale, y.zero), bounds)
 
 
-def _concat(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> OnnxNode | None:
+def _concat(graph: _Neighbours, node: OnnxNode, y: _Quantised, bounds: Bounds) -> OnnxNode | None:
     parts = [part for name in node.inputs if (part := graph.dequantised(name))]
     if len(parts) < len(node.inputs):
         return None
@@ -346,7 +357,7 @@ def _concat(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> O
     return _node(node, "QLinearConcat", inputs, bounds)
 
 
-def _moving(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> OnnxNode | None:
+def _moving(graph: _Neighbours, node: OnnxNode, y: _Quantised, bounds: Bounds) -> OnnxNode | None:
     x = graph.dequantised(node.inputs[0])
     mixes = node.operator == "Resize" and node.attributes.get("mode", "nearest") != "nearest"
     if x is None or bounds or mixes or not graph.same(x, y):
@@ -354,8 +365,8 @@ def _moving(graph: _Neighbours, node: OnnxNode, y: _Stored, bounds: Bounds) -> O
     return replace(node, inputs=(x.value, *node.inputs[1:]), asked=set())
 
 
-def _table(graph: _Neighbours, name: str, y: _Stored) -> OnnxNode | None:
-    """Functions of one operand between the two: a table has their result for every byte."""
+def _table(graph: _Neighbours, name: str, y: _Quantised) -> OnnxNode | None:
+    """A chain of functions between the two conversions, as a table with a result for each byte."""
     chain: list[OnnxNode] = []
     start = name
     while (x := graph.dequantised(start)) is None:
@@ -383,7 +394,7 @@ def _table(graph: _Neighbours, name: str, y: _Stored) -> OnnxNode | None:
     )
 
 
-_JOINERS: dict[str, Callable[[_Neighbours, OnnxNode, _Stored, Bounds], OnnxNode | None]] = {
+_JOINERS: dict[str, Callable[[_Neighbours, OnnxNode, _Quantised, Bounds], OnnxNode | None]] = {
     "Add": _add,
     "Concat": _concat,
     "Conv": _conv,

@@ -1,4 +1,4 @@
-"""Quantised operands: integers, and the scales and zero points that give their real values."""
+"""Parameters of quantised operands: the scales and zero points that give real values."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _ZERO: Array = np.zeros(1, np.int64)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Affine:
-    """Constant parameters: real = scale * (stored - zero).
+    """Constant parameters of a quantised tensor: real = scale * (stored - zero).
 
-    Both are flat arrays, of one element or of one for each slice. `dtype` is the type of the stored
-    integers, or None if it is not known.
+    `scale` [1 or n] float32 and `zero` [1 or n] int64 have one number, or one for each index of an
+    axis. `dtype` is the type of the stored integers, or None if it is not known.
     """
 
     scale: Array
@@ -41,18 +41,18 @@ class Affine:
 
     @property
     def one_zero(self) -> int:
-        """The only zero point."""
+        """The only zero point; raises `Unsupported` if there are several."""
         if self.zero.size != 1:
             raise Unsupported(f"{self.zero.size} zero points where one is supported")
         return int(self.zero[0])
 
     @property
     def stored(self) -> DType:
-        """The type of the stored integers: that of the zero point, or else uint8."""
+        """The type of the stored integers; uint8 if it is not known."""
         return self.dtype or DType.U8
 
     def quant(self, axis: int | None = None) -> Quant | None:
-        """The parameters in the type of a quantised value."""
+        """The parameters as a `Quant` along `axis`; None if there are too many or no axis."""
         count = max(self.scale.size, self.zero.size)
         if count > _LISTED_SCALES or (count > 1 and axis is None):
             return None
@@ -63,7 +63,7 @@ class Affine:
 
 
 def unsound(scale: Array, zero: Array) -> str:
-    """What is wrong with the parameters in a file, or ''. Every importer checks them here."""
+    """What is wrong with the parameters in a file, or ''."""
     if scale.dtype.kind != "f" or not scale.size or not np.isfinite(scale).all():
         return "its scale is not a number"
     if scale.min() < 0:
@@ -80,14 +80,17 @@ def unsound(scale: Array, zero: Array) -> str:
 
 
 def one_quant_of(scale: Array, zero: Array = _ZERO) -> Quant | None:
-    """The parameters of a scale and a zero point in a file, or None if they are invalid."""
+    """The `Quant` of a scale and a zero point in a file, or None if they are invalid."""
     if unsound(scale, zero):
         return None
     return Quant((float(scale.reshape(-1)[0]),), (int(zero.reshape(-1)[0]),))
 
 
 def affine(inputs: Inputs, scale: int, zero: int) -> Affine:
-    """The parameters in the operands `scale` and `zero` (which may be left out), both known."""
+    """The parameters in the operands with the indices `scale` and `zero`.
+
+    The zero point may be absent. Raises `Unsupported` if they are invalid or not known.
+    """
     factors = known(operand(inputs, scale), "the scale")
     given = optional(inputs, zero)
     zeros = _ZERO if given is None else known(given, "the zero point")
@@ -96,7 +99,7 @@ def affine(inputs: Inputs, scale: int, zero: int) -> Affine:
         raise Unsupported(fault)
     dtype = None if given is None else given.dtype
     if dtype is not None and not dtype.is_integer:
-        raise Unsupported(f"its zero point is {dtype.value}, no integer")
+        raise Unsupported(f"its zero point is {dtype.value}, not an integer")
     return Affine(_flat(factors).astype(np.float32), _flat(zeros).astype(np.int64), dtype)
 
 
@@ -105,12 +108,12 @@ def _flat(array: Array) -> Array:
 
 
 def dequantised(emitter: Emitter, x: Value, by: Affine, axis: int | None = None) -> Value:
-    """The real values of stored integers; several parameters are along `axis`."""
+    """The real values of stored integers, f32; several parameters belong to `axis`."""
     return emitter.add(Dequantize(), x, *_operands(emitter, by, x.type.rank, axis))
 
 
 def quantised(emitter: Emitter, x: Value, by: Affine, axis: int | None = None) -> Value:
-    """The nearest stored integers; ties round to even."""
+    """Real values as the nearest stored integers; ties round to even."""
     op = Quantize("half_even", by.stored, by.quant(axis))
     return emitter.add(op, x, *_operands(emitter, by, x.type.rank, axis))
 
@@ -129,19 +132,22 @@ def _operands(emitter: Emitter, by: Affine, rank: int, axis: int | None) -> tupl
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The real bounds of a result that an activation before the quantisation sets."""
+    """The range of real values that an activation before the quantisation leaves."""
 
     low: float = -np.inf
     high: float = np.inf
 
 
 def one_quant(by: Affine) -> Quant:
-    """One scale and zero point; raises `Unsupported` if there are several."""
+    """The only scale and zero point as a `Quant`; raises `Unsupported` if there are several."""
     return Quant((float(by.one_scale),), (by.one_zero,))
 
 
 def requantised(emitter: Emitter, total: Value, factor: Array, by: Affine, bounds: Bounds) -> Value:
-    """32-bit sums times a factor, or one per last axis, quantised with the parameters `by`."""
+    """32-bit sums times `factor`, quantised with the parameters `by` and clamped to `bounds`.
+
+    `factor` has one number, or one for each index of the last axis.
+    """
     zero = by.one_zero
     low, high = stored_bounds(by, bounds)
     op = Requantize("half_even", zero, low, high, by.stored, by.quant())
@@ -150,7 +156,10 @@ def requantised(emitter: Emitter, total: Value, factor: Array, by: Affine, bound
 
 
 def stored_bounds(by: Affine, bounds: Bounds) -> tuple[int, int]:
-    """The stored integers of real bounds. Rounding is monotonic, so clamping may follow it."""
+    """The stored integers of real bounds.
+
+    Rounding is monotonic, so a clamp of the stored integers equals a clamp of the real values.
+    """
     info = np.iinfo(by.stored.numpy)
     ends = np.array([bounds.low, bounds.high], np.float32) / by.one_scale
     inside = np.clip(np.rint(ends.astype(np.float64)) + by.one_zero, info.min, info.max)
@@ -158,13 +167,13 @@ def stored_bounds(by: Affine, bounds: Bounds) -> tuple[int, int]:
 
 
 def same(a: Affine, b: Affine) -> bool:
-    """Whether both give every real value the same stored integer."""
+    """Whether both parameters give every real value the same stored integer."""
     return (
         a.stored is b.stored and np.array_equal(a.scale, b.scale) and np.array_equal(a.zero, b.zero)
     )
 
 
 def zeros_of(by: Affine) -> tuple[int, ...]:
-    """The zero points as an operator's attribute."""
+    """The zero points as an operator's attribute: one number if all are equal."""
     zeros: Sequence[int] = by.zero.tolist()
     return (int(zeros[0]),) if len(set(zeros)) == 1 else tuple(int(z) for z in zeros)

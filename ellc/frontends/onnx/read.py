@@ -1,4 +1,4 @@
-"""ONNX to graph: the frontend's public entrance."""
+"""`read_onnx`, the public function that reads an ONNX file as a graph."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def read_onnx(source: Path, options: ImportOptions = _DEFAULT) -> Graph:
     """Read an `.onnx` file as a graph.
 
     Inputs and outputs keep the file's names, element types and layout (`ImportOptions.layout`).
-    Raises `EllcError` and nothing else: E203 beyond the limits, E210 unreadable or damaged, E211
-    the package `onnx` is missing, E212 with every node that is not supported, E213 an input whose
-    shape is open, E214 an unknown name in the options.
+    Raises nothing but `EllcError`: E203 beyond the limits, E210 unreadable or damaged, E211 the
+    package `onnx` is missing, E212 with every node that is not supported, E213 an input whose shape
+    is open, E214 an unknown name in the options.
     """
     try:
         return convert(load_model(source, options.limits), options, str(source))

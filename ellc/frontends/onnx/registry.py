@@ -1,11 +1,11 @@
-"""The table of ONNX operators, and what every handler needs.
+"""The table of ONNX operators, and functions that handlers use to read operands.
 
 A handler is `(emitter, node, inputs) -> Value | list[Value]`, registered by
-`@ONNX.imports("Conv", limits="...")`; operators of other domains are written `domain.Operator`.
-`node.version` is the version of the node's operator set: what changed between versions is decided
-in the handler. What is not supported of an operator is given as data: `declines` says why, and is
-what the report says; `ignores` are attributes without effect here, and why. An attribute in neither
-that the handler never asked for is reported unless it has its default value.
+`@ONNX.imports("Conv", limits="...")`. An operator of another domain is written `domain.Operator`.
+`node.version` is the version of the node's operator set; the handler decides by it where versions
+differ. What is not supported of an operator is data: `declines` has the parts with the reasons that
+a report shows, and `ignores` has the attributes without effect and why. A node with any other
+attribute that its handler did not ask for is reported, unless the attribute has its default value.
 """
 
 from __future__ import annotations
@@ -32,16 +32,17 @@ from ellc.frontends.onnx.tensors import MAX_RANK
 MICROSOFT = "com.microsoft"
 Narrowness = Literal["refused", "read", "kept", "unchanged"]
 JOINED_DOMAIN = "ellc"
-"""Of nodes that no file has: what the reader itself makes of groups of nodes."""
+"""The domain of nodes that are in no file: the reader makes them from groups of nodes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """A part of an operator's specification that is not taken.
+    """A part of an operator's specification that is not supported.
 
-    `name` is an attribute other than its default (of which some values may be taken), or an operand
-    or result by the specification's name, or what is special about element types. `always` is
-    False where the handler decides: it raises `Unsupported` with the same reason.
+    `name` is an attribute, an operand or a result by its name in the specification, or a text about
+    element types. An attribute is declined only if it differs from its default. With `always` the
+    registry declines the part; else the handler decides and raises `Unsupported` with the same
+    reason, possibly for some values only.
     """
 
     part: Literal["attribute", "input", "output", "type"]
@@ -51,12 +52,12 @@ class Declined:
 
 
 def no_integers(reason: str) -> Declined:
-    """Whole numbers as the first operand are declined."""
+    """Decline integers as the first operand."""
     return Declined("type", "integers", reason, always=True)
 
 
 def no_attribute(name: str, reason: str) -> Declined:
-    """Every value of an attribute but its default is declined."""
+    """Decline every value of an attribute but its default."""
     return Declined("attribute", name, reason, always=True)
 
 
@@ -64,7 +65,7 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class OnnxRegistry(Registry[OnnxNode]):
-    """A registry that also knows what of each operator is declined, and what has no effect."""
+    """A registry that also has, by operator, the declined parts and the ignored attributes."""
 
     def __init__(
         self,
@@ -84,11 +85,11 @@ class OnnxRegistry(Registry[OnnxNode]):
         sequences: bool = False,
         narrow: Narrowness = "refused",
     ) -> Callable[[Function[OnnxNode]], Function[OnnxNode]]:
-        """Decorator: this function imports these operators.
+        """Register the decorated function as the handler of these operators.
 
-        `sequences`: operands may be sequences of tensors. `narrow`: operands may be of fewer than
-        8 bits; they are `read` as bytes, `kept` (results hold elements of the first operand) or
-        given to the function as they are (`unchanged`).
+        With `sequences` operands may be sequences of tensors. `narrow` says what happens to
+        operands of fewer than 8 bits: they are `refused`, `read` as bytes, read as bytes with the
+        type of the first one `kept` in the results, or given to the handler `unchanged`.
         """
         register = super().imports(*kinds, limits=limits)
         self.declined.update(dict.fromkeys(kinds, tuple(declines)))
@@ -102,20 +103,20 @@ class OnnxRegistry(Registry[OnnxNode]):
 
 
 ONNX = OnnxRegistry()
-"""What files may hold."""
+"""The operators that can be in files."""
 JOINED = OnnxRegistry()
-"""What the reader itself makes of groups of nodes."""
+"""The operators of `JOINED_DOMAIN`."""
 
 
 def all_operators() -> OnnxRegistry:
-    """The table of what files may hold, with every family in it."""
+    """The table `ONNX`, after the modules of all families have been imported."""
     import ellc.frontends.onnx.operators  # noqa: F401  (fills the table)
 
     return ONNX
 
 
 def with_joined() -> OnnxRegistry:
-    """All operators, and those of joined nodes."""
+    """The operators that can be in files, and those of joined nodes."""
     of_files = all_operators()
     return OnnxRegistry({**of_files.handlers, **JOINED.handlers}, of_files.advice)
 
@@ -133,32 +134,35 @@ def _checked(
             raise Unsupported("a sequence where a tensor is expected")
         _refuse(declines, node, inputs)
         node.ignore(*ignores)
-        held = [v for v in inputs if isinstance(v, Narrow)]
-        if held and narrow == "refused":
-            raise Unsupported(_no_narrow(held[0]))
-        if held and narrow != "unchanged":
+        narrow_operands = [v for v in inputs if isinstance(v, Narrow)]
+        if narrow_operands and narrow == "refused":
+            raise Unsupported(_no_narrow(narrow_operands[0]))
+        if narrow_operands and narrow != "unchanged":
             inputs = [v.wide if isinstance(v, Narrow) else v for v in inputs]
-        made = function(emitter, node, inputs)
-        if held and narrow == "kept":
-            made = [same_kind(v, held[0]) for v in ([made] if isinstance(made, Value) else made)]
+        result = function(emitter, node, inputs)
+        if narrow_operands and narrow == "kept":
+            result = [
+                same_kind(v, narrow_operands[0])
+                for v in ([result] if isinstance(result, Value) else result)
+            ]
         for name in node.unasked():
             if node.attributes[name] != default_value(node, name):
                 raise Unsupported(f"its attribute '{name}' is not supported")
-        ranks = [v.type.rank for v in ([made] if isinstance(made, Value) else made)]
+        ranks = [v.type.rank for v in ([result] if isinstance(result, Value) else result)]
         if max(ranks, default=0) > MAX_RANK:
             raise Unsupported(f"a result of {max(ranks)} dimensions, {MAX_RANK} are supported")
-        return made
+        return result
 
     return handler
 
 
 def _no_narrow(value: Narrow) -> str:
     name, bytes_ = value.kind.name, value.kind.dtype.numpy.name
-    return f"it computes with {name}; DequantizeLinear, or Cast to {bytes_}, must stand before it"
+    return f"it computes with {name}; it needs a DequantizeLinear or a Cast to {bytes_} before it"
 
 
 def _refuse(declines: Sequence[Declined], node: OnnxNode, inputs: Inputs) -> None:
-    """Raise `Unsupported` with the reason of the first part that is always declined."""
+    """Raise `Unsupported` if the node has a part that is always declined."""
     for declined in declines:
         match declined.always and declined.part:
             case "attribute":
@@ -173,7 +177,7 @@ def _refuse(declines: Sequence[Declined], node: OnnxNode, inputs: Inputs) -> Non
 
 
 def operand(inputs: Inputs, index: int) -> Value:
-    """An operand that must be there."""
+    """A required operand; raises `Unsupported` if it is missing."""
     value = inputs[index] if index < len(inputs) else None
     if value is None:
         raise Unsupported(f"its operand {index} is missing")
@@ -181,16 +185,17 @@ def operand(inputs: Inputs, index: int) -> Value:
 
 
 def optional(inputs: Inputs, index: int) -> Value | None:
-    """An operand that may be left out."""
+    """An optional operand; None if it is absent."""
     return inputs[index] if index < len(inputs) else None
 
 
 def integers_at(
     node: OnnxNode, inputs: Inputs, name: str, index: int, since: int
 ) -> tuple[int, ...] | None:
-    """Whole numbers that are attribute `name` before version `since` and operand `index` from then.
+    """Integers that are an attribute in old versions of an operator and an operand in new ones.
 
-    None where the node gives none.
+    They are the attribute `name` before version `since`, and operand `index` from that version on.
+    None if the node has neither.
     """
     if node.version < since:
         return node.integers(name) if node.has(name) else None
@@ -199,6 +204,6 @@ def integers_at(
 
 
 def one_result(node: OnnxNode, why: str) -> None:
-    """Raise `Unsupported` if somebody may want a result after the first."""
+    """Raise `Unsupported` with the reason `why` if the node has a result after the first."""
     if any(node.outputs[1:]):
         raise Unsupported(why)

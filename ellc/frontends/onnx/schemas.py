@@ -1,4 +1,4 @@
-"""What the specification says of an operator: the package `onnx` carries it."""
+"""The specification of an operator, which the package `onnx` contains."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 from ellc.frontends.onnx.model import OnnxNode
 
 _NEWEST = 2**31 - 1
-"""Versions are 64 bits wide in files, and 32 where `onnx` looks one up."""
+"""The largest version that `onnx` can look up: it has 32 bits for it, a file has 64."""
 
 
 def schema_of(node: OnnxNode) -> Any:
-    """The newest specification that is no newer than the node's version; None if there is none."""
+    """The specification that applies to the node's version; None if there is none."""
     import onnx
 
     try:
@@ -21,9 +21,9 @@ def schema_of(node: OnnxNode) -> Any:
 
 
 def default_value(node: OnnxNode, name: str) -> Any:
-    """The value that an attribute of the node has if none is given; None where there is none.
+    """The default of a node's attribute; None if there is no default or no specification.
 
-    Lists are tuples, as in `OnnxNode.attributes`. Operators without a specification have none.
+    Lists are tuples, as in `OnnxNode.attributes`.
     """
     import onnx
 
@@ -38,9 +38,9 @@ def default_value(node: OnnxNode, name: str) -> Any:
 
 
 def has_operands(node: OnnxNode) -> bool:
-    """Whether a node has the operands and results that its operator cannot do without.
+    """Whether a node has as many operands and results as its operator requires.
 
-    Of operators without a specification one each is wanted.
+    An operator without a specification must have one operand and one result.
     """
     schema = schema_of(node)
     least_inputs = schema.min_input if schema else 1

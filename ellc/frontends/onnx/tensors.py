@@ -1,4 +1,4 @@
-"""Tensors stored in the file or beside it: `TensorProto` to numpy, sizes checked first."""
+"""Reads stored tensors, in the file or beside it, as numpy arrays; sizes are checked first."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _UINT8 = 2
 class ElementType:
     """One of ONNX's element types.
 
-    `stored` is numpy's type of one element in `raw_data`, `field` the list that may hold the
-    elements instead, `dtype` what the graph computes in: half precision in float32.
+    `stored` is the numpy type of an element in `raw_data`. `field` is the name of the list that may
+    hold the elements instead. `dtype` is the graph's element type: float32 for half precision.
     """
 
     name: str
@@ -57,7 +57,7 @@ ELEMENT_TYPES: dict[int, ElementType] = {
 
 @dataclass(frozen=True, slots=True)
 class NarrowType:
-    """A type of several numbers in a byte; `dtype` are the bytes that hold one each."""
+    """A type of 4 or 2 bits; `dtype` is the type of the bytes that hold one number each."""
 
     name: str
     bits: int
@@ -65,7 +65,7 @@ class NarrowType:
 
     @property
     def low(self) -> int:
-        """The least number."""
+        """The smallest number."""
         return -(1 << (self.bits - 1)) if self.dtype is DType.I8 else 0
 
     @property
@@ -99,7 +99,7 @@ UNREAD = {
 
 
 def element_name(number: int) -> str:
-    """What ONNX calls an element type."""
+    """ONNX's name of an element type."""
     known = ELEMENT_TYPES.get(number) or NARROW_TYPES.get(number)
     return known.name if known else UNREAD.get(number, f"element type {number}")
 
@@ -110,27 +110,28 @@ def is_half(number: int) -> bool:
 
 
 def dtype_of(number: int) -> DType:
-    """The graph's element type for ONNX's; raises `Unsupported` where there is none."""
+    """The graph's element type for ONNX's; raises `Unsupported` if there is none."""
     known = ELEMENT_TYPES.get(number)
     if known is None:
         narrow = NARROW_TYPES.get(number)
-        held = f"; {narrow.dtype.numpy.name} holds the same numbers" if narrow else ""
-        raise Unsupported(f"values of type {element_name(number)} are not supported{held}")
+        advice = f"; {narrow.dtype.numpy.name} holds the same numbers" if narrow else ""
+        raise Unsupported(f"values of type {element_name(number)} are not supported{advice}")
     return known.dtype
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredTensor:
-    """A tensor of the file, read when somebody wants it. `files` are those beside the model.
+    """A tensor of the file, which is read on the first call of `array`.
 
-    Half precision becomes float32, which holds it exactly, numbers of fewer than 8 bits bytes.
+    `files` reads the files beside the model. Half precision becomes float32, which holds the same
+    numbers exactly. Numbers of fewer than 8 bits become bytes.
     """
 
     proto: Any
     files: ExternalFiles
     limits: Limits
     sparse: bool = False
-    made: list[Array] = field(default_factory=list)
+    cached: list[Array] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -148,13 +149,14 @@ class StoredTensor:
         return prod(int(d) for d in self.proto.dims)
 
     def array(self) -> Array:
-        """The elements. Raises `EllcError`, or `Unsupported` for a type without arithmetic here.
+        """The elements, in the shape of the tensor.
 
-        Further calls, as from the body of a loop, return the same array.
+        Further calls, as from the body of a loop, return the same array. Raises `EllcError` E210
+        for a damaged tensor, E203 beyond the limits, and `Unsupported` for other element types.
         """
-        if not self.made:
-            self.made.append(self._array())
-        return self.made[0]
+        if not self.cached:
+            self.cached.append(self._array())
+        return self.cached[0]
 
     def _array(self) -> Array:
         if self.sparse:
@@ -179,16 +181,19 @@ class StoredTensor:
         return native
 
     def _flat(self, kind: ElementType, count: int) -> Array:
-        """The elements as they are stored."""
+        """[count] elements in the stored type."""
         raw = self._raw(count * kind.stored.itemsize, f"{count} x {kind.name}")
         if raw is None:
             return self._listed(kind, count)
         if kind.name == "bool" and (highest := np.frombuffer(raw, np.uint8).max(initial=0)) > 1:
-            raise self._damaged(f"is of booleans and holds the byte {highest}")
+            raise self._damaged(f"has boolean elements, but one of its bytes is {highest}")
         return np.frombuffer(raw, kind.stored)
 
     def _unpacked(self, kind: NarrowType, count: int) -> Array:
-        """The elements one by one; a list of integers has a byte in each."""
+        """[count] elements of a narrow type, one in each byte.
+
+        If the elements are not raw bytes, they are a list of integers with a packed byte in each.
+        """
         size = packed_bytes(count, kind.bits)
         raw = self._raw(size, f"{count} x {kind.name}")
         if raw is None:
@@ -198,7 +203,7 @@ class StoredTensor:
         return unpacked(content, kind.bits, count, signed=kind.dtype is DType.I8)
 
     def _raw(self, size: int, what: str) -> bytes | None:
-        """The bytes of the elements; None where they are listed one by one."""
+        """The bytes of the elements; None if they are in a list instead."""
         if self.proto.data_location == _EXTERNAL:
             entries = {str(e.key): str(e.value) for e in self.proto.external_data}
             raw: bytes = self.files.read(entries, size, self.name)
@@ -213,7 +218,7 @@ class StoredTensor:
     def _listed(self, kind: ElementType, count: int) -> Array:
         values = getattr(self.proto, kind.field)
         if len(values) != count:
-            raise self._damaged(f"has {len(values)} elements, its shape wants {count}")
+            raise self._damaged(f"has {len(values)} elements, its shape needs {count}")
         wide = {"float_data": np.float32, "double_data": np.float64, "uint64_data": np.uint64}
         listed = np.array(values, wide.get(kind.field, np.int64))
         if kind.name == "float16":

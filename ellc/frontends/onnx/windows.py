@@ -1,4 +1,4 @@
-"""Where the window of a convolution or pool moves: strides, dilations, every way to pad."""
+"""The windows of convolutions and pools: strides, dilations, and every kind of padding."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A window over rows and columns; `before`, `after` are what the file pads.
+    """A window over rows and columns; every pair is (rows, columns).
 
-    `overhang` is what a window that `ceil_mode` allows reaches beyond that.
+    `before` and `after` are the padding in the file. `overhang` is how far the last window reaches
+    beyond the padding, which `ceil_mode` allows.
     """
 
     size: Pair
@@ -29,18 +30,18 @@ class Window:
 
     @property
     def amounts(self) -> tuple[int, int, int, int]:
-        """Top, left, bottom, right, the overhang included."""
+        """Padding as top, left, bottom, right, including the overhang."""
         bottom, right = (a + o for a, o in zip(self.after, self.overhang, strict=True))
         return (*self.before, bottom, right)
 
     def padding(self, value: float = 0.0) -> Padding:
-        """The padding with which every window lies inside the padded image."""
+        """The padding that contains every window, including the overhang, filled with `value`."""
         return Padding(*self.amounts, (value,))
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What a window does along one axis."""
+    """A window along one axis. The fields mean the same as those of `Window`."""
 
     size: int
     stride: int
@@ -51,24 +52,24 @@ class Span:
 
     @property
     def reach(self) -> int:
-        """How many elements it spans."""
+        """The distance from the first tap to the end of the last one, in elements."""
         return self.dilation * (self.size - 1) + 1
 
     def count(self, extent: int) -> int:
-        """The number of its positions."""
+        """The number of positions of the window along an axis of `extent` elements."""
         total = extent + self.before + self.after + self.overhang
         if total < self.reach:
-            raise Unsupported(f"a window of {self.reach} over {total} elements")
+            raise Unsupported(f"a window of {self.reach} over only {total} elements")
         return (total - self.reach) // self.stride + 1
 
-    def places(self, emitter: Emitter, extent: int) -> Array:
-        """[count, size]: which element every tap reads; outside of 0..extent-1 is padding."""
+    def positions(self, emitter: Emitter, extent: int) -> Array:
+        """[count, size]: the element that each tap reads; outside of 0..extent-1 is padding."""
         count, amounts = self.count(extent), (self.stride, self.dilation, self.before)
         return window_positions(emitter, count, self.size, *amounts)
 
 
 def window_of(spans: Sequence[Span]) -> Window:
-    """The window that spans along rows and columns make, or along columns only."""
+    """The window of two spans, for rows and columns, or of one span for columns."""
     none = Span(1, 1, 1, 0, 0, 0)
     rows, columns = spans if len(spans) == 2 else (none, spans[0])
 
@@ -82,13 +83,16 @@ def window_of(spans: Sequence[Span]) -> Window:
 def read_spans(
     node: OnnxNode, extents: Sequence[int], kernel: Sequence[int] | None = None
 ) -> tuple[Span, ...]:
-    """What a node's window does along every spatial axis."""
+    """The window of a node along every spatial axis.
+
+    `extents` are those of the image. `kernel` are the extents of the weights; a pool has none.
+    """
     rank = len(extents)
     if rank not in (1, 2, 3):
         raise Unsupported(f"{rank} spatial axes; 1, 2 and 3 are supported")
     size = node.integers("kernel_shape", None if kernel is None else tuple(kernel))
     if kernel is not None and tuple(kernel) != size:
-        raise Unsupported(f"its kernel_shape is {size}, that of its weights {tuple(kernel)}")
+        raise Unsupported(f"its kernel_shape is {size}, but its weights have {tuple(kernel)}")
     stride = per_axis(node, "strides", rank)
     dilation = per_axis(node, "dilations", rank)
     if len(size) != rank or min(size) < 1:
@@ -106,7 +110,7 @@ def read_spans(
 def _amounts(
     node: OnnxNode, extents: Sequence[int], reach: Sequence[int], stride: Sequence[int]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """What is padded (before, after) along every axis."""
+    """The padding (before, after) along every axis, by `pads` or `auto_pad`."""
     rank = len(extents)
     mode = node.text("auto_pad", "NOTSET")
     pads = node.integers("pads", (0,) * (2 * rank))
@@ -128,7 +132,10 @@ def _amounts(
 
 
 def _overhang(extent: int, before: int, after: int, reach: int, stride: int) -> int:
-    """How far the last window reaches beyond the padding: it still starts before its end."""
+    """How far the last window reaches beyond the padding.
+
+    With `ceil_mode` there is one more window, unless it would start in the padding at the end.
+    """
     total = extent + before + after
     count = -(-(total - reach) // stride) + 1
     if (count - 1) * stride >= extent + before:
@@ -137,7 +144,7 @@ def _overhang(extent: int, before: int, after: int, reach: int, stride: int) -> 
 
 
 def per_axis(node: OnnxNode, name: str, rank: int) -> tuple[int, ...]:
-    """An attribute with a number from 1 up for each spatial axis, 1 by default."""
+    """An attribute with an integer of at least 1 for each spatial axis; the default is 1."""
     values = node.integers(name, (1,) * rank)
     if len(values) != rank or min(values, default=1) < 1:
         raise Unsupported(f"{name} {list(values)} for {rank} spatial axes")

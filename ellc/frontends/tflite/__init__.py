@@ -1,1 +1,1 @@
-"""TensorFlow Lite files (`.tflite`) to graphs."""
+"""Reads TensorFlow Lite files (`.tflite`) as graphs."""

@@ -1,4 +1,4 @@
-"""The operators as the reader calls them: what no handler takes is refused in one place."""
+"""Checks that apply to every operator before and after its handler is called."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from ellc.frontends.graph_import.handlers import Handler, Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
-from ellc.frontends.tflite.model import Option, Options, TfliteNode
+from ellc.frontends.tflite.model import NodeOptions, Option, TfliteNode
 from ellc.frontends.tflite.registry import TFLITE, TfliteRegistry
 from ellc.frontends.tflite.versions import want_known_version
 
@@ -40,7 +40,7 @@ _FAMILIES = (
     "variables",
     "volumes",
 )
-# Operators that change their variables; anybody else would read what they held at first.
+# Operators that update their variable tensors. Any other operator would only see the first values.
 STATEFUL = (
     "BIDIRECTIONAL_SEQUENCE_LSTM",
     "RNN",
@@ -48,9 +48,9 @@ STATEFUL = (
     "UNIDIRECTIONAL_SEQUENCE_LSTM",
     "UNIDIRECTIONAL_SEQUENCE_RNN",
 )
-# Operators that read constants of fewer than 8 bits, as in the runtime; others would compute with
-# them as with bytes.
-_OF_PACKED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+# Operators that can read constants of fewer than 8 bits, as in the runtime. Any other operator
+# would compute with them as if they were bytes.
+_PACKED_READERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "INT2": ("DEQUANTIZE", "EMBEDDING_LOOKUP", "FULLY_CONNECTED"),
         "INT4": (
@@ -60,30 +60,30 @@ _OF_PACKED: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "UINT4": ("DEQUANTIZE",),
     }
 )
-# Options that may be left unread whatever they are, and why.
-SAID_ELSEWHERE = MappingProxyType(
+# Options that handlers need not read, and why.
+REDUNDANT_OPTIONS = MappingProxyType(
     {
-        "AsymmetricQuantizeInputs": "8-bit weights become floats: their inputs are not quantised",
-        "BodySubgraphIndex": "the reader puts the graph into the operator",
-        "CondSubgraphIndex": "the reader puts the graph into the operator",
-        "DepthMultiplier": "the shapes of image and weights say it",
-        "ElseSubgraphIndex": "the reader puts the graph into the operator",
-        "InDataType": "the operand says it",
-        "Num": "the operand's shape says it",
-        "NumSplits": "the list of sizes says it, if there is one",
-        "OutDataType": "the result says it",
-        "OutType": "the result says it",
-        "OutputType": "the result says it",
-        "PotScaleInt16": "scales that are powers of two are refused themselves",
-        "QuantizedBiasType": "the bias says it",
-        "ThenSubgraphIndex": "the reader puts the graph into the operator",
-        "ValuesCount": "the number of operands says it",
+        "AsymmetricQuantizeInputs": "8-bit weights become floats, so inputs are not quantised",
+        "BodySubgraphIndex": "the reader adds the graph to the node",
+        "CondSubgraphIndex": "the reader adds the graph to the node",
+        "DepthMultiplier": "it follows from the shapes of image and weights",
+        "ElseSubgraphIndex": "the reader adds the graph to the node",
+        "InDataType": "it is the type of the operand",
+        "Num": "it follows from the shape of the operand",
+        "NumSplits": "it is the length of the list of sizes, if there is one",
+        "OutDataType": "it is the type of the result",
+        "OutType": "it is the type of the result",
+        "OutputType": "it is the type of the result",
+        "PotScaleInt16": "scales that are powers of two are refused in any case",
+        "QuantizedBiasType": "it is the type of the bias",
+        "ThenSubgraphIndex": "the reader adds the graph to the node",
+        "ValuesCount": "it is the number of operands",
     }
 )
 
 
-class _Read(Mapping[str, Option]):
-    """An operator's options, which remembers those that a handler asks for."""
+class _TrackedOptions(Mapping[str, Option]):
+    """An operator's options. It records the names that a handler asks for."""
 
     def __init__(self, values: Mapping[str, Option]) -> None:
         self._values = values
@@ -100,12 +100,12 @@ class _Read(Mapping[str, Option]):
         return len(self._values)
 
     def unread(self) -> dict[str, Option]:
-        """The options that no handler has read."""
+        """The options that the handler did not ask for."""
         return {name: self._values[name] for name in self if name not in self._names}
 
 
 def operators() -> TfliteRegistry:
-    """Every supported operator."""
+    """The table `TFLITE`, after the modules of all families have been imported."""
     for family in _FAMILIES:
         importlib.import_module(f"ellc.frontends.tflite.operators.{family}")
     return TFLITE
@@ -113,30 +113,37 @@ def operators() -> TfliteRegistry:
 
 @cache
 def checked_operators() -> TfliteRegistry:
-    """The same, each after a check of its operands' declarations."""
+    """All supported operators, with handlers that check operands and options."""
     checked = {kind: checked_handler(handler) for kind, handler in operators().handlers.items()}
     return TfliteRegistry(checked)
 
 
 def _want_packed_constants(node: TfliteNode) -> None:
-    """Raise `Unsupported` where numbers of fewer than 8 bits are more than weights."""
+    """Raise `Unsupported` if numbers of fewer than 8 bits are computed, or read by other operators.
+
+    The operators that may read them are in `_PACKED_READERS`.
+    """
     for tensor in (*node.operands, *node.results):
-        if tensor is None or tensor.kind not in _OF_PACKED:
+        if tensor is None or tensor.kind not in _PACKED_READERS:
             continue
         if tensor.array is None:
-            held = tensor.dtype.numpy.name.upper()
+            byte = tensor.dtype.numpy.name.upper()
             raise Unsupported(
-                f"'{tensor.name}' holds {tensor.kind} and is not a constant; {held} holds the same "
-                "numbers: export activations with 8 bits"
+                f"'{tensor.name}' is of type {tensor.kind} and not a constant; export activations "
+                f"with 8 bits ({byte})"
             )
-        if node.kind not in _OF_PACKED[tensor.kind]:
+        if node.kind not in _PACKED_READERS[tensor.kind]:
             raise Unsupported(
-                f"it reads '{tensor.name}' of {tensor.kind}, which a DEQUANTIZE must read first"
+                f"it reads '{tensor.name}' of type {tensor.kind}; it needs a DEQUANTIZE before it"
             )
 
 
 def checked_handler(handler: Handler[TfliteNode]) -> Handler[TfliteNode]:
-    """A handler that refuses what no handler takes, and options that it does not read."""
+    """The handler with checks around it.
+
+    It raises `Unsupported` for an unknown version, for tensors that no handler supports, and for
+    options that the handler did not read and that are not 0, false or empty.
+    """
 
     def call(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value | list[Value]:
         want_known_version(node.kind, node.version)
@@ -145,17 +152,17 @@ def checked_handler(handler: Handler[TfliteNode]) -> Handler[TfliteNode]:
                 continue
             _ = tensor.dtype
             if tensor.is_sparse:
-                raise Unsupported(f"'{tensor.name}' is stored sparsely")
+                raise Unsupported(f"'{tensor.name}' is stored as a sparse tensor")
             if tensor.is_variable and node.kind not in STATEFUL:
                 raise Unsupported(f"'{tensor.name}' is a variable")
         _want_packed_constants(node)
-        options = _Read(node.options.values)
-        made = handler.function(emitter, replace(node, options=Options(options)), inputs)
+        options = _TrackedOptions(node.options.values)
+        result = handler.function(emitter, replace(node, options=NodeOptions(options)), inputs)
         for name, value in options.unread().items():
-            if value and name not in SAID_ELSEWHERE:
+            if value and name not in REDUNDANT_OPTIONS:
                 reasons = [d.reason for d in TFLITE.declined[node.kind] if d.option == name]
-                said = f": {reasons[0]}" if reasons else ""
-                raise Unsupported(f"its option {name} = {value} is not supported{said}")
-        return made if isinstance(made, Value) else list(made)
+                reason = f": {reasons[0]}" if reasons else ""
+                raise Unsupported(f"its option {name} = {value} is not supported{reason}")
+        return result if isinstance(result, Value) else list(result)
 
     return Handler(call, handler.limits)

@@ -1,4 +1,4 @@
-"""The bytes of a `.tflite` file -> `TfliteModel`. Needs the packages `tflite` and `flatbuffers`."""
+"""Parses a `.tflite` file into a `TfliteModel`, with the packages `tflite` and `flatbuffers`."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from ellc.frontends.tflite.model import (
     NO_OPTIONS,
     PACKED,
     UNKNOWN_KIND,
-    Interface,
+    NodeOptions,
     Option,
-    Options,
     Tensor,
     TfliteGraph,
     TfliteModel,
     TfliteNode,
+    TflitePort,
 )
 from ellc.frontends.tflite.normalization import normalization_keys
 from ellc.frontends.tflite.tables import (
-    Budget,
     Damaged,
+    EntryBudget,
     as_table,
     checked,
     entries,
@@ -43,14 +43,14 @@ from ellc.ir.limits import MOST_AXES, Limits
 from ellc.ir.types import Array, DType, Quant
 
 _IDENTIFIER = b"TFL3"
-# What the schema has in the names of all options that are numbers of graphs, and of no others.
+# In the schema, exactly the options that hold the number of a graph have this in their names.
 _GRAPH = "Subgraph"
 _LEAST_BUDGET = 1 << 16
 _MOST_NESTED = 8
 _CUSTOM = "CUSTOM"
 _METADATA = "TFLITE_METADATA"
-_YOUNGER_KINDS = {19: "INT2", 20: "UINT4"}  # than the package
-_ELEMENT_KINDS = _YOUNGER_KINDS | {
+_NEW_KINDS = {19: "INT2", 20: "UINT4"}  # types that the package `tflite` does not know yet
+_ELEMENT_KINDS = _NEW_KINDS | {
     code: name for name, code in vars(tflite.TensorType).items() if isinstance(code, int)
 }
 _OPTION_KINDS, _LATER_OPTION_KINDS = (
@@ -72,50 +72,50 @@ _STORED: dict[str, np.dtype[Any]] = {
 
 
 def read_container(data: bytes, limits: Limits, signature: str = "") -> TfliteModel:
-    """The graph of a signature of the file, or its first graph.
+    """Read the graph of a signature of the file, or its first graph.
 
-    Raises `Damaged` when the file contradicts itself, `EllcError` E203 beyond the limits, and
-    `KeyError` with the names of all signatures if there is none of this name.
+    Raises `Damaged` if the file contradicts itself, `EllcError` E203 beyond the limits, and
+    `KeyError` with the names of all signatures if none has this name.
     """
     if data[4:8] != _IDENTIFIER:
-        raise Damaged("it does not have TensorFlow Lite's mark TFL3")
+        raise Damaged("it does not have TensorFlow Lite's identifier TFL3")
     return _Container(data, limits).model(signature)
 
 
 def option_names() -> set[str]:
-    """The names of all options that the schema has."""
+    """The names of all options in the schema."""
     kinds = (*_OPTION_KINDS.values(), *_LATER_OPTION_KINDS.values())
     return {name for kind in kinds if kind for name, _ in _fields(kind)}
 
 
 class _Container:
-    """One file under work."""
+    """The file that is being read."""
 
     def __init__(self, data: bytes, limits: Limits) -> None:
         self._data = data
         self._limits = limits
-        # Every entry that a sound file lists has a byte of its own at least.
-        self._budget = Budget(max(len(data), _LEAST_BUDGET))
+        # In a valid file every entry of a list has at least one byte of its own.
+        self._budget = EntryBudget(max(len(data), _LEAST_BUDGET))
         self._root = root(tflite.Model, data, self._budget)
         self._buffers = list(entries(self._root, "Buffers"))
-        # Any number of tensors may name one buffer; what is made of it is made once.
-        self._made: dict[tuple[int, str], Array] = {}
+        # By buffer and element type: many tensors may use one buffer, which is converted once.
+        self._arrays: dict[tuple[int, str], Array] = {}
         self._graphs: list[Any] = []
         self._inner_graphs: dict[int, TfliteGraph] = {}
-        self._open: list[int] = []  # inner graphs under work
+        self._open: list[int] = []  # inner graphs that are being read
         codes = list(entries(self._root, "OperatorCodes"))
         self._kinds = [_kind(code) for code in codes]
         self._versions = [code.Version() for code in codes]
 
-    def model(self, wanted: str) -> TfliteModel:
+    def model(self, signature: str) -> TfliteModel:
         graphs = list(entries(self._root, "Subgraphs"))
         if not graphs:
             raise Damaged("it has no graph")
-        every = list(entries(self._root, "SignatureDefs"))
-        chosen = self._signature(every, wanted)
+        signatures = list(entries(self._root, "SignatureDefs"))
+        chosen = self._signature(signatures, signature)
         index = chosen.SubgraphIndex() if chosen else 0
         if index >= len(graphs):
-            raise Damaged(f"a signature is of graph {index} of {len(graphs)}")
+            raise Damaged(f"a signature names graph {index}, but there are {len(graphs)}")
         graph, self._graphs = graphs[index], graphs
         tensors = self._tensors(graph)
         nodes = tuple(self._node(operator, tensors) for operator in entries(graph, "Operators"))
@@ -126,12 +126,12 @@ class _Container:
             tuple(tensors),
             nodes,
             self._metadata(),
-            tuple(_text(s.SignatureKey()) for s in every),
+            tuple(_text(s.SignatureKey()) for s in signatures),
             _text(chosen.SignatureKey()) if chosen else None,
         )
 
     def _metadata(self) -> dict[str, str]:
-        """What is said of pictures, in the project's keys."""
+        """Metadata about input pictures, under the keys that ellc uses."""
         for entry in entries(self._root, "Metadata"):
             if _text(entry.Name()) == _METADATA and entry.Buffer() < len(self._buffers):
                 return normalization_keys(self._content(entry.Buffer()).tobytes())
@@ -139,12 +139,12 @@ class _Container:
 
     def _tensors(self, graph: Any) -> list[Tensor]:
         tensors: list[Tensor] = []
-        taken: set[str] = set()
+        used: set[str] = set()
         for index, entry in enumerate(entries(graph, "Tensors")):
             name = _text(entry.Name())
-            if not name or name in taken:
+            if not name or name in used:
                 name = f"{name}#{index}"
-            taken.add(name)
+            used.add(name)
             tensors.append(self._tensor(name, entry))
         return tensors
 
@@ -174,25 +174,29 @@ class _Container:
         if index >= len(self._buffers):
             if index == 0:
                 return None
-            raise Damaged(f"tensor '{name}' is in buffer {index} of {len(self._buffers)}")
+            raise Damaged(
+                f"tensor '{name}' is in buffer {index}, but there are {len(self._buffers)}"
+            )
         if not size and kind in _STORED:
             return np.empty(0, np.float32 if kind == "FLOAT16" else _STORED[kind]).reshape(shape)
         content = self._content(index)
         if not content.size or (kind not in _STORED and kind not in PACKED):
             return None
-        if (index, kind) not in self._made:
-            self._made[index, kind] = _elements(name, kind, content, size)
-        found = self._made[index, kind]
-        if found.size != size:
-            raise Damaged(f"tensor '{name}' of shape {shape} is in a buffer of {found.size}")
-        return found.reshape(shape)
+        if (index, kind) not in self._arrays:
+            self._arrays[index, kind] = _elements(name, kind, content, size)
+        array = self._arrays[index, kind]
+        if array.size != size:
+            raise Damaged(
+                f"tensor '{name}' of shape {shape} is in a buffer of {array.size} elements"
+            )
+        return array.reshape(shape)
 
     def _content(self, index: int) -> Array:
         entry = self._buffers[index]
         start, size = entry.Offset(), entry.Size()
-        if start > 1:  # after the tables, in a file beyond what their offsets reach
+        if start > 1:  # in a large file buffers are after the tables, whose offsets have 32 bits
             if start + size > len(self._data):
-                raise Damaged(f"buffer {index} ends after the file")
+                raise Damaged(f"buffer {index} ends beyond the end of the file")
             return np.frombuffer(self._data, np.uint8, size, start)
         data = entry.DataAsNumpy()
         return data if isinstance(data, np.ndarray) else np.empty(0, np.uint8)
@@ -200,7 +204,7 @@ class _Container:
     def _node(self, operator: Any, tensors: Sequence[Tensor]) -> TfliteNode:
         code = operator.OpcodeIndex()
         if code >= len(self._kinds):
-            raise Damaged(f"an operator is of kind {code} of {len(self._kinds)}")
+            raise Damaged(f"an operator is of kind {code}, but there are {len(self._kinds)}")
         operands = tuple(self._picked(tensors, operator.InputsAsNumpy(), optional=True))
         results = tuple(t for t in self._picked(tensors, operator.OutputsAsNumpy()) if t)
         label = results[0].name if results else ""
@@ -215,11 +219,11 @@ class _Container:
         )  # fmt: skip
 
     def _inner(self, index: int) -> TfliteGraph:
-        """A graph that an operator runs; one that runs itself is damage."""
+        """The graph that an operator runs; raises `Damaged` for a graph that runs itself."""
         if not 0 < index < len(self._graphs) or index in self._open:
-            raise Damaged(f"graph {index} of {len(self._graphs)} is asked for")
+            raise Damaged(f"an operator cannot run graph {index} of {len(self._graphs)} graphs")
         if len(self._open) > _MOST_NESTED:
-            raise Damaged("its graphs run each other without end")
+            raise Damaged("its graphs are nested too deeply")
         if index not in self._inner_graphs:
             self._open.append(index)
             graph = self._graphs[index]
@@ -246,9 +250,9 @@ class _Container:
             elif 0 <= index < len(tensors):
                 yield tensors[index]
             else:
-                raise Damaged(f"tensor {index} of {len(tensors)} is asked for")
+                raise Damaged(f"an index names tensor {index}, but there are {len(tensors)}")
 
-    def _options(self, operator: Any) -> Options:
+    def _options(self, operator: Any) -> NodeOptions:
         kind, union = _OPTION_KINDS.get(operator.BuiltinOptionsType()), operator.BuiltinOptions()
         if kind is None:
             kind = _LATER_OPTION_KINDS.get(operator.BuiltinOptions2Type())
@@ -260,27 +264,32 @@ class _Container:
         return _options(as_table(kind, self._data, union.Pos, self._budget))
 
     def _custom(self, operator: Any) -> bytes:
-        """The bytes of a custom operator's options, after the tables in a file beyond 2 GB."""
+        """The bytes of a custom operator's options; in files beyond 2 GB they follow the tables."""
         start, size = operator.LargeCustomOptionsOffset(), operator.LargeCustomOptionsSize()
         if start > 1:
             if start + size > len(self._data):
-                raise Damaged("an operator's options end after the file")
+                raise Damaged("an operator's options end beyond the end of the file")
             return self._data[start : start + size]
-        found = operator.CustomOptionsAsNumpy()
-        return found.tobytes() if isinstance(found, np.ndarray) else b""
+        content = operator.CustomOptionsAsNumpy()
+        return content.tobytes() if isinstance(content, np.ndarray) else b""
 
     @staticmethod
-    def _signature(every: Sequence[Any], wanted: str) -> Any | None:
-        """The signature of a name, or the only one of the first graph, if there is one."""
-        named = [s for s in every if _text(s.SignatureKey()) == wanted]
-        if wanted and not named:
-            raise KeyError(*(_text(s.SignatureKey()) for s in every))
-        found = named if wanted else [s for s in every if s.SubgraphIndex() == 0]
-        return found[0] if len(found) == 1 or wanted else None
+    def _signature(signatures: Sequence[Any], name: str) -> Any | None:
+        """The signature with this name; for "" the only one of the first graph, or None.
+
+        Raises `KeyError` as `read_container` does.
+        """
+        if not name:
+            of_first = [s for s in signatures if s.SubgraphIndex() == 0]
+            return of_first[0] if len(of_first) == 1 else None
+        named = [s for s in signatures if _text(s.SignatureKey()) == name]
+        if not named:
+            raise KeyError(*(_text(s.SignatureKey()) for s in signatures))
+        return named[0]
 
 
 def _kind(code: Any) -> str:
-    # The first field has room for 127 kinds; later ones are in the second.
+    # The first field can hold the kinds up to 127; the second one holds all.
     number = max(code.DeprecatedBuiltinCode(), code.BuiltinCode())
     name = BUILTIN_OPCODE2NAME.get(number, f"{UNKNOWN_KIND} {number}")
     return f"{_CUSTOM}:{_text(code.CustomCode())}" if name == _CUSTOM else name
@@ -292,21 +301,24 @@ def _named(signature: Any, side: str) -> dict[int, str]:
 
 def _interface(
     picked: Iterator[Tensor | None], names: dict[int, str], tensors: Sequence[Tensor]
-) -> tuple[Interface, ...]:
-    """The public names: the signature's, else the tensors'; equal names get a number added."""
+) -> tuple[TflitePort, ...]:
+    """The ports of tensors, with names from the signature or else of the tensors.
+
+    If a name occurs again, a number is appended.
+    """
     number = {tensor.name: index for index, tensor in enumerate(tensors)}
-    made: list[Interface] = []
+    result: list[TflitePort] = []
     for tensor in picked:
         assert tensor is not None
         name = names.get(number[tensor.name]) or tensor.name
-        if any(name == other.name for other in made):
-            name = f"{name}#{len(made)}"
-        made.append(Interface(name, tensor))
-    return tuple(made)
+        if any(name == other.name for other in result):
+            name = f"{name}#{len(result)}"
+        result.append(TflitePort(name, tensor))
+    return tuple(result)
 
 
 def _quant(name: str, entry: Any, shape: tuple[int, ...]) -> Quant | None:
-    """The quantisation, or None. Raises `Damaged` where it does not fit the tensor."""
+    """The quantisation of a tensor, or None. Raises `Damaged` if it does not fit the tensor."""
     if entry is None or not entry.ScaleLength():
         return None
     scales = tuple(float(x) for x in entry.ScaleAsNumpy())
@@ -324,16 +336,17 @@ def _quant(name: str, entry: Any, shape: tuple[int, ...]) -> Quant | None:
 
 
 def _axis_of_scales(axis: int, shape: tuple[int, ...], count: int) -> int:
-    """The axis that has a scale for each extent; of one beyond the shape, the only one that fits.
+    """The axis that the scales belong to.
 
-    Converters of 2020 gave a bias the axis of its weights.
+    Converters of 2020 wrote the axis of the weights for a bias. If the axis is beyond the shape and
+    only one axis has as many elements as there are scales, it is that one.
     """
     fitting = [a for a, extent in enumerate(shape) if extent == count]
     return fitting[0] if axis >= len(shape) and len(fitting) == 1 else axis
 
 
 def _elements(name: str, kind: str, content: Array, size: int) -> Array:
-    """The elements of a buffer, flat."""
+    """The elements of a buffer, flat, in the element type of the graph."""
     if kind in PACKED:
         return _unpacked(name, kind, content, size)
     dtype = _STORED[kind]
@@ -348,21 +361,21 @@ def _elements(name: str, kind: str, content: Array, size: int) -> Array:
 
 
 def _unpacked(name: str, kind: str, content: Array, size: int) -> Array:
-    """Numbers of a few bits, the lowest of a byte first."""
+    """[size] int8 or uint8: the elements of a buffer of numbers of 2 or 4 bits."""
     bits = PACKED[kind]
     if content.size != packed_bytes(size, bits):
         raise Damaged(f"tensor '{name}' has {content.size} bytes for {size} numbers of {bits} bits")
     return unpacked(content, bits, size, signed=DTYPES[kind] is DType.I8)
 
 
-def _graph_numbers(options: Options) -> Iterator[int]:
-    """The graphs that an operator runs, in the schema's order."""
+def _graph_numbers(options: NodeOptions) -> Iterator[int]:
+    """The numbers of the graphs that an operator runs, in the schema's order."""
     for name, value in options.values.items():
         if _GRAPH in name:
             yield from value if isinstance(value, tuple) else (options.whole(name),)
 
 
-def _options(table: Any) -> Options:
+def _options(table: Any) -> NodeOptions:
     values: dict[str, Option] = {}
     for name, is_list in _fields(table.__class__):
         value = getattr(table, f"{name}AsNumpy" if is_list else name)()
@@ -373,12 +386,12 @@ def _options(table: Any) -> Options:
             values[name] = value
         elif isinstance(value, bytes):
             values[name] = _text(value)
-    return Options(MappingProxyType(values))
+    return NodeOptions(MappingProxyType(values))
 
 
 @cache
 def _fields(kind: Any) -> tuple[tuple[str, bool], ...]:
-    """(name, whether it is a list) of a table's fields, found by their accessors."""
+    """(name, whether it is a list) for each field of a table class, from its accessor methods."""
     members = {name: member for name, member in vars(kind).items() if callable(member)}
     lists = [name.removesuffix("AsNumpy") for name in members if name.endswith("AsNumpy")]
     scalars = [
@@ -394,7 +407,7 @@ def _takes_nothing(member: Callable[..., object]) -> bool:
 
 
 def _wholes(vector: object) -> tuple[int, ...]:
-    """A vector of whole numbers; an accessor gives 0 for one that is not there."""
+    """A vector of integers as a tuple. For an absent vector the accessor returns 0: then ()."""
     return tuple(vector.tolist()) if isinstance(vector, np.ndarray) else ()
 
 

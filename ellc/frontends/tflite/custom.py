@@ -1,4 +1,4 @@
-"""Options of custom operators: a map of scalars and lists in the format FlexBuffers."""
+"""Reads the options of custom operators: a map of scalars and lists in the FlexBuffers format."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import Any
 
 from flatbuffers import flexbuffers
 
-from ellc.frontends.tflite.model import NO_OPTIONS, Option, Options
-from ellc.frontends.tflite.tables import Budget
+from ellc.frontends.tflite.model import NO_OPTIONS, NodeOptions, Option
+from ellc.frontends.tflite.tables import EntryBudget
 
-# More than any operator has; a key costs a search for its end.
+# No operator has so many options. Each key takes time, because its end must be searched.
 _MOST_KEYS = 256
-# What the package raises of bytes that are no map; it cannot read beyond them.
+# The exceptions of the package for bytes that are not a map. It never reads beyond the bytes.
 _NO_MAP = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error)
 
 
-def custom_options(raw: bytes, budget: Budget) -> Options:
-    """The options by their names; none of bytes that are no such map.
+def custom_options(raw: bytes, budget: EntryBudget) -> NodeOptions:
+    """The options by name; no options if the bytes are not a FlexBuffers map.
 
-    An operator may keep its options in any format, so that other bytes are no damage. Raises
+    An operator may store its options in any format, so other bytes do not mean damage. Raises
     `Damaged` for lists that are longer than the file.
     """
     try:
-        found = flexbuffers.GetRoot(raw)
-        if not found.IsMap or len(found.AsMap) > _MOST_KEYS:
+        root = flexbuffers.GetRoot(raw)
+        if not root.IsMap or len(root.AsMap) > _MOST_KEYS:
             return NO_OPTIONS
-        pairs = zip(found.AsMap.Keys, found.AsMap.Values, strict=True)
+        pairs = zip(root.AsMap.Keys, root.AsMap.Values, strict=True)
         values = {key.AsKey: _option(value, len(raw), budget) for key, value in pairs}
     except _NO_MAP:
         return NO_OPTIONS
-    return Options(MappingProxyType({k: v for k, v in values.items() if v is not None}))
+    return NodeOptions(MappingProxyType({k: v for k, v in values.items() if v is not None}))
 
 
-def _option(value: Any, most: int, budget: Budget) -> Option | None:
-    """A scalar, a text or a list of whole numbers; None for what no operator has."""
+def _option(value: Any, most: int, budget: EntryBudget) -> Option | None:
+    """A scalar, a string or a list of integers; None for any other type."""
     if value.IsBool:
         return bool(value.AsBool)
     if value.IsInt:
@@ -51,6 +51,6 @@ def _option(value: Any, most: int, budget: Budget) -> Option | None:
     else:
         return None
     if len(items) > most:
-        raise ValueError("a list beyond its options")
+        raise ValueError("a list is longer than the options")
     budget.spend(len(items))
     return tuple(item.AsInt for item in items) if all(i.IsInt for i in items) else None

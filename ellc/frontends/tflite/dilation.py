@@ -1,4 +1,7 @@
-"""Convolutions that old converters wrote as SPACE_TO_BATCH_ND, convolution, BATCH_TO_SPACE_ND."""
+"""Merges SPACE_TO_BATCH_ND, convolution, BATCH_TO_SPACE_ND into one dilated convolution.
+
+Old converters wrote dilated convolutions in this way.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from ellc.frontends.tflite.common import EXPLICIT_PADDING
-from ellc.frontends.tflite.model import Options, TfliteNode
+from ellc.frontends.tflite.model import NodeOptions, TfliteNode
 
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 _VALID = 1
@@ -17,7 +20,8 @@ _VALID = 1
 def merge_dilations(nodes: Sequence[TfliteNode], wanted: Iterable[str]) -> list[TfliteNode]:
     """The nodes, with each such group replaced by one convolution with dilation and padding.
 
-    `wanted` names the results that are read from outside of `nodes`; they are kept.
+    `wanted` are the results that are read from outside of `nodes`. A group is not replaced if one
+    of its inner results is among them.
     """
     consumers = Counter(name for node in nodes for name in node.inputs)
     consumers.update(wanted)
@@ -32,7 +36,7 @@ def merge_dilations(nodes: Sequence[TfliteNode], wanted: Iterable[str]) -> list[
 def _group(
     last: TfliteNode, producers: Mapping[str, TfliteNode], consumers: Mapping[str, int]
 ) -> TfliteNode | None:
-    """The convolution that replaces the group ending with this node, or None if there is none."""
+    """The convolution that replaces the group which ends with this node, or None."""
     if last.kind != "BATCH_TO_SPACE_ND" or len(last.inputs) != 3:
         return None
     middle = producers.get(last.inputs[0])
@@ -62,7 +66,7 @@ def _group(
         label=last.label,
         operands=(first.operands[0], *middle.operands[1:]),
         results=last.results,
-        options=Options(MappingProxyType(values)),
+        options=NodeOptions(MappingProxyType(values)),
     )
 
 

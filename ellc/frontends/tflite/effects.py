@@ -1,4 +1,4 @@
-"""Operators that do more than make their results: none is left out, even if unread."""
+"""Finds operators with effects besides their results, which must not be dropped."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from collections.abc import Iterable
 from ellc.frontends.tflite.checks import operators
 from ellc.frontends.tflite.model import UNKNOWN_KIND, TfliteNode
 
-# What `resources` takes out of a graph. Any other operator may do anything to a variable.
-_OF_VARIABLES = ("ASSIGN_VARIABLE", "CALL_ONCE", "READ_VARIABLE", "VAR_HANDLE")
+# The operators on variables that `resources` removes. Any other operator that gets a variable may
+# change it.
+_VARIABLE_OPERATORS = ("ASSIGN_VARIABLE", "CALL_ONCE", "READ_VARIABLE", "VAR_HANDLE")
 _HANDLE = "RESOURCE"
 
 
 def effect(node: TfliteNode) -> str:
-    """What an operator does besides its results, of which nothing is known; '' for none."""
+    """Why an operator may have an effect that ellc does not know, or ''."""
     if any(graph.assigns for graph in node.graphs):
         return "it assigns variables"
-    if node.kind in _OF_VARIABLES:
+    if node.kind in _VARIABLE_OPERATORS:
         return ""
     if node.kind.startswith(UNKNOWN_KIND):
-        return "an operator that may have any effect"
+        return "its effects are unknown"
     if not node.results:
         return "it has no result, so it must have another effect"
     if _HANDLE in _kinds(node) and not node.graphs:
-        return "it may change the variable that it is given"
+        return "it may change its variable"
     if node.kind not in operators().handlers and any(t.is_variable for t in node.operands if t):
-        return "it may change the variable that it is given"
+        return "it may change its variable"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Graphs inside operators, and the stored tensors that a graph reads."""
+"""Imports graphs inside operators, and the stored tensors of a graph."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ellc.ir.errors import EllcError
 
 
 def constants(emitter: Emitter, tensors: Iterable[Tensor]) -> dict[str, Value]:
-    """The stored tensors by name; variables begin as zeros."""
+    """The values of the stored tensors by name. A variable has its first value, zeros."""
     values = {}
     for tensor in tensors:
         if tensor.array is not None:
@@ -23,7 +23,7 @@ def constants(emitter: Emitter, tensors: Iterable[Tensor]) -> dict[str, Value]:
             zeros = emitter.full(tensor.shape, 0, DTYPES[tensor.kind].numpy)
             values[tensor.name] = emitter.constant(zeros)
         elif tensor.is_sparse:
-            # Somebody asks for it: `checked_operators` refuses that by the operator's name.
+            # A placeholder: `checked_operators` refuses the operator that reads it.
             values[tensor.name] = emitter.constant(np.zeros(0, np.float32))
     return values
 
@@ -31,7 +31,11 @@ def constants(emitter: Emitter, tensors: Iterable[Tensor]) -> dict[str, Value]:
 def import_inner(
     emitter: Emitter, graph: TfliteGraph, inputs: Sequence[Value | None], wanted: Sequence[int]
 ) -> list[Value]:
-    """The outputs `wanted` of a graph inside an operator; inputs they do not need may be None."""
+    """Import a graph inside an operator and return its outputs with the indices `wanted`.
+
+    Inputs that these outputs do not depend on may be None. Raises `Unsupported` with the problems
+    of its nodes.
+    """
     names = [graph.outputs[i].name for i in wanted]
     values = constants(emitter, graph.tensors)
     given = zip(graph.inputs, inputs, strict=True)

@@ -1,4 +1,4 @@
-"""Class names: tools zip text files on to the end of a `.tflite` file."""
+"""Reads class names: some tools append a zip archive with text files to a `.tflite` file."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _MOST_BYTES = 1 << 20
 
 
 def appended_labels(data: bytes) -> str:
-    """The first file with "label" in its name, one class a line; '' if there is none.
+    """The contents of the first file with "label" in its name, one class on each line, or ''.
 
-    Labels are an extra: what is damaged or too large counts as missing.
+    Labels are optional: a damaged or too large file counts as missing.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:

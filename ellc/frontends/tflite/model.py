@@ -1,4 +1,4 @@
-"""What a TensorFlow Lite file holds, as plain data."""
+"""The contents of a TensorFlow Lite file as plain data."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from types import MappingProxyType
 from ellc.frontends.graph_import.values import Unsupported
 from ellc.ir.types import Array, DType, Quant
 
-# Element types that tensors may have; others are refused where a node that is needed has one.
+# The supported element types. A tensor of another type is an error only if a needed node has it.
 DTYPES: Mapping[str, DType] = MappingProxyType(
     {
         "FLOAT32": DType.F32,
-        "FLOAT16": DType.F32,  # constants only: widened when read, which is exact
+        "FLOAT16": DType.F32,  # constants only; the reader converts them to float32 exactly
         "FLOAT64": DType.F64,
-        "INT2": DType.I8,  # those of fewer bits: constants only, unpacked when read
+        "INT2": DType.I8,  # this one, INT4 and UINT4: constants only; the reader unpacks them
         "INT4": DType.I8,
         "UINT4": DType.U8,
         "INT8": DType.I8,
@@ -32,15 +32,15 @@ DTYPES: Mapping[str, DType] = MappingProxyType(
     }
 )
 PACKED: Mapping[str, int] = MappingProxyType({"INT2": 2, "INT4": 4, "UINT4": 4})
-"""Bits of a number, of the types that have several in a byte."""
+"""Element types with several numbers in a byte, and how many bits a number has."""
 
 
 UNKNOWN_KIND = "number"
-"""What the kind of an operator begins with that came after the schema; its number follows."""
+"""The kind of an operator that the schema does not know is this word and its number."""
 
 
-class Activation(enum.IntEnum):
-    """Functions that an operator applies to its own result."""
+class FusedActivation(enum.IntEnum):
+    """The activation that an operator applies to its own result."""
 
     NONE = 0
     RELU = 1
@@ -54,7 +54,8 @@ class Activation(enum.IntEnum):
 class Tensor:
     """A tensor as the file declares it. `name` is unique among the tensors of a graph.
 
-    `open_axes` are those whose extent the file leaves to the caller; `array` holds a constant.
+    `kind` is the schema's name of the element type. `open_axes` are the axes whose extent the file
+    leaves to the caller. `array` is the value of a constant.
     """
 
     name: str
@@ -68,10 +69,14 @@ class Tensor:
 
     @property
     def dtype(self) -> DType:
-        """The element type; raises `Unsupported` for one that has no counterpart."""
+        """The graph's element type; raises `Unsupported` if there is none."""
         if self.kind not in DTYPES:
-            hint = "; magnitudes and parts of a RFFT2D are" if "COMPLEX" in self.kind else ""
-            raise Unsupported(f"'{self.name}' holds {self.kind}, which is not supported{hint}")
+            advice = ""
+            if "COMPLEX" in self.kind:
+                advice = "; only the magnitudes and parts of a RFFT2D are"
+            raise Unsupported(
+                f"'{self.name}' is of type {self.kind}, which is not supported{advice}"
+            )
         return DTYPES[self.kind]
 
 
@@ -79,16 +84,16 @@ Option = int | float | bool | str | tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """The options of an operator by the schema's names, defaults filled in.
+class NodeOptions:
+    """The options of an operator by their names in the schema, with defaults filled in.
 
-    What the operator's table does not know is 0, false or an empty list.
+    An option that the operator does not have reads as 0, false or an empty list.
     """
 
     values: Mapping[str, Option]
 
     def whole(self, name: str) -> int:
-        """A whole number."""
+        """An integer."""
         return int(self._scalar(name))
 
     def number(self, name: str) -> float:
@@ -99,16 +104,16 @@ class Options:
         return number
 
     def flag(self, name: str) -> bool:
-        """A truth value."""
+        """A boolean."""
         return bool(self._scalar(name))
 
     def wholes(self, name: str) -> tuple[int, ...]:
-        """A list of whole numbers."""
+        """A list of integers."""
         value = self.values.get(name)
         return value if isinstance(value, tuple) else ()
 
     def text(self, name: str) -> str:
-        """A text."""
+        """A string."""
         value = self.values.get(name)
         return value if isinstance(value, str) else ""
 
@@ -117,21 +122,24 @@ class Options:
         return 0 if isinstance(value, tuple | str) else value
 
     @property
-    def activation(self) -> Activation:
+    def activation(self) -> FusedActivation:
         """The fused activation; raises `Unsupported` for an unknown one."""
         code = self.whole("FusedActivationFunction")
         try:
-            return Activation(code)
+            return FusedActivation(code)
         except ValueError:
             raise Unsupported(f"fused activation {code} is unknown") from None
 
 
-NO_OPTIONS = Options(MappingProxyType({}))
+NO_OPTIONS = NodeOptions(MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
 class TfliteGraph:
-    """A graph that an operator runs. `assigns`: it, or one inside, may set variables."""
+    """A graph that an operator runs.
+
+    `assigns` is true if it, or a graph inside it, may change variables.
+    """
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
@@ -142,17 +150,18 @@ class TfliteGraph:
 
 @dataclass(frozen=True, slots=True)
 class TfliteNode:
-    """One operator. An operand that is left out is None. `graphs` are those that it runs.
+    """One operator.
 
-    `intermediates` say how values that only the operator itself sees are stored, `custom` are the
-    bytes of a custom operator's options, which `options` holds, too, if they are a map.
+    An absent operand is None. `graphs` are the graphs that the operator runs. `intermediates`
+    declare values inside the operator, for their quantisation. `custom` has the bytes of a custom
+    operator's options; if they are a map, it is also in `options`.
     """
 
     label: str
     kind: str
     operands: tuple[Tensor | None, ...]
     results: tuple[Tensor, ...]
-    options: Options = NO_OPTIONS
+    options: NodeOptions = NO_OPTIONS
     graphs: tuple[TfliteGraph, ...] = ()
     intermediates: tuple[Tensor | None, ...] = ()
     version: int = 1
@@ -160,12 +169,12 @@ class TfliteNode:
 
     @property
     def written_kind(self) -> str:
-        """The operator as the file has it."""
+        """The operator in the file: the same as `kind`."""
         return self.kind
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of operands; '' where one is left out."""
+        """Names of operands; '' for an absent one."""
         return tuple("" if t is None else t.name for t in self.operands)
 
     @property
@@ -175,8 +184,8 @@ class TfliteNode:
 
 
 @dataclass(frozen=True, slots=True)
-class Interface:
-    """A public input or output: the name a caller uses for a tensor."""
+class TflitePort:
+    """A public input or output: a tensor with its public name."""
 
     name: str
     tensor: Tensor
@@ -184,10 +193,13 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class TfliteModel:
-    """The chosen graph of a file, the names of all its entrances, and what is said of pictures."""
+    """A graph of a file, the names of all signatures, and metadata about input pictures.
 
-    inputs: tuple[Interface, ...]
-    outputs: tuple[Interface, ...]
+    `signature` is the name of the signature of the graph, or None if it has none or several.
+    """
+
+    inputs: tuple[TflitePort, ...]
+    outputs: tuple[TflitePort, ...]
     tensors: tuple[Tensor, ...]
     nodes: tuple[TfliteNode, ...]
     metadata: Mapping[str, str] = field(default_factory=dict)

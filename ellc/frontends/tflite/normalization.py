@@ -1,7 +1,7 @@
-"""What a model's TFLITE_METADATA says of its pictures: mean and deviation of each channel.
+"""Reads the mean and standard deviation of picture channels from a model's TFLITE_METADATA.
 
-It is a flatbuffer of its own (identifier M001) inside the file; only the way to these numbers is
-known here.
+The metadata is a separate flatbuffer (identifier M001) inside the file. This module only knows the
+fields that lead to these numbers.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ from collections.abc import Iterator
 
 from flatbuffers import number_types
 
-from ellc.frontends.tflite.tables import Budget, CheckedTable, Damaged
+from ellc.frontends.tflite.tables import CheckedTable, Damaged, EntryBudget
 from ellc.ir.graph import INPUT_PREFIX
 
 _IDENTIFIER = b"M001"
 _COLOURS = ("red", "green", "blue")
-# Places of fields in their tables.
+# Numbers of the fields in their tables.
 _GRAPHS, _INPUTS, _STEPS, _STEP_KIND, _STEP, _MEAN, _DEVIATION = 3, 2, 4, 0, 1, 0, 1
 _NORMALIZATION = 1  # the kind of step
 
 
 def normalization_keys(data: bytes) -> dict[str, str]:
-    """Metadata keys for the first input's pixels, 0 to 255; none if nothing is said.
+    """Metadata entries for the pixels (0 to 255) of the first input; empty if there are none.
 
-    They are an extra: what is damaged counts as missing.
+    They are optional: damaged metadata counts as missing.
     """
     if data[4:8] != _IDENTIFIER:
         return {}
     try:
-        top = CheckedTable(data, 0, Budget(len(data)))
+        top = CheckedTable(data, 0, EntryBudget(len(data)))
         top.Pos = top.Indirect(0)
         numbers = next(_normalizations(top), None)
     except Damaged:
@@ -38,23 +38,23 @@ def normalization_keys(data: bytes) -> dict[str, str]:
     keys = {}
     for index, colour in enumerate(_COLOURS):
         for what, values in zip(("Mean", "StdDev"), numbers, strict=True):
-            # One number stands for all channels.
+            # A single number applies to all channels.
             keys[f"{INPUT_PREFIX}{colour}Channel{what}"] = repr(values[index % len(values)])
     return keys
 
 
 def _normalizations(top: CheckedTable) -> Iterator[tuple[list[float], list[float]]]:
-    """(means, deviations) of the first input's steps that have them."""
+    """(means, deviations) of each normalisation step of the first input."""
     for graph in _tables(top, _GRAPHS, 1):
         for tensor in _tables(graph, _INPUTS, 1):
             for step in _tables(tensor, _STEPS, 16):
                 kind = step.Offset(_slot(_STEP_KIND))
-                place = step.Offset(_slot(_STEP))
-                if not (kind and place):
+                position = step.Offset(_slot(_STEP))
+                if not (kind and position):
                     continue
                 if step.Get(number_types.Uint8Flags, step.Pos + kind) != _NORMALIZATION:
                     continue
-                found = CheckedTable(step.Bytes, step.Indirect(step.Pos + place), step.budget)
+                found = CheckedTable(step.Bytes, step.Indirect(step.Pos + position), step.budget)
                 both = _floats(found, _MEAN), _floats(found, _DEVIATION)
                 if all(len(values) in (1, 3) for values in both) and 0 not in both[1]:
                     yield both
@@ -65,16 +65,16 @@ def _slot(field: int) -> int:
 
 
 def _tables(owner: CheckedTable, field: int, most: int) -> Iterator[CheckedTable]:
-    place = owner.Offset(_slot(field))
-    if place:
-        start = owner.Vector(place)
-        for index in range(min(owner.VectorLen(place), most)):
+    position = owner.Offset(_slot(field))
+    if position:
+        start = owner.Vector(position)
+        for index in range(min(owner.VectorLen(position), most)):
             yield CheckedTable(owner.Bytes, owner.Indirect(start + 4 * index), owner.budget)
 
 
 def _floats(owner: CheckedTable, field: int) -> list[float]:
-    place = owner.Offset(_slot(field))
-    if not place:
+    position = owner.Offset(_slot(field))
+    if not position:
         return []
-    numbers: list[float] = owner.GetVectorAsNumpy(number_types.Float32Flags, place).tolist()
+    numbers: list[float] = owner.GetVectorAsNumpy(number_types.Float32Flags, position).tolist()
     return numbers

@@ -1,4 +1,4 @@
-"""`.tflite` to graph: the frontend's public entrance."""
+"""`read_tflite`, the public function that reads a TensorFlow Lite file as a graph."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ellc.frontends.tflite.checks import STATEFUL, checked_operators
 from ellc.frontends.tflite.dilation import merge_dilations
 from ellc.frontends.tflite.inner import constants
 from ellc.frontends.tflite.labels import appended_labels
-from ellc.frontends.tflite.model import Interface, TfliteModel, TfliteNode
+from ellc.frontends.tflite.model import TfliteModel, TfliteNode, TflitePort
 from ellc.frontends.tflite.resources import keep_variables, variable_values, without_handles
 from ellc.frontends.tflite.spectra import without_complex
 from ellc.ir.errors import EllcError
@@ -31,12 +31,12 @@ _MOST_SHOWN = 5
 def read_tflite(source: Path, options: ImportOptions = _DEFAULT) -> Graph:
     """Read a `.tflite` file as a graph.
 
-    Inputs and outputs have the shapes and element types of the file and the names of its signature,
-    or of its tensors; of a file with several signatures one is read. Class names after the file
-    become the metadata `labels`, and means and deviations of pictures those keys that ELL has for
-    them. Raises `EllcError` and nothing else:
-    E203 beyond the limits, E210 unreadable or damaged, E211 a package is missing, E212 with every
-    operator that is not supported, E213 an open shape, E214 an unknown name.
+    Inputs and outputs have the shapes and element types of the file, and the names of its signature
+    or else of its tensors. If the file has several signatures, one is read. Class names that are
+    appended to the file become the metadata `labels`; means and deviations of pictures get the keys
+    that ELL has for them. Raises nothing but `EllcError`: E203 beyond the limits, E210 unreadable
+    or damaged, E211 a package is missing, E212 with every operator that is not supported, E213 an
+    open shape, E214 an unknown name.
     """
     data = read_file(source, options.limits, code="E210")
     model = _model(source, data, options)
@@ -67,7 +67,7 @@ def _model(source: Path, data: bytes, options: ImportOptions) -> TfliteModel:
             f"is damaged, or not a TensorFlow Lite model: {error}",
             code="E210",
             where=str(source),
-            hint="get the file again",
+            hint="download or export the file again",
         ) from None
 
 
@@ -81,25 +81,25 @@ def _graph(name: str, model: TfliteModel, labels: str, options: ImportOptions) -
     values |= variable_values(emitter, variables)
     wanted = [t.name for t in (*(o.tensor for o in outputs), *(v.after for v in variables)) if t]
     nodes = without_complex(merge_dilations(nodes, wanted))
-    nodes = needed_nodes(nodes, [*wanted, *_results_beside(nodes, wanted)])
+    nodes = needed_nodes(nodes, [*wanted, *_results_of_stateful(nodes, wanted)])
     known = import_nodes(emitter, checked_operators(), nodes, values, "")
     keep_variables(emitter, variables, known)
     for output in outputs:
-        made = emitter.after_call(output.tensor.name) or known.get(output.tensor.name)
-        if made is None:
-            raise EllcError(f"nothing makes the output '{output.name}'", code="E210")
-        quant = output.tensor.quant if made.dtype.is_integer else None
-        emitter.output(output.name, made, quant)
+        result = emitter.after_call(output.tensor.name) or known.get(output.tensor.name)
+        if result is None:
+            raise EllcError(f"no operator makes the output '{output.name}'", code="E210")
+        quant = output.tensor.quant if result.dtype.is_integer else None
+        emitter.output(output.name, result, quant)
     if model.inputs and model.inputs[0].tensor.kind == "FLOAT32":
-        # Of 8-bit inputs scale and zero point say the same, and pixels go in as they are.
+        # For an 8-bit input, scale and zero point have the same information; pixels are not scaled.
         emitter.metadata(dict(model.metadata))
     if labels:
         emitter.metadata({"labels": labels})
     return emitter.build()
 
 
-def _results_beside(nodes: Sequence[TfliteNode], wanted: Sequence[str]) -> list[str]:
-    """Results of the operators that change variable tensors among the outputs."""
+def _results_of_stateful(nodes: Sequence[TfliteNode], wanted: Sequence[str]) -> list[str]:
+    """Results of the operators that update a variable tensor which is an output of the file."""
     variables = set(wanted)
     return [
         node.outputs[0]
@@ -127,11 +127,11 @@ def _inputs(emitter: Emitter, model: TfliteModel, options: ImportOptions) -> dic
     return values
 
 
-def _shape(port: Interface, given: Sequence[int] | None) -> tuple[int, ...]:
+def _shape(port: TflitePort, given: Sequence[int] | None) -> tuple[int, ...]:
     declared = port.tensor.shape
     if given is not None:
         return tuple(given)
-    # The converter writes 1 for what it does not know; that is right for a batch only.
+    # The converter writes 1 for an open extent. That is a good default for the batch only.
     open_axes = [axis for axis in port.tensor.open_axes if axis and declared[axis] <= 1]
     if open_axes:
         shown = ",".join("?" if axis in open_axes else str(e) for axis, e in enumerate(declared))
@@ -145,26 +145,26 @@ def _shape(port: Interface, given: Sequence[int] | None) -> tuple[int, ...]:
     )
 
 
-def _wanted(model: TfliteModel, names: Sequence[str]) -> list[Interface]:
-    """The outputs asked for, by public or tensor name; the file's own if none are."""
+def _wanted(model: TfliteModel, names: Sequence[str]) -> list[TflitePort]:
+    """The outputs with these names, public ones or those of tensors; by default the file's own."""
     if not names:
         return list(model.outputs)
     public = {port.name: port.tensor for port in model.outputs}
-    found = {tensor.name: tensor for tensor in model.tensors} | public
+    tensors = {tensor.name: tensor for tensor in model.tensors} | public
     for name in names:
-        if name not in found:
-            made = [t.name for node in model.nodes for t in node.results]
-            raise _unknown(name, [*public, *made], "value")
-    return [Interface(name, found[name]) for name in names]
+        if name not in tensors:
+            computed = [t.name for node in model.nodes for t in node.results]
+            raise _unknown(name, [*public, *computed], "value")
+    return [TflitePort(name, tensors[name]) for name in names]
 
 
 def _several(model: TfliteModel) -> str:
-    """What is left out of a file with several entrances."""
-    taken = "its first graph" if model.signature is None else f"'{model.signature}'"
+    """A note for a file with several signatures: which one is read, and which others there are."""
+    chosen = "its first graph" if model.signature is None else f"'{model.signature}'"
     others = [name for name in model.signatures if name != model.signature]
     shown = ", ".join(f"'{name}'" for name in others[:_MOST_SHOWN])
     more = ", ..." if len(others) > _MOST_SHOWN else ""
-    return f"the file has several signatures: {taken} is taken, --signature takes {shown}{more}"
+    return f"the file has several signatures: {chosen} is taken, --signature takes {shown}{more}"
 
 
 def _unknown(name: str, names: Sequence[str], what: str, where: str = "") -> EllcError:
@@ -173,5 +173,5 @@ def _unknown(name: str, names: Sequence[str], what: str, where: str = "") -> Ell
         f"has no {what} called '{name}'",
         code="E214",
         where=where,
-        hint=f"close to it: {', '.join(close)}" if close else "",
+        hint=f"similar names: {', '.join(close)}" if close else "",
     )

@@ -1,4 +1,4 @@
-"""The operators of TensorFlow Lite that can be imported, and what of their options is declined."""
+"""The table of TensorFlow Lite's operators, and the options that are declined."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ellc.frontends.tflite.model import TfliteNode
 
 
 @dataclass(frozen=True, slots=True)
-class Declined:
-    """An option of which some values are not taken, by the schema's name.
+class DeclinedOption:
+    """An option, by its name in the schema, that has values which are not supported.
 
-    `reason` is what the report says. Of an option that no handler reads every value is declined
-    that is not 0, false or empty.
+    `reason` is the text in the report. If the handler does not read the option, every value but 0,
+    false and empty is declined.
     """
 
     option: str
@@ -22,20 +22,22 @@ class Declined:
 
 
 ACTIVATION = "FusedActivationFunction"
-NOT_ON_INTEGERS = Declined(ACTIVATION, "a fused activation that numbers of this type do not have")
+NOT_ON_INTEGERS = DeclinedOption(
+    ACTIVATION, "a fused activation that this element type does not support"
+)
 
 
 class TfliteRegistry(Registry[TfliteNode]):
-    """A registry that also knows what of each operator is declined."""
+    """A registry that also has the declined options of each operator."""
 
     def __init__(self, handlers: dict[str, Handler[TfliteNode]] | None = None) -> None:
         super().__init__("tflite", handlers or {})
-        self.declined: dict[str, tuple[Declined, ...]] = {}
+        self.declined: dict[str, tuple[DeclinedOption, ...]] = {}
 
     def imports(
-        self, *kinds: str, limits: str = "", declines: Sequence[Declined] = ()
+        self, *kinds: str, limits: str = "", declines: Sequence[DeclinedOption] = ()
     ) -> Callable[[Function[TfliteNode]], Function[TfliteNode]]:
-        """Decorator: this function imports these operators."""
+        """Register the decorated function as the handler of these operators."""
         self.declined.update(dict.fromkeys(kinds, tuple(declines)))
         return super().imports(*kinds, limits=limits)
 

@@ -1,8 +1,8 @@
-"""Resource variables: what a file keeps between calls, as plain values before and after a call.
+"""Replaces resource variables, which keep values between calls, by plain values.
 
-Operators run in the file's order, so a read gives what the last assignment before it stored, or
-what the call before left there. `CALL_ONCE` runs a graph before the first call: what that assigns
-is the initial value.
+Operators run in the file's order, so a read gives the value of the last assignment before it, or
+the value at the end of the previous call. `CALL_ONCE` runs a graph before the first call, which
+assigns the initial values.
 """
 
 from __future__ import annotations
@@ -12,9 +12,16 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
-from ellc.frontends.tflite.choices import Branch, Key, assigned, fresh, touched, with_values
 from ellc.frontends.tflite.common import tensor
 from ellc.frontends.tflite.effects import effect
+from ellc.frontends.tflite.if_variables import (
+    Branch,
+    Key,
+    assigned_variables,
+    unused_name,
+    used_variables,
+    with_values,
+)
 from ellc.frontends.tflite.inner import import_inner
 from ellc.frontends.tflite.model import Tensor, TfliteGraph, TfliteNode
 from ellc.frontends.tflite.scales import quant_of
@@ -23,7 +30,7 @@ from ellc.ir.errors import EllcError
 from ellc.ir.types import Array
 
 _NO_HANDLES: Mapping[str, Key] = MappingProxyType({})
-# How many operands, results and graphs there must be.
+# How many operands, results and graphs an operator must have at least.
 _SIZES = {
     "ASSIGN_VARIABLE": (2, 0, 0),
     "CALL_ONCE": (0, 0, 1),
@@ -34,7 +41,7 @@ _SIZES = {
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where the first value comes from: an output of a graph that runs once."""
+    """The source of a variable's first value: output number `output` of a graph that runs once."""
 
     graph: TfliteGraph
     output: int
@@ -42,10 +49,10 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A variable that is read before it is assigned: `before` stands for what it holds then.
+    """A variable that is read before it is assigned.
 
-    `after` is what it holds after the call, None if nobody assigns it. Without `start` it
-    starts at its zero.
+    The tensor `before` stands for its value at the start of a call, `after` for its value at the
+    end, or None if no operator assigns it. Without `start` its first value is zero.
     """
 
     before: Tensor
@@ -54,20 +61,24 @@ class Variable:
 
 
 @dataclass(slots=True)
-class _Walk:
-    """The operators of one graph so far."""
+class _VariableResolver:
+    """Replaces the operators on variables in one graph, operator by operator.
+
+    `nodes` are the remaining operators. `before` and `after` have the tensors that stand for the
+    values of variables at the start and at the current operator.
+    """
 
     nodes: list[TfliteNode] = field(default_factory=list)
-    handles: dict[str, Key] = field(default_factory=dict)  # by the handle's tensor
+    handles: dict[str, Key] = field(default_factory=dict)  # by the name of the handle's tensor
     before: dict[Key, Tensor] = field(default_factory=dict)
     after: dict[Key, Tensor] = field(default_factory=dict)
     starts: dict[Key, Start] = field(default_factory=dict)
-    started: set[int] = field(default_factory=set)  # identities of graphs
-    names: set[str] = field(default_factory=set)  # of tensors, in the graph as it becomes
+    started: set[int] = field(default_factory=set)  # ids of the graphs of CALL_ONCE
+    names: set[str] = field(default_factory=set)  # names of tensors in the resulting graph
 
     def step(self, node: TfliteNode) -> None:
-        """Take the next operator."""
-        if node.kind in _SIZES:  # the others are looked at when they are imported
+        """Handle the next operator."""
+        if node.kind in _SIZES:  # other operators are checked when they are imported
             want_known_version(node.kind, node.version)
         _want_operands(node)
         match node.kind:
@@ -83,38 +94,43 @@ class _Walk:
             case "IF":
                 self._choose(node)
             case _:
-                if said := effect(node):
-                    raise Unsupported(f"{node.label or 'an operator'} ({node.kind}): {said}")
+                if reason := effect(node):
+                    raise Unsupported(f"{node.label or 'an operator'} ({node.kind}): {reason}")
                 self.nodes.append(node)
 
     def _key(self, node: TfliteNode) -> Key:
         if node.inputs[0] not in self.handles:
-            raise Unsupported(f"{node.kind}: its variable is not of a VAR_HANDLE before it")
+            raise Unsupported(f"{node.kind}: its variable does not come from an earlier VAR_HANDLE")
         return self.handles[node.inputs[0]]
 
     def _read(self, node: TfliteNode) -> Tensor:
-        return self._held(self._key(node), replace(node.results[0], name=node.inputs[0]))
+        return self._current(self._key(node), replace(node.results[0], name=node.inputs[0]))
 
-    def _held(self, key: Key, like: Tensor) -> Tensor:
-        """What a variable holds now; `like` stands for that if nothing does yet."""
+    def _current(self, key: Key, like: Tensor) -> Tensor:
+        """The current value of a variable; if it has not been used yet, the tensor `like`."""
         return self.after[key] if key in self.after else self.before.setdefault(key, like)
 
     def _choose(self, node: TfliteNode) -> None:
         branches = [self._branch(node, graph) for graph in node.graphs]
-        like = touched(branches)
+        like = used_variables(branches)
         named = {key: name for name, key in self.handles.items()}
-        held = {
-            key: self._held(key, replace(t, name=named.get(key) or fresh(key[1], self.names)))
+        current = {
+            key: self._current(
+                key, replace(t, name=named.get(key) or unused_name(key[1], self.names))
+            )
             for key, t in like.items()
         }
-        changed = {k: replace(like[k], name=fresh(k[1], self.names)) for k in assigned(branches)}
-        self.nodes.append(with_values(node, branches, held, tuple(changed.values())))
+        changed = {
+            k: replace(like[k], name=unused_name(k[1], self.names))
+            for k in assigned_variables(branches)
+        }
+        self.nodes.append(with_values(node, branches, current, tuple(changed.values())))
         self.after |= changed
 
     def _branch(self, node: TfliteNode, graph: TfliteGraph) -> Branch:
         given = zip(graph.inputs, node.inputs[1:], strict=False)
         handles = {t.name: self.handles[name] for t, name in given if name in self.handles}
-        inside = _walked(graph.nodes, [t.name for t in graph.tensors], handles)
+        inside = _resolved(graph.nodes, [t.name for t in graph.tensors], handles)
         if inside.started:
             raise Unsupported(f"{node.label} (IF): a branch has CALL_ONCE")
         within = replace(graph, nodes=tuple(inside.nodes))
@@ -127,17 +143,17 @@ class _Walk:
             return
         self.started.add(id(graph))
         if graph.inputs:
-            raise Unsupported("CALL_ONCE: its graph takes operands, and it has none")
+            raise Unsupported("CALL_ONCE: its graph has inputs, but CALL_ONCE has no operands")
         if any(inner.kind == "CALL_ONCE" for inner in graph.nodes):
-            raise Unsupported("CALL_ONCE: its graph calls another one once")
-        inside = _walked(graph.nodes, [t.name for t in graph.tensors])
+            raise Unsupported("CALL_ONCE: its graph has another CALL_ONCE")
+        inside = _resolved(graph.nodes, [t.name for t in graph.tensors])
         if inside.before:
             raise Unsupported("CALL_ONCE: its graph reads variables")
         outputs = tuple(inside.after.values())
         start = replace(graph, outputs=outputs, nodes=tuple(inside.nodes))
         for index, key in enumerate(inside.after):
             if key in self.before or key in self.after:
-                raise Unsupported(f"CALL_ONCE: the variable '{key[1]}' is in use before")
+                raise Unsupported(f"CALL_ONCE: the variable '{key[1]}' is used before it")
             self.starts[key] = Start(start, index)
 
 
@@ -148,11 +164,11 @@ def _want_operands(node: TfliteNode) -> None:
         raise Unsupported(f"{node.kind}: an operand or result is missing")
 
 
-def _walked(
+def _resolved(
     nodes: Iterable[TfliteNode], names: Iterable[str], handles: Mapping[str, Key] = _NO_HANDLES
-) -> _Walk:
-    """The operators of a graph in which there are these names and handles."""
-    walk = _Walk(handles=dict(handles), names=set(names))
+) -> _VariableResolver:
+    """The resolver after all operators of a graph that has these tensor names and handles."""
+    walk = _VariableResolver(handles=dict(handles), names=set(names))
     for node in nodes:
         walk.step(node)
     return walk
@@ -161,78 +177,84 @@ def _walked(
 def without_handles(
     nodes: Sequence[TfliteNode], outputs: Sequence[str]
 ) -> tuple[list[TfliteNode], list[Variable]]:
-    """The nodes with every READ_VARIABLE of a value, and the variables that `outputs` depend on.
+    """The nodes in which every READ_VARIABLE reads a plain value, and the variables.
 
-    Raises `Unsupported` for nodes that are not in the main graph, or not in this order.
+    Only variables that `outputs` depend on are returned. Raises `Unsupported` for operators on
+    variables that cannot be replaced.
     """
     names = [name for node in nodes for name in (*node.inputs, *node.outputs)]
-    walk = _walked(nodes, [*names, *outputs])
+    walk = _resolved(nodes, [*names, *outputs])
     producers = {name: node for node in walk.nodes for name in node.outputs}
     variables = {
-        held.name: Variable(held, walk.after.get(key), walk.starts.get(key))
-        for key, held in walk.before.items()
+        current.name: Variable(current, walk.after.get(key), walk.starts.get(key))
+        for key, current in walk.before.items()
     }
-    seen: set[str] = set()
+    visited: set[str] = set()
     following = list(outputs)
     while following:
         name = following.pop()
-        if name in seen:
+        if name in visited:
             continue
-        seen.add(name)
+        visited.add(name)
         if name in producers:
             following += producers[name].inputs
         elif name in variables and (after := variables[name].after):
             following.append(after.name)
-    return walk.nodes, [v for name, v in variables.items() if name in seen]
+    return walk.nodes, [v for name, v in variables.items() if name in visited]
 
 
 def variable_values(emitter: Emitter, variables: Sequence[Variable]) -> dict[str, Value]:
-    """What variables hold before a call, by name: states, or constants if never assigned."""
+    """The values of variables at the start of a call, by name.
+
+    A variable that is assigned is a state of the graph, any other one a constant.
+    """
     first = _started(emitter, variables)
     values = {}
     for variable in variables:
-        held = variable.before
-        initial = first[held.name] if variable.start else _zeros(emitter, held)
+        current = variable.before
+        initial = first[current.name] if variable.start else _zeros(emitter, current)
         keep = variable.after is not None
-        values[held.name] = emitter.state(held.name, initial) if keep else emitter.constant(initial)
+        values[current.name] = (
+            emitter.state(current.name, initial) if keep else emitter.constant(initial)
+        )
     return values
 
 
 def _started(emitter: Emitter, variables: Iterable[Variable]) -> dict[str, Array]:
-    """What the graphs of CALL_ONCE assign, by the variable's name; each graph is run once."""
+    """The values that the graphs of CALL_ONCE assign, by the variable's name."""
     groups: dict[int, list[tuple[Variable, Start]]] = {}
     for variable in variables:
         if variable.start:
             groups.setdefault(id(variable.start.graph), []).append((variable, variable.start))
-    found = {}
+    first = {}
     for group in groups.values():
         graph = group[0][1].graph
         try:
-            made = import_inner(emitter.inner("start"), graph, [], [s.output for _, s in group])
+            result = import_inner(emitter.inner("start"), graph, [], [s.output for _, s in group])
         except EllcError as error:
             raise Unsupported(f"CALL_ONCE: {error.message}") from error
-        for (variable, _), value in zip(group, made, strict=True):
+        for (variable, _), value in zip(group, result, strict=True):
             name = variable.before.name
-            found[name] = known(value, f"the first value of '{name}'")
-    return found
+            first[name] = known(value, f"the first value of '{name}'")
+    return first
 
 
-def _zeros(emitter: Emitter, held: Tensor) -> Array:
-    """As TensorFlow Lite Micro has it; the interpreter refuses to read such a variable."""
-    zero = quant_of(held).zero_point[0] if held.quant else 0
-    return emitter.full(held.shape, zero, held.dtype.numpy)
+def _zeros(emitter: Emitter, current: Tensor) -> Array:
+    """Zeros, as in TensorFlow Lite Micro; the interpreter refuses to read such a variable."""
+    zero = quant_of(current).zero_point[0] if current.quant else 0
+    return emitter.full(current.shape, zero, current.dtype.numpy)
 
 
 def keep_variables(
     emitter: Emitter, variables: Iterable[Variable], values: Mapping[str, Value]
 ) -> None:
-    """Make what variables hold after a call their states' next values."""
+    """Set the next values of the states: the values of the variables at the end of a call."""
     for variable in variables:
         if variable.after is None:
             continue
         name, now = variable.before.name, values.get(variable.after.name)
         if now is None:
-            raise Unsupported(f"nothing makes the next value of the variable '{name}'")
+            raise Unsupported(f"no operator makes the next value of the variable '{name}'")
         then = values[name]
         if (now.dtype, now.shape) != (then.dtype, then.shape):
             raise Unsupported(

@@ -1,7 +1,7 @@
-"""Scales, zero points and the ranges and factors that follow from them.
+"""Scales and zero points, and the ranges and factors that follow from them.
 
-Every step is done in the precision in which TensorFlow Lite's reference kernels do it: scales are
-float32, and whether a product is rounded to float32 before it becomes a double decides single bits.
+Every step has the precision that it has in TensorFlow Lite's reference kernels. Scales are float32.
+Whether a product is rounded to float32 before it is converted to double changes single bits.
 """
 
 from __future__ import annotations
@@ -11,62 +11,64 @@ import math
 import numpy as np
 
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
-from ellc.frontends.tflite.model import Activation, Tensor
+from ellc.frontends.tflite.model import FusedActivation, Tensor
 from ellc.frontends.tflite.registry import NOT_ON_INTEGERS
 from ellc.ir.fixed_point import quantize_multiplier
 from ellc.ir.ops.quantised import Dequantize, Quantize, Requantize
 from ellc.ir.types import DType, Quant
 
 _BOUNDS = {
-    Activation.NONE: (None, None),
-    Activation.RELU: (0.0, None),
-    Activation.RELU_N1_TO_1: (-1.0, 1.0),
-    Activation.RELU6: (0.0, 6.0),
+    FusedActivation.NONE: (None, None),
+    FusedActivation.RELU: (0.0, None),
+    FusedActivation.RELU_N1_TO_1: (-1.0, 1.0),
+    FusedActivation.RELU6: (0.0, 6.0),
 }
 
 
 def quant_of(tensor: Tensor) -> Quant:
-    """The quantisation of a tensor that must have one, be it per tensor or per channel."""
+    """The quantisation of a tensor; raises `Unsupported` if it has none."""
     if tensor.quant is None:
         raise Unsupported(f"'{tensor.name}' is {tensor.kind} without scale and zero point")
     if tensor.dtype.is_integer:
         info = np.iinfo(tensor.dtype.numpy)
         for zero in tensor.quant.zero_point:
             if not info.min <= zero <= info.max:
-                raise Unsupported(f"'{tensor.name}' has the zero point {zero}, no {tensor.kind}")
+                raise Unsupported(
+                    f"'{tensor.name}' has the zero point {zero}, which is not {tensor.kind}"
+                )
     return tensor.quant
 
 
 def scalar_quant(tensor: Tensor) -> Quant:
-    """The quantisation of a tensor that must have one for all its elements."""
+    """The quantisation of a tensor; raises `Unsupported` unless it has one scale."""
     quant = quant_of(tensor)
     if len(quant.scale) != 1:
-        raise Unsupported(f"'{tensor.name}' has a scale per channel, where one for all is wanted")
+        raise Unsupported(f"'{tensor.name}' has a scale per channel; one scale is supported here")
     if quant.scale[0] == 0:
         raise Unsupported(f"'{tensor.name}' has the scale 0")
     return quant
 
 
 def scale_of(tensor: Tensor) -> np.float32:
-    """The scale of all elements."""
+    """The scale of a tensor that has one scale."""
     return np.float32(scalar_quant(tensor).scale[0])
 
 
 def zero_of(tensor: Tensor) -> int:
-    """The zero point of all elements."""
+    """The zero point of a tensor that has one scale."""
     return scalar_quant(tensor).zero_point[0]
 
 
 def limits_of(dtype: DType) -> tuple[int, int]:
-    """Lowest and highest number of an integer type."""
+    """The lowest and the highest number of an integer type."""
     if not dtype.is_integer:
-        raise Unsupported(f"a result of type {dtype.value} from stored numbers")
+        raise Unsupported(f"a result of type {dtype.value} from stored integers")
     info = np.iinfo(dtype.numpy)
     return int(info.min), int(info.max)
 
 
-def activation_range(activation: Activation, tensor: Tensor) -> tuple[int, int]:
-    """Between what the stored numbers of a result lie after its fused activation."""
+def activation_range(activation: FusedActivation, tensor: Tensor) -> tuple[int, int]:
+    """The range (low, high) of a result's stored integers after its fused activation."""
     if activation not in _BOUNDS:
         raise Unsupported(f"{NOT_ON_INTEGERS.reason}: {activation.name} on {tensor.kind}")
     lowest, highest = limits_of(tensor.dtype)
@@ -81,17 +83,17 @@ def activation_range(activation: Activation, tensor: Tensor) -> tuple[int, int]:
 
 
 def stored(real: float | None, tensor: Tensor) -> int | None:
-    """The stored number of a real one, rounded as TFLite does, not yet limited to the type."""
+    """The stored integer of a real number, rounded as in TFLite but not clamped to the type."""
     if real is None:
         return None
     number = np.float32(real) / scale_of(tensor)
-    if not abs(number) < 2**31:  # TFLite refuses it, too
+    if not abs(number) < 2**31:  # TFLite refuses it as well
         raise Unsupported(f"the scale {scale_of(tensor)} of '{tensor.name}' is too small")
     return zero_of(tensor) + half_away(number)
 
 
 def half_away(real: np.float32 | float) -> int:
-    """The nearest integer, halves away from zero."""
+    """The nearest integer; ties round away from zero."""
     return int(math.copysign(math.floor(abs(float(real)) + 0.5), float(real)))
 
 
@@ -100,10 +102,10 @@ def requantize(
     total: Value,
     factors: list[float],
     to: Tensor,
-    activation: Activation,
+    activation: FusedActivation,
     rule: str = "tflite",
 ) -> Value:
-    """A sum times one factor, or one per channel, as the numbers that `to` stores."""
+    """Sums times a factor, or one per channel, as the stored integers of the tensor `to`."""
     low, high = activation_range(activation, to)
     pairs = np.array([_multiplier(f, rule, total.dtype) for f in factors], np.int32)
     op = Requantize(rule, zero_of(to), low, high, to.dtype, to.quant)
@@ -112,16 +114,16 @@ def requantize(
 
 
 def _multiplier(factor: float, rule: str, dtype: DType) -> tuple[int, int]:
-    """Mantissa and shift, which with sums that may be long have an upper limit."""
+    """Mantissa and shift of a factor; raises `Unsupported` if the shift is too large."""
     mantissa, shift = quantize_multiplier(factor)
     most = -2 if rule == "tflite_reduced" else 14 if dtype is DType.I64 else 31
     if mantissa and shift > most:
-        raise Unsupported(f"a result in steps that are too fine for its sums: factor {factor}")
+        raise Unsupported(f"the scale of the result is too small for its sums: factor {factor}")
     return mantissa, min(shift, most)
 
 
 def dequantized(emitter: Emitter, value: Value, tensor: Tensor) -> Value:
-    """The real numbers that a value stores."""
+    """The real numbers, f32, that stored integers stand for; `tensor` has the parameters."""
     quant = quant_of(tensor)
     shape = [1] * max(1, len(value.shape))
     if quant.axis is not None and value.shape:
@@ -134,7 +136,7 @@ def dequantized(emitter: Emitter, value: Value, tensor: Tensor) -> Value:
 
 
 def quantized(emitter: Emitter, value: Value, to: Tensor) -> Value:
-    """Real numbers as `to` stores them."""
+    """Real numbers as the stored integers of the tensor `to`; ties round away from zero."""
     shape = (1,) if value.shape else ()
     scale = emitter.full(shape, scale_of(to), np.float32)
     zero = emitter.full(shape, zero_of(to), np.int32)

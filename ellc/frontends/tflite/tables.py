@@ -1,7 +1,7 @@
-"""Flatbuffer tables that cannot be read beyond the file.
+"""Flatbuffer tables that never read beyond the file.
 
-The generated accessors of the package `tflite` believe every offset. Here their table is replaced
-by one that checks, so the same accessors serve damaged files.
+The generated accessors of the package `tflite` trust every offset. This module replaces their table
+class by one that checks offsets, so the accessors can be used on damaged files.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from flatbuffers.table import Table
 from ellc.ir.types import Array
 
 _WORD_BYTES = 4
-# What tables that stand in for missing ones look like: a table without any field.
+# The bytes of a table without any field, which stands in for a missing table.
 _NO_FIELDS = bytes([4, 0, 4, 0, 4, 0, 0, 0])
 
 
@@ -24,28 +24,28 @@ class Damaged(Exception):
     """The file contradicts itself; the message says where."""
 
 
-class Budget:
+class EntryBudget:
     """How many entries of vectors may still be read.
 
-    Damaged vectors may overlap, so their lengths alone do not bound the work.
+    The vectors of a damaged file may overlap, so checking each length does not bound the work.
     """
 
     def __init__(self, entries: int) -> None:
         self._left = entries
 
     def spend(self, entries: int) -> None:
-        """Count entries; raises `Damaged` when the file asks for more than it can hold."""
+        """Count entries; raises `Damaged` if all vectors together have more than the file can."""
         self._left -= entries
         if self._left < 0:
             raise Damaged("its lists are longer than the file")
 
 
 class CheckedTable(Table):  # type: ignore[misc]
-    """A flatbuffer table; every access raises `Damaged` instead of leaving the file."""
+    """A flatbuffer table whose accesses raise `Damaged` instead of reading beyond the file."""
 
     __slots__ = ("budget",)
 
-    def __init__(self, data: bytes, position: int, budget: Budget) -> None:
+    def __init__(self, data: bytes, position: int, budget: EntryBudget) -> None:
         if not 0 <= position < len(data):
             raise Damaged(f"a table at byte {position} is outside the file")
         super().__init__(data, position)
@@ -57,10 +57,10 @@ class CheckedTable(Table):  # type: ignore[misc]
         return super().Get(flags, off)
 
     def Offset(self, vtableOffset: int) -> int:
-        found: int = super().Offset(vtableOffset)
-        if found and not 0 <= self.Pos + found < len(self.Bytes):
+        offset: int = super().Offset(vtableOffset)
+        if offset and not 0 <= self.Pos + offset < len(self.Bytes):
             raise Damaged(f"a field of the table at byte {self.Pos} is outside the file")
-        return found
+        return offset
 
     def Indirect(self, off: int) -> int:
         target: int = off + self.Get(number_types.UOffsetTFlags, off)
@@ -71,7 +71,7 @@ class CheckedTable(Table):  # type: ignore[misc]
     def VectorLen(self, off: int) -> int:
         start = self.Indirect(self.Pos + off)
         length: int = self.Get(number_types.UOffsetTFlags, start)
-        # An entry has a byte at least.
+        # An entry has at least one byte.
         if length > len(self.Bytes) - start - _WORD_BYTES:
             raise Damaged(f"the list at byte {start} has {length} entries")
         return length
@@ -96,21 +96,21 @@ class CheckedTable(Table):  # type: ignore[misc]
         return np.frombuffer(self.Bytes, dtype, length, start)
 
 
-def root(kind: Any, data: bytes, budget: Budget) -> Any:
+def root(kind: Any, data: bytes, budget: EntryBudget) -> Any:
     """The file's root table."""
     return as_table(kind, data, CheckedTable(data, 0, budget).Indirect(0), budget)
 
 
 def without_fields(kind: Any) -> Any:
-    """A table in which every field has its default."""
-    return as_table(kind, _NO_FIELDS, _WORD_BYTES, Budget(0))
+    """A table of class `kind` in which every field has its default."""
+    return as_table(kind, _NO_FIELDS, _WORD_BYTES, EntryBudget(0))
 
 
-def as_table(kind: Any, data: bytes, position: int, budget: Budget) -> Any:
-    """The table at a position, read as a `kind` of the package `tflite`."""
-    made = kind()
-    made._tab = CheckedTable(data, position, budget)
-    return made
+def as_table(kind: Any, data: bytes, position: int, budget: EntryBudget) -> Any:
+    """The table at a position, as an object of the class `kind` of the package `tflite`."""
+    result = kind()
+    result._tab = CheckedTable(data, position, budget)
+    return result
 
 
 def entries(owner: Any, name: str) -> Iterator[Any]:
@@ -122,7 +122,7 @@ def entries(owner: Any, name: str) -> Iterator[Any]:
 
 
 def checked(table: Any, owner: Any) -> Any:
-    """A table that `owner`'s accessor gave, checked from now on; None stays None."""
+    """A table from an accessor of `owner`, with its accesses checked; None stays None."""
     if table is not None:
         inner = table._tab
         table._tab = CheckedTable(inner.Bytes, inner.Pos, owner._tab.budget)

@@ -1,7 +1,7 @@
-"""The latest version of every operator whose meaning is known.
+"""The latest version of every operator that ellc knows.
 
-A version says what an operator may be asked for: element types, ranks, options. They are the
-latest ones of the runtime that the tests compare with; a later one may mean anything.
+A version stands for the element types, ranks and options that an operator may have. The table has
+the latest versions of the runtime that the tests compare with. A later one may mean anything.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from types import MappingProxyType
 from ellc.frontends.graph_import.values import Unsupported
 
 _FIRST = 1
-# Operators of which there is more than the first version.
+# Operators that have more than one version.
 _LATEST: Mapping[str, int] = MappingProxyType(
     {
         "ABS": 5,
@@ -104,12 +104,12 @@ _LATEST: Mapping[str, int] = MappingProxyType(
 
 
 def latest_version(kind: str) -> int:
-    """The latest version of an operator that is known; of a custom one the first."""
+    """The latest known version of an operator; 1 for a custom operator."""
     return _LATEST.get(kind, _FIRST)
 
 
 def want_known_version(kind: str, version: int) -> None:
-    """Raise `Unsupported` for a version that came after this table."""
+    """Raise `Unsupported` for a version that is not in this table."""
     latest = latest_version(kind)
     if not _FIRST <= version <= latest:
-        raise Unsupported(f"version {version} of {kind} is unknown; up to {latest} are read")
+        raise Unsupported(f"version {version} of {kind} is unknown; 1 to {latest} are supported")

@@ -305,9 +305,9 @@ def _refused(kind: str) -> onnx.ModelProto:
         ("condition", "give it a number of trips and a condition that stays true"),
         ("trips", "its number of trips must be known at import"),
         ("grows", "'v' is f32[3] before a trip and f32[6] after it"),
-        ("for ever", "more than 4096 trips; Scan has no such bound"),
+        ("for ever", "more than 4096 trips; Scan has no such limit"),
         ("body", "its body does not fit its operands"),
-        ("sequence", "'v' is a sequence of tensors, which a loop of more than 64 trips can only"),
+        ("sequence", "'v' is a sequence of tensors; a loop of more than 64 trips can only"),
     ],
 )
 def test_what_no_loop_of_the_graph_can_be_is_refused(kind: str, said: str) -> None:

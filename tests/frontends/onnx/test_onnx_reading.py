@@ -186,7 +186,7 @@ def _pipe(folder: Path) -> str:
 def test_elements_anywhere_else(place: Callable[[Path], str], tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
-    with pytest.raises(EllcError, match="lies in another file") as caught:
+    with pytest.raises(EllcError, match="is stored in another file") as caught:
         read_onnx(external(folder, place(folder)))
     assert caught.value.code == "E210"
 

@@ -275,7 +275,7 @@ def test_float_rounding_modes(mode: str) -> None:
     ("numbers", "attributes", "message"),
     [
         ((8, 7, 127, 3e38), {}, "steps of 2"),
-        ((4, 3.5, 7, 448), {}, "one whole number"),
+        ((4, 3.5, 7, 448), {}, "one integer"),
         ((4, 3, 7, 0), {}, "largest value"),
         ((4, 3, 7, 448), {"saturation": 0}, "neither infinities nor NaN"),
     ],

@@ -15,7 +15,7 @@ from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.frontends.tflite.custom import custom_options
 from ellc.frontends.tflite.model import NO_OPTIONS
 from ellc.frontends.tflite.read import read_tflite
-from ellc.frontends.tflite.tables import Budget
+from ellc.frontends.tflite.tables import EntryBudget
 from ellc.ir.errors import EllcError
 from ellc.ir.interp import evaluate
 from ellc.ir.pipeline import run_pipeline
@@ -141,7 +141,7 @@ def test_compiled_detections_are_the_runtimes(tmp_path: Path) -> None:
         ({"max_detections": 1 << 30}, "detections of 1 classes each"),
         ({"num_classes": 1}, "scores of 4 classes, where 1 are named"),
         ({"nms_iou_threshold": 0.0}, "boxes may overlap by 0.0"),
-        ({"y_scale": 0.0}, "scales [0.0,"),
+        ({"y_scale": 0.0}, "scales of boxes are [0.0,"),
         ({"soft_nms": True}, "its option soft_nms = True is not supported"),
     ],
 )
@@ -162,15 +162,15 @@ def test_options_of_custom_operators_are_read_in_bounds() -> None:
     """Any bytes are options or none; cut and changed ones never make another error."""
     whole = {"a": 3, "b": -2.5, "c": True, "d": "text", "e": [1, 2, 300], "f": {"g": 1}}
     raw = bytes(flexbuffers.Dumps(whole))
-    read = custom_options(raw, Budget(100)).values
+    read = custom_options(raw, EntryBudget(100)).values
     assert dict(read) == {"a": 3, "b": -2.5, "c": True, "d": "text", "e": (1, 2, 300)}
     rng = np.random.default_rng(0)
     for length in range(len(raw)):
-        custom_options(raw[:length], Budget(1000))
+        custom_options(raw[:length], EntryBudget(1000))
     for _ in range(3000):
         changed = bytearray(raw)
         for place in rng.integers(0, len(raw), 2):
             changed[place] = rng.integers(0, 256)
-        custom_options(bytes(changed), Budget(100_000))
+        custom_options(bytes(changed), EntryBudget(100_000))
     many = flexbuffers.Dumps({f"k{i}": i for i in range(300)})
-    assert custom_options(bytes(many), Budget(1000)) == NO_OPTIONS
+    assert custom_options(bytes(many), EntryBudget(1000)) == NO_OPTIONS

@@ -20,10 +20,9 @@ from ellc.frontends.graph_import.handlers import Handler, Inputs
 from ellc.frontends.graph_import.values import Emitter, Value
 from ellc.frontends.options import ImportOptions
 from ellc.frontends.tflite.checks import checked_handler
-from ellc.frontends.tflite.model import Options, TfliteNode
+from ellc.frontends.tflite.model import NodeOptions, TfliteNode
 from ellc.frontends.tflite.read import read_tflite
-from ellc.frontends.tflite.tables import Budget as EntryBudget
-from ellc.frontends.tflite.tables import CheckedTable, Damaged
+from ellc.frontends.tflite.tables import CheckedTable, Damaged, EntryBudget
 from ellc.ir.errors import EllcError
 from ellc.ir.graph import Graph
 from ellc.ir.interp import evaluate
@@ -98,7 +97,7 @@ def test_a_signature_is_a_graph_of_its_own(tmp_path: Path) -> None:
     assert usual.inputs[0].name == "x"
     assert "'first' is taken, --signature takes 'second'" in usual.metadata["note.0"]
     error = refused(data, tmp_path, ImportOptions(signature="secund"))
-    assert (error.code, error.where != "", error.hint) == ("E214", True, "close to it: second")
+    assert (error.code, error.where != "", error.hint) == ("E214", True, "similar names: second")
     file.entrances = {"first": 0, "second": 0}
     both = read(file.data([0], [1]), tmp_path)
     assert "its first graph is taken" in both.metadata["note.0"]
@@ -188,9 +187,9 @@ def test_an_unknown_output_is_answered_with_what_is_close(tmp_path: Path) -> Non
     [
         ("HASHTABLE", [T((1, 4))], "operator HASHTABLE is not supported"),
         ("RELU", [T((1, 4), variable=True)], "is a variable"),
-        ("LOG_SOFTMAX", [stored("int8", (1, 4))], "logarithms in steps of"),
-        ("L2_NORMALIZATION", [stored("int8", (1, 4))], "of length 1 in steps of"),
-        ("ROUND", [stored("uint8", (1, 4))], "8- or 16-bit"),
+        ("LOG_SOFTMAX", [stored("int8", (1, 4))], "a result of scale 0.05"),
+        ("L2_NORMALIZATION", [stored("int8", (1, 4))], "a result of scale 0.05"),
+        ("ROUND", [stored("uint8", (1, 4))], "of 8 or 16 bits"),
         ("RELU", [T((1, 4), "int8")], "only float32"),
     ],
 )
@@ -213,7 +212,7 @@ def test_an_option_that_nobody_reads_is_refused() -> None:
         ({"Axis": 1, "Keep": False, "OutType": 2}, ""),
         ({"Axis": 1, "Keep": True}, "its option Keep = True is not supported"),
     ):
-        node = TfliteNode("", "PACK", (), (), Options(values))
+        node = TfliteNode("", "PACK", (), (), NodeOptions(values))
         if not said:
             checked.function(emitter, node, ())
             continue
@@ -226,7 +225,7 @@ def test_tensors_of_text_are_refused_where_they_are_read(tmp_path: Path) -> None
         model.subgraphs[0].tensors[1].type = schema.TensorType.STRING
 
     error = refused(repacked(chain_of("RELU").data([0], [1]), change), tmp_path)
-    assert error.problems == ("v0 (RELU): 'v0' holds STRING, which is not supported",)
+    assert error.problems == ("v0 (RELU): 'v0' is of type STRING, which is not supported",)
 
 
 # ---- groups and special operators ---------------------------------------------------------------

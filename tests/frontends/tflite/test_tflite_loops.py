@@ -89,7 +89,7 @@ def test_a_loop_with_known_trips_is_what_the_runtime_computes(
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (layer(None), "its condition is computed"),
+        (layer(None), "computes its condition"),
         (layer(number(0), condition="GREATER_EQUAL"), "more than 4096 trips"),
     ],
 )
@@ -178,9 +178,9 @@ def test_rows_of_a_list_are_a_sequence(
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (filled(0, 2, ROWS), "in another order than that of the trips"),
-        (filled(ROWS - 1, -1, -1, "GREATER"), "in another order than that of the trips"),
-        (filled(0, 1, ROWS, gap=2), "a row is written, and other rows change"),
+        (filled(0, 2, ROWS), "do not write the rows of a list in order"),
+        (filled(ROWS - 1, -1, -1, "GREATER"), "do not write the rows of a list in order"),
+        (filled(0, 1, ROWS, gap=2), "writes a row of a list and changes other rows"),
     ],
 )
 def test_rows_that_are_no_sequence_are_refused(data: bytes, said: str, tmp_path: Path) -> None:

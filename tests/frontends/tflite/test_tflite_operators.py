@@ -65,7 +65,7 @@ def test_slopes_of_16_bits_are_refused(tmp_path: Path) -> None:
     case = TfliteCase("PRELU", "", (x, slopes), (x,))
     with pytest.raises(EllcError) as caught:
         imported(case, tmp_path)
-    assert "slopes of i16" in caught.value.problems[0]
+    assert "slopes of type i16" in caught.value.problems[0]
 
 
 def test_16_bit_squares_of_differences_are_those_of_the_micro_runtime(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_what_no_runtime_has_for_uint8_is_said(kind: str, tmp_path: Path) -> Non
     second = T.of(np.array([1], np.int32)) if kind == "REDUCE_PROD" else x
     with pytest.raises(EllcError) as caught:
         imported(TfliteCase(kind, "", (x, second), (x,)), tmp_path)
-    assert "no runtime has it for uint8" in caught.value.problems[0]
+    assert "no runtime has it for stored integers of type uint8" in caught.value.problems[0]
 
 
 @pytest.mark.parametrize("kind", ["EQUAL", "NOT_EQUAL"])
@@ -101,26 +101,26 @@ def test_stored_16_bit_numbers_of_one_scale_are_equal_or_not(kind: str, tmp_path
             continue
         with pytest.raises(EllcError) as caught:
             imported(case, tmp_path)
-        assert "16-bit operands of different scales" in caught.value.problems[0]
+        assert "16-bit operands with different scales" in caught.value.problems[0]
 
 
 @pytest.mark.parametrize(
     ("place", "given", "said"),
     [
-        (9, T.of(np.ones(11, np.int16), scale=(1e-4,)), "1 peepholes"),
-        (9, T.of(np.ones(9, np.int16), scale=(1e-4,)), "int16(9,), where INT16 peepholes"),
-        (20, T.of(np.ones(11, np.int16), scale=(1e-4,)), "normalisation of 1 of 4 gates"),
-        (20, T.of(np.ones(9, np.int16), scale=(1e-4,)), "int16(9,), where INT16 norms (11,)"),
-        (20, T.of(np.ones(11, np.int16), scale=(1e6,)), "in steps of 1000000.0"),
-        (16, T.of(np.ones((9, 11), np.int8), scale=(1.0,)), "int8(9, 11), where INT8 weights (11,"),
-        (1, None, "parts of an input gate"),
-        (1, T.of(np.ones((), np.int8), scale=(1.0,)), "int8(), where INT8 weights"),
+        (9, T.of(np.ones(11, np.int16), scale=(1e-4,)), "peepholes for 1 of 3 gates"),
+        (9, T.of(np.ones(9, np.int16), scale=(1e-4,)), "expected INT16 peepholes"),
+        (20, T.of(np.ones(11, np.int16), scale=(1e-4,)), "normalisations for only 1 of 4 gates"),
+        (20, T.of(np.ones(9, np.int16), scale=(1e-4,)), "expected INT16 norms (11,)"),
+        (20, T.of(np.ones(11, np.int16), scale=(1e6,)), "have the scale 1000000.0"),
+        (16, T.of(np.ones((9, 11), np.int8), scale=(1.0,)), "expected INT8 weights (11,"),
+        (1, None, "only some of its weights"),
+        (1, T.of(np.ones((), np.int8), scale=(1.0,)), "expected INT8 weights"),
         (6, T.of(np.ones((), np.int8), scale=(1.0,)), "recurrent weights ()"),
         (6, T.of(np.ones((11, 7), np.int8), scale=(1.0,)), "(11, 7) without a projection"),
-        (2, T.of(np.ones((9, 5), np.int8), scale=(1.0,)), "int8(9, 5), where INT8 weights"),
-        (12, T.of(np.ones(9, np.int32), scale=(1.0,)), "int32(9,), where INT32 biases"),
-        (19, T((2, 11), "int16", variable=True, scale=(0.001,)), "cells in steps of 0.001"),
-        (19, T((2, 11), "int16", variable=True, scale=(2.0**-8,)), "cells in steps of"),
+        (2, T.of(np.ones((9, 5), np.int8), scale=(1.0,)), "expected INT8 weights"),
+        (12, T.of(np.ones(9, np.int32), scale=(1.0,)), "expected INT32 biases"),
+        (19, T((2, 11), "int16", variable=True, scale=(0.001,)), "a cell state of scale 0.001"),
+        (19, T((2, 11), "int16", variable=True, scale=(2.0**-8,)), "a cell state of scale"),
         (19, T((2, 11), "int8", variable=True, scale=(2.0**-5,)), "cells of INT8"),
     ],
 )

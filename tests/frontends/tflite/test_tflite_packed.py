@@ -134,10 +134,10 @@ def test_rounding_that_is_left_out_is_said(operator: str, as_type: str, tmp_path
 @pytest.mark.parametrize(
     ("kind", "tensors", "said"),
     [
-        ("QUANTIZE", (T((3,)), T((3,), "int4", None, (0.1,), (0,))), "INT4 and is not a constant"),
-        ("CAST", (T((3,)), T((3,), "int4")), "INT8 holds the same numbers"),
-        ("CAST", (T((3,)), T((3,), "uint4")), "UINT8 holds the same numbers"),
-        ("DEQUANTIZE", (T((3,), "int2", None, (0.1,), (0,)), T((3,))), "INT2 and is not a"),
+        ("QUANTIZE", (T((3,)), T((3,), "int4", None, (0.1,), (0,))), "INT4 and not a constant"),
+        ("CAST", (T((3,)), T((3,), "int4")), "with 8 bits (INT8)"),
+        ("CAST", (T((3,)), T((3,), "uint4")), "with 8 bits (UINT8)"),
+        ("DEQUANTIZE", (T((3,), "int2", None, (0.1,), (0,)), T((3,))), "INT2 and not a"),
     ],
 )
 def test_what_is_computed_has_eight_bits(
@@ -154,7 +154,7 @@ def test_other_operators_do_not_take_their_bytes(tmp_path: Path) -> None:
     x, y = (T((3, 5), "int8", None, (0.1,), (0,)) for _ in range(2))
     with pytest.raises(EllcError) as caught:
         read_tflite(saved(single("ADD", (x, w), (y,), options("Add")), tmp_path))
-    assert "(ADD): it reads 't1' of INT4" in caught.value.problems[0]
+    assert "(ADD): it reads 't1' of type INT4" in caught.value.problems[0]
 
 
 def test_a_buffer_of_another_size_is_damage(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tflite_declined import DOCUMENT, page
 from tflite_files import T, TFLiteFile, options, reference, runs_version, saved
 from tflite_option_cases import OptionCase, option_cases
 
-from ellc.frontends.tflite.checks import SAID_ELSEWHERE, operators
+from ellc.frontends.tflite.checks import REDUNDANT_OPTIONS, operators
 from ellc.frontends.tflite.container import option_names
 from ellc.frontends.tflite.read import read_tflite
 from ellc.frontends.tflite.versions import latest_version
@@ -73,7 +73,7 @@ def _wanted(case: OptionCase) -> list[list[Array]] | None:
 def test_the_table_names_what_the_schema_has() -> None:
     every = option_names()
     assert {d.option for kind in BUILTIN for d in TABLE.declined[kind]} <= every
-    assert set(SAID_ELSEWHERE) <= every
+    assert set(REDUNDANT_OPTIONS) <= every
 
 
 @pytest.mark.parametrize("kind", BUILTIN)

@@ -260,9 +260,9 @@ def test_overlapping_floats_add_up(tmp_path: Path) -> None:
     [
         ("Framer", (8,), (1, 4), {"frame_size": 4, "frame_step": 8}, "frames of 4 every 8"),
         ("Framer", (8,), (1, 4), {"frame_size": 4, "frame_step": 3}, "frames of 4 every 3"),
-        ("Delay", (8,), (8,), {"delay_length": -1}, "-1 samples to remember"),
-        ("OverlapAdd", (2, 4), (10,), {"frame_step": 5}, "2 frames of 4 every 5"),
-        ("Stacker", (3,), (3,), {"num_channels": 3, "stacker_step": 2}, "3 channels"),
+        ("Delay", (8,), (8,), {"delay_length": -1}, "keeps -1 samples"),
+        ("OverlapAdd", (2, 4), (10,), {"frame_step": 5}, "2 frames of 4 samples with a step of 5"),
+        ("Stacker", (3,), (3,), {"num_channels": 3, "stacker_step": 2}, "num_channels 3"),
     ],
 )
 def test_what_no_stream_has_is_declined(
@@ -329,7 +329,7 @@ def test_signals_of_spectra(length: int, tmp_path: Path) -> None:
 def test_other_spectra_are_declined(length: int, given: int, tmp_path: Path) -> None:
     x, y = T((2, given), "int16"), T((2, length), "int16")
     data = single("CUSTOM:SignalIrfft", (x,), (y,), {"T": 0, "fft_length": length})
-    with pytest.raises(EllcError, match=f"a signal of length {length} of {given // 2} pairs"):
+    with pytest.raises(EllcError, match=f"a signal of length {length} from {given // 2} pairs"):
         imported(data, tmp_path)
 
 

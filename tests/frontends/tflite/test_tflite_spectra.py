@@ -65,7 +65,7 @@ def test_a_spectrum_may_be_moved_before_it_is_read(tmp_path: Path) -> None:
     ("shape", "lengths", "said"),
     [
         ((1, 6), (1, 6), "fft_length 6 for rows of 6"),
-        ((4, 8), (4, 8), "a transform (4, 8)"),
+        ((4, 8), (4, 8), "a transform of lengths (4, 8)"),
         ((1, 8), (2, 8), "a transform over two axes: (2, 8)"),
     ],
 )
@@ -80,5 +80,5 @@ def test_other_transforms_are_declined(
 def test_complex_results_are_declined(tmp_path: Path) -> None:
     with pytest.raises(EllcError) as caught:
         read_tflite(saved(spectra((1, 8), (1, 8), is_complex=True), tmp_path))
-    assert "holds COMPLEX64" in "; ".join(caught.value.problems)
+    assert "is of type COMPLEX64" in "; ".join(caught.value.problems)
     assert "magnitudes and parts of a RFFT2D are" in "; ".join(caught.value.problems)

@@ -33,11 +33,11 @@ def input_name(archive: Archive, node: Node) -> str:
     return given.get(node.id, "") or "input"
 
 
-def unique_name(name: str, taken: Collection[str]) -> str:
-    """The name, with a number appended if it is in `taken`."""
-    if name not in taken:
+def unique_name(name: str, used: Collection[str]) -> str:
+    """The name, with a number appended if it is in `used`."""
+    if name not in used:
         return name
-    return next(f"{name}_{n}" for n in range(1, len(taken) + 2) if f"{name}_{n}" not in taken)
+    return next(f"{name}_{n}" for n in range(1, len(used) + 2) if f"{name}_{n}" not in used)
 
 
 def metadata_of(archive: Archive, notes: Iterable[str]) -> dict[str, str]:

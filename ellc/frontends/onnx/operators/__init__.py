@@ -1,4 +1,4 @@
-"""Handlers of ONNX operators, one file per family; importing this package fills `ONNX`."""
+"""Handlers of ONNX operators, one file per family. Importing this package fills `ONNX`."""
 
 from __future__ import annotations
 

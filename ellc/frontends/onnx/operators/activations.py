@@ -56,19 +56,22 @@ ACTIVATIONS: dict[str, tuple[type[Pointwise], tuple[float, ...]]] = {
 }
 """Activations of one operand, with ONNX's defaults of `alpha` and `beta`."""
 
-_NO_WHOLE = "an activation of whole numbers; cast them to float32"
+_NO_INTEGERS = "an activation of integers; cast them to float32"
 
 
 _BY_LOWER_NAME = {name.lower(): name for name in ACTIVATIONS}
 
 
 def activation(name: str, alphas: Iterator[float], betas: Iterator[float]) -> Pointwise:
-    """By its name in any case of letters; one with parameters takes the next ones."""
+    """The activation with this name, in upper or lower case, of a recurrent layer.
+
+    Its parameters, if it has any, are the next numbers of `alphas` and `betas`.
+    """
     if name.lower() not in _BY_LOWER_NAME:
-        raise Unsupported(f"the activation '{name}'")
+        raise Unsupported(f"the activation '{name}' is not supported")
     cls, defaults = ACTIVATIONS[_BY_LOWER_NAME[name.lower()]]
     pairs = zip((alphas, betas), defaults, strict=False)
-    return cls(*(next(given, usual) for given, usual in pairs))
+    return cls(*(next(given, default) for given, default in pairs))
 
 
 def parameters_of(name: str) -> dict[str, float]:
@@ -77,8 +80,8 @@ def parameters_of(name: str) -> dict[str, float]:
 
 
 def activation_of(node: OnnxNode, name: str) -> Pointwise:
-    """By its name; the node's attributes are its parameters."""
-    numbers = (node.number(key, usual) for key, usual in parameters_of(name).items())
+    """The activation with this name, whose parameters are the node's attributes."""
+    numbers = (node.number(key, default) for key, default in parameters_of(name).items())
     return ACTIVATIONS[name][0](*numbers)
 
 
@@ -90,7 +93,7 @@ def activated(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Selu")
 def selu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """gamma * Elu(alpha); with the usual constants an operator of its own."""
+    """gamma * Elu(alpha, x). With ONNX's default parameters this is the graph's `Selu`."""
     alpha, gamma = node.number("alpha", SELU_ALPHA), node.number("gamma", SELU_SCALE)
     x = operand(inputs, 0)
     if math.isclose(alpha, SELU_ALPHA, rel_tol=1e-6) and math.isclose(
@@ -103,22 +106,22 @@ def selu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Gelu", "com.microsoft.Gelu")
 def gelu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """x times the normal distribution's integral, or its approximation by tanh."""
+    """x times the cumulative normal distribution of x, or its approximation by tanh."""
     approximate = node.text("approximate", "none")
     if approximate not in ("none", "tanh"):
         raise Unsupported(f"the approximation '{approximate}'; 'none' and 'tanh' are supported")
     return emitter.add(Gelu(approximate == "tanh"), operand(inputs, 0))
 
 
-@ONNX.imports("PRelu", declines=(no_integers(_NO_WHOLE),))
+@ONNX.imports("PRelu", declines=(no_integers(_NO_INTEGERS),))
 def prelu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """x, or slope * x below 0; the slope broadcasts to x."""
+    """x if x >= 0, else slope * x; the slope broadcasts to x."""
     return emitter.add(PRelu(), operand(inputs, 0), operand(inputs, 1))
 
 
 @ONNX.imports("Clip")
 def clip(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """min(max(x, low), high); the bounds are attributes before version 11, then operands."""
+    """min(max(x, low), high). The bounds are operands since version 11, before attributes."""
     x = operand(inputs, 0)
     if node.version < 11:
         low, high = node.number("min", -math.inf), node.number("max", math.inf)
@@ -126,7 +129,7 @@ def clip(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     bounds = [optional(inputs, 1), optional(inputs, 2)]
     if all(b is None or b.is_constant for b in bounds):
         low, high = (_bound(b, end) for b, end in zip(bounds, (-math.inf, math.inf), strict=True))
-        # Where the bounds cross, the upper one wins.
+        # If low > high, the result is high.
         return emitter.add(Clip(min(low, high), high), x)
     for bound, op in zip(bounds, (Maximum(), Minimum()), strict=True):
         if bound is not None:
@@ -143,8 +146,8 @@ def _bound(value: Value | None, missing: float) -> float:
     return float(array.reshape(-1)[0])
 
 
-@ONNX.imports("Shrink", declines=(no_integers(_NO_WHOLE),))
+@ONNX.imports("Shrink", declines=(no_integers(_NO_INTEGERS),))
 def shrink(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """0 where |x| <= lambd; elsewhere x drawn toward 0 by bias."""
+    """0 if |x| <= lambd, else x moved towards 0 by `bias`."""
     op = Shrink(node.number("lambd", 0.5), node.number("bias", 0.0))
     return emitter.add(op, operand(inputs, 0))

@@ -1,4 +1,4 @@
-"""Channels that become pixels, and pixels that become channels."""
+"""DepthToSpace and SpaceToDepth: channels become pixels, and pixels become channels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.registry import ONNX, operand
 
-# Order of (batch, ...) axes after the reshape, by mode: depth-column-row or column-row-depth.
+# For each mode the axes after the batch that the channels, rows and columns are split into
+# (b: block, c: channel, r: row, s: column), and the permutation of the split tensor.
 _TO_SPACE = {
     "DCR": ("bbcrs", (0, 3, 4, 1, 5, 2)),
     "CRD": ("cbbrs", (0, 1, 4, 2, 5, 3)),
@@ -20,7 +21,7 @@ _TO_DEPTH = {"DCR": (0, 3, 5, 1, 2, 4), "CRD": (0, 1, 3, 5, 2, 4)}
 
 @ONNX.imports("DepthToSpace")
 def depth_to_space(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Every block x block pixels out of as many channels."""
+    """block * block channels of a pixel become block x block pixels."""
     x, block = operand(inputs, 0), node.integer("blocksize")
     mode = _mode(node, _TO_SPACE)
     batch, channels, rows, columns = _planes(x)
@@ -30,13 +31,13 @@ def depth_to_space(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     letters, order = _TO_SPACE[mode]
     sizes = {"b": block, "c": depth, "r": rows, "s": columns}
     split = reshaped(emitter, x, (batch, *(sizes[letter] for letter in letters)))
-    turned = transposed(emitter, split, order)
-    return reshaped(emitter, turned, (batch, depth, rows * block, columns * block))
+    permuted = transposed(emitter, split, order)
+    return reshaped(emitter, permuted, (batch, depth, rows * block, columns * block))
 
 
 @ONNX.imports("SpaceToDepth")
 def space_to_depth(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """As many channels out of every block x block pixels."""
+    """block x block pixels become block * block channels of one pixel."""
     x, block = operand(inputs, 0), node.integer("blocksize")
     mode = _mode(node, _TO_DEPTH)
     batch, channels, rows, columns = _planes(x)
@@ -44,8 +45,10 @@ def space_to_depth(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
         raise Unsupported(f"{rows}x{columns} pixels in blocks of {block}x{block}")
     shape = (batch, channels, rows // block, block, columns // block, block)
     split = reshaped(emitter, x, shape)
-    turned = transposed(emitter, split, _TO_DEPTH[mode])
-    return reshaped(emitter, turned, (batch, channels * block**2, rows // block, columns // block))
+    permuted = transposed(emitter, split, _TO_DEPTH[mode])
+    return reshaped(
+        emitter, permuted, (batch, channels * block**2, rows // block, columns // block)
+    )
 
 
 def _mode(node: OnnxNode, known: Mapping[str, object]) -> str:

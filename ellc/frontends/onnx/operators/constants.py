@@ -1,4 +1,4 @@
-"""Constants, shapes as values, and operators that only hand on."""
+"""Constants, shapes, casts, and operators that return their operand."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from ellc.ir.types import Array, DType
 _RANGE_ELEMENTS = 1 << 20
 _BFLOAT16 = 16
 TRAINING = "it is in training mode; export the model for inference"
-STASH = {"stash_type": "a precision inside the operator; here it is that of the tensor"}
-_NO_HALF_BITS = "half precision is computed in float32; its own bits are not kept"
+STASH = {"stash_type": "the precision inside the operator; ellc uses that of the tensor"}
+_NO_HALF_BITS = "half precision is computed in float32, so its own bits are not kept"
 _NO_TEXT = "a constant of strings is not supported"
 _ABOUT_BYTES = {
-    "saturate": "of 8-bit floating point, which is declined",
-    "round_mode": "of 8-bit floating point, which is declined",
+    "saturate": "only for 8-bit floating point, which is declined",
+    "round_mode": "only for 8-bit floating point, which is declined",
 }
 
 
@@ -48,7 +48,7 @@ _ABOUT_BYTES = {
     ),
 )
 def constant(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """A tensor or numbers in an attribute."""
+    """The tensor or the numbers in the node's attribute."""
     if node.has("value"):
         return stored_value(emitter, node.tensor("value"))
     if node.has("value_float"):
@@ -59,12 +59,12 @@ def constant(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
         return emitter.constant(np.array(node.integer("value_int"), np.int64))
     if node.has("value_ints"):
         return emitter.constant(np.array(node.integers("value_ints"), np.int64))
-    raise Unsupported("it holds no value")
+    raise Unsupported("it has no attribute with a value")
 
 
 @ONNX.imports("ConstantOfShape", limits="a shape known at import")
 def constant_of_shape(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """One value, everywhere."""
+    """A tensor whose elements are all equal to the attribute `value`."""
     shape = known_ints(operand(inputs, 0), "the shape")
     value = emitter.constant(np.zeros(1, np.float32))
     if node.has("value"):
@@ -76,7 +76,7 @@ def constant_of_shape(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value
 
 @ONNX.imports("Shape", narrow="read")
 def shape(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The extents of a tensor, or some of them."""
+    """The extents of a tensor, i64; `start` and `end` select some of them."""
     extents = operand(inputs, 0).shape
     start = node.integer("start", 0)
     end = node.integer("end", len(extents))
@@ -85,13 +85,13 @@ def shape(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Size", narrow="read")
 def size(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The number of elements."""
+    """The number of elements, i64."""
     return emitter.constant(np.array(prod(operand(inputs, 0).shape), np.int64))
 
 
 @ONNX.imports("Range", limits="operands known at import, at most 1,048,576 numbers", ignores=STASH)
 def number_range(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Numbers from start to limit by delta."""
+    """Numbers from `start` to `limit` in steps of `delta`."""
     names = ("start", "limit", "delta")
     start, limit, delta = (known_number(operand(inputs, i), n) for i, n in enumerate(names))
     return stepped(emitter, start, limit, delta, operand(inputs, 0).dtype, _RANGE_ELEMENTS)
@@ -99,31 +99,31 @@ def number_range(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Identity", sequences=True, narrow="kept")
 def identity(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The operand."""
+    """The operand itself."""
     return operand(inputs, 0)
 
 
 @ONNX.imports(
     "Dropout",
-    limits="not while training",
+    limits="for inference",
     declines=(Declined("input", "training_mode", TRAINING),),
-    ignores={"ratio": "of training only", "seed": "of training only"},
+    ignores={"ratio": "only for training", "seed": "only for training"},
 )
 def dropout(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """The operand, and a mask that says that everything was kept."""
+    """The operand, and a mask of ones: nothing is dropped at inference."""
     training = optional(inputs, 2)
     if training is not None and known(training, "training_mode").any():
         raise Unsupported(TRAINING)
     x = operand(inputs, 0)
-    kept = np.ones((), np.bool_ if node.version >= 10 else x.dtype.numpy)
+    one = np.ones((), np.bool_ if node.version >= 10 else x.dtype.numpy)
     if not any(node.outputs[1:]):
         return [x]
-    return [x, emitter.add(Expand(x.shape), emitter.constant(kept))]
+    return [x, emitter.add(Expand(x.shape), emitter.constant(one))]
 
 
 @ONNX.imports("Cast", ignores=_ABOUT_BYTES, narrow="read")
 def cast(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Another element type."""
+    """The operand converted to the element type `to`."""
     return converted(emitter, operand(inputs, 0), node.integer("to"))
 
 
@@ -136,7 +136,7 @@ def cast(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     ),
 )
 def bit_cast(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The same bits as another element type."""
+    """The bits of the operand as another element type of the same size."""
     x, to = operand(inputs, 0), node.integer("to")
     if x.dtype is DType.BOOL:
         raise Unsupported("the bits of a bool are not defined")
@@ -147,12 +147,16 @@ def bit_cast(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("CastLike", ignores=_ABOUT_BYTES)
 def cast_like(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The element type of the second operand."""
+    """The first operand converted to the element type of the second."""
     return to_dtype(emitter, operand(inputs, 0), operand(inputs, 1).dtype)
 
 
 def converted(emitter: Emitter, x: Value, element_type: int) -> Value:
-    """The value in one of ONNX's element types. Half precision is float32, known values rounded."""
+    """The value converted to one of ONNX's element types.
+
+    Half precision stays float32; only a known value is rounded to it. Raises `Unsupported` for
+    types that are not computed with.
+    """
     if is_half(element_type):
         if x.array is not None:
             return emitter.constant(halved(x.array, element_type))
@@ -160,13 +164,13 @@ def converted(emitter: Emitter, x: Value, element_type: int) -> Value:
     try:
         return to_dtype(emitter, x, dtype_of(element_type))
     except Unsupported:
-        other = "; QuantizeLinear makes them" if element_type in NARROW_TYPES else ""
-        said = f"values of type {element_name(element_type)} are not computed{other}"
-        raise Unsupported(said) from None
+        advice = "; QuantizeLinear can make them" if element_type in NARROW_TYPES else ""
+        name = element_name(element_type)
+        raise Unsupported(f"values of type {name} are not computed{advice}") from None
 
 
 def halved(array: Array, element_type: int) -> Array:
-    """Known numbers rounded to half precision, as float32."""
+    """The array rounded to float16 or bfloat16, as float32."""
     wide = array.astype(np.float32)
     if element_type == _BFLOAT16:
         bits = wide.view(np.uint32)
@@ -177,7 +181,7 @@ def halved(array: Array, element_type: int) -> Array:
 
 
 def to_dtype(emitter: Emitter, x: Value, dtype: DType) -> Value:
-    """The value in one of the graph's element types."""
+    """The value converted to one of the graph's element types, without a quantisation."""
     if x.dtype is dtype:
         return replace(x, type=replace(x.type, quant=None)) if x.quant else x
     return emitter.add(Cast(dtype), x)

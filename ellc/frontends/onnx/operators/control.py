@@ -1,4 +1,4 @@
-"""Graphs inside nodes."""
+"""Operators with graphs inside: If and SequenceMap. (Scan and Loop are in `loops.py`.)"""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ellc.frontends.graph_import.choice import either
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, SequenceValue, Unsupported, Value
-from ellc.frontends.onnx.inner import import_inner, own_and_around
+from ellc.frontends.onnx.inner import import_inner, own_and_captured
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.registry import ONNX, operand
 
@@ -20,22 +20,22 @@ _BRANCHES = ("then_branch", "else_branch")
     sequences=True,
 )
 def if_(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """The results of one branch; a computed condition chooses when the network runs."""
+    """The results of one branch. If the condition is computed, the network chooses at run time."""
     condition = operand(inputs, 0)
     if condition.type.elements != 1:
         raise Unsupported(f"a condition of shape {condition.shape}")
-    _, values = own_and_around(node, inputs)
+    _, values = own_and_captured(node, inputs)
     node.ignore(*_BRANCHES)
     if condition.array is not None:
-        taken = _BRANCHES[0 if condition.array.all() else 1]
-        return import_inner(emitter, node.graph(taken), values, node.label)
+        branch = _BRANCHES[0 if condition.array.all() else 1]
+        return import_inner(emitter, node.graph(branch), values, node.label)
     return _chosen(emitter, node, condition, values)
 
 
 def _chosen(
     emitter: Emitter, node: OnnxNode, condition: Value, values: Mapping[str, Value]
 ) -> list[Value]:
-    """Both branches, and a choice that lets the planner leave one out (`ellc.ir.branches`)."""
+    """Both branches and a select, for which the planner skips one branch (`ellc.ir.branches`)."""
     then, other = (
         import_inner(emitter, node.graph(branch), values, node.label) for branch in _BRANCHES
     )
@@ -47,8 +47,8 @@ def _chosen(
 
 @ONNX.imports("SequenceMap", sequences=True)
 def sequence_map(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """The results of a graph for every tensor of a sequence, or of several sequences at once."""
-    own, around = own_and_around(node, inputs)
+    """The results of a graph for each tensor of a sequence, or of several sequences together."""
+    own, captured = own_and_captured(node, inputs)
     body, values = node.graph("body"), [operand(own, i) for i in range(len(own))]
     lengths = {len(v.items) for v in values if isinstance(v, SequenceValue)}
     if (
@@ -60,6 +60,6 @@ def sequence_map(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value
     names, rows = [i.name for i in body.inputs], []
     for index in range(lengths.pop()):
         items = [v.items[index] if isinstance(v, SequenceValue) else v for v in values]
-        given = {**around, **dict(zip(names, items, strict=True))}
+        given = {**captured, **dict(zip(names, items, strict=True))}
         rows.append(import_inner(emitter, body, given, node.label))
     return [SequenceValue.of(row[i] for row in rows) for i in range(len(body.outputs))]

@@ -17,18 +17,18 @@ from ellc.ir.op import Op
 from ellc.ir.ops.conv import Conv2D
 
 ConvOf = Callable[[Window, int], Op]
-"""The operator on pixels and filters, of a window over rows and columns and a number of groups."""
+"""Makes the operator on NHWC images and filters for a window and a number of groups."""
 
 
 @ONNX.imports("Conv", limits="1 to 3 spatial axes")
 def conv(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Weights [F, C/groups, kh, kw] over planes, with a bias or none."""
+    """Convolution of [N,C,H,W] with weights [F, C/groups, kh, kw] and an optional bias [F]."""
     x, w = operand(inputs, 0), operand(inputs, 1)
     return convolution(emitter, node, x, w, optional(inputs, 2))
 
 
 def convolution(emitter: Emitter, node: OnnxNode, x: Value, w: Value, bias: Value | None) -> Value:
-    """What a node with the attributes of `Conv` makes."""
+    """The convolution of x with w, for a node that has the attributes of `Conv`."""
     return from_pixels(emitter, x, pixels_of(emitter, node, x, w, bias, _conv2d))
 
 
@@ -45,9 +45,10 @@ def pixels_of(
     op_of: ConvOf,
     outside: float = 0.0,
 ) -> Value:
-    """The pixels [N,OH,OW,F] of a convolution; over three spatial axes [N * OD,OH,OW,F].
+    """The result of a convolution as images [N,OH,OW,F].
 
-    `outside` is an element of x that adds nothing.
+    With three spatial axes it is [N * OD,OH,OW,F]. `outside` fills the padding along depth: the
+    stored zero of x.
     """
     if x.type.rank != w.type.rank:
         raise Unsupported(f"weights of shape {w.shape} over a tensor of shape {x.shape}")
@@ -61,7 +62,7 @@ def pixels_of(
 
 
 def from_pixels(emitter: Emitter, x: Value, pixels: Value) -> Value:
-    """What `pixels_of` made of x, as a tensor of the rank of x."""
+    """The result of `pixels_of` in the file's layout, with as many axes as x has."""
     if x.type.rank == 5:
         return to_volumes(emitter, pixels, x.shape[0])
     return to_planes(emitter, pixels, x.type.rank)

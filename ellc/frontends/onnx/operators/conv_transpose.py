@@ -18,7 +18,7 @@ Pair = tuple[int, int]
 
 @ONNX.imports("ConvTranspose", limits="1 to 3 spatial axes; constant weights")
 def conv_transpose(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Weights [C, F/groups, kh, kw] over planes, with a bias or none."""
+    """Transposed convolution with weights [C, F/groups, kh, kw] and an optional bias [F]."""
     x, w, bias = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
     rank = x.type.rank
     if w.type.rank != rank or rank not in (3, 4, 5):
@@ -40,31 +40,31 @@ def conv_transpose(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     if rank == 5:
         reach = dilation[0] * (kernel[0] - 1) + 1
         count = (x.shape[2] - 1) * stride[0] + reach - before[0] - after[0] + extra[0]
-        places = transposed_positions(
+        positions = transposed_positions(
             emitter, x.shape[2], max(count, 0), kernel[0], stride[0], dilation[0], before[0]
         )
-        return transposed_convolved(emitter, x, w, bias, places, op)
+        return transposed_convolved(emitter, x, w, bias, positions, op)
     operands = [to_pixels(emitter, x), _filters(emitter, with_rows(emitter, w), groups)]
-    made = emitter.add(op, *operands, *([bias] if bias else []))
-    return to_planes(emitter, made, rank)
+    result = emitter.add(op, *operands, *([bias] if bias else []))
+    return to_planes(emitter, result, rank)
 
 
 def _pair(values: tuple[int, ...], missing: int) -> Pair:
-    """Values for rows and columns, the last two; one spatial axis is the columns of one row."""
+    """The last two values, for rows and columns; with one spatial axis `missing` is for rows."""
     if len(values) not in (1, 2, 3):
         raise Unsupported(f"{len(values)} numbers for one to three spatial axes")
     return (values[-2], values[-1]) if len(values) > 1 else (missing, values[0])
 
 
 def _filters(emitter: Emitter, w: Value, groups: int) -> Value:
-    """[C, F/groups, kh, kw] as [F, kh, kw, C/groups]: filters of one group are neighbours."""
+    """Weights [C, F/groups, kh, kw] as [F, kh, kw, C/groups]; filters of a group are adjacent."""
     channels, filters, rows, columns = w.shape
     if groups < 1 or channels % groups:
         raise Unsupported(f"{channels} channels in {groups} groups")
     depth = channels // groups
     split = reshaped(emitter, w, (groups, depth, filters, rows, columns))
-    turned = transposed(emitter, split, (0, 2, 3, 4, 1))
-    return reshaped(emitter, turned, (groups * filters, rows, columns, depth))
+    permuted = transposed(emitter, split, (0, 2, 3, 4, 1))
+    return reshaped(emitter, permuted, (groups * filters, rows, columns, depth))
 
 
 def _crop(
@@ -74,13 +74,11 @@ def _crop(
     stride: tuple[int, ...],
     dilation: tuple[int, ...],
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """What is cut off before and after the full result, and added after it."""
+    """How much to cut off before and after the full result, and how much to add after it."""
     rank = len(extents)
     extra = node.integers("output_padding", (0,) * rank)
     reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
-    full = [
-        (e - 1) * s + r for e, s, r in zip(extents, stride, reach, strict=True)
-    ]  # without anything cut off
+    full = [(e - 1) * s + r for e, s, r in zip(extents, stride, reach, strict=True)]
     mode = node.text("auto_pad", "NOTSET")
     wanted: tuple[int, ...] | None = None
     if node.has("output_shape"):

@@ -1,7 +1,7 @@
-"""Operators that the ONNX specification itself writes as others: its definition is imported.
+"""Operators that the ONNX specification defines by other operators; the definition is imported.
 
-The package `onnx` carries these definitions; some depend on attributes and on the operands' types.
-Operators with a handler of their own are not here, even if they have a definition, too.
+The package `onnx` contains these definitions. Some depend on attributes and operand types.
+Operators with a handler of their own are not here, even if the specification defines them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _DEFINED = (
 @ONNX.imports("Attention", limits=_LIMITS, declines=(Declined("type", "T1 other than T2", _MIXED),))
 @ONNX.imports(*_DEFINED, limits=_LIMITS)
 def defined(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """The operators that the specification puts in the node's place."""
+    """The results of the operators by which the specification defines the node."""
     inputs = _as_defined(emitter, node, inputs)
     function = _definition(node, inputs)
     node.ignore(*node.attributes)
@@ -51,13 +51,13 @@ def defined(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     alone = OnnxGraph((), outputs, (node,), MappingProxyType({}))
     model = OnnxModel("", alone, MappingProxyType({key: function}), MappingProxyType({}))
     inlined = without_calls(model, DEFAULT_LIMITS.graph_nodes, node.label)
-    around = {n: v for n, v in zip(node.inputs, inputs, strict=True) if v is not None}
-    made = dict(zip(outputs, import_inner(emitter, inlined, around, node.label), strict=True))
-    return [made.get(name, made[outputs[0]]) for name in node.outputs]
+    captured = {n: v for n, v in zip(node.inputs, inputs, strict=True) if v is not None}
+    result = dict(zip(outputs, import_inner(emitter, inlined, captured, node.label), strict=True))
+    return [result.get(name, result[outputs[0]]) for name in node.outputs]
 
 
 def _as_defined(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Inputs:
-    """Operands of the element types that the definition's own nodes can join."""
+    """The operands, converted where the definition combines operands of different types."""
     match node.operator:
         case "CenterCropPad":
             return [operand(inputs, 0), to_dtype(emitter, operand(inputs, 1), DType.I64)]
@@ -70,7 +70,7 @@ def _definition(node: OnnxNode, inputs: Inputs) -> OnnxFunction:
     """The definition for this node's version, attributes and operand types."""
     schema = schema_of(node)
     if schema is None:
-        raise Unsupported(f"version {node.version} of the operators has none such")
+        raise Unsupported(f"version {node.version} of the operator set does not have it")
     proto = _node_proto(node, schema)
     defaults = [
         attribute.default_value
@@ -80,7 +80,9 @@ def _definition(node: OnnxNode, inputs: Inputs) -> OnnxFunction:
     proto.attribute.extend(defaults)
     data = _plain_definition(schema, node.version) or _definition_for(schema, node, inputs, proto)
     if not data:
-        raise Unsupported(f"the specification does not define version {node.version} by others")
+        raise Unsupported(
+            f"the specification does not define version {node.version} of it by other operators"
+        )
     return read_definition(data, defaults, {node.domain: node.version}, node.label)
 
 
@@ -104,7 +106,7 @@ def _definition_for(schema: Any, node: OnnxNode, inputs: Inputs, proto: NodeProt
 
 
 def _node_proto(node: OnnxNode, schema: Any) -> NodeProto:
-    """The node with its attributes as the specification types them."""
+    """The node as protobuf, with attributes of the types in the specification."""
     from onnx import AttributeProto, helper
 
     kinds: dict[str, Callable[[str], Any]] = {

@@ -1,4 +1,4 @@
-"""Products with matrices."""
+"""Matrix products."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from ellc.frontends.onnx.registry import ONNX, no_integers, operand, optional
 from ellc.ir.ops.dense import Dense, MatMul
 from ellc.ir.ops.pointwise import Add, Mul
 
-NO_INTEGER_PRODUCTS = no_integers("products of whole numbers; cast the operands to float32")
+NO_INTEGER_PRODUCTS = no_integers("products of integers; cast the operands to float32")
 
 
 @ONNX.imports("MatMul", limits="floating point", declines=(NO_INTEGER_PRODUCTS,))
 def mat_mul(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The product as numpy's matmul: leading axes broadcast, a vector is a row or a column."""
+    """The product as in numpy's matmul: leading axes broadcast; a vector is a row or a column."""
     return product(emitter, operand(inputs, 0), operand(inputs, 1))
 
 
 def product(emitter: Emitter, a: Value, b: Value) -> Value:
-    """a @ b as in numpy; a constant matrix on the right makes a dense layer."""
+    """a @ b as in numpy. A constant matrix b becomes the weights of a dense layer."""
     if min(a.type.rank, b.type.rank) == 0:
         raise Unsupported("a product with a scalar")
     if b.is_constant and b.type.rank == 2:
         return emitter.add(Dense(), a, transposed(emitter, b, (1, 0)))
     left = reshaped(emitter, a, (1, *a.shape)) if a.type.rank == 1 else a
     right = reshaped(emitter, b, (*b.shape, 1)) if b.type.rank == 1 else b
-    made = emitter.add(MatMul(), left, right)
-    rows = () if a.type.rank == 1 else made.shape[-2:-1]
-    columns = () if b.type.rank == 1 else made.shape[-1:]
-    return reshaped(emitter, made, (*made.shape[:-2], *rows, *columns))
+    result = emitter.add(MatMul(), left, right)
+    rows = () if a.type.rank == 1 else result.shape[-2:-1]
+    columns = () if b.type.rank == 1 else result.shape[-1:]
+    return reshaped(emitter, result, (*result.shape[:-2], *rows, *columns))
 
 
 @ONNX.imports("Gemm", limits="floating point", declines=(NO_INTEGER_PRODUCTS,))
 def gemm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """alpha * a b + beta * c, with a or b transposed if asked; c broadcasts."""
+    """alpha * a @ b + beta * c; `transA` and `transB` transpose a and b, and c broadcasts."""
     a, b, c = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
     if a.type.rank != 2 or b.type.rank != 2:
         raise Unsupported(f"a product of shapes {a.shape} and {b.shape}")
@@ -56,14 +56,14 @@ def gemm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
         ):
             bias = reshaped(emitter, c, (weights.shape[0],))
             return emitter.add(Dense(), a, weights, bias)
-        made = emitter.add(Dense(), a, weights)
+        result = emitter.add(Dense(), a, weights)
     else:
-        made = scaled(emitter, emitter.add(MatMul(False, flipped), a, b), alpha)
-    return made if c is None else pointwise(emitter, Add(), made, c)
+        result = scaled(emitter, emitter.add(MatMul(False, flipped), a, b), alpha)
+    return result if c is None else pointwise(emitter, Add(), result, c)
 
 
 def scaled(emitter: Emitter, x: Value, factor: float) -> Value:
-    """The value times a number; a known one at once."""
+    """The value times a number; a known value is multiplied at import."""
     if factor == 1:
         return x
     number = np.array(factor, x.dtype.numpy)

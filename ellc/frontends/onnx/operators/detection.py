@@ -1,4 +1,4 @@
-"""Boxes that overlap too much are left out."""
+"""NonMaxSuppression."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ellc.ir.ops.pointwise import Add, Maximum, Minimum, Mul, Sub
 from ellc.ir.ops.shape import Concat, Gather, Slice, Transpose
 from ellc.ir.types import DType
 
-_NO_NUMBER = "without a number of boxes there is no result"
+_NO_NUMBER = "without a number of boxes its result is empty"
 NOTE = (
     "NonMaxSuppression gives as many rows as there can be; those after the last box that is kept "
     "are -1"
@@ -29,7 +29,10 @@ NOTE = (
     declines=(Declined("input", "max_output_boxes_per_class", _NO_NUMBER),),
 )
 def non_max_suppression(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Rows of (batch, class, box), best box first; after the last one that is kept rows of -1."""
+    """Rows (batch, class, box) of the selected boxes, i64, the box with the best score first.
+
+    The result has as many rows as can be selected; the unused rows at the end are -1.
+    """
     boxes, scores = operand(inputs, 0), operand(inputs, 1)
     given = optional(inputs, 2)
     if given is None:
@@ -38,7 +41,7 @@ def non_max_suppression(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Val
         raise Unsupported(f"boxes {boxes.shape} and scores {scores.shape}")
     most = min(known_int(given, "the number of boxes"), scores.shape[2])
     if most < 1 or not scores.type.elements:
-        raise Unsupported(f"{most} boxes of scores {scores.shape}: there is no result")
+        raise Unsupported(f"{most} boxes of scores {scores.shape}: its result is empty")
     emitter.note(NOTE)
     rows = emitter.add(
         NonMaxSuppression(most),
@@ -57,7 +60,10 @@ def _number(emitter: Emitter, given: Value | None, default: float) -> Value:
 
 
 def _corners(emitter: Emitter, boxes: Value, centred: bool) -> Value:
-    """[batch, 4, boxes]: top, left, bottom, right, in order whichever way they are given."""
+    """[batch, 4, boxes]: top, left, bottom, right, with top <= bottom and left <= right.
+
+    The file may have corners in any order, or with `centred` the centre and the size.
+    """
     batch, count, _ = boxes.shape
     planes = emitter.add(Transpose((0, 2, 1)), boxes)
     if centred:  # x, y, width, height

@@ -1,4 +1,4 @@
-"""Einstein summation, as transposes and one matrix product a pair of operands."""
+"""Einstein summation by transposes, and a matrix product for each pair of operands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ellc.ir.ops.shape import Gather
 
 @ONNX.imports("Einsum", limits="floating point", declines=(NO_INTEGER_PRODUCTS,))
 def einsum(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Sums over the letters that the result does not have, from left to right."""
+    """Products of the operands, from left to right, summed over letters not in the result."""
     operands = [operand(inputs, i) for i in range(len(inputs))]
     terms, result = _terms(node.text("equation"), operands)
     pairs = [
@@ -33,17 +33,20 @@ def einsum(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     ((value, letters),) = pairs
     value, letters = _summed(emitter, value, letters, set(result))
     if sorted(letters) != sorted(result):
-        raise Unsupported(f"the result's letters '{result}' are not among the operands'")
+        raise Unsupported(f"the operands do not have all letters of the result '{result}'")
     return transposed(emitter, value, tuple(letters.index(c) for c in result))
 
 
 def _terms(equation: str, operands: list[Value]) -> tuple[list[str], str]:
-    """Letters of every operand's axes and of the result's; an ellipsis becomes letters, too."""
+    """The letters of every operand's axes, and those of the result.
+
+    An ellipsis is replaced by letters that the equation does not use.
+    """
     text = equation.replace(" ", "")
     left, arrow, right = text.partition("->")
     terms = left.split(",")
     if len(terms) != len(operands):
-        raise Unsupported(f"'{equation}' names {len(terms)} operands of {len(operands)}")
+        raise Unsupported(f"'{equation}' has {len(terms)} operands, the node {len(operands)}")
     free = [c for c in string.ascii_letters if c not in text]
     hidden = [v.type.rank - len(t) + 3 for t, v in zip(terms, operands, strict=True) if "..." in t]
     common = "".join(free[: max(hidden, default=0)])
@@ -61,7 +64,7 @@ def _terms(equation: str, operands: list[Value]) -> tuple[list[str], str]:
 
 
 def _diagonals(emitter: Emitter, value: Value, letters: str) -> tuple[Value, str]:
-    """The operand without repeated letters: elements at which their indices are equal."""
+    """The diagonal of an operand for each letter that it repeats, and the remaining letters."""
     for letter in dict.fromkeys(letters):
         while letters.count(letter) > 1:
             first = letters.index(letter)
@@ -70,10 +73,10 @@ def _diagonals(emitter: Emitter, value: Value, letters: str) -> tuple[Value, str
             extent = value.shape[first]
             if value.shape[second] != extent:
                 raise Unsupported(f"'{letter}' is {extent} and {value.shape[second]}")
-            turned = transposed(emitter, value, (*others, first, second))
-            flat = reshaped(emitter, turned, (*turned.shape[:-2], extent * extent))
-            places = emitter.constant(emitter.counted(extent, dtype=np.int32) * (extent + 1))
-            value = emitter.add(Gather(len(others)), flat, places)
+            permuted = transposed(emitter, value, (*others, first, second))
+            flat = reshaped(emitter, permuted, (*permuted.shape[:-2], extent * extent))
+            positions = emitter.constant(emitter.counted(extent, dtype=np.int32) * (extent + 1))
+            value = emitter.add(Gather(len(others)), flat, positions)
             letters = "".join(letters[a] for a in others) + letter
     return value, letters
 
@@ -89,7 +92,7 @@ def _summed(emitter: Emitter, value: Value, letters: str, wanted: set[str]) -> t
 def _product(
     emitter: Emitter, a: Value, left: str, b: Value, right: str, wanted: set[str]
 ) -> tuple[Value, str]:
-    """Two operands multiplied, summed over what only they share."""
+    """The product of two operands, summed over the letters that are not wanted; its letters."""
     a, left = _summed(emitter, a, left, wanted | set(right))
     b, right = _summed(emitter, b, right, wanted | set(left))
     both = [c for c in left if c in right]
@@ -102,17 +105,17 @@ def _product(
         **dict(zip(left, a.shape, strict=True)),
     }
     if any(b.shape[right.index(c)] != extent[c] for c in both):
-        raise Unsupported("extents of one letter that differ")
+        raise Unsupported("axes with the same letter have different extents")
 
     def grouped(value: Value, letters: str, groups: list[list[str]]) -> Value:
         order = [letters.index(c) for group in groups for c in group]
-        turned = transposed(emitter, value, tuple(order))
-        return reshaped(emitter, turned, tuple(prod(extent[c] for c in g) for g in groups))
+        permuted = transposed(emitter, value, tuple(order))
+        return reshaped(emitter, permuted, tuple(prod(extent[c] for c in g) for g in groups))
 
-    made = emitter.add(
+    result = emitter.add(
         MatMul(),
         grouped(a, left, [batch, rows, inner]),
         grouped(b, right, [batch, inner, columns]),
     )
     letters = "".join([*batch, *rows, *columns])
-    return reshaped(emitter, made, tuple(extent[c] for c in letters)), letters
+    return reshaped(emitter, result, tuple(extent[c] for c in letters)), letters

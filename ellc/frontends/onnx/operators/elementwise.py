@@ -1,4 +1,4 @@
-"""Arithmetic, comparisons, bits and functions, element by element."""
+"""Pointwise arithmetic, comparisons, bitwise operators and functions."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def unary(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     return emitter.add(_UNARY[node.operator], operand(inputs, 0))
 
 
-@ONNX.imports("Erf", declines=(no_integers("the error function of whole numbers"),))
+@ONNX.imports("Erf", declines=(no_integers("the error function of integers"),))
 def error_function(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The error function."""
     return emitter.add(Erf(), operand(inputs, 0))
@@ -116,13 +116,13 @@ def error_function(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports(*_BINARY)
 def binary(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """A function of two operands that broadcast to one another."""
+    """A function of two operands whose shapes broadcast."""
     return pointwise(emitter, _BINARY[node.operator], operand(inputs, 0), operand(inputs, 1))
 
 
 @ONNX.imports(*_FOLDED)
 def folded(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Any number of operands, combined one after the other."""
+    """The sum, minimum or maximum of any number of operands."""
     result = operand(inputs, 0)
     for index in range(1, len(inputs)):
         op = _FOLDED[node.operator]
@@ -142,10 +142,10 @@ def mean(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Pow")
 def power(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """x to the power y, in the type of x."""
+    """x to the power y, in the element type of x."""
     x, y = operand(inputs, 0), operand(inputs, 1)
     if y.dtype.is_float and not x.dtype.is_float:
-        # The power itself is a fraction, which is then cut off.
+        # The power is computed as a float and then truncated.
         return to_dtype(
             emitter, pointwise(emitter, Pow(), to_dtype(emitter, x, y.dtype), y), x.dtype
         )
@@ -154,14 +154,14 @@ def power(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Mod")
 def modulo(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The remainder: with the sign of x for `fmod`, of y otherwise."""
+    """The remainder of x / y, with the sign of x if `fmod` is set, else with that of y."""
     op = Mod() if node.flag("fmod") else FloorMod()
     return pointwise(emitter, op, operand(inputs, 0), operand(inputs, 1))
 
 
 @ONNX.imports("Where")
 def where(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """condition ? x : y, all broadcasting."""
+    """condition ? x : y; all three broadcast."""
     condition, x, y = (operand(inputs, i) for i in range(3))
     return pointwise(emitter, Select(), x, y, condition)
 
@@ -175,7 +175,7 @@ def reciprocal(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Sub")
 def difference(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """x - y; if only y has the result's shape, x is added to -y, which is the same."""
+    """x - y. If only y has the result's shape, this adds -y and x, which does not expand x."""
     x, y = operand(inputs, 0), operand(inputs, 1)
     if x.shape != y.shape == common_shape(x, y):
         return emitter.add(Add(), emitter.add(Neg(), y), x)
@@ -184,14 +184,14 @@ def difference(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("IsInf")
 def is_infinite(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Whether an element is an infinity of the signs asked for."""
+    """Whether an element is an infinity with a sign that the attributes name."""
     op = IsInf(node.flag("detect_positive", True), node.flag("detect_negative", True))
     return emitter.add(op, operand(inputs, 0))
 
 
 @ONNX.imports("ai.onnx.ml.Binarizer")
 def binarizer(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """1 above a threshold, else 0."""
+    """1 if x is above the threshold, else 0."""
     x = operand(inputs, 0)
     threshold = emitter.constant(np.array(node.number("threshold", 0.0), x.dtype.numpy))
     return to_dtype(emitter, pointwise(emitter, Greater(), x, threshold), x.dtype)

@@ -1,4 +1,4 @@
-"""Elements chosen, replaced, marked or ordered by index."""
+"""Operators that select, replace or order elements by index."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _COMBINATIONS: dict[str, Op | None] = {
 
 @ONNX.imports("GatherElements")
 def import_gather_elements(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """For every element of the indices one of x at the same place but along one axis."""
+    """Elements of x at the positions of `indices`, which replace the index along one axis."""
     x = operand(inputs, 0)
     axis = axis_of(node.integer("axis", 0), x.type.rank)
     return gather_elements(emitter, x, operand(inputs, 1), axis)
@@ -65,14 +65,14 @@ def import_gather_elements(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> 
 
 @ONNX.imports("GatherND")
 def import_gather_nd(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Parts of x at coordinates."""
+    """Parts of x at coordinates, which the last axis of the indices holds."""
     batch = node.integer("batch_dims", 0)
     return gather_nd(emitter, operand(inputs, 0), operand(inputs, 1), batch)
 
 
 @ONNX.imports("ScatterND", limits="indices known at import")
 def scatter_nd(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """x with parts replaced, or combined with updates, at coordinates."""
+    """x with the parts at coordinates replaced by updates, or combined with them."""
     x, indices = operand(inputs, 0), known(operand(inputs, 1), "the indices")
     rows = rows_of(x.shape, indices)
     inner = x.type.rank - indices.shape[-1]
@@ -81,29 +81,29 @@ def scatter_nd(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("ScatterElements", "Scatter", limits="indices known at import")
 def scatter_elements(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """x with single elements replaced, or combined with updates, along an axis."""
+    """x with elements replaced by updates, or combined with them, by index along an axis."""
     x, indices = operand(inputs, 0), known(operand(inputs, 1), "the indices")
     axis = axis_of(node.integer("axis", 0), x.type.rank)
     if indices.ndim != x.type.rank:
         raise Unsupported(f"indices of shape {list(indices.shape)} into {list(x.shape)}")
     emitter.want_room(indices.ndim, *indices.shape)
     numbers = emitter.counted(*indices.shape)
-    places = np.stack(np.unravel_index(numbers, indices.shape), -1)
-    places[..., axis] = indices
-    rows = rows_of(x.shape, places)
+    positions = np.stack(np.unravel_index(numbers, indices.shape), -1)
+    positions[..., axis] = indices
+    rows = rows_of(x.shape, positions)
     return scattered(emitter, x, rows, operand(inputs, 2), _combination(node), 0)
 
 
 def _combination(node: OnnxNode) -> Op | None:
     reduction = node.text("reduction", "none")
     if reduction not in _COMBINATIONS:
-        raise Unsupported(f"its reduction '{reduction}'")
+        raise Unsupported(f"its reduction '{reduction}' is not supported")
     return _COMBINATIONS[reduction]
 
 
 @ONNX.imports("OneHot", limits="a depth known at import")
 def import_one_hot(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """One value where a new axis is at the index, another elsewhere."""
+    """One-hot vectors along a new axis: one value at the index, another elsewhere."""
     indices = operand(inputs, 0)
     depth = known_int(operand(inputs, 1), "the depth")
     axis = axis_of(node.integer("axis", -1), indices.type.rank + 1)
@@ -112,7 +112,7 @@ def import_one_hot(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("EyeLike")
 def eye_like(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Ones on a diagonal of a matrix as large as the operand."""
+    """A matrix of the operand's shape with ones on a diagonal and zeros elsewhere."""
     x = operand(inputs, 0)
     dtype = dtype_of(node.integer("dtype")) if node.has("dtype") else x.dtype
     rows, columns = extents(x, 2, "the matrix")
@@ -128,16 +128,17 @@ def trilu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     x, given = operand(inputs, 0), optional(inputs, 1)
     diagonal = known_int(given, "the diagonal") if given else 0
     rows, columns = x.shape[-2], x.shape[-1]
-    diagonal = min(max(diagonal, -rows), columns)  # beyond these nothing changes
+    # The clamp does not change the result; it avoids numbers that numpy cannot hold.
+    diagonal = min(max(diagonal, -rows), columns)
     ones = emitter.full((rows, columns), True, np.bool_)
-    kept = np.triu(ones, diagonal) if node.flag("upper", True) else np.tril(ones, diagonal)
+    triangle = np.triu(ones, diagonal) if node.flag("upper", True) else np.tril(ones, diagonal)
     zero = emitter.constant(np.zeros((1,), x.dtype.numpy))
-    return emitter.add(Select(), x, zero, emitter.constant(kept))
+    return emitter.add(Select(), x, zero, emitter.constant(triangle))
 
 
 @ONNX.imports("ReverseSequence", limits="time and batch are the first two axes")
 def reverse_sequence(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The first elements of every sequence backwards."""
+    """x with the first elements of every sequence, as many as its length, reversed."""
     x = operand(inputs, 0)
     time = axis_of(node.integer("time_axis", 0), x.type.rank)
     batch = axis_of(node.integer("batch_axis", 1), x.type.rank)
@@ -146,7 +147,7 @@ def reverse_sequence(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Compress", limits="a condition known at import")
 def compress(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The elements along an axis, or of all, for which a condition holds."""
+    """The indices of an axis for which a condition is true; of the flat tensor without an axis."""
     x = operand(inputs, 0)
     chosen = np.flatnonzero(known(operand(inputs, 1), "the condition"))
     if not node.has("axis"):
@@ -158,15 +159,18 @@ def compress(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("NonZero", limits="an operand known at import")
 def non_zero(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The coordinates of what is not 0; a scalar has none."""
+    """The coordinates of the elements that are not 0, i64 [rank, elements]."""
     x: Array = known(operand(inputs, 0), "the operand")
-    places = np.argwhere(x).T  # of a scalar [0,N], unlike `np.nonzero`
-    return emitter.constant(places.astype(np.int64))
+    positions = np.argwhere(x).T  # for a scalar [0, N], unlike `np.nonzero`
+    return emitter.constant(positions.astype(np.int64))
 
 
 @ONNX.imports("Unique", limits="an operand known at import")
 def unique(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """Different elements, or parts along an axis; first places, which one each is, how often."""
+    """The different elements, or parts along an axis, and three i64 vectors about them.
+
+    These are the first position of each, for every input element which one it is, and the counts.
+    """
     x: Array = known(operand(inputs, 0), "the operand")
     axis = axis_of(node.integer("axis"), x.ndim) if node.has("axis") else None
     values, first, inverse, counts = np.unique(x, True, True, True, axis=axis)
@@ -183,8 +187,8 @@ def unique(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
 @ONNX.imports("ai.onnx.ml.ArrayFeatureExtractor")
 def array_feature_extractor(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """Elements at indices along the last axis."""
-    x, places = operand(inputs, 0), operand(inputs, 1)
-    flat = reshaped(emitter, places, (places.type.elements,))
+    x, positions = operand(inputs, 0), operand(inputs, 1)
+    flat = reshaped(emitter, positions, (positions.type.elements,))
     return emitter.add(Gather(x.type.rank - 1), x, flat)
 
 
@@ -200,36 +204,39 @@ def running(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 @ONNX.imports(
     "TopK",
     limits="k known at import",
-    ignores={"sorted": "in order is one of the orders allowed"},
+    ignores={"sorted": "the sorted order is always allowed"},
 )
 def top_k(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """The largest or smallest elements along an axis, best first, and their positions."""
+    """The k largest or smallest elements along an axis, in order, and their i64 indices."""
     x = operand(inputs, 0)
     k = node.integer("k") if node.version < 10 else known_int(operand(inputs, 1), "k")
     axis = axis_of(node.integer("axis", -1), x.type.rank)
-    values, places = emitter.add_multi(TopK(axis, k, node.flag("largest", True)), x)
-    return [values, emitter.add(Cast(DType.I64), places)]
+    values, positions = emitter.add_multi(TopK(axis, k, node.flag("largest", True)), x)
+    return [values, emitter.add(Cast(DType.I64), positions)]
 
 
 @ONNX.imports("TensorScatter")
 def tensor_scatter(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """A cache with updates written over a part of an axis, from a place of each batch on."""
+    """A cache with updates written along an axis, for each batch from an index of its own.
+
+    In the mode `circular` the update wraps around at the end of the axis.
+    """
     cache, update = operand(inputs, 0), operand(inputs, 1)
     axis, mode = axis_of(node.integer("axis", -2), cache.type.rank), node.text("mode", "linear")
     if mode not in ("linear", "circular"):
-        raise Unsupported(f"its mode '{mode}'")
+        raise Unsupported(f"its mode '{mode}' is not supported")
     shape, batch = cache.shape, cache.shape[0]
     size, count = shape[axis], update.shape[axis]
     start = optional(inputs, 2) or emitter.constant(emitter.full((batch,), 0, np.int64))
     dtype = start.dtype.numpy
     numbers = {n: emitter.numbers([n], start.dtype) for n in (0, size, count)}
-    place = emitter.constant((emitter.counted(batch, size) % max(size, 1)).astype(dtype))
-    distance = emitter.add(Sub(), place, reshaped(emitter, start, (batch, 1)))
+    position = emitter.constant((emitter.counted(batch, size) % max(size, 1)).astype(dtype))
+    distance = emitter.add(Sub(), position, reshaped(emitter, start, (batch, 1)))
     if mode == "circular":
         distance = emitter.add(FloorMod(), distance, numbers[size])
     reached = emitter.add(GreaterEqual(), distance, numbers[0])
     within = emitter.add(And(), reached, emitter.add(Less(), distance, numbers[count]))
-    chosen = emitter.add(Select(), emitter.add(Add(), distance, numbers[size]), place, within)
+    chosen = emitter.add(Select(), emitter.add(Add(), distance, numbers[size]), position, within)
     along = tuple(e if a in (0, axis) else 1 for a, e in enumerate(shape))
     indices = expanded(emitter, reshaped(emitter, chosen, along), shape)
     return gather_elements(emitter, emitter.add(Concat(axis), cache, update), indices, axis)

@@ -20,7 +20,7 @@ from ellc.frontends.graph_import.values import (
     known_int,
     known_ints,
 )
-from ellc.frontends.onnx.inner import import_inner, own_and_around
+from ellc.frontends.onnx.inner import import_inner, own_and_captured
 from ellc.frontends.onnx.model import OnnxGraph, OnnxNode
 from ellc.frontends.onnx.operators.sequences import appended, extended
 from ellc.frontends.onnx.order import in_order
@@ -30,33 +30,38 @@ from ellc.ir.ops.shape import Concat, Slice
 from ellc.ir.types import Array
 
 _COUNTER_ELEMENTS = 64
-"""A carried value of more elements counts nothing: it is not followed from trip to trip."""
+"""A carried value with more elements is not a counter: its trips are not computed at import."""
 _MOST_TRIPS_WRITTEN_OUT = 64
-"""Trips of a body that cannot be a loop of the graph, as values that must be known differ."""
+"""Trips of a body that cannot become a loop of the graph, and is imported once for each trip."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Body:
-    """A body's graph and what its names stand for; `around` is the same on every trip."""
+    """A body's graph and the values of its inputs, by name.
+
+    `captured` values are the same on every trip, `carried` ones pass from trip to trip, and of a
+    `walked` sequence each trip reads one element.
+    """
 
     graph: OnnxGraph
     label: str
-    around: Mapping[str, Value]
+    captured: Mapping[str, Value]
     carried: Mapping[str, Value] = field(default_factory=dict)
     walked: Mapping[str, tuple[Walk, Value]] = field(default_factory=dict)
 
     def repeat(
         self, emitter: Emitter, trips: int, outputs: Iterable[str], ways: Sequence[tuple[int, bool]]
     ) -> list[Value]:
-        """The values of `outputs`: the carried ones after the last trip, then those of all trips.
+        """Add a loop; returns the carried values after the last trip, then the stacked outputs.
 
-        `ways` are the axis of each of the latter and whether the last trip comes first.
+        `outputs` are the next values of the carried ones, then the outputs to stack over all trips.
+        `ways` has for each of the latter the new axis, and whether the last trip comes first.
         """
         if not (self.carried or ways):
             return []
         inner = emitter.inner("body")
-        made = self._import(inner, outputs)
-        stacked = made[len(self.carried) :]
+        result = self._import(inner, outputs)
+        stacked = result[len(self.carried) :]
         outward = tuple(
             Walk(axis_of(axis, v.type.rank + 1), back)
             for v, (axis, back) in zip(stacked, ways, strict=True)
@@ -68,59 +73,59 @@ class _Body:
         inward = tuple(walk for walk, _ in self.walked.values())
         loop = Loop(inner.build(), trips, len(self.carried), inward, outward)
         sequences = (v for _, v in self.walked.values())
-        fixed = (v for v in self.around.values() if not v.is_constant)
+        fixed = (v for v in self.captured.values() if not v.is_constant)
         return emitter.add_multi(loop, *self.carried.values(), *sequences, *fixed)
 
     def _import(self, inner: Emitter, outputs: Iterable[str]) -> list[Value]:
-        """The outputs inside, where all that is not constant is an input."""
-        for name, value in {**self.carried, **self.around}.items():
+        """Import the body with its values that are not constant as inputs; returns its outputs."""
+        for name, value in {**self.carried, **self.captured}.items():
             if isinstance(value, SequenceValue):
                 raise Unsupported(
-                    f"'{name}' is a sequence of tensors, which a loop of more than "
-                    f"{_MOST_TRIPS_WRITTEN_OUT} trips can only append to"
+                    f"'{name}' is a sequence of tensors; a loop of more than "
+                    f"{_MOST_TRIPS_WRITTEN_OUT} trips can only append to it"
                 )
         port_types = {n: v.type for n, v in self.carried.items()}
         port_types.update((n, walk.element(v.type)) for n, (walk, v) in self.walked.items())
-        port_types.update((n, v.type) for n, v in self.around.items() if not v.is_constant)
+        port_types.update((n, v.type) for n, v in self.captured.items() if not v.is_constant)
         ports = {n: inner.input(f"x{i}", t) for i, (n, t) in enumerate(port_types.items())}
         graph = replace(self.graph, outputs=tuple(outputs))
-        made = import_inner(inner, graph, {**self.around, **ports}, self.label)
-        for index, value in enumerate(made):
+        result = import_inner(inner, graph, {**self.captured, **ports}, self.label)
+        for index, value in enumerate(result):
             inner.output(f"y{index}", value)
-        for (name, old), new in zip(self.carried.items(), made, strict=False):
+        for (name, old), new in zip(self.carried.items(), result, strict=False):
             if (old.shape, old.dtype) != (new.shape, new.dtype):
                 raise Unsupported(
                     f"'{name}' is {old.dtype.value}{list(old.shape)} before a trip and "
-                    f"{new.dtype.value}{list(new.shape)} after it; what grows with the trips must "
-                    "be a scan output"
+                    f"{new.dtype.value}{list(new.shape)} after it; a value that grows with the "
+                    "trips must be a scan output"
                 )
-        return made
+        return result
 
 
 @ONNX.imports("Scan")
 def scan(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """A body over the elements of sequences, with states from one to the next."""
-    body, (own, around) = node.graph("body"), own_and_around(node, inputs)
+    """A body that runs for each element of sequences and passes states from one to the next."""
+    body, (own, captured) = node.graph("body"), own_and_captured(node, inputs)
     count = node.integer("num_scan_inputs")
-    first = 0 if node.version >= 9 else 1  # operand 0 was the sequences' lengths
+    first = 0 if node.version >= 9 else 1  # before version 9, operand 0 is the lengths
     if not 1 <= count <= len(own) - first or len(body.inputs) != len(own) - first:
         raise Unsupported("its body does not fit its operands")
     values = [operand(own, i) for i in range(first, len(own))]
     states, sequences = values[:-count], values[-count:]
     if node.version < 9:
         lengths = own[0]
-        return _scan_of_batch(emitter, node, body, around, lengths, states, sequences)
-    made = len(body.outputs) - len(states)
+        return _scan_of_batch(emitter, node, body, captured, lengths, states, sequences)
+    result = len(body.outputs) - len(states)
     ways = [
         tuple(zip(_each(node, f"{p}_axes", n), _each(node, f"{p}_directions", n), strict=True))
-        for p, n in (("scan_input", count), ("scan_output", made))
+        for p, n in (("scan_input", count), ("scan_output", result))
     ]
     walks = [
         Walk(axis_of(axis, v.type.rank), bool(back))
         for v, (axis, back) in zip(sequences, ways[0], strict=True)
     ]
     outward = [(axis, bool(back)) for axis, back in ways[1]]
-    return _scanned(emitter, _Body(body, node.label, around), states, sequences, walks, outward)
+    return _scanned(emitter, _Body(body, node.label, captured), states, sequences, walks, outward)
 
 
 def _scanned(
@@ -145,23 +150,23 @@ def _scan_of_batch(
     emitter: Emitter,
     node: OnnxNode,
     body: OnnxGraph,
-    around: Mapping[str, Value],
+    captured: Mapping[str, Value],
     lengths: Value | None,
     states: Sequence[Value],
     sequences: Sequence[Value],
 ) -> list[Value]:
-    """Version 8: axis 0 of all operands is the batch, whose items are scanned one by one."""
+    """Scan of version 8: axis 0 of all operands is the batch, and each item is scanned alone."""
     if min(v.type.rank for v in sequences) < 2 or any(v.type.rank < 1 for v in states):
         raise Unsupported("operands without a batch and a sequence axis")
     batch, steps = sequences[0].shape[:2]
     if lengths is not None and set(known_ints(lengths, "its operand 0 (lengths)")) - {steps}:
-        raise Unsupported(f"sequences that end before step {steps}; leave out operand 0")
+        raise Unsupported(f"some sequences end before step {steps}; remove operand 0 (lengths)")
     walks = [Walk(0, bool(d)) for d in _each(node, "directions", len(sequences))]
     outward = [(0, False)] * (len(body.outputs) - len(states))
     parts = [
         _scanned(
             emitter,
-            _Body(body, node.label, around),
+            _Body(body, node.label, captured),
             [_item(emitter, v, index) for v in states],
             [_item(emitter, v, index) for v in sequences],
             walks,
@@ -195,43 +200,47 @@ def _each(node: OnnxNode, name: str, count: int) -> tuple[int, ...]:
     sequences=True,
 )
 def loop(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """Counters, known on every trip, are walked; what never changes stays; the rest is carried."""
-    body, (own, around) = node.graph("body"), own_and_around(node, inputs)
+    """A body that runs a number of times that is known at import.
+
+    Carried values that are known on every trip (counters) become constant sequences that the loop
+    walks over. Values that no trip changes are captured. All others are carried.
+    """
+    body, (own, captured) = node.graph("body"), own_and_captured(node, inputs)
     starts = [operand(own, i) for i in range(2, len(own))]
     if len(body.inputs) != len(starts) + 2 or len(body.outputs) <= len(starts):
         raise Unsupported("its body does not fit its operands")
     names = [i.name for i in body.inputs]
     initial = dict(zip(names[2:], starts, strict=True))
     following = dict(zip(names[1:], body.outputs, strict=False))
-    around |= {n: v for n, v in initial.items() if _source(body, following[n]) == n}
+    captured |= {n: v for n, v in initial.items() if _source(body, following[n]) == n}
     rank = len(body.inputs[0].shape or ())
     go = own[1] if len(own) > 1 and own[1] is not None else emitter.constant(np.array(True))
     counting = {names[0]: emitter.constant(np.zeros((1,) * rank, np.int64)), names[1]: go}
     counting.update(initial)
-    whole = _Body(body, node.label, around)
+    whole = _Body(body, node.label, captured)
     limit = known_int(own[0], "its number of trips") if own and own[0] is not None else None
     trips = _follow(emitter, whole, counting, following, limit)
     last = trips[-1]
-    carried = {n: v for n, v in initial.items() if n not in around and n not in last}
+    carried = {n: v for n, v in initial.items() if n not in captured and n not in last}
     stacked = body.outputs[1 + len(starts) :]
     run = _Run(replace(whole, carried=carried), trips, following, stacked)
     try:
-        results, made = run.looped(emitter)
+        results, result = run.looped(emitter)
     except Unsupported:
         if len(trips) - 1 > _MOST_TRIPS_WRITTEN_OUT:
             raise
-        results, made = run.written_out(emitter)
+        results, result = run.written_out(emitter)
     ends = (results.get(n) or _end(emitter, n, v, last) for n, v in initial.items())
-    return [*ends, *made]
+    return [*ends, *result]
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A Loop's trips: its counters before each and after the last, and what the body hands on.
+    """The trips of a Loop, which can be imported in two ways.
 
-    `following` names for each carried value what the body makes of it, `stacked` are the values of
-    which all trips are wanted. Both ways to import it give (what is carried, after the last trip;
-    the stacked values of all trips).
+    `trips` has the counters before each trip and after the last one. `following` maps a carried
+    value to the body's output with its next value. `stacked` are the outputs to collect from all
+    trips. Both methods return (the carried values after the last trip, the stacked outputs).
     """
 
     body: _Body
@@ -240,9 +249,9 @@ class _Run:
     stacked: Sequence[str]
 
     def looped(self, emitter: Emitter) -> tuple[dict[str, Value], list[Value]]:
-        """By a loop of the graph.
+        """Import it as a loop of the graph.
 
-        It walks the counters it reads; what is only appended to sequences is stacked, too.
+        Tensors that a trip only appends to a sequence are stacked too.
         """
         body, trips = self.body, self.trips
         lists = appended(body.graph, body.carried, self.following)
@@ -252,25 +261,27 @@ class _Run:
         walked = {n: (Walk(), _stack(emitter, n, trips)) for n in trips[0] if n in read}
         whole = replace(body, carried=carried, walked=walked)
         ways = [(0, False)] * (len(wanted) - len(carried))
-        made = whole.repeat(emitter, len(trips) - 1, wanted, ways)
-        ends, rest = dict(zip(carried, made, strict=False)), made[len(carried) :]
+        result = whole.repeat(emitter, len(trips) - 1, wanted, ways)
+        ends, rest = dict(zip(carried, result, strict=False)), result[len(carried) :]
         for name, rows in zip(lists, rest[len(self.stacked) :], strict=True):
             ends[name] = extended(emitter, body.carried[name], rows)
         return ends, rest[: len(self.stacked)]
 
     def written_out(self, emitter: Emitter) -> tuple[dict[str, Value], list[Value]]:
-        """Trip after trip: counters are known, and shapes may change."""
+        """Import the body once for each trip: all counters are known, and shapes may change."""
         body = self.body
         wanted = (*(self.following[n] for n in body.carried), *self.stacked)
         carried, rows = dict(body.carried), []
         graph = replace(body.graph, outputs=wanted)
         for trip in self.trips[:-1]:
             counted = {n: emitter.constant(a) for n, a in trip.items()}
-            made = import_inner(emitter, graph, {**body.around, **counted, **carried}, body.label)
-            carried = dict(zip(carried, made, strict=False))
-            rows.append(made[len(carried) :])
+            result = import_inner(
+                emitter, graph, {**body.captured, **counted, **carried}, body.label
+            )
+            carried = dict(zip(carried, result, strict=False))
+            rows.append(result[len(carried) :])
         if self.stacked and not rows:
-            raise Unsupported("no trip, whose results would have unknown shapes")
+            raise Unsupported("the loop has no trips, so the shapes of its results are unknown")
         return carried, [
             emitter.add(Concat(0), *(reshaped(emitter, v, (1, *v.shape)) for v in values))
             for values in zip(*rows, strict=True)
@@ -284,48 +295,48 @@ def _follow(
     following: Mapping[str, str],
     limit: int | None,
 ) -> list[dict[str, Array]]:
-    """The counters before every trip and after the last one, by their names in the body.
+    """Compute the counters before every trip and after the last one, by their names in the body.
 
-    `first` has all of the body's inputs before the first trip: the trip's number, the condition,
-    then what is carried.
+    `first` has the values of the body's inputs before the first trip: the trip's number, the
+    condition, then the carried values.
     """
     number, condition = list(first)[:2]
     reads = {n: _reads(body, name) for n, name in following.items()} | {number: set()}
     small = {
         n
         for n, v in first.items()
-        if n not in body.around and v.is_constant and v.type.elements <= _COUNTER_ELEMENTS
+        if n not in body.captured and v.is_constant and v.type.elements <= _COUNTER_ELEMENTS
     }
     counted = counters(small, reads)
     if condition not in counted:
         raise Unsupported(
-            "its condition is computed by the network, so its trips are not known at import; give "
-            "it a number of trips and a condition that stays true"
+            "the network computes its condition, so its number of trips is not known at import; "
+            "give it a number of trips and a condition that stays true"
         )
     order = [n for n in first if n in counted and n != number]
     graph = replace(body.graph, outputs=tuple(following[n] for n in order))
     current = {n: first[n] for n in (number, *order)}
-    found: list[dict[str, Array]] = []
+    trips: list[dict[str, Array]] = []
     while True:
-        found.append({n: known(v, f"the counter '{n}'") for n, v in current.items()})
-        trip = len(found) - 1
-        if (limit is not None and trip >= limit) or not found[-1][condition].all():
-            return found
+        trips.append({n: known(v, f"the counter '{n}'") for n, v in current.items()})
+        trip = len(trips) - 1
+        if (limit is not None and trip >= limit) or not trips[-1][condition].all():
+            return trips
         if trip >= MOST_COUNTED_TRIPS:
-            raise Unsupported(f"more than {MOST_COUNTED_TRIPS} trips; Scan has no such bound")
+            raise Unsupported(f"more than {MOST_COUNTED_TRIPS} trips; Scan has no such limit")
         inner = emitter.inner("counters")
-        made = import_inner(inner, graph, {**body.around, **current}, body.label)
-        current = dict(zip(order, made, strict=True))
-        current[number] = emitter.constant(found[-1][number] + 1)
+        result = import_inner(inner, graph, {**body.captured, **current}, body.label)
+        current = dict(zip(order, result, strict=True))
+        current[number] = emitter.constant(trips[-1][number] + 1)
 
 
 def _reads(body: _Body, output: str) -> set[str]:
-    """What an output depends on and is not known whatever the trip."""
+    """The body's inputs and captured values that an output depends on, without the constants."""
     nodes = needed_nodes(in_order(body.graph.nodes, body.label), [output])
     names = {output, *(n for node in nodes for n in node.inputs)}
     own = {i.name for i in body.graph.inputs}
-    around = body.around
-    return {n for n in names if (n in own or n in around) and not _is_fixed(around.get(n))}
+    captured = body.captured
+    return {n for n in names if (n in own or n in captured) and not _is_fixed(captured.get(n))}
 
 
 def _is_fixed(value: Value | None) -> bool:
@@ -333,7 +344,7 @@ def _is_fixed(value: Value | None) -> bool:
 
 
 def _source(graph: OnnxGraph, name: str) -> str:
-    """What a name is a copy of."""
+    """The value that `name` is a copy of, through any number of Identity nodes."""
     copies = {n.outputs[0]: n.inputs[0] for n in graph.nodes if n.kind == "Identity" and n.inputs}
     for _ in copies:
         name = copies.get(name, name)
@@ -341,7 +352,10 @@ def _source(graph: OnnxGraph, name: str) -> str:
 
 
 def _stack(emitter: Emitter, name: str, trips: Sequence[Mapping[str, Array]]) -> Value:
-    """A counter on all trips; on one that is never made, for the shape, if there are none."""
+    """A counter's values on all trips, stacked along axis 0.
+
+    Without any trip it is the value before the first one, for the sake of its shape.
+    """
     arrays = [t[name] for t in trips[: max(len(trips) - 1, 1)]]
     if len({a.shape for a in arrays}) > 1:
         raise Unsupported(f"the shape of '{name}' changes from trip to trip")
@@ -349,5 +363,5 @@ def _stack(emitter: Emitter, name: str, trips: Sequence[Mapping[str, Array]]) ->
 
 
 def _end(emitter: Emitter, name: str, value: Value, last: Mapping[str, Array]) -> Value:
-    """What is left of a counter, or of a value that no trip changes."""
+    """The value after the last trip of a counter, or of a value that no trip changes."""
     return emitter.constant(last[name]) if name in last else value

@@ -1,4 +1,4 @@
-"""Determinants, and columns put back into images."""
+"""Det and Col2Im."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LARGEST = 4
 
 @ONNX.imports("Det", limits=f"matrices of at most {_LARGEST} rows")
 def determinant(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The determinant of every matrix, by its first row."""
+    """The determinant of every matrix, expanded along the first row."""
     x = operand(inputs, 0)
     if x.type.rank < 2 or x.shape[-1] != x.shape[-2] or x.shape[-1] > _LARGEST:
         raise Unsupported(f"matrices of shape {x.shape[-2:]}; square ones of at most {_LARGEST}")
@@ -32,14 +32,14 @@ def determinant(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
         return emitter.add(cut, stacked)
 
     def minor(row: int, columns: tuple[int, ...]) -> Value:
-        """Of the rows from one on and these columns."""
+        """The determinant of the rows from `row` on and these columns."""
         if len(columns) == 1:
             return element(row, columns[0])
         total: Value | None = None
-        for place, column in enumerate(columns):
-            rest = minor(row + 1, columns[:place] + columns[place + 1 :])
+        for position, column in enumerate(columns):
+            rest = minor(row + 1, columns[:position] + columns[position + 1 :])
             term = emitter.add(Mul(), element(row, column), rest)
-            op = Sub() if place % 2 else Add()
+            op = Sub() if position % 2 else Add()
             total = term if total is None else emitter.add(op, total, term)
         assert total is not None
         return total
@@ -50,12 +50,13 @@ def determinant(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 @ONNX.imports(
     "Col2Im",
     limits="1 and 2 spatial axes; shapes known at import",
-    declines=(no_integers("blocks of whole numbers; cast them to float32"),),
+    declines=(no_integers("blocks of integers; cast them to float32"),),
 )
 def columns_to_image(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Blocks of an image, one a column, added where they overlap.
+    """The image whose blocks are the columns of the operand; overlapping blocks are added.
 
-    A transposed convolution in which every element of a block is a channel with one tap.
+    It is computed as a transposed convolution: each element of a block is a channel of its own, and
+    its filter has a single tap.
     """
     x = operand(inputs, 0)
     image, block = (known_ints(operand(inputs, i), "a shape") for i in (1, 2))

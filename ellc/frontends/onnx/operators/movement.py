@@ -1,4 +1,4 @@
-"""Parts of tensors, and tensors put together."""
+"""Operators that cut, join, gather and pad tensors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ellc.ir.types import Array
 
 @ONNX.imports("Concat")
 def concat(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Tensors one after the other along an axis."""
+    """The operands, concatenated along an axis; operands without elements are skipped."""
     parts = [operand(inputs, i) for i in range(len(inputs))]
     axis = axis_of(node.integer("axis"), operand(inputs, 0).type.rank)
     filled = [p for p in parts if p.shape[axis : axis + 1] != (0,)] or parts[:1]
@@ -32,14 +32,14 @@ def concat(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Split", limits="sizes known at import")
 def split(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """Parts along an axis: of the given sizes, or equal ones with a smaller last."""
+    """Parts along an axis: of the given sizes, or of equal sizes with a smaller last one."""
     x = operand(inputs, 0)
     axis = axis_of(node.integer("axis", 0), x.type.rank)
     sizes = integers_at(node, inputs, "split", 1, since=13)
     if sizes is None:
         count = node.integer("num_outputs", len(node.outputs))
         if count != len(node.outputs):
-            raise Unsupported(f"{len(node.outputs)} results of {count}")
+            raise Unsupported(f"{len(node.outputs)} results, but num_outputs is {count}")
         sizes = _equal_sizes(x.shape[axis], count)
     if sum(sizes) != x.shape[axis] or min(sizes, default=0) < 0:
         raise Unsupported(f"{x.shape[axis]} elements cannot be split into {sizes}")
@@ -54,7 +54,7 @@ def _equal_sizes(extent: int, count: int) -> tuple[int, ...]:
 
 
 def parts_of(emitter: Emitter, x: Value, axis: int, sizes: Sequence[int]) -> list[Value]:
-    """Parts of these sizes along an axis, one after the other; some may have no elements."""
+    """Consecutive parts of these sizes along an axis; a part may have no elements."""
     starts = accumulate(sizes, initial=0)
     return [part(emitter, x, axis, start, size) for start, size in zip(starts, sizes, strict=False)]
 
@@ -68,7 +68,7 @@ def part(emitter: Emitter, x: Value, axis: int, start: int, size: int) -> Value:
 
 @ONNX.imports("Slice", limits="bounds known at import")
 def slice_(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Every `step`-th element from start to end; ends beyond the tensor are moved inside."""
+    """Every `step`-th element from start to end along axes; bounds are clamped to the tensor."""
     x = operand(inputs, 0)
     starts, ends, axes, steps = (
         integers_at(node, inputs, name, index, since=10)
@@ -81,7 +81,7 @@ def slice_(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
         steps = (1,) * len(axes)
     if not len(starts) == len(ends) == len(axes) == len(steps):
         counts = f"{len(starts)} starts, {len(ends)} ends, {len(axes)} axes, {len(steps)} steps"
-        raise Unsupported(f"{counts}; they come together")
+        raise Unsupported(f"{counts}; there must be as many of each")
     ranges = {a: (0, e, 1) for a, e in enumerate(x.shape)}
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         ranges[axis] = _range(x.shape[axis], start, end, step)
@@ -89,7 +89,7 @@ def slice_(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def _sliced(emitter: Emitter, x: Value, ranges: Sequence[tuple[int, int, int]]) -> Value:
-    """(first, size, step) of every axis."""
+    """The slice of x with these (first, size, step), one for each axis."""
     if all(r == (0, e, 1) for r, e in zip(ranges, x.shape, strict=True)):
         return x
     firsts, sizes, steps = (tuple(r[i] for r in ranges) for i in range(3))
@@ -97,7 +97,7 @@ def _sliced(emitter: Emitter, x: Value, ranges: Sequence[tuple[int, int, int]]) 
 
 
 def _range(extent: int, start: int, end: int, step: int) -> tuple[int, int, int]:
-    """(first, size, step) of a slice along an axis of `extent` elements."""
+    """(first, size, step) of a slice along an axis of `extent` elements, bounds clamped."""
     if step == 0:
         raise Unsupported("a step of 0")
     low, high = (0, extent) if step > 0 else (-1, extent - 1)
@@ -109,7 +109,7 @@ def _range(extent: int, start: int, end: int, step: int) -> tuple[int, int, int]
 
 @ONNX.imports("Gather")
 def gather(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Elements at indices along an axis; negative ones count from the end."""
+    """Elements at indices along an axis; negative indices count from the end."""
     x, indices = operand(inputs, 0), operand(inputs, 1)
     axis = axis_of(node.integer("axis", 0), x.type.rank)
     extent = x.shape[axis]
@@ -127,14 +127,14 @@ def gather(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def front_indices(indices: Array, extent: int) -> Array:
-    """Known indices counted from the front. Raises `Unsupported` for one outside."""
+    """Known indices as numbers from 0 to extent - 1. Raises `Unsupported` for one outside."""
     want_array_inside(indices, np.array([extent]))
     wide = indices.astype(np.int64)
     return np.where(wide < 0, wide + extent, wide)
 
 
 def from_the_front(emitter: Emitter, indices: Value, extent: int) -> Value:
-    """Computed indices with negative ones counted from the end."""
+    """Computed indices with `extent` added to negative ones."""
     size = emitter.constant(np.array(extent, indices.dtype.numpy))
     zero = emitter.constant(np.array(0, indices.dtype.numpy))
     negative = pointwise(emitter, Less(), indices, zero)
@@ -143,7 +143,7 @@ def from_the_front(emitter: Emitter, indices: Value, extent: int) -> Value:
 
 
 def _arithmetic(indices: Array) -> tuple[int, int] | None:
-    """(first, step) if the indices go on by equal steps, so that a slice takes them."""
+    """(first, step) if the indices have a constant step, so that a slice can replace the gather."""
     flat = indices.reshape(-1)
     if not flat.size:
         return None
@@ -154,7 +154,7 @@ def _arithmetic(indices: Array) -> tuple[int, int] | None:
 
 @ONNX.imports("Pad", limits="amounts known at import; reflect by less than the extent")
 def pad(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """More elements at the ends of axes; negative amounts cut off."""
+    """The tensor with elements added at the ends of axes; negative amounts cut elements off."""
     x = operand(inputs, 0)
     mode = node.text("mode", "constant")
     value = _fill(node, inputs)
@@ -170,11 +170,11 @@ def pad(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     before, after = [0] * x.type.rank, [0] * x.type.rank
     for index, axis in enumerate(axes):
         before[axis], after[axis] = amounts[index], amounts[len(axes) + index]
-    # Where both happen, cutting comes first: what is mirrored is the part that stays.
+    # Cut before padding, so that the modes edge, reflect and wrap repeat the remaining elements.
     cut = [(max(-b, 0), e + min(b, 0) + min(a, 0), 1)
            for b, a, e in zip(before, after, x.shape, strict=True)]  # fmt: skip
     if min((size for _, size, _ in cut), default=0) < 0:
-        raise Unsupported(f"{amounts} cuts off more than {x.shape} has")
+        raise Unsupported(f"the amounts {amounts} cut off more elements than {x.shape} has")
     x = _sliced(emitter, x, cut)
     more = tuple(max(b, 0) for b in before), tuple(max(a, 0) for a in after)
     match mode:
@@ -198,11 +198,11 @@ def _fill(node: OnnxNode, inputs: Inputs) -> float:
 
 
 def _wrapped(emitter: Emitter, x: Value, before: tuple[int, ...], after: tuple[int, ...]) -> Value:
-    """The tensor as one period of an endless repetition."""
+    """The tensor continued periodically, by `before` and `after` elements along each axis."""
     for axis, (head, tail) in enumerate(zip(before, after, strict=True)):
         extent = x.shape[axis]
         if max(head, tail) > extent:
-            raise Unsupported(f"wrapping {max(head, tail)} of {extent} elements")
+            raise Unsupported(f"wrapping by {max(head, tail)} elements, more than the {extent}")
         parts = [x]
         if head:
             parts.insert(0, part(emitter, x, axis, extent - head, head))

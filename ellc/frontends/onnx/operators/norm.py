@@ -1,4 +1,4 @@
-"""Normalisation: by stored statistics, and by those of the tensor itself."""
+"""Normalisation by stored statistics, and by the statistics of the tensor itself."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from ellc.ir.ops.reduce import Reduce
         no_attribute("training_mode", TRAINING),
         no_attribute("spatial", "statistics per element (spatial=0) are not supported"),
     ),
-    ignores={"momentum": "of training only"},
+    ignores={"momentum": "only for training"},
 )
 def batch_normalization(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """gamma * (x - mean) / sqrt(variance + epsilon) + beta for every channel (axis 1)."""
     if node.version < 7 and not node.flag("is_test"):
         raise Unsupported(TRAINING)
-    one_result(node, "the statistics of training are not supported")
+    one_result(node, "its results with training statistics are not supported")
     x = operand(inputs, 0)
     gamma, beta, mean, variance = (
         to_dtype(emitter, operand(inputs, i), x.dtype) for i in range(1, 5)
@@ -49,13 +49,13 @@ def batch_normalization(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Val
         raise Unsupported(f"a tensor of rank {x.type.rank} has no channels")
     there, back = first_axis_last(x.type.rank, 1)
     op = BatchNorm(node.number("epsilon", 1e-5))
-    made = emitter.add(op, transposed(emitter, x, there), gamma, beta, mean, variance)
-    return transposed(emitter, made, back)
+    result = emitter.add(op, transposed(emitter, x, there), gamma, beta, mean, variance)
+    return transposed(emitter, result, back)
 
 
 @ONNX.imports("LRN")
 def lrn(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Every element over a power of the sum of squares of the channels around it."""
+    """x divided by a power of the sum of squares over neighbouring channels."""
     x = operand(inputs, 0)
     op = LRN(
         node.integer("size"),
@@ -69,20 +69,20 @@ def lrn(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("InstanceNormalization")
 def instance_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Every plane on its own, then a scale and an offset per channel."""
+    """Each channel of an image is normalised on its own; then a scale and an offset per channel."""
     x, scale, offset = (operand(inputs, i) for i in range(3))
     axes = tuple(range(2, x.type.rank))
     if not axes:
         raise Unsupported(f"a tensor of rank {x.type.rank} has no planes")
-    made = emitter.add(Normalize(axes, node.number("epsilon", 1e-5)), x)
-    return _per_channel(emitter, made, scale, offset)
+    result = emitter.add(Normalize(axes, node.number("epsilon", 1e-5)), x)
+    return _per_channel(emitter, result, scale, offset)
 
 
 @ONNX.imports("GroupNormalization", ignores=STASH)
 def group_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Every group of channels on its own, then a scale and an offset.
+    """Each group of channels is normalised on its own; then follow a scale and an offset.
 
-    Before version 21 these are per group, from then on per channel.
+    Scale and offset are per channel since version 21, and per group before.
     """
     x, scale, offset = (operand(inputs, i) for i in range(3))
     groups = node.integer("num_groups")
@@ -90,17 +90,17 @@ def group_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     if groups < 1 or channels % groups:
         raise Unsupported(f"{channels} channels in {groups} groups")
     grouped = reshaped(emitter, x, (batch, groups, prod(x.shape[1:]) // groups))
-    made = emitter.add(Normalize((2,), node.number("epsilon", 1e-5)), grouped)
+    result = emitter.add(Normalize((2,), node.number("epsilon", 1e-5)), grouped)
     if scale.shape == (groups,) and node.version < 21:
-        return reshaped(emitter, _per_channel(emitter, made, scale, offset), x.shape)
-    return _per_channel(emitter, reshaped(emitter, made, x.shape), scale, offset)
+        return reshaped(emitter, _per_channel(emitter, result, scale, offset), x.shape)
+    return _per_channel(emitter, reshaped(emitter, result, x.shape), scale, offset)
 
 
 @ONNX.imports("LayerNormalization", ignores=STASH)
 def layer_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """All axes from one on together, then a scale and an offset per element.
+    """All axes from `axis` on are normalised together; then a scale and an offset per element.
 
-    Further results: the mean, and one over the deviation.
+    The second result is the mean, the third 1 / standard deviation.
     """
     normed = _from_axis(emitter, node, inputs, centered=True)
     if not any(node.outputs[1:]):
@@ -108,8 +108,9 @@ def layer_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     x = operand(inputs, 0)
     axes = tuple(range(axis_of(node.integer("axis", -1), x.type.rank), x.type.rank))
     mean = emitter.add(Reduce("mean", axes, True), x)
-    centred = pointwise(emitter, Sub(), x, mean)
-    variance = emitter.add(Reduce("mean", axes, True), emitter.add(Mul(), centred, centred))
+    difference = pointwise(emitter, Sub(), x, mean)
+    squares = emitter.add(Mul(), difference, difference)
+    variance = emitter.add(Reduce("mean", axes, True), squares)
     epsilon = emitter.constant(np.array(node.number("epsilon", 1e-5), x.dtype.numpy))
     inverse = emitter.add(Rsqrt(), pointwise(emitter, Add(), variance, epsilon))
     return [normed, mean, inverse][: len(node.outputs)]
@@ -117,13 +118,13 @@ def layer_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
 
 @ONNX.imports(
     "RMSNormalization",
-    "SimplifiedLayerNormalization",  # of ONNX Runtime, in ONNX's domain
+    "SimplifiedLayerNormalization",  # ONNX Runtime's own, but in ONNX's domain
     f"{MICROSOFT}.SimplifiedLayerNormalization",
     ignores=STASH,
 )
 def rms_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """As a layer norm without subtracting the mean."""
-    one_result(node, "the deviation as a result is not supported")
+    """A layer norm that does not subtract the mean."""
+    one_result(node, "its result with the deviation is not supported")
     return _from_axis(emitter, node, inputs, centered=False)
 
 
@@ -131,12 +132,13 @@ def rms_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     f"{MICROSOFT}.SkipLayerNormalization", f"{MICROSOFT}.SkipSimplifiedLayerNormalization"
 )
 def skip_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """A layer norm (simplified: without the mean) of the sum of two tensors and a bias.
+    """A layer norm of the sum of two tensors and an optional bias.
 
-    The fourth result is that sum. The second and third are of training, and are never made.
+    The simplified one does not subtract the mean. The fourth result is the sum. The second and
+    third are for training and not supported.
     """
     if any(node.outputs[1:3]):
-        raise Unsupported(f"the mean and the deviation as results: {TRAINING}")
+        raise Unsupported(f"its results with the mean and the deviation: {TRAINING}")
     x, scale = operand(inputs, 0), operand(inputs, 2)
     centered = node.operator == "SkipLayerNormalization"
     offset = optional(inputs, 3) if centered else None
@@ -150,35 +152,35 @@ def _from_axis(emitter: Emitter, node: OnnxNode, inputs: Inputs, *, centered: bo
     x = operand(inputs, 0)
     axis = axis_of(node.integer("axis", -1), x.type.rank)
     axes = tuple(range(axis, x.type.rank))
-    made = emitter.add(Normalize(axes, node.number("epsilon", 1e-5), centered), x)
-    return _scaled(emitter, made, operand(inputs, 1), optional(inputs, 2))
+    result = emitter.add(Normalize(axes, node.number("epsilon", 1e-5), centered), x)
+    return _scaled(emitter, result, operand(inputs, 1), optional(inputs, 2))
 
 
 def _scaled(emitter: Emitter, x: Value, scale: Value, offset: Value | None) -> Value:
-    """x * scale + offset, in the type of the scale."""
-    made = pointwise(emitter, Mul(), to_dtype(emitter, x, scale.dtype), scale)
-    return made if offset is None else pointwise(emitter, Add(), made, offset)
+    """x * scale + offset, in the element type of the scale."""
+    result = pointwise(emitter, Mul(), to_dtype(emitter, x, scale.dtype), scale)
+    return result if offset is None else pointwise(emitter, Add(), result, offset)
 
 
 def _per_channel(emitter: Emitter, x: Value, scale: Value, offset: Value) -> Value:
-    """x * scale + offset with one number for every index of axis 1."""
+    """x * scale + offset; both have one number for each index of axis 1."""
     shape = (x.shape[1], *(1,) * (x.type.rank - 2))
-    made = pointwise(emitter, Mul(), x, reshaped(emitter, scale, shape))
-    return pointwise(emitter, Add(), made, reshaped(emitter, offset, shape))
+    result = pointwise(emitter, Mul(), x, reshaped(emitter, scale, shape))
+    return pointwise(emitter, Add(), result, reshaped(emitter, offset, shape))
 
 
 @ONNX.imports("MeanVarianceNormalization")
 def mean_variance(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """(x - mean) / (deviation + 1e-9) along axes."""
+    """(x - mean) / (standard deviation + 1e-9) along axes."""
     x = operand(inputs, 0)
     axes = axes_of(node.integers("axes", (0, 2, 3)), x.type.rank)
-    # The specification adds 1e-9 to the deviation only to avoid 0 / 0.
+    # The specification adds 1e-9 to the deviation to avoid 0 / 0; 1e-18 in the variance does too.
     return emitter.add(Normalize(tuple(sorted(axes)), 1e-18), x)
 
 
 @ONNX.imports("LpNormalization", limits="p 1 and 2")
 def lp_normalization(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """x over its norm along an axis."""
+    """x divided by its norm along an axis; 0 if the norm is 0."""
     x = operand(inputs, 0)
     axis = axis_of(node.integer("axis", -1), x.type.rank)
     match node.integer("p", 2):
@@ -189,11 +191,11 @@ def lp_normalization(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
             norm = emitter.add(Sqrt(), emitter.add(Reduce("sum", (axis,), True), squares))
         case other:
             raise Unsupported(f"the norm p = {other}; 1 and 2 are supported")
-    return zero_for_nothing(emitter, pointwise(emitter, Div(), x, norm), norm)
+    return _zero_for_zero_norm(emitter, pointwise(emitter, Div(), x, norm), norm)
 
 
-def zero_for_nothing(emitter: Emitter, quotient: Value, norm: Value) -> Value:
-    """The quotient, and 0 instead of 0 / 0."""
+def _zero_for_zero_norm(emitter: Emitter, quotient: Value, norm: Value) -> Value:
+    """The quotient, or 0 if the norm is 0."""
     zero = emitter.constant(np.zeros((), quotient.dtype.numpy))
-    something = pointwise(emitter, NotEqual(), norm, zero)
-    return pointwise(emitter, Select(), quotient, zero, something)
+    not_zero = pointwise(emitter, NotEqual(), norm, zero)
+    return pointwise(emitter, Select(), quotient, zero, not_zero)

@@ -1,7 +1,7 @@
-"""What ONNX Runtime writes into optimised files: operators fused, and images in blocks of channels.
+"""Operators in files that ONNX Runtime optimised: fused ones, and those on blocks of channels.
 
-A value in blocks (`com.microsoft.nchwc`) is kept here as ordinary planes, with its channels filled
-up to whole blocks; stored filters are put back into ONNX's order.
+An image in blocks (`com.microsoft.nchwc`) is NCHW here, with its channels filled up to whole
+blocks. Stored filters are put back into ONNX's order.
 """
 
 from __future__ import annotations
@@ -34,65 +34,72 @@ _ACTIVATIONS: Mapping[str, Mapping[str, str]] = {
     "Clip": {"alpha": "min", "beta": "max"},
     "Selu": {"alpha": "alpha", "gamma": "gamma"},
 }
-"""Activations that are joined to nodes, with what their parameters are called as nodes."""
+"""Activations that can be fused into a node.
+
+Each maps its parameters' names in the fused node to their names in a node of its own.
+"""
 _ALL_ATTRIBUTES = 6
 """A version of ONNX in which every parameter of an activation is an attribute."""
 
 
 def _activated(emitter: Emitter, node: OnnxNode, x: Value) -> Value:
-    """The activation joined to a node; its parameters are in one list, or one each."""
+    """x after the activation that is fused into a node, if there is one.
+
+    Its parameters are in the list `activation_params`, or in an attribute each.
+    """
     name = node.text("activation", "")
     if not name:
         return x
     if name not in _ACTIVATIONS:
-        raise Unsupported(f"the activation '{name}'")
+        raise Unsupported(f"the activation '{name}' is not supported")
     parameters = _ACTIVATIONS[name]
     given = dict(zip(parameters.values(), node.numbers("activation_params", ()), strict=False))
     given |= {
-        as_node: node.number(f"activation_{ours}")
-        for ours, as_node in parameters.items()
-        if node.has(f"activation_{ours}")
+        as_node: node.number(f"activation_{fused}")
+        for fused, as_node in parameters.items()
+        if node.has(f"activation_{fused}")
     }
     node.ignore("activation_alpha", "activation_beta", "activation_gamma")
     alone = replace(node, operator=name, domain="", version=_ALL_ATTRIBUTES, attributes=given)
-    made = ONNX.handlers[name].function(emitter, alone, [x])
-    assert isinstance(made, Value)
-    return made
+    result = ONNX.handlers[name].function(emitter, alone, [x])
+    assert isinstance(result, Value)
+    return result
 
 
 @ONNX.imports(f"{MICROSOFT}.FusedConv", limits="1 to 3 spatial axes")
 def fused_conv(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Convolution, a sum with another tensor if there is one, an activation."""
+    """A convolution, then an optional sum with another tensor, then an optional activation."""
     x, w = operand(inputs, 0), operand(inputs, 1)
-    made = convolution(emitter, node, x, w, optional(inputs, 2))
-    return _summed(emitter, node, made, optional(inputs, 3))
+    result = convolution(emitter, node, x, w, optional(inputs, 2))
+    return _summed(emitter, node, result, optional(inputs, 3))
 
 
-def _summed(emitter: Emitter, node: OnnxNode, made: Value, other: Value | None) -> Value:
+def _summed(emitter: Emitter, node: OnnxNode, result: Value, other: Value | None) -> Value:
     if other is not None:
-        made = pointwise(emitter, Add(), made, other)
-    return _activated(emitter, node, made)
+        result = pointwise(emitter, Add(), result, other)
+    return _activated(emitter, node, result)
 
 
 @ONNX.imports(f"{MICROSOFT}.FusedGemm", limits="floating point")
 def fused_gemm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """`Gemm`, then an activation."""
-    made = gemm(emitter, node, inputs)
-    assert isinstance(made, Value)
-    return _activated(emitter, node, made)
+    """`Gemm`, then an optional activation."""
+    result = gemm(emitter, node, inputs)
+    assert isinstance(result, Value)
+    return _activated(emitter, node, result)
 
 
 @ONNX.imports(f"{MICROSOFT}.FusedMatMul", limits="floating point")
 def fused_mat_mul(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """alpha times the product, with the last axes of an operand exchanged if asked."""
-    a, b = (_turned(emitter, node, operand(inputs, i), "AB"[i]) for i in (0, 1))
+    """alpha * a @ b; attributes can transpose the last two axes of an operand."""
+    a, b = (_matrices(emitter, node, operand(inputs, i), "AB"[i]) for i in (0, 1))
     return scaled(emitter, product(emitter, a, b), node.number("alpha", 1.0))
 
 
-def _turned(emitter: Emitter, node: OnnxNode, x: Value, which: str) -> Value:
+def _matrices(emitter: Emitter, node: OnnxNode, x: Value, which: str) -> Value:
+    """Operand A or B (`which`) with its axes in the order [batch..., rows, columns]."""
     rank = x.type.rank
     if node.flag(f"transBatch{which}") and rank > 2:
-        # The first axis goes after those of the batch.
+        # The first axis holds rows; it moves after the axes of the batch.
         x = transposed(emitter, x, (*range(1, rank - 1), 0, rank - 1))
     if not node.flag(f"trans{which}") or rank < 2:
         return x
@@ -106,15 +113,15 @@ def _block(node: OnnxNode) -> int:
     block = node.integer(BLOCK, 0)
     if not block:
         raise Unsupported(
-            "its blocks may be of 8 or of 16 channels; save the model with the optimisation level "
-            "'extended', which has no blocks"
+            "its blocks may have 8 or 16 channels; save the model with the optimisation level "
+            "'extended', which makes no blocks"
         )
     return block
 
 
 @ONNX.imports(f"{DOMAIN}.ReorderInput")
 def reorder_input(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Planes or pixels as blocks: channels are filled up with zeros."""
+    """NCHW or NHWC as blocks: zeros fill the channels up to whole blocks."""
     x, block = operand(inputs, 0), _block(node)
     if node.flag("channels_last"):
         x = transposed(emitter, x, TO_PLANES)
@@ -124,10 +131,10 @@ def reorder_input(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports(f"{DOMAIN}.ReorderOutput")
 def reorder_output(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Blocks as planes or pixels of the channels that count."""
+    """Blocks as NCHW or NHWC, without the filling."""
     x, channels = operand(inputs, 0), node.integer("channels")
     if not 0 < channels <= x.shape[1]:
-        raise Unsupported(f"{channels} of {x.shape[1]} channels")
+        raise Unsupported(f"its attribute channels is {channels}, the operand has {x.shape[1]}")
     if channels < x.shape[1]:
         x = emitter.add(Slice((0,) * 4, (x.shape[0], channels, *x.shape[2:]), (1,) * 4), x)
     return transposed(emitter, x, TO_PIXELS) if node.flag("channels_last") else x
@@ -138,12 +145,15 @@ def nchwc_conv(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """`FusedConv` on blocks."""
     x, w, block = operand(inputs, 0), known(operand(inputs, 1), "the weights"), _block(node)
     filters = emitter.constant(_in_onnx_order(w, block))
-    made = convolution(emitter, node, x, filters, optional(inputs, 2))
-    return _summed(emitter, node, made, optional(inputs, 3))
+    result = convolution(emitter, node, x, filters, optional(inputs, 2))
+    return _summed(emitter, node, result, optional(inputs, 3))
 
 
 def _in_onnx_order(w: Array, block: int) -> Array:
-    """Filters stored by blocks of output channels, and of input channels where there are any."""
+    """Filters [F,C,kh,kw] in ONNX's order.
+
+    They are stored in blocks of output channels, and also of input channels if these fill a block.
+    """
     if w.ndim != 4:
         raise Unsupported(f"filters of shape {list(w.shape)} in blocks")
     outputs, channels, rows, columns = w.shape
@@ -160,24 +170,24 @@ def _in_onnx_order(w: Array, block: int) -> Array:
 
 @ONNX.imports(f"{DOMAIN}.MaxPool", f"{DOMAIN}.AveragePool", f"{DOMAIN}.GlobalAveragePool")
 def nchwc_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Pools of blocks."""
+    """`MaxPool`, `AveragePool` and `GlobalAveragePool` on blocks."""
     node.has("storage_order")
     handler = {"MaxPool": max_pool, "AveragePool": average_pool}.get(node.operator, global_pool)
-    made = handler(emitter, node, inputs)
-    return made if isinstance(made, Value) else made[0]
+    result = handler(emitter, node, inputs)
+    return result if isinstance(result, Value) else result[0]
 
 
 @ONNX.imports(f"{DOMAIN}.GlobalMaxPool")
 def nchwc_global_max(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The largest element of every plane."""
-    made = global_pool(emitter, replace(node, domain=""), inputs)
-    assert isinstance(made, Value)
-    return made
+    """`GlobalMaxPool` on blocks."""
+    result = global_pool(emitter, replace(node, domain=""), inputs)
+    assert isinstance(result, Value)
+    return result
 
 
 @ONNX.imports(f"{DOMAIN}.Upsample", limits="modes nearest and linear")
 def nchwc_upsample(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Rows and columns times whole numbers."""
+    """Upsampling of rows and columns by integer factors, on blocks."""
     scales = tuple(float(s) for s in node.integers("scales"))
     coordinates = node.text("coordinate_transformation_mode", "half_pixel")
     return resized_by(

@@ -1,4 +1,4 @@
-"""What ONNX Runtime's optimiser makes of a few operators each: biases, activations, bytes."""
+"""Operators by which ONNX Runtime's optimiser replaces a few others: Gelu, integer products."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ellc.ir.types import DType
 
 @ONNX.imports(f"{MICROSOFT}.BiasGelu", f"{MICROSOFT}.FastGelu")
 def gelu_of_sum(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Gelu of x + bias; FastGelu takes the approximation by tanh, and the bias may be left out."""
+    """Gelu of x + bias. FastGelu uses the approximation by tanh, and its bias is optional."""
     x, fast = operand(inputs, 0), node.operator == "FastGelu"
     bias = optional(inputs, 1) if fast else operand(inputs, 1)
     return emitter.add(Gelu(fast), _plus(emitter, x, bias))
@@ -26,12 +26,12 @@ def quick_gelu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     return emitter.add(Swish(node.number("alpha", 1.702)), operand(inputs, 0))
 
 
-_BYTES = "8 bits; one scale and zero point of the first operand"
+_BYTES = "8 bits; the first operand has one scale and one zero point"
 
 
 @ONNX.imports(f"{MICROSOFT}.MatMulIntegerToFloat", limits=_BYTES)
 def integer_product_as_real(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The product of bytes as the real numbers that they stand for, and a bias."""
+    """The product of two dequantised matrices of bytes, plus an optional bias; f32."""
     a, b, scale_a, scale_b = (operand(inputs, i) for i in range(4))
     points = optional(inputs, 4), optional(inputs, 5)
     total = product_from_zeros(emitter, a, b, *points)
@@ -49,12 +49,12 @@ def dynamic_product(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 def _real(
     emitter: Emitter, total: Value, scale_a: Value, scale_b: Value, bias: Value | None
 ) -> Value:
-    """Sums times both scales, plus a bias; the second has one scale, or one for each column."""
+    """32-bit sums times both scales, plus an optional bias; `scale_b` may have one per column."""
     if scale_a.type.elements != 1:
-        raise Unsupported(f"{scale_a.type.elements} scales of the first operand; one is supported")
+        raise Unsupported(f"its first operand has {scale_a.type.elements} scales, not one")
     factor = pointwise(emitter, Mul(), scale_b, scale_a)
-    made = pointwise(emitter, Mul(), emitter.add(Cast(DType.F32), total), factor)
-    return _plus(emitter, made, bias)
+    result = pointwise(emitter, Mul(), emitter.add(Cast(DType.F32), total), factor)
+    return _plus(emitter, result, bias)
 
 
 def _plus(emitter: Emitter, x: Value, bias: Value | None) -> Value:
@@ -66,6 +66,6 @@ ONNX.advice |= {
         "quantise the model without its LSTM (`op_types_to_quantize` of `quantize_dynamic`)"
     ),
     f"{MICROSOFT}.MatMulNBits": (
-        "write its weights with DequantizeLinear (`quant_format=QuantFormat.QDQ` of the quantiser)"
+        "store its weights with DequantizeLinear (`quant_format=QuantFormat.QDQ` in the quantiser)"
     ),
 }

@@ -1,4 +1,4 @@
-"""Pooling over windows, and over whole images: extremes, means, norms."""
+"""Pooling over windows and over whole images: maxima, means, norms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ellc.frontends.graph_import.shapes import reshaped
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.images import to_pixels, to_planes
 from ellc.frontends.onnx.model import OnnxNode
-from ellc.frontends.onnx.operators.places import places_of_largest
+from ellc.frontends.onnx.operators.pool_indices import indices_of_largest
 from ellc.frontends.onnx.operators.volumes import Pool, pooled
 from ellc.frontends.onnx.registry import ONNX, operand
 from ellc.frontends.onnx.windows import Span, Window, read_spans, window_of
@@ -28,7 +28,7 @@ _LIMITS = "1 to 3 spatial axes"
 
 @ONNX.imports("MaxPool", limits=_LIMITS)
 def max_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """The largest element under a window, and its index; what lies outside never wins."""
+    """The largest element under each window, and its index; padding is never the largest."""
     x = operand(inputs, 0)
     spans = read_spans(node, x.shape[2:])
     column_major = node.flag("storage_order")
@@ -40,23 +40,23 @@ def max_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     largest = _pooled(emitter, x, spans, pool)
     if not any(node.outputs[1:]):
         return [largest]
-    return [largest, places_of_largest(emitter, x, spans, column_major)]
+    return [largest, indices_of_largest(emitter, x, spans, column_major)]
 
 
 @ONNX.imports("AveragePool", limits=_LIMITS)
 def average_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The mean under a window, of the cells inside or with the padding counted as zeros."""
+    """The mean under each window; with `count_include_pad` the padding counts as zeros."""
     return averaged(emitter, node, operand(inputs, 0))
 
 
 def averaged(emitter: Emitter, node: OnnxNode, x: Value) -> Value:
-    """The means of a float tensor under the node's window."""
+    """The means of a float tensor x under the window of a node like `AveragePool`."""
     counted = node.flag("count_include_pad")
 
     def pool(pixels: Value, window: Window) -> Value:
         padding, counts = window.padding(), counted
         if counts and any(window.overhang):
-            # Padding counts, what ceil_mode reaches beyond it does not.
+            # Padding counts, but not the overhang of ceil_mode, so the padding is added first.
             pixels = _padded(emitter, pixels, (*window.before, *window.after))
             padding, counts = Padding(0, 0, *window.overhang), False
         op = AvgPool2D(window.size, window.stride, padding, counts, window.dilation)
@@ -66,7 +66,7 @@ def averaged(emitter: Emitter, node: OnnxNode, x: Value) -> Value:
 
 
 def _pooled(emitter: Emitter, x: Value, spans: Sequence[Span], pool: Pool) -> Value:
-    """Planes or volumes, pooled as pixels."""
+    """A pool of [N,C,W], [N,C,H,W] or [N,C,D,H,W]; `pool` works on NHWC images."""
     if len(spans) == 3:
         return pooled(emitter, x, spans, pool)
     return to_planes(emitter, pool(to_pixels(emitter, x), window_of(spans)), x.type.rank)
@@ -81,7 +81,7 @@ def _padded(emitter: Emitter, pixels: Value, amounts: tuple[int, int, int, int])
 
 @ONNX.imports("GlobalAveragePool", "GlobalMaxPool")
 def global_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The mean or the largest element of every plane."""
+    """The mean or the largest element of every channel of an image."""
     x = operand(inputs, 0)
     if x.type.rank < 3:
         raise Unsupported(f"a tensor of rank {x.type.rank} has no planes")
@@ -94,7 +94,7 @@ def global_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("LpPool", limits=_LIMITS)
 def lp_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The p-th root of the sum of |x|^p under a window; padding counts as zeros."""
+    """The p-th root of the sum of |x|^p under each window; padding counts as zeros."""
     x, p = operand(inputs, 0), node.integer("p", 2)
     spans = read_spans(node, x.shape[2:])
 
@@ -109,7 +109,7 @@ def lp_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("GlobalLpPool")
 def global_lp_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The p-th root of the sum of |x|^p over every plane."""
+    """The p-th root of the sum of |x|^p over each channel of an image."""
     x, p = operand(inputs, 0), node.integer("p", 2)
     axes = tuple(range(2, x.type.rank))
     if not axes:
@@ -119,7 +119,7 @@ def global_lp_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 def _raised(emitter: Emitter, x: Value, p: int) -> Value:
     if p < 1:
-        raise Unsupported(f"the norm p = {p}")
+        raise Unsupported(f"the norm p = {p} is not supported")
     if p == 2:
         return emitter.add(Mul(), x, x)
     size = emitter.add(Abs(), x)

@@ -1,7 +1,7 @@
 """Operators from stored integers to stored integers, as ONNX Runtime computes them.
 
-Sums are exact, the factor from one scale to the other is a float32, and what it makes is rounded
-to the nearest integer, halves to the even one.
+Sums are exact. A float32 factor converts them to the scale of the result, and they are rounded to
+the nearest integer, ties to even.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _LIMITS = "8 bits; parameters known at import"
 
 
 def bounds_of(node: OnnxNode) -> Bounds:
-    """What an activation that was joined to the node allows."""
+    """The bounds of an activation that was joined to the node."""
     return Bounds(node.number("ellc.low", -np.inf), node.number("ellc.high", np.inf))
 
 
@@ -54,22 +54,22 @@ def bounds_of(node: OnnxNode) -> Bounds:
 def qlinear_conv(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """Convolution; the weights may have a scale for every filter."""
     if node.flag("channels_last"):
-        raise Unsupported("images of pixels (channels_last)")
+        raise Unsupported("NHWC images (channels_last) are not supported")
     x, w = operand(inputs, 0), operand(inputs, 3)
     of_x, of_w, of_y = affine(inputs, 1, 2), affine(inputs, 4, 5), affine(inputs, 6, 7)
     bias = stored_bias(emitter, optional(inputs, 8), of_x.one_scale * of_w.scale, w.shape[0])
     total = int_pixels(emitter, node, x, w, bias, of_x, of_w)
     factor = of_x.one_scale * of_w.scale / of_y.one_scale
-    made = requantised(emitter, total, factor, of_y, bounds_of(node))
-    return from_pixels(emitter, x, made)
+    result = requantised(emitter, total, factor, of_y, bounds_of(node))
+    return from_pixels(emitter, x, result)
 
 
 def stored_bias(emitter: Emitter, bias: Value | None, scale: Array, count: int) -> Value | None:
-    """A bias in units of the sums; one of real numbers is rounded to them."""
+    """A bias [count] in units of the 32-bit sums, which are `scale`; real numbers are rounded."""
     if bias is None or bias.dtype is DType.I32:
         return None if bias is None else reshaped(emitter, bias, (count,))
     if bias.array is None:
-        raise Unsupported("a bias that is computed by the network")
+        raise Unsupported("the network computes its bias")
     units = np.rint(bias.array.reshape(-1).astype(np.float64) / scale.astype(np.float64))
     info = np.iinfo(np.int32)
     whole = emitter.full((count,), 0, np.int32)
@@ -79,7 +79,7 @@ def stored_bias(emitter: Emitter, bias: Value | None, scale: Array, count: int) 
 
 @ONNX.imports("QLinearMatMul", limits=_LIMITS)
 def qlinear_mat_mul(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Product of two matrices; the second may have a scale for every column."""
+    """The product of two matrices; the second may have a scale for every column."""
     of_a, of_b, of_y = affine(inputs, 1, 2), affine(inputs, 4, 5), affine(inputs, 6, 7)
     total = int_product(emitter, operand(inputs, 0), operand(inputs, 3), of_a, of_b)
     factor = of_a.one_scale * of_b.scale / of_y.one_scale
@@ -88,7 +88,7 @@ def qlinear_mat_mul(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports(MS + "QGemm", limits=_LIMITS)
 def qgemm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """alpha * a b + c; real numbers without parameters of the result."""
+    """alpha * a @ b + c. The result is real (f32) if it has no scale and zero point."""
     a, b = operand(inputs, 0), operand(inputs, 3)
     of_a, of_b = affine(inputs, 1, 2), affine(inputs, 4, 5)
     alpha = np.float32(node.number("alpha", 1.0))
@@ -113,7 +113,7 @@ def qgemm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports(MS + "QLinearAdd", limits=_LIMITS)
 def qlinear_add(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """a + b in units of the result; the order of the operands decides how it is rounded."""
+    """a + b in units of the result. The rounding depends on the order of the operands."""
     of_a, of_b, of_y = affine(inputs, 1, 2), affine(inputs, 4, 5), affine(inputs, 6, 7)
     quant = one_quant(of_y)
     op = ScaledAdd.of(one_quant(of_a), one_quant(of_b), quant, of_y.stored, quant)
@@ -122,7 +122,7 @@ def qlinear_add(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def clamped(emitter: Emitter, node: OnnxNode, stored: Value, by: Affine) -> Value:
-    """Stored integers within what an activation that was joined to the node allows."""
+    """Stored integers, clamped to the bounds of an activation that was joined to the node."""
     low, high = stored_bounds(by, bounds_of(node))
     info = np.iinfo(by.stored.numpy)
     if (low, high) == (info.min, info.max):
@@ -131,13 +131,13 @@ def clamped(emitter: Emitter, node: OnnxNode, stored: Value, by: Affine) -> Valu
 
 
 def number(emitter: Emitter, value: np.generic) -> Value:
-    """One number, as an operand that broadcasts to anything."""
+    """A scalar constant."""
     return emitter.constant(np.asarray(value).reshape(()))
 
 
 @ONNX.imports(MS + "QLinearMul", limits=_LIMITS)
 def qlinear_mul(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """a * b: an exact product of differences, times one factor."""
+    """a * b: the exact product of (stored - zero point), times a float32 factor."""
     of_a, of_b, of_y = affine(inputs, 1, 2), affine(inputs, 4, 5), affine(inputs, 6, 7)
     a, b = (difference(emitter, operand(inputs, i), of) for i, of in ((0, of_a), (3, of_b)))
     factor = of_a.one_scale * of_b.one_scale / of_y.one_scale
@@ -146,14 +146,14 @@ def qlinear_mul(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def difference(emitter: Emitter, x: Value, by: Affine) -> Value:
-    """Stored integers less their zero point, in 32 bits."""
+    """Stored integers minus their zero point, i32."""
     wide = emitter.add(Cast(DType.I32), x)
     return emitter.add(Sub(), wide, number(emitter, np.int32(by.one_zero))) if by.one_zero else wide
 
 
 @ONNX.imports(MS + "QLinearGlobalAveragePool", limits=_LIMITS)
 def qlinear_global_average_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The mean of every plane: an exact sum, times one factor."""
+    """The mean of every channel of an image: the exact sum, times a float32 factor."""
     x, of_x, of_y = operand(inputs, 0), affine(inputs, 1, 2), affine(inputs, 3, 4)
     last = node.flag("channels_last")
     axes = tuple(range(1, x.type.rank - 1)) if last else tuple(range(2, x.type.rank))
@@ -165,9 +165,9 @@ def qlinear_global_average_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs
 
 @ONNX.imports(MS + "QLinearAveragePool", limits=_LIMITS)
 def qlinear_average_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The means of the real numbers."""
+    """Means under windows, computed with the real values."""
     if node.flag("channels_last"):
-        raise Unsupported("images of pixels (channels_last)")
+        raise Unsupported("NHWC images (channels_last) are not supported")
     x, of_x, of_y = operand(inputs, 0), affine(inputs, 1, 2), affine(inputs, 3, 4)
     means = averaged(emitter, node, dequantised(emitter, x, of_x))
     return quantised(emitter, means, of_y)
@@ -175,7 +175,7 @@ def qlinear_average_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Va
 
 @ONNX.imports(MS + "QLinearConcat", limits=_LIMITS)
 def qlinear_concat(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Parts one after the other, each first stored as the result is."""
+    """The operands, converted to the parameters of the result and concatenated."""
     of_y = affine(inputs, 0, 1)
     parts = [
         as_stored(emitter, operand(inputs, i), affine(inputs, i + 1, i + 2), of_y)
@@ -187,7 +187,7 @@ def qlinear_concat(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports(MS + "QLinearWhere", limits=_LIMITS)
 def qlinear_where(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Elements of one of two tensors, each stored as the result is."""
+    """condition ? a : b, with both operands converted to the parameters of the result."""
     of_y = affine(inputs, 7, 8)
     a, b = (
         as_stored(emitter, operand(inputs, i), affine(inputs, i + 1, i + 2), of_y) for i in (1, 4)
@@ -196,14 +196,14 @@ def qlinear_where(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def as_stored(emitter: Emitter, x: Value, of_x: Affine, of_y: Affine) -> Value:
-    """The same real numbers, stored in another way."""
+    """x converted from the parameters `of_x` to `of_y`."""
     if x.dtype is of_y.stored and same(of_x, of_y):
         return x
     return by_table(emitter, x, of_x, of_y, [])
 
 
 def by_table(emitter: Emitter, x: Value, of_x: Affine, of_y: Affine, ops: list[Op]) -> Value:
-    """Functions of one operand, looked up for every byte there is."""
+    """A chain of functions `ops` of one operand, as a table with a result for every byte."""
     real = dequantised(emitter, every_code(emitter, x.dtype), of_x)
     for op in ops:
         real = emitter.add(op, real)
@@ -211,16 +211,16 @@ def by_table(emitter: Emitter, x: Value, of_x: Affine, of_y: Affine, ops: list[O
 
 
 def every_code(emitter: Emitter, dtype: DType) -> Value:
-    """All values of a type of 8 bits in order."""
+    """All 256 values of an integer type of 8 bits, in order."""
     if dtype not in (DType.I8, DType.U8):
-        raise Unsupported(f"a table for {dtype.value}; 8 bits are supported")
+        raise Unsupported(f"a table for {dtype.value}; only 8 bits are supported")
     info = np.iinfo(dtype.numpy)
     return emitter.constant((emitter.counted(256) + info.min).astype(dtype.numpy))
 
 
 @ONNX.imports(MS + "QLinearSigmoid", MS + "QLinearLeakyRelu", limits=_LIMITS)
 def qlinear_unary(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """An activation, by table."""
+    """An activation, computed by a table."""
     op = activation_of(node, node.operator.removeprefix("QLinear"))
     x, of_x, of_y = operand(inputs, 0), affine(inputs, 1, 2), affine(inputs, 3, 4)
     return by_table(emitter, x, of_x, of_y, [op])
@@ -228,7 +228,7 @@ def qlinear_unary(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports(MS + "QLinearSoftmax", limits=_LIMITS)
 def qlinear_softmax(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Softmax of the real numbers, rounded."""
+    """Softmax, computed with the real values and then quantised."""
     x, of_x, of_y = operand(inputs, 0), affine(inputs, 1, 2), affine(inputs, 3, 4)
     axis = axis_of(node.integer("axis", -1), x.type.rank)
     axes = (axis,) if node.integer("opset", 13) >= 13 else tuple(range(axis, x.type.rank))
@@ -238,10 +238,10 @@ def qlinear_softmax(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @JOINED.imports(f"{JOINED_DOMAIN}.Table")
 def table(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """A function of one operand in a graph of its own, by table."""
+    """The function that the node's graph computes, as a table with a result for every byte."""
     x, of_x, of_y = operand(inputs, 0), affine(inputs, 1, 2), affine(inputs, 3, 4)
     function = node.graph("function")
-    around = {n: v for n, v in zip(node.captured, inputs[5:], strict=True) if v is not None}
-    around[function.inputs[0].name] = dequantised(emitter, every_code(emitter, x.dtype), of_x)
-    (real,) = import_inner(emitter, function, around, node.label)
+    captured = {n: v for n, v in zip(node.captured, inputs[5:], strict=True) if v is not None}
+    captured[function.inputs[0].name] = dequantised(emitter, every_code(emitter, x.dtype), of_x)
+    (real,) = import_inner(emitter, function, captured, node.label)
     return emitter.add(Lookup(of_y.stored, of_y.quant()), x, quantised(emitter, real, of_y))

@@ -1,7 +1,7 @@
-"""QONNX, the dialect of Brevitas: floating-point numbers that take few values only.
+"""QONNX, the dialect of Brevitas: quantised numbers are floats that take few different values.
 
-What a node means is written out in ordinary operators. The pass `binary_products` finds products of
-two bipolar operands and computes them on bits.
+A node is imported as ordinary operators. The pass `binary_products` finds products of two bipolar
+operands and computes them on bits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ellc.ir.ops.pointwise import Add, Cast, Clip, Div, GreaterEqual, Mul, MulAd
 from ellc.ir.ops.thresholds import CountReached
 from ellc.ir.types import Array
 
-_MOST_BITS = 24  # float32 holds no larger whole numbers
+_MOST_BITS = 24  # float32 holds all integers of up to 24 bits exactly
 
 
 @ONNX.imports(*names("BipolarQuant"), limits="constant scale")
@@ -27,12 +27,12 @@ def bipolar(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """(x, scale): x >= 0 ? scale : -scale."""
     x, scale = operand(inputs, 0), constant_operand(inputs, 1, "scale")
     if common_shape(x, emitter.constant(scale)) != x.shape:
-        raise Unsupported(f"a scale of shape {scale.shape} on {x.shape}")
+        raise Unsupported(f"a scale of shape {scale.shape} for an operand of shape {x.shape}")
     return _signs(emitter, x, scale)
 
 
 def _signs(emitter: Emitter, x: Value, scale: Array) -> Value:
-    """scale where x >= 0, -scale elsewhere; the scale broadcasts to x."""
+    """x >= 0 ? scale : -scale; the scale broadcasts to x."""
     zero = emitter.constant(np.zeros((1,) * len(x.shape), x.dtype.numpy))
     ones = emitter.add(Cast(x.dtype), emitter.add(GreaterEqual(), x, zero))
     return emitter.add(MulAdd(), ones, emitter.constant(2 * scale), emitter.constant(-scale))
@@ -44,9 +44,9 @@ def _signs(emitter: Emitter, x: Value, scale: Array) -> Value:
     limits=f"constant scale, zero point and bit width (1 to {_MOST_BITS})",
 )
 def quantised(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """(x, scale, zero point, bits): x rounded to whole numbers of scale, as floats.
+    """(x, scale, zero point, bits): x rounded to a multiple of scale with so many bits, as float.
 
-    A signed number of one bit is 1 or -1.
+    A signed number of one bit is scale or -scale.
     """
     x = operand(inputs, 0)
     scale, zero = (constant_operand(inputs, i, n) for i, n in ((1, "scale"), (2, "zero point")))
@@ -61,35 +61,35 @@ def quantised(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports(*names("Trunc"), limits="constant scales, zero point and bit widths")
 def truncated(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """(x, scale, zero point, bits[, new scale], new bits): whole numbers without their last bits.
+    """(x, scale, zero point, bits[, new scale], new bits): integers without their last bits.
 
-    The second version of the operator has the new scale and keeps numbers within the new range;
-    the first one leaves the scale as it is.
+    The second version of the operator has a new scale and clamps to the range of the new bits. The
+    first one keeps the scale.
     """
     x = operand(inputs, 0)
     scale, zero = (constant_operand(inputs, i, n) for i, n in ((1, "scale"), (2, "zero point")))
-    whole = emitter.add(Round(), _scaled(emitter, x, scale, zero))
+    integer = emitter.add(Round(), _scaled(emitter, x, scale, zero))
     mode = node.text("rounding_mode", "FLOOR").upper()
     if len(inputs) < 6:
         factor = np.full(1, 2.0 ** (_bits(inputs, 3) - _bits(inputs, 4)), np.float32)
-        number = pointwise(emitter, Div(), whole, emitter.constant(factor))
+        number = pointwise(emitter, Div(), integer, emitter.constant(factor))
         return _unscaled(emitter, rounded(emitter, mode, number), scale, zero)
     new_scale = constant_operand(inputs, 4, "new scale")
     factor = np.exp2(np.round(np.log2(new_scale / scale))).astype(np.float32)
-    number = pointwise(emitter, Div(), whole, emitter.constant(factor))
+    number = pointwise(emitter, Div(), integer, emitter.constant(factor))
     number = emitter.add(_range(node, _bits(inputs, 5)), number)
     return _unscaled(emitter, rounded(emitter, mode, number), new_scale, zero / factor)
 
 
 @ONNX.imports(*names("DebugMarker"), ignores={"export_debug_name": "a second name of the tensor"})
 def debug_marker(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The operand as it is."""
+    """The operand itself."""
     return operand(inputs, 0)
 
 
 @ONNX.imports(*names("XnorPopcountMatMul"))
 def equal_bits(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """(a, b) of zeros and ones: in how many places a row of a and a column of b are equal."""
+    """(a, b) of zeros and ones: at how many positions a row of a and a column of b are equal."""
     a, b = operand(inputs, 0), operand(inputs, 1)
     one, two, half = (emitter.constant(np.full(1, v, np.float32)) for v in (1, 2, 0.5))
     signs = [pointwise(emitter, Sub(), pointwise(emitter, Mul(), x, two), one) for x in (a, b)]
@@ -104,13 +104,16 @@ def equal_bits(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     ignores={"out_dtype": "results are floats"},
 )
 def multi_threshold(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """(x, thresholds [C or 1, n]): how many thresholds of its channel x reaches, scaled."""
+    """(x, thresholds [C or 1, n]): out_scale * (how many thresholds x reaches) + out_bias.
+
+    x is compared with the thresholds of its channel.
+    """
     x, steps = operand(inputs, 0), constant_operand(inputs, 1, "thresholds")
     rank = x.type.rank
     layout = node.text("data_layout", "") or {3: "NWC"}.get(rank, "")
     channels = layout.index("C") if "C" in layout else 1
     if steps.ndim != 2 or channels >= rank or len(steps) not in (1, x.shape[channels]):
-        raise Unsupported(f"thresholds of shape {steps.shape} on {x.shape}")
+        raise Unsupported(f"thresholds of shape {steps.shape} for an operand of shape {x.shape}")
     along = [1] * rank
     along[channels] = len(steps)
     each = np.asarray(steps.T, order="C").reshape(steps.shape[1], *along)
@@ -139,7 +142,7 @@ def _unscaled(emitter: Emitter, number: Value, scale: Array, zero: Array) -> Val
 
 
 def _range(node: OnnxNode, bits: int) -> Clip:
-    """The least and the largest whole number of so many bits."""
+    """The clip to the integers of so many bits; with `narrow` the range is one smaller."""
     signed, narrow = node.flag("signed", True), node.flag("narrow")
     if signed:
         return Clip(-(2.0 ** (bits - 1)) + narrow, 2.0 ** (bits - 1) - 1)
@@ -149,5 +152,5 @@ def _range(node: OnnxNode, bits: int) -> Clip:
 def _bits(inputs: Inputs, index: int) -> int:
     widths = np.unique(constant_operand(inputs, index, "bit width"))
     if len(widths) != 1 or widths[0] != int(widths[0]) or not 1 <= widths[0] <= _MOST_BITS:
-        raise Unsupported(f"a bit width of {widths.tolist()}; there are 1 to {_MOST_BITS}")
+        raise Unsupported(f"a bit width of {widths.tolist()}; 1 to {_MOST_BITS} are supported")
     return int(widths[0])

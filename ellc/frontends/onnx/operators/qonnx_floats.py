@@ -1,4 +1,4 @@
-"""QONNX's `FloatQuant`: numbers rounded to a float format of few bits, kept as float32."""
+"""QONNX's `FloatQuant`: numbers rounded to a float format of few bits, stored as float32."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ellc.ir.op import Op
 from ellc.ir.ops.pointwise import And, BitCast, Clip, Div, Greater, Less, Maximum, Mul, Not, Select
 from ellc.ir.types import DType
 
-_EXPONENT_BITS = 0x7F800000  # of a float32
-_LEAST_EXPONENT, _MOST_EXPONENT = -126, 127  # of float32 numbers that no unit flushes to zero
+_EXPONENT_BITS = 0x7F800000  # the exponent in the bits of a float32
+_LEAST_EXPONENT, _MOST_EXPONENT = -126, 127  # of normal float32 numbers: some units flush others
 _MOST_MANTISSA_BITS = 23
 _LARGEST_FLOAT = float(np.finfo(np.float32).max)
 
@@ -26,12 +26,12 @@ _LARGEST_FLOAT = float(np.finfo(np.float32).max)
     ignores={"has_subnormal": "every format has numbers below its smallest exponent"},
 )
 def float_quantised(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """(x, scale, exponent bits, mantissa bits, exponent bias, largest value).
+    """(x, scale, exponent bits, mantissa bits, exponent bias, largest value): x rounded.
 
-    With 2^e the largest power of two that is not above |x / scale|, results are whole numbers of
-    2^(e - mantissa bits), of 2^(1 - bias - mantissa bits) at least. The dialect's own program takes
-    e from a logarithm in float32: a number just below a power of two counts as that power there,
-    which makes no difference to modes that round to the nearest.
+    Let 2^e be the largest power of two that is not above |x / scale|. Then x / scale is rounded to
+    a multiple of 2^(e - mantissa bits), but not finer than 2^(1 - bias - mantissa bits). QONNX's
+    own executor gets e from a logarithm in float32, which takes a number just below a power of two
+    for that power. In the modes that round to nearest this makes no difference.
     """
     scale = constant_operand(inputs, 1, "scale")
     mantissa = _whole(inputs, 3, "mantissa bit width")
@@ -41,30 +41,32 @@ def float_quantised(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     step = _with(emitter, Mul(), _power_below(emitter, x), 2.0**-mantissa)
     step = _with(emitter, Maximum(), step, smallest)
     near = emitter.add(Mul(), rounded(emitter, mode, emitter.add(Div(), x, step)), step)
-    kept = emitter.add(Clip(-largest, largest), near)
-    kept = _overflown(emitter, node, kept, near, largest)
-    return pointwise(emitter, Mul(), kept, emitter.constant(scale))
+    clipped = emitter.add(Clip(-largest, largest), near)
+    number = _with_overflow(emitter, node, clipped, near, largest)
+    return pointwise(emitter, Mul(), number, emitter.constant(scale))
 
 
 def _power_below(emitter: Emitter, x: Value) -> Value:
-    """The largest power of two that is not above |x|; 0 for what is below all normal numbers."""
+    """The largest power of two that is not above |x|; 0 if x is a denormal."""
     mask = emitter.constant(np.full(1, _EXPONENT_BITS, np.int32))
     bits = emitter.add(BitCast(DType.I32), x)
     return emitter.add(BitCast(DType.F32), pointwise(emitter, And(), bits, mask))
 
 
-def _overflown(emitter: Emitter, node: OnnxNode, kept: Value, near: Value, largest: float) -> Value:
-    """The kept numbers; without saturation infinities or NaN where they are beyond the largest."""
+def _with_overflow(
+    emitter: Emitter, node: OnnxNode, clipped: Value, near: Value, largest: float
+) -> Value:
+    """The clipped numbers; without saturation an infinity or NaN where `near` is beyond largest."""
     infinite, undefined = node.flag("has_inf"), node.flag("has_nan")
     if node.flag("saturation", True):
-        return kept
+        return clipped
     if not infinite and not undefined:
-        raise Unsupported("saturation=0 of a format that has neither infinities nor NaN")
+        raise Unsupported("saturation=0, but the format has neither infinities nor NaN")
     for op, bound, beyond in ((Greater(), largest, np.inf), (Less(), -largest, -np.inf)):
         special = emitter.constant(np.full(1, beyond if infinite else np.nan, np.float32))
         inside = emitter.add(Not(), _with(emitter, op, near, bound))
-        kept = pointwise(emitter, Select(), kept, special, inside)
-    return kept
+        clipped = pointwise(emitter, Select(), clipped, special, inside)
+    return clipped
 
 
 def _with(emitter: Emitter, op: Op, x: Value, number: float) -> Value:
@@ -88,12 +90,12 @@ def _limits(inputs: Inputs, mantissa: int) -> tuple[float, float]:
         if len(given) != 1 or not given[0] > 0:
             raise Unsupported(f"largest value {given.tolist()}; one number above 0 is supported")
         largest = min(largest, float(given[0]))
-    # Float32 numbers are never beyond a limit that float32 does not hold.
+    # No float32 number is beyond a limit above the largest float32.
     return 2.0**lowest, largest if largest <= _LARGEST_FLOAT else np.inf
 
 
 def _whole(inputs: Inputs, index: int, what: str) -> int:
     numbers = np.unique(constant_operand(inputs, index, what))
     if len(numbers) != 1 or not abs(numbers[0]) < 256 or numbers[0] != int(numbers[0]):
-        raise Unsupported(f"{what} {numbers.tolist()}; one whole number is supported")
+        raise Unsupported(f"{what} {numbers.tolist()}; one integer is supported")
     return int(numbers[0])

@@ -1,4 +1,4 @@
-"""QONNX's operators on images: ONNX's on pixels, pools of whole numbers, columns of windows."""
+"""QONNX's operators on images: ONNX's own on NHWC, pools of integers, Im2Col."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from ellc.ir.ops.pool import AvgPool2D
 from ellc.ir.ops.shape import Concat, Slice
 
 _CHANNELS_LAST = "qonnx.custom_op.channels_last"
-_NEWEST = 22  # of ONNX: the dialect says no version
-_MOST_SUM_BITS = 22  # a mean in float32 tells sums of so many bits apart
+_NEWEST = 22  # the version of ONNX's operators that is used: the dialect names none
+_MOST_SUM_BITS = 22  # a mean in float32 still distinguishes sums of so many bits
 _MOST_TAPS = 4096
 
 _STANDARD: dict[str, tuple[Function[OnnxNode], int]] = {
-    # The handler on planes, and how many operands have their channels last.
+    # The handler for NCHW, and how many operands have their channels last.
     "AveragePool": (average_pool, 1),
     "BatchNormalization": (batch_normalization, 1),
     "Conv": (conv, 2),
@@ -38,28 +38,30 @@ _STANDARD: dict[str, tuple[Function[OnnxNode], int]] = {
 
 @ONNX.imports(
     *(f"{_CHANNELS_LAST}.{kind}" for kind in _STANDARD),
-    limits="as the operators on planes",
-    ignores={"momentum": "of training only"},
+    limits="as ONNX's own operators",
+    ignores={"momentum": "only for training"},
 )
 def channels_last(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The operators on planes, on pixels."""
-    handler, turned = _STANDARD[node.operator]
+    """ONNX's operators on tensors with channels last."""
+    handler, channels_last_operands = _STANDARD[node.operator]
     operands = [
-        transposed(emitter, x, _channels_first(x.type.rank)) if x and index < turned else x
+        transposed(emitter, x, _channels_first(x.type.rank))
+        if x and index < channels_last_operands
+        else x
         for index, x in enumerate(inputs)
     ]
-    made = handler(emitter, replace(node, domain="", version=_NEWEST), operands)
-    result = made if isinstance(made, Value) else made[0]
+    results = handler(emitter, replace(node, domain="", version=_NEWEST), operands)
+    result = results if isinstance(results, Value) else results[0]
     rank = result.type.rank
     return transposed(emitter, result, (0, *range(2, rank), 1))
 
 
 @ONNX.imports(*(f"{domain}.MaxPoolNHWC" for domain in DOMAINS[1:]))
 def max_pool_of_pixels(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """`MaxPool` on pixels."""
+    """`MaxPool` on NHWC images."""
     x = transposed(emitter, operand(inputs, 0), _channels_first(4))
-    made = max_pool(emitter, replace(node, domain="", version=_NEWEST), [x])
-    result = made if isinstance(made, Value) else made[0]
+    results = max_pool(emitter, replace(node, domain="", version=_NEWEST), [x])
+    result = results if isinstance(results, Value) else results[0]
     return transposed(emitter, result, (0, 2, 3, 1))
 
 
@@ -70,30 +72,32 @@ def _channels_first(rank: int) -> tuple[int, ...]:
 
 
 @ONNX.imports(
-    *names("QuantAvgPool2d"), limits=f"whole numbers whose sums have {_MOST_SUM_BITS} bits at most"
+    *names("QuantAvgPool2d"), limits=f"integers whose sums have at most {_MOST_SUM_BITS} bits"
 )
 def quantised_average_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The sum under a square window, without its last bits where it has more than `obits`.
+    """The sum under a square window, shifted right if it has more bits than `obits`.
 
-    As in the dialect, `signed` makes no difference to what is computed.
+    As in QONNX's own executor, `signed` makes no difference.
     """
     x = operand(inputs, 0)
     extents(x, 4, "the image")
     layout = node.text("data_layout", "NCHW")
     if layout not in ("NCHW", "NHWC"):
-        raise Unsupported(f"data_layout '{layout}'; there are NCHW and NHWC")
+        raise Unsupported(f"data_layout '{layout}'; NCHW and NHWC are supported")
     size, stride = node.integer("kernel", 1), node.integer("stride", 1)
-    read, kept = node.integer("ibits", 1), node.integer("obits", 1)
-    if min(size, stride, read, kept) < 1 or read > _MOST_SUM_BITS:
-        raise Unsupported(f"kernel {size}, stride {stride}, ibits {read}, obits {kept}")
-    bits = ((2**read - 1) * size * size).bit_length()
+    input_bits, output_bits = node.integer("ibits", 1), node.integer("obits", 1)
+    if min(size, stride, input_bits, output_bits) < 1 or input_bits > _MOST_SUM_BITS:
+        raise Unsupported(
+            f"kernel {size}, stride {stride}, ibits {input_bits}, obits {output_bits}"
+        )
+    bits = ((2**input_bits - 1) * size * size).bit_length()
     if bits > _MOST_SUM_BITS:
         raise Unsupported(f"sums of {bits} bits; {_MOST_SUM_BITS} are supported")
     node.flag("signed")
     pixels = to_pixels(emitter, x) if layout == "NCHW" else x
     means = emitter.add(AvgPool2D((size, size), (stride, stride)), pixels)
     sums = emitter.add(Round(), _times(emitter, means, size * size))
-    if (dropped := bits - kept) > 0:
+    if (dropped := bits - output_bits) > 0:
         sums = emitter.add(Floor(), _times(emitter, sums, 2.0**-dropped))
     return to_planes(emitter, sums, 4) if layout == "NCHW" else sums
 
@@ -104,11 +108,11 @@ def _times(emitter: Emitter, x: Value, factor: float) -> Value:
 
 @ONNX.imports(
     *names("Im2Col"),
-    limits=f"one image, windows of {_MOST_TAPS} pixels at most",
-    ignores={"input_shape": "that of the operand", "depthwise": "a hint for hardware"},
+    limits=f"one image, windows of at most {_MOST_TAPS} pixels",
+    ignores={"input_shape": "the operand has a shape", "depthwise": "a hint for hardware"},
 )
 def columns_of_windows(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """[1,H,W,C] -> [1,rows,columns,kh*kw*C]: the pixels under every window side by side."""
+    """[1,H,W,C] -> [1,rows,columns,kh*kw*C]: the pixels under each window as one vector."""
     x = operand(inputs, 0)
     batch, height, width, channels = extents(x, 4, "the image")
     size, stride = node.integers("kernel_size"), node.integers("stride")
@@ -118,7 +122,9 @@ def columns_of_windows(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Valu
     if any(len(p) != 2 or min(p) < 1 for p in pairs) or len(pads) != 4 or min(pads) < 0:
         raise Unsupported(f"kernel_size {size}, stride {stride}, pad_amount {pads}")
     if batch != 1 or size[0] * size[1] > _MOST_TAPS:
-        raise Unsupported(f"{batch} images, a window of {size}; one and {_MOST_TAPS} pixels are")
+        raise Unsupported(
+            f"{batch} images, a window of {size}; one image and {_MOST_TAPS} pixels are supported"
+        )
     if any(pads):
         top, left, bottom, right = pads
         value = float(node.integer("pad_value", 0))
@@ -128,7 +134,7 @@ def columns_of_windows(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Valu
         (x.shape[1 + i] - dilation[i] * (size[i] - 1) - 1) // stride[i] + 1 for i in (0, 1)
     )
     if min(rows, columns) < 1:
-        raise Unsupported(f"a window of {size} on an image of {height} by {width}")
+        raise Unsupported(f"the window {size} is larger than the image of {height}x{width}")
     taps = [
         emitter.add(
             Slice(

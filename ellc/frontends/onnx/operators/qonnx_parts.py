@@ -1,4 +1,4 @@
-"""What the operators of QONNX share: their domains, constant operands, ways to round."""
+"""Code that QONNX's operators share: domains, constant operands, rounding modes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ROUNDING: dict[str, Op] = {
     "CEIL": Ceil(),
     "FLOOR": Floor(),
 }
-# Modes that are the same on both sides of 0: what to add to the magnitude, and how to round it.
+# Modes that are symmetric around 0: what to add to the magnitude, and how to round it then.
 _MIRRORED: dict[str, tuple[float, Op]] = {
     "UP": (0.0, Ceil()),
     "DOWN": (0.0, Floor()),
@@ -30,22 +30,22 @@ _MIRRORED: dict[str, tuple[float, Op]] = {
 
 
 def names(operator: str) -> list[str]:
-    """An operator in every domain that has had it."""
+    """The names of an operator in all domains: the dialect has moved from one to the next."""
     return [f"{domain}.{operator}" for domain in DOMAINS]
 
 
 def constant_operand(inputs: Inputs, index: int, what: str) -> Array:
-    """A constant float operand, with one axis at least."""
+    """A constant operand as float32, with at least one axis."""
     return np.atleast_1d(known(operand(inputs, index), f"its {what}")).astype(np.float32)
 
 
 def rounded(emitter: Emitter, mode: str, number: Value) -> Value:
-    """Whole numbers, by one of the dialect's modes. Raises `Unsupported` for another one."""
+    """x rounded to integers by one of QONNX's modes. Raises `Unsupported` for an unknown mode."""
     if mode in _ROUNDING:
         return emitter.add(_ROUNDING[mode], number)
     if mode not in _MIRRORED:
         known_modes = ", ".join([*_ROUNDING, *_MIRRORED])
-        raise Unsupported(f"rounding_mode '{mode}'; there are {known_modes}")
+        raise Unsupported(f"rounding_mode '{mode}'; {known_modes} are supported")
     offset, op = _MIRRORED[mode]
     size = emitter.add(Abs(), number)
     if offset:

@@ -1,4 +1,4 @@
-"""Between real numbers and stored integers, and products of integers."""
+"""QuantizeLinear and DequantizeLinear, and products of integers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ from ellc.ir.ops.reduce import Reduce
 from ellc.ir.ops.shape import Expand
 from ellc.ir.types import Array, DType
 
-_NO_BLOCKS = "scales of blocks, on computed values"
+_NO_BLOCKS = "scales of blocks, for values that the network computes"
+_NO_PRECISION = "a division in another type than float32"
 
 
 @ONNX.imports(
@@ -53,28 +54,28 @@ _NO_BLOCKS = "scales of blocks, on computed values"
     limits="2, 4, 8 and 16 bits",
     narrow="unchanged",
     declines=(
-        Declined("attribute", "precision", "a division in another type than float32"),
+        Declined("attribute", "precision", _NO_PRECISION),
         Declined("attribute", "block_size", _NO_BLOCKS),
         Declined("type", "scales of int32", "its scale is not a number"),
     ),
-    ignores={"saturate": "of 8-bit floating point, which is declined"},
+    ignores={"saturate": "only for 8-bit floating point, which is declined"},
 )
 def quantize_linear(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """round(x / scale) + zero point, saturated; halves to the even integer."""
+    """round(x / scale) + zero point, saturated; ties round to even."""
     zero, output = optional(inputs, 2), node.integer("output_dtype", 0)
     kind = zero.kind if isinstance(zero, Narrow) else None if zero else NARROW_TYPES.get(output)
     if kind is None:
         return _stored_bytes(emitter, node, inputs, dtype_of(output) if output else DType.U8)
-    made = _stored_bytes(emitter, node, inputs, kind.dtype)
-    return Narrow.of(emitter.add(Clip(kind.low, kind.high), made), kind)
+    result = _stored_bytes(emitter, node, inputs, kind.dtype)
+    return Narrow.of(emitter.add(Clip(kind.low, kind.high), result), kind)
 
 
-def _stored_bytes(emitter: Emitter, node: OnnxNode, inputs: Inputs, unsaid: DType) -> Value:
-    """Integers of the zero point's type, or of another one without a zero point."""
+def _stored_bytes(emitter: Emitter, node: OnnxNode, inputs: Inputs, default: DType) -> Value:
+    """The quantised operand, in the type of the zero point, or `default` if there is none."""
     if node.integer("precision", 0) not in (0, 1):
-        raise Unsupported("a division in another type than float32")
+        raise Unsupported(_NO_PRECISION)
     x, scale, zero = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
-    stored = zero.dtype if zero else unsaid
+    stored = zero.dtype if zero else default
     if not (scale.is_constant and (zero is None or zero.is_constant)):
         node.ignore("axis", "block_size")
         return _computed_scale(emitter, Quantize("half_even", stored), x, scale, zero)
@@ -106,7 +107,7 @@ def dequantize_linear(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value
 
 
 def _axis(node: OnnxNode, x: Value, scale: Value) -> int | None:
-    """The axis of several parameters, None for one."""
+    """The axis that the scales belong to; None if there is one scale."""
     axis = node.integer("axis", 1)
     if node.integer("block_size", 0) and scale.type.elements > 1:
         raise Unsupported(_NO_BLOCKS)
@@ -114,7 +115,7 @@ def _axis(node: OnnxNode, x: Value, scale: Value) -> int | None:
 
 
 def _known_reals(emitter: Emitter, node: OnnxNode, x: Value, inputs: Inputs, block: int) -> Array:
-    """Weights: as many as the file holds, so they are computed whatever their size."""
+    """A known operand dequantised at import, however large: it is as large as it is in the file."""
     assert x.array is not None
     emitter.want_work(x.array)
     scale, given = operand(inputs, 1), optional(inputs, 2)
@@ -129,17 +130,17 @@ def _known_reals(emitter: Emitter, node: OnnxNode, x: Value, inputs: Inputs, blo
 def _along(emitter: Emitter, parameter: Array, x: Value, axis: int, block: int) -> Array:
     if parameter.size == 1:
         return parameter.reshape(())
-    place = axis_of(axis, x.type.rank)
+    position = axis_of(axis, x.type.rank)
     if block:
-        return np.take(parameter, emitter.counted(x.shape[place]) // block, place)
-    return parameter.reshape(-1, *(1,) * (x.type.rank - place - 1))
+        return np.take(parameter, emitter.counted(x.shape[position]) // block, position)
+    return parameter.reshape(-1, *(1,) * (x.type.rank - position - 1))
 
 
 def _computed_scale(
     emitter: Emitter, op: Quantize | Dequantize, x: Value, scale: Value, zero: Value | None
 ) -> Value:
     if scale.type.elements != 1 or (zero is not None and zero.type.elements != 1):
-        raise Unsupported("several scales that are computed by the network")
+        raise Unsupported("the network computes several scales")
     one = () if x.type.rank == 0 else (1,)
     offset = emitter.constant(np.zeros((), np.int32)) if zero is None else zero
     wide = to_dtype(emitter, offset, DType.I32)
@@ -148,14 +149,14 @@ def _computed_scale(
 
 @ONNX.imports("DynamicQuantizeLinear")
 def dynamic_quantize_linear(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """Bytes, their scale and their zero point."""
+    """The operand as uint8, its scale and its zero point."""
     return list(dynamically_quantised(emitter, operand(inputs, 0)))
 
 
 def dynamically_quantised(emitter: Emitter, x: Value) -> tuple[Value, Value, Value]:
-    """Bytes whose scale and zero point follow from the largest and smallest element.
+    """(x as uint8, its scale, its zero point), computed from the largest and smallest element.
 
-    Of zeros alone the scale is 1, as in ONNX Runtime; the specification divides 0 by 0.
+    If all elements are 0, the scale is 1, as in ONNX Runtime. The specification divides 0 by 0.
     """
     axes = tuple(range(x.type.rank))
     zero, one, steps = (emitter.constant(np.array(n, np.float32)) for n in (0, 1, 255))
@@ -169,9 +170,9 @@ def dynamically_quantised(emitter: Emitter, x: Value) -> tuple[Value, Value, Val
     return stored, scale, point
 
 
-@ONNX.imports("MatMulInteger", limits="8 bits; one zero point of the first operand")
+@ONNX.imports("MatMulInteger", limits="8 bits; the first operand has one zero point")
 def mat_mul_integer(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The product of differences from the zero points, in 32 bits."""
+    """(a - zero point of a) @ (b - zero point of b), i32."""
     a, b = operand(inputs, 0), operand(inputs, 1)
     return product_from_zeros(emitter, a, b, optional(inputs, 2), optional(inputs, 3))
 
@@ -179,12 +180,12 @@ def mat_mul_integer(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 def product_from_zeros(
     emitter: Emitter, a: Value, b: Value, point: Value | None, of_second: Value | None
 ) -> Value:
-    """32-bit sums of (a - point) @ (b - of_second); the first zero point may be computed."""
+    """(a - point) @ (b - of_second), i32. Only the first zero point may be computed."""
     of_b = _zero_points(of_second)
     if point is None or point.is_constant:
         return int_product(emitter, a, b, _zero_points(point), of_b)
     if point.type.elements != 1:
-        raise Unsupported("several zero points of the first operand")
+        raise Unsupported("its first operand has several zero points")
     total = int_product(emitter, a, b, _zero(), of_b)
     ones = _ones_like(emitter, a)
     return _corrected(emitter, total, int_product(emitter, ones, b, _zero(), of_b), point)
@@ -192,13 +193,13 @@ def product_from_zeros(
 
 @ONNX.imports("ConvInteger", limits="8 bits; 1 to 3 spatial axes")
 def conv_integer(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Convolution of differences from the zero points, in 32 bits."""
+    """Convolution of (x - zero point of x) with (w - zero point of w), i32."""
     x, w = operand(inputs, 0), operand(inputs, 1)
     point = optional(inputs, 2)
     of_w = _zero_points(optional(inputs, 3))
     if point is None or point.is_constant:
         return int_convolved(emitter, node, x, w, None, _zero_points(point), of_w)
-    # What lies outside contributes nothing, and so it does in the image of ones.
+    # The padding adds 0 to both convolutions, so the correction is right at the edges too.
     total = int_convolved(emitter, node, x, w, None, _zero(), of_w)
     sums = int_convolved(emitter, node, _ones_like(emitter, x), w, None, _zero(), of_w)
     return _corrected(emitter, total, sums, point)
@@ -216,12 +217,12 @@ def _zero_points(given: Value | None) -> Affine:
     if given is None:
         return _zero()
     if given.array is None:
-        raise Unsupported("zero points of weights that are computed by the network")
+        raise Unsupported("the network computes the zero points of its weights")
     return Affine(np.ones(1, np.float32), given.array.reshape(-1).astype(np.int64), given.dtype)
 
 
 def _corrected(emitter: Emitter, total: Value, weights: Value, point: Value) -> Value:
-    """Sums of x * w as sums of (x - point) * w, given the sums of w."""
+    """Sums of (x - point) * w, from the sums of x * w (`total`) and of w (`weights`)."""
     wide = to_dtype(emitter, point, DType.I32)
     excess = pointwise(emitter, Mul(), weights, reshaped(emitter, wide, (1,)))
     return pointwise(emitter, Sub(), total, excess)
@@ -236,7 +237,7 @@ def int_convolved(
     of_x: Affine,
     of_w: Affine,
 ) -> Value:
-    """32-bit sums [N,F,OH,OW] of a node with the attributes of a convolution."""
+    """32-bit sums [N,F,OH,OW] of an integer convolution; the node has the attributes of `Conv`."""
     return from_pixels(emitter, x, int_pixels(emitter, node, x, w, bias, of_x, of_w))
 
 
@@ -249,7 +250,7 @@ def int_pixels(
     of_x: Affine,
     of_w: Affine,
 ) -> Value:
-    """The same sums, pixel by pixel: [N,OH,OW,F]."""
+    """32-bit sums of an integer convolution as NHWC images [N,OH,OW,F]."""
     zero, zeros = of_x.one_zero, zeros_of(of_w)
 
     def op_of(window: Window, groups: int) -> IntConv2D:
@@ -260,7 +261,7 @@ def int_pixels(
 
 
 def int_product(emitter: Emitter, a: Value, b: Value, of_a: Affine, of_b: Affine) -> Value:
-    """32-bit sums of a @ b."""
+    """(a - zero point of a) @ (b - zero point of b), i32, with shapes as in numpy's matmul."""
     if min(a.type.rank, b.type.rank) < 1:
         raise Unsupported("a product with a scalar")
     if b.is_constant and b.type.rank == 2:
@@ -269,7 +270,7 @@ def int_product(emitter: Emitter, a: Value, b: Value, of_a: Affine, of_b: Affine
         )
     left = reshaped(emitter, a, (1, *a.shape)) if a.type.rank == 1 else a
     right = reshaped(emitter, b, (*b.shape, 1)) if b.type.rank == 1 else b
-    made = emitter.add(IntMatMul(of_a.one_zero, zeros_of(of_b)), left, right)
-    rows = () if a.type.rank == 1 else made.shape[-2:-1]
-    columns = () if b.type.rank == 1 else made.shape[-1:]
-    return reshaped(emitter, made, (*made.shape[:-2], *rows, *columns))
+    result = emitter.add(IntMatMul(of_a.one_zero, zeros_of(of_b)), left, right)
+    rows = () if a.type.rank == 1 else result.shape[-2:-1]
+    columns = () if b.type.rank == 1 else result.shape[-1:]
+    return reshaped(emitter, result, (*result.shape[:-2], *rows, *columns))

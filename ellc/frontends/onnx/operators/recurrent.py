@@ -1,4 +1,4 @@
-"""Recurrent layers over a sequence of known length: a loop with one cell."""
+"""Recurrent layers over a sequence of known length: a loop over one cell."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ from ellc.ir.ops.shape import Concat, Slice
 from ellc.ir.types import DType
 
 _LIMITS = "a length known at import; no activations `Affine` or `ScaledTanh`"
-_PARAMETRIC = "an activation (Affine, ScaledTanh) of which there is no kernel"
+_PARAMETRIC = "an activation (Affine, ScaledTanh) that has no kernel"
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """A kind of layer: its cell, ONNX's usual activations, and its gates in the IR's order."""
+    """A kind of layer: its cell, ONNX's default activations, and the order of its gates.
+
+    `gates[i]` is the position in ONNX's weights of gate i of the graph's cell.
+    """
 
     cell: Callable[[OnnxNode, list[Pointwise]], Op]
     activations: tuple[str, ...]
@@ -44,14 +47,14 @@ def _gru(node: OnnxNode, used: list[Pointwise]) -> Op:
 
 
 def _lstm(node: OnnxNode, used: list[Pointwise]) -> Op:
-    """`clip` bounds the four sums, not the cell state, here and in onnxruntime."""
+    """An LSTM cell. `clip` bounds the sums of the four gates, as in ONNX Runtime, not the state."""
     peepholes, coupled = len(node.inputs) > 7 and bool(node.inputs[7]), node.flag("input_forget")
     result = None if used[2] == used[1] else used[2]
     return LSTMCell(used[1], used[0], result, _clip(node), peepholes=peepholes, coupled=coupled)
 
 
 def _clip(node: OnnxNode) -> float:
-    """What the operands of activations are kept within; a limit of 0 or less is none."""
+    """The bound of the activations' operands; infinity if the attribute is 0 or less."""
     limit = node.number("clip", math.inf)
     return limit if limit > 0 else math.inf
 
@@ -59,14 +62,17 @@ def _clip(node: OnnxNode) -> float:
 _KINDS = {
     "RNN": _Kind(_rnn, ("Tanh",), (0,)),
     "GRU": _Kind(_gru, ("Sigmoid", "Tanh"), (0, 1, 2)),
-    # ONNX stacks input, output, forget, cell; the cell here input, forget, cell, output.
+    # ONNX's order is input, output, forget, cell; that of the graph input, forget, cell, output.
     "LSTM": _Kind(_lstm, ("Sigmoid", "Tanh", "Tanh"), (0, 2, 3, 1), states=2),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class _Sequence:
-    """x [steps, batch, inputs]; which of its steps count [steps, batch, 1], None if all do."""
+    """x [steps, batch, inputs], and a boolean [steps, batch, 1] for the steps that count.
+
+    `counts` is None if all steps count.
+    """
 
     x: Value
     counts: Value | None
@@ -76,7 +82,7 @@ class _Sequence:
     *_KINDS, limits=_LIMITS, declines=(Declined("attribute", "activations", _PARAMETRIC),)
 )
 def recurrent(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """Every step's state, and the last one's, for each direction."""
+    """The states after every step, and after the last one, for each direction."""
     kind = _KINDS[node.operator]
     batch_first = node.flag("layout")
     hidden = operand(inputs, 2).shape[-1]
@@ -120,7 +126,10 @@ def _sequence(emitter: Emitter, inputs: Inputs, batch_first: bool) -> _Sequence:
 
 
 def _counting(emitter: Emitter, x: Value, lengths: Value) -> Value | None:
-    """Which steps of x [steps, batch, inputs] count, by lengths [batch], known or computed."""
+    """[steps, batch, 1] bool: step < length; None if all steps count.
+
+    x is [steps, batch, inputs]; `lengths` [batch] may be computed.
+    """
     steps, batch, _ = x.shape
     if lengths.shape != (batch,):
         raise Unsupported(f"lengths of shape {list(lengths.shape)} for {batch} sequences")
@@ -139,7 +148,7 @@ def _activations(node: OnnxNode, kind: _Kind, number: int, ways: int) -> list[Po
     names = node.texts("activations", kind.activations * ways)
     alphas = iter(node.numbers("activation_alpha", ()))
     betas = iter(node.numbers("activation_beta", ()))
-    # An RNN's are two unless said otherwise, whatever its directions.
+    # ONNX's default for an RNN has two activations, also if it has one direction.
     if len(names) != count * ways and not (count == 1 and len(names) > ways):
         raise Unsupported(f"{len(names)} activations, expected {count * ways}")
     used = [_activation(name, alphas, betas) for name in names]
@@ -155,7 +164,7 @@ def _activation(name: str, alphas: Iterator[float], betas: Iterator[float]) -> P
 def _weights(
     emitter: Emitter, inputs: Inputs, kind: _Kind, number: int, hidden: int
 ) -> list[Value]:
-    """Weights and biases of one direction, gates in the cell's order."""
+    """Weights, biases and peepholes of one direction, with gates in the order of the cell."""
     w, r = operand(inputs, 1), operand(inputs, 2)
     bias = optional(inputs, 3)
     gates = len(kind.gates)
@@ -164,16 +173,16 @@ def _weights(
         bias = emitter.constant(zeros)
     halves = [_part(emitter, bias, number, i * gates * hidden, gates * hidden) for i in (0, 1)]
     matrices = [_part(emitter, v, number, 0, gates * hidden) for v in (w, r)]
-    made = [_reordered(emitter, v, kind.gates, hidden) for v in (*matrices, *halves)]
+    result = [_reordered(emitter, v, kind.gates, hidden) for v in (*matrices, *halves)]
     if kind.states == 2 and (peepholes := optional(inputs, 7)) is not None:
-        # ONNX stacks input, output, forget; the cell here input, forget, output.
+        # ONNX's order is input, output, forget; that of the graph input, forget, output.
         own = _part(emitter, peepholes, number, 0, 3 * hidden)
-        made.append(_reordered(emitter, own, (0, 2, 1), hidden))
-    return made
+        result.append(_reordered(emitter, own, (0, 2, 1), hidden))
+    return result
 
 
 def _part(emitter: Emitter, value: Value, number: int, start: int, count: int) -> Value:
-    """`count` rows from `start` of one direction, without the axis of directions."""
+    """`count` rows from `start` on of one direction, without the axis of directions."""
     rest = value.shape[2:]
     starts = (number, start, *(0 for _ in rest))
     cut = emitter.add(Slice(starts, (1, count, *rest), (1,) * value.type.rank), value)
@@ -181,7 +190,7 @@ def _part(emitter: Emitter, value: Value, number: int, start: int, count: int) -
 
 
 def _reordered(emitter: Emitter, value: Value, order: tuple[int, ...], hidden: int) -> Value:
-    """Blocks of `hidden` rows in another order."""
+    """The value with its blocks of `hidden` rows in another order."""
     if order == tuple(range(len(order))):
         return value
     rest = value.shape[1:]

@@ -1,4 +1,4 @@
-"""Combining elements along axes."""
+"""Reductions along axes, positions of extrema, softmax."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ _KINDS = {
     "ReduceSumSquare": "l2sum",
 }
 _FUNCTION_AFTER = {"ReduceL2": Sqrt(), "ReduceLogSum": Log()}
-_OF_FRACTIONS = no_integers("its result is a fraction; cast the operand to float32")
+_NO_INTEGERS = no_integers("its result is a fraction; cast the operand to float32")
 
 
-@ONNX.imports(*_FUNCTION_AFTER, limits="axes known at import", declines=(_OF_FRACTIONS,))
+@ONNX.imports(*_FUNCTION_AFTER, limits="axes known at import", declines=(_NO_INTEGERS,))
 @ONNX.imports(*(k for k in _KINDS if k not in _FUNCTION_AFTER), limits="axes known at import")
 def reduce(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Sums, means, extremes, products and norms along axes."""
+    """Sums, means, extrema, products and norms along axes."""
     x = operand(inputs, 0)
     axes, keep = _axes(node, inputs, x.type.rank)
     if axes is None:
         return x
     if node.operator == "ReduceL1":
         x = emitter.add(Abs(), x)
-    made = emitter.add(Reduce(_KINDS[node.operator], axes, keep), x)
+    result = emitter.add(Reduce(_KINDS[node.operator], axes, keep), x)
     function = _FUNCTION_AFTER.get(node.operator)
-    return emitter.add(function, made) if function else made
+    return emitter.add(function, result) if function else result
 
 
-@ONNX.imports("ReduceLogSumExp", limits="axes known at import", declines=(_OF_FRACTIONS,))
+@ONNX.imports("ReduceLogSumExp", limits="axes known at import", declines=(_NO_INTEGERS,))
 def log_sum_exp(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """log(sum of e^x), computed so that no exponential of a finite x is larger than 1."""
+    """log(sum of e^x), computed from x - max(x) so that the exponentials cannot overflow."""
     x = operand(inputs, 0)
     axes, keep = _axes(node, inputs, x.type.rank)
     if axes is None:
@@ -57,14 +57,17 @@ def log_sum_exp(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     largest = emitter.add(Clip(-finite, finite), largest)
     raised = emitter.add(Exp(), pointwise(emitter, Sub(), x, largest))
     total = emitter.add(Log(), emitter.add(Reduce("sum", axes, True), raised))
-    made = emitter.add(Add(), total, largest)
+    result = emitter.add(Add(), total, largest)
     if keep:
-        return made
-    return reshaped(emitter, made, tuple(e for a, e in enumerate(x.shape) if a not in axes))
+        return result
+    return reshaped(emitter, result, tuple(e for a, e in enumerate(x.shape) if a not in axes))
 
 
 def _axes(node: OnnxNode, inputs: Inputs, rank: int) -> tuple[tuple[int, ...] | None, bool]:
-    """The axes, all of them if none are named, or None if then nothing happens; keepdims."""
+    """(the axes to reduce, whether to keep them with extent 1).
+
+    Without axes in the node all are reduced, or with `noop_with_empty_axes` none: then it is None.
+    """
     since = 13 if node.operator == "ReduceSum" else 18
     given = integers_at(node, inputs, "axes", 1, since)
     nothing = node.flag("noop_with_empty_axes")
@@ -76,7 +79,7 @@ def _axes(node: OnnxNode, inputs: Inputs, rank: int) -> tuple[tuple[int, ...] | 
 
 @ONNX.imports("ArgMax", "ArgMin")
 def arg(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The position of the largest or smallest element, the first or the last of equal ones."""
+    """The index of the largest or smallest element, i64; of equal ones the first or the last."""
     x = operand(inputs, 0)
     axis = axis_of(node.integer("axis", 0), x.type.rank)
     kind = ArgMax if node.operator == "ArgMax" else ArgMin
@@ -86,7 +89,7 @@ def arg(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Softmax", "LogSoftmax")
 def softmax(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Along one axis; before version 13 along that and all axes after it together."""
+    """Softmax along one axis; before version 13 along `axis` and all later axes together."""
     x = operand(inputs, 0)
     rank = x.type.rank
     if rank == 0:
@@ -100,16 +103,16 @@ def softmax(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Hardmax")
 def hardmax(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """1 at the position of the first of the largest elements along an axis, else 0.
+    """1 at the first of the largest elements along an axis, else 0.
 
-    Before version 13 along the axis and all after it together.
+    Before version 13 it goes along `axis` and all later axes together.
     """
     x = operand(inputs, 0)
     axis = axis_of(node.integer("axis", 1 if node.version < 13 else -1), x.type.rank)
     shape = x.shape if node.version >= 13 else (*x.shape[:axis], int(np.prod(x.shape[axis:])))
     rows = reshaped(emitter, x, shape)
-    found = emitter.add(ArgMax(axis, True), rows)
-    places = emitter.counted(shape[axis], dtype=found.dtype.numpy)
-    places = places.reshape(-1, *(1,) * (len(shape) - axis - 1))
-    marked = pointwise(emitter, Equal(), emitter.constant(places), found)
+    largest = emitter.add(ArgMax(axis, True), rows)
+    positions = emitter.counted(shape[axis], dtype=largest.dtype.numpy)
+    positions = positions.reshape(-1, *(1,) * (len(shape) - axis - 1))
+    marked = pointwise(emitter, Equal(), emitter.constant(positions), largest)
     return reshaped(emitter, emitter.add(Cast(x.dtype), marked), x.shape)

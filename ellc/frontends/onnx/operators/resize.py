@@ -1,4 +1,4 @@
-"""Resizing by interpolation."""
+"""Resize and Upsample."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MODES = {"nearest": "nearest", "linear": "linear", "bilinear": "linear", "cubic
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """What becomes of every axis; `region` has starts, then ends."""
+    """The new extent and the scale of every axis; `region` has starts, then ends."""
 
     sizes: tuple[int, ...]
     scales: tuple[float, ...]
@@ -40,7 +40,7 @@ class _Target:
 
 @ONNX.imports("Upsample", limits="scales known at import")
 def upsample(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Resizing as it was before `Resize`."""
+    """The predecessor of `Resize`."""
     x = operand(inputs, 0)
     if node.version < 9:
         scales = node.numbers("scales")
@@ -51,13 +51,13 @@ def upsample(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Resize", limits="scales or sizes known at import")
 def resize(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Nearest, linear or cubic interpolation along any axes, with every rule for coordinates."""
+    """Nearest, linear or cubic interpolation along any axes, with every coordinate mode."""
     x = operand(inputs, 0)
     if node.version < 11:
         return _old(emitter, node, x, _numbers(operand(inputs, 1), "the scales"))
     coordinates = node.text("coordinate_transformation_mode", "half_pixel")
     target = _target(node, inputs, x.shape)
-    node.ignore("nearest_mode", "cubic_coeff_a")  # of one mode each
+    node.ignore("nearest_mode", "cubic_coeff_a")  # each has an effect in one mode only
     op = Resize(
         target.sizes,
         _mode(node),
@@ -74,10 +74,11 @@ def resize(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def _old(emitter: Emitter, node: OnnxNode, x: Value, scales: Sequence[float]) -> Value:
-    """Places are index / scale; the nearest element is below, along an axis that shrinks above.
+    """Resizing before version 11: the position of a result element is index / scale.
 
-    Each axis rounds its own way (`get_nearest_pixel_` in onnxruntime's `upsample.cc`): where some
-    shrink and others grow, that takes two operators.
+    The nearest element is that position rounded down, or rounded up along an axis that shrinks
+    (`get_nearest_pixel_` in ONNX Runtime's `upsample.cc`). If some axes shrink and others grow,
+    this takes two operators.
     """
     if len(scales) != x.type.rank or min(scales, default=1.0) <= 0:
         raise Unsupported(f"scales {tuple(scales)} of a tensor of shape {x.shape}")
@@ -98,7 +99,7 @@ def _old(emitter: Emitter, node: OnnxNode, x: Value, scales: Sequence[float]) ->
 def resized_by(
     emitter: Emitter, x: Value, scales: Sequence[float], mode: str, coordinates: str
 ) -> Value:
-    """Planes times scales, each element of the result from the one at or below its place."""
+    """x resized by scales; with the mode `nearest` positions are rounded down."""
     sizes = _scaled(x.shape, scales)
     return _resized(emitter, x, Resize(sizes, mode, coordinates, tuple(scales), "floor"))
 
@@ -111,7 +112,7 @@ def _mode(node: OnnxNode) -> str:
 
 
 def _resized(emitter: Emitter, x: Value, op: Resize) -> Value:
-    """The operator, unless nothing changes."""
+    """x resized by the operator, or x itself if its shape would not change."""
     if op.sizes == x.shape:
         return x
     _want_elements(x.shape, op.sizes)
@@ -120,26 +121,29 @@ def _resized(emitter: Emitter, x: Value, op: Resize) -> Value:
 
 def _want_elements(shape: tuple[int, ...], sizes: tuple[int, ...]) -> None:
     if 0 in sizes:
-        raise Unsupported(f"a result without elements: {shape} becomes {sizes}")
+        raise Unsupported(f"its result of shape {sizes} has no elements; the operand is {shape}")
 
 
 def _laid_out(emitter: Emitter, x: Value, op: Resize) -> Value:
-    """The operator on pixels if x is an image, else on x as it is."""
+    """The operator applied to x; if x has 4 axes, to its NHWC form."""
     if op.mode == "linear" and x.dtype.is_integer:
         return _between_integers(emitter, x, op)
     if x.type.rank != 4:
         return emitter.add(op, x)
-    turned = replace(
+    permuted = replace(
         op,
         sizes=_turned(op.sizes),
         scales=_turned(op.scales),
         roi=(*_turned(op.roi[:4]), *_turned(op.roi[4:])),
     )
-    return to_planes(emitter, emitter.add(turned, to_pixels(emitter, x)), 4)
+    return to_planes(emitter, emitter.add(permuted, to_pixels(emitter, x)), 4)
 
 
 def _between_integers(emitter: Emitter, x: Value, op: Resize) -> Value:
-    """Term by term in float32, then cut off: `UpsampleBilinear`, `-Trilinear` in onnxruntime."""
+    """Linear interpolation of integers: the terms are summed in float32, the sum is truncated.
+
+    This is the order of `UpsampleBilinear` and `UpsampleTrilinear` in ONNX Runtime.
+    """
     if op.antialias or op.coordinates == "tf_crop_and_resize":
         raise Unsupported(
             f"linear interpolation of {x.dtype.value} with antialias or tf_crop_and_resize; "
@@ -166,7 +170,10 @@ def _rule(op: Resize, x: Value, axis: int) -> AxisRule:
 
 
 def _neighbours(rule: AxisRule) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """(indices, weights) of the lower and of the upper neighbours; alike at the last element."""
+    """(indices, weights) of the lower neighbours, and of the upper ones.
+
+    At the last element both are the same, and each has the weight 0.5.
+    """
     last = np.float32(rule.extent - 1)
     at = np.clip(rule.positions(), 0, last)
     lower = at.astype(np.int32)
@@ -187,16 +194,16 @@ def _target(node: OnnxNode, inputs: Inputs, shape: tuple[int, ...]) -> _Target:
         () if value is None else _numbers(value, what)
         for value, what in (
             (optional(inputs, 1), "its region"),
-            (optional(inputs, 2), "the list of its scales"),
-            (optional(inputs, 3), "the list of its sizes"),
+            (optional(inputs, 2), "the list of scales"),
+            (optional(inputs, 3), "the list of sizes"),
         )
     )
     policy = node.text("keep_aspect_ratio_policy", "stretch")
     if len(scales) == len(axes) and not sizes:
         every = _spread(scales, axes, (1.0,) * rank)
-        made = _scaled(shape, every)
+        result = _scaled(shape, every)
     elif len(sizes) == len(axes) and not scales:
-        made, every = _sized(shape, axes, [int(s) for s in sizes], policy)
+        result, every = _sized(shape, axes, [int(s) for s in sizes], policy)
     else:
         raise Unsupported(f"{len(scales)} scales and {len(sizes)} sizes for {len(axes)} axes")
     if min(every, default=1.0) <= 0:
@@ -205,32 +212,32 @@ def _target(node: OnnxNode, inputs: Inputs, shape: tuple[int, ...]) -> _Target:
     if len(roi) == 2 * len(axes):
         starts = _spread(roi[: len(axes)], axes, (0.0,) * rank)
         region = (*starts, *_spread(roi[len(axes) :], axes, (1.0,) * rank))
-    return _Target(made, every, region)
+    return _Target(result, every, region)
 
 
 def _sized(
     shape: tuple[int, ...], axes: tuple[int, ...], sizes: Sequence[int], policy: str
 ) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """(sizes, scales) of every axis for given sizes of some."""
+    """(sizes, scales) of all axes, from the new sizes of the named axes."""
     if not all(shape[a] for a in axes):
         raise Unsupported(f"sizes {list(sizes)} for {list(shape)}, which has no elements")
     ratios = [size / shape[a] for a, size in zip(axes, sizes, strict=True)]
     if policy in ("not_larger", "not_smaller"):
         ratio = min(ratios) if policy == "not_larger" else max(ratios)
         ratios = [ratio] * len(axes)
-        # The product is one of single precision, as in onnxruntime.
+        # The product is rounded to float32, as in ONNX Runtime.
         sizes = [floor(float(np.float32(ratio) * np.float32(shape[a])) + 0.5) for a in axes]
     elif policy != "stretch":
-        raise Unsupported(f"the policy '{policy}'")
-    made = list(shape)
+        raise Unsupported(f"the policy '{policy}' is not supported")
+    result = list(shape)
     for axis, size in zip(axes, sizes, strict=True):
-        made[axis] = size
+        result[axis] = size
     rounded = [float(np.float32(r)) for r in ratios]
-    return tuple(made), _spread(rounded, axes, (1.0,) * len(shape))
+    return tuple(result), _spread(rounded, axes, (1.0,) * len(shape))
 
 
 def _scaled(shape: tuple[int, ...], scales: Sequence[float]) -> tuple[int, ...]:
-    """Extents times scales, in single precision as runtimes multiply, cut off."""
+    """Extents times scales, multiplied in float32 as in ONNX Runtime and rounded down."""
     extents = [np.float32(e) * np.float32(s) for e, s in zip(shape, scales, strict=True)]
     if not np.isfinite(extents).all():
         raise Unsupported(f"scales {list(scales)} of {list(shape)}")

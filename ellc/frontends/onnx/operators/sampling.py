@@ -1,4 +1,4 @@
-"""Images sampled at coordinates: a gather for every neighbour, weighted."""
+"""GridSample: an image sampled at coordinates, by a weighted gather for every neighbour."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ _CUBIC_WEIGHTS = (
 @ONNX.imports(
     "GridSample",
     limits="2 and 3 spatial axes, cubic with 2",
-    declines=(no_integers("images of whole numbers; cast them to float32"),),
+    declines=(no_integers("images of integers; cast them to float32"),),
 )
 def grid_sample(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The image at the places of a grid, whose -1 and 1 are the image's ends."""
+    """The image sampled at the coordinates in a grid, where -1 and 1 are the ends of an axis."""
     x = operand(inputs, 0)
     grid = to_dtype(emitter, operand(inputs, 1), x.dtype)
     spatial = x.type.rank - 2
@@ -66,18 +66,18 @@ def grid_sample(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     sampler = _Sampler(emitter, mode, padding, node.flag("align_corners"))
     axes = [
         sampler.neighbours(
-            # The grid's last axis counts the image's axes from the last one.
-            sampler.add(Gather(grid.type.rank - 1), grid, emitter.constant(np.array(place))),
+            # The grid's last axis has the coordinates of the image's axes in reverse order.
+            sampler.add(Gather(grid.type.rank - 1), grid, emitter.constant(np.array(position))),
             extent,
         )
-        for place, extent in zip(reversed(range(spatial)), x.shape[2:], strict=True)
+        for position, extent in zip(reversed(range(spatial)), x.shape[2:], strict=True)
     ]
     return sampler.sampled(x, axes)
 
 
 @dataclass(frozen=True, slots=True)
 class _Neighbour:
-    """Along one axis: which element, inside the image, and its weight; None means 1."""
+    """An element along one axis, with an index inside the image, and its weight (None: 1)."""
 
     index: Value
     weight: Value | None
@@ -93,25 +93,25 @@ class _Sampler:
     align_corners: bool
 
     def add(self, op: Op, *operands: Value) -> Value:
-        """One operator."""
+        """Add an operator with one result."""
         return self.emitter.add(op, *operands)
 
     def number(self, value: float, like: Value) -> Value:
-        """A constant of the element type of another value."""
+        """A constant [1] with the element type of `like`."""
         return self.emitter.constant(np.array([value], like.dtype.numpy))
 
     def neighbours(self, grid: Value, extent: int) -> list[_Neighbour]:
-        """The elements along an axis that have a part in each result."""
+        """The elements along an axis that contribute to each result."""
         grown = self.add(Add(), grid, self.number(1.0, grid))
         scale = (extent - 1) / 2 if self.align_corners else extent / 2
-        place = self.add(Mul(), grown, self.number(scale, grid))
+        position = self.add(Mul(), grown, self.number(scale, grid))
         if not self.align_corners:
-            place = self.add(Sub(), place, self.number(0.5, grid))
+            position = self.add(Sub(), position, self.number(0.5, grid))
         if self.mode == "nearest":
-            index = self.add(Cast(DType.I32), self.add(Round(), place))
+            index = self.add(Cast(DType.I32), self.add(Round(), position))
             return [self._inside(index, None, extent, grid)]
-        below = self.add(Floor(), place)
-        part = self.add(Sub(), place, below)
+        below = self.add(Floor(), position)
+        part = self.add(Sub(), position, below)
         base = self.add(Cast(DType.I32), below)
         shifts: dict[int, tuple[float, ...]]
         if self.mode == "linear":
@@ -129,7 +129,7 @@ class _Sampler:
         ]
 
     def sampled(self, x: Value, axes: list[list[_Neighbour]]) -> Value:
-        """The sum over all corners; channels are brought last and back."""
+        """The sum over all combinations of neighbours; x is [N,C,spatial...]."""
         rank = x.type.rank
         rows = transposed(self.emitter, x, (0, *range(2, rank), 1))
         batch, channels, extents = x.shape[0], x.shape[1], x.shape[2:]
@@ -150,21 +150,22 @@ class _Sampler:
         extents: tuple[int, ...],
         corner: tuple[_Neighbour, ...],
     ) -> Value:
-        """One neighbour along every axis: its pixels times the product of the weights."""
+        """The pixels at one neighbour along every axis, times the product of the weights."""
         steps = [prod(extents[axis + 1 :]) for axis in range(len(extents))]
         scaled = [
             self.add(Mul(), neighbour.index, self.number(step, neighbour.index))
             for neighbour, step in zip(corner, steps, strict=True)
         ]
-        place = self.add(Add(), reduce(lambda a, b: self.add(Add(), a, b), scaled), start)
-        found = self.add(Gather(0), rows, place)
+        position = self.add(Add(), reduce(lambda a, b: self.add(Add(), a, b), scaled), start)
+        pixels = self.add(Gather(0), rows, position)
         weights = [n.weight for n in corner if n.weight is not None]
         if not weights:
-            return found
+            return pixels
         weight = reduce(lambda a, b: self.add(Mul(), a, b), weights)
-        return self.add(Mul(), found, reshaped(self.emitter, weight, (*weight.shape, 1)))
+        return self.add(Mul(), pixels, reshaped(self.emitter, weight, (*weight.shape, 1)))
 
     def _polynomial(self, x: Value, coefficients: tuple[float, ...]) -> Value:
+        """The polynomial of x by Horner's rule; the coefficient of the lowest power is first."""
         *lower, highest = coefficients
         total = self.add(Mul(), x, self.number(highest, x))
         for coefficient in reversed(lower[1:]):
@@ -172,7 +173,7 @@ class _Sampler:
         return self.add(Add(), total, self.number(lower[0], x))
 
     def _inside(self, index: Value, weight: Value | None, extent: int, grid: Value) -> _Neighbour:
-        """What an index outside the image means."""
+        """The neighbour at an index, which the padding mode moves inside or gives the weight 0."""
         if self.padding == "zeros":
             above = self.add(GreaterEqual(), index, self.number(0, index))
             inside = self.add(And(), above, self.add(Less(), index, self.number(extent, index)))
@@ -184,9 +185,9 @@ class _Sampler:
         return _Neighbour(self.add(Clip(0, extent - 1), index), weight)
 
     def _reflected(self, index: Value, extent: int) -> Value:
-        """Mirrored at the outermost elements, or half an element beyond them."""
+        """Indices reflected at the outermost elements, or half an element beyond them."""
         last = 2 * (extent - 1) if self.align_corners else 2 * extent - 1
         period = last if self.align_corners else last + 1
-        turned = self.add(FloorMod(), index, self.number(max(period, 1), index))
-        back = self.add(Add(), self.add(Neg(), turned), self.number(last, turned))
-        return self.add(Minimum(), turned, back)
+        forward = self.add(FloorMod(), index, self.number(max(period, 1), index))
+        backward = self.add(Add(), self.add(Neg(), forward), self.number(last, forward))
+        return self.add(Minimum(), forward, backward)

@@ -1,4 +1,4 @@
-"""Sequences of tensors of which length and places are known at import; optional values."""
+"""Sequences of tensors, whose length and positions are known at import, and optional values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ellc.frontends.onnx.registry import ONNX, Declined, operand, optional
 from ellc.ir.ops.shape import Concat
 
 _MOST_PARTS = 4096
-"""Of one tensor. Each is an operator of its own: 32,767 of them took three seconds to import."""
+"""Parts of one tensor. Each is an operator of its own: 32,767 took three seconds to import."""
 
 
 def _items(inputs: Inputs, index: int = 0) -> tuple[Value, ...]:
@@ -33,15 +33,15 @@ def _items(inputs: Inputs, index: int = 0) -> tuple[Value, ...]:
     return value.items
 
 
-def _place(value: Value | None, count: int, default: int) -> int:
-    """A place in a sequence; negative ones count from the end."""
-    place = default if value is None else known_int(value, "the place in the sequence")
-    if not -count <= place < count:
-        raise Unsupported(f"place {place} of a sequence of {count}")
-    return place % count
+def _position(value: Value | None, count: int, default: int) -> int:
+    """A position in a sequence of `count` tensors; negative ones count from the end."""
+    position = default if value is None else known_int(value, "the position in the sequence")
+    if not -count <= position < count:
+        raise Unsupported(f"position {position} of a sequence of {count}")
+    return position % count
 
 
-@ONNX.imports("SequenceEmpty", ignores={"dtype": "of tensors that are not there"})
+@ONNX.imports("SequenceEmpty", ignores={"dtype": "the sequence has no tensors"})
 def sequence_empty(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """A sequence without tensors."""
     return SequenceValue.of(())
@@ -53,41 +53,41 @@ def sequence_construct(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Valu
     return SequenceValue.of([operand(inputs, i) for i in range(len(inputs))])
 
 
-@ONNX.imports("SequenceInsert", limits="a place known at import", sequences=True)
+@ONNX.imports("SequenceInsert", limits="a position known at import", sequences=True)
 def sequence_insert(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The sequence with a tensor more, at the end or before the one at a place."""
+    """The sequence with one more tensor, at the end or before the one at a position."""
     items, where = _items(inputs), optional(inputs, 2)
     count = len(items)
-    # A negative place names a tensor that is there; the end has none to count from.
-    at_end = where is None or known_int(where, "the place in the sequence") == count
-    place = count if at_end else _place(where, count, count)
-    return SequenceValue.of([*items[:place], operand(inputs, 1), *items[place:]])
+    # Only a position that is not negative can name the end: -1 is the last tensor.
+    at_end = where is None or known_int(where, "the position in the sequence") == count
+    position = count if at_end else _position(where, count, count)
+    return SequenceValue.of([*items[:position], operand(inputs, 1), *items[position:]])
 
 
-@ONNX.imports("SequenceErase", limits="a place known at import", sequences=True)
+@ONNX.imports("SequenceErase", limits="a position known at import", sequences=True)
 def sequence_erase(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The sequence without the tensor at a place, or without the last."""
+    """The sequence without the tensor at a position, or without the last one."""
     items = _items(inputs)
-    place = _place(optional(inputs, 1), len(items), len(items) - 1)
-    return SequenceValue.of([*items[:place], *items[place + 1 :]])
+    position = _position(optional(inputs, 1), len(items), len(items) - 1)
+    return SequenceValue.of([*items[:position], *items[position + 1 :]])
 
 
-@ONNX.imports("SequenceAt", limits="a place known at import", sequences=True)
+@ONNX.imports("SequenceAt", limits="a position known at import", sequences=True)
 def sequence_at(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The tensor at a place."""
+    """The tensor at a position of a sequence."""
     items = _items(inputs)
-    return items[_place(operand(inputs, 1), len(items), 0)]
+    return items[_position(operand(inputs, 1), len(items), 0)]
 
 
 @ONNX.imports("SequenceLength", sequences=True)
 def sequence_length(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """How many tensors there are."""
+    """The number of tensors in a sequence, i64."""
     return emitter.constant(np.array(len(_items(inputs)), np.int64))
 
 
 @ONNX.imports("SplitToSequence", limits=f"sizes known at import, at most {_MOST_PARTS:,} parts")
 def split_to_sequence(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Parts along an axis: of one size (the last may be smaller), of given sizes, or of 1."""
+    """Parts along an axis: of one size (the last may be smaller), of listed sizes, or of size 1."""
     x, given = operand(inputs, 0), optional(inputs, 1)
     axis, keep = axis_of(node.integer("axis", 0), x.type.rank), node.flag("keepdims", True)
     extent = x.shape[axis]
@@ -116,7 +116,7 @@ def _sizes(given: Value | None, extent: int) -> Sequence[int]:
 
 @ONNX.imports("ConcatFromSequence", sequences=True)
 def concat_from_sequence(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """All tensors of a sequence along an axis that they have, or along a new one."""
+    """All tensors of a sequence, concatenated along an axis that they have, or along a new one."""
     items = list(_items(inputs))
     if not items:
         raise Unsupported("an empty sequence")
@@ -130,7 +130,10 @@ def concat_from_sequence(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Va
 
 
 def _unstacked(emitter: Emitter, stack: Value, axis: int, new: bool) -> Value:
-    """The tensors along axis 0, joined along another one, which they have unless it is `new`."""
+    """The tensors along axis 0 of a stack, concatenated along axis `axis` of the result.
+
+    With `new` that is an axis that the tensors do not have.
+    """
     order = (*range(1, axis + 1), 0, *range(axis + 1, stack.type.rank))
     moved, (count, *shape) = transposed(emitter, stack, order), stack.shape
     if not new:
@@ -141,9 +144,12 @@ def _unstacked(emitter: Emitter, stack: Value, axis: int, new: bool) -> Value:
 def appended(
     body: OnnxGraph, carried: Mapping[str, Value], following: Mapping[str, str]
 ) -> dict[str, str]:
-    """The carried sequences to which a trip appends a tensor and does nothing else; that tensor."""
+    """The carried sequences to which a trip only appends a tensor, with the tensor's name.
+
+    `following` maps a carried value to the body's output with its next value.
+    """
     producers = {name: node for node in body.nodes for name in node.outputs if name}
-    found = {}
+    tensors = {}
     for name, value in carried.items():
         producer = producers.get(following[name])
         at_the_end = (
@@ -155,12 +161,12 @@ def appended(
             continue
         consumers = [node for node in body.nodes if {name, following[name]} & {*node.inputs}]
         if producer.inputs[0] == name and consumers == [producer] and name not in body.outputs:
-            found[name] = producer.inputs[1]
-    return found
+            tensors[name] = producer.inputs[1]
+    return tensors
 
 
 def extended(emitter: Emitter, value: Value, rows: Value) -> SequenceValue:
-    """A sequence with the tensors along axis 0 of another one after its own."""
+    """A sequence with the tensors along axis 0 of `rows` appended."""
     if not isinstance(value, SequenceValue):
         raise Unsupported("a tensor where a sequence is expected")
     if len(value.items) + rows.shape[0] > _MOST_PARTS:
@@ -170,30 +176,30 @@ def extended(emitter: Emitter, value: Value, rows: Value) -> SequenceValue:
     return SequenceValue.of([*value.items, *items], None if value.items else rows)
 
 
-_NOT_THERE = "an optional value that is not there; leave its consumers out of the model"
+_ABSENT = "its optional value is absent; remove the nodes that read it from the model"
 
 
 @ONNX.imports(
     "Optional",
     sequences=True,
-    declines=(Declined("input", "input", _NOT_THERE),),
-    ignores={"type": "of a value that has its own"},
+    declines=(Declined("input", "input", _ABSENT),),
+    ignores={"type": "the value has a type"},
 )
 def optional_of(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The operand: whether there is one is known at import."""
+    """The operand itself; raises `Unsupported` if it is absent."""
     value = optional(inputs, 0)
     if value is None:
-        raise Unsupported(_NOT_THERE)
+        raise Unsupported(_ABSENT)
     return value
 
 
 @ONNX.imports("OptionalGetElement", sequences=True)
 def optional_element(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """What is there."""
+    """The operand itself: an optional value without a value is not supported."""
     return operand(inputs, 0)
 
 
 @ONNX.imports("OptionalHasElement", sequences=True)
 def has_element(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Whether an operand is given."""
+    """Whether the node has an operand, which is known at import."""
     return emitter.constant(np.array(optional(inputs, 0) is not None))

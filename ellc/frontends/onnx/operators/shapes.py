@@ -1,4 +1,4 @@
-"""Other shapes for the same elements."""
+"""Operators that change the shape or the order of axes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ellc.ir.ops.shape import Expand, Reshape
 
 @ONNX.imports("Reshape", limits="a shape known at import", narrow="kept")
 def reshape(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """A shape in which 0 copies an extent (unless `allowzero`) and -1 takes what is left."""
+    """The operand in another shape: 0 copies an extent (unless `allowzero`), -1 is computed."""
     x = operand(inputs, 0)
     wanted = integers_at(node, inputs, "shape", 1, since=5)
     if wanted is None:
@@ -28,7 +28,10 @@ def reshape(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 def resolved_shape(
     shape: tuple[int, ...], wanted: tuple[int, ...], zero_copies: bool = True
 ) -> tuple[int, ...]:
-    """The shape that `wanted` asks for. Raises `Unsupported` if it does not fit."""
+    """The extents for `wanted`, in which -1 and, with `zero_copies`, 0 have a special meaning.
+
+    Raises `Unsupported` if the numbers of elements differ.
+    """
     extents = [
         shape[axis] if size == 0 and zero_copies and axis < len(shape) else size
         for axis, size in enumerate(wanted)
@@ -37,13 +40,15 @@ def resolved_shape(
         rest = prod(e for e in extents if e != -1)
         extents[extents.index(-1)] = prod(shape) // rest if rest else 0
     if min(extents, default=0) < 0 or prod(extents) != prod(shape):
-        raise Unsupported(f"{shape} cannot be reshaped to {wanted}; `--shape` may help")
+        raise Unsupported(
+            f"{shape} cannot be reshaped to {wanted}; another input shape (--shape) may help"
+        )
     return tuple(extents)
 
 
 @ONNX.imports("Flatten", narrow="kept")
 def flatten(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Two axes: those before `axis` together, and the others."""
+    """Two axes: the axes before `axis` become the first, the others the second."""
     x = operand(inputs, 0)
     axis = node.integer("axis", 1)
     if not -x.type.rank <= axis <= x.type.rank:
@@ -54,7 +59,7 @@ def flatten(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Squeeze", narrow="kept")
 def squeeze(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Without the named axes of extent 1, or without any."""
+    """The operand without the named axes of extent 1, or without all of them."""
     x = operand(inputs, 0)
     given = integers_at(node, inputs, "axes", 1, since=13)
     if given is None:
@@ -67,7 +72,7 @@ def squeeze(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Unsqueeze", narrow="kept")
 def unsqueeze(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """With more axes of extent 1."""
+    """The operand with axes of extent 1 added."""
     x = operand(inputs, 0)
     given = integers_at(node, inputs, "axes", 1, since=13) or ()
     axes = set(axes_of(given, x.type.rank + len(given)))
@@ -78,7 +83,7 @@ def unsqueeze(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Transpose", narrow="kept")
 def transpose(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Axes in another order, backwards if none is given."""
+    """The operand with its axes in another order, reversed without `perm`."""
     x = operand(inputs, 0)
     backwards = tuple(reversed(range(x.type.rank)))
     permutation = node.integers("perm", backwards)
@@ -89,7 +94,7 @@ def transpose(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Expand", limits="a shape known at import")
 def expand(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Broadcast to a shape, which may itself be broadcast."""
+    """The operand broadcast to the common shape of itself and a given shape."""
     x = operand(inputs, 0)
     shape = known_ints(operand(inputs, 1), "the shape")
     like = Value(x.type.with_shape(*shape))
@@ -98,7 +103,7 @@ def expand(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Tile", limits="repeats known at import; since version 6")
 def tile(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The tensor repeated along its axes."""
+    """The operand repeated along its axes."""
     x = operand(inputs, 0)
     repeats = known_ints(operand(inputs, 1), "the repeats")
     if len(repeats) != x.type.rank or min(repeats, default=1) < 0:
@@ -110,7 +115,7 @@ def tile(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def _repeated(emitter: Emitter, x: Value, axis: int, count: int) -> Value:
-    """Everything from an axis on, `count` times after itself."""
+    """x repeated `count` times along an axis."""
     before, after = prod(x.shape[:axis]), prod(x.shape[axis:])
     blocks = emitter.add(Reshape((before, 1, after)), x)
     copies = emitter.add(Expand((before, count, after)), blocks)

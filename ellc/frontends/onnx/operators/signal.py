@@ -1,4 +1,4 @@
-"""Signals: Fourier transforms as products with known matrices, windows, mel filters."""
+"""Signals: Fourier transforms (as products with constant matrices), windows, mel filters."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ellc.ir.ops.pointwise import Mul
 from ellc.ir.ops.shape import Gather
 from ellc.ir.types import Array, DType
 
-_MOST_FREQUENCIES = 2048  # the matrix of a transform has the square of twice as many elements
-_NO_COMPLEX = "a transform back to complex signals"
+_MOST_FREQUENCIES = 2048  # the matrix of a transform has (2 * this) ** 2 elements
+_NO_COMPLEX = "an inverse transform to complex signals"
 _COSINES = {
     "HannWindow": (0.5, 0.5, 0.0),
     "HammingWindow": (25 / 46, 21 / 46, 0.0),
@@ -30,15 +30,15 @@ _MEL_HERTZ, _MEL_FACTOR = 700.0, 2595.0 / np.log(10.0)
 
 @ONNX.imports(
     "DFT",
-    limits="length and axis known at import, at most 2,048 frequencies; backwards to real signals",
+    limits="length and axis known at import, at most 2,048 frequencies; inverse to real signals",
     declines=(Declined("attribute", "inverse", _NO_COMPLEX),),
 )
 def dft(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The Fourier transform along an axis; the last axis holds real and imaginary part."""
+    """The Fourier transform along an axis; the last axis holds the real and imaginary parts."""
     x = operand(inputs, 0)
     inverse, onesided = node.flag("inverse"), node.flag("onesided")
     if inverse and not onesided:
-        # Its node test expects zeros off by more than the test allows for: rounding noise.
+        # ONNX's node test expects rounding noise instead of zeros, beyond its own tolerance.
         raise Unsupported(_NO_COMPLEX)
     axis = axis_of(_axis(node, inputs), x.type.rank)
     length = optional(inputs, 1)
@@ -49,8 +49,8 @@ def dft(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     order = (*(a for a in range(last) if a != axis), axis, last)
     back = tuple(order.index(a) for a in range(last + 1))
     rows = transposed(emitter, x, order)
-    made = _transformed(emitter, rows, count, inverse, onesided)
-    return transposed(emitter, made, back)
+    result = _transformed(emitter, rows, count, inverse, onesided)
+    return transposed(emitter, result, back)
 
 
 def _axis(node: OnnxNode, inputs: Inputs) -> int:
@@ -69,11 +69,13 @@ def stft(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     if size is not None:
         length = known_int(size, "the length of a part")
     if step < 1 or not 1 <= length <= x.shape[1]:
-        raise Unsupported(f"parts of {length} every {step} of signals {list(x.shape)}")
+        raise Unsupported(
+            f"parts of {length} elements, every {step}, of signals of shape {list(x.shape)}"
+        )
     count = 1 + (x.shape[1] - length) // step
     emitter.want_room(count, length)
-    places = step * emitter.counted(count, 1) + emitter.counted(length)
-    parts = emitter.add(Gather(1), x, emitter.constant(places))
+    positions = step * emitter.counted(count, 1) + emitter.counted(length)
+    parts = emitter.add(Gather(1), x, emitter.constant(positions))
     if window is not None:
         parts = emitter.add(Mul(), parts, reshaped(emitter, window, (length, 1)))
     return _transformed(emitter, parts, length, False, node.flag("onesided", True))
@@ -82,10 +84,13 @@ def stft(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 def _transformed(
     emitter: Emitter, rows: Value, length: int, inverse: bool, onesided: bool
 ) -> Value:
-    """[..., taps, parts] -> [..., frequencies, parts]: one product with a known matrix."""
+    """Transform [..., taps, parts] to [..., frequencies, parts] by one constant matrix.
+
+    `parts` is 1 for real numbers and 2 for complex ones.
+    """
     *outer, taps, parts = rows.shape
     if parts not in (1, 2):
-        raise Unsupported(f"a last axis of {parts}; it holds 1 (real) or 2 (real, imaginary)")
+        raise Unsupported(f"its last axis has {parts} elements, not 1 (real) or 2 (complex)")
     if not 1 <= length <= _MOST_FREQUENCIES:
         raise Unsupported(f"{length} frequencies; 1 to {_MOST_FREQUENCIES:,} are supported")
     emitter.want_room(length, parts, taps, parts)
@@ -98,21 +103,24 @@ def _transformed(
 
 
 def _matrix(units: Array, length: int, inverse: bool, onesided: bool) -> Array:
-    """[frequencies, parts of them, taps, parts]: what the transform makes of every unit signal."""
+    """[frequencies, their parts, taps, parts]: the transform of every unit signal.
+
+    `units` is [taps, parts, taps * parts].
+    """
     taps, parts, _ = units.shape
     signal = units[:, 0] + (1j * units[:, 1] if parts == 2 else 0)
     if inverse:
-        made = np.fft.irfft(signal, length, 0)[:, None]
+        result = np.fft.irfft(signal, length, 0)[:, None]
     else:
-        found = np.fft.fft(signal, length, 0)
-        found = found[: length // 2 + 1] if onesided else found
-        made = np.stack([found.real, found.imag], 1)
-    return made.reshape(*made.shape[:2], taps, parts)
+        spectrum = np.fft.fft(signal, length, 0)
+        spectrum = spectrum[: length // 2 + 1] if onesided else spectrum
+        result = np.stack([spectrum.real, spectrum.imag], 1)
+    return result.reshape(*result.shape[:2], taps, parts)
 
 
 @ONNX.imports(*_COSINES, limits="a size known at import")
 def window(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """A window of cosines."""
+    """A Hann, Hamming or Blackman window."""
     size = known_int(operand(inputs, 0), "the size")
     constant, first, second = _COSINES[node.operator]
     turn = (
@@ -121,13 +129,13 @@ def window(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
         * emitter.counted(size)
         / max(1, size if node.flag("periodic", True) else size - 1)
     )
-    made = constant - first * np.cos(turn) + second * np.cos(2 * turn)
-    return emitter.constant(made.astype(_result_type(node).numpy))
+    result = constant - first * np.cos(turn) + second * np.cos(2 * turn)
+    return emitter.constant(result.astype(_result_type(node).numpy))
 
 
 @ONNX.imports("MelWeightMatrix", limits="operands known at import")
 def mel_weight_matrix(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Triangular filters whose middles are equally far apart in mel."""
+    """A matrix of triangular filters whose centres are equally spaced in mel."""
     bands, length, rate = (known_int(operand(inputs, i), "a size") for i in range(3))
     edges = [known_number(operand(inputs, i), "an edge") for i in (3, 4)]
     if min(bands, length, rate) < 1 or min(edges) < 0:
@@ -136,16 +144,16 @@ def mel_weight_matrix(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value
     mel = low + emitter.counted(bands + 2) * (high - low) / (bands + 2)
     hertz = _MEL_HERTZ * np.expm1(mel / _MEL_FACTOR)
     bins = np.floor((length + 1) * hertz / rate).astype(np.int64)
-    made = emitter.full((length // 2 + 1, bands), 0, np.float64)
-    place = emitter.counted(len(made))
+    result = emitter.full((length // 2 + 1, bands), 0, np.float64)
+    position = emitter.counted(len(result))
     for band, (left, middle, right) in enumerate(zip(bins, bins[1:], bins[2:], strict=False)):
-        rising = (place >= left) & (place <= middle)
-        made[rising, band] = (place[rising] - left) / max(middle - left, 1)
-        falling = (place >= middle) & (place < right)
-        made[falling, band] = (right - place[falling]) / max(right - middle, 1)
-        if left == middle < len(made):
-            made[middle, band] = 1
-    return emitter.constant(made.astype(_result_type(node).numpy))
+        rising = (position >= left) & (position <= middle)
+        result[rising, band] = (position[rising] - left) / max(middle - left, 1)
+        falling = (position >= middle) & (position < right)
+        result[falling, band] = (right - position[falling]) / max(right - middle, 1)
+        if left == middle < len(result):
+            result[middle, band] = 1
+    return emitter.constant(result.astype(_result_type(node).numpy))
 
 
 def _result_type(node: OnnxNode) -> DType:

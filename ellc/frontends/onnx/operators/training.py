@@ -1,4 +1,4 @@
-"""A step of an optimiser, for weights that a device goes on training."""
+"""One step of an optimiser, for a device that trains the weights further."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ellc.ir.ops.pointwise import Add, Greater, Mul, Select, Sub
 def momentum(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     """(rate, steps so far, weights, gradients, momenta): new weights, then new momenta.
 
-    v' = alpha v + beta g', where g' = g + norm_coefficient x, and beta is 1 in the first step; the
-    weights go by -rate v', or with Nesterov's momentum by -rate (g' + alpha v').
+    v' = alpha v + beta g', where g' = g + norm_coefficient x; beta is 1 in the first step. The
+    weights change by -rate v', or with Nesterov's momentum by -rate (g' + alpha v').
     """
     rate, steps, count = operand(inputs, 0), operand(inputs, 1), (len(inputs) - 2) // 3
     alpha, beta, norm = (node.number(n) for n in ("alpha", "beta", "norm_coefficient"))
@@ -33,7 +33,7 @@ def momentum(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
         g = emitter.add(Add(), scaled(emitter, x, norm), gradient)
         grown = pointwise(emitter, Select(), scaled(emitter, g, beta), g, later)
         v = emitter.add(Add(), scaled(emitter, v, alpha), grown)
-        way = v if mode == "standard" else emitter.add(Add(), g, scaled(emitter, v, alpha))
-        weights.append(emitter.add(Sub(), x, pointwise(emitter, Mul(), way, rate)))
+        descent = v if mode == "standard" else emitter.add(Add(), g, scaled(emitter, v, alpha))
+        weights.append(emitter.add(Sub(), x, pointwise(emitter, Mul(), descent, rate)))
         momenta.append(v)
     return [*weights, *momenta]

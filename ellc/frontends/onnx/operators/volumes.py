@@ -1,4 +1,4 @@
-"""Planes [N,C,D,H,W] over three spatial axes, by the operators on two."""
+"""Convolutions and pools of volumes [N,C,D,H,W], by the operators on images."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from ellc.frontends.onnx.windows import Span, Window, window_of
 from ellc.ir.ops.conv_transpose import ConvTranspose2D
 from ellc.ir.types import Array
 
-_LAST = (0, 2, 3, 4, 1)  # the order of axes in which channels, the second, are the last
+_LAST = (0, 2, 3, 4, 1)  # the permutation that makes channels the last axis
 Pool = Callable[[Value, Window], Value]
-"""A pool of pixels [N,H,W,C] under a window."""
+"""Adds a pool of images [N,H,W,C] under a window."""
 
 
 def as_pixels(
     emitter: Emitter, x: Value, w: Value, deep: Span, groups: int, outside: float
 ) -> tuple[Value, Value]:
-    """Volumes [N,C,D,H,W] and weights [F,C/groups,kd,kh,kw] as those of a convolution of pixels.
+    """Volumes [N,C,D,H,W] and weights [F,C/groups,kd,kh,kw] as operands of a 2D convolution.
 
-    Its result is [N * depth, OH, OW, F]; `outside` is what x holds beyond its first and last slice.
+    `deep` is the window along depth, and `outside` fills its padding. The result of the convolution
+    is [N * OD, OH, OW, F].
     """
-    places = deep.places(emitter, x.shape[2])
-    pixels = volumes_as_pixels(emitter, transposed(emitter, x, _LAST), places, groups, outside)
+    positions = deep.positions(emitter, x.shape[2])
+    pixels = volumes_as_pixels(emitter, transposed(emitter, x, _LAST), positions, groups, outside)
     return pixels, filters_as_pixels(emitter, transposed(emitter, w, _LAST))
 
 
@@ -37,23 +38,24 @@ def transposed_convolved(
     x: Value,
     w: Value,
     bias: Value | None,
-    places: Array,
+    positions: Array,
     op: ConvTranspose2D,
 ) -> Value:
-    """Volumes [N,C,D,H,W] under weights [C,F/groups,kd,kh,kw]; `op` is what happens to planes.
+    """The transposed convolution of [N,C,D,H,W] with weights [C,F/groups,kd,kh,kw].
 
-    `places` [depth, kd] says which slice of x a tap puts into a slice of the result; -1: none.
+    `op` is the transposed convolution of rows and columns. `positions` [OD, kd] has the slice of x
+    that each tap adds to a slice of the result, or -1.
     """
     channels, filters, *kernel = w.shape
-    pixels = volumes_as_pixels(emitter, transposed(emitter, x, _LAST), places, op.groups)
+    pixels = volumes_as_pixels(emitter, transposed(emitter, x, _LAST), positions, op.groups)
     each = channels // op.groups
     split = reshaped(emitter, w, (op.groups, each, filters, *kernel))
-    turned = transposed(emitter, split, (0, 2, 3, 4, 5, 1))
+    permuted = transposed(emitter, split, (0, 2, 3, 4, 5, 1))
     weights = filters_as_pixels(
-        emitter, reshaped(emitter, turned, (op.groups * filters, *kernel, each))
+        emitter, reshaped(emitter, permuted, (op.groups * filters, *kernel, each))
     )
-    made = emitter.add(op, pixels, weights, *([bias] if bias else []))
-    return to_volumes(emitter, made, x.shape[0])
+    result = emitter.add(op, pixels, weights, *([bias] if bias else []))
+    return to_volumes(emitter, result, x.shape[0])
 
 
 def to_volumes(emitter: Emitter, pixels: Value, batch: int) -> Value:
@@ -62,14 +64,17 @@ def to_volumes(emitter: Emitter, pixels: Value, batch: int) -> Value:
 
 
 def pooled(emitter: Emitter, x: Value, spans: Sequence[Span], pool: Pool) -> Value:
-    """Volumes [N,C,D,H,W] pooled by planes, then along depth: of extremes and means both hold."""
+    """Volumes [N,C,D,H,W] pooled over rows and columns, and then along depth.
+
+    For maxima and means this gives the same as pooling over all three axes at once.
+    """
     batch, channels, extent, *plane = x.shape
     deep, *flat = spans
     pixels = transposed(emitter, x, _LAST)
     images = reshaped(emitter, pixels, (batch * extent, *plane, channels))
     small = pool(images, window_of(flat))
     rows, columns = small.shape[1:3]
-    piled = reshaped(emitter, small, (batch, extent, rows * columns, channels))
-    along = pool(piled, window_of((deep, Span(1, 1, 1, 0, 0, 0))))
+    stacked = reshaped(emitter, small, (batch, extent, rows * columns, channels))
+    along = pool(stacked, window_of((deep, Span(1, 1, 1, 0, 0, 0))))
     volume = reshaped(emitter, along, (batch, along.shape[1], rows, columns, channels))
     return transposed(emitter, volume, (0, 4, 1, 2, 3))

@@ -1,4 +1,4 @@
-"""Functions of one operand: activations and elementwise mathematics."""
+"""Pointwise functions of one operand: activations and mathematical functions."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ _FLOATS = "no runtime has it for 8-bit operands"
 
 
 def _each(function: Callable[[float], float]) -> Transform:
-    """A function of single numbers, correctly rounded to float32 but for rare cases."""
+    """A function of float32 arrays from one of Python floats, rounded to float32."""
     return np.vectorize(lambda x: np.float32(function(float(x))), otypes=[np.float32])
 
 
@@ -113,9 +113,10 @@ def _exponential(x: float) -> float:
 def _function(
     kind: str, op: Op, of_real: Transform | None = None, of_wide: Wide | None = None
 ) -> None:
-    """Import a function of floats; 8-bit numbers go through a table of the same function.
+    """Register a function of floats as the operator `kind`.
 
-    `of_wide` imports it for 16-bit numbers.
+    With `of_real`, stored integers of 8 bits become a table of that function. With `of_wide`,
+    stored integers of 16 bits are supported too.
     """
     limits = _FLOATS if of_real is None else _NO_RUNTIME_16 if of_wide is None else ""
 
@@ -125,7 +126,7 @@ def _function(
         if not is_stored(node):
             return emitter.add(op, x)
         if of_real is None:
-            raise Unsupported("no runtime has it for 8- or 16-bit numbers that stand for reals")
+            raise Unsupported("no runtime has it for stored integers of 8 or 16 bits")
         if of_wide is not None and x.dtype is DType.I16:
             return of_wide(emitter, node, x)
         return tabled(emitter, node, x, of_reals(node, of_real))
@@ -147,10 +148,10 @@ _function("SIGN", Sign())
 
 @TFLITE.imports("NEG", limits="no runtime has it for uint8 operands")
 def negative(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """-x, of the stored numbers as they are: the kernels leave zero points out of it."""
+    """-x. Of stored integers it is the negated integer: the kernels ignore zero points."""
     x = operand(inputs, 0)
     if is_stored(node) and x.dtype is DType.U8:
-        raise Unsupported("no runtime has it for uint8 that stands for reals")
+        raise Unsupported("no runtime has it for stored integers of type uint8")
     return emitter.add(Neg(), x)
 
 
@@ -165,7 +166,7 @@ def magnitude(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("LOG", limits="no runtime has it for uint8 operands")
 def logarithm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The natural logarithm; stored numbers have the lowest they can store for what has none."""
+    """The natural logarithm. For stored integers, that of 0 and less is the lowest number."""
     x = operand(inputs, 0)
     if not is_stored(node):
         return emitter.add(Log(), want_float(x))
@@ -205,7 +206,7 @@ def inverse_root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("LEAKY_RELU")
 def leaky_relu(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """x, below zero times a slope."""
+    """x if x >= 0, else x times the slope."""
     x, slope = operand(inputs, 0), node.options.number("Alpha")
     if is_stored(node) and x.dtype is DType.I16:
         return leaky_wide(emitter, node, x, slope)
@@ -214,9 +215,9 @@ def leaky_relu(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return emitter.add(LeakyRelu(slope), want_float(x))
 
 
-@TFLITE.imports("PRELU", limits="8-bit slopes beside stored integers")
+@TFLITE.imports("PRELU", limits="8-bit slopes if the operand has stored integers")
 def prelu(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """x, below zero times a learnt slope."""
+    """x if x >= 0, else x times a learnt slope, which broadcasts."""
     x, slopes = operand(inputs, 0), operand(inputs, 1)
     if is_stored(node):
         return (prelu_wide if x.dtype is DType.I16 else stored_prelu)(emitter, node, x, slopes)
@@ -225,7 +226,7 @@ def prelu(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("HARD_SWISH", limits=_NO_RUNTIME_16)
 def hard_swish_of(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """x times (x + 3) / 6 kept between 0 and 1."""
+    """x * clip((x + 3) / 6, 0, 1)."""
     x = operand(inputs, 0)
     if is_stored(node):
         return hard_swish(emitter, node, x)
@@ -234,24 +235,24 @@ def hard_swish_of(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("GELU")
 def gelu(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """x times the share of a normal distribution below x."""
+    """x times the cumulative normal distribution of x, or its approximation by tanh."""
     x, approximate = operand(inputs, 0), node.options.flag("Approximate")
     if not is_stored(node):
         return emitter.add(Gelu(approximate), want_float(x))
 
-    def share(v: float) -> float:
+    def exact_or_approximate(v: float) -> float:
         if approximate:
             return 0.5 * v * (1 + math.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3)))
         return 0.5 * v * (1 + math.erf(v / math.sqrt(2)))
 
     if x.dtype is DType.I16:
-        return function_of_wide(emitter, node, x, _each(share))
-    return tabled(emitter, node, x, of_reals(node, _each(share)))
+        return function_of_wide(emitter, node, x, _each(exact_or_approximate))
+    return tabled(emitter, node, x, of_reals(node, _each(exact_or_approximate)))
 
 
 @TFLITE.imports("SOFTMAX")
 def softmax(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Shares that grow with e^(beta x), along the last axis."""
+    """e^(beta x), divided by its sum along the last axis."""
     x, beta = operand(inputs, 0), node.options.number("Beta")
     if is_stored(node) and x.dtype is DType.I16:
         return softmax_wide(emitter, node, x, beta)
@@ -264,7 +265,7 @@ def softmax(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("LOG_SOFTMAX", limits="no runtime has it for 16-bit activations")
 def log_softmax(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The logarithm of those shares."""
+    """The logarithm of a softmax along the last axis."""
     x = operand(inputs, 0)
     if is_stored(node):
         return stored_log_softmax(emitter, node, x)

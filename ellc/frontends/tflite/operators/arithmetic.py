@@ -1,4 +1,4 @@
-"""Sums, products, comparisons and choices of tensors that broadcast to one another."""
+"""Sums, products, comparisons and selections of tensors whose shapes broadcast."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.shapes import reshaped
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
 from ellc.frontends.tflite.common import activated, is_stored, operand, tensor
-from ellc.frontends.tflite.model import Activation, TfliteNode
+from ellc.frontends.tflite.model import FusedActivation, TfliteNode
 from ellc.frontends.tflite.operators.quantised_arithmetic import (
     compared_parts,
     stored_product,
@@ -55,7 +55,7 @@ def _both(inputs: Inputs) -> tuple[Value, Value]:
 
 
 def difference(emitter: Emitter, x: Value, y: Value) -> Value:
-    """x - y; where only y has the common shape, -y + x."""
+    """x - y. If only y has the common shape, this adds -y and x, which does not expand x."""
     shape = common_shape(x, y)
     if x.shape != shape and y.shape == shape:
         return emitter.add(Add(), emitter.add(Neg(), y), x)
@@ -63,7 +63,7 @@ def difference(emitter: Emitter, x: Value, y: Value) -> Value:
 
 
 def _activated(emitter: Emitter, node: TfliteNode, value: Value) -> Value:
-    if value.dtype.is_float or node.options.activation is Activation.NONE:
+    if value.dtype.is_float or node.options.activation is FusedActivation.NONE:
         return activated(emitter, value, node.options.activation)
     raise Unsupported(
         f"{NOT_ON_INTEGERS.reason}: {node.options.activation.name} on {value.dtype.value}"
@@ -102,7 +102,7 @@ def div(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return _activated(emitter, node, pointwise(emitter, Div(), *_both(inputs)))
 
 
-@TFLITE.imports("ADD_N", limits="8-bit operands of one scale, as TensorFlow Lite Micro has it")
+@TFLITE.imports("ADD_N", limits="8-bit operands with one scale, as in TensorFlow Lite Micro")
 def add_n(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """The sum of any number of operands."""
     if is_stored(node):
@@ -122,15 +122,18 @@ def squared_difference(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Va
 
 
 def _plain(kind: str, op: Op, *, stored: tuple[str, ...] = (), limits: str = "") -> None:
-    """Import an operator that has a counterpart with the same meaning.
+    """Register an operator of the graph as the operator `kind`.
 
-    The kernels work on the stored numbers themselves, for those kinds in `stored`.
+    `stored` are the types of stored integers that it supports; the kernels work on the integers
+    themselves.
     """
 
     @TFLITE.imports(kind, limits=limits)
     def binary(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
         if is_stored(node) and tensor(node, 0).kind not in stored:
-            raise Unsupported(f"no runtime has it for {tensor(node, 0).kind} that stands for reals")
+            raise Unsupported(
+                f"no runtime has it for stored integers of type {tensor(node, 0).kind}"
+            )
         return pointwise(emitter, op, *_both(inputs))
 
 
@@ -146,13 +149,13 @@ _plain("RIGHT_SHIFT", ShiftRight(), stored=(*_SIGNED, "UINT8"))
 
 @TFLITE.imports("MINIMUM")
 def minimum(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The smaller one; stored numbers are compared as they are, as the kernels do."""
+    """The smaller operand. Stored integers are compared as integers, as in the kernels."""
     return pointwise(emitter, Minimum(), *_both(inputs))
 
 
 @TFLITE.imports("MAXIMUM")
 def maximum(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The larger one, likewise."""
+    """The larger operand. Stored integers are compared as integers, as in the kernels."""
     return pointwise(emitter, Maximum(), *_both(inputs))
 
 
@@ -163,9 +166,9 @@ def logical_not(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 
 def _comparison(kind: str, op: Op, mirrored: Op) -> None:
-    """Import a comparison; `mirrored` is the one of exchanged operands."""
+    """Register a comparison; `mirrored` is the comparison with its operands exchanged."""
 
-    @TFLITE.imports(kind, limits="16-bit operands that stand for real numbers have one scale")
+    @TFLITE.imports(kind, limits="stored integers of 16 bits must have the same scale")
     def compare(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
         x, y = _both(inputs)
         if is_stored(node):
@@ -186,10 +189,10 @@ _comparison("GREATER_EQUAL", GreaterEqual(), LessEqual())
 
 @TFLITE.imports("SELECT", "SELECT_V2")
 def select(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """x where the condition holds, y elsewhere."""
+    """condition ? x : y."""
     condition, x, y = (operand(inputs, i) for i in range(3))
     if node.kind == "SELECT" and condition.type.rank == 1 and x.type.rank > 1:
-        # A vector chooses whole rows; elsewhere shapes broadcast from the end.
+        # A vector selects along the first axis, although shapes otherwise broadcast from the last.
         condition = reshaped(emitter, condition, (*condition.shape, *[1] * (x.type.rank - 1)))
     shape = common_shape(condition, x, y)
     return emitter.add(Select(), expanded(emitter, x, shape), y, condition)
@@ -197,15 +200,15 @@ def select(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("ONE_HOT", limits="depth and both values must be constants")
 def one_hot(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """`on` at the place that an index names along a new axis, `off` elsewhere."""
+    """One-hot vectors along a new axis: `on` at the index, `off` elsewhere."""
     indices, depth, on, off = (operand(inputs, i) for i in range(4))
     counts = known_ints(depth, "the depth")
     if len(counts) != 1 or not 0 < counts[0] < 1 << 24:
-        raise Unsupported(f"a depth of {counts}")
+        raise Unsupported(f"a depth of {counts} is not supported")
     count, rank = counts[0], indices.type.rank
     axis = axis_of(node.options.whole("Axis"), rank + 1)
     shape = (*indices.shape[:axis], count, *indices.shape[axis:])
     thin = reshaped(emitter, indices, (*indices.shape[:axis], 1, *indices.shape[axis:]))
-    places = emitter.counted(count, dtype=indices.dtype.numpy).reshape(-1, *[1] * (rank - axis))
-    hit = emitter.add(Equal(), expanded(emitter, thin, shape), emitter.constant(places))
+    positions = emitter.counted(count, dtype=indices.dtype.numpy).reshape(-1, *[1] * (rank - axis))
+    hit = emitter.add(Equal(), expanded(emitter, thin, shape), emitter.constant(positions))
     return emitter.add(Select(), expanded(emitter, on, shape), off, hit)

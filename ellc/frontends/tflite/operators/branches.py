@@ -1,4 +1,4 @@
-"""IF: one of two graphs. What its branches do to variables, `choices` has made plain values."""
+"""IF: one of two graphs. The reader has replaced variables in branches (`if_variables.py`)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ellc.ir.types import DType
     "IF", limits="a condition known at import, or branches with results of equal shapes"
 )
 def if_(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """The results of one branch; a computed condition chooses when the network runs."""
+    """The results of one branch. If the condition is computed, the network chooses at run time."""
     condition, values = operand(inputs, 0), inputs[1:]
     if condition.type.elements != 1 or condition.dtype is not DType.BOOL:
         raise Unsupported(f"a condition {condition.dtype.value}{list(condition.shape)}")
     if len(node.graphs) != 2:
-        raise Unsupported(f"{len(node.graphs)} branches")
+        raise Unsupported(f"it has {len(node.graphs)} branches, not 2")
     for graph in node.graphs:
         _want_same(graph.inputs, node.operands[1:])
         _want_same(graph.outputs, node.results)
@@ -41,7 +41,7 @@ def _branch(emitter: Emitter, graph: TfliteGraph, values: Inputs) -> list[Value]
 
 
 def _want_same(inside: Iterable[Tensor], outside: Iterable[Tensor | None]) -> None:
-    """The same numbers must mean the same inside and outside of a branch."""
-    meaning = [(t.dtype, t.quant) for t in inside]
-    if meaning != [(t.dtype, t.quant) for t in outside if t]:
+    """Raise `Unsupported` if types or scales differ inside and outside of a branch."""
+    types = [(t.dtype, t.quant) for t in inside]
+    if types != [(t.dtype, t.quant) for t in outside if t]:
         raise Unsupported("its graphs do not fit its operands or results")

@@ -1,4 +1,4 @@
-"""Loops whose number of trips is known at import, as Keras writes recurrent layers."""
+"""WHILE loops with a number of trips that is known at import, such as Keras's recurrent layers."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ from ellc.ir.ops.loop import Loop, Walk
 
 @TFLITE.imports("WHILE", limits="a number of trips known at import, at most 4096")
 def while_(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """Counters, known on every trip, are walked; what never changes stays; the rest is carried.
+    """A loop whose number of trips is known at import.
 
-    A list of which every trip writes the next row is a sequence that the loop makes.
+    Operands that are known on every trip (counters) become constant sequences that the loop walks
+    over. Operands that no trip changes are captured. If every trip writes the next row of a list,
+    the loop stacks the rows. All other operands are carried.
     """
     if len(node.graphs) != 2:
-        raise Unsupported(f"{len(node.graphs)} graphs, and not a condition and a body")
+        raise Unsupported(f"it has {len(node.graphs)} graphs, not a condition and a body")
     condition, body = node.graphs
     values = [operand(inputs, i) for i in range(len(body.inputs))]
     if not len(values) == len(condition.inputs) == len(body.outputs) == len(node.results):
@@ -52,10 +54,12 @@ def while_(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
         within[index] = inner.input(f"x{index}", values[index].type)
     rows = [written.row for written, _ in lists.values()]
     graph = replace(body, outputs=(*(body.outputs[i] for i in carried), *rows))
-    made = import_inner(inner, graph, within, range(len(graph.outputs)))
-    for index, value in zip([*carried, *lists], made, strict=True):
+    result = import_inner(inner, graph, within, range(len(graph.outputs)))
+    for index, value in zip([*carried, *lists], result, strict=True):
         if index in carried and value.type.shape != values[index].type.shape:
-            raise Unsupported(f"a value grows from {values[index].shape} to {value.shape}")
+            raise Unsupported(
+                f"a value changes its shape from {values[index].shape} to {value.shape}"
+            )
         inner.output(f"y{index}", value)
     ways = (Walk(),) * len(walked), (Walk(),) * len(lists)
     loop = Loop(inner.build(), len(trips) - 1, len(carried), *ways)
@@ -74,26 +78,29 @@ def _lists(
     others: set[int],
     trips: list[dict[int, np.ndarray]],
 ) -> dict[int, tuple[WrittenRows, int]]:
-    """The values of which a trip writes one row, and the row that the first trip writes."""
+    """The operands that are lists, with the row that the first trip writes.
+
+    Each trip writes one row of a list.
+    """
     fixed = [v if i in others and v.is_constant else None for i, v in enumerate(values)]
-    found = {}
+    lists = {}
     for index in set(range(len(values))) - others:
         written = written_rows(body, index)
         if written is None:
             continue
         first = first_row(emitter, body, written, fixed, trips[:-1])
         if first is not None:
-            found[index] = written, first
-    return found
+            lists[index] = written, first
+    return lists
 
 
 def _reads(graph: TfliteGraph, index: int) -> set[int]:
-    """The inputs on which an output depends."""
-    places = {t.name: i for i, t in enumerate(graph.inputs)}
+    """The indices of the inputs that an output depends on."""
+    positions = {t.name: i for i, t in enumerate(graph.inputs)}
     name = graph.outputs[index].name
     nodes = needed_nodes(graph.nodes, [name])
     names = {name, *(n for node in nodes for n in node.inputs)}
-    return {places[n] for n in names if n in places}
+    return {positions[n] for n in names if n in positions}
 
 
 def _trips(
@@ -103,25 +110,27 @@ def _trips(
     values: list[Value],
     counted: set[int],
 ) -> list[dict[int, np.ndarray]]:
-    """The counted operands before every trip, and after the last one."""
+    """Compute the counters before every trip and after the last one, by operand index."""
     order = sorted(counted)
     fixed = {i for i, v in enumerate(values) if v.is_constant and body.inputs[i] == body.outputs[i]}
     if not condition.outputs or not _reads(condition, 0) <= counted | fixed:
-        raise Unsupported("its condition is computed by the network, so its trips are not known")
+        raise Unsupported(
+            "the network computes its condition, so its number of trips is not known at import"
+        )
     current = [v if v.is_constant else None for v in values]
-    found = []
+    trips = []
     while True:
-        found.append({i: known(v, "a counter") for i in order if (v := current[i]) is not None})
+        trips.append({i: known(v, "a counter") for i in order if (v := current[i]) is not None})
         (more,) = import_inner(emitter.inner("condition"), condition, current, [0])
         if not known(more, "its condition").all():
-            return found
-        if len(found) > MOST_COUNTED_TRIPS:
+            return trips
+        if len(trips) > MOST_COUNTED_TRIPS:
             raise Unsupported(f"more than {MOST_COUNTED_TRIPS} trips")
-        made = import_inner(emitter.inner("counters"), body, current, order)
-        for index, value in zip(order, made, strict=True):
+        result = import_inner(emitter.inner("counters"), body, current, order)
+        for index, value in zip(order, result, strict=True):
             current[index] = value
 
 
 def _last(emitter: Emitter, value: Value, index: int, trips: list[dict[int, np.ndarray]]) -> Value:
-    """What is left of a counter, or of a value that no trip changes."""
+    """The value after the last trip of a counter, or of a value that no trip changes."""
     return emitter.constant(trips[-1][index]) if index in trips[-1] else value

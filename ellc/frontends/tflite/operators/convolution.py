@@ -1,4 +1,4 @@
-"""Convolutions and dense layers of floats; weights stored as 8-bit integers become floats here."""
+"""Convolutions and dense layers. With float activations, 8-bit weights become floats."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ellc.frontends.tflite.common import (
     want_float,
     window_padding,
 )
-from ellc.frontends.tflite.model import Options, TfliteNode
+from ellc.frontends.tflite.model import NodeOptions, TfliteNode
 from ellc.frontends.tflite.operators.quantised_convolution import (
     stored_convolution,
     stored_dense,
     stored_product,
     stored_transpose_convolution,
 )
-from ellc.frontends.tflite.registry import NOT_ON_INTEGERS, TFLITE, Declined
+from ellc.frontends.tflite.registry import NOT_ON_INTEGERS, TFLITE, DeclinedOption
 from ellc.frontends.tflite.scales import dequantized
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.conv_transpose import ConvTranspose2D
@@ -34,18 +34,18 @@ from ellc.ir.types import DType
 Pair = tuple[int, int]
 
 
-def strides_of(options: Options) -> Pair:
+def strides_of(options: NodeOptions) -> Pair:
     """Strides along rows and columns."""
     return options.whole("StrideH"), options.whole("StrideW")
 
 
-def dilations_of(options: Options) -> Pair:
+def dilations_of(options: NodeOptions) -> Pair:
     """Dilations along rows and columns."""
     return options.whole("DilationHFactor"), options.whole("DilationWFactor")
 
 
 def groups_of(x: Value, weights: Value) -> int:
-    """How many groups the channels of an image fall into, given [F,kh,kw,C/groups]."""
+    """The number of groups of an image's channels, from weights [F,kh,kw,C/groups]."""
     depth = weights.shape[3] if weights.type.rank == 4 else 0
     if x.type.rank != 4 or depth < 1 or x.shape[3] % depth:
         raise Unsupported(f"an image {x.shape} and weights {weights.shape} do not fit")
@@ -59,10 +59,13 @@ HYBRID_NOTE = (
 
 
 def float_weights(emitter: Emitter, node: TfliteNode, weights: Value, index: int = 1) -> Value:
-    """Weights as floats, also where the file stores them as integers of 8 bits, with a note."""
+    """Weights as floats. If the file stores them as int8, they are dequantised and a note is added.
+
+    Raises `Unsupported` for uint8.
+    """
     if weights.dtype is DType.U8:
-        # Old converters stored signed numbers under that type: nothing says which are meant.
-        raise Unsupported("uint8 weights beside float activations; int8 ones would work")
+        # Old converters wrote signed numbers with this type, so their meaning is not known.
+        raise Unsupported("uint8 weights with float activations; int8 weights would work")
     if weights.dtype.is_float:
         return weights
     emitter.note(HYBRID_NOTE)
@@ -80,7 +83,7 @@ def _present(*values: Value | None) -> list[Value]:
     return [value for value in values if value is not None]
 
 
-_SHUFFLED = Declined("WeightsFormat", "shuffled weights")
+_SHUFFLED = DeclinedOption("WeightsFormat", "shuffled weights")
 
 
 @TFLITE.imports(
@@ -89,7 +92,7 @@ _SHUFFLED = Declined("WeightsFormat", "shuffled weights")
     declines=(NOT_ON_INTEGERS,),
 )
 def conv_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Convolution, grouped if the weights are less deep than the image."""
+    """Convolution with weights [F,kh,kw,C/groups]."""
     x, weights, bias = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
     options, groups = node.options, groups_of(x, weights)
     stride, dilation = strides_of(options), dilations_of(options)
@@ -113,13 +116,13 @@ def depthwise_conv_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Val
         raise Unsupported(f"an image {x.shape} and weights {weights.shape} do not fit")
     padding = window_padding(options, x, weights.shape[1:3], stride, dilation)
     if is_stored(node):
-        turned = filters_first(emitter, weights)
+        filters = filters_first(emitter, weights)
         return stored_convolution(
-            emitter, node, x, turned, bias, stride, padding, dilation, x.shape[3]
+            emitter, node, x, filters, bias, stride, padding, dilation, x.shape[3]
         )
-    turned = filters_first(emitter, float_weights(emitter, node, weights))
+    filters = filters_first(emitter, float_weights(emitter, node, weights))
     op = Conv2D(stride, padding, dilation, x.shape[3])
-    value = emitter.add(op, want_float(x), turned, *_present(bias))
+    value = emitter.add(op, want_float(x), filters, *_present(bias))
     return activated(emitter, value, options.activation)
 
 
@@ -129,7 +132,7 @@ def depthwise_conv_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Val
     declines=(NOT_ON_INTEGERS,),
 )
 def transpose_conv(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The reverse of a convolution: every pixel adds a filter's window to the result."""
+    """Transposed convolution: every pixel times a filter is added to a window of the result."""
     shape = known_ints(operand(inputs, 0), "the result's shape")
     weights, x, bias = operand(inputs, 1), operand(inputs, 2), optional(inputs, 3)
     if x.type.rank != 4 or weights.type.rank != 4 or len(shape) != 4:
@@ -144,9 +147,13 @@ def transpose_conv(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 
 def _crop(
-    options: Options, x: Sequence[int], shape: Sequence[int], window: Sequence[int], stride: Pair
+    options: NodeOptions,
+    x: Sequence[int],
+    shape: Sequence[int],
+    window: Sequence[int],
+    stride: Pair,
 ) -> tuple[tuple[int, int, int, int], Pair]:
-    """What is cut off on all four sides, and how much is added after rows and columns."""
+    """((top, left, bottom, right) to cut off, (rows, columns) to add at the end)."""
     if min(*x, *shape, *window, *stride) < 1:
         raise Unsupported(f"a result {tuple(shape)} of an image {tuple(x)} by strides {stride}")
     (top, bottom, more_rows), (left, right, more_columns) = (
@@ -159,9 +166,9 @@ def _crop(
 def crop_along(
     scheme: int, extent: int, size: int, window: int, stride: int, dilation: int = 1
 ) -> tuple[int, int, int]:
-    """What is cut off before and after the full result along an axis, and added after it.
+    """How much to cut off before and after the full result along an axis, and to add after it.
 
-    `extent` is that of the operand, `size` that of the result.
+    `extent` is the extent of the operand, `size` that of the result.
     """
     before, _ = padding_along(scheme, size, window, stride, dilation)
     whole = (extent - 1) * stride + dilation * (window - 1) + 1 - before
@@ -174,7 +181,7 @@ def crop_along(
     declines=(NOT_ON_INTEGERS, _SHUFFLED),
 )
 def fully_connected(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """A dense layer on rows as long as the weights want them."""
+    """A dense layer with weights [units, depth] on the operand reshaped to [rows, depth]."""
     x, weights, bias = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
     if node.options.whole("WeightsFormat"):
         raise Unsupported(_SHUFFLED.reason)
@@ -189,14 +196,14 @@ def fully_connected(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value
     return activated(emitter, emitter.add(Dense(), *operands), node.options.activation)
 
 
-@TFLITE.imports("BATCH_MATMUL", limits="8-bit weights beside floats are dequantised")
+@TFLITE.imports("BATCH_MATMUL", limits="8-bit weights with floats are dequantised")
 def batch_matmul(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The product of matrices, either of them computed."""
+    """The product of two matrices, each of which may be computed; leading axes broadcast."""
     a, b = operand(inputs, 0), operand(inputs, 1)
-    turned = node.options.flag("AdjX"), node.options.flag("AdjY")
+    transpose = node.options.flag("AdjX"), node.options.flag("AdjY")
     if is_stored(node):
-        return stored_product(emitter, node, a, b, *turned)
-    return emitter.add(MatMul(*turned), want_float(a), float_weights(emitter, node, b))
+        return stored_product(emitter, node, a, b, *transpose)
+    return emitter.add(MatMul(*transpose), want_float(a), float_weights(emitter, node, b))
 
 
 def _as(emitter: Emitter, x: Value, shape: tuple[int, ...]) -> Value:

@@ -1,4 +1,4 @@
-"""The end of SSD detectors: boxes decoded, chosen and written as lists of fixed size."""
+"""The last operator of SSD detectors: decodes boxes, selects detections, fills up with zeros."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import operand, tensor
-from ellc.frontends.tflite.model import Options, TfliteNode
+from ellc.frontends.tflite.model import NodeOptions, TfliteNode
 from ellc.frontends.tflite.registry import TFLITE
 from ellc.frontends.tflite.scales import dequantized
 from ellc.ir.op import Op
@@ -28,7 +28,7 @@ _MOST_DETECTIONS = 1 << 20
 
 @TFLITE.imports("CUSTOM:TFLite_Detection_PostProcess", limits="one image")
 def detection_post_process(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """Boxes, classes, scores and number of detections; after the last one zeros."""
+    """Boxes, classes, scores and number of detections; after the last detection follow zeros."""
     boxes, scores, anchors = (
         _real(emitter, node, inputs, i, what)
         for i, what in enumerate(("boxes", "scores", "anchors"))
@@ -38,7 +38,7 @@ def detection_post_process(emitter: Emitter, node: TfliteNode, inputs: Inputs) -
     good = good and scores.shape[:2] == (1, count) == boxes.shape[:2]
     if not good or anchors.shape != (count, 4):
         shapes = f"{boxes.shape}, scores {scores.shape}, anchors {anchors.shape}"
-        raise Unsupported(f"boxes {shapes}; those of one image are wanted")
+        raise Unsupported(f"boxes {shapes}; only those of one image are supported")
     settings = _Settings.of(node.options, scores.shape[2])
     post = _Post(
         emitter,
@@ -59,10 +59,10 @@ def _real(emitter: Emitter, node: TfliteNode, inputs: Inputs, index: int, what: 
 
 @dataclass(frozen=True, slots=True)
 class _Settings:
-    """The operator's options; `offset` classes before the first one are background."""
+    """The operator's options. The first `offset` columns of the scores are the background."""
 
     detections: int
-    kinds: int  # classes of one detection
+    kinds: int  # number of classes that one detection can have
     per_class: int
     classes: int
     offset: int
@@ -71,11 +71,14 @@ class _Settings:
     is_regular: bool
 
     @staticmethod
-    def of(options: Options, columns: int) -> _Settings:
-        """Raises `Unsupported` where LiteRT refuses them."""
-        # Read in any case, as the file may hold the options of both ways of choosing.
+    def of(options: NodeOptions, columns: int) -> _Settings:
+        """The settings in an operator's options; `columns` are those of the scores.
+
+        Raises `Unsupported` for options that LiteRT refuses.
+        """
+        # Always read, because a file can have the options of both algorithms.
         per_class = options.whole("detections_per_class")
-        made = _Settings(
+        result = _Settings(
             options.whole("max_detections"),
             options.whole("max_classes_per_detection"),
             per_class if "detections_per_class" in options.values else _PER_CLASS,
@@ -85,22 +88,25 @@ class _Settings:
             options.number("nms_iou_threshold"),
             options.flag("use_regular_nms"),
         )
-        counts = (made.detections, made.kinds, made.per_class, made.classes)
-        if min(counts) < 1 or made.detections * made.kinds > _MOST_DETECTIONS:
-            raise Unsupported(f"{made.detections} detections of {made.kinds} classes each")
-        if made.offset not in (0, 1):
-            raise Unsupported(f"scores of {columns} classes, where {made.classes} are named")
-        if not 0 < made.overlap <= 1:
-            raise Unsupported(f"boxes may overlap by {made.overlap}; more than 0, at most 1")
-        return made
+        counts = (result.detections, result.kinds, result.per_class, result.classes)
+        if min(counts) < 1 or result.detections * result.kinds > _MOST_DETECTIONS:
+            raise Unsupported(f"{result.detections} detections of {result.kinds} classes each")
+        if result.offset not in (0, 1):
+            raise Unsupported(f"scores of {columns} classes, where {result.classes} are named")
+        if not 0 < result.overlap <= 1:
+            raise Unsupported(f"boxes may overlap by {result.overlap}; more than 0, at most 1")
+        return result
 
 
-def _decoded(emitter: Emitter, boxes: Value, anchors: Value, options: Options) -> Value:
-    """[4, boxes]: top, left, bottom, right. Sizes are logarithms of the anchors' multiples."""
+def _decoded(emitter: Emitter, boxes: Value, anchors: Value, options: NodeOptions) -> Value:
+    """[4, boxes]: top, left, bottom, right of the boxes, decoded with their anchors.
+
+    An encoded size is the logarithm of the box's size divided by the anchor's.
+    """
     count = boxes.shape[1]
     scales = [options.number(f"{name}_scale") for name in "yxhw"]
     if not all(s > 0 for s in scales):
-        raise Unsupported(f"scales {scales} of boxes")
+        raise Unsupported(f"the scales of boxes are {scales}, not above 0")
     four = emitter.add(Slice((0, 0, 0), (1, count, 4), (1, 1, 1)), boxes)
     planes = emitter.add(Transpose((1, 0)), emitter.add(Reshape((count, 4)), four))
     inverse = emitter.constant(np.array([[1 / s] for s in scales], np.float32))
@@ -123,7 +129,7 @@ def _rows(emitter: Emitter, planes: Value, start: int) -> Value:
 
 @dataclass(frozen=True, slots=True)
 class _Post:
-    """corners [4,B], scores [1,B,C] -> the four results."""
+    """Computes the four results from corners [4,B] and scores [1,B,C]."""
 
     emitter: Emitter
     settings: _Settings
@@ -132,54 +138,54 @@ class _Post:
     count: int
 
     def fast(self) -> list[Value]:
-        """By the best class of each box; then the best classes of those that are chosen."""
+        """Select boxes by the score of their best class; then take their best classes."""
         add, s = self.emitter.add, self.settings
         best = add(Reshape((1, 1, self.count)), add(Reduce("max", (2,), True), self.scores))
         rows = self._suppressed(best, s.detections)
-        found = rows.shape[0]
+        count = rows.shape[0]
         chosen = self._column(rows, 2)
-        there = self._there(chosen)
+        valid = self._valid(chosen)
         kinds = min(s.kinds, s.classes)
         table = add(Reshape((self.count, s.classes)), self.scores)
         values, classes = self.emitter.add_multi(TopK(1, kinds), add(Gather(0), table, chosen))
-        mask = add(Reshape((found, 1)), there)
+        mask = add(Reshape((count, 1)), valid)
         values, classes = (
             self._filled(self._masked(v, mask), s.kinds) for v in (values, self._floats(classes))
         )
         boxes = self._masked(self._boxes(chosen), mask)
         every = [boxes if i < kinds else self._zeros(boxes) for i in range(s.kinds)]
         return self._results(
-            boxes if s.kinds == 1 else add(Concat(1), *every), classes, values, there
+            boxes if s.kinds == 1 else add(Concat(1), *every), classes, values, valid
         )
 
     def regular(self) -> list[Value]:
-        """Class by class; of all that are chosen the best."""
+        """Select boxes for each class on its own; then take the best of all."""
         add, s = self.emitter.add, self.settings
         by_class = add(Transpose((0, 2, 1)), self.scores)
         rows = self._suppressed(by_class, s.per_class)
         kind, box = self._column(rows, 1), self._column(rows, 2)
-        # What is not there is clamped to the first score, and then left out.
+        # An unused row reads the first score, because kernels clamp indices; it is masked below.
         stride = self.emitter.constant(np.full((1,), self.count, np.int32))
         where = add(Add(), pointwise(self.emitter, Mul(), kind, stride), box)
         flat = add(Reshape((s.classes * self.count,)), by_class)
         lowest = self.emitter.constant(np.full((1,), -np.inf, np.float32))
         values = add(Gather(0), flat, where)
-        values = pointwise(self.emitter, Select(), values, lowest, self._there(box))
+        values = pointwise(self.emitter, Select(), values, lowest, self._valid(box))
         most = min(s.detections, rows.shape[0])
-        values, places = self.emitter.add_multi(TopK(0, most), values)
-        chosen = add(Gather(0), box, places)
-        there = self._there(chosen)
-        mask = add(Reshape((most, 1)), there)
-        classes = self._floats(add(Gather(0), kind, places))
+        values, positions = self.emitter.add_multi(TopK(0, most), values)
+        chosen = add(Gather(0), box, positions)
+        valid = self._valid(chosen)
+        mask = add(Reshape((most, 1)), valid)
+        classes = self._floats(add(Gather(0), kind, positions))
         return self._results(
             self._masked(self._boxes(chosen), mask),
-            self._masked(classes, there),
-            self._masked(values, there),
-            there,
+            self._masked(classes, valid),
+            self._masked(values, valid),
+            valid,
         )
 
     def _suppressed(self, scores: Value, most: int) -> Value:
-        """Rows of (image, class, box) for scores [1,classes,B]."""
+        """Rows (image, class, box) of the selected boxes, for scores [1,classes,B]."""
         op, emitter = NonMaxSuppression(min(most, self.count), at_least=True), self.emitter
         corners = emitter.add(Reshape((1, 4, self.count)), self.corners)
         limits = (self.settings.overlap, self.settings.least)
@@ -191,8 +197,8 @@ class _Post:
         part = self.emitter.add(Slice((0, column), (count, 1), (1, 1)), rows)
         return self.emitter.add(Reshape((count,)), part)
 
-    def _there(self, chosen: Value) -> Value:
-        """Whether rows are no filling."""
+    def _valid(self, chosen: Value) -> Value:
+        """A boolean for each row: whether it has a box; unused rows have -1."""
         return self._pointwise(Less(), self.emitter.constant(np.full((1,), -1, np.int32)), chosen)
 
     def _boxes(self, chosen: Value) -> Value:
@@ -213,7 +219,7 @@ class _Post:
         return pointwise(self.emitter, op, *operands)
 
     def _filled(self, value: Value, length: int) -> Value:
-        """With zeros up to a length along the last axis."""
+        """The value with zeros appended along the last axis, up to `length`."""
         missing = length - value.shape[-1]
         if not missing:
             return value
@@ -221,8 +227,8 @@ class _Post:
         zeros = self.emitter.constant(self.emitter.full(shape, 0, np.float32))
         return self.emitter.add(Concat(value.type.rank - 1), value, zeros)
 
-    def _results(self, boxes: Value, classes: Value, scores: Value, there: Value) -> list[Value]:
-        """With zeros up to as many as there can be."""
+    def _results(self, boxes: Value, classes: Value, scores: Value, valid: Value) -> list[Value]:
+        """The four results, filled up with zeros to the largest number of detections."""
         total = self.settings.detections * self.settings.kinds
         results = []
         for value, last in ((boxes, (4,)), (classes, ()), (scores, ())):
@@ -230,5 +236,5 @@ class _Post:
             shaped = self.emitter.add(Reshape((1, length * (4 if last else 1))), value)
             filled = self._filled(shaped, total * (4 if last else 1))
             results.append(self.emitter.add(Reshape((1, total, *last)), filled))
-        number = self.emitter.add(Reduce("sum", (0,), True), self._floats(there))
+        number = self.emitter.add(Reduce("sum", (0,), True), self._floats(valid))
         return [*results, number]

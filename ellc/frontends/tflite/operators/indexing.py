@@ -1,4 +1,4 @@
-"""Elements ordered, put at places, or turned round in part."""
+"""Operators that sort elements, write them at positions, or reverse sequences."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ from ellc.ir.ops.sorting import TopK
 
 @TFLITE.imports("TOPK_V2", limits="a constant number of elements")
 def top_k(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """The largest elements along the last axis, best first, and their positions."""
+    """The largest elements along the last axis, in descending order, and their indices."""
     x = operand(inputs, 0)
     counts = known_ints(operand(inputs, 1), "the number of elements")
     if len(counts) != 1 or not x.shape:
-        raise Unsupported(f"{counts} elements of {x.shape}")
+        raise Unsupported(f"the largest {counts} elements of a tensor of shape {x.shape}")
     return emitter.add_multi(TopK(x.type.rank - 1, counts[0]), x)
 
 
 @TFLITE.imports("SCATTER_ND", limits="constant indices and shape")
 def scatter_nd(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Zeros with updates added at places along the first axes."""
-    places, updates = known(operand(inputs, 0), "the indices"), operand(inputs, 1)
+    """Zeros with updates added at positions along the first axes."""
+    positions, updates = known(operand(inputs, 0), "the indices"), operand(inputs, 1)
     shape = known_ints(operand(inputs, 2), "the shape")
-    if updates.quant is not None or not places.ndim or places.shape[-1] > len(shape):
-        raise Unsupported(f"indices of shape {places.shape}, updates of {updates.dtype.value}")
-    nothing = emitter.constant(emitter.full(shape, 0, updates.dtype.numpy))
-    inner = len(shape) - places.shape[-1]
-    return scattered(emitter, nothing, rows_of(shape, places), updates, Add(), inner)
+    if updates.quant is not None or not positions.ndim or positions.shape[-1] > len(shape):
+        raise Unsupported(f"indices of shape {positions.shape}, updates of {updates.dtype.value}")
+    zeros = emitter.constant(emitter.full(shape, 0, updates.dtype.numpy))
+    inner = len(shape) - positions.shape[-1]
+    return scattered(emitter, zeros, rows_of(shape, positions), updates, Add(), inner)
 
 
 @TFLITE.imports("DYNAMIC_UPDATE_SLICE")
 def dynamic_update_slice(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """x with a block replaced that begins where the third operand says, moved inside of x."""
+    """x with a block replaced. It begins at the third operand, or is moved inwards to fit."""
     x, update, starts = (operand(inputs, i) for i in range(3))
     if x.type.rank != update.type.rank or x.dtype is not update.dtype:
         kinds = x.dtype.value, update.dtype.value
-        raise Unsupported(f"a block {kinds[1]}{update.shape} in {kinds[0]}{x.shape}")
+        raise Unsupported(f"a block {kinds[1]}{update.shape} does not fit {kinds[0]}{x.shape}")
     if not starts.dtype.is_integer:
-        raise Unsupported(f"a block that begins at {starts.dtype.value} places")
+        raise Unsupported(f"the begin of its block is {starts.dtype.value}, not an integer")
     return updated_block(emitter, x, update, starts)
 
 
 @TFLITE.imports("REVERSE_SEQUENCE", limits="sequences and batch along the first two axes")
 def reverse_sequence(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The first elements of every sequence backwards."""
+    """x with the first elements of every sequence, as many as its length, reversed."""
     x = operand(inputs, 0)
     time = axis_of(node.options.whole("SeqDim"), x.type.rank)
     batch = axis_of(node.options.whole("BatchDim"), x.type.rank)

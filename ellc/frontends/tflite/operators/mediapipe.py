@@ -1,8 +1,8 @@
-"""MediaPipe's operators: a pool that tells where its maxima are, its inverse, a convolution's.
+"""MediaPipe's operators: max pooling with indices, its inverse, transposed convolution with bias.
 
 Their options are the bytes of the runtime's structs TfLitePoolParams and TfLiteTransposeConvParams.
-A pool's index counts the cells of its own window row by row and is a float, 0.1 above the number so
-that rounding does not matter.
+The index of a maximum is its position in the window, row by row. It is a float and has 0.1 added,
+so that a cast to an integer gives the right number.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ellc.frontends.graph_import.broadcast import pointwise
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import activated, operand, want_float, window_padding
-from ellc.frontends.tflite.model import Activation, Options, TfliteNode
+from ellc.frontends.tflite.model import FusedActivation, NodeOptions, TfliteNode
 from ellc.frontends.tflite.operators.convolution import float_weights
 from ellc.frontends.tflite.registry import TFLITE
 from ellc.ir.ops.cast import Cast
@@ -32,13 +32,13 @@ _FIELDS = struct.Struct("<6i")
 _CONVOLUTION = struct.Struct("<3i")  # scheme, stride of columns, stride of rows
 _MOST_CELLS = 64
 _ABOVE = np.float32(0.1)
-# The struct counts schemes from 1; 0 is unknown.
+# Padding schemes: number in the struct -> number in the schema.
 _SCHEMES = {1: 0, 2: 1}
 
 
 @dataclass(frozen=True, slots=True)
 class _Pool:
-    """What the options say: windows and strides in rows and columns, the schema's scheme."""
+    """A pool's options; pairs are (rows, columns), the scheme is the schema's number."""
 
     scheme: int
     stride: tuple[int, int]
@@ -47,44 +47,51 @@ class _Pool:
 
     @staticmethod
     def of(node: TfliteNode) -> _Pool:
-        """Raises `Unsupported` for options that are no pool's."""
+        """The options of a node; raises `Unsupported` if they are not valid options of a pool."""
         if len(node.custom) < _FIELDS.size:
-            raise Unsupported(f"options of {len(node.custom)} bytes, where a pool's are wanted")
+            raise Unsupported(
+                f"its options have {len(node.custom)} bytes, those of a pool {_FIELDS.size}"
+            )
         scheme, across, down, width, height, activation = _FIELDS.unpack_from(node.custom)
-        made = _Pool(_SCHEMES.get(scheme, -1), (down, across), (height, width), activation)
+        result = _Pool(_SCHEMES.get(scheme, -1), (down, across), (height, width), activation)
         if min(across, down, width, height) < 1 or width * height > _MOST_CELLS:
-            raise Unsupported(f"windows {made.window} with strides {made.stride}")
-        return made
+            raise Unsupported(f"windows {result.window} with strides {result.stride}")
+        return result
 
     def padding(self, x: Value) -> Padding:
         """The padding of the image."""
-        options = Options(MappingProxyType({"Padding": self.scheme}))
+        options = NodeOptions(MappingProxyType({"Padding": self.scheme}))
         return window_padding(options, x, self.window, self.stride)
 
 
 @TFLITE.imports(
     "CUSTOM:MaxPoolingWithArgmax2D", limits=f"floats; windows of at most {_MOST_CELLS} cells"
 )
-def max_pool_with_places(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """The maximum under a window, and which of its cells is the first that holds it."""
+def max_pool_with_indices(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
+    """The maximum under each window, and the index in the window of the first maximum."""
     x, pool = want_float(operand(inputs, 0)), _Pool.of(node)
     padding = replace(pool.padding(x), values=LOWEST.values)
     largest = emitter.add(MaxPool2D(pool.window, pool.stride, padding), x)
     cells = _cells(emitter, x, pool, padding, largest.shape)
     best = cells[0]
-    place = emitter.constant(emitter.full(largest.shape, _ABOVE, np.float32))
+    position = emitter.constant(emitter.full(largest.shape, _ABOVE, np.float32))
     for number, cell in enumerate(cells[1:], 1):
         here = emitter.constant(np.full((1,), np.float32(number) + _ABOVE, np.float32))
-        place = pointwise(emitter, Select(), place, here, emitter.add(GreaterEqual(), best, cell))
+        position = pointwise(
+            emitter, Select(), position, here, emitter.add(GreaterEqual(), best, cell)
+        )
         best = emitter.add(Maximum(), best, cell)
-    options = Options(MappingProxyType({"FusedActivationFunction": pool.activation}))
-    return [activated(emitter, largest, options.activation), place]
+    options = NodeOptions(MappingProxyType({"FusedActivationFunction": pool.activation}))
+    return [activated(emitter, largest, options.activation), position]
 
 
 def _cells(
     emitter: Emitter, x: Value, pool: _Pool, padding: Padding, shape: tuple[int, ...]
 ) -> list[Value]:
-    """For every cell of the window, its elements in all windows; minus infinity outside of x."""
+    """For every position in the window, a tensor of its elements in all windows.
+
+    Elements outside of x are the lowest number.
+    """
     before, after = (0, padding.top, padding.left, 0), (0, padding.bottom, padding.right, 0)
     padded = x if padding.is_empty else emitter.add(Pad(before, after, LOWEST.values[0]), x)
     steps = (1, *pool.stride, 1)
@@ -97,26 +104,27 @@ def _cells(
 
 @TFLITE.imports(
     "CUSTOM:MaxUnpooling2D",
-    limits="floats; windows side by side; places as MaxPoolingWithArgmax2D gives them",
+    limits="floats; strides equal to the window; indices of a MaxPoolingWithArgmax2D",
 )
 def max_unpool(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Every element at its place in a window of zeros."""
-    x, places, pool = want_float(operand(inputs, 0)), operand(inputs, 1), _Pool.of(node)
-    if x.type.rank != 4 or places.shape != x.shape or pool.stride != pool.window:
+    """Every element becomes a window of zeros with the element at its index."""
+    x, positions, pool = want_float(operand(inputs, 0)), operand(inputs, 1), _Pool.of(node)
+    if x.type.rank != 4 or positions.shape != x.shape or pool.stride != pool.window:
         raise Unsupported(
-            f"elements {x.shape}, places {places.shape}, windows {pool.window} every {pool.stride}"
+            f"elements {x.shape}, indices {positions.shape}, windows {pool.window} with strides "
+            f"{pool.stride}"
         )
-    if pool.activation != Activation.NONE:
+    if pool.activation != FusedActivation.NONE:
         raise Unsupported(f"fused activation {pool.activation}; the runtime has none here")
     batch, rows, columns, channels = x.shape
     height, width = pool.window
-    number = emitter.add(Cast(DType.I32), want_float(places))
+    number = emitter.add(Cast(DType.I32), want_float(positions))
     zero = emitter.constant(np.zeros((1,), np.float32))
     cells = []
     for cell in range(height * width):
         here = emitter.constant(np.full((1,), cell, np.int32))
-        kept = pointwise(emitter, Select(), x, zero, pointwise(emitter, Equal(), number, here))
-        cells.append(emitter.add(Reshape((batch, rows, columns, 1, channels)), kept))
+        chosen = pointwise(emitter, Select(), x, zero, pointwise(emitter, Equal(), number, here))
+        cells.append(emitter.add(Reshape((batch, rows, columns, 1, channels)), chosen))
     whole = cells[0] if len(cells) == 1 else emitter.add(Concat(3), *cells)
     split = emitter.add(Reshape((batch, rows, columns, height, width, channels)), whole)
     woven = emitter.add(Transpose((0, 1, 3, 2, 4, 5)), split)
@@ -125,10 +133,12 @@ def max_unpool(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("CUSTOM:Convolution2DTransposeBias", limits="floats")
 def transpose_conv_bias(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The reverse of a convolution and a bias; the schemes say how much the result is smaller."""
+    """Transposed convolution with a bias; the padding scheme decides how much is cut off."""
     x, weights, bias = (operand(inputs, i) for i in range(3))
     if len(node.custom) < _CONVOLUTION.size:
-        raise Unsupported(f"options of {len(node.custom)} bytes, where a convolution's are wanted")
+        raise Unsupported(
+            f"its options have {len(node.custom)} bytes, those of a convolution {_CONVOLUTION.size}"
+        )
     scheme, across, down = _CONVOLUTION.unpack_from(node.custom)
     stride = (down, across)
     if scheme not in _SCHEMES or min(stride) < 1:

@@ -1,4 +1,4 @@
-"""Operators that cut, join, pad and pick elements."""
+"""Operators that cut, join, pad and gather elements."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ellc.frontends.graph_import.indexing import want_inside
 from ellc.frontends.graph_import.shapes import reshaped, transposed
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known, known_ints
 from ellc.frontends.tflite.common import is_stored, operand, result, tensor
-from ellc.frontends.tflite.model import Activation, TfliteNode
+from ellc.frontends.tflite.model import FusedActivation, TfliteNode
 from ellc.frontends.tflite.operators.quantised_movement import joined
-from ellc.frontends.tflite.registry import ACTIVATION, TFLITE, Declined
+from ellc.frontends.tflite.registry import ACTIVATION, TFLITE, DeclinedOption
 from ellc.frontends.tflite.scales import dequantized, scalar_quant, zero_of
 from ellc.ir.ops.arithmetic import Add, Mul
 from ellc.ir.ops.padding import Pad
@@ -22,7 +22,7 @@ from ellc.ir.ops.reduce import Reduce
 from ellc.ir.ops.shape import Concat, Gather, Slice, Split
 from ellc.ir.types import DType
 
-_KNOWN = "what is not the data must be a constant"
+_KNOWN = "all operands but the data must be constants"
 Pairs = list[tuple[int, int]]
 
 
@@ -31,12 +31,12 @@ Pairs = list[tuple[int, int]]
 
 @TFLITE.imports("SLICE", limits=_KNOWN)
 def slice_of(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """A block; a size of -1 reaches to the end."""
+    """A block of the operand; a size of -1 reaches to the end of the axis."""
     x = operand(inputs, 0)
-    starts = known_ints(operand(inputs, 1), "where it begins")
+    starts = known_ints(operand(inputs, 1), "its begin")
     sizes = known_ints(operand(inputs, 2), "its size")
     if not len(starts) == len(sizes) == x.type.rank:
-        raise Unsupported(f"a block {sizes} from {starts} of {x.shape}")
+        raise Unsupported(f"a block of size {sizes} from {starts} on, of a tensor {x.shape}")
     full = tuple(e - s if n == -1 else n for e, s, n in zip(x.shape, starts, sizes, strict=True))
     return emitter.add(Slice(starts, full, (1,) * x.type.rank), x)
 
@@ -47,13 +47,13 @@ def split(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
     x, count = operand(inputs, 1), node.options.whole("NumSplits") or len(node.results)
     axis = _axis(operand(inputs, 0), x)
     if count < 1 or x.shape[axis] % count:
-        raise Unsupported(f"{x.shape} in {count} equal parts along axis {axis}")
+        raise Unsupported(f"{x.shape} cannot be split into {count} equal parts along axis {axis}")
     return _parts(emitter, x, axis, (x.shape[axis] // count,) * count)
 
 
 @TFLITE.imports("SPLIT_V", limits=_KNOWN)
 def split_v(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """Parts of given sizes along an axis; one -1 stands for what is left."""
+    """Parts of given sizes along an axis; a size of -1 takes the rest."""
     x = operand(inputs, 0)
     sizes = known_ints(operand(inputs, 1), "the sizes")
     axis = _axis(operand(inputs, 2), x)
@@ -68,13 +68,13 @@ def _parts(emitter: Emitter, x: Value, axis: int, sizes: tuple[int, ...]) -> lis
 def _axis(value: Value, x: Value) -> int:
     numbers = known_ints(value, "the axis")
     if len(numbers) != 1:
-        raise Unsupported(f"{len(numbers)} axes where one is wanted")
+        raise Unsupported(f"it names {len(numbers)} axes, not one")
     return axis_of(numbers[0], x.type.rank)
 
 
 @TFLITE.imports("UNPACK")
 def unpack(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """One part for each element of an axis, without that axis."""
+    """A part for each index of an axis, without that axis."""
     x = operand(inputs, 0)
     axis = axis_of(node.options.whole("Axis"), x.type.rank)
     rest = (*x.shape[:axis], *x.shape[axis + 1 :])
@@ -85,14 +85,14 @@ def unpack(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
 # ---- joining ------------------------------------------------------------------------------------
 
 
-_NO_ACTIVATION = Declined(ACTIVATION, "no operands, or a fused activation")
+_NO_ACTIVATION = DeclinedOption(ACTIVATION, "no operands, or a fused activation")
 
 
 @TFLITE.imports("CONCATENATION", limits="no fused activation", declines=(_NO_ACTIVATION,))
 def concatenation(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The operands, one after the other along an axis."""
+    """The operands, concatenated along an axis."""
     parts = [operand(inputs, i) for i in range(len(inputs))]
-    if not parts or node.options.activation is not Activation.NONE:
+    if not parts or node.options.activation is not FusedActivation.NONE:
         raise Unsupported(_NO_ACTIVATION.reason)
     axis = axis_of(node.options.whole("Axis"), parts[0].type.rank)
     if is_stored(node):
@@ -102,7 +102,7 @@ def concatenation(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("PACK")
 def pack(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The operands, one after the other along a new axis."""
+    """The operands, stacked along a new axis."""
     parts = [operand(inputs, i) for i in range(len(inputs))]
     rank = parts[0].type.rank if parts else 0
     axis = axis_of(node.options.whole("Axis"), rank + 1)
@@ -117,7 +117,7 @@ def amounts_of(value: Value, rank: int) -> Pairs:
     """The amounts of padding (before, after) of every axis."""
     numbers = known_ints(value, "the padding")
     if len(numbers) != 2 * rank or min(numbers, default=0) < 0:
-        raise Unsupported(f"padding {numbers} of an operand of rank {rank}")
+        raise Unsupported(f"padding {numbers} for an operand of rank {rank}")
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
@@ -151,7 +151,7 @@ def pad_v2(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("MIRROR_PAD", limits=_KNOWN)
 def mirror_pad(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Padding that mirrors the tensor, without (REFLECT) or with (SYMMETRIC) its edge."""
+    """Padding that mirrors the tensor: REFLECT does not repeat its edge, SYMMETRIC does."""
     x = operand(inputs, 0)
     amounts = amounts_of(operand(inputs, 1), x.type.rank)
     if node.options.whole("Mode") == 0:
@@ -164,7 +164,7 @@ def mirror_pad(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 def _symmetric(emitter: Emitter, x: Value, axis: int, before: int, after: int) -> Value:
     extent = x.shape[axis]
     if max(before, after) > extent:
-        raise Unsupported(f"{before} and {after} elements mirrored of {extent}")
+        raise Unsupported(f"it mirrors {before} and {after} elements, but there are {extent}")
     ends = ((before - 1, before), (extent - 1, after))
     first, last = (_backwards(emitter, x, axis, start, size) for start, size in ends)
     parts = [*first, x, *last]
@@ -179,12 +179,12 @@ def _backwards(emitter: Emitter, x: Value, axis: int, start: int, size: int) -> 
     return [emitter.add(Slice(tuple(starts), tuple(sizes), tuple(steps)), x)]
 
 
-# ---- picking ------------------------------------------------------------------------------------
+# ---- gathering ----------------------------------------------------------------------------------
 
 
 @TFLITE.imports("GATHER", limits="batch dimensions only right before the axis")
 def gather(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Elements at indices along an axis; after batch dimensions each batch has its own indices."""
+    """Elements at indices along an axis. With batch dimensions each batch has its own indices."""
     x, indices = operand(inputs, 0), operand(inputs, 1)
     axis = axis_of(node.options.whole("Axis"), x.type.rank)
     batch = node.options.whole("BatchDims")
@@ -206,42 +206,44 @@ def gather(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("GATHER_ND", limits="int32 indices")
 def gather_nd(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Blocks at places along the first axes; a place outside takes another block."""
-    x, places = operand(inputs, 0), operand(inputs, 1)
-    depth = places.shape[-1] if places.shape else 0
-    if not 1 <= depth <= x.type.rank or places.dtype is not DType.I32:
-        raise Unsupported(f"{places.dtype.value} indices of shape {places.shape} into {x.shape}")
+    """Blocks at positions along the first axes, which the last axis of the indices holds."""
+    x, positions = operand(inputs, 0), operand(inputs, 1)
+    depth = positions.shape[-1] if positions.shape else 0
+    if not 1 <= depth <= x.type.rank or positions.dtype is not DType.I32:
+        raise Unsupported(
+            f"{positions.dtype.value} indices of shape {positions.shape} into {x.shape}"
+        )
     lead = x.shape[:depth]
-    want_inside(places, np.array(lead), from_end=False)
+    want_inside(positions, np.array(lead), from_end=False)
     steps = np.array([math.prod(lead[i + 1 :]) for i in range(depth)], np.int32)
-    parts = emitter.add(Mul(), places, emitter.constant(steps))
-    flat = emitter.add(Reduce("sum", (places.type.rank - 1,)), parts)
+    parts = emitter.add(Mul(), positions, emitter.constant(steps))
+    flat = emitter.add(Reduce("sum", (positions.type.rank - 1,)), parts)
     rows = reshaped(emitter, x, (math.prod(lead), *x.shape[depth:]))
     return emitter.add(Gather(0), rows, flat)
 
 
 @TFLITE.imports("EMBEDDING_LOOKUP", limits="8-bit tables are dequantised at import")
 def embedding_lookup(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Rows of a table."""
+    """Rows of a table at indices."""
     indices, table = operand(inputs, 0), operand(inputs, 1)
     if table.dtype is DType.I8 and result(node).dtype is DType.F32:
         table = dequantized(emitter, table, tensor(node, 1))
     return emitter.add(Gather(0), table, indices)
 
 
-# ---- blocks between axes ------------------------------------------------------------------------
+# ---- blocks of pixels ---------------------------------------------------------------------------
 
 
 def _blocks(node: TfliteNode, x: Value) -> int:
     size = node.options.whole("BlockSize")
     if size < 1 or x.type.rank != 4:
-        raise Unsupported(f"blocks of {size} in {x.shape}")
+        raise Unsupported(f"blocks of {size} in a tensor of shape {x.shape}")
     return size
 
 
 @TFLITE.imports("DEPTH_TO_SPACE")
 def depth_to_space(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Channels become blocks of pixels."""
+    """size * size channels of a pixel become size x size pixels."""
     x = operand(inputs, 0)
     size = _blocks(node, x)
     n, h, w, c = x.shape
@@ -252,7 +254,7 @@ def depth_to_space(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("SPACE_TO_DEPTH")
 def space_to_depth(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Blocks of pixels become channels."""
+    """size x size pixels become size * size channels of one pixel."""
     x = operand(inputs, 0)
     size = _blocks(node, x)
     n, h, w, c = x.shape
@@ -263,7 +265,7 @@ def space_to_depth(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("SPACE_TO_BATCH_ND", limits=_KNOWN)
 def space_to_batch(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Blocks of pixels become images of their own."""
+    """Splits the padded image into blocks; pixels at one position in all blocks become an image."""
     x, block = operand(inputs, 0), known_ints(operand(inputs, 1), "the block")
     rank, axes = x.type.rank, len(block)
     zero = float(zero_of(result(node))) if is_stored(node) else 0.0
@@ -271,7 +273,7 @@ def space_to_batch(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     around = [(0, 0), *added, *[(0, 0)] * (rank - 1 - axes)]
     x = padded(emitter, x, around, zero, "constant")
     if min(block, default=1) < 1 or any(e % b for e, b in zip(x.shape[1:], block, strict=False)):
-        raise Unsupported(f"{x.shape} in blocks {block}")
+        raise Unsupported(f"{x.shape} cannot be split into blocks {block}")
     apart = [n for e, b in zip(x.shape[1:], block, strict=False) for n in (e // b, b)]
     rest = x.shape[1 + axes :]
     value = reshaped(emitter, x, (x.shape[0], *apart, *rest))
@@ -283,12 +285,12 @@ def space_to_batch(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("BATCH_TO_SPACE_ND", limits=_KNOWN)
 def batch_to_space(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Images become blocks of pixels of fewer images, then rows and columns are cut off."""
+    """The inverse of SPACE_TO_BATCH_ND, after which rows and columns are cut off."""
     x, block = operand(inputs, 0), known_ints(operand(inputs, 1), "the block")
     axes, parts = len(block), math.prod(block)
     crops = amounts_of(operand(inputs, 2), axes)
     if min(block, default=1) < 1 or x.shape[0] % parts or x.type.rank <= axes:
-        raise Unsupported(f"{x.shape} as blocks {block}")
+        raise Unsupported(f"{x.shape} cannot be joined to blocks {block}")
     batch, pixels, rest = x.shape[0] // parts, x.shape[1 : 1 + axes], x.shape[1 + axes :]
     value = reshaped(emitter, x, (*block, batch, *pixels, *rest))
     order = [axes, *(n for i in range(axes) for n in (axes + 1 + i, i))]

@@ -1,4 +1,4 @@
-"""Pools. Cells outside the image never count."""
+"""Pools. Padding never counts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ellc.frontends.tflite.common import (
     want_float,
     window_padding,
 )
-from ellc.frontends.tflite.model import Options, TfliteNode
+from ellc.frontends.tflite.model import NodeOptions, TfliteNode
 from ellc.frontends.tflite.operators.convolution import strides_of
 from ellc.frontends.tflite.registry import NOT_ON_INTEGERS, TFLITE
 from ellc.frontends.tflite.scales import activation_range, limits_of, scalar_quant
@@ -25,19 +25,22 @@ from ellc.ir.ops.pool import LOWEST, AvgPool2D, MaxPool2D
 from ellc.ir.ops.quantised_pool import IntAvgPool2D
 
 
-def _window(options: Options) -> tuple[int, int]:
+def _window(options: NodeOptions) -> tuple[int, int]:
     return options.whole("FilterHeight"), options.whole("FilterWidth")
 
 
 def _want_same_scale(node: TfliteNode) -> None:
-    """8-bit pools work on stored numbers: operand and result must store alike."""
+    """Raise `Unsupported` unless operand and result have the same scale and zero point.
+
+    The kernels of quantised pools work on the stored integers and do not convert between scales.
+    """
     if scalar_quant(tensor(node, 0)) != scalar_quant(result(node)):
         raise Unsupported("operand and result have different scales or zero points")
 
 
 @TFLITE.imports("AVERAGE_POOL_2D", declines=(NOT_ON_INTEGERS,))
 def average_pool_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The mean of the cells that lie inside the image."""
+    """The mean under each window, without the padding."""
     x, options = operand(inputs, 0), node.options
     window, stride = _window(options), strides_of(options)
     padding = window_padding(options, x, window, stride)
@@ -51,7 +54,7 @@ def average_pool_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value
 
 @TFLITE.imports("MAX_POOL_2D", declines=(NOT_ON_INTEGERS,))
 def max_pool_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The maximum of the cells that lie inside the image."""
+    """The maximum under each window, without the padding."""
     x, options = operand(inputs, 0), node.options
     window, stride = _window(options), strides_of(options)
     padding = replace(window_padding(options, x, window, stride), values=LOWEST.values)
@@ -67,7 +70,7 @@ def max_pool_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("L2_POOL_2D", limits="floats only")
 def l2_pool_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The root of the mean square of the cells that lie inside the image."""
+    """The root of the mean square under each window, without the padding."""
     x, options = want_float(operand(inputs, 0)), node.options
     window, stride = _window(options), strides_of(options)
     padding = window_padding(options, x, window, stride)

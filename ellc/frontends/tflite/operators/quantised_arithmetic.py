@@ -9,7 +9,7 @@ import numpy as np
 from ellc.frontends.graph_import.broadcast import common_shape, expanded
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import BYTES, result, tensor
-from ellc.frontends.tflite.model import Activation, Tensor, TfliteNode
+from ellc.frontends.tflite.model import FusedActivation, Tensor, TfliteNode
 from ellc.frontends.tflite.operators.quantised_tables import looked_up
 from ellc.frontends.tflite.operators.wide_functions import want_no_zero
 from ellc.frontends.tflite.scales import (
@@ -28,15 +28,18 @@ from ellc.ir.ops.quantised import Requantize
 from ellc.ir.ops.quantised_arithmetic import QuantAdd, QuantDiv, QuantMul
 from ellc.ir.types import Array, DType
 
-# Bits by which numbers are raised before they are scaled, so that they keep digits.
+# Bits by which numbers are shifted left before they are scaled, which keeps precision.
 _COMPARED_BITS = 8
 _SQUARED_BITS = 7
 _SUMMED_BITS = 20
-_MOST_SUMMED = 16  # halves of 9-bit differences, 20 bits up, whose sum has 32 bits
+_MOST_SUMMED = 16  # operands of 9 bits, halved and shifted by 20 bits: their sum has 32 bits
 
 
 def _second_first(x: Value, y: Value) -> bool:
-    """Whether the second operand has the result's shape and the first has not, or is constant."""
+    """Whether the second operand should come first.
+
+    The first must have the result's shape; if both have it, a computed one precedes a constant.
+    """
     if y.shape != common_shape(x, y):
         return False
     return x.shape != y.shape or (x.is_constant and not y.is_constant)
@@ -67,23 +70,23 @@ def stored_sum(emitter: Emitter, node: TfliteNode, x: Value, y: Value, *, subtra
 
 
 def stored_sum_of_all(emitter: Emitter, node: TfliteNode, parts: list[Value]) -> Value:
-    """ADD_N: every operand by half, in 20 bits more, then their sum in the result's scale."""
+    """ADD_N: the sum of halved operands with 20 more bits, then scaled to the result."""
     source, to = tensor(node, 0), result(node)
     same = all(scalar_quant(tensor(node, i)) == scalar_quant(source) for i in range(len(parts)))
     if not same or not 1 <= len(parts) <= _MOST_SUMMED:
-        raise Unsupported(f"a sum of {len(parts)} operands, or of different scales")
+        raise Unsupported(f"a sum of {len(parts)} operands, or of operands with different scales")
     scaled = [_scaled(emitter, x, source, _SUMMED_BITS, 0.5) for x in parts]
     total = scaled[0]
     for value in scaled[1:]:
         total = emitter.add(Add(), total, value)
     factor = 2.0 * float(scale_of(source)) / (2.0**_SUMMED_BITS * float(scale_of(to)))
-    return requantize(emitter, total, [factor], to, Activation.NONE)
+    return requantize(emitter, total, [factor], to, FusedActivation.NONE)
 
 
 def _want_general_scales(*tensors: Tensor) -> None:
-    """Powers of two as scales of 16-bit numbers mean another kernel."""
+    """Raise `Unsupported` if all scales are powers of two: the runtime has another kernel then."""
     if all(np.frexp(scale_of(t))[0] == 0.5 for t in tensors):
-        raise Unsupported("16-bit sums with scales that are powers of two")
+        raise Unsupported("16-bit sums whose scales are powers of two")
 
 
 def stored_product(emitter: Emitter, node: TfliteNode, x: Value, y: Value) -> Value:
@@ -99,7 +102,7 @@ def stored_product(emitter: Emitter, node: TfliteNode, x: Value, y: Value) -> Va
 
 
 def stored_quotient(emitter: Emitter, node: TfliteNode, x: Value, y: Value) -> Value:
-    """x / y; a divisor of 0, an error elsewhere, counts as the smallest step above 0."""
+    """x / y. A divisor of 0, an error in the runtime, counts as the smallest step above 0."""
     first, second, to = tensor(node, 0), tensor(node, 1), result(node)
     low, high = activation_range(node.options.activation, to)
     try:
@@ -112,10 +115,10 @@ def stored_quotient(emitter: Emitter, node: TfliteNode, x: Value, y: Value) -> V
 
 
 def stored_squared_difference(emitter: Emitter, node: TfliteNode, x: Value, y: Value) -> Value:
-    """(x - y)^2; of 16-bit numbers as TensorFlow Lite Micro has it."""
+    """(x - y)^2; for 16-bit operands as TensorFlow Lite Micro computes it."""
     first, second, to = tensor(node, 0), tensor(node, 1), result(node)
     if x.dtype is DType.U8:
-        raise Unsupported("no runtime has it for uint8 that stands for reals")
+        raise Unsupported("no runtime has it for stored integers of type uint8")
     if x.dtype is DType.I16:
         want_no_zero(first, second, to)
     bits = 0 if x.dtype is DType.I16 else _SQUARED_BITS
@@ -129,21 +132,22 @@ def stored_squared_difference(emitter: Emitter, node: TfliteNode, x: Value, y: V
     first_part = expanded(emitter, first_part, common_shape(x, y))
     square = emitter.add(Square(), emitter.add(Sub(), first_part, second_part))
     factor = twice * twice / (2.0 ** (2 * bits) * float(scale_of(to)))
-    return requantize(emitter, square, [factor], to, Activation.NONE)
+    return requantize(emitter, square, [factor], to, FusedActivation.NONE)
 
 
 def compared_parts(emitter: Emitter, node: TfliteNode, x: Value, y: Value) -> tuple[Value, Value]:
-    """Both operands on one scale: 32-bit integers, or stored numbers of 16 bits.
+    """Both operands as integers of the same scale, for a comparison.
 
-    The runtime compares what is stored of 16 bits whatever the scales are.
+    8-bit operands become 32-bit integers. 16-bit operands must have the same scale, because the
+    runtime compares the stored integers whatever their scales are.
     """
     first, second = tensor(node, 0), tensor(node, 1)
     if x.dtype is DType.I16:
         if scalar_quant(first) != scalar_quant(second) or y.dtype is not x.dtype:
-            raise Unsupported("16-bit operands of different scales: no runtime compares them")
+            raise Unsupported("16-bit operands with different scales: no runtime compares them")
         return x, y
     if max(scale_of(first), scale_of(second)) >= 1:
-        raise Unsupported("a comparison of 8-bit numbers whose scale is 1 or more")
+        raise Unsupported("a comparison of 8-bit operands whose scale is 1 or more")
     return (
         _scaled(emitter, x, first, _COMPARED_BITS, float(scale_of(first))),
         _scaled(emitter, y, second, _COMPARED_BITS, float(scale_of(second))),
@@ -151,13 +155,13 @@ def compared_parts(emitter: Emitter, node: TfliteNode, x: Value, y: Value) -> tu
 
 
 def _scaled(emitter: Emitter, x: Value, source: Tensor, bits: int, factor: float) -> Value:
-    """(x - zero) * 2^bits times a factor, as 32-bit integers; 16-bit numbers stay as they are."""
+    """(x - zero point) * 2^bits * factor as 32-bit integers; a 16-bit x has no zero point."""
     if x.dtype is DType.I16 and not bits:
         parts = (np.full(1, part, np.int32) for part in quantize_multiplier(factor))
         op = Requantize("tflite", 0, *limits_of(DType.I32), DType.I32)
         return emitter.add(op, emitter.add(Cast(DType.I32), x), *map(emitter.constant, parts))
     if x.dtype not in BYTES:
-        raise Unsupported(f"{x.dtype.value} that stands for real numbers")
+        raise Unsupported(f"stored integers of type {x.dtype.value}")
     return looked_up(emitter, x, DType.I32, None, _raised(zero_of(source), bits, factor))
 
 

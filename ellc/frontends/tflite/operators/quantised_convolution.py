@@ -1,7 +1,7 @@
-"""Convolutions and dense layers of quantised integers: exact sums, then one rounding per result.
+"""Convolutions and dense layers of stored integers: exact sums, then requantisation.
 
-A sum is multiplied by input scale * weight scale / result scale. With one scale per tensor the
-reference kernels round the product of the first two to float32.
+A sum is multiplied by input scale * weight scale / result scale. For uint8, whose weights have one
+scale, the reference kernels round the product of the first two to float32.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import BYTES, result, tensor
-from ellc.frontends.tflite.model import Activation, Tensor, TfliteNode
+from ellc.frontends.tflite.model import FusedActivation, Tensor, TfliteNode
 from ellc.frontends.tflite.operators.wide_layers import wide_layer, wide_product
 from ellc.frontends.tflite.scales import quant_of, requantize, scale_of, zero_of
 from ellc.ir.op import Op
@@ -23,18 +23,18 @@ Pair = tuple[int, int]
 
 
 def channel_factors(x: Tensor, weights: Tensor, to: Tensor) -> list[float]:
-    """The factor, or one for each filter, computed in double precision."""
+    """The factor, or one for each filter, computed in double."""
     scales = quant_of(weights).scale
     return [float(scale_of(x)) * float(np.float32(s)) / float(scale_of(to)) for s in scales]
 
 
 def tensor_factor(x: Tensor, weights: Tensor, to: Tensor) -> float:
-    """The factor where input and weights have one scale each."""
+    """The factor for weights with one scale; the product of scales is rounded to float32."""
     return float(scale_of(x) * scale_of(weights)) / float(scale_of(to))
 
 
 def summed(emitter: Emitter, op: Op, x: Value, weights: Value, bias: Value | None) -> Value:
-    """An integer operator with its bias, if it has one."""
+    """The 32-bit sums of an integer operator on x and weights, plus an optional bias."""
     if x.dtype not in BYTES or weights.dtype not in BYTES:
         raise Unsupported(f"{x.dtype.value} with weights of {weights.dtype.value}")
     if bias is None:
@@ -119,15 +119,15 @@ def _weight_zero(filters: Tensor) -> tuple[int, ...]:
 
 
 def stored_product(
-    emitter: Emitter, node: TfliteNode, a: Value, b: Value, turn_a: bool, turn_b: bool
+    emitter: Emitter, node: TfliteNode, a: Value, b: Value, transpose_a: bool, transpose_b: bool
 ) -> Value:
-    """BATCH_MATMUL: both operands have one scale; the right one also has a zero point."""
+    """BATCH_MATMUL of stored integers; both operands have one scale and one zero point."""
     left, right, to = tensor(node, 0), tensor(node, 1), result(node)
     if a.dtype is DType.I16:
         if zero_of(left) or zero_of(right):
             raise Unsupported("16-bit matrices with zero points")
         factor = tensor_factor(left, right, to)
-        return wide_product(emitter, a, b, (turn_a, turn_b), factor, to)
-    op = IntMatMul(zero_of(left), (zero_of(right),), turn_a, turn_b)
+        return wide_product(emitter, a, b, (transpose_a, transpose_b), factor, to)
+    op = IntMatMul(zero_of(left), (zero_of(right),), transpose_a, transpose_b)
     total = summed(emitter, op, a, b, None)
-    return requantize(emitter, total, [tensor_factor(left, right, to)], to, Activation.NONE)
+    return requantize(emitter, total, [tensor_factor(left, right, to)], to, FusedActivation.NONE)

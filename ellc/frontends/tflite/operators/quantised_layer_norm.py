@@ -1,8 +1,9 @@
-"""The layer normalisation inside an LSTM of stored integers, to the bit of LiteRT's kernel.
+"""Layer normalisation inside an LSTM of stored integers, with the same bits as LiteRT's kernel.
 
-The sums of a gate are brought to mean 0 and deviation 1, times 2^10, for each batch; weights and a
-bias follow. As in LiteRT, 2^20 / units is truncated before it multiplies, so that variances are too
-small where the number of units is not a power of two. A variance below 1 is replaced by a constant.
+For each batch the sums of a gate are scaled to mean 0 and standard deviation 2^10. Then they are
+multiplied by weights and a bias is added. As in LiteRT, 2^20 / units is truncated before the
+multiplication, so variances are too small if the number of units is not a power of two. A variance
+below 1 is replaced by a constant.
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ from ellc.ir.ops.quantised import Requantize
 from ellc.ir.ops.reduce import Reduce
 from ellc.ir.types import Array, DType
 
-_BITS = 10  # of normalised numbers after the point
-_UNIT_BITS = 12  # of the gates' sums after the point
+_BITS = 10  # fraction bits of normalised numbers
+_UNIT_BITS = 12  # fraction bits of the gates' sums
 _MOST_SHIFT = 31
 _GUARD = np.float32(10_000)
 
 
 @dataclass(frozen=True, slots=True)
 class LayerNorm:
-    """Weights i32 [1, units], bias i32 [units], their factor, and the least variance."""
+    """Weights i32 [1, units], bias i32 [units], the factor of the result, the least variance."""
 
     weights: Array
     bias: Array
@@ -48,29 +49,29 @@ class LayerNorm:
 
     @staticmethod
     def of(weights: Array, bias: Array, scale: np.float32) -> LayerNorm:
-        """With stored weights and the scale of these."""
+        """A layer normalisation with stored weights of this scale."""
         mantissa, shift = quantize_multiplier(float(scale))
         if shift + _UNIT_BITS > _MOST_SHIFT:
-            raise Unsupported(f"a layer normalisation in steps of {scale}")
+            raise Unsupported(f"a layer normalisation whose weights have the scale {scale}")
         least = max(1, int(_GUARD * scale))
         wide = weights[None].astype(np.int32)
         return LayerNorm(wide, bias, (mantissa, shift + _UNIT_BITS), least)
 
     def apply(self, body: Emitter, x: Value) -> Value:
-        """The gates' sums i32 [batch, units], of 16 bits, normalised."""
+        """The sums of a gate, i32 [batch, units] within 16 bits, normalised; the same type."""
         raised = body.add(Mul(), x, number(body, 1 << _BITS))
         mean = body.add(_over_units("mean"), raised)
-        centred = body.add(Sub(), raised, body.add(Cast(DType.I32), mean))
+        difference = body.add(Sub(), raised, body.add(Cast(DType.I32), mean))
         variance = self._variance(body, x, mean)
         factor = (body.add(InverseRoot(part), variance) for part in PARTS)
         op = Requantize("tflite", 0, WIDE_LOW, WIDE_HIGH, DType.I32)
-        weighted = body.add(Mul(), body.add(op, centred, *factor), body.constant(self.weights))
+        weighted = body.add(Mul(), body.add(op, difference, *factor), body.constant(self.weights))
         total = body.add(Add(), weighted, body.constant(self.bias))
         total = shifted(body, bounded(body, total, WIDE_LOW + 1, WIDE_HIGH), _BITS)
         return scaled(body, total, self.factor, LOW, HIGH)
 
     def _variance(self, body: Emitter, x: Value, mean: Value) -> Value:
-        """i32 [batch, 1], of the sums as they are; `mean` is i64 and theirs times 2^10."""
+        """The variance of the sums x, i32 [batch, 1]; `mean` is their mean times 2^10, i64."""
         share = number(body, (1 << (2 * _BITS)) // x.shape[-1], DType.I64)
         squares = body.add(Mul(), body.add(_over_units("l2sum"), x), share)
         wide = body.add(Sub(), squares, body.add(Mul(), mean, mean))

@@ -1,4 +1,4 @@
-"""Operators between stored and real numbers, and between different scales."""
+"""QUANTIZE and DEQUANTIZE, and the operands of a concatenation with different scales."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import BYTES, operand, result, tensor
-from ellc.frontends.tflite.model import Activation, Tensor, TfliteNode
+from ellc.frontends.tflite.model import FusedActivation, Tensor, TfliteNode
 from ellc.frontends.tflite.operators.quantised_tables import (
     looked_up,
     scaled_by,
@@ -32,7 +32,7 @@ from ellc.ir.types import Array, DType
 
 @TFLITE.imports("QUANTIZE", limits="one scale for all elements")
 def quantize(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Real numbers as stored ones, or stored ones in another scale."""
+    """Real numbers as stored integers, or stored integers converted to another scale."""
     x, source, to = operand(inputs, 0), tensor(node, 0), result(node)
     if x.dtype.is_float:
         return quantized(emitter, x, to)
@@ -42,18 +42,18 @@ def quantize(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     wide = x if x.dtype is DType.I32 else emitter.add(Cast(DType.I32), x)
     zero = np.full((1,) if x.shape else (), zero_of(source), np.int32)
     wide = emitter.add(Sub(), wide, emitter.constant(zero))
-    return requantize(emitter, wide, [factor], to, Activation.NONE)
+    return requantize(emitter, wide, [factor], to, FusedActivation.NONE)
 
 
 @TFLITE.imports("DEQUANTIZE")
 def dequantize(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The real numbers that are stored; 16-bit floats are read as float32 already."""
+    """Stored integers as real numbers. The reader has converted float16 to float32 already."""
     x = operand(inputs, 0)
     return x if x.dtype is DType.F32 else dequantized(emitter, x, tensor(node, 0))
 
 
 def joined(emitter: Emitter, node: TfliteNode, parts: Sequence[Value]) -> list[Value]:
-    """The operands of a concatenation in the result's scale."""
+    """The operands of a concatenation, converted to the scale of the result."""
     to = result(node)
     return [_in_scale(emitter, v, tensor(node, i), to) for i, v in enumerate(parts)]
 
@@ -64,13 +64,13 @@ def _in_scale(emitter: Emitter, x: Value, source: Tensor, to: Tensor) -> Value:
     if x.dtype is not DType.U8:
         raise Unsupported(
             f"'{source.name}' has another scale or zero point than the result;"
-            " only uint8 operands are brought to one scale"
+            " only uint8 operands can be converted"
         )
     return looked_up(emitter, x, to.dtype, to.quant, _linear(source, to))
 
 
 def _linear(source: Tensor, to: Tensor) -> Callable[[Array], Array]:
-    """Out of one scale into another, in float32."""
+    """The conversion of stored integers from one scale to another, computed in float32."""
     factor = scale_of(source) * (np.float32(1) / scale_of(to))
     offset = np.float32(-zero_of(source)) * factor
 

@@ -1,4 +1,4 @@
-"""Logarithms of shares, and vectors of length 1, of stored 8-bit numbers."""
+"""LOG_SOFTMAX and L2_NORMALIZATION of stored 8-bit integers."""
 
 from __future__ import annotations
 
@@ -24,42 +24,42 @@ from ellc.ir.ops.quantised import Requantize
 from ellc.ir.ops.reduce import Reduce
 from ellc.ir.types import Array, DType
 
-_LOG_STEP = 1 / 16  # of a stored logarithm, 0 the highest number
+_LOG_STEP = 1 / 16  # the scale of the logarithms, whose zero point must be the highest integer
 _LOG_STEP_BITS = 4
-_MOST_SHARES = 1 << SOFTMAX_SUM_BITS  # a sum of more may not fit
-_UNIT_STEP = 1 / 128  # of a stored vector of length 1
+_MOST_TERMS = 1 << SOFTMAX_SUM_BITS  # a sum of more exponentials may overflow
+_UNIT_STEP = 1 / 128  # the scale of normalised vectors
 _UNIT_BITS = 7
 
 
 def stored_log_softmax(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
-    """LOG_SOFTMAX in fixed point: the difference to the largest less the logarithm of the sum."""
+    """LOG_SOFTMAX in fixed point: x - max(x) - log(sum of e^(x - max(x)))."""
     source, to = tensor(node, 0), result(node)
     low, high = limits_of(to.dtype)
     if scale_of(to) != np.float32(_LOG_STEP) or zero_of(to) != high:
-        raise Unsupported(f"logarithms in steps of {scale_of(to)} from {zero_of(to)}")
-    if x.shape[-1] >= _MOST_SHARES:
-        raise Unsupported(f"LOG_SOFTMAX of {x.shape[-1]} numbers, more than {_MOST_SHARES - 1}")
+        raise Unsupported(f"a result of scale {scale_of(to)} and zero point {zero_of(to)}")
+    if x.shape[-1] >= _MOST_TERMS:
+        raise Unsupported(f"LOG_SOFTMAX of {x.shape[-1]} numbers, more than {_MOST_TERMS - 1}")
     scaling, last = softmax_scaling(1.0, float(scale_of(source))), (x.type.rank - 1,)
     top = emitter.add(Cast(DType.I32), emitter.add(Reduce("max", last, True), x))
     negative = emitter.add(Sub(), emitter.add(Cast(DType.I32), x), top)
-    # Differences of 0 to -255 are the bytes 255 to 0.
+    # The differences 0 to -255 are stored as the bytes 255 to 0, to index the tables.
     ones = emitter.constant(np.full(1, 255, np.int32))
-    place = emitter.add(Cast(DType.U8), emitter.add(Add(), negative, ones))
+    position = emitter.add(Cast(DType.U8), emitter.add(Add(), negative, ones))
     terms = divide_by_power(softmax_exponentials(*scaling), SOFTMAX_SUM_BITS)
-    total = emitter.add(Reduce("sum", last, True), _table(emitter, place, terms))
-    scaled = _table(emitter, place, log_softmax_differences(*scaling))
+    total = emitter.add(Reduce("sum", last, True), _table(emitter, position, terms))
+    scaled = _table(emitter, position, log_softmax_differences(*scaling))
     logarithm = emitter.add(Sub(), scaled, emitter.add(LogOfSum(), total))
-    # Less one, halves of what is not positive go away from zero where others go up.
+    # No logarithm here is positive. The operator rounds ties up; minus 1 they go away from zero.
     less = emitter.add(Sub(), logarithm, emitter.constant(np.ones(1, np.int32)))
     bits = 31 - LOG_BITS - _LOG_STEP_BITS
     op = Requantize("tflite_once", zero_of(to), low, high, to.dtype, to.quant)
     return emitter.add(op, less, *_factor(emitter, 1 << 30, 1 - bits))
 
 
-def _table(emitter: Emitter, place: Value, by_distance: Array) -> Value:
-    """What a table of all distances to the largest number has, given 255 less the distance."""
+def _table(emitter: Emitter, position: Value, by_distance: Array) -> Value:
+    """The entries of a table by distance from the largest number; `position` is 255 - distance."""
     table = by_distance[::-1]
-    return looked_up(emitter, place, DType.I32, None, lambda code: table[code])
+    return looked_up(emitter, position, DType.I32, None, lambda code: table[code])
 
 
 def _factor(emitter: Emitter, mantissa: int, shift: int) -> tuple[Value, Value]:
@@ -67,17 +67,17 @@ def _factor(emitter: Emitter, mantissa: int, shift: int) -> tuple[Value, Value]:
 
 
 def stored_l2_normalization(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
-    """L2_NORMALIZATION in fixed point: a vector of zeros stays one."""
+    """L2_NORMALIZATION in fixed point; a vector of zeros stays zero."""
     source, to = tensor(node, 0), result(node)
     low, high = limits_of(to.dtype)
     middle = low + 128
     if scale_of(to) != np.float32(_UNIT_STEP) or zero_of(to) != middle:
-        raise Unsupported(f"vectors of length 1 in steps of {scale_of(to)} from {zero_of(to)}")
+        raise Unsupported(f"a result of scale {scale_of(to)} and zero point {zero_of(to)}")
     zero = zero_of(source)
     squares = looked_up(emitter, x, DType.I32, None, lambda code: (code - zero) ** 2)
     total = emitter.add(Reduce("sum", (x.type.rank - 1,), True), squares)
     mantissa, shift = (emitter.add(InverseRoot(part), total) for part in ("mantissa", "shift"))
-    # The kernel of unsigned numbers multiplies before it scales, that of signed ones in one step.
+    # The kernel for uint8 multiplies by 2^7 before it scales; that for int8 does both in one step.
     before = _UNIT_BITS if x.dtype is DType.U8 else 0
     if not before:
         bits = emitter.constant(np.full(1, _UNIT_BITS, np.int32))

@@ -1,8 +1,8 @@
-"""The LSTM of stored integers: 8-bit operands and results, a cell state of 16 bits.
+"""The LSTM of stored integers: 8-bit operands and results, and a 16-bit cell state.
 
-Gates' sums are Q numbers of three integer bits, gates are Q0 (`ellc.ir.fixed_point_16`); the cell
-state is a Q number whose integer bits its scale says. A layer normalisation makes such sums of
-others, whose steps the file says.
+All fixed-point numbers have 16 bits (`ellc.ir.fixed_point_16`): the sums of the gates have three
+integer bits, the gates have none, and the scale of the cell state gives its integer bits. With a
+layer normalisation, the sums before it have a scale that the file gives.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
 from ellc.frontends.tflite.common import operand, optional, result, tensor
-from ellc.frontends.tflite.model import Activation, Tensor, TfliteNode
+from ellc.frontends.tflite.model import FusedActivation, Tensor, TfliteNode
 from ellc.frontends.tflite.operators.fixed_point_parts import (
     HIGH,
     LOW,
@@ -41,20 +41,21 @@ from ellc.ir.ops.quantised_conv import IntDense
 from ellc.ir.ops.shape import Slice
 from ellc.ir.types import Array, DType, Quant
 
-_WEIGHTS, _RECURRENT, _BIASES = 1, 5, 12  # where the operands of the four gates begin
-_PEEPHOLES = {0: 9, 1: 10, 3: 11}  # operands by gate
+# Operand numbers. Each of the first three is followed by those of the other gates.
+_WEIGHTS, _RECURRENT, _BIASES = 1, 5, 12
+_PEEPHOLES = {0: 9, 1: 10, 3: 11}  # by gate
 _PROJECTION, _PROJECTION_BIAS = 16, 17
 _STATE, _CELL = 18, 19
-_NORMS = 20  # where the weights of the gates' layer normalisation begin
-_HIDDEN = 4  # the intermediate that says how the product of output gate and cell is stored
+_NORMS = 20  # weights of the gates' layer normalisation
+_HIDDEN = 4  # the intermediate with the scale of output gate * activation of the cell state
 _SUM_BITS = 3  # integer bits of the gates' sums
-_UNIT_BITS = 15  # of 1 as Q0
-_UNIT = np.float32(2.0 ** (_SUM_BITS - _UNIT_BITS))  # of the gates' sums
+_UNIT_BITS = 15  # fraction bits of a number without integer bits
+_UNIT = np.float32(2.0 ** (_SUM_BITS - _UNIT_BITS))  # the scale of the gates' sums
 
 
 @dataclass(frozen=True, slots=True)
 class _Sums:
-    """Products with one operand: weights, bias without zero points, factors of the rows."""
+    """A dense layer on one operand: weights, a bias that includes zero points, factors of rows."""
 
     weights: Array
     bias: Array
@@ -63,7 +64,7 @@ class _Sums:
 
 @dataclass(frozen=True, slots=True)
 class _Peephole:
-    """What a gate sees of the cell state: weights [1, units] and their factor."""
+    """The connection of the cell state to a gate: weights [1, units] and their factor."""
 
     weights: Array
     factor: tuple[int, int]
@@ -71,7 +72,7 @@ class _Peephole:
 
 @dataclass(frozen=True, slots=True)
 class _Projection:
-    """What makes the output state of the hidden one."""
+    """The layer from the hidden state to the output state."""
 
     sums: _Sums
     zero: int
@@ -80,11 +81,11 @@ class _Projection:
 
 @dataclass(frozen=True, slots=True)
 class _Cell:
-    """What one step needs to know.
+    """The parameters of one step.
 
-    `coupled` gates have no input gate: it is what the forget gate leaves of 1. `peepholes` and
-    `norms` are by the gate's number in the file. `cell_bits` are the cell state's integer bits. Of
-    both clips 0 says that there is none.
+    With `coupled` there are no weights for an input gate: it is 1 - forget gate. The keys of
+    `peepholes` and `norms` are the numbers of the gates in the file. `cell_bits` are the integer
+    bits of the cell state. A clip of 0 means no clip.
     """
 
     inputs: _Sums
@@ -101,20 +102,20 @@ class _Cell:
 
     @property
     def units(self) -> int:
-        """Cells."""
+        """The number of cells."""
         return len(self.recurrent.weights) // (3 if self.coupled else 4)
 
     @property
     def outputs(self) -> int:
-        """Numbers of the output state."""
+        """The length of the output state."""
         return int(self.recurrent.weights.shape[1])
 
 
 def stored_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """UNIDIRECTIONAL_SEQUENCE_LSTM of int8."""
-    if node.options.activation is not Activation.TANH:
+    """UNIDIRECTIONAL_SEQUENCE_LSTM of int8: the output states of all steps."""
+    if node.options.activation is not FusedActivation.TANH:
         raise Unsupported(
-            f"{NO_SUCH_CELL.reason}: {node.options.activation.name} of stored integers"
+            f"{NO_SUCH_CELL.reason}: {node.options.activation.name} for stored integers"
         )
     x = operand(inputs, 0)
     kinds = tuple(tensor(node, i).kind for i in (0, _STATE, _CELL))
@@ -139,7 +140,7 @@ def stored_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return every
 
 
-# --- numbers of the file -------------------------------------------------------------------------
+# --- parameters in the file ----------------------------------------------------------------------
 
 
 def _cell(node: TfliteNode, inputs: Inputs) -> _Cell:
@@ -147,8 +148,8 @@ def _cell(node: TfliteNode, inputs: Inputs) -> _Cell:
     fraction, exponent = math.frexp(scale_of(cells))
     bits = _UNIT_BITS + exponent - 1
     if fraction != 0.5 or not 0 <= bits <= MOST_INTEGER_BITS:
-        raise Unsupported(f"cells in steps of {scale_of(cells)}")
-    hidden = _between(node, _HIDDEN, "the hidden state is")
+        raise Unsupported(f"a cell state of scale {scale_of(cells)}")
+    hidden = _intermediate(node, _HIDDEN, "the hidden state is")
     recurrent = operand(inputs, _RECURRENT + 1, "recurrent weights")
     if recurrent.type.rank != 2:
         raise Unsupported(f"recurrent weights {recurrent.shape}")
@@ -158,10 +159,12 @@ def _cell(node: TfliteNode, inputs: Inputs) -> _Cell:
         raise Unsupported(f"recurrent weights {recurrent.shape} without a projection")
     coupled = optional(inputs, _WEIGHTS) is None
     if coupled:
-        refuse(inputs, (_RECURRENT, _BIASES), "parts of an input gate without its weights")
+        refuse(inputs, (_RECURRENT, _BIASES), "an input gate that has only some of its weights")
     gates = range(1 if coupled else 0, 4)
     norms = _norms(node, inputs, gates, units)
-    steps = {g: scale_of(_between(node, g, "sums of gates are")) if norms else _UNIT for g in gates}
+    steps = {
+        g: scale_of(_intermediate(node, g, "sums of gates are")) if norms else _UNIT for g in gates
+    }
     size = operand(inputs, 0).shape[-1]
     return _Cell(
         _gates(
@@ -185,53 +188,58 @@ def _cell(node: TfliteNode, inputs: Inputs) -> _Cell:
     )
 
 
-def _between(node: TfliteNode, index: int, what: str) -> Tensor:
-    """The intermediate that says how something is stored."""
-    found = node.intermediates[index] if len(node.intermediates) > index else None
-    if found is None:
-        raise Unsupported(f"its file does not say how {what} stored")
-    return found
+def _intermediate(node: TfliteNode, index: int, what: str) -> Tensor:
+    """A declaration of a value inside the operator, for its scale and zero point."""
+    declared = node.intermediates[index] if len(node.intermediates) > index else None
+    if declared is None:
+        raise Unsupported(f"the file does not say how {what} stored")
+    return declared
 
 
 def _norms(node: TfliteNode, inputs: Inputs, gates: range, units: int) -> dict[int, LayerNorm]:
-    """Those of all gates, or of none; their biases are those of the gates."""
-    found = {}
+    """The layer normalisations by gate, which all gates have or none; biases are the gates'."""
+    norms = {}
     for gate in range(4):
         if optional(inputs, _NORMS + gate) is None:
             continue
         weights = _stored(inputs, _NORMS + gate, "INT16 norms", np.int16, (units,))
         bias = _stored(inputs, _BIASES + gate, "INT32 biases", np.int32, (units,))
-        found[gate] = LayerNorm.of(weights, bias, scale_of(tensor(node, _NORMS + gate)))
-    if found and set(found) != {*gates}:
-        raise Unsupported(f"a layer normalisation of {len(found)} of {len(gates)} gates")
-    return found
+        norms[gate] = LayerNorm.of(weights, bias, scale_of(tensor(node, _NORMS + gate)))
+    if norms and set(norms) != {*gates}:
+        raise Unsupported(f"layer normalisations for only {len(norms)} of {len(gates)} gates")
+    return norms
 
 
 def _peepholes(
     node: TfliteNode, inputs: Inputs, steps: Mapping[int, np.float32], shape: tuple[int, int]
 ) -> dict[int, _Peephole]:
-    """Those of gates that may have one; either all or none of them do."""
-    found = {}
-    for gate, place in _PEEPHOLES.items():
-        if optional(inputs, place) is None:
+    """The peepholes by gate; either all gates that can have one do, or none."""
+    peepholes = {}
+    for gate, position in _PEEPHOLES.items():
+        if optional(inputs, position) is None:
             continue
-        weights = _stored(inputs, place, "INT16 peepholes", np.int16, shape[:1])
+        weights = _stored(inputs, position, "INT16 peepholes", np.int16, shape[:1])
         scale = (
-            scale_of(tensor(node, place)) * scale_of(tensor(node, _CELL)) / steps.get(gate, _UNIT)
+            scale_of(tensor(node, position))
+            * scale_of(tensor(node, _CELL))
+            / steps.get(gate, _UNIT)
         )
-        found[gate] = _Peephole(weights[None].astype(np.int32), quantize_multiplier(float(scale)))
-    if found and set(found) != {*steps} & {*_PEEPHOLES}:
-        raise Unsupported(f"{len(found)} peepholes")
-    if found and shape[0] != shape[1]:
+        peepholes[gate] = _Peephole(
+            weights[None].astype(np.int32), quantize_multiplier(float(scale))
+        )
+    gates = {*steps} & {*_PEEPHOLES}
+    if peepholes and set(peepholes) != gates:
+        raise Unsupported(f"peepholes for {len(peepholes)} of {len(gates)} gates")
+    if peepholes and shape[0] != shape[1]:
         raise Unsupported(
-            "peepholes beside a projection to another size, of which TensorFlow Lite's kernel "
-            "reads other cells; export it without peepholes"
+            "peepholes with a projection to another size: TensorFlow Lite's kernel reads the wrong "
+            "cells then; export it without peepholes"
         )
-    return found
+    return peepholes
 
 
 def _clip(node: TfliteNode, option: str, to: Tensor) -> int:
-    """The stored number of a bound, cut off."""
+    """The stored integer of a bound, truncated."""
     low, high = limits_of(to.dtype)
     return int(min(max(low, float(np.float32(node.options.number(option)) / scale_of(to))), high))
 
@@ -244,9 +252,10 @@ def _gates(
     x: Tensor,
     shape: tuple[int, int],
 ) -> _Sums:
-    """The products of x with the weights of gates, of this shape, in the order of the file.
+    """One dense layer of x for all gates, in the order of the file.
 
-    `steps` are those of each gate's sums; weights and biases, if any, begin at `first`.
+    `steps` has the scale of each gate's sums. `first` are the operand numbers of the first gate's
+    weights, of this shape, and of its bias or None.
     """
     weights, biases = first
     parts = [
@@ -274,22 +283,23 @@ def _projection(
 def _sums(
     node: TfliteNode,
     inputs: Inputs,
-    places: tuple[int, int | None],
+    positions: tuple[int, int | None],
     x: Tensor,
     unit: np.float32,
     shape: tuple[int, int],
 ) -> _Sums:
-    """The products of x with weights, and a bias, in steps of `unit`.
+    """A dense layer of x whose sums have the scale `unit`.
 
-    Factors are computed in float32. A zero point of x goes into the bias.
+    `positions` are the operand numbers of weights and bias. Factors are computed in float32. The
+    zero point of x is folded into the bias.
     """
-    declared = tensor(node, places[0])
+    declared = tensor(node, positions[0])
     if zero_of(declared):
-        raise Unsupported(f"'{declared.name}': weights with a zero point")
-    weights = _stored(inputs, places[0], "INT8 weights", np.int8, shape)
+        raise Unsupported(f"the weights '{declared.name}' have a zero point")
+    weights = _stored(inputs, positions[0], "INT8 weights", np.int8, shape)
     bias = -zero_of(x) * weights.sum(axis=1, dtype=np.int64)
-    if places[1] is not None:
-        bias += _stored(inputs, places[1], "INT32 biases", np.int32, shape[:1])
+    if positions[1] is not None:
+        bias += _stored(inputs, positions[1], "INT32 biases", np.int32, shape[:1])
     factor = quantize_multiplier(float(scale_of(declared) * scale_of(x) / unit))
     return _Sums(weights, bias.astype(np.int32), [factor] * shape[0])
 
@@ -297,10 +307,10 @@ def _sums(
 def _stored(
     inputs: Inputs, index: int, what: str, dtype: type[np.integer], shape: tuple[int, ...]
 ) -> Array:
-    """A constant operand of a gate."""
+    """A constant operand; raises `Unsupported` if it has another type or shape."""
     array = known(operand(inputs, index, what), what)
     if array.dtype != dtype or array.shape != shape:
-        raise Unsupported(f"{array.dtype}{array.shape}, where {what} {shape} are expected")
+        raise Unsupported(f"expected {what} {shape}, found {array.dtype}{array.shape}")
     return array
 
 
@@ -315,13 +325,13 @@ def _step(body: Emitter, cell: _Cell, x: Value, h: Value, c: Value) -> tuple[Val
     c = body.add(Cast(DType.I32), c)
     first = 1 if cell.coupled else 0
     *update, forget, new = (_gate(body, cell, total, gate, c) for gate in range(first, 3))
-    kept = shifted(body, body.add(Mul(), forget, c), _UNIT_BITS)
+    retained = shifted(body, body.add(Mul(), forget, c), _UNIT_BITS)
     if cell.coupled:
         one = body.constant(body.full(forget.shape, ONE, np.int32))
         update = [body.add(Sub(), one, forget)]
     added = shifted(body, body.add(Mul(), update[0], new), _UNIT_BITS + cell.cell_bits)
     low, high = (-cell.cell_clip, cell.cell_clip) if cell.cell_clip > 0 else (LOW, HIGH)
-    wide = bounded(body, body.add(Add(), kept, added), low, high)
+    wide = bounded(body, body.add(Add(), retained, added), low, high)
     output = _gate(body, cell, total, 3, wide)
     shown = body.add(Function16("tanh", cell.cell_bits), wide)
     hidden = Requantize("tflite", cell.hidden_zero, -128, 127, DType.I8, cell.quant)
@@ -333,7 +343,7 @@ def _step(body: Emitter, cell: _Cell, x: Value, h: Value, c: Value) -> tuple[Val
 
 
 def _projected(body: Emitter, projection: _Projection, hidden: Value) -> Value:
-    """The output state; its bounds are stored numbers, whatever the zero point."""
+    """The output state. As in LiteRT, its bounds are stored integers that ignore the zero point."""
     clip = projection.clip
     low, high = (-clip, clip) if clip > 0 else (-128, 127)
     op = Requantize("tflite", projection.zero, low, high, DType.I8)
@@ -343,19 +353,22 @@ def _projected(body: Emitter, projection: _Projection, hidden: Value) -> Value:
 def _product(
     body: Emitter, sums: _Sums, x: Value, low: int = WIDE_LOW, high: int = WIDE_HIGH
 ) -> Value:
-    """The sums of all gates, as 32-bit numbers between two bounds."""
+    """The sums of all gates as 32-bit integers, clamped."""
     return _summed(body, sums, x, Requantize("tflite", 0, low, high, DType.I32))
 
 
 def _summed(body: Emitter, sums: _Sums, x: Value, op: Requantize) -> Value:
-    """Sums times their factors."""
+    """The sums of a dense layer, requantised by `op` with the factors of the rows."""
     total = body.add(IntDense(), x, body.constant(sums.weights), body.constant(sums.bias))
     pairs = np.array(sums.factors, np.int32)
     return body.add(op, total, *(body.constant(pairs[:, side].copy()) for side in (0, 1)))
 
 
 def _gate(body: Emitter, cell: _Cell, total: Value, gate: int, c: Value) -> Value:
-    """A gate, by its number in the file, of the sums of all; through its peephole it sees c."""
+    """The value of a gate, given by its number in the file.
+
+    `total` has the sums of all gates; `c` is the cell state for its peephole.
+    """
     start = (gate - 1 if cell.coupled else gate) * cell.units
     own = body.add(Slice((0, start), (total.shape[0], cell.units), (1, 1)), total)
     if (peephole := cell.peepholes.get(gate)) is not None:

@@ -1,15 +1,16 @@
 """Means, sums and products of stored integers along axes.
 
 MEAN and SUM follow `reference_ops::QuantizedMeanOrSum` (`kernels/internal/reference/reduce.h`) for
-every element type, with `MultiplyByQuantizedMultiplier` of `kernels/internal/common.cc` as the
-runtime is built, without TFLITE_SINGLE_ROUNDING: a product rounded to 32 bits and then shifted with
-a second rounding. TensorFlow Lite Micro calls the same function. Older versions summed in float32;
-outputs of today's runtime decide between the three. Its SUM of int8 and int16 itself reads and
-writes the tensors as if they were of uint8, so that it agrees only where all numbers stored are
-small and not negative.
+every element type, with `MultiplyByQuantizedMultiplier` of `kernels/internal/common.cc`. The
+runtime is built without TFLITE_SINGLE_ROUNDING, so a product is rounded to 32 bits and then shifted
+with a second rounding. TensorFlow Lite Micro calls the same function. Older versions summed in
+float32; tests compare with outputs of the current runtime. Its SUM of int8 and int16 reads and
+writes the tensors as uint8, so its results are right only if all stored integers are small and not
+negative.
 
 REDUCE_PROD is `QuantizedReduceProd` of the same file: the running product is scaled after every
-factor, so that it stays in 32 bits. One that does not wraps in the runtime and saturates here.
+factor to stay within 32 bits. If it overflows nevertheless, it wraps in the runtime and saturates
+here.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 from ellc.frontends.graph_import.shapes import reshaped, transposed
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import result, tensor
-from ellc.frontends.tflite.model import Activation, Tensor, TfliteNode
+from ellc.frontends.tflite.model import FusedActivation, Tensor, TfliteNode
 from ellc.frontends.tflite.operators.wide_functions import want_no_zero
 from ellc.frontends.tflite.scales import activation_range, limits_of, scale_of, zero_of
 from ellc.ir.fixed_point import quantize_multiplier, reduced
@@ -34,11 +35,11 @@ from ellc.ir.ops.reduce import Reduce
 from ellc.ir.ops.shape import Split
 from ellc.ir.types import DType
 
-_MOST_SHIFT = 14  # of 64-bit numbers
+_MOST_SHIFT = 14  # the largest shift for 64-bit numbers
 
 
 def _centred_sum(emitter: Emitter, node: TfliteNode, x: Value, axes: tuple[int, ...]) -> Value:
-    """The sum of the differences to the zero point, 32 bits wide."""
+    """The sum of (x - zero point) along axes, i32."""
     wide = emitter.add(Cast(DType.I32), x)
     total = emitter.add(Reduce("sum", axes, node.options.flag("KeepDims")), wide)
     count = math.prod(x.shape[a] for a in axes)
@@ -48,7 +49,7 @@ def _centred_sum(emitter: Emitter, node: TfliteNode, x: Value, axes: tuple[int, 
 
 
 def stored_sum(emitter: Emitter, node: TfliteNode, x: Value, axes: tuple[int, ...]) -> Value:
-    """SUM."""
+    """SUM of stored integers."""
     ratio = float(scale_of(tensor(node, 0))) / float(scale_of(result(node)))
     return _in_scale(
         emitter, node, _centred_sum(emitter, node, x, axes), quantize_multiplier(ratio)
@@ -56,10 +57,10 @@ def stored_sum(emitter: Emitter, node: TfliteNode, x: Value, axes: tuple[int, ..
 
 
 def stored_mean(emitter: Emitter, node: TfliteNode, x: Value, axes: tuple[int, ...]) -> Value:
-    """MEAN: the number of elements is divided out of the factor, which keeps all its bits."""
+    """MEAN: the factor is divided by the number of elements, with as many bits as fit."""
     count = math.prod(x.shape[a] for a in axes)
     if count < 1:
-        raise Unsupported("a mean of nothing")
+        raise Unsupported("a mean over no elements")
     ratio = float(scale_of(tensor(node, 0))) / float(scale_of(result(node)))
     mantissa, shift = quantize_multiplier(ratio)
     bits = min(count.bit_length() - 1, 32, 31 + shift)
@@ -69,7 +70,7 @@ def stored_mean(emitter: Emitter, node: TfliteNode, x: Value, axes: tuple[int, .
 
 def _in_scale(emitter: Emitter, node: TfliteNode, total: Value, factor: tuple[int, int]) -> Value:
     to = result(node)
-    low, high = activation_range(Activation.NONE, to)
+    low, high = activation_range(FusedActivation.NONE, to)
     shape = (1,) if total.shape else ()
     parts = (emitter.constant(emitter.full(shape, number, np.int32)) for number in factor)
     return emitter.add(
@@ -80,41 +81,42 @@ def _in_scale(emitter: Emitter, node: TfliteNode, total: Value, factor: tuple[in
 def stored_product_along(
     emitter: Emitter, node: TfliteNode, x: Value, axes: tuple[int, ...]
 ) -> Value:
-    """REDUCE_PROD: one factor a trip, in the order of the elements."""
+    """REDUCE_PROD: a loop that multiplies by one element on each trip, in their order."""
     source, to = tensor(node, 0), result(node)
     if x.dtype is DType.U8:
-        raise Unsupported("no runtime has it for uint8 that stands for reals")
+        raise Unsupported("no runtime has it for stored integers of type uint8")
     if x.dtype is DType.I16:
         want_no_zero(source, to)
-    kept = tuple(a for a in range(x.type.rank) if a not in axes)
-    rest = tuple(x.shape[a] for a in kept)
+    other_axes = tuple(a for a in range(x.type.rank) if a not in axes)
+    rest = tuple(x.shape[a] for a in other_axes)
     count = math.prod(x.shape[a] for a in axes)
     if count < 1:
-        raise Unsupported("a product of nothing")
+        raise Unsupported("a product over no elements")
     shape = tuple(1 if a in axes else e for a, e in enumerate(x.shape))
-    factors = reshaped(emitter, transposed(emitter, x, (*axes, *kept)), (count, math.prod(rest)))
+    ordered = transposed(emitter, x, (*axes, *other_axes))
+    factors = reshaped(emitter, ordered, (count, math.prod(rest)))
     scaling = _StepScaling.of(source, to, count)
     total = _running_product(emitter, factors, zero_of(source), scaling)
-    low, high = activation_range(Activation.NONE, to)
+    low, high = activation_range(FusedActivation.NONE, to)
     last = Requantize("tflite_once", zero_of(to), low, high, to.dtype, to.quant)
-    made = scaling.applied(emitter, last, total)
-    return reshaped(emitter, made, shape if node.options.flag("KeepDims") else rest)
+    product = scaling.applied(emitter, last, total)
+    return reshaped(emitter, product, shape if node.options.flag("KeepDims") else rest)
 
 
 @dataclass(frozen=True, slots=True)
 class _StepScaling:
-    """What a product of 64 bits is multiplied by: a mantissa of 15 bits, in the upper half."""
+    """The factor of a 64-bit product; its mantissa has 15 bits, in the upper half of 32."""
 
     mantissa: int
     shift: int
 
     @staticmethod
     def of(source: Tensor, to: Tensor, count: int) -> _StepScaling:
-        """The factor which, applied `count` times, brings a product into the result's scale."""
+        """The factor that, applied `count` times, converts a product to the result's scale."""
         real = float(scale_of(source)) / float(scale_of(to)) ** (1.0 / count)
         mantissa, shift = quantize_multiplier(real)
         if shift > _MOST_SHIFT:
-            raise Unsupported(f"a result in steps that are too fine for its products: {real}")
+            raise Unsupported(f"the scale of the result is too small for its products: {real}")
         return _StepScaling(int(reduced(np.array(mantissa, np.int64))) << 16, shift)
 
     def applied(self, emitter: Emitter, op: Requantize, x: Value) -> Value:
@@ -124,7 +126,7 @@ class _StepScaling:
 
 
 def _running_product(emitter: Emitter, factors: Value, zero: int, scaling: _StepScaling) -> Value:
-    """The product of the rows [count, n], less their zero point, scaled after every factor."""
+    """The product over rows of `factors` [count, n] minus `zero`, scaled after every factor."""
     count, size = factors.shape
     offset = emitter.constant(np.full(1, zero, np.int32))
     wide = emitter.add(Sub(), emitter.add(Cast(DType.I32), factors), offset)

@@ -1,4 +1,4 @@
-"""Softmax of stored 8-bit numbers."""
+"""SOFTMAX of stored 8-bit integers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ellc.ir.ops.quantised_softmax import QuantSoftmax
 def stored_softmax(emitter: Emitter, source: Tensor, to: Tensor, x: Value, beta: float) -> Value:
     """SOFTMAX in fixed point; its result has 256 steps from 0 to 1."""
     if to.dtype not in BYTES:
-        raise Unsupported(f"a softmax of {source.kind} that gives {to.kind}")
+        raise Unsupported(f"a softmax of {source.kind} with a result of type {to.kind}")
     if scale_of(to) != np.float32(1 / 256) or zero_of(to) != limits_of(to.dtype)[0]:
-        raise Unsupported(f"a softmax in steps of {scale_of(to)} from {zero_of(to)}")
+        raise Unsupported(f"a result of scale {scale_of(to)} and zero point {zero_of(to)}")
     numbers = softmax_scaling(float(np.float32(beta)), float(scale_of(source)))
     return emitter.add(QuantSoftmax(*numbers, to.dtype, to.quant), x)

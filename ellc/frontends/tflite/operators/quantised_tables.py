@@ -1,4 +1,7 @@
-"""Functions of one 8-bit number: tables of 256 entries, computed as the reference kernels do."""
+"""Functions of stored 8-bit integers as tables of 256 entries.
+
+The tables are computed with the arithmetic of the reference kernels.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from ellc.ir.fixed_point import inverse_root, multiply, quantize_multiplier
 from ellc.ir.ops.quantised import Lookup
 from ellc.ir.types import Array, DType, Quant
 
-_ROOT_BITS = 20  # by which an inverse root is raised, so that it keeps digits
+_ROOT_BITS = 20  # an inverse root is shifted left by so many bits, which keeps precision
 
 
 def looked_up(
@@ -25,9 +28,13 @@ def looked_up(
     quant: Quant | None,
     function: Callable[[Array], Array],
 ) -> Value:
-    """A function of all 256 stored numbers (int64), clamped to what `dtype` holds."""
+    """A function of stored 8-bit integers x, as a table.
+
+    `function` maps an int64 array of stored integers to the stored results, which are clamped to
+    the range of `dtype`.
+    """
     if x.dtype not in BYTES:
-        raise Unsupported(f"{x.dtype.value} that stands for real numbers")
+        raise Unsupported(f"stored integers of type {x.dtype.value}")
     low, _ = limits_of(x.dtype)
     least, most = limits_of(dtype)
     values = np.clip(function(emitter.counted(256) + low).astype(np.int64), least, most)
@@ -38,13 +45,13 @@ def looked_up(
 def tabled(
     emitter: Emitter, node: TfliteNode, x: Value, function: Callable[[Array], Array]
 ) -> Value:
-    """The same for an operator of one operand."""
+    """A function of stored 8-bit integers x, as a table with the node's result type."""
     to = result(node)
     return looked_up(emitter, x, to.dtype, to.quant, function)
 
 
 def scaled_by(source: Tensor, to: Tensor, factor: float) -> Callable[[Array], Array]:
-    """(stored - zero) times a factor, plus the result's zero point."""
+    """The function (stored - zero point) * factor + the result's zero point."""
     mantissa, shift = quantize_multiplier(factor)
     before, after = zero_of(source), zero_of(to)
 
@@ -57,7 +64,7 @@ def scaled_by(source: Tensor, to: Tensor, factor: float) -> Callable[[Array], Ar
 
 
 def of_reals(node: TfliteNode, function: Callable[[Array], Array]) -> Callable[[Array], Array]:
-    """A function of real numbers, in float32: out of the stored ones and back."""
+    """A function of stored integers, from one of real numbers that is computed in float32."""
     source, to = tensor(node, 0), result(node)
     scale, zero, inverse = scale_of(source), zero_of(source), np.float32(1) / scale_of(to)
 
@@ -69,13 +76,13 @@ def of_reals(node: TfliteNode, function: Callable[[Array], Array]) -> Callable[[
 
 
 def whole(real: Array) -> Array:
-    """The nearest integers, halves away from zero."""
+    """The nearest integers, int64; ties round away from zero, and NaN becomes 0."""
     bounded = np.clip(np.nan_to_num(real.astype(np.float64)), -(2.0**31), 2.0**31)
     return np.copysign(np.floor(np.abs(bounded) + 0.5), bounded).astype(np.int64)
 
 
 def rescaled(emitter: Emitter, node: TfliteNode, x: Value, low: float, high: float | None) -> Value:
-    """x in the result's scale between two real bounds: RELU and its kin."""
+    """x converted to the result's scale and clamped to real bounds: RELU, RELU6, ..."""
     source, to = tensor(node, 0), result(node)
     inner = scaled_by(source, to, float(scale_of(source) / scale_of(to)))
     least, most = limits_of(to.dtype)
@@ -91,7 +98,7 @@ def _stored(real: float, to: Tensor) -> int:
 
 
 def leaky(emitter: Emitter, node: TfliteNode, x: Value, slope: float) -> Value:
-    """LEAKY_RELU: one factor for numbers from zero up, another below."""
+    """LEAKY_RELU: one factor for numbers >= 0, another for negative ones."""
     source, to = tensor(node, 0), result(node)
     above = scaled_by(source, to, float(scale_of(source) / scale_of(to)))
     below = scaled_by(source, to, float(scale_of(source) * np.float32(slope) / scale_of(to)))
@@ -100,7 +107,7 @@ def leaky(emitter: Emitter, node: TfliteNode, x: Value, slope: float) -> Value:
 
 
 def absolute(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
-    """ABS."""
+    """ABS of stored 8-bit integers."""
     source, to = tensor(node, 0), result(node)
     zero = zero_of(source)
     if scale_of(source) == scale_of(to):
@@ -110,7 +117,7 @@ def absolute(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
 
 
 def square_root(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
-    """SQRT, whose quotient is cut off; of a negative number, an error elsewhere, it is 0 here."""
+    """SQRT, truncated. The root of a negative number, an error in the runtime, is 0."""
     source, to = tensor(node, 0), result(node)
 
     def root(stored: Array) -> Array:
@@ -123,12 +130,12 @@ def square_root(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
 
 
 def reciprocal_root(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
-    """RSQRT; of 0, and of negative numbers, which are an error elsewhere, the highest number."""
+    """RSQRT. For 0 and for negative numbers, an error in the runtime, it is the highest number."""
     source, to = tensor(node, 0), result(node)
     real = 1.0 / (math.sqrt(scale_of(source)) * float(scale_of(to)))
     mantissa, shift = quantize_multiplier(real)
     if shift > _ROOT_BITS + 31:
-        raise Unsupported(f"RSQRT in steps of {scale_of(to)}")
+        raise Unsupported(f"RSQRT with a result of scale {scale_of(to)}")
 
     def root(stored: Array) -> Array:
         value = (stored - zero_of(source)).astype(np.int32)
@@ -146,13 +153,13 @@ _MOST = (1 << 15) - 1
 
 
 def hard_swish(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
-    """HARD_SWISH in 16-bit fixed point: x times (x + 3) / 6 kept between 0 and 1."""
+    """HARD_SWISH in 16-bit fixed point: x * clip((x + 3) / 6, 0, 1)."""
     source, to = tensor(node, 0), result(node)
     fine = np.float32(1 / 128) * scale_of(source)
     out, out_bits = _factor16(fine / scale_of(to))
     share, share_bits = _factor16(fine / np.float32(3 / 32768))
     if out_bits > 0:
-        raise Unsupported("HARD_SWISH whose result has a much finer scale than its operand")
+        raise Unsupported("HARD_SWISH whose result has a much smaller scale than its operand")
 
     def apply(stored: Array) -> Array:
         raised = (stored - zero_of(source)) << 7
@@ -174,13 +181,13 @@ def hard_swish(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
 
 
 def _factor16(real: np.float32) -> tuple[int, int]:
-    """A factor as 16-bit mantissa and shift."""
+    """A factor as a 16-bit mantissa and a shift."""
     mantissa, shift = quantize_multiplier(float(real))
     return (_MOST if mantissa >= (1 << 31) - 1 - (1 << 15) else (mantissa + (1 << 15)) >> 16), shift
 
 
 def _high16(a: Array, b: int) -> Array:
-    """2ab / 2^16, rounded, halves up."""
+    """2ab / 2^16, rounded; ties round up."""
     return np.asarray(np.minimum((a * b + (1 << 14)) >> 15, _MOST))
 
 
@@ -189,6 +196,6 @@ def _saturated(x: Array) -> Array:
 
 
 def _divided(x: Array, bits: int) -> Array:
-    """x / 2^bits, rounded, halves away from zero."""
+    """x / 2^bits, rounded; ties round away from zero."""
     half = (1 << bits) >> 1
     return np.asarray(np.sign(x) * ((np.abs(x) + half) >> bits))

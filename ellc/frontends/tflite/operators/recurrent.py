@@ -1,4 +1,4 @@
-"""Recurrent layers over a sequence; their states live on between calls, as in TensorFlow Lite."""
+"""Recurrent layers over a sequence. As in TensorFlow Lite, states are kept between calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.recurrence import run_cell
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import is_stored, operand, optional, tensor, want_float
-from ellc.frontends.tflite.model import Activation, TfliteNode
+from ellc.frontends.tflite.model import FusedActivation, TfliteNode
 from ellc.frontends.tflite.operators.convolution import float_weights
 from ellc.frontends.tflite.operators.quantised_recurrent import stored_lstm
 from ellc.frontends.tflite.operators.recurrent_parts import (
@@ -22,26 +22,26 @@ from ellc.frontends.tflite.operators.recurrent_parts import (
     state_of,
     walk_of,
 )
-from ellc.frontends.tflite.registry import TFLITE, Declined
+from ellc.frontends.tflite.registry import TFLITE, DeclinedOption
 from ellc.ir.op import Pointwise
 from ellc.ir.ops.activations import Clip, Relu, Tanh
 from ellc.ir.ops.recurrent import LSTMCell, RNNCell
 from ellc.ir.ops.shape import Concat
 
-_ACTIVATIONS: dict[Activation, Pointwise] = {
-    Activation.RELU: Relu(),
-    Activation.RELU_N1_TO_1: Clip(-1.0, 1.0),
-    Activation.RELU6: Clip(0.0, 6.0),
-    Activation.TANH: Tanh(),
+_ACTIVATIONS: dict[FusedActivation, Pointwise] = {
+    FusedActivation.RELU: Relu(),
+    FusedActivation.RELU_N1_TO_1: Clip(-1.0, 1.0),
+    FusedActivation.RELU6: Clip(0.0, 6.0),
+    FusedActivation.TANH: Tanh(),
 }
-_LIMITS = "floats, or 8-bit weights beside floats"
+_LIMITS = "floats, or 8-bit weights with floats"
 
 
 def _activation(node: TfliteNode) -> Pointwise:
-    found = _ACTIVATIONS.get(node.options.activation)
-    if found is None:
+    activation = _ACTIVATIONS.get(node.options.activation)
+    if activation is None:
         raise Unsupported(f"{NO_SUCH_CELL.reason}: {node.options.activation.name}")
-    return found
+    return activation
 
 
 @TFLITE.imports("UNIDIRECTIONAL_SEQUENCE_RNN", limits=_LIMITS, declines=(NO_SUCH_CELL,))
@@ -57,7 +57,7 @@ def sequence_rnn(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("RNN", limits=_LIMITS, declines=(NO_SUCH_CELL,))
 def rnn(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """One such step for each call."""
+    """h = activation(W x + R h + bias), one step for each call."""
     x = want_float(operand(inputs, 0))
     h, fixed = _rnn_operands(emitter, node, inputs, x.shape[0])
     h = emitter.add(RNNCell(_activation(node)), x, h, *fixed)
@@ -68,7 +68,7 @@ def rnn(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 def _rnn_operands(
     emitter: Emitter, node: TfliteNode, inputs: Inputs, batch: int
 ) -> tuple[Value, list[Value]]:
-    """The state, and what stays the same on every step."""
+    """The state, and the operands that are the same on every step."""
     weights = float_weights(emitter, node, operand(inputs, 1), 1)
     recurrent = float_weights(emitter, node, operand(inputs, 2), 2)
     bias = operand(inputs, 3, "bias")
@@ -82,7 +82,7 @@ _LSTM_LIMITS = _LIMITS + "; no projection, layer norm or coupled gates"
 
 @dataclass(frozen=True, slots=True)
 class _Direction:
-    """Where the operands of one direction begin, and its two states."""
+    """Operand numbers of one direction: its first weights and its two states."""
 
     weights: int
     states: tuple[int, int]
@@ -90,26 +90,24 @@ class _Direction:
 
     @property
     def refused(self) -> tuple[int, ...]:
-        """A projection's operands."""
+        """The operand numbers of a projection, which is not supported."""
         return (self.weights + 15, self.weights + 16)
 
 
 @TFLITE.imports(
     "UNIDIRECTIONAL_SEQUENCE_LSTM",
-    limits=f"{_LSTM_LIMITS}; of int8 with cells of int16: these, too",
+    limits=f"{_LSTM_LIMITS}, except for int8 with an int16 cell state",
     declines=(
         NO_SUCH_CELL,
         NO_PROJECTION_CLIP,
-        Declined("DiagonalRecurrentTensors", "recurrent weights that are a diagonal"),
+        DeclinedOption("DiagonalRecurrentTensors", "diagonal recurrent weights"),
     ),
 )
 def sequence_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """An LSTM; operands come gate by gate in the order input, forget, cell, output."""
+    """An LSTM; each kind of operand has the gates in the order input, forget, cell, output."""
     if is_stored(node):
         return stored_lstm(emitter, node, inputs)
-    refuse(
-        inputs, range(20, 24), "layer normalisation; build the layer of single operators (unroll)"
-    )
+    refuse(inputs, range(20, 24), "a layer normalisation; export the layer unrolled (unroll=True)")
     return _lstm(emitter, node, inputs, _Direction(1, (18, 19)))
 
 
@@ -119,7 +117,7 @@ def sequence_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     declines=(NO_SUCH_CELL, NO_PROJECTION_CLIP),
 )
 def bidirectional_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """One LSTM forwards and one backwards, joined or as two results."""
+    """An LSTM over the sequence and another over the reversed one; one joined or two results."""
     refuse(inputs, range(39, 48), "an auxiliary input")
     there = _lstm(emitter, node, inputs, _Direction(1, (35, 36)))
     back = _lstm(emitter, node, inputs, _Direction(18, (37, 38), reverse=True))
@@ -128,7 +126,7 @@ def bidirectional_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> li
 
 
 def _lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs, way: _Direction) -> Value:
-    """The result of every step."""
+    """The output states of all steps in one direction."""
     x = want_float(operand(inputs, 0))
     walk = replace(walk_of(node, x), reverse=way.reverse)
     refuse(inputs, way.refused, "a projection")
@@ -139,12 +137,12 @@ def _lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs, way: _Direction) -
     )
     given = [i for i in range(first + 8, first + 11) if optional(inputs, i) is not None]
     if len(given) not in (0, 3):
-        raise Unsupported(f"{len(given)} peepholes")
+        raise Unsupported(f"peepholes for {len(given)} of 3 gates")
     further = [_gates(emitter, node, inputs, given)] if given else []
     none = emitter.constant(emitter.full(bias.shape, 0, np.float32))
     shape = (walk.element(x.type).shape[0], recurrent.shape[1])
     states = [state_of(emitter, node, index, shape) for index in way.states]
-    # The cell state is bounded, not the gates' sums; 0 says that it is not.
+    # The option bounds the cell state, not the gates' sums; 0 means no bound.
     limit = node.options.number("CellClip") or math.inf
     cell = LSTMCell(_activation(node), cell_clip=limit, peepholes=bool(given))
     fixed = [weights, recurrent, bias, none, *further]
@@ -155,7 +153,7 @@ def _lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs, way: _Direction) -
 
 
 def _gates(emitter: Emitter, node: TfliteNode, inputs: Inputs, indices: Sequence[int]) -> Value:
-    """The operands of several gates as one."""
+    """The operands with these indices, one for each gate, concatenated."""
     return emitter.add(Concat(0), *(_gate(emitter, node, inputs, i) for i in indices))
 
 

@@ -1,4 +1,4 @@
-"""What recurrent layers of floats and of stored integers share: how steps are read, and states."""
+"""Code that recurrent layers of floats and of stored integers share: walks and states."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import optional, tensor
 from ellc.frontends.tflite.model import TfliteNode
-from ellc.frontends.tflite.registry import ACTIVATION, Declined
+from ellc.frontends.tflite.registry import ACTIVATION, DeclinedOption
 from ellc.ir.ops.loop import Walk
 
 
 def walk_of(node: TfliteNode, x: Value) -> Walk:
-    """How the steps of the operand [time, batch, inputs] or [batch, time, inputs] are read."""
+    """The walk over the time axis of an operand [time, batch, inputs] or [batch, time, inputs]."""
     if x.type.rank != 3:
         raise Unsupported(f"a sequence {x.shape}")
     return Walk(0 if node.options.flag("TimeMajor") else 1)
@@ -22,18 +22,18 @@ def walk_of(node: TfliteNode, x: Value) -> Walk:
 def state_of(
     emitter: Emitter, node: TfliteNode, index: int, shape: tuple[int, ...], first: int = 0
 ) -> Value:
-    """The current value of a variable tensor, which begins with the number `first` everywhere."""
+    """Add the state of a variable tensor and return its value; all elements start as `first`."""
     declared = tensor(node, index)
     if not declared.is_variable:
         raise Unsupported(f"its state '{declared.name}' is not a variable")
     return emitter.state(declared.name, emitter.full(shape, first, declared.dtype.numpy))
 
 
-NO_SUCH_CELL = Declined(ACTIVATION, "a cell with this activation")
-NO_PROJECTION_CLIP = Declined("ProjClip", "a bound of projections")
+NO_SUCH_CELL = DeclinedOption(ACTIVATION, "no cell has this activation")
+NO_PROJECTION_CLIP = DeclinedOption("ProjClip", "a bound for projections")
 
 
 def refuse(inputs: Inputs, indices: Iterable[int], what: str) -> None:
-    """Raise `Unsupported` where one of these operands is there."""
+    """Raise `Unsupported` with the text `what` if the node has one of these operands."""
     if any(optional(inputs, i) is not None for i in indices):
         raise Unsupported(what)

@@ -1,4 +1,4 @@
-"""Operators that combine elements along axes."""
+"""Reductions along axes, positions of extrema, running sums, normalisation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ellc.frontends.graph_import.axes import axis_of
 from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
 from ellc.frontends.tflite.common import activated, axes_of, is_stored, operand, result, want_float
-from ellc.frontends.tflite.model import Activation, TfliteNode
+from ellc.frontends.tflite.model import FusedActivation, TfliteNode
 from ellc.frontends.tflite.operators.quantised_normalization import stored_l2_normalization
 from ellc.frontends.tflite.operators.quantised_reduce import (
     stored_mean,
@@ -37,7 +37,7 @@ def _reduced(emitter: Emitter, node: TfliteNode, x: Value, kind: str, inputs: In
     return emitter.add(Reduce(kind, _axes(inputs), node.options.flag("KeepDims")), x)
 
 
-@TFLITE.imports("MEAN", limits=_AXES + "; no integers of less than 32 bits but quantised ones")
+@TFLITE.imports("MEAN", limits=_AXES + "; integers of 8 and 16 bits must be quantised")
 def mean(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """The mean along axes."""
     x = operand(inputs, 0)
@@ -57,13 +57,13 @@ def total(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("REDUCE_MAX", limits=_AXES)
 def largest(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The largest along axes."""
+    """The largest element along axes."""
     return _reduced(emitter, node, operand(inputs, 0), "max", inputs)
 
 
 @TFLITE.imports("REDUCE_MIN", limits=_AXES)
 def smallest(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The smallest along axes."""
+    """The smallest element along axes."""
     return _reduced(emitter, node, operand(inputs, 0), "min", inputs)
 
 
@@ -77,7 +77,7 @@ def reduced_product(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value
 
 @TFLITE.imports("REDUCE_ANY", "REDUCE_ALL", limits=_AXES)
 def any_or_all(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Whether any, or all, are true along axes."""
+    """Whether any element, or all elements, along axes are true."""
     bytes_ = emitter.add(Cast(DType.U8), operand(inputs, 0))
     kind = "max" if node.kind == "REDUCE_ANY" else "min"
     return emitter.add(Cast(DType.BOOL), _reduced(emitter, node, bytes_, kind, inputs))
@@ -85,24 +85,24 @@ def any_or_all(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("ARG_MAX", "ARG_MIN", limits="a constant axis")
 def arg(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The position of the largest or smallest element; of equal ones the first."""
+    """The index of the largest or smallest element; of equal ones the first."""
     x = operand(inputs, 0)
     axes = known_ints(operand(inputs, 1), "the axis")
     if len(axes) != 1:
-        raise Unsupported(f"{len(axes)} axes where one is wanted")
+        raise Unsupported(f"it names {len(axes)} axes, not one")
     axis = axis_of(axes[0], x.type.rank)
-    found = emitter.add(ArgMax(axis) if node.kind == "ARG_MAX" else ArgMin(axis), x)
+    index = emitter.add(ArgMax(axis) if node.kind == "ARG_MAX" else ArgMin(axis), x)
     wanted = result(node).dtype
-    return found if found.dtype is wanted else emitter.add(Cast(wanted), found)
+    return index if index.dtype is wanted else emitter.add(Cast(wanted), index)
 
 
 @TFLITE.imports("CUMSUM", limits="a constant axis; no runtime has it for 8-bit operands")
 def running_sum(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Sums of all elements so far along an axis."""
+    """Running sums along an axis."""
     x = operand(inputs, 0)
     axes = known_ints(operand(inputs, 1), "the axis")
     if is_stored(node) or len(axes) != 1:
-        raise Unsupported("8-bit operands or more than one axis")
+        raise Unsupported("it has quantised operands or more than one axis")
     options = node.options
     op = CumSum(axis_of(axes[0], x.type.rank), options.flag("Exclusive"), options.flag("Reverse"))
     return emitter.add(op, x)
@@ -114,10 +114,10 @@ def running_sum(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     declines=(NOT_ON_INTEGERS,),
 )
 def l2_normalization(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Divided by the length of the vectors along the last axis."""
+    """x divided by the L2 norm along the last axis."""
     x = operand(inputs, 0)
     if is_stored(node):
-        if node.options.activation is not Activation.NONE:
+        if node.options.activation is not FusedActivation.NONE:
             raise Unsupported(
                 f"{NOT_ON_INTEGERS.reason}: {node.options.activation.name} on {x.dtype.value}"
             )
@@ -130,9 +130,9 @@ def l2_normalization(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Valu
 
 @TFLITE.imports("LOCAL_RESPONSE_NORMALIZATION", limits="floats only")
 def local_response_normalization(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Divided by a power of the squares of neighbouring channels."""
+    """x divided by a power of the sum of squares over neighbouring channels."""
     options, size = node.options, 2 * node.options.whole("Radius") + 1
-    # Here alpha multiplies the sum itself, not its mean.
+    # TFLite multiplies the sum by alpha, the graph's operator the mean.
     alpha = float(np.float32(options.number("Alpha"))) * size
     op = LRN(size, alpha, options.number("Beta"), options.number("Bias"))
     return emitter.add(op, want_float(operand(inputs, 0)))

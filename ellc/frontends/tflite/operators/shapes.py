@@ -1,4 +1,4 @@
-"""Operators that give elements another shape or order, and shapes as values."""
+"""Operators that change the shape or order of elements, shapes as values, ranges, casts."""
 
 from __future__ import annotations
 
@@ -25,45 +25,45 @@ from ellc.frontends.tflite.registry import TFLITE
 from ellc.ir.ops.cast import Cast
 from ellc.ir.ops.shape import Expand, Slice
 
-_MOST_NUMBERS = 1 << 24  # of a RANGE
-_KNOWN = "what is not the data must be a constant"
+_MOST_NUMBERS = 1 << 24  # in the result of a RANGE
+_KNOWN = "all operands but the data must be constants"
 
 
 @TFLITE.imports("RESHAPE", limits="the shape must be known at compile time")
 def reshape(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Another shape; one -1 stands for what is left."""
+    """The operand in another shape, in which one extent may be -1."""
     x, given = operand(inputs, 0), optional(inputs, 1)
     wanted = node.options.wholes("NewShape")
     if given is not None and given.type.rank <= 1:
         wanted = known_ints(given, "the shape") if given.is_constant else result(node).shape
     if wanted == (0,) and x.type.elements == 1:
-        wanted = ()  # how old converters wrote a scalar
+        wanted = ()  # old converters wrote a scalar like this
     return reshaped(emitter, x, _filled(wanted, x))
 
 
 def _filled(shape: Sequence[int], x: Value) -> tuple[int, ...]:
-    """A shape with its -1 replaced."""
+    """A shape for x with -1 replaced by the extent that is left."""
     unknown = [axis for axis, extent in enumerate(shape) if extent == -1]
     rest = math.prod(e for e in shape if e != -1)
     if len(unknown) > 1 or any(e < -1 for e in shape) or (unknown and rest == 0):
-        raise Unsupported(f"a tensor {x.shape} in the shape {tuple(shape)}")
+        raise Unsupported(f"a tensor {x.shape} cannot have the shape {tuple(shape)}")
     return tuple(x.type.elements // rest if e == -1 else e for e in shape)
 
 
 @TFLITE.imports("SQUEEZE")
 def squeeze(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Without some axes of extent 1, or without all of them."""
+    """The operand without the named axes of extent 1, or without all of them."""
     x = operand(inputs, 0)
     named = {axis_of(a, x.type.rank) for a in node.options.wholes("SqueezeDims")}
     if any(x.shape[axis] != 1 for axis in named):
         raise Unsupported(f"axes {sorted(named)} of {x.shape} are not all of extent 1")
-    gone = named or {axis for axis, extent in enumerate(x.shape) if extent == 1}
-    return reshaped(emitter, x, [e for axis, e in enumerate(x.shape) if axis not in gone])
+    removed = named or {axis for axis, extent in enumerate(x.shape) if extent == 1}
+    return reshaped(emitter, x, [e for axis, e in enumerate(x.shape) if axis not in removed])
 
 
 @TFLITE.imports("EXPAND_DIMS", limits=_KNOWN)
 def expand_dims(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """With one more axis of extent 1."""
+    """The operand with one more axis, of extent 1."""
     x = operand(inputs, 0)
     (axis,) = _one(known_ints(operand(inputs, 1), "the axis"))
     at = axis_of(axis, x.type.rank + 1)
@@ -72,13 +72,13 @@ def expand_dims(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 def _one(numbers: Sequence[int]) -> Sequence[int]:
     if len(numbers) != 1:
-        raise Unsupported(f"{len(numbers)} numbers where one is wanted")
+        raise Unsupported(f"an operand has {len(numbers)} numbers, not one")
     return numbers
 
 
 @TFLITE.imports("TRANSPOSE", limits=_KNOWN)
 def transpose(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Axes in another order."""
+    """The operand with its axes in another order."""
     x = operand(inputs, 0)
     order = known_ints(operand(inputs, 1), "the permutation")
     return transposed(emitter, x, [axis_of(a, x.type.rank) for a in order])
@@ -86,7 +86,7 @@ def transpose(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("SHAPE")
 def shape_of(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The shape as a vector: always known here."""
+    """The shape as a vector; it is always known at import."""
     return emitter.numbers(operand(inputs, 0).shape, result(node).dtype)
 
 
@@ -98,7 +98,7 @@ def rank_of(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("BROADCAST_TO", limits=_KNOWN)
 def broadcast_to(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Repeated along axes of extent 1."""
+    """The operand broadcast to a shape."""
     x = operand(inputs, 0)
     return expanded(emitter, x, known_ints(operand(inputs, 1), "the shape"))
 
@@ -116,9 +116,9 @@ def broadcast_args(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("TILE", limits=_KNOWN)
 def tile(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Repeated as a whole along every axis."""
+    """The operand repeated along its axes."""
     x = operand(inputs, 0)
-    times = known_ints(operand(inputs, 1), "how often")
+    times = known_ints(operand(inputs, 1), "the repeats")
     if len(times) != x.type.rank or min(times, default=1) < 0:
         raise Unsupported(f"{x.shape} repeated {times} times")
     apart = [n for extent in x.shape for n in (1, extent)]
@@ -129,21 +129,21 @@ def tile(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("FILL", limits=_KNOWN)
 def fill(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """One number everywhere."""
+    """A tensor whose elements are all the same number."""
     shape = known_ints(operand(inputs, 0), "the shape")
     return emitter.add(Expand(shape), operand(inputs, 1, "number"))
 
 
 @TFLITE.imports("ZEROS_LIKE")
 def zeros_like(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Zeros in the shape of the operand."""
+    """Zeros with the shape and type of the operand."""
     x = operand(inputs, 0)
     return emitter.add(Expand(x.shape), emitter.constant(np.zeros((), x.dtype.numpy)))
 
 
 @TFLITE.imports("RANGE", limits="constants only")
 def number_range(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Numbers in even steps, of which the last lies before the end."""
+    """Numbers with a constant step that stop before the end."""
     names = ("the first number", "the end", "the step")
     first, end, step = (known_number(operand(inputs, i, n), n) for i, n in enumerate(names))
     return stepped(emitter, first, end, step, result(node).dtype, _MOST_NUMBERS)
@@ -151,7 +151,7 @@ def number_range(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("REVERSE_V2", limits=_KNOWN)
 def reverse(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Backwards along some axes."""
+    """The operand reversed along some axes."""
     x = operand(inputs, 0)
     axes = axes_of(operand(inputs, 1), x.type.rank)
     starts = tuple(e - 1 if a in axes and e else 0 for a, e in enumerate(x.shape))
@@ -161,6 +161,6 @@ def reverse(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("CAST")
 def cast(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The same numbers in another type; what does not fit saturates, NaN gives 0."""
+    """The operand converted to another type; numbers out of range saturate, NaN becomes 0."""
     x, wanted = operand(inputs, 0), result(node).dtype
     return x if x.dtype is wanted else emitter.add(Cast(wanted), x)

@@ -1,7 +1,7 @@
-"""Signal operators of TensorFlow Lite Micro on samples and spectra, to the bit of its own kernels.
+"""TensorFlow Lite Micro's signal operators on samples and spectra, with the same bits.
 
-Those here and in `signal_channels.py` and `signal_loudness.py` together make the features of a wake
-word. All but the spectrum are integer arithmetic that the graph has anyway.
+The operators here, in `signal_channels.py` and in `signal_loudness.py` compute the features for
+wake words. All except the transforms are integer arithmetic with ordinary operators of the graph.
 """
 
 from __future__ import annotations
@@ -13,7 +13,12 @@ from ellc.frontends.graph_import.shapes import reshaped
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import operand, result
 from ellc.frontends.tflite.model import TfliteNode
-from ellc.frontends.tflite.operators.signal_parts import as_type, bits_option, want, with_number
+from ellc.frontends.tflite.operators.signal_parts import (
+    as_type,
+    bits_option,
+    require_type,
+    with_number,
+)
 from ellc.frontends.tflite.registry import TFLITE
 from ellc.ir.ops.arithmetic import Maximum, Minimum, Mul, Sub
 from ellc.ir.ops.comparisons import Less, Select, ShiftLeft, ShiftRight
@@ -25,15 +30,15 @@ from ellc.ir.ops.shape import Slice
 from ellc.ir.ops.spectrum import Irfft, Rfft, rfft_tables
 from ellc.ir.types import DType
 
-MOST_LENGTH = 1 << 16  # of a transform
+MOST_LENGTH = 1 << 16  # the largest length of a transform
 
 
-@TFLITE.imports("CUSTOM:SignalWindow", limits="as many samples as weights, or frames of them")
+@TFLITE.imports("CUSTOM:SignalWindow", limits="as many samples as weights, or a multiple")
 def window(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Samples times weights, without the lowest bits, saturated."""
+    """Samples times weights, shifted right and saturated to 16 bits."""
     x, weights = operand(inputs, 0), operand(inputs, 1)
-    want(x, DType.I16, "operand")
-    want(weights, DType.I16, "window", 1)
+    require_type(x, DType.I16, "operand")
+    require_type(weights, DType.I16, "window", 1)
     (count,) = weights.shape
     if not count or x.type.elements % count:
         raise Unsupported(f"a window of {count} samples over {x.shape}")
@@ -47,16 +52,16 @@ def window(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports(
     "CUSTOM:SignalFftAutoScale",
-    limits="-32768 counts as 32768, where the reference kernel depends on the order of samples",
+    limits="-32768 counts as 32768; in the reference kernel it depends on the order of samples",
 )
 def auto_scale(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """Samples moved to the left as far as all of them have room; by how many bits."""
-    x = want(operand(inputs, 0), DType.I16, "operand", 1)
+    """Samples shifted left as far as none of them overflows, and the number of bits."""
+    x = require_type(operand(inputs, 0), DType.I16, "operand", 1)
     wide = as_type(emitter, x, DType.I32)
     top = emitter.add(Reduce("max", (0,), True), emitter.add(Abs(), wide))
     room = with_number(emitter, Sub(), emitter.add(LeadingZeros(), top), 17)
     room = with_number(emitter, Maximum(), room, 0)
-    silent = with_number(emitter, Less(), top, 1)  # the kernels count 32 bits in 0
+    silent = with_number(emitter, Less(), top, 1)  # only zeros: the kernels do not shift them
     bits = emitter.add(Select(), emitter.constant(np.zeros(1, np.int32)), room, silent)
     scaled = as_type(emitter, emitter.add(ShiftLeft(), wide, bits), DType.I16)
     return [scaled, reshaped(emitter, bits, ())]
@@ -66,20 +71,20 @@ def auto_scale(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value
     "CUSTOM:SignalRfft", limits=f"lengths that are powers of two from 4 to {MOST_LENGTH}"
 )
 def rfft(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Pairs (real, imaginary) of every row."""
+    """The spectrum of every row as pairs (real, imaginary)."""
     x, length = operand(inputs, 0), node.options.whole("fft_length")
-    _ = node.options.whole("T")  # the operand says it
+    _ = node.options.whole("T")  # read because it has no effect: it is the operand's type
     return spectrum_of(emitter, x, length)
 
 
 def spectrum_of(emitter: Emitter, x: Value, length: int) -> Value:
-    """[.., L] -> [.., length + 2]: pairs of every row, which is filled up with zeros."""
+    """[.., L] -> [.., length + 2]: the spectrum of every row, padded with zeros, as pairs."""
     _want_numbers(x)
     *outer, given = x.shape
     if not 4 <= length <= MOST_LENGTH or length.bit_count() != 1 or given > length:
         raise Unsupported(
-            f"fft_length {length} for rows of {given}; powers of two from 4 to {MOST_LENGTH} that "
-            "are no shorter than a row are supported"
+            f"fft_length {length} for rows of {given}; it must be a power of two from 4 to "
+            f"{MOST_LENGTH} and not smaller than a row"
         )
     rows = reshaped(emitter, x, (x.type.elements // given, given))
     if given < length:
@@ -98,14 +103,14 @@ def irfft(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     _want_numbers(x)
     *outer, given = x.shape
     if not 4 <= length <= MOST_LENGTH or length.bit_count() != 1 or given != length + 2:
-        raise Unsupported(f"a signal of length {length} of {given // 2} pairs")
+        raise Unsupported(f"a signal of length {length} from {given // 2} pairs")
     rows = reshaped(emitter, x, (x.type.elements // given, given))
     tables = (emitter.constant(t) for t in rfft_tables(length, x.dtype, inverse=True))
     return reshaped(emitter, emitter.add(Irfft(), rows, *tables), (*outer, length))
 
 
 def _want_numbers(x: Value) -> None:
-    """Raise `Unsupported` unless there are rows of numbers that have transforms."""
+    """Raise `Unsupported` unless x has rows of a type that transforms support."""
     wanted = (DType.F32, DType.I16, DType.I32)
     if x.dtype not in wanted or x.type.rank < 1 or not x.type.elements:
         raise Unsupported(f"its operand is {x.dtype.value}{list(x.shape)}")
@@ -113,17 +118,19 @@ def _want_numbers(x: Value) -> None:
 
 @TFLITE.imports("CUSTOM:SignalEnergy")
 def energy(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The square of every pair between two places."""
-    x = want(operand(inputs, 0), DType.I16, "operand", 1)
+    """The squared magnitude of every pair (real, imaginary) from `start_index` to `end_index`."""
+    x = require_type(operand(inputs, 0), DType.I16, "operand", 1)
     start, end = node.options.whole("start_index"), node.options.whole("end_index")
     (count,) = shape = result(node).shape if len(result(node).shape) == 1 else (0,)
     if x.type.elements % 2 or not 0 <= start < end <= min(x.type.elements // 2, count):
-        raise Unsupported(f"places {start} to {end} of {x.type.elements} numbers, of {shape}")
+        raise Unsupported(
+            f"pairs {start} to {end} of {x.type.elements} numbers, for a result of shape {shape}"
+        )
     pairs = reshaped(emitter, x, (x.type.elements // 2, 2))
     part = emitter.add(Slice((start, 0), (end - start, 2), (1, 1)), pairs)
     wide = as_type(emitter, part, DType.I32)
     squares = as_type(emitter, emitter.add(Mul(), wide, wide), DType.U32)
-    made = emitter.add(Reduce("sum", (1,)), squares)
+    energies = emitter.add(Reduce("sum", (1,)), squares)
     if (start, end) == (0, count):
-        return made
-    return emitter.add(Pad((start,), (count - end,), 0.0), made)
+        return energies
+    return emitter.add(Pad((start,), (count - end,), 0.0), energies)

@@ -1,4 +1,4 @@
-"""Signal operators of TensorFlow Lite Micro that make channels of spectra: sums, roots, noise."""
+"""TensorFlow Lite Micro's signal operators on filter banks: sums, square roots, noise."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ellc.frontends.tflite.model import TfliteNode
 from ellc.frontends.tflite.operators.signal_parts import (
     as_type,
     bits_option,
+    require_type,
     u32_option,
-    want,
     with_number,
 )
 from ellc.frontends.tflite.registry import TFLITE
@@ -28,20 +28,25 @@ from ellc.ir.ops.shape import Gather, Slice
 from ellc.ir.types import Array, DType
 
 
-@TFLITE.imports("CUSTOM:SignalFilterBank", limits="constant weights and places")
+@TFLITE.imports("CUSTOM:SignalFilterBank", limits="constant weights and positions")
 def filter_bank(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Weighted sums of neighbouring energies; what is left of each counts for the next channel."""
-    x = want(operand(inputs, 0), DType.U32, "operand", 1)
+    """The energy of each channel: a weighted sum over a range of frequencies.
+
+    The other part of each weight ("unweights") counts for the next channel.
+    """
+    x = require_type(operand(inputs, 0), DType.U32, "operand", 1)
     names = ("weights", "unweights", "frequency starts", "weight starts", "widths")
     tables = [
-        known(want(operand(inputs, i), DType.I16, name, 1), f"its {name}").astype(np.int64)
+        known(require_type(operand(inputs, i), DType.I16, name, 1), f"its {name}").astype(np.int64)
         for i, name in enumerate(names, 1)
     ]
-    weights, unweights, *places = tables
+    weights, unweights, *positions = tables
     channels = node.options.whole("num_channels") + 1
-    if channels < 2 or any(len(table) < channels for table in places):
-        raise Unsupported(f"{channels - 1} channels, and places {[len(t) for t in places]}")
-    frequencies, firsts, widths = (table[:channels] for table in places)
+    if channels < 2 or any(len(table) < channels for table in positions):
+        raise Unsupported(
+            f"{channels - 1} channels, but tables of {[len(t) for t in positions]} positions"
+        )
+    frequencies, firsts, widths = (table[:channels] for table in positions)
     emitter.want_room(int(np.maximum(widths, 0).sum()))
     bins = _runs(emitter, frequencies, widths, x.shape[0], "energies")
     chosen = _runs(emitter, firsts, widths, min(len(weights), len(unweights)), "weights")
@@ -56,31 +61,37 @@ def filter_bank(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 
 def _runs(emitter: Emitter, starts: Array, widths: Array, most: int, what: str) -> Array:
-    """Every place of runs one after the other, which must be below `most`."""
+    """The indices of all runs, concatenated: `widths[i]` indices from `starts[i]` on.
+
+    Raises `Unsupported` if an index is not below `most`.
+    """
     pairs = zip(starts, widths, strict=True)
     every = np.concatenate([start + emitter.counted(max(int(n), 0)) for start, n in pairs])
     if len(every) and not 0 <= every.min() <= every.max() < most:
-        raise Unsupported(f"places {every.min()} to {every.max()} of {most} {what}")
+        raise Unsupported(f"positions {every.min()} to {every.max()} of only {most} {what}")
     return every.astype(np.int32)
 
 
 def _sums(emitter: Emitter, x: Value, weights: Array, ends: Array) -> Value:
-    """Weighted sums of runs that end at `ends`, modulo 2^64: differences of running sums."""
+    """Weighted sums of consecutive runs that end at `ends`, modulo 2^64.
+
+    They are differences of running sums.
+    """
     weighted = emitter.add(Mul(), x, emitter.constant(weights.astype(np.uint64)))
     running = emitter.add(Pad((1,), (0,), 0.0), emitter.add(CumSum(0), weighted))
     first = np.concatenate(([0], ends[:-1]))
     upper, lower = (
-        emitter.add(Gather(0), running, emitter.constant(places.astype(np.int32)))
-        for places in (ends, first)
+        emitter.add(Gather(0), running, emitter.constant(positions.astype(np.int32)))
+        for positions in (ends, first)
     )
     return emitter.add(Sub(), upper, lower)
 
 
 @TFLITE.imports("CUSTOM:SignalFilterBankSquareRoot")
 def square_root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Roots, without the bits that samples were moved by."""
-    x = want(operand(inputs, 0), DType.U64, "operand", 1)
-    bits = want(operand(inputs, 1), DType.I32, "number of bits")
+    """Rounded square roots, shifted right by the number of bits that samples were shifted left."""
+    x = require_type(operand(inputs, 0), DType.U64, "operand", 1)
+    bits = require_type(operand(inputs, 1), DType.I32, "number of bits")
     if bits.type.elements != 1:
         raise Unsupported(f"its number of bits is {list(bits.shape)}")
     shift = as_type(emitter, reshaped(emitter, bits, (1,)), DType.U32)
@@ -89,11 +100,13 @@ def square_root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("CUSTOM:SignalFilterBankSpectralSubtraction")
 def spectral_subtraction(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """What is above the noise, which is estimated over all calls; the estimate."""
-    x, options = want(operand(inputs, 0), DType.U32, "operand", 1), node.options
+    """The energies minus the noise, and the estimate of the noise, which is a state."""
+    x, options = require_type(operand(inputs, 0), DType.U32, "operand", 1), node.options
     (channels,) = x.shape
     if options.whole("num_channels") != channels:
-        raise Unsupported(f"{options.whole('num_channels')} channels in {channels} numbers")
+        raise Unsupported(
+            f"num_channels is {options.whole('num_channels')}, the operand has {channels} numbers"
+        )
     bits, fine = (bits_option(node, n) for n in ("spectral_subtraction_bits", "smoothing_bits"))
     name = f"{result(node, 1).name}.noise"
     before = emitter.state(name, emitter.full((channels,), 0, np.uint32))
@@ -106,16 +119,16 @@ def spectral_subtraction(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> 
     if options.flag("clamping"):
         noise = below
     emitter.set_state(name, noise)
-    kept = with_number(
+    least = with_number(
         emitter, Mul(), as_type(emitter, x, DType.U64), u32_option(node, "min_signal_remaining")
     )
-    kept = as_type(emitter, with_number(emitter, ShiftRight(), kept, bits), DType.U32)
-    left = with_number(emitter, ShiftRight(), emitter.add(Sub(), scaled, below), fine)
-    return [emitter.add(Maximum(), left, kept), noise]
+    least = as_type(emitter, with_number(emitter, ShiftRight(), least, bits), DType.U32)
+    signal = with_number(emitter, ShiftRight(), emitter.add(Sub(), scaled, below), fine)
+    return [emitter.add(Maximum(), signal, least), noise]
 
 
 def _per_channel(emitter: Emitter, node: TfliteNode, x: Value, names: Sequence[str]) -> Value:
-    """u32 -> u64: times one option in even channels and another one in odd channels."""
+    """u32 -> u64: x times the first option in even channels and the second in odd channels."""
     factors = np.array([u32_option(node, name) for name in names], np.uint64)
     every = emitter.constant(factors[emitter.counted(*x.shape) % len(names)])
     return emitter.add(Mul(), as_type(emitter, x, DType.U64), every)

@@ -1,4 +1,4 @@
-"""Signal operators of TensorFlow Lite Micro that even out loudness: gain control and logarithm."""
+"""TensorFlow Lite Micro's signal operators for loudness: gain control and logarithm."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ellc.frontends.tflite.operators.signal_parts import (
     as_type,
     bits_option,
     length_in_bits,
+    require_type,
     u32_option,
-    want,
     with_number,
 )
 from ellc.frontends.tflite.registry import TFLITE
@@ -24,23 +24,25 @@ from ellc.ir.ops.fixed_point_functions import Interpolate
 from ellc.ir.ops.shape import Gather
 from ellc.ir.types import Array, DType
 
-_GAINS = 125  # 3 coefficients for each of 33 lengths in bits, 4 apart, from 2 numbers on
-_RATIO_BITS, _GAIN_BITS = 12, 6  # after the point of ratios and of results
+# The size of the table of gains. A number of n bits (n > 2) has 3 coefficients from 4n - 6 on; the
+# numbers 0, 1 and 2 have entries of their own.
+_GAINS = 125
+_RATIO_BITS, _GAIN_BITS = 12, 6  # fraction bits of ratios and of results
 
 
 @TFLITE.imports("CUSTOM:SignalPCAN", limits=f"a table of {_GAINS} gains")
 def gain_control(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Energies over a function of the noise, squeezed."""
-    x = want(operand(inputs, 0), DType.U32, "operand", 1)
-    noise = want(operand(inputs, 1), DType.U32, "estimate of noise", 1)
-    table = want(operand(inputs, 2), DType.I16, "table of gains", 1)
+    """Energies times a gain that depends on the noise, compressed by a parabola and a line."""
+    x = require_type(operand(inputs, 0), DType.U32, "operand", 1)
+    noise = require_type(operand(inputs, 1), DType.U32, "estimate of noise", 1)
+    table = require_type(operand(inputs, 2), DType.I16, "table of gains", 1)
     if noise.shape != x.shape or table.shape[0] < _GAINS:
         raise Unsupported(f"{x.shape} energies, {noise.shape} estimates, {table.shape} gains")
     gain = as_type(emitter, _gain(emitter, noise, as_type(emitter, table, DType.I32)), DType.U32)
     product = emitter.add(Mul(), *(as_type(emitter, v, DType.U64) for v in (x, gain)))
     shift = node.options.whole("snr_shift")
     if not 0 <= shift < 64:
-        raise Unsupported(f"snr_shift = {shift}")
+        raise Unsupported(f"snr_shift is {shift}; 0 to 63 are supported")
     ratio = as_type(emitter, with_number(emitter, ShiftRight(), product, shift), DType.U32)
     square = emitter.add(Mul(), ratio, ratio)
     curved = with_number(emitter, ShiftRight(), square, 2 + 2 * _RATIO_BITS - _GAIN_BITS)
@@ -51,9 +53,10 @@ def gain_control(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 
 def _gain(emitter: Emitter, x: Value, table: Value) -> Value:
-    """u32 -> i32 of 16 bits: a parabola for every length in bits, numbers up to 2 for themselves.
+    """u32 -> i32 within 16 bits: the gain for a number x.
 
-    The fraction has 10 bits.
+    There is a parabola for every length of x in bits, in a fraction of 10 bits. Numbers up to 2
+    have an entry each.
     """
     length = length_in_bits(emitter, x)
     eleven = emitter.constant(emitter.full(x.shape, 11, np.int32))
@@ -63,9 +66,9 @@ def _gain(emitter: Emitter, x: Value, table: Value) -> Value:
     moved = [emitter.add(op, x, by) for op, by in ((ShiftLeft(), up), (ShiftRight(), down))]
     fraction = with_number(emitter, And(), emitter.add(Select(), *moved, is_short), 0x3FF)
     fraction = as_type(emitter, fraction, DType.I32)
-    place = with_number(emitter, Sub(), with_number(emitter, Mul(), length, 4), 6)
+    position = with_number(emitter, Sub(), with_number(emitter, Mul(), length, 4), 6)
     terms = [
-        emitter.add(Gather(0), table, with_number(emitter, Add(), place, i) if i else place)
+        emitter.add(Gather(0), table, with_number(emitter, Add(), position, i) if i else position)
         for i in range(3)
     ]
     value = with_number(emitter, ShiftRight(), emitter.add(Mul(), terms[2], fraction), 5)
@@ -78,15 +81,15 @@ def _gain(emitter: Emitter, x: Value, table: Value) -> Value:
     return as_type(emitter, as_type(emitter, chosen, DType.I16), DType.I32)
 
 
-_LOG_BITS = 16  # after the point of logarithms
-_SEGMENT_BITS = 9  # of a fraction between two points of the table
+_LOG_BITS = 16  # fraction bits of logarithms
+_SEGMENT_BITS = 9  # bits of a fraction between two points of the table
 _LN_2 = 45426  # the natural logarithm of 2, times 2^16, rounded
 
 
 @TFLITE.imports("CUSTOM:SignalFilterBankLog")
 def logarithm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Natural logarithms times a scale, at most 32767; 0 for numbers up to 1."""
-    x = want(operand(inputs, 0), DType.U32, "operand", 1)
+    """The natural logarithm times a scale, i16, at most 32767; 0 for x <= 1."""
+    x = require_type(operand(inputs, 0), DType.U32, "operand", 1)
     scaled = with_number(emitter, ShiftLeft(), x, bits_option(node, "input_correction_bits"))
     log2 = as_type(emitter, _log2(emitter, scaled), DType.U64)
     half = 1 << (_LOG_BITS - 1)
@@ -101,7 +104,7 @@ def logarithm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 
 def _log2(emitter: Emitter, x: Value) -> Value:
-    """u32 -> i32: logarithms to base 2 of numbers from 1 up, with 16 bits after the point."""
+    """u32 -> i32: the logarithm to base 2 of x >= 1, with 16 fraction bits."""
     whole = with_number(emitter, Sub(), length_in_bits(emitter, x), 1)
     bits = as_type(emitter, whole, DType.U32)
     ones = emitter.constant(emitter.full(x.shape, 1, np.uint32))
@@ -129,6 +132,6 @@ def _log2(emitter: Emitter, x: Value) -> Value:
 
 
 def _log_points() -> Array:
-    """How much log2(1 + i / 128) is above i / 128, for i from 0 to 128, times 2^16."""
+    """(log2(1 + i / 128) - i / 128) * 2^16 for i from 0 to 128, rounded."""
     steps = np.arange(129) / 128
     return np.rint((np.log2(1 + steps) - steps) * (1 << _LOG_BITS)).astype(np.int32)

@@ -1,4 +1,4 @@
-"""What the signal operators share: checks, casts, and arithmetic with a constant."""
+"""Code that the signal operators share: checks, casts, and arithmetic with a constant."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ellc.ir.ops.comparisons import Greater, Select, ShiftRight
 from ellc.ir.ops.fixed_point_functions import LeadingZeros
 from ellc.ir.types import DType
 
-_MOST_BITS = 31  # that a number is shifted by
+_MOST_BITS = 31  # the largest shift
 
 
-def want(value: Value, dtype: DType, what: str, rank: int | None = None) -> Value:
+def require_type(value: Value, dtype: DType, what: str, rank: int | None = None) -> Value:
     """The value; raises `Unsupported` unless it has this type and rank."""
     if value.dtype is not dtype or (rank is not None and value.type.rank != rank):
         raise Unsupported(f"its {what} is {value.dtype.value}{list(value.shape)}")
@@ -24,7 +24,7 @@ def want(value: Value, dtype: DType, what: str, rank: int | None = None) -> Valu
 
 
 def with_number(emitter: Emitter, op: Op, x: Value, number: int) -> Value:
-    """A binary operator on x and a constant, which wraps around to the range of x's type."""
+    """A binary operator on x and a constant; the constant wraps to the range of x's type."""
     bits = 8 * x.dtype.item_bytes
     whole = np.array([number % (1 << bits)], np.uint64)
     return emitter.add(op, x, emitter.constant(whole.astype(x.dtype.numpy)))
@@ -36,20 +36,20 @@ def as_type(emitter: Emitter, x: Value, dtype: DType) -> Value:
 
 
 def u32_option(node: TfliteNode, name: str) -> int:
-    """An unsigned 32-bit constant."""
+    """An option as an unsigned 32-bit number."""
     return node.options.whole(name) % (1 << 32)
 
 
 def bits_option(node: TfliteNode, name: str) -> int:
-    """A shift count as a constant."""
+    """An option that is a shift; raises `Unsupported` beyond 0 to 31."""
     bits = node.options.whole(name)
     if not 0 <= bits <= _MOST_BITS:
-        raise Unsupported(f"{name} = {bits}")
+        raise Unsupported(f"{name} is {bits}; 0 to {_MOST_BITS} are supported")
     return bits
 
 
 def length_in_bits(emitter: Emitter, x: Value) -> Value:
-    """u32 -> i32: the position of the highest bit that is 1, counted from 1; 0 for 0."""
+    """u32 -> i32: the number of bits of x without leading zeros; 0 for 0."""
     half = as_type(emitter, with_number(emitter, ShiftRight(), x, 1), DType.I32)
     zeros = emitter.add(LeadingZeros(), half)
     above = emitter.add(Sub(), emitter.constant(emitter.full(x.shape, 33, np.int32)), zeros)

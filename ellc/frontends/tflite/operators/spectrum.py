@@ -1,4 +1,7 @@
-"""Spectra of floats: magnitudes and parts. `without_complex` joins a transform with its reader."""
+"""Magnitudes and parts of spectra of floats.
+
+`without_complex` has merged these operators with the transform before them, so they read a signal.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +19,20 @@ from ellc.ir.ops.shape import Slice
 from ellc.ir.types import DType
 
 _LIMITS = (
-    "of a RFFT2D over one axis, whose length is a constant and a power of two from 4 to "
+    "the result of a RFFT2D over one axis, with a constant length that is a power of two from 4 to "
     f"{MOST_LENGTH}"
 )
 
 
-@TFLITE.imports("RFFT2D", limits=f"where {', '.join(READERS)} read it")
+@TFLITE.imports("RFFT2D", limits=f"only {', '.join(READERS)} may read its result")
 def rfft_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Refused: one that is left has another reader."""
-    raise Unsupported(f"a complex result that others than {', '.join(READERS)} read")
+    """Raises `Unsupported`: a RFFT2D that was not merged has another reader."""
+    raise Unsupported(f"an operator other than {', '.join(READERS)} reads its complex result")
 
 
 @TFLITE.imports("COMPLEX_ABS", limits=_LIMITS)
 def complex_abs(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The magnitudes."""
+    """The magnitudes of the spectrum."""
     parts = [_part(emitter, inputs, index) for index in (0, 1)]
     squares = [emitter.add(Mul(), part, part) for part in parts]
     return emitter.add(Sqrt(), emitter.add(Add(), *squares))
@@ -37,24 +40,26 @@ def complex_abs(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("REAL", limits=_LIMITS)
 def real(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The real parts."""
+    """The real parts of the spectrum."""
     return _part(emitter, inputs, 0)
 
 
 @TFLITE.imports("IMAG", limits=_LIMITS)
 def imag(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The imaginary parts."""
+    """The imaginary parts of the spectrum."""
     return _part(emitter, inputs, 1)
 
 
 def _part(emitter: Emitter, inputs: Inputs, index: int) -> Value:
-    """One part of the spectrum of [.., 1, L]."""
+    """The real (0) or imaginary (1) parts of the spectrum of the signal [.., 1, L]."""
     x = want_float(operand(inputs, 0))
     if len(inputs) != 2:
-        raise Unsupported("complex numbers that are no result of RFFT2D")
+        raise Unsupported("its complex operand is not the result of a RFFT2D")
     lengths = known_ints(operand(inputs, 1), "the transform's length")
     if x.dtype is not DType.F32 or x.type.rank < 2 or x.shape[-2] != 1 or len(lengths) != 2:
-        raise Unsupported(f"a transform {tuple(lengths)} of {x.dtype.value}{list(x.shape)}")
+        raise Unsupported(
+            f"a transform of lengths {tuple(lengths)} on {x.dtype.value}{list(x.shape)}"
+        )
     if lengths[0] != 1:
         raise Unsupported(f"a transform over two axes: {tuple(lengths)}")
     length = lengths[1]

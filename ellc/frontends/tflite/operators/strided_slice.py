@@ -1,4 +1,4 @@
-"""STRIDED_SLICE: what Python writes in brackets, with its rules for missing bounds."""
+"""STRIDED_SLICE: Python's slicing in brackets, with its rules for missing bounds."""
 
 from __future__ import annotations
 
@@ -8,45 +8,45 @@ from ellc.frontends.graph_import.handlers import Inputs
 from ellc.frontends.graph_import.shapes import reshaped
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
 from ellc.frontends.tflite.common import operand
-from ellc.frontends.tflite.model import Options, TfliteNode
-from ellc.frontends.tflite.registry import TFLITE, Declined
+from ellc.frontends.tflite.model import NodeOptions, TfliteNode
+from ellc.frontends.tflite.registry import TFLITE, DeclinedOption
 from ellc.ir.ops.shape import Slice
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One entry between the brackets; `new` and `rest` take no axis of their own."""
+    """One entry between the brackets; the last two kinds do not belong to one axis."""
 
     begin: int | None
     end: int | None
     step: int
-    shrinks: bool = False
-    new: bool = False
-    rest: bool = False
+    shrinks: bool = False  # an index, which removes the axis
+    new: bool = False  # np.newaxis
+    rest: bool = False  # an ellipsis
 
     def on(self, extent: int) -> tuple[int, int, int]:
-        """(first, count, step) on an axis."""
+        """(first, count, step) of the slice of an axis with `extent` elements."""
         if self.shrinks:
             first = (self.begin or 0) + (extent if (self.begin or 0) < 0 else 0)
             if not 0 <= first < extent:
-                raise Unsupported(f"element {self.begin} of {extent}")
+                raise Unsupported(f"the index {self.begin} is outside of {extent} elements")
             return first, 1, 1
-        taken = range(*slice(self.begin, self.end, self.step).indices(extent))
-        first, count = (taken.start if len(taken) else 0), len(taken)
+        indices = range(*slice(self.begin, self.end, self.step).indices(extent))
+        first, count = (indices.start if len(indices) else 0), len(indices)
         return first, count, (self.step if count > 1 else 1)
 
 
-_NO_ENTRY = Declined("NewAxisMask", "a mask of more axes than the slice has entries")
-_ELLIPSES = Declined("EllipsisMask", "more than one ellipsis")
+_NO_ENTRY = DeclinedOption("NewAxisMask", "a mask with more bits than the slice has entries")
+_ELLIPSES = DeclinedOption("EllipsisMask", "more than one ellipsis")
 
 
 @TFLITE.imports(
     "STRIDED_SLICE",
-    limits="what is not the data must be a constant",
+    limits="all operands but the data must be constants",
     declines=(_NO_ENTRY, replace(_NO_ENTRY, option="EllipsisMask"), _ELLIPSES),
 )
 def strided_slice(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Every n-th element between bounds, axes dropped or added."""
+    """Every n-th element between bounds along each axis; axes may be removed or added."""
     x = operand(inputs, 0)
     starts: list[int] = []
     sizes: list[int] = []
@@ -67,15 +67,15 @@ def strided_slice(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return reshaped(emitter, x, shape)
 
 
-def _entries(options: Options, inputs: Inputs) -> list[_Entry]:
+def _entries(options: NodeOptions, inputs: Inputs) -> list[_Entry]:
     begin, end, step = (
         known_ints(operand(inputs, i), what)
-        for i, what in ((1, "where it begins"), (2, "where it ends"), (3, "its steps"))
+        for i, what in ((1, "its begin"), (2, "its end"), (3, "its steps"))
     )
     if not len(begin) == len(end) == len(step) or 0 in step:
-        raise Unsupported(f"a slice from {begin} to {end} by {step}")
+        raise Unsupported(f"a slice from {begin} to {end} with steps {step}")
     if options.whole("NewAxisMask") >> len(begin) or options.whole("EllipsisMask") >> len(begin):
-        raise Unsupported(f"{_NO_ENTRY.reason}, of which there are {len(begin)}")
+        raise Unsupported(f"{_NO_ENTRY.reason}; it has {len(begin)}")
     if options.flag("Offset"):
         end = tuple(b + e for b, e in zip(begin, end, strict=True))
 
@@ -96,12 +96,12 @@ def _entries(options: Options, inputs: Inputs) -> list[_Entry]:
 
 
 def _complete(entries: list[_Entry], rank: int) -> list[_Entry]:
-    """Entries for all axes: the ellipsis, or what is left out after, stands for whole axes."""
-    taken = sum(not (e.new or e.rest) for e in entries)
+    """Entries for all axes: an ellipsis, or else missing entries at the end, mean whole axes."""
+    used = sum(not (e.new or e.rest) for e in entries)
     if sum(e.rest for e in entries) > 1:
         raise Unsupported(_ELLIPSES.reason)
-    if taken > rank:
+    if used > rank:
         raise Unsupported(f"{len(entries)} entries for rank {rank}")
-    whole = [_Entry(None, None, 1)] * (rank - taken)
+    whole = [_Entry(None, None, 1)] * (rank - used)
     at = next((i for i, e in enumerate(entries) if e.rest), len(entries))
     return entries[:at] + whole + entries[at + 1 :]

@@ -1,13 +1,14 @@
-"""SVDF: a dense layer over the operands of the latest calls, whose weights have a low rank.
+"""SVDF: a dense layer of low rank over the operands of the latest calls.
 
 Each filter is the product of a vector over features and a vector over time; `rank` filters are
-summed for each unit. The operand is multiplied with the vectors over features at once, and only the
-products of the latest calls are kept, as the state.
+summed for each unit. The operand of a call is multiplied by the vectors over features at once. The
+state keeps only these products for the latest calls.
 
-With stored integers it is `EvalIntegerSVDF` of TensorFlow Lite's reference kernels: the products
+With stored integers it is `EvalIntegerSVDF` of TensorFlow Lite's reference kernels. The products
 with features are rounded to the 16 bits of the state; the sum over time and rank is exact modulo
-2^32, then rounded once. The reference kernels accept no activation but RELU, and compute none: they
-only clamp to the range of int8. If the zero point is above -128, negative results remain. So here.
+2^32 and is then rounded once. The reference kernels accept no activation but RELU and do not
+compute it: they only clamp to the range of int8. If the zero point is above -128, negative results
+remain. ellc does the same.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from ellc.frontends.tflite.common import (
     tensor,
     want_float,
 )
-from ellc.frontends.tflite.model import Activation, Tensor, TfliteNode
+from ellc.frontends.tflite.model import FusedActivation, Tensor, TfliteNode
 from ellc.frontends.tflite.operators.convolution import float_weights
 from ellc.frontends.tflite.operators.recurrent_parts import NO_SUCH_CELL, state_of
 from ellc.frontends.tflite.registry import TFLITE
@@ -56,7 +57,7 @@ class _Layer:
 
 @TFLITE.imports(
     "SVDF",
-    limits="floats, 8-bit weights beside floats, or int8 with states of int16",
+    limits="floats, 8-bit weights with floats, or int8 with an int16 state",
     declines=(NO_SUCH_CELL,),
 )
 def svdf(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
@@ -86,15 +87,15 @@ def _stored(emitter: Emitter, node: TfliteNode, inputs: Inputs, layer: _Layer) -
     kinds = [t.kind for t in (source, filters, times, state, to)]
     if kinds != ["INT8", "INT8", "INT16", "INT16", "INT8"] or zero_of(state):
         raise Unsupported(f"an SVDF of {', '.join(kinds).lower()}")
-    if activation is not Activation.RELU:
+    if activation is not FusedActivation.RELU:
         raise Unsupported(f"{NO_SUCH_CELL.reason}: {activation.name}; no runtime has it")
     total = emitter.add(IntDense(zero_of(source)), operand(inputs, 0), operand(inputs, 1))
     factor = _factor(source, filters, state)
-    feature = requantize(emitter, total, [factor], state, Activation.NONE)
+    feature = requantize(emitter, total, [factor], state, FusedActivation.NONE)
     latest = _remembered(emitter, node, feature, layer)
     wide = [emitter.add(Cast(DType.I32), v) for v in (latest, operand(inputs, 2))]
     total = _units(emitter, wide[0], wide[1], optional(inputs, 3), layer)
-    return requantize(emitter, total, [_factor(state, times, to)], to, Activation.NONE)
+    return requantize(emitter, total, [_factor(state, times, to)], to, FusedActivation.NONE)
 
 
 def _factor(x: Tensor, weights: Tensor, to: Tensor) -> float:
@@ -110,8 +111,8 @@ def _remembered(emitter: Emitter, node: TfliteNode, feature: Value, layer: _Laye
     latest = reshaped(emitter, feature, (batch, filters, 1))
     if memory > 1:
         whole = reshaped(emitter, before, (batch, filters, memory))
-        kept = emitter.add(Slice((0, 0, 1), (batch, filters, memory - 1), (1, 1, 1)), whole)
-        latest = emitter.add(Concat(2), kept, latest)
+        retained = emitter.add(Slice((0, 0, 1), (batch, filters, memory - 1), (1, 1, 1)), whole)
+        latest = emitter.add(Concat(2), retained, latest)
     emitter.set_state(tensor(node, _STATE).name, reshaped(emitter, latest, flat))
     return latest
 
@@ -119,7 +120,7 @@ def _remembered(emitter: Emitter, node: TfliteNode, feature: Value, layer: _Laye
 def _units(
     emitter: Emitter, latest: Value, times: Value, bias: Value | None, layer: _Layer
 ) -> Value:
-    """[batch, units]: weighted by time, summed over it and over the filters of a unit."""
+    """[batch, units]: the products weighted over time, summed over time and a unit's filters."""
     weighted = emitter.add(Reduce("sum", (2,)), emitter.add(Mul(), latest, times))
     shape = (layer.batch, layer.filters // layer.rank, layer.rank)
     total = emitter.add(Reduce("sum", (2,)), reshaped(emitter, weighted, shape))

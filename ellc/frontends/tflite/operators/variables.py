@@ -1,4 +1,4 @@
-"""Resource variables. `without_handles` takes them out of the main graph, all but their reads."""
+"""Resource variables. `without_handles` removes them from the main graph, except for reads."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from ellc.frontends.tflite.common import operand
 from ellc.frontends.tflite.model import TfliteNode
 from ellc.frontends.tflite.registry import TFLITE
 
-_LIMITS = "in the main graph or a branch, of one shape"
+_LIMITS = "in the main graph or a branch; the shape must not change"
 
 
 @TFLITE.imports("READ_VARIABLE", limits=_LIMITS)
 def read_variable(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """What the variable holds, which the reader puts in place of its handle."""
+    """The value of the variable, which has replaced its handle as the operand."""
     return operand(inputs, 0)
 
 
 @TFLITE.imports("ASSIGN_VARIABLE", "CALL_ONCE", "VAR_HANDLE", limits=_LIMITS)
 def handle(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Refused: one that is left is inside another graph."""
+    """Raises `Unsupported`: an operator that was not removed is inside a loop."""
     raise Unsupported("a variable inside a loop")

@@ -1,6 +1,6 @@
-"""Functions of stored 16-bit numbers: interpolation between points, where bytes have tables.
+"""Functions of stored 16-bit integers ("wide"), computed by interpolation between points.
 
-16-bit numbers have no zero point.
+(Functions of 8-bit integers are whole tables.) 16-bit integers have the zero point 0.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from ellc.frontends.graph_import.broadcast import common_shape, expanded, pointwise
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import result, tensor
-from ellc.frontends.tflite.model import Activation, Tensor, TfliteNode
+from ellc.frontends.tflite.model import FusedActivation, Tensor, TfliteNode
 from ellc.frontends.tflite.scales import (
     dequantized,
     limits_of,
@@ -33,19 +33,19 @@ from ellc.ir.ops.reduce import Reduce
 from ellc.ir.types import Array, DType, Quant
 
 _LOW, _HIGH = -(1 << 15), (1 << 15) - 1
-_POINTS, _POINT_BITS = 512, 7  # pieces of a table and the bits of each
+_POINTS, _POINT_BITS = 512, 7  # segments of a table, and bits of a position within a segment
 _UNIT = np.float32(1 / 32768)
 
 
 def want_no_zero(*tensors: Tensor) -> None:
-    """Raise `Unsupported` unless 16-bit numbers have the zero point 0."""
+    """Raise `Unsupported` unless all tensors are int16 with the zero point 0."""
     for each in tensors:
         if each.dtype is not DType.I16 or zero_of(each):
-            raise Unsupported(f"'{each.name}': 16-bit operands that have a zero point")
+            raise Unsupported(f"'{each.name}' is not int16 with the zero point 0")
 
 
 def wide(emitter: Emitter, x: Value) -> Value:
-    """The same numbers with 32 bits."""
+    """x as 32-bit integers."""
     return emitter.add(Cast(DType.I32), x)
 
 
@@ -56,7 +56,7 @@ def _number(emitter: Emitter, value: int) -> Value:
 def _narrowed(
     emitter: Emitter, x: Value, bits: int, quant: Quant | None, low: int = _LOW, high: int = _HIGH
 ) -> Value:
-    """32-bit numbers / 2^bits, rounded, halves up, between two 16-bit ones."""
+    """32-bit integers / 2^bits as 16-bit integers, clamped; ties round up."""
     op = Requantize("tflite_once", 0, low, high, DType.I16, quant)
     return emitter.add(op, x, _number(emitter, 1 << 30), _number(emitter, 1 - bits))
 
@@ -67,7 +67,7 @@ def _narrowed(
 def rescaled_wide(
     emitter: Emitter, node: TfliteNode, x: Value, low: float | None, high: float | None
 ) -> Value:
-    """x in the result's scale between two real bounds."""
+    """x converted to the result's scale and clamped to real bounds; None is no bound."""
     source, to = tensor(node, 0), result(node)
     want_no_zero(source, to)
     least, most = limits_of(to.dtype)
@@ -80,34 +80,34 @@ def rescaled_wide(
 
 
 def leaky_wide(emitter: Emitter, node: TfliteNode, x: Value, slope: float) -> Value:
-    """LEAKY_RELU."""
+    """LEAKY_RELU of stored 16-bit integers."""
     source, to = tensor(node, 0), result(node)
     above = rescaled_wide(emitter, node, x, None, None)
     factor = float(scale_of(source) * np.float32(slope) / scale_of(to))
-    below = requantize(emitter, wide(emitter, x), [factor], to, Activation.NONE)
+    below = requantize(emitter, wide(emitter, x), [factor], to, FusedActivation.NONE)
     zero = emitter.constant(np.zeros(1, np.int16))
     return emitter.add(Select(), above, below, emitter.add(GreaterEqual(), x, zero))
 
 
 def prelu_wide(emitter: Emitter, node: TfliteNode, x: Value, slopes: Value) -> Value:
-    """PRELU: below zero the product of stored numbers times a factor.
+    """PRELU: for negative x the product of the stored integers times a factor.
 
-    Slopes have 8 bits, as weights have; of 16 bits the runtime would read every other half.
+    Slopes have 8 bits, like weights. If they had 16 bits, the runtime would read them as bytes.
     """
     source, slope, to = tensor(node, 0), tensor(node, 1), result(node)
     if slopes.dtype is not DType.I8 or zero_of(slope):
-        raise Unsupported(f"slopes of {slopes.dtype.value} beside 16-bit numbers")
+        raise Unsupported(f"slopes of type {slopes.dtype.value} for a 16-bit operand")
     x = expanded(emitter, x, common_shape(x, slopes))
     above = rescaled_wide(emitter, node, x, None, None)
     factor = float(scale_of(source) * scale_of(slope) / scale_of(to))
     product = pointwise(emitter, Mul(), wide(emitter, x), wide(emitter, slopes))
-    below = requantize(emitter, product, [factor], to, Activation.NONE)
+    below = requantize(emitter, product, [factor], to, FusedActivation.NONE)
     zero = emitter.constant(np.zeros(1, np.int16))
     return emitter.add(Select(), above, below, emitter.add(GreaterEqual(), x, zero))
 
 
 def square_root_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
-    """SQRT in float32, whose quotient is cut off; of a negative number 0, an error elsewhere."""
+    """SQRT in float32, truncated. The root of a negative number, an error in the runtime, is 0."""
     source, to = tensor(node, 0), result(node)
     want_no_zero(source, to)
     real = emitter.add(Relu(), dequantized(emitter, x, source))
@@ -119,12 +119,12 @@ def square_root_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
 
 
 def absolute_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
-    """ABS."""
+    """ABS of stored 16-bit integers."""
     source, to = tensor(node, 0), result(node)
     want_no_zero(source, to)
     factor = float(scale_of(source) / scale_of(to))
     magnitude = emitter.add(Abs(), wide(emitter, x))
-    return requantize(emitter, magnitude, [factor], to, Activation.NONE)
+    return requantize(emitter, magnitude, [factor], to, FusedActivation.NONE)
 
 
 # --- tables of 513 points ------------------------------------------------------------------------
@@ -133,7 +133,7 @@ def absolute_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
 def function_of_wide(
     emitter: Emitter, node: TfliteNode, x: Value, function: Callable[[Array], Array]
 ) -> Value:
-    """A function of real numbers, from points that are 128 stored numbers apart."""
+    """A function of real numbers, interpolated between points 128 stored integers apart."""
     source, to = tensor(node, 0), result(node)
     want_no_zero(source, to)
     ends = np.array([_LOW, _HIGH], np.float32)
@@ -142,9 +142,10 @@ def function_of_wide(
 
 
 def _points(function: Callable[[Array], Array], ends: Array, results: Array) -> Array:
-    """The stored results at 513 points between two ends, in the ends' precision.
+    """Stored results at 513 points between two ends, computed in the precision of `ends`.
 
-    All but the last are moved by half of what a straight line misses in the middle to the next.
+    `results` are the real numbers of the smallest and the largest stored result. All points but the
+    last are moved by half of the error that linear interpolation has in the middle of a segment.
     """
     kind = ends.dtype.type
     step = (ends[1] - ends[0]) / kind(_POINTS)
@@ -154,36 +155,36 @@ def _points(function: Callable[[Array], Array], ends: Array, results: Array) -> 
         return np.asarray(function(x.astype(ends.dtype)).astype(ends.dtype) * inverse)
 
     number = np.arange(_POINTS).astype(ends.dtype)
-    places, following = ends[0] + number * step, ends[0] + (number + 1) * step
-    exact = _rounded(scaled(places))
+    positions, following = ends[0] + number * step, ends[0] + (number + 1) * step
+    exact = _rounded(scaled(positions))
     middle = _rounded((scaled(following) + exact) / kind(2))
-    missed = _rounded((middle - _rounded(scaled(places + step / kind(2)))) / kind(2))
+    missed = _rounded((middle - _rounded(scaled(positions + step / kind(2)))) / kind(2))
     every = np.append(exact - missed, _rounded(scaled(ends[1:])))
-    every = np.nan_to_num(every, nan=_HIGH)  # between infinities
+    every = np.nan_to_num(every, nan=_HIGH)  # infinity minus infinity
     return np.asarray(np.clip(every, _LOW, _HIGH).astype(np.int32))
 
 
 def _rounded(x: Array) -> Array:
-    """The nearest integers, halves away from zero, in x's own precision."""
+    """The nearest integers, in the float type of x; ties round away from zero."""
     return np.asarray(np.copysign(np.floor(np.abs(x) + x.dtype.type(0.5)), x))
 
 
 def _interpolated(emitter: Emitter, x: Value, points: Array, quant: Quant | None) -> Value:
-    """16-bit numbers between 513 points, rounded to 16 bits."""
-    place = emitter.add(Sub(), wide(emitter, x), _number(emitter, _LOW))
+    """16-bit integers x mapped by linear interpolation between 513 points, to 16 bits."""
+    position = emitter.add(Sub(), wide(emitter, x), _number(emitter, _LOW))
     tables = (points[:-1] << _POINT_BITS, np.diff(points))
-    made = emitter.add(Interpolate(_POINT_BITS), place, *(emitter.constant(t) for t in tables))
-    return _narrowed(emitter, made, _POINT_BITS, quant)
+    value = emitter.add(Interpolate(_POINT_BITS), position, *(emitter.constant(t) for t in tables))
+    return _narrowed(emitter, value, _POINT_BITS, quant)
 
 
 # --- logistic function and hyperbolic tangent ----------------------------------------------------
 
-_SIGMOID_STEPS = 24  # points for every 1 of the operand; there are 256
-_FINE_BITS = 12  # of an operand's 1 before it is multiplied by 3
+_SIGMOID_STEPS = 24  # points in a unit of the operand; the table has 256 points
+_FINE_BITS = 12  # fraction bits of the operand before it is multiplied by 3
 
 
 def logistic_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
-    """LOGISTIC: points of 16 bits, 9 bits apart; results of 15 bits."""
+    """LOGISTIC: interpolates between 16-bit points, 2^9 apart; results have 15 fraction bits."""
     points = _sigmoid_points()
     bases = (points << 9) - (1 << 24)
     value = _symmetric(emitter, node, x, 9, bases, np.append(np.diff(points), 0))
@@ -193,7 +194,7 @@ def logistic_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
 
 
 def tanh_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
-    """TANH: 2 sigmoid(2x) - 1 from the same points, 8 bits apart, the last one 1."""
+    """TANH: 2 sigmoid(2x) - 1 from the same points, 2^8 apart; the last point is 1."""
     ends = np.append(_sigmoid_points()[:-1], (1 << 16) - 1)
     bases = (ends << 8) - (1 << 23)
     value = _symmetric(emitter, node, x, 8, bases, np.append(np.diff(ends), 0))
@@ -201,7 +202,10 @@ def tanh_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
 
 
 def _sigmoid_points() -> Array:
-    """65536 / (1 + e^(-i / 24)) for i = 0..255, raised by half of what lines between them miss."""
+    """65536 / (1 + e^(-i / 24)) for i = 0..255, corrected for linear interpolation.
+
+    Each point is raised by half of the error that a line to the next point has in the middle.
+    """
 
     def curve(i: Array) -> Array:
         return np.asarray(65536 / (1 + np.exp(-i / _SIGMOID_STEPS)))
@@ -214,16 +218,20 @@ def _sigmoid_points() -> Array:
 def _symmetric(
     emitter: Emitter, node: TfliteNode, x: Value, bits: int, bases: Array, slopes: Array
 ) -> Value:
-    """An odd function of x, in pieces; negative results are less by one, as halves go there."""
+    """An odd function of x, interpolated on |x|.
+
+    For negative x the result is inverted bit by bit, which is -y - 1. The later rounding of ties
+    then goes away from zero for both signs.
+    """
     source, to = tensor(node, 0), result(node)
     want_no_zero(source, to)
     if scale_of(to) != _UNIT:
-        raise Unsupported(f"{node.kind} in steps of {scale_of(to)}")
+        raise Unsupported(f"{node.kind} with a result of scale {scale_of(to)}")
     mantissa, shift = float(scale_of(source)) * 3 * 2**_FINE_BITS, 0
     while mantissa <= _HIGH / 2 and shift <= 30:
         mantissa, shift = mantissa * 2, shift + 1
     if mantissa > _HIGH:
-        raise Unsupported(f"{node.kind} of steps of {scale_of(source)}")
+        raise Unsupported(f"{node.kind} of an operand of scale {scale_of(source)}")
     y = emitter.add(Mul(), wide(emitter, x), _number(emitter, int(mantissa)))
     if shift:
         y = emitter.add(Add(), y, _number(emitter, 1 << (shift - 1)))
@@ -235,15 +243,15 @@ def _symmetric(
 
 # --- softmax -------------------------------------------------------------------------------------
 
-_DEEPEST = 10.0  # below the largest number exponentials count nothing
+_DEEPEST = 10.0  # numbers so far below the largest one count as if they were at this distance
 
 
 def softmax_wide(emitter: Emitter, node: TfliteNode, x: Value, beta: float) -> Value:
-    """SOFTMAX: exponentials and one reciprocal from tables, all of 15 bits."""
+    """SOFTMAX: exponentials and one reciprocal from tables, all with 15 fraction bits."""
     source, to = tensor(node, 0), result(node)
     want_no_zero(source, to)
     if abs(float(scale_of(to)) * 32768 - 1) > 0.001:
-        raise Unsupported(f"a softmax in steps of {scale_of(to)}")
+        raise Unsupported(f"a result of scale {scale_of(to)}")
     last = (x.type.rank - 1,)
     factor = float(scale_of(source)) * float(np.float32(beta)) / (_DEEPEST / 65535)
     top = wide(emitter, emitter.add(Reduce("max", last, True), x))
@@ -255,7 +263,7 @@ def softmax_wide(emitter: Emitter, node: TfliteNode, x: Value, beta: float) -> V
     powers = wide(emitter, _interpolated(emitter, emitter.add(scaled, below, *parts), table, None))
     total = emitter.add(Reduce("sum", last, True), powers)
     zeros = emitter.add(LeadingZeros(), total)
-    # The sum between 2^30 and 2^31, which is 1 to 2, less 3/2.
+    # The sum is shifted to 2^30..2^31, which stands for 1..2; then 3/2 is subtracted.
     room = emitter.add(Sub(), zeros, _number(emitter, 1))
     raised = emitter.add(ShiftLeft(), total, room)
     centred = emitter.add(Sub(), raised, _number(emitter, 3 << 29))

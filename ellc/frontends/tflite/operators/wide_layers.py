@@ -1,7 +1,7 @@
-"""Layers of 16-bit activations and 8-bit weights: sums of 64 bits where the kernels have them.
+"""Layers with 16-bit activations and 8-bit weights. Their sums have 32 or 64 bits.
 
-A bias of 64 bits says so. Weights are constants, so it is known how large a sum can be: most fit in
-32 bits, the others are two sums of bytes.
+The reference kernels sum in 64 bits if the bias has 64 bits. Weights are constants, so the largest
+possible sum is known. Most sums fit into 32 bits; the others are computed as two sums of bytes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import reduce
 import numpy as np
 
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known
-from ellc.frontends.tflite.model import Activation, Tensor
+from ellc.frontends.tflite.model import FusedActivation, Tensor
 from ellc.frontends.tflite.scales import requantize, zero_of
 from ellc.ir.fixed_point import quantize_multiplier
 from ellc.ir.op import Op
@@ -25,11 +25,11 @@ from ellc.ir.types import Array, DType
 _Layer = IntConv2D | IntDense | IntConvTranspose2D
 _ENDS_32 = 1 << 31
 _ENDS_48 = 1 << 47
-_MOST_SHIFT = 7  # of factors in the reference kernels
-_MOST_REDUCED_SHIFT = -2  # of factors in the rule `tflite_reduced`
+_MOST_SHIFT = 7  # the largest shift of a factor in the reference kernels
+_MOST_REDUCED_SHIFT = -2  # the largest shift of a factor in the rule `tflite_reduced`
 _LOWEST_16 = 1 << 15
 _HIGHEST_BYTE = 255
-_MOST_DEPTH = 1 << 15  # of products of bytes whose sums fit into 32 bits
+_MOST_DEPTH = 1 << 15  # so many products of bytes have a sum within 32 bits
 
 
 def wide_layer(
@@ -38,15 +38,18 @@ def wide_layer(
     operands: tuple[Value, Value, Value | None],
     factors: list[float],
     to: Tensor,
-    activation: Activation,
+    activation: FusedActivation,
 ) -> Value:
-    """A layer as the reference kernels compute it: dense ones round the whole product once.
+    """A layer as the reference kernels compute it; `operands` are x, weights, bias.
 
-    Convolutions multiply sums of 64 bits by 15 bits of the factor, and sums of 32 bits twice.
+    Dense layers round the product of sum and factor once. Convolutions round it twice if sums have
+    32 bits, and multiply 64-bit sums by a factor of 15 bits.
     """
     x, weights, bias = operands
     if weights.dtype is not DType.I8 or zero_of(to):
-        raise Unsupported(f"{x.dtype.value} with {weights.dtype.value} weights or a zero point")
+        raise Unsupported(
+            f"{x.dtype.value} with {weights.dtype.value} weights, or a result with a zero point"
+        )
     dense = isinstance(op, IntDense)
     if bias.dtype is DType.I32 if bias is not None else dense:
         parts = [x, weights, *([bias] if bias is not None else [])]
@@ -61,13 +64,15 @@ def wide_layer(
 
 
 def wide_product(
-    emitter: Emitter, a: Value, b: Value, turned: tuple[bool, bool], factor: float, to: Tensor
+    emitter: Emitter, a: Value, b: Value, transpose: tuple[bool, bool], factor: float, to: Tensor
 ) -> Value:
-    """BATCH_MATMUL of 16-bit matrices, either of them computed: four products of bytes."""
-    depth = a.shape[-2 if turned[0] else -1] if a.type.rank > 1 else 0
+    """BATCH_MATMUL of 16-bit matrices, as four products of bytes."""
+    depth = a.shape[-2 if transpose[0] else -1] if a.type.rank > 1 else 0
     if a.dtype is not b.dtype or zero_of(to) or depth >= _MOST_DEPTH:
-        raise Unsupported(f"{a.dtype.value} times {b.dtype.value}, sums of {depth} or a zero point")
-    op = IntMatMul(transpose_a=turned[0], transpose_b=turned[1])
+        raise Unsupported(
+            f"{a.dtype.value} times {b.dtype.value}, sums of {depth} products, or a zero point"
+        )
+    op = IntMatMul(transpose_a=transpose[0], transpose_b=transpose[1])
     left, right = _bytes(emitter, a), _bytes(emitter, b)
     sums = [
         _times(emitter, emitter.add(Cast(DType.I64), emitter.add(op, x, y)), 1 << (8 * (2 - i - j)))
@@ -76,7 +81,7 @@ def wide_product(
     ]
     total = reduce(lambda x, y: emitter.add(Add(), x, y), sums)
     largest = float(depth * _LOWEST_16**2)
-    return _reduced(emitter, total, largest, [factor], to, Activation.NONE)
+    return _reduced(emitter, total, largest, [factor], to, FusedActivation.NONE)
 
 
 def _reduced(
@@ -85,15 +90,15 @@ def _reduced(
     largest: float,
     factors: list[float],
     to: Tensor,
-    activation: Activation,
+    activation: FusedActivation,
 ) -> Value:
-    """Sums of 64 bits, whose magnitude is at most `largest`, times 15 bits of their factors.
+    """64-bit sums of at most `largest` in magnitude, requantised with factors of 15 bits.
 
-    Raises `Unsupported` where a sum may have more than 48 bits.
+    Raises `Unsupported` if a sum may need more than 48 bits.
     """
     bits = _bits_missing(factors)
     if bits and largest * 2.0**bits >= _ENDS_48:
-        raise Unsupported("a result in steps that are too fine for its sums")
+        raise Unsupported("the scale of the result is too small for its sums")
     if bits:
         wide = emitter.add(Cast(DType.I64), total) if total.dtype is DType.I32 else total
         total = _times(emitter, wide, 1 << bits)
@@ -108,7 +113,7 @@ def _times(emitter: Emitter, x: Value, factor: int) -> Value:
 
 
 def _bytes(emitter: Emitter, x: Value) -> tuple[Value, Value]:
-    """The upper, signed byte of 16-bit numbers and the lower one."""
+    """(upper byte, i8; lower byte, u8) of 16-bit integers."""
     eight = emitter.constant(np.full(1, 8, np.int16))
     upper = emitter.add(Cast(DType.I8), emitter.add(ShiftRight(), x, eight))
     return upper, emitter.add(Cast(DType.U8), x)
@@ -117,14 +122,15 @@ def _bytes(emitter: Emitter, x: Value) -> tuple[Value, Value]:
 def _bits_missing(factors: list[float]) -> int:
     """By how many bits factors are too large for the rule `tflite_reduced`.
 
-    Sums that are larger by a power of two, and factors that are smaller by it, give the same.
+    The caller multiplies sums by this power of two and divides factors by it, which gives the same
+    results.
     """
     largest = max(quantize_multiplier(factor)[1] for factor in factors)
     return max(0, min(largest, _MOST_SHIFT) - _MOST_REDUCED_SHIFT)
 
 
 def _sizes(weights: Value, bias: Value | None) -> tuple[Array, Array]:
-    """For every filter the sum of its weights' magnitudes, and its bias."""
+    """(the sum of the magnitudes of its weights, its bias) for every filter."""
     stored = known(weights, "a weight").astype(np.int64)
     sizes = np.abs(stored.reshape(stored.shape[0], -1)).sum(axis=1)
     start = np.zeros_like(sizes) if bias is None else known(bias, "a bias")
@@ -132,14 +138,14 @@ def _sizes(weights: Value, bias: Value | None) -> tuple[Array, Array]:
 
 
 def _exact_sum(emitter: Emitter, op: Op, x: Value, weights: Value, bias: Value | None) -> Value:
-    """The sum without overflow, of 32 or 64 bits."""
+    """The exact sum of a layer, i32 if it always fits and else i64."""
     sizes, start = _sizes(weights, bias)
     if (_LOWEST_16 * sizes + np.abs(start.astype(np.float64))).max() < _ENDS_32:
         parts = [] if bias is None else [emitter.constant(start.astype(np.int32))]
         return emitter.add(op, x, weights, *parts)
     if _HIGHEST_BYTE * sizes.max() >= _ENDS_32:
         raise Unsupported(
-            f"sums of {weights.type.elements // len(sizes)} products of 16-bit numbers"
+            f"sums of {weights.type.elements // len(sizes)} products of 16-bit integers"
         )
     sums = [
         emitter.add(Cast(DType.I64), emitter.add(op, part, weights)) for part in _bytes(emitter, x)

@@ -1,8 +1,8 @@
-"""Rows that a loop's body writes into a value it carries: TensorFlow's lists, as Keras fills them.
+"""Finds lists that a loop fills row by row, as Keras's recurrent layers do.
 
-The converter writes an assignment to an element of a list as CONCATENATION(what is before the row,
-the row, what is after it), two SLICEs of the carried value whose sizes count the trips. Such a
-value is not a state: it is the rows of all trips.
+The converter writes an assignment to one row of a list as CONCATENATION(rows before it, the row,
+rows after it), where the first and the last operand are SLICEs of the carried list. Such a list
+need not be carried: the loop can stack the rows of all trips.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from dataclasses import dataclass, replace
 
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
 from ellc.frontends.tflite.inner import import_inner
-from ellc.frontends.tflite.model import Activation, Tensor, TfliteGraph
+from ellc.frontends.tflite.model import FusedActivation, Tensor, TfliteGraph
 from ellc.ir.ops.shape import Concat, Reshape, Slice
 from ellc.ir.types import Array
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenRows:
-    """A carried value by its place among the body's inputs, and its parts.
+    """How a body writes a row of the carried list that is its input number `index`.
 
-    `row` is what a trip writes, [1, ...]; `numbers` are where the part before it begins, that
-    part's size, and the same of the part after it.
+    `row` is the row that a trip writes, [1, ...]. `numbers` are the begin and the size of the part
+    before the row, then the begin and the size of the part after it.
     """
 
     index: int
@@ -31,10 +31,10 @@ class WrittenRows:
 
 
 def written_rows(body: TfliteGraph, index: int) -> WrittenRows | None:
-    """How the body writes a row of the carried value at `index`; None if it does anything else."""
-    carried, made = body.inputs[index], body.outputs[index].name
+    """How the body writes a row of the carried list `index`; None if it uses it in another way."""
+    carried, result = body.inputs[index], body.outputs[index].name
     producers = {t.name: node for node in body.nodes for t in node.results}
-    whole = producers.get(made)
+    whole = producers.get(result)
     if whole is None or whole.kind != "CONCATENATION" or len(whole.operands) != 3:
         return None
     before, row, after = whole.operands
@@ -47,7 +47,7 @@ def written_rows(body: TfliteGraph, index: int) -> WrittenRows | None:
         numbers += [t for t in part.operands[1:] if t is not None]
     if row is None or len(numbers) != 4 or any(node not in parts for node in consumers):
         return None
-    plain = whole.options.whole("Axis") == 0 and whole.options.activation is Activation.NONE
+    plain = whole.options.whole("Axis") == 0 and whole.options.activation is FusedActivation.NONE
     fits = (row.shape, row.quant) == ((1, *carried.shape[1:]), carried.quant)
     return WrittenRows(index, row, tuple(numbers)) if plain and fits else None
 
@@ -59,40 +59,40 @@ def first_row(
     fixed: Sequence[Value | None],
     trips: Iterable[Mapping[int, Array]],
 ) -> int | None:
-    """The row that the first trip writes; every further trip writes the next one.
+    """The index of the row that the first trip writes, if each later trip writes the next row.
 
-    None where all trips write the same one. `fixed` are the body's inputs that are the same on
-    every trip, `trips` its counters. Raises `Unsupported` for any other order.
+    None if all trips write the same row. `fixed` are the body's inputs that are the same on every
+    trip, `trips` the counters of each trip. Raises `Unsupported` for any other order.
     """
     graph = replace(body, outputs=written.numbers)
     shape = body.inputs[written.index].shape
-    places = []
+    positions = []
     for trip in trips:
         values = [emitter.constant(trip[i]) if i in trip else v for i, v in enumerate(fixed)]
-        made = import_inner(emitter.inner("rows"), graph, values, range(len(written.numbers)))
-        places.append(_place([known_ints(v, "the place of a row") for v in made], shape))
-    if len(places) > 1 and len({*places}) == 1:
+        result = import_inner(emitter.inner("rows"), graph, values, range(len(written.numbers)))
+        positions.append(_row_index([known_ints(v, "the index of a row") for v in result], shape))
+    if len(positions) > 1 and len({*positions}) == 1:
         return None
-    if places != list(range(places[0], places[0] + len(places))):
-        raise Unsupported("rows are written in another order than that of the trips")
-    return places[0]
+    if positions != list(range(positions[0], positions[0] + len(positions))):
+        raise Unsupported("its trips do not write the rows of a list in order")
+    return positions[0]
 
 
-def _place(numbers: Sequence[tuple[int, ...]], shape: tuple[int, ...]) -> int:
+def _row_index(numbers: Sequence[tuple[int, ...]], shape: tuple[int, ...]) -> int:
     """The row between the two parts."""
     none = (0,) * (len(shape) - 1)
     (begin, size), (follows, rest) = numbers[:2], numbers[2:]
-    place = size[0]
+    position = size[0]
     ends = tuple(s if n < 0 else b + n for s, b, n in zip(shape, follows, rest, strict=True))
     across = all(n in (-1, s) for n, s in zip(size[1:], shape[1:], strict=True))
-    whole = begin == (0, *none) and follows == (place + 1, *none) and ends == shape
-    if not (whole and across and 0 <= place < shape[0]):
-        raise Unsupported("a row is written, and other rows change")
-    return place
+    whole = begin == (0, *none) and follows == (position + 1, *none) and ends == shape
+    if not (whole and across and 0 <= position < shape[0]):
+        raise Unsupported("it writes a row of a list and changes other rows")
+    return position
 
 
 def with_rows(emitter: Emitter, value: Value, rows: Value, first: int) -> Value:
-    """The value with `rows` [trips, 1, ...] from row `first` on."""
+    """The list with its rows from `first` on replaced by `rows` [trips, 1, ...]."""
     trips, rest = rows.shape[0], value.shape[1:]
     parts = [emitter.add(Reshape((trips, *rest)), rows)]
     for start, count in ((0, first), (first + trips, value.shape[0] - first - trips)):

@@ -1,4 +1,4 @@
-"""Positions of the largest elements of windows, and elements put back at such positions."""
+"""Indices of the largest elements under windows, and MaxUnpool, which reads such indices."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from ellc.ir.ops.reduce import ArgMax
 from ellc.ir.ops.shape import Concat, Gather
 from ellc.ir.types import Array, DType
 
-_MOST_WINDOWS = 1024  # over one element of a MaxUnpool: each takes operators of its own
+_MOST_WINDOWS = 1024  # of a MaxUnpool that contain one element; each takes several operators
 
 
-def places_of_largest(
+def indices_of_largest(
     emitter: Emitter, x: Value, spans: Sequence[Span], column_major: bool
 ) -> Value:
-    """[N,C,places...], i64: the index in all of x of the first largest element under a window.
+    """[N,C,windows...] i64: the flat index in x of the first largest element under each window.
 
-    With `column_major` the index counts the first spatial axis fastest, as ONNX has it.
+    With `column_major` the first spatial axis is the fastest in the index, as in ONNX.
     """
     extents = x.shape[2:]
     taps = _taps(emitter, extents, spans)
@@ -41,8 +41,10 @@ def places_of_largest(
     table = _stored_order(emitter, taps, extents) if column_major else taps
     rows = emitter.counted(len(taps), dtype=tap.dtype.numpy) * taps.shape[1]
     index = emitter.add(Add(), tap, emitter.constant(rows))
-    place = emitter.add(Gather(0), emitter.constant(table.reshape(-1).astype(np.int32)), index)
-    whole = emitter.add(Add(), place, emitter.constant(_plane_starts(emitter, x.shape[:2], size)))
+    position = emitter.add(Gather(0), emitter.constant(table.reshape(-1).astype(np.int32)), index)
+    whole = emitter.add(
+        Add(), position, emitter.constant(_plane_starts(emitter, x.shape[:2], size))
+    )
     counts = [span.count(extent) for span, extent in zip(spans, extents, strict=True)]
     return to_dtype(emitter, reshaped(emitter, whole, (*x.shape[:2], *counts)), DType.I64)
 
@@ -52,43 +54,43 @@ def _lowest(dtype: DType) -> float:
 
 
 def _taps(emitter: Emitter, extents: Sequence[int], spans: Sequence[Span]) -> Array:
-    """[places, taps]: the elements of a plane under a window, row by row; -1 is outside."""
+    """[windows, taps]: the flat index in a plane of each tap, or -1 if it is outside."""
     flat = np.zeros((1, 1), np.int64)
     inside = np.ones((1, 1), np.bool_)
     for extent, span in zip(extents, spans, strict=True):
-        along = span.places(emitter, extent)
+        along = span.positions(emitter, extent)
         emitter.want_room(flat.size, along.size)
-        good = (along >= 0) & (along < extent)
-        flat = _crossed(flat * extent, np.where(good, along, 0), np.add)
-        inside = _crossed(inside, good, np.logical_and)
+        valid = (along >= 0) & (along < extent)
+        flat = _crossed(flat * extent, np.where(valid, along, 0), np.add)
+        inside = _crossed(inside, valid, np.logical_and)
     return np.where(inside, flat, -1)
 
 
 def _crossed(outer: Array, inner: Array, joined: np.ufunc) -> Array:
-    """[a, b] and [c, d] as [a * c, b * d]: every pair of places, every pair of taps."""
-    made = joined(outer[:, None, :, None], inner[None, :, None, :])
-    return np.asarray(made.reshape(len(outer) * len(inner), -1))
+    """[a, b] and [c, d] combined to [a * c, b * d]: all pairs of windows, all pairs of taps."""
+    result = joined(outer[:, None, :, None], inner[None, :, None, :])
+    return np.asarray(result.reshape(len(outer) * len(inner), -1))
 
 
 def _stored_order(emitter: Emitter, taps: Array, extents: Sequence[int]) -> Array:
-    """Places counted with the first axis fastest."""
+    """Flat indices in which the first spatial axis is the fastest, for those in `taps`."""
     backwards = tuple(reversed(range(len(extents))))
-    turned = emitter.counted(*(extents[axis] for axis in backwards))
-    order = turned.transpose(*backwards).reshape(-1)
+    numbers = emitter.counted(*(extents[axis] for axis in backwards))
+    order = numbers.transpose(*backwards).reshape(-1)
     return np.where(taps < 0, 0, order[taps])
 
 
 def _plane_starts(emitter: Emitter, outer: Sequence[int], size: int) -> Array:
-    """[N,C,1]: where every plane begins in the whole tensor."""
+    """[N,C,1]: the flat index at which every plane begins in the whole tensor."""
     return emitter.counted(*outer, 1, dtype=np.int32) * size
 
 
-@ONNX.imports("MaxUnpool", limits="1 to 3 spatial axes; indices as MaxPool makes them")
+@ONNX.imports("MaxUnpool", limits="1 to 3 spatial axes; the indices of a MaxPool")
 def max_unpool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Every element at the index that a MaxPool with the same window gave, zeros elsewhere."""
+    """Every element at its index from a MaxPool with the same window, and zeros elsewhere."""
     x, indices, given = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
     small = x.shape[2:]
-    spans = read_spans(node, small)  # its amounts; the extents are those of the result
+    spans = read_spans(node, small)  # no auto_pad here, so the extents do not matter
     extents = tuple(
         (e - 1) * s.stride + s.size - s.before - s.after for e, s in zip(small, spans, strict=True)
     )
@@ -101,24 +103,27 @@ def max_unpool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     ]
     starts = _plane_starts(emitter, x.shape[:2], prod(extents))
     here = emitter.constant(starts + emitter.counted(prod(extents), dtype=np.int32))
-    made = emitter.constant(emitter.full((*x.shape[:2], prod(extents)), 0, x.dtype.numpy))
+    result = emitter.constant(emitter.full((*x.shape[:2], prod(extents)), 0, x.dtype.numpy))
     for window in candidates.T:
-        value, place = (emitter.add(Gather(2), v, emitter.constant(window)) for v in planes)
-        made = emitter.add(Select(), value, made, emitter.add(Equal(), place, here))
-    made = reshaped(emitter, made, shape)
+        value, position = (emitter.add(Gather(2), v, emitter.constant(window)) for v in planes)
+        result = emitter.add(Select(), value, result, emitter.add(Equal(), position, here))
+    result = reshaped(emitter, result, shape)
     if given is None:
-        return made
+        return result
     wanted = known_ints(given, "the output shape")
     if len(wanted) != len(shape):
         raise Unsupported(f"an output shape of {wanted} for {shape}")
     more = tuple(w - e for w, e in zip(wanted, shape, strict=True))
     if min(more) < 0:
-        raise Unsupported(f"an output shape of {wanted}, smaller than {shape}")
-    return emitter.add(Pad((0,) * len(more), more, 0.0), made) if any(more) else made
+        raise Unsupported(f"the output shape {wanted} is smaller than {shape}")
+    return emitter.add(Pad((0,) * len(more), more, 0.0), result) if any(more) else result
 
 
 def _candidates(emitter: Emitter, taps: Array, size: int) -> Array:
-    """[elements, windows]: the windows that hold an element of a plane, one repeated."""
+    """[elements, windows]: the windows that contain each element of a plane.
+
+    An element in fewer windows than others has its first one repeated.
+    """
     window, tap = np.nonzero(taps >= 0)
     element = taps[window, tap]
     order = np.argsort(element, kind="stable")
@@ -127,9 +132,9 @@ def _candidates(emitter: Emitter, taps: Array, size: int) -> Array:
     most = max(int(counts.max(initial=0)), 1)
     if most > _MOST_WINDOWS:
         raise Unsupported(f"{most} windows over one element, at most {_MOST_WINDOWS}")
-    made = emitter.full((size, most), 0, np.int64)
+    result = emitter.full((size, most), 0, np.int64)
     ends = np.cumsum(counts)
     first = np.where(counts > 0, np.append(window, 0)[ends - counts], 0)
-    made[:] = first[:, None]
-    made[element, emitter.counted(element.size) - (ends - counts)[element]] = window
-    return made
+    result[:] = first[:, None]
+    result[element, emitter.counted(element.size) - (ends - counts)[element]] = window
+    return result
