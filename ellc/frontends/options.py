@@ -17,8 +17,9 @@ class ImportOptions:
     `shapes` gives a shape, by input name, to inputs whose shape the file leaves open; an open batch
     is 1 without it. `fixed` turns inputs into constants, by input name: one number for all
     elements, or one for each. `outputs` cuts the network: only the nodes that these values need are
-    read. `signature` chooses one of the signatures of a file; "" means the file's first graph. With `layout` "nhwc", inputs and outputs that are NCHW in the file become NHWC. With
-    `keep_double`, float64 values of an `.ell` model are computed in float64 instead of float32.
+    read. `signature` chooses one of the signatures of a file; "" means the file's first graph. With
+    `layout` "nhwc", inputs and outputs that are NCHW in the file become NHWC. With `keep_double`,
+    float64 values of an `.ell` model are computed in float64 instead of float32.
     """
 
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
