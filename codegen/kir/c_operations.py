@@ -79,6 +79,15 @@ def splat_lane(w: CWriter, let: Let, args: list[str]) -> str:
     return w.splat(w.lane(let.args[0], let.attrs[0]), let.result.type)
 
 
+@spells("repeat")
+def repeat(w: CWriter, let: Let, args: list[str]) -> str:
+    """All lanes, several times."""
+    (operand,), result = let.args, let.result.type
+    if operand.type.lanes == 1:
+        return w.splat(args[0], result)
+    return _called(w.prelude.repeat(result, operand.type), args)
+
+
 @spells("part")
 def part(w: CWriter, let: Let, args: list[str]) -> str:
     """Consecutive lanes of a vector."""

@@ -289,6 +289,12 @@ class Prelude:
         return self.lanewise(type_, f"{type_}_splat", f"{C_TYPES[type_.elem]} a", "a")
 
     @_once
+    def repeat(self, result: VType, source: VType) -> str:
+        """The helper `(vector a)` that takes all lanes, several times."""
+        name, parameters = f"{result}_repeat_{source}", f"{self.type(source)} a"
+        return self.lanewise(result, name, parameters, f"a.l[i % {source.lanes}]")
+
+    @_once
     def part(self, result: VType, source: VType) -> str:
         """The helper `(vector a, int start)` that takes consecutive lanes."""
         parameters = f"{self.type(source)} a, int start"

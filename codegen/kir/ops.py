@@ -155,6 +155,17 @@ _row("pair_sums", "T", "su", lambda t, a: t[0].with_lanes(t[0].lanes // 2),
      lambda a: _pair_sums(a, a.dtype), c="({c})(({u}){0} + ({u}){1})")  # fmt: skip
 
 
+def _pair_products(a: Array, b: Array) -> Array:
+    products = _wide_product(a, b)
+    return _pair_sums(products, products.dtype)
+
+
+# Sums of two neighbouring products, with twice the bits; they wrap.
+_row("pair_products", "TT", "s",
+     lambda t, a: VType(t[0].elem.wider, t[0].lanes // 2), _pair_products,
+     c="({c})(({u}){0} * ({u}){2} + ({u}){1} * ({u}){3})")  # fmt: skip
+
+
 def _mul_high(a: Array, b: Array) -> Array:
     product = a.astype(np.int64) * b.astype(np.int64)
     high = np.minimum((product + (1 << 30)) >> 31, (1 << 31) - 1)
@@ -280,6 +291,9 @@ _row("splat", "S", "fsuxm", lambda t, a: t[0].with_lanes(a[0]), lambda a, n: np.
 _row("splat_lane", "T", "fsuxm", lambda t, a: t[0].with_lanes(a[1]),
      lambda a, i, n: np.repeat(a[i], n))  # fmt: skip
 _row("lane", "T", "fsuxm", lambda t, a: t[0].with_lanes(1), lambda a, i: a[i : i + 1])
+# All lanes, so many times one after the other.
+_row("repeat", "T", "fsux", lambda t, a: t[0].with_lanes(a[0] * t[0].lanes),
+     lambda a, n: np.tile(a, n))  # fmt: skip
 # Lanes [start, start + count).
 _row("part", "T", "fsuxm", lambda t, a: t[0].with_lanes(a[1]), lambda a, i, n: a[i : i + n])
 # Lanes of two values, concatenated.

@@ -288,7 +288,7 @@ def _instruction_problems(
 
 
 _ATTRIBUTE_COUNT = {
-    **dict.fromkeys(("shl", "shr", "convert", "bitcast", "splat", "lane"), 1),
+    **dict.fromkeys(("shl", "shr", "convert", "bitcast", "splat", "lane", "repeat"), 1),
     **dict.fromkeys(("splat_lane", "part", "iota"), 2),
 }
 
@@ -308,6 +308,8 @@ def _attribute_problems(
             yield from _outside("bits", (bits,), 0, width - 1)
         case ("splat", (count,)):
             yield from _outside("lanes", (count,), 1, 1 << 16)
+        case ("repeat", (times,)):
+            yield from _outside("lanes", (times * types[0].lanes,), 1, 1 << 16)
         case ("lane", (lane,)):
             yield from _outside("lane", (lane,), 0, types[0].lanes - 1)
         case ("splat_lane", (lane, count)):
@@ -318,9 +320,9 @@ def _attribute_problems(
             yield from _outside("last lane", (start + count - 1,), start, types[0].lanes - 1)
         case (("mul_high" | "shr_round"), ()) if types[0].elem is not Elem.I32:
             yield f"takes i32, not {types[0].elem.value}"
-        case (("wide_mul" | "wide_mul_add"), ()) if types[0].elem.bytes > 2:
+        case (("wide_mul" | "wide_mul_add" | "pair_products"), ()) if types[0].elem.bytes > 2:
             yield f"takes 8 or 16 bits, not {types[0].elem.value}"
-        case ("pair_sums", ()) if types[0].lanes % 2:
+        case (("pair_sums" | "pair_products"), ()) if types[0].lanes % 2:
             yield f"takes an even number of lanes, not {types[0].lanes}"
         case ("pick", ()) if types[0].elem is not Elem.U8:
             yield f"takes u8, not {types[0].elem.value}"

@@ -21,6 +21,8 @@ _WIDER = {e: e.wider for e in (Elem.I8, Elem.U8, Elem.I16, Elem.U16)}
 _NARROWER = {wide: narrow for narrow, wide in _WIDER.items()}
 BETWEEN_LANES = (
     "pair_sums",
+    "pair_products",
+    "repeat",
     "splat",
     "splat_lane",
     "lane",
@@ -58,6 +60,7 @@ def _attributes(row: OpRow, elem: Elem, lanes: int) -> Iterator[tuple[int, ...]]
         "bitcast": [(elem_code(to),) for to in ELEM_CODES],
         "splat": [(lanes,)],
         "splat_lane": [(lanes - 1, lanes), (lanes // 2, 4)],
+        "repeat": [(1,), (4,)],
         "lane": [(0,), (lanes - 1,)],
         "part": [(lanes // 2, max(1, lanes // 2)), (lanes // 4, 1)],
         "iota": [(elem_code(elem), lanes)],

@@ -50,6 +50,7 @@ ROWS: tuple[Instruction, ...] = (
         {"wasm32": "@llvm.wasm.dot"},
         f"(int32_t)({products_in_c('a', 'b', 2)})",
         _SIMD,
+        "pair_products",
         asm={"wasm32": "i32x4.dot_i16x8_s"},
     ),
     Instruction(

@@ -22,6 +22,7 @@ def _pmaddwd(bits: int, llvm: str, needs: str) -> Instruction:
         {"x86_64": f"@llvm.x86.{llvm}"},
         f"(int32_t)({products_in_c('a', 'b', 2)})",
         (needs,),
+        "pair_products",
         asm={"x86_64": "vpmaddwd {r}, {0}, {1}"},
     )
 

@@ -37,6 +37,16 @@ def splat_lane(w: Writer, let: Let) -> str:
     return w.shuffle(arg.type, w.value(arg), "poison", [index] * count)
 
 
+@spells("repeat")
+def repeat(w: Writer, let: Let) -> str:
+    """All lanes, several times."""
+    (arg,), result = let.args, let.result.type
+    if arg.type.lanes == 1:
+        return _broadcast(w, w.typed(arg), result) if result.lanes > 1 else w.value(arg)
+    indices = [i % arg.type.lanes for i in range(result.lanes)]
+    return w.shuffle(arg.type, w.value(arg), "poison", indices)
+
+
 def _broadcast(w: Writer, typed_scalar: str, to: VType) -> str:
     wide = w.type(to)
     first = w.let(f"insertelement {wide} poison, {typed_scalar}, i32 0")

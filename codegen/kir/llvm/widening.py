@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ellc.codegen.kir.ir import Let
+from ellc.codegen.kir.ir import Let, Var
 from ellc.codegen.kir.llvm.operations import spells, value_of
 from ellc.codegen.kir.llvm.writer import Writer, is_the_same_everywhere
 from ellc.codegen.kir.types import VType
@@ -43,6 +43,14 @@ def add_pairs(w: Writer, let: Let) -> str:
 def pair_sums(w: Writer, let: Let) -> str:
     """Sums of two neighbours."""
     even, odd = _halves(w, let.args[0].type, w.value(let.args[0]))
+    return w.let(f"add {w.type(let.result.type)} {even}, {odd}")
+
+
+@spells("pair_products")
+def pair_products(w: Writer, let: Let) -> str:
+    """Products of two narrow values, then sums of two neighbours."""
+    products = let.args[0].type.with_elem(let.result.type.elem)
+    even, odd = _halves(w, products, wide_mul(w, replace(let, result=Var("", products))))
     return w.let(f"add {w.type(let.result.type)} {even}, {odd}")
 
 
