@@ -35,8 +35,10 @@ _LARGEST_SUM = 32767 // 128  # of the magnitudes of weights whose products are s
 class Numbers:
     """The arithmetic of a product kernel: element types of image, weights, factors and sums.
 
-    With `flipped` the image's bytes are unsigned and 128 is subtracted from them.
-    `products_at_once` products of bytes are summed in 16 bits before they are added to a sum of 32.
+    Image and weights are as they are stored; both are multiplied as `factor`. Stored weights are
+    by `weight_zero` larger than those that are multiplied. With `flipped` the image's bytes are
+    unsigned and 128 is subtracted from them. `products_at_once` products of bytes are summed in 16
+    bits before they are added to a sum of 32.
     """
 
     image: Elem
@@ -45,6 +47,7 @@ class Numbers:
     total: Elem
     flipped: bool = False
     products_at_once: int = 1
+    weight_zero: int = 0
 
     @staticmethod
     def floats(elem: Elem) -> Numbers:
@@ -70,11 +73,22 @@ class Numbers:
         """A stored value of the image, converted to the type in which it is multiplied."""
         if self.flipped:
             return b.bitcast(b.op("xor", value, b.const(128, value)), Elem.I8)
-        return self.weight_factor(b, value)
+        return self.widened(b, value)
 
     def weight_factor(self, b: KernelBuilder, value: Operand) -> Operand:
-        """A stored weight, converted to the type in which it is multiplied."""
+        """Stored weights as they are multiplied; NEON widens and subtracts by one instruction."""
+        wide = self.widened(b, value)
+        return b.sub(wide, b.const(self.weight_zero, wide)) if self.weight_zero else wide
+
+    def widened(self, b: KernelBuilder, value: Operand) -> Operand:
+        """A stored value, converted to the type in which it is multiplied."""
         return b.convert(value, self.factor)
+
+    def widening_slots(self, target: Target) -> float:
+        """Instructions that make factors of a vector of stored weights."""
+        if self.weight is self.factor:
+            return 0.0
+        return 2.0 if self.weight_zero and not target.has("neon") else 1.0
 
     def multiply_add(
         self, b: KernelBuilder, weight: Operand, value: Operand, total: Operand | None
@@ -114,6 +128,12 @@ class Terms:
     exact: Array | None
     padding: Padding
     key: str = ""
+
+    @property
+    def stored(self) -> Array:
+        """The weights as kernels read them."""
+        kind, zero = self.numbers.weight.numpy, self.numbers.weight_zero
+        return self.weights if self.weights.dtype == kind else (self.weights + zero).astype(kind)
 
     def starts_at_zero(self, *, edges: bool) -> bool:
         """Whether every sum starts from 0; `edges`: some windows reach beyond the image."""
@@ -173,6 +193,24 @@ def in_bytes(terms: Terms, target: Target) -> Terms:
     return replace(
         terms, numbers=narrow, exact=exact, padding=replace(terms.padding, values=(zero - 128,))
     )
+
+
+def in_fewest_bytes(terms: Terms) -> Terms:
+    """The terms with weights stored in bytes wherever their differences fit in one.
+
+    Weights without a zero point of their own may need 9 bits: bytes without a sign minus one.
+    Then kernels widen the bytes and subtract the zero point, which takes an instruction for each
+    vector of weights, and half of the memory. It does not pay where weights are few, and are read
+    for every tile (`depthwise`).
+    """
+    weights, numbers = terms.weights, terms.numbers
+    if numbers.weight is not Elem.I16 or not weights.size:
+        return terms
+    least, most = int(weights.min()), int(weights.max())
+    if most - least > np.iinfo(np.uint8).max:
+        return terms
+    found = replace(numbers, weight=Elem.U8, weight_zero=-least)
+    return replace(terms, numbers=found, key=f"{terms.key}above {least}:")
 
 
 def float_terms(image: Elem, weights: Array, bias: Array | None, padding: Padding) -> Terms:

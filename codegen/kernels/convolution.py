@@ -194,10 +194,16 @@ class Product:
         shape, terms = self.problem.shape, self.problem.terms
         weights = terms.weights
         blocks = -(-shape.filters // block)
-        size = shape.groups * blocks * block * int(np.prod(weights.shape[1:])) * weights.itemsize
-        make = partial(self.pack, weights, shape.groups, block)
+        count = shape.groups * blocks * block * int(np.prod(weights.shape[1:]))
+        size = count * terms.numbers.weight.bytes
+        make = partial(_pack, self.pack, terms, shape.groups, block)
         what = f"{self.kernel}:{shape.groups}:{block}:{terms.key}{weights.shape}"
         return stored.derived(what, size, make)
+
+
+def _pack(pack: Callable[[Array, int, int], Array], terms: Terms, groups: int, block: int) -> Array:
+    """Stored weights are made when they are packed: until then they may be views."""
+    return pack(terms.stored, groups, block)
 
 
 def has_whole_bytes(dtype: DType, tile: GemmSchedule) -> bool:

@@ -63,6 +63,6 @@ class Factors:
         return [b.splat(b.load(of_columns, column, offset=i), lanes) for i in range(count)]
 
     def _minus(self, value: Operand, zero: Operand) -> Operand:
-        wide = self._numbers.weight_factor(self._b, value)
+        wide = self._numbers.widened(self._b, value)
         is_zero = isinstance(zero, Imm) and zero.value == 0
         return wide if is_zero else self._b.sub(wide, zero)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from ellc.codegen.blocks.candidates import Candidate, kernel
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.schedule import GemmSchedule, gemm_tile, gemm_tiles, pixel_limit
-from ellc.codegen.blocks.terms import Numbers
+from ellc.codegen.blocks.terms import Numbers, in_fewest_bytes
 from ellc.codegen.blocks.window import cut
 from ellc.codegen.kernels.convolution import (
     Problem,
@@ -34,16 +34,17 @@ def gemm(node: PlacedNode) -> Iterator[Candidate]:
     if not has_constant_operands(node):
         return
     problem = problem_of(node)
-    total = problem.terms.numbers.total
+    terms = in_fewest_bytes(problem.terms)
+    total = terms.numbers.total
     shape = folded(node, problem.shape, pixel_limit(node.target, total))
     pixels, filters = shape.columns.outputs, shape.filters
     usual = gemm_tile(node.target, total, pixels, filters)
     others = gemm_tiles(node.target, usual, pixels, filters)
-    product = Product("gemm", Problem(shape, problem.terms), Products, pack_filters)
+    product = Product("gemm", Problem(shape, terms), Products, pack_filters)
     yield from product.candidates(node, gemm_cycles, usual, others)
 
 
-_OVERHEAD_SLOTS = 32
+OVERHEAD_SLOTS = 32
 """Slots of pointers, tests of edges and counters for each tile and each of its runs. With 8 seven
 small grouped layers of a Raspberry Pi 3 were given to this family, of which depthwise kernels take
 0.4 to 0.9 of the modelled cycles: `tests/benchmarks/predictions.py --target pi3`."""
@@ -57,18 +58,19 @@ def gemm_cycles(
     A step of a tile over one channel of one tap multiplies `pixels * vectors` registers. It loads
     the block's weights, and for each pixel a value, or a vector of `k_step` of them where lanes
     multiply. A load counts as `Core.load_cycles`. Every sum is started and stored, and every run of
-    taps that are consecutive in memory, as every tile, has `_OVERHEAD_SLOTS` of its own. What does
+    taps that are consecutive in memory, as every tile, has `OVERHEAD_SLOTS` of its own. What does
     not fit in the registers is stored and loaded again in every step.
     """
     load = target.core.load_cycles
-    widening = 1.0 if numbers.weight is not numbers.factor else 0.0
+    weight = load + numbers.widening_slots(target)
+    value = load + (1.0 if numbers.image is not numbers.factor else 0.0)
     values = schedule.pixels / (schedule.k_step if schedule.by_lane else 1)
     sums = schedule.pixels * schedule.vectors
-    once = sums + (schedule.vectors + values) * (load + widening)
+    once = sums + schedule.vectors * weight + values * value
     once += max(0, schedule.registers - target.vector_registers) * (load + 1)
     taps = shape.rows.taps * shape.columns.taps
     runs = shape.rows.taps if shape.consecutive_taps else taps
-    around = 2 * sums + _OVERHEAD_SLOTS * (runs + 1)
+    around = 2 * sums + OVERHEAD_SLOTS * (runs + 1)
     return shape.tiles(schedule) * (once * taps * shape.channels + around)
 
 

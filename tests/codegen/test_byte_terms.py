@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ellc.codegen.blocks.terms import Numbers, Terms, in_bytes
+from ellc.codegen.blocks.terms import Numbers, Terms, in_bytes, in_fewest_bytes
 from ellc.codegen.kernels.byte_dots import pack_rows
+from ellc.codegen.kernels.pairs import pack_pairs
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.resolve import resolve
 from ellc.ir.types import Array, Padding
@@ -65,6 +66,40 @@ def test_bytes_without_sign_are_moved_and_so_is_where_sums_start() -> None:
         np.testing.assert_array_equal(some.start(1, None) + weights @ values, weights @ (x - 131))
         # A pixel outside the image counts as its zero point: all that it adds is in the start.
         np.testing.assert_array_equal(some.start(1, ((0, 0), (0, 0))), 0)
+
+
+def differences(*numbers: int) -> Terms:
+    """Terms with these weights, which bytes with a sign cannot hold."""
+    numbers_ = Numbers.integers(Elem.U8, Elem.I16, NEON)
+    weights = np.array(numbers, np.int16).reshape(-1, 1, 1, 1)
+    return Terms(numbers_, weights, None, Padding())
+
+
+@pytest.mark.parametrize("numbers", [(-131, 5, 124), (-255, 0), (1, 256), (-1, 254)])
+def test_differences_of_bytes_are_stored_as_bytes(numbers: tuple[int, ...]) -> None:
+    terms = in_fewest_bytes(differences(*numbers))
+    stored, zero = terms.stored, terms.numbers.weight_zero
+    assert stored.dtype == np.uint8 and terms.numbers.weight is Elem.U8
+    np.testing.assert_array_equal(stored.astype(np.int16) - zero, terms.weights)
+    assert terms.key != differences(*numbers).key
+
+
+def test_differences_that_fit_in_no_byte_keep_16_bits() -> None:
+    wide = differences(-128, 128)
+    assert in_fewest_bytes(wide) is wide and wide.stored is wide.weights
+
+
+@pytest.mark.parametrize("depth", [2, 6])
+def test_neighbouring_channels_of_a_filter_are_packed_side_by_side(depth: int) -> None:
+    weights = np.arange(10 * 2 * 3 * depth).reshape(10, 2, 3, depth)
+    packed = pack_pairs(weights, 2, 4)
+    assert packed.shape == (2, 2, 2, 3, depth // 2, 4, 2)
+    for group, index, row, column, pair, place, side in np.ndindex(packed.shape):
+        filter_ = index * 4 + place
+        inside = weights[group * 5 + min(filter_, 4), row, column, 2 * pair + side]
+        assert packed[group, index, row, column, pair, place, side] == (
+            inside if filter_ < 5 else 0
+        )
 
 
 @pytest.mark.parametrize("depth", [16, 24, 40, 8])

@@ -1,0 +1,152 @@
+"""Convolutions of bytes as products of neighbouring channels, where one instruction adds up two.
+
+x86-64 and WebAssembly multiply vectors of 16 bits and add neighbouring products in 32. So image and
+weights are widened to 16 bits, two channels of a pixel are repeated in all lanes, and each lane of
+a sum has two channels of its filter beside each other: half the instructions of a product for each
+channel. Weights are packed
+`[group][block][kernel row][kernel column][two channels][filter][channel]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ellc.codegen.blocks.candidates import Candidate, kernel
+from ellc.codegen.blocks.placed_node import PlacedNode
+from ellc.codegen.blocks.schedule import MOST_PIXELS, GemmSchedule, gemm_tile
+from ellc.codegen.blocks.terms import Numbers, in_fewest_bytes
+from ellc.codegen.kernels.convolution import (
+    Problem,
+    Product,
+    TileInputs,
+    folded,
+    has_constant_operands,
+    problem_of,
+)
+from ellc.codegen.kernels.gemm import OVERHEAD_SLOTS, Products
+from ellc.codegen.kernels.implicit_gemm import ConvShape, pack_filters
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.instructions import implementing
+from ellc.codegen.kir.ir import Operand
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.machine.target import Target
+from ellc.ir.ops.quantised_conv import IntConv2D, IntDense
+from ellc.ir.types import Array
+
+_PAIR = 2
+
+
+@kernel(IntConv2D, IntDense, name="pairs")
+def pairs(node: PlacedNode) -> Iterator[Candidate]:
+    """Where the target has the instruction, and pixels have an even number of channels."""
+    if not has_constant_operands(node) or node.inputs[1].type.shape[-1] % _PAIR:
+        return
+    target = node.target
+    if not any(row.available(target) for row in implementing("pair_products")):
+        return
+    problem = problem_of(node)
+    terms = in_fewest_bytes(problem.terms)
+    numbers = replace(terms.numbers, factor=Elem.I16)
+    terms = replace(terms, numbers=numbers)
+    shape = folded(node, problem.shape, _most_pixels(target, numbers, 2))
+    usual = pair_tile(target, numbers, shape.columns.outputs, shape.filters)
+    others = pair_tiles(target, numbers, usual, shape)
+    product = Product("pairs", Problem(shape, terms), PairProducts, pack_pairs)
+    yield from product.candidates(node, pair_cycles, usual, others)
+
+
+def pair_cycles(
+    target: Target, shape: ConvShape, schedule: GemmSchedule, numbers: Numbers
+) -> float:
+    """Issue slots, as of the matrix product (`gemm.py`), for two channels at a time.
+
+    A sum takes a product and an addition, an image value a load, its widening and its repetition.
+    """
+    load = target.core.load_cycles
+    sums = schedule.pixels * schedule.vectors
+    weights = schedule.vectors * (load + numbers.widening_slots(target))
+    once = 2 * sums + weights + schedule.pixels * (load + 2)
+    taps = shape.rows.taps * shape.columns.taps
+    runs = shape.rows.taps if shape.consecutive_taps else taps
+    around = 2 * sums + OVERHEAD_SLOTS * (runs + 1)
+    return shape.tiles(schedule) * (once * taps * shape.channels / _PAIR + around)
+
+
+def pair_tile(target: Target, numbers: Numbers, pixels: int, filters: int) -> GemmSchedule:
+    """As many pixels as fit beside the vectors of filters that a matrix product would take."""
+    usual = gemm_tile(target, numbers.total, pixels, filters)
+    size = min(pixels, _most_pixels(target, numbers, usual.vectors))
+    return replace(usual, pixels=max(1, size), k_step=_PAIR, by_lane=False)
+
+
+def pair_tiles(
+    target: Target, numbers: Numbers, usual: GemmSchedule, shape: ConvShape
+) -> Iterator[GemmSchedule]:
+    """Every tile that fits in the registers."""
+    for vectors in range(1, -(-shape.filters // usual.lanes) + 1):
+        most = min(_most_pixels(target, numbers, vectors), shape.columns.outputs)
+        if most < 1:
+            return
+        for high in range(1, most + 1):
+            yield replace(usual, pixels=high, vectors=vectors)
+
+
+def _most_pixels(target: Target, numbers: Numbers, vectors: int) -> int:
+    """Sums, a row of weights, an image value, a product and a zero point must fit."""
+    spare = vectors + (3 if numbers.weight_zero else 2)
+    return min(MOST_PIXELS, (target.vector_registers - spare) // vectors)
+
+
+def pack_pairs(weights: Array, groups: int, block: int) -> Array:
+    """[F, kh, kw, C] -> [groups, blocks, kh, kw, C / 2, block, 2], zeros after the last filter."""
+    packed = pack_filters(weights, groups, block)
+    *outer, depth, _ = packed.shape
+    beside = packed.reshape(*outer, depth // _PAIR, _PAIR, block)
+    return np.asarray(np.swapaxes(beside, -1, -2), order="C")
+
+
+class PairProducts(Products):
+    """Sums of products of two channels: a register for each pixel and each vector of filters."""
+
+    def __init__(
+        self, b: KernelBuilder, shape: ConvShape, schedule: GemmSchedule, inputs: TileInputs
+    ) -> None:
+        super().__init__(b, shape, schedule, inputs)
+        self.weights_at_once = 0
+
+    def depth(
+        self,
+        sums: list[Operand],
+        inside: Operand,
+        panel: Operand,
+        length: int,
+        pixels: Sequence[int],
+    ) -> list[Operand]:
+        """`length` values of each pixel, two at a time."""
+        b = self._b
+        with b.loop("k", 0, length, _PAIR, carry=sums) as k:
+            here, below = b.add(inside, k.index), b.add(panel, b.mul(k.index, self._schedule.block))
+            k.carry(self._pair(list(k.carried), here, below, pixels))
+        return list(k.results)
+
+    def _pair(
+        self, sums: list[Operand], here: Operand, below: Operand, pixels: Sequence[int]
+    ) -> list[Operand]:
+        """Two values of each pixel."""
+        b, vectors, width = self._b, self._schedule.vectors, _PAIR * self._schedule.lanes
+        apart = self._shape.columns.stride * self._shape.x.strides[2]
+        align = width * self._w.elem.bytes
+        weights = [
+            self.weight_factor(b.load(self._w, below, width, offset=v * width, align_bytes=align))
+            for v in range(vectors)
+        ]
+        for pixel in pixels:
+            stored = b.load(self._x, here, _PAIR, offset=pixel * apart)
+            value = self.image_factor(b.op("repeat", stored, attrs=(self._schedule.lanes,)))
+            for v, weight in enumerate(weights):
+                place = pixel * vectors + v
+                sums[place] = b.add(sums[place], b.op("pair_products", weight, value))
+        return sums
