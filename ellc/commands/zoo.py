@@ -59,6 +59,14 @@ _BUILD_OPTIONS = (
 )
 
 
+_weights_option = click.option(
+    "--weights",
+    type=FILE_PATH,
+    metavar="FILE",
+    help="Trained weights: a PyTorch state dict, safetensors, .npz, ONNX or TFLite.",
+)
+
+
 def _build_options(call: Command) -> Command:
     for option in reversed(_BUILD_OPTIONS):
         call = option(call)
@@ -244,13 +252,21 @@ def _speed(row: Speed) -> tuple[str, ...]:
     help="File to write: FILE.ell, or FILE.eir for ellc's own, faster form.",
 )
 @_build_options
+@_weights_option
 @json_option
 def build_(
-    network: str, output: Path, seed: int, width: str, batch_norm: str, as_json: bool
+    network: str,
+    output: Path,
+    seed: int,
+    width: str,
+    batch_norm: str,
+    weights: Path | None,
+    as_json: bool,
 ) -> None:
     """Build a network and write it as a model file.
 
-    The same arguments give the same bytes on every machine.
+    The same arguments give the same bytes on every machine. The tensors of --weights are matched
+    with the network's by role, shape and order; their names need not be the same.
     """
     from ellc.progress import progress
     from ellc.zoo.files import build_file
@@ -258,15 +274,17 @@ def build_(
 
     share = parse_width(width)
     with progress(quiet=as_json) as report:
+        keep = batch_norm == "kept"
         built = build_file(
-            network, output, seed, share, report, keep_batch_norm=batch_norm == "kept"
+            network, output, seed, share, report, keep_batch_norm=keep, weights=weights
         )
     if as_json:
         echo_json(
             {
                 "name": network,
                 "file": str(output),
-                "seed": seed,
+                "seed": None if weights else seed,
+                "weights": str(weights) if weights else None,
                 "width": str(share),
                 "batch_norm": batch_norm,
                 "parameters": built.parameters,
@@ -296,9 +314,17 @@ def inspect_(network: str, seed: int, width: str, batch_norm: str, as_json: bool
 
 @_network_argument
 @_build_options
+@_weights_option
 @click.pass_context
 def _compile(
-    context: click.Context, /, network: str, seed: int, width: str, batch_norm: str, **options: Any
+    context: click.Context,
+    /,
+    network: str,
+    seed: int,
+    width: str,
+    batch_norm: str,
+    weights: Path | None,
+    **options: Any,
 ) -> None:
     """Build a network and compile it, with the options of `ellc compile`."""
     from ellc.ir.work_folders import temporary_folder
@@ -310,7 +336,8 @@ def _compile(
     with temporary_folder("zoo") as folder:
         model = folder / f"{network}.eir"
         with progress(quiet=options["as_json"]) as report:
-            build_file(network, model, seed, share, report, keep_batch_norm=batch_norm == "kept")
+            keep = batch_norm == "kept"
+            build_file(network, model, seed, share, report, keep_batch_norm=keep, weights=weights)
         context.invoke(compile_command.command, model=model, **options)
 
 

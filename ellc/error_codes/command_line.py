@@ -157,6 +157,13 @@ ROWS = (
         "Each line names the file, the entry and the problem.",
     ),
     ErrorCode(
+        "E744",
+        "Weights do not fit a network",
+        "`--weights` names a file that cannot be read, or whose tensors are not the network's.",
+        "The report lists what is missing and what is too much, with shapes. Is it this network, "
+        "of this width? Weights are matched by role, shape and order, not by name.",
+    ),
+    ErrorCode(
         "E750",
         "No such node to explain",
         "`ellc explain --node` was given a name that no layer, value or kernel has.",

@@ -55,7 +55,10 @@ _NUMBERS: dict[Input, tuple[float, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """One network: `layers` adds all layers to a `Net` whose current value is the input."""
+    """One network: `layers` adds all layers to a `Net` whose current value is the input.
+
+    `epsilon` is what its batch normalisation adds to variances.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -63,11 +66,20 @@ class Architecture:
     origin: str
     layers: Callable[[Net], None]
     pad: Pad = "centred"
+    epsilon: float = 1e-5
 
     def build(self, options: ZooOptions, metadata: dict[str, str]) -> Graph:
         """The graph; its metadata describe the numbers of the input."""
         middle, spread = _NUMBERS[self.input]
-        net = Net(self.name, self.shape, options, pad=self.pad, middle=middle, spread=spread)
+        net = Net(
+            self.name,
+            self.shape,
+            options,
+            pad=self.pad,
+            middle=middle,
+            spread=spread,
+            epsilon=self.epsilon,
+        )
         self.layers(net)
         about = {f"{INPUT_PREFIX}{key}": text for key, text in _METADATA[self.input].items()}
         return net.finish({**about, **metadata})

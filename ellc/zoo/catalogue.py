@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
+from pathlib import Path
 
 from ellc.ir.errors import EllcError
 from ellc.ir.graph import Graph
@@ -18,6 +19,7 @@ from ellc.zoo.families import FAMILIES
 from ellc.zoo.gallery import Page, pages
 from ellc.zoo.page_network import at_width, build_page
 from ellc.zoo.plots import Plot, build_plot, missing, plots
+from ellc.zoo.weights import supply_for
 
 _ALL = "`ellc zoo list` shows all"
 _Build = Callable[[ZooOptions, dict[str, str]], Graph]
@@ -36,6 +38,7 @@ class Network:
     formats: tuple[str, ...]
     make: _Build = field(repr=False)
     inferred: dict[str, str] = field(default_factory=dict)
+    takes_weights: bool = False
 
 
 @cache
@@ -87,6 +90,7 @@ def build(
     *,
     keep_batch_norm: bool = False,
     blank: bool = False,
+    weights: Path | None = None,
 ) -> Graph:
     """A network with seeded weights: the same graph for the same arguments, on every machine.
 
@@ -94,10 +98,11 @@ def build(
     The weights are not trained: they have the scale of a trained network's, but the outputs mean
     nothing. `width` scales the channels of inner layers. `keep_batch_norm` keeps batch
     normalisation as layers instead of folding it into weights. A `blank` graph is built in no time;
-    it has weights without numbers, so it can be inspected, but not run.
+    it has weights without numbers, so it can be inspected, but not run. `weights` is a file of
+    trained weights (`ellc.zoo.weights`).
 
-    Raises `EllcError` E740 for an unknown name, `ValueError` for a negative seed or a width outside
-    (0, 1].
+    Raises `EllcError` E740 for an unknown name, E744 for weights that do not fit, `ValueError` for
+    a negative seed or a width outside (0, 1].
     """
     network = find(name)
     if seed < 0 or not 0 < width <= 1:
@@ -106,7 +111,17 @@ def build(
     if width != 1:
         metadata["zoo.width"] = str(width)
     options = ZooOptions(seed, width, keep_batch_norm, blank, progress)
-    return network.make(options, metadata)
+    if weights is None:
+        return network.make(options, metadata)
+    if not network.takes_weights:
+        raise EllcError(
+            f"{name} cannot take trained weights",
+            code="E744",
+            hint="only the families' networks can: those of ELL's pages and of Caffe cannot",
+        )
+    supply = supply_for(weights, lambda probe: network.make(replace(options, supply=probe), {}))
+    about = {"zoo.network": name, "zoo.weights": f"from {weights.name}"}
+    return network.make(replace(options, supply=supply), about)
 
 
 def _of_page(page: Page) -> Network:
@@ -141,4 +156,5 @@ def _alexnet(name: str, *, pool_first: bool) -> Network:
 
 def _of_architecture(network: Architecture) -> Network:
     # An `.ell` archive holds a chain of ELL's own layers, without branches.
-    return Network(network.name, network.shape, network.origin, (".eir",), network.build)
+    made = network.build
+    return Network(network.name, network.shape, network.origin, (".eir",), made, takes_weights=True)

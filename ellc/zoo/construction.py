@@ -23,6 +23,8 @@ from ellc.progress import Progress, silent
 from ellc.zoo.draws import BlankPool, Blanks, Draws
 from ellc.zoo.gallery import Shape3
 from ellc.zoo.moments import Moments
+from ellc.zoo.weights.match import Supply
+from ellc.zoo.weights.tensors import BIAS, GAMMA, MEAN, VARIANCE, WEIGHT, Slot
 
 LOGIT_SPREAD = 2.0
 """Standard deviation of the operand of a softmax."""
@@ -41,7 +43,8 @@ class ZooOptions:
     """Options of building a network.
 
     `width` is the share of its filters. Batch normalisation is folded into weights and biases, or
-    kept as separate layers. `blank` weights have shapes, but no numbers.
+    kept as separate layers. `blank` weights have shapes, but no numbers; a
+    `supply` has trained ones.
     """
 
     seed: int = 0
@@ -49,6 +52,12 @@ class ZooOptions:
     keep_batch_norm: bool = False
     blank: bool = False
     progress: Progress = silent
+    supply: Supply | None = None
+
+    @property
+    def draws(self) -> bool:
+        """Whether weights are drawn, so that their scale can be chosen."""
+        return not self.blank and self.supply is None
 
 
 class Construction:
@@ -61,6 +70,7 @@ class Construction:
         self._builder = GraphBuilder(name, BlankPool() if options.blank else None)
         self._draws = (Blanks if options.blank else Draws)(options.seed, name)
         self._options = options
+        self._epsilon = _EPSILON
         self._value = self._builder.input("input", TensorType(DType.F32, (1, *shape)))
         self._moments = Moments.of(shape[-1], 0.0, 0.0)
         self._layers = 0
@@ -132,17 +142,25 @@ class Construction:
     # ---- help -----------------------------------------------------------------------------------
 
     def _centring(self, moments: Moments) -> Array:
-        """A bias that brings every channel's mean to about zero."""
+        """A bias that brings every channel's mean to about zero, or the given one."""
+        if self._options.supply:
+            return self._given(BIAS, moments.mean.shape)
         scatter = self._draws.normal(moments.mean.shape, _BIAS_SCATTER * moments.spread)
         return (scatter - moments.mean).astype(np.float32)
 
     def _statistics(self, moments: Moments) -> tuple[Array, Array, Array, Array]:
         """(factors, terms, gammas, betas) of a batch normalisation of values with these moments.
 
-        Factors and terms normalise; gammas and betas are random.
+        Factors and terms normalise; gammas and betas are random, or all four are the supply's.
         """
         channels = moments.mean.shape
-        factors = (1 / np.sqrt(moments.variance + _EPSILON)).astype(np.float32)
+        if self._options.supply:
+            roles = (GAMMA, BIAS, MEAN, VARIANCE)
+            gamma, beta, mean, variance = (self._given(role, channels) for role in roles)
+            deviation = np.sqrt(variance.astype(np.float64) + self._epsilon)
+            factors = (1 / deviation).astype(np.float32)
+            return factors, -mean * factors, gamma, beta
+        factors = (1 / np.sqrt(moments.variance + self._epsilon)).astype(np.float32)
         terms = (-moments.mean * factors).astype(np.float32)
         gamma = self._draws.normal(channels, _GAMMA_SCATTER, 1.0)
         return factors, terms, gamma, self._draws.normal(channels, _BETA_SCATTER)
@@ -152,9 +170,17 @@ class Construction:
     ) -> tuple[Array, Moments]:
         """Weights of He's scale, and the expected statistics after a convolution with them."""
         depth = self._moments.mean.size // groups
+        if self._options.supply:
+            given = self._given(WEIGHT, (filters, *window, depth))
+            return given, Moments.of(filters, 0.0, 1.0)
         deviation = math.sqrt(2 / (window[0] * window[1] * depth))
         weights = self._draws.normal((filters, *window, depth), deviation)
         return weights, self._moments.filtered(weights, groups)
+
+    def _given(self, role: str, shape: tuple[int, ...], *, dense: bool = False) -> Array:
+        """The supply's next array."""
+        assert self._options.supply
+        return self._options.supply.take(Slot(role, shape, self._source, dense))
 
     def _add(self, op: Op, *constants: Array) -> None:
         operands = [self._builder.constant(array) for array in constants]

@@ -29,11 +29,12 @@ def build_file(
     progress: Progress = silent,
     *,
     keep_batch_norm: bool = False,
+    weights: Path | None = None,
 ) -> Built:
     """Build a network and write it in the format of the file's suffix, `.ell` or `.eir`.
 
     Raises `EllcError`: E740 for an unknown name, E742 for a suffix in which the network cannot be
-    written, E207 or E703 if the file cannot be written.
+    written, E744 for weights that do not fit, E207 or E703 if the file cannot be written.
     """
     network = find(name)
     if path.suffix not in network.formats:
@@ -47,7 +48,7 @@ def build_file(
     if not path.parent.is_dir():
         # Checked before minutes of work.
         raise EllcError("the folder does not exist", code="E703", where=str(path.parent))
-    graph = build(name, seed, width, progress, keep_batch_norm=keep_batch_norm)
+    graph = build(name, seed, width, progress, keep_batch_norm=keep_batch_norm, weights=weights)
     progress(f"writing {path.name}", 0, 0)
     writers()[path.suffix].write(graph, path)
     return Built(parameters(graph), path.stat().st_size)

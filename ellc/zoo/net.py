@@ -37,6 +37,7 @@ from ellc.ir.types import Array, DType, Padding
 from ellc.zoo.construction import LOGIT_SPREAD, Construction, ZooOptions
 from ellc.zoo.gallery import LEAKY_SLOPE
 from ellc.zoo.moments import Doubles, Moments
+from ellc.zoo.weights.tensors import WEIGHT
 from ellc.zoo.widths import scaled
 
 Window = int | tuple[int, int]
@@ -83,11 +84,13 @@ class Net(Construction):
         pad: Pad = "centred",
         middle: float = 0.0,
         spread: float = 1.0,
+        epsilon: float = 1e-5,
     ) -> None:
         super().__init__(name, shape, options)
         if len(shape) == 1:
             self._reshape((1, 1, 1, *shape))
         self._pad = pad
+        self._epsilon = epsilon
         self._moments = Moments.of(shape[-1], middle, spread)
 
     # ---- the current value ----------------------------------------------------------------------
@@ -163,7 +166,11 @@ class Net(Construction):
         """Convolution of signs with signs. `outside` is the padding value: 0, -1 or 1."""
         self.begin("binary")
         count, pair = self.scaled(filters), (window, window)
-        signs = self._draws.signs((count, *pair, self.shape[2]))
+        shape = (count, *pair, self.shape[2])
+        if self._options.supply:
+            signs = self._given(WEIGHT, shape) >= 0
+        else:
+            signs = self._draws.signs(shape)
         padding = self._padding(pair, (stride, stride), float(outside))
         bits = self._builder.constant(signs, DType.BIT)
         self._add(Binarize())
@@ -313,20 +320,29 @@ class Net(Construction):
     ) -> None:
         self.begin("dense" if dense else "conv" if groups == 1 else "depthwise")
         size, step = _pair(window), _pair(stride)
-        weights, after = self._drawn(filters, size, groups)
+        weights, after = self._weights(filters, size, groups, dense=dense)
         op: Op = (
             Dense() if dense else Conv2D(step, self._padding(size, step, 0, pad), groups=groups)
         )
-        if norm:
+        if norm and not (self._options.supply and self._options.supply.folded):
             self._normalised(op, weights, after, bias=bool(bias))
             return
-        if logits:
+        if logits and self._options.draws:
             factor = np.float32(LOGIT_SPREAD / after.spread)
-            weights = weights if self._options.blank else weights * factor
+            weights = weights * factor
             after = after.times(np.full(filters, factor))
         self._filter(op, weights, after)
         if bias is not False:
             self.centre()
+
+    def _weights(
+        self, filters: int, size: tuple[int, int], groups: int, *, dense: bool
+    ) -> tuple[Array, Moments]:
+        """Weights, and what is expected after them; a dense layer's flat ones stand as 1x1."""
+        if not (dense and self._options.supply):
+            return self._drawn(filters, size, groups)
+        given = self._given(WEIGHT, (filters, *self.shape), dense=True)
+        return given.reshape(filters, 1, 1, -1), Moments.of(filters, 0.0, 1.0)
 
     def _normalised(self, op: Op, weights: Array, after: Moments, *, bias: bool) -> None:
         """A convolution, an optional bias, and batch normalisation, either folded or as layers."""

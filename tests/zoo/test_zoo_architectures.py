@@ -110,18 +110,21 @@ def test_names_of_no_network(name: str) -> None:
     assert caught.value.code == "E740"
 
 
-# Float sums of ten dense layers: with other seeds a few numbers near zero are off by 1.2 to 1.9
-# times what is allowed, by rounding alone.
-SEEDS = {"deep_autoencoder": 2}
 LIGHT = [name for name in LISTED if measured(name).macs < 100_000_000]
+# Ten dense layers of drawn weights make rounding grow: a few of its 640 results near zero differ
+# by up to 3 times what is allowed (of trained weights, by a fifth). So its layers are compared,
+# each with the reference's operands.
+GROWS = "deep_autoencoder"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LIGHT)
 def test_light_networks_compiled_agree_with_the_reference(name: str) -> None:
-    graph = build(name, SEEDS.get(name, 0))
-    report = check(graph, resolve("host"), CheckOptions(seeds=1))
-    assert report.agrees, report.outputs
+    report = check(build(name), resolve("host"), CheckOptions(seeds=1, layers=name == GROWS))
+    if name == GROWS:
+        assert report.same_bytes and all(layer.agrees for layer in report.layers)
+    else:
+        assert report.agrees, report.outputs
 
 
 def test_ten_networks_are_light() -> None:

@@ -31,7 +31,9 @@ def _lite0(net: Net) -> None:
 
 
 def _make(name: str) -> Architecture:
-    return Architecture(name, (224, 224, 3), "symmetric", "TensorFlow", _lite0, pad="same")
+    return Architecture(
+        name, (224, 224, 3), "symmetric", "TensorFlow", _lite0, pad="same", epsilon=1e-3
+    )
 
 
 FAMILIES = (Family("efficientnet_lite0", ("efficientnet_lite0",), _make),)

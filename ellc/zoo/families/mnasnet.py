@@ -55,7 +55,9 @@ def _b1(name: str, width: Fraction) -> Architecture:
 
 def _a1(name: str, width: Fraction, size: int) -> Architecture:
     layers = partial(_mnasnet, width=width, blocks=_A1)
-    return Architecture(name, (size, size, 3), "imagenet", "TensorFlow", layers, pad="same")
+    return Architecture(
+        name, (size, size, 3), "imagenet", "TensorFlow", layers, pad="same", epsilon=1e-3
+    )
 
 
 FAMILIES = (

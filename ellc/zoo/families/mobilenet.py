@@ -72,17 +72,21 @@ def inverted_residual(
 
 def _make_v1(name: str, width: Fraction, size: int) -> Architecture:
     layers = partial(_v1, width=width, classes=_BACKGROUND, act="relu6", bias=None)
-    return Architecture(name, (size, size, 3), "symmetric", "TensorFlow", layers, pad="same")
+    return Architecture(
+        name, (size, size, 3), "symmetric", "TensorFlow", layers, pad="same", epsilon=1e-3
+    )
 
 
 def _make_v2(name: str, width: Fraction, size: int) -> Architecture:
     layers = partial(_v2, width=width)
-    return Architecture(name, (size, size, 3), "symmetric", "TensorFlow", layers, pad="same")
+    return Architecture(
+        name, (size, size, 3), "symmetric", "TensorFlow", layers, pad="same", epsilon=1e-3
+    )
 
 
 def _make_vww(name: str) -> Architecture:
     layers = partial(_v1, width=Fraction(1, 4), classes=2, act="relu", bias=True)
-    return Architecture(name, (96, 96, 3), "unit", "MLPerf Tiny", layers, pad="same")
+    return Architecture(name, (96, 96, 3), "unit", "MLPerf Tiny", layers, pad="same", epsilon=1e-3)
 
 
 FAMILIES = (

@@ -63,7 +63,7 @@ def _make(
     name: str, blocks: tuple[_Block, ...], last: int, width: Fraction = Fraction(1), size: int = 224
 ) -> Architecture:
     layers = partial(_v3, width=width, blocks=blocks, last=last)
-    return Architecture(name, (size, size, 3), "imagenet", "torchvision", layers)
+    return Architecture(name, (size, size, 3), "imagenet", "torchvision", layers, epsilon=1e-3)
 
 
 _small = partial(_make, blocks=_SMALL, last=1024)

@@ -38,11 +38,13 @@ def _deepface(name: str) -> Architecture:
 
 
 def _keywords(name: str) -> Architecture:
-    return Architecture(name, (49, 10, 1), "features", "MLPerf Tiny", _ds_cnn, pad="same")
+    return Architecture(
+        name, (49, 10, 1), "features", "MLPerf Tiny", _ds_cnn, pad="same", epsilon=1e-3
+    )
 
 
 def _anomaly(name: str) -> Architecture:
-    return Architecture(name, (640,), "features", "MLPerf Tiny", _autoencoder)
+    return Architecture(name, (640,), "features", "MLPerf Tiny", _autoencoder, epsilon=1e-3)
 
 
 FAMILIES = (

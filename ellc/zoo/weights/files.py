@@ -1,0 +1,111 @@
+"""Reads the tensors of a file, in its order where it has one; nothing of a file is executed."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
+from ellc.ir.ops.arithmetic import Add
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.dense import Dense
+from ellc.zoo.weights.tensors import NamedArray
+from ellc.zoo.weights.torch_file import read_torch
+
+_SAFETENSORS = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
+_MOST_HEADER_BYTES = 100 << 20
+
+
+def read_tensors(path: Path) -> list[NamedArray]:
+    """All tensors of a file. Raises `EllcError` E744 if it cannot be read, or of a model file's own
+    reader.
+    """
+    reader = _READERS.get(path.suffix)
+    if reader is None:
+        raise unreadable(path, f"'{path.suffix}' is none of {', '.join(SUFFIXES)}")
+    try:
+        return reader(path)
+    except OSError as error:
+        raise unreadable(path, error.strerror or "it cannot be read") from None
+    except (EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise unreadable(path, str(error)) from None
+
+
+def unreadable(path: Path, why: str) -> EllcError:
+    """The error for a file of weights that cannot be read."""
+    hint = "give a PyTorch state dict, safetensors, .npz, ONNX or TensorFlow Lite"
+    return EllcError(f"no file of weights: {why}", code="E744", where=str(path), hint=hint)
+
+
+def _npz(path: Path) -> list[NamedArray]:
+    # Opened here: of a damaged file numpy would leave it open.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return [NamedArray(name, arrays[name]) for name in arrays.files]
+
+
+def _safetensors(path: Path) -> list[NamedArray]:
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or not 2 <= size <= min(len(data) - 8, _MOST_HEADER_BYTES):
+        raise ValueError("the header is not of safetensors")
+    header: dict[str, Any] = json.loads(data[8 : 8 + size])
+    tensors, body = [], memoryview(data)[8 + size :]
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        start, end = entry["data_offsets"]
+        if not 0 <= start <= end <= len(body):
+            raise ValueError(f"'{name}' lies outside of the file")
+        kind = _SAFETENSORS.get(entry["dtype"])
+        if kind:
+            array = np.frombuffer(body[start:end], kind).reshape(entry["shape"])
+            tensors.append(NamedArray(name, array))
+    # Sorted by name as text: layer 10 stands before layer 2.
+    return sorted(tensors, key=lambda tensor: _natural(tensor.name))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A key by which numbers in names are in their order."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _model(path: Path) -> list[NamedArray]:
+    """The weights and biases of a model's convolutions and dense layers, in its order."""
+    from ellc.importing import tidied
+    from ellc.models import read_model
+
+    return list(_of_graph(tidied(read_model(path))))
+
+
+def _of_graph(graph: Graph) -> list[NamedArray]:
+    arrays, found = graph.constant_arrays(), []
+    fed = {node.outputs[0] for node in graph.nodes if isinstance(node.op, Conv2D | Dense)}
+    for number, node in enumerate(graph.nodes):
+        own = [arrays[value] for value in node.inputs if value in arrays]
+        name = f"{number} {'+'.join(node.source)}"
+        if isinstance(node.op, Conv2D | Dense) and own:
+            found.append(NamedArray(f"{name}.weight", own[0]))
+            found += [NamedArray(f"{name}.bias", bias) for bias in own[1:]]
+        elif isinstance(node.op, Add) and own and fed & set(node.inputs):
+            found.append(NamedArray(f"{name}.bias", own[0].reshape(-1)))
+    return found
+
+
+_READERS: dict[str, Callable[[Path], list[NamedArray]]] = {
+    ".pth": read_torch,
+    ".pt": read_torch,
+    ".bin": read_torch,
+    ".safetensors": _safetensors,
+    ".npz": _npz,
+    ".onnx": _model,
+    ".tflite": _model,
+}
+SUFFIXES = tuple(_READERS)
+"""The suffixes of files of weights."""

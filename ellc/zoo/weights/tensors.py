@@ -1,0 +1,65 @@
+"""Tensors of a file, and the places for them in a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ellc.ir.types import Array
+
+WEIGHT, BIAS, GAMMA, MEAN, VARIANCE = "weight", "bias", "gamma", "mean", "variance"
+_ROLES = {
+    "weight": GAMMA,
+    "gamma": GAMMA,
+    "scale": GAMMA,
+    "bias": BIAS,
+    "beta": BIAS,
+    "offset": BIAS,
+    "running_mean": MEAN,
+    "moving_mean": MEAN,
+    "mean": MEAN,
+    "running_var": VARIANCE,
+    "moving_variance": VARIANCE,
+    "variance": VARIANCE,
+    "var": VARIANCE,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NamedArray:
+    """A named array of a file."""
+
+    name: str
+    array: Array
+
+    @property
+    def counts(self) -> bool:
+        """Whether it can be a weight: a counter of training steps, say, cannot."""
+        floating = np.issubdtype(self.array.dtype, np.floating)
+        return bool(floating and self.array.ndim in (1, 2, 4))
+
+    @property
+    def role(self) -> str:
+        """What its name says it is; empty if it says nothing."""
+        if self.array.ndim > 1:
+            return WEIGHT
+        last = self.name.removesuffix(":0").replace("/", ".").rsplit(".", 1)[-1]
+        return _ROLES.get(last, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place for a tensor: `shape` is [filters, rows, columns, channels] or [channels].
+
+    A dense layer's rows and columns are those of the image it sees.
+    """
+
+    role: str
+    shape: tuple[int, ...]
+    layer: str
+    dense: bool = False
+
+    def __str__(self) -> str:
+        size = "x".join(map(str, self.shape))
+        return f"{self.role} {size} of layer {self.layer}"

@@ -1,0 +1,157 @@
+"""Reads PyTorch's state dicts without PyTorch, and without trusting them.
+
+A state dict is a pickle, which could name any function to call. Here only what a state dict needs
+is known: dictionaries, and two functions that note a tensor's place in a storage. Anything else
+that a file names is an error, and nothing is imported or called.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from ellc.ir.types import Array
+from ellc.zoo.weights.tensors import NamedArray
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+_TYPES = {
+    "DoubleStorage": "<f8",
+    "FloatStorage": "<f4",
+    "HalfStorage": "<f2",
+    "LongStorage": "<i8",
+    "IntStorage": "<i4",
+    "ShortStorage": "<i2",
+    "CharStorage": "i1",
+    "ByteStorage": "u1",
+    "BoolStorage": "?",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Storage:
+    key: str
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A tensor: a window on a storage, in elements."""
+
+    storage: _Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def array(self, storages: dict[str, bytes]) -> Array:
+        """The numbers. Raises `ValueError` if they lie outside of the storage."""
+        flat = np.frombuffer(storages[self.storage.key], self.storage.dtype)
+        if len(self.shape) != len(self.strides) or min((*self.shape, *self.strides, 0)) < 0:
+            raise ValueError("a tensor has impossible strides")
+        last = sum((n - 1) * step for n, step in zip(self.shape, self.strides, strict=True))
+        empty = 0 in self.shape
+        if self.offset < 0 or (not empty and self.offset + last >= flat.size):
+            raise ValueError("a tensor lies outside of its storage")
+        steps = [step * flat.itemsize for step in self.strides]
+        window = flat[self.offset :]
+        return np.array(np.lib.stride_tricks.as_strided(window, self.shape, steps))
+
+
+def read_torch(path: Path) -> list[NamedArray]:
+    """The tensors of a state dict in its order, of files by `torch.save` of every version.
+
+    Raises `ValueError` if the file is none.
+    """
+    try:
+        if zipfile.is_zipfile(path):
+            tree, storages = _read_archive(path)
+        else:
+            with path.open("rb") as file:
+                tree, storages = _read_stream(file)
+    except (pickle.UnpicklingError, EOFError, AttributeError, IndexError) as error:
+        raise ValueError(f"it is no state dict of PyTorch: {error}") from None
+    return [NamedArray(name, view.array(storages)) for name, view in _views(tree, "")]
+
+
+def _read_archive(path: Path) -> tuple[Any, dict[str, bytes]]:
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        (main,) = [name for name in names if name.endswith("/data.pkl")] or [""]
+        if not main:
+            raise ValueError("the archive has no data.pkl")
+        folder = main.removesuffix("data.pkl")
+        order = f"{folder}byteorder"
+        if order in names and archive.read(order).strip() == b"big":
+            raise ValueError("its numbers are big-endian")
+        reader = _Reader(io.BytesIO(archive.read(main)))
+        tree = reader.load()
+        return tree, {key: archive.read(f"{folder}data/{key}") for key in reader.seen}
+
+
+def _read_stream(file: IO[bytes]) -> tuple[Any, dict[str, bytes]]:
+    """The format of before 2020: pickles one after the other, then the storages."""
+    if _Reader(file).load() != _MAGIC:
+        raise ValueError("it is no state dict of PyTorch")
+    _Reader(file).load()  # the version of the format
+    if not _Reader(file).load().get("little_endian"):
+        raise ValueError("its numbers are big-endian")
+    reader = _Reader(file)
+    tree = reader.load()
+    storages = {}
+    for key in _Reader(file).load():
+        count = int.from_bytes(file.read(8), "little")
+        storages[str(key)] = file.read(count * np.dtype(reader.seen[str(key)]).itemsize)
+    return tree, storages
+
+
+class _Reader(pickle.Unpickler):
+    """An unpickler that knows a state dict's words and no others."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__(file)
+        self.seen: dict[str, str] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == "torch" and name in _TYPES:
+            return _TYPES[name]
+        if known := _KNOWN.get((module, name)):
+            return known
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which is no data")
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        kind, dtype, key, *_ = pid
+        if kind != "storage" or dtype not in _TYPES.values():
+            raise pickle.UnpicklingError("it refers to something that is no storage")
+        self.seen[str(key)] = dtype
+        return _Storage(str(key), dtype)
+
+
+def _tensor(storage: _Storage, offset: int, shape: Any, strides: Any, *_: Any) -> _View:
+    return _View(storage, int(offset), tuple(map(int, shape)), tuple(map(int, strides)))
+
+
+def _parameter(view: _View, *_: Any) -> _View:
+    return view
+
+
+_KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+}
+
+
+def _views(tree: Any, prefix: str) -> Iterator[tuple[str, _View]]:
+    """Every tensor in dictionaries of dictionaries, under its path."""
+    if isinstance(tree, _View):
+        yield prefix, tree
+    elif isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from _views(value, f"{prefix}.{key}" if prefix else str(key))

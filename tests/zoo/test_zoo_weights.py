@@ -1,0 +1,296 @@
+"""Trained weights from files: every format gives the same network, and nothing of one is run."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import sys
+import zipfile
+from collections import OrderedDict
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from ellc.ir.errors import EllcError
+from ellc.ir.interp import evaluate
+from ellc.zoo import build
+from ellc.zoo.catalogue import find
+from ellc.zoo.construction import ZooOptions
+from ellc.zoo.weights import Slot, Supply, read_tensors
+from ellc.zoo.weights.tensors import GAMMA, WEIGHT
+
+NETWORK = "ds_cnn"
+State = OrderedDict[str, np.ndarray]
+TORCH = {"weight": "weight", "gamma": "weight", "bias": "bias"}
+TORCH |= {"mean": "running_mean", "variance": "running_var"}
+
+
+@cache
+def slots(network: str = NETWORK) -> tuple[Slot, ...]:
+    probe = Supply(folded=False)
+    find(network).make(ZooOptions(supply=probe), {})
+    return tuple(probe.asked)
+
+
+@cache
+def numbers(network: str = NETWORK) -> tuple[np.ndarray, ...]:
+    """Something for every slot; deviations are positive."""
+    rng = np.random.default_rng(3)
+    return tuple(
+        rng.uniform(0.5, 1.5, slot.shape).astype(np.float32)
+        if slot.role in (GAMMA, "variance")
+        else rng.normal(0, 0.3, slot.shape).astype(np.float32)
+        for slot in slots(network)
+    )
+
+
+def state_dict(network: str = NETWORK) -> State:
+    """As PyTorch would have it: modules in order, channels before rows."""
+    made: State = OrderedDict()
+    number, layer = -1, ""
+    for slot, array in zip(slots(network), numbers(network), strict=True):
+        if slot.layer != layer:
+            number, layer = number + 1, slot.layer
+        kind = "conv" if slot.role == WEIGHT or f"{number}.conv.weight" not in made else "norm"
+        kind = "conv" if slot.role == "bias" and f"{number}.norm.weight" not in made else kind
+        if slot.role == WEIGHT:
+            array = array.transpose(0, 3, 1, 2)
+            array = array.reshape(len(array), -1) if slot.dense else array
+        name = f"{number}.{kind}.{TORCH[slot.role]}"
+        made[name if name not in made else f"{number}.norm.bias"] = np.array(array)
+    made["0.norm.num_batches_tracked"] = np.array(7)
+    return made
+
+
+@cache
+def expected() -> np.ndarray:
+    supply = Supply(folded=False, tensors=numbers())
+    return answer(find(NETWORK).make(ZooOptions(supply=supply), {}))
+
+
+def answer(graph: object) -> np.ndarray:
+    shape = graph.input_types()[0].shape
+    x = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    return evaluate(graph, (x,)).outputs[0]
+
+
+# ---- writers -------------------------------------------------------------------------------------
+
+
+def write_npz(path: Path, state: State) -> None:
+    np.savez(path, **state)
+
+
+def write_safetensors(path: Path, state: State) -> None:
+    header, body = {}, b""
+    for name in sorted(state):  # as its own library does
+        array = state[name]
+        kind = {"f": "F32", "i": "I64"}[array.dtype.kind]
+        start = len(body)
+        body += array.tobytes()
+        header[name] = {"dtype": kind, "shape": array.shape, "data_offsets": [start, len(body)]}
+    text = json.dumps({"__metadata__": {"a": "b"}, **header}).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + body)
+
+
+@pytest.fixture
+def torch_pickler(monkeypatch: pytest.MonkeyPatch):
+    """Makes the pickle of a state dict, as PyTorch makes it, and the storages by key."""
+    torch, utils = ModuleType("torch"), ModuleType("torch._utils")
+    for name in ("FloatStorage", "LongStorage"):
+        setattr(torch, name, type(name, (), {"__module__": "torch"}))
+
+    def _rebuild_tensor_v2(*_: object) -> None: ...
+
+    _rebuild_tensor_v2.__module__, _rebuild_tensor_v2.__qualname__ = (
+        "torch._utils",
+        "_rebuild_tensor_v2",
+    )
+    utils._rebuild_tensor_v2 = _rebuild_tensor_v2
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setitem(sys.modules, "torch._utils", utils)
+
+    class Storage:
+        def __init__(self, key: str, array: np.ndarray) -> None:
+            self.key, self.array = key, array
+
+    class Tensor:
+        def __init__(self, key: str, array: np.ndarray) -> None:
+            self.storage, self.array = Storage(key, array), array
+
+        def __reduce__(self) -> tuple[object, ...]:
+            steps = [s // self.array.itemsize for s in np.asarray(self.array, order="C").strides]
+            place = (self.storage, 0, self.array.shape, tuple(steps), False, OrderedDict())
+            return _rebuild_tensor_v2, place
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, obj: object) -> object:
+            if not isinstance(obj, Storage):
+                return None
+            kind = torch.FloatStorage if obj.array.dtype.kind == "f" else torch.LongStorage
+            return ("storage", kind, obj.key, "cpu", obj.array.size)
+
+    def dumped(state: State, extra: dict[str, object] | None = None) -> bytes:
+        tree = OrderedDict((k, Tensor(str(i), v)) for i, (k, v) in enumerate(state.items()))
+        file = io.BytesIO()
+        Pickler(file, 2).dump({"state_dict": tree, "epoch": 3, **(extra or {})})
+        return file.getvalue()
+
+    return dumped
+
+
+def write_archive(path: Path, state: State, pickled: bytes) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("net/data.pkl", pickled)
+        archive.writestr("net/byteorder", "little")
+        for number, array in enumerate(state.values()):
+            archive.writestr(f"net/data/{number}", array.tobytes())
+
+
+def write_stream(path: Path, state: State, pickled: bytes) -> None:
+    head = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True, "protocol_version": 1001}]
+    keys = [str(number) for number in range(len(state))]
+    parts = [*(pickle.dumps(x, 2) for x in head), pickled, pickle.dumps(keys, 2)]
+    for array in state.values():
+        parts += [array.size.to_bytes(8, "little"), array.tobytes()]
+    path.write_bytes(b"".join(parts))
+
+
+# ---- formats -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["npz", "safetensors", "archive", "stream"])
+def test_every_format_gives_the_same_network(form: str, tmp_path: Path, torch_pickler) -> None:
+    state = state_dict()
+    match form:
+        case "npz":
+            write_npz(path := tmp_path / "a.npz", state)
+        case "safetensors":
+            write_safetensors(path := tmp_path / "a.safetensors", state)
+        case "archive":
+            write_archive(path := tmp_path / "a.pth", state, torch_pickler(state))
+        case _:
+            write_stream(path := tmp_path / "a.pt", state, torch_pickler(state))
+    graph = build(NETWORK, weights=path)
+    np.testing.assert_allclose(answer(graph), expected(), rtol=1e-5, atol=1e-6)
+    assert graph.metadata["zoo.weights"] == f"from {path.name}"
+
+
+def test_kerass_layout_and_vectors_without_roles(tmp_path: Path) -> None:
+    """Channels last, filters last, depthwise filters of each channel; names say nothing."""
+    arrays = []
+    for slot, array in zip(slots(), numbers(), strict=True):
+        if slot.role != WEIGHT:
+            arrays.append(array)
+        elif slot.dense:
+            arrays.append(array.reshape(len(array), -1).T)
+        elif slot.shape[3] == 1 and slot.shape[1:3] == (3, 3):
+            arrays.append(array.transpose(1, 2, 0, 3))
+        else:
+            arrays.append(array.transpose(1, 2, 3, 0))
+    np.savez(tmp_path / "a.npz", *arrays)
+    got = answer(build(NETWORK, weights=tmp_path / "a.npz"))
+    np.testing.assert_allclose(got, expected(), rtol=1e-5, atol=1e-6)
+
+
+def test_signs_and_kept_batch_normalisation(tmp_path: Path) -> None:
+    write_npz(tmp_path / "a.npz", state_dict("birealnet18"))
+    graph = build("birealnet18", weights=tmp_path / "a.npz", keep_batch_norm=True)
+    node = next(node for node in graph.nodes if node.op.name == "binary_conv2d")
+    signs = graph.constant_arrays()[node.inputs[1]]
+    want = next(
+        array
+        for slot, array in zip(slots("birealnet18"), numbers("birealnet18"), strict=True)
+        if slot.layer.endswith("binary")
+    )
+    assert np.array_equal(signs, want >= 0)
+
+
+@pytest.mark.needs_data
+@pytest.mark.parametrize(
+    ("network", "file"),
+    [
+        ("resnet8", "mlperf_resnet8_cifar10_float.tflite"),
+        ("vww96", "mlperf_vww96_float.tflite"),
+        ("mobilenet_v1_0.25_224", "mobilenet_v1_0.25_224_float_tf2onnx.onnx"),
+    ],
+)
+def test_models_give_the_answers_of_their_runtimes(
+    network: str, file: str, test_data: Path
+) -> None:
+    graph = build(network, weights=test_data / "models" / file)
+    known = np.load(test_data / "models" / f"{file}.npz")
+    (got,) = evaluate(graph, (known["input"][0],)).outputs
+    np.testing.assert_allclose(got, known["output0"][0], rtol=0, atol=1e-5)
+
+
+# ---- errors --------------------------------------------------------------------------------------
+
+
+def test_all_that_does_not_fit_is_one_report(tmp_path: Path) -> None:
+    state = state_dict()
+    del state["3.conv.weight"]
+    state["0.conv.weight"] = state["0.conv.weight"][:60]
+    state["head.weight"] = np.zeros((5, 4), np.float32)
+    write_npz(tmp_path / "a.npz", state)
+    with pytest.raises(EllcError) as caught:
+        build(NETWORK, weights=tmp_path / "a.npz")
+    assert caught.value.code == "E744"
+    said = "\n".join(caught.value.problems)
+    assert said.count("missing: weight 64x10x4x1 of layer 1 conv") == 1
+    assert "too many: '0.conv.weight' 60x1x10x4" in said and "'head.weight' 5x4" in said
+    assert len(caught.value.problems) == 4
+
+
+def test_a_pickle_that_names_a_function_is_refused_and_not_run(
+    tmp_path: Path, torch_pickler
+) -> None:
+    class Hostile:
+        def __reduce__(self) -> tuple[object, ...]:
+            return os.mkdir, (str(tmp_path / "made"),)
+
+    pickled = torch_pickler(state_dict(), {"more": Hostile()})
+    for write, name in ((write_archive, "a.pth"), (write_stream, "b.pth")):
+        write(tmp_path / name, state_dict(), pickled)
+        with pytest.raises(EllcError, match=r"names (posix|nt)\.mkdir"):
+            build(NETWORK, weights=tmp_path / name)
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pth", ".pt"])
+def test_damaged_files_are_reported(suffix: str, tmp_path: Path, torch_pickler) -> None:
+    path, state = tmp_path / f"a{suffix}", state_dict()
+    match suffix:
+        case ".npz":
+            write_npz(path, state)
+        case ".safetensors":
+            write_safetensors(path, state)
+        case ".pth":
+            write_archive(path, state, torch_pickler(state))
+        case _:
+            write_stream(path, state, torch_pickler(state))
+    whole = path.read_bytes()
+    for size in (0, 5, 100, len(whole) // 2, len(whole) - 40):
+        path.write_bytes(whole[:size])
+        with pytest.raises(EllcError) as caught:
+            read_tensors(path)
+        assert caught.value.code == "E744", size
+
+
+@pytest.mark.parametrize(
+    ("network", "file", "text"),
+    [
+        (NETWORK, "none.npz", "No such file"),
+        (NETWORK, "a.h5", "'.h5' is none of"),
+        ("AlexNet", "a.npz", "cannot take trained weights"),
+    ],
+)
+def test_what_cannot_be_read_or_used(network: str, file: str, text: str, tmp_path: Path) -> None:
+    with pytest.raises(EllcError, match=text) as caught:
+        build(network, weights=tmp_path / file)
+    assert caught.value.code == "E744"
