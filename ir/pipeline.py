@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from ellc.ir.container import load_weights, save_weights, used_keys
 from ellc.ir.errors import EllcError, InternalError, ShapeError
 from ellc.ir.files import cannot_write, write_text
@@ -162,6 +164,9 @@ class PipelineReport:
         return "\n".join(lines)
 
 
+# Weights may overflow, and a signalling NaN is invalid in any arithmetic: the results are what they
+# are on the device, and numpy shall not warn of them.
+@np.errstate(all="ignore")
 def run_pipeline(
     graph: Graph,
     passes: Sequence[Pass | Group] | None = None,

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import numpy as np
+
 from ellc.codegen.kir.types import Elem
 from ellc.ir.errors import InternalError
 from ellc.ir.ops.loop import Walk
@@ -38,7 +40,7 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """Constant bytes that the code reads. `make` is called only when the file is written.
+    """Constant bytes that the code reads. `array` is called only when the file is written.
 
     `key` identifies the content: equal keys are stored once.
     """
@@ -51,6 +53,11 @@ class Weight:
     def align_bytes(self) -> int:
         """Alignment that kernels may assume."""
         return WEIGHT_ALIGN
+
+    def array(self) -> Array:
+        """The content. What is derived from weights may overflow, of which numpy shall not warn."""
+        with np.errstate(all="ignore"):
+            return self.make()
 
 
 @dataclass(frozen=True, eq=False, slots=True)

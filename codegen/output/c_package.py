@@ -81,7 +81,7 @@ def _head(array: WeightArray) -> CCode:
 def _definition(array: WeightArray) -> Iterator[CCode]:
     """The array with its values, in pieces."""
     yield c_code("{} = {{\n", _head(array))
-    data = np.asarray(array.weight.make(), order="C").reshape(-1).view(array.elem.numpy)
+    data = np.asarray(array.weight.array(), order="C").reshape(-1).view(array.elem.numpy)
     for start in range(0, len(data), _CHUNK_ELEMENTS):
         yield from _lines(data[start : start + _CHUNK_ELEMENTS], array.elem)
     yield CCode("};")

@@ -57,4 +57,4 @@ def weight_pieces(weights: Sequence[tuple[Weight, int]]) -> list[Piece]:
 
 
 def _deferred(weight: Weight) -> Deferred:
-    return Deferred(weight.bytes, lambda: np.asarray(weight.make(), order="C").reshape(-1).data)
+    return Deferred(weight.bytes, lambda: np.asarray(weight.array(), order="C").reshape(-1).data)

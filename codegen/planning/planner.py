@@ -7,6 +7,8 @@ from dataclasses import replace
 from itertools import accumulate
 from types import MappingProxyType
 
+import numpy as np
+
 from ellc.codegen.blocks.access import (
     ARENA_ALIGN,
     WEIGHT_ALIGN,
@@ -50,6 +52,8 @@ from ellc.ir.ops.fused import Fused
 _LONGEST_PART = 40
 
 
+# What is made of weights may overflow, as in `run_pipeline`.
+@np.errstate(all="ignore")
 def make_plan(
     graph: Graph,
     target: Target,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ellc.commands.output import echo, echo_json, echo_note, echo_notes, json_option
+from ellc.commands.output import echo, echo_files, echo_json, echo_note, echo_notes, json_option
 from ellc.commands.parameters import (
     FILE_PATH,
     kernels_option,
@@ -111,5 +111,7 @@ def command(
         echo_note(note)
     if as_json:
         echo_json(figures)
+    elif page:
+        echo_files(text)
     else:
         echo(text, whole=True)

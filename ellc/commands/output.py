@@ -34,7 +34,10 @@ def echo(text: str, *, err: bool = False, nl: bool = True, whole: bool = False) 
 
 
 def echo_files(text: str) -> None:
-    """Report written files. The files are the result, so standard output may be closed."""
+    """Print what a command says that was told to write a file.
+
+    The file is the result, so standard output may be closed. That holds for every command.
+    """
     if not isinstance(sys.stdout, ClosedOutput):
         echo(text)
 

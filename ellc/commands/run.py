@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from ellc.commands.output import echo, echo_json, echo_notes, json_option, table
+from ellc.commands.output import echo, echo_files, echo_json, echo_notes, json_option, table
 from ellc.commands.parameters import FILE_PATH, model_options, target_option, threads_option
 from ellc.execute import Arrays, Executable, Network
 from ellc.ir.errors import EllcError
@@ -80,8 +80,9 @@ def command(
     if as_json:
         echo_json([_document(*port, r, names, top) for port, r in ported])
         return
+    show = echo if output is None else echo_files
     for port, result in ported:
-        echo(_text(*port, result, names, top))
+        show(_text(*port, result, names, top))
 
 
 def _want_files(files: Sequence[Path]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ellc.commands.output import echo, echo_json, json_option, table
+from ellc.commands.output import echo_files, echo_json, json_option, table
 from ellc.commands.parameters import FILE_PATH, model_options, target_option
 from ellc.ir.printable import visible
 
@@ -68,7 +68,7 @@ def command(
         echo_json({"file": str(tuning), "entries": [asdict(entry) for entry in best]})
     else:
         unit = best[0].unit if best else ""
-        echo(_text(measured, {e.layer: e.kernel for e in best}, unit, tuning))
+        echo_files(_text(measured, {e.layer: e.kernel for e in best}, unit, tuning))
 
 
 def _text(measured: tuple[Measured, ...], best: dict[str, str], unit: str, path: Path) -> str:

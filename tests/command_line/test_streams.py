@@ -86,6 +86,8 @@ def test_a_document_that_nobody_can_read_is_an_error(
         "run tiny.eir x.npy --reference", "check tiny.eir", "import tiny.eir -o new.eir",
         "bench tiny.eir --seconds 0.05", "tune tiny.eir --tuning new.json --seconds 0.05",
         f"zoo build {network} --width 1/16 -o zoo.eir", "zoo list", "targets", "ops",
+        f"zoo show {network}", f"zoo inspect {network}",
+        f"zoo compile {network} --width 1/16 --emit c -o zoo",
     )  # fmt: skip
     for words, command in all_commands():
         if any("--json" in p.opts for p in command.params):
@@ -99,6 +101,35 @@ def test_a_document_that_nobody_can_read_is_an_error(
             ], line
     for made in ("out/tiny.json", "new.eir", "new.json", "zoo.eir"):
         assert (folder / made).is_file(), made
+
+
+@pytest.mark.slow
+def test_a_command_that_writes_a_file_needs_no_output(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = model.parent
+    np.save(folder / "x.npy", np.zeros((1, 4), np.float32))
+    monkeypatch.chdir(folder)
+    network = "d_I160x160x3CMCMCMCMCMCMC1A"
+    lines = {
+        "compile tiny.eir --emit c -o out": "out/tiny.json",
+        "explain tiny.eir --html page.html": "page.html",
+        "import tiny.eir -o new.eir": "new.eir",
+        "print tiny.eir -o new.txt": "new.txt",
+        "run tiny.eir x.npy --reference -o y.npy": "y.npy",
+        "tune tiny.eir --seconds 0.05 --tuning new.json": "new.json",
+        f"zoo build {network} --width 1/16 -o zoo.eir": "zoo.eir",
+        f"zoo compile {network} --width 1/16 --emit c -o zoo": "zoo",
+    }
+    writing = {"--output", "--html"}
+    for words, command in all_commands():
+        if any(writing & {*p.opts} for p in command.params):
+            assert any(line.startswith(" ".join(words)) for line in lines), words
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        monkeypatch.setattr(sys, "stdout", ClosedOutput(nowhere))
+        for line, made in lines.items():
+            assert cli.run(line.split()) == 0, (line, capsys.readouterr().err)
+            assert (folder / made).exists(), line
 
 
 @pytest.mark.slow

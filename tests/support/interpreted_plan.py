@@ -28,7 +28,7 @@ def run_plan(plan: Plan, inputs: Sequence[Array]) -> tuple[Array, ...]:
     for index, state in enumerate(graph.states):
         start = stored_array(graph.weights[state.key], graph.types[state.current].dtype)
         memory[f"state{index}"] = np.frombuffer(start.tobytes(), np.uint8).copy()
-    weights = {w.key: _bytes(w.make()) for w, _ in plan.weights}
+    weights = {w.key: _bytes(w.array()) for w, _ in plan.weights}
     for step in plan.once:
         _call(step.call, 0, memory, weights)
     for repeat, steps in groupby(plan.steps, key=lambda step: step.repeat):
@@ -51,7 +51,7 @@ def program(plan: Plan) -> Hashable:
             for step in (*plan.once, *plan.steps)
         ),
         len(plan.once),
-        tuple((w.key, hashlib.sha256(_bytes(w.make())).digest()) for w, _ in plan.weights),
+        tuple((w.key, hashlib.sha256(_bytes(w.array())).digest()) for w, _ in plan.weights),
     )
 
 
