@@ -14,13 +14,20 @@ Of a loop's trips the first two and the last are followed. Between trips, elemen
 value or a sequence takes over get a new owner.
 
 Within scratch memory, and within a node of several kernels, only whole buffers are followed.
+
+The elements of a buffer are followed in *cells*: as many elements at once as all tensors in the
+buffer have or lack together. Mostly that is a pixel or the whole buffer. A cell takes a byte
+or two.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import groupby
+from math import gcd
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +40,9 @@ from ellc.ir.errors import InternalError
 from ellc.ir.graph import Node
 from ellc.ir.types import Array
 
-_BORDER, _COPY = -1, -2  # owners of elements that belong to no value; 0: never written
+_NOBODY, _BORDER, _COPY, _FIRST = 0, 1, 2, 3
+"""Owners of elements: never written, a border, a copy, then the first value of a buffer."""
+_DTYPES = (np.uint8, np.uint16, np.uint32)
 
 
 def verify_plan(plan: Plan) -> None:
@@ -44,15 +53,15 @@ def verify_plan(plan: Plan) -> None:
 
 
 class _Follower:
-    """Follows the steps and records the owner of each element. Values are numbered from 1."""
+    """Follows the steps and records the owner of each element."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._producers = {v: n for n in plan.graph.nodes for v in n.outputs}
-        self._numbers = {v: i for i, v in enumerate(plan.graph.types, 1)}
         self._operands = _operands(plan, self._producers)
         self._occupied = _OccupiedBytes(plan)
-        self._sizes = {a.buffer.id: a.buffer.bytes // a.elem.bytes for a in plan.accesses.values()}
+        self._leaves = {n.op.repeat.number: n for n in plan.graph.nodes if isinstance(n.op, Leave)}
+        self._maps = _maps(plan, self._leaves.values())
         self._bordered = {
             a.buffer.id: a for a in plan.accesses.values() if a.border and not a.border.is_empty
         }
@@ -62,7 +71,6 @@ class _Follower:
         self._recent: set[str] = set()  # buffers that the kernels of a node have written so far
         self._trip = 0  # of the current loop
         self._stored_now: set[str] = set()  # buffers written on this trip
-        self._leaves = {n.op.repeat.number: n for n in plan.graph.nodes if isinstance(n.op, Leave)}
 
     def init(self) -> None:
         """Follow init: states, and the steps that run once."""
@@ -72,7 +80,7 @@ class _Follower:
         for state in graph.states:
             access = accesses[state.current]
             self._store(access.buffer)
-            self._elements(access)[...] = self._numbers[state.current]
+            self._give(access, state.current)
         for step in self._plan.once:
             self._run(step)
 
@@ -116,9 +124,9 @@ class _Follower:
             self._end_trip(leave, leave.op)
         for way, value in zip(leave.op.walks, leave.outputs[len(held) :], strict=True):
             access = element_access(self._plan.accesses[value], way, trips)
-            self._on_trips(access, 2, trips - 1)[...] = self._numbers[value]
+            self._on_trips(access, 2, trips - 1)[...] = self._number(access, value)
         for current, value in zip(held, leave.outputs, strict=False):
-            self._elements(self._plan.accesses[current])[...] = self._numbers[value]
+            self._give(self._plan.accesses[current], value)
         self._trip = 0
 
     def _end_trip(self, leave: Node, op: Leave) -> None:
@@ -136,7 +144,7 @@ class _Follower:
             elif access.buffer.id not in self._stored_now:
                 raise InternalError(f"a trip leaves '{owner}' as it was")
         for _, access, owner in moves:
-            self._elements(access)[...] = self._numbers[owner]
+            self._give(access, owner)
 
     def _run(self, step: Step) -> None:
         loaded, stored = _traffic(step)
@@ -163,7 +171,7 @@ class _Follower:
                 continue  # between trips
             if access.buffer.id not in self._recent:
                 raise _error(step, f"'{value}' is in '{access.buffer.id}', which it does not write")
-            self._elements(access)[...] = self._numbers[value]
+            self._give(access, value)
         if step.values:
             self._recent = set()
         if step.op == "border" and not step.values:
@@ -183,7 +191,7 @@ class _Follower:
             self._lost.add(other)
         if buffer.id not in self._owners:
             # The elements of scratch memory are not followed.
-            self._owners[buffer.id] = np.zeros(self._sizes.get(buffer.id, 0), np.int32)
+            self._owners[buffer.id] = self._maps.get(buffer.id, _SCRATCH).nobody()
 
     def _require(self, value: str, reader: str) -> None:
         """Raise `InternalError` unless a value, or the values it is a view of, own its elements."""
@@ -193,7 +201,10 @@ class _Follower:
         if access.buffer.id not in self._owners:
             raise InternalError(f"step '{reader}' reads '{value}', whose bytes nothing has written")
         owners = self._elements(access)
-        owned = np.logical_or.reduce([owners == self._numbers[v] for v in self._parts(value)])
+        owned = np.zeros(owners.shape, np.bool_)
+        for part in self._parts(value):
+            if number := self._maps[access.buffer.id].numbers.get(part):
+                owned |= owners == number
         if not owned.all():
             raise InternalError(f"step '{reader}' reads '{value}', of which a part is overwritten")
         if access.buffer.id in self._bordered and access.border and not access.border.is_empty:
@@ -224,20 +235,102 @@ class _Follower:
             else:
                 yield name
 
+    def _number(self, access: Access, value: str) -> int:
+        """The number of a value among those in an access's buffer."""
+        numbers = self._maps[access.buffer.id].numbers
+        return numbers.setdefault(value, _FIRST + len(numbers))
+
+    def _give(self, access: Access, value: str) -> None:
+        """Make a value the owner of a tensor's elements on the current trip."""
+        self._elements(access)[...] = self._number(access, value)
+
     def _elements(self, access: Access) -> Array:
-        """The owners of a tensor's elements on the current trip, as a view."""
+        """The owners of a tensor's cells on the current trip, as a view."""
         return self._on_trips(access, self._trip, self._trip + 1)[0, ...]
 
     def _on_trips(self, access: Access, first: int, end: int) -> Array:
-        """The owners of a tensor's elements on some trips [trips, *shape], as a view."""
-        owners = self._owners[access.buffer.id]
-        shape = (max(0, end - first), *access.shape)
-        if 0 in shape:
-            return np.empty(shape, owners.dtype)
+        """The owners of a tensor's cells on some trips [trips, ..], as a view."""
+        owners, cell = self._owners[access.buffer.id], self._maps[access.buffer.id].cell
+        if any(number % cell for number in _multiples(access)):
+            raise InternalError(f"'{access.buffer.id}' is not followed in whole cells")
+        run, outer, outer_strides = _runs(access)
+        shape = (max(0, end - first), *outer, run // cell)
+        if 0 in (*shape, *access.shape):
+            return np.empty((shape[0], 0), owners.dtype)
         size = owners.itemsize
-        strides = tuple(s * size for s in (access.trip, *access.strides))
+        strides = tuple(s // cell * size for s in (access.trip, *outer_strides))
         start = access.offset + access.trip * first
-        return np.ndarray(shape, owners.dtype, owners, start * size, strides)
+        return np.ndarray(shape, owners.dtype, owners, start // cell * size, (*strides, size))
+
+
+@dataclass(frozen=True, slots=True)
+class _Map:
+    """How a buffer's elements are followed: `cells` of `cell` elements, and numbers of values."""
+
+    cell: int
+    cells: int
+    dtype: np.dtype[Any]
+    numbers: dict[str, int]
+
+    def nobody(self) -> Array:
+        """The owners of all cells before anything is written."""
+        return np.full(self.cells, _NOBODY, self.dtype)
+
+
+_SCRATCH = _Map(1, 0, np.dtype(np.uint8), {})
+
+
+def _maps(plan: Plan, leaves: Iterable[Node]) -> dict[str, _Map]:
+    """A map of every buffer in which a value lies."""
+    placed: dict[str, list[Access]] = {}
+    owners: dict[str, set[str]] = {}
+    for value, access in (*plan.accesses.items(), *_of_leaves(plan, leaves)):
+        placed.setdefault(access.buffer.id, []).append(access)
+        owners.setdefault(access.buffer.id, set()).add(value)
+    found = {}
+    for name, accesses in placed.items():
+        size = accesses[0].buffer.bytes // accesses[0].elem.bytes
+        cell = cell_elements(size, accesses)
+        most = _FIRST + len(owners[name])
+        dtype = next(d for d in _DTYPES if most <= np.iinfo(d).max)
+        found[name] = _Map(cell, size // cell, np.dtype(dtype), {})
+    return found
+
+
+def _of_leaves(plan: Plan, leaves: Iterable[Node]) -> Iterator[tuple[str, Access]]:
+    """Every element of a sequence that a loop makes, and what is called otherwise after it."""
+    for leave in leaves:
+        assert isinstance(leave.op, Leave)
+        for current, value in zip(leave.op.held, leave.outputs, strict=False):
+            yield value, plan.accesses[current]
+        made = leave.outputs[len(leave.op.held) :]
+        for way, value in zip(leave.op.walks, made, strict=True):
+            yield value, element_access(plan.accesses[value], way, leave.op.repeat.trips)
+
+
+def cell_elements(size: int, accesses: Iterable[Access]) -> int:
+    """The most elements that can be followed at once in a buffer of `size` elements.
+
+    Every access, on every trip of a loop, then has whole cells.
+    """
+    return gcd(size, *(n for access in accesses for n in _multiples(access))) or 1
+
+
+def _multiples(access: Access) -> Iterator[int]:
+    """What must be whole cells."""
+    if 0 in access.shape:
+        return
+    run, _, strides = _runs(access)
+    yield from (run, access.offset, access.trip, *strides)
+
+
+def _runs(access: Access) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+    """(elements that lie in a row, extents of the axes before, their strides)."""
+    run, axes = 1, list(zip(access.shape, access.strides, strict=True))
+    while axes and (axes[-1][0] == 1 or axes[-1][1] == run):
+        run *= axes.pop()[0]
+    outer = [axis for axis in axes if axis[0] != 1]
+    return run, tuple(n for n, _ in outer), tuple(s for _, s in outer)
 
 
 def _traffic(step: Step) -> tuple[list[Buffer], list[Buffer]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations
@@ -10,12 +11,13 @@ import numpy as np
 import pytest
 from small_networks import convolution_network, ready, two_way_network
 
-from ellc.codegen.blocks.access import Buffer
+from ellc.codegen.blocks.access import Access, Buffer
 from ellc.codegen.blocks.calls import BufferArg, KernelCall, Options
+from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.planning.plan import Plan, Step
 from ellc.codegen.planning.planner import make_plan
-from ellc.codegen.planning.verify_plan import verify_plan
+from ellc.codegen.planning.verify_plan import cell_elements, verify_plan
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.errors import InternalError
 from ellc.ir.graph import Graph
@@ -40,7 +42,23 @@ def joined_network() -> Graph:
     return b.build()
 
 
-@pytest.fixture(params=[convolution_network, two_way_network, joined_network])
+def image_network(side: int) -> Graph:
+    """Borders, a view and results in place, over images whose size is only a number here."""
+    b = GraphBuilder("image")
+    filters = b.constant(np.ones((16, 3, 3, 16), np.float32))
+    x = b.add(Sigmoid(), b.input("x", TensorType(DType.F32, (1, side, side, 16))))
+    first = b.add(Conv2D(padding=Padding.same(1)), x, filters)
+    both = b.add(Concat(3), first, b.add(Sigmoid(), x))
+    b.output("y", b.add(Conv2D(padding=Padding.same(1)), b.add(Add(), first, x), filters))
+    b.output("z", b.add(Slice((0, 0, 0, 8), (1, side, side, 16), (1, 1, 1, 1)), both))
+    return b.build()
+
+
+def small_image() -> Graph:
+    return image_network(5)
+
+
+@pytest.fixture(params=[convolution_network, two_way_network, joined_network, small_image])
 def plan(request: pytest.FixtureRequest) -> Plan:
     return make_plan(ready(request.param()), resolve("host"), Options(), "t")
 
@@ -50,6 +68,47 @@ def pointers(step: Step) -> Iterator[tuple[int, BufferArg]]:
     for index, arg in enumerate(step.call.args):
         if isinstance(arg, BufferArg):
             yield index, arg
+
+
+def test_following_takes_little_beside_the_arena() -> None:
+    made = make_plan(ready(image_network(512)), resolve("host"), Options(), "t")
+    tracemalloc.start()
+    try:
+        verify_plan(made)
+        assert tracemalloc.get_traced_memory()[1] < made.arena.arena_bytes / 10
+    finally:
+        tracemalloc.stop()
+
+
+def elements(access: Access, trips: int) -> set[int]:
+    """The places of an access's elements on all trips."""
+    axes = (*zip(access.shape, access.strides, strict=True), (trips, access.trip))
+    places = np.array([access.offset])
+    for extent, stride in axes:
+        places = np.add.outer(places, np.arange(extent) * stride)
+    return set(places.ravel().tolist())
+
+
+def test_accesses_are_whole_cells() -> None:
+    rng, sizes = np.random.default_rng(5), set()
+    for _ in range(300):
+        inner, scale = int(rng.integers(1, 4)), int(rng.choice([1, 2, 4]))
+        accesses = []
+        for _ in range(rng.integers(1, 4)):
+            shape = tuple(rng.integers(1, 4, 3).tolist())
+            strides = (*(scale * rng.integers(1, 9, 2)).tolist(), inner)
+            offset, trip = (scale * rng.integers(0, 5, 2)).tolist()
+            if rng.integers(2):  # a row of elements
+                shape, strides = (*shape[:2], scale), (*strides[:2], 1)
+            where = Buffer("b", "arena", 4)
+            accesses.append(Access(where, Elem.F32, shape, strides, offset, trip=trip))
+        cell = cell_elements(480, accesses)
+        sizes.add(cell)
+        for access in accesses:
+            found = elements(access, 3)
+            whole = {at // cell * cell + i for at in found for i in range(cell)}
+            assert found == whole, (cell, access)
+    assert sizes >= {1, 2, 4}
 
 
 def with_argument(plan: Plan, number: int, place: int, buffer: Buffer, offset: int = 0) -> Plan:

@@ -483,6 +483,14 @@ def test_a_size_that_is_no_number_is_refused(index: int, name: str) -> None:
         read(of_one_node(Example("Resize", IMAGE, operands, {})))
 
 
+@pytest.mark.parametrize("slope", [np.inf, -np.inf, np.nan])
+def test_selu_of_zero_is_multiplied(slope: float) -> None:
+    """Unlike Elu's: alpha * e^x - alpha for x <= 0, in the specification and in ONNX Runtime."""
+    x = {"x": np.array([0.0, -0.0, 1.0, -1.0], np.float32)}
+    (got,) = computed(model([node("Selu", ["x"], ["y"], alpha=slope, gamma=2.0)], x, ["y"]), x)
+    np.testing.assert_array_equal(got, np.array([np.nan, np.nan, 2, -slope], np.float32))
+
+
 @pytest.mark.parametrize("operator", ["PRelu", "LeakyRelu", "Elu"])
 @pytest.mark.parametrize("slope", [np.inf, -np.inf, np.nan])
 def test_zero_is_not_below_zero(operator: str, slope: float) -> None:

@@ -19,7 +19,9 @@ from ellc.ir.ops.pointwise import (
     Celu,
     Clip,
     Elu,
+    Exp,
     Gelu,
+    Greater,
     HardSigmoid,
     HardSwish,
     LeakyRelu,
@@ -29,11 +31,13 @@ from ellc.ir.ops.pointwise import (
     Mul,
     PRelu,
     Relu,
+    Select,
     Selu,
     Shrink,
     Sigmoid,
     Softplus,
     Softsign,
+    Sub,
     Swish,
     Tanh,
     ThresholdedRelu,
@@ -101,7 +105,21 @@ def selu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     ):
         return emitter.add(Selu(), x)
     scale = emitter.constant(np.array(gamma, x.dtype.numpy))
-    return emitter.add(Mul(), emitter.add(Elu(alpha), x), scale)
+    below = (
+        emitter.add(Elu(alpha), x) if math.isfinite(alpha) else _written_out_elu(emitter, x, alpha)
+    )
+    return emitter.add(Mul(), below, scale)
+
+
+def _written_out_elu(emitter: Emitter, x: Value, alpha: float) -> Value:
+    """x > 0 ? x : alpha * (e^x - 1): unlike Elu, Selu multiplies 0, and by infinity that is NaN."""
+
+    def number(of: float) -> Value:
+        return emitter.constant(np.array(of, x.dtype.numpy))
+
+    grown = emitter.add(Sub(), emitter.add(Exp(), x), number(1))
+    negative = emitter.add(Mul(), grown, number(alpha))
+    return emitter.add(Select(), x, negative, emitter.add(Greater(), x, number(0)))
 
 
 @ONNX.imports("Gelu", "com.microsoft.Gelu")
