@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ellc.arrays import as_input
 from ellc.ir.errors import EllcError
@@ -68,16 +68,71 @@ def _eight_bit(picture: Image.Image) -> Image.Image:
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 
-def _middle(
-    picture: Image.Image, size: tuple[int, int], mode: Literal["L", "RGB"], share: float
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""How a picture is turned that a camera stored with an orientation."""
+_MIRRORED_COLUMNS = (2, 3, 7, 8)
+_MIRRORED_ROWS = (3, 4, 6, 7)
+_FROM_SIDE_TO_SIDE = (5, 6, 7, 8)
+_BAND_PIXELS = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Upright:
+    """A picture as it is looked at; only the parts that are asked for are turned."""
+
+    stored: Image.Image
+    orientation: int = 1
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        width, height = self.stored.size
+        return (height, width) if self.orientation in _FROM_SIDE_TO_SIDE else (width, height)
+
+    def part(self, box: tuple[int, int, int, int]) -> Image.Image:
+        """The pixels of (left, top, right, bottom)."""
+        (left, top, right, bottom), orientation = box, self.orientation
+        if orientation in _FROM_SIDE_TO_SIDE:
+            left, top, right, bottom = top, left, bottom, right
+        width, height = self.stored.size
+        if orientation in _MIRRORED_COLUMNS:
+            left, right = width - right, width - left
+        if orientation in _MIRRORED_ROWS:
+            top, bottom = height - bottom, height - top
+        found = self.stored
+        if (left, top, right, bottom) != (0, 0, width, height):
+            found = found.crop((left, top, right, bottom))
+        return found.transpose(_TURNS[orientation]) if orientation in _TURNS else found
+
+
+def _scaled(
+    picture: _Upright, size: tuple[int, int], channels: Literal[1, 3], share: float
 ) -> Image.Image:
-    """The centred part in `mode`; a large picture is not copied without need."""
-    box = crop_box(*picture.size, *size, share)
-    # Crop before scaling, so that the filter does not use pixels outside the crop.
-    if box != (0, 0, *picture.size):
-        picture = picture.crop(box)
-    picture = _eight_bit(picture)
-    return picture if picture.mode == mode else picture.convert(mode)
+    """The centred part, grey or in colours, scaled to (rows, columns).
+
+    The part is copied, converted and made narrower in bands of rows, and then made lower: Pillow's
+    filter goes over rows first, too, so the result is the same to the bit. It must not see the
+    pixels that are cut off, as it would with Pillow's own `box`.
+    """
+    rows, columns = size
+    mode: Literal["L", "RGB"] = "L" if channels == 1 else "RGB"
+    left, top, right, bottom = crop_box(*picture.size, rows, columns, share)
+    step = max(1, _BAND_PIXELS // (right - left))
+    narrow = Image.new(mode, (columns, bottom - top))
+    for first in range(top, bottom, step):
+        band = _eight_bit(picture.part((left, first, right, min(bottom, first + step))))
+        band = band if band.mode == mode else band.convert(mode)
+        part = band.resize((columns, band.height), Image.Resampling.BILINEAR)
+        narrow.paste(part, (0, first - top))
+    return narrow.resize((columns, rows), Image.Resampling.BILINEAR)
 
 
 def _check_scans(picture: Image.Image, path: Path, most_pixels: int) -> None:
@@ -127,8 +182,9 @@ def load_picture(
                     hint="scale it down first",
                 )
             _check_scans(picture, path, most_pixels)
-            ImageOps.exif_transpose(picture, in_place=True)
-            scaled = _scaled(picture, size, channels, share)
+            picture.load()
+            upright = _Upright(picture, picture.getexif().get(ExifTags.Base.Orientation, 1))
+            scaled = _scaled(upright, size, channels, share)
     except FileNotFoundError as error:
         raise EllcError("no such file", code="E713", where=str(path)) from error
     except MemoryError:
@@ -161,16 +217,8 @@ def fitted_pixels(
     if pixels.shape == (rows, columns, channels) and share == 1.0:
         return pixels
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    scaled = _scaled(picture, size, channels, share)
+    scaled = _scaled(_Upright(picture), size, channels, share)
     return np.asarray(scaled, dtype=np.uint8).reshape(rows, columns, channels)
-
-
-def _scaled(
-    picture: Image.Image, size: tuple[int, int], channels: Literal[1, 3], share: float
-) -> Image.Image:
-    rows, columns = size
-    middle = _middle(picture, size, "L" if channels == 1 else "RGB", share)
-    return middle.resize((columns, rows), Image.Resampling.BILINEAR)
 
 
 def dequantise(values: Array, type: TensorType) -> Array:

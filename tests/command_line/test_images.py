@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from ellc.ir.errors import EllcError
 from ellc.ir.types import DType, Quant, TensorType
-from ellc.pictures.images import crop_box, load_input, load_labels, top_scores
+from ellc.pictures import images
+from ellc.pictures.images import crop_box, load_input, load_labels, load_picture, top_scores
 from ellc.pictures.pixels import PixelOptions, Preprocessing
 
 RGB_4x4 = TensorType(DType.F32, (1, 4, 4, 3))
@@ -227,3 +229,48 @@ def test_a_picture_beyond_the_memory_is_an_error(
     with pytest.raises(EllcError, match="more memory than there is") as caught:
         load_input(colours, RGB_4x4, Preprocessing())
     assert caught.value.code == "E715"
+
+
+def scaled_as_a_whole(picture: Image.Image, rows: int, columns: int, mode: str) -> Image.Image:
+    turned = ImageOps.exif_transpose(picture)
+    assert turned is not None
+    middle = images._eight_bit(turned.crop(crop_box(*turned.size, rows, columns)))
+    return middle.convert(mode).resize((columns, rows), Image.Resampling.BILINEAR)
+
+
+@pytest.mark.parametrize("orientation", range(10))
+def test_a_picture_is_scaled_in_bands(
+    orientation: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bytes are those of the whole picture turned, cropped, converted and scaled at once."""
+    monkeypatch.setattr(images, "_BAND_PIXELS", 300)
+    copied: list[int] = []
+    crop, transpose = Image.Image.crop, Image.Image.transpose
+    monkeypatch.setattr(Image.Image, "crop", noting(crop, copied))
+    monkeypatch.setattr(Image.Image, "transpose", noting(transpose, copied))
+    rng = np.random.default_rng(orientation)
+    colours = Image.fromarray(rng.integers(0, 256, (50, 61, 3), np.uint8))
+    path, exif = tmp_path / "x.png", Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    depth = Image.fromarray(rng.integers(0, 1 << 16, (50, 61)).astype(np.uint16))
+    for picture in (*map(colours.convert, ("RGB", "L", "RGBA", "LA", "P", "1")), depth):
+        picture.save(path, exif=exif)
+        for rows, columns in ((7, 9), (50, 61), (80, 30), (16, 120)):
+            for channels, mode in ((1, "L"), (3, "RGB")):
+                copied.clear()
+                got = load_picture(path, (rows, columns), channels)
+                assert max(copied) <= 300
+                with Image.open(path) as stored:
+                    want = np.asarray(scaled_as_a_whole(stored, rows, columns, mode))
+                np.testing.assert_array_equal(got, want.reshape(got.shape))
+
+
+def noting(method: Callable[..., Image.Image], pixels: list[int]) -> Callable[..., Image.Image]:
+    """The method, which notes how many pixels it makes."""
+
+    def noted(*args: object) -> Image.Image:
+        made = method(*args)
+        pixels.append(made.width * made.height)
+        return made
+
+    return noted
