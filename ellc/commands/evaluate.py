@@ -1,4 +1,4 @@
-"""`ellc evaluate`: how good a network is on labelled data."""
+"""`ellc evaluate`: measures the accuracy of a network on labelled data."""
 
 from __future__ import annotations
 
@@ -38,39 +38,59 @@ MOST_PROBLEMS = 20
     "MNIST (idx), FER2013 (.csv), or .npz with x and y.",
 )
 @click.option(
-    "--truth", type=FILE_PATH, help="Classes of a flat folder's pictures: a table or a list."
+    "--truth",
+    type=FILE_PATH,
+    metavar="FILE",
+    help="File with the classes of the pictures in a flat folder: a table or a list.",
 )
-@click.option("--truth-column", default="", metavar="NAME", help="Column of the classes in it.")
+@click.option(
+    "--truth-column", default="", metavar="NAME", help="Column of that table with the classes."
+)
 @click.option(
     "--split",
     type=click.Choice(["test", "train"]),
     default="test",
     show_default=True,
-    help="Part of the data, where they have parts.",
+    help="Part of the data set, if it has parts.",
 )
-@click.option("--limit", type=click.IntRange(1), help="Take only the first so many samples.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Use only the first N samples.")
 @click.option(
     "--crop",
     type=click.FloatRange(0.01, 1),
     default=1.0,
     show_default=True,
-    help="Share of a picture's sides that is looked at, such as 0.875.",
+    help="Crop pictures to the middle of their sides, to this share, such as 0.875.",
 )
 @click.option(
-    "--background", is_flag=True, help="The network has one class more, before the data's first."
+    "--background",
+    is_flag=True,
+    help="The network's class 0 is the background; class 0 of the data is its class 1.",
 )
-@click.option("--labels", type=FILE_PATH, help="Names of the network's classes, one a line.")
+@click.option(
+    "--labels",
+    type=FILE_PATH,
+    metavar="FILE",
+    help="File with the names of the network's classes, one per line.",
+)
 @click.option(
     "--vs",
     "other",
     metavar="OTHER",
-    help="Compare with another model or library, or with the same file by reference, onnxruntime "
-    "or litert; FILE=onnxruntime for another file.",
+    help="Compare with another model or library, or with another engine for the same file: "
+    "reference, onnxruntime or litert. FILE=ENGINE names both.",
 )
 @target_option
-@click.option("--jobs", type=click.IntRange(1), help="Processes; default: one for each core.")
 @click.option(
-    "--workers", type=click.IntRange(1), help="Start a local Dask cluster with so many workers."
+    "--jobs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Number of processes; default: one for each core.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Start a local Dask cluster with N workers.",
 )
 @click.option(
     "--scheduler", metavar="ADDRESS", help="Use the workers of a Dask scheduler, tcp://HOST:PORT."
@@ -79,9 +99,11 @@ MOST_PROBLEMS = 20
     "--journal",
     type=FILE_PATH,
     metavar="FILE",
-    help="Keep answers here; the same command goes on after an interruption.",
+    help="Store the answers in this file; after an interruption the same command continues.",
 )
-@click.option("--html", type=FILE_PATH, metavar="FILE", help="Write a page with pictures, too.")
+@click.option(
+    "--html", type=FILE_PATH, metavar="FILE", help="Also write an HTML page with pictures."
+)
 @model_options
 @json_option
 def command(
@@ -104,13 +126,14 @@ def command(
     options: ModelOptions,
     as_json: bool,
 ) -> None:
-    """Judge MODEL, or a compiled library, by labelled data: top-1, top-5, classes, mistakes.
+    """Measure the accuracy of MODEL, or of a compiled library, on labelled data.
 
-    Several models are called one after the other, each with what the one before it gave. A library
-    for a foreign target runs under qemu. Pictures are cropped, scaled and turned into numbers as by
-    `ellc run`; states of a network are reset before every sample.
+    The report has top-1 and top-5 accuracy, the accuracy of the classes and the worst mistakes.
+    Several models form a chain: the outputs of each are the inputs of the next. A library for a
+    foreign target runs under qemu. Pictures are cropped, scaled and turned into numbers as in
+    `ellc run`; the states of a network are reset before every sample.
 
-    A sample that cannot be read is not counted; it is reported at the end, and the exit code is 2.
+    A sample that cannot be read does not count; the command reports it and exits with code 2.
     """
     from ellc.evaluate.layouts import open_data
     from ellc.evaluate.layouts.options import DataOptions
@@ -119,7 +142,7 @@ def command(
     from ellc.progress import progress
 
     if workers and scheduler:
-        raise click.UsageError("--workers starts a cluster, --scheduler uses one: give one of them")
+        raise click.UsageError("--workers and --scheduler exclude each other: give one of them")
     data = open_data(data_path, DataOptions(truth, truth_column, split))
     judged = Subject(models, "compiled", options, target)
     check_options(judged)
@@ -150,7 +173,7 @@ def _class_names(data: Data, background: bool) -> tuple[str, ...]:
 def _task(
     subjects: tuple[Subject, ...], data: Data, crop: float, background: bool, report: Progress
 ) -> Iterator[Task]:
-    """The subjects compiled, for as long as the block lasts."""
+    """Compile the subjects; the libraries exist for as long as the block lasts."""
     from ellc.evaluate.judging import Task
     from ellc.evaluate.subject import compiled, facts
     from ellc.ir.work_folders import temporary_folder
@@ -160,8 +183,8 @@ def _task(
             compiled(subject, folder / f"subject{number}", report)
             for number, subject in enumerate(subjects)
         )
-        known = tuple(facts(subject, crop) for subject in ready)
-        yield Task(data, ready, known, int(background))
+        interfaces = tuple(facts(subject, crop) for subject in ready)
+        yield Task(data, ready, interfaces, int(background))
 
 
 def _answers(
@@ -173,24 +196,24 @@ def _answers(
     jobs: int | None,
     report: Progress,
 ) -> list[Answer]:
-    """All answers in order; those in the journal are not asked for again."""
+    """All answers in order of the samples: from the journal, or computed and added to it."""
     from ellc.evaluate.journal import open_journal
 
-    with open_journal(journal, _identity(task, subjects)) if journal else nullcontext() as kept:
-        found = dict(kept.known) if kept else {}
-        found = {index: answer for index, answer in found.items() if index in indices}
-        missing = [index for index in indices if index not in found]
-        began, total = time.monotonic(), len(missing)
-        for done, answer in enumerate(_asked(task, missing, cluster, jobs), 1):
-            found[answer.index] = answer
-            if kept:
-                kept.add(answer)
-            left_s = (time.monotonic() - began) / done * (total - done)
-            report(f"judging, {left_s:.0f} s left", len(found), len(indices))
-    return [found[index] for index in indices]
+    with open_journal(journal, _identity(task, subjects)) if journal else nullcontext() as opened:
+        known = opened.known if opened else {}
+        answers = {index: answer for index, answer in known.items() if index in indices}
+        missing = [index for index in indices if index not in answers]
+        start_s, total = time.monotonic(), len(missing)
+        for done, answer in enumerate(_computed_answers(task, missing, cluster, jobs), 1):
+            answers[answer.index] = answer
+            if opened:
+                opened.add(answer)
+            left_s = (time.monotonic() - start_s) / done * (total - done)
+            report(f"evaluating, {left_s:.0f} s left", len(answers), len(indices))
+    return [answers[index] for index in indices]
 
 
-def _asked(
+def _computed_answers(
     task: Task, missing: list[int], cluster: str | int | None, jobs: int | None
 ) -> Iterator[Answer]:
     from ellc.evaluate.judging import default_jobs, in_processes
@@ -203,10 +226,10 @@ def _asked(
 
 
 def _identity(task: Task, subjects: tuple[Subject, ...]) -> str:
-    """What the answers of a journal are of."""
+    """A text that is equal for two evaluations only if they compute the same answers."""
     from ellc.evaluate.samples import fingerprint
 
-    shares = tuple(known.preparation.share for known in task.facts)
+    shares = tuple(facts.preparation.share for facts in task.facts)
     which = (fingerprint(task.data), [s.identity() for s in subjects], shares, task.first_class)
     return repr(which)
 
@@ -214,7 +237,7 @@ def _identity(task: Task, subjects: tuple[Subject, ...]) -> str:
 def _report_problems(problems: tuple[str, ...]) -> None:
     if problems:
         raise EllcError(
-            f"{len(problems)} samples were not counted, because they cannot be read",
+            f"{len(problems)} samples cannot be read, so they do not count",
             code="E771",
             problems=problems[:MOST_PROBLEMS],
         )

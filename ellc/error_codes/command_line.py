@@ -190,40 +190,40 @@ ROWS = (
     ErrorCode(
         "E770",
         "Not a data set",
-        "The path given to `ellc evaluate --data` has no layout that is known.",
-        "The report lists the layouts. For a flat folder of pictures give `--truth FILE`.",
+        "`ellc evaluate` does not know the layout of the data at the path of `--data`.",
+        "The report lists the known layouts. For a flat folder of pictures give `--truth FILE`.",
     ),
     ErrorCode(
         "E771",
         "A data set is damaged",
-        "Labels and samples do not belong together, a file ends early, or a picture cannot be "
-        "read.",
-        "The report names file and line. Get the data again, or leave out what is damaged.",
+        "The labels do not fit the samples, a file ends early, or a picture cannot be read.",
+        "The report names the file or the line. Get the data again, or remove the damaged part.",
     ),
     ErrorCode(
         "E772",
-        "A network has no single way in or out",
-        "`ellc evaluate` gives one sample to one input and reads the scores from one output.",
-        "Fix other inputs with `--set INPUT=VALUE` and choose the scores with `--outputs NAME`.",
+        "A network has several inputs or outputs",
+        "`ellc evaluate` gives a sample to the only input and reads the scores from the only "
+        "output.",
+        "Fix the other inputs with `--set INPUT=VALUE`; choose the output with `--outputs NAME`.",
     ),
     ErrorCode(
         "E773",
-        "Another engine is not installed",
-        "`--vs onnxruntime`, `--vs litert`, `--workers` or `--scheduler` needs a package that is "
-        "not there.",
-        "The report says which `pip install` brings it.",
+        "A package for `ellc evaluate` is not installed",
+        "`--vs onnxruntime`, `--vs litert`, `--workers` and `--scheduler` need a package each.",
+        "Install it with the command in the report.",
     ),
     ErrorCode(
         "E774",
         "Processes that call a network died",
-        "They were killed from outside, or memory is too short for so many.",
-        "Start again with fewer: `--jobs 1`. A journal keeps what was computed.",
+        "Something killed them, or so many need too much memory; or the Dask cluster of "
+        "`--scheduler` cannot be reached.",
+        "Start again with fewer processes: `--jobs 1`. Answers in a journal are not lost.",
     ),
     ErrorCode(
         "E775",
         "Not a journal of this evaluation",
-        "The file given to `--journal` has answers of another model, other data or other options, "
-        "or is something else.",
-        "Give another file.",
+        "The file of `--journal` belongs to another model, other data or other options, or is not "
+        "a journal.",
+        "Name another file.",
     ),
 )

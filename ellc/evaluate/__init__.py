@@ -1,5 +1,5 @@
-"""How good a network is on labelled data: accuracy, agreement with another one, worst mistakes.
+"""Measures a network on labelled data: accuracy, agreement with another network, worst mistakes.
 
-`layouts` reads data sets, `subject` opens what is to be judged, `judging` asks it about samples,
-`journal` keeps the answers, `tally` counts them, `report` and `page` show the counts.
+`layouts` reads data sets, `subject` opens the networks, `judging` and `fleet` compute their
+answers, `journal` stores the answers, `tally` counts them, `report` and `page` show the counts.
 """

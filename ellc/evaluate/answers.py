@@ -1,4 +1,4 @@
-"""What a network answered to one sample."""
+"""The answers of networks: for each sample the best classes and the rank of the right one."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from ellc.ir.types import Array
 from ellc.pictures.images import top_scores
 
 KEPT = 5
-"""Classes that are kept of every answer."""
+"""How many of the best classes an answer stores."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The best classes of one subject, best first, and the rank of the right one, from 0.
+    """How one subject ranks the classes of a sample.
 
     Equal scores rank by class; a score that is not a number ranks last.
     """
 
     best: tuple[tuple[int, float], ...]
+    """The first `KEPT` classes with their scores, the best class first."""
     rank: int
+    """The rank of the right class; the best class has rank 0."""
 
     @staticmethod
     def of(scores: Array, label: int) -> Verdict:
-        """Rank scores; `label` beyond them has the rank of the last class and one."""
+        """Rank the scores of all classes; a `label` without a score ranks after all of them."""
         ranked = top_scores(scores, count=scores.size)
         order = [score.index for score in ranked]
         rank = order.index(label) if label < len(order) else len(order)
@@ -35,9 +37,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """All subjects' verdicts on a sample; or the problem for which there are none.
+    """The verdicts of all subjects on a sample, or the problem that prevented them.
 
-    `label` is that of the networks' classes. `machine` says which machine computed it.
+    `label` is the right class, as the networks number the classes. `machine` names the machine that
+    computed the answer.
     """
 
     index: int
@@ -49,13 +52,13 @@ class Answer:
 
     @property
     def chosen(self) -> tuple[int, ...]:
-        """The class that each subject put first."""
+        """The class that each subject ranks first."""
         return tuple(verdict.best[0][0] for verdict in self.verdicts)
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """A sample made ready: one input for each subject, or the problem that prevented it."""
+    """A prepared sample: one input for each subject, or the problem that prevented them."""
 
     index: int
     name: str
@@ -65,7 +68,7 @@ class Inputs:
 
 
 def answered(inputs: Inputs, calls: tuple[Callable[[Array], Array], ...], machine: str) -> Answer:
-    """Ask all subjects."""
+    """Call every subject with its input; `machine` names this machine."""
     verdicts = tuple(
         Verdict.of(np.asarray(call(values)), inputs.label)
         for call, values in zip(calls, inputs.values, strict=False)

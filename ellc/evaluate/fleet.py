@@ -1,7 +1,7 @@
-"""Samples to answers on the workers of a Dask cluster: processes of this machine, or many boards.
+"""Computes answers on the workers of a Dask cluster: local processes, or many boards.
 
-Samples are read and made ready here and sent to the workers, which need nothing but ellc and the
-libraries, which are sent as well. A worker that dies loses its task, which another one repeats.
+This process reads and prepares the samples and sends them to the workers. It also sends the models
+or libraries, so a worker needs only ellc. If a worker dies, another one repeats its task.
 """
 
 from __future__ import annotations
@@ -20,18 +20,22 @@ from ellc.evaluate.judging import CHUNK, Task
 from ellc.ir.errors import EllcError
 from ellc.ir.work_folders import temporary_folder
 
-_AHEAD = 4  # tasks for each thread of a worker that are handed out ahead
+_AHEAD = 4  # tasks in flight for each thread of a worker, so that no thread waits
 _RETRIES = 5
 _PLUGIN = "ellc-evaluate"
 
 
 def in_cluster(task: Task, indices: Sequence[int], cluster: str | int) -> Iterator[Answer]:
-    """Answers in the order in which they come; `cluster` is an address, or a number of workers.
+    """Compute the answers for some samples; yields them in the order in which they arrive.
 
-    Raises `EllcError`: E773 if Dask is not installed, E774 if no worker can be reached or all died.
+    `cluster` is the address of a scheduler, or the number of local workers to start.
+
+    Raises `EllcError`: E773 if Dask is not installed, E774 if the cluster cannot be reached or its
+    workers die repeatedly.
     """
     distributed = _distributed()
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # it tells of every lost worker
+    # Otherwise Dask logs every lost worker, although another one repeats its tasks.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with ExitStack() as stack:
         try:
             if isinstance(cluster, int):
@@ -57,7 +61,7 @@ def in_cluster(task: Task, indices: Sequence[int], cluster: str | int) -> Iterat
 def _gathered(
     distributed: Any, client: Any, task: Task, indices: Sequence[int]
 ) -> Iterator[Answer]:
-    """Hand out chunks, only so many ahead that no worker waits."""
+    """Submit chunks of samples and yield their answers; few chunks are in memory at a time."""
     chunks = (indices[at : at + CHUNK] for at in range(0, len(indices), CHUNK))
 
     def submit(chunk: Sequence[int]) -> Any:
@@ -71,9 +75,9 @@ def _gathered(
             answers = future.result()
         except distributed.KilledWorker as error:
             raise EllcError(
-                f"workers died again and again: {error}",
+                f"workers died repeatedly: {error}",
                 code="E774",
-                hint="memory may be short: use fewer workers for each machine",
+                hint="they may lack memory: use fewer workers on each machine",
             ) from error
         for chunk in islice(chunks, 1):
             running.add(submit(chunk))
@@ -81,33 +85,34 @@ def _gathered(
 
 
 def _answers(inputs: Sequence[Inputs]) -> list[Answer]:
-    """Runs on a worker."""
-    held: Held = _distributed().get_worker().plugins[_PLUGIN].held
-    with held.lock:
-        return [held.answer(one) for one in inputs]
+    """Answer some samples; this function runs on a worker."""
+    state: WorkerState = _distributed().get_worker().plugins[_PLUGIN].state
+    with state.lock:
+        return [state.answer(one) for one in inputs]
 
 
 @dataclass(frozen=True)
 class Packed:
-    """A task with the content of its files, for machines that have not got them."""
+    """A task with the contents of its files, for machines that do not have these files."""
 
     task: Task
     contents: tuple[tuple[tuple[str, bytes], ...], ...]
-    """For each file of all subjects, itself and the files that belong to it: names and bytes."""
+    """For each file of each subject: names and bytes of this file and of its companions."""
 
     @staticmethod
     def of(task: Task) -> Packed:
-        """Read the files; the data stay here."""
+        """Read the files of the subjects; the data set is left out, because workers get samples."""
         files = [file for subject in task.subjects for file in subject.files]
         return Packed(replace(task, data=_NOTHING), tuple(map(_with_companions, files)))
 
     def unpacked(self, folder: Path) -> Task:
-        """Write the files, each into a folder of its own; the task that names them."""
+        """Write each file into its own subfolder of `folder`; returns the task with these paths."""
         contents = enumerate(self.contents)
         subjects = []
         for subject in self.task.subjects:
-            files = [_written(folder / f"{n}", c) for n, c in islice(contents, len(subject.files))]
-            subjects.append(replace(subject, files=tuple(files)))
+            own = islice(contents, len(subject.files))
+            files = tuple(_write_files(folder / f"{number}", content) for number, content in own)
+            subjects.append(replace(subject, files=files))
         return replace(self.task, subjects=tuple(subjects))
 
 
@@ -115,14 +120,15 @@ _NOTHING: Any = ()
 
 
 def _with_companions(file: Path) -> tuple[tuple[str, bytes], ...]:
-    """A file, and of a library also its manifest and its object."""
+    """Read a file; if it is a library, also its manifest and its object file."""
     name = file.name[: -len(file.suffix)].removeprefix("lib")
-    beside = [file.with_name(f"{name}{suffix}") for suffix in (".json", ".o")]
-    every = [file, *(other for other in beside if other.is_file())]
-    return tuple((one.name, one.read_bytes()) for one in every)
+    companions = [file.with_name(f"{name}{suffix}") for suffix in (".json", ".o")]
+    files = [file, *(companion for companion in companions if companion.is_file())]
+    return tuple((one.name, one.read_bytes()) for one in files)
 
 
-def _written(folder: Path, contents: Sequence[tuple[str, bytes]]) -> Path:
+def _write_files(folder: Path, contents: Sequence[tuple[str, bytes]]) -> Path:
+    """Write names and bytes into a new folder; returns the path of the first file."""
     folder.mkdir(parents=True)
     for name, content in contents:
         (folder / name).write_bytes(content)
@@ -130,15 +136,15 @@ def _written(folder: Path, contents: Sequence[tuple[str, bytes]]) -> Path:
 
 
 @dataclass(frozen=True)
-class Held:
-    """What a worker holds while it works for an evaluation."""
+class WorkerState:
+    """The opened networks of a worker. `lock` admits one thread, as a network has one state."""
 
     answer: Callable[[Inputs], Answer]
     lock: Lock = field(default_factory=Lock)
 
 
 def make_plugin(distributed: Any, packed: Packed) -> Any:
-    """A plugin that opens the networks when a worker starts, also one that replaces another."""
+    """A Dask plugin that opens the networks on every worker, including workers that join later."""
 
     class Networks(distributed.WorkerPlugin):  # type: ignore[misc]
         name = _PLUGIN
@@ -147,7 +153,7 @@ def make_plugin(distributed: Any, packed: Packed) -> Any:
             self.stack = ExitStack()
             folder = self.stack.enter_context(temporary_folder("fleet"))
             task = packed.unpacked(folder)
-            self.held = Held(self.stack.enter_context(task.open()))
+            self.state = WorkerState(self.stack.enter_context(task.open()))
 
         def teardown(self, worker: Any) -> None:
             self.stack.close()
@@ -160,7 +166,7 @@ def _distributed() -> Any:
         import distributed
     except ImportError as error:
         raise EllcError(
-            f"Dask's distributed is not installed: {error}",
+            f"Dask's package distributed is not installed: {error}",
             code="E773",
             hint="pip install 'ellc-compiler[fleet]'",
         ) from error

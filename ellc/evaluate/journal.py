@@ -1,13 +1,13 @@
-"""Answers on disk, one a line, so that work which was interrupted goes on where it stopped.
+"""A journal: a file with one answer per line, from which an interrupted evaluation continues.
 
-The first line says what the answers are of. A line that was not written whole is dropped, and an
-answer that is there twice counts once.
+The first line identifies the models, the data and the options. The reader drops an incomplete last
+line, and counts a sample once even if the file has two answers for it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,22 +21,23 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """An open file of answers, and those that it held already, by index of the sample."""
+    """An open journal. `known` has the answers of earlier runs by index of the sample."""
 
     file: TextIO
     known: Mapping[int, Answer]
 
     def add(self, answer: Answer) -> None:
-        """Write one answer; it stays even if this process is killed."""
+        """Append one answer; it survives if this process is killed afterwards."""
         self.file.write(json.dumps(_document(answer), separators=(",", ":")) + "\n")
         self.file.flush()
 
 
 @contextmanager
 def open_journal(path: Path, identity: str) -> Iterator[Journal]:
-    """Go on with the answers of a file, or begin one.
+    """Open a journal for as long as the block lasts; creates the file if it is missing.
 
-    Raises `EllcError` E775 for a file that is no journal, or of another model or other data.
+    `identity` identifies the models, the data and the options. Raises `EllcError` E775 if the file
+    is not a journal, or has another identity.
     """
     lines = _whole_lines(path)
     known: dict[int, Answer] = {}
@@ -53,6 +54,7 @@ def open_journal(path: Path, identity: str) -> Iterator[Journal]:
 
 
 def _whole_lines(path: Path) -> list[str]:
+    """The lines of a file that end in a newline, without it; none if there is no file."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -67,22 +69,22 @@ def _check_head(path: Path, line: str, identity: str) -> None:
         head = json.loads(line)
         version, written = head["ellc_evaluate"], head["identity"]
     except (ValueError, KeyError, TypeError) as error:
-        raise _no_journal(path, "its first line is not one of a journal") from error
+        raise _no_journal(path, "its first line is not the head of a journal") from error
     if (version, written) != (_FORMAT, identity):
         raise EllcError(
-            "this journal has answers of another model, other data or other options",
+            "this journal belongs to another model, other data or other options",
             code="E775",
             where=str(path),
-            hint="give another file, or remove it to begin again",
+            hint="name another file, or delete this one to start again",
         )
 
 
 def _no_journal(path: Path, why: str) -> EllcError:
     return EllcError(
-        f"this is no journal of answers: {why}",
+        f"this file is not a journal of `ellc evaluate`: {why}",
         code="E775",
         where=str(path),
-        hint="give a file that is not there yet",
+        hint="name a file that does not exist yet",
     )
 
 
@@ -97,7 +99,9 @@ def _document(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path) -> Callable[[str], Answer]:
+    """A parser of the lines of a journal; its errors name `path`."""
+
     def answer(line: str) -> Answer:
         try:
             document = json.loads(line)
@@ -110,6 +114,6 @@ def _read(path: Path) -> Any:
                 verdicts, str(document.get("problem", "")), str(document["machine"]),
             )  # fmt: skip
         except (ValueError, KeyError, TypeError) as error:
-            raise _no_journal(path, f"a line cannot be read: {error}") from error
+            raise _no_journal(path, f"one of its lines is not an answer: {error}") from error
 
     return answer

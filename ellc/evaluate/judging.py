@@ -1,4 +1,4 @@
-"""Samples to answers, in this process or in a pool of processes on this machine."""
+"""Computes the answers for samples in a pool of processes on this machine."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from ellc.ir.errors import EllcError
 from ellc.ir.types import Array
 
 CHUNK = 16
-"""Samples of one task."""
-_WAITING = 3  # tasks for each process that are handed out ahead
+"""How many samples a process or a worker gets at a time."""
+_WAITING = 3  # chunks in flight for each process, so that no process waits
 _RESTARTS = 3
 
 
 @dataclass(frozen=True)
 class Task:
-    """Everything that answers depend on; it can be pickled.
+    """The data and the subjects of an evaluation; a task can be pickled.
 
-    `first_class` is the network's class of the data's class 0.
+    `first_class` is the number that the networks give to class 0 of the data.
     """
 
     data: Data
@@ -39,28 +39,28 @@ class Task:
     first_class: int = 0
 
     def inputs(self, index: int) -> Inputs:
-        """A sample made ready for every subject."""
+        """Read a sample and prepare it for every subject; reports a problem, does not raise it."""
         try:
             sample = self.data[index]
-            values = tuple(known.preparation(sample) for known in self.facts)
+            values = tuple(facts.preparation(sample) for facts in self.facts)
         except EllcError as error:
             return Inputs(index, f"{error.where or index}", -1, problem=error.message)
         return Inputs(index, sample.name, sample.label + self.first_class, values)
 
     @contextmanager
     def open(self) -> Iterator[Callable[[Inputs], Answer]]:
-        """A function that answers, for as long as the block lasts."""
+        """Open the subjects; the block gets a function that answers prepared samples."""
         machine = this_machine()
         with ExitStack() as stack:
             calls: tuple[Callable[[Array], Array], ...] = tuple(
-                stack.enter_context(opened(subject, known.output))
-                for subject, known in zip(self.subjects, self.facts, strict=True)
+                stack.enter_context(opened(subject, facts.output))
+                for subject, facts in zip(self.subjects, self.facts, strict=True)
             )
             yield lambda inputs: answered(inputs, calls, machine)
 
 
 def this_machine() -> str:
-    """What board or computer this is, in words."""
+    """The model of this board, or the instruction set of its processor, and its host name."""
     try:
         board = Path("/proc/device-tree/model").read_text(encoding="utf-8").strip("\0\n ")
     except (OSError, ValueError):
@@ -69,9 +69,11 @@ def this_machine() -> str:
 
 
 def in_processes(task: Task, indices: Sequence[int], jobs: int) -> Iterator[Answer]:
-    """Answers in the order in which they come. A process that dies is replaced.
+    """Compute the answers for some samples; yields them in the order in which they arrive.
 
-    Raises `EllcError` E774 if processes die again and again.
+    If one of the `jobs` processes dies, a new pool computes the answers that are still missing.
+
+    Raises `EllcError` E774 if `_RESTARTS` pools died.
     """
     missing = dict.fromkeys(indices)
     for _ in range(_RESTARTS):
@@ -83,10 +85,10 @@ def in_processes(task: Task, indices: Sequence[int], jobs: int) -> Iterator[Answ
         except BrokenProcessPool:
             continue
     raise EllcError(
-        f"the processes that call the network died {_RESTARTS} times; {len(missing)} samples are"
-        " left",
+        f"the processes that call the network died {_RESTARTS} times; {len(missing)} samples have "
+        "no answer",
         code="E774",
-        hint="memory may be short: try --jobs 1",
+        hint="they may lack memory: try --jobs 1",
     )
 
 
@@ -109,9 +111,9 @@ def _one_pool(task: Task, indices: Sequence[int], jobs: int) -> Iterator[Answer]
 
 
 class _Process:
-    """What a process of the pool holds; set by its initializer, the only way in which one can.
+    """The state of a process of the pool. It is global, because an initializer returns nothing.
 
-    `error` says why the networks could not be opened: an initializer may not raise.
+    `error` says why the networks could not be opened; an initializer that raises breaks the pool.
     """
 
     task: Task
@@ -135,5 +137,5 @@ def _answers(indices: Sequence[int]) -> list[Answer]:
 
 
 def default_jobs() -> int:
-    """A process for every core that this one may use."""
+    """The number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

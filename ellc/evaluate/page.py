@@ -1,4 +1,4 @@
-"""An evaluation as one page of HTML: confusion matrix, accuracies of classes, worst mistakes."""
+"""Writes an evaluation as an HTML page: confusion matrix, accuracy by class, worst mistakes."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from ellc.ir.types import Array
 from ellc.pictures.images import load_picture
 
 MISTAKES = 24
-"""Mistakes that are shown with their pictures."""
+"""How many mistakes the page shows with their pictures."""
 _THUMBNAIL_PX = 112
 _MATRIX_PX = 640
 _MOST_NAMED = 40
-"""Classes up to which the matrix names every row."""
+"""The matrix names its rows if there are at most so many classes."""
 _NAME_PX, _NAME_LETTERS = 130, 18
 
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """A mistake on the page."""
+    """The texts and the picture of one mistake on the page."""
 
     name: HtmlCode
     right: HtmlCode
@@ -41,7 +41,7 @@ class _Shown:
 
 
 def write_page(evaluation: Evaluation, data: Data, path: Path) -> None:
-    """Write the page; raises `EllcError` E703 if that is not possible."""
+    """Write the page; raises `EllcError` E703 if the file cannot be written."""
     counts = [tally(evaluation.answers, n) for n, _ in enumerate(evaluation.subjects)]
     networks = [
         (html_text(name), c.samples, html_text(f"{c.top1:.2%}"), html_text(f"{c.top5:.2%}"))
@@ -68,11 +68,11 @@ def write_page(evaluation: Evaluation, data: Data, path: Path) -> None:
 
 
 def _agreement_text(same: int, different: int) -> str:
-    return f"Both put the same class first for {same} of {same + different} samples."
+    return f"Both networks rank the same class first for {same} of {same + different} samples."
 
 
 def _matrix(evaluation: Evaluation, labels: tuple[int, ...], counts: Array) -> HtmlCode:
-    """Rows are right classes, columns chosen ones; a darker cell is a larger share of its row."""
+    """Draw counts [right, chosen] as SVG: a cell is darker the larger its share of its row is."""
     count = max(1, len(labels))
     side, named = _MATRIX_PX // count if count <= _MATRIX_PX else 1, len(labels) <= _MOST_NAMED
     left = _NAME_PX if named else 0
@@ -88,14 +88,14 @@ def _matrix(evaluation: Evaluation, labels: tuple[int, ...], counts: Array) -> H
                 HtmlCode("right" if row == column else "wrong"),
                 *(left + column * side, row * side, side, side),
                 html_text(f"{max(0.08, shares[row, column]):.2f}"),
-                html_text(f"{right} called {chosen}: {counts[row, column]}"),
+                html_text(f"{right} classified as {chosen}: {counts[row, column]}"),
             )
         )
     if named:
         for row, label in enumerate(labels):
             name = html_text(evaluation.label(label)[:_NAME_LETTERS])
-            place = (left - 6, row * side + side // 2 + 4)
-            parts.append(html_code('<text x="{}" y="{}">{}</text>', *place, name))
+            x_px, y_px = left - 6, row * side + side // 2 + 4
+            parts.append(html_code('<text x="{}" y="{}">{}</text>', x_px, y_px, name))
     return html_joined([*parts, HtmlCode("</svg>")])
 
 
@@ -111,7 +111,7 @@ def _shown(evaluation: Evaluation, data: Data, mistake: Mistake) -> _Shown:
 
 
 def _thumbnail(sample: Sample) -> str:
-    """A small picture as the address of an image; empty if the sample is none."""
+    """A small PNG of a sample as a `data:` URL; empty if the sample is not a readable picture."""
     if isinstance(sample.content, Path):
         try:
             pixels = load_picture(sample.content, (_THUMBNAIL_PX, _THUMBNAIL_PX), 3)

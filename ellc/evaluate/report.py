@@ -1,4 +1,4 @@
-"""An evaluation as text and as one JSON document."""
+"""Shows an evaluation as text and as a JSON document."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ellc.evaluate.tally import Agreement, Tally, agreement, confusion, tally, w
 from ellc.ir.printable import visible
 
 SHOWN = 10
-"""Classes, mistakes and differences that the text shows."""
+"""How many classes, mistakes and differences the report lists."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """All answers of an evaluation, in order of the samples.
 
-    `labels` names the networks' classes, as far as names are known.
+    `labels` names the first classes of the networks; the others are shown by number.
     """
 
     data: str
@@ -36,7 +36,7 @@ class Evaluation:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What prevented answers, a line each."""
+        """One line for each sample that has no answer: its name and the problem."""
         return tuple(f"{a.name}: {a.problem}" for a in self.answers if a.problem)
 
 
@@ -82,19 +82,19 @@ def _mistakes(evaluation: Evaluation) -> Iterator[str]:
         for m in worst_mistakes(evaluation.answers, SHOWN)
     ]
     if rows:
-        yield table(("worst mistakes", "is", "was called", "score"), rows, "   r")
+        yield table(("worst mistakes", "right class", "classified as", "score"), rows, "   r")
 
 
 def _differences(evaluation: Evaluation, both: Agreement) -> Iterator[str]:
     total = both.same + len(both.different)
     yield ""
-    yield f"same class first: {both.same} of {total} ({both.same / max(1, total):.2%})"
+    yield f"same class ranked first: {both.same} of {total} ({both.same / max(1, total):.2%})"
     rows = [
         tuple(map(visible, (a.name, *map(evaluation.label, (a.label, *a.chosen)))))
         for a in both.different[:SHOWN]
     ]
     if rows:
-        yield table(("they differ for", "is", "first network", "second"), rows)
+        yield table(("networks differ for", "right class", "first", "second"), rows)
 
 
 def _machines(answers: Sequence[Answer]) -> Iterator[str]:
@@ -108,7 +108,7 @@ def _machines(answers: Sequence[Answer]) -> Iterator[str]:
 def document(evaluation: Evaluation) -> dict[str, Any]:
     """The report for programs."""
     labels, counts = confusion(evaluation.answers)
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "data": evaluation.data,
         "networks": [
             _network(name, tally(evaluation.answers, n))
@@ -137,8 +137,8 @@ def document(evaluation: Evaluation) -> dict[str, Any]:
     }
     if len(evaluation.subjects) > 1:
         both = agreement(evaluation.answers)
-        found["agreement"] = {"same": both.same, "different": [a.name for a in both.different]}
-    return found
+        result["agreement"] = {"same": both.same, "different": [a.name for a in both.different]}
+    return result
 
 
 def _network(name: str, counts: Tally) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Labelled samples, and their way into a network's input."""
+"""Labelled samples, and their conversion to the input of a network."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from ellc.pictures.preprocessing import pixel_graph
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One labelled thing: a picture file, uint8 pixels [rows,columns,channels], or input values.
+    """A picture file, uint8 pixels [rows,columns,channels] or input values, with its class.
 
-    `label` is the index of its class in the data, counted from 0.
+    `label` is the index of the class in the data set, from 0.
     """
 
     name: str
@@ -44,27 +44,27 @@ class Sample:
 
 
 class Data(Protocol):
-    """A data set: samples by index. It can be pickled, and is read piece by piece."""
+    """A data set: a sequence of samples. It can be pickled; `__getitem__` reads one sample."""
 
     @property
     def classes(self) -> Sequence[str]:
-        """Names of the classes by label; empty if the data do not name them."""
+        """Names of the classes by label; empty if the data set does not name them."""
         ...
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample:
-        """Raises `EllcError` for a sample that cannot be read."""
+        """Read a sample; raises `EllcError` if it cannot be read."""
         ...
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """Makes a network's input of a sample.
+    """Converts a sample to the input of a network, an array of `type`.
 
-    Pictures are cropped to the middle `share` of their sides, cut to the aspect ratio of the input
-    and scaled to its size; then `how` turns pixels into numbers. Other arrays are taken as they
-    are.
+    A picture is cropped to the middle `share` of its sides, cropped to the aspect ratio of the
+    input and scaled to its size; then `how` turns its pixels into numbers. Any other array is
+    already an input.
     """
 
     type: TensorType
@@ -72,7 +72,7 @@ class Preparation:
     share: float = 1.0
 
     def __call__(self, sample: Sample) -> Array:
-        """Raises `EllcError` for a sample that does not fit."""
+        """Raises `EllcError` if the sample does not fit the input."""
         content = sample.content
         if isinstance(content, Path):
             pixels = load_picture(content, self._size, self._geometry.channels, share=self.share)
@@ -97,9 +97,10 @@ class Preparation:
 
 
 def fingerprint(data: Data) -> str:
-    """A hash of names and labels of all samples of a data set, cheap for any size.
+    """A hash that tells one data set from another: of its size, its classes and some samples.
 
-    It tells one data set from another; a picture that was changed in place keeps it.
+    It covers names and labels of the first 64 samples and of the last one, so it is cheap for any
+    size. It does not notice a picture that was changed in its file.
     """
     digest = hashlib.sha256(repr((len(data), list(data.classes))).encode())
     for index in {*range(min(len(data), 64)), len(data) - 1}:

@@ -1,4 +1,4 @@
-"""What is judged: a network, or several one after the other, and the engine that computes it."""
+"""Subjects of an evaluation: a network, or a chain of networks, and the engine that computes it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ from ellc.progress import Progress
 
 Engine = Literal["compiled", "reference", "onnxruntime", "litert"]
 ENGINES: tuple[Engine, ...] = ("reference", "onnxruntime", "litert")
-"""What can compute a model file instead of compiled code."""
+"""The engines that compute a model file without compiling it."""
 
 Call = Callable[[Arrays], Arrays]
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Model files or compiled libraries, called one after the other by one engine."""
+    """A chain of model files or compiled libraries, computed by one engine.
+
+    The outputs of each file are the inputs of the next one.
+    """
 
     files: tuple[Path, ...]
     engine: Engine
@@ -37,13 +40,13 @@ class Subject:
 
     @property
     def name(self) -> str:
-        """What reports call it."""
+        """The name of the subject in reports."""
         how = self.target if self.engine == "compiled" else self.engine
         libraries = all(map(is_library, self.files))
         return " + ".join(file.name for file in self.files) + ("" if libraries else f" ({how})")
 
     def identity(self) -> str:
-        """A hash of everything that its answers depend on."""
+        """A hash of everything that the answers of the subject depend on."""
         digest = hashlib.sha256(repr((self.engine, self.target, self.options)).encode())
         for file in self.files:
             with file.open("rb") as content:
@@ -53,43 +56,49 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a subject before it is called: how a sample goes in, what comes out."""
+    """The interface of a subject: how a sample becomes its input, and the type of its output."""
 
     preparation: Preparation
     output: TensorType
 
 
 def compiled(subject: Subject, folder: Path, report: Progress) -> Subject:
-    """The subject as libraries in `folder`, so that others need not compile it again."""
+    """Compile the model files of a subject into `folder`; returns the subject of the libraries.
+
+    A subject of another engine stays as it is.
+    """
     if subject.engine != "compiled":
         return subject
     from ellc.driver import CompileOptions, compile_model
 
-    made = []
+    libraries = []
     for number, file in enumerate(subject.files):
         if is_library(file):
-            made.append(file)
+            libraries.append(file)
             continue
-        # Only the first network takes pictures.
+        # Only the first network of the chain gets pictures.
         options = subject.options if number == 0 else ModelOptions()
         chosen = CompileOptions(emit=("so", "obj"), threads=1, model=options)
         result = compile_model(file, subject.target, chosen, folder / f"{number}", report)
         assert result.library is not None
-        made.append(result.library)
-    return replace(subject, files=tuple(made))
+        libraries.append(result.library)
+    return replace(subject, files=tuple(libraries))
 
 
 def facts(subject: Subject, share: float) -> Facts:
-    """Read the interfaces; raises `EllcError` E772 if samples have no single way in or out."""
+    """Read the interface of a subject; `share` is the part of a picture's sides that it sees.
+
+    Raises `EllcError` E772 if the first network has several inputs or any network several outputs.
+    """
     networks = [_network(subject, file) for file in subject.files]
     first, last = networks[0], networks[-1]
     if len(first.inputs) != 1:
         names = ", ".join(name for name, _ in first.inputs)
         raise EllcError(
-            f"the network takes {len(first.inputs)} inputs ({names}), a sample is one",
+            f"the network has {len(first.inputs)} inputs ({names}), but a sample is one input",
             code="E772",
             where=subject.name,
-            hint="fix the others: --set INPUT=VALUE",
+            hint="fix the other inputs with --set INPUT=VALUE",
         )
     if any(len(n.outputs) != 1 for n in networks):
         names = ", ".join(name for n in networks if len(n.outputs) != 1 for name, _ in n.outputs)
@@ -97,11 +106,11 @@ def facts(subject: Subject, share: float) -> Facts:
             f"the network has several outputs ({names})",
             code="E772",
             where=subject.name,
-            hint="choose the scores of the classes: --outputs NAME",
+            hint="choose the output with the scores of the classes: --outputs NAME",
         )
-    (_, taken), (_, given) = first.inputs[0], last.outputs[0]
+    (_, input_type), (_, output_type) = first.inputs[0], last.outputs[0]
     how = _preprocessing(subject, first.metadata)
-    return Facts(Preparation(taken, how, share), given)
+    return Facts(Preparation(input_type, how, share), output_type)
 
 
 def _network(subject: Subject, file: Path) -> Network:
@@ -112,16 +121,19 @@ def _network(subject: Subject, file: Path) -> Network:
 
 
 def _preprocessing(subject: Subject, metadata: Mapping[str, str]) -> Preprocessing:
-    """What is done to pixels outside; options that were compiled in are in the metadata."""
-    asked = subject.options.pixels
-    if PREPROCESSING_KEY in metadata or not asked.is_given:
+    """The preprocessing that happens before a call; the metadata name what was compiled in."""
+    pixels = subject.options.pixels
+    if PREPROCESSING_KEY in metadata or not pixels.is_given:
         return Preprocessing.from_metadata(metadata)
-    return asked.over_metadata(metadata)
+    return pixels.over_metadata(metadata)
 
 
 @contextmanager
 def opened(subject: Subject, output: TensorType) -> Iterator[Callable[[Array], Array]]:
-    """A function from an input to the scores of all classes, as real numbers."""
+    """Open the networks; the block gets a function from an input to the real scores [classes].
+
+    `output` is the type of the last network's output; quantised scores are dequantised.
+    """
     with ExitStack() as stack:
         calls = [_opened(stack, subject, file) for file in subject.files]
 
@@ -148,7 +160,7 @@ def _opened(stack: ExitStack, subject: Subject, file: Path) -> Call:
 
 
 def _onnxruntime(file: Path) -> Call:
-    """The file by onnxruntime with its default optimisations, on one thread."""
+    """Open a file with onnxruntime, with its default optimisations, on one thread."""
     runtime = _imported("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -158,17 +170,17 @@ def _onnxruntime(file: Path) -> Call:
 
 
 def _litert(file: Path) -> Call:
-    """The file by LiteRT's default kernels, on one thread."""
+    """Open a file with LiteRT and its default kernels, on one thread."""
     runtime = _imported("ai_edge_litert.interpreter")
     interpreter = runtime.Interpreter(model_path=str(file), num_threads=1)
     interpreter.allocate_tensors()
-    taken, given = interpreter.get_input_details(), interpreter.get_output_details()
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
 
     def call(values: Arrays) -> Arrays:
-        for detail, value in zip(taken, values, strict=True):
+        for detail, value in zip(inputs, values, strict=True):
             interpreter.set_tensor(detail["index"], value)
         interpreter.invoke()
-        return tuple(interpreter.get_tensor(detail["index"]) for detail in given)
+        return tuple(interpreter.get_tensor(detail["index"]) for detail in outputs)
 
     return call
 
@@ -188,7 +200,10 @@ def _imported(module: str) -> Any:
 
 
 def other_subject(text: str, judged: Subject) -> Subject:
-    """The subject of `--vs`: an engine for the same file, or another model or library."""
+    """The subject that `--vs` names; `judged` is the subject with which it is compared.
+
+    `text` is an engine for the same files, `FILE=ENGINE`, or a model or library to compile.
+    """
     for engine in ENGINES:
         if text == engine:
             return replace(judged, engine=engine)
@@ -200,7 +215,7 @@ def other_subject(text: str, judged: Subject) -> Subject:
 
 
 def check_options(subject: Subject) -> None:
-    """Raise E719 for options of preprocessing that a library has inside already."""
+    """Raise E719 if there are options of preprocessing, but it was compiled into the library."""
     first = subject.files[0]
     if not is_library(first) or not subject.options.pixels.is_given:
         return
@@ -209,5 +224,5 @@ def check_options(subject: Subject) -> None:
 
 
 def all_files(subjects: Sequence[Subject]) -> tuple[Path, ...]:
-    """Every file that is read."""
+    """The files of all subjects, each once."""
     return tuple(dict.fromkeys(file for s in subjects for file in s.files))

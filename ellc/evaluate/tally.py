@@ -1,4 +1,4 @@
-"""Counts over all answers: accuracy, per class, confusion, worst mistakes, agreement."""
+"""Counts answers: accuracy, accuracy of each class, confusion, worst mistakes, agreement."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ellc.ir.types import Array
 
 @dataclass(frozen=True, slots=True)
 class ClassTally:
-    """The samples of one class."""
+    """How many samples a class has, and for how many of them it was ranked first."""
 
     label: int
     samples: int
@@ -23,27 +23,29 @@ class ClassTally:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Counts of one subject: samples with the right class first, and among the first five."""
+    """How often one subject ranked the right class first, or among the first five."""
 
     samples: int
     first: int
+    """Samples whose right class was ranked first."""
     among: int
+    """Samples whose right class was among the first five."""
     classes: tuple[ClassTally, ...]
 
     @property
     def top1(self) -> float:
-        """The share whose right class came first: categorical accuracy."""
+        """The share of samples whose right class was ranked first: categorical accuracy."""
         return self.first / self.samples if self.samples else 0.0
 
     @property
     def top5(self) -> float:
-        """The share whose right class was among the first five."""
+        """The share of samples whose right class was among the first five."""
         return self.among / self.samples if self.samples else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A sample whose right class did not come first, with the score by which another one did."""
+    """A sample for which a wrong class was ranked first, with the score of that class."""
 
     answer: Answer
     chosen: int
@@ -52,14 +54,14 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Samples for which two subjects put the same class first, and those for which they do not."""
+    """For how many samples two subjects rank the same class first, and the other samples."""
 
     same: int
     different: tuple[Answer, ...]
 
 
 def tally(answers: Sequence[Answer], subject: int = 0) -> Tally:
-    """Counts of one subject over answers without a problem."""
+    """Count the answers of one subject; samples with a problem do not count."""
     ranks = [(a.label, a.verdicts[subject].rank) for a in answers if not a.problem]
     samples = Counter(label for label, _ in ranks)
     right = Counter(label for label, rank in ranks if rank == 0)
@@ -68,7 +70,7 @@ def tally(answers: Sequence[Answer], subject: int = 0) -> Tally:
 
 
 def confusion(answers: Sequence[Answer], subject: int = 0) -> tuple[tuple[int, ...], Array]:
-    """The classes that occur, and how often [right, chosen] each was chosen."""
+    """The classes that occur, in order, and the samples of each pair: counts [right, chosen]."""
     pairs = [(a.label, a.chosen[subject]) for a in answers if not a.problem]
     labels = sorted({label for pair in pairs for label in pair})
     at = {label: index for index, label in enumerate(labels)}
@@ -79,14 +81,14 @@ def confusion(answers: Sequence[Answer], subject: int = 0) -> tuple[tuple[int, .
 
 
 def worst_mistakes(answers: Sequence[Answer], count: int, subject: int = 0) -> list[Mistake]:
-    """The mistakes with the highest scores; those of equal scores in order of the samples."""
+    """The `count` mistakes with the highest scores; equal scores in order of the samples."""
     wrong = [a for a in answers if not a.problem and a.verdicts[subject].rank > 0]
-    found = [Mistake(a, *a.verdicts[subject].best[0]) for a in wrong]
-    return sorted(found, key=lambda m: (-m.score, m.answer.index))[:count]
+    mistakes = [Mistake(a, *a.verdicts[subject].best[0]) for a in wrong]
+    return sorted(mistakes, key=lambda m: (-m.score, m.answer.index))[:count]
 
 
 def agreement(answers: Sequence[Answer]) -> Agreement:
-    """The first two subjects compared."""
-    both = [a for a in answers if not a.problem]
-    different = tuple(a for a in both if len(set(a.chosen)) > 1)
-    return Agreement(len(both) - len(different), different)
+    """Compare two subjects; samples with a problem do not count."""
+    compared = [a for a in answers if not a.problem]
+    different = tuple(a for a in compared if len(set(a.chosen)) > 1)
+    return Agreement(len(compared) - len(different), different)

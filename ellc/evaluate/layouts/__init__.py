@@ -1,7 +1,7 @@
-"""Layouts of data sets on disk, each in a file of its own.
+"""Readers of data sets, one module for each layout on disk.
 
-A layout is a function of a path and the options; it returns `None` for what is not its own. The
-order matters only where two would take the same path.
+A reader is a function of a path and the options; it returns `None` if the path has another layout.
+The order of the readers matters only if two of them accept the same path.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ LAYOUTS = {
     "FER2013": fer2013.read,
     "folders": folders.read,
 }
-"""Readers by the name of their layout."""
+"""The readers by name of the layout."""
 
 _EXPECTED = (
     "a folder with a folder of pictures for each class",
     "a folder of pictures, and --truth FILE with their classes",
-    ".npz with arrays x and y",
-    "CIFAR-10's .bin files, or the folder that holds them",
-    "MNIST's idx files, packed or not, or their folder",
-    "FER2013's .csv file",
+    "an .npz file with arrays x and y",
+    "the .bin files of CIFAR-10, or their folder",
+    "the idx files of MNIST, compressed by gzip or not, or their folder",
+    "the .csv file of FER2013",
 )
 
 
 def open_data(path: Path, options: DataOptions) -> Data:
-    """The data set at a path.
+    """Open the data set at a path.
 
-    Raises `EllcError`: E770 for a path that no layout takes, E771 for data that are damaged or have
-    no samples.
+    Raises `EllcError`: E713 if nothing is at the path, E770 if no reader accepts it, E771 if the
+    data are damaged or have no samples.
     """
     if not path.exists():
         raise EllcError("no such file or folder", code="E713", where=str(path))
@@ -48,8 +48,8 @@ def open_data(path: Path, options: DataOptions) -> Data:
             raise EllcError("the data have no samples", code="E771", where=str(path))
         return data
     raise EllcError(
-        "this is no data set in a known layout",
+        "this is not a data set in a known layout",
         code="E770",
         where=str(path),
-        hint="what is read: " + "; ".join(_EXPECTED),
+        hint="the known layouts are: " + "; ".join(_EXPECTED),
     )

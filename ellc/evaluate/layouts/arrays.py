@@ -1,4 +1,4 @@
-"""Data that are one array of samples and one of labels."""
+"""Data sets that consist of an array of samples and an array of labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from ellc.ir.types import Array
 
 @dataclass(frozen=True)
 class ArrayData:
-    """Samples `x[i]` with labels `y[i]`."""
+    """Samples `x[i]` of any shape and dtype with labels `y[i]`, integers from 0.
+
+    `where` names the data set in errors. Raises `EllcError` E771 if the arrays do not fit.
+    """
 
     where: str
     x: Array
@@ -25,10 +28,11 @@ class ArrayData:
         good = self.y.ndim == 1 and len(self.x) == len(self.y) and self.y.dtype.kind in "iu"
         if not good or (len(self.y) and int(self.y.min()) < 0):
             raise EllcError(
-                f"there are {len(self.x)} samples and labels {self.y.dtype} {self.y.shape}",
+                f"{len(self.x)} samples do not fit labels of type {self.y.dtype} and shape "
+                f"{self.y.shape}",
                 code="E771",
                 where=self.where,
-                hint="labels are whole numbers from 0 on, one for each sample",
+                hint="give one label for each sample, an integer from 0",
             )
 
     def __len__(self) -> int:
@@ -39,5 +43,5 @@ class ArrayData:
 
 
 def with_channel(pictures: Array) -> Array:
-    """Grey pictures [n,rows,columns] with their one channel."""
+    """Append the channel axis to grey pictures [n,rows,columns]; other arrays stay as they are."""
     return pictures[..., np.newaxis] if pictures.ndim == 3 else pictures

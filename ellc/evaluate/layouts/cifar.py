@@ -1,4 +1,4 @@
-"""CIFAR-10 as its authors publish it for C: records of a class and 3 planes of 32x32 bytes.
+"""CIFAR-10 in its binary version: each record has a class and 3 planes of 32x32 bytes.
 
 https://www.cs.toronto.edu/~kriz/cifar.html, "binary version": `data_batch_1.bin` to
 `data_batch_5.bin` and `test_batch.bin`, 10,000 records each; `batches.meta.txt` names the classes.
@@ -21,7 +21,7 @@ _PARTS = {"test": "test_batch.bin", "train": "data_batch_*.bin"}
 
 
 def read(path: Path, options: DataOptions) -> ArrayData | None:
-    """One `.bin` file, or the files of the wanted part in a folder."""
+    """Read one `.bin` file, or those files of a folder that belong to `options.split`."""
     if path.is_dir():
         files = sorted(path.glob(_PARTS[options.split]))
     else:
@@ -38,7 +38,7 @@ def _records(file: Path) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
     content = np.fromfile(file, np.uint8)
     if not content.size or content.size % _RECORD_BYTES:
         raise EllcError(
-            f"{content.size} bytes are no whole records of {_RECORD_BYTES}",
+            f"its {content.size} bytes are not a multiple of a record's {_RECORD_BYTES} bytes",
             code="E771",
             where=str(file),
         )

@@ -1,4 +1,4 @@
-"""FER2013: a table of emotion, 2,304 grey pixels and part, as published for a contest of 2013."""
+"""FER2013: a table whose rows have an emotion, 48x48 grey pixels and the part of the data set."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COLUMNS = ("emotion", "pixels", "Usage")
 
 
 def read(path: Path, options: DataOptions) -> ArrayData | None:
-    """A `.csv` file that begins with the three columns; the contest's final test is `test`."""
+    """Read a `.csv` file whose header is `_COLUMNS`; `test` is the final test of the contest."""
     if path.suffix.lower() != ".csv" or not path.is_file():
         return None
     with path.open(encoding="utf-8", newline="") as file:
@@ -33,6 +33,6 @@ def read(path: Path, options: DataOptions) -> ArrayData | None:
             pictures = pictures.reshape(-1, _SIDE, _SIDE, 1)
         except (ValueError, OverflowError, csv.Error) as error:
             raise EllcError(
-                f"line {rows.line_num} cannot be read: {error}", code="E771", where=str(path)
+                f"line {rows.line_num} is not readable: {error}", code="E771", where=str(path)
             ) from error
     return ArrayData(str(path), pictures, labels, _CLASSES)

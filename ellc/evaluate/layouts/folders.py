@@ -1,4 +1,4 @@
-"""Pictures as files: a folder for each class, or one folder and a file with their classes."""
+"""Picture files: a folder for each class, or one folder and a file that lists the classes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CLASS_COLUMNS = ("class", "label", "class_id", "class_index", "index", "target"
 
 @dataclass(frozen=True)
 class FileData:
-    """Pictures of a folder with their labels."""
+    """Picture files, relative to `folder`, and the label of each."""
 
     folder: Path
     files: tuple[str, ...]
@@ -34,7 +34,7 @@ class FileData:
 
 
 def read(path: Path, options: DataOptions) -> FileData | None:
-    """A folder of pictures, or of folders of pictures."""
+    """Read a folder of class folders, or with `options.truth` a folder of pictures."""
     if not path.is_dir():
         return None
     if options.truth is not None:
@@ -43,11 +43,11 @@ def read(path: Path, options: DataOptions) -> FileData | None:
     if not folders:
         if _pictures(path):
             raise EllcError(
-                "the folder holds pictures, and nothing says their classes",
+                "the folder has pictures, but their classes are unknown",
                 code="E770",
                 where=str(path),
-                hint="give --truth FILE: a table with the columns file and class, or one class a "
-                "line in the order of the files' names",
+                hint="give --truth FILE: a table with the columns file and class, or a list with "
+                "one class per line in the order of the file names",
             )
         return None
     pairs = [
@@ -75,7 +75,9 @@ def _flat(folder: Path, truth: Path, column: str) -> FileData:
     files = _pictures(folder)
     if len(lines) != len(files):
         raise EllcError(
-            f"{len(lines)} classes for {len(files)} pictures", code="E771", where=str(truth)
+            f"the list has {len(lines)} classes, but the folder has {len(files)} pictures",
+            code="E771",
+            where=str(truth),
         )
     return FileData(folder, tuple(files), _labels(truth, lines, 1))
 
@@ -89,7 +91,7 @@ def _table(folder: Path, truth: Path, rows: list[list[str]], column: str) -> Fil
     files = tuple(row[file_at] for row in body)
     if missing := [name for name in files if not (folder / name).is_file()]:
         raise EllcError(
-            f"{len(missing)} pictures of the table are not in {folder}",
+            f"{len(missing)} pictures that the table names are not in {folder}",
             code="E771",
             where=str(truth),
             problems=missing[:20],
@@ -105,7 +107,7 @@ def _column(truth: Path, head: Sequence[str], usual: Sequence[str], wanted: str)
         f"the table has no column {wanted or ' or '.join(usual)}",
         code="E771",
         where=str(truth),
-        hint=f"name one by --truth-column: {', '.join(head)}",
+        hint=f"its columns are {', '.join(head)}: choose the classes with --truth-column",
     )
 
 
@@ -117,7 +119,7 @@ def _labels(truth: Path, texts: Sequence[str], first_line: int) -> tuple[int, ..
     ]
     if wrong:
         raise EllcError(
-            f"{len(wrong)} classes are no whole numbers from 0 on",
+            f"{len(wrong)} classes are not integers from 0",
             code="E771",
             where=str(truth),
             problems=wrong[:20],

@@ -1,7 +1,8 @@
-"""MNIST and what is published in its format: arrays of bytes after a header (`idx`), packed or not.
+"""MNIST and other data sets in its format, idx files, compressed by gzip or not.
 
-http://yann.lecun.com/exdb/mnist: a magic number whose last byte is the number of axes, the extents
-as big-endian 32-bit numbers, the bytes. `t10k-` files are the test part, `train-` ones the other.
+http://yann.lecun.com/exdb/mnist: an idx file has a magic number whose last byte is the number of
+axes, then the extents as big-endian 32-bit integers, then the bytes of the array. The names of test
+files begin with `t10k-`, those of training files with `train-`.
 """
 
 from __future__ import annotations
@@ -25,13 +26,20 @@ _PARTS = {"test": "t10k", "train": "train"}
 
 
 def read(path: Path, options: DataOptions) -> ArrayData | None:
-    """A file of images whose labels lie beside it, or a folder with both."""
+    """Read a file of images, or that of a folder, and the file of labels from the same folder.
+
+    Returns `None` if `path` is neither an idx file of images nor a folder with one.
+    """
     images = _images(path, options.split)
     if images is None:
         return None
     labels = images.with_name(images.name.replace("images", "labels").replace("idx3", "idx1"))
     if not labels.is_file():
-        raise EllcError(f"there is no {labels.name} beside it", code="E771", where=str(images))
+        raise EllcError(
+            f"the file of labels {labels.name} is missing in its folder",
+            code="E771",
+            where=str(images),
+        )
     return ArrayData(str(path), with_channel(_array(images)), _array(labels).astype(np.int64))
 
 
@@ -48,12 +56,14 @@ def _array(file: Path) -> Array:
             shape = struct.unpack(f">{axes}I", stream.read(4 * axes))
             size = math.prod(shape)
             if zeros or kind != _BYTES or axes > 3 or size > DEFAULT_LIMITS.unpacked_bytes:
-                raise ValueError(f"a header of kind {kind} with shape {shape}")
+                raise ValueError(f"the header has element type {kind} and shape {shape}")
             content = stream.read(size)
     except (OSError, ValueError, EOFError, struct.error, zlib.error) as error:
         raise EllcError(
-            f"not a readable idx file: {error}", code="E771", where=str(file)
+            f"the idx file is not readable: {error}", code="E771", where=str(file)
         ) from error
     if len(content) != size:
-        raise EllcError(f"{len(content)} bytes of {size} are there", code="E771", where=str(file))
+        raise EllcError(
+            f"the file ends after {len(content)} of {size} bytes", code="E771", where=str(file)
+        )
     return np.frombuffer(content, np.uint8).reshape(shape)

@@ -1,4 +1,4 @@
-"""`.npz`: arrays of samples and labels under one of a few usual names."""
+"""`.npz` files with an array of samples and an array of labels, under usual names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.err
 
 
 def read(path: Path, options: DataOptions) -> ArrayData | None:
-    """The arrays of a file whose name ends in .npz."""
+    """Read the arrays of a file whose name ends in `.npz`; integer labels [n] or [n,1]."""
     if path.suffix.lower() != ".npz":
         return None
     try:
@@ -33,7 +33,7 @@ def read(path: Path, options: DataOptions) -> ArrayData | None:
             names = next((stored[n] for n in _CLASSES if n in stored), np.array([], str))
     except _DAMAGE as error:
         raise EllcError(
-            f"not a readable .npz file: {error}", code="E771", where=str(path)
+            f"the .npz file is not readable: {error}", code="E771", where=str(path)
         ) from error
     if x.dtype == np.uint8:
         x = with_channel(x)
@@ -45,7 +45,7 @@ def _check_size(path: Path) -> None:
         unpacked = sum(member.file_size for member in packed.infolist())
     if unpacked > DEFAULT_LIMITS.unpacked_bytes:
         raise EllcError(
-            f"the arrays take {unpacked} bytes, at most {DEFAULT_LIMITS.unpacked_bytes} are read",
+            f"the arrays have {unpacked} bytes; the limit is {DEFAULT_LIMITS.unpacked_bytes}",
             code="E771",
             where=str(path),
         )
@@ -60,5 +60,5 @@ def _array(path: Path, stored: Any, names: Sequence[str]) -> Array:
         f"there is no array named {' or '.join(names)}",
         code="E771",
         where=str(path),
-        problems=[f"there is {name}" for name in stored.files],
+        problems=[f"the file has {name}" for name in stored.files],
     )

@@ -1,4 +1,4 @@
-"""What a user says about a data set."""
+"""The options of `ellc evaluate` that describe a data set."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class DataOptions:
-    """`truth` has the classes of a flat folder's pictures, in `column` if it is a table.
+    """Options that the readers of layouts need.
 
-    `split` is the part of the data that is wanted, where they have parts: `test` or `train`.
+    `truth` is a file with the classes of the pictures in a flat folder: a list, or a table that has
+    them in `column`. `split` selects a part of the data set if it has parts: `test` or `train`.
     """
 
     truth: Path | None = None
