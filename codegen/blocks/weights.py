@@ -1,4 +1,4 @@
-"""Constants as kernels read them: arrays as bytes in memory, under a key that names the content."""
+"""Constants in the form in which kernels read them, each with a key that identifies its content."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ellc.ir.weights import content_key
 
 
 def constant(array: Array) -> WeightArg:
-    """A small constant array as it is."""
+    """A pointer to a small constant array, which is stored unchanged."""
     return WeightArg(_weight(array))
 
 
 def constant_access(array: Array, dtype: DType) -> Access:
-    """A constant in the weights: dense and aligned."""
+    """The dense, aligned access to a constant in the form of `stored_array`."""
     data = stored_array(array, dtype)
     return Access(_weight(data), Elem.of(dtype), data.shape, dense(data.shape))
 
 
 def stored_array(array: Array, dtype: DType) -> Array:
-    """A constant as bytes in memory: bits packed per pixel, booleans as 0 and 1."""
+    """A constant as it is stored: bits packed for each pixel, booleans as bytes 0 and 1."""
     if dtype is DType.BIT:
         packed = np.packbits(array, axis=-1, bitorder="little")
         width = bit_bytes(array.shape[-1]) - packed.shape[-1]

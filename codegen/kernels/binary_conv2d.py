@@ -225,13 +225,13 @@ class _Differences(TileArithmetic):
         chunk = min(length, BYTE_STEPS - BYTE_STEPS % self._schedule.k_step)
         whole = length - length % chunk
         with b.loop("chunk", 0, whole, chunk, carry=sums) as part:
-            here = b.add(inside, part.index)
-            below = b.add(panel, b.mul(part.index, block))
-            part.carry(self._widened(list(part.carried), here, below, chunk, pixels))
+            image_index = b.add(inside, part.index)
+            weight_index = b.add(panel, b.mul(part.index, block))
+            part.carry(self._widened(list(part.carried), image_index, weight_index, chunk, pixels))
         sums = list(part.results)
         if length - whole:
-            here, below = b.add(inside, whole), b.add(panel, whole * block)
-            sums = self._widened(sums, here, below, length - whole, pixels)
+            image_index, weight_index = b.add(inside, whole), b.add(panel, whole * block)
+            sums = self._widened(sums, image_index, weight_index, length - whole, pixels)
         return sums
 
     def finish(
@@ -256,15 +256,15 @@ class _Differences(TileArithmetic):
     def _widened(
         self,
         sums: list[Operand],
-        here: Operand,
-        below: Operand,
+        image_index: Operand,
+        weight_index: Operand,
         length: int,
         pixels: Sequence[int],
     ) -> list[Operand]:
         """Differences of at most `BYTE_STEPS` bytes, added to the totals."""
         b, vectors = self._b, self._schedule.vectors
         zero = b.const(0, VType(Elem.U8, self._schedule.lanes))
-        counts = self.inner_loop([zero] * len(sums), here, below, length, pixels)
+        counts = self.inner_loop([zero] * len(sums), image_index, weight_index, length, pixels)
         for pixel in pixels:
             for index in range(pixel * vectors, (pixel + 1) * vectors):
                 sums[index] = b.add(sums[index], b.convert(counts[index], self._words.total))

@@ -1,11 +1,11 @@
 """Convolutions of bytes on NEON as dot products along the channels.
 
-Image and weights are both read sixteen channels at a time. Two products of bytes fit in 16 bits,
-and one instruction adds neighbours of them to sums of 32 bits: sixteen multiply-adds in three
-instructions, and no value has to be repeated in lanes. Each filter of a block has a register of
-four sums for each pixel; they are added up at the end. Weights are packed
-`[group][block][kernel row][kernel column][sixteen channels][filter][channel]`, and so are the eight
-channels that may be left.
+Image and weights are both read sixteen channels at a time. The sum of two products of bytes fits in
+16 bits, and one instruction adds pairs of these sums to sums of 32 bits. So three instructions do
+sixteen multiply-adds, and no value is broadcast. Each filter of a block has a register of four sums
+for each pixel, which are added at the end. Weights are packed
+`[group][block][kernel row][kernel column][sixteen channels][filter][channel]`; eight remaining
+channels are packed in the same way.
 """
 
 from __future__ import annotations
@@ -37,16 +37,17 @@ from ellc.codegen.machine.target import Target
 from ellc.ir.ops.quantised_conv import IntConv2D, IntDense
 from ellc.ir.types import Array
 
-_STEP, _HALF = 16, 8  # bytes in a register, in half of one
+_STEP, _HALF = 16, 8  # bytes in a register, and in half a register
 _GROUP = 4
-"""Products on their way: one after the other would wait. By `tests/benchmarks/constants.py`, 64
-channels, 28x28, in million modelled cycles: pi3_64 1x1 1: 1.73, 2: 1.33, 4: 1.13, 8: 1.15; 3x3 1:
-12.9, 2: 9.5, 4: 7.8, 8: 7.8; pi3 1x1 2: 1.70, 4: 1.58, 8: 1.75; 3x3 2: 10.3, 4: 11.0, 8: 13.6."""
+"""How many products are computed interleaved, so that none waits for the one before it. Million
+modelled cycles for other numbers, by `tests/benchmarks/constants.py`, 64 channels, 28x28:
+pi3_64: 1x1 1: 1.73, 2: 1.33, 4: 1.13, 8: 1.15; 3x3 1: 12.9, 2: 9.5, 4: 7.8, 8: 7.8;
+pi3: 1x1 2: 1.70, 4: 1.58, 8: 1.75; 3x3 2: 10.3, 4: 11.0, 8: 13.6."""
 
 
 @kernel(IntConv2D, IntDense, name="dots")
 def dots(node: PlacedNode) -> Iterator[Candidate]:
-    """Where products may be summed in 16 bits, and channels fill registers or halves of them."""
+    """Layers whose products can be summed in 16 bits and whose channels are a multiple of 8."""
     if not has_constant_operands(node) or node.inputs[1].type.shape[-1] % _HALF:
         return
     problem = problem_of(node)
@@ -61,18 +62,18 @@ def dots(node: PlacedNode) -> Iterator[Candidate]:
 
 
 def _is_short(target: Target, shape: ConvShape) -> bool:
-    """Whether sums are too short to add up four parts of each at the end."""
+    """Whether sums are so short that adding the four parts of each at the end costs too much."""
     length = shape.rows.taps * shape.columns.taps * shape.channels
-    # Few registers make the other way, with values repeated in lanes, slow.
+    # With few registers, `gemm` is slow for bytes, so that even short sums are faster here.
     return length < (40 if target.vector_registers >= 32 else _STEP)
 
 
 def dots_cycles(
     target: Target, shape: ConvShape, schedule: GemmSchedule, numbers: Numbers
 ) -> float:
-    """Issue slots: for sixteen channels two multiplications, and their share of additions in pairs.
+    """Issue slots: for sixteen channels, two multiplications and their share of pairwise additions.
 
-    Each sum is cleared, and its four parts are added up at the end.
+    Each sum is set to 0, and its four parts are added at the end.
     """
     load = target.core.load_cycles
     sums = schedule.pixels * schedule.block
@@ -82,12 +83,12 @@ def dots_cycles(
 
 
 def pixel_limit(target: Target) -> int:
-    """Pixels of the usual tile."""
+    """The most pixels of the usual tile."""
     return 4 if target.vector_registers >= 32 else 2
 
 
 def dot_tile(target: Target, pixels: int) -> GemmSchedule:
-    """The tile for rows of so many pixels: few pixels leave registers for more filters."""
+    """The usual tile for rows of `pixels` pixels; few pixels leave registers for more filters."""
     limit = pixel_limit(target)
     size = cut(pixels, limit).size
     vectors = 2 if limit == 4 and size <= 2 else 1
@@ -97,15 +98,15 @@ def dot_tile(target: Target, pixels: int) -> GemmSchedule:
 def dot_tiles(target: Target, pixels: int) -> Iterator[GemmSchedule]:
     """Every tile whose sums, image values and two weights fit in the registers."""
     for vectors in (1, 2):
-        for high in range(1, pixels + 1):
-            tile = GemmSchedule(high, vectors, 4, _STEP, True, 1)
-            if high * (tile.block + 1) + 2 > target.vector_registers:
+        for tile_pixels in range(1, pixels + 1):
+            tile = GemmSchedule(tile_pixels, vectors, 4, _STEP, True, 1)
+            if tile_pixels * (tile.block + 1) + 2 > target.vector_registers:
                 break
             yield tile
 
 
 def pack_rows(weights: Array, groups: int, block: int) -> Array:
-    """[F, kh, kw, C] -> [groups, blocks, kh, kw, C * block], zeros after the last filter."""
+    """[F, kh, kw, C] -> [groups, blocks, kh, kw, C * block], with zeros after the last filter."""
     filters, rows, columns, depth = weights.shape
     each = filters // groups
     blocks = -(-each // block)
@@ -120,7 +121,7 @@ def pack_rows(weights: Array, groups: int, block: int) -> Array:
 
 
 class ByteDots(ProductArithmetic):
-    """The arithmetic of a tile: `block` registers of sums for each pixel."""
+    """The arithmetic of a tile with `block` registers of four sums for each pixel."""
 
     def __init__(
         self,
@@ -134,22 +135,22 @@ class ByteDots(ProductArithmetic):
         self.stored_at_once = 4 // schedule.vectors
         self.joins_taps = shape.channels % _STEP == 0
 
-    def start(self, place: TilePosition, taps: tuple[int, int]) -> list[Operand]:
-        """Zero: what sums start from is added at the end."""
+    def start(self, position: TilePosition, taps: tuple[int, int]) -> list[Operand]:
+        """Zero: the start values are added at the end."""
         return [self._b.const(0, VType(Elem.I32, 4))] * self._schedule.block
 
     def finish(
-        self, place: TilePosition, taps: tuple[int, int], sums: list[Operand]
+        self, position: TilePosition, taps: tuple[int, int], sums: list[Operand]
     ) -> list[Operand]:
-        """The sums of each filter added up, four filters in a vector, and their start."""
-        made = self._neighbours_added(self._neighbours_added(sums))
+        """The total of each filter, four filters in a vector, plus its start value."""
+        totals = self._neighbours_added(self._neighbours_added(sums))
         if self._table is None:
-            return made
-        starts = self._table.values(place, taps, 4)
-        return [self._b.add(m, s) for m, s in zip(made, starts, strict=True)]
+            return totals
+        starts = self._table.values(position, taps, 4)
+        return [self._b.add(t, s) for t, s in zip(totals, starts, strict=True)]
 
     def _neighbours_added(self, sums: list[Operand]) -> list[Operand]:
-        """Sums of neighbouring lanes; two vectors become one."""
+        """Sums of neighbouring lanes; every two vectors become one."""
         pairs = zip(sums[::2], sums[1::2], strict=True)
         return [self._b.op("pair_sums", self._b.op("join", *pair)) for pair in pairs]
 
@@ -161,20 +162,20 @@ class ByteDots(ProductArithmetic):
         length: int,
         pixels: Sequence[int],
     ) -> list[Operand]:
-        """`length` channels, a register at a time and then half of one."""
+        """The sums with `length` channels added: a register at a time, then half a register."""
         b, block = self._b, self._schedule.block
         whole = length - length % _STEP
         with b.loop("k", 0, whole, _STEP, carry=sums) as k:
-            here, below = b.add(inside, k.index), b.add(panel, b.mul(k.index, block))
-            k.carry(self._channels(list(k.carried), here, below, _STEP, pixels))
+            image_index, weight_index = b.add(inside, k.index), b.add(panel, b.mul(k.index, block))
+            k.carry(self._channels(list(k.carried), image_index, weight_index, _STEP, pixels))
         sums = list(k.results)
         if length - whole:
-            here, below = b.add(inside, whole), b.add(panel, whole * block)
-            sums = self._channels(sums, here, below, length - whole, pixels)
+            image_index, weight_index = b.add(inside, whole), b.add(panel, whole * block)
+            sums = self._channels(sums, image_index, weight_index, length - whole, pixels)
         return sums
 
     def accumulate(self, weight: Operand, value: Operand, total: Operand) -> Operand:
-        """Products of channels side by side; sums of neighbours are added to the total."""
+        """The total plus the products of all lanes, of which neighbours are added first."""
         b, halves = self._b, range(0, weight.type.lanes, _HALF)
         product: Operand | None = None
         for start in halves:
@@ -186,33 +187,38 @@ class ByteDots(ProductArithmetic):
     def _channels(
         self,
         sums: list[Operand],
-        here: Operand,
-        below: Operand,
+        image_index: Operand,
+        weight_index: Operand,
         width: int,
         pixels: Sequence[int],
     ) -> list[Operand]:
-        """`width` channels: some products at a time, weights loaded before they are needed."""
+        """The sums with `width` channels added.
+
+        `_GROUP` products are interleaved; each weight is loaded one filter before it is needed.
+        """
         b, block = self._b, self._schedule.block
-        apart = self._shape.columns.stride * self._shape.x.strides[2]
-        weights = [self._weight(below, 0, width)]
-        loaded = {p: b.load(self._x, here, width, offset=p * apart) for p in pixels}
+        pixel_stride = self._shape.columns.stride * self._shape.x.strides[2]
+        weights = [self._weight(weight_index, 0, width)]
+        loaded = {p: b.load(self._x, image_index, width, offset=p * pixel_stride) for p in pixels}
         values = {p: self._numbers.image_factor(b, v) for p, v in loaded.items()}
         uses = [(f, p) for f in range(block) for p in pixels]
         for first in range(0, len(uses), _GROUP):
             group = uses[first : first + _GROUP]
             following = min(block, group[-1][0] + 2)
-            weights += [self._weight(below, f, width) for f in range(len(weights), following)]
-            places = [p * block + f for f, p in group]
+            weights += [
+                self._weight(weight_index, f, width) for f in range(len(weights), following)
+            ]
+            indices = [p * block + f for f, p in group]
             totals = b.interleaved(
                 [
-                    partial(self.accumulate, weights[f], values[p], sums[place])
-                    for (f, p), place in zip(group, places, strict=True)
+                    partial(self.accumulate, weights[f], values[p], sums[index])
+                    for (f, p), index in zip(group, indices, strict=True)
                 ]
             )
-            for place, total in zip(places, totals, strict=True):
-                sums[place] = total
+            for index, total in zip(indices, totals, strict=True):
+                sums[index] = total
         return sums
 
-    def _weight(self, below: Operand, filter_: int, width: int) -> Operand:
+    def _weight(self, weight_index: Operand, filter_: int, width: int) -> Operand:
         """`width` channels of one filter of the block."""
-        return self._b.load(self._w, below, width, offset=filter_ * width, align_bytes=_HALF)
+        return self._b.load(self._w, weight_index, width, offset=filter_ * width, align_bytes=_HALF)

@@ -208,11 +208,15 @@ class _Input:
 
     def uses(self) -> list[tuple[int, int, int, int]]:
         """(output row, output pixel, tap row, tap column) of every product."""
-        return [(r, p, down, across) for r, down in self.rows for p, across in self.columns]
+        return [
+            (r, p, tap_row, tap_column)
+            for r, tap_row in self.rows
+            for p, tap_column in self.columns
+        ]
 
     def taps(self) -> list[Taps]:
         """The taps by which it is multiplied."""
-        return [(down, across) for _, _, down, across in self.uses()]
+        return [(tap_row, tap_column) for _, _, tap_row, tap_column in self.uses()]
 
 
 class _Sums:
@@ -348,18 +352,20 @@ class _TileWriter:
         b, shape = self._b, self._shape
         first, end = position.rows[0]
         keys = list(sums)
-        with b.loop("window_row", first, end, carry=[sums[k] for k in keys]) as down:
+        with b.loop("window_row", first, end, carry=[sums[k] for k in keys]) as window_row:
             step = shape.rows.dilation * shape.x.strides[1]
-            inside = b.add(base, b.mul(down.index, step))
-            below = b.add(panel, b.mul(down.index, shape.columns.taps * self._block.tile.block))
-            running = dict(zip(keys, down.carried, strict=True))
+            inside = b.add(base, b.mul(window_row.index, step))
+            row_panel = b.add(
+                panel, b.mul(window_row.index, shape.columns.taps * self._block.tile.block)
+            )
+            running = dict(zip(keys, window_row.carried, strict=True))
             inputs = [
                 _Input(0, column, [(0, 0)], readers)
                 for column, readers in input_readers(shape.columns, position.columns).items()
             ]
-            self._multiply_inputs(position, inside, below, inputs, running, list(vectors))
-            down.carry([running[k] for k in keys])
-        sums.update(zip(keys, down.results, strict=True))
+            self._multiply_inputs(position, inside, row_panel, inputs, running, list(vectors))
+            window_row.carry([running[k] for k in keys])
+        sums.update(zip(keys, window_row.results, strict=True))
 
     def _multiply_inputs(
         self,
@@ -396,8 +402,8 @@ class _TileWriter:
                 )
         added.finish()
 
-    def _weight(self, panel: Operand, down: int, across: int, vector: int) -> Operand:
-        tile, tap = self._block.tile, down * self._shape.columns.taps + across
+    def _weight(self, panel: Operand, tap_row: int, tap_column: int, vector: int) -> Operand:
+        tile, tap = self._block.tile, tap_row * self._shape.columns.taps + tap_column
         weight = self._b.load(
             self._w,
             panel,

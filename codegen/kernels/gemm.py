@@ -1,4 +1,4 @@
-"""Convolutions and dense layers, of floats and of bytes: an implicit matrix product of numbers."""
+"""Convolutions and dense layers of floats and bytes, as an implicit matrix product."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ def gemm(node: PlacedNode) -> Iterator[Candidate]:
 
 
 OVERHEAD_SLOTS = 32
-"""Slots of pointers, tests of edges and counters for each tile and each of its runs. With 8 seven
-small grouped layers of a Raspberry Pi 3 were given to this family, of which depthwise kernels take
-0.4 to 0.9 of the modelled cycles: `tests/benchmarks/predictions.py --target pi3`."""
+"""Slots for pointers, tests of edges and counters of each tile and each of its runs. With 8, this
+family was chosen for seven small grouped layers on a Raspberry Pi 3 for which depthwise kernels
+need 0.4 to 0.9 of the modelled cycles: `tests/benchmarks/predictions.py --target pi3`."""
 
 
 def gemm_cycles(
     target: Target, shape: ConvShape, schedule: GemmSchedule, numbers: Numbers
 ) -> float:
-    """Issue slots: multiply-adds, loads, what widens bytes, and what surrounds the inner loops.
+    """Issue slots: multiply-adds, loads, instructions that widen bytes, and overhead of loops.
 
     A step of a tile over one channel of one tap multiplies `pixels * vectors` registers. It loads
     the block's weights, and for each pixel a value, or a vector of `k_step` of them where lanes
@@ -75,16 +75,16 @@ def gemm_cycles(
 
 
 CHAIN = 256
-"""Products that one register sums before it is added to a total. The error of a long chain grows
-with its length; chains of this length keep that of any sum near numpy's own, for one addition and
-a trip to the stack in so many products."""
+"""The most products that one register sums before it is added to a total. The error of a chain
+grows with its length; with this limit the error of any sum is close to numpy's, at the cost of one
+addition, one load and one store for each chain."""
 
 
 class Products(ProductArithmetic):
     """Sums of products: one vector register for each pixel and each vector of filters.
 
-    More than `CHAIN` products of floats are summed in parts: some window rows at once, or parts of
-    one.
+    If there are more than `CHAIN` products of floats, several window rows, or parts of one, are
+    summed separately.
     """
 
     def __init__(
@@ -97,26 +97,26 @@ class Products(ProductArithmetic):
         super().__init__(b, shape, schedule, inputs)
         numbers = inputs.numbers
         narrow = numbers.factor is Elem.I16 and schedule.block % 8 == 0
-        self.weights_at_once = 8 if narrow else 0  # half a register of bytes, widened to a whole
+        self.weights_at_once = 8 if narrow else 0  # half a register of bytes, a whole one widened
         self.stored_at_once = numbers.stored_at_once
         row = shape.columns.taps * shape.channels
-        # A window row of less than two chains stays whole: at edges it has several short loops.
+        # A window row of less than two chains is not cut: at edges it already has short loops.
         self._in_parts = numbers.total.is_float and row >= 2 * CHAIN
         long = numbers.total.is_float and row * shape.rows.taps > CHAIN
         if long and not self._in_parts and shape.rows.taps > 1:
             self.rows_at_once = max(1, CHAIN // row)
 
-    def start(self, place: TilePosition, taps: tuple[int, int]) -> list[Operand]:
-        """The bias and the share of taps outside, or 0."""
+    def start(self, position: TilePosition, taps: tuple[int, int]) -> list[Operand]:
+        """The start values of the table: the bias, and what taps outside would add; or 0."""
         if self._table is None:
             zero = self._b.const(0, VType(self._numbers.total, self._schedule.lanes))
             return [zero] * self._schedule.vectors
-        return self._table.values(place, taps, self._schedule.lanes)
+        return self._table.values(position, taps, self._schedule.lanes)
 
     def finish(
-        self, place: TilePosition, taps: tuple[int, int], sums: list[Operand]
+        self, position: TilePosition, taps: tuple[int, int], sums: list[Operand]
     ) -> list[Operand]:
-        """The sums are the results, in pairs where they will fill a register when narrowed."""
+        """The sums, joined in pairs if two of them will fill a register when they are narrowed."""
         if self.weights_at_once != 2 * self._schedule.lanes:
             return sums
         return [self._b.op("join", *pair) for pair in zip(sums[::2], sums[1::2], strict=True)]
@@ -129,32 +129,37 @@ class Products(ProductArithmetic):
         length: int,
         pixels: Sequence[int],
     ) -> list[Operand]:
-        """Products of `length` values, added to the sums."""
+        """The sums with the products of `length` values added, in chains if there are many."""
         if not self._in_parts:
             return self.inner_loop(sums, inside, panel, length, pixels)
         b, block = self._b, self._schedule.block
         pieces = cut(length, CHAIN)
         whole = pieces.count * pieces.size
         with b.loop("part", 0, whole, pieces.size, carry=sums) as part:
-            here, below = b.add(inside, part.index), b.add(panel, b.mul(part.index, block))
-            part.carry(self._added(list(part.carried), here, below, pieces.size, pixels))
+            image_index, weight_index = (
+                b.add(inside, part.index),
+                b.add(panel, b.mul(part.index, block)),
+            )
+            part.carry(
+                self._added(list(part.carried), image_index, weight_index, pieces.size, pixels)
+            )
         sums = list(part.results)
         if pieces.rest:
-            here, below = b.add(inside, whole), b.add(panel, whole * block)
-            sums = self._added(sums, here, below, pieces.rest, pixels)
+            image_index, weight_index = b.add(inside, whole), b.add(panel, whole * block)
+            sums = self._added(sums, image_index, weight_index, pieces.rest, pixels)
         return sums
 
     def _added(
         self,
         sums: list[Operand],
-        here: Operand,
-        below: Operand,
+        image_index: Operand,
+        weight_index: Operand,
         length: int,
         pixels: Sequence[int],
     ) -> list[Operand]:
-        """The sums after a chain of its own for each has been added."""
+        """The sums plus new chains of products that start from 0."""
         zeros: list[Operand] = [self._b.const(0, s) for s in sums]
-        fresh = self.inner_loop(zeros, here, below, length, pixels)
+        fresh = self.inner_loop(zeros, image_index, weight_index, length, pixels)
         vectors = self._schedule.vectors
         of_pixels = {p * vectors + v for p in pixels for v in range(vectors)}
         return [
@@ -163,11 +168,11 @@ class Products(ProductArithmetic):
         ]
 
     def image_factor(self, value: Operand) -> Operand:
-        """As it is multiplied."""
+        """Image values, converted to the type in which they are multiplied."""
         return self._numbers.image_factor(self._b, value)
 
     def weight_factor(self, weight: Operand) -> Operand:
-        """As it is multiplied."""
+        """Weights, converted to the type in which they are multiplied."""
         return self._numbers.weight_factor(self._b, weight)
 
     def accumulate(self, weight: Operand, value: Operand, total: Operand) -> Operand:

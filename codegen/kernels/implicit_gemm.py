@@ -163,20 +163,22 @@ class TileArithmetic(ABC):
         b, schedule = self._b, self._schedule
         whole = length - length % schedule.k_step
         with b.loop("k", 0, whole, schedule.k_step, carry=sums) as k:
-            here = b.add(inside, k.index)
-            below = b.add(panel, b.mul(k.index, schedule.block))
-            k.carry(self._steps(list(k.carried), here, below, pixels, schedule.k_step))
+            image_index = b.add(inside, k.index)
+            weight_index = b.add(panel, b.mul(k.index, schedule.block))
+            k.carry(
+                self._steps(list(k.carried), image_index, weight_index, pixels, schedule.k_step)
+            )
         sums = list(k.results)
         if length - whole:
-            here, below = b.add(inside, whole), b.add(panel, whole * schedule.block)
-            sums = self._steps(sums, here, below, pixels, length - whole)
+            image_index, weight_index = b.add(inside, whole), b.add(panel, whole * schedule.block)
+            sums = self._steps(sums, image_index, weight_index, pixels, length - whole)
         return sums
 
     def _steps(
         self,
         sums: list[Operand],
-        here: Operand,
-        below: Operand,
+        image_index: Operand,
+        weight_index: Operand,
         pixels: Sequence[int],
         steps: int,
     ) -> list[Operand]:
@@ -186,9 +188,13 @@ class TileArithmetic(ABC):
         by_lane = schedule.by_lane and steps == schedule.k_step
         values: dict[int, Operand] = {}
         if by_lane:
-            loaded = {p: b.load(self._x, here, steps, offset=p * pixel_stride) for p in pixels}
+            loaded = {
+                p: b.load(self._x, image_index, steps, offset=p * pixel_stride) for p in pixels
+            }
             values = {p: self.image_factor(v) for p, v in loaded.items()}
-        rows = WeightRows(partial(self._row, below), self._widened_row, steps, self._ahead(by_lane))
+        rows = WeightRows(
+            partial(self._row, weight_index), self._widened_row, steps, self._ahead(by_lane)
+        )
         for k in range(steps):
             row = rows.next()
             for pixel in pixels:
@@ -197,7 +203,7 @@ class TileArithmetic(ABC):
                 if by_lane:
                     value = b.op("splat_lane", values[pixel], attrs=(k, schedule.lanes))
                 else:
-                    single = b.load(self._x, here, offset=pixel * pixel_stride + k)
+                    single = b.load(self._x, image_index, offset=pixel * pixel_stride + k)
                     value = b.splat(self.image_factor(single), schedule.lanes)
                 for v, weight in enumerate(row):
                     index = pixel * schedule.vectors + v
@@ -210,14 +216,14 @@ class TileArithmetic(ABC):
             return self._schedule.k_step
         return 1 if by_lane and self.weights_at_once else 0
 
-    def _row(self, below: Operand, k: int) -> list[Operand]:
+    def _row(self, weight_index: Operand, k: int) -> list[Operand]:
         """Row `k` of a block's weights as they are stored."""
         b, block = self._b, self._schedule.block
         at_once = self.weights_at_once or self._schedule.lanes
         return [
             b.load(
                 self._w,
-                below,
+                weight_index,
                 at_once,
                 offset=k * block + start,
                 align_bytes=at_once * self._w.elem.bytes,
@@ -342,23 +348,23 @@ class TileNest:
     ) -> list[Operand]:
         """The sums with window rows [first, last) added."""
         b, shape = self._b, self._shape
-        with b.loop("window_row", first, last, carry=sums) as down:
-            inside = b.add(base, b.mul(down.index, shape.rows.dilation * shape.x.strides[1]))
+        with b.loop("window_row", first, last, carry=sums) as window_row:
+            inside = b.add(base, b.mul(window_row.index, shape.rows.dilation * shape.x.strides[1]))
             step = shape.columns.taps * shape.channels * self._schedule.block
-            panel = b.add(weights, b.mul(down.index, step))
-            running = list(down.carried)
+            panel = b.add(weights, b.mul(window_row.index, step))
+            running = list(window_row.carried)
             for taps, pixels in tiles.tap_groups():
                 running = self._taps(running, inside, panel, taps, pixels)
-            down.carry(running)
-        return list(down.results)
+            window_row.carry(running)
+        return list(window_row.results)
 
     def _pixel(self, position: TilePosition, column: Operand) -> Operand:
         """Index of the first image value of the tile's first pixel, for window row 0 and tap 0."""
         b, shape, strides = self._b, self._shape, self._shape.x.strides
         rows, columns = shape.rows, shape.columns
         index = b.mul(b.sub(b.mul(position.row, rows.stride), rows.before), strides[1])
-        across = b.sub(b.mul(column, columns.stride), columns.before)
-        index = b.add(index, b.mul(across, strides[2]))
+        first_column = b.sub(b.mul(column, columns.stride), columns.before)
+        index = b.add(index, b.mul(first_column, strides[2]))
         index = b.add(index, b.mul(position.image, strides[0]))
         return b.add(index, b.mul(position.group, shape.channels))
 
@@ -383,13 +389,20 @@ class TileNest:
         first, end = taps
         tap_step = shape.columns.dilation * shape.x.strides[2]
         panel_step = shape.channels * schedule.block
-        here, below = b.add(inside, first * tap_step), b.add(panel, first * panel_step)
+        image_index, weight_index = (
+            b.add(inside, first * tap_step),
+            b.add(panel, first * panel_step),
+        )
         if shape.consecutive_taps and shape.groups == 1 and self._arithmetic.joins_taps:
-            return self._arithmetic.depth(sums, here, below, (end - first) * shape.channels, pixels)
-        with b.loop("tap", 0, end - first, carry=sums) as across:
-            moved = b.add(here, b.mul(across.index, tap_step))
-            lower = b.add(below, b.mul(across.index, panel_step))
-            across.carry(
-                self._arithmetic.depth(list(across.carried), moved, lower, shape.channels, pixels)
+            return self._arithmetic.depth(
+                sums, image_index, weight_index, (end - first) * shape.channels, pixels
             )
-        return list(across.results)
+        with b.loop("tap", 0, end - first, carry=sums) as tap:
+            tap_image_index = b.add(image_index, b.mul(tap.index, tap_step))
+            tap_weight_index = b.add(weight_index, b.mul(tap.index, panel_step))
+            tap.carry(
+                self._arithmetic.depth(
+                    list(tap.carried), tap_image_index, tap_weight_index, shape.channels, pixels
+                )
+            )
+        return list(tap.results)

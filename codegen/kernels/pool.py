@@ -269,8 +269,8 @@ class _TileWriter:
         self, base: Operand, row: int, column: int, vector: int, position: RectanglePosition
     ) -> Operand:
         strides, lanes = self._shape.x.strides, self._tile.lanes
-        down = row * self._shape.rows.dilation
-        offset = down * strides[1] + column * strides[2] + vector * lanes
+        input_row = row * self._shape.rows.dilation
+        offset = input_row * strides[1] + column * strides[2] + vector * lanes
         count = min(lanes, position.valid - vector * lanes)
         stored = self._b.load_some(self._x, base, lanes, count, offset=offset)
         return self._combination.loaded(stored)
@@ -307,20 +307,18 @@ class _TileWriter:
         ways = max(1, min(ways, columns))
         identity = self._combination.identity(VType(self._combination.elem, self._tile.lanes))
         start = [identity] * (vectors * ways)
-        with b.loop("window_row", 0, rows, carry=start) as down:
-            here = b.add(base, b.mul(down.index, row_step))
+        with b.loop("window_row", 0, rows, carry=start) as window_row:
+            row_base = b.add(base, b.mul(window_row.index, row_step))
             whole = columns - columns % ways
-            with b.loop("tap", 0, whole, ways, carry=down.carried) as across:
-                inside = b.add(here, b.mul(across.index, step))
-                across.carry(
-                    self._combine_taps(list(across.carried), inside, ways, vectors, position)
-                )
-            sums = list(across.results)
+            with b.loop("tap", 0, whole, ways, carry=window_row.carried) as tap:
+                inside = b.add(row_base, b.mul(tap.index, step))
+                tap.carry(self._combine_taps(list(tap.carried), inside, ways, vectors, position))
+            sums = list(tap.results)
             if columns - whole:
-                rest = b.add(here, whole * step)
+                rest = b.add(row_base, whole * step)
                 sums = self._combine_taps(sums, rest, columns - whole, vectors, position)
-            down.carry(sums)
-        totals = down.results
+            window_row.carry(sums)
+        totals = window_row.results
         return [[self._tree(totals[v::vectors]) for v in range(vectors)]]
 
     def _combine_taps(

@@ -215,7 +215,7 @@ class _SuppressionWriter:
         return boxes - boxes % self.lanes, boxes % self.lanes
 
     def _store(self, row: Operand, values: tuple[Operand, Operand, Operand]) -> None:
-        down, across = self.accesses[2].strides
+        row_stride, column_stride = self.accesses[2].strides
         for column, value in enumerate(values):
-            index = self.b.add(self.b.mul(row, down), column * across)
+            index = self.b.add(self.b.mul(row, row_stride), column * column_stride)
             self.b.store(value, self.rows, index)
