@@ -35,10 +35,10 @@ _LARGEST_SUM = 32767 // 128  # of the magnitudes of weights whose products are s
 class Numbers:
     """The arithmetic of a product kernel: element types of image, weights, factors and sums.
 
-    Image and weights are as they are stored; both are multiplied as `factor`. Stored weights are
-    by `weight_zero` larger than those that are multiplied. With `flipped` the image's bytes are
-    unsigned and 128 is subtracted from them. `products_at_once` products of bytes are summed in 16
-    bits before they are added to a sum of 32.
+    `image` and `weight` are the stored types, `factor` is that in which both are multiplied.
+    `weight_zero` is subtracted from stored weights before they are multiplied. With `flipped` the
+    image's bytes are unsigned and 128 is subtracted from them. `products_at_once` products of bytes
+    are summed in 16 bits before they are added to a sum of 32.
     """
 
     image: Elem
@@ -76,7 +76,7 @@ class Numbers:
         return self.widened(b, value)
 
     def weight_factor(self, b: KernelBuilder, value: Operand) -> Operand:
-        """Stored weights as they are multiplied; NEON widens and subtracts by one instruction."""
+        """Stored weights, widened and minus their zero point; one instruction does both on NEON."""
         wide = self.widened(b, value)
         return b.sub(wide, b.const(self.weight_zero, wide)) if self.weight_zero else wide
 
@@ -85,7 +85,7 @@ class Numbers:
         return b.convert(value, self.factor)
 
     def widening_slots(self, target: Target) -> float:
-        """Instructions that make factors of a vector of stored weights."""
+        """The number of instructions that convert a vector of stored weights to factors."""
         if self.weight is self.factor:
             return 0.0
         return 2.0 if self.weight_zero and not target.has("neon") else 1.0
@@ -131,7 +131,7 @@ class Terms:
 
     @property
     def stored(self) -> Array:
-        """The weights as kernels read them."""
+        """The weights as they are stored."""
         kind, zero = self.numbers.weight.numpy, self.numbers.weight_zero
         return self.weights if self.weights.dtype == kind else (self.weights + zero).astype(kind)
 
@@ -196,12 +196,12 @@ def in_bytes(terms: Terms, target: Target) -> Terms:
 
 
 def in_fewest_bytes(terms: Terms) -> Terms:
-    """The terms with weights stored in bytes wherever their differences fit in one.
+    """The terms with weights stored as bytes if the largest minus the smallest fits in one.
 
-    Weights without a zero point of their own may need 9 bits: bytes without a sign minus one.
-    Then kernels widen the bytes and subtract the zero point, which takes an instruction for each
-    vector of weights, and half of the memory. It does not pay where weights are few, and are read
-    for every tile (`depthwise`).
+    Unsigned bytes minus their zero point may need 9 bits. If they are stored as bytes, kernels
+    widen them and subtract the zero point. That takes one more instruction for each vector of
+    weights, but half of the memory. Kernels that have few weights and read them for every tile
+    (`depthwise`) would get slower.
     """
     weights, numbers = terms.weights, terms.numbers
     if numbers.weight is not Elem.I16 or not weights.size:
@@ -209,8 +209,8 @@ def in_fewest_bytes(terms: Terms) -> Terms:
     least, most = int(weights.min()), int(weights.max())
     if most - least > np.iinfo(np.uint8).max:
         return terms
-    found = replace(numbers, weight=Elem.U8, weight_zero=-least)
-    return replace(terms, numbers=found, key=f"{terms.key}above {least}:")
+    bytewise = replace(numbers, weight=Elem.U8, weight_zero=-least)
+    return replace(terms, numbers=bytewise, key=f"{terms.key}above {least}:")
 
 
 def float_terms(image: Elem, weights: Array, bias: Array | None, padding: Padding) -> Terms:

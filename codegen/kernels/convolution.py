@@ -202,7 +202,7 @@ class Product:
 
 
 def _pack(pack: Callable[[Array, int, int], Array], terms: Terms, groups: int, block: int) -> Array:
-    """Stored weights are made when they are packed: until then they may be views."""
+    """The packed weights; their stored form is computed only here, because it takes memory."""
     return pack(terms.stored, groups, block)
 
 

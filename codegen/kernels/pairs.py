@@ -1,9 +1,9 @@
-"""Convolutions of bytes as products of neighbouring channels, where one instruction adds up two.
+"""Convolutions of bytes by an instruction that adds the products of two neighbouring channels.
 
-x86-64 and WebAssembly multiply vectors of 16 bits and add neighbouring products in 32. So image and
-weights are widened to 16 bits, two channels of a pixel are repeated in all lanes, and each lane of
-a sum has two channels of its filter beside each other: half the instructions of a product for each
-channel. Weights are packed
+An instruction of x86-64 and WebAssembly multiplies vectors of 16-bit lanes and adds neighbouring
+products in 32 bits. So image and weights are widened to 16 bits, two channels of a pixel are
+repeated in the whole vector, and the weights of two channels of a filter are neighbours. That takes
+half the instructions of one product for each channel. Weights are packed
 `[group][block][kernel row][kernel column][two channels][filter][channel]`.
 """
 
@@ -41,7 +41,7 @@ _PAIR = 2
 
 @kernel(IntConv2D, IntDense, name="pairs")
 def pairs(node: PlacedNode) -> Iterator[Candidate]:
-    """Where the target has the instruction, and pixels have an even number of channels."""
+    """Layers with an even number of channels, on targets that have the instruction."""
     if not has_constant_operands(node) or node.inputs[1].type.shape[-1] % _PAIR:
         return
     target = node.target
@@ -61,9 +61,9 @@ def pairs(node: PlacedNode) -> Iterator[Candidate]:
 def pair_cycles(
     target: Target, shape: ConvShape, schedule: GemmSchedule, numbers: Numbers
 ) -> float:
-    """Issue slots, as of the matrix product (`gemm.py`), for two channels at a time.
+    """Issue slots, counted as for the matrix product (`gemm.py`), but two channels at a time.
 
-    A sum takes a product and an addition, an image value a load, its widening and its repetition.
+    A sum takes a product and an addition; two image values are loaded, widened and repeated.
     """
     load = target.core.load_cycles
     sums = schedule.pixels * schedule.vectors
@@ -76,7 +76,7 @@ def pair_cycles(
 
 
 def pair_tile(target: Target, numbers: Numbers, pixels: int, filters: int) -> GemmSchedule:
-    """As many pixels as fit beside the vectors of filters that a matrix product would take."""
+    """The usual tile: vectors of filters as for `gemm`, and as many pixels as fit in registers."""
     usual = gemm_tile(target, numbers.total, pixels, filters)
     size = min(pixels, _most_pixels(target, numbers, usual.vectors))
     return replace(usual, pixels=max(1, size), k_step=_PAIR, by_lane=False)
@@ -90,22 +90,23 @@ def pair_tiles(
         most = min(_most_pixels(target, numbers, vectors), shape.columns.outputs)
         if most < 1:
             return
-        for high in range(1, most + 1):
-            yield replace(usual, pixels=high, vectors=vectors)
+        for tile_pixels in range(1, most + 1):
+            yield replace(usual, pixels=tile_pixels, vectors=vectors)
 
 
 def _most_pixels(target: Target, numbers: Numbers, vectors: int) -> int:
-    """Sums, a row of weights, an image value, a product and a zero point must fit."""
+    """The most pixels for which sums, a row of weights, an image value, a product and, if there is
+    one, the zero point fit in the registers."""
     spare = vectors + (3 if numbers.weight_zero else 2)
     return min(MOST_PIXELS, (target.vector_registers - spare) // vectors)
 
 
 def pack_pairs(weights: Array, groups: int, block: int) -> Array:
-    """[F, kh, kw, C] -> [groups, blocks, kh, kw, C / 2, block, 2], zeros after the last filter."""
+    """[F, kh, kw, C] -> [groups, blocks, kh, kw, C / 2, block, 2]; zeros after the last filter."""
     packed = pack_filters(weights, groups, block)
     *outer, depth, _ = packed.shape
-    beside = packed.reshape(*outer, depth // _PAIR, _PAIR, block)
-    return np.asarray(np.swapaxes(beside, -1, -2), order="C")
+    by_pairs = packed.reshape(*outer, depth // _PAIR, _PAIR, block)
+    return np.asarray(np.swapaxes(by_pairs, -1, -2), order="C")
 
 
 class PairProducts(Products):
@@ -125,28 +126,35 @@ class PairProducts(Products):
         length: int,
         pixels: Sequence[int],
     ) -> list[Operand]:
-        """`length` values of each pixel, two at a time."""
-        b = self._b
+        """The sums with `length` values of each pixel added, two at a time."""
+        b, block = self._b, self._schedule.block
         with b.loop("k", 0, length, _PAIR, carry=sums) as k:
-            here, below = b.add(inside, k.index), b.add(panel, b.mul(k.index, self._schedule.block))
-            k.carry(self._pair(list(k.carried), here, below, pixels))
+            image_index = b.add(inside, k.index)
+            weight_index = b.add(panel, b.mul(k.index, block))
+            k.carry(self._pair(list(k.carried), image_index, weight_index, pixels))
         return list(k.results)
 
     def _pair(
-        self, sums: list[Operand], here: Operand, below: Operand, pixels: Sequence[int]
+        self,
+        sums: list[Operand],
+        image_index: Operand,
+        weight_index: Operand,
+        pixels: Sequence[int],
     ) -> list[Operand]:
-        """Two values of each pixel."""
+        """The sums with two values of each pixel added."""
         b, vectors, width = self._b, self._schedule.vectors, _PAIR * self._schedule.lanes
-        apart = self._shape.columns.stride * self._shape.x.strides[2]
+        pixel_stride = self._shape.columns.stride * self._shape.x.strides[2]
         align = width * self._w.elem.bytes
-        weights = [
-            self.weight_factor(b.load(self._w, below, width, offset=v * width, align_bytes=align))
-            for v in range(vectors)
-        ]
+
+        def weight_row(v: int) -> Operand:
+            stored = b.load(self._w, weight_index, width, offset=v * width, align_bytes=align)
+            return self.weight_factor(stored)
+
+        weights = [weight_row(v) for v in range(vectors)]
         for pixel in pixels:
-            stored = b.load(self._x, here, _PAIR, offset=pixel * apart)
+            stored = b.load(self._x, image_index, _PAIR, offset=pixel * pixel_stride)
             value = self.image_factor(b.op("repeat", stored, attrs=(self._schedule.lanes,)))
             for v, weight in enumerate(weights):
-                place = pixel * vectors + v
-                sums[place] = b.add(sums[place], b.op("pair_products", weight, value))
+                index = pixel * vectors + v
+                sums[index] = b.add(sums[index], b.op("pair_products", weight, value))
         return sums

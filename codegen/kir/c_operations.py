@@ -81,7 +81,7 @@ def splat_lane(w: CWriter, let: Let, args: list[str]) -> str:
 
 @spells("repeat")
 def repeat(w: CWriter, let: Let, args: list[str]) -> str:
-    """All lanes, several times."""
+    """All lanes of a vector, repeated several times."""
     (operand,), result = let.args, let.result.type
     if operand.type.lanes == 1:
         return w.splat(args[0], result)

@@ -290,7 +290,7 @@ class Prelude:
 
     @_once
     def repeat(self, result: VType, source: VType) -> str:
-        """The helper `(vector a)` that takes all lanes, several times."""
+        """The helper `(vector a)` that repeats all lanes."""
         name, parameters = f"{result}_repeat_{source}", f"{self.type(source)} a"
         return self.lanewise(result, name, parameters, f"a.l[i % {source.lanes}]")
 

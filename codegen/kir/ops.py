@@ -291,7 +291,7 @@ _row("splat", "S", "fsuxm", lambda t, a: t[0].with_lanes(a[0]), lambda a, n: np.
 _row("splat_lane", "T", "fsuxm", lambda t, a: t[0].with_lanes(a[1]),
      lambda a, i, n: np.repeat(a[i], n))  # fmt: skip
 _row("lane", "T", "fsuxm", lambda t, a: t[0].with_lanes(1), lambda a, i: a[i : i + 1])
-# All lanes, so many times one after the other.
+# All lanes, repeated as often as the attribute says.
 _row("repeat", "T", "fsux", lambda t, a: t[0].with_lanes(a[0] * t[0].lanes),
      lambda a, n: np.tile(a, n))  # fmt: skip
 # Lanes [start, start + count).

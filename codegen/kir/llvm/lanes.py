@@ -39,7 +39,7 @@ def splat_lane(w: Writer, let: Let) -> str:
 
 @spells("repeat")
 def repeat(w: Writer, let: Let) -> str:
-    """All lanes, several times."""
+    """All lanes of a vector, repeated several times."""
     (arg,), result = let.args, let.result.type
     if arg.type.lanes == 1:
         return _broadcast(w, w.typed(arg), result) if result.lanes > 1 else w.value(arg)

@@ -48,7 +48,7 @@ def pair_sums(w: Writer, let: Let) -> str:
 
 @spells("pair_products")
 def pair_products(w: Writer, let: Let) -> str:
-    """Products of two narrow values, then sums of two neighbours."""
+    """Products of narrow values, then sums of two neighbouring products."""
     products = let.args[0].type.with_elem(let.result.type.elem)
     even, odd = _halves(w, products, wide_mul(w, replace(let, result=Var("", products))))
     return w.let(f"add {w.type(let.result.type)} {even}, {odd}")
