@@ -57,17 +57,31 @@ def read_npy(path: Path, elements: int) -> Array:
                     code="E721",
                     where=str(path),
                 )
-            data = file.read(elements * header.dtype.itemsize)
-        if len(data) != elements * header.dtype.itemsize:
-            raise ValueError("the file ends before its array does")
-        if header.dtype.kind == "b" and max(data, default=0) > 1:
-            raise ValueError(f"its array of booleans holds the byte {max(data)}")
+            return _array(file, header)
     except FileNotFoundError as error:
         raise EllcError("no such file", code="E713", where=str(path)) from error
     except (OSError, ValueError) as error:
         raise EllcError(
             f"not a readable .npy file: {error}", code="E720", where=str(path)
         ) from error
+
+
+def read_member(file: IO[bytes], size: int) -> Array:
+    """The array of an open `.npy` file of `size` bytes; raises `ValueError` if it is not one."""
+    header = _header(file)
+    if header.elements * header.dtype.itemsize > size:
+        raise ValueError("the file ends before its array does")
+    return _array(file, header)
+
+
+def _array(file: IO[bytes], header: Header) -> Array:
+    """The array after a header. Raises `ValueError` if it is incomplete or no array of its type."""
+    size = header.elements * header.dtype.itemsize
+    data = file.read(size)
+    if len(data) != size:
+        raise ValueError("the file ends before its array does")
+    if header.dtype.kind == "b" and max(data, default=0) > 1:
+        raise ValueError(f"its array of booleans holds the byte {max(data)}")
     flat: Array = np.frombuffer(data, header.dtype)
     return flat.reshape(header.shape[::-1]).T if header.is_fortran else flat.reshape(header.shape)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,20 @@ from ellc.ir.graph import Graph
 from ellc.ir.ops.arithmetic import Add
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.dense import Dense
+from ellc.npy import read_member
 from ellc.zoo.weights.tensors import NamedArray
 from ellc.zoo.weights.torch_file import read_torch
 
 _SAFETENSORS = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
+_MOST_EXPANSION = 64  # of compressed arrays
 _MOST_HEADER_BYTES = 100 << 20
+
+
+_UNREADABLE = (
+    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, RuntimeError),
+    *(TypeError, ValueError, zipfile.BadZipFile, zlib.error),
+)
+"""What readers of the standard library raise for damaged files."""
 
 
 def read_tensors(path: Path) -> list[NamedArray]:
@@ -30,11 +40,13 @@ def read_tensors(path: Path) -> list[NamedArray]:
     reader = _READERS.get(path.suffix)
     if reader is None:
         raise unreadable(path, f"'{path.suffix}' is none of {', '.join(SUFFIXES)}")
+    if reader is _model:
+        return reader(path)  # it reports its own errors
     try:
         return reader(path)
     except OSError as error:
         raise unreadable(path, error.strerror or "it cannot be read") from None
-    except (EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise unreadable(path, str(error)) from None
 
 
@@ -45,9 +57,16 @@ def unreadable(path: Path, why: str) -> EllcError:
 
 
 def _npz(path: Path) -> list[NamedArray]:
-    # Opened here: of a damaged file numpy would leave it open.
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return [NamedArray(name, arrays[name]) for name in arrays.files]
+    with zipfile.ZipFile(path) as archive:
+        members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+        if sum(info.file_size for info in members) > _MOST_EXPANSION * path.stat().st_size:
+            raise ValueError("its arrays are improbably larger than the file")
+        return [_member(archive, info) for info in members]
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NamedArray:
+    with archive.open(info) as file:
+        return NamedArray(info.filename.removesuffix(".npy"), read_member(file, info.file_size))
 
 
 def _safetensors(path: Path) -> list[NamedArray]:

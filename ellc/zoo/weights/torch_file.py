@@ -13,8 +13,9 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import numpy as np
 
@@ -32,6 +33,15 @@ _TYPES = {
     "CharStorage": "i1",
     "ByteStorage": "u1",
     "BoolStorage": "?",
+}
+
+
+_REFUSED = {
+    word[0]
+    for word in (
+        *(pickle.BYTEARRAY8, pickle.EXT1, pickle.EXT2, pickle.EXT4),
+        *(pickle.INST, pickle.OBJ, pickle.NEWOBJ, pickle.NEWOBJ_EX),
+    )
 }
 
 
@@ -56,8 +66,12 @@ class _View:
         if len(self.shape) != len(self.strides) or min((*self.shape, *self.strides, 0)) < 0:
             raise ValueError("a tensor has impossible strides")
         last = sum((n - 1) * step for n, step in zip(self.shape, self.strides, strict=True))
-        empty = 0 in self.shape
-        if self.offset < 0 or (not empty and self.offset + last >= flat.size):
+        elements = prod(self.shape)
+        if (
+            self.offset < 0
+            or elements > flat.size
+            or (elements and self.offset + last >= flat.size)
+        ):
             raise ValueError("a tensor lies outside of its storage")
         steps = [step * flat.itemsize for step in self.strides]
         window = flat[self.offset :]
@@ -73,16 +87,17 @@ def read_torch(path: Path) -> list[NamedArray]:
         if zipfile.is_zipfile(path):
             tree, storages = _read_archive(path)
         else:
-            with path.open("rb") as file:
-                tree, storages = _read_stream(file)
-    except (pickle.UnpicklingError, EOFError, AttributeError, IndexError) as error:
+            tree, storages = _read_stream(io.BytesIO(path.read_bytes()), path.stat().st_size)
+    except pickle.UnpicklingError as error:
         raise ValueError(f"it is no state dict of PyTorch: {error}") from None
-    return [NamedArray(name, view.array(storages)) for name, view in _views(tree, "")]
+    return [NamedArray(name, view.array(storages)) for name, view in _views(tree, "", set())]
 
 
 def _read_archive(path: Path) -> tuple[Any, dict[str, bytes]]:
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
+        if sum(info.file_size for info in archive.infolist()) > path.stat().st_size:
+            raise ValueError("the archive is compressed, as PyTorch does not do it")
         (main,) = [name for name in names if name.endswith("/data.pkl")] or [""]
         if not main:
             raise ValueError("the archive has no data.pkl")
@@ -92,10 +107,10 @@ def _read_archive(path: Path) -> tuple[Any, dict[str, bytes]]:
             raise ValueError("its numbers are big-endian")
         reader = _Reader(io.BytesIO(archive.read(main)))
         tree = reader.load()
-        return tree, {key: archive.read(f"{folder}data/{key}") for key in reader.seen}
+        return tree, {key: archive.read(f"{folder}data/{key}") for key in reader.storages}
 
 
-def _read_stream(file: IO[bytes]) -> tuple[Any, dict[str, bytes]]:
+def _read_stream(file: IO[bytes], size: int) -> tuple[Any, dict[str, bytes]]:
     """The format of before 2020: pickles one after the other, then the storages."""
     if _Reader(file).load() != _MAGIC:
         raise ValueError("it is no state dict of PyTorch")
@@ -107,16 +122,27 @@ def _read_stream(file: IO[bytes]) -> tuple[Any, dict[str, bytes]]:
     storages = {}
     for key in _Reader(file).load():
         count = int.from_bytes(file.read(8), "little")
-        storages[str(key)] = file.read(count * np.dtype(reader.seen[str(key)]).itemsize)
+        wanted = count * np.dtype(reader.storages[str(key)]).itemsize
+        if wanted > size:
+            raise ValueError("the file ends before its storages do")
+        storages[str(key)] = file.read(wanted)
     return tree, storages
 
 
-class _Reader(pickle.Unpickler):
-    """An unpickler that knows a state dict's words and no others."""
+class _Reader(pickle._Unpickler):
+    """An unpickler that knows a state dict's words and no others.
+
+    It is the one in Python: for a large index of its memo, that in C would fill gigabytes. Words
+    that make objects or large empty arrays are left out.
+    """
+
+    dispatch: ClassVar[dict[int, Callable[[pickle.Unpickler], None]]] = {
+        word: action for word, action in pickle._Unpickler.dispatch.items() if word not in _REFUSED
+    }
 
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__(file)
-        self.seen: dict[str, str] = {}
+        self.storages: dict[str, str] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         if module == "torch" and name in _TYPES:
@@ -129,7 +155,7 @@ class _Reader(pickle.Unpickler):
         kind, dtype, key, *_ = pid
         if kind != "storage" or dtype not in _TYPES.values():
             raise pickle.UnpicklingError("it refers to something that is no storage")
-        self.seen[str(key)] = dtype
+        self.storages[str(key)] = dtype
         return _Storage(str(key), dtype)
 
 
@@ -148,10 +174,11 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
 }
 
 
-def _views(tree: Any, prefix: str) -> Iterator[tuple[str, _View]]:
-    """Every tensor in dictionaries of dictionaries, under its path."""
+def _views(tree: Any, prefix: str, visited: set[int]) -> Iterator[tuple[str, _View]]:
+    """Every tensor in dictionaries of dictionaries, under its path; of each dictionary once."""
     if isinstance(tree, _View):
         yield prefix, tree
-    elif isinstance(tree, dict):
+    elif isinstance(tree, dict) and id(tree) not in visited:
+        visited.add(id(tree))
         for key, value in tree.items():
-            yield from _views(value, f"{prefix}.{key}" if prefix else str(key))
+            yield from _views(value, f"{prefix}.{key}" if prefix else str(key), visited)
