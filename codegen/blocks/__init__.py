@@ -1,1 +1,1 @@
-"""What kernel families share: operands, windows, walks, epilogues, pointwise operators."""
+"""Parts that kernel families share: operands, windows, walks, epilogues, pointwise operators."""

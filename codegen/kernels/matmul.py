@@ -108,7 +108,7 @@ def _computed_dense(node: PlacedNode) -> list[KernelCall]:
 
 
 def _exchanged(access: Access) -> Access:
-    """The last two axes exchanged."""
+    """The access with its last two axes exchanged."""
     shape, strides = access.shape, access.strides
     return replace(
         access,

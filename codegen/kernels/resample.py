@@ -24,7 +24,7 @@ from ellc.codegen.kir.types import Elem, VType
 from ellc.ir.ops.resize import Resample
 
 _UNROLLED_TAPS = 8
-"""Taps up to which their indices and weights are loaded once for a row of vectors. Modelled cycles
+"""The most taps whose offsets and weights stay in registers for all inner elements. Modelled cycles
 of the Cortex-A53 (`tests/benchmarks/constants.py`), in thousands: pi3_64, 3 channels, 56 to 28 (4
 taps) 2: 101.9, 4: 77.8; 64 channels, 56 to 112 (2 taps) 1: 6,516, 2: 5,109. With 12 taps (56 to 10)
 16 takes 0.81 of the cycles for 3 channels and 1.01 for 64."""

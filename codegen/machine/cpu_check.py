@@ -135,7 +135,7 @@ def _x86(target: Target) -> CpuCheck:
     for leaf, subleaf, register, bit in bits:
         masks[leaf, subleaf, register] = masks.get((leaf, subleaf, register), 0) | 1 << bit
     # Leaf 1 comes first: it tells whether XGETBV exists.
-    tests = tuple(CpuidTest(*register, mask) for register, mask in sorted(masks.items()))
+    tests = tuple(CpuidTest(*key, mask) for key, mask in sorted(masks.items()))
     return CpuCheck(cpuid=tests, xcr0=xcr0)
 
 

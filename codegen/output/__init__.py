@@ -1,1 +1,1 @@
-"""From a plan to files: objects, libraries, C, and what surrounds them."""
+"""Writes the files of a plan: objects, libraries, C, and the other files of a package."""

@@ -231,7 +231,7 @@ def interface_hash(
     ports = ([_port_facts(*port) for port in x] for x in (inputs, outputs))
     facts = [API_VERSION, name, arena_bytes, arena_align, *ports, pixels]
     digest = hashlib.sha256(json.dumps(facts).encode()).digest()
-    return int.from_bytes(digest[:4], "little") | 1  # never 0, the mark of a dead instance
+    return int.from_bytes(digest[:4], "little") | 1  # never 0, which marks a destroyed instance
 
 
 def _port_facts(name: str, type_: TensorType) -> list[object]:

@@ -1,1 +1,1 @@
-"""Which kernels run in which order on which bytes."""
+"""Makes plans: which kernels run in which order on which bytes."""

@@ -108,7 +108,7 @@ def _offers(node: PlacedNode) -> list[_Offer]:
 
 
 def _cheapest(offers: Sequence[_Offer]) -> Candidate:
-    """Of the families' own choices the one with the lowest predicted cost."""
+    """The candidate with the lowest predicted cost among the families' own choices."""
     return min((o.listed[0] for o in offers), key=lambda c: c.prediction.known_cycles)
 
 

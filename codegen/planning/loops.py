@@ -96,7 +96,7 @@ class _Inlined:
         self.constants = [Constant(self._names[c.value], c.key) for c in body.constants]
 
     def nodes(self) -> Iterator[Node]:
-        """Copies of constant sequences, the entry, the body, the exit."""
+        """The nodes: copies of constant sequences, the `Enter`, the body, the `Leave`."""
         op, node = self._op, self._node
         starts, sequences, _ = op.parts(node.inputs)
         placed = []
@@ -132,9 +132,9 @@ class _Inlined:
 
 
 def last_uses_in_loops(nodes: tuple[Node, ...], last: Mapping[str, int]) -> dict[str, int]:
-    """The last use of each value, by index of node; values that a loop needs last to its end.
+    """The last use of each value, by index of node; a loop's end for values that each trip needs.
 
-    A loop needs, on every trip, the values that it reads and that are computed before it, and the
+    Each trip needs the values that the loop reads and that are computed before it, and the
     sequences that it walks.
     """
     result = dict(last)

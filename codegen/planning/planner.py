@@ -52,7 +52,7 @@ from ellc.ir.ops.fused import Fused
 _LONGEST_PART = 40
 
 
-# What is made of weights may overflow, as in `run_pipeline`.
+# Constants that are derived from weights may overflow, as in `run_pipeline`.
 @np.errstate(all="ignore")
 def make_plan(
     graph: Graph,

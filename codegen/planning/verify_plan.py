@@ -41,7 +41,7 @@ from ellc.ir.graph import Node
 from ellc.ir.types import Array
 
 _NOBODY, _BORDER, _COPY, _FIRST = 0, 1, 2, 3
-"""Owners of elements: never written, a border, a copy, then the first value of a buffer."""
+"""Owners of elements: none (never written), a border, a copy; values are numbered from `_FIRST`."""
 _DTYPES = (np.uint8, np.uint16, np.uint32)
 
 
@@ -236,7 +236,7 @@ class _Follower:
                 yield name
 
     def _number(self, access: Access, value: str) -> int:
-        """The number of a value among those in an access's buffer."""
+        """The number by which a buffer's map names a value."""
         numbers = self._maps[access.buffer.id].numbers
         return numbers.setdefault(value, _FIRST + len(numbers))
 
@@ -265,7 +265,7 @@ class _Follower:
 
 @dataclass(frozen=True, slots=True)
 class _Map:
-    """How a buffer's elements are followed: `cells` of `cell` elements, and numbers of values."""
+    """How a buffer is followed: by `cells` cells of `cell` elements each, with numbered values."""
 
     cell: int
     cells: int
@@ -281,43 +281,43 @@ _SCRATCH = _Map(1, 0, np.dtype(np.uint8), {})
 
 
 def _maps(plan: Plan, leaves: Iterable[Node]) -> dict[str, _Map]:
-    """A map of every buffer in which a value lies."""
+    """A map for every buffer that has values, by its id."""
     placed: dict[str, list[Access]] = {}
     owners: dict[str, set[str]] = {}
     for value, access in (*plan.accesses.items(), *_of_leaves(plan, leaves)):
         placed.setdefault(access.buffer.id, []).append(access)
         owners.setdefault(access.buffer.id, set()).add(value)
-    found = {}
+    maps = {}
     for name, accesses in placed.items():
         size = accesses[0].buffer.bytes // accesses[0].elem.bytes
         cell = cell_elements(size, accesses)
         most = _FIRST + len(owners[name])
         dtype = next(d for d in _DTYPES if most <= np.iinfo(d).max)
-        found[name] = _Map(cell, size // cell, np.dtype(dtype), {})
-    return found
+        maps[name] = _Map(cell, size // cell, np.dtype(dtype), {})
+    return maps
 
 
 def _of_leaves(plan: Plan, leaves: Iterable[Node]) -> Iterator[tuple[str, Access]]:
-    """Every element of a sequence that a loop makes, and what is called otherwise after it."""
+    """The accesses of a loop's results: final carried values, and elements of sequences."""
     for leave in leaves:
         assert isinstance(leave.op, Leave)
         for current, value in zip(leave.op.held, leave.outputs, strict=False):
             yield value, plan.accesses[current]
-        made = leave.outputs[len(leave.op.held) :]
-        for way, value in zip(leave.op.walks, made, strict=True):
+        sequences = leave.outputs[len(leave.op.held) :]
+        for way, value in zip(leave.op.walks, sequences, strict=True):
             yield value, element_access(plan.accesses[value], way, leave.op.repeat.trips)
 
 
 def cell_elements(size: int, accesses: Iterable[Access]) -> int:
-    """The most elements that can be followed at once in a buffer of `size` elements.
+    """The largest cell for a buffer of `size` elements.
 
-    Every access, on every trip of a loop, then has whole cells.
+    Every access consists of whole cells, on every trip of a loop.
     """
     return gcd(size, *(n for access in accesses for n in _multiples(access))) or 1
 
 
 def _multiples(access: Access) -> Iterator[int]:
-    """What must be whole cells."""
+    """Lengths and offsets of an access, in elements, that must be multiples of a cell."""
     if 0 in access.shape:
         return
     run, _, strides = _runs(access)
@@ -325,7 +325,7 @@ def _multiples(access: Access) -> Iterator[int]:
 
 
 def _runs(access: Access) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
-    """(elements that lie in a row, extents of the axes before, their strides)."""
+    """(number of consecutive elements, extents of the axes before, their strides)."""
     run, axes = 1, list(zip(access.shape, access.strides, strict=True))
     while axes and (axes[-1][0] == 1 or axes[-1][1] == run):
         run *= axes.pop()[0]
