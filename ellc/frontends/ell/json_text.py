@@ -141,13 +141,13 @@ class _Parser:
 
     def token(self) -> tuple[str, bytes]:
         """The next token as (kind, text); the kind is `end` at the end of the document."""
-        found = _TOKEN.match(self.data, self.at)
-        if found is None:
+        match = _TOKEN.match(self.data, self.at)
+        if match is None:
             return self.no_token()
-        kind = found.lastgroup or ""
-        self.start, self.at = found.span(kind)
+        kind = match.lastgroup or ""
+        self.start, self.at = match.span(kind)
         # An array may be huge, so its text is not copied: `numbers` reads it in place.
-        return kind, b"[" if kind == "array" else found.group(kind)
+        return kind, b"[" if kind == "array" else match.group(kind)
 
     def no_token(self) -> tuple[str, bytes]:
         """Return the token for the end of the text, or raise for text that is not a token."""
@@ -160,7 +160,7 @@ class _Parser:
         self.fail(f"unexpected character {chr(self.data[self.at])!r}")
 
     def value(self, kind: str, text: bytes) -> ArchiveValue:
-        """Turn a token into a value, or open a container."""
+        """The value of a token; None if the token opens a container."""
         self.values += 1
         if self.values > self.limits.values:
             self.beyond("values", f"the file holds more than {self.limits.values} values")
@@ -186,7 +186,7 @@ class _Parser:
                 self.fail(f"expected a value, found {_shown(kind, text)}")
 
     def word(self, text: bytes) -> ArchiveValue:
-        """A number or one of the bare words."""
+        """The value of a number or a bare word."""
         if text in _LITERALS:
             return _LITERALS[text]
         if text in _NON_FINITE:
@@ -219,8 +219,8 @@ class _Parser:
                 self.fail("this string has half of a surrogate pair")
         return text
 
-    def escape(self, found: re.Match[str]) -> str:
-        code = found.group(1)
+    def escape(self, match: re.Match[str]) -> str:
+        code = match.group(1)
         if len(code) == 5:
             return chr(int(code[1:], 16))
         plain = _SIMPLE_ESCAPES.get(code)
@@ -280,7 +280,7 @@ class _Parser:
         code: str = "E202",
         hint: str = "the file is damaged or is not an .ell archive",
     ) -> NoReturn:
-        """Raise with line, column and path."""
+        """Raise `EllcError` with line, column and path."""
         line = self.data.count(b"\n", 0, self.start) + 1
         column = self.start - self.data.rfind(b"\n", 0, self.start)
         position = f"line {line}, column {column}"

@@ -113,8 +113,8 @@ def _string(text: str) -> str:
     return f'"{_ESCAPED.sub(_escape, text)}"'
 
 
-def _escape(found: re.Match[str]) -> str:
-    character = found.group()
+def _escape(match: re.Match[str]) -> str:
+    character = match.group()
     if character in "'\"\\/":
         return "\\" + character
     return _ESCAPES.get(character) or f"\\u{ord(character):04x}"

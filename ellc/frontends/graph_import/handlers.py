@@ -98,12 +98,12 @@ class Registry(Generic[NodeT]):
 def needed_nodes(nodes: Sequence[NodeT], outputs: Iterable[str]) -> list[NodeT]:
     """The nodes on which the named values depend, in the file's order."""
     wanted = set(outputs)
-    kept = []
+    needed = []
     for node in reversed(nodes):
         if wanted.intersection(node.outputs):
             wanted.update(node.inputs)
-            kept.append(node)
-    return kept[::-1]
+            needed.append(node)
+    return needed[::-1]
 
 
 def import_nodes(

@@ -172,8 +172,8 @@ def updated_block(emitter: Emitter, x: Value, update: Value, starts: Value) -> V
         _times(emitter, o, np.array([s])) for o, s in zip(offsets, _steps(block), strict=True)
     ]
     replaced = expanded(emitter, _folded(emitter, Add(), [*scaled, first]), rows)
-    kept = emitter.constant(emitter.counted(*rows, dtype=begin.dtype.numpy))
-    source = emitter.add(Select(), replaced, kept, expanded(emitter, within, rows))
+    unchanged = emitter.constant(emitter.counted(*rows, dtype=begin.dtype.numpy))
+    source = emitter.add(Select(), replaced, unchanged, expanded(emitter, within, rows))
     both = emitter.add(Concat(0), _flat(emitter, x, split), _flat(emitter, update, split))
     return emitter.add(Gather(0), both, source)
 

@@ -51,18 +51,18 @@ def run_cell(
     old = [b.input(f"state{i}", s.type) for i, s in enumerate(states)]
     element = b.input("x", walk.element(x.type))
     sequences, walks = [x], [walk]
-    here: Ref | None = None
+    counts_now: Ref | None = None
     if counts is not None:
         sequences.append(counts)
         walks.append(Walk(0, walk.reverse))
-        here = b.input("counts", walks[-1].element(counts.type))
+        counts_now = b.input("counts", walks[-1].element(counts.type))
     operands = [b.input(f"fixed{i}", v.type) for i, v in enumerate(fixed)]
     new = b.add_multi(cell, element, *old, *operands)
     shown = new[0]
-    if here is not None:
+    if counts_now is not None:
         zero = b.constant(np.zeros((), shown.type.dtype.numpy))
-        shown = b.add(Select(), shown, zero, here)
-        new = [b.add(Select(), a, o, here) for a, o in zip(new, old, strict=True)]
+        shown = b.add(Select(), shown, zero, counts_now)
+        new = [b.add(Select(), a, o, counts_now) for a, o in zip(new, old, strict=True)]
     for index, value in enumerate(new):
         b.output(f"state{index}", value)
     b.output("y", shown)

@@ -84,14 +84,14 @@ def _check_names(graph: OnnxGraph, nodes: Iterable[OnnxNode], where: str) -> Non
 def _outputs(
     graph: OnnxGraph, nodes: Iterable[OnnxNode], options: ImportOptions, where: str
 ) -> tuple[str, ...]:
-    result = {n: None for node in nodes for n in node.outputs if n}
-    result.update((n, None) for n in graph.constants)
-    result.update((i.name, None) for i in graph.inputs)
+    known_names = {n: None for node in nodes for n in node.outputs if n}
+    known_names.update((n, None) for n in graph.constants)
+    known_names.update((i.name, None) for i in graph.inputs)
     wanted = tuple(dict.fromkeys(options.outputs or graph.outputs))
     for name in wanted:
-        if name not in result and options.outputs:
-            raise unknown_name(name, "value", result, where, "--outputs")
-        if name not in result:
+        if name not in known_names and options.outputs:
+            raise unknown_name(name, "value", known_names, where, "--outputs")
+        if name not in known_names:
             raise EllcError(f"no node makes the output '{name}'", code="E210", where=where)
     if not wanted:
         raise EllcError("the model has no outputs", code="E210", where=where)

@@ -85,7 +85,7 @@ def _refused(tensor: str, what: str) -> EllcError:
 def _range(
     folder: Path | None, entries: Mapping[str, str], size: int, tensor: str
 ) -> tuple[str, int]:
-    """The location and the offset that a tensor's entries name."""
+    """The location and the offset in a tensor's entries; raises `EllcError` E210 if invalid."""
 
     def refuse(what: str) -> EllcError:
         return _refused(tensor, what)

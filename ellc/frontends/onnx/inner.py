@@ -43,11 +43,11 @@ def import_inner(
     except EllcError as error:
         inside = "; ".join(error.problems[:3]) or error.message
         raise Unsupported(f"inside it: {inside}") from error
-    result = wanted_values(known, graph.outputs)
-    for name, value in zip(graph.outputs, result, strict=True):
+    results = wanted_values(known, graph.outputs)
+    for name, value in zip(graph.outputs, results, strict=True):
         if isinstance(value, Narrow):
             raise Unsupported(f"inside it: its output '{name}' is of type {value.kind.name}")
-    return result
+    return results
 
 
 def stored_values(

@@ -21,10 +21,12 @@ BLOCK = "ellc.block"
 
 def with_blocks(nodes: Sequence[OnnxNode], constants: Mapping[str, StoredTensor]) -> list[OnnxNode]:
     """The nodes, with the attribute `BLOCK` added to those that work on blocks."""
-    ours = [n for n in nodes if n.domain == DOMAIN]
-    if not ours:
+    on_blocks = [n for n in nodes if n.domain == DOMAIN]
+    if not on_blocks:
         return list(nodes)
-    possible = [size for size in (8, 16) if all(_fits(n, size) for n in _facts(ours, constants))]
+    possible = [
+        size for size in (8, 16) if all(_fits(n, size) for n in _facts(on_blocks, constants))
+    ]
     block = possible[0] if len(possible) == 1 else 0
     return [_with_block(n, block) if n.domain == DOMAIN else n for n in nodes]
 

@@ -139,19 +139,19 @@ def _checked(
             raise Unsupported(_no_narrow(narrow_operands[0]))
         if narrow_operands and narrow != "unchanged":
             inputs = [v.wide if isinstance(v, Narrow) else v for v in inputs]
-        result = function(emitter, node, inputs)
+        results = function(emitter, node, inputs)
         if narrow_operands and narrow == "kept":
-            result = [
+            results = [
                 same_kind(v, narrow_operands[0])
-                for v in ([result] if isinstance(result, Value) else result)
+                for v in ([results] if isinstance(results, Value) else results)
             ]
         for name in node.unasked():
             if node.attributes[name] != default_value(node, name):
                 raise Unsupported(f"its attribute '{name}' is not supported")
-        ranks = [v.type.rank for v in ([result] if isinstance(result, Value) else result)]
+        ranks = [v.type.rank for v in ([results] if isinstance(results, Value) else results)]
         if max(ranks, default=0) > MAX_RANK:
             raise Unsupported(f"a result of {max(ranks)} dimensions, {MAX_RANK} are supported")
-        return result
+        return results
 
     return handler
 

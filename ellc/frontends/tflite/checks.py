@@ -157,12 +157,12 @@ def checked_handler(handler: Handler[TfliteNode]) -> Handler[TfliteNode]:
                 raise Unsupported(f"'{tensor.name}' is a variable")
         _want_packed_constants(node)
         options = _TrackedOptions(node.options.values)
-        result = handler.function(emitter, replace(node, options=NodeOptions(options)), inputs)
+        results = handler.function(emitter, replace(node, options=NodeOptions(options)), inputs)
         for name, value in options.unread().items():
             if value and name not in REDUNDANT_OPTIONS:
                 reasons = [d.reason for d in TFLITE.declined[node.kind] if d.option == name]
                 reason = f": {reasons[0]}" if reasons else ""
                 raise Unsupported(f"its option {name} = {value} is not supported{reason}")
-        return result if isinstance(result, Value) else list(result)
+        return results if isinstance(results, Value) else list(results)
 
     return Handler(call, handler.limits)

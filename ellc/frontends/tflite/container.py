@@ -307,14 +307,14 @@ def _interface(
     If a name occurs again, a number is appended.
     """
     number = {tensor.name: index for index, tensor in enumerate(tensors)}
-    result: list[TflitePort] = []
+    ports: list[TflitePort] = []
     for tensor in picked:
         assert tensor is not None
         name = names.get(number[tensor.name]) or tensor.name
-        if any(name == other.name for other in result):
-            name = f"{name}#{len(result)}"
-        result.append(TflitePort(name, tensor))
-    return tuple(result)
+        if any(name == other.name for other in ports):
+            name = f"{name}#{len(ports)}"
+        ports.append(TflitePort(name, tensor))
+    return tuple(ports)
 
 
 def _quant(name: str, entry: Any, shape: tuple[int, ...]) -> Quant | None:

@@ -54,8 +54,10 @@ def _normalizations(top: CheckedTable) -> Iterator[tuple[list[float], list[float
                     continue
                 if step.Get(number_types.Uint8Flags, step.Pos + kind) != _NORMALIZATION:
                     continue
-                found = CheckedTable(step.Bytes, step.Indirect(step.Pos + position), step.budget)
-                both = _floats(found, _MEAN), _floats(found, _DEVIATION)
+                normalization = CheckedTable(
+                    step.Bytes, step.Indirect(step.Pos + position), step.budget
+                )
+                both = _floats(normalization, _MEAN), _floats(normalization, _DEVIATION)
                 if all(len(values) in (1, 3) for values in both) and 0 not in both[1]:
                     yield both
 

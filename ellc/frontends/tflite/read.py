@@ -85,11 +85,11 @@ def _graph(name: str, model: TfliteModel, labels: str, options: ImportOptions) -
     known = import_nodes(emitter, checked_operators(), nodes, values, "")
     keep_variables(emitter, variables, known)
     for output in outputs:
-        result = emitter.after_call(output.tensor.name) or known.get(output.tensor.name)
-        if result is None:
+        value = emitter.after_call(output.tensor.name) or known.get(output.tensor.name)
+        if value is None:
             raise EllcError(f"no operator makes the output '{output.name}'", code="E210")
-        quant = output.tensor.quant if result.dtype.is_integer else None
-        emitter.output(output.name, result, quant)
+        quant = output.tensor.quant if value.dtype.is_integer else None
+        emitter.output(output.name, value, quant)
     if model.inputs and model.inputs[0].tensor.kind == "FLOAT32":
         # For an 8-bit input, scale and zero point have the same information; pixels are not scaled.
         emitter.metadata(dict(model.metadata))

@@ -158,9 +158,9 @@ class _VariableResolver:
 
 
 def _want_operands(node: TfliteNode) -> None:
-    found = (len(node.operands), len(node.results), len(node.graphs))
+    counts = (len(node.operands), len(node.results), len(node.graphs))
     wanted = _SIZES.get(node.kind, (0, 0, 0))
-    if any(f < w for f, w in zip(found, wanted, strict=True)):
+    if any(f < w for f, w in zip(counts, wanted, strict=True)):
         raise Unsupported(f"{node.kind}: an operand or result is missing")
 
 
@@ -230,10 +230,10 @@ def _started(emitter: Emitter, variables: Iterable[Variable]) -> dict[str, Array
     for group in groups.values():
         graph = group[0][1].graph
         try:
-            result = import_inner(emitter.inner("start"), graph, [], [s.output for _, s in group])
+            results = import_inner(emitter.inner("start"), graph, [], [s.output for _, s in group])
         except EllcError as error:
             raise Unsupported(f"CALL_ONCE: {error.message}") from error
-        for (variable, _), value in zip(group, result, strict=True):
+        for (variable, _), value in zip(group, results, strict=True):
             name = variable.before.name
             first[name] = known(value, f"the first value of '{name}'")
     return first

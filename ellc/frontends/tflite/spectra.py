@@ -29,19 +29,19 @@ def without_complex(nodes: Sequence[TfliteNode]) -> list[TfliteNode]:
     """
     chains: dict[str, list[TfliteNode]] = {}
     names = {name for node in nodes for name in (*node.inputs, *node.outputs)}
-    result = []
+    new_nodes = []
     for node in nodes:
         before = chains.get(node.inputs[0]) if node.inputs else None
         if before and node.kind in READERS and len(node.results) == 1:
-            result += _merged(node, before, names)
+            new_nodes += _merged(node, before, names)
             continue
-        result.append(node)
+        new_nodes.append(node)
         known = 1 <= node.version <= latest_version(node.kind)
         if node.kind == "RFFT2D" and known:
             chains.update((name, [node]) for name in node.outputs)
         elif before and node.kind in MOVERS and known:
             chains.update((name, [*before, node]) for name in node.outputs)
-    return result
+    return new_nodes
 
 
 def _merged(reader: TfliteNode, chain: Sequence[TfliteNode], names: set[str]) -> list[TfliteNode]:

@@ -108,9 +108,9 @@ def without_fields(kind: Any) -> Any:
 
 def as_table(kind: Any, data: bytes, position: int, budget: EntryBudget) -> Any:
     """The table at a position, as an object of the class `kind` of the package `tflite`."""
-    result = kind()
-    result._tab = CheckedTable(data, position, budget)
-    return result
+    table = kind()
+    table._tab = CheckedTable(data, position, budget)
+    return table
 
 
 def entries(owner: Any, name: str) -> Iterator[Any]:

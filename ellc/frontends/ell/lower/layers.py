@@ -223,7 +223,7 @@ def activation_op(activation: ell.Activation) -> Pointwise:
 
 
 def apply_activation(lw: Lowering, activation: ell.Activation, x: Ref) -> Ref:
-    """Apply an activation function to an image."""
+    """Add the operator of an activation function of an image [1, rows, columns, channels]."""
     if activation.alpha is None:
         return lw.emit(activation_op(activation), x)
     alpha = activation.alpha

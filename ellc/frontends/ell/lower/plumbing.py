@@ -60,7 +60,10 @@ def _old_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _shape_seen_by_readers(lw: Lowering, node: Node) -> Shape3 | None:
-    """The image shape that the layers after an input node give it, if they all agree."""
+    """The image shape that all predictors which read an input node expect; None if they differ.
+
+    None also if a node that is not a predictor reads it.
+    """
     shapes: set[Shape3 | None] = set()
     for other in lw.archive.map.model.nodes:
         for port in other.inputs.values():

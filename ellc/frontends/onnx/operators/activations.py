@@ -1,4 +1,4 @@
-"""Activations."""
+"""Activations, also for recurrent layers and for operators with fused activations."""
 
 from __future__ import annotations
 

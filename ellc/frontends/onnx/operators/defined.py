@@ -52,8 +52,8 @@ def defined(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     model = OnnxModel("", alone, MappingProxyType({key: function}), MappingProxyType({}))
     inlined = without_calls(model, DEFAULT_LIMITS.graph_nodes, node.label)
     captured = {n: v for n, v in zip(node.inputs, inputs, strict=True) if v is not None}
-    result = dict(zip(outputs, import_inner(emitter, inlined, captured, node.label), strict=True))
-    return [result.get(name, result[outputs[0]]) for name in node.outputs]
+    results = dict(zip(outputs, import_inner(emitter, inlined, captured, node.label), strict=True))
+    return [results.get(name, results[outputs[0]]) for name in node.outputs]
 
 
 def _as_defined(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Inputs:

@@ -50,21 +50,25 @@ class _Body:
     walked: Mapping[str, tuple[Walk, Value]] = field(default_factory=dict)
 
     def repeat(
-        self, emitter: Emitter, trips: int, outputs: Iterable[str], ways: Sequence[tuple[int, bool]]
+        self,
+        emitter: Emitter,
+        trips: int,
+        outputs: Iterable[str],
+        output_axes: Sequence[tuple[int, bool]],
     ) -> list[Value]:
         """Add a loop; returns the carried values after the last trip, then the stacked outputs.
 
         `outputs` are the next values of the carried ones, then the outputs to stack over all trips.
-        `ways` has for each of the latter the new axis, and whether the last trip comes first.
+        `output_axes` has for each of the latter the new axis and whether the last trip comes first.
         """
-        if not (self.carried or ways):
+        if not (self.carried or output_axes):
             return []
         inner = emitter.inner("body")
-        result = self._import(inner, outputs)
-        stacked = result[len(self.carried) :]
+        results = self._import(inner, outputs)
+        stacked = results[len(self.carried) :]
         outward = tuple(
             Walk(axis_of(axis, v.type.rank + 1), back)
-            for v, (axis, back) in zip(stacked, ways, strict=True)
+            for v, (axis, back) in zip(stacked, output_axes, strict=True)
         )
         if not trips:
             types = (w.sequence(v.type, 0) for w, v in zip(outward, stacked, strict=True))
@@ -89,17 +93,17 @@ class _Body:
         port_types.update((n, v.type) for n, v in self.captured.items() if not v.is_constant)
         ports = {n: inner.input(f"x{i}", t) for i, (n, t) in enumerate(port_types.items())}
         graph = replace(self.graph, outputs=tuple(outputs))
-        result = import_inner(inner, graph, {**self.captured, **ports}, self.label)
-        for index, value in enumerate(result):
+        results = import_inner(inner, graph, {**self.captured, **ports}, self.label)
+        for index, value in enumerate(results):
             inner.output(f"y{index}", value)
-        for (name, old), new in zip(self.carried.items(), result, strict=False):
+        for (name, old), new in zip(self.carried.items(), results, strict=False):
             if (old.shape, old.dtype) != (new.shape, new.dtype):
                 raise Unsupported(
                     f"'{name}' is {old.dtype.value}{list(old.shape)} before a trip and "
                     f"{new.dtype.value}{list(new.shape)} after it; a value that grows with the "
                     "trips must be a scan output"
                 )
-        return result
+        return results
 
 
 @ONNX.imports("Scan")
@@ -115,16 +119,16 @@ def scan(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     if node.version < 9:
         lengths = own[0]
         return _scan_of_batch(emitter, node, body, captured, lengths, states, sequences)
-    result = len(body.outputs) - len(states)
-    ways = [
+    stacked = len(body.outputs) - len(states)
+    axes_and_directions = [
         tuple(zip(_each(node, f"{p}_axes", n), _each(node, f"{p}_directions", n), strict=True))
-        for p, n in (("scan_input", count), ("scan_output", result))
+        for p, n in (("scan_input", count), ("scan_output", stacked))
     ]
     walks = [
         Walk(axis_of(axis, v.type.rank), bool(back))
-        for v, (axis, back) in zip(sequences, ways[0], strict=True)
+        for v, (axis, back) in zip(sequences, axes_and_directions[0], strict=True)
     ]
-    outward = [(axis, bool(back)) for axis, back in ways[1]]
+    outward = [(axis, bool(back)) for axis, back in axes_and_directions[1]]
     return _scanned(emitter, _Body(body, node.label, captured), states, sequences, walks, outward)
 
 
@@ -225,13 +229,13 @@ def loop(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     stacked = body.outputs[1 + len(starts) :]
     run = _Run(replace(whole, carried=carried), trips, following, stacked)
     try:
-        results, result = run.looped(emitter)
+        last_values, stacked_values = run.looped(emitter)
     except Unsupported:
         if len(trips) - 1 > _MOST_TRIPS_WRITTEN_OUT:
             raise
-        results, result = run.written_out(emitter)
-    ends = (results.get(n) or _end(emitter, n, v, last) for n, v in initial.items())
-    return [*ends, *result]
+        last_values, stacked_values = run.written_out(emitter)
+    ends = (last_values.get(n) or _end(emitter, n, v, last) for n, v in initial.items())
+    return [*ends, *stacked_values]
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,9 +264,9 @@ class _Run:
         read = set().union(*(_reads(body, name) for name in wanted))
         walked = {n: (Walk(), _stack(emitter, n, trips)) for n in trips[0] if n in read}
         whole = replace(body, carried=carried, walked=walked)
-        ways = [(0, False)] * (len(wanted) - len(carried))
-        result = whole.repeat(emitter, len(trips) - 1, wanted, ways)
-        ends, rest = dict(zip(carried, result, strict=False)), result[len(carried) :]
+        output_axes = [(0, False)] * (len(wanted) - len(carried))
+        results = whole.repeat(emitter, len(trips) - 1, wanted, output_axes)
+        ends, rest = dict(zip(carried, results, strict=False)), results[len(carried) :]
         for name, rows in zip(lists, rest[len(self.stacked) :], strict=True):
             ends[name] = extended(emitter, body.carried[name], rows)
         return ends, rest[: len(self.stacked)]
@@ -275,11 +279,11 @@ class _Run:
         graph = replace(body.graph, outputs=wanted)
         for trip in self.trips[:-1]:
             counted = {n: emitter.constant(a) for n, a in trip.items()}
-            result = import_inner(
+            results = import_inner(
                 emitter, graph, {**body.captured, **counted, **carried}, body.label
             )
-            carried = dict(zip(carried, result, strict=False))
-            rows.append(result[len(carried) :])
+            carried = dict(zip(carried, results, strict=False))
+            rows.append(results[len(carried) :])
         if self.stacked and not rows:
             raise Unsupported("the loop has no trips, so the shapes of its results are unknown")
         return carried, [
@@ -325,8 +329,8 @@ def _follow(
         if trip >= MOST_COUNTED_TRIPS:
             raise Unsupported(f"more than {MOST_COUNTED_TRIPS} trips; Scan has no such limit")
         inner = emitter.inner("counters")
-        result = import_inner(inner, graph, {**body.captured, **current}, body.label)
-        current = dict(zip(order, result, strict=True))
+        results = import_inner(inner, graph, {**body.captured, **current}, body.label)
+        current = dict(zip(order, results, strict=True))
         current[number] = emitter.constant(trips[-1][number] + 1)
 
 

@@ -13,7 +13,7 @@ from ellc.frontends.graph_import.shapes import reshaped, transposed
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.constants import STASH, TRAINING, to_dtype
-from ellc.frontends.onnx.operators.shapes import first_axis_last
+from ellc.frontends.onnx.operators.shapes import permutations_to_last
 from ellc.frontends.onnx.registry import (
     MICROSOFT,
     ONNX,
@@ -47,9 +47,9 @@ def batch_normalization(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Val
     )
     if x.type.rank < 2:
         raise Unsupported(f"a tensor of rank {x.type.rank} has no channels")
-    there, back = first_axis_last(x.type.rank, 1)
+    to_last, back = permutations_to_last(x.type.rank, 1)
     op = BatchNorm(node.number("epsilon", 1e-5))
-    result = emitter.add(op, transposed(emitter, x, there), gamma, beta, mean, variance)
+    result = emitter.add(op, transposed(emitter, x, to_last), gamma, beta, mean, variance)
     return transposed(emitter, result, back)
 
 
@@ -63,8 +63,8 @@ def lrn(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
         node.number("beta", 0.75),
         node.number("bias", 1.0),
     )
-    there, back = first_axis_last(x.type.rank, 1)
-    return transposed(emitter, emitter.add(op, transposed(emitter, x, there)), back)
+    to_last, back = permutations_to_last(x.type.rank, 1)
+    return transposed(emitter, emitter.add(op, transposed(emitter, x, to_last)), back)
 
 
 @ONNX.imports("InstanceNormalization")

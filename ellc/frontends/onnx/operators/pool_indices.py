@@ -102,11 +102,11 @@ def max_unpool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
         for v in (x, to_dtype(emitter, indices, DType.I32))
     ]
     starts = _plane_starts(emitter, x.shape[:2], prod(extents))
-    here = emitter.constant(starts + emitter.counted(prod(extents), dtype=np.int32))
+    own_index = emitter.constant(starts + emitter.counted(prod(extents), dtype=np.int32))
     result = emitter.constant(emitter.full((*x.shape[:2], prod(extents)), 0, x.dtype.numpy))
     for window in candidates.T:
         value, position = (emitter.add(Gather(2), v, emitter.constant(window)) for v in planes)
-        result = emitter.add(Select(), value, result, emitter.add(Equal(), position, here))
+        result = emitter.add(Select(), value, result, emitter.add(Equal(), position, own_index))
     result = reshaped(emitter, result, shape)
     if given is None:
         return result

@@ -49,8 +49,10 @@ def _gru(node: OnnxNode, used: list[Pointwise]) -> Op:
 def _lstm(node: OnnxNode, used: list[Pointwise]) -> Op:
     """An LSTM cell. `clip` bounds the sums of the four gates, as in ONNX Runtime, not the state."""
     peepholes, coupled = len(node.inputs) > 7 and bool(node.inputs[7]), node.flag("input_forget")
-    result = None if used[2] == used[1] else used[2]
-    return LSTMCell(used[1], used[0], result, _clip(node), peepholes=peepholes, coupled=coupled)
+    output_activation = None if used[2] == used[1] else used[2]
+    return LSTMCell(
+        used[1], used[0], output_activation, _clip(node), peepholes=peepholes, coupled=coupled
+    )
 
 
 def _clip(node: OnnxNode) -> float:
@@ -88,16 +90,16 @@ def recurrent(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     hidden = operand(inputs, 2).shape[-1]
     node.ignore("hidden_size")
     sequence = _sequence(emitter, inputs, batch_first)
-    directions = {"forward": (1,), "reverse": (-1,), "bidirectional": (1, -1)}
-    ways = directions.get(node.text("direction", "forward"))
-    if ways is None:
+    by_name = {"forward": (1,), "reverse": (-1,), "bidirectional": (1, -1)}
+    directions = by_name.get(node.text("direction", "forward"))
+    if directions is None:
         raise Unsupported(f"the direction '{node.text('direction')}'")
     every, lasts = [], []
-    for number, way in enumerate(ways):
-        op = kind.cell(node, _activations(node, kind, number, len(ways)))
+    for number, direction in enumerate(directions):
+        op = kind.cell(node, _activations(node, kind, number, len(directions)))
         weights = _weights(emitter, inputs, kind, number, hidden)
         states = _initial(emitter, inputs, kind, number, sequence, hidden, batch_first)
-        walk = Walk(reverse=way == -1)
+        walk = Walk(reverse=direction == -1)
         y, last = run_cell(emitter, op, sequence.x, states, weights, walk, sequence.counts)
         every.append(y)
         lasts.append(last)
@@ -142,15 +144,15 @@ def _counting(emitter: Emitter, x: Value, lengths: Value) -> Value | None:
     return pointwise(emitter, Less(), numbers, reshaped(emitter, lengths, (1, batch, 1)))
 
 
-def _activations(node: OnnxNode, kind: _Kind, number: int, ways: int) -> list[Pointwise]:
+def _activations(node: OnnxNode, kind: _Kind, number: int, directions: int) -> list[Pointwise]:
     """The activations of one direction."""
     count = len(kind.activations)
-    names = node.texts("activations", kind.activations * ways)
+    names = node.texts("activations", kind.activations * directions)
     alphas = iter(node.numbers("activation_alpha", ()))
     betas = iter(node.numbers("activation_beta", ()))
     # ONNX's default for an RNN has two activations, also if it has one direction.
-    if len(names) != count * ways and not (count == 1 and len(names) > ways):
-        raise Unsupported(f"{len(names)} activations, expected {count * ways}")
+    if len(names) != count * directions and not (count == 1 and len(names) > directions):
+        raise Unsupported(f"{len(names)} activations, expected {count * directions}")
     used = [_activation(name, alphas, betas) for name in names]
     return used[number * count : (number + 1) * count]
 
@@ -173,12 +175,12 @@ def _weights(
         bias = emitter.constant(zeros)
     halves = [_part(emitter, bias, number, i * gates * hidden, gates * hidden) for i in (0, 1)]
     matrices = [_part(emitter, v, number, 0, gates * hidden) for v in (w, r)]
-    result = [_reordered(emitter, v, kind.gates, hidden) for v in (*matrices, *halves)]
+    reordered = [_reordered(emitter, v, kind.gates, hidden) for v in (*matrices, *halves)]
     if kind.states == 2 and (peepholes := optional(inputs, 7)) is not None:
         # ONNX's order is input, output, forget; that of the graph input, forget, output.
         own = _part(emitter, peepholes, number, 0, 3 * hidden)
-        result.append(_reordered(emitter, own, (0, 2, 1), hidden))
-    return result
+        reordered.append(_reordered(emitter, own, (0, 2, 1), hidden))
+    return reordered
 
 
 def _part(emitter: Emitter, value: Value, number: int, start: int, count: int) -> Value:

@@ -201,9 +201,9 @@ def _target(node: OnnxNode, inputs: Inputs, shape: tuple[int, ...]) -> _Target:
     policy = node.text("keep_aspect_ratio_policy", "stretch")
     if len(scales) == len(axes) and not sizes:
         every = _spread(scales, axes, (1.0,) * rank)
-        result = _scaled(shape, every)
+        new_shape = _scaled(shape, every)
     elif len(sizes) == len(axes) and not scales:
-        result, every = _sized(shape, axes, [int(s) for s in sizes], policy)
+        new_shape, every = _sized(shape, axes, [int(s) for s in sizes], policy)
     else:
         raise Unsupported(f"{len(scales)} scales and {len(sizes)} sizes for {len(axes)} axes")
     if min(every, default=1.0) <= 0:
@@ -212,7 +212,7 @@ def _target(node: OnnxNode, inputs: Inputs, shape: tuple[int, ...]) -> _Target:
     if len(roi) == 2 * len(axes):
         starts = _spread(roi[: len(axes)], axes, (0.0,) * rank)
         region = (*starts, *_spread(roi[len(axes) :], axes, (1.0,) * rank))
-    return _Target(result, every, region)
+    return _Target(new_shape, every, region)
 
 
 def _sized(
@@ -229,11 +229,11 @@ def _sized(
         sizes = [floor(float(np.float32(ratio) * np.float32(shape[a])) + 0.5) for a in axes]
     elif policy != "stretch":
         raise Unsupported(f"the policy '{policy}' is not supported")
-    result = list(shape)
+    new_shape = list(shape)
     for axis, size in zip(axes, sizes, strict=True):
-        result[axis] = size
+        new_shape[axis] = size
     rounded = [float(np.float32(r)) for r in ratios]
-    return tuple(result), _spread(rounded, axes, (1.0,) * len(shape))
+    return tuple(new_shape), _spread(rounded, axes, (1.0,) * len(shape))
 
 
 def _scaled(shape: tuple[int, ...], scales: Sequence[float]) -> tuple[int, ...]:

@@ -123,9 +123,9 @@ def _repeated(emitter: Emitter, x: Value, axis: int, count: int) -> Value:
     return emitter.add(Reshape(shape), copies)
 
 
-def first_axis_last(rank: int, axis: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def permutations_to_last(rank: int, axis: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The permutation that puts an axis last, and the one that brings it back."""
     axis = axis_of(axis, rank)
-    there = (*(a for a in range(rank) if a != axis), axis)
-    back = tuple(there.index(a) for a in range(rank))
-    return there, back
+    to_last = (*(a for a in range(rank) if a != axis), axis)
+    back = tuple(to_last.index(a) for a in range(rank))
+    return to_last, back

@@ -61,8 +61,8 @@ def while_(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
                 f"a value changes its shape from {values[index].shape} to {value.shape}"
             )
         inner.output(f"y{index}", value)
-    ways = (Walk(),) * len(walked), (Walk(),) * len(lists)
-    loop = Loop(inner.build(), len(trips) - 1, len(carried), *ways)
+    walks = (Walk(),) * len(walked), (Walk(),) * len(lists)
+    loop = Loop(inner.build(), len(trips) - 1, len(carried), *walks)
     stacks = {i: emitter.constant(np.stack([t[i] for t in trips[:-1]])) for i in walked}
     results = emitter.add_multi(loop, *(stacks.get(i, values[i]) for i in order))
     ends = dict(zip([*carried, *lists], results, strict=True))
@@ -126,8 +126,8 @@ def _trips(
             return trips
         if len(trips) > MOST_COUNTED_TRIPS:
             raise Unsupported(f"more than {MOST_COUNTED_TRIPS} trips")
-        result = import_inner(emitter.inner("counters"), body, current, order)
-        for index, value in zip(order, result, strict=True):
+        results = import_inner(emitter.inner("counters"), body, current, order)
+        for index, value in zip(order, results, strict=True):
             current[index] = value
 
 

@@ -34,9 +34,9 @@ def detection_post_process(emitter: Emitter, node: TfliteNode, inputs: Inputs) -
         for i, what in enumerate(("boxes", "scores", "anchors"))
     )
     count = boxes.shape[1] if boxes.type.rank == 3 else 0
-    good = boxes.type.rank == scores.type.rank == 3 and boxes.shape[2] >= 4 and count
-    good = good and scores.shape[:2] == (1, count) == boxes.shape[:2]
-    if not good or anchors.shape != (count, 4):
+    fits = boxes.type.rank == scores.type.rank == 3 and boxes.shape[2] >= 4 and count
+    fits = fits and scores.shape[:2] == (1, count) == boxes.shape[:2]
+    if not fits or anchors.shape != (count, 4):
         shapes = f"{boxes.shape}, scores {scores.shape}, anchors {anchors.shape}"
         raise Unsupported(f"boxes {shapes}; only those of one image are supported")
     settings = _Settings.of(node.options, scores.shape[2])
@@ -78,7 +78,7 @@ class _Settings:
         """
         # Always read, because a file can have the options of both algorithms.
         per_class = options.whole("detections_per_class")
-        result = _Settings(
+        settings = _Settings(
             options.whole("max_detections"),
             options.whole("max_classes_per_detection"),
             per_class if "detections_per_class" in options.values else _PER_CLASS,
@@ -88,14 +88,14 @@ class _Settings:
             options.number("nms_iou_threshold"),
             options.flag("use_regular_nms"),
         )
-        counts = (result.detections, result.kinds, result.per_class, result.classes)
-        if min(counts) < 1 or result.detections * result.kinds > _MOST_DETECTIONS:
-            raise Unsupported(f"{result.detections} detections of {result.kinds} classes each")
-        if result.offset not in (0, 1):
-            raise Unsupported(f"scores of {columns} classes, where {result.classes} are named")
-        if not 0 < result.overlap <= 1:
-            raise Unsupported(f"boxes may overlap by {result.overlap}; more than 0, at most 1")
-        return result
+        counts = (settings.detections, settings.kinds, settings.per_class, settings.classes)
+        if min(counts) < 1 or settings.detections * settings.kinds > _MOST_DETECTIONS:
+            raise Unsupported(f"{settings.detections} detections of {settings.kinds} classes each")
+        if settings.offset not in (0, 1):
+            raise Unsupported(f"scores of {columns} classes, where {settings.classes} are named")
+        if not 0 < settings.overlap <= 1:
+            raise Unsupported(f"boxes may overlap by {settings.overlap}; more than 0, at most 1")
+        return settings
 
 
 def _decoded(emitter: Emitter, boxes: Value, anchors: Value, options: NodeOptions) -> Value:

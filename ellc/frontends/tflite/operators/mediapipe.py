@@ -76,9 +76,9 @@ def max_pool_with_indices(emitter: Emitter, node: TfliteNode, inputs: Inputs) ->
     best = cells[0]
     position = emitter.constant(emitter.full(largest.shape, _ABOVE, np.float32))
     for number, cell in enumerate(cells[1:], 1):
-        here = emitter.constant(np.full((1,), np.float32(number) + _ABOVE, np.float32))
+        cell_index = emitter.constant(np.full((1,), np.float32(number) + _ABOVE, np.float32))
         position = pointwise(
-            emitter, Select(), position, here, emitter.add(GreaterEqual(), best, cell)
+            emitter, Select(), position, cell_index, emitter.add(GreaterEqual(), best, cell)
         )
         best = emitter.add(Maximum(), best, cell)
     options = NodeOptions(MappingProxyType({"FusedActivationFunction": pool.activation}))
@@ -122,8 +122,10 @@ def max_unpool(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     zero = emitter.constant(np.zeros((1,), np.float32))
     cells = []
     for cell in range(height * width):
-        here = emitter.constant(np.full((1,), cell, np.int32))
-        chosen = pointwise(emitter, Select(), x, zero, pointwise(emitter, Equal(), number, here))
+        cell_index = emitter.constant(np.full((1,), cell, np.int32))
+        chosen = pointwise(
+            emitter, Select(), x, zero, pointwise(emitter, Equal(), number, cell_index)
+        )
         cells.append(emitter.add(Reshape((batch, rows, columns, 1, channels)), chosen))
     whole = cells[0] if len(cells) == 1 else emitter.add(Concat(3), *cells)
     split = emitter.add(Reshape((batch, rows, columns, height, width, channels)), whole)

@@ -119,18 +119,18 @@ def sequence_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 def bidirectional_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
     """An LSTM over the sequence and another over the reversed one; one joined or two results."""
     refuse(inputs, range(39, 48), "an auxiliary input")
-    there = _lstm(emitter, node, inputs, _Direction(1, (35, 36)))
-    back = _lstm(emitter, node, inputs, _Direction(18, (37, 38), reverse=True))
-    results = [there, back]
+    forward = _lstm(emitter, node, inputs, _Direction(1, (35, 36)))
+    backward = _lstm(emitter, node, inputs, _Direction(18, (37, 38), reverse=True))
+    results = [forward, backward]
     return [emitter.add(Concat(2), *results)] if node.options.flag("MergeOutputs") else results
 
 
-def _lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs, way: _Direction) -> Value:
+def _lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs, direction: _Direction) -> Value:
     """The output states of all steps in one direction."""
     x = want_float(operand(inputs, 0))
-    walk = replace(walk_of(node, x), reverse=way.reverse)
-    refuse(inputs, way.refused, "a projection")
-    first = way.weights
+    walk = replace(walk_of(node, x), reverse=direction.reverse)
+    refuse(inputs, direction.refused, "a projection")
+    first = direction.weights
     weights, recurrent, bias = (
         _gates(emitter, node, inputs, range(first + begin, first + begin + 4))
         for begin in (0, 4, 11)
@@ -141,13 +141,13 @@ def _lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs, way: _Direction) -
     further = [_gates(emitter, node, inputs, given)] if given else []
     none = emitter.constant(emitter.full(bias.shape, 0, np.float32))
     shape = (walk.element(x.type).shape[0], recurrent.shape[1])
-    states = [state_of(emitter, node, index, shape) for index in way.states]
+    states = [state_of(emitter, node, index, shape) for index in direction.states]
     # The option bounds the cell state, not the gates' sums; 0 means no bound.
     limit = node.options.number("CellClip") or math.inf
     cell = LSTMCell(_activation(node), cell_clip=limit, peepholes=bool(given))
     fixed = [weights, recurrent, bias, none, *further]
     every, last = run_cell(emitter, cell, x, states, fixed, walk)
-    for index, value in zip(way.states, last, strict=True):
+    for index, value in zip(direction.states, last, strict=True):
         emitter.set_state(tensor(node, index).name, value)
     return every
 

@@ -117,9 +117,11 @@ def _once_there(
     steps_so_far = with_number(emitter, Minimum(), with_number(emitter, Add(), past, count), steps)
     emitter.set_state(name, steps_so_far)
     numbers = emitter.constant(emitter.counted(1, count, 1, dtype=np.int32) + np.int32(1))
-    there = with_number(emitter, GreaterEqual(), pointwise(emitter, Add(), numbers, past), steps)
+    are_valid = with_number(
+        emitter, GreaterEqual(), pointwise(emitter, Add(), numbers, past), steps
+    )
     first = with_number(emitter, GreaterEqual(), past, steps - 1)
-    return _or_zero(emitter, frames, there), reshaped(emitter, first, ())
+    return _or_zero(emitter, frames, are_valid), reshaped(emitter, first, ())
 
 
 @TFLITE.imports("CUSTOM:SignalStacker", limits="a step not longer than a stack")

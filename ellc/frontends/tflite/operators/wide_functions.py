@@ -158,8 +158,8 @@ def _points(function: Callable[[Array], Array], ends: Array, results: Array) -> 
     positions, following = ends[0] + number * step, ends[0] + (number + 1) * step
     exact = _rounded(scaled(positions))
     middle = _rounded((scaled(following) + exact) / kind(2))
-    missed = _rounded((middle - _rounded(scaled(positions + step / kind(2)))) / kind(2))
-    every = np.append(exact - missed, _rounded(scaled(ends[1:])))
+    error = _rounded((middle - _rounded(scaled(positions + step / kind(2)))) / kind(2))
+    every = np.append(exact - error, _rounded(scaled(ends[1:])))
     every = np.nan_to_num(every, nan=_HIGH)  # infinity minus infinity
     return np.asarray(np.clip(every, _LOW, _HIGH).astype(np.int32))
 
@@ -211,8 +211,8 @@ def _sigmoid_points() -> Array:
         return np.asarray(65536 / (1 + np.exp(-i / _SIGMOID_STEPS)))
 
     i = np.arange(256.0)
-    missed = (curve(i) + curve(i + 1)) / 2 - curve(i + 0.5)
-    return np.floor(curve(i) - missed / 2 + 0.5).astype(np.int32)
+    error = (curve(i) + curve(i + 1)) / 2 - curve(i + 0.5)
+    return np.floor(curve(i) - error / 2 + 0.5).astype(np.int32)
 
 
 def _symmetric(

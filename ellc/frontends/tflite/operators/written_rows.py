@@ -32,9 +32,9 @@ class WrittenRows:
 
 def written_rows(body: TfliteGraph, index: int) -> WrittenRows | None:
     """How the body writes a row of the carried list `index`; None if it uses it in another way."""
-    carried, result = body.inputs[index], body.outputs[index].name
+    carried, output = body.inputs[index], body.outputs[index].name
     producers = {t.name: node for node in body.nodes for t in node.results}
-    whole = producers.get(result)
+    whole = producers.get(output)
     if whole is None or whole.kind != "CONCATENATION" or len(whole.operands) != 3:
         return None
     before, row, after = whole.operands
@@ -69,8 +69,8 @@ def first_row(
     positions = []
     for trip in trips:
         values = [emitter.constant(trip[i]) if i in trip else v for i, v in enumerate(fixed)]
-        result = import_inner(emitter.inner("rows"), graph, values, range(len(written.numbers)))
-        positions.append(_row_index([known_ints(v, "the index of a row") for v in result], shape))
+        results = import_inner(emitter.inner("rows"), graph, values, range(len(written.numbers)))
+        positions.append(_row_index([known_ints(v, "the index of a row") for v in results], shape))
     if len(positions) > 1 and len({*positions}) == 1:
         return None
     if positions != list(range(positions[0], positions[0] + len(positions))):
@@ -79,7 +79,10 @@ def first_row(
 
 
 def _row_index(numbers: Sequence[tuple[int, ...]], shape: tuple[int, ...]) -> int:
-    """The row between the two parts."""
+    """The index of the row between the two parts, from their begins and sizes.
+
+    Raises `Unsupported` unless the parts are all other rows of the list, which has this shape.
+    """
     none = (0,) * (len(shape) - 1)
     (begin, size), (follows, rest) = numbers[:2], numbers[2:]
     position = size[0]
