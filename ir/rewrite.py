@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
@@ -37,6 +38,10 @@ class Editor:
             exact = self._exact.get(c.value)
             mark = "" if exact is None else content_key(exact)
             self._shared.setdefault((c.key, graph.types[c.value].dtype, mark), c.value)
+        self._made: dict[str, Array] = {}  # arrays that the pool gets if they are used at the end
+        self._unread: list[str] = []  # constants that have lost a reader
+        self._identities: dict[str, tuple[str, DType, str]] = {}  # of constants made here
+        self._sharing: Counter[str] = Counter()  # constants made here by the key of their array
         self._forward: dict[str, str] = {}
         self._producers: dict[str, str] = {}
         self._users: dict[str, dict[str, int]] = {}
@@ -55,6 +60,7 @@ class Editor:
         """The nodes in order, as they are at that moment; later insertions are visited too."""
         key = self._after.get(_ENDS, _ENDS)
         while key != _ENDS:
+            self._forget()
             if key in self._nodes:
                 yield self._nodes[key]
             key = self._after[key]
@@ -84,7 +90,9 @@ class Editor:
     def array(self, value: str) -> Array | None:
         """The array of a constant, None for anything computed."""
         key = self._keys.get(self.current(value))
-        return None if key is None else self._graph.weights[key]
+        if key is None:
+            return None
+        return self._made[key] if key in self._made else self._graph.weights[key]
 
     def exact(self, value: str) -> Array | None:
         """A floating-point constant in float64, unrounded if that is known.
@@ -219,18 +227,26 @@ class Editor:
         named = {v for n in nodes for v in (*n.inputs, *n.outputs)}
         named |= {p.value for p in (*self._graph.inputs, *outputs)}
         named |= {v for s in states for v in (s.current, s.next)}
+        constants = tuple(Constant(v, k) for v, k in self._keys.items() if v in named)
+        for constant in constants:
+            if constant.key in self._made:
+                self._graph.weights.keep(constant.key, self._made[constant.key])
         return replace(
             self._graph,
             nodes=nodes,
             outputs=outputs,
             states=states,
             types={v: t for v, t in self._types.items() if v in named},
-            constants=tuple(Constant(v, k) for v, k in self._keys.items() if v in named),
+            constants=constants,
             exact={v: a for v, a in self._exact.items() if v in named},
         )
 
     def _add_constant(self, array: Array, dtype: DType, exact: Array | None) -> str:
-        key = self._graph.weights.add(array)
+        data = np.asarray(array, order="C").view()
+        data.flags.writeable = False
+        key = content_key(data)
+        if key not in self._graph.weights:
+            self._made.setdefault(key, data)
         mark = "" if exact is None else content_key(exact)
         if (key, dtype, mark) not in self._shared:
             value = self._new_id("c")
@@ -239,7 +255,25 @@ class Editor:
             if exact is not None:
                 self._exact[value] = exact
             self._shared[key, dtype, mark] = value
+            self._identities[value] = key, dtype, mark
+            self._sharing[key] += 1
         return self._shared[key, dtype, mark]
+
+    def _forget(self) -> None:
+        """Drop the arrays of constants that were made here and that nothing reads any more.
+
+        A chain of operations on a large constant makes one for every node.
+        """
+        while self._unread:
+            value = self._unread.pop()
+            key = self._keys.get(value)
+            if key is None or key not in self._made or self.uses(value):
+                continue
+            del self._keys[value], self._shared[self._identities.pop(value)]
+            self._exact.pop(value, None)
+            self._sharing[key] -= 1
+            if not self._sharing[key]:
+                del self._made[key]
 
     def _link(self, before: str, key: str, after: str) -> None:
         self._after[before] = self._before[after] = key
@@ -260,6 +294,8 @@ class Editor:
             users[key] = users.get(key, 0) + step
             if not users[key]:
                 del users[key]
+                if value in self._keys:
+                    self._unread.append(value)
 
     def _new_id(self, prefix: str) -> str:
         while f"{prefix}{self._fresh}n" in self._types:

@@ -37,6 +37,10 @@ class WeightPool:
             self._arrays[key] = view
         return key
 
+    def keep(self, key: str, array: Array) -> None:
+        """Add a read-only array in C order under its key, which is known already."""
+        self._arrays.setdefault(key, array)
+
     def __getitem__(self, key: str) -> Array:
         return self._arrays[key]
 

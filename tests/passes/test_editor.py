@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.graph import Graph
 from ellc.ir.ops.pointwise import Abs, Add, Exp, Neg, Relu
+from ellc.ir.pipeline import run_pipeline
 from ellc.ir.rewrite import Editor, merged_source
 from ellc.ir.types import DType, TensorType
 from ellc.ir.verify import verify
@@ -26,6 +29,25 @@ def chain() -> Graph:
 
 def names(graph: Graph) -> list[str]:
     return [n.op.name for n in graph.nodes]
+
+
+def test_constants_that_nothing_reads_any_more_are_forgotten() -> None:
+    """A chain of sums makes one for every node, and each may be as large as the file."""
+    b = GraphBuilder("chain")
+    value = b.input("x", TensorType(DType.F32, (2, 1 << 16)))
+    numbers = np.linspace(0, 1, 1 << 16, dtype=np.float32)
+    added = b.constant(numbers)
+    for _ in range(100):
+        value = b.add(Add(), value, added)
+    b.output("y", value)
+    graph = b.build()
+    tracemalloc.start()
+    try:
+        (node,) = run_pipeline(graph)[0].nodes
+        assert tracemalloc.get_traced_memory()[1] < 40 * numbers.nbytes
+    finally:
+        tracemalloc.stop()
+    assert isinstance(node.op, Add)
 
 
 def test_nothing_done_is_an_equal_graph() -> None:
