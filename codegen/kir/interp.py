@@ -113,8 +113,6 @@ class Program:
 
     def _let(self, let: Let) -> _Function:
         meaning, attrs = OPERATIONS[let.op].meaning, let.attrs
-        if attrs:
-            meaning = _with_attributes(meaning, attrs)
         args = tuple(self._register(arg) for arg in let.args)
         result, type_ = self._new(let.result), let.result.type
         dtype, shape = type_.elem.numpy, (type_.lanes,)
@@ -124,8 +122,9 @@ class Program:
                 gave = f"{value.dtype}{list(value.shape)}"
                 raise self._error(f" {let.op} gave {gave} for {let.result.name}: {type_}")
 
+        # One function for each number of operands: these calls are most of what a run takes.
         def one(registers: _Registers, memories: _Memories) -> None:
-            registers[result] = value = meaning(registers[first])
+            registers[result] = value = meaning(registers[first], *attrs)
             if value.dtype is not dtype or value.shape != shape:
                 check(value)
 
@@ -134,15 +133,24 @@ class Program:
             if value.dtype is not dtype or value.shape != shape:
                 check(value)
 
+        def three(registers: _Registers, memories: _Memories) -> None:
+            registers[result] = value = meaning(
+                registers[first], registers[second], registers[third]
+            )
+            if value.dtype is not dtype or value.shape != shape:
+                check(value)
+
         def several(registers: _Registers, memories: _Memories) -> None:
-            registers[result] = value = meaning(*[registers[arg] for arg in args])
+            registers[result] = value = meaning(*[registers[arg] for arg in args], *attrs)
             check(value)
 
-        match args:
-            case (first,):
+        match args, attrs:
+            case (first,), _:
                 return one
-            case (first, second):
+            case (first, second), ():
                 return two
+            case (first, second, third), ():
+                return three
             case _:
                 return several
 
@@ -255,10 +263,6 @@ class Program:
 
     def _error(self, what: str) -> InternalError:
         return InternalError(f"kernel {self._kernel.name}{what}")
-
-
-def _with_attributes(meaning: Callable[..., Array], attrs: tuple[int, ...]) -> Callable[..., Array]:
-    return lambda *args: meaning(*args, *attrs)
 
 
 def literal(imm: Imm) -> Array:

@@ -215,8 +215,9 @@ def _bits_of(a: Array, b: Array) -> Array:
 
     Anything else is undefined in C, even in a lane whose result is not used.
     """
-    if b.min() < 0 or b.max() >= a.dtype.itemsize * 8:
-        raise ValueError(f"shifts {a.dtype} by {b.min()} to {b.max()} bits")
+    low, high = np.minimum.reduce(b), np.maximum.reduce(b)
+    if low < 0 or high >= a.dtype.itemsize * 8:
+        raise ValueError(f"shifts {a.dtype} by {low} to {high} bits")
     return b
 
 

@@ -16,7 +16,8 @@ operands, element types among them by name: `v6: i32x4 = convert v4 [i32]`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import assert_never
 
 from ellc.codegen.kir.ir import (
@@ -224,9 +225,11 @@ class _Parser:
         return tuple(body), ""
 
     def _statement(self, line: str) -> Stmt:
-        for pattern, read in self._READERS:
-            if match := pattern.fullmatch(line):
-                return read(self, *match.groups(default=""))
+        pattern, read = self._READERS.get(line.partition(" ")[0], (_LET, _Parser._let))
+        if read is _Parser._let and " = load " in line:
+            pattern, read = _LOAD, _Parser._load
+        if match := pattern.fullmatch(line):
+            return read(self, *match.groups(default=""))
         raise _BadLine(f"not a statement: {line}")
 
     def _load(self, name: str, type_: str, address: str, align: str) -> Load:
@@ -274,13 +277,14 @@ class _Parser:
         results = tuple(self._declare(r, c.type) for r, c in zip(names, carried, strict=True))
         return For(index, *bounds, int(step or 1), carried, inits, body, yields, results)
 
-    _READERS: tuple[tuple[re.Pattern[str], Callable[..., Stmt]], ...] = (
-        (_LOAD, _load),
-        (_STORE, _store),
-        (_PREFETCH, _prefetch),
-        (_FOR, _for),
-        (_IF, _if),
-        (_LET, _let),
+    # By the first word; lines with another one give a value.
+    _READERS: Mapping[str, tuple[re.Pattern[str], Callable[..., Stmt]]] = MappingProxyType(
+        {
+            "store": (_STORE, _store),
+            "prefetch": (_PREFETCH, _prefetch),
+            "for": (_FOR, _for),
+            "if": (_IF, _if),
+        }
     )
 
     def _declare(self, name: str, type_: VType) -> Var:
@@ -288,13 +292,13 @@ class _Parser:
         return Var(name, type_)
 
     def _operand(self, text: str) -> Operand:
+        if type_ := self._types.get(text):
+            return Var(text, type_)
         if re.fullmatch(r"-?\d+", text):
             return Imm(int(text))
         if match := _LITERAL.fullmatch(text):
             return _parse_literal(_parse_type(match[1]), match[2])
-        if text not in self._types:
-            raise _BadLine(f"{text} has no value here")
-        return Var(text, self._types[text])
+        raise _BadLine(f"{text} has no value here")
 
     def _address(self, text: str) -> tuple[Param, Operand, int]:
         name, index, sign, amount = _matched(_ADDRESS, text, "an address")
