@@ -40,8 +40,8 @@ from ellc.ir.graph import Graph
 from ellc.ir.types import Array, DType, TensorType
 from ellc.ir.work_folders import temporary_folder
 
-C_FILE_PARTS = 20
-"""Models in one C file: few compilers to start, but enough files for every core."""
+C_FILE_PARTS = 80
+"""Most models in one C file: few compilers to start, but a file for every core."""
 
 Emitter = Literal["llvm", "c"]
 Outputs = tuple[Array, ...]
@@ -198,7 +198,9 @@ def _run_together(
 
 def _glue(parts: Sequence[_PlannedTrial], program: _ProgramOptions, folder: Path) -> list[Path]:
     """Objects with the API functions of all trials, and in C also their kernels."""
-    size = C_FILE_PARTS if program.emitter == "c" else len(parts)
+    size = len(parts)
+    if program.emitter == "c":
+        size = min(C_FILE_PARTS, -(-size // usable_cores()))
     sources = [
         _source(parts[start : start + size], program, folder / f"part{start}.c")
         for start in range(0, len(parts), size)
