@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from ellc.codegen.output.package.texts import (
     write_cmake,
     write_demo,
     write_ell_names,
+    write_labels,
     write_python_module,
 )
 from ellc.codegen.output.package.wheel import write_wheel
@@ -34,7 +36,7 @@ from ellc.debug import Watch, difference, seconds_table, unwatched
 from ellc.folders import replaced_folder
 from ellc.ir.errors import EllcError
 from ellc.ir.files import write_text
-from ellc.ir.graph import Graph
+from ellc.ir.graph import LABELS_KEY, Graph
 from ellc.ir.pipeline import PipelineOptions, default_groups, run_pipeline
 from ellc.models import DEFAULT_OPTIONS, ModelOptions, default_name, read_model
 from ellc.progress import Progress, silent
@@ -48,7 +50,8 @@ class CompileOptions:
     `emit` names kinds of files (`emit_kinds`); header and manifest are always written. With
     `threads` None a call uses all cores of a target with an operating system, and one thread
     otherwise. `kernels` names a kernel for some layers (`planning.choice`), and `tuning` is a file
-    of measured kernels (`ellc.tuning`). `model` says how a model file is read; it has no effect on
+    of measured kernels (`ellc.tuning`). `labels` name the classes of an output, in place of names
+    that the model has. `model` says how a model file is read; it has no effect on
     a graph.
     """
 
@@ -63,6 +66,7 @@ class CompileOptions:
     kernels: tuple[tuple[str, str], ...] = ()
     tuning: Path | None = None
     model: ModelOptions = DEFAULT_OPTIONS
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,7 @@ def compile_model(
     clock = _Clock(progress)
     with clock.stage("reading the model"):
         graph = source if isinstance(source, Graph) else read_model(source, chosen.model)
+        graph = _labelled(graph, chosen.labels)
     by_default = source.name if isinstance(source, Graph) else default_name(source)
     name = valid_name(chosen.name or by_default)
     plan = _planned(graph, row, chosen, name, clock, watch)
@@ -150,6 +155,21 @@ def compile_model(
         notes,
         clock.seconds,
     )
+
+
+def _labelled(graph: Graph, labels: tuple[str, ...]) -> Graph:
+    """The graph with these class names; raises `EllcError` E709 if no output has so many."""
+    if not labels:
+        return graph
+    shapes = [graph.types[port.value].shape for port in graph.outputs]
+    if not any(len(labels) == math.prod(shape) == max(shape, default=1) for shape in shapes):
+        found = ", ".join(map(str, shapes))
+        raise EllcError(
+            f"there are {len(labels)} labels, and no output is a list of so many: {found}",
+            code="E709",
+            hint="give one name a line, in the order of the classes",
+        )
+    return replace(graph, metadata={**graph.metadata, LABELS_KEY: "\n".join(labels)})
 
 
 class _Clock:
@@ -231,6 +251,8 @@ def _write(
     with clock.stage("code"):
         built = build(plan, name, ("h", *coded), folder, chosen, clock.progress)
     files = [path for paths in built.files.values() for path in paths]
+    if built.model.labels:
+        files.append(write_labels(built.model, __version__, folder))
     with clock.stage("package"):
         files += _package(built, kinds, folder, plan.target)
     return list(dict.fromkeys(files)), built, _costs(plan, built)

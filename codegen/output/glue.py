@@ -21,7 +21,7 @@ from ellc.codegen.languages.render import render
 from ellc.codegen.machine.cpu_check import CpuCheck, cpu_check
 from ellc.codegen.planning.loops import Repeat
 from ellc.codegen.planning.plan import Plan, Step
-from ellc.ir.graph import INPUT_PREFIX, LAYOUT_KEY, Graph
+from ellc.ir.graph import INPUT_PREFIX, LABELS_KEY, LAYOUT_KEY, Graph
 from ellc.ir.graph import Port as GraphPort
 from ellc.ir.types import DType, Quant, TensorType
 from ellc.ir.weights import content_key
@@ -182,6 +182,9 @@ class Model:
     description: tuple[Comment, ...]
     hash: str
     cpu: CpuCheck
+    labels: tuple[str, ...] = ()
+    """Names of the classes of the output `labelled`."""
+    labelled: int = 0
     arena_align: int = ARENA_ALIGN
 
     @property
@@ -280,7 +283,18 @@ def make_model(plan: Plan, prefix: str, threads: int = 1, *, portable: bool = Fa
         _description(inputs, outputs, graph.metadata),
         _hash(plan, name, threads),
         CpuCheck() if portable else cpu_check(plan.target),
+        *_labels(outputs, graph.metadata),
     )
+
+
+def _labels(outputs: Sequence[ApiPort], metadata: Mapping[str, str]) -> tuple[tuple[str, ...], int]:
+    """The class names in the metadata and the output that they name; none if no output fits."""
+    labels = tuple(metadata.get(LABELS_KEY, "").splitlines())
+    for index, port in enumerate(outputs):
+        is_list = not port.packed and port.elements == max(port.shape, default=1)
+        if labels and is_list and len(labels) == port.elements:
+            return labels, index
+    return (), 0
 
 
 def header_text(model: Model, version: str) -> str:

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     metavar="COMMAND",
     help="Your own linker for ELF targets (GNU ld or lld).",
 )
+@click.option("--labels", type=FILE_PATH, help="Class names, one a line, for C and Python.")
 @kernels_option
 @tuning_option
 @model_options
@@ -81,6 +82,7 @@ def command(
     linker: tuple[str, ...],
     kernels: tuple[tuple[str, str], ...],
     tuning: Path | None,
+    labels: Path | None,
     options: ModelOptions,
     as_json: bool,
 ) -> None:
@@ -98,6 +100,7 @@ def command(
     from ellc.codegen.toolchain.link import Tools
     from ellc.debug import debug_words, watch
     from ellc.driver import CompileOptions, compile_model, default_emit, emit_kinds
+    from ellc.pictures.images import load_labels
     from ellc.progress import progress
 
     if emit == "help":
@@ -117,6 +120,7 @@ def command(
         kernels=kernels,
         tuning=tuning,
         model=options,
+        labels=load_labels(labels) if labels else (),
     )
     with progress(quiet=as_json) as report:
         watcher = watch(debug_words(), partial(echo, err=True, whole=True))

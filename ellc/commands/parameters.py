@@ -271,6 +271,12 @@ _MODEL_OPTIONS = (
         type=_COLOURS,
         help="Take uint8 pixels with colours in this order, and preprocess them for the model.",
     ),
+    click.option(
+        "--preprocess",
+        type=click.Choice(["imagenet-torch", "imagenet-tf", "imagenet-caffe", "unit", "raw"]),
+        help="Usual --color, --range, --mean and --scale, each of which may be given beside it: as "
+        "in torchvision, in Keras' modes tf and caffe, 0 to 1, or 0 to 255.",
+    ),
     click.option("--color", type=_COLOURS, help="Order of colours that the model was trained on."),
     click.option(
         "--range",
@@ -315,8 +321,9 @@ def _options(values: dict[str, Any]) -> ModelOptions:
     """Pop the values of `_MODEL_OPTIONS` from a command's values."""
     from ellc.frontends.options import ImportOptions
     from ellc.models import ModelOptions
-    from ellc.pictures.pixels import PixelOptions
+    from ellc.pictures.pixels import PRESETS, PixelOptions
 
+    preset = values.pop("preprocess")
     imports = ImportOptions(
         shapes=MappingProxyType(dict(values.pop("shapes"))),
         fixed=MappingProxyType(dict(values.pop("fixed"))),
@@ -335,5 +342,5 @@ def _options(values: dict[str, Any]) -> ModelOptions:
             mean=values.pop("mean"),
             scale=values.pop("scale"),
             size=values.pop("resize"),
-        ),
+        ).with_defaults(PRESETS[preset] if preset else PixelOptions()),
     )

@@ -10,20 +10,31 @@ from pathlib import Path
 import click
 import numpy as np
 
-from ellc.commands.output import echo, echo_files, echo_json, echo_notes, json_option, table
+from ellc.commands.output import (
+    echo,
+    echo_files,
+    echo_json,
+    echo_note,
+    echo_notes,
+    json_option,
+    table,
+)
 from ellc.commands.parameters import FILE_PATH, model_options, target_option, threads_option
 from ellc.execute import Arrays, Executable, Network
 from ellc.ir.errors import EllcError
 from ellc.ir.files import whole_file
+from ellc.ir.graph import INPUT_PREFIX, LABELS_KEY
 from ellc.ir.printable import visible
 from ellc.ir.types import Array, TensorType
 from ellc.models import ModelOptions
 from ellc.pictures.images import dequantise, load_input, load_labels, top_scores
-from ellc.pictures.pixels import PixelOptions, Preprocessing
+from ellc.pictures.pixels import ORDER_KEY, PixelOptions, Preprocessing
 from ellc.pictures.preprocessing import PREPROCESSING_KEY, has_preprocessing
 
-LABELS_KEY = "labels"
-"""Metadata key of the class names, one per line."""
+_GUESS = {
+    order: f"pixels go in as 0 to 255, {words}; --preprocess, --range and --color change that"
+    for order, words in (("bgr", "blue first"), ("rgb", "red first"))
+}
 
 
 @click.command("run")
@@ -73,6 +84,8 @@ def command(
         echo_notes(network.metadata)
         names = _labels(network, labels)
         how = _preprocessing(model, network, options.pixels)
+        if _is_guessed(network, how) and any(file.suffix.lower() != ".npy" for file in inputs):
+            echo_note(f"the model does not say how pictures are prepared: {_GUESS[how.order]}")
         results = executable.call(_tensors(network, inputs, how))
     if output is not None:
         _save(output, results[0])
@@ -83,6 +96,13 @@ def command(
     show = echo if output is None else echo_files
     for port, result in ported:
         show(_text(*port, result, names, top))
+
+
+def _is_guessed(network: Network, how: Preprocessing) -> bool:
+    """Whether floats are made of pixels as they are only because nothing says otherwise."""
+    said = {key for key in network.metadata if key.startswith(INPUT_PREFIX)} - {ORDER_KEY}
+    floats = any(type_.dtype.is_float for _, type_ in network.inputs)
+    return floats and how.is_plain and not said and PREPROCESSING_KEY not in network.metadata
 
 
 def _want_files(files: Sequence[Path]) -> None:

@@ -58,6 +58,14 @@ ROWS = (
         "Leave out `--threads`.",
     ),
     ErrorCode(
+        "E709",
+        "Labels do not fit",
+        "The file given to `ellc compile --labels` has more or fewer names than any output has "
+        "classes.",
+        "Give one name a line, in the order of the classes; a network with a background class has "
+        "a name for it.",
+    ),
+    ErrorCode(
         "E711",
         "Impossible preprocessing",
         "Options or metadata would turn pixels into infinities, NaN, or the same number for every "

@@ -14,7 +14,8 @@ Missing keys have ELL's defaults: blue, green, red, values 0 to 255.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -175,6 +176,11 @@ class PixelOptions:
         read = {key: text for key, text in metadata.items() if key not in overridden}
         return self.over(Preprocessing.from_metadata(read))
 
+    def with_defaults(self, others: PixelOptions) -> PixelOptions:
+        """These options, and of `others` those that are not set here."""
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(others, **{name: value for name, value in own.items() if value is not None})
+
     def over(self, base: Preprocessing) -> Preprocessing:
         """`base`, overridden by these options."""
         low, high = self.range or (base.low, base.high)
@@ -187,6 +193,25 @@ class PixelOptions:
             pixels=self.pixels or base.pixels,
             size=self.size or base.size,
         )
+
+
+PRESETS: Mapping[str, PixelOptions] = MappingProxyType(
+    {
+        "imagenet-torch": PixelOptions(
+            color="rgb",
+            range=(0.0, 1.0),
+            mean=(0.485, 0.456, 0.406),
+            scale=(1 / 0.229, 1 / 0.224, 1 / 0.225),
+        ),
+        "imagenet-tf": PixelOptions(color="rgb", range=(-1.0, 1.0)),
+        "imagenet-caffe": PixelOptions(color="bgr", mean=(123.68, 116.779, 103.939)),
+        "unit": PixelOptions(color="rgb", range=(0.0, 1.0)),
+        "raw": PixelOptions(color="rgb", range=(0.0, 255.0)),
+    }
+)
+"""Usual ways to prepare pictures. `imagenet-torch`: mean and deviation of the colours, as
+torchvision documents for its trained networks; `imagenet-tf` and `imagenet-caffe`: the modes `tf`
+and `caffe` of `preprocess_input` in Keras; `unit`: 0 to 1; `raw`: 0 to 255."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,10 @@ from ellc.explain.study import StudyOptions, study
 from ellc.ir.container import save
 from ellc.tuning import Entry, write_tuning
 
-OF_FILES = {"output", "emit", "name", "strip", "wheel", "paranoid", "dump_dir", "cc", "linker"}
+OF_FILES = {
+    *("output", "emit", "name", "strip", "wheel", "paranoid", "dump_dir", "cc", "linker"),
+    "labels",
+}
 """Options of a compile that decide which files it writes and how, not what is computed."""
 
 

@@ -28,6 +28,14 @@ def write_ell_names(model: Model, version: str, folder: Path) -> tuple[Path, Pat
     return paths
 
 
+def write_labels(model: Model, version: str, folder: Path) -> Path:
+    """`NAME_labels.h`: the names of the classes as an array."""
+    path = folder / f"{model.name}_labels.h"
+    text = render("package/labels.h.j2", m=model, version=version)
+    path.write_text(text, encoding="utf-8", newline="\n")
+    return path
+
+
 def write_demo(model: Model, version: str, folder: Path) -> tuple[Path, ...]:
     """`demo.c`, and the files of the clock that it uses."""
     demo = folder / "demo.c"

@@ -19,7 +19,7 @@ from ellc.frontends.tflite.model import TfliteModel, TfliteNode, TflitePort
 from ellc.frontends.tflite.resources import keep_variables, variable_values, without_handles
 from ellc.frontends.tflite.spectra import without_complex
 from ellc.ir.errors import EllcError
-from ellc.ir.graph import Graph
+from ellc.ir.graph import LABELS_KEY, Graph
 from ellc.ir.installing import extra_hint
 from ellc.ir.reading import read_file
 from ellc.ir.types import TensorType
@@ -94,7 +94,7 @@ def _graph(name: str, model: TfliteModel, labels: str, options: ImportOptions) -
         # For an 8-bit input, scale and zero point have the same information; pixels are not scaled.
         emitter.metadata(dict(model.metadata))
     if labels:
-        emitter.metadata({"labels": labels})
+        emitter.metadata({LABELS_KEY: labels})
     return emitter.build()
 
 
