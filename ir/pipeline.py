@@ -164,8 +164,8 @@ class PipelineReport:
         return "\n".join(lines)
 
 
-# Weights may overflow, and a signalling NaN is invalid in any arithmetic: the results are what they
-# are on the device, and numpy shall not warn of them.
+# Weights may overflow, and any arithmetic with a signalling NaN is invalid. The device computes the
+# same results without a warning, so numpy must not warn either.
 @np.errstate(all="ignore")
 def run_pipeline(
     graph: Graph,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ellc.commands.output import echo, echo_json, json_option
+from ellc.commands.output import echo, echo_files, echo_json, json_option
 from ellc.commands.parameters import FILE_PATH, model_options, target_option
 from ellc.ir.errors import EllcError
 from ellc.models import ModelOptions
@@ -161,7 +161,8 @@ def command(
     if as_json:
         echo_json(document(evaluation))
     else:
-        echo(text(evaluation))
+        show = echo if html is None else echo_files
+        show(text(evaluation))
     _report_problems(evaluation.problems)
 
 

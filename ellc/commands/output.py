@@ -34,9 +34,9 @@ def echo(text: str, *, err: bool = False, nl: bool = True, whole: bool = False) 
 
 
 def echo_files(text: str) -> None:
-    """Print what a command says that was told to write a file.
+    """Print the report of a command that wrote a file.
 
-    The file is the result, so standard output may be closed. That holds for every command.
+    The file is the result, so it is not an error if standard output is closed.
     """
     if not isinstance(sys.stdout, ClosedOutput):
         echo(text)

@@ -167,9 +167,10 @@ ROWS = (
     ErrorCode(
         "E744",
         "Weights do not fit a network",
-        "`--weights` names a file that cannot be read, or whose tensors are not the network's.",
-        "The report lists what is missing and what is too much, with shapes. Is it this network, "
-        "of this width? Weights are matched by role, shape and order, not by name.",
+        "The file of `--weights` cannot be read, or its tensors are not those of the network.",
+        "The report lists missing and superfluous tensors with their shapes. Check that the file "
+        "belongs to this network at this width. Tensors are matched by role, shape and order, not "
+        "by name.",
     ),
     ErrorCode(
         "E750",

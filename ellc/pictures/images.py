@@ -77,7 +77,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""How a picture is turned that a camera stored with an orientation."""
+"""How to turn a picture upright, by the EXIF orientation with which the camera stored it."""
 _MIRRORED_COLUMNS = (2, 3, 7, 8)
 _MIRRORED_ROWS = (3, 4, 6, 7)
 _FROM_SIDE_TO_SIDE = (5, 6, 7, 8)
@@ -86,7 +86,7 @@ _BAND_PIXELS = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class _Upright:
-    """A picture as it is looked at; only the parts that are asked for are turned."""
+    """A picture turned upright; `part` turns only the pixels that it returns."""
 
     stored: Image.Image
     orientation: int = 1
@@ -107,10 +107,10 @@ class _Upright:
             left, right = width - right, width - left
         if orientation in _MIRRORED_ROWS:
             top, bottom = height - bottom, height - top
-        found = self.stored
+        part = self.stored
         if (left, top, right, bottom) != (0, 0, width, height):
-            found = found.crop((left, top, right, bottom))
-        return found.transpose(_TURNS[orientation]) if orientation in _TURNS else found
+            part = part.crop((left, top, right, bottom))
+        return part.transpose(_TURNS[orientation]) if orientation in _TURNS else part
 
 
 def _scaled(
@@ -118,9 +118,9 @@ def _scaled(
 ) -> Image.Image:
     """The centred part, grey or in colours, scaled to (rows, columns).
 
-    The part is copied, converted and made narrower in bands of rows, and then made lower: Pillow's
-    filter goes over rows first, too, so the result is the same to the bit. It must not see the
-    pixels that are cut off, as it would with Pillow's own `box`.
+    To save memory, bands of rows are copied, converted and scaled in width; then the whole is
+    scaled in height. Pillow's filter has the same order, so the result is equal bit by bit. The
+    part is cropped first, because the filter with Pillow's own `box` uses pixels outside the box.
     """
     rows, columns = size
     mode: Literal["L", "RGB"] = "L" if channels == 1 else "RGB"

@@ -57,7 +57,7 @@ _NUMBERS: dict[Input, tuple[float, float]] = {
 class Architecture:
     """One network: `layers` adds all layers to a `Net` whose current value is the input.
 
-    `epsilon` is what its batch normalisation adds to variances.
+    Its batch normalisation adds `epsilon` to variances.
     """
 
     name: str

@@ -117,7 +117,7 @@ def build(
         raise EllcError(
             f"{name} cannot take trained weights",
             code="E744",
-            hint="only the families' networks can: those of ELL's pages and of Caffe cannot",
+            hint="choose a network of a family; networks of ELL's pages and of Caffe cannot",
         )
     supply = supply_for(weights, lambda probe: network.make(replace(options, supply=probe), {}))
     about = {"zoo.network": name, "zoo.weights": f"from {weights.name}"}
@@ -156,5 +156,5 @@ def _alexnet(name: str, *, pool_first: bool) -> Network:
 
 def _of_architecture(network: Architecture) -> Network:
     # An `.ell` archive holds a chain of ELL's own layers, without branches.
-    made = network.build
-    return Network(network.name, network.shape, network.origin, (".eir",), made, takes_weights=True)
+    make, name = network.build, network.name
+    return Network(name, network.shape, network.origin, (".eir",), make, takes_weights=True)

@@ -56,7 +56,7 @@ class ZooOptions:
 
     @property
     def draws(self) -> bool:
-        """Whether weights are drawn, so that their scale can be chosen."""
+        """Whether weights are random numbers, so that the construction can choose their scale."""
         return not self.blank and self.supply is None
 
 
@@ -178,7 +178,7 @@ class Construction:
         return weights, self._moments.filtered(weights, groups)
 
     def _given(self, role: str, shape: tuple[int, ...], *, dense: bool = False) -> Array:
-        """The supply's next array."""
+        """The next array of the supply, of shape `shape`."""
         assert self._options.supply
         return self._options.supply.take(Slot(role, shape, self._source, dense))
 

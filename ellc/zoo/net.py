@@ -338,7 +338,10 @@ class Net(Construction):
     def _weights(
         self, filters: int, size: tuple[int, int], groups: int, *, dense: bool
     ) -> tuple[Array, Moments]:
-        """Weights, and what is expected after them; a dense layer's flat ones stand as 1x1."""
+        """Weights [filters,rows,columns,channels], and the expected moments of their outputs.
+
+        The weights of a dense layer have one row and one column.
+        """
         if not (dense and self._options.supply):
             return self._drawn(filters, size, groups)
         given = self._given(WEIGHT, (filters, *self.shape), dense=True)

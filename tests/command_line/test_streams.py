@@ -79,6 +79,7 @@ def test_a_document_that_nobody_can_read_is_an_error(
     """Of every command; those that make files have made them by then."""
     folder = model.parent
     np.save(folder / "x.npy", np.zeros((1, 4), np.float32))
+    np.savez(folder / "data.npz", x=np.zeros((1, 1, 4), np.float32), y=np.zeros(1, np.int64))
     monkeypatch.chdir(folder)
     network = "d_I160x160x3CMCMCMCMCMCMC1A"
     lines = (
@@ -88,6 +89,7 @@ def test_a_document_that_nobody_can_read_is_an_error(
         f"zoo build {network} --width 1/16 -o zoo.eir", "zoo list", "targets", "ops",
         f"zoo show {network}", f"zoo inspect {network}",
         f"zoo compile {network} --width 1/16 --emit c -o zoo",
+        "evaluate tiny.eir --data data.npz --jobs 1",
     )  # fmt: skip
     for words, command in all_commands():
         if any("--json" in p.opts for p in command.params):
@@ -109,6 +111,7 @@ def test_a_command_that_writes_a_file_needs_no_output(
 ) -> None:
     folder = model.parent
     np.save(folder / "x.npy", np.zeros((1, 4), np.float32))
+    np.savez(folder / "data.npz", x=np.zeros((1, 1, 4), np.float32), y=np.zeros(1, np.int64))
     monkeypatch.chdir(folder)
     network = "d_I160x160x3CMCMCMCMCMCMC1A"
     lines = {
@@ -120,6 +123,7 @@ def test_a_command_that_writes_a_file_needs_no_output(
         "tune tiny.eir --seconds 0.05 --tuning new.json": "new.json",
         f"zoo build {network} --width 1/16 -o zoo.eir": "zoo.eir",
         f"zoo compile {network} --width 1/16 --emit c -o zoo": "zoo",
+        "evaluate tiny.eir --data data.npz --jobs 1 --html evaluation.html": "evaluation.html",
     }
     writing = {"--output", "--html"}
     for words, command in all_commands():

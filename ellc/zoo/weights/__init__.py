@@ -1,7 +1,7 @@
-"""Trained weights for the zoo's networks, from files of other programs.
+"""Trained weights for the networks of the zoo, from files of other programs.
 
-A file's tensors are matched with what a network needs by role, shape and order; their names only
-tell roles (`running_mean`) and, where a file does not keep the order, the order.
+The tensors of a file are matched with the slots of a network by role, shape and order. Their names
+only give the role (`running_mean`) and, if a format does not keep the order, the order.
 """
 
 from ellc.zoo.weights.files import SUFFIXES, read_tensors

@@ -1,4 +1,4 @@
-"""Reads the tensors of a file, in its order where it has one; nothing of a file is executed."""
+"""Reads the tensors of a file, in its order if it has one; executes nothing from the file."""
 
 from __future__ import annotations
 
@@ -30,16 +30,18 @@ _UNREADABLE = (
     *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, RuntimeError),
     *(TypeError, ValueError, zipfile.BadZipFile, zlib.error),
 )
-"""What readers of the standard library raise for damaged files."""
+"""Exceptions that readers of the standard library raise for damaged files."""
 
 
 def read_tensors(path: Path) -> list[NamedArray]:
-    """All tensors of a file. Raises `EllcError` E744 if it cannot be read, or of a model file's own
-    reader.
+    """All tensors of a file.
+
+    Raises `EllcError`: E744 if the file cannot be read; for a model file also the errors of its
+    frontend.
     """
     reader = _READERS.get(path.suffix)
     if reader is None:
-        raise unreadable(path, f"'{path.suffix}' is none of {', '.join(SUFFIXES)}")
+        raise unreadable(path, f"its suffix '{path.suffix}' is none of {', '.join(SUFFIXES)}")
     if reader is _model:
         return reader(path)  # it reports its own errors
     try:
@@ -53,14 +55,14 @@ def read_tensors(path: Path) -> list[NamedArray]:
 def unreadable(path: Path, why: str) -> EllcError:
     """The error for a file of weights that cannot be read."""
     hint = "give a PyTorch state dict, safetensors, .npz, ONNX or TensorFlow Lite"
-    return EllcError(f"no file of weights: {why}", code="E744", where=str(path), hint=hint)
+    return EllcError(f"not a file of weights: {why}", code="E744", where=str(path), hint=hint)
 
 
 def _npz(path: Path) -> list[NamedArray]:
     with zipfile.ZipFile(path) as archive:
         members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
         if sum(info.file_size for info in members) > _MOST_EXPANSION * path.stat().st_size:
-            raise ValueError("its arrays are improbably larger than the file")
+            raise ValueError("its arrays are too large for the size of the file")
         return [_member(archive, info) for info in members]
 
 
@@ -86,17 +88,17 @@ def _safetensors(path: Path) -> list[NamedArray]:
         if kind:
             array = np.frombuffer(body[start:end], kind).reshape(entry["shape"])
             tensors.append(NamedArray(name, array))
-    # Sorted by name as text: layer 10 stands before layer 2.
+    # The format sorts tensors by name as text: layer 10 comes before layer 2.
     return sorted(tensors, key=lambda tensor: _natural(tensor.name))
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """A key by which numbers in names are in their order."""
+    """A sort key that compares the numbers in names by value."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _model(path: Path) -> list[NamedArray]:
-    """The weights and biases of a model's convolutions and dense layers, in its order."""
+    """The weights and biases of a model's convolutions and dense layers, in order of its graph."""
     from ellc.importing import tidied
     from ellc.models import read_model
 
@@ -104,17 +106,17 @@ def _model(path: Path) -> list[NamedArray]:
 
 
 def _of_graph(graph: Graph) -> list[NamedArray]:
-    arrays, found = graph.constant_arrays(), []
-    fed = {node.outputs[0] for node in graph.nodes if isinstance(node.op, Conv2D | Dense)}
+    arrays, tensors = graph.constant_arrays(), []
+    outputs = {node.outputs[0] for node in graph.nodes if isinstance(node.op, Conv2D | Dense)}
     for number, node in enumerate(graph.nodes):
         own = [arrays[value] for value in node.inputs if value in arrays]
         name = f"{number} {'+'.join(node.source)}"
         if isinstance(node.op, Conv2D | Dense) and own:
-            found.append(NamedArray(f"{name}.weight", own[0]))
-            found += [NamedArray(f"{name}.bias", bias) for bias in own[1:]]
-        elif isinstance(node.op, Add) and own and fed & set(node.inputs):
-            found.append(NamedArray(f"{name}.bias", own[0].reshape(-1)))
-    return found
+            tensors.append(NamedArray(f"{name}.weight", own[0]))
+            tensors += [NamedArray(f"{name}.bias", bias) for bias in own[1:]]
+        elif isinstance(node.op, Add) and own and outputs & set(node.inputs):
+            tensors.append(NamedArray(f"{name}.bias", own[0].reshape(-1)))
+    return tensors
 
 
 _READERS: dict[str, Callable[[Path], list[NamedArray]]] = {
@@ -127,4 +129,4 @@ _READERS: dict[str, Callable[[Path], list[NamedArray]]] = {
     ".tflite": _model,
 }
 SUFFIXES = tuple(_READERS)
-"""The suffixes of files of weights."""
+"""The suffixes of files that `read_tensors` reads."""

@@ -1,4 +1,4 @@
-"""Finds the tensor of a file for every weight of a network, in whatever layout they are."""
+"""Finds the tensor of a file for every slot of a network, and converts its layout."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ _MOST_PROBLEMS = 20
 
 @dataclass
 class Supply:
-    """Gives a network's weights one after the other; `folded` ones hold batch normalisation.
+    """Gives the trained weights of a network in the order of its layers.
 
-    Without tensors it notes what is asked for and gives zeros.
+    `folded`: batch normalisation is folded into the weights. Without `tensors` the supply gives
+    zeros; `asked` records the slots either way.
     """
 
     folded: bool
@@ -30,7 +31,7 @@ class Supply:
     asked: list[Slot] = field(default_factory=list)
 
     def take(self, slot: Slot) -> Array:
-        """The next tensor, of the slot's shape."""
+        """The next tensor, float32 of the shape of `slot`."""
         self.asked.append(slot)
         if self.tensors is None:
             return np.broadcast_to(np.float32(0), slot.shape)
@@ -40,16 +41,16 @@ class Supply:
 @dataclass(frozen=True, slots=True)
 class _Match:
     folded: bool
-    found: list[Array]
+    arrays: list[Array]
     problems: list[str]
 
 
 def supply_for(path: Path, ask: Callable[[Supply], object]) -> Supply:
-    """The weights of a file for a network that `ask` builds from a supply.
+    """Read the weights of a file for a network; `ask` builds the network from a supply.
 
-    Both forms of batch normalisation are tried, and the layouts of PyTorch, of Keras and of ellc.
-    Raises `EllcError` E744 if none fits, with the problems of the one that fits best; and what
-    `read_tensors` raises.
+    This tries the layouts of PyTorch, Keras and ellc, each with separate and with folded batch
+    normalisation. Raises `EllcError`: E744 with the problems of the best match if none fits, and
+    the errors of `read_tensors`.
     """
     tensors = [tensor for tensor in read_tensors(path) if tensor.counts]
     matches = []
@@ -60,7 +61,7 @@ def supply_for(path: Path, ask: Callable[[Supply], object]) -> Supply:
     best = min(matches, key=lambda match: len(match.problems))
     if best.problems:
         raise _misfit(path, best.problems)
-    return Supply(best.folded, best.found)
+    return Supply(best.folded, best.arrays)
 
 
 def _misfit(path: Path, problems: list[str]) -> EllcError:
@@ -76,17 +77,17 @@ def _misfit(path: Path, problems: list[str]) -> EllcError:
 
 
 def _matched(slots: list[Slot], tensors: list[NamedArray], layout: _Layout, folded: bool) -> _Match:
-    # Vectors without a role can only be told apart by their order.
+    # If a vector has no role, only the order tells vectors apart.
     named = all(tensor.role for tensor in tensors)
     queues: dict[tuple[str, tuple[int, ...]], deque[NamedArray]] = defaultdict(deque)
     for tensor in tensors:
         queues[_kind(tensor.role, named), tensor.array.shape].append(tensor)
-    found, problems = [], []
+    arrays, problems = [], []
     for slot in slots:
         kind = _kind(slot.role, named)
         for shape, arrange in _forms(slot, layout):
             if queue := queues[kind, shape]:
-                found.append(np.asarray(arrange(queue.popleft().array), np.float32, order="C"))
+                arrays.append(np.asarray(arrange(queue.popleft().array), np.float32, order="C"))
                 break
         else:
             problems.append(f"missing: {slot}")
@@ -94,14 +95,17 @@ def _matched(slots: list[Slot], tensors: list[NamedArray], layout: _Layout, fold
     problems += [f"too many: '{x.name}' {'x'.join(map(str, x.array.shape))}" for x in left]
     problems += [
         f"'{slot}' is not finite"
-        for slot, array in zip(slots, found, strict=False)
+        for slot, array in zip(slots, arrays, strict=False)
         if not problems and not np.isfinite(array).all()
     ]
-    return _Match(folded, found, problems)
+    return _Match(folded, arrays, problems)
 
 
 def _forms(slot: Slot, layout: _Layout) -> list[_Form]:
-    """The shapes that a slot's array may have: a 1x1 convolution may be a dense layer there."""
+    """The forms that the array of a slot may have in a file.
+
+    A file may have a 1x1 convolution as a dense layer, and the other way round.
+    """
     if slot.role != WEIGHT:
         return [(slot.shape, np.asarray)]
     one_pixel = slot.shape[1] * slot.shape[2] == 1
@@ -116,12 +120,12 @@ def _kind(role: str, named: bool) -> str:
 # ---- layouts -------------------------------------------------------------------------------------
 
 _Form = tuple[tuple[int, ...], Callable[[Array], Array]]
-"""A shape that a slot's array may have in a file, and how to bring that into the slot's shape."""
+"""A shape that a file may have for a slot, and the conversion to the shape of the slot."""
 _Layout = Callable[[Slot], list[_Form]]
 
 
 def _pytorch(slot: Slot) -> list[_Form]:
-    """[filters, channels, rows, columns]; a dense layer sees the channels' images in turn."""
+    """[filters, channels, rows, columns]; a dense layer has [filters, channels*rows*columns]."""
     filters, rows, columns, channels = slot.shape
     planes = (filters, channels, rows, columns)
 
@@ -132,7 +136,7 @@ def _pytorch(slot: Slot) -> list[_Form]:
 
 
 def _keras(slot: Slot) -> list[_Form]:
-    """[rows, columns, channels, filters]; depthwise ones have filters of each channel."""
+    """[rows, columns, channels, filters]; depthwise weights are [rows, columns, channels, 1]."""
     filters, rows, columns, channels = slot.shape
     if slot.dense:
         return [((prod(slot.shape[1:]), filters), lambda array: array.T.reshape(slot.shape))]
@@ -145,7 +149,7 @@ def _keras(slot: Slot) -> list[_Form]:
 
 
 def _own(slot: Slot) -> list[_Form]:
-    """[filters, rows, columns, channels], as the graph has them."""
+    """[filters, rows, columns, channels], the layout of the graph IR."""
     shape = (slot.shape[0], prod(slot.shape[1:])) if slot.dense else slot.shape
     return [(shape, lambda array: array.reshape(slot.shape))]
 

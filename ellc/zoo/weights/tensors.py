@@ -1,4 +1,4 @@
-"""Tensors of a file, and the places for them in a network."""
+"""The tensors of a file, and the slots of a network that need them."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class NamedArray:
 
     @property
     def counts(self) -> bool:
-        """Whether it can be a weight: a counter of training steps, say, cannot."""
+        """Whether it can be a weight; a counter of training steps, for example, cannot."""
         floating = np.issubdtype(self.array.dtype, np.floating)
         return bool(floating and self.array.ndim in (1, 2, 4))
 
     @property
     def role(self) -> str:
-        """What its name says it is; empty if it says nothing."""
+        """The role that its rank or its name gives; empty if neither does."""
         if self.array.ndim > 1:
             return WEIGHT
         last = self.name.removesuffix(":0").replace("/", ".").rsplit(".", 1)[-1]
@@ -50,9 +50,9 @@ class NamedArray:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A place for a tensor: `shape` is [filters, rows, columns, channels] or [channels].
+    """A tensor that a network needs: `shape` is [filters, rows, columns, channels] or [channels].
 
-    A dense layer's rows and columns are those of the image it sees.
+    The rows and columns of a dense layer are those of its input image.
     """
 
     role: str

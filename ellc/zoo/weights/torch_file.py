@@ -1,8 +1,8 @@
-"""Reads PyTorch's state dicts without PyTorch, and without trusting them.
+"""Reads state dicts of PyTorch without PyTorch, and without trusting them.
 
-A state dict is a pickle, which could name any function to call. Here only what a state dict needs
-is known: dictionaries, and two functions that note a tensor's place in a storage. Anything else
-that a file names is an error, and nothing is imported or called.
+A state dict is a pickle, and a pickle may call any function that it names. This reader knows only
+what a state dict needs: dictionaries, and two functions that describe a tensor as a view of a
+storage. Any other name is an error; the reader imports nothing and calls nothing for it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class _Storage:
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """A tensor: a window on a storage, in elements."""
+    """A tensor as a strided view of a storage; offset and strides count elements."""
 
     storage: _Storage
     offset: int
@@ -61,7 +61,7 @@ class _View:
     strides: tuple[int, ...]
 
     def array(self, storages: dict[str, bytes]) -> Array:
-        """The numbers. Raises `ValueError` if they lie outside of the storage."""
+        """Copy the elements; raises `ValueError` if some are outside the storage."""
         flat = np.frombuffer(storages[self.storage.key], self.storage.dtype)
         if len(self.shape) != len(self.strides) or min((*self.shape, *self.strides, 0)) < 0:
             raise ValueError("a tensor has impossible strides")
@@ -72,16 +72,16 @@ class _View:
             or elements > flat.size
             or (elements and self.offset + last >= flat.size)
         ):
-            raise ValueError("a tensor lies outside of its storage")
+            raise ValueError("a tensor is not inside its storage")
         steps = [step * flat.itemsize for step in self.strides]
         window = flat[self.offset :]
         return np.array(np.lib.stride_tricks.as_strided(window, self.shape, steps))
 
 
 def read_torch(path: Path) -> list[NamedArray]:
-    """The tensors of a state dict in its order, of files by `torch.save` of every version.
+    """The tensors of a state dict in its order; reads the formats of all versions of `torch.save`.
 
-    Raises `ValueError` if the file is none.
+    Raises `ValueError` if the file is not a state dict.
     """
     try:
         if zipfile.is_zipfile(path):
@@ -89,7 +89,7 @@ def read_torch(path: Path) -> list[NamedArray]:
         else:
             tree, storages = _read_stream(io.BytesIO(path.read_bytes()), path.stat().st_size)
     except pickle.UnpicklingError as error:
-        raise ValueError(f"it is no state dict of PyTorch: {error}") from None
+        raise ValueError(f"it is not a state dict of PyTorch: {error}") from None
     return [NamedArray(name, view.array(storages)) for name, view in _views(tree, "", set())]
 
 
@@ -111,9 +111,9 @@ def _read_archive(path: Path) -> tuple[Any, dict[str, bytes]]:
 
 
 def _read_stream(file: IO[bytes], size: int) -> tuple[Any, dict[str, bytes]]:
-    """The format of before 2020: pickles one after the other, then the storages."""
+    """Read the format from before 2020: several pickles, followed by the storages."""
     if _Reader(file).load() != _MAGIC:
-        raise ValueError("it is no state dict of PyTorch")
+        raise ValueError("it is not a state dict of PyTorch")
     _Reader(file).load()  # the version of the format
     if not _Reader(file).load().get("little_endian"):
         raise ValueError("its numbers are big-endian")
@@ -130,10 +130,10 @@ def _read_stream(file: IO[bytes], size: int) -> tuple[Any, dict[str, bytes]]:
 
 
 class _Reader(pickle._Unpickler):
-    """An unpickler that knows a state dict's words and no others.
+    """An unpickler that accepts only the names of a state dict.
 
-    It is the one in Python: for a large index of its memo, that in C would fill gigabytes. Words
-    that make objects or large empty arrays are left out.
+    It derives from the unpickler in Python, because the one in C fills gigabytes for a large memo
+    index. It refuses opcodes that build objects or large empty arrays.
     """
 
     dispatch: ClassVar[dict[int, Callable[[pickle.Unpickler], None]]] = {
@@ -149,12 +149,12 @@ class _Reader(pickle._Unpickler):
             return _TYPES[name]
         if known := _KNOWN.get((module, name)):
             return known
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which is no data")
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which is not data")
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, dtype, key, *_ = pid
         if kind != "storage" or dtype not in _TYPES.values():
-            raise pickle.UnpicklingError("it refers to something that is no storage")
+            raise pickle.UnpicklingError("it refers to an object that is not a storage")
         self.storages[str(key)] = dtype
         return _Storage(str(key), dtype)
 
@@ -175,7 +175,10 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
 
 
 def _views(tree: Any, prefix: str, visited: set[int]) -> Iterator[tuple[str, _View]]:
-    """Every tensor in dictionaries of dictionaries, under its path; of each dictionary once."""
+    """Every tensor in nested dictionaries, with its keys joined by dots.
+
+    `visited` has the identities of the dictionaries that were read; each is read once.
+    """
     if isinstance(tree, _View):
         yield prefix, tree
     elif isinstance(tree, dict) and id(tree) not in visited:
