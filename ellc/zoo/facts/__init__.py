@@ -27,10 +27,26 @@ Every figure has its source. To add a network's facts, add a file `NAME.toml`:
     precision = "int8"
     engine = "TensorFlow Lite"
     source = "nxp-speeds"
+
+    [[weights]]                     # at most one
+    url = "https://..."
+    sha256 = "..."                  # of what the URL gives, and its bytes
+    bytes = 17364911
+    member = "folder/weights.pth"   # of an archive; may be left out
 """
 
 from ellc.zoo.facts.load import facts, load
-from ellc.zoo.facts.rows import COUNTS, PRECISIONS, SIZES, Accuracy, Facts, Size, Source, Speed
+from ellc.zoo.facts.rows import (
+    COUNTS,
+    PRECISIONS,
+    SIZES,
+    Accuracy,
+    Facts,
+    Size,
+    Source,
+    Speed,
+    WeightsFile,
+)
 
 __all__ = [
     "COUNTS",
@@ -41,6 +57,7 @@ __all__ = [
     "Size",
     "Source",
     "Speed",
+    "WeightsFile",
     "facts",
     "load",
 ]

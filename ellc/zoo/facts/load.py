@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -21,6 +22,7 @@ from ellc.zoo.facts.rows import (
     Size,
     Source,
     Speed,
+    WeightsFile,
 )
 
 SOURCES = "sources.toml"
@@ -161,9 +163,29 @@ def _facts(name: str, table: _Table, sources: Mapping[str, Source]) -> Facts:
         _rows(table, "accuracy", _accuracy, known),
         _rows(table, "speed", _speed, known),
         table.texts("notes"),
+        _weights(table),
     )
     table.end()
     return result
+
+
+def _weights(table: _Table) -> WeightsFile | None:
+    rows = table.tables("weights")
+    if len(rows) > 1:
+        table.problem("weights: there is more than one")
+    for row in rows:
+        url, sha256 = row.text("url"), row.text("sha256")
+        if not url.startswith("https://"):
+            row.problem("url: it does not begin with https://")
+        if not re.fullmatch("[0-9a-f]{64}", sha256):
+            row.problem("sha256: it is not 64 hexadecimal digits")
+        size = row.whole("bytes", 1 << 40)
+        if size is None:
+            row.problem("bytes: it is missing")
+        found = WeightsFile(url, sha256, size or 0, row.text("member", needed=False))
+        row.end()
+        return found
+    return None
 
 
 def _rows(

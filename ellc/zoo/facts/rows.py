@@ -90,6 +90,16 @@ class Speed:
 
 
 @dataclass(frozen=True, slots=True)
+class WeightsFile:
+    """Published weights: a file of so many bytes, or the `member` of an archive."""
+
+    url: str
+    sha256: str
+    bytes: int
+    member: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """The published facts of a network that the zoo knows."""
 
@@ -101,6 +111,7 @@ class Facts:
     accuracies: tuple[Accuracy, ...] = ()
     speeds: tuple[Speed, ...] = ()
     notes: tuple[str, ...] = ()
+    weights: WeightsFile | None = None
 
     @property
     def sources(self) -> set[str]:

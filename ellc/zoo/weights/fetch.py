@@ -1,0 +1,79 @@
+"""Fetches published weights, when asked to: the one place of ellc that uses a network."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import urllib.request
+import zipfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import IO, Any
+
+from ellc.ir.errors import EllcError
+from ellc.ir.files import whole_file
+from ellc.progress import Progress, silent
+from ellc.zoo.facts import WeightsFile, facts
+
+_CHUNK = 1 << 20
+_SECONDS = 60  # without a byte
+Open = Callable[[str], AbstractContextManager[IO[bytes]]]
+
+
+def _open(url: str) -> Any:
+    return urllib.request.urlopen(url, timeout=_SECONDS)  # facts have https only
+
+
+def fetch(name: str, path: Path, progress: Progress = silent, open_url: Open = _open) -> int:
+    """Fetch the published weights of a network into a file; the number of bytes written.
+
+    What arrives must have the SHA-256 that the facts say, or nothing is written. Raises `EllcError`
+    E744 if the facts know no weights, if they cannot be fetched or are others, E703 if the file
+    cannot be written.
+    """
+    row = facts()[0].get(name)
+    if row is None or row.weights is None:
+        known = ", ".join(other for other, it in facts()[0].items() if it.weights)
+        raise EllcError(
+            f"no published weights of '{name}' are known", code="E744", hint=f"known are: {known}"
+        )
+    content = _member(_received(row.weights, progress, open_url), row.weights)
+    with whole_file(path, needed_bytes=len(content)) as partial:
+        partial.write_bytes(content)
+    return len(content)
+
+
+def _received(weights: WeightsFile, progress: Progress, open_url: Open) -> bytes:
+    parts, count = [], 0
+    try:
+        with open_url(weights.url) as answer:
+            while part := answer.read(_CHUNK):
+                count += len(part)
+                if count > weights.bytes:
+                    raise _others(weights, f"it is larger than {weights.bytes:,} bytes")
+                parts.append(part)
+                progress(f"fetching {weights.url}", count, weights.bytes)
+    except (OSError, ValueError) as error:
+        raise EllcError(f"cannot fetch: {error}", code="E744", where=weights.url) from error
+    content = b"".join(parts)
+    if hashlib.sha256(content).hexdigest() != weights.sha256:
+        raise _others(weights, "its SHA-256 is another")
+    return content
+
+
+def _others(weights: WeightsFile, why: str) -> EllcError:
+    return EllcError(
+        f"what arrived are not the published weights: {why}",
+        code="E744",
+        where=weights.url,
+        hint="nothing was written",
+    )
+
+
+def _member(content: bytes, weights: WeightsFile) -> bytes:
+    """The file inside an archive, where the weights are one."""
+    if not weights.member:
+        return content
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return archive.read(weights.member)
