@@ -20,8 +20,8 @@ class Agreement:
     """How two tensors compare. `worst` is the largest error relative to the allowed error.
 
     `grown` counts elements that exceed the usual tolerance, by a factor of at most `growth`, but
-    not the rounding error that was measured for a recurrence (`ellc.check.growth`). `unbounded`
-    counts wrong elements that are within the measured error, but beyond `MOST_OF_LARGEST`.
+    not the rounding error that was measured (`ellc.check.growth`). `unbounded` counts wrong
+    elements that are within the measured error, but beyond `MOST_OF_LARGEST`.
     """
 
     elements: int

@@ -16,7 +16,13 @@ import numpy as np
 from ellc import __version__
 from ellc.check.agreement import Agreement, compare
 from ellc.check.following import follow
-from ellc.check.growth import movement, node_movement, recurrent_values
+from ellc.check.growth import (
+    movement,
+    node_movement,
+    recurrent_values,
+    sampled_movement,
+    sampled_node_movement,
+)
 from ellc.codegen.blocks.calls import Options
 from ellc.codegen.languages.names import valid_name
 from ellc.codegen.machine.target import Target
@@ -126,9 +132,7 @@ class CheckReport:
 
     @property
     def grown(self) -> tuple[Checked, ...]:
-        """Results that agree only because rounding errors grow in a recurrence
-        (`ellc.check.growth`).
-        """
+        """Results that agree only because rounding errors grow (`ellc.check.growth`)."""
         return tuple(c for c in self._compared if c.agreement.grown)
 
     @property
@@ -250,7 +254,7 @@ class _Checker:
         self.steady = True
         self._constants = plan.graph.constant_arrays()
         self._recurrent = recurrent_values(graph)
-        self._moved: dict[int, list[tuple[Array, ...]]] = {}
+        self._moved: dict[tuple[int, bool], list[tuple[Array, ...]]] = {}
         self._step_of = {v: i for i, step in enumerate(plan.steps) for v in step.values}
         self._outputs: dict[str, _Tally] = {}
         self._layers: dict[str, _Tally] = {}
@@ -290,16 +294,21 @@ class _Checker:
             type_ = self._graph.types[port.value]
             result = from_bytes(data, type_)
             agreement = compare(result, want)
-            if agreement.wrong and port.value in self._recurrent:
-                agreement = compare(result, want, movement=self._movements(seed)[call][i])
+            if agreement.wrong and type_.dtype.is_float:
+                moved = self._movements(seed, port.value in self._recurrent)
+                agreement = compare(result, want, movement=moved[call][i])
             self._tally(into, port.name, "output", (), type_).add(agreement, seed)
 
-    def _movements(self, seed: int) -> list[tuple[Array, ...]]:
+    def _movements(self, seed: int, recurrent: bool) -> list[tuple[Array, ...]]:
         """How far rounding moves the outputs of a seed's calls; measured on first use."""
-        if seed not in self._moved:
+        if (seed, recurrent) not in self._moved:
             self._progress("measuring how rounding grows", seed, 0)
-            self._moved[seed] = movement(self._plan.graph, self._calls(seed))
-        return self._moved[seed]
+            self._moved[seed, recurrent] = (
+                movement(self._plan.graph, self._calls(seed))
+                if recurrent
+                else sampled_movement((self._graph, self._plan.graph), self._calls(seed))
+            )
+        return self._moved[seed, recurrent]
 
     def run_kept(self, program: KeptProgram, seed: int, shipped: Sequence[Bytes]) -> bool:
         """Compare every kernel; returns whether the outputs equal those of the shipped build."""
@@ -369,8 +378,9 @@ class _Checker:
         types = [self._plan.graph.types[v] for v in node.outputs]
         want = [_as(x, t) for x, t in zip(_evaluated(node, operands), types, strict=True)]
         moved: Sequence[Array | None] = [None] * len(want)
-        if node.op.recurrent and any(compare(*p).wrong for p in zip(got, want, strict=True)):
-            moved = node_movement(self._plan.graph, node, _widened(operands))
+        if any(compare(*p).wrong for p in zip(got, want, strict=True)):
+            measure = node_movement if node.op.recurrent else sampled_node_movement
+            moved = measure(self._plan.graph, node, _widened(operands))
         name = f"{_VIEW}{', '.join(node.outputs)}" if step is None else self._plan.steps[step].name
         op = node.op.anchor.name if isinstance(node.op, Fused) else node.op.name
         tally = self._tally(self._layers, name, op, node.source, types[0])

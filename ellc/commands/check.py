@@ -41,11 +41,12 @@ def command(
 ) -> None:
     """Compare the compiled code of MODEL with the reference, under qemu for a foreign target.
 
-    Integers and bits must be equal, floats within 1e-4 * max(|b|, 1e-2 * max|tensor|). If results
-    of a recurrence (a loop, a recurrent cell, a state that depends on itself) differ by more, they
-    are compared with how far rounding alone moves them. This is the largest movement in 8 runs of
-    the reference that move every value at random within the error bound of its operator; at most
-    1e-2 * max|tensor| is allowed. The report says where this was decisive.
+    Integers and bits must be equal, floats within 1e-4 * max(|b|, 1e-2 * max|tensor|). Floats that
+    differ by more are compared with how far rounding alone moves them; at most 1e-2 * max|tensor|
+    is allowed. In a recurrence (a loop, a recurrent cell, a state that depends on itself) this is
+    the largest movement in 8 runs of the reference that move every value at random within the error
+    bound of its operator; elsewhere it is 8 times the largest movement in 8 runs in float32 that
+    move values to a neighbour at random. The report says where this was decisive.
 
     With --layers a build of the same kernels records every intermediate result. Each kernel is
     compared on the operands that the compiled code had, and the first that differs is named with
@@ -143,11 +144,11 @@ def _guided(report: CheckReport) -> list[str]:
 
 
 def _grown(c: Checked) -> str:
-    """A line about a result that exceeds the usual tolerance because of a recurrence."""
+    """A line about a result that exceeds the usual tolerance because rounding errors grow."""
     a = c.agreement
     return (
         f"{visible(c.name)}: {a.grown:,} of {a.elements:,} elements exceed the tolerance by up to "
-        f"{a.growth:.1f} times, but not how far rounding alone moves them in the recurrence"
+        f"{a.growth:.1f} times, but not how far rounding alone moves them"
     )
 
 
@@ -155,7 +156,7 @@ def _difference(first: Checked) -> list[str]:
     layers = f", layers {visible(', '.join(first.source))}" if first.source else ""
     a = first.agreement
     lost = [
-        f"  {a.unbounded:,} of them are within how far rounding alone moves this recurrence, but "
+        f"  {a.unbounded:,} of them are within how far rounding alone moves them, but "
         "that is more than 1e-2 of the largest: float32 does not determine the result"
     ]
     return [

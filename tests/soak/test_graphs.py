@@ -36,6 +36,19 @@ def test_a_step_is_forgiven_only_where_rounding_decides_it() -> None:
     assert judged(each, np.array([[np.float32(0.41), high]]))
 
 
+def test_a_comparison_that_rounding_decides_stays_open_as_a_number() -> None:
+    nodes = [
+        node("MatMul", ["x", "w"], ["s"]),
+        node("GreaterOrEqual", ["s", "edge"], ["b"]),
+        node("Cast", ["b"], ["y"], to=onnx.TensorProto.FLOAT),
+    ]
+    constants = {"w": np.array([[0.1, 0.4], [0.2, 0.1]], np.float32), "edge": np.float32([0.3])}
+    each = network(case_of(nodes, np.ones((1, 2), np.float32), constants))
+    for first in (0.0, 1.0):  # 0.1 + 0.2 is 0.3 but for rounding
+        assert not judged(each, np.array([[first, 1.0]], np.float32))
+    assert judged(each, np.array([[1.0, 0.0]], np.float32))
+
+
 @pytest.mark.slow
 def test_wrong_way_is_found_and_its_model_minimised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -86,7 +86,8 @@ def bounds(graph: Graph, inputs: Sequence[Array]) -> list[Bounds]:
 def _ends(node: Node, operands: list[Array], of: list[Ends], results: Arrays) -> list[Ends]:
     if isinstance(node.op, Loop) or len(results) != 1:
         return _tried(node, operands, of, results)
-    if any(x.dtype.kind in "iu" and np.any(a != b) for x, (a, b) in zip(operands, of, strict=True)):
+    known = zip(operands, of, strict=True)
+    if any(x.dtype.kind in "iub" and np.any(a != b) for x, (a, b) in known):
         return [_of_integers(node, operands, of, results[0])]
     errors = [_error(x, e) for x, e in zip(operands, of, strict=True)]
     if takes_steps(node.op):
@@ -103,7 +104,7 @@ def _error(x: Array, ends: Ends) -> Array | float:
 
 
 def _of_integers(node: Node, operands: list[Array], of: list[Ends], middle: Array) -> Ends:
-    """Results for both ends of integer operands: every operator on them is monotonic.
+    """Results for both ends of operands of integers or booleans: operators on them are monotonic.
 
     A float result is rounded once more.
     """
