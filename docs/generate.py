@@ -220,6 +220,9 @@ def zoo_page() -> str:
         "they and the MACs are measured here. **Accuracies and times are published by others**, "
         "`ellc zoo show NAME` has them all with their sources. Other widths and sizes have names "
         "of their own: " + ", ".join(f"`{pattern}`" for pattern in patterns()) + ".",
+        "`--weights FILE` gives a network of this first table (but AlexNet and CaffeNet) trained "
+        "weights: a PyTorch state dict, safetensors, `.npz`, ONNX or TensorFlow Lite. `ellc zoo "
+        "fetch` downloads published ones of " + ", ".join(_fetched()) + ".",
         table(
             ("network", "input", "data", "parameters", "MACs", "top-1 %, published", "origin"),
             [_network_cells(name) for name in _own_facts()],
@@ -235,6 +238,13 @@ def zoo_page() -> str:
         "\n".join(f"* {name}: [{row.title}]({row.url})" for name, row in sources.items()),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _fetched() -> list[str]:
+    """The networks whose trained weights are known by URL and SHA-256."""
+    from ellc.zoo.facts import facts
+
+    return [f"`{name}`" for name, row in facts()[0].items() if row.weights]
 
 
 def _own_facts() -> list[str]:
