@@ -43,7 +43,11 @@ class Epilogue:
         self._result = _walked_result(node.result, walk)
         self._extras = Operands(b, node.extras, node.result, walk, "e")
         self.y = b.param("y", self._result.elem, self._result.align_bytes, writable=True)
-        self.args: list[Arg] = [*self._extras.args, access_arg(self._result)]
+
+    @property
+    def args(self) -> list[Arg]:
+        """The arguments of its parameters, which are known once everything is stored."""
+        return [*self._extras.args, access_arg(self._result)]
 
     @property
     def is_bits(self) -> bool:

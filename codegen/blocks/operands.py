@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -29,19 +30,34 @@ would cost small boards too much memory. Thousand modelled cycles, by
 `tests/benchmarks/constants.py`, for a factor per channel: 6 channels, 28x28 (4,704 elements) take
 15.5 on pi3_64 with this limit and 8.9 with 16384 (on pi3 16.2 and 11.1); 64 channels, 9x9 take 9.3
 with this limit and 8.9 with 1."""
-_CHANNEL_SLACK = 64  # zeros after a constant per channel, so that whole vectors may be read
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
+class _Walked:
+    """A constant in the form in which a walk reads it."""
+
+    data: Array
+    steps: tuple[int, ...]
+    padded: bool  # vectors may reach beyond the last channel
+    span: tuple[int, int] | None  # smallest and largest integer
+
+    def arg(self, beyond: int) -> Arg:
+        """The constant with so many zeros after it."""
+        return constant(np.pad(self.data, (0, beyond)))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class _Source:
-    """One operand: a literal, or memory with a stride for every axis of the walk."""
+    """One operand: a literal, or a constant or other memory with a stride for every axis of the
+    walk.
+    """
 
-    dtype: DType
+    operand: NodeOperand
     literal: float | int | None = None
     param: Param | None = None
     strides: tuple[int, ...] = ()
-    padded: bool = False  # vectors may reach beyond the last channel
-    span: tuple[int, int] | None = None  # smallest and largest integer of a constant
+    access: Access | None = None
+    walked: _Walked | None = None
 
 
 class Operands:
@@ -61,8 +77,23 @@ class Operands:
     ) -> None:
         self._b, self._result, self._walk = b, result, walk
         self._shape = result.type.shape
-        self.args: list[Arg] = []
         self._sources = [self._source(x, f"{prefix}{i}") for i, x in enumerate(operands)]
+        self._beyond = [0] * len(operands)  # elements after the constant that vectors reach
+
+    @property
+    def args(self) -> list[Arg]:
+        """The arguments, which are known once everything is loaded.
+
+        A constant is followed by as many zeros as vectors reach beyond it.
+        """
+        made: list[Arg] = []
+        for source, beyond in zip(self._sources, self._beyond, strict=True):
+            if source.access is not None:
+                made.append(access_arg(source.access))
+            elif source.walked is not None:
+                key = (*self._key(source.operand), beyond)
+                made.append(source.operand.once(key, partial(source.walked.arg, beyond)))
+        return made
 
     def load(
         self, index: int, at: Coordinates, delta: Sequence[int], lanes: int, count: int
@@ -72,24 +103,27 @@ class Operands:
         Its first `count` lanes are valid.
         """
         b, source = self._b, self._sources[index]
+        dtype, walked = source.operand.type.dtype, source.walked
         if source.param is None:
             assert source.literal is not None
-            if source.dtype is DType.BOOL:
+            if dtype is DType.BOOL:
                 return Imm(int(source.literal), VType(Elem.MASK, lanes))
-            return b.const(source.literal, VType(Elem.of(source.dtype), lanes))
+            return b.const(source.literal, VType(Elem.of(dtype), lanes))
         where, offset = address(b, source.strides, at, delta)
-        valid = lanes if source.padded else count
+        valid = count
+        if walked is not None and walked.padded:
+            valid = lanes
+            self._beyond[index] = max(self._beyond[index], lanes - count)
         value = load_lanes(b, source.param, where, lanes, valid, source.strides[-1], offset)
-        if source.span is not None:
-            b.know_range(value, *source.span)
-        if source.dtype is DType.BOOL:
+        if walked is not None and walked.span is not None:
+            b.know_range(value, *walked.span)
+        if dtype is DType.BOOL:
             return b.compare("ne", value, b.const(0, value))
         return value
 
     def _source(self, operand: NodeOperand, name: str) -> _Source:
-        dtype = operand.type.dtype
         if operand.array is not None and operand.array.size == 1:
-            return _Source(dtype, literal=operand.array.reshape(-1)[0].item())
+            return _Source(operand, literal=operand.array.reshape(-1)[0].item())
         if operand.array is not None:
             return self._constant(operand, name)
         access = operand.access
@@ -99,35 +133,23 @@ class Operands:
             access = dense_copy(broadcast_to(access, self._shape))
             steps = regrouped(self._shape, access.strides, self._walk)
             assert steps is not None
-        param = self._param(name, access)
-        self.args.append(access_arg(access))
-        return _Source(dtype, None, param, steps)
+        return _Source(operand, None, self._param(name, access), steps, access)
 
     def _constant(self, operand: NodeOperand, name: str) -> _Source:
         array, shape, walk, dtype = operand.array, self._shape, self._walk, operand.type.dtype
         assert array is not None
-        walked = operand.once(
-            ("walked", shape, walk, dtype), lambda: _walked(array, shape, walk, dtype)
-        )
+        walked = operand.once(self._key(operand), lambda: _walked(array, shape, walk, dtype))
         param = self._b.param(name, Elem.of(dtype), 64)
-        self.args.append(walked.arg)
-        return _Source(dtype, None, param, walked.steps, walked.padded, walked.span)
+        return _Source(operand, None, param, walked.steps, None, walked)
+
+    def _key(self, operand: NodeOperand) -> tuple[Hashable, ...]:
+        return ("walked", self._shape, self._walk, operand.type.dtype)
 
     def _param(self, name: str, access: Access) -> Param:
         param = self._b.param(name, access.elem, access.align_bytes)
         if access.memory == self._result.access.memory:
             self._b.may_alias(param, Param("y", access.elem, 1))
         return param
-
-
-@dataclass(frozen=True, slots=True)
-class _Walked:
-    """A constant in the form in which a walk reads it; see `_Source` for fields after `arg`."""
-
-    arg: Arg
-    steps: tuple[int, ...]
-    padded: bool
-    span: tuple[int, int] | None
 
 
 def _walked(array: Array, shape: tuple[int, ...], walk: tuple[int, ...], dtype: DType) -> _Walked:
@@ -141,9 +163,7 @@ def _walked(array: Array, shape: tuple[int, ...], walk: tuple[int, ...], dtype: 
     data = stored_array(array, dtype).reshape(-1)
     span = _span(data)
     padded = steps[-1] == 1 and not any(steps[:-1])
-    if padded:
-        data = np.pad(data, (0, -len(data) % 16 + _CHANNEL_SLACK))
-    return _Walked(constant(data), steps, padded, span)
+    return _Walked(data, steps, padded, span)
 
 
 def common_walk(result: NodeResult, operands: Sequence[NodeOperand]) -> tuple[int, ...]:

@@ -119,7 +119,7 @@ def _call(node: PlacedNode, shape: Sliding, terms: Terms, block: _FilterBlock) -
     b = KernelBuilder(node.name)
     source, panel = b.param("x", x.elem, x.align_bytes), b.param("w", numbers.weight, 64)
     args: list[Arg] = [access_arg(x), _packed(node.inputs[1], terms, block.tile.block)]
-    start = _StartValues(b, shape, terms, args)
+    start = _StartValues(b, shape, terms, block.tile.lanes, args)
     epilogue = Epilogue(node, b, shape.walk)
     writer = _TileWriter(b, shape, block, numbers, source, panel, start, epilogue)
     extent = write_tiles(
@@ -158,7 +158,10 @@ def pack_windows(weights: Array, block: int) -> Array:
 class _StartValues:
     """Start values of sums: 0 or the bias, and what taps outside the image would add."""
 
-    def __init__(self, b: KernelBuilder, shape: Sliding, terms: Terms, args: list[Arg]) -> None:
+    def __init__(
+        self, b: KernelBuilder, shape: Sliding, terms: Terms, lanes: int, args: list[Arg]
+    ) -> None:
+        """Adds the argument of the parameter that it declares, if any, to `args`."""
         self._b = b
         self._param: Param | None = None
         edges = not (shape.rows.is_interior and shape.columns.is_interior)
@@ -167,7 +170,7 @@ class _StartValues:
         self._param = b.param("start", terms.numbers.total, 64)
         self._classes = _classes(shape) if terms.depends_on_taps(edges=edges) else []
         kinds: list[tuple[Taps, Taps] | None] = [*self._classes] or [None]
-        tables = [_with_slack(terms.start(shape.x.shape[3], taps)) for taps in kinds]
+        tables = [_in_vectors(terms.start(shape.x.shape[3], taps), lanes) for taps in kinds]
         self._width = tables[0].size
         args.append(constant(np.stack(tables)))
 
@@ -189,9 +192,9 @@ def _classes(shape: Sliding) -> list[tuple[Taps, Taps]]:
     return [(r, c) for r in rows for c in columns]
 
 
-def _with_slack(values: Array) -> Array:
-    """The values and zeros after them, so that vectors may reach beyond the last filter."""
-    return np.pad(values, (0, 64 + -values.size % 16))
+def _in_vectors(values: Array, lanes: int) -> Array:
+    """The values in whole vectors; zeros fill the last one."""
+    return np.pad(values, (0, -values.size % lanes))
 
 
 # --- the tile ------------------------------------------------------------------------------------
