@@ -17,7 +17,6 @@ from ellc.ir.types import Array, DType, Padding, TensorType, type_of
 Types = tuple[TensorType, ...]
 Arrays = tuple[Array, ...]
 
-_POINTWISE_ROUNDINGS = 4.0  # roundings of one pointwise operator; our exp and tanh are within this
 _OTHER_ROUNDINGS = 16.0  # roundings assumed for an operator without a formula
 
 
@@ -287,6 +286,8 @@ class Pointwise(Op):
     takes_stages: ClassVar[bool] = True
     reads_bordered: ClassVar[bool] = True
     writes_bordered: ClassVar[bool] = True
+    # Unit roundoffs by which a float result may be wrong.
+    roundings: ClassVar[float] = 4.0
     # True if integers need a loop, for which an epilogue has no room.
     loops_on_integers: ClassVar[bool] = False
 
@@ -299,7 +300,7 @@ class Pointwise(Op):
         return False
 
     def own_error(self, operands: Arrays, result: Array) -> Array:
-        """`_POINTWISE_ROUNDINGS` roundings of the largest magnitude among operands and result.
+        """`roundings` of the largest magnitude among operands and result.
 
         Callers may pass absolute values of operands and result.
         """
@@ -307,7 +308,7 @@ class Pointwise(Op):
         for operand in operands:
             if operand.dtype.kind == "f":
                 size = np.maximum(size, np.abs(operand))
-        return np.asarray(_POINTWISE_ROUNDINGS * size)
+        return np.asarray(self.roundings * size)
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
         return Arranged(requantised(self, p), (p,) * len(operands), (p,))

@@ -176,6 +176,7 @@ class Pow(Binary):
     Integers wrap around; a negative exponent gives 1 / x^-y truncated, and 0 for x = 0.
     """
 
+    roundings: ClassVar[float] = 8.0  # as of `Unary`
     loops_on_integers: ClassVar[bool] = True
 
     @classmethod
