@@ -158,16 +158,17 @@ def compile_model(
 
 
 def _labelled(graph: Graph, labels: tuple[str, ...]) -> Graph:
-    """The graph with these class names; raises `EllcError` E709 if no output has so many."""
+    """The graph with these class names; raises `EllcError` E709 if they fit no output."""
     if not labels:
         return graph
     shapes = [graph.types[port.value].shape for port in graph.outputs]
     if not any(len(labels) == math.prod(shape) == max(shape, default=1) for shape in shapes):
-        found = ", ".join(map(str, shapes))
+        outputs = ", ".join(map(str, shapes))
         raise EllcError(
-            f"there are {len(labels)} labels, and no output is a list of so many: {found}",
+            f"there are {len(labels)} labels, but no output has so many classes; the shapes of the "
+            f"outputs are {outputs}",
             code="E709",
-            hint="give one name a line, in the order of the classes",
+            hint="give one name per line, in the order of the classes",
         )
     return replace(graph, metadata={**graph.metadata, LABELS_KEY: "\n".join(labels)})
 

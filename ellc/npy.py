@@ -75,7 +75,7 @@ def read_member(file: IO[bytes], size: int) -> Array:
 
 
 def _array(file: IO[bytes], header: Header) -> Array:
-    """The array after a header. Raises `ValueError` if it is incomplete or no array of its type."""
+    """Read the array after a header; raises `ValueError` if it is incomplete or invalid."""
     size = header.elements * header.dtype.itemsize
     data = file.read(size)
     if len(data) != size:

@@ -16,7 +16,7 @@ from ellc.ir.weights import WeightPool
 LAYOUT_KEY = "model.layout"
 """Metadata key: `NCHW` if inputs and outputs of rank 4 have that layout, as in ONNX files."""
 LABELS_KEY = "labels"
-"""Metadata key of the class names, one a line."""
+"""Metadata key of the class names; the value has one name per line."""
 INPUT_PREFIX = "model.input."
 """Prefix of the metadata keys that say how pixels become input numbers, as ELL wrote them."""
 

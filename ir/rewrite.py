@@ -38,10 +38,10 @@ class Editor:
             exact = self._exact.get(c.value)
             mark = "" if exact is None else content_key(exact)
             self._shared.setdefault((c.key, graph.types[c.value].dtype, mark), c.value)
-        self._made: dict[str, Array] = {}  # arrays that the pool gets if they are used at the end
+        self._new_arrays: dict[str, Array] = {}  # by key; `graph` adds those in use to the pool
         self._unread: list[str] = []  # constants that have lost a reader
-        self._identities: dict[str, tuple[str, DType, str]] = {}  # of constants made here
-        self._sharing: Counter[str] = Counter()  # constants made here by the key of their array
+        self._identities: dict[str, tuple[str, DType, str]] = {}  # of new constants
+        self._sharing: Counter[str] = Counter()  # number of new constants by key of their array
         self._forward: dict[str, str] = {}
         self._producers: dict[str, str] = {}
         self._users: dict[str, dict[str, int]] = {}
@@ -92,7 +92,7 @@ class Editor:
         key = self._keys.get(self.current(value))
         if key is None:
             return None
-        return self._made[key] if key in self._made else self._graph.weights[key]
+        return self._new_arrays[key] if key in self._new_arrays else self._graph.weights[key]
 
     def exact(self, value: str) -> Array | None:
         """A floating-point constant in float64, unrounded if that is known.
@@ -229,8 +229,8 @@ class Editor:
         named |= {v for s in states for v in (s.current, s.next)}
         constants = tuple(Constant(v, k) for v, k in self._keys.items() if v in named)
         for constant in constants:
-            if constant.key in self._made:
-                self._graph.weights.keep(constant.key, self._made[constant.key])
+            if constant.key in self._new_arrays:
+                self._graph.weights.keep(constant.key, self._new_arrays[constant.key])
         return replace(
             self._graph,
             nodes=nodes,
@@ -246,7 +246,7 @@ class Editor:
         data.flags.writeable = False
         key = content_key(data)
         if key not in self._graph.weights:
-            self._made.setdefault(key, data)
+            self._new_arrays.setdefault(key, data)
         mark = "" if exact is None else content_key(exact)
         if (key, dtype, mark) not in self._shared:
             value = self._new_id("c")
@@ -260,20 +260,20 @@ class Editor:
         return self._shared[key, dtype, mark]
 
     def _forget(self) -> None:
-        """Drop the arrays of constants that were made here and that nothing reads any more.
+        """Drop the new constants that no node reads any more, and their arrays.
 
-        A chain of operations on a large constant makes one for every node.
+        Otherwise folding a chain of operations on a large constant keeps an array for every node.
         """
         while self._unread:
             value = self._unread.pop()
             key = self._keys.get(value)
-            if key is None or key not in self._made or self.uses(value):
+            if key is None or key not in self._new_arrays or self.uses(value):
                 continue
             del self._keys[value], self._shared[self._identities.pop(value)]
             self._exact.pop(value, None)
             self._sharing[key] -= 1
             if not self._sharing[key]:
-                del self._made[key]
+                del self._new_arrays[key]
 
     def _link(self, before: str, key: str, after: str) -> None:
         self._after[before] = self._before[after] = key

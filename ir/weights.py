@@ -38,7 +38,7 @@ class WeightPool:
         return key
 
     def keep(self, key: str, array: Array) -> None:
-        """Add a read-only array in C order under its key, which is known already."""
+        """Add a read-only array in C order whose `content_key` is already computed: `key`."""
         self._arrays.setdefault(key, array)
 
     def __getitem__(self, key: str) -> Array:

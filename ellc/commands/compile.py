@@ -60,7 +60,12 @@ if TYPE_CHECKING:
     metavar="COMMAND",
     help="Your own linker for ELF targets (GNU ld or lld).",
 )
-@click.option("--labels", type=FILE_PATH, help="Class names, one a line, for C and Python.")
+@click.option(
+    "--labels",
+    type=FILE_PATH,
+    metavar="FILE",
+    help="File with the class names, one per line; C and Python code get them.",
+)
 @kernels_option
 @tuning_option
 @model_options

@@ -274,8 +274,9 @@ _MODEL_OPTIONS = (
     click.option(
         "--preprocess",
         type=click.Choice(["imagenet-torch", "imagenet-tf", "imagenet-caffe", "unit", "raw"]),
-        help="Usual --color, --range, --mean and --scale, each of which may be given beside it: as "
-        "in torchvision, in Keras' modes tf and caffe, 0 to 1, or 0 to 255.",
+        help="Set --color, --range, --mean and --scale as in torchvision (imagenet-torch), as in "
+        "the modes tf and caffe of Keras, or for values from 0 to 1 (unit) or 0 to 255 (raw). "
+        "Options that are also given override these values.",
     ),
     click.option("--color", type=_COLOURS, help="Order of colours that the model was trained on."),
     click.option(

@@ -43,7 +43,9 @@ _GUESS = {
 @target_option
 @threads_option
 @click.option("--reference", is_flag=True, help="Compute with numpy, not with compiled code: slow.")
-@click.option("--labels", type=FILE_PATH, help="Class names, one a line.")
+@click.option(
+    "--labels", type=FILE_PATH, metavar="FILE", help="File with the class names, one per line."
+)
 @click.option(
     "--top", default=5, show_default=True, type=click.IntRange(1), help="Classes to show."
 )
@@ -99,10 +101,10 @@ def command(
 
 
 def _is_guessed(network: Network, how: Preprocessing) -> bool:
-    """Whether floats are made of pixels as they are only because nothing says otherwise."""
-    said = {key for key in network.metadata if key.startswith(INPUT_PREFIX)} - {ORDER_KEY}
+    """Whether pixels become floats from 0 to 255 only because nothing describes preprocessing."""
+    described = {key for key in network.metadata if key.startswith(INPUT_PREFIX)} - {ORDER_KEY}
     floats = any(type_.dtype.is_float for _, type_ in network.inputs)
-    return floats and how.is_plain and not said and PREPROCESSING_KEY not in network.metadata
+    return floats and how.is_plain and not described and PREPROCESSING_KEY not in network.metadata
 
 
 def _want_files(files: Sequence[Path]) -> None:

@@ -60,10 +60,9 @@ ROWS = (
     ErrorCode(
         "E709",
         "Labels do not fit",
-        "The file given to `ellc compile --labels` has more or fewer names than any output has "
-        "classes.",
-        "Give one name a line, in the order of the classes; a network with a background class has "
-        "a name for it.",
+        "No output has as many classes as the file of `ellc compile --labels` has names.",
+        "Give one name per line, in the order of the classes. A background class needs a name, "
+        "too.",
     ),
     ErrorCode(
         "E711",

@@ -177,7 +177,7 @@ class PixelOptions:
         return self.over(Preprocessing.from_metadata(read))
 
     def with_defaults(self, others: PixelOptions) -> PixelOptions:
-        """These options, and of `others` those that are not set here."""
+        """A copy of these options; `others` supplies those that are not set here."""
         own = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(others, **{name: value for name, value in own.items() if value is not None})
 
