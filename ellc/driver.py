@@ -20,6 +20,7 @@ from ellc.codegen.output.build import KINDS, BuildOptions, BuildResult, build
 from ellc.codegen.output.emit import plan_kernels
 from ellc.codegen.output.package.manifest import Costs, manifest, write_manifest
 from ellc.codegen.output.package.texts import (
+    Linkable,
     write_cmake,
     write_demo,
     write_ell_names,
@@ -278,9 +279,19 @@ def _package(
     if "demo" in kinds:
         files += write_demo(model, __version__, folder)
     if "cmake" in kinds and linkable is not None:
-        demo, sources = "demo" in kinds, built.files[linkable]
-        files.append(write_cmake(model, linkable, sources, __version__, folder, demo=demo))
+        chosen, demo = _linkable(built, linkable, target), "demo" in kinds
+        files += write_cmake(model, chosen, __version__, folder, demo=demo)
     return files
+
+
+def _linkable(built: BuildResult, kind: str, target: Target) -> Linkable:
+    """What CMake is told of the files; `kind` is that of its target NAME."""
+    files = built.files
+    shared = files["so"][0] if "so" in files and target.os != "windows" else None
+    static = next((files[k][0] for k in ("obj", "lib") if k in files), None)
+    labels = [files["h"][0].with_name(f"{built.model.name}_labels.h")] if built.model.labels else []
+    headers = (*files["h"], *labels)
+    return Linkable(kind, shared, static, tuple(files.get("c", ())), headers)
 
 
 def _wheel(built: BuildResult, folder: Path, target: Target) -> Path:

@@ -42,6 +42,7 @@ from ellc.codegen.output.emit import plan_kernels
 from ellc.codegen.output.glue import header_text, make_model, source_text
 from ellc.codegen.output.package.manifest import Costs, manifest, write_manifest
 from ellc.codegen.output.package.texts import (
+    Linkable,
     write_cmake,
     write_demo,
     write_ell_names,
@@ -68,7 +69,9 @@ class Files:
         python = write_python_module(self.model, f"lib{name}.so", "1", folder)
         ell = write_ell_names(self.model, "1", folder)
         demo = write_demo(self.model, "1", folder)[0]
-        cmake = write_cmake(self.model, "so", [folder / f"lib{name}.so"], "1", folder, demo=True)
+        library, header = folder / f"lib{name}.so", folder / f"{name}.h"
+        linkable = Linkable("so", library, None, (), (header,))
+        cmake, _ = write_cmake(self.model, linkable, "1", folder, demo=True)
         write_manifest(folder / "m.json", manifest(plan, self.model, Costs(0, 0, 0), "1", []))
         self.python, self.cmake, self.json = (
             path.read_text("utf-8") for path in (python, cmake, folder / "m.json")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ellc.codegen.languages.render import render, render_cmake, render_python
@@ -47,25 +47,59 @@ def write_demo(model: Model, version: str, folder: Path) -> tuple[Path, ...]:
     return demo, *clock
 
 
-def write_cmake(
-    model: Model, kind: str, files: Sequence[Path], version: str, folder: Path, *, demo: bool
-) -> Path:
-    """`CMakeLists.txt` with a library target NAME.
+@dataclass(frozen=True, slots=True)
+class Linkable:
+    """The files of a network that programs link with; `kind` says what CMake's target NAME is.
 
-    `kind` is what the library is built from (so, obj, lib or c), `files` are its files.
+    `kind` is so, obj, lib or c. `shared` and `static` are the shared library and the object or
+    archive, if they exist; `sources` are files of C. `headers` are installed.
     """
-    path = folder / "CMakeLists.txt"
-    names = [file.name for file in files]
-    text = render_cmake(
+
+    kind: str
+    shared: Path | None
+    static: Path | None
+    sources: tuple[Path, ...]
+    headers: tuple[Path, ...]
+
+    @property
+    def file(self) -> str:
+        """The file that the target NAME is made of; the first one of several sources."""
+        chosen = {"so": self.shared, "c": self.sources[0] if self.sources else None}
+        file = chosen.get(self.kind, self.static)
+        assert file is not None
+        return file.name
+
+
+def write_cmake(
+    model: Model, files: Linkable, version: str, folder: Path, *, demo: bool
+) -> tuple[Path, Path]:
+    """`CMakeLists.txt` with a library target NAME, and `NAMEConfig.cmake` for `find_package`."""
+    built = files.kind == "c"
+    libraries = [f.name for f in (files.shared, files.static) if f is not None]
+    both = {
+        "name": model.name,
+        "version": version,
+        "threads": model.threads > 1,
+        "soname": bool(files.shared and files.shared.suffix == ".so"),
+    }
+    project = render_cmake(
         "package/CMakeLists.txt.j2",
-        name=model.name,
-        version=version,
-        kind=kind,
-        file=names[0],
-        soname=names[0].endswith(".so"),
-        sources=[name for name in names if name.endswith(".c")],
-        threads=model.threads > 1,
+        kind=files.kind,
+        file=files.file,
+        sources=[f.name for f in files.sources if f.suffix == ".c"],
+        libraries=libraries,
+        headers=[f.name for f in files.headers],
         demo=demo,
+        **both,
     )
-    path.write_text(text, encoding="utf-8", newline="\n")
-    return path
+    config = render_cmake(
+        "package/Config.cmake.j2",
+        shared=files.shared.name if files.shared and not built else "",
+        static=files.static.name if files.static and not built else "",
+        built=built,
+        **both,
+    )
+    paths = folder / "CMakeLists.txt", folder / f"{model.name}Config.cmake"
+    for path, text in zip(paths, (project, config), strict=True):
+        path.write_text(text, encoding="utf-8", newline="\n")
+    return paths
