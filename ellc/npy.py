@@ -23,7 +23,8 @@ from ellc.ir.types import Array
 _MAGIC = b"\x93NUMPY"
 _LENGTH_BYTES = {1: 2, 2: 4, 3: 4}  # by major version of the format
 _MOST_HEADER_BYTES = 10_000  # numpy's bound
-_ELEMENT = re.compile(r"[<>=|]?(\?|b1|[iu][1248]|f[248])")
+_NUMBER = re.compile(r"[<>=|]?(\?|b1|[iu][1248]|f[248])")
+_TEXT = re.compile(r"[<>=|]?[SU][1-9]\d{0,5}")
 _OLD_LONG = re.compile(r"(?<=\d)L\b")  # Python 2 wrote 3L
 
 
@@ -74,6 +75,20 @@ def read_member(file: IO[bytes], size: int) -> Array:
     return _array(file, header)
 
 
+def read_texts(file: IO[bytes], size: int) -> tuple[str, ...]:
+    """The texts of an open `.npy` file of `size` bytes; raises `ValueError` if it has none.
+
+    Bytes that are no characters become U+FFFD; numpy's own conversion raises `SystemError`.
+    """
+    header = _header(file, _TEXT)
+    if header.elements * header.dtype.itemsize > size:
+        raise ValueError("the file ends before its array does")
+    data, step = _array(file, header).tobytes(), header.dtype.itemsize
+    codec = {"<U": "utf-32-le", ">U": "utf-32-be"}.get(header.dtype.str[:2], "utf-8")
+    texts = (data[at : at + step].decode(codec, "replace") for at in range(0, len(data), step))
+    return tuple(text.rstrip("\0") for text in texts)
+
+
 def _array(file: IO[bytes], header: Header) -> Array:
     """Read the array after a header; raises `ValueError` if it is incomplete or invalid."""
     size = header.elements * header.dtype.itemsize
@@ -86,8 +101,8 @@ def _array(file: IO[bytes], header: Header) -> Array:
     return flat.reshape(header.shape[::-1]).T if header.is_fortran else flat.reshape(header.shape)
 
 
-def _header(file: IO[bytes]) -> Header:
-    """The header; raises `ValueError` for one that numpy does not write."""
+def _header(file: IO[bytes], element: re.Pattern[str] = _NUMBER) -> Header:
+    """The header; raises `ValueError` for one that numpy does not write or for other elements."""
     start = file.read(8)
     count = _LENGTH_BYTES.get(start[6]) if len(start) == 8 and start[:6] == _MAGIC else None
     if count is None:
@@ -98,8 +113,9 @@ def _header(file: IO[bytes]) -> Header:
     entries = _entries(file.read(size).decode("utf-8" if start[6] == 3 else "latin-1"))
     match entries:
         case {"descr": str(kind), "fortran_order": bool(is_fortran), "shape": tuple(shape)}:
-            if not _ELEMENT.fullmatch(kind):
-                raise ValueError("it does not hold one array of numbers")
+            if not element.fullmatch(kind):
+                kinds = "numbers" if element is _NUMBER else "texts"
+                raise ValueError(f"it does not hold one array of {kinds}")
             if len(shape) > 32 or not all(type(d) is int and d >= 0 for d in shape):
                 raise ValueError("its shape is invalid")
             return Header(np.dtype(kind), is_fortran, shape)

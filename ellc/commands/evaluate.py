@@ -200,7 +200,12 @@ def _answers(
     """All answers in order of the samples: from the journal, or computed and added to it."""
     from ellc.evaluate.journal import open_journal
 
-    with open_journal(journal, _identity(task, subjects)) if journal else nullcontext() as opened:
+    stored = (
+        open_journal(journal, _identity(task, subjects), len(subjects))
+        if journal
+        else nullcontext()
+    )
+    with stored as opened:
         known = opened.known if opened else {}
         answers = {index: answer for index, answer in known.items() if index in indices}
         missing = [index for index in indices if index not in answers]

@@ -15,8 +15,18 @@ from typing import Any, TextIO
 
 from ellc.evaluate.answers import Answer, Verdict
 from ellc.ir.errors import EllcError
+from ellc.ir.files import cannot_write
 
 _FORMAT = 1
+_NOT_WRITTEN_SO = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
+"""What a line raises that this module did not write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,42 +43,62 @@ class Journal:
 
 
 @contextmanager
-def open_journal(path: Path, identity: str) -> Iterator[Journal]:
+def open_journal(path: Path, identity: str, subjects: int) -> Iterator[Journal]:
     """Open a journal for as long as the block lasts; creates the file if it is missing.
 
-    `identity` identifies the models, the data and the options. Raises `EllcError` E775 if the file
-    is not a journal, or has another identity.
+    `identity` identifies the models, the data and the options; an answer has the verdicts of so
+    many `subjects`. Raises `EllcError`: E775 if the file is not a journal, or has another identity;
+    E703 if it cannot be written.
     """
-    lines = _whole_lines(path)
+    head = json.dumps({"ellc_evaluate": _FORMAT, "identity": identity}) + "\n"
+    content = _content(path)
+    end = content.rfind(b"\n") + 1  # an answer that was written in part is written again
     known: dict[int, Answer] = {}
-    if lines:
-        _check_head(path, lines[0], identity)
-        known = {answer.index: answer for answer in map(_read(path), lines[1:])}
-    with path.open("r+" if lines else "w", encoding="utf-8") as file:
-        if lines:
-            file.seek(sum(len(line.encode()) + 1 for line in lines))
+    if end:
+        first, *rest = _lines(path, content[:end])
+        _check_head(path, first, identity)
+        known = {answer.index: answer for answer in map(_read(path, subjects), rest)}
+    elif not head.encode().startswith(content):
+        raise _no_journal(path, "its first line is not the head of a journal")
+    with _opened(path, "r+" if end else "w") as file:
+        if end:
+            file.seek(end)
             file.truncate()
         else:
-            file.write(json.dumps({"ellc_evaluate": _FORMAT, "identity": identity}) + "\n")
+            file.write(head)
         yield Journal(file, known)
 
 
-def _whole_lines(path: Path) -> list[str]:
-    """The lines of a file that end in a newline, without it; none if there is no file."""
+def _opened(path: Path, mode: str) -> TextIO:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.open(mode, encoding="utf-8", newline="\n")  # type: ignore[return-value]
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file; none if there is no file."""
+    try:
+        return path.read_bytes()
     except FileNotFoundError:
-        return []
+        return b""
     except (OSError, ValueError) as error:
         raise _no_journal(path, str(error)) from error
-    return text.split("\n")[:-1]
+
+
+def _lines(path: Path, content: bytes) -> list[str]:
+    """The lines of some bytes that end in a newline."""
+    try:
+        return content.decode().split("\n")[:-1]
+    except ValueError as error:
+        raise _no_journal(path, str(error)) from error
 
 
 def _check_head(path: Path, line: str, identity: str) -> None:
     try:
         head = json.loads(line)
         version, written = head["ellc_evaluate"], head["identity"]
-    except (ValueError, KeyError, TypeError) as error:
+    except _NOT_WRITTEN_SO as error:
         raise _no_journal(path, "its first line is not the head of a journal") from error
     if (version, written) != (_FORMAT, identity):
         raise EllcError(
@@ -99,21 +129,35 @@ def _document(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _read(path: Path) -> Callable[[str], Answer]:
-    """A parser of the lines of a journal; its errors name `path`."""
+def _read(path: Path, subjects: int) -> Callable[[str], Answer]:
+    """A parser of the lines of a journal with so many subjects; its errors name `path`."""
 
-    def answer(line: str) -> Answer:
+    def answer_in(line: str) -> Answer:
         try:
             document = json.loads(line)
             verdicts = tuple(
                 Verdict(tuple((int(c), float(s)) for c, s in v["best"]), int(v["rank"]))
                 for v in document["verdicts"]
             )
-            return Answer(
+            answer = Answer(
                 int(document["index"]), str(document["name"]), int(document["label"]),
                 verdicts, str(document.get("problem", "")), str(document["machine"]),
             )  # fmt: skip
-        except (ValueError, KeyError, TypeError) as error:
+            _check_answer(answer, subjects)
+            return answer
+        except _NOT_WRITTEN_SO as error:
             raise _no_journal(path, f"one of its lines is not an answer: {error}") from error
 
-    return answer
+    return answer_in
+
+
+def _check_answer(answer: Answer, subjects: int) -> None:
+    """Raise `ValueError` for an answer that no evaluation gives."""
+    ranks = [verdict.rank for verdict in answer.verdicts]
+    if len(ranks) != (0 if answer.problem else subjects):
+        raise ValueError(f"it has {len(ranks)} verdicts")
+    if not all(verdict.best for verdict in answer.verdicts):
+        raise ValueError("a verdict has no class")
+    classes = [number for verdict in answer.verdicts for number, _ in verdict.best]
+    if min([answer.index, answer.label + bool(answer.problem), *ranks, *classes]) < 0:
+        raise ValueError("a number is negative")

@@ -52,19 +52,55 @@ def test_counts_leave_out_what_could_not_be_read() -> None:
 @pytest.mark.parametrize("kept", range(0, 700, 23))
 def test_a_journal_goes_on_after_any_byte(tmp_path: Path, kept: int) -> None:
     path = tmp_path / "journal"
-    with open_journal(path, "this") as journal:
+    with open_journal(path, "this", 2) as journal:
         for one in ANSWERS:
             journal.add(one)
     path.write_bytes(path.read_bytes()[:kept])
-    with open_journal(path, "this") as journal:
+    with open_journal(path, "this", 2) as journal:
         known = dict(journal.known)
         assert all(known[index] == ANSWERS[index] for index in known)
         for one in ANSWERS:
             if one.index not in known:
                 journal.add(one)
         journal.add(ANSWERS[0])
-    with open_journal(path, "this") as journal:
+    with open_journal(path, "this", 2) as journal:
         assert [journal.known[index] for index in range(5)] == ANSWERS
+
+
+def test_lines_may_end_as_on_windows(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    with open_journal(path, "this", 2) as journal:
+        journal.add(ANSWERS[0])
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    with open_journal(path, "this", 2) as journal:
+        journal.add(ANSWERS[1])
+    with open_journal(path, "this", 2) as journal:
+        assert list(journal.known.values()) == ANSWERS[:2]
+
+
+def test_a_journal_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(EllcError) as caught, open_journal(tmp_path / "no" / "journal", "this", 2):
+        pass
+    assert caught.value.code == "E703"
+
+
+_ANSWER = (
+    '{"index":0,"name":"a","label":1,"verdicts":[{"best":[[0,1.0]],"rank":1},'
+    '{"best":[[1,1.0]],"rank":0}],"machine":"m"}'
+)
+_IMPOSSIBLE = [
+    _ANSWER.replace(*change)
+    for change in (
+        ('"index":0', '"index":Infinity'),
+        ('"index":0', '"index":' + "9" * 5000),
+        ('"label":1', '"label":-7'),
+        ('"rank":1', '"rank":-1'),
+        ("[0,1.0]", ""),
+        ("[0,1.0]", "[1e999,1.0]"),
+        ('{"best":[[0,1.0]],"rank":1},', ""),
+        ('"machine"', '"problem":"unreadable","machine"'),
+    )
+]
 
 
 @pytest.mark.parametrize(
@@ -72,13 +108,14 @@ def test_a_journal_goes_on_after_any_byte(tmp_path: Path, kept: int) -> None:
     ["no journal\n", '{"ellc_evaluate": 1, "identity": "that"}\n', "[]\n", "\udcff\n"]
     + [
         f'{{"ellc_evaluate": 1, "identity": "this"}}\n{line}\n'
-        for line in ("{}", "1", "[", '{"index": {}}')
-    ],
+        for line in ("{}", "1", "[", '{"index": {}}', "[" * 100_000, *_IMPOSSIBLE)
+    ]
+    + ["a line without an end"],
 )
 def test_another_file_is_no_journal(tmp_path: Path, content: str) -> None:
     path = tmp_path / "journal"
     path.write_bytes(content.encode(errors="surrogateescape"))
-    with pytest.raises(EllcError) as caught, open_journal(path, "this"):
+    with pytest.raises(EllcError) as caught, open_journal(path, "this", 2):
         pass
     assert caught.value.code == "E775"
     assert path.read_bytes() == content.encode(errors="surrogateescape")

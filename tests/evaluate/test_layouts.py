@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import struct
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,6 +126,15 @@ def test_npz_holds_pictures_or_values(tmp_path: Path) -> None:
     assert list(open_data(tmp_path / "a.npz", PLAIN).classes) == ["p", "q", "r", "s"]
 
 
+def test_names_of_classes_are_texts_of_any_kind(tmp_path: Path) -> None:
+    for names in (["p", "\u00e9"], [b"p", "\u00e9".encode()], np.array(["p", "\u00e9"], ">U3")):
+        _npz(tmp_path, np.zeros((2, 3)), names=names)
+        assert list(open_data(tmp_path / "x.npz", PLAIN).classes) == ["p", "\u00e9"]
+    no_letters = np.array([b"\xff" * 4] * 2).view("<U1")
+    _npz(tmp_path, np.zeros((2, 3)), names=no_letters)
+    assert list(open_data(tmp_path / "x.npz", PLAIN).classes) == ["\ufffd"] * 2
+
+
 def _short_bin(folder: Path) -> None:
     (folder / "x.bin").write_bytes(bytes(3072))
 
@@ -138,6 +149,97 @@ def _labels_of_other_length(folder: Path) -> None:
 
 def _negative(folder: Path) -> None:
     np.savez(folder / "x.npz", x=np.zeros((2, 2)), y=np.array([0, -1]))
+
+
+def _npz(folder: Path, x: object, y: object = (0, 1), **more: object) -> Path:
+    """A file of arrays, or of members with any bytes."""
+    file = folder / "x.npz"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, content in {"x": x, "y": y, **more}.items():
+            made = io.BytesIO()
+            if not isinstance(content, bytes):
+                np.save(made, np.asarray(content))
+            packed.writestr(
+                f"{name}.npy", content if isinstance(content, bytes) else made.getvalue()
+            )
+    return file
+
+
+def _no_arrays(folder: Path) -> None:
+    _npz(folder, b"not an array", b"nor this")
+
+
+def _torn_header(folder: Path) -> None:
+    _npz(folder, b"\x93NUMPY\x01\x00\x04\x00{'a(")
+
+
+def _huge_extent(folder: Path) -> None:
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 0, %d)}" % (1 << 80)
+    _npz(folder, b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header)
+
+
+def _no_axis(folder: Path) -> None:
+    _npz(folder, np.float32(1))
+
+
+def _complex(folder: Path) -> None:
+    _npz(folder, np.zeros((2, 3), np.complex64))
+
+
+def _dates(folder: Path) -> None:
+    _npz(folder, np.zeros((2, 3), "M8[s]"))
+
+
+def _records(folder: Path) -> None:
+    _npz(folder, np.zeros((2, 3), [("a", "f4")]))
+
+
+def _classes_are_no_texts(folder: Path) -> None:
+    _npz(folder, np.zeros((2, 3)), classes=b"owl")
+
+
+def _grown(folder: Path) -> None:
+    _npz(folder, np.zeros((2, 1 << 22)))
+
+
+def _needs_a_newer_zip(folder: Path) -> None:
+    file = _npz(folder, np.zeros((2, 3)))
+    content = bytearray(file.read_bytes())
+    content[content.index(b"PK\x01\x02") + 6] = 99
+    file.write_bytes(content)
+
+
+def _encrypted(folder: Path) -> None:
+    file = _npz(folder, np.zeros((2, 3)))
+    content = bytearray(file.read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] = content[6] = 1
+    file.write_bytes(content)
+
+
+def _batch_is_a_folder(folder: Path) -> None:
+    (folder / "test_batch.bin").mkdir()
+
+
+def _idx_without_axes(folder: Path) -> None:
+    (folder / "t10k-images-idx3-ubyte").write_bytes(struct.pack(">HBBB", 0, 8, 0, 7))
+    (folder / "t10k-labels-idx1-ubyte").write_bytes(idx(np.zeros(1, np.uint8)))
+
+
+def _idx_without_pixels(folder: Path) -> None:
+    (folder / "t10k-images-idx3-ubyte").write_bytes(struct.pack(">HBB3I", 0, 8, 3, 1, 0, 8))
+    (folder / "t10k-labels-idx1-ubyte").write_bytes(idx(np.zeros(1, np.uint8)))
+
+
+def _idx_beyond_64_bits(folder: Path) -> None:
+    head = struct.pack(">HBB3I", 0, 8, 3, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    (folder / "t10k-images-idx3-ubyte").write_bytes(head)
+    (folder / "t10k-labels-idx1-ubyte").write_bytes(idx(np.zeros(1, np.uint8)))
+
+
+def _grown_idx(folder: Path) -> None:
+    content = gzip.compress(idx(np.zeros((2, 1 << 11, 1 << 11), np.uint8)))
+    (folder / "t10k-images-idx3-ubyte.gz").write_bytes(content)
+    (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.zeros(2, np.uint8))))
 
 
 def _unknown_names(folder: Path) -> None:
@@ -183,6 +285,12 @@ def _only_pictures(folder: Path) -> None:
         (_no_labels, "", "E771"),
         (_torn_gzip, "", "E771"),
         (_wrong_fer, "x.csv", "E771"),
+        *((write, "x.npz", "E771") for write in (_no_arrays, _torn_header, _huge_extent, _no_axis)),
+        *((write, "x.npz", "E771") for write in (_complex, _dates, _records, _grown)),
+        *((write, "x.npz", "E771") for write in (_needs_a_newer_zip, _encrypted)),
+        (_classes_are_no_texts, "x.npz", "E771"),
+        *((write, "", "E771") for write in (_batch_is_a_folder, _idx_without_axes, _grown_idx)),
+        *((write, "", "E771") for write in (_idx_without_pixels, _idx_beyond_64_bits)),
         (_empty_class_folders, "", "E771"),
         (_only_pictures, "", "E770"),
         (lambda folder: None, "", "E770"),
@@ -197,6 +305,14 @@ def test_damaged_data_are_one_error(tmp_path: Path, write: Write, name: str, cod
     assert caught.value.code == code
 
 
+def test_a_wrong_row_is_named_by_its_line(tmp_path: Path) -> None:
+    good = f"0,{' '.join(['7'] * 2304)},PrivateTest"
+    file = tmp_path / "x.csv"
+    file.write_text("\n".join(["emotion,pixels,Usage", good, "0,1 2 owl,PrivateTest", good, good]))
+    with pytest.raises(EllcError, match="line 3"):
+        open_data(file, PLAIN)
+
+
 @pytest.mark.parametrize(
     ("text", "column"),
     [
@@ -207,6 +323,11 @@ def test_damaged_data_are_one_error(tmp_path: Path, write: Write, name: str, cod
         ("file,class\na.png,1\n", "kind"),
         ("1\n2\n", ""),
         ("owl\n", ""),
+        ("9" * 5000 + "\n", ""),
+        ("file,class\na.png," + "9" * 5000 + "\n", ""),
+        ("file,class\n" + "a" * 200_000 + ",1\n", ""),
+        ("file,class\n" + "a" * 5000 + ",1\n", ""),
+        ("file,class\na\0.png,1\n", ""),
     ],
 )
 def test_damaged_truth_is_one_error(tmp_path: Path, text: str, column: str) -> None:

@@ -24,7 +24,7 @@ from ellc.zoo import build
 from ellc.zoo.catalogue import find
 from ellc.zoo.construction import ZooOptions
 from ellc.zoo.facts import Facts, WeightsFile
-from ellc.zoo.weights import Slot, Supply, read_tensors
+from ellc.zoo.weights import Slot, Supply, read_tensors, torch_file
 from ellc.zoo.weights.fetch import fetch
 from ellc.zoo.weights.tensors import GAMMA, WEIGHT
 
@@ -265,6 +265,49 @@ def test_a_pickle_that_names_a_function_is_refused_and_not_run(
         with pytest.raises(EllcError, match=r"names (posix|nt)\.mkdir"):
             build(NETWORK, weights=tmp_path / name)
     assert not (tmp_path / "made").exists()
+
+
+def _nested_tuple() -> bytes:
+    """The pickled words of a tuple of 2^100 empty tuples, each of which is written once."""
+    return b")" + b"2\x86" * 100  # the top twice, as a pair
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"}" + _nested_tuple() + b"K\x01s",
+        b"}(" + _nested_tuple() + b"K\x01u",
+        b"(" + _nested_tuple() + b"K\x01d",
+        b"ccollections\nOrderedDict\n]]" + _nested_tuple() + b"aK\x01aa\x85R",
+        b"(" + _nested_tuple() + b"\x91",
+        b"(X\x07\0\0\0storagectorch\nFloatStorage\n" + _nested_tuple() + b"X\0\0\0\0K\x01tQ",
+    ],
+)
+def test_a_key_that_is_too_large_to_hash_is_refused(words: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    write_archive(path, State(), b"\x80\x02" + words + b".")
+    with pytest.raises(EllcError) as caught:
+        read_tensors(path)
+    assert caught.value.code == "E744"
+
+
+def test_tensors_of_one_storage_share_its_memory(tmp_path: Path) -> None:
+    state, path = State(a=np.arange(6, dtype=np.float32)), tmp_path / "a.pth"
+    tensor = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\0\0\0\0K\x06tQ"
+    view = b"ctorch._utils\n_rebuild_tensor_v2\n(" + tensor + b"K\0K\x06\x85K\x01\x85\x89)tRq\0"
+    pickled = b"\x80\x02}(X\x01\0\0\0a" + view + b"X\x01\0\0\0bh\0u."
+    write_archive(path, state, pickled)
+    first, second = read_tensors(path)
+    assert np.array_equal(first.array, state["a"])
+    assert np.shares_memory(first.array, second.array)
+
+
+def test_attributes_of_objects_are_left_out(tmp_path: Path) -> None:
+    """A pickle could replace the defaults of the functions that it may name."""
+    words = b"ctorch._utils\n_rebuild_parameter\nN}X\x0c\0\0\0__defaults__K\x01\x85s\x86b"
+    write_archive(tmp_path / "a.pth", State(), b"\x80\x02" + words + b".")
+    assert read_tensors(tmp_path / "a.pth") == []
+    assert torch_file._parameter.__defaults__ is None
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pth", ".pt"])

@@ -25,14 +25,18 @@ class ArrayData:
     classes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        good = self.y.ndim == 1 and len(self.x) == len(self.y) and self.y.dtype.kind in "iu"
+        good = self.y.ndim == 1 and self.x.shape[:1] == self.y.shape and self.y.dtype.kind in "iu"
         if not good or (len(self.y) and int(self.y.min()) < 0):
             raise EllcError(
-                f"{len(self.x)} samples do not fit labels of type {self.y.dtype} and shape "
-                f"{self.y.shape}",
+                f"samples of shape {self.x.shape} do not fit labels of type {self.y.dtype} and "
+                f"shape {self.y.shape}",
                 code="E771",
                 where=self.where,
                 hint="give one label for each sample, an integer from 0",
+            )
+        if len(self.y) and not self.x.size:
+            raise EllcError(
+                f"samples of shape {self.x.shape} have no values", code="E771", where=self.where
             )
 
     def __len__(self) -> int:

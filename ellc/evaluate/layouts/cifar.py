@@ -13,6 +13,7 @@ import numpy as np
 from ellc.evaluate.layouts.arrays import ArrayData
 from ellc.evaluate.layouts.options import DataOptions
 from ellc.ir.errors import EllcError
+from ellc.ir.reading import read_file
 
 _SIDE, _CHANNELS = 32, 3
 _RECORD_BYTES = 1 + _CHANNELS * _SIDE * _SIDE
@@ -35,7 +36,7 @@ def read(path: Path, options: DataOptions) -> ArrayData | None:
 
 
 def _records(file: Path) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
-    content = np.fromfile(file, np.uint8)
+    content = np.frombuffer(read_file(file, code="E771"), np.uint8)
     if not content.size or content.size % _RECORD_BYTES:
         raise EllcError(
             f"its {content.size} bytes are not a multiple of a record's {_RECORD_BYTES} bytes",
@@ -49,4 +50,4 @@ def _names(folder: Path) -> tuple[str, ...]:
     file = folder / _NAMES
     if not file.is_file():
         return ()
-    return tuple(file.read_text(encoding="utf-8", errors="replace").split())
+    return tuple(read_file(file, code="E771").decode("utf-8", "replace").split())

@@ -10,6 +10,7 @@ import numpy as np
 from ellc.evaluate.layouts.arrays import ArrayData
 from ellc.evaluate.layouts.options import DataOptions
 from ellc.ir.errors import EllcError
+from ellc.ir.types import Array
 
 _SIDE = 48
 _CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -26,13 +27,16 @@ def read(path: Path, options: DataOptions) -> ArrayData | None:
         try:
             if tuple(next(rows, ())) != _COLUMNS:
                 return None
-            wanted = [row for row in rows if len(row) == 3 and row[2] in _PARTS[options.split]]
-            labels = np.array([int(row[0]) for row in wanted], np.int64)
-            pixels = [np.array(row[1].split(), np.uint8) for row in wanted]
-            pictures = np.stack(pixels) if pixels else np.zeros((0, _SIDE * _SIDE), np.uint8)
-            pictures = pictures.reshape(-1, _SIDE, _SIDE, 1)
+            wanted = (row for row in rows if len(row) == 3 and row[2] in _PARTS[options.split])
+            samples = [(np.int64(int(row[0])), _picture(row[1])) for row in wanted]
         except (ValueError, OverflowError, csv.Error) as error:
             raise EllcError(
                 f"line {rows.line_num} is not readable: {error}", code="E771", where=str(path)
             ) from error
+    labels = np.array([label for label, _ in samples], np.int64)
+    pictures = np.array([picture for _, picture in samples], np.uint8)
     return ArrayData(str(path), pictures, labels, _CLASSES)
+
+
+def _picture(text: str) -> Array:
+    return np.array(text.split(), np.uint8).reshape(_SIDE, _SIDE, 1)

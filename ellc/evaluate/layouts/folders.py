@@ -12,6 +12,7 @@ from ellc.evaluate.samples import Sample
 from ellc.ir.errors import EllcError
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm"})
+_MOST_DIGITS = 9  # of a class
 _FILE_COLUMNS = ("file", "filename", "image", "path", "name")
 _CLASS_COLUMNS = ("class", "label", "class_id", "class_index", "index", "target")
 
@@ -71,7 +72,7 @@ def _flat(folder: Path, truth: Path, column: str) -> FileData:
     except (OSError, ValueError) as error:
         raise EllcError(f"not readable: {error}", code="E771", where=str(truth)) from error
     if lines and "," in lines[0]:
-        return _table(folder, truth, list(csv.reader(lines)), column)
+        return _table(folder, truth, _rows(truth, lines), column)
     files = _pictures(folder)
     if len(lines) != len(files):
         raise EllcError(
@@ -82,6 +83,16 @@ def _flat(folder: Path, truth: Path, column: str) -> FileData:
     return FileData(folder, tuple(files), _labels(truth, lines, 1))
 
 
+def _rows(truth: Path, lines: Sequence[str]) -> list[list[str]]:
+    rows = csv.reader(lines)
+    try:
+        return list(rows)
+    except csv.Error as error:
+        raise EllcError(
+            f"line {rows.line_num} is not readable: {error}", code="E771", where=str(truth)
+        ) from error
+
+
 def _table(folder: Path, truth: Path, rows: list[list[str]], column: str) -> FileData:
     head, body = rows[0], [row for row in rows[1:] if row]
     file_at = _column(truth, head, _FILE_COLUMNS, "")
@@ -89,7 +100,7 @@ def _table(folder: Path, truth: Path, rows: list[list[str]], column: str) -> Fil
     if short := [n for n, row in enumerate(body, 2) if len(row) <= max(file_at, class_at)]:
         raise EllcError(f"line {short[0]} has too few columns", code="E771", where=str(truth))
     files = tuple(row[file_at] for row in body)
-    if missing := [name for name in files if not (folder / name).is_file()]:
+    if missing := [name for name in files if not _is_file(folder / name)]:
         raise EllcError(
             f"{len(missing)} pictures that the table names are not in {folder}",
             code="E771",
@@ -97,6 +108,13 @@ def _table(folder: Path, truth: Path, rows: list[list[str]], column: str) -> Fil
             problems=missing[:20],
         )
     return FileData(folder, files, _labels(truth, [row[class_at] for row in body], 2))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a text that cannot be a path
+        return False
 
 
 def _column(truth: Path, head: Sequence[str], usual: Sequence[str], wanted: str) -> int:
@@ -115,11 +133,11 @@ def _labels(truth: Path, texts: Sequence[str], first_line: int) -> tuple[int, ..
     wrong = [
         f"line {n}: {text!r}"
         for n, text in enumerate(texts, first_line)
-        if not text.strip().isdecimal()
+        if not text.strip().isdecimal() or len(text.strip()) > _MOST_DIGITS
     ]
     if wrong:
         raise EllcError(
-            f"{len(wrong)} classes are not integers from 0",
+            f"{len(wrong)} classes are not integers from 0 to {10**_MOST_DIGITS - 1}",
             code="E771",
             where=str(truth),
             problems=wrong[:20],

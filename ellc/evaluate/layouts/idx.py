@@ -55,15 +55,20 @@ def _array(file: Path) -> Array:
             zeros, kind, axes = struct.unpack(">HBB", stream.read(4))
             shape = struct.unpack(f">{axes}I", stream.read(4 * axes))
             size = math.prod(shape)
-            if zeros or kind != _BYTES or axes > 3 or size > DEFAULT_LIMITS.unpacked_bytes:
+            if zeros or kind != _BYTES or not 1 <= axes <= 3 or size > _most_bytes(file):
                 raise ValueError(f"the header has element type {kind} and shape {shape}")
             content = stream.read(size)
+            if len(content) != size:
+                raise ValueError(f"it ends after {len(content)} of {size} bytes")
+            return np.frombuffer(content, np.uint8).reshape(shape)
     except (OSError, ValueError, EOFError, struct.error, zlib.error) as error:
         raise EllcError(
             f"the idx file is not readable: {error}", code="E771", where=str(file)
         ) from error
-    if len(content) != size:
-        raise EllcError(
-            f"the file ends after {len(content)} of {size} bytes", code="E771", where=str(file)
-        )
-    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _most_bytes(file: Path) -> int:
+    """The most bytes that the array of a file may have: a small file must not fill the memory."""
+    limits = DEFAULT_LIMITS
+    unpacked = limits.small_bytes + limits.growth_ratio * file.stat().st_size
+    return min(limits.unpacked_bytes, unpacked)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, TypeVar
 
 import numpy as np
 
@@ -14,12 +13,14 @@ from ellc.evaluate.layouts.arrays import ArrayData, with_channel
 from ellc.evaluate.layouts.options import DataOptions
 from ellc.ir.errors import EllcError
 from ellc.ir.limits import DEFAULT_LIMITS
-from ellc.ir.types import Array
+from ellc.ir.reading import ZIP_DAMAGE
+from ellc.npy import read_member, read_texts
 
 _SAMPLES = ("x", "X", "images", "data", "input", "x_test")
 _LABELS = ("y", "Y", "labels", "label", "target", "expected_class", "y_test")
 _CLASSES = ("classes", "class_names", "names")
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+_SUFFIX = ".npy"
+T = TypeVar("T")
 
 
 def read(path: Path, options: DataOptions) -> ArrayData | None:
@@ -27,38 +28,48 @@ def read(path: Path, options: DataOptions) -> ArrayData | None:
     if path.suffix.lower() != ".npz":
         return None
     try:
-        _check_size(path)
-        with np.load(path, allow_pickle=False) as stored:
-            x, y = _array(path, stored, _SAMPLES), _array(path, stored, _LABELS)
-            names = next((stored[n] for n in _CLASSES if n in stored), np.array([], str))
-    except _DAMAGE as error:
+        with zipfile.ZipFile(path) as packed:
+            _check_size(path, packed)
+            x = _found(path, packed, _SAMPLES, read_member)
+            y = _found(path, packed, _LABELS, read_member)
+            named = any(_member(packed, name) for name in _CLASSES)
+            classes = _found(path, packed, _CLASSES, read_texts) if named else ()
+    except ZIP_DAMAGE as error:
         raise EllcError(
             f"the .npz file is not readable: {error}", code="E771", where=str(path)
         ) from error
     if x.dtype == np.uint8:
         x = with_channel(x)
-    return ArrayData(str(path), x, y.reshape(-1), tuple(map(str, names.reshape(-1))))
+    return ArrayData(str(path), x, y.reshape(-1), classes)
 
 
-def _check_size(path: Path) -> None:
-    with zipfile.ZipFile(path) as packed:
-        unpacked = sum(member.file_size for member in packed.infolist())
-    if unpacked > DEFAULT_LIMITS.unpacked_bytes:
+def _check_size(path: Path, packed: zipfile.ZipFile) -> None:
+    """Refuse arrays that are too large, also for the size of the file: it may be damaged."""
+    unpacked, limits = sum(member.file_size for member in packed.infolist()), DEFAULT_LIMITS
+    grown = limits.small_bytes + limits.growth_ratio * path.stat().st_size
+    if unpacked > (most := min(limits.unpacked_bytes, grown)):
         raise EllcError(
-            f"the arrays have {unpacked} bytes; the limit is {DEFAULT_LIMITS.unpacked_bytes}",
-            code="E771",
-            where=str(path),
+            f"the arrays have {unpacked} bytes; the limit is {most}", code="E771", where=str(path)
         )
 
 
-def _array(path: Path, stored: Any, names: Sequence[str]) -> Array:
-    for name in names:
-        if name in stored:
-            array: Array = stored[name]
-            return array
+def _found(
+    path: Path,
+    packed: zipfile.ZipFile,
+    names: Sequence[str],
+    read_array: Callable[[IO[bytes], int], T],
+) -> T:
+    """Read the first array that has one of the names."""
+    for member in filter(None, (_member(packed, name) for name in names)):
+        with packed.open(member) as file:
+            return read_array(file, member.file_size)
     raise EllcError(
         f"there is no array named {' or '.join(names)}",
         code="E771",
         where=str(path),
-        problems=[f"the file has {name}" for name in stored.files],
+        problems=[f"the file has {name.removesuffix(_SUFFIX)}" for name in packed.namelist()[:20]],
     )
+
+
+def _member(packed: zipfile.ZipFile, name: str) -> zipfile.ZipInfo | None:
+    return packed.NameToInfo.get(name + _SUFFIX)

@@ -49,7 +49,7 @@ def read_tensors(path: Path) -> list[NamedArray]:
     except OSError as error:
         raise unreadable(path, error.strerror or "it cannot be read") from None
     except _UNREADABLE as error:
-        raise unreadable(path, str(error)) from None
+        raise unreadable(path, str(error) or "it ends too early") from None
 
 
 def unreadable(path: Path, why: str) -> EllcError:

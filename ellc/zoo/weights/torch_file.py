@@ -3,6 +3,9 @@
 A state dict is a pickle, and a pickle may call any function that it names. This reader knows only
 what a state dict needs: dictionaries, and two functions that describe a tensor as a view of a
 storage. Any other name is an error; the reader imports nothing and calls nothing for it.
+
+A pickle may use one object many times, so that a few bytes stand for a tuple of 2^60 elements, or
+for thousands of large tensors. So no key of a dictionary is a tuple, and no tensor is copied.
 """
 
 from __future__ import annotations
@@ -10,7 +13,6 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
@@ -41,17 +43,18 @@ _REFUSED = {
     for word in (
         *(pickle.BYTEARRAY8, pickle.EXT1, pickle.EXT2, pickle.EXT4),
         *(pickle.INST, pickle.OBJ, pickle.NEWOBJ, pickle.NEWOBJ_EX),
+        *(pickle.EMPTY_SET, pickle.FROZENSET, pickle.ADDITEMS),
     )
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Storage:
     key: str
     dtype: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _View:
     """A tensor as a strided view of a storage; offset and strides count elements."""
 
@@ -61,7 +64,7 @@ class _View:
     strides: tuple[int, ...]
 
     def array(self, storages: dict[str, bytes]) -> Array:
-        """Copy the elements; raises `ValueError` if some are outside the storage."""
+        """The elements, not copied; raises `ValueError` if some are outside the storage."""
         flat = np.frombuffer(storages[self.storage.key], self.storage.dtype)
         if len(self.shape) != len(self.strides) or min((*self.shape, *self.strides, 0)) < 0:
             raise ValueError("a tensor has impossible strides")
@@ -75,7 +78,7 @@ class _View:
             raise ValueError("a tensor is not inside its storage")
         steps = [step * flat.itemsize for step in self.strides]
         window = flat[self.offset :]
-        return np.array(np.lib.stride_tricks.as_strided(window, self.shape, steps))
+        return np.lib.stride_tricks.as_strided(window, self.shape, steps, writeable=False)
 
 
 def read_torch(path: Path) -> list[NamedArray]:
@@ -120,7 +123,7 @@ def _read_stream(file: IO[bytes], size: int) -> tuple[Any, dict[str, bytes]]:
     reader = _Reader(file)
     tree = reader.load()
     storages = {}
-    for key in _Reader(file).load():
+    for key in map(_checked_key, _Reader(file).load()):
         count = int.from_bytes(file.read(8), "little")
         wanted = count * np.dtype(reader.storages[str(key)]).itemsize
         if wanted > size:
@@ -155,8 +158,46 @@ class _Reader(pickle._Unpickler):
         kind, dtype, key, *_ = pid
         if kind != "storage" or dtype not in _TYPES.values():
             raise pickle.UnpicklingError("it refers to an object that is not a storage")
-        self.storages[str(key)] = dtype
-        return _Storage(str(key), dtype)
+        name = str(_checked_key(key))
+        self.storages[name] = dtype
+        return _Storage(name, dtype)
+
+
+def _without_attributes(reader: Any) -> None:
+    """Drop the attributes of an object; those of a state dict are no weights."""
+    reader.stack.pop()
+
+
+def _with_checked_keys(word: bytes, first_key: int) -> Callable[[Any], None]:
+    """The opcode `word`, which takes keys and values from the stack."""
+    action: Callable[[Any], None] = pickle._Unpickler.dispatch[word[0]]
+
+    def checked(reader: Any) -> None:
+        for key in reader.stack[first_key::2]:
+            _checked_key(key)
+        action(reader)
+
+    return checked
+
+
+_Reader.dispatch |= {
+    pickle.BUILD[0]: _without_attributes,
+    pickle.SETITEM[0]: _with_checked_keys(pickle.SETITEM, -2),
+    pickle.SETITEMS[0]: _with_checked_keys(pickle.SETITEMS, 0),
+    pickle.DICT[0]: _with_checked_keys(pickle.DICT, 0),
+}
+
+
+def _checked_key(key: Any) -> Any:
+    """The key of a dictionary or a storage; raises `ValueError` unless it is a text or a number."""
+    if not isinstance(key, str | bytes | int | float | None):
+        raise pickle.UnpicklingError(f"a key is a {type(key).__name__}")
+    return key
+
+
+def _ordered(items: Any = ()) -> dict[Any, Any]:
+    """An `OrderedDict`; pickles of Python 2 give its items."""
+    return {_checked_key(key): value for key, value in items}
 
 
 def _tensor(storage: _Storage, offset: int, shape: Any, strides: Any, *_: Any) -> _View:
@@ -168,7 +209,7 @@ def _parameter(view: _View, *_: Any) -> _View:
 
 
 _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
-    ("collections", "OrderedDict"): OrderedDict,
+    ("collections", "OrderedDict"): _ordered,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._utils", "_rebuild_parameter"): _parameter,
 }
