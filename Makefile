@@ -39,7 +39,7 @@ demo: $(STAMP)      ## compile a trained network for this machine and the Raspbe
 	@PATH="$(abspath $(BIN)):$$PATH" sh examples/demo/run.sh
 
 docs: $(STAMP)      ## the documentation as a site in site/; strict: a broken link is an error
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[docs]' --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 wheel: $(STAMP)     ## dist/ellc-*.whl

@@ -20,7 +20,7 @@ def visible(text: str, keep: str = "") -> str:
 
 
 LONGEST_LINE = 1000
-"""Most characters of one line of a report; nobody reads longer lines."""
+"""Most characters of one line of a report; longer lines are not readable."""
 MOST_LINES = 200
 """Most lines of one quoted message."""
 _END_PART = 5

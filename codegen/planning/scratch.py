@@ -1,4 +1,4 @@
-"""Gives the scratch memory of kernels buffers, and adds the copies before and after a node."""
+"""Allocates buffers for the scratch memory of kernels, and adds copies before and after a node."""
 
 from __future__ import annotations
 

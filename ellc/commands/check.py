@@ -41,20 +41,21 @@ def command(
 ) -> None:
     """Compare the compiled code of MODEL with the reference, under qemu for a foreign target.
 
-    Integers and bits must be equal, floats within 1e-4 * max(|b|, 1e-2 * max|tensor|). Floats that
-    differ by more are compared with how far rounding alone moves them; at most 1e-2 * max|tensor|
-    is allowed. In a recurrence (a loop, a recurrent cell, a state that depends on itself) this is
-    the largest movement in 8 runs of the reference that move every value at random within the error
-    bound of its operator; elsewhere it is 8 times the largest movement in 8 runs in float32 that
-    move values to a neighbour at random. The report says where this was decisive.
+    Integers and bits must be equal, floats within 1e-4 * max(|b|, 1e-2 * max|tensor|). A float may
+    differ by more, up to 1e-2 * max|tensor|, if rounding alone can move it as far. This is measured
+    with 8 runs of the reference. In a recurrence (a loop, a recurrent cell, a state that depends on
+    itself) each run moves every value at random within the error bound of its operator, and the
+    largest movement counts; elsewhere each run is in float32 and moves values at random by at most
+    the distance to a neighbour, and 8 times the largest movement counts. The report says where this
+    decided.
 
     With --layers a build of the same kernels records every intermediate result. Each kernel is
     compared on the operands that the compiled code had, and the first that differs is named with
     the layers of the model it stands for. The sign of a float, or a float rounded to an integer,
-    may differ if the number is nearer to the step than the error bound of its sum (terms * 2^-24 *
-    sum of |terms|); the report counts these. If outputs of a network with such steps differ, layers
-    are compared even without the option, and the outputs are compared with a reference that takes
-    the steps as the compiled code did.
+    may differ if the float is closer to the next step of this function than the error bound of its
+    sum (terms * 2^-24 * sum of |terms|); the report counts these. If the outputs of a network with
+    such steps differ, layers are compared even without the option, and the outputs are compared
+    with a reference that takes signs and rounded integers from the compiled code.
 
     Exit code 1 if something differs.
     """
@@ -148,7 +149,7 @@ def _grown(c: Checked) -> str:
     a = c.agreement
     return (
         f"{visible(c.name)}: {a.grown:,} of {a.elements:,} elements exceed the tolerance by up to "
-        f"{a.growth:.1f} times, but not how far rounding alone moves them"
+        f"{a.growth:.1f} times, but by no more than rounding alone moves them"
     )
 
 
@@ -156,8 +157,8 @@ def _difference(first: Checked) -> list[str]:
     layers = f", layers {visible(', '.join(first.source))}" if first.source else ""
     a = first.agreement
     lost = [
-        f"  {a.unbounded:,} of them are within how far rounding alone moves them, but "
-        "that is more than 1e-2 of the largest: float32 does not determine the result"
+        f"  rounding alone moves {a.unbounded:,} of them as far, which is more than 1e-2 of the "
+        "largest: float32 does not determine the result"
     ]
     return [
         f"  first difference: {visible(first.name)} ({first.operator}{layers})",

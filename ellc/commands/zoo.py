@@ -24,10 +24,11 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @click.group("zoo", context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """List, show, build and compile published networks with seeded weights.
+    """List, show, build and compile published networks.
 
-    The architectures are real, but the weights are not trained: speed and size are those of the
-    real network, its outputs mean nothing. Published figures are shown with their sources.
+    The architectures are real. Weights are drawn from a seed: speed and size are those of the real
+    network, its outputs mean nothing. With `--weights` they are trained ones, which `fetch`
+    downloads for some networks. Published figures are shown with their sources.
     """
 
 

@@ -1,4 +1,4 @@
-"""`ellc explain`: its levels, as golden files for a small network, and for whoever asks wrongly."""
+"""`ellc explain`: its levels, as golden files for a small network, and its error messages."""
 
 from __future__ import annotations
 

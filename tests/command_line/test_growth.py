@@ -165,7 +165,7 @@ def test_the_report_tells_where_rounding_grew(monkeypatch: pytest.MonkeyPatch) -
     assert report.agrees and report.same_bytes
     assert "y" in [c.name for c in report.grown]
     assert "y" in cast(list[str], document(report)["rounding_grew"])
-    assert "how far rounding alone moves them" in text(report)
+    assert "but by no more than rounding alone moves them" in text(report)
 
     def mistaken(graph: Graph, *args: Any) -> Plan:
         ready, _ = run_pipeline(replace(recipe, weight_off_by=1e-3).graph())

@@ -67,8 +67,8 @@ def test_the_split_is_the_recorded_one_and_shares_no_digit(split: tuple[Digits, 
     assert REPORT["data"]["split_seed"] == SPLIT_SEED
     again = load_split()[1]
     assert np.array_equal(again.pictures, held_back.pictures)
-    seen = {picture.tobytes() for picture in training.pictures}
-    assert not [p for p in held_back.pictures if p.tobytes() in seen]
+    known = {picture.tobytes() for picture in training.pictures}
+    assert not [p for p in held_back.pictures if p.tobytes() in known]
 
 
 def test_pictures_hold_held_back_digits_as_the_network_gets_them(

@@ -156,11 +156,11 @@ FLOATS_IN_SOFTWARE = re.compile(r"__aeabi_(?:[df]\w+|\w+2[df])")
 
 def each_target() -> Iterator[object]:
     """Every row; those that are like an earlier one but for the CPU's schedule count as slow."""
-    seen: set[object] = set()
+    known: set[object] = set()
     for row in ROWS:
         kind = (row.triple, row.llvm_features, row.features, row.arch == "arm" and row.cpu)
-        marks = [pytest.mark.slow] if kind in seen else []
-        seen.add(kind)
+        marks = [pytest.mark.slow] if kind in known else []
+        known.add(kind)
         yield pytest.param(row, marks=marks, id=f"{row.name} {row.triple} {row.cpu}")
 
 

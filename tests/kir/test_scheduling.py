@@ -144,15 +144,15 @@ def test_a_scheduler_that_does_not_exist_is_an_error() -> None:
 
 
 def blocks_of(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> list[Block]:
-    seen = []
+    blocks = []
 
     def look(block: Block, core: Core) -> Sequence[int]:
-        seen.append(block)
+        blocks.append(block)
         return range(len(block.statements))
 
     monkeypatch.setitem(SCHEDULERS, "looking", look)
     assert schedule(kernel, asking("looking")) == kernel
-    return seen
+    return blocks
 
 
 def orders(body: str, monkeypatch: pytest.MonkeyPatch, alias: str = "") -> list[list[int]]:

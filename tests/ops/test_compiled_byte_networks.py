@@ -57,8 +57,8 @@ def test_threads_change_no_byte() -> None:
     trials = [Trial(run_pipeline(g)[0], (random_inputs(g, 7),)) for g in graphs]
     # One program: with threads or without, the kernels are the same and are compiled once.
     results = run_trials([*trials, *(replace(t, threads=3) for t in trials)], resolve("host"))
-    alone, together = results[: len(trials)], results[len(trials) :]
-    for trial, one, several in zip(trials, alone, together, strict=True):
+    alone, threaded = results[: len(trials)], results[len(trials) :]
+    for trial, one, several in zip(trials, alone, threaded, strict=True):
         assert not isinstance(one, Exception) and not isinstance(several, Exception), several
         for a, b in zip(one[0], several[0], strict=True):
             assert a.tobytes() == b.tobytes(), trial.graph.name

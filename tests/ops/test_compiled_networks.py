@@ -108,8 +108,8 @@ def test_threads_change_no_bit(target: str) -> None:
     results = run_trials(every, resolve(target))
     alone = results[: len(trials)]
     for threads in (2, 3, 4):
-        together = results[(threads - 1) * len(trials) : threads * len(trials)]
-        for trial, one, several in zip(trials, alone, together, strict=True):
+        threaded = results[(threads - 1) * len(trials) : threads * len(trials)]
+        for trial, one, several in zip(trials, alone, threaded, strict=True):
             assert not isinstance(one, Exception) and not isinstance(several, Exception), several
             for a, b in zip(one[0], several[0], strict=True):
                 assert a.tobytes() == b.tobytes(), f"{trial.graph.name} with {threads} threads"

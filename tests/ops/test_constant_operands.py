@@ -44,15 +44,15 @@ def with_constants(case: Case) -> Iterator[Case]:
 
 def cases() -> Iterator[tuple[str, Case]]:
     """One case for each lowering, kind of operands and choice of constants."""
-    seen: set[object] = set()
+    known: set[object] = set()
     for name, op in all_ops().items():
         for sample in op.samples(np.random.default_rng(0)):
             anchor = sample.op.anchor if isinstance(sample.op, Fused) else sample.op
             kinds = tuple((t.dtype, t.rank) for t in sample.types())
             for case in with_constants(sample):
                 key = (families_of(anchor) or anchor.name, kinds, case.constants)
-                if key not in seen:
-                    seen.add(key)
+                if key not in known:
+                    known.add(key)
                     yield name, case
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 import zipfile
 from collections.abc import Callable
@@ -37,6 +38,18 @@ def test_every_package_folder_is_listed() -> None:
 
 def test_every_typed_package_says_so() -> None:
     assert all((ROOT / package / "py.typed").exists() for package in PLACES)
+
+
+def test_a_command_installs_the_project_once() -> None:
+    """pip refuses `'.[docs]' --editable .`: two requirements for one project."""
+    commands = [
+        line
+        for path in ("Makefile", ".github/workflows/ci.yml")
+        for line in (ROOT / path).read_text("utf-8").splitlines()
+        if "pip install" in line
+    ]
+    twice = [c for c in commands if len(re.findall(r"(?<=[\s'])\.(?=[\[\s']|$)", c)) > 1]
+    assert commands and not twice
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,8 @@
 
 A refactoring must not change one kernel. `digests` gives a line per program: hashes of the text of
 its kernels, of its plan and of its portable C. `text_of` gives what one line stands for. Run as a
-program, `python replay.py TARGET LABEL` prints that text: an older checkout does so for a diff.
+program, `python replay.py TARGET LABEL` prints that text; a test runs it in an older checkout and
+shows the difference.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from ellc.ir.pipeline import run_pipeline  # noqa: E402
 from ellc.ir.text import print_graph  # noqa: E402
 
 TARGETS = ("linux", "pi0", "pi3", "pi3_64", "imxrt1050", "mcxn947", "wasm")
-"""One target of every class of machine, none of which depends on the machine here."""
+"""One target of every class of machine; none depends on the machine that runs the test."""
 
 RANDOM_GRAPHS = 30
 HASH_DIGITS = 10
@@ -45,7 +46,7 @@ HASH_DIGITS = 10
 
 @dataclass(frozen=True)
 class Text:
-    """What is made of one program: one text for each thing that has a hash of its own."""
+    """What is generated for one program: the three texts that are hashed."""
 
     kernels: str
     plan: str
@@ -81,9 +82,9 @@ def digests(target: str) -> dict[str, str]:
 
 
 def text_of(target: str, label: str) -> Text:
-    """What is made of one program. An operator without a kernel there has its error's text.
+    """What is generated for one program; the text of the error if an operator has no kernel.
 
-    Plans are without candidates: another family or prediction changes nothing that is not taken.
+    Plans have no candidates here: a new family or prediction changes only the plans that take it.
     """
     graph, machine = programs()[label], resolve(target)
     try:

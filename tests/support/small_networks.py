@@ -15,7 +15,7 @@ from ellc.ir.types import Array, DType, Padding, TensorType
 
 
 def convolution_network(name: str = "small", seed: int = 3) -> Graph:
-    """Convolution, bias, ReLU, pooling, convolution: padding, borders and weights are in it."""
+    """Convolution, bias, ReLU, pooling, convolution, with padding, borders and weights."""
     rng = np.random.default_rng(seed)
     b = GraphBuilder(name)
     x = b.input("image", TensorType(DType.F32, (1, 9, 11, 3)))
@@ -32,7 +32,7 @@ def convolution_network(name: str = "small", seed: int = 3) -> Graph:
 
 
 def two_way_network(name: str = "two") -> Graph:
-    """Two inputs, two outputs of different types of size, and a state that starts at 1, 2, 3."""
+    """Two inputs, two outputs, two states. One name is a keyword, one stands for two ports."""
     b = GraphBuilder(name)
     x = b.input("class", TensorType(DType.F32, (3,)))
     y = b.input("m", TensorType(DType.F32, (3,)))
@@ -59,5 +59,5 @@ def inputs_of(graph: Graph, seed: int = 0) -> tuple[Array, ...]:
 
 
 def reference_of(graph: Graph, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
-    """What the graph says of them."""
+    """The outputs that the reference computes from them."""
     return evaluate(graph, inputs).outputs

@@ -1,4 +1,4 @@
-"""Every option of every operator that is read, with other values than its cases have."""
+"""Cases in which one option of an operator has another value than in the operator's own cases."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class OptionCase:
 
     @property
     def is_judged(self) -> bool:
-        """Whether the runtime does what the option says: it leaves out two activations."""
+        """Whether the runtime implements the value: it ignores two of the activations."""
         return self.option != _ACTIVATION or self.value not in (4, 5)
 
 
 def option_cases(cases: Iterable[TfliteCase]) -> Iterator[OptionCase]:
-    """Every option of the first case of each element type that has options."""
+    """Other values of every option, in the first case of each operator and element type."""
     for case in _first_of_each_type(cases):
         for option, value in sorted(vars(case.options).items()):
             for other in _others(option, value):

@@ -62,8 +62,8 @@ def test_what_was_built_can_be_inspected(tmp_path: Path, ellc_command) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr == "", "quiet in a pipe"
     assert done.stdout.startswith("seed.ell: 7,742,419 parameters, ")
-    seen = json.loads(ellc_command("inspect", "seed.ell", "--json").stdout)
-    assert seen["outputs"][0]["shape"] == [1, 1, 1, 1000]
+    shown = json.loads(ellc_command("inspect", "seed.ell", "--json").stdout)
+    assert shown["outputs"][0]["shape"] == [1, 1, 1, 1000]
     assert [path.name for path in tmp_path.iterdir()] == ["seed.ell"]
 
 

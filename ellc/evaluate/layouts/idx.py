@@ -1,4 +1,4 @@
-"""MNIST and other data sets in its format, idx files, compressed by gzip or not.
+"""Reads idx files, the format of MNIST and similar data sets, compressed by gzip or not.
 
 http://yann.lecun.com/exdb/mnist: an idx file has a magic number whose last byte is the number of
 axes, then the extents as big-endian 32-bit integers, then the bytes of the array. The names of test
@@ -26,7 +26,7 @@ _PARTS = {"test": "t10k", "train": "train"}
 
 
 def read(path: Path, options: DataOptions) -> ArrayData | None:
-    """Read a file of images, or that of a folder, and the file of labels from the same folder.
+    """Read a file of images, or the one in a folder, and the file of labels beside it.
 
     Returns `None` if `path` is neither an idx file of images nor a folder with one.
     """

@@ -49,12 +49,12 @@ def fold_ancestors(editor: Editor, value: str) -> None:
     converted to floats by operators. Nothing is folded if it takes more than `most_steps`.
     """
     ancestors: list[Node] = []
-    pending, seen = [value], set[str]()
+    pending, visited = [value], set[str]()
     while pending:
         name = editor.current(pending.pop())
-        if name in seen or editor.array(name) is not None:
+        if name in visited or editor.array(name) is not None:
             continue
-        seen.add(name)
+        visited.add(name)
         node = editor.producer(name)
         if node is None or not node.inputs:
             return  # an input, a state, or a node without operands

@@ -33,16 +33,16 @@ def best_layout(graph: Graph) -> Layout:
     """
     flow = Flow(graph)
     layout = Layout(flow)
-    seen: set[tuple[str, Permutation]] = set()
+    covered: set[tuple[str, Permutation]] = set()
     for value, readers in flow.readers.items():
         for reader in readers:
             pair = identity(len(reader.steps)), reader.steps
             orders = [flow.order(value, p) for p in pair]
-            if orders[0] == orders[1] or (value, orders[1]) in seen:
+            if orders[0] == orders[1] or (value, orders[1]) in covered:
                 continue
             region = _Region(flow)
             region.grow(value, pair)
-            seen |= region.seen
+            covered |= region.covered
             _improve(layout, region)
     return layout
 
@@ -54,7 +54,7 @@ class _Region:
     flow: Flow
     pairs: dict[str, Pair] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
-    seen: set[tuple[str, Permutation]] = field(default_factory=set)
+    covered: set[tuple[str, Permutation]] = field(default_factory=set)
 
     def grow(self, value: str, pair: Pair) -> None:
         """Add all nodes that can take over these two arrangements from a value, step by step."""
@@ -66,7 +66,7 @@ class _Region:
             if value in visited or orders[0] == orders[1]:
                 continue
             visited.add(value)
-            self.seen |= {(value, o) for o in orders}
+            self.covered |= {(value, o) for o in orders}
             producer = self.flow.producers.get(value)
             if producer is not None:
                 queue += self._enter(producer.node, self._from_result(producer, pair))

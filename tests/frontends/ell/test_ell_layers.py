@@ -295,8 +295,8 @@ def stable(layers: list[ell.Layer], seed: int) -> bool:
         if np.abs(run_layers(layers[: at + 1], x.astype(np.float32))).max() > 1e30:
             return False
         if isinstance(layer, ell.BinaryConvolutionalLayer):
-            seen = np.abs(run_layers(layers[:at], x.astype(np.float32)))
-            if np.any((seen > 0) & (seen < 1e-4)):
+            reached = np.abs(run_layers(layers[:at], x.astype(np.float32)))
+            if np.any((reached > 0) & (reached < 1e-4)):
                 return False
     return True
 

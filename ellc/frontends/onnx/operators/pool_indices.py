@@ -20,7 +20,7 @@ from ellc.ir.ops.reduce import ArgMax
 from ellc.ir.ops.shape import Concat, Gather
 from ellc.ir.types import Array, DType
 
-_MOST_WINDOWS = 1024  # of a MaxUnpool that contain one element; each takes several operators
+_MOST_WINDOWS = 1024  # over one element of a MaxUnpool; each of them takes several operators
 
 
 def indices_of_largest(
@@ -73,7 +73,7 @@ def _crossed(outer: Array, inner: Array, joined: np.ufunc) -> Array:
 
 
 def _stored_order(emitter: Emitter, taps: Array, extents: Sequence[int]) -> Array:
-    """Flat indices in which the first spatial axis is the fastest, for those in `taps`."""
+    """`taps` with column-major indices: the first spatial axis is the fastest."""
     backwards = tuple(reversed(range(len(extents))))
     numbers = emitter.counted(*(extents[axis] for axis in backwards))
     order = numbers.transpose(*backwards).reshape(-1)
@@ -122,7 +122,7 @@ def max_unpool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 def _candidates(emitter: Emitter, taps: Array, size: int) -> Array:
     """[elements, windows]: the windows that contain each element of a plane.
 
-    An element in fewer windows than others has its first one repeated.
+    If an element is in fewer windows than others, its first window is repeated.
     """
     window, tap = np.nonzero(taps >= 0)
     element = taps[window, tap]
