@@ -16,7 +16,7 @@ import numpy as np
 
 from ellc.codegen.blocks.candidates import Candidate, kernel
 from ellc.codegen.blocks.placed_node import PlacedNode
-from ellc.codegen.blocks.schedule import MOST_PIXELS, GemmSchedule, gemm_tile
+from ellc.codegen.blocks.schedule import GemmSchedule, gemm_tile, most_pixels
 from ellc.codegen.blocks.terms import Numbers, in_fewest_bytes
 from ellc.codegen.kernels.convolution import (
     Problem,
@@ -98,7 +98,7 @@ def _most_pixels(target: Target, numbers: Numbers, vectors: int) -> int:
     """The most pixels for which sums, a row of weights, an image value, a product and, if there is
     one, the zero point fit in the registers."""
     spare = vectors + (3 if numbers.weight_zero else 2)
-    return min(MOST_PIXELS, (target.vector_registers - spare) // vectors)
+    return min(most_pixels(target), (target.vector_registers - spare) // vectors)
 
 
 def pack_pairs(weights: Array, groups: int, block: int) -> Array:
