@@ -13,7 +13,14 @@ import numpy as np
 from ellc.arrays import as_input
 from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain import emulate
-from ellc.codegen.toolchain.load import call_library, has_c_library, library_abi, open_session
+from ellc.codegen.toolchain.load import (
+    Answer,
+    call_library,
+    has_c_library,
+    library_abi,
+    open_session,
+    time_starts,
+)
 from ellc.codegen.toolchain.repeats import first_and_steady, repeated
 from ellc.ir.errors import EllcError, InternalError
 from ellc.ir.interp import evaluate
@@ -88,6 +95,24 @@ class Library:
             repeat_ms=repeat_ms,
         )
         return self._arrays(answer.outputs), answer.call_ns
+
+    def starts(
+        self, inputs: Arrays, *, threads: int = 0, count: int = 5, repeat_ms: int = 1
+    ) -> list[Answer]:
+        """Times of loading and of calls in so many new processes; the last repeats for long.
+
+        Raises `EllcError` as `run`.
+        """
+        return time_starts(
+            self.target,
+            self.path,
+            self.prefix,
+            self._bytes(inputs),
+            [_memory_bytes(t) for _, t in self.network.outputs],
+            threads=threads,
+            starts=count,
+            repeat_ms=repeat_ms,
+        )
 
     @contextmanager
     def session(self, *, threads: int = 0) -> Iterator[Callable[[Arrays], Arrays]]:

@@ -8,6 +8,7 @@ multiply-adds in all registers (the peak), and reads of a block larger than the 
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,19 +32,28 @@ from ellc.ir.work_folders import temporary_folder
 _PEAK_TRIPS = 5000
 _STREAM_BYTES = 256 << 20  # larger than any cache
 _UNROLLED = 4  # multiply-adds of each chain in one trip
+_CALM = 4  # one call of so many counts as undisturbed: the fastest ones
 
 
 @dataclass(frozen=True, slots=True)
 class StepTime:
-    """The fastest and the median time of one step over many calls, in nanoseconds."""
+    """Times of one step over many calls, in nanoseconds: the fastest, the median, and the calm.
+
+    `calm_ns` is the mean over the calls that were least disturbed (`Times`).
+    """
 
     fastest_ns: int
     median_ns: float
+    calm_ns: float
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """What `time_steps` measured: for each plan its steps, its calls and their median time.
+    """What `time_steps` measured: for each plan its steps, its calls and their times.
+
+    `call_median_ns` is the median of the sum of the steps. `calm_ns` is the mean of `predict`, in
+    which they run, over the fastest quarter of its calls. The steps' own means over these calls add
+    up to it; medians do not where another process takes the core in most calls.
 
     `peak_macs_per_ns` and `stream_bytes_per_ns` are the bounds of one core, measured in the same
     run: the float multiply-adds it can do, and the bytes it can read from memory.
@@ -52,6 +62,7 @@ class Times:
     plans: tuple[tuple[StepTime, ...], ...]
     calls: tuple[int, ...]
     call_median_ns: tuple[float, ...]
+    calm_ns: tuple[float, ...]
     peak_macs_per_ns: float
     stream_bytes_per_ns: float
 
@@ -147,16 +158,20 @@ def _parsed(printed: str, plans: int, peak_macs: int) -> Times:
                 peaks.append(values[0])
             case _:
                 streams.append(values[0])
+    calm = [sorted(rows)[: math.ceil(len(rows) / _CALM)] for rows in calls]
     return Times(
         tuple(
             tuple(
-                StepTime(min(column), statistics.median(column))
-                for column in zip(*rows, strict=True)
+                StepTime(min(column), statistics.median(column), statistics.fmean(calm_column))
+                for column, calm_column in list(
+                    zip(zip(*rows, strict=True), zip(*least, strict=True), strict=True)
+                )[1:]
             )
-            for rows in calls
+            for rows, least in zip(calls, calm, strict=True)
         ),
         tuple(len(rows) for rows in calls),
-        tuple(statistics.median(sum(row) for row in rows) for rows in calls),
+        tuple(statistics.median(sum(row[1:]) for row in rows) for rows in calls),
+        tuple(statistics.fmean(row[0] for row in least) for least in calm),
         peak_macs / min(peaks),
         _STREAM_BYTES / min(streams),
     )

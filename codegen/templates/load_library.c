@@ -5,8 +5,8 @@
  *     load_library LIBRARY NAME      prints NAME_abi() as a decimal number
  *
  * NAME is the prefix of the library's functions; THREADS 0 leaves the library's own choice. With
- * MILLISECONDS, predict is then repeated for that long, and the time of each call in nanoseconds follows
- * the outputs as 64-bit numbers. With the word "calls" it reads one set of inputs after the other until
+ * MILLISECONDS, predict is then repeated for that long, and times in nanoseconds follow the outputs as
+ * 64-bit numbers: of loading the library up to init, of the first call, of each later call. With the word "calls" it reads one set of inputs after the other until
  * stdin ends, and writes the outputs of each; states are reset before each call. Sizes come from the
  * command line, so the program does not depend on a model: one build serves all models of a target.
  */
@@ -139,6 +139,7 @@ int main(int argc, char **argv)
 {
     void *ports[2][MAX_PORTS], *library, *arena;
     size_t sizes[2][MAX_PORTS], counts[2] = { 0, 0 }, bytes;
+    uint64_t begin, loaded_ns, first_ns = 0;
     int side = 0, threads, milliseconds, many, at;
     arena_bytes_fn arena_bytes;
     init_fn init;
@@ -167,6 +168,7 @@ int main(int argc, char **argv)
         sizes[side][counts[side]] = bytes;
         ports[side][counts[side]++] = allocate(bytes);
     }
+    begin = now_ns();
     library = open_library(argv[1]);
     find(library, argv[2], "_arena_bytes", 0, &arena_bytes);
     find(library, argv[2], "_init", 0, &init);
@@ -181,19 +183,25 @@ int main(int argc, char **argv)
     check("init refuses: ", init(&instance, arena, bytes));
     if (threads)
         check("set_threads refuses: ", set_threads(&instance, threads));
+    loaded_ns = now_ns() - begin;
     do {
         if (!get_inputs(ports[0], sizes[0], counts[0])) {
             if (many)
                 break;
             fail("the inputs end early", 0);
         }
+        begin = now_ns();
         check("predict refuses: ", predict_v(&instance, (const void *const *)ports[0], ports[1]));
+        first_ns = now_ns() - begin;
         put_outputs(ports[1], sizes[1], counts[1]);
         if (many && reset)
             reset(&instance);
     } while (many && counts[0]);
-    if (milliseconds)
+    if (milliseconds) {
+        put(&loaded_ns, sizeof loaded_ns);
+        put(&first_ns, sizeof first_ns);
         repeat(predict_v, ports, (uint64_t)milliseconds * 1000000u);
+    }
     destroy(&instance);
     return 0;
 }

@@ -40,12 +40,14 @@ class Modelled:
     """Cycles of one call of the network on one thread, with caches warm from an earlier call.
 
     `instructions` has the costs of each kernel's instructions by byte offset from its first one.
-    `missing` says why there are no cycles, and is empty otherwise.
+    `whole_cycles` also has what runs between the kernels. `missing` says why there are no cycles,
+    and is empty otherwise.
     """
 
     by_kernel: Mapping[str, float] = field(default_factory=dict)
     instructions: Mapping[str, Mapping[int, Cost]] = field(default_factory=dict)
     missing: str = ""
+    whole_cycles: float = 0.0
 
     @property
     def all_cycles(self) -> float:
@@ -74,7 +76,8 @@ def modelled_cycles(
     document = run_tool(tool, [(prefix, single)], target)
     kernels = {step.call.kernel.name for step in (*plan.once, *plan.steps)}
     cycles = {f["name"]: float(f["cycles"]) for f in document["functions"] if f["name"] in kernels}
-    return Modelled(cycles, _instructions(document, kernels))
+    whole = sum(float(f["cycles"]) for f in document["functions"])
+    return Modelled(cycles, _instructions(document, kernels), whole_cycles=whole)
 
 
 def run_tool(tool: str, plans: Sequence[tuple[str, Plan]], target: Target) -> dict[str, Any]:

@@ -34,13 +34,10 @@ from ellc.codegen.machine.target import Target  # noqa: E402
 from ellc.codegen.measure.profiling import time_steps  # noqa: E402
 from ellc.codegen.planning.plan import Plan, Step  # noqa: E402
 from ellc.codegen.toolchain.emulate import runs_directly  # noqa: E402
+from ellc.profile.bounds import CORTEX_A53, numbers_of  # noqa: E402
 
-# Cortex-A53: one 128-bit fma a cycle; eor, cnt, add on 128 bits in three cycles; smull, smlal and
-# sadalp on 16 bytes in three; DRAM.
-FLOAT_MACS_PER_CYCLE = 4.0
-BINARY_MACS_PER_CYCLE = 128 / 3
-BYTE_MACS_PER_CYCLE = 16 / 3
-DRAM_BYTES_PER_CYCLE = 2.0
+FLOAT_MACS_PER_CYCLE = CORTEX_A53.macs["float"]
+DRAM_BYTES_PER_CYCLE = CORTEX_A53.bytes or 0.0
 
 Case = tuple[str, Plan, str]
 
@@ -81,7 +78,7 @@ def measure_here(cases: Sequence[Case], what: str, target: Target, limit_ms: int
     rows = []
     for (_, plan, name), steps in zip(cases, times.plans, strict=True):
         for step, time in zip(plan.steps, steps, strict=True):
-            floats = _macs_per_cycle(step.op) == FLOAT_MACS_PER_CYCLE
+            floats = numbers_of(step.op) == "float"
             bound = step.macs / times.peak_macs_per_ns / 1e6 if floats else None
             bytes_bound = step.moved_bytes / times.stream_bytes_per_ns / 1e6
             rows.append(_row(plan, step, name, time.fastest_ns / 1e6, bound, bytes_bound))
@@ -112,9 +109,7 @@ def measure_modelled(cases: Sequence[Case], what: str, target: Target) -> Result
 
 def _macs_per_cycle(op: str) -> float:
     """What a Cortex-A53 can do of an operator's multiply-adds."""
-    if op == "binary_conv2d":
-        return BINARY_MACS_PER_CYCLE
-    return BYTE_MACS_PER_CYCLE if op.startswith("int_") else FLOAT_MACS_PER_CYCLE
+    return CORTEX_A53.macs[numbers_of(op)]
 
 
 def _row(

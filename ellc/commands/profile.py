@@ -1,0 +1,156 @@
+"""`ellc profile`: where the time and the memory of a network go."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ellc.commands.output import echo, echo_files, echo_json, echo_note, echo_notes, json_option
+from ellc.commands.parameters import (
+    FILE_PATH,
+    kernels_option,
+    model_options,
+    overrides_options,
+    target_option,
+    tuning_option,
+)
+from ellc.ir.errors import EllcError
+from ellc.ir.printable import visible
+
+if TYPE_CHECKING:
+    from ellc.codegen.machine.resolve import Overrides
+    from ellc.explain.study import Study
+    from ellc.models import ModelOptions
+    from ellc.profile.figures import Profile
+    from ellc.progress import Progress
+
+
+@click.command("profile")
+@click.argument("model", type=FILE_PATH)
+@target_option
+@overrides_options
+@click.option(
+    "--html",
+    "page",
+    type=FILE_PATH,
+    metavar="FILE",
+    help="Write one page for a browser, with pictures; it needs no network.",
+)
+@click.option(
+    "--chrome-trace",
+    "trace",
+    type=FILE_PATH,
+    metavar="FILE",
+    help="Write a trace of one call for chrome://tracing or Perfetto.",
+)
+@click.option(
+    "--model-explorer",
+    "explorer",
+    type=FILE_PATH,
+    metavar="FILE",
+    help="Write node data for Google's Model Explorer, which shows them over the model's graph.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 32),
+    default=1,
+    show_default=True,
+    help="Threads of whole calls (the phases); layers always have one.",
+)
+@click.option(
+    "--seconds",
+    default=2.0,
+    show_default=True,
+    type=click.FloatRange(0.01, 300),
+    help="Time to measure layers, and again steady calls.",
+)
+@kernels_option
+@tuning_option
+@model_options
+@json_option
+def command(
+    model: Path,
+    target: str,
+    overrides: Overrides,
+    page: Path | None,
+    trace: Path | None,
+    explorer: Path | None,
+    threads: int,
+    seconds: float,
+    kernels: tuple[tuple[str, str], ...],
+    tuning: Path | None,
+    options: ModelOptions,
+    as_json: bool,
+) -> None:
+    """Show where the time and the memory of MODEL go, layer by layer and by kind of operator.
+
+    Costs are one of three, and every output says which: microseconds, measured, if the target's
+    code runs on this machine; modelled cycles, if ELLC_CYCLE_TOOL names a model of the target's
+    core; otherwise predicted issue slots.
+
+    Beside the cost of a layer: its multiply-adds and what fraction of the core's peak they reach,
+    the bytes that it moves and what part of its time memory needs for them, and how much of the
+    arena is live.
+
+    Four phases are timed apart on this machine: compile, load, first call, steady call. For a
+    target that does not run here, only the compile is.
+    """
+    from ellc.codegen.machine.resolve import resolve
+    from ellc.execute import is_library
+    from ellc.explain.study import StudyOptions, study
+    from ellc.profile.costs import costs
+    from ellc.profile.phases import phases
+    from ellc.profile.profiler import profile
+    from ellc.progress import progress
+
+    if is_library(model):
+        raise EllcError("a profile needs the model, not a library", code="E706", where=str(model))
+    chosen = StudyOptions(True, 1, kernels, tuning, options)
+    row, limit_ms = resolve(target, overrides), max(1, round(1000 * seconds))
+    with progress(quiet=as_json) as report:
+        studied = study(model, row, chosen, report)
+        found = costs(studied, limit_ms)
+        timed = phases(model, row, replace(chosen, threads=threads), limit_ms, report)
+        result = profile(studied, found, timed)
+        written = _write(studied, result, page, trace, explorer, report)
+    echo_notes(studied.graph.metadata)
+    for note in result.notes:
+        echo_note(note)
+    _show(result, written, as_json)
+
+
+def _write(
+    studied: Study,
+    result: Profile,
+    page: Path | None,
+    trace: Path | None,
+    explorer: Path | None,
+    report: Progress,
+) -> list[Path]:
+    """Write the files that were asked for, and return their paths."""
+    from ellc.profile.chrome_trace import write_chrome_trace
+    from ellc.profile.model_explorer import write_node_data
+    from ellc.profile.page import write_page
+
+    report("writing", 0, 0)
+    if page:
+        write_page(studied, result, page)
+    if trace:
+        write_chrome_trace(result, trace)
+    if explorer:
+        write_node_data(result, explorer)
+    return [path for path in (page, trace, explorer) if path]
+
+
+def _show(result: Profile, written: list[Path], as_json: bool) -> None:
+    from ellc.profile.report import document, text
+
+    if as_json:
+        echo_json(document(result))
+    elif written:
+        echo_files("\n".join([result.label, *(f"wrote {visible(str(path))}" for path in written)]))
+    else:
+        echo(text(result))

@@ -1,0 +1,109 @@
+"""A picture of one call: layers side by side, as wide as they are costly, under their scopes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from ellc.codegen.languages.foreign_text import HtmlCode, html_code, html_joined, html_text
+from ellc.ir.printable import visible
+from ellc.profile.figures import Layer, Profile
+from ellc.profile.report import cost_text, percent
+
+COLOURS = 8
+"""Kinds with a colour of their own; the template has as many."""
+_WIDTH, _ROW = 1000, 24
+_DEEPEST = 3
+_CHARACTER = 7
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A layer with its place, in thousandths of the whole call, and the scopes of its name."""
+
+    layer: Layer
+    left: int
+    right: int
+    scopes: tuple[str, ...]
+
+
+def flame(profile: Profile) -> HtmlCode:
+    """The picture as SVG: the whole call, the scopes of the model's names, the layers."""
+    placed = list(_places(profile))
+    deepest = max((len(p.scopes) for p in placed), default=0)
+    kinds = colours(profile)
+    whole = f"{profile.name}\n{cost_text(profile, profile.whole)}, {profile.macs:,} MACs"
+    parts = [
+        html_code('<svg class="flame" viewBox="0 0 {} {}">', _WIDTH, (deepest + 2) * _ROW),
+        _bar("whole", 0, 0, _WIDTH, visible(profile.name), whole),
+        *(bar for depth in range(deepest) for bar in _scopes(profile, placed, depth)),
+        *(
+            _bar(kinds[p.layer.kind], deepest + 1, p.left, p.right, *_said(profile, p.layer))
+            for p in placed
+        ),
+        HtmlCode("</svg>"),
+    ]
+    return html_joined(parts, "\n")
+
+
+def colours(profile: Profile) -> dict[str, str]:
+    """The class of each kind's colour; the most expensive kinds have their own."""
+    return {
+        kind.kind: f"kind{min(number, COLOURS - 1)}" for number, kind in enumerate(profile.kinds)
+    }
+
+
+def _places(profile: Profile) -> Iterator[_Placed]:
+    """Layers that cost something, side by side."""
+    spent = sum(layer.figures.cost for layer in profile.layers)
+    whole, before = max(profile.whole, spent), 0.0
+    for layer in profile.layers:
+        after = before + layer.figures.cost
+        if layer.figures.cost > 0:
+            left, right = round(_WIDTH * before / whole), round(_WIDTH * after / whole)
+            yield _Placed(layer, left, right, _scopes_of(layer))
+        before = after
+
+
+def _scopes_of(layer: Layer) -> tuple[str, ...]:
+    """The scopes in a layer's name, such as `block1/conv`, without the layer's own."""
+    name = layer.layers[0].split(";")[0] if layer.layers else ""
+    return tuple(name.split("/")[:-1][:_DEEPEST])
+
+
+def _scopes(profile: Profile, placed: Sequence[_Placed], depth: int) -> Iterator[HtmlCode]:
+    """Bars over neighbours that share a scope."""
+    for scopes, members in groupby(placed, key=lambda p: p.scopes[: depth + 1]):
+        group = list(members)
+        if len(scopes) <= depth:
+            continue
+        cost = sum(p.layer.figures.cost for p in group)
+        said = f"{'/'.join(scopes)}\n{len(group)} layers, {cost_text(profile, cost)}"
+        yield _bar("scope", depth + 1, group[0].left, group[-1].right, visible(scopes[-1]), said)
+
+
+def _said(profile: Profile, layer: Layer) -> tuple[str, str]:
+    """The label of a layer, and what is shown while the pointer is on it."""
+    figures = layer.figures
+    lines = [
+        f"%{layer.value} {layer.name}",
+        f"{layer.operator}, {layer.result}",
+        f"{cost_text(profile, figures.cost)}, {figures.share:.1%}",
+    ]
+    if figures.of_peak is not None:
+        lines.append(f"{percent(figures.of_peak)} of the core's peak")
+    return layer.name, "\n".join(lines)
+
+
+def _bar(kind: str, row: int, left: int, right: int, label: str, said: str) -> HtmlCode:
+    width = max(1, right - left)
+    fits = len(label) * _CHARACTER < width
+    text = html_code('<text x="{}" y="{}">{}</text>', left + 4, row * _ROW + 16, html_text(label))
+    return html_code(
+        '<g class="{}"><title>{}</title><rect x="{}" y="{}" width="{}" height="{}"/>{}</g>',
+        HtmlCode(kind),
+        html_joined(map(html_text, said.split("\n")), "\n"),
+        *(left, row * _ROW, width, _ROW - 2),
+        text if fits else HtmlCode(""),
+    )

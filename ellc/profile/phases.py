@@ -1,0 +1,70 @@
+"""The four phases of a program on this machine: compile, load, first call, steady call."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ellc.codegen.machine.target import Target
+from ellc.codegen.toolchain.emulate import runs_directly
+from ellc.commands.bench import noise
+from ellc.driver import CompileOptions, compile_model, default_emit
+from ellc.execute import open_library
+from ellc.explain.study import StudyOptions
+from ellc.ir.work_folders import temporary_folder
+from ellc.profile.figures import Phase
+from ellc.progress import Progress, silent
+
+_STARTS = 5
+"""New processes in which loading and the first call are timed."""
+
+
+def phases(
+    model: Path,
+    target: Target,
+    options: StudyOptions,
+    limit_ms: int,
+    progress: Progress = silent,
+) -> tuple[Phase, ...]:
+    """Time what a program goes through; for a target that does not run here only the compile.
+
+    A first call has cold caches, and its memory is not mapped yet; the file of the library is in
+    the system's cache. Steady calls are repeated for `limit_ms`.
+    """
+    runs = runs_directly(target)
+    chosen = CompileOptions(
+        emit=("so",) if runs else default_emit(target)[:1],
+        threads=options.threads,
+        optimize=options.optimize,
+        kernels=options.kernels,
+        tuning=options.tuning,
+        model=options.model,
+    )
+    with temporary_folder("phases") as folder:
+        made = compile_model(model, target, chosen, folder / "out", progress)
+        compiled = _compiled(made.seconds)
+        if not runs or made.library is None:
+            return (compiled,)
+        progress("measuring phases", 0, 0)
+        library = open_library(made.library)
+        answers = library.starts(noise(library.network), count=_STARTS, repeat_ms=limit_ms)
+    return (
+        compiled,
+        _phase("load", [answer.load_ns for answer in answers]),
+        _phase("first call", [answer.first_ns for answer in answers]),
+        _phase("steady call", answers[-1].call_ns),
+    )
+
+
+def _compiled(seconds: dict[str, float]) -> Phase:
+    parts = tuple((stage, 1e3 * taken) for stage, taken in seconds.items())
+    whole = sum(taken for _, taken in parts)
+    return Phase("compile", 1, whole, whole, parts)
+
+
+def _phase(name: str, times_ns: Sequence[int]) -> Phase:
+    p90 = float(np.percentile(times_ns, 90))
+    return Phase(name, len(times_ns), statistics.median(times_ns) / 1e6, p90 / 1e6)

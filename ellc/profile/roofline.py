@@ -1,0 +1,150 @@
+"""The roofline: what layers reach, against what the core and its memory allow, on log axes.
+
+A layer lies at its multiply-adds per byte moved, and at its multiply-adds per unit of cost. The
+roofs are the core's peak, and memory's rate times the multiply-adds per byte.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ellc.codegen.languages.foreign_text import HtmlCode, html_code, html_joined, html_text
+from ellc.profile.bounds import numbers_of
+from ellc.profile.figures import Layer, Profile
+from ellc.profile.flame import colours
+from ellc.profile.report import cost_text, percent
+
+_LEFT, _TOP, _WIDTH, _HEIGHT, _BELOW = 90, 10, 820, 360, 44
+_LEAST_PX, _LARGEST_PX = 4, 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    layer: Layer
+    per_byte: float
+    per_unit: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """Powers of ten from `low` to `high`, in pixels from `start`; a negative length goes up."""
+
+    low: int
+    high: int
+    start: int
+    length: int
+
+    def at(self, value: float) -> int:
+        part = (math.log10(value) - self.low) / (self.high - self.low)
+        return self.start + round(self.length * min(1.0, max(0.0, part)))
+
+
+def roofline(profile: Profile) -> HtmlCode | None:
+    """The picture as SVG; None if no layer has multiply-adds."""
+    points = list(_points(profile))
+    if not points:
+        return None
+    roofs = _roofs(profile, points)
+    x = _axis([p.per_byte for p in points], _LEFT, _WIDTH)
+    y = _axis([*(p.per_unit for p in points), *roofs.values()], _TOP + _HEIGHT, -_HEIGHT)
+    kinds = colours(profile)
+    size = (_LEFT + _WIDTH + 20, _TOP + _HEIGHT + _BELOW)
+    parts = [
+        html_code('<svg class="roofline" viewBox="0 0 {} {}">', *size),
+        *_grid(x, y, profile.one),
+        *_memory_roof(profile, x, y),
+        *(_peak_roof(name, rate, x, y) for name, rate in roofs.items()),
+        *(_dot(profile, point, kinds[point.layer.kind], x, y) for point in points),
+        HtmlCode("</svg>"),
+    ]
+    return html_joined(parts, "\n")
+
+
+def _points(profile: Profile) -> Iterator[_Point]:
+    for layer in profile.layers:
+        f = layer.figures
+        if f.macs and f.moved_bytes and f.cost:
+            yield _Point(layer, f.macs / f.moved_bytes, f.macs / f.cost)
+
+
+def _roofs(profile: Profile, points: list[_Point]) -> dict[str, float]:
+    """The peaks of those kinds of numbers that layers have."""
+    used = dict.fromkeys(numbers_of(point.layer.kind) for point in points)
+    return {
+        f"peak of {numbers}s": profile.bounds.macs[numbers]
+        for numbers in used
+        if numbers in profile.bounds.macs
+    }
+
+
+def _axis(values: list[float], start: int, length: int) -> _Axis:
+    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    return _Axis(low, max(high, low + 1), start, length)
+
+
+def _grid(x: _Axis, y: _Axis, unit: str) -> Iterator[HtmlCode]:
+    right, bottom = _LEFT + _WIDTH, _TOP + _HEIGHT
+    for power in range(x.low, x.high + 1):
+        at = x.at(10.0**power)
+        yield html_code('<line x1="{}" y1="{}" x2="{}" y2="{}"/>', at, _TOP, at, bottom)
+        yield _text(at, bottom + 16, "middle", _power(power))
+    for power in range(y.low, y.high + 1):
+        at = y.at(10.0**power)
+        yield html_code('<line x1="{}" y1="{}" x2="{}" y2="{}"/>', _LEFT, at, right, at)
+        yield _text(_LEFT - 8, at + 4, "end", _power(power))
+    yield _text(right, bottom + 34, "end", "multiply-adds per byte moved")
+    yield html_code(
+        '<text transform="translate({} {}) rotate(-90)" text-anchor="middle">{}</text>',
+        *(16, _TOP + _HEIGHT // 2, html_text(f"multiply-adds per {unit}")),
+    )
+
+
+def _power(power: int) -> str:
+    """10 to a power; small ones written out."""
+    return f"{10.0**power:g}" if -4 < power < 5 else f"1e{power}"
+
+
+def _memory_roof(profile: Profile, x: _Axis, y: _Axis) -> Iterator[HtmlCode]:
+    """The slanted line, as far as it lies inside."""
+    rate = profile.bounds.bytes
+    if rate is None:
+        return
+    least = max(10.0**x.low, 10.0**y.low / rate)
+    most = min(10.0**x.high, 10.0**y.high / rate)
+    if least >= most:
+        return
+    ends = (x.at(least), y.at(least * rate), x.at(most), y.at(most * rate))
+    yield html_code('<line class="roof" x1="{}" y1="{}" x2="{}" y2="{}"/>', *ends)
+    yield _text(ends[0] + 6, ends[1] - 8, "start", f"memory, {rate:,.1f} bytes per {profile.one}")
+
+
+def _peak_roof(name: str, rate: float, x: _Axis, y: _Axis) -> HtmlCode:
+    right, at = _LEFT + _WIDTH, y.at(rate)
+    line = html_code('<line class="roof" x1="{}" y1="{}" x2="{}" y2="{}"/>', x.start, at, right, at)
+    return html_joined([line, _text(right - 4, at - 5, "end", f"{name}, {rate:,.1f}")])
+
+
+def _dot(profile: Profile, point: _Point, kind: str, x: _Axis, y: _Axis) -> HtmlCode:
+    """A circle whose area grows with the layer's share of the cost."""
+    figures = point.layer.figures
+    radius = _LEAST_PX + round((_LARGEST_PX - _LEAST_PX) * min(1.0, figures.share) ** 0.5)
+    said = [
+        f"%{point.layer.value} {point.layer.name}",
+        f"{point.layer.operator}: {cost_text(profile, figures.cost)}, {figures.share:.1%}",
+        f"{point.per_byte:,.3g} multiply-adds per byte, {percent(figures.of_peak) or 'an unknown'}"
+        " part of the peak",
+    ]
+    return html_code(
+        '<g class="{}"><title>{}</title><circle cx="{}" cy="{}" r="{}"/></g>',
+        HtmlCode(kind),
+        html_joined(map(html_text, said), "\n"),
+        *(x.at(point.per_byte), y.at(point.per_unit), radius),
+    )
+
+
+def _text(x: int, y: int, anchor: str, text: str) -> HtmlCode:
+    return html_code(
+        '<text x="{}" y="{}" text-anchor="{}">{}</text>', x, y, HtmlCode(anchor), html_text(text)
+    )
