@@ -234,4 +234,19 @@ ROWS = (
         "a journal.",
         "Name another file.",
     ),
+    ErrorCode(
+        "E780",
+        "Results of a gallery cannot be used",
+        "A file given to `ellc gallery` is no result, or contradicts another one; the report lists "
+        "every problem of every file.",
+        "Each line names the file and the value. The guide's page of the gallery describes them.",
+    ),
+    ErrorCode(
+        "E781",
+        "Commands of a gallery's results failed",
+        "`ellc gallery measure` runs the commands recorded in results; some failed, are not among "
+        "those that are run, or do not print their figure.",
+        "Each line names the file, the command and the problem. Run it by hand in the result's "
+        "folder.",
+    ),
 )

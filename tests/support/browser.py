@@ -35,10 +35,10 @@ class Tab:
         self._number, self._session = 0, ""
         self.errors: list[str] = []
         self.requests: list[str] = []
-        self._loaded = False
+        self._loaded = self._shown = False
 
-    def open(self, address: str, width: int, height: int) -> None:
-        """Show a page, and wait until it is loaded."""
+    def open(self, address: str, width: int, height: int, colours: str = "light") -> None:
+        """Show a page to a reader who prefers `light` or `dark`, and wait until it is loaded."""
         target = self._ask("Target.createTarget", url="about:blank")["targetId"]
         attached = self._ask("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]
@@ -51,9 +51,18 @@ class Tab:
             deviceScaleFactor=1,
             mobile=False,
         )
+        preferred = {"name": "prefers-color-scheme", "value": colours}
+        self._ask("Emulation.setEmulatedMedia", features=[preferred])
         self._loaded = False
         self._ask("Page.navigate", url=address)
         while not self._loaded:
+            self._receive()
+
+    def leave(self, program: str) -> None:
+        """Run a program that leads to another page, and wait until that one is shown."""
+        self._shown = False
+        self._ask("Runtime.evaluate", expression=f"setTimeout(() => {{ {program} }})")
+        while not self._shown:
             self._receive()
 
     def evaluate(self, program: str) -> Any:
@@ -111,7 +120,9 @@ class Tab:
     def _note(self, event: str, said: dict[str, Any]) -> None:
         match event:
             case "Page.loadEventFired":
-                self._loaded = True
+                self._loaded = self._shown = True
+            case "Page.frameNavigated" if said.get("type") == "BackForwardCacheRestore":
+                self._shown = True
             case "Runtime.exceptionThrown":
                 self.errors.append(json.dumps(said["exceptionDetails"]))
             case "Runtime.consoleAPICalled" if said["type"] in ("error", "warning", "assert"):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ellc.ir.errors import EllcError
+from ellc.tables import Table
 from ellc.zoo.facts.pages import PAGES, page_facts
 from ellc.zoo.facts.rows import (
     COLOURS,
@@ -47,7 +48,7 @@ def load(folder: Path) -> tuple[dict[str, Facts], dict[str, Source]]:
     by_network = {}
     for path in sorted(folder.glob("*.toml")):
         if path.name != SOURCES:
-            table = _Table(_toml(path, problems), path.name, problems)
+            table = Table(_toml(path, problems), path.name, problems)
             by_network[path.stem] = _facts(path.stem, table, sources)
     if problems:
         raise EllcError(
@@ -58,79 +59,6 @@ def load(folder: Path) -> tuple[dict[str, Facts], dict[str, Source]]:
             problems=problems,
         )
     return by_network, sources
-
-
-class _Table:
-    """Reads the values of a TOML table one by one; invalid values are added to `problems`."""
-
-    def __init__(self, table: Mapping[str, Any], where: str, problems: list[str]) -> None:
-        self._left = dict(table)
-        self._where = where
-        self._problems = problems
-
-    def text(self, key: str, *, among: tuple[str, ...] = (), needed: bool = True) -> str:
-        """A text, one of `among` if given; empty if it is missing and not `needed`."""
-        value = self._take(key, (str,), needed)
-        if not isinstance(value, str):
-            return ""
-        if among and value not in among:
-            self.problem(f"{key}: '{value}' is not one of {', '.join(among)}")
-        elif not value.strip():
-            self.problem(f"{key}: it is empty")
-        return value
-
-    def number(self, key: str, low: float, high: float, *, needed: bool = True) -> float | None:
-        """A number from `low` to `high`, both included."""
-        value = self._take(key, (int, float), needed)
-        if value is None:
-            return None
-        if not low <= value <= high:
-            self.problem(f"{key}: {value} is not between {low:g} and {high:g}")
-        return float(value)
-
-    def whole(self, key: str, high: int) -> int | None:
-        """An integer from 1 to `high`; optional."""
-        value = self._take(key, (int,), needed=False)
-        if value is not None and not 1 <= value <= high:
-            self.problem(f"{key}: {value} is not between 1 and {high}")
-        return None if value is None else int(value)
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        """A list of texts; optional."""
-        value = self._take(key, (list,), needed=False) or []
-        if not all(isinstance(line, str) for line in value):
-            self.problem(f"{key}: not all are texts")
-        return tuple(map(str, value))
-
-    def tables(self, key: str) -> list[_Table]:
-        """The tables of an array; optional."""
-        value = self._take(key, (list,), needed=False) or []
-        where = f"{self._where}: {key}"
-        rows = [row for row in value if isinstance(row, dict)]
-        if len(rows) < len(value):
-            self.problem(f"{key}: not all are tables: write [[{key}]]")
-        return [_Table(row, f"{where} {i}", self._problems) for i, row in enumerate(rows, 1)]
-
-    def end(self) -> None:
-        """Report the keys that were not read, which are unknown."""
-        for key in sorted(self._left):
-            self.problem(f"{key}: unknown key")
-
-    def problem(self, text: str) -> None:
-        """Record a problem of this table."""
-        self._problems.append(f"{self._where}: {text}")
-
-    def _take(self, key: str, kinds: tuple[type, ...], needed: bool) -> Any:
-        value = self._left.pop(key, None)
-        if value is None:
-            if needed:
-                self.problem(f"{key}: it is missing")
-            return None
-        if not isinstance(value, kinds) or isinstance(value, bool):
-            names = " or ".join(kind.__name__ for kind in kinds)
-            self.problem(f"{key}: {value!r} is not of type {names}")
-            return None
-        return value
 
 
 def _toml(path: Path, problems: list[str]) -> dict[str, Any]:
@@ -144,7 +72,7 @@ def _toml(path: Path, problems: list[str]) -> dict[str, Any]:
 def _sources(path: Path, problems: list[str]) -> dict[str, Source]:
     sources = {}
     for name, entry in _toml(path, problems).items():
-        table = _Table(entry if isinstance(entry, dict) else {}, f"{path.name}: {name}", problems)
+        table = Table(entry if isinstance(entry, dict) else {}, f"{path.name}: {name}", problems)
         sources[name] = Source(table.text("title"), table.text("url"))
         if not sources[name].url.startswith("https://"):
             table.problem("url: it does not begin with https://")
@@ -152,7 +80,7 @@ def _sources(path: Path, problems: list[str]) -> dict[str, Source]:
     return sources
 
 
-def _facts(name: str, table: _Table, sources: Mapping[str, Source]) -> Facts:
+def _facts(name: str, table: Table, sources: Mapping[str, Source]) -> Facts:
     known = tuple(sources)
     result = Facts(
         name,
@@ -169,7 +97,7 @@ def _facts(name: str, table: _Table, sources: Mapping[str, Source]) -> Facts:
     return result
 
 
-def _weights(table: _Table) -> WeightsFile | None:
+def _weights(table: Table) -> WeightsFile | None:
     rows = table.tables("weights")
     if len(rows) > 1:
         table.problem("weights: there is more than one")
@@ -189,7 +117,7 @@ def _weights(table: _Table) -> WeightsFile | None:
 
 
 def _rows(
-    table: _Table, key: str, make: Callable[[_Table, str], Row], sources: tuple[str, ...]
+    table: Table, key: str, make: Callable[[Table, str], Row], sources: tuple[str, ...]
 ) -> tuple[Row, ...]:
     rows = []
     for row in table.tables(key):
@@ -198,7 +126,7 @@ def _rows(
     return tuple(rows)
 
 
-def _size(row: _Table, source: str) -> Size:
+def _size(row: Table, source: str) -> Size:
     of = row.text("of", among=SIZES)
     counts = row.text("counts", among=COUNTS, needed=of == "parameters")
     size = Size(of, row.text("published"), source, counts, row.text("difference", needed=False))
@@ -211,14 +139,14 @@ def _size(row: _Table, source: str) -> Size:
     return size
 
 
-def _accuracy(row: _Table, source: str) -> Accuracy:
+def _accuracy(row: Table, source: str) -> Accuracy:
     top1, top5 = row.number("top1", 0, 100), row.number("top5", 0, 100, needed=False)
     if top1 is not None and top5 is not None and top5 < top1:
         row.problem(f"top5: {top5:g} is less than top1, {top1:g}")
     return Accuracy(row.text("precision", among=PRECISIONS), top1 or 0.0, source, top5)
 
 
-def _speed(row: _Table, source: str) -> Speed:
+def _speed(row: Table, source: str) -> Speed:
     return Speed(
         row.number("ms", 1e-6, 1e6) or 0.0,
         row.text("board"),

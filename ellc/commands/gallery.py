@@ -1,0 +1,75 @@
+"""`ellc gallery`: a web site of accuracies and speeds, from result files."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from ellc.commands.output import echo_files, echo_json, json_option, table
+from ellc.commands.parameters import FILE_PATH
+
+
+@click.group("gallery", context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """Show models by accuracy and speed: a web site of result files, one JSON file for each.
+
+    A result has the figures of one model in one precision, on one board, by one engine. Each figure
+    is measured, modelled or published, and the pages show which.
+    """
+
+
+@command.command("build")
+@click.argument("results", type=FILE_PATH, nargs=-1, metavar="[RESULTS]...")
+@click.option(
+    "-o", "--output", type=FILE_PATH, required=True, metavar="FOLDER", help="Folder to write."
+)
+@click.option(
+    "--published/--no-published",
+    "with_published",
+    default=True,
+    show_default=True,
+    help="Whether to add the published figures of the zoo's networks.",
+)
+@json_option
+def build(results: tuple[Path, ...], output: Path, with_published: bool, as_json: bool) -> None:
+    """Write a site that needs only a browser: open index.html in its folder.
+
+    RESULTS are result files, and folders with them. All problems in them are reported at once. The
+    same results give the same bytes.
+    """
+    from ellc.gallery.site import build_site
+    from ellc.progress import progress
+
+    with progress(quiet=as_json) as report:
+        built = build_site(results, output, report, with_published=with_published)
+    if as_json:
+        echo_json({"folder": str(output), **asdict(built)})
+    else:
+        echo_files(
+            f"{output}: {built.models:,} models, {built.results:,} results, "
+            f"{built.figures:,} figures"
+        )
+
+
+@command.command("measure")
+@click.argument("results", type=FILE_PATH, nargs=-1, required=True, metavar="RESULTS...")
+@json_option
+def measure(results: tuple[Path, ...], as_json: bool) -> None:
+    """Run the commands recorded in result files, and write the values into them.
+
+    Commands that are run: `ellc evaluate`, `bench`, `inspect` and `explain`, in the folder of the
+    result, and before them its `prepare` commands (`ellc zoo build`, `ellc import`). Times of
+    another machine are kept, and so are figures of other programs. A new result needs no values.
+    """
+    from ellc.gallery.measure import measure as measure_results
+    from ellc.gallery.measure import summary
+    from ellc.progress import progress
+
+    with progress(quiet=as_json) as report:
+        changes = measure_results(results, report)
+    if as_json:
+        echo_json([asdict(change) for change in changes])
+    else:
+        echo_files(table(("file", "figure", "before", "now"), summary(changes), "  rr"))

@@ -1,0 +1,248 @@
+"""Reads result files, and reports all problems in them at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ellc.gallery.rows import (
+    COLOURS,
+    FIGURES,
+    FORMAT,
+    PRECISIONS,
+    PROVENANCES,
+    Download,
+    Figure,
+    NetworkName,
+    Result,
+    Source,
+)
+from ellc.ir.errors import EllcError
+from ellc.ir.json_values import values_of
+from ellc.tables import Table
+
+MOST_BYTES = 1 << 20
+MOST_FILES = 20_000
+_MOST_PROBLEMS = 40
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+_URL = re.compile(r"https?://[^\s\"'<>\\]+")
+
+
+def read_results(paths: Sequence[Path], others: Iterable[Result] = ()) -> tuple[Result, ...]:
+    """The results of files, and of all `.json` files in folders (not in folders below them).
+
+    Results that contradict one another or `others` are a problem, too. Raises `EllcError` E780,
+    which lists every problem of every file.
+    """
+    problems: list[str] = []
+    files = _files(paths, problems)
+    results = [result for file in files if (result := _result(file, problems))]
+    if not problems:
+        problems += _contradictions([*others, *results])
+    refuse(problems)
+    return tuple(results)
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raise `EllcError` E780 if there are problems."""
+    if not problems:
+        return
+    shown = list(problems[:_MOST_PROBLEMS])
+    if more := len(problems) - len(shown):
+        shown.append(f"and {more:,} more")
+    raise EllcError(
+        "results cannot be used",
+        code="E780",
+        hint="the documentation's page of the gallery describes the files",
+        problems=shown,
+    )
+
+
+def _files(paths: Sequence[Path], problems: list[str]) -> list[Path]:
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = [p for p in path.glob("*.json") if p.is_file()]
+            if not inside:
+                problems.append(f"{path}: no .json file is in this folder")
+            found += sorted(inside)
+        else:
+            found.append(path)
+    unique = list(dict.fromkeys(found))
+    if len(unique) > MOST_FILES:
+        problems.append(f"there are {len(unique):,} files; {MOST_FILES:,} are the most")
+        return []
+    return unique
+
+
+def _result(path: Path, problems: list[str]) -> Result | None:
+    """The result of a file; None if there are problems."""
+    before = len(problems)
+    document = _document(path, problems)
+    if document is None:
+        return None
+    table = Table(document, str(path), problems)
+    table.text("format", among=(FORMAT,))
+    if len(problems) > before:
+        return None  # it is something else
+    model = table.text("model")
+    if model and not _MODEL.fullmatch(model):
+        table.problem(
+            "model: it must be at most 100 letters, digits and . _ + -, and begin with one "
+            "of the first two"
+        )
+    result = Result(
+        model,
+        table.text("precision", among=PRECISIONS),
+        table.text("board"),
+        table.text("engine"),
+        table.wholes("input", 1 << 20, 4),
+        table.text("colours", among=COLOURS),
+        table.text("dataset"),
+        _figures(table),
+        table.whole("clock_mhz", 100_000),
+        table.text("origin", needed=False),
+        _network(table.table("network"), path.parent),
+        table.texts("prepare"),
+        table.texts("commands"),
+        tuple(_download(row, path.parent) for row in table.tables("downloads")),
+        table.texts("notes"),
+        table.text("machine", needed=False),
+        path,
+    )
+    table.end()
+    return result if len(problems) == before else None
+
+
+def _document(path: Path, problems: list[str]) -> dict[str, Any] | None:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise ValueError(f"it has more than {MOST_BYTES:,} bytes")
+        document = values_of(data, _object)
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        nested = isinstance(error, RecursionError)
+        problems.append(f"{path}: {'it is nested too deeply' if nested else (reason or '')[:200]}")
+        return None
+    if not isinstance(document, dict):
+        problems.append(f"{path}: it is not a JSON object")
+        return None
+    return document
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    twice = next((name for name in names if names.count(name) > 1), None) if _repeats(names) else ""
+    if twice:
+        raise ValueError(f"the key {twice[:40]!r} is there twice")
+    return dict(pairs)
+
+
+def _repeats(names: list[str]) -> bool:
+    return len(set(names)) < len(names)
+
+
+def _figures(table: Table) -> tuple[Figure, ...]:
+    rows = table.tables("figures")
+    if not rows:
+        table.problem("figures: there is none")
+    return tuple(map(_figure, rows))
+
+
+def _figure(row: Table) -> Figure:
+    of = row.text("of", among=tuple(FIGURES))
+    low, high = FIGURES.get(of, (0.0, 1e18))
+    provenance = row.text("provenance", among=PROVENANCES)
+    published = provenance == "published"
+    value = row.number("value", low, high, needed=published)
+    command, source = row.text("command", needed=False), _source(row.table("source"))
+    if published and source is None:
+        row.problem("source: it is missing, and the figure is published")
+    if provenance in ("measured", "modelled") and not command:
+        row.problem(f"command: it is missing, and the figure is {provenance}")
+    if published and command:
+        row.problem("command: a published figure has a source, and no command")
+    if not published and source:
+        row.problem("source: only a published figure has one")
+    threads = row.whole("threads", 1024)
+    if threads and of != "ms":
+        row.problem("threads: only times (ms) have them")
+    row.end()
+    return Figure(of, value, provenance, command, source, threads)
+
+
+def _source(row: Table | None) -> Source | None:
+    if row is None:
+        return None
+    source = Source(row.text("title"), row.text("url"))
+    if source.url and not _URL.fullmatch(source.url):
+        row.problem("url: it is not an address that begins with https:// or http://")
+    row.end()
+    return source
+
+
+def _network(row: Table | None, folder: Path) -> NetworkName | None:
+    if row is None:
+        return None
+    name = row.text("zoo", needed=False)
+    file = _file(row, folder, needed=not name)
+    if name and file:
+        row.problem("it has both file and zoo: give one of them")
+    row.end()
+    return NetworkName(file, name)
+
+
+def _download(row: Table, folder: Path) -> Download:
+    title, file = row.text("title"), _file(row, folder, needed=True)
+    row.end()
+    return Download(title, file or folder)
+
+
+def _file(row: Table, folder: Path, *, needed: bool) -> Path | None:
+    """A file inside the result's folder, links followed."""
+    text = row.text("file", needed=needed)
+    if not text:
+        return None
+    named = PurePosixPath(text)
+    if named.is_absolute() or ".." in named.parts or "\\" in text or "\0" in text:
+        row.problem("file: it must be a name relative to the result's folder, without ..")
+        return None
+    path = folder / named
+    try:
+        inside = path.resolve(strict=True).is_relative_to(folder.resolve())
+        good = inside and path.is_file()
+    except (OSError, RuntimeError):
+        row.problem("file: there is no such file")
+        return None
+    if not good:
+        row.problem("file: it is no file inside the result's folder")
+    return path if good else None
+
+
+def _contradictions(results: Sequence[Result]) -> Iterator[str]:
+    """Two results of the same thing, and results that do not agree on what the model is."""
+    by_key: dict[object, Result] = {}
+    by_model: dict[str, Result] = {}
+    files: dict[tuple[str, str], Path] = {}
+    for result in results:
+        if same := by_key.get(result.key):
+            both = "has the same model, precision, board, clock and engine"
+            yield f"{_where(result)}: {_where(same)} {both}"
+        by_key.setdefault(result.key, result)
+        first = by_model.setdefault(result.model.lower(), result)
+        for download in result.downloads:
+            place = download.file.resolve()
+            if files.setdefault((result.model, download.file.name), place) != place:
+                yield f"{_where(result)}: downloads: another file is called {download.file.name}"
+        for what in ("model", "input", "colours", "dataset"):
+            mine, other = getattr(result, what), getattr(first, what)
+            if mine != other:
+                yield f"{_where(result)}: {what}: {mine} here, {other} in {_where(first)}"
+
+
+def _where(result: Result) -> str:
+    return str(result.path) if result.path else f"the published figures of {result.model}"

@@ -1,0 +1,165 @@
+"""Models of the gallery: all results of one name, and what their networks say of themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ellc.gallery.rows import Figure, NetworkName, Result
+from ellc.importing import tidied
+from ellc.inspect import NetworkReport, inspect
+from ellc.ir.graph import Graph
+from ellc.ir.types import Padding, TensorType
+from ellc.models import ModelOptions, format_of, read_model
+from ellc.zoo import build
+from ellc.zoo.measured import Measured
+
+_IMAGE_RANK = 4
+"""Axes of an image: batch, rows, columns, channels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model with its results, which agree on its input, its colours and its data."""
+
+    name: str
+    results: tuple[Result, ...]
+
+    @property
+    def about(self) -> Result:
+        """A result that says what the model is."""
+        return self.results[0]
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """The precisions of its results, in order."""
+        return tuple(dict.fromkeys(result.precision for result in self.results))
+
+    def networks(self) -> dict[NetworkName, Result]:
+        """Each network that a result names, with the first result that does; files come first."""
+        named = {x.network: x for x in reversed(self.results) if x.network}
+        return dict(sorted(named.items(), key=lambda item: (item[0].file is None, item[1].key)))
+
+    def figures(self, of: str, precision: str) -> Iterator[tuple[Result, Figure]]:
+        """The figures of a kind in a precision, with their results."""
+        for result in self.results:
+            if result.precision == precision:
+                yield from ((result, figure) for figure in result.known if figure.of == of)
+
+    def best(self, of: str, near: Result, provenance: str) -> Figure | None:
+        """The figure of a kind that goes best with a result.
+
+        It is of the same precision: the result's own, else one of the same provenance, else any.
+        """
+        found = list(self.figures(of, near.precision))
+        ranked = sorted(found, key=lambda x: (x[0] is not near, x[1].provenance != provenance))
+        return ranked[0][1] if ranked else None
+
+
+def models_of(results: Iterable[Result]) -> tuple[Model, ...]:
+    """The models in the order of their names."""
+    by_name: dict[str, list[Result]] = {}
+    for result in sorted(results, key=lambda x: x.key):
+        by_name.setdefault(result.model, []).append(result)
+    return tuple(Model(name, tuple(of_name)) for name, of_name in sorted(by_name.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRow:
+    """A layer as a page lists it. Shapes have no batch axis, and include the padding.
+
+    `pad_in` is the padding that the layer needs, `pad_out` the one that the next layer needs.
+    """
+
+    number: int
+    name: str
+    operator: str
+    shape_in: tuple[int, ...]
+    pad_in: str
+    shape_out: tuple[int, ...]
+    pad_out: str
+    parameters: int
+    macs: int
+    live_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What a network says of itself: its graph, its costs, and the command that prints them."""
+
+    graph: Graph
+    report: NetworkReport
+    command: str
+
+
+def counted(network: NetworkName) -> Counted:
+    """Read or build a network. Raises `EllcError` for a model file that cannot be read."""
+    if network.file is None:
+        graph = build(network.zoo, blank=True)
+        return Counted(graph, inspect(graph), f"ellc zoo inspect {network.zoo}")
+    graph = read_model(network.file, ModelOptions())
+    if format_of(network.file).is_exported:
+        graph = tidied(graph)
+    return Counted(graph, inspect(graph), f"ellc inspect {network.file.name}")
+
+
+def counted_figures(network: NetworkName, of: Counted, precision: str) -> tuple[Figure, ...]:
+    """The sizes of a network. RAM of int8 is unknown for the zoo's, which are not quantised."""
+
+    def figure(kind: str, value: float, command: str = of.command) -> Figure:
+        return Figure(kind, value, "measured", command)
+
+    report = of.report
+    counts = (figure("parameters", report.parameters), figure("macs", report.macs))
+    if network.zoo and precision == "int8":
+        weights = Measured(network.zoo).int8_bytes
+        return (*counts, figure("weight_bytes", weights, f"ellc zoo show {network.zoo}"))
+    weight_bytes = figure("weight_bytes", report.parameter_bytes)
+    return (*counts, weight_bytes, figure("ram_bytes", report.peak_live_bytes))
+
+
+def layer_rows(of: Counted) -> list[LayerRow]:
+    """The layers with the paddings of their images, as ELL's pages list them."""
+    graph = of.graph
+    paddings = [_padding(graph, index) for index in range(len(graph.nodes))]
+    wanted: dict[str, Padding] = {}
+    for node, padding in zip(graph.nodes, paddings, strict=True):
+        if node.inputs and any(_sides(padding)):
+            wanted.setdefault(node.inputs[0], padding)
+    rows = []
+    for layer, node, padding in zip(of.report.layers, graph.nodes, paddings, strict=True):
+        after = wanted.get(node.outputs[0], Padding())
+        source = graph.types[node.inputs[0]] if node.inputs else None
+        rows.append(
+            LayerRow(
+                layer.index, layer.name, layer.operator,
+                _padded(source, padding) if source else (), _padding_text(padding),
+                _padded(graph.types[node.outputs[0]], after), _padding_text(after),
+                layer.parameters, layer.macs, layer.live_bytes,
+            )
+        )  # fmt: skip
+    return rows
+
+
+def _padding(graph: Graph, index: int) -> Padding:
+    node = graph.nodes[index]
+    window = node.op.slides(graph.node_types(node)[0])
+    return window.padding if window else Padding()
+
+
+def _sides(padding: Padding) -> Sequence[int]:
+    return padding.top, padding.left, padding.bottom, padding.right
+
+
+def _padding_text(padding: Padding) -> str:
+    sides = _sides(padding)
+    return str(sides[0]) if len(set(sides)) == 1 else ",".join(map(str, sides))
+
+
+def _padded(type_: TensorType, padding: Padding) -> tuple[int, ...]:
+    """A shape without the batch axis; the extents of an image include its padding."""
+    if type_.rank != _IMAGE_RANK:
+        return type_.shape[1:] or type_.shape
+    _, rows, columns, channels = type_.shape
+    top, left, bottom, right = _sides(padding)
+    return rows + top + bottom, columns + left + right, channels

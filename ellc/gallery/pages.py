@@ -1,0 +1,348 @@
+"""The pages of the gallery: the index with plot and table, and one page for each model."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+from ellc.codegen.languages.foreign_text import HtmlCode, html_code, html_joined, html_text
+from ellc.codegen.languages.render import render_html
+from ellc.commands.output import bytes_text
+from ellc.drawing.svg import svg
+from ellc.gallery.figures import (
+    EXPLANATIONS,
+    MEANINGS,
+    NOTHING,
+    TITLES,
+    badge,
+    marked,
+    number_text,
+    origin,
+)
+from ellc.gallery.models import Counted, Model, layer_rows
+from ellc.gallery.rows import ACCURACIES, PRECISIONS, PROVENANCES, SIZES, Figure, Result
+
+HUES = 8
+"""Colours of points; image sizes take them in turn."""
+_IMAGE_EXTENTS = 3
+INDEX = "index.html"
+
+
+def page_name(model: str) -> str:
+    """The file name of a model's page."""
+    return f"model-{model}.html"
+
+
+def download_name(model: str, file_name: str) -> str:
+    """The file name in the site of a file that a result offers."""
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in file_name)
+    if kept != file_name:  # another name may become the same
+        kept = (
+            f"{hashlib.sha256(file_name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}-{kept}"
+        )
+    return f"file-{model}-{kept}"
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A model with the sizes that are counted in its networks, by precision."""
+
+    model: Model
+    counted: dict[str, tuple[Figure, ...]]
+
+    def size(self, of: str, near: Result, provenance: str) -> Figure | None:
+        """A size: given with the result, else counted, else given with another result."""
+        given = near.first(of)
+        own = (figure for figure in self.counted.get(near.precision, ()) if figure.of == of)
+        return given or next(own, None) or self.model.best(of, near, provenance)
+
+
+# --- the index ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row of the index: a time of a result, or a result of a model without times."""
+
+    described: Described
+    result: Result
+    time: Figure | None
+
+    @property
+    def provenance(self) -> str:
+        return self.time.provenance if self.time else self.result.known[0].provenance
+
+    def accuracy(self, of: str) -> Figure | None:
+        return self.described.model.best(of, self.result, self.provenance)
+
+    def size(self, *kinds: str) -> Figure | None:
+        found = (self.described.size(of, self.result, self.provenance) for of in kinds)
+        return next((figure for figure in found if figure), None)
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """Small images first, then accurate models, then fast ones."""
+        top1 = self.accuracy("top1")
+        return (
+            image_order(self.result.input),
+            -(top1.value or 0) if top1 else 1,
+            self.time.value if self.time else math.inf,
+            self.result.key,
+            (self.time.threads or 0) if self.time else 0,
+        )
+
+
+def index_page(models: Sequence[Described]) -> str:
+    """The index as text."""
+    rows = sorted((row for one in models for row in _rows(one)), key=lambda row: row.order)
+    inputs = sorted({row.result.input for row in rows}, key=image_order)
+    hues = _hues(rows, inputs)
+    datasets = Counter(row.result.dataset for row in rows)
+    common = [name for name, _ in sorted(datasets.items(), key=lambda x: (-x[1], x[0]))]
+    sources = sorted(
+        {(s.title, s.url) for one in models for r in one.model.results for f in r.known
+         if (s := f.source)}
+    )  # fmt: skip
+    style, script = _asset("site.css"), _asset("index.js")
+    return render_html(
+        "index.html.j2",
+        "ellc.gallery",
+        style=style,
+        style_hash=_hash(style),
+        script=script,
+        script_hash=_hash(script),
+        models=len(models),
+        rows=[_row(row, hues[row.result.input]) for row in rows],
+        datasets=list(map(html_text, common)),
+        boards=[html_text(b) for b in sorted({_board(r.result) for r in rows} - {""})],
+        sizes=[(html_text(image_text(x)), hues[x]) for x in inputs],
+        precisions=[HtmlCode(p) for p in PRECISIONS if any(r.result.precision == p for r in rows)],
+        provenances=[
+            (HtmlCode(p), html_text(MEANINGS[p]), html_text(EXPLANATIONS[p])) for p in PROVENANCES
+        ],
+        sources=[(html_text(title), html_text(url)) for title, url in sources],
+    )
+
+
+def _hues(rows: Sequence[_Row], inputs: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], int]:
+    """The colour of each input: sizes of the same data differ as long as there are colours."""
+    by_data: dict[str, list[tuple[int, ...]]] = {}
+    for shape in inputs:
+        for data in sorted({row.result.dataset for row in rows if row.result.input == shape}):
+            by_data.setdefault(data, []).append(shape)
+    hues: dict[tuple[int, ...], int] = {}
+    for shapes in sorted(by_data.values(), key=len, reverse=True):
+        taken = {hues[shape] for shape in shapes if shape in hues}
+        free = [hue for hue in range(HUES) if hue not in taken] or list(range(HUES))
+        for number, shape in enumerate(shape for shape in shapes if shape not in hues):
+            hues[shape] = free[number % len(free)]
+    return hues
+
+
+def _rows(described: Described) -> Iterator[_Row]:
+    model = described.model
+    for precision in model.precisions:
+        timed = list(model.figures("ms", precision))
+        for result, time in timed:
+            yield _Row(described, result, time)
+        if timed:
+            continue
+        known = [r for r in model.results if r.precision == precision and r.known]
+        yield from (_Row(described, result, None) for result in known[:1])
+
+
+def _row(row: _Row, hue: int) -> dict[str, HtmlCode]:
+    result, time = row.result, row.time
+    threads = str(time.threads) if time and time.threads else ""
+    figures = {
+        "top1": row.accuracy("top1"),
+        "top5": row.accuracy("top5"),
+        "ms": time,
+        "parameters": row.size("parameters"),
+        "weights": row.size("weight_bytes", "file_bytes"),
+        "ram": row.size("ram_bytes"),
+    }
+    data = {
+        "name": result.model,
+        "image": str(image_order(result.input)),
+        "size": image_text(result.input),
+        "hue": str(hue),
+        "precision": result.precision,
+        "dataset": result.dataset,
+        "board": _board(result),
+        "threads": threads,
+        "engine": result.engine,
+        "speed": time.provenance if time else "",
+        "accuracy": figures["top1"].provenance if figures["top1"] else "",
+        **{key: repr(figure.value) if figure else "" for key, figure in figures.items()},
+    }
+    attributes = [html_code(' data-{}="{}"', HtmlCode(k), html_text(v)) for k, v in data.items()]
+    return {
+        "attributes": html_joined(attributes),
+        "page": html_text(page_name(result.model)),
+        **{key: html_text(data[key]) for key in ("name", "size", "precision", "board", "threads",
+                                                 "engine")},
+        **{key: marked(figure) for key, figure in figures.items()},
+    }  # fmt: skip
+
+
+def image_order(shape: tuple[int, ...]) -> int:
+    """The number of pixels, or of values of another input: by it sizes are sorted."""
+    return math.prod(shape[:2]) if len(shape) == _IMAGE_EXTENTS else math.prod(shape)
+
+
+def image_text(shape: tuple[int, ...]) -> str:
+    """The size of an image in few letters: `224` for a square, `49x10`; `640 values` for others."""
+    if len(shape) != _IMAGE_EXTENTS:
+        return f"{math.prod(shape)} values"
+    rows, columns, _ = shape
+    return str(rows) if rows == columns else f"{rows}x{columns}"
+
+
+def _board(result: Result) -> str:
+    if not result.clock_mhz or not result.board:
+        return result.board
+    return f"{result.board}, {result.clock_mhz} MHz"
+
+
+# --- the page of a model --------------------------------------------------------------------------
+
+
+def model_page(described: Described, network: Counted | None) -> str:
+    """The page of a model as text."""
+    model, style = described.model, _asset("site.css")
+    about = model.about
+    layers = layer_rows(network) if network else []
+    return render_html(
+        "model.html.j2",
+        "ellc.gallery",
+        style=style,
+        style_hash=_hash(style),
+        name=html_text(model.name),
+        facts=[(html_text(what), html_text(value)) for what, value in _facts(about)],
+        speeds=[_speed(result, figure) for p in model.precisions
+                for result, figure in _by_board(model, p)],
+        accuracies=[_accuracy(r, f) for p in model.precisions for of in ACCURACIES
+                    for r, f in model.figures(of, p)],
+        sizes=[_size(p, f) for p in model.precisions for f in _sizes(described, p)],
+        notes=list(map(html_text, dict.fromkeys(n for r in model.results for n in r.notes))),
+        commands=list(map(html_text, _commands(model))),
+        downloads=[
+            (html_text(x.title), html_text(download_name(model.name, x.file.name)),
+             html_text(bytes_text(x.file.stat().st_size)))
+            for x in dict.fromkeys(x for r in model.results for x in r.downloads)
+        ],
+        layers_from=html_text(network.command if network else ""),
+        totals=html_text(_totals(network)) if network else NOTHING,
+        layers=[
+            {
+                "number": x.number,
+                "parameters": html_text(f"{x.parameters:,}" if x.parameters else ""),
+                "macs": html_text(f"{x.macs:,}" if x.macs else ""),
+                "live": html_text(bytes_text(x.live_bytes)),
+                "shape_in": html_text("x".join(map(str, x.shape_in))),
+                "shape_out": html_text("x".join(map(str, x.shape_out))),
+                "name": html_text(x.name), "operator": html_text(x.operator),
+                "pad_in": html_text(x.pad_in), "pad_out": html_text(x.pad_out),
+            }
+            for x in layers
+        ],
+        drawing=svg(network.graph) if network else NOTHING,
+        provenances=[
+            (badge(provenance), html_text(EXPLANATIONS[provenance])) for provenance in PROVENANCES
+        ],
+    )  # fmt: skip
+
+
+def _commands(model: Model) -> list[str]:
+    lines = (line for r in model.results for line in (*r.prepare, *r.commands))
+    return list(dict.fromkeys(lines))
+
+
+def _facts(about: Result) -> Iterator[tuple[str, str]]:
+    extents = " x ".join(map(str, about.input))
+    is_image = len(about.input) == _IMAGE_EXTENTS
+    yield "input", f"{extents} (rows, columns, channels)" if is_image else extents
+    colours = {"rgb": "red, green, blue", "bgr": "blue, green, red", "grey": "grey"}
+    if about.colours in colours:
+        yield "order of colours", colours[about.colours]
+    yield "data", about.dataset
+    if about.origin:
+        yield "origin", about.origin
+
+
+def _by_board(model: Model, precision: str) -> list[tuple[Result, Figure]]:
+    """The times, each provenance by itself, the fastest of a board first."""
+    found = list(model.figures("ms", precision))
+    return sorted(
+        found,
+        key=lambda x: (PROVENANCES.index(x[1].provenance), _board(x[0]), x[1].value or 0.0),
+    )
+
+
+def _speed(result: Result, figure: Figure) -> dict[str, HtmlCode]:
+    return _figure(figure) | {
+        "board": html_text(result.board),
+        "clock": html_text(str(result.clock_mhz or "")),
+        "threads": html_text(str(figure.threads or "")),
+        "engine": html_text(result.engine),
+        "precision": html_text(result.precision),
+        "machine": html_text(result.machine),
+    }
+
+
+def _accuracy(result: Result, figure: Figure) -> dict[str, HtmlCode]:
+    engine = ", ".join(filter(None, (result.engine, _board(result))))
+    return _figure(figure) | {
+        "precision": html_text(result.precision),
+        "engine": html_text(engine),
+    }
+
+
+def _sizes(described: Described, precision: str) -> list[Figure]:
+    """All sizes of a precision, equal ones once."""
+    given = [f for of in SIZES for _, f in described.model.figures(of, precision)]
+    every = [*given, *described.counted.get(precision, ())]
+    return sorted(dict.fromkeys(every), key=lambda f: (SIZES.index(f.of), f.provenance))
+
+
+def _size(precision: str, figure: Figure) -> dict[str, HtmlCode]:
+    return _figure(figure) | {"precision": html_text(precision)}
+
+
+def _figure(figure: Figure) -> dict[str, HtmlCode]:
+    return {
+        "what": html_text(TITLES[figure.of]),
+        "number": html_text(number_text(figure)),
+        "badge": badge(figure.provenance),
+        "provenance": HtmlCode(figure.provenance),
+        "origin": origin(figure),
+    }
+
+
+def _totals(network: Counted) -> str:
+    report = network.report
+    return (
+        f"{report.parameters:,} parameters ({bytes_text(report.parameter_bytes)}), "
+        f"{report.macs:,} multiply-adds, largest live memory {bytes_text(report.peak_live_bytes)}"
+    )
+
+
+# --- assets ---------------------------------------------------------------------------------------
+
+
+def _asset(name: str) -> HtmlCode:
+    """A style or a script of this package."""
+    folder = resources.files("ellc.gallery").joinpath("templates")
+    return HtmlCode(folder.joinpath(name).read_text(encoding="utf-8"))
+
+
+def _hash(asset: HtmlCode) -> HtmlCode:
+    """The hash by which a page's security policy allows an asset: nothing else is run."""
+    digest = hashlib.sha256(asset.encode()).digest()
+    return html_text(f"sha256-{base64.b64encode(digest).decode()}")

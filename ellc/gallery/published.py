@@ -1,0 +1,86 @@
+"""The published figures of the zoo's facts as results."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from ellc.gallery.rows import Figure, NetworkName, Result, Source
+from ellc.zoo import find
+from ellc.zoo.facts import Facts, facts
+from ellc.zoo.plots import missing
+
+_SIZES = {
+    ("parameters", ""): "parameters",
+    ("macs", ""): "macs",
+    ("fp32 file", "fp32"): "file_bytes",
+    ("int8 file", "int8"): "file_bytes",
+    ("memory", "fp32"): "weight_bytes",
+    ("memory", "binary"): "weight_bytes",
+}
+"""The figure that a published size is, in which precision. An empty text stands for any."""
+_UNBUILT = {
+    "Asparagus": (64, "bgr"),
+    "DN-160": (160, "rgb"),
+    "DN-192": (192, "rgb"),
+    "DN-224": (224, "rgb"),
+    "DN-256": (256, "rgb"),
+    "Pear": (64, "bgr"),
+    "V16-160": (160, "rgb"),
+    "V16-192": (192, "rgb"),
+    "V16-64": (64, "rgb"),
+}
+"""Rows and columns of the image, and order of its colours, of ELL's pages without layers."""
+
+
+@cache
+def published() -> tuple[Result, ...]:
+    """All published figures, sorted by model, precision, board and engine."""
+    by_network, sources = facts()
+    titles = {name: Source(source.title, source.url) for name, source in sources.items()}
+    results = [x for known in by_network.values() for x in _results(known, titles)]
+    return tuple(sorted(results, key=lambda x: x.key))
+
+
+def _results(known: Facts, sources: dict[str, Source]) -> list[Result]:
+    """One result for each board and engine; what belongs to none of them has empty texts there."""
+    groups: dict[tuple[str, str, int | None, str], list[Figure]] = {}
+    for speed in known.speeds:
+        key = (speed.precision, speed.board, speed.clock_mhz, speed.engine)
+        source = sources[speed.source]
+        time = Figure("ms", speed.ms, "published", source=source, threads=speed.threads)
+        groups.setdefault(key, []).append(time)
+    for row in known.accuracies:
+        figures = groups.setdefault((row.precision, "", None, ""), [])
+        for of, value in (("top1", row.top1), ("top5", row.top5)):
+            if value is not None:
+                figures.append(Figure(of, value, "published", source=sources[row.source]))
+    for precision in dict.fromkeys(key[0] for key in groups):
+        sizes = [
+            Figure(kind, size.value, "published", source=sources[size.source])
+            for size in known.sizes
+            if (kind := _SIZES.get((size.of, precision)) or _SIZES.get((size.of, "")))
+        ]
+        if sizes:
+            groups.setdefault((precision, "", None, ""), []).extend(sizes)
+    shape, colours, network = _network(known)
+    notes = (*known.notes, *([missing()[known.name]] if known.name in missing() else []))
+    return [
+        Result(
+            known.name, precision, board, engine, shape, colours, known.dataset, tuple(figures),
+            clock, known.origin, network, notes=notes,
+            commands=_commands(known.name) if network else (),
+        )
+        for (precision, board, clock, engine), figures in groups.items()
+    ]  # fmt: skip
+
+
+def _network(known: Facts) -> tuple[tuple[int, ...], str, NetworkName | None]:
+    """(input, order of colours, where the layers are)."""
+    if known.name in _UNBUILT:
+        side, colours = _UNBUILT[known.name]
+        return (side, side, 3), colours, None
+    return find(known.name).input, known.colours, NetworkName(zoo=known.name)
+
+
+def _commands(name: str) -> tuple[str, ...]:
+    return (f"ellc zoo show {name}", f"ellc zoo compile {name} --target pi3_64")

@@ -1,0 +1,105 @@
+"""Results as typed data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+FORMAT = "ellc gallery 1"
+PRECISIONS = ("fp32", "fp16", "int8", "binary")
+COLOURS = ("rgb", "bgr", "grey", "none")
+PROVENANCES = ("measured", "modelled", "published")
+FIGURES = {
+    "top1": (0.0, 100.0),
+    "top5": (0.0, 100.0),
+    "ms": (1e-6, 1e9),
+    "parameters": (0.0, 1e15),
+    "macs": (0.0, 1e18),
+    "weight_bytes": (0.0, 1e15),
+    "file_bytes": (0.0, 1e15),
+    "ram_bytes": (0.0, 1e15),
+}
+"""The kinds of figures with their least and largest values."""
+ACCURACIES = ("top1", "top5")
+SIZES = ("parameters", "macs", "weight_bytes", "file_bytes", "ram_bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A publication."""
+
+    title: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number and its provenance.
+
+    A published figure has a source; any other has a command, and no value until it is measured.
+    `threads` belongs to times.
+    """
+
+    of: str
+    value: float | None
+    provenance: str
+    command: str = ""
+    source: Source | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkName:
+    """Where the layers of a model are: a model file, or a network of the zoo."""
+
+    file: Path | None = None
+    zoo: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file that the site offers."""
+
+    title: str
+    file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The figures of one model in one precision, on one board, by one engine.
+
+    `path` is the file it comes from, None for published figures of the zoo.
+    """
+
+    model: str
+    precision: str
+    board: str
+    engine: str
+    input: tuple[int, ...]
+    colours: str
+    dataset: str
+    figures: tuple[Figure, ...]
+    clock_mhz: int | None = None
+    origin: str = ""
+    network: NetworkName | None = None
+    prepare: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+    downloads: tuple[Download, ...] = ()
+    notes: tuple[str, ...] = ()
+    machine: str = ""
+    path: Path | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str, int, str]:
+        """What no two files may share."""
+        return self.model, self.precision, self.board, self.clock_mhz or 0, self.engine
+
+    @property
+    def known(self) -> tuple[Figure, ...]:
+        """The figures that have a value."""
+        return tuple(figure for figure in self.figures if figure.value is not None)
+
+    def first(self, of: str, wanted: Callable[[Figure], bool] = lambda _: True) -> Figure | None:
+        """The first figure of a kind that has a value."""
+        return next((x for x in self.known if x.of == of and wanted(x)), None)
