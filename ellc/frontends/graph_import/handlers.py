@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -50,6 +51,7 @@ class SourceNode(Protocol):
 # The search for a similar name takes time, and a damaged file may have any number of operators.
 _MOST_SUGGESTIONS = 50
 _SHOWN_OPERANDS = 8
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 # Exceptions that Python and numpy raise for the numbers of a damaged node.
 _NONSENSE = (ArithmeticError, LookupError, TypeError, ValueError)
@@ -112,9 +114,11 @@ def import_nodes(
     nodes: Sequence[NodeT],
     values: Mapping[str, Value],
     where: str,
+    unmade: Mapping[str, str] = _NOTHING,
 ) -> dict[str, Value]:
     """Import nodes in order and return every value by name. `values` holds inputs and constants.
 
+    `unmade` says, by the name of a value, what is wrong with a node that reads it if none makes it.
     Raises `EllcError` E212 that lists every node that cannot be imported; its hint says where to
     cut the network.
     """
@@ -129,7 +133,8 @@ def import_nodes(
         if missing:
             undefined = [n for n in missing if n not in known]
             for name in undefined:
-                problems.add(_location(node), f"reads '{name}', which no earlier node makes")
+                reason = unmade.get(name, f"reads '{name}', which no earlier node makes")
+                problems.add(_location(node), reason)
             known.update((name, None) for name in node.outputs if name)
             # One operand is missing because an earlier node failed; the others can be outputs.
             cuts.add_failed([n for n in node.inputs if known.get(n) is not None])

@@ -77,12 +77,12 @@ def _graph(name: str, model: TfliteModel, labels: str, options: ImportOptions) -
         emitter.note(_several(model))
     outputs = _wanted(model, options.outputs)
     values = constants(emitter, model.tensors) | _inputs(emitter, model, options)
-    nodes, variables = without_handles(model.nodes, [o.tensor.name for o in outputs])
+    nodes, variables, unread = without_handles(model.nodes, [o.tensor.name for o in outputs])
     values |= variable_values(emitter, variables)
     wanted = [t.name for t in (*(o.tensor for o in outputs), *(v.after for v in variables)) if t]
     nodes = without_complex(merge_dilations(nodes, wanted))
     nodes = needed_nodes(nodes, [*wanted, *_results_of_stateful(nodes, wanted)])
-    known = import_nodes(emitter, checked_operators(), nodes, values, "")
+    known = import_nodes(emitter, checked_operators(), nodes, values, "", unread)
     keep_variables(emitter, variables, known)
     for output in outputs:
         value = emitter.after_call(output.tensor.name) or known.get(output.tensor.name)

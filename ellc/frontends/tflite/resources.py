@@ -176,15 +176,20 @@ def _resolved(
 
 def without_handles(
     nodes: Sequence[TfliteNode], outputs: Sequence[str]
-) -> tuple[list[TfliteNode], list[Variable]]:
+) -> tuple[list[TfliteNode], list[Variable], dict[str, str]]:
     """The nodes in which every READ_VARIABLE reads a plain value, and the variables.
 
-    Only variables that `outputs` depend on are returned. Raises `Unsupported` for operators on
-    variables that cannot be replaced.
+    Only variables that `outputs` depend on are returned. The last result has, by the name of a
+    handle, what is wrong with an operator that takes it while there is no value of that name.
+    Raises `Unsupported` for operators on variables that cannot be replaced.
     """
     names = [name for node in nodes for name in (*node.inputs, *node.outputs)]
     walk = _resolved(nodes, [*names, *outputs])
     producers = {name: node for node in walk.nodes for name in node.outputs}
+    unread = {
+        name: f"takes the variable '{name}', {_why_unread(key in walk.starts)}"
+        for name, key in walk.handles.items()
+    }
     variables = {
         current.name: Variable(current, walk.after.get(key), walk.starts.get(key))
         for key, current in walk.before.items()
@@ -200,7 +205,13 @@ def without_handles(
             following += producers[name].inputs
         elif name in variables and (after := variables[name].after):
             following.append(after.name)
-    return walk.nodes, [v for name, v in variables.items() if name in visited]
+    return walk.nodes, [v for name, v in variables.items() if name in visited], unread
+
+
+def _why_unread(starts: bool) -> str:
+    if starts:
+        return "which is read inside a loop only"
+    return "which has no initial value in the file"
 
 
 def variable_values(emitter: Emitter, variables: Sequence[Variable]) -> dict[str, Value]:

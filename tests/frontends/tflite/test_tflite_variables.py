@@ -368,6 +368,24 @@ def given_to(kind: str, given: T, results: int = 1) -> bytes:
     return file.data([x], [file.add(file.read("a", like), x, like)])
 
 
+def weights_in_a_loop(initial: Array | None) -> bytes:
+    """What TensorFlow writes for a Keras layer without a signature: a loop that reads weights."""
+    file, like = Streaming(), T((1, 3))
+    file.variable("kernel", initial)
+    result = file.main.add(like)
+    loop = options("WhileOptions", condSubgraphIndex=2, bodySubgraphIndex=3)
+    x = file.main.add(like)
+    handle = file.main.add(T((), "resource"))
+    file.main.apply("WHILE", [file.handles["kernel"], x], [handle, result], loop)
+    inner = [TFLiteFile() for _ in range(2)]
+    given = [[each.add(T((), "resource")), each.add(like)] for each in inner]
+    file.branches = [
+        (inner[0], given[0], [inner[0].add(T((), "bool"))]),
+        (inner[1], *given[1:] * 2),
+    ]
+    return file.data([x], [result])
+
+
 def nothing_given() -> bytes:
     file = TFLiteFile()
     file.apply("ASSIGN_VARIABLE", [], [])
@@ -375,6 +393,7 @@ def nothing_given() -> bytes:
     return file.data([x], [x])
 
 
+ONE_ROW = np.ones((1, 3), np.float32)
 ONES = T.of(np.ones(3, np.float32))
 RUNS_GRAPHS = with_graphs(2)
 
@@ -409,6 +428,8 @@ def test_no_operator_whose_graph_assigns_a_variable_is_left_out(kind: str, tmp_p
         (given_to("CUSTOM:Odd", T((1, 3)), results=0), "it has no result"),
         (given_to("ADD", T((1, 3)), results=0), "it has no result"),
         (no_handle(), "does not come from an earlier VAR_HANDLE"),
+        (weights_in_a_loop(None), "(WHILE): takes the variable 't0', which has no initial value"),
+        (weights_in_a_loop(ONE_ROW), "takes the variable 't0', which is read inside a loop only"),
         (nothing_given(), "an operand or result is missing"),
     ],
 )
