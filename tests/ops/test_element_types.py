@@ -18,6 +18,7 @@ from ellc.ir.ops.pointwise import Add, Cast, Clip, Div, Mod, Mul, Pow, Sub
 from ellc.ir.ops.pool import MaxPool2D
 from ellc.ir.ops.reduce import ArgMax, ArgMin, Reduce
 from ellc.ir.ops.scan import CumSum
+from ellc.ir.ops.scatter import Scatter
 from ellc.ir.ops.shape import Concat, Expand, Gather, Reshape, Slice, Split, Transpose
 from ellc.ir.pipeline import PipelineOptions, default_passes, run_pipeline
 from ellc.ir.types import Array, DType
@@ -51,6 +52,7 @@ def movements(dtype: DType) -> Iterator[Case]:
     yield Case(Expand((2, 3, 4, 5)), (x,))
     yield Case(Gather(1), (x, indices), (1,))
     yield Case(Gather(1), (x, indices))
+    yield Case(Scatter(), (x, indices[:, np.newaxis], x[::-1].copy()))
     yield Case(Select(), (x, x[::-1].copy(), x == x[:1]))
     for op in (Equal, NotEqual):
         yield Case(op(), (x, x[:1].copy()))
@@ -70,6 +72,9 @@ def sums(dtype: DType) -> Iterator[Case]:
     yield Case(ArgMax(2), (x,))
     yield Case(ArgMin(1, last=True), (x,))
     yield Case(MaxPool2D((2, 2), (1, 1)), (drawn(dtype, 1, 4, 5, 3),))
+    places = np.array([[[2, 0], [1, 3]], [[2, 0], [0, 4]]], np.uint8)
+    for reduction in Scatter.reductions[1:]:
+        yield Case(Scatter(reduction), (x, places, x[:2, :2]))
     for to in (DType.F32, DType.I64, DType.I8, DType.U8, DType.BOOL, DType.F64):
         yield Case(Cast(to), (np.abs(x),))
 

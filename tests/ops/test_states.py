@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import pytest
 from agreement import disagreement
 
 from ellc.codegen.machine.resolve import resolve
@@ -10,7 +13,8 @@ from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.graph import Graph
 from ellc.ir.interp import evaluate
-from ellc.ir.ops.pointwise import Add
+from ellc.ir.ops.pointwise import Add, FloorMod
+from ellc.ir.ops.scatter import Scatter
 from ellc.ir.ops.shape import Reshape
 from ellc.ir.types import DType, TensorType
 
@@ -31,8 +35,27 @@ def states_graph() -> Graph:
     return b.build()
 
 
-def test_states_that_read_each_other() -> None:
-    graph = states_graph()
+def ring_graph() -> Graph:
+    """A ring buffer: a row of it is replaced, at a place that wraps around, and all is read."""
+    b = GraphBuilder("ring")
+    x = b.input("x", TensorType(DType.F32, (1, 5)))
+    rows, at = (
+        b.state("rows", np.zeros((3, 5), np.float32)),
+        b.state("at", np.array([[2]], np.int64)),
+    )
+    three = b.constant(np.array([3], np.int64))
+    following = b.add(FloorMod(), b.add(Add(), at, b.constant(np.ones(1, np.int64))), three)
+    written = b.add(Scatter(), rows, at, x)
+    b.set_state("at", following)
+    b.set_state("rows", written)
+    b.output("before", b.add(Add(), rows, x))
+    b.output("after", written)
+    return b.build()
+
+
+@pytest.mark.parametrize("make", [states_graph, ring_graph])
+def test_states_from_call_to_call(make: Callable[[], Graph]) -> None:
+    graph = make()
     rng = np.random.default_rng(0)
     calls = [(rng.normal(size=(1, 5)).astype(np.float32),) for _ in range(4)]
     states, wanted = None, []

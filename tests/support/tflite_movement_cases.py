@@ -180,6 +180,15 @@ def _places() -> Iterator[TfliteCase]:
     twice = T.of(np.array([[1, 0], [0, 2], [1, 0]], I32))
     operands = (twice, T((3,), "int32"), ints(2, 3))
     yield TfliteCase("SCATTER_ND", "repeated indices", operands, (T((2, 3), "int32"),), chosen)
+    for dtype in ("float32", "int32", "bool"):
+        at = np.array([[[1, 4], [0, 0]], [[1, 4], [2, 3]]], I32)
+        updates = (np.arange(8).reshape(2, 2, 2) % 3 - 1).astype(dtype)
+        operands, y = (
+            (T((2, 2, 2), "int32"), T((2, 2, 2), dtype), ints(3, 5, 2)),
+            T((3, 5, 2), dtype),
+        )
+        yield TfliteCase("SCATTER_ND", f"computed, {dtype}", operands, (y,), chosen,
+                         given=(at, updates))  # fmt: skip
     for time, batch in ((0, 1), (1, 0)):
         chosen = options("ReverseSequenceOptions", seqDim=time, batchDim=batch)
         lengths = ints(*((3, 1, 0, 2, 3) if batch else (4, 5, 1)))

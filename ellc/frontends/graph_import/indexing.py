@@ -1,14 +1,16 @@
 """Elements chosen and replaced by index, for the gather and scatter operators of both formats.
 
-Every function here gathers from a flat view of the data. If the indices are known, the flat
-positions are constants, because the emitter computes operators on known arrays at once.
+Most functions here gather from a flat view of the data. If the indices are known, the flat
+positions are constants, because the emitter computes operators on known arrays at once. Only
+updates at computed positions need an operator of their own.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
+from types import MappingProxyType
 
 import numpy as np
 
@@ -29,10 +31,14 @@ from ellc.ir.ops.pointwise import (
     Sub,
 )
 from ellc.ir.ops.reduce import Reduce
+from ellc.ir.ops.scatter import Scatter
 from ellc.ir.ops.shape import Concat, Gather, Reshape, Slice
 from ellc.ir.types import Array, DType
 
-_MOST_ROUNDS = 64  # how many updates one element can receive; each takes a round of operators
+_MOST_ROUNDS = 64  # of pointwise operators, each for one of the updates of an element; else Scatter
+_COMBINED: Mapping[str, Op] = MappingProxyType(
+    {"add": Add(), "mul": Mul(), "max": Maximum(), "min": Minimum()}
+)
 
 
 def wrapped(emitter: Emitter, indices: Value, extents: Sequence[int]) -> Value:
@@ -66,26 +72,24 @@ def want_array_inside(indices: Array, extents: Array, *, from_end: bool = True) 
         raise Unsupported(f"the index {beyond[0]} is outside of {axes} elements")
 
 
-def gather_elements(emitter: Emitter, x: Value, indices: Value, axis: int) -> Value:
-    """Take from x by an index along one axis; the result has the shape of `indices`.
-
-    Element i of the result (i is a whole coordinate) is x at i, with `indices[i]` along `axis`.
-    """
+def want_along(x: Value, indices: Value, axis: int) -> None:
+    """Raise `Unsupported` unless `indices` have positions in x along `axis`, as `want_inside`."""
     fits = indices.type.rank == x.type.rank and all(
         a <= b for d, (a, b) in enumerate(zip(indices.shape, x.shape, strict=True)) if d != axis
     )
     if not fits:
         raise Unsupported(f"indices of shape {indices.shape} into {x.shape}")
     want_inside(indices, np.array([x.shape[axis]]))
-    steps = _steps(x.shape)
+
+
+def gather_elements(emitter: Emitter, x: Value, indices: Value, axis: int) -> Value:
+    """Take from x by an index along one axis; the result has the shape of `indices`.
+
+    Element i of the result (i is a whole coordinate) is x at i, with `indices[i]` along `axis`.
+    """
+    want_along(x, indices, axis)
     chosen = wrapped(emitter, indices, [x.shape[axis]])
-    scaled = _times(emitter, chosen, np.array([steps[axis]]))
-    rest = emitter.full(indices.shape, 0, np.int64)
-    for other, step in enumerate(steps):
-        if other != axis:
-            along = (-1, *(1,) * (len(steps) - other - 1))
-            rest += step * emitter.counted(indices.shape[other]).reshape(along)
-    positions = emitter.add(Add(), scaled, emitter.constant(rest.astype(indices.dtype.numpy)))
+    positions = _along_axis(emitter, x, chosen, axis)
     return emitter.add(Gather(0), _flat(emitter, x, x.type.rank), positions)
 
 
@@ -123,9 +127,9 @@ def rows_of(shape: tuple[int, ...], indices: Array) -> Array:
 
 
 def scattered(
-    emitter: Emitter, x: Value, rows: Array, updates: Value, op: Op | None, inner: int
+    emitter: Emitter, x: Value, rows: Array, updates: Value, reduction: str, inner: int
 ) -> Value:
-    """x with some rows replaced by `updates`, or combined with them by `op`.
+    """x with some rows replaced by `updates`, or combined with them, as `Scatter.reduction` says.
 
     A row of x is its last `inner` axes; `rows` has the row number of each row of `updates`. If
     several updates replace one row, the last one wins. If they are combined, each is applied in
@@ -136,15 +140,59 @@ def scattered(
     block = flat.shape[1:]
     changes = emitter.add(Reshape((rows.size, *block)), updates)
     order = rows.reshape(-1)
-    turns = [emitter.counted(order.size)] if op is None else _turns(order)
+    turns = [emitter.counted(order.size)] if reduction == "none" else _turns(order)
+    if len(turns) > _MOST_ROUNDS or (x.dtype is DType.BOOL and reduction != "none"):
+        places = emitter.constant(order.reshape(-1, 1))
+        combined = emitter.add(Scatter(reduction), flat, places, changes)
+        return emitter.add(Reshape(x.shape), combined)
     for turn in turns:
-        if op is None:
+        if reduction == "none":
             source = emitter.counted(flat.shape[0])
             source[order[turn]] = flat.shape[0] + turn
             both = emitter.add(Concat(0), flat, changes)
             flat = emitter.add(Gather(0), both, emitter.constant(source))
         else:
+            op = _COMBINED[reduction]
             flat = _combined(emitter, flat, changes, order[turn], turn, op)
+    return emitter.add(Reshape(x.shape), flat)
+
+
+def scattered_at(
+    emitter: Emitter, x: Value, indices: Value, updates: Value, reduction: str, *, from_end: bool
+) -> Value:
+    """x with parts replaced by `updates`, or combined with them, at computed coordinates.
+
+    The last axis of `indices` holds them. With `from_end`, negative ones count from the end. An
+    update outside of x is ignored; both formats' interpreters stop there.
+    """
+    depth = indices.shape[-1] if indices.type.rank else 0
+    if not 0 < depth <= x.type.rank:
+        raise Unsupported(f"coordinates of shape {list(indices.shape)} into {list(x.shape)}")
+    axes = x.shape[:depth]
+    want_inside(indices, np.array(axes), from_end=from_end)
+    chosen = wrapped(emitter, indices, axes) if from_end else indices
+    return emitter.add(Scatter(reduction), x, chosen, updates)
+
+
+def scattered_elements(
+    emitter: Emitter, x: Value, indices: Value, updates: Value, reduction: str, axis: int
+) -> Value:
+    """x with elements replaced by `updates`, or combined with them, by index along one axis.
+
+    Update i (i is a whole coordinate) is for the element of x at i, with `indices[i]` along `axis`.
+    """
+    want_along(x, indices, axis)
+    chosen = wrapped(emitter, indices, [x.shape[axis]])
+    rows = _along_axis(emitter, x, chosen, axis)
+    nowhere = emitter.numbers([-1], rows.dtype)
+    places = emitter.add(Select(), rows, nowhere, _below(emitter, chosen, x.shape[axis]))
+    count = indices.type.elements
+    flat = emitter.add(
+        Scatter(reduction),
+        _flat(emitter, x, x.type.rank),
+        emitter.add(Reshape((count, 1)), places),
+        emitter.add(Reshape((count,)), updates),
+    )
     return emitter.add(Reshape(x.shape), flat)
 
 
@@ -272,6 +320,18 @@ def _times(emitter: Emitter, x: Value, factor: Array) -> Value:
     return emitter.add(Mul(), x, emitter.constant(factor.astype(x.dtype.numpy)))
 
 
+def _along_axis(emitter: Emitter, x: Value, chosen: Value, axis: int) -> Value:
+    """Positions in the flat x of elements at i with `chosen[i]`, not negative, along `axis`."""
+    steps = _steps(x.shape)
+    scaled = _times(emitter, chosen, np.array([steps[axis]]))
+    rest = emitter.full(chosen.shape, 0, np.int64)
+    for other, step in enumerate(steps):
+        if other != axis:
+            along = (-1, *(1,) * (len(steps) - other - 1))
+            rest += step * emitter.counted(chosen.shape[other]).reshape(along)
+    return emitter.add(Add(), scaled, emitter.constant(rest.astype(chosen.dtype.numpy)))
+
+
 def _rows_at(emitter: Emitter, axes: tuple[int, ...], indices: Value) -> Value:
     """Row numbers in a tensor of shape `axes`, for the coordinates on the last axis of indices."""
     if not 0 < indices.shape[-1] == len(axes):
@@ -292,8 +352,6 @@ def _turns(rows: Array) -> list[Array]:
         if turn == len(turns):
             turns.append([])
         turns[turn].append(position)
-    if len(turns) > _MOST_ROUNDS:
-        raise Unsupported(f"{len(turns)} updates of one element, at most {_MOST_ROUNDS} are read")
     return [np.array(turn, np.int64) for turn in turns]
 
 

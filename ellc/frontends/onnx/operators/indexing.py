@@ -14,6 +14,8 @@ from ellc.frontends.graph_import.indexing import (
     reversed_sequences,
     rows_of,
     scattered,
+    scattered_at,
+    scattered_elements,
 )
 from ellc.frontends.graph_import.shapes import reshaped
 from ellc.frontends.graph_import.values import (
@@ -27,7 +29,6 @@ from ellc.frontends.graph_import.values import (
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.registry import ONNX, operand, optional
 from ellc.frontends.onnx.tensors import dtype_of
-from ellc.ir.op import Op
 from ellc.ir.ops.pointwise import (
     Add,
     And,
@@ -35,24 +36,14 @@ from ellc.ir.ops.pointwise import (
     FloorMod,
     GreaterEqual,
     Less,
-    Maximum,
-    Minimum,
-    Mul,
     Select,
     Sub,
 )
 from ellc.ir.ops.scan import CumProd, CumSum
+from ellc.ir.ops.scatter import Scatter
 from ellc.ir.ops.shape import Concat, Gather
 from ellc.ir.ops.sorting import TopK
 from ellc.ir.types import Array, DType
-
-_COMBINATIONS: dict[str, Op | None] = {
-    "none": None,
-    "add": Add(),
-    "mul": Mul(),
-    "max": Maximum(),
-    "min": Minimum(),
-}
 
 
 @ONNX.imports("GatherElements")
@@ -70,35 +61,47 @@ def import_gather_nd(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     return gather_nd(emitter, operand(inputs, 0), operand(inputs, 1), batch)
 
 
-@ONNX.imports("ScatterND", limits="indices known at import")
+@ONNX.imports("ScatterND")
 def scatter_nd(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """x with the parts at coordinates replaced by updates, or combined with them."""
-    x, indices = operand(inputs, 0), known(operand(inputs, 1), "the indices")
-    rows = rows_of(x.shape, indices)
-    inner = x.type.rank - indices.shape[-1]
-    return scattered(emitter, x, rows, operand(inputs, 2), _combination(node), inner)
+    """x with the parts at coordinates replaced by updates, or combined with them, in order.
+
+    Where an index is computed, an update outside of x is ignored.
+    """
+    x, indices, updates = (operand(inputs, i) for i in range(3))
+    reduction = _reduction(node, x.dtype)
+    if indices.array is None:
+        return scattered_at(emitter, x, indices, updates, reduction, from_end=True)
+    rows = rows_of(x.shape, indices.array)
+    return scattered(emitter, x, rows, updates, reduction, x.type.rank - indices.shape[-1])
 
 
-@ONNX.imports("ScatterElements", "Scatter", limits="indices known at import")
+@ONNX.imports("ScatterElements", "Scatter")
 def scatter_elements(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """x with elements replaced by updates, or combined with them, by index along an axis."""
-    x, indices = operand(inputs, 0), known(operand(inputs, 1), "the indices")
-    axis = axis_of(node.integer("axis", 0), x.type.rank)
-    if indices.ndim != x.type.rank:
+    """x with elements replaced by updates, or combined with them, by index along an axis.
+
+    They are applied in order. Where an index is computed, an update outside of x is ignored.
+    """
+    x, indices, updates = (operand(inputs, i) for i in range(3))
+    axis, reduction = axis_of(node.integer("axis", 0), x.type.rank), _reduction(node, x.dtype)
+    if indices.array is None:
+        return scattered_elements(emitter, x, indices, updates, reduction, axis)
+    if indices.type.rank != x.type.rank:
         raise Unsupported(f"indices of shape {list(indices.shape)} into {list(x.shape)}")
-    emitter.want_room(indices.ndim, *indices.shape)
+    emitter.want_room(indices.type.rank, *indices.shape)
     numbers = emitter.counted(*indices.shape)
     positions = np.stack(np.unravel_index(numbers, indices.shape), -1)
-    positions[..., axis] = indices
+    positions[..., axis] = indices.array
     rows = rows_of(x.shape, positions)
-    return scattered(emitter, x, rows, operand(inputs, 2), _combination(node), 0)
+    return scattered(emitter, x, rows, updates, reduction, 0)
 
 
-def _combination(node: OnnxNode) -> Op | None:
+def _reduction(node: OnnxNode, dtype: DType) -> str:
+    """What is done with updates; sums and products of booleans are `or` and `and`."""
     reduction = node.text("reduction", "none")
-    if reduction not in _COMBINATIONS:
+    if reduction not in Scatter.reductions:
         raise Unsupported(f"its reduction '{reduction}' is not supported")
-    return _COMBINATIONS[reduction]
+    of_booleans = {"add": "max", "mul": "min"} if dtype is DType.BOOL else {}
+    return of_booleans.get(reduction, reduction)
 
 
 @ONNX.imports("OneHot", limits="a depth known at import")

@@ -8,14 +8,15 @@ from ellc.frontends.graph_import.indexing import (
     reversed_sequences,
     rows_of,
     scattered,
+    scattered_at,
     updated_block,
 )
-from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known, known_ints
+from ellc.frontends.graph_import.values import Emitter, Unsupported, Value, known_ints
 from ellc.frontends.tflite.common import operand
 from ellc.frontends.tflite.model import TfliteNode
 from ellc.frontends.tflite.registry import TFLITE
-from ellc.ir.ops.arithmetic import Add
 from ellc.ir.ops.sorting import TopK
+from ellc.ir.types import DType
 
 
 @TFLITE.imports("TOPK_V2", limits="a constant number of elements")
@@ -28,16 +29,23 @@ def top_k(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
     return emitter.add_multi(TopK(x.type.rank - 1, counts[0]), x)
 
 
-@TFLITE.imports("SCATTER_ND", limits="constant indices and shape")
+@TFLITE.imports("SCATTER_ND", limits="a constant shape")
 def scatter_nd(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Zeros with updates added at positions along the first axes."""
-    positions, updates = known(operand(inputs, 0), "the indices"), operand(inputs, 1)
+    """Zeros with updates added, in order, at positions along the first axes.
+
+    Where a position is computed, an update outside of the shape is ignored.
+    """
+    positions, updates = operand(inputs, 0), operand(inputs, 1)
     shape = known_ints(operand(inputs, 2), "the shape")
-    if updates.quant is not None or not positions.ndim or positions.shape[-1] > len(shape):
+    depth = positions.shape[-1] if positions.type.rank else 0
+    if updates.quant is not None or not 0 < depth <= len(shape):
         raise Unsupported(f"indices of shape {positions.shape}, updates of {updates.dtype.value}")
     zeros = emitter.constant(emitter.full(shape, 0, updates.dtype.numpy))
-    inner = len(shape) - positions.shape[-1]
-    return scattered(emitter, zeros, rows_of(shape, positions), updates, Add(), inner)
+    reduction = "max" if updates.dtype is DType.BOOL else "add"
+    if positions.array is None:
+        return scattered_at(emitter, zeros, positions, updates, reduction, from_end=False)
+    rows = rows_of(shape, positions.array)
+    return scattered(emitter, zeros, rows, updates, reduction, len(shape) - depth)
 
 
 @TFLITE.imports("DYNAMIC_UPDATE_SLICE")
