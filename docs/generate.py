@@ -257,9 +257,9 @@ def _own_facts() -> list[str]:
 def _network_cells(name: str) -> tuple[str, ...]:
     from ellc.zoo import find
     from ellc.zoo.facts import PRECISIONS, facts
-    from ellc.zoo.measured import Measured
+    from ellc.zoo.measured import NetworkSizes
 
-    network, row, sizes = find(name), facts()[0][name], Measured(name).folded
+    network, row, sizes = find(name), facts()[0][name], NetworkSizes(name).folded
     shares: dict[str, str] = {}
     for accuracy in row.accuracies:
         shares.setdefault(accuracy.precision, f"{accuracy.top1:g} ({accuracy.precision})")
@@ -288,12 +288,12 @@ def _times() -> Iterator[tuple[str, ...]]:
 
 def _differences() -> Iterator[tuple[str, ...]]:
     from ellc.zoo.facts import facts
-    from ellc.zoo.measured import Measured
+    from ellc.zoo.measured import NetworkSizes
 
     for name in _own_facts():
         for row in facts()[0][name].sizes:
             if row.difference:
-                ours = f"{Measured(name).of(row):,.0f}"
+                ours = f"{NetworkSizes(name).of(row):,.0f}"
                 yield f"`{name}`", row.of, row.published, ours, row.difference, row.source
 
 

@@ -14,7 +14,7 @@ from ellc.arrays import as_input
 from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain import emulate
 from ellc.codegen.toolchain.load import (
-    Answer,
+    RunResult,
     call_library,
     has_c_library,
     library_abi,
@@ -98,7 +98,7 @@ class Library:
 
     def starts(
         self, inputs: Arrays, *, threads: int = 0, count: int = 5, repeat_ms: int = 1
-    ) -> list[Answer]:
+    ) -> list[RunResult]:
         """Times of loading and of calls in so many new processes; the last repeats for long.
 
         Raises `EllcError` as `run`.

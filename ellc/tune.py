@@ -30,7 +30,7 @@ _MODELLED = f"modelled by {VARIABLE}, the network's second call, one thread"
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredKernel:
     """One candidate of one layer; a layer's first candidate is the default without tuning."""
 
     layer: str
@@ -41,7 +41,7 @@ class Measured:
 
 def measure(
     graph: Graph, target: Target, limit_ms: int = 1000, progress: Progress = silent
-) -> tuple[Measured, ...]:
+) -> tuple[MeasuredKernel, ...]:
     """Measure all candidates of the plan, for every layer that has several.
 
     `graph` has been through the passes. On this machine, times are in nanoseconds and each build is
@@ -53,20 +53,20 @@ def measure(
         return ()
     progress("measuring", 0, 0)
     times = _here(plans, limit_ms) if runs_directly(target) else _modelled(plans, progress)
-    by_candidate: dict[tuple[str, str], list[Measured]] = {}
+    by_candidate: dict[tuple[str, str], list[MeasuredKernel]] = {}
     for plan, of_steps in zip(plans, times, strict=True):
         for step, time in zip(plan.steps, of_steps, strict=True):
             if step.layer:
                 kernel = step.predictions[0].name
-                one = Measured(step.layer, step.source, kernel, max(time, 1e-3))
+                one = MeasuredKernel(step.layer, step.source, kernel, max(time, 1e-3))
                 by_candidate.setdefault((step.layer, kernel), []).append(one)
     # Equal layers, and builds in which a layer has no further candidate, give several times.
     return tuple(min(some, key=lambda m: m.time) for some in by_candidate.values())
 
 
-def fastest(measured: Iterable[Measured], target: Target) -> tuple[Entry, ...]:
+def fastest(measured: Iterable[MeasuredKernel], target: Target) -> tuple[Entry, ...]:
     """The entry of each layer with its fastest kernel; if times are equal, the default kernel."""
-    best: dict[str, Measured] = {}
+    best: dict[str, MeasuredKernel] = {}
     for one in measured:
         if one.layer not in best or one.time < best[one.layer].time:
             best[one.layer] = one

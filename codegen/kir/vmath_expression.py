@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand
-from ellc.codegen.kir.vmath_formats import Format, format_of
+from ellc.codegen.kir.vmath_formats import FloatFormat, format_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class Expression:
 
     b: KernelBuilder
     operand: Operand
-    format: Format
+    format: FloatFormat
 
     @staticmethod
     def of(b: KernelBuilder, x: Operand) -> Expression:

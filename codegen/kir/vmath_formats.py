@@ -12,7 +12,7 @@ from ellc.codegen.kir.types import Elem
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class FloatFormat:
     """One floating-point format; `bits` is the integer element of equal size."""
 
     elem: Elem
@@ -73,7 +73,7 @@ class Format:
         return 1 << (self.bits.bytes * 8 - 1)
 
 
-F32_FORMAT = Format(
+F32_FORMAT = FloatFormat(
     elem=Elem.F32,
     bits=Elem.I32,
     fraction_bits=23,
@@ -153,7 +153,7 @@ F32_FORMAT = Format(
     ),
 )
 
-F64_FORMAT = Format(
+F64_FORMAT = FloatFormat(
     elem=Elem.F64,
     bits=Elem.I64,
     fraction_bits=52,
@@ -274,7 +274,7 @@ F64_FORMAT = Format(
 )
 
 
-def format_of(elem: Elem) -> Format:
+def format_of(elem: Elem) -> FloatFormat:
     """The format of a floating-point element type; `ValueError` for any other."""
     match elem:
         case Elem.F32:

@@ -6,7 +6,7 @@ import math
 
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.vmath_expression import Expression
-from ellc.codegen.kir.vmath_formats import Format
+from ellc.codegen.kir.vmath_formats import FloatFormat
 
 # --- exponential ---------------------------------------------------------------------------------
 
@@ -66,7 +66,7 @@ def split_exponent(v: Expression) -> tuple[Expression, Expression]:
     return m, shifted - v.select(tiny, f.round_magic + up, magic)
 
 
-def _bits_of_root_half(f: Format) -> int:
+def _bits_of_root_half(f: FloatFormat) -> int:
     """The bits of sqrt(1/2), rounded down."""
     fraction = int(math.sqrt(2) * 2.0**f.fraction_bits) - (1 << f.fraction_bits)
     return (f.bias - 1) << f.fraction_bits | fraction

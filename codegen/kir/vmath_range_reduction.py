@@ -11,7 +11,7 @@ import numpy as np
 from ellc.codegen.kir.ir import Imm, Operand
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.kir.vmath_expression import Expression
-from ellc.codegen.kir.vmath_formats import Format
+from ellc.codegen.kir.vmath_formats import FloatFormat
 from ellc.codegen.kir.vmath_parts import nearest
 
 _DIGIT_BITS = 32
@@ -47,7 +47,7 @@ def of_reduced_angle(
     return v.like(loop.results[0])
 
 
-def _bits_of(f: Format, value: float) -> int:
+def _bits_of(f: FloatFormat, value: float) -> int:
     return int(np.array(value, f.elem.numpy).view(f.bits.numpy))
 
 
@@ -120,13 +120,13 @@ def _places(v: Expression, exponent: Operand) -> list[Operand]:
     ]
 
 
-def _digit(f: Format, index: int) -> int:
+def _digit(f: FloatFormat, index: int) -> int:
     """A digit of 1 / (2 pi), counted from the place that the exponent of `trig_limit` needs."""
     first = _limit_exponent(f) - f.fraction_bits  # negative for places before the point, all 0
     return (_TURNS >> (_TURNS_BITS - first - (index + 1) * _DIGIT_BITS)) % (1 << _DIGIT_BITS)
 
 
-def _limit_exponent(f: Format) -> int:
+def _limit_exponent(f: FloatFormat) -> int:
     return math.frexp(f.trig_limit)[1] - 1
 
 

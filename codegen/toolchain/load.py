@@ -29,7 +29,7 @@ _SYSTEM_ROOTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RunResult:
     """The result of a run: the raw outputs of the first call, and times in nanoseconds.
 
     They are those of loading the library up to init, of the first call, and of each later call; 0
@@ -52,7 +52,7 @@ def call_library(
     threads: int = 0,
     repeat_ms: int = 0,
     limit_s: float = 600.0,
-) -> Answer:
+) -> RunResult:
     """Make an instance of the model in `library` and predict; then repeat that for `repeat_ms`.
 
     `name` is the prefix of the library's C functions; with `threads` 0 the library chooses. Raises
@@ -76,7 +76,7 @@ def time_starts(
     threads: int = 0,
     starts: int = 5,
     repeat_ms: int = 1,
-) -> list[Answer]:
+) -> list[RunResult]:
     """`call_library` in so many processes, one after the other; only the last repeats for long.
 
     Raises `EllcError` as `call_library`.
@@ -95,7 +95,7 @@ def _answers(
     repeats_ms: Sequence[int],
     *,
     limit_s: float = 600.0,
-) -> list[Answer]:
+) -> list[RunResult]:
     """The answer of one process for each of `repeats_ms`."""
     machine = _with_system_root(target)
     with temporary_folder("load") as folder:
@@ -230,7 +230,7 @@ def _with_system_root(target: Target) -> Target:
     return replace(target, emulator=(*words, "-L", str(root)))
 
 
-def _split(answer: bytes, sizes: Sequence[int]) -> Answer:
+def _split(answer: bytes, sizes: Sequence[int]) -> RunResult:
     rest = len(answer) - sum(sizes)
     if rest < 0 or rest % 8 or rest == 8:
         raise EllcError(
@@ -241,4 +241,4 @@ def _split(answer: bytes, sizes: Sequence[int]) -> Answer:
         parts.append(answer[at : at + size])
         at += size
     loaded, first, *calls = struct.unpack_from(f"<{rest // 8}Q", answer, at) or (0, 0)
-    return Answer(tuple(parts), loaded, first, tuple(calls))
+    return RunResult(tuple(parts), loaded, first, tuple(calls))

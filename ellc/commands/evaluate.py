@@ -176,7 +176,7 @@ def _task(
 ) -> Iterator[Task]:
     """Compile the subjects; the libraries exist for as long as the block lasts."""
     from ellc.evaluate.judging import Task
-    from ellc.evaluate.subject import compiled, facts
+    from ellc.evaluate.subject import compiled, interface
     from ellc.ir.work_folders import temporary_folder
 
     with temporary_folder("evaluate") as folder:
@@ -184,7 +184,7 @@ def _task(
             compiled(subject, folder / f"subject{number}", report)
             for number, subject in enumerate(subjects)
         )
-        interfaces = tuple(facts(subject, crop) for subject in ready)
+        interfaces = tuple(interface(subject, crop) for subject in ready)
         yield Task(data, ready, interfaces, int(background))
 
 
@@ -235,7 +235,7 @@ def _identity(task: Task, subjects: tuple[Subject, ...]) -> str:
     """A text that is equal for two evaluations only if they compute the same answers."""
     from ellc.evaluate.samples import fingerprint
 
-    shares = tuple(facts.preparation.share for facts in task.facts)
+    shares = tuple(interface.preparation.share for interface in task.interfaces)
     which = (fingerprint(task.data), [s.identity() for s in subjects], shares, task.first_class)
     return repr(which)
 

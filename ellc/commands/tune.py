@@ -14,7 +14,7 @@ from ellc.ir.printable import visible
 
 if TYPE_CHECKING:
     from ellc.models import ModelOptions
-    from ellc.tune import Measured
+    from ellc.tune import MeasuredKernel
 
 
 @click.command("tune")
@@ -71,9 +71,9 @@ def command(
         echo_files(_text(measured, {e.layer: e.kernel for e in best}, unit, tuning))
 
 
-def _text(measured: tuple[Measured, ...], best: dict[str, str], unit: str, path: Path) -> str:
+def _text(measured: tuple[MeasuredKernel, ...], best: dict[str, str], unit: str, path: Path) -> str:
     """A line for each layer: the default kernel and the fastest one."""
-    usual: dict[str, Measured] = {}
+    usual: dict[str, MeasuredKernel] = {}
     times: dict[tuple[str, str], float] = {}
     for one in measured:
         usual.setdefault(one.layer, one)

@@ -15,9 +15,9 @@ from ellc.commands.output import bytes_text, echo, echo_files, echo_json, json_o
 from ellc.commands.parameters import FILE_PATH
 
 if TYPE_CHECKING:
-    from ellc.zoo import Network
+    from ellc.zoo import ZooNetwork
     from ellc.zoo.facts import Accuracy, Facts, Size, Speed
-    from ellc.zoo.measured import Measured
+    from ellc.zoo.measured import NetworkSizes
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -101,7 +101,7 @@ def list_(as_json: bool) -> None:
     echo("Other widths and sizes: " + ", ".join(patterns()))
 
 
-def _network_document(network: Network) -> dict[str, object]:
+def _network_document(network: ZooNetwork) -> dict[str, object]:
     return {
         "name": network.name,
         "input": list(network.input),
@@ -125,7 +125,7 @@ def _facts_document(facts: Facts | None) -> dict[str, object]:
     }
 
 
-def _input(network: Network) -> str:
+def _input(network: ZooNetwork) -> str:
     return "x".join(map(str, network.input))
 
 
@@ -155,9 +155,9 @@ def show(network: str, as_json: bool) -> None:
     """
     from ellc.zoo import find
     from ellc.zoo.facts import Facts, facts
-    from ellc.zoo.measured import Measured
+    from ellc.zoo.measured import NetworkSizes
 
-    entry, measured = find(network), Measured(network)
+    entry, measured = find(network), NetworkSizes(network)
     known, sources = facts()
     published = known.get(network) or Facts(network, "", "", entry.origin)
     used = published.sources
@@ -177,7 +177,7 @@ def show(network: str, as_json: bool) -> None:
         echo(f"[{name}] {sources[name].title}, {sources[name].url}")
 
 
-def _sizes(measured: Measured) -> dict[str, int]:
+def _sizes(measured: NetworkSizes) -> dict[str, int]:
     if measured.is_binary:
         weights = {"packed_bytes": measured.memory_bytes}
     else:
@@ -191,7 +191,7 @@ def _sizes(measured: Measured) -> dict[str, int]:
     }
 
 
-def _head(network: Network, facts: Facts, measured: Measured) -> list[str]:
+def _head(network: ZooNetwork, facts: Facts, measured: NetworkSizes) -> list[str]:
     sizes = _sizes(measured)
     lines = [network.name, f"  origin      {network.origin}"]
     if facts.dataset:
@@ -215,7 +215,7 @@ def _weights(sizes: dict[str, int]) -> str:
     return ", ".join(named)
 
 
-def _published(facts: Facts, measured: Measured) -> list[str]:
+def _published(facts: Facts, measured: NetworkSizes) -> list[str]:
     """The tables of published figures that have rows."""
     lines: list[str] = []
     if facts.accuracies:

@@ -30,7 +30,7 @@ class Wire:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class Routes:
     """The routes: rows with a straight line from the row above, wires, and the number of tracks."""
 
     straight: frozenset[int]
@@ -38,7 +38,7 @@ class Layout:
     tracks: int
 
 
-def lay_out(every: Sequence[Box]) -> Layout:
+def lay_out(every: Sequence[Box]) -> Routes:
     """The routes for all boxes, one box per row."""
     rows: dict[str, list[int]] = {}
     producers: dict[str, int] = {}
@@ -54,7 +54,7 @@ def lay_out(every: Sequence[Box]) -> Layout:
         for value, readers in rows.items()
     ]
     wires = _on_tracks([wire for wire in long if wire[2]])
-    return Layout(frozenset(straight), wires, 1 + max((w.track for w in wires), default=-1))
+    return Routes(frozenset(straight), wires, 1 + max((w.track for w in wires), default=-1))
 
 
 def _on_tracks(long: Sequence[tuple[str, int, tuple[int, ...]]]) -> tuple[Wire, ...]:

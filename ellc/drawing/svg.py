@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ellc.codegen.languages.foreign_text import HtmlCode, html_code, html_joined, html_text
 from ellc.drawing.boxes import Box, boxes, columns, fitted
-from ellc.drawing.layout import Layout, Wire, lay_out
+from ellc.drawing.layout import Routes, Wire, lay_out
 from ellc.ir.graph import Graph
 
 _ROW_PX, _BOX_PX, _MARGIN_PX, _TRACK_PX, _PAD_PX = 66, 44, 16, 11, 10
@@ -91,7 +91,7 @@ def _top(row: int) -> int:
     return _MARGIN_PX + row * _ROW_PX
 
 
-def _lines(every: Sequence[Box], layout: Layout, measure: _Measure) -> Iterator[HtmlCode]:
+def _lines(every: Sequence[Box], layout: Routes, measure: _Measure) -> Iterator[HtmlCode]:
     middle = _MARGIN_PX + measure.width // 2
     for row in sorted(layout.straight):
         yield _path(html_code("M{} {}V{}", middle, _top(row - 1) + _BOX_PX, _top(row)))

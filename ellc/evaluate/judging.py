@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ellc.evaluate.answers import Answer, Inputs, answered
 from ellc.evaluate.samples import Data
-from ellc.evaluate.subject import Facts, Subject, opened
+from ellc.evaluate.subject import Interface, Subject, opened
 from ellc.ir.errors import EllcError
 from ellc.ir.types import Array
 
@@ -35,14 +35,14 @@ class Task:
 
     data: Data
     subjects: tuple[Subject, ...]
-    facts: tuple[Facts, ...]
+    interfaces: tuple[Interface, ...]
     first_class: int = 0
 
     def inputs(self, index: int) -> Inputs:
         """Read a sample and prepare it for every subject; reports a problem, does not raise it."""
         try:
             sample = self.data[index]
-            values = tuple(facts.preparation(sample) for facts in self.facts)
+            values = tuple(i.preparation(sample) for i in self.interfaces)
         except EllcError as error:
             return Inputs(index, f"{error.where or index}", -1, problem=error.message)
         return Inputs(index, sample.name, sample.label + self.first_class, values)
@@ -53,8 +53,8 @@ class Task:
         machine = this_machine()
         with ExitStack() as stack:
             calls: tuple[Callable[[Array], Array], ...] = tuple(
-                stack.enter_context(opened(subject, facts.output))
-                for subject, facts in zip(self.subjects, self.facts, strict=True)
+                stack.enter_context(opened(subject, interface.output))
+                for subject, interface in zip(self.subjects, self.interfaces, strict=True)
             )
             yield lambda inputs: answered(inputs, calls, machine)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ellc.commands.output import table
 from ellc.evaluate.answers import Answer
-from ellc.evaluate.tally import Agreement, Tally, agreement, confusion, tally, worst_mistakes
+from ellc.evaluate.tally import SameAnswers, Tally, agreement, confusion, tally, worst_mistakes
 from ellc.ir.printable import visible
 
 SHOWN = 10
@@ -85,7 +85,7 @@ def _mistakes(evaluation: Evaluation) -> Iterator[str]:
         yield table(("worst mistakes", "right class", "classified as", "score"), rows, "   r")
 
 
-def _differences(evaluation: Evaluation, both: Agreement) -> Iterator[str]:
+def _differences(evaluation: Evaluation, both: SameAnswers) -> Iterator[str]:
     total = both.same + len(both.different)
     yield ""
     yield f"same class ranked first: {both.same} of {total} ({both.same / max(1, total):.2%})"

@@ -55,7 +55,7 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class Interface:
     """The interface of a subject: how a sample becomes its input, and the type of its output."""
 
     preparation: Preparation
@@ -85,7 +85,7 @@ def compiled(subject: Subject, folder: Path, report: Progress) -> Subject:
     return replace(subject, files=tuple(libraries))
 
 
-def facts(subject: Subject, share: float) -> Facts:
+def interface(subject: Subject, share: float) -> Interface:
     """Read the interface of a subject; `share` is the part of a picture's sides that it sees.
 
     Raises `EllcError` E772 if the first network has several inputs or any network several outputs.
@@ -110,7 +110,7 @@ def facts(subject: Subject, share: float) -> Facts:
         )
     (_, input_type), (_, output_type) = first.inputs[0], last.outputs[0]
     how = _preprocessing(subject, first.metadata)
-    return Facts(Preparation(input_type, how, share), output_type)
+    return Interface(Preparation(input_type, how, share), output_type)
 
 
 def _network(subject: Subject, file: Path) -> Network:

@@ -53,7 +53,7 @@ class Mistake:
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class SameAnswers:
     """For how many samples two subjects rank the same class first, and the other samples."""
 
     same: int
@@ -87,8 +87,8 @@ def worst_mistakes(answers: Sequence[Answer], count: int, subject: int = 0) -> l
     return sorted(mistakes, key=lambda m: (-m.score, m.answer.index))[:count]
 
 
-def agreement(answers: Sequence[Answer]) -> Agreement:
+def agreement(answers: Sequence[Answer]) -> SameAnswers:
     """Compare two subjects; samples with a problem do not count."""
     compared = [a for a in answers if not a.problem]
     different = tuple(a for a in compared if len(set(a.chosen)) > 1)
-    return Agreement(len(compared) - len(different), different)
+    return SameAnswers(len(compared) - len(different), different)

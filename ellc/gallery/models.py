@@ -12,7 +12,7 @@ from ellc.ir.graph import Graph
 from ellc.ir.types import Padding, TensorType
 from ellc.models import ModelOptions, format_of, read_model
 from ellc.zoo import build
-from ellc.zoo.measured import Measured
+from ellc.zoo.measured import NetworkSizes
 
 _IMAGE_RANK = 4
 """Axes of an image: batch, rows, columns, channels."""
@@ -112,7 +112,7 @@ def counted_figures(network: NetworkName, of: Counted, precision: str) -> tuple[
     report = of.report
     counts = (figure("parameters", report.parameters), figure("macs", report.macs))
     if network.zoo and precision == "int8":
-        weights = Measured(network.zoo).int8_bytes
+        weights = NetworkSizes(network.zoo).int8_bytes
         return (*counts, figure("weight_bytes", weights, f"ellc zoo show {network.zoo}"))
     weight_bytes = figure("weight_bytes", report.parameter_bytes)
     return (*counts, weight_bytes, figure("ram_bytes", report.peak_live_bytes))

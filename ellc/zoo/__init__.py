@@ -6,6 +6,6 @@ families of networks (`families/`), the two Caffe networks, and pages of ELL's g
 the scale of a trained network's; the same seed gives the same weights on every machine.
 """
 
-from ellc.zoo.catalogue import Network, build, find, networks
+from ellc.zoo.catalogue import ZooNetwork, build, find, networks
 
-__all__ = ["Network", "build", "find", "networks"]
+__all__ = ["ZooNetwork", "build", "find", "networks"]

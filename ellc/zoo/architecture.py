@@ -86,7 +86,7 @@ class Architecture:
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class NetworkFamily:
     """Networks whose names match one pattern, such as `mobilenet_v1_<width>_<size>`.
 
     `listed` are the names to show. `make` takes a name and its parameters: widths are fractions,

@@ -26,7 +26,7 @@ _Build = Callable[[ZooOptions, dict[str, str]], Graph]
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
+class ZooNetwork:
     """A network of the zoo; `input` is the shape of its input without the batch axis.
 
     `inferred` maps facts that are not published to their origin.
@@ -42,7 +42,7 @@ class Network:
 
 
 @cache
-def networks() -> tuple[Network, ...]:
+def networks() -> tuple[ZooNetwork, ...]:
     """All networks in the order in which they are listed.
 
     First the pages of ELL's gallery that list all layers, then AlexNet and CaffeNet, then the best
@@ -63,7 +63,7 @@ def patterns() -> tuple[str, ...]:
     return tuple(family.pattern for family in FAMILIES if "<" in family.pattern)
 
 
-def find(name: str) -> Network:
+def find(name: str) -> ZooNetwork:
     """The network of this name, listed or not. Raises `EllcError` E740 with similar names."""
     by_name = {network.name: network for network in networks()}
     if name in by_name:
@@ -124,11 +124,11 @@ def build(
     return network.make(replace(options, supply=supply), about)
 
 
-def _of_page(page: Page) -> Network:
+def _of_page(page: Page) -> ZooNetwork:
     def make(options: ZooOptions, metadata: dict[str, str]) -> Graph:
         return build_page(at_width(page, options.width), options, metadata)
 
-    return Network(
+    return ZooNetwork(
         page.name,
         page.input,
         "ELL gallery",
@@ -138,23 +138,23 @@ def _of_page(page: Page) -> Network:
     )
 
 
-def _of_plot(plot: Plot) -> Network:
+def _of_plot(plot: Plot) -> ZooNetwork:
     def make(options: ZooOptions, metadata: dict[str, str]) -> Graph:
         return build_plot(plot, options, metadata)
 
     formats = (".ell", ".eir") if plot.is_chain else (".eir",)
-    return Network(plot.name, plot.input, "ELL gallery", formats, make, plot.inferred)
+    return ZooNetwork(plot.name, plot.input, "ELL gallery", formats, make, plot.inferred)
 
 
-def _alexnet(name: str, *, pool_first: bool) -> Network:
+def _alexnet(name: str, *, pool_first: bool) -> ZooNetwork:
     def make(options: ZooOptions, metadata: dict[str, str]) -> Graph:
         return build_alexnet(name, options, metadata, pool_first=pool_first)
 
     # ELL has no grouped convolutions and no local normalisation.
-    return Network(name, IMAGE, "Caffe", (".eir",), make)
+    return ZooNetwork(name, IMAGE, "Caffe", (".eir",), make)
 
 
-def _of_architecture(network: Architecture) -> Network:
+def _of_architecture(network: Architecture) -> ZooNetwork:
     # An `.ell` archive holds a chain of ELL's own layers, without branches.
     make, name = network.build, network.name
-    return Network(name, network.shape, network.origin, (".eir",), make, takes_weights=True)
+    return ZooNetwork(name, network.shape, network.origin, (".eir",), make, takes_weights=True)

@@ -18,7 +18,7 @@ _FILE_SHARE, _FILE_BYTES = 0.06, 48 << 10
 
 
 @dataclass(frozen=True)
-class Measured:
+class NetworkSizes:
     """Sizes of a network at full width; no weights are generated."""
 
     name: str

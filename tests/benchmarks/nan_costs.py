@@ -29,7 +29,7 @@ from ellc.codegen.kernels import reduce, top_k  # noqa: E402
 from ellc.codegen.kir.ir import Let  # noqa: E402
 from ellc.codegen.kir.llvm.arithmetic import better, has_float_min, min_max  # noqa: E402
 from ellc.codegen.kir.llvm.operations import SPELLINGS  # noqa: E402
-from ellc.codegen.kir.llvm.writer import Writer  # noqa: E402
+from ellc.codegen.kir.llvm.writer import InstructionWriter  # noqa: E402
 from ellc.codegen.machine.resolve import resolve  # noqa: E402
 from ellc.codegen.machine.target import Target  # noqa: E402
 from ellc.codegen.measure.profiling import time_steps  # noqa: E402
@@ -70,7 +70,7 @@ def without_nan() -> ExitStack:
     return stack
 
 
-def _one_choice(writer: Writer, let: Let) -> str:
+def _one_choice(writer: InstructionWriter, let: Let) -> str:
     """`min` or `max` of floats as one comparison and one choice where it is no instruction."""
     type_ = let.result.type
     if not type_.elem.is_float or has_float_min(writer, type_):

@@ -9,7 +9,7 @@ import pytest
 
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.toolchain import zig
-from ellc.codegen.toolchain.load import Answer, call_library
+from ellc.codegen.toolchain.load import RunResult, call_library
 from ellc.ir.errors import EllcError
 
 # A model written by hand: two inputs, two outputs, its arena used, threads counted in.
@@ -50,7 +50,9 @@ def build(name: str, folder: Path, source: str = SOURCE) -> Path:
     return folder / "libnn.so"
 
 
-def call(name: str, library: Path, first: int = 2, threads: int = 0, repeat_ms: int = 0) -> Answer:
+def call(
+    name: str, library: Path, first: int = 2, threads: int = 0, repeat_ms: int = 0
+) -> RunResult:
     a = np.array([1, 2, 3, 4], np.float32).tobytes()
     b = np.array([first, -1], np.int8).tobytes()
     row = resolve(name)

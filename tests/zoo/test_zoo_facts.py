@@ -13,7 +13,7 @@ from ellc.zoo import networks
 from ellc.zoo.catalogue import find
 from ellc.zoo.facts import Size, facts, load
 from ellc.zoo.families import FAMILIES
-from ellc.zoo.measured import Measured
+from ellc.zoo.measured import NetworkSizes
 from ellc.zoo.plots import missing
 
 ALL, SOURCES = facts()
@@ -36,7 +36,7 @@ def test_every_listed_network_has_facts_and_every_fact_a_network() -> None:
 
 @pytest.mark.parametrize("name", FACTS)
 def test_published_sizes_are_the_networks_or_the_difference_is_explained(name: str) -> None:
-    measured, sizes = Measured(name), FACTS[name].sizes
+    measured, sizes = NetworkSizes(name), FACTS[name].sizes
     for size in sizes:
         ours = f"{size}: ours is {measured.of(size):,}"
         # A reason that is no longer needed is as wrong as one that is missing.
@@ -85,7 +85,7 @@ def test_published_figures_keep_how_fine_they_are(published: str, value: int, st
 
 
 def test_a_wrong_figure_shows() -> None:
-    measured = Measured("resnet8")
+    measured = NetworkSizes("resnet8")
     assert measured.agrees(Size("parameters", "78666", "", "all"))
     assert not measured.agrees(Size("parameters", "78667", "", "all"))
     assert not measured.agrees(Size("macs", "12.6 M", ""))

@@ -7,13 +7,13 @@ import math
 from ellc.codegen.kir.ir import Imm, Let, Operand
 from ellc.codegen.kir.llvm import helpers
 from ellc.codegen.kir.llvm.operations import by_template, spells
-from ellc.codegen.kir.llvm.writer import Writer
+from ellc.codegen.kir.llvm.writer import InstructionWriter
 from ellc.codegen.kir.types import Elem, VType
 from ellc.codegen.machine.isa import FloatMin
 
 
 @spells("mul_add")
-def mul_add(w: Writer, let: Let) -> str:
+def mul_add(w: InstructionWriter, let: Let) -> str:
     """One fused instruction if the target has one, else a product and a sum."""
     type_, elem = let.result.type, let.result.type.elem
     fused = w.target.fused_multiply_add
@@ -26,7 +26,7 @@ def mul_add(w: Writer, let: Let) -> str:
 
 
 @spells("div", "rem")
-def divide(w: Writer, let: Let) -> str:
+def divide(w: InstructionWriter, let: Let) -> str:
     """Division and remainder; by an internal function where LLVM would call a library."""
     elem = let.result.type.elem
     constant = isinstance(let.args[1], Imm)
@@ -37,13 +37,13 @@ def divide(w: Writer, let: Let) -> str:
 
 
 @spells("sqrt")
-def square_root(w: Writer, let: Let) -> str:
+def square_root(w: InstructionWriter, let: Let) -> str:
     """An instruction, or an internal function where LLVM would call a library."""
     helper = helpers.square_root(let.result.type.elem, w.target)
     return by_helper(w, helper, let) if helper else by_template(w, let)
 
 
-def by_helper(w: Writer, helper: str, let: Let) -> str:
+def by_helper(w: InstructionWriter, helper: str, let: Let) -> str:
     """Call an internal function, lane by lane; narrow integers are widened for it."""
     w.helpers.add(helper)
     result = let.result.type
@@ -59,7 +59,7 @@ def by_helper(w: Writer, helper: str, let: Let) -> str:
     return value
 
 
-def _widened_scalar(w: Writer, arg: Operand, lane: int) -> str:
+def _widened_scalar(w: InstructionWriter, arg: Operand, lane: int) -> str:
     """One lane of an operand, typed and at least 32 bits wide."""
     typed = w.scalar(arg, lane)
     if typed.split()[0] not in ("i8", "i16"):
@@ -69,7 +69,7 @@ def _widened_scalar(w: Writer, arg: Operand, lane: int) -> str:
 
 
 @spells("min", "max")
-def min_max(w: Writer, let: Let) -> str:
+def min_max(w: InstructionWriter, let: Let) -> str:
     """Integers by intrinsic; floats by the fewest instructions that propagate NaN."""
     if not let.result.type.elem.is_float:
         return by_template(w, let)
@@ -87,14 +87,14 @@ def min_max(w: Writer, let: Let) -> str:
     return w.let(f"select {w.mask(a.type)} {test}, {w.typed(a)}, {chosen}")
 
 
-def better(w: Writer, op: str, a: Operand, b: Operand) -> str:
+def better(w: InstructionWriter, op: str, a: Operand, b: Operand) -> str:
     """`min` or `max` by one comparison and one select: b if either is NaN."""
     how = "olt" if op == "min" else "ogt"
     test = w.let(f"fcmp {how} {w.typed(a)}, {w.value(b)}")
     return w.let(f"select {w.mask(a.type)} {test}, {w.typed(a)}, {w.typed(b)}")
 
 
-def has_float_min(w: Writer, type_: VType) -> bool:
+def has_float_min(w: InstructionWriter, type_: VType) -> bool:
     """Whether the target has one instruction for min and max of floats that propagates NaN."""
     match w.target.isa.float_min:
         case FloatMin.EVERYWHERE:

@@ -6,13 +6,13 @@ from ellc.codegen.kir.ir import Let
 from ellc.codegen.kir.llvm import helpers
 from ellc.codegen.kir.llvm.arithmetic import by_helper
 from ellc.codegen.kir.llvm.operations import spells
-from ellc.codegen.kir.llvm.writer import Writer
+from ellc.codegen.kir.llvm.writer import InstructionWriter
 from ellc.codegen.kir.types import Elem, VType
 from ellc.ir.errors import InternalError
 
 
 @spells("convert")
-def convert(w: Writer, let: Let) -> str:
+def convert(w: InstructionWriter, let: Let) -> str:
     """Values converted to another element type, with the same lanes."""
     (arg,) = let.args
     source, to = arg.type.elem, let.result.type.elem
@@ -31,7 +31,7 @@ def convert(w: Writer, let: Let) -> str:
     return value
 
 
-def _converted(w: Writer, typed: str, source: VType, to: Elem) -> str:
+def _converted(w: InstructionWriter, typed: str, source: VType, to: Elem) -> str:
     """A conversion by one LLVM instruction; `typed` is a value of type `source`."""
     result = source.with_elem(to)
     if source.elem.is_float and not to.is_float:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from ellc.codegen.kir.ir import Let
 from ellc.codegen.kir.llvm.instructions import by_registers, row_for
 from ellc.codegen.kir.llvm.operations import spells
-from ellc.codegen.kir.llvm.writer import Writer
+from ellc.codegen.kir.llvm.writer import InstructionWriter
 from ellc.codegen.kir.types import Elem
 
 
 @spells("mul_high")
-def mul_high(w: Writer, let: Let) -> str:
+def mul_high(w: InstructionWriter, let: Let) -> str:
     """The upper half of a 64-bit product, doubled, rounded and saturated."""
     narrow = let.result.type
     wide = narrow.with_elem(Elem.I64)
@@ -28,7 +28,7 @@ def mul_high(w: Writer, let: Let) -> str:
 
 
 @spells("shr_round")
-def shr_round(w: Writer, let: Let) -> str:
+def shr_round(w: InstructionWriter, let: Let) -> str:
     """A shift plus the last bit shifted out; NEON has one instruction, with negated shifts."""
     type_ = let.result.type
     t, one = w.type(type_), w.number(1, type_)

@@ -21,7 +21,7 @@ from ellc.codegen.kir.ir import (
 )
 from ellc.codegen.kir.llvm import helpers
 from ellc.codegen.kir.llvm.operations import write
-from ellc.codegen.kir.llvm.writer import Writer, scalar_type
+from ellc.codegen.kir.llvm.writer import InstructionWriter, scalar_type
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.kir.verify import verify
 from ellc.codegen.machine.target import Target
@@ -56,7 +56,7 @@ def llvm_module(kernels: Iterable[Kernel], target: Target) -> str:
     )
 
 
-class _LlvmFunction(Writer):
+class _LlvmFunction(InstructionWriter):
     """Emits one kernel."""
 
     def __init__(self, kernel: Kernel, target: Target) -> None:

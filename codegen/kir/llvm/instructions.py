@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ellc.codegen.kir.instructions import implementing
 from ellc.codegen.kir.instructions.row import Instruction
-from ellc.codegen.kir.llvm.writer import Writer, type_name
+from ellc.codegen.kir.llvm.writer import InstructionWriter, type_name
 from ellc.codegen.kir.types import VType
 from ellc.codegen.machine.core import Arch
 from ellc.codegen.machine.target import Target
@@ -19,7 +19,7 @@ _NAMED = re.compile(r"(\w+) = (.*)")
 
 
 def row_for(
-    w: Writer, operation: str, types: tuple[VType, ...], result: VType
+    w: InstructionWriter, operation: str, types: tuple[VType, ...], result: VType
 ) -> Instruction | None:
     """The target's instruction that computes an operation on such operands, or None."""
     key = (operation, types, result)
@@ -37,7 +37,9 @@ def _row_for(
     return None
 
 
-def by_registers(w: Writer, row: Instruction, types: Sequence[VType], values: Sequence[str]) -> str:
+def by_registers(
+    w: InstructionWriter, row: Instruction, types: Sequence[VType], values: Sequence[str]
+) -> str:
     """One instruction for each register: LLVM does not split an intrinsic's operands."""
     results = []
     for part in range(types[0].lanes // row.takes[0].lanes):
@@ -49,7 +51,7 @@ def by_registers(w: Writer, row: Instruction, types: Sequence[VType], values: Se
     return w.concatenated(results, row.gives)
 
 
-def instruction(w: Writer, row: Instruction, args: Sequence[str]) -> str:
+def instruction(w: InstructionWriter, row: Instruction, args: Sequence[str]) -> str:
     """One instruction; `args` are its operands without their types."""
     value, names = "", dict[str, str]()
     for line in _lines(row, w.target.arch, w.target.word_bits):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ellc.codegen.kir.ir import Imm, Let, Operand
 from ellc.codegen.kir.llvm.operations import spells
-from ellc.codegen.kir.llvm.writer import Writer
+from ellc.codegen.kir.llvm.writer import InstructionWriter
 from ellc.codegen.kir.types import Elem, VType
 
 
 @spells("lane")
-def lane(w: Writer, let: Let) -> str:
+def lane(w: InstructionWriter, let: Let) -> str:
     """One lane as a scalar."""
     (arg,), index = let.args, let.attrs[0]
     if arg.type.lanes == 1:
@@ -18,7 +18,7 @@ def lane(w: Writer, let: Let) -> str:
 
 
 @spells("splat")
-def splat(w: Writer, let: Let) -> str:
+def splat(w: InstructionWriter, let: Let) -> str:
     """A scalar broadcast to all lanes."""
     (arg,) = let.args
     if let.result.type.lanes == 1:
@@ -27,7 +27,7 @@ def splat(w: Writer, let: Let) -> str:
 
 
 @spells("splat_lane")
-def splat_lane(w: Writer, let: Let) -> str:
+def splat_lane(w: InstructionWriter, let: Let) -> str:
     """One lane broadcast to all lanes; LLVM folds it into a multiply-add by lane."""
     (arg,), (index, count) = let.args, let.attrs
     if count == 1:
@@ -38,7 +38,7 @@ def splat_lane(w: Writer, let: Let) -> str:
 
 
 @spells("repeat")
-def repeat(w: Writer, let: Let) -> str:
+def repeat(w: InstructionWriter, let: Let) -> str:
     """All lanes of a vector, repeated several times."""
     (arg,), result = let.args, let.result.type
     if arg.type.lanes == 1:
@@ -47,14 +47,14 @@ def repeat(w: Writer, let: Let) -> str:
     return w.shuffle(arg.type, w.value(arg), "poison", indices)
 
 
-def _broadcast(w: Writer, typed_scalar: str, to: VType) -> str:
+def _broadcast(w: InstructionWriter, typed_scalar: str, to: VType) -> str:
     wide = w.type(to)
     first = w.let(f"insertelement {wide} poison, {typed_scalar}, i32 0")
     return w.let(f"shufflevector {wide} {first}, {wide} poison, <{to.lanes} x i32> zeroinitializer")
 
 
 @spells("part")
-def part(w: Writer, let: Let) -> str:
+def part(w: InstructionWriter, let: Let) -> str:
     """Consecutive lanes of a vector."""
     (arg,), (start, count) = let.args, let.attrs
     if count == 1:
@@ -63,7 +63,7 @@ def part(w: Writer, let: Let) -> str:
 
 
 @spells("join")
-def join(w: Writer, let: Let) -> str:
+def join(w: InstructionWriter, let: Let) -> str:
     """Two vectors (or scalars), concatenated."""
     total = let.result.type.lanes
     low, high = (_widened(w, a, total) for a in let.args)
@@ -72,7 +72,7 @@ def join(w: Writer, let: Let) -> str:
     return w.shuffle(let.result.type, low, high, picks)
 
 
-def _widened(w: Writer, arg: Operand, lanes: int) -> str:
+def _widened(w: InstructionWriter, arg: Operand, lanes: int) -> str:
     if arg.type.lanes == 1:
         wide = w.type(arg.type.with_lanes(lanes))
         return w.let(f"insertelement {wide} poison, {w.typed(arg)}, i32 0")
@@ -81,7 +81,7 @@ def _widened(w: Writer, arg: Operand, lanes: int) -> str:
 
 
 @spells("iota")
-def iota(w: Writer, let: Let) -> str:
+def iota(w: InstructionWriter, let: Let) -> str:
     """0, 1, 2, .. as a literal."""
     type_ = let.result.type
     if type_.lanes == 1:
@@ -92,7 +92,7 @@ def iota(w: Writer, let: Let) -> str:
 
 
 @spells("largest")
-def largest(w: Writer, let: Let) -> str:
+def largest(w: InstructionWriter, let: Let) -> str:
     """The largest lane."""
     (arg,), scalar = let.args, w.type(let.result.type)
     if arg.type.lanes == 1:
@@ -104,7 +104,7 @@ def largest(w: Writer, let: Let) -> str:
 
 
 @spells("pack_bits")
-def pack_bits(w: Writer, let: Let) -> str:
+def pack_bits(w: InstructionWriter, let: Let) -> str:
     """A mask as packed bits.
 
     x86 has an instruction. Elsewhere each lane becomes the weight of its bit, and lanes are added.
@@ -126,7 +126,7 @@ def pack_bits(w: Writer, let: Let) -> str:
     return value
 
 
-def _sum_of_eight(w: Writer, bytes_: VType, bits: str, start: int) -> str:
+def _sum_of_eight(w: InstructionWriter, bytes_: VType, bits: str, start: int) -> str:
     eight = w.shuffle(bytes_, bits, "poison", range(start, start + 8))
     w.declarations.add("declare i8 @llvm.vector.reduce.add.v8i8(<8 x i8>)")
     return w.let(f"call i8 @llvm.vector.reduce.add.v8i8(<8 x i8> {eight})")

@@ -13,20 +13,20 @@ from collections.abc import Callable
 from ellc.codegen.kir.instructions.row import Instruction
 from ellc.codegen.kir.ir import Imm, Let
 from ellc.codegen.kir.llvm.instructions import by_registers, row_for
-from ellc.codegen.kir.llvm.writer import Writer
+from ellc.codegen.kir.llvm.writer import InstructionWriter
 from ellc.codegen.kir.operations import OPERATIONS
 from ellc.codegen.kir.ops import OPS, OpRow
 from ellc.codegen.kir.spellings import Spellings
 from ellc.codegen.kir.types import Elem
 from ellc.ir.errors import InternalError
 
-Spelling = Callable[[Writer, Let], str]
+Spelling = Callable[[InstructionWriter, Let], str]
 SPELLINGS: Spellings[Spelling] = Spellings()
 """Functions that write one operation and return its value, by the operation's name."""
 spells = SPELLINGS.spells
 
 
-def write(w: Writer, let: Let) -> None:
+def write(w: InstructionWriter, let: Let) -> None:
     """Write an operation, and record the name of its result.
 
     Raises `InternalError` for an instruction that the target does not have.
@@ -34,7 +34,7 @@ def write(w: Writer, let: Let) -> None:
     w.names[let.result.name] = value_of(w, let)
 
 
-def value_of(w: Writer, let: Let) -> str:
+def value_of(w: InstructionWriter, let: Let) -> str:
     """Write an operation; returns the name of its result."""
     types = tuple(a.type for a in let.args)
     own = OPERATIONS[let.op]
@@ -47,7 +47,7 @@ def value_of(w: Writer, let: Let) -> str:
     return SPELLINGS.get(let.op, by_template)(w, let)
 
 
-def by_template(w: Writer, let: Let) -> str:
+def by_template(w: InstructionWriter, let: Let) -> str:
     """Write an operation by the template of its row."""
     template = _template(OPS[let.op], let)
     if template.startswith("@"):
@@ -68,7 +68,7 @@ def _template(row: OpRow, let: Let) -> str:
     return row.llvm_unsigned if unsigned and row.llvm_unsigned else row.llvm
 
 
-def _by_intrinsic(w: Writer, template: str, let: Let) -> str:
+def _by_intrinsic(w: InstructionWriter, template: str, let: Let) -> str:
     match = re.fullmatch(r"(@[a-z.]+)\((.*)\)", template)
     assert match is not None, template
     args = [w.typed(a) for a in let.args]

@@ -7,7 +7,7 @@ from ellc.codegen.kir.instructions.neon import MOST_TABLES
 from ellc.codegen.kir.ir import Let
 from ellc.codegen.kir.llvm.instructions import instruction
 from ellc.codegen.kir.llvm.operations import spells
-from ellc.codegen.kir.llvm.writer import Writer
+from ellc.codegen.kir.llvm.writer import InstructionWriter
 from ellc.codegen.kir.types import VType
 
 _BYTES = 16  # of a register
@@ -15,7 +15,7 @@ _ENTRIES = 256
 
 
 @spells("pick")
-def pick(w: Writer, let: Let) -> str:
+def pick(w: InstructionWriter, let: Let) -> str:
     """Lanes of the second operand, selected by the indices in the first."""
     indices, table = (arg.type for arg in let.args)
     index, lanes = (w.value(arg) for arg in let.args)
@@ -34,7 +34,7 @@ def pick(w: Writer, let: Let) -> str:
     return w.concatenated(parts, one)
 
 
-def _looked_up(w: Writer, type_: VType, index: str, registers: list[str]) -> str:
+def _looked_up(w: InstructionWriter, type_: VType, index: str, registers: list[str]) -> str:
     """Look up in groups of registers; a later group keeps the result of indices outside it."""
     result = ""
     for start in range(0, len(registers), MOST_TABLES):
@@ -50,7 +50,7 @@ def _looked_up(w: Writer, type_: VType, index: str, registers: list[str]) -> str
     return result
 
 
-def _registers(w: Writer, table: VType, lanes: str) -> list[str]:
+def _registers(w: InstructionWriter, table: VType, lanes: str) -> list[str]:
     """The table as whole registers, filled up with zeros."""
     t = w.type(table)
     if table.lanes == 1:
@@ -66,7 +66,9 @@ def _registers(w: Writer, table: VType, lanes: str) -> list[str]:
     return registers
 
 
-def _picked_singly(w: Writer, indices: VType, table: VType, index: str, lanes: str) -> str:
+def _picked_singly(
+    w: InstructionWriter, indices: VType, table: VType, index: str, lanes: str
+) -> str:
     p, t = w.type(indices), w.type(table)
     value = "poison"
     for lane in range(indices.lanes):
@@ -80,7 +82,7 @@ def _picked_singly(w: Writer, indices: VType, table: VType, index: str, lanes: s
     return value
 
 
-def _one(w: Writer, one_index: str, table: VType, t: str, lanes: str) -> str:
+def _one(w: InstructionWriter, one_index: str, table: VType, t: str, lanes: str) -> str:
     """The byte at one index."""
     inside = ""
     if table.lanes < _ENTRIES:

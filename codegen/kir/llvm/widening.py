@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from ellc.codegen.kir.ir import Let, Var
 from ellc.codegen.kir.llvm.operations import spells, value_of
-from ellc.codegen.kir.llvm.writer import Writer, is_the_same_everywhere
+from ellc.codegen.kir.llvm.writer import InstructionWriter, is_the_same_everywhere
 from ellc.codegen.kir.types import VType
 
 
 @spells("wide_mul")
-def wide_mul(w: Writer, let: Let) -> str:
+def wide_mul(w: InstructionWriter, let: Let) -> str:
     """A product of two narrow values."""
     narrow, wide = w.type(let.args[0].type), w.type(let.result.type)
     verb = "sext" if let.args[0].type.elem.is_signed else "zext"
@@ -20,14 +20,14 @@ def wide_mul(w: Writer, let: Let) -> str:
 
 
 @spells("wide_mul_add")
-def wide_mul_add(w: Writer, let: Let) -> str:
+def wide_mul_add(w: InstructionWriter, let: Let) -> str:
     """A product added to a wide value, which LLVM combines into one instruction if it can."""
     product = value_of(w, replace(let, op="wide_mul", args=let.args[:2]))
     return w.let(f"add {w.type(let.result.type)} {product}, {w.value(let.args[2])}")
 
 
 @spells("add_pairs")
-def add_pairs(w: Writer, let: Let) -> str:
+def add_pairs(w: InstructionWriter, let: Let) -> str:
     """Sums of two widened neighbours, added to the first operand."""
     wide, narrow = let.args[0].type, let.args[1].type
     total = w.value(let.args[0])
@@ -40,21 +40,21 @@ def add_pairs(w: Writer, let: Let) -> str:
 
 
 @spells("pair_sums")
-def pair_sums(w: Writer, let: Let) -> str:
+def pair_sums(w: InstructionWriter, let: Let) -> str:
     """Sums of two neighbours."""
     even, odd = _halves(w, let.args[0].type, w.value(let.args[0]))
     return w.let(f"add {w.type(let.result.type)} {even}, {odd}")
 
 
 @spells("pair_products")
-def pair_products(w: Writer, let: Let) -> str:
+def pair_products(w: InstructionWriter, let: Let) -> str:
     """Products of narrow values, then sums of two neighbouring products."""
     products = let.args[0].type.with_elem(let.result.type.elem)
     even, odd = _halves(w, products, wide_mul(w, replace(let, result=Var("", products))))
     return w.let(f"add {w.type(let.result.type)} {even}, {odd}")
 
 
-def _halves(w: Writer, type_: VType, value: str) -> tuple[str, str]:
+def _halves(w: InstructionWriter, type_: VType, value: str) -> tuple[str, str]:
     """(even lanes, odd lanes)."""
     if is_the_same_everywhere(value):
         return value, value

@@ -42,7 +42,7 @@ def float_literal(value: float, elem: Elem) -> str:
     return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
 
 
-class Writer:
+class InstructionWriter:
     """Appends instructions to `lines`. `names` maps registers to LLVM names where they differ.
 
     A value is a register's name or a literal, without its type; a typed one has both.

@@ -18,7 +18,7 @@ _ZERO: Array = np.zeros(1, np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Affine:
+class Quantisation:
     """Constant parameters of a quantised tensor: real = scale * (stored - zero).
 
     `scale` [1 or n] float32 and `zero` [1 or n] int64 have one number, or one for each index of an
@@ -86,7 +86,7 @@ def one_quant_of(scale: Array, zero: Array = _ZERO) -> Quant | None:
     return Quant((float(scale.reshape(-1)[0]),), (int(zero.reshape(-1)[0]),))
 
 
-def affine(inputs: Inputs, scale: int, zero: int) -> Affine:
+def affine(inputs: Inputs, scale: int, zero: int) -> Quantisation:
     """The parameters in the operands with the indices `scale` and `zero`.
 
     The zero point may be absent. Raises `Unsupported` if they are invalid or not known.
@@ -100,25 +100,27 @@ def affine(inputs: Inputs, scale: int, zero: int) -> Affine:
     dtype = None if given is None else given.dtype
     if dtype is not None and not dtype.is_integer:
         raise Unsupported(f"its zero point is {dtype.value}, not an integer")
-    return Affine(_flat(factors).astype(np.float32), _flat(zeros).astype(np.int64), dtype)
+    return Quantisation(_flat(factors).astype(np.float32), _flat(zeros).astype(np.int64), dtype)
 
 
 def _flat(array: Array) -> Array:
     return np.asarray(array).reshape(-1)
 
 
-def dequantised(emitter: Emitter, x: Value, by: Affine, axis: int | None = None) -> Value:
+def dequantised(emitter: Emitter, x: Value, by: Quantisation, axis: int | None = None) -> Value:
     """The real values of stored integers, f32; several parameters belong to `axis`."""
     return emitter.add(Dequantize(), x, *_operands(emitter, by, x.type.rank, axis))
 
 
-def quantised(emitter: Emitter, x: Value, by: Affine, axis: int | None = None) -> Value:
+def quantised(emitter: Emitter, x: Value, by: Quantisation, axis: int | None = None) -> Value:
     """Real values as the nearest stored integers; ties round to even."""
     op = Quantize("half_even", by.stored, by.quant(axis))
     return emitter.add(op, x, *_operands(emitter, by, x.type.rank, axis))
 
 
-def _operands(emitter: Emitter, by: Affine, rank: int, axis: int | None) -> tuple[Value, Value]:
+def _operands(
+    emitter: Emitter, by: Quantisation, rank: int, axis: int | None
+) -> tuple[Value, Value]:
     if max(by.scale.size, by.zero.size) == 1:
         shape: tuple[int, ...] = () if rank == 0 else (1,)
     elif axis is None:
@@ -138,12 +140,14 @@ class Bounds:
     high: float = np.inf
 
 
-def one_quant(by: Affine) -> Quant:
+def one_quant(by: Quantisation) -> Quant:
     """The only scale and zero point as a `Quant`; raises `Unsupported` if there are several."""
     return Quant((float(by.one_scale),), (by.one_zero,))
 
 
-def requantised(emitter: Emitter, total: Value, factor: Array, by: Affine, bounds: Bounds) -> Value:
+def requantised(
+    emitter: Emitter, total: Value, factor: Array, by: Quantisation, bounds: Bounds
+) -> Value:
     """32-bit sums times `factor`, quantised with the parameters `by` and clamped to `bounds`.
 
     `factor` has one number, or one for each index of the last axis.
@@ -155,7 +159,7 @@ def requantised(emitter: Emitter, total: Value, factor: Array, by: Affine, bound
     return emitter.add(op, total, emitter.constant(np.asarray(factor, np.float32).reshape(one)))
 
 
-def stored_bounds(by: Affine, bounds: Bounds) -> tuple[int, int]:
+def stored_bounds(by: Quantisation, bounds: Bounds) -> tuple[int, int]:
     """The stored integers of real bounds.
 
     Rounding is monotonic, so a clamp of the stored integers equals a clamp of the real values.
@@ -166,14 +170,14 @@ def stored_bounds(by: Affine, bounds: Bounds) -> tuple[int, int]:
     return int(inside[0]), int(inside[1])
 
 
-def same(a: Affine, b: Affine) -> bool:
+def same(a: Quantisation, b: Quantisation) -> bool:
     """Whether both parameters give every real value the same stored integer."""
     return (
         a.stored is b.stored and np.array_equal(a.scale, b.scale) and np.array_equal(a.zero, b.zero)
     )
 
 
-def zeros_of(by: Affine) -> tuple[int, ...]:
+def zeros_of(by: Quantisation) -> tuple[int, ...]:
     """The zero points as an operator's attribute: one number if all are equal."""
     zeros: Sequence[int] = by.zero.tolist()
     return (int(zeros[0]),) if len(set(zeros)) == 1 else tuple(int(z) for z in zeros)

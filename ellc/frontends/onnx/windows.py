@@ -14,7 +14,7 @@ Pair = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class OnnxWindow:
     """A window over rows and columns; every pair is (rows, columns).
 
     `before` and `after` are the padding in the file. `overhang` is how far the last window reaches
@@ -41,7 +41,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A window along one axis. The fields mean the same as those of `Window`."""
+    """A window along one axis. The fields mean the same as those of `OnnxWindow`."""
 
     size: int
     stride: int
@@ -68,7 +68,7 @@ class Span:
         return window_positions(emitter, count, self.size, *amounts)
 
 
-def window_of(spans: Sequence[Span]) -> Window:
+def window_of(spans: Sequence[Span]) -> OnnxWindow:
     """The window of two spans, for rows and columns, or of one span for columns."""
     none = Span(1, 1, 1, 0, 0, 0)
     rows, columns = spans if len(spans) == 2 else (none, spans[0])
@@ -77,7 +77,7 @@ def window_of(spans: Sequence[Span]) -> Window:
         return getattr(rows, name), getattr(columns, name)
 
     names = ("size", "stride", "dilation", "before", "after", "overhang")
-    return Window(*(pair(name) for name in names))
+    return OnnxWindow(*(pair(name) for name in names))
 
 
 def read_spans(

@@ -1,6 +1,6 @@
 """Families of published networks, one file for each."""
 
-from ellc.zoo.architecture import Family
+from ellc.zoo.architecture import NetworkFamily
 from ellc.zoo.families import (
     binary,
     classic,
@@ -15,7 +15,7 @@ from ellc.zoo.families import (
     tiny,
 )
 
-FAMILIES: tuple[Family, ...] = (
+FAMILIES: tuple[NetworkFamily, ...] = (
     *classic.FAMILIES,
     *inception.FAMILIES,
     *resnet.FAMILIES,

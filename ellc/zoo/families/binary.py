@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from ellc.zoo.architecture import Architecture, Family
+from ellc.zoo.architecture import Architecture, NetworkFamily
 from ellc.zoo.net import Net
 
 
@@ -61,12 +61,14 @@ def _make_bi_real(name: str) -> Architecture:
 
 
 FAMILIES = (
-    Family(
+    NetworkFamily(
         "quicknet_small",
         ("quicknet_small",),
         partial(_make_quicknet, filters=(32, 64, 256, 512)),
     ),
-    Family("quicknet", ("quicknet",), _make_quicknet),
-    Family("quicknet_large", ("quicknet_large",), partial(_make_quicknet, blocks=(6, 8, 12, 6))),
-    Family("birealnet18", ("birealnet18",), _make_bi_real),
+    NetworkFamily("quicknet", ("quicknet",), _make_quicknet),
+    NetworkFamily(
+        "quicknet_large", ("quicknet_large",), partial(_make_quicknet, blocks=(6, 8, 12, 6))
+    ),
+    NetworkFamily("birealnet18", ("birealnet18",), _make_bi_real),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ellc.zoo.architecture import Architecture, Family
+from ellc.zoo.architecture import Architecture, NetworkFamily
 from ellc.zoo.net import Net
 
 
@@ -36,4 +36,4 @@ def _vgg(name: str) -> Architecture:
     return Architecture(name, (224, 224, 3), "imagenet", "torchvision", _vgg16)
 
 
-FAMILIES = (Family("lenet5", ("lenet5",), _lenet), Family("vgg16", ("vgg16",), _vgg))
+FAMILIES = (NetworkFamily("lenet5", ("lenet5",), _lenet), NetworkFamily("vgg16", ("vgg16",), _vgg))

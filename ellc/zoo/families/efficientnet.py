@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ellc.zoo.architecture import Architecture, Family
+from ellc.zoo.architecture import Architecture, NetworkFamily
 from ellc.zoo.families.mobilenet import inverted_residual
 from ellc.zoo.net import Net
 
@@ -36,4 +36,4 @@ def _make(name: str) -> Architecture:
     )
 
 
-FAMILIES = (Family("efficientnet_lite0", ("efficientnet_lite0",), _make),)
+FAMILIES = (NetworkFamily("efficientnet_lite0", ("efficientnet_lite0",), _make),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ellc.zoo.architecture import Architecture, Family
+from ellc.zoo.architecture import Architecture, NetworkFamily
 from ellc.zoo.net import Net
 
 # Filters of each module: 1x1; 1x1 before 3x3, 3x3; 1x1 before 5x5, 5x5; 1x1 after the maximum.
@@ -54,4 +54,4 @@ def _make(name: str) -> Architecture:
     return Architecture(name, (224, 224, 3), "caffe", "Caffe", _googlenet)
 
 
-FAMILIES = (Family("googlenet", ("googlenet",), _make),)
+FAMILIES = (NetworkFamily("googlenet", ("googlenet",), _make),)

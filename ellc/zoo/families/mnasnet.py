@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from functools import partial
 
-from ellc.zoo.architecture import Architecture, Family, divisible
+from ellc.zoo.architecture import Architecture, NetworkFamily, divisible
 from ellc.zoo.families.mobilenet import inverted_residual
 from ellc.zoo.net import Net
 
@@ -61,6 +61,6 @@ def _a1(name: str, width: Fraction, size: int) -> Architecture:
 
 
 FAMILIES = (
-    Family("mnasnet_b1_<width>", ("mnasnet_b1_1.0", "mnasnet_b1_0.5"), _b1),
-    Family("mnasnet_a1_<width>_<size>", ("mnasnet_a1_0.75_224",), _a1),
+    NetworkFamily("mnasnet_b1_<width>", ("mnasnet_b1_1.0", "mnasnet_b1_0.5"), _b1),
+    NetworkFamily("mnasnet_a1_<width>_<size>", ("mnasnet_a1_0.75_224",), _a1),
 )

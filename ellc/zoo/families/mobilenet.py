@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from functools import partial
 
-from ellc.zoo.architecture import Architecture, Family, divisible
+from ellc.zoo.architecture import Architecture, NetworkFamily, divisible
 from ellc.zoo.net import Activation, Net
 
 _BACKGROUND = 1001  # ImageNet's classes, and one for the background
@@ -90,11 +90,11 @@ def _make_vww(name: str) -> Architecture:
 
 
 FAMILIES = (
-    Family(
+    NetworkFamily(
         "mobilenet_v1_<width>_<size>",
         ("mobilenet_v1_0.25_128", "mobilenet_v1_0.25_224", "mobilenet_v1_1.0_224"),
         _make_v1,
     ),
-    Family("mobilenet_v2_<width>_<size>", ("mobilenet_v2_1.0_224",), _make_v2),
-    Family("vww96", ("vww96",), _make_vww),
+    NetworkFamily("mobilenet_v2_<width>_<size>", ("mobilenet_v2_1.0_224",), _make_v2),
+    NetworkFamily("vww96", ("vww96",), _make_vww),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from functools import partial
 
-from ellc.zoo.architecture import Architecture, Family, divisible
+from ellc.zoo.architecture import Architecture, NetworkFamily, divisible
 from ellc.zoo.families.mobilenet import inverted_residual
 from ellc.zoo.net import Activation, Net
 
@@ -70,8 +70,8 @@ _small = partial(_make, blocks=_SMALL, last=1024)
 _large = partial(_make, blocks=_LARGE, last=1280)
 
 FAMILIES = (
-    Family("mobilenet_v3_small", ("mobilenet_v3_small",), _small),
-    Family("mobilenet_v3_large", ("mobilenet_v3_large",), _large),
-    Family("mobilenet_v3_small_<width>_<size>", (), _small),
-    Family("mobilenet_v3_large_<width>_<size>", (), _large),
+    NetworkFamily("mobilenet_v3_small", ("mobilenet_v3_small",), _small),
+    NetworkFamily("mobilenet_v3_large", ("mobilenet_v3_large",), _large),
+    NetworkFamily("mobilenet_v3_small_<width>_<size>", (), _small),
+    NetworkFamily("mobilenet_v3_large_<width>_<size>", (), _large),
 )

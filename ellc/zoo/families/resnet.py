@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from ellc.zoo.architecture import Architecture, Family
+from ellc.zoo.architecture import Architecture, NetworkFamily
 from ellc.zoo.net import Net, Tensor
 
 
@@ -72,7 +72,9 @@ def _small(name: str) -> Architecture:
 
 
 FAMILIES = (
-    Family("resnet18", ("resnet18",), partial(_large, counts=(2, 2, 2, 2), bottleneck=False)),
-    Family("resnet50", ("resnet50",), partial(_large, counts=(3, 4, 6, 3), bottleneck=True)),
-    Family("resnet8", ("resnet8",), _small),
+    NetworkFamily(
+        "resnet18", ("resnet18",), partial(_large, counts=(2, 2, 2, 2), bottleneck=False)
+    ),
+    NetworkFamily("resnet50", ("resnet50",), partial(_large, counts=(3, 4, 6, 3), bottleneck=True)),
+    NetworkFamily("resnet8", ("resnet8",), _small),
 )

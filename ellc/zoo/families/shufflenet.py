@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from functools import partial
 
-from ellc.zoo.architecture import Architecture, Family
+from ellc.zoo.architecture import Architecture, NetworkFamily
 from ellc.zoo.net import Net
 
 # Filters of the three stages and of the last convolution, for each width.
@@ -56,9 +56,9 @@ def _make(name: str, width: Fraction) -> Architecture:
     return Architecture(name, (224, 224, 3), "imagenet", "torchvision", layers)
 
 
-def _family(width: str) -> Family:
+def _family(width: str) -> NetworkFamily:
     name = f"shufflenet_v2_{width}"
-    return Family(name, (name,), partial(_make, width=Fraction(width)))
+    return NetworkFamily(name, (name,), partial(_make, width=Fraction(width)))
 
 
 FAMILIES = tuple(_family(width) for width in ("0.5", "1.0", "1.5", "2.0"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ellc.zoo.architecture import Architecture, Family
+from ellc.zoo.architecture import Architecture, NetworkFamily
 from ellc.zoo.net import Net
 
 
@@ -31,4 +31,4 @@ def _make(name: str) -> Architecture:
     return Architecture(name, (224, 224, 3), "imagenet", "torchvision", _squeezenet)
 
 
-FAMILIES = (Family("squeezenet_1.1", ("squeezenet_1.1",), _make),)
+FAMILIES = (NetworkFamily("squeezenet_1.1", ("squeezenet_1.1",), _make),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ellc.zoo.architecture import Architecture, Family
+from ellc.zoo.architecture import Architecture, NetworkFamily
 from ellc.zoo.net import Net
 
 
@@ -48,7 +48,7 @@ def _anomaly(name: str) -> Architecture:
 
 
 FAMILIES = (
-    Family("deepface_emotion", ("deepface_emotion",), _deepface),
-    Family("ds_cnn", ("ds_cnn",), _keywords),
-    Family("deep_autoencoder", ("deep_autoencoder",), _anomaly),
+    NetworkFamily("deepface_emotion", ("deepface_emotion",), _deepface),
+    NetworkFamily("ds_cnn", ("ds_cnn",), _keywords),
+    NetworkFamily("deep_autoencoder", ("deep_autoencoder",), _anomaly),
 )

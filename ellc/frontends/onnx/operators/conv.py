@@ -12,11 +12,11 @@ from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.volumes import as_pixels, to_volumes
 from ellc.frontends.onnx.ports import TO_PIXELS
 from ellc.frontends.onnx.registry import ONNX, operand, optional
-from ellc.frontends.onnx.windows import Window, read_spans, window_of
+from ellc.frontends.onnx.windows import OnnxWindow, read_spans, window_of
 from ellc.ir.op import Op
 from ellc.ir.ops.conv import Conv2D
 
-ConvOf = Callable[[Window, int], Op]
+ConvOf = Callable[[OnnxWindow, int], Op]
 """Makes the operator on NHWC images and filters for a window and a number of groups."""
 
 
@@ -32,7 +32,7 @@ def convolution(emitter: Emitter, node: OnnxNode, x: Value, w: Value, bias: Valu
     return from_pixels(emitter, x, pixels_of(emitter, node, x, w, bias, _conv2d))
 
 
-def _conv2d(window: Window, groups: int) -> Conv2D:
+def _conv2d(window: OnnxWindow, groups: int) -> Conv2D:
     return Conv2D(window.stride, window.padding(), window.dilation, groups)
 
 

@@ -16,7 +16,7 @@ from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.operators.pool_indices import indices_of_largest
 from ellc.frontends.onnx.operators.volumes import Pool, pooled
 from ellc.frontends.onnx.registry import ONNX, operand
-from ellc.frontends.onnx.windows import Span, Window, read_spans, window_of
+from ellc.frontends.onnx.windows import OnnxWindow, Span, read_spans, window_of
 from ellc.ir.ops.padding import Pad
 from ellc.ir.ops.pointwise import Abs, Mul, Pow, Sqrt
 from ellc.ir.ops.pool import LOWEST, AvgPool2D, MaxPool2D
@@ -33,7 +33,7 @@ def max_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     spans = read_spans(node, x.shape[2:])
     column_major = node.flag("storage_order")
 
-    def pool(pixels: Value, window: Window) -> Value:
+    def pool(pixels: Value, window: OnnxWindow) -> Value:
         padding = Padding(*window.amounts, LOWEST.values)
         return emitter.add(MaxPool2D(window.size, window.stride, padding, window.dilation), pixels)
 
@@ -53,7 +53,7 @@ def averaged(emitter: Emitter, node: OnnxNode, x: Value) -> Value:
     """The means of a float tensor x under the window of a node like `AveragePool`."""
     counted = node.flag("count_include_pad")
 
-    def pool(pixels: Value, window: Window) -> Value:
+    def pool(pixels: Value, window: OnnxWindow) -> Value:
         padding, counts = window.padding(), counted
         if counts and any(window.overhang):
             # Padding counts, but not the overhang of ceil_mode, so the padding is added first.
@@ -98,7 +98,7 @@ def lp_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     x, p = operand(inputs, 0), node.integer("p", 2)
     spans = read_spans(node, x.shape[2:])
 
-    def pool(pixels: Value, window: Window) -> Value:
+    def pool(pixels: Value, window: OnnxWindow) -> Value:
         op = AvgPool2D(window.size, window.stride, window.padding(), True, window.dilation)
         return emitter.add(op, pixels)
 

@@ -22,8 +22,8 @@ from ellc.frontends.onnx.operators.conv import from_pixels
 from ellc.frontends.onnx.operators.pool import averaged
 from ellc.frontends.onnx.operators.quantised import int_pixels, int_product
 from ellc.frontends.onnx.quantisation import (
-    Affine,
     Bounds,
+    Quantisation,
     affine,
     dequantised,
     one_quant,
@@ -121,7 +121,7 @@ def qlinear_add(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     return clamped(emitter, node, total, of_y)
 
 
-def clamped(emitter: Emitter, node: OnnxNode, stored: Value, by: Affine) -> Value:
+def clamped(emitter: Emitter, node: OnnxNode, stored: Value, by: Quantisation) -> Value:
     """Stored integers, clamped to the bounds of an activation that was joined to the node."""
     low, high = stored_bounds(by, bounds_of(node))
     info = np.iinfo(by.stored.numpy)
@@ -145,7 +145,7 @@ def qlinear_mul(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     return requantised(emitter, product, np.asarray(factor), of_y, bounds_of(node))
 
 
-def difference(emitter: Emitter, x: Value, by: Affine) -> Value:
+def difference(emitter: Emitter, x: Value, by: Quantisation) -> Value:
     """Stored integers minus their zero point, i32."""
     wide = emitter.add(Cast(DType.I32), x)
     return emitter.add(Sub(), wide, number(emitter, np.int32(by.one_zero))) if by.one_zero else wide
@@ -195,14 +195,16 @@ def qlinear_where(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     return pointwise(emitter, Select(), a, b, operand(inputs, 0))
 
 
-def as_stored(emitter: Emitter, x: Value, of_x: Affine, of_y: Affine) -> Value:
+def as_stored(emitter: Emitter, x: Value, of_x: Quantisation, of_y: Quantisation) -> Value:
     """x converted from the parameters `of_x` to `of_y`."""
     if x.dtype is of_y.stored and same(of_x, of_y):
         return x
     return by_table(emitter, x, of_x, of_y, [])
 
 
-def by_table(emitter: Emitter, x: Value, of_x: Affine, of_y: Affine, ops: list[Op]) -> Value:
+def by_table(
+    emitter: Emitter, x: Value, of_x: Quantisation, of_y: Quantisation, ops: list[Op]
+) -> Value:
     """A chain of functions `ops` of one operand, as a table with a result for every byte."""
     real = dequantised(emitter, every_code(emitter, x.dtype), of_x)
     for op in ops:

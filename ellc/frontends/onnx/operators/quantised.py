@@ -16,7 +16,7 @@ from ellc.frontends.onnx.narrow import Narrow
 from ellc.frontends.onnx.operators.constants import to_dtype
 from ellc.frontends.onnx.operators.conv import from_pixels, pixels_of
 from ellc.frontends.onnx.quantisation import (
-    Affine,
+    Quantisation,
     affine,
     dequantised,
     quantised,
@@ -24,7 +24,7 @@ from ellc.frontends.onnx.quantisation import (
 )
 from ellc.frontends.onnx.registry import ONNX, Declined, operand, optional
 from ellc.frontends.onnx.tensors import NARROW_TYPES, dtype_of
-from ellc.frontends.onnx.windows import Window
+from ellc.frontends.onnx.windows import OnnxWindow
 from ellc.ir.ops.pointwise import (
     Cast,
     Clip,
@@ -209,16 +209,18 @@ def _ones_like(emitter: Emitter, x: Value) -> Value:
     return emitter.add(Expand(x.shape), emitter.constant(np.ones((), x.dtype.numpy)))
 
 
-def _zero() -> Affine:
-    return Affine(np.ones(1, np.float32), np.zeros(1, np.int64), None)
+def _zero() -> Quantisation:
+    return Quantisation(np.ones(1, np.float32), np.zeros(1, np.int64), None)
 
 
-def _zero_points(given: Value | None) -> Affine:
+def _zero_points(given: Value | None) -> Quantisation:
     if given is None:
         return _zero()
     if given.array is None:
         raise Unsupported("the network computes the zero points of its weights")
-    return Affine(np.ones(1, np.float32), given.array.reshape(-1).astype(np.int64), given.dtype)
+    return Quantisation(
+        np.ones(1, np.float32), given.array.reshape(-1).astype(np.int64), given.dtype
+    )
 
 
 def _corrected(emitter: Emitter, total: Value, weights: Value, point: Value) -> Value:
@@ -234,8 +236,8 @@ def int_convolved(
     x: Value,
     w: Value,
     bias: Value | None,
-    of_x: Affine,
-    of_w: Affine,
+    of_x: Quantisation,
+    of_w: Quantisation,
 ) -> Value:
     """32-bit sums [N,F,OH,OW] of an integer convolution; the node has the attributes of `Conv`."""
     return from_pixels(emitter, x, int_pixels(emitter, node, x, w, bias, of_x, of_w))
@@ -247,20 +249,22 @@ def int_pixels(
     x: Value,
     w: Value,
     bias: Value | None,
-    of_x: Affine,
-    of_w: Affine,
+    of_x: Quantisation,
+    of_w: Quantisation,
 ) -> Value:
     """32-bit sums of an integer convolution as NHWC images [N,OH,OW,F]."""
     zero, zeros = of_x.one_zero, zeros_of(of_w)
 
-    def op_of(window: Window, groups: int) -> IntConv2D:
+    def op_of(window: OnnxWindow, groups: int) -> IntConv2D:
         padding = window.padding()
         return IntConv2D(window.stride, padding, window.dilation, groups, zero, zeros)
 
     return pixels_of(emitter, node, x, w, bias, op_of, float(zero))
 
 
-def int_product(emitter: Emitter, a: Value, b: Value, of_a: Affine, of_b: Affine) -> Value:
+def int_product(
+    emitter: Emitter, a: Value, b: Value, of_a: Quantisation, of_b: Quantisation
+) -> Value:
     """(a - zero point of a) @ (b - zero point of b), i32, with shapes as in numpy's matmul."""
     if min(a.type.rank, b.type.rank) < 1:
         raise Unsupported("a product with a scalar")

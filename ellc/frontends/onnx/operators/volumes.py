@@ -11,12 +11,12 @@ from ellc.frontends.graph_import.volumes import (
     pixels_as_volumes,
     volumes_as_pixels,
 )
-from ellc.frontends.onnx.windows import Span, Window, window_of
+from ellc.frontends.onnx.windows import OnnxWindow, Span, window_of
 from ellc.ir.ops.conv_transpose import ConvTranspose2D
 from ellc.ir.types import Array
 
 _LAST = (0, 2, 3, 4, 1)  # the permutation that makes channels the last axis
-Pool = Callable[[Value, Window], Value]
+Pool = Callable[[Value, OnnxWindow], Value]
 """Adds a pool of images [N,H,W,C] under a window."""
 
 
