@@ -73,6 +73,7 @@ class Phase:
 
     name: str
     samples: int
+    fastest_ms: float
     median_ms: float
     p90_ms: float
     parts: tuple[tuple[str, float], ...] = ()

@@ -117,5 +117,5 @@ def _permille(figures: Figures, largest: float) -> int:
 
 def _phase(phase: Phase) -> tuple[str, ...]:
     parts = ", ".join(f"{name} {ms:,.0f} ms" for name, ms in phase.parts)
-    numbers = (f"{phase.samples}", f"{phase.median_ms:,.3f}", f"{phase.p90_ms:,.3f}")
-    return (phase.name, *numbers, parts)
+    times = (f"{ms:,.3f}" for ms in (phase.fastest_ms, phase.median_ms, phase.p90_ms))
+    return (phase.name, f"{phase.samples}", *times, parts)

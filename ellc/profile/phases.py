@@ -62,9 +62,11 @@ def phases(
 def _compiled(seconds: dict[str, float]) -> Phase:
     parts = tuple((stage, 1e3 * taken) for stage, taken in seconds.items())
     whole = sum(taken for _, taken in parts)
-    return Phase("compile", 1, whole, whole, parts)
+    return Phase("compile", 1, whole, whole, whole, parts)
 
 
 def _phase(name: str, times_ns: Sequence[int]) -> Phase:
     p90 = float(np.percentile(times_ns, 90))
-    return Phase(name, len(times_ns), statistics.median(times_ns) / 1e6, p90 / 1e6)
+    return Phase(
+        name, len(times_ns), min(times_ns) / 1e6, statistics.median(times_ns) / 1e6, p90 / 1e6
+    )

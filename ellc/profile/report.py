@@ -120,5 +120,9 @@ def _kinds(profile: Profile) -> str:
 
 
 def _phases(phases: Sequence[Phase]) -> str:
-    rows = [(p.name, p.samples, f"{p.median_ms:.3f}", f"{p.p90_ms:.3f}") for p in phases]
-    return table(("phase on this machine", "runs", "median ms", "90 % below"), rows, " rrr")
+    rows = [
+        (p.name, p.samples, *(f"{ms:,.3f}" for ms in (p.fastest_ms, p.median_ms, p.p90_ms)))
+        for p in phases
+    ]
+    header = ("phase on this machine", "runs", "fastest ms", "median ms", "90 % below")
+    return table(header, rows, " rrrr")
