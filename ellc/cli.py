@@ -37,8 +37,8 @@ EXIT_INTERRUPTED = 130
 
 # The order of the help page: first commands on a model, then commands that list facts.
 _COMMANDS: tuple[str, ...] = (
-    *("compile", "explain", "inspect", "run", "evaluate", "check", "bench", "profile", "tune"),
-    *("print", "import", "zoo", "gallery", "targets", "ops"),
+    *("compile", "explain", "inspect", "run", "evaluate", "check", "bench", "profile", "deploy"),
+    *("tune", "print", "import", "zoo", "gallery", "targets", "ops"),
 )
 _MODULES = {"import": "import_model"}  # a module cannot have the name of a Python keyword
 

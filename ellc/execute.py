@@ -73,6 +73,11 @@ class Library:
     abi: int
     object: Path | None = None
 
+    @property
+    def output_bytes(self) -> tuple[int, ...]:
+        """The size of each output in memory."""
+        return tuple(_memory_bytes(type_) for _, type_ in self.network.outputs)
+
     def run(
         self, inputs: Arrays, *, threads: int = 0, repeat_ms: int = 0
     ) -> tuple[Arrays, tuple[int, ...]]:
@@ -82,19 +87,19 @@ class Library:
         the library's default. Raises `EllcError` if it cannot be run here or returns an error.
         """
         if self.object is not None and not repeat_ms and not has_c_library(self.target):
-            request = emulate.Request(0, self._bytes(inputs))
+            request = emulate.Request(0, self.bytes_of(inputs))
             (data,) = self._run_object(self.object, [request], threads)
-            return self._arrays(data), ()
+            return self.arrays_of(data), ()
         answer = call_library(
             self.target,
             self.path,
             self.prefix,
-            self._bytes(inputs),
-            [_memory_bytes(t) for _, t in self.network.outputs],
+            self.bytes_of(inputs),
+            self.output_bytes,
             threads=threads,
             repeat_ms=repeat_ms,
         )
-        return self._arrays(answer.outputs), answer.call_ns
+        return self.arrays_of(answer.outputs), answer.call_ns
 
     def starts(
         self, inputs: Arrays, *, threads: int = 0, count: int = 5, repeat_ms: int = 1
@@ -107,8 +112,8 @@ class Library:
             self.target,
             self.path,
             self.prefix,
-            self._bytes(inputs),
-            [_memory_bytes(t) for _, t in self.network.outputs],
+            self.bytes_of(inputs),
+            self.output_bytes,
             threads=threads,
             starts=count,
             repeat_ms=repeat_ms,
@@ -125,7 +130,7 @@ class Library:
             for ports in (self.network.inputs, self.network.outputs)
         )
         with open_session(self.target, self.path, self.prefix, *sizes, threads=threads) as opened:
-            yield lambda inputs: self._arrays(opened.call(self._bytes(inputs)))
+            yield lambda inputs: self.arrays_of(opened.call(self.bytes_of(inputs)))
 
     def run_in_junk(self, calls: Sequence[Arrays]) -> list[Arrays]:
         """The outputs of calls that each start from init, in one program with the object file.
@@ -134,7 +139,7 @@ class Library:
         after another call and a reset; raises `InternalError` if its results differ.
         """
         assert self.object is not None
-        encoded = [self._bytes(inputs) for inputs in calls]
+        encoded = [self.bytes_of(inputs) for inputs in calls]
         again = repeated(0, encoded[:1], encoded[-1])
         fresh = [
             emulate.Request(0, data, junk=i % emulate.JUNK_KINDS) for i, data in enumerate(encoded)
@@ -143,7 +148,7 @@ class Library:
         (first,), steady = first_and_steady(answers[: len(again)], 1)
         if not steady:
             raise InternalError(f"{self.path.name}: results depend on what memory held before")
-        return [self._arrays(data) for data in (first, *answers[len(again) :])]
+        return [self.arrays_of(data) for data in (first, *answers[len(again) :])]
 
     def _run_object(
         self, object: Path, requests: Sequence[emulate.Request], threads: int = 0
@@ -162,11 +167,13 @@ class Library:
             runner = emulate.build_runner(self.target, [object], [case], folder)
             return emulate.run_cases(runner, requests)
 
-    def _bytes(self, inputs: Arrays) -> tuple[bytes, ...]:
+    def bytes_of(self, inputs: Arrays) -> tuple[bytes, ...]:
+        """The inputs as they lie in memory; raises `EllcError` if they do not fit."""
         ports = zip(inputs, self.network.inputs, strict=True)
         return tuple(_to_memory(as_input(x, type_, name), type_) for x, (name, type_) in ports)
 
-    def _arrays(self, outputs: Sequence[bytes]) -> Arrays:
+    def arrays_of(self, outputs: Sequence[bytes]) -> Arrays:
+        """The outputs from their memory."""
         ports = zip(outputs, self.network.outputs, strict=True)
         return tuple(_from_memory(data, type_) for data, (_, type_) in ports)
 
@@ -216,7 +223,7 @@ def compiled(
         chosen = CompileOptions(emit=("so", "obj"), threads=threads, model=options)
         artifact = compile_model(path, target, chosen, folder / "out", progress)
         assert artifact.library is not None
-        yield _described(artifact.library)
+        yield described_library(artifact.library)
 
 
 def open_library(path: Path) -> Library:
@@ -225,7 +232,7 @@ def open_library(path: Path) -> Library:
     Raises `EllcError` E705 if there is none, or if it belongs to another library. The latter is
     checked here if the library can be loaded, otherwise when its object file runs.
     """
-    library = _described(path)
+    library = described_library(path)
     if library.target.os == "linux" and has_c_library(library.target):
         actual = library_abi(library.target, path, library.prefix)
         if actual != library.abi:
@@ -239,8 +246,8 @@ def open_library(path: Path) -> Library:
     return library
 
 
-def _described(path: Path) -> Library:
-    """A library with the facts of its manifest."""
+def described_library(path: Path) -> Library:
+    """A library with the facts of its manifest, which are not compared with the library."""
     name = path.name[: -len(path.suffix)]
     name = name if path.suffix == ".dll" else name.removeprefix("lib")
     if not path.is_file():

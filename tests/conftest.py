@@ -24,6 +24,7 @@ import pytest
 from browser import find_browser
 from bytecode_cache import BytecodeCache
 from cpu_times import CpuTimes
+from local_sshd import why_not
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = Path(__file__).resolve().parent / "golden"
@@ -67,6 +68,8 @@ def pytest_report_header() -> list[str]:
     ]
     if find_browser() is None:
         lines.append("no Chromium found: the page of `ellc explain` is not opened in one")
+    if reason := why_not():
+        lines.append(f"{reason}: nothing is deployed by ssh")
     missing = [e for e in DEFAULT_EMULATORS if shutil.which(e) is None]
     if missing:
         lines.append(f"{' and '.join(missing)} not found: tests of foreign code are skipped")

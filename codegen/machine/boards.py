@@ -1,10 +1,11 @@
-"""The targets that have a name: one row per board."""
+"""The targets that have a name: one row per board, and the row for a board that was asked."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ellc.codegen.machine.core import core_named
+from ellc.codegen.machine.core import Arch, core_named
+from ellc.codegen.machine.cpu_check import linux_flags
 from ellc.codegen.machine.platform import profile_of
 from ellc.codegen.machine.target import Target, make_target
 
@@ -28,6 +29,11 @@ class _Board:
     mhz: int = 0
     emulated_cpu: str = ""
     """The emulator's name for the core, or for one with the same extensions."""
+    models: tuple[str, ...] = ()
+    """How the names of such boards begin in Linux's device tree, if the core alone does not tell.
+    """
+    is_general: bool = False
+    """Whether its code is also made for boards without a row of their own."""
 
     def target(self) -> Target:
         core = core_named(self.cpu, profile_of(self.triple))
@@ -63,6 +69,8 @@ _ROWS: tuple[_Board, ...] = (
         # qemu-arm 7.2 has no 32-bit Cortex-A53. `max` also runs instructions that the A53 lacks;
         # `toolchain/disassemble.py` finds these.
         emulated_cpu="max",
+        # Newer models with a 32-bit system run the same code, older ones lack its instructions.
+        models=("Raspberry Pi",),
     ),
     _Board(
         "pi3_64",
@@ -94,6 +102,7 @@ _ROWS: tuple[_Board, ...] = (
         "cortex-a7",
         "+neon,+vfp4",
         emulated_cpu="cortex-a7",
+        is_general=True,
     ),
     _Board(
         "dragonboard410c",
@@ -102,6 +111,7 @@ _ROWS: tuple[_Board, ...] = (
         "cortex-a53",
         mhz=1200,
         emulated_cpu="cortex-a53",
+        models=("Qualcomm Technologies, Inc. APQ 8016",),
     ),
     _Board(
         "imx8mp",
@@ -110,6 +120,7 @@ _ROWS: tuple[_Board, ...] = (
         "cortex-a53",
         mhz=1800,
         emulated_cpu="cortex-a53",
+        models=("NXP i.MX8MPlus", "NXP i.MX 8M Plus"),
     ),
     _Board(
         "imx93",
@@ -120,6 +131,7 @@ _ROWS: tuple[_Board, ...] = (
         mhz=1700,
         # qemu 7.2 has no Cortex-A55; the A76 is an Armv8.2 core with the same extensions.
         emulated_cpu="cortex-a76",
+        models=("NXP i.MX93", "NXP i.MX 93"),
     ),
     _Board(
         "imxrt1050",
@@ -142,7 +154,13 @@ _ROWS: tuple[_Board, ...] = (
         "+dsp",
         mhz=150,
     ),
-    _Board("linux", "64-bit PC with AVX2 and FMA (x86-64-v3), Linux", _PC, "x86-64-v3"),
+    _Board(
+        "linux",
+        "64-bit PC with AVX2 and FMA (x86-64-v3), Linux",
+        _PC,
+        "x86-64-v3",
+        is_general=True,
+    ),
     _Board(
         "windows",
         "64-bit PC with AVX2 and FMA (x86-64-v3), Windows",
@@ -163,8 +181,74 @@ _ROWS: tuple[_Board, ...] = (
         _ARM64,
         "generic",
         emulated_cpu="cortex-a53",
+        is_general=True,
     ),
 )
 
 BOARDS: dict[str, Target] = {row.name: row.target() for row in _ROWS}
 """All rows, in the order in which they are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a machine with Linux tells of itself: its programs and its CPUs."""
+
+    arch: Arch
+    """The architecture of its programs; a 64-bit CPU may run a system of 32-bit programs."""
+    flags: frozenset[str]
+    """The flags that /proc/cpuinfo has for every CPU, by the names that 32-bit ARM, 64-bit ARM or
+    x86-64 have for them, as `arch` is."""
+    cores: tuple[str, ...] = ()
+    """LLVM's names of the CPUs' cores, as far as they are known."""
+    model: str = ""
+    """The name of the board in the device tree."""
+    processors: int = 0
+    """The number of CPUs; 0 if unknown."""
+
+
+def target_for(machine: Machine) -> Target | None:
+    """The target whose code is best for a machine; None if no named target's code runs there.
+
+    A row is taken by the board's name, else by one of its cores, else because it is made for all
+    boards of an architecture. Its number of cores is that of the machine.
+    """
+    rows = [row for row in _ROWS if not unfit(BOARDS[row.name], machine)]
+    by_name = [row for row in rows if machine.model.startswith(row.models) and row.models]
+    by_core = [row for row in rows if row.cpu in machine.cores]
+    general = [row for row in rows if row.is_general]
+    for row in (*by_name, *by_core, *general):
+        return replace(BOARDS[row.name], cores=machine.processors or BOARDS[row.name].cores)
+    return None
+
+
+def unfit(target: Target, machine: Machine) -> str:
+    """Why code for the target cannot run on the machine; empty if it can."""
+    if target.os != "linux":
+        return "the board has Linux"
+    if target.arch != machine.arch:
+        return f"programs of the board are for {machine.arch}, the target is {target.arch}"
+    missing = sorted(linux_flags(target) - machine.flags)
+    return f"the CPU lacks {', '.join(missing)}" if missing else ""
+
+
+_PARTS = {
+    0xB76: "arm1176jzf-s",
+    0xC07: "cortex-a7",
+    0xC08: "cortex-a8",
+    0xC09: "cortex-a9",
+    0xC0F: "cortex-a15",
+    0xD03: "cortex-a53",
+    0xD04: "cortex-a35",
+    0xD05: "cortex-a55",
+    0xD07: "cortex-a57",
+    0xD08: "cortex-a72",
+    0xD09: "cortex-a73",
+    0xD0B: "cortex-a76",
+    0xD0C: "neoverse-n1",
+}
+_ARM_LIMITED = 0x41
+
+
+def core_of_part(implementer: int, part: int) -> str:
+    """LLVM's name of the core with these numbers of /proc/cpuinfo; empty if there is none here."""
+    return _PARTS.get(part, "") if implementer == _ARM_LIMITED else ""

@@ -100,6 +100,38 @@ _A32_VFP, _A32_NEON, _A32_VFPV4, _A32_IDIVA = 1 << 6, 1 << 12, 1 << 16, 1 << 17
 _A32_CRC32 = 1 << 4  # in AT_HWCAP2
 
 
+_LINUX_NAMES = {
+    "sse3": "pni",
+    "sse4.1": "sse4_1",
+    "sse4.2": "sse4_2",
+    "lzcnt": "abm",
+    "bmi": "bmi1",
+    "avxvnni": "avx_vnni",
+    **{
+        f"avx512{name}": f"avx512_{name}"
+        for name in ("vbmi2", "vnni", "bitalg", "vpopcntdq", "fp16", "bf16")
+    },
+}
+"""Flags of x86-64 in /proc/cpuinfo whose names differ from LLVM's."""
+_A64_NAMES = {
+    _A64_FPHP: "fphp",
+    _A64_ASIMDHP: "asimdhp",
+    _A64_RDM: "asimdrdm",
+    _A64_DOTPROD: "asimddp",
+}
+_A32_NAMES = {_A32_VFP: "vfp", _A32_NEON: "neon", _A32_VFPV4: "vfpv4", _A32_IDIVA: "idiva"}
+
+
+def linux_flags(target: Target) -> frozenset[str]:
+    """The flags of /proc/cpuinfo on a CPU that passes `cpu_check`."""
+    check = cpu_check(target)
+    if target.arch == "x86_64":
+        return frozenset(_LINUX_NAMES.get(flag, flag) for flag in _x86_flags(target))
+    names = _A64_NAMES if check.wide else _A32_NAMES
+    flags = {name for bit, name in names.items() if check.hwcap & bit}
+    return frozenset(flags | ({"crc32"} if check.hwcap2 & _A32_CRC32 else set()))
+
+
 def cpu_check(target: Target) -> CpuCheck:
     """The check of a CPU that runs code for this target."""
     match target.arch:
@@ -117,7 +149,8 @@ def cpu_check(target: Target) -> CpuCheck:
             return CpuCheck()
 
 
-def _x86(target: Target) -> CpuCheck:
+def _x86_flags(target: Target) -> set[str]:
+    """The extensions that code for the target may use, by LLVM's names."""
     flags: set[str] = set()
     if target.has("avx2", "fma"):
         flags.update(_V3.split())
@@ -128,7 +161,11 @@ def _x86(target: Target) -> CpuCheck:
     if target.has("avx512_vnni"):
         flags.add("avx512vnni")
     words = [word.strip() for word in target.llvm_features.split(",")]
-    flags |= {word[1:] for word in words if word[:1] == "+" and word[1:] in _X86_BITS}
+    return flags | {word[1:] for word in words if word[:1] == "+" and word[1:] in _X86_BITS}
+
+
+def _x86(target: Target) -> CpuCheck:
+    flags = _x86_flags(target)
     xcr0 = _XCR0_AVX512 if "avx512f" in flags else _XCR0_AVX if "avx" in flags else 0
     bits = [_X86_BITS[flag] for flag in flags] + ([_OSXSAVE] if xcr0 else [])
     masks: dict[tuple[int, int, int], int] = {}

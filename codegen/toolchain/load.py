@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -100,15 +100,25 @@ def _answers(
     machine = _with_system_root(target)
     with temporary_folder("load") as folder:
         loader = folder / "load_library"
-        _build(target, loader)
+        build_loader(target, loader)
         answers = []
         for repeat_ms in repeats_ms:
-            numbers = [threads, repeat_ms, *(len(data) for data in inputs)]
-            words = [*map(str, numbers), ":", *map(str, output_bytes)]
-            command: list[str | Path] = [loader, library.resolve(), name, *words]
+            numbers = loader_numbers(map(len, inputs), output_bytes, threads, repeat_ms)
+            command: list[str | Path] = [loader, library.resolve(), name, *numbers]
             printed = emulate.run(machine, command, stdin=b"".join(inputs), limit_s=limit_s)
-            answers.append(_split(printed, output_bytes))
+            answers.append(split_answer(printed, output_bytes))
     return answers
+
+
+def loader_numbers(
+    input_bytes: Iterable[int], output_bytes: Iterable[int], threads: int, repeat_ms: int
+) -> tuple[str, ...]:
+    """What the loader program takes after the library and the prefix of its functions."""
+    return (
+        *map(str, (threads, repeat_ms, *input_bytes)),
+        ":",
+        *map(str, output_bytes),
+    )
 
 
 @contextmanager
@@ -129,7 +139,7 @@ def open_session(
     machine = _with_system_root(target)
     with temporary_folder("load") as folder:
         loader = folder / "load_library"
-        _build(target, loader)
+        build_loader(target, loader)
         numbers = [threads, "calls", *input_bytes, ":", *output_bytes]
         words = [*emulate.prefix(machine), loader, library.resolve(), name, *numbers]
         with (folder / "errors").open("w+b") as errors:
@@ -192,15 +202,22 @@ def library_abi(target: Target, library: Path, name: str) -> int:
     machine = _with_system_root(target)
     with temporary_folder("load") as folder:
         loader = folder / "load_library"
-        _build(target, loader)
+        build_loader(target, loader)
         printed = emulate.run(machine, [loader, library.resolve(), name], limit_s=60.0)
     if not printed.strip().isdigit():
         raise EllcError("the library does not tell its interface", code="E621", where=str(library))
     return int(printed)
 
 
-def _build(target: Target, loader: Path) -> None:
-    words = ["cc", "-target", target.c_target, f"-mcpu={target.zig_cpu}", "-std=c99", "-O1", "-g0"]
+def build_loader(target: Target, loader: Path, glibc: Sequence[int] = ()) -> None:
+    """Build the program that runs a library of the target, for systems with at least this glibc.
+
+    Without `glibc` it is that of `Target.c_target`. The first program for a glibc takes seconds.
+    """
+    platform = target.c_target
+    if glibc:
+        platform = f"{platform.partition('.')[0]}.{'.'.join(map(str, glibc))}"
+    words = ["cc", "-target", platform, f"-mcpu={target.zig_cpu}", "-std=c99", "-O1", "-g0"]
     zig.run(
         [*words, "-D_POSIX_C_SOURCE=200112L", _SOURCE, "-ldl", "-o", loader],
         what=f"building the library loader for target {target.name!r}",
@@ -230,7 +247,8 @@ def _with_system_root(target: Target) -> Target:
     return replace(target, emulator=(*words, "-L", str(root)))
 
 
-def _split(answer: bytes, sizes: Sequence[int]) -> RunResult:
+def split_answer(answer: bytes, sizes: Sequence[int]) -> RunResult:
+    """What the loader program wrote, for outputs of these sizes; `EllcError` E621 if it is not."""
     rest = len(answer) - sum(sizes)
     if rest < 0 or rest % 8 or rest == 8:
         raise EllcError(

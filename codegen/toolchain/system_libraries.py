@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 _FIRST_GLIBC = {"x86_64": (2, 2, 5), "arm": (2, 4), "aarch64": (2, 17)}
@@ -67,3 +67,9 @@ LIBRARIES: Mapping[str, SystemLibrary] = {
     ),
 }
 """By the name that `link_shared` takes in `needed`."""
+
+
+def least_glibc(arch: str, needed: Iterable[str]) -> tuple[int, ...]:
+    """The oldest glibc of an architecture that has all functions of the `needed` libraries."""
+    dates = (date for name in needed for date in LIBRARIES[name].elf_functions.values())
+    return max(_FIRST_GLIBC[arch], *dates)

@@ -11,9 +11,16 @@ import click
 import numpy as np
 
 from ellc.commands.output import echo, echo_json, json_option, table
-from ellc.commands.parameters import FILE_PATH, model_options
+from ellc.commands.parameters import (
+    FILE_PATH,
+    board_target_option,
+    model_options,
+    ssh_command_option,
+    ssh_option,
+)
 from ellc.ir.errors import EllcError
 from ellc.ir.printable import visible
+from ellc.remote.connection import Connection
 
 if TYPE_CHECKING:
     from ellc.codegen.measure.profiling import Times
@@ -68,7 +75,7 @@ class Layers:
 @click.command("bench")
 @click.argument("model", type=FILE_PATH)
 @click.option(
-    "--threads", type=click.IntRange(1, 32), help="Threads; default: this machine's cores."
+    "--threads", type=click.IntRange(1, 32), help="Threads; default: the machine's cores."
 )
 @click.option(
     "--seconds",
@@ -78,6 +85,9 @@ class Layers:
     help="Time to spend.",
 )
 @click.option("--layers", is_flag=True, help="Time every kernel; one thread.")
+@ssh_option
+@board_target_option
+@ssh_command_option
 @model_options
 @json_option
 def command(
@@ -85,6 +95,9 @@ def command(
     threads: int | None,
     seconds: float,
     layers: bool,
+    host: str | None,
+    target: str | None,
+    ssh_command: tuple[str, ...],
     options: ModelOptions,
     as_json: bool,
 ) -> None:
@@ -95,7 +108,19 @@ def command(
 
     With --layers every kernel is timed inside a call and compared with the peak of one core, which
     is measured between the calls.
+
+    With --ssh the board is measured: the network is compiled for it, copied, timed, and removed.
     """
+    if host is None and target is not None:
+        raise click.UsageError("--target goes with --ssh; without it, this machine is measured")
+    if host is not None:
+        if layers:
+            raise click.UsageError("--layers measures this machine only, not a board")
+        latency = time_on_board(
+            model, Connection(host, ssh_command), target, threads, seconds, options, quiet=as_json
+        )
+        _show(latency, as_json=as_json)
+        return
     if layers:
         _bench_layers(model, threads, seconds, options, as_json)
         return
@@ -119,11 +144,45 @@ def command(
         _, times = library.run(
             noise(library.network), threads=own, repeat_ms=max(1, round(seconds * 1000))
         )
-    latency = summary(library.network, library.target.name, times)
+    _show(summary(library.network, library.target.name, times), as_json=as_json)
+
+
+def _show(latency: Latency, *, as_json: bool) -> None:
     if as_json:
         echo_json(asdict(latency))
     else:
         echo(text(latency))
+
+
+def time_on_board(
+    model: Path,
+    connection: Connection,
+    target: str | None,
+    threads: int | None,
+    seconds: float,
+    options: ModelOptions,
+    *,
+    quiet: bool,
+) -> Latency:
+    """Compile a model for a board, time its calls there, and leave nothing on the board."""
+    from ellc.codegen.machine.resolve import resolve
+    from ellc.driver import CompileOptions
+    from ellc.execute import is_library
+    from ellc.progress import progress
+    from ellc.remote.deploy import BoardRun, deploy, find_board, package
+
+    chosen = CompileOptions(emit=("so",), threads=threads, model=options)
+    with progress(quiet=quiet) as report:
+        report("asking the board", 0, 0)
+        board = find_board(connection, resolve(target) if target else None)
+        with package(model, board, chosen, report) as made:
+            report("measuring on the board", 0, 0)
+            own = (threads or 0) if is_library(model) else 0
+            run = BoardRun(noise(made.library.network), own, max(1, round(seconds * 1000)))
+            call = deploy(board, made, None, run=run)
+    assert call is not None
+    where = f"{connection.host} ({made.library.target.name})"
+    return summary(made.library.network, where, call.call_ns)
 
 
 def _bench_layers(
@@ -257,7 +316,7 @@ def summary(network: Network, target: str, times_ns: tuple[int, ...]) -> Latency
 def text(latency: Latency) -> str:
     """The latency as two lines of text."""
     return (
-        f"{visible(latency.name)} on {latency.target}: median {latency.median_ms:.3f} ms "
+        f"{visible(latency.name)} on {visible(latency.target)}: median {latency.median_ms:.3f} ms "
         f"of {latency.calls:,} calls\n"
         f"  fastest {latency.fastest_ms:.3f} ms, 10 % below {latency.p10_ms:.3f} ms, "
         f"10 % above {latency.p90_ms:.3f} ms; {latency.gmacs_per_second:.2f} GMAC/s"

@@ -66,6 +66,31 @@ threads_option = click.option(
 )
 
 
+ssh_option = click.option(
+    "--ssh",
+    "host",
+    metavar="[USER@]HOST",
+    help="A board with Linux, as `ssh` takes it; `ssh HOST` must work without a password.",
+)
+
+ssh_command_option = click.option(
+    "--ssh-command",
+    type=lambda text: command_words(text),
+    default="ssh",
+    show_default=True,
+    metavar="COMMAND",
+    help="Your own ssh client, or ssh with options, such as 'ssh -p 2222 -i key'.",
+)
+
+board_target_option = click.option(
+    "-t",
+    "--target",
+    metavar="TARGET",
+    shell_complete=_complete_target,
+    help="Target of the board; default: the one that fits what the board says of itself.",
+)
+
+
 def overrides_options(command: Command) -> Callable[..., Any]:
     """Decorator: options that change a target, passed to the command as `overrides: Overrides`."""
 

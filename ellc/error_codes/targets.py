@@ -89,4 +89,50 @@ ROWS = (
         "The program that `ELLC_CYCLE_TOOL` names ended with an error or gave no usable answer.",
         "Unset the variable; then `ellc explain` shows everything but modelled cycles.",
     ),
+    ErrorCode(
+        "E630",
+        "Not the name of a board",
+        "The text after `--ssh` is empty, begins with `-`, or holds spaces or control characters.",
+        "For example `--ssh pi@raspberrypi.local`, or `--ssh ssh://pi@192.168.1.7:2222`.",
+    ),
+    ErrorCode(
+        "E631",
+        "There is no ssh client",
+        "The program `ssh`, or the one that `--ssh-command` names, cannot be started.",
+        "Install OpenSSH's client; on Debian and Ubuntu: `apt-get install openssh-client`.",
+    ),
+    ErrorCode(
+        "E632",
+        "No connection to the board",
+        "The board does not answer, refuses the key, has another host key than before, or the "
+        "connection broke. The report holds what `ssh` said.",
+        "`ssh HOST` must work by hand, without a password: `ssh-copy-id HOST` installs your key.",
+    ),
+    ErrorCode(
+        "E633",
+        "The board is like no target",
+        "No target follows from what the board says of its CPU. The report lists the answers.",
+        "Name the target with `--target`.",
+    ),
+    ErrorCode(
+        "E634",
+        "The code does not run on this board",
+        "`--target`, or the library, is for a CPU with other instructions, or the board's C "
+        "library is older than what the code needs.",
+        "Leave out `--target`, compile for the board's own target, or update the board's system.",
+    ),
+    ErrorCode(
+        "E635",
+        "Files cannot be put on the board",
+        "The board has no space, the user may not write there, or the folder exists and was not "
+        "made by `ellc deploy`.",
+        "Free some space, or name another folder with `--to`.",
+    ),
+    ErrorCode(
+        "E636",
+        "A folder, file or command for the board does not fit",
+        "`--to` names the home folder or one above it, two files have the same name, or the "
+        "command of `--service` is no single line.",
+        "Name a folder of its own; rename the file; put the command into a script, with `--with`.",
+    ),
 )

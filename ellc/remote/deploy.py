@@ -1,0 +1,153 @@
+"""Puts a compiled network on a board and runs it there."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ellc.codegen.machine.target import Target
+from ellc.codegen.toolchain.load import build_loader, loader_numbers, split_answer
+from ellc.driver import CompileOptions, compile_model
+from ellc.execute import Arrays, Library, described_library, is_library, open_library
+from ellc.ir.errors import EllcError
+from ellc.ir.work_folders import temporary_folder
+from ellc.progress import Progress, silent
+from ellc.remote.choice import check_libc, chosen_target, loader_glibc
+from ellc.remote.connection import Connection
+from ellc.remote.facts import BoardFacts, ask
+from ellc.remote.job import LOADER, MARK, BoardProgram, put
+from ellc.remote.service import unit_name, unit_text
+
+_LONGEST_NAME = 90
+"""Bytes of a file's name; archives that every tar reads hold 100."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReachedBoard:
+    """A board that was asked what it is, and the target for it."""
+
+    connection: Connection
+    facts: BoardFacts
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A network compiled for a board: its library and all files that go there."""
+
+    library: Library
+    files: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BoardCall:
+    """A call on the board: its outputs, and the nanoseconds of each call after the first."""
+
+    outputs: Arrays
+    call_ns: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BoardRun:
+    """What is run on the board: inputs, threads (0: the library's choice), time to repeat it."""
+
+    inputs: Arrays
+    threads: int = 0
+    repeat_ms: int = 1000
+
+
+def find_board(connection: Connection, asked: Target | None) -> ReachedBoard:
+    """Ask the board what it is. Raises `EllcError` as `chosen_target` and `Connection.run`."""
+    facts = ask(connection)
+    return ReachedBoard(connection, facts, chosen_target(connection.host, facts, asked))
+
+
+@contextmanager
+def package(
+    model: Path, board: ReachedBoard, options: CompileOptions, progress: Progress = silent
+) -> Iterator[Package]:
+    """The files for a board: of a compiled library, or of the model, compiled for the target.
+
+    Compiled files are removed when the block ends. Raises `EllcError` E634 for a library that does
+    not run on the board.
+    """
+    if is_library(model):
+        library = open_library(model)
+        chosen_target(board.connection.host, board.facts, library.target)
+        names = (f"{library.prefix}.json", f"{library.prefix}.h", f"{library.prefix}.py")
+        beside = tuple(path for name in names if (path := model.with_name(name)).is_file())
+        yield Package(library, (model, *beside))
+        return
+    with temporary_folder("deploy") as folder:
+        made = compile_model(model, board.target, options, folder / "out", progress)
+        assert made.library is not None
+        yield Package(described_library(made.library), made.files, made.notes)
+
+
+def deployed_folder(board: ReachedBoard, name: str, asked: str) -> str:
+    """The absolute folder on the board: `asked`, from the home folder, or else `ellc/NAME` there.
+
+    Raises `EllcError` E636 for a folder that cannot be one of its own.
+    """
+    home = board.facts.home
+    folder = posixpath.normpath(posixpath.join(home, asked or f"ellc/{name}")).replace("//", "/")
+    is_above = folder == posixpath.commonpath((folder, home)) if home.startswith("/") else True
+    if is_above or not folder.isprintable():
+        raise EllcError(
+            f"{folder!r} cannot be the folder for the files",
+            code="E636",
+            where=board.connection.host,
+            hint="name a folder of its own with --to, such as --to ellc/network",
+        )
+    return folder
+
+
+def deploy(
+    board: ReachedBoard,
+    package: Package,
+    folder: str | None,
+    *,
+    run: BoardRun | None = None,
+    service: str | None = None,
+    others: Sequence[Path] = (),
+) -> BoardCall | None:
+    """Copy the files, and with `run` call the network on the board; None without it.
+
+    `folder` is where the files stay; None: they are removed after the run. `service` is the
+    command of a systemd unit, which is written beside them, `others` are files of the user.
+    Raises `EllcError`: E634 for a C library that is too old, E636 for files that cannot go
+    together, E621, E632, E635 as `put`.
+    """
+    connection, library = board.connection, package.library
+    check_libc(connection.host, board.facts, library.target, is_run=run is not None)
+    name = library.prefix
+    files: dict[str, Path | bytes] = {}
+    for path in (*package.files, *others):
+        if path.name in files or len(path.name.encode()) > _LONGEST_NAME:
+            raise EllcError(
+                "a file of this name is there already" if path.name in files else "a long name",
+                code="E636",
+                where=str(path),
+                hint="give it another name",
+            )
+        files[path.name] = path
+    if service is not None and folder is not None:
+        files[unit_name(name)] = unit_text(name, folder, service)
+    files[MARK] = b""
+    if run is None:
+        put(connection, files, folder)
+        return None
+    with temporary_folder("board") as local:
+        loader = local / "load_library"
+        build_loader(library.target, loader, loader_glibc(library.target))
+        inputs = library.bytes_of(run.inputs)
+        numbers = loader_numbers(map(len, inputs), library.output_bytes, run.threads, run.repeat_ms)
+        words = (f"./{LOADER}", f"./{library.path.name}", name, *numbers)
+        program = BoardProgram(words, b"".join(inputs))
+        answer = put(connection, {**files, LOADER: loader}, folder, program)
+    parts = split_answer(answer, library.output_bytes)
+    return BoardCall(library.arrays_of(parts.outputs), parts.call_ns)

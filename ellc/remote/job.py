@@ -1,0 +1,147 @@
+"""Files that go to a board in one connection, and the program that runs there.
+
+Files travel as a tar archive on the standard input of one script, which unpacks them in a new
+folder beside the final one. So a folder is either replaced as a whole or left as it was, and what
+the script makes it also removes, whether or not the connection holds.
+"""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import shlex
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ellc.codegen.toolchain.emulate import ending
+from ellc.ir.errors import EllcError
+from ellc.ir.work_folders import temporary_folder
+from ellc.remote.connection import Connection, Ran
+
+MARK = ".ellc-deployed"
+"""A file in every deployed folder; a folder without it belongs to the user and is not replaced."""
+RUN = ".ellc-run"
+"""The folder in the deployed folder for what a run needs; removed after it."""
+LOADER = f"{RUN}/load_library"
+INPUTS = f"{RUN}/inputs"
+_UPLOAD_LIMIT_S = 3600.0
+
+_NO_FOLDER, _NO_SPACE, _NOT_OURS, _NOT_RUN = 81, 82, 83, 84
+_BROKEN = 255  # the status of ssh itself
+
+_UNPACK = f"""\
+umask 022
+new=$(mktemp -d "$parent/.ellc-XXXXXX") || exit {_NO_FOLDER}
+trap clean EXIT
+trap 'exit 129' HUP INT TERM
+tar -xomf - -C "$new" || exit {_NO_SPACE}
+"""
+_CLEAN = 'clean() { rm -rf "$new"; }\n'
+# Between the two renames `$new.old` is the only copy of the former files.
+_CLEAN_BESIDE = f"""\
+clean() {{
+    [ ! -e "$new.old" ] || [ -e "$final" ] || mv "$new.old" "$final"
+    rm -rf "$new" "$new.old" "$final/{RUN}"
+}}
+"""
+_REPLACE = f"""\
+chmod 755 "$new"
+if [ -e "$final" ]; then
+    [ -f "$final/{MARK}" ] || exit {_NOT_OURS}
+    mv "$final" "$new.old" || exit {_NO_FOLDER}
+fi
+mv "$new" "$final" || exit {_NO_FOLDER}
+cd "$final" || exit {_NO_FOLDER}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class BoardProgram:
+    """What runs on the board in the folder of the files: words, and bytes for its input."""
+
+    words: Sequence[str]
+    stdin: bytes
+    limit_s: float = 600.0
+
+
+def put(
+    connection: Connection,
+    files: Mapping[str, Path | bytes],
+    folder: str | None,
+    program: BoardProgram | None = None,
+) -> bytes:
+    """Copy files to the board, run a program among them, and return what that wrote.
+
+    `files` are paths here, or contents, by their names there. `folder` is the final folder,
+    absolute on the board; None: a temporary one in the home folder, which is removed.
+
+    Raises `EllcError`: E632 without a connection, E635 if the files cannot be put there, E621 if
+    the program fails.
+    """
+    with temporary_folder("board") as local:
+        archive = local / "files.tar"
+        _pack(archive, {**files, **({INPUTS: program.stdin} if program else {})})
+        limit_s = _UPLOAD_LIMIT_S + (program.limit_s if program else 0.0)
+        with archive.open("rb") as stdin:
+            ran = connection.run(script(folder, program), stdin, limit_s)
+    if ran.status:
+        raise _failure(connection.host, folder, ran)
+    return ran.output
+
+
+def script(folder: str | None, program: BoardProgram | None) -> str:
+    """The script that reads the archive from its input."""
+    if folder is None:
+        text = f'parent=$HOME\n{_CLEAN}{_UNPACK}cd "$new" || exit {_NO_FOLDER}\n'
+    else:
+        parent = shlex.quote(posixpath.dirname(folder))
+        start = f"parent={parent}; final={shlex.quote(folder)}\n"
+        made = f'mkdir -p "$parent" || exit {_NO_FOLDER}\n'
+        text = f"{start}{made}{_CLEAN_BESIDE}{_UNPACK}{_REPLACE}"
+    if program is None:
+        return text
+    words = shlex.join(program.words)
+    return f'{text}{words} < {INPUTS} || {{ echo "exit status $?" >&2; exit {_NOT_RUN}; }}\n'
+
+
+def _pack(archive: Path, files: Mapping[str, Path | bytes]) -> None:
+    with tarfile.open(archive, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, content in files.items():
+            data = content if isinstance(content, bytes) else None
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data) if data is not None else Path(str(content)).stat().st_size
+            entry.mode = 0o755 if name == LOADER else 0o644
+            if data is not None:
+                tar.addfile(entry, io.BytesIO(data))
+                continue
+            with Path(str(content)).open("rb") as file:
+                tar.addfile(entry, file)
+
+
+def _failure(host: str, folder: str | None, ran: Ran) -> EllcError:
+    """The error for the exit status of the script."""
+    where = f"{host}:{folder}" if folder else host
+    if ran.status == _BROKEN:
+        return EllcError(
+            "the connection to the board broke", code="E632", where=host, problems=ran.messages
+        )
+    texts = {
+        _NO_FOLDER: (
+            "the folder cannot be made on the board",
+            "check that this user may write there",
+        ),
+        _NO_SPACE: ("the files cannot be unpacked on the board", "`df -h` there shows free space"),
+        _NOT_OURS: (
+            "the folder exists, and ellc did not make it",
+            "name another one with --to, or remove it on the board",
+        ),
+    }
+    if ran.status in texts:
+        message, hint = texts[ran.status]
+        return EllcError(message, code="E635", where=where, problems=ran.messages, hint=hint)
+    end = "failed" if ran.status == _NOT_RUN else ending(ran.status)
+    return EllcError(
+        f"the program on the board {end}", code="E621", where=host, problems=ran.messages
+    )
