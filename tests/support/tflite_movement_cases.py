@@ -183,12 +183,19 @@ def _places() -> Iterator[TfliteCase]:
     for dtype in ("float32", "int32", "bool"):
         at = np.array([[[1, 4], [0, 0]], [[1, 4], [2, 3]]], I32)
         updates = (np.arange(8).reshape(2, 2, 2) % 3 - 1).astype(dtype)
-        operands, y = (
-            (T((2, 2, 2), "int32"), T((2, 2, 2), dtype), ints(3, 5, 2)),
-            T((3, 5, 2), dtype),
-        )
-        yield TfliteCase("SCATTER_ND", f"computed, {dtype}", operands, (y,), chosen,
-                         given=(at, updates))  # fmt: skip
+        operands = T((2, 2, 2), "int32"), T((2, 2, 2), dtype), ints(3, 5, 2)
+        y, given = T((3, 5, 2), dtype), (at, updates)
+        yield TfliteCase("SCATTER_ND", f"computed, {dtype}", operands, (y,), chosen, given=given)
+    rows = np.array([[1], [0], [1]], I32)
+    for dtype in ("int8", "uint8"):
+        updates, y = stored(dtype, (3, 2), 0.1), stored(dtype, (5, 2), 0.1)
+        numbers = np.array([[100, 7], [-3, 5], [90, -100]]).astype(dtype)
+        for label, at, given in (
+            ("known", T.of(rows), (numbers,)),
+            ("computed", T((3, 1), "int32"), (rows, numbers)),
+        ):
+            operands, name = (at, updates, ints(5, 2)), f"stored {dtype}, {label}"
+            yield TfliteCase("SCATTER_ND", name, operands, (y,), chosen, given=given)
     for time, batch in ((0, 1), (1, 0)):
         chosen = options("ReverseSequenceOptions", seqDim=time, batchDim=batch)
         lengths = ints(*((3, 1, 0, 2, 3) if batch else (4, 5, 1)))

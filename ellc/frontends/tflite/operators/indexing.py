@@ -33,13 +33,15 @@ def top_k(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
 def scatter_nd(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Zeros with updates added, in order, at positions along the first axes.
 
-    Where a position is computed, an update outside of the shape is ignored.
+    Stored integers are added as they are and wrap around, whatever their zero point: an element
+    without an update is a stored 0. Where a position is computed, an update outside of the shape
+    is ignored.
     """
     positions, updates = operand(inputs, 0), operand(inputs, 1)
     shape = known_ints(operand(inputs, 2), "the shape")
     depth = positions.shape[-1] if positions.type.rank else 0
-    if updates.quant is not None or not 0 < depth <= len(shape):
-        raise Unsupported(f"indices of shape {positions.shape}, updates of {updates.dtype.value}")
+    if not 0 < depth <= len(shape):
+        raise Unsupported(f"indices of shape {positions.shape} into {shape}")
     zeros = emitter.constant(emitter.full(shape, 0, updates.dtype.numpy))
     reduction = "max" if updates.dtype is DType.BOOL else "add"
     if positions.array is None:
