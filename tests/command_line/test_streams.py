@@ -29,6 +29,11 @@ _ELLC = [sys.executable, "-m", "ellc"]
 
 WITH_NETWORK = {("zoo", "fetch")}
 """Commands that download something, which no test does."""
+RESULT = """{
+  "format": "ellc gallery 1", "model": "tiny", "precision": "fp32", "board": "b", "engine": "e",
+  "input": [4], "colours": "none", "dataset": "d", "figures": [{"of": "ms", "value": 1,
+  "provenance": "published", "source": {"title": "t", "url": "https://example.org"}}]
+}"""
 
 
 @pytest.fixture
@@ -84,6 +89,7 @@ def test_a_document_that_nobody_can_read_is_an_error(
     folder = model.parent
     np.save(folder / "x.npy", np.zeros((1, 4), np.float32))
     np.savez(folder / "data.npz", x=np.zeros((1, 1, 4), np.float32), y=np.zeros(1, np.int64))
+    (folder / "result.json").write_text(RESULT)
     monkeypatch.chdir(folder)
     network = "d_I160x160x3CMCMCMCMCMCMC1A"
     lines = (
@@ -94,6 +100,8 @@ def test_a_document_that_nobody_can_read_is_an_error(
         f"zoo show {network}", f"zoo inspect {network}",
         f"zoo compile {network} --width 1/16 --emit c -o zoo",
         "evaluate tiny.eir --data data.npz --jobs 1",
+        "gallery build result.json --no-published -o site", "gallery measure result.json",
+        "profile tiny.eir --seconds 0.05",
     )  # fmt: skip
     for words, command in all_commands():
         if words not in WITH_NETWORK and any("--json" in p.opts for p in command.params):
@@ -116,6 +124,7 @@ def test_a_command_that_writes_a_file_needs_no_output(
     folder = model.parent
     np.save(folder / "x.npy", np.zeros((1, 4), np.float32))
     np.savez(folder / "data.npz", x=np.zeros((1, 1, 4), np.float32), y=np.zeros(1, np.int64))
+    (folder / "result.json").write_text(RESULT)
     monkeypatch.chdir(folder)
     network = "d_I160x160x3CMCMCMCMCMCMC1A"
     lines = {
@@ -128,6 +137,8 @@ def test_a_command_that_writes_a_file_needs_no_output(
         f"zoo build {network} --width 1/16 -o zoo.eir": "zoo.eir",
         f"zoo compile {network} --width 1/16 --emit c -o zoo": "zoo",
         "evaluate tiny.eir --data data.npz --jobs 1 --html evaluation.html": "evaluation.html",
+        "gallery build result.json --no-published -o site": "site/index.html",
+        "profile tiny.eir --seconds 0.05 --html profile.html": "profile.html",
     }
     writing = {"--output", "--html"}
     for words, command in all_commands():

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from browser import Tab, browser_tab, find_browser
+from determinism import assert_same_bytes_twice
 from hostile_texts import TEXTS
 
 from ellc.gallery.models import counted, layer_rows
@@ -203,12 +204,16 @@ def test_a_model_file_that_cannot_be_read_is_a_problem_of_its_result(tmp_path: P
 
 
 @pytest.mark.slow
-def test_the_command_builds_a_site(tmp_path: Path, ellc_command: Any) -> None:
-    own_result(tmp_path)
-    done = ellc_command("gallery", "build", "own.json", "-o", "site", "--no-published", "--json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"folder": "site", "models": 1, "results": 1, "figures": 3}
-    assert (tmp_path / "site" / "index.html").is_file()
+def test_the_command_writes_the_same_bytes_everywhere(tmp_path: Path, ellc_command: Any) -> None:
+    def build(folder: Path, hash_seed: str) -> None:
+        own_result(folder)
+        words = ("gallery", "build", "own.json", "-o", "site", "--no-published", "--json")
+        done = ellc_command(*words, cwd=folder, env={"PYTHONHASHSEED": hash_seed})
+        assert done.returncode == 0, done.stderr
+        built = {"folder": "site", "models": 1, "results": 1, "figures": 3}
+        assert json.loads(done.stdout) == built
+
+    assert "site/index.html" in assert_same_bytes_twice(build, tmp_path)
 
 
 # --- in a browser ---
