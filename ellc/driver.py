@@ -52,8 +52,8 @@ class CompileOptions:
     `threads` None a call uses all cores of a target with an operating system, and one thread
     otherwise. `kernels` names a kernel for some layers (`planning.choice`), and `tuning` is a file
     of measured kernels (`ellc.tuning`). `labels` name the classes of an output, in place of names
-    that the model has. `model` says how a model file is read; it has no effect on
-    a graph.
+    that the model has; with `profile` calls count the time of each step. `model` says how a model
+    file is read; it has no effect on a graph.
     """
 
     emit: tuple[str, ...] = ()
@@ -68,6 +68,7 @@ class CompileOptions:
     tuning: Path | None = None
     model: ModelOptions = DEFAULT_OPTIONS
     labels: tuple[str, ...] = ()
+    profile: bool = False
 
 
 @dataclass(frozen=True)
@@ -249,7 +250,9 @@ def _write(
 ) -> tuple[list[Path], BuildResult, Costs]:
     """Write all files except the manifest."""
     coded = tuple(kind for kind in kinds if kind in KINDS)
-    chosen = BuildOptions(__version__, plan.options.threads, options.strip, options.tools)
+    chosen = BuildOptions(
+        __version__, plan.options.threads, options.strip, options.tools, options.profile
+    )
     with clock.stage("code"):
         built = build(plan, name, ("h", *coded), folder, chosen, clock.progress)
     files = [path for paths in built.files.values() for path in paths]

@@ -44,13 +44,15 @@ class BuildOptions:
     """How a plan is built.
 
     `version` is that of ellc and is written into the files. With `threads` 1 the code has no
-    threads. With `strip`, libraries have no local symbols.
+    threads. With `strip`, libraries have no local symbols. With `profile`, calls count the time of
+    their steps (`glue.Counters`).
     """
 
     version: str
     threads: int = 1
     strip: bool = False
     tools: link.Tools = link.BUILT_IN
+    profile: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,8 @@ def build(
     """Write files of these kinds for a plan whose kernels' names start with `name`.
 
     `name` is a valid identifier. The bytes depend only on plan, name and options. Raises
-    `EllcError`: `E310` for an unknown kind, `E311` for threads if the target has none, and the
-    errors of compiler and linker.
+    `EllcError`: `E310` for an unknown kind, `E311` for threads if the target has none, `E315` for
+    counters if it has no clock, and the errors of compiler and linker.
     """
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
@@ -93,6 +95,8 @@ def build(
         raise EllcError(
             f"target {plan.target.name!r} has no threads", code="E311", hint="use --threads 1"
         )
+    if options.profile and plan.target.os == "wasm":
+        raise EllcError(f"target {plan.target.name!r} has no clock for --profile", code="E315")
     with temporary_folder("build") as work:
         builder = _Builder(plan, name, folder, work, options, progress)
         files = {kind: builder.make(kind) for kind in dict.fromkeys(kinds)}
@@ -115,7 +119,7 @@ class _Builder:
         self._folder, self._work = folder, work
         self._options, self._progress = options, progress
         self._include = (work, runtime_dir())
-        self.model = make_model(plan, name, options.threads)
+        self.model = make_model(plan, name, options.threads, profile=options.profile)
         self.stack_bytes: int | None = None
 
     def make(self, kind: str) -> tuple[Path, ...]:
@@ -138,6 +142,7 @@ class _Builder:
                     self._folder,
                     self._options.version,
                     self._options.threads,
+                    profile=self._options.profile,
                 )
             case "llvm":
                 return (self._write("ll", llvm_module(self._kernels, self._target).encode()),)
@@ -160,7 +165,7 @@ class _Builder:
             out.name,
             self._target,
             out,
-            needed=("pthread",) if self._options.threads > 1 else (),
+            needed=self._needed,
             strip=self._options.strip,
             tools=self._options.tools,
         )
@@ -217,8 +222,10 @@ class _Builder:
         parts = [*kernels, self._c_object(glue)]
         stacks = [kernel_stack, self._c_stack(glue, _GLUE_DEPTH, self._include)]
         if self._options.threads > 1:
-            parts.append(self._pool_object())
+            parts.append(self._runtime_object("ellc_pool"))
             stacks.append(self._c_stack(runtime_dir() / "ellc_pool.c", _POOL_DEPTH, (), keep=True))
+        if self._options.profile:
+            parts.append(self._runtime_object("ellc_clock"))
         if self._target.object_format == "elf":
             self.stack_bytes = sum(stacks)
         if self.model.weight_bytes:
@@ -259,9 +266,15 @@ class _Builder:
         frames = c_frames(source, self._target, include, self._work, keep=keep)[:depth]
         return sum(frames) + depth * self._return_address_bytes
 
-    def _pool_object(self) -> Path:
-        (data,) = compile_runtime(["ellc_pool.c"], self._target, tools=self._options.tools)
-        out = self._work / "ellc_pool.o"
+    @property
+    def _needed(self) -> tuple[str, ...]:
+        """The system libraries that a shared library calls."""
+        pool = ("pthread",) if self._options.threads > 1 else ()
+        return (*pool, "clock") if self._options.profile else pool
+
+    def _runtime_object(self, name: str) -> Path:
+        (data,) = compile_runtime([f"{name}.c"], self._target, tools=self._options.tools)
+        out = self._work / f"{name}.o"
         out.write_bytes(data)
         return out
 

@@ -25,13 +25,19 @@ _CHUNK_ELEMENTS = 4096
 
 
 def write_c_package(
-    plan: Plan, name: str, folder: Path, version: str, threads: int = 1
+    plan: Plan,
+    name: str,
+    folder: Path,
+    version: str,
+    threads: int = 1,
+    *,
+    profile: bool = False,
 ) -> tuple[Path, ...]:
-    """Write `NAME.h`, `NAME.c`, large constants as `NAME_weights.c`, and with threads the pool.
+    """Write `NAME.h`, `NAME.c`, large constants as `NAME_weights.c`, and the runtime that it calls.
 
     `NAME.c` needs no options but `-std=c99`. Returns the paths.
     """
-    model = make_model(plan, name, threads, portable=True)
+    model = make_model(plan, name, threads, portable=True, profile=profile)
     header = folder / f"{name}.h"
     header.write_text(header_text(model, version), encoding="utf-8", newline="\n")
     separate = model.weight_bytes > SEPARATE_WEIGHT_BYTES
@@ -44,10 +50,10 @@ def write_c_package(
     preamble = joined((constants, c_kernels(plan_kernels(plan), plan.target)), "\n\n")
     source.write_text(source_text(model, version, preamble), encoding="utf-8", newline="\n")
     files.append(source)
-    if threads > 1:
-        for part in ("ellc_pool.h", "ellc_pool.c"):
-            shutil.copyfile(runtime_dir() / part, folder / part)
-            files.append(folder / part)
+    runtime = (*(["ellc_pool"] if threads > 1 else []), *(["ellc_clock"] if profile else []))
+    for part in (f"{name}{ending}" for name in runtime for ending in (".h", ".c")):
+        shutil.copyfile(runtime_dir() / part, folder / part)
+        files.append(folder / part)
     return tuple(files)
 
 

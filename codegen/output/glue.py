@@ -28,6 +28,9 @@ from ellc.ir.weights import content_key
 
 API_VERSION = 1
 """Increased when the C API changes its meaning; part of `NAME_ABI`."""
+_PROFILE_FUNCTIONS = tuple(
+    f"profile_{word}" for word in ("calls", "kind", "layer", "ns", "reset", "steps")
+)
 POOL_BYTES = 1024
 """ELLC_POOL_BYTES of runtime_c/ellc_pool.h."""
 HASH_LENGTH = 32
@@ -156,6 +159,24 @@ class WeightArray:
         return _C_TYPES[self.elem]
 
 
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Counters of a build that times its steps: at `offset` in the arena, 64 bits each.
+
+    The first counts calls; then there are the nanoseconds of each step. `layers` and `kinds` name
+    the steps.
+    """
+
+    offset: int
+    layers: tuple[str, ...]
+    kinds: tuple[str, ...]
+
+    @property
+    def bytes(self) -> int:
+        """The size of all counters."""
+        return 8 * (1 + len(self.layers))
+
+
 @dataclass(frozen=True)
 class Model:
     """Everything that the templates need to know of a model. Offsets and sizes are in bytes.
@@ -186,6 +207,7 @@ class Model:
     """Names of the classes of the output `labelled`."""
     labelled: int = 0
     arena_align: int = ARENA_ALIGN
+    counters: Counters | None = None
 
     @property
     def segments(self) -> tuple[CallSequence, ...]:
@@ -210,6 +232,7 @@ class Model:
         words = ["abi", "arena_bytes", "destroy", "hash", "init", "init_abi", "predict"]
         words += ["predict_v", "reset", "set_threads"]
         words += ["pool", "share_pool"] if self.threads > 1 else []
+        words += _PROFILE_FUNCTIONS if self.counters else []
         return tuple(f"{self.name}_{word}" for word in sorted(words))
 
 
@@ -249,11 +272,14 @@ def c_type(dtype: DType) -> CCode:
     return _C_TYPES[Elem.of(dtype)]
 
 
-def make_model(plan: Plan, prefix: str, threads: int = 1, *, portable: bool = False) -> Model:
+def make_model(
+    plan: Plan, prefix: str, threads: int = 1, *, portable: bool = False, profile: bool = False
+) -> Model:
     """The model of a plan for the templates; kernels' names start with `prefix`, the model's name.
 
     `portable` is for C that any compiler may compile: constants are arrays of their own types, and
-    init does not check the CPU. Raises `ValueError` for a name that is not an identifier.
+    init does not check the CPU. With `profile` a call counts the time of its steps. Raises
+    `ValueError` for a name that is not an identifier.
     """
     graph, name = plan.graph, Identifier(prefix)
     names = port_names([p.name for p in (*graph.inputs, *graph.outputs)], name)
@@ -265,6 +291,8 @@ def make_model(plan: Plan, prefix: str, threads: int = 1, *, portable: bool = Fa
     once = tuple(_call(plan, constants, s) for s in plan.once)
     states = tuple(_states(plan, constants))
     arena = plan.arena.arena_bytes
+    end = arena + (POOL_BYTES if threads > 1 else 0)
+    counters = _counters(plan, end) if profile else None
     return Model(
         name,
         plan.target.name,
@@ -276,15 +304,21 @@ def make_model(plan: Plan, prefix: str, threads: int = 1, *, portable: bool = Fa
         constants.placed,
         constants.arrays,
         constants.bytes,
-        arena + (POOL_BYTES if threads > 1 else 0),
+        end + (counters.bytes if counters else 0),
         arena,
         threads,
         tuple(graph.metadata.items()),
         _description(inputs, outputs, graph.metadata),
-        _hash(plan, name, threads),
+        _hash(plan, name, threads, profile),
         CpuCheck() if portable else cpu_check(plan.target),
         *_labels(outputs, graph.metadata),
+        counters=counters,
     )
+
+
+def _counters(plan: Plan, offset: int) -> Counters:
+    layers = tuple("+".join(step.source) for step in plan.steps)
+    return Counters(offset, layers, tuple(step.op for step in plan.steps))
 
 
 def _labels(outputs: Sequence[ApiPort], metadata: Mapping[str, str]) -> tuple[tuple[str, ...], int]:
@@ -465,7 +499,7 @@ def _port_text(port: ApiPort) -> str:
     return f"{text}, stands for {scale} * (stored {'-' if zero >= 0 else '+'} {abs(zero)})"
 
 
-def _hash(plan: Plan, name: str, threads: int) -> str:
+def _hash(plan: Plan, name: str, threads: int, profile: bool) -> str:
     """A hash of the network and its compilation, which the manifest and `NAME.py` repeat."""
     digest = hashlib.sha256()
     steps = [
@@ -474,6 +508,7 @@ def _hash(plan: Plan, name: str, threads: int) -> str:
     ]
     target = plan.target
     facts = [API_VERSION, name, threads, target.triple, target.cpu, target.llvm_features, steps]
+    facts += ["profile"] if profile else []
     digest.update(json.dumps(facts).encode())
     digest.update(repr((plan.graph.inputs, plan.graph.outputs)).encode())
     digest.update(repr([w.key for w, _ in plan.weights]).encode())

@@ -66,6 +66,11 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="File with the class names, one per line; C and Python code get them.",
 )
+@click.option(
+    "--profile",
+    is_flag=True,
+    help="Build counters in: the C functions NAME_profile_... tell the time of each layer.",
+)
 @kernels_option
 @tuning_option
 @model_options
@@ -88,6 +93,7 @@ def command(
     kernels: tuple[tuple[str, str], ...],
     tuning: Path | None,
     labels: Path | None,
+    profile: bool,
     options: ModelOptions,
     as_json: bool,
 ) -> None:
@@ -126,6 +132,7 @@ def command(
         tuning=tuning,
         model=options,
         labels=load_labels(labels) if labels else (),
+        profile=profile,
     )
     with progress(quiet=as_json) as report:
         watcher = watch(debug_words(), partial(echo, err=True, whole=True))

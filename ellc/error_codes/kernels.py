@@ -79,6 +79,12 @@ ROWS = (
         "The report lists the known words.",
     ),
     ErrorCode(
+        "E315",
+        "The target has no clock",
+        "`--profile` builds in counters of time, and a WebAssembly module cannot read a clock.",
+        "Leave out `--profile`, or use `ellc profile` for costs without a run.",
+    ),
+    ErrorCode(
         "E320",
         "Kernel text cannot be read",
         "The text form of a kernel has syntax errors; the report lists the lines.",

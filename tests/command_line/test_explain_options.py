@@ -21,6 +21,7 @@ from ellc.tuning import Entry, write_tuning
 OF_FILES = {
     *("output", "emit", "name", "strip", "wheel", "paranoid", "dump_dir", "cc", "linker"),
     "labels",
+    "profile",
 }
 """Options of a compile that decide which files it writes and how, not what is computed."""
 
