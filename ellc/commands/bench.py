@@ -137,7 +137,7 @@ def command(
                 f"the library is for target {library.target.name!r}: only the device can time it",
                 code="E707",
                 where=str(model),
-                hint="compile demo.c and run it with --bench on the device",
+                hint="name the device by --ssh, or run demo.c with --bench there",
             )
         report("measuring", 0, 0)
         own = (threads or 0) if is_library(model) else 0
@@ -175,7 +175,7 @@ def time_on_board(
     with progress(quiet=quiet) as report:
         report("asking the board", 0, 0)
         board = find_board(connection, resolve(target) if target else None)
-        with package(model, board, chosen, report) as made:
+        with package(model, board, chosen, report, is_run=True) as made:
             report("measuring on the board", 0, 0)
             own = (threads or 0) if is_library(model) else 0
             run = BoardRun(noise(made.library.network), own, max(1, round(seconds * 1000)))

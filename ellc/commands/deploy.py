@@ -121,7 +121,7 @@ def command(
     with progress(quiet=as_json) as report:
         report("asking the board", 0, 0)
         board = find_board(connection, asked)
-        with package(model, board, chosen, report) as made:
+        with package(model, board, chosen, report, is_run=bool(inputs)) as made:
             network, run = made.library.network, None
             if inputs:
                 arrays = prepared_inputs(model, network, inputs, options.pixels)

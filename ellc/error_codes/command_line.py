@@ -49,7 +49,7 @@ ROWS = (
         "E707",
         "Only the device can time this library",
         "The library is for another machine, and times under an emulator mean nothing.",
-        "On the device, compile `demo.c` and run it with `--bench`.",
+        "Give the device with `--ssh`, or compile `demo.c` there and run it with `--bench`.",
     ),
     ErrorCode(
         "E708",

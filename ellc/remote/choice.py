@@ -19,6 +19,11 @@ def loader_glibc(target: Target) -> tuple[int, ...]:
     return least_glibc(target.arch, _LOADER_NEEDS)
 
 
+def library_glibc(target: Target) -> tuple[int, ...]:
+    """The oldest glibc with which a library for the target can be loaded."""
+    return least_glibc(target.arch, _LIBRARY_NEEDS)
+
+
 def chosen_target(host: str, facts: BoardFacts, asked: Target | None) -> Target:
     """The target that was asked for, if it fits, or else the best one for the board.
 
@@ -48,14 +53,14 @@ def chosen_target(host: str, facts: BoardFacts, asked: Target | None) -> Target:
 def check_libc(host: str, facts: BoardFacts, target: Target, *, is_run: bool) -> None:
     """Raise `EllcError` E634 if the board's C library is too old, or none for which a run is built.
 
-    Without a run the library needs less, and any C library with these functions will do.
+    Without a run the library needs less, and any C library with these functions will do. If the
+    board cannot name its C library, the run itself shows whether it fits.
     """
-    needed = least_glibc(target.arch, _LOADER_NEEDS if is_run else _LIBRARY_NEEDS)
-    if facts.glibc >= needed or (not facts.glibc and not is_run):
+    needed = loader_glibc(target) if is_run else library_glibc(target)
+    if facts.glibc >= needed or not facts.libc or (not facts.glibc and not is_run):
         return
     raise EllcError(
-        f"the board's C library is {facts.libc or 'unknown'}, glibc {_dotted(needed)} or newer is "
-        "needed",
+        f"the board's C library is {facts.libc}, glibc {_dotted(needed)} or newer is needed",
         code="E634",
         where=host,
         problems=facts.lines(),

@@ -18,7 +18,7 @@ from ellc.progress import Progress, silent
 from ellc.remote.choice import check_libc, chosen_target, loader_glibc
 from ellc.remote.connection import Connection
 from ellc.remote.facts import BoardFacts, ask
-from ellc.remote.job import LOADER, MARK, BoardProgram, put
+from ellc.remote.job import LOADER, BoardProgram, put
 from ellc.remote.service import unit_name, unit_text
 
 _LONGEST_NAME = 90
@@ -68,20 +68,28 @@ def find_board(connection: Connection, asked: Target | None) -> ReachedBoard:
 
 @contextmanager
 def package(
-    model: Path, board: ReachedBoard, options: CompileOptions, progress: Progress = silent
+    model: Path,
+    board: ReachedBoard,
+    options: CompileOptions,
+    progress: Progress = silent,
+    *,
+    is_run: bool,
 ) -> Iterator[Package]:
     """The files for a board: of a compiled library, or of the model, compiled for the target.
 
-    Compiled files are removed when the block ends. Raises `EllcError` E634 for a library that does
-    not run on the board.
+    Compiled files are removed when the block ends. `is_run` says whether they will be run there.
+    Raises `EllcError` E634 for a library that does not run on the board, and for a board whose C
+    library is too old.
     """
+    host, facts = board.connection.host, board.facts
     if is_library(model):
         library = open_library(model)
-        chosen_target(board.connection.host, board.facts, library.target)
+        check_libc(host, facts, chosen_target(host, facts, library.target), is_run=is_run)
         names = (f"{library.prefix}.json", f"{library.prefix}.h", f"{library.prefix}.py")
         beside = tuple(path for name in names if (path := model.with_name(name)).is_file())
         yield Package(library, (model, *beside))
         return
+    check_libc(host, facts, board.target, is_run=is_run)
     with temporary_folder("deploy") as folder:
         made = compile_model(model, board.target, options, folder / "out", progress)
         assert made.library is not None
@@ -119,25 +127,22 @@ def deploy(
 
     `folder` is where the files stay; None: they are removed after the run. `service` is the
     command of a systemd unit, which is written beside them, `others` are files of the user.
-    Raises `EllcError`: E634 for a C library that is too old, E636 for files that cannot go
-    together, E621, E632, E635 as `put`.
+    Raises `EllcError`: E636 for files that cannot go together, E621, E632, E635, E701 as `put`.
     """
     connection, library = board.connection, package.library
-    check_libc(connection.host, board.facts, library.target, is_run=run is not None)
     name = library.prefix
     files: dict[str, Path | bytes] = {}
+    if service is not None and folder is not None:
+        files[unit_name(name)] = unit_text(name, folder, service)
     for path in (*package.files, *others):
         if path.name in files or len(path.name.encode()) > _LONGEST_NAME:
             raise EllcError(
-                "a file of this name is there already" if path.name in files else "a long name",
+                "two files have this name" if path.name in files else "the name is too long",
                 code="E636",
                 where=str(path),
                 hint="give it another name",
             )
         files[path.name] = path
-    if service is not None and folder is not None:
-        files[unit_name(name)] = unit_text(name, folder, service)
-    files[MARK] = b""
     if run is None:
         put(connection, files, folder)
         return None

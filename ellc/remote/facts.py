@@ -17,7 +17,8 @@ _QUESTIONS = (
     # The header of a program tells for what the system is made: a 64-bit kernel may run 32-bit
     # programs only, as Raspberry Pi OS does.
     ("program", "head -c 40 /proc/self/exe | od -An -v -tx1"),
-    ("libc", "{ getconf GNU_LIBC_VERSION || ldd --version; } 2>&1 | head -n 3"),
+    # musl's ldd tells its name on stderr; systems without tools may have a library that is one.
+    ("libc", "getconf GNU_LIBC_VERSION || ldd --version 2>&1 || /lib/libc.so.6"),
     ("processors", "getconf _NPROCESSORS_ONLN || nproc"),
     ("model", "tr -d '\\000' < /proc/device-tree/model"),
     ("cpu", "head -c 100000 /proc/cpuinfo"),
@@ -28,6 +29,8 @@ SCRIPT = "; ".join(f"echo; echo @{name}; {{ {ask}; }} 2>/dev/null" for name, ask
 _ARCHS: Mapping[tuple[int, int], Arch] = {(1, 40): "arm", (2, 183): "aarch64", (2, 62): "x86_64"}
 """Architectures by class and machine of an ELF header."""
 _ARM_HARD_FLOAT = 0x400
+_C_LIBRARY = re.compile(r"(?i)\b(glibc|gnu libc|gnu c library|musl|uclibc)")
+_GLIBC = re.compile(r"(?i)\b(?:glibc|gnu libc|gnu c library)\b.*?\b([0-9]{1,4})\.([0-9]{1,4})\.?$")
 _IN_32_BITS = {"asimd": ("neon", "vfpv4", "idiva"), "fp": ("vfp",)}
 """Flags of 64-bit ARM, and those that the same CPU has for 32-bit programs."""
 
@@ -43,6 +46,7 @@ class BoardFacts:
     programs: str
     """What its programs are made for, in words."""
     libc: str
+    """The C library and its version in the board's own words."""
     glibc: tuple[int, ...]
     """Version of the GNU C library; empty if there is another one."""
 
@@ -71,7 +75,7 @@ def parsed(answer: str) -> BoardFacts:
     head = _header(sections.get("program", ""))
     processors = sections.get("processors", "")
     arch = _arch(head)
-    libc = sections.get("libc", "").partition("\n")[0]
+    libc = _libc(sections.get("libc", ""))
     cpus = sections.get("cpu", "")
     machine = arch and Machine(
         arch,
@@ -121,11 +125,15 @@ def _programs(head: bytes) -> str:
     return f"{name or f'ELF machine {machine}'}, {bits} bits"
 
 
+def _libc(answer: str) -> str:
+    """The line that names a C library."""
+    lines = (line.strip() for line in answer.splitlines())
+    return next((line for line in lines if _C_LIBRARY.search(line)), "")
+
+
 def _glibc(libc: str) -> tuple[int, ...]:
     """The version in `glibc 2.36` or `ldd (Debian GLIBC 2.36-9) 2.36`."""
-    found = re.search(r"(?i)glibc|gnu libc", libc) and re.search(
-        r"([0-9]{1,4})\.([0-9]{1,4})$", libc
-    )
+    found = _GLIBC.search(libc)
     return (int(found[1]), int(found[2])) if found else ()
 
 

@@ -14,6 +14,7 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from ellc.codegen.toolchain.emulate import ending
 from ellc.ir.errors import EllcError
@@ -21,7 +22,10 @@ from ellc.ir.work_folders import temporary_folder
 from ellc.remote.connection import Connection, Ran
 
 MARK = ".ellc-deployed"
-"""A file in every deployed folder; a folder without it belongs to the user and is not replaced."""
+"""A file in every deployed folder; a folder without it belongs to the user and is not replaced.
+
+It is the last one of the archive, which tar takes for whole if it ends between two files.
+"""
 RUN = ".ellc-run"
 """The folder in the deployed folder for what a run needs; removed after it."""
 LOADER = f"{RUN}/load_library"
@@ -36,7 +40,7 @@ umask 022
 new=$(mktemp -d "$parent/.ellc-XXXXXX") || exit {_NO_FOLDER}
 trap clean EXIT
 trap 'exit 129' HUP INT TERM
-tar -xomf - -C "$new" || exit {_NO_SPACE}
+tar -xomf - -C "$new" && [ -f "$new/{MARK}" ] || exit {_NO_SPACE}
 """
 _CLEAN = 'clean() { rm -rf "$new"; }\n'
 # Between the two renames `$new.old` is the only copy of the former files.
@@ -77,12 +81,12 @@ def put(
     `files` are paths here, or contents, by their names there. `folder` is the final folder,
     absolute on the board; None: a temporary one in the home folder, which is removed.
 
-    Raises `EllcError`: E632 without a connection, E635 if the files cannot be put there, E621 if
-    the program fails.
+    Raises `EllcError`: E632 without a connection, E635 if the files cannot be put there, E701
+    if one cannot be read here, E621 if the program fails.
     """
     with temporary_folder("board") as local:
         archive = local / "files.tar"
-        _pack(archive, {**files, **({INPUTS: program.stdin} if program else {})})
+        _pack(archive, {**files, **({INPUTS: program.stdin} if program else {}), MARK: b""})
         limit_s = _UPLOAD_LIMIT_S + (program.limit_s if program else 0.0)
         with archive.open("rb") as stdin:
             ran = connection.run(script(folder, program), stdin, limit_s)
@@ -109,15 +113,21 @@ def script(folder: str | None, program: BoardProgram | None) -> str:
 def _pack(archive: Path, files: Mapping[str, Path | bytes]) -> None:
     with tarfile.open(archive, "w", format=tarfile.USTAR_FORMAT) as tar:
         for name, content in files.items():
-            data = content if isinstance(content, bytes) else None
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data) if data is not None else Path(str(content)).stat().st_size
-            entry.mode = 0o755 if name == LOADER else 0o644
-            if data is not None:
-                tar.addfile(entry, io.BytesIO(data))
-                continue
-            with Path(str(content)).open("rb") as file:
-                tar.addfile(entry, file)
+            with _opened(content) as data:
+                entry = tarfile.TarInfo(name)
+                entry.size = data.seek(0, io.SEEK_END)
+                entry.mode = 0o755 if name == LOADER else 0o644
+                data.seek(0)
+                tar.addfile(entry, data)
+
+
+def _opened(content: Path | bytes) -> IO[bytes]:
+    if isinstance(content, bytes):
+        return io.BytesIO(content)
+    try:
+        return content.open("rb")
+    except OSError as error:
+        raise EllcError(str(error.strerror), code="E701", where=str(content)) from error
 
 
 def _failure(host: str, folder: str | None, ran: Ran) -> EllcError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -17,10 +18,12 @@ from small_networks import convolution_network, inputs_of
 
 from ellc.cli import run
 from ellc.codegen.machine.resolve import resolve
+from ellc.codegen.toolchain.load import build_loader
 from ellc.driver import compile_model
 from ellc.execute import open_library
 from ellc.ir.container import save
 from ellc.ir.errors import EllcError
+from ellc.remote.choice import library_glibc, loader_glibc
 from ellc.remote.connection import Connection
 from ellc.remote.job import MARK, BoardProgram, put
 from ellc.remote.service import unit_text
@@ -213,6 +216,29 @@ def test_without_a_client_or_an_answer(command: Command, tmp_path: Path) -> None
     assert r"no\u001b[1m" in err and "\x1b" not in err
 
 
+def test_files_that_cannot_go_together(library: Path, tmp_path: Path, command: Command) -> None:
+    told = ("--ssh", "x", "--ssh-command", shlex.join(("env", f"HOME={tmp_path}", *ANY_SHELL)))
+    (tmp_path / "little.h").touch()
+    (tmp_path / "folder").mkdir()
+    before = files_of(tmp_path)
+    for name, code in (("little.h", "E636"), ("folder", "E701"), ("none", "E713")):
+        status, _, err = command("deploy", library, *told, "--with", tmp_path / name)
+        assert status == 2
+        assert f"error[{code}]: {tmp_path / name}:" in err
+    assert files_of(tmp_path) == before
+
+
+def test_no_newer_glibc_is_needed_than_is_checked(library: Path, tmp_path: Path) -> None:
+    host = resolve("host")
+    build_loader(host, tmp_path / "loader", loader_glibc(host))
+    for program, needs in (
+        (tmp_path / "loader", loader_glibc(host)),
+        (library, library_glibc(host)),
+    ):
+        found = re.findall(rb"GLIBC_([0-9]+)\.([0-9]+)", program.read_bytes())
+        assert found and max((int(a), int(b)) for a, b in found) <= needs
+
+
 def test_options_that_exclude_each_other(command: Command) -> None:
     for words in (
         ("deploy", "x.onnx"),
@@ -233,7 +259,7 @@ def test_a_failing_program_and_a_full_disk_leave_nothing(tmp_path: Path) -> None
     failing = BoardProgram(("sh", "-c", "cat >&2; exit 7"), b"what went wrong\n")
     for folder in (None, str(tmp_path / "place")):
         with pytest.raises(EllcError) as caught:
-            put(connection, {MARK: b""}, folder, failing)
+            put(connection, {}, folder, failing)
         assert caught.value.code == "E621"
         assert caught.value.problems == ("what went wrong", "exit status 7")
     assert files_of(tmp_path) == {"bin", "place", f"place/{MARK}"}
@@ -245,10 +271,34 @@ def test_a_failing_program_and_a_full_disk_leave_nothing(tmp_path: Path) -> None
     )
     before = files_of(tmp_path)
     with pytest.raises(EllcError) as caught:
-        put(full, {MARK: b"", "other": b"new"}, str(tmp_path / "place"), None)
+        put(full, {"other": b"new"}, str(tmp_path / "place"), None)
     assert caught.value.code == "E635"
     assert caught.value.problems == ("No space left on device",)
     assert files_of(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ("head -c 700 |", "E635"),
+        ("head -c 5632 |", "E635"),  # between two files
+        ("head -c 6144 |", "E635"),  # before the last one
+        ("trap 'exit 255' EXIT;", "E632"),
+    ],
+)
+def test_a_broken_connection_leaves_the_former_files(
+    tmp_path: Path, change: str, code: str
+) -> None:
+    place, home = tmp_path / "place", f"HOME={tmp_path}"
+    put(Connection("pi", ("env", home, *ANY_SHELL)), {"old": b""}, str(place))
+    shell = ("sh", "-c", f'for last; do :; done; {change} sh -c "$last"; exit', "ssh")
+    files = {"new": bytes(5000), "newer": b""}
+    with pytest.raises(EllcError) as caught:
+        put(Connection("pi", ("env", home, *shell)), files, str(place), None)
+    assert caught.value.code == code
+    kept = {"old"} if code == "E635" else {"new", "newer"}
+    assert files_of(place) == {MARK, *kept}
+    assert files_of(tmp_path) == {"place", *(f"place/{name}" for name in (MARK, *kept))}
 
 
 def test_the_former_files_come_back_if_the_new_ones_cannot(tmp_path: Path) -> None:
@@ -258,11 +308,11 @@ def test_the_former_files_come_back_if_the_new_ones_cannot(tmp_path: Path) -> No
     script = 'case $1 in *.old) ;; */place) ;; *) [ "$2" != "$WHERE" ] || exit 1 ;; esac\n'
     (tmp_path / "bin" / "mv").write_text(f'#!/bin/sh\n{script}exec /bin/mv "$@"\n')
     (tmp_path / "bin" / "mv").chmod(0o755)
-    put(Connection("pi", ANY_SHELL), {MARK: b"", "old": b""}, str(place))
+    put(Connection("pi", ANY_SHELL), {"old": b""}, str(place))
     path = f"PATH={tmp_path / 'bin'}:{os.environ['PATH']}"
     broken = Connection("pi", ("env", path, f"WHERE={place}", *ANY_SHELL))
     with pytest.raises(EllcError) as caught:
-        put(broken, {MARK: b"", "new": b""}, str(place))
+        put(broken, {"new": b""}, str(place))
     assert caught.value.code == "E635"
     assert files_of(place) == {MARK, "old"}
     assert files_of(tmp_path) == {"bin", "bin/mv", "place", f"place/{MARK}", "place/old"}

@@ -198,14 +198,17 @@ def test_code_of_an_older_model_runs_on_a_newer_one() -> None:
         ("glibc 2.36", (2, 36)),
         ("ldd (Debian GLIBC 2.36-9+rpt2+deb12u4) 2.36", (2, 36)),
         ("ldd (GNU libc) 2.17", (2, 17)),
+        ("GNU C Library (GNU libc) stable release version 2.31.", (2, 31)),
         ("musl libc (aarch64)", ()),
-        ("sh: ldd: not found", ()),
     ],
 )
 def test_c_library(libc: str, glibc: tuple[int, ...]) -> None:
     facts = parsed(answer("Linux aarch64", ARM64, cpus(V8, *A53), libc=f"{libc}\nVersion 1.2.3"))
     assert facts.libc == libc
     assert facts.glibc == glibc
+    nothing = parsed(answer("Linux aarch64", ARM64, cpus(V8, *A53), libc="sh: ldd: not found"))
+    assert (nothing.libc, nothing.glibc) == ("", ())
+    check_libc("board", nothing, BOARDS["pi3_64"], is_run=True)  # the run itself will show
 
 
 @pytest.mark.parametrize(
