@@ -240,6 +240,6 @@ def summary(changes: Sequence[Change]) -> list[tuple[str, str, str, str]]:
     """Rows for a table: file, figure, value before, value now or why it is kept."""
 
     def text(value: float | None) -> str:
-        return "" if value is None else f"{value:g}"
+        return "" if value is None else f"{value:.10g}"
 
     return [(c.file, c.of, text(c.before), c.kept or text(c.now)) for c in changes]

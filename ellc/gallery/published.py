@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import PurePosixPath
 
 from ellc.gallery.rows import Figure, NetworkName, Result, Source
 from ellc.zoo import find
@@ -68,7 +69,7 @@ def _results(known: Facts, sources: dict[str, Source]) -> list[Result]:
         Result(
             known.name, precision, board, engine, shape, colours, known.dataset, tuple(figures),
             clock, known.origin, network, notes=notes,
-            commands=_commands(known.name) if network else (),
+            commands=_commands(known) if network else (),
         )
         for (precision, board, clock, engine), figures in groups.items()
     ]  # fmt: skip
@@ -82,5 +83,9 @@ def _network(known: Facts) -> tuple[tuple[int, ...], str, NetworkName | None]:
     return find(known.name).input, known.colours, NetworkName(zoo=known.name)
 
 
-def _commands(name: str) -> tuple[str, ...]:
-    return (f"ellc zoo show {name}", f"ellc zoo compile {name} --target pi3_64")
+def _commands(known: Facts) -> tuple[str, ...]:
+    show, compile_ = f"ellc zoo show {known.name}", f"ellc zoo compile {known.name} --target pi3_64"
+    if known.weights is None:
+        return show, compile_
+    file = known.name + PurePosixPath(known.weights.member or known.weights.url).suffix
+    return show, f"ellc zoo fetch {known.name} -o {file}", f"{compile_} --weights {file}"

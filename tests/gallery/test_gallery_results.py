@@ -12,7 +12,7 @@ import pytest
 
 from ellc.gallery import read_results
 from ellc.gallery.load import MOST_BYTES
-from ellc.gallery.measure import measure, this_machine
+from ellc.gallery.measure import _READERS, _WRITERS, _words, measure, this_machine
 from ellc.gallery.published import published
 from ellc.gallery.rows import FIGURES
 from ellc.ir.errors import EllcError
@@ -170,6 +170,15 @@ def test_published_figures_are_valid_results() -> None:
             low, high = FIGURES[one.of]
             assert one.value is not None and low <= one.value <= high, (result.model, one)
             assert one.provenance == "published" and one.source
+
+
+def test_own_results_have_values_and_commands_that_are_run() -> None:
+    results = read_results([DIGITS.parents[1] / "gallery"], published())
+    assert {result.engine for result in results} == {"ellc"} and len(results) >= 5
+    for result in results:
+        assert result.known == result.figures
+        assert all(_words(line, _WRITERS) for line in result.prepare)
+        assert all(_words(figure.command, _READERS) for figure in result.figures)
 
 
 # --- measuring anew ---
