@@ -139,8 +139,8 @@ def _hues(rows: Sequence[_Row], inputs: Sequence[tuple[int, ...]]) -> dict[tuple
     for shapes in sorted(by_data.values(), key=len, reverse=True):
         taken = {hues[shape] for shape in shapes if shape in hues}
         free = [hue for hue in range(HUES) if hue not in taken] or list(range(HUES))
-        for number, shape in enumerate(shape for shape in shapes if shape not in hues):
-            hues[shape] = free[number % len(free)]
+        for shape in (shape for shape in shapes if shape not in hues):
+            hues[shape] = free[len(hues) % len(free)]
     return hues
 
 
