@@ -307,7 +307,7 @@ def build_(
 def fetch_(network: str, output: Path, as_json: bool) -> None:
     """Download a network's published weights.
 
-    Nothing else of ellc uses the network. What arrives must have the SHA-256 that ellc knows.
+    Nothing else of ellc downloads anything. What arrives must have the SHA-256 that ellc knows.
     `ellc zoo show` says where weights are from.
     """
     from ellc.progress import progress

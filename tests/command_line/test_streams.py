@@ -90,6 +90,8 @@ def test_a_document_that_nobody_can_read_is_an_error(
     np.save(folder / "x.npy", np.zeros((1, 4), np.float32))
     np.savez(folder / "data.npz", x=np.zeros((1, 1, 4), np.float32), y=np.zeros(1, np.int64))
     (folder / "result.json").write_text(RESULT)
+    (folder / "ssh").write_text('#!/bin/sh\nfor last; do :; done; exec sh -c "$last"\n')
+    (folder / "ssh").chmod(0o755)
     monkeypatch.chdir(folder)
     network = "d_I160x160x3CMCMCMCMCMCMC1A"
     lines = (
@@ -102,6 +104,7 @@ def test_a_document_that_nobody_can_read_is_an_error(
         "evaluate tiny.eir --data data.npz --jobs 1",
         "gallery build result.json --no-published -o site", "gallery measure result.json",
         "profile tiny.eir --seconds 0.05",
+        f"deploy tiny.eir --ssh here --ssh-command ./ssh --target host --to {folder}/board",
     )  # fmt: skip
     for words, command in all_commands():
         if words not in WITH_NETWORK and any("--json" in p.opts for p in command.params):
@@ -113,7 +116,7 @@ def test_a_document_that_nobody_can_read_is_an_error(
             assert capsys.readouterr().err.splitlines()[-1:] == [
                 "error[E703]: standard output is closed"
             ], line
-    for made in ("out/tiny.json", "new.eir", "new.json", "zoo.eir"):
+    for made in ("out/tiny.json", "new.eir", "new.json", "zoo.eir", "board/tiny.json"):
         assert (folder / made).is_file(), made
 
 

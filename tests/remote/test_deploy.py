@@ -6,8 +6,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -158,6 +156,7 @@ def test_deploy_and_remove(
     assert files_of(home) == before
 
 
+@pytest.mark.slow
 def test_no_folder_of_the_user_is_replaced(
     board: LocalBoard, home: Path, library: Path, command: Command
 ) -> None:
@@ -339,9 +338,3 @@ def test_the_host_itself_fits(library: Path) -> None:
     assert facts.machine is not None and facts.machine.processors == os.cpu_count()
     assert facts.home == os.environ["HOME"]
     assert facts.glibc >= (2, 17)
-
-
-def test_help_needs_no_model() -> None:
-    words = [sys.executable, "-m", "ellc", "deploy", "--help"]
-    shown = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-    assert "--service COMMAND" in shown

@@ -40,17 +40,14 @@ def why_not() -> str:
     missing = [name for name in ("ssh", "ssh-keygen") if shutil.which(name) is None]
     if find_sshd() is None or missing:
         return f"no {', '.join(missing) or 'sshd'} (Debian: openssh-server, openssh-client)"
-    try:
-        if os.getuid() == 0:  # Debian's sshd wants it, and makes it only as a service
-            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    except OSError as error:
-        return f"sshd needs /run/sshd: {error.strerror}"
     return ""
 
 
 @contextmanager
 def local_board(folder: Path, home: Path) -> Iterator[LocalBoard]:
     """A server on a free port of 127.0.0.1 with keys of its own in `folder`; `home` is its home."""
+    if os.getuid() == 0:  # Debian's sshd wants it, and makes it only as a service
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     for name in ("user", "host"):
         words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
         subprocess.run(words, check=True, stdin=subprocess.DEVNULL)
