@@ -23,6 +23,7 @@ from ellc.codegen.planning.loops import Repeat
 from ellc.codegen.planning.plan import Plan, Step
 from ellc.ir.graph import INPUT_PREFIX, LABELS_KEY, LAYOUT_KEY, Graph
 from ellc.ir.graph import Port as GraphPort
+from ellc.ir.printable import visible
 from ellc.ir.types import DType, Quant, TensorType
 from ellc.ir.weights import content_key
 
@@ -176,6 +177,16 @@ class Counters:
         """The size of all counters."""
         return 8 * (1 + len(self.layers))
 
+    @property
+    def types(self) -> tuple[str, ...]:
+        """Every kind once, in the order of the steps."""
+        return tuple(dict.fromkeys(self.kinds))
+
+    @property
+    def type_numbers(self) -> tuple[int, ...]:
+        """The index in `types` of each step's kind."""
+        return tuple(map(self.types.index, self.kinds))
+
 
 @dataclass(frozen=True)
 class Model:
@@ -317,7 +328,7 @@ def make_model(
 
 
 def _counters(plan: Plan, offset: int) -> Counters:
-    layers = tuple("+".join(step.source) for step in plan.steps)
+    layers = tuple(visible("+".join(step.source)) for step in plan.steps)  # programs print them
     return Counters(offset, layers, tuple(step.op for step in plan.steps))
 
 

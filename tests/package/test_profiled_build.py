@@ -26,6 +26,32 @@ from ellc.ir.ops.recurrent import GRUCell
 from ellc.ir.pipeline import run_pipeline
 from ellc.ir.types import Array, DType, TensorType
 
+ELL_CLIENT = """
+#include <stdio.h>
+#include "net_ell.h"
+
+static float first[32], second[48], results[2][48];
+
+int main(void)
+{
+    void *in[] = { first, second }, *out[] = { results[0], results[1] };
+    int i;
+    for (i = 0; i < 2; i++)
+        net_Predict_dispatch(0, in, out);
+    net_PrintModelProfilingInfo();
+    net_PrintNodeProfilingInfo();
+    net_PrintNodeTypeProfilingInfo();
+    if (net_GetNodeInfo(-1) || net_GetNodeInfo(net_GetNumNodes()) || !net_GetNodeInfo(0)->nodeType)
+        return 1;
+    if (net_GetNodeTypePerformanceCounters(net_GetNumNodeTypes()))
+        return 2;
+    net_ResetNodeProfilingInfo();
+    printf("%d %g\\n", (int)net_GetModelPerformanceCounters()->count,
+           net_GetNodePerformanceCounters(0)->totalTime);
+    return 0;
+}
+"""
+
 
 class Counting:
     """An instance of a library with counters, by its C functions."""
@@ -134,13 +160,20 @@ def test_a_loop_is_counted_in_all_its_trips(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_c_of_a_network_with_any_names_compiles(tmp_path: Path) -> None:
+def test_functions_of_ell_print_times_of_a_network_with_any_names(tmp_path: Path) -> None:
     graph = network("".join(TEXTS), "node")
-    options = CompileOptions(emit=("c",), threads=2, profile=True, name="net")
+    options = CompileOptions(emit=("c", "ell"), threads=2, profile=True, name="net")
     names = {path.name for path in compile_model(graph, "host", options, tmp_path).files}
     assert {"net.c", "ellc_clock.c", "ellc_clock.h", "ellc_pool.c"} <= names
-    words = ["cc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]
-    subprocess.run([*words, "net.c", "ellc_clock.c"], cwd=tmp_path, check=True)
+    (tmp_path / "main.c").write_text(ELL_CLIENT)
+    words = ["cc", "-std=c99", "-O0", "-pthread", "-Wall", "-Wextra", "-Werror"]
+    sources = ("main.c", "net.c", "net_ell.c", "ellc_clock.c", "ellc_pool.c")
+    subprocess.run([*words, *sources, "-lm", "-o", "main"], cwd=tmp_path, check=True)
+    done = subprocess.run(tmp_path / "main", capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("Model net [model]: ") and lines[0].endswith(", count 2")
+    assert sum("[conv2d]: " in line and line.startswith("Node ") for line in lines) == 1
+    assert lines[-1] == "0 0"
 
 
 def test_without_the_option_nothing_is_there() -> None:
