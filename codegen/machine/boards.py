@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ellc.codegen.machine.core import Arch, core_named
+from ellc.codegen.machine.core import core_named
 from ellc.codegen.machine.cpu_check import linux_flags
+from ellc.codegen.machine.linux_machine import Machine
 from ellc.codegen.machine.platform import profile_of
 from ellc.codegen.machine.target import Target, make_target
 
@@ -189,23 +190,6 @@ BOARDS: dict[str, Target] = {row.name: row.target() for row in _ROWS}
 """All rows, in the order in which they are shown."""
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What a machine with Linux tells of itself: its programs and its CPUs."""
-
-    arch: Arch
-    """The architecture of its programs; a 64-bit CPU may run a system of 32-bit programs."""
-    flags: frozenset[str]
-    """The flags that /proc/cpuinfo has for every CPU, by the names that 32-bit ARM, 64-bit ARM or
-    x86-64 have for them, as `arch` is."""
-    cores: tuple[str, ...] = ()
-    """LLVM's names of the CPUs' cores, as far as they are known."""
-    model: str = ""
-    """The name of the board in the device tree."""
-    processors: int = 0
-    """The number of CPUs; 0 if unknown."""
-
-
 def target_for(machine: Machine) -> Target | None:
     """The target whose code is best for a machine; None if no named target's code runs there.
 
@@ -229,26 +213,3 @@ def unfit(target: Target, machine: Machine) -> str:
         return f"programs of the board are for {machine.arch}, the target is {target.arch}"
     missing = sorted(linux_flags(target) - machine.flags)
     return f"the CPU lacks {', '.join(missing)}" if missing else ""
-
-
-_PARTS = {
-    0xB76: "arm1176jzf-s",
-    0xC07: "cortex-a7",
-    0xC08: "cortex-a8",
-    0xC09: "cortex-a9",
-    0xC0F: "cortex-a15",
-    0xD03: "cortex-a53",
-    0xD04: "cortex-a35",
-    0xD05: "cortex-a55",
-    0xD07: "cortex-a57",
-    0xD08: "cortex-a72",
-    0xD09: "cortex-a73",
-    0xD0B: "cortex-a76",
-    0xD0C: "neoverse-n1",
-}
-_ARM_LIMITED = 0x41
-
-
-def core_of_part(implementer: int, part: int) -> str:
-    """LLVM's name of the core with these numbers of /proc/cpuinfo; empty if there is none here."""
-    return _PARTS.get(part, "") if implementer == _ARM_LIMITED else ""

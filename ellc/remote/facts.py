@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ellc.codegen.machine.boards import Machine, core_of_part
-from ellc.codegen.machine.core import Arch
+from ellc.codegen.machine.linux_machine import Machine, machine_of, programs_text
 from ellc.ir.errors import EllcError
 from ellc.remote.connection import Connection
 
@@ -26,13 +24,8 @@ _QUESTIONS = (
 SCRIPT = "; ".join(f"echo; echo @{name}; {{ {ask}; }} 2>/dev/null" for name, ask in _QUESTIONS)
 """Asks for everything at once. What the board cannot answer is left out."""
 
-_ARCHS: Mapping[tuple[int, int], Arch] = {(1, 40): "arm", (2, 183): "aarch64", (2, 62): "x86_64"}
-"""Architectures by class and machine of an ELF header."""
-_ARM_HARD_FLOAT = 0x400
 _C_LIBRARY = re.compile(r"(?i)\b(glibc|gnu libc|gnu c library|musl|uclibc)")
 _GLIBC = re.compile(r"(?i)\b(?:glibc|gnu libc|gnu c library)\b.*?\b([0-9]{1,4})\.([0-9]{1,4})\.?$")
-_IN_32_BITS = {"asimd": ("neon", "vfpv4", "idiva"), "fp": ("vfp",)}
-"""Flags of 64-bit ARM, and those that the same CPU has for 32-bit programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +67,16 @@ def parsed(answer: str) -> BoardFacts:
     sections = _sections(answer)
     head = _header(sections.get("program", ""))
     processors = sections.get("processors", "")
-    arch = _arch(head)
     libc = _libc(sections.get("libc", ""))
-    cpus = sections.get("cpu", "")
-    machine = arch and Machine(
-        arch,
-        _flags(cpus, arch),
-        _cores(cpus),
+    machine = machine_of(
+        head,
+        sections.get("cpu", ""),
         sections.get("model", ""),
         int(processors) if re.fullmatch(r"[0-9]{1,4}", processors) else 0,
     )
     kernel = sections.get("kernel", "")
     return BoardFacts(
-        kernel, sections.get("home", ""), machine, _programs(head), libc, _glibc(libc)
+        kernel, sections.get("home", ""), machine, programs_text(head), libc, _glibc(libc)
     )
 
 
@@ -105,26 +95,6 @@ def _header(dump: str) -> bytes:
     return head if head.startswith(b"\x7fELF") else b""
 
 
-def _arch(head: bytes) -> Arch | None:
-    arch = _ARCHS.get((head[4], head[18] | head[19] << 8)) if head else None
-    return None if arch == "arm" and not _flags_of(head) & _ARM_HARD_FLOAT else arch
-
-
-def _flags_of(head: bytes) -> int:
-    """The flags of a 32-bit ELF header."""
-    return int.from_bytes(head[36:40], "little")
-
-
-def _programs(head: bytes) -> str:
-    if not head:
-        return ""
-    bits, machine = 32 * head[4], head[18] | head[19] << 8
-    name = _ARCHS.get((head[4], machine))
-    if name == "arm":
-        return f"arm with {'hard' if _arch(head) else 'soft'} float, 32 bits"
-    return f"{name or f'ELF machine {machine}'}, {bits} bits"
-
-
 def _libc(answer: str) -> str:
     """The line that names a C library."""
     lines = (line.strip() for line in answer.splitlines())
@@ -135,33 +105,6 @@ def _glibc(libc: str) -> tuple[int, ...]:
     """The version in `glibc 2.36` or `ldd (Debian GLIBC 2.36-9) 2.36`."""
     found = _GLIBC.search(libc)
     return (int(found[1]), int(found[2])) if found else ()
-
-
-def _flags(cpus: str, arch: Arch) -> frozenset[str]:
-    """The flags that every CPU has."""
-    lists = [set(value.split()) for value in _values(cpus, ("Features", "flags"))]
-    if not lists:
-        return frozenset()
-    flags = set.intersection(*lists)
-    if arch == "arm":
-        flags |= {short for flag in flags for short in _IN_32_BITS.get(flag, ())}
-    return frozenset(flags)
-
-
-def _cores(cpus: str) -> tuple[str, ...]:
-    implementers = _values(cpus, ("CPU implementer",))
-    parts = _values(cpus, ("CPU part",))
-    pairs = zip(map(_number, implementers), map(_number, parts), strict=False)
-    return tuple(dict.fromkeys(name for pair in pairs if (name := core_of_part(*pair))))
-
-
-def _number(text: str) -> int:
-    return int(text, 16) if re.fullmatch("0x[0-9a-fA-F]{1,4}", text) else -1
-
-
-def _values(cpus: str, names: Sequence[str]) -> list[str]:
-    pairs = (line.partition(":") for line in cpus.splitlines())
-    return [value.strip() for name, _, value in pairs if name.strip() in names]
 
 
 def unknown_board(host: str, facts: BoardFacts) -> EllcError:
