@@ -24,7 +24,7 @@ _MAGIC = b"\x93NUMPY"
 _LENGTH_BYTES = {1: 2, 2: 4, 3: 4}  # by major version of the format
 _MOST_HEADER_BYTES = 10_000  # numpy's bound
 _NUMBER = re.compile(r"[<>=|]?(\?|b1|[iu][1248]|f[248])")
-_TEXT = re.compile(r"[<>=|]?[SU][1-9]\d{0,5}")
+_NUMBER_OR_TEXT = re.compile(_NUMBER.pattern + r"|[<>=|]?[SU][1-9]\d{0,5}")
 _OLD_LONG = re.compile(r"(?<=\d)L\b")  # Python 2 wrote 3L
 
 
@@ -76,14 +76,18 @@ def read_member(file: IO[bytes], size: int) -> Array:
 
 
 def read_texts(file: IO[bytes], size: int) -> tuple[str, ...]:
-    """The texts of an open `.npy` file of `size` bytes; raises `ValueError` if it has none.
+    """The texts of an open `.npy` file of `size` bytes, also of numbers.
 
-    Bytes that are no characters become U+FFFD; numpy's own conversion raises `SystemError`.
+    Raises `ValueError` if it has neither. Bytes that are no characters become U+FFFD; numpy's own
+    conversion raises `SystemError`.
     """
-    header = _header(file, _TEXT)
+    header = _header(file, _NUMBER_OR_TEXT)
     if header.elements * header.dtype.itemsize > size:
         raise ValueError("the file ends before its array does")
-    data, step = _array(file, header).tobytes(), header.dtype.itemsize
+    array, step = _array(file, header), header.dtype.itemsize
+    if header.dtype.kind not in "SU":
+        return tuple(map(str, array.reshape(-1).tolist()))
+    data = array.tobytes()
     codec = {"<U": "utf-32-le", ">U": "utf-32-be"}.get(header.dtype.str[:2], "utf-8")
     texts = (data[at : at + step].decode(codec, "replace") for at in range(0, len(data), step))
     return tuple(text.rstrip("\0") for text in texts)
@@ -114,7 +118,7 @@ def _header(file: IO[bytes], element: re.Pattern[str] = _NUMBER) -> Header:
     match entries:
         case {"descr": str(kind), "fortran_order": bool(is_fortran), "shape": tuple(shape)}:
             if not element.fullmatch(kind):
-                kinds = "numbers" if element is _NUMBER else "texts"
+                kinds = "numbers" if element is _NUMBER else "numbers or texts"
                 raise ValueError(f"it does not hold one array of {kinds}")
             if len(shape) > 32 or not all(type(d) is int and d >= 0 for d in shape):
                 raise ValueError("its shape is invalid")

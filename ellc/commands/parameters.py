@@ -24,11 +24,22 @@ Named = tuple[tuple[str, Any], ...]
 
 
 class _FilePath(click.Path):
-    """A file or folder as a `Path`; an empty text, which `Path` takes for `.`, is refused."""
+    """A file or folder as a `Path`.
+
+    Refused are an empty text, which `Path` takes for `.`, and a path that the system cannot follow
+    (too long, a loop of links, a folder that may not be read): `Path.exists` would raise `OSError`.
+    """
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not os.fspath(value):
             self.fail("'' names no file or folder", param, ctx)
+        try:
+            os.stat(value)
+        except (FileNotFoundError, NotADirectoryError):
+            pass  # the command says so, or makes it
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            self.fail(f"{os.fspath(value)!r}: {reason}", param, ctx)
         return super().convert(value, param, ctx)
 
 

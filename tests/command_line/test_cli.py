@@ -82,8 +82,13 @@ def test_wrong_usage_is_exit_2(ellc_command, args: list[str]) -> None:
     assert "Error:" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_an_empty_text_is_no_place(capsys: pytest.CaptureFixture[str]) -> None:
-    """`Path` makes the current folder of it, into which `-o "$UNSET"` would write."""
+@pytest.mark.parametrize(
+    ("text", "said"), [("", "'' names no file or folder"), ("a" * 5000, "File name too long")]
+)
+def test_what_cannot_be_a_path_is_no_place(
+    text: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`Path` makes the current folder of "", into which `-o "$UNSET"` would write."""
     places = 0
     for words, command in all_commands():
         arguments = ["m.eir"] * sum(isinstance(p, click.Argument) for p in command.params)
@@ -92,11 +97,11 @@ def test_an_empty_text_is_no_place(capsys: pytest.CaptureFixture[str]) -> None:
         for parameter in command.params:
             if isinstance(parameter.type, click.Path):
                 places += 1
-                given = [*arguments, *needed, parameter.opts[-1], ""]
+                given = [*arguments, *needed, parameter.opts[-1], text]
                 if isinstance(parameter, click.Argument):
-                    given = [*([""] * len(arguments)), *needed]
+                    given = [*([text] * len(arguments)), *needed]
                 assert cli.run([*words, *given]) == cli.EXIT_BAD_INPUT, words
-                assert "'' names no file or folder" in capsys.readouterr().err, (words, given)
+                assert said in capsys.readouterr().err, (words, given)
     assert places > 20
 
 

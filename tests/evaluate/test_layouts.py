@@ -130,6 +130,8 @@ def test_names_of_classes_are_texts_of_any_kind(tmp_path: Path) -> None:
     for names in (["p", "\u00e9"], [b"p", "\u00e9".encode()], np.array(["p", "\u00e9"], ">U3")):
         _npz(tmp_path, np.zeros((2, 3)), names=names)
         assert list(open_data(tmp_path / "x.npz", PLAIN).classes) == ["p", "\u00e9"]
+    _npz(tmp_path, np.zeros((2, 3)), names=[3, 5])
+    assert list(open_data(tmp_path / "x.npz", PLAIN).classes) == ["3", "5"]
     no_letters = np.array([b"\xff" * 4] * 2).view("<U1")
     _npz(tmp_path, np.zeros((2, 3)), names=no_letters)
     assert list(open_data(tmp_path / "x.npz", PLAIN).classes) == ["\ufffd"] * 2
