@@ -36,6 +36,13 @@ _FEW_ROWS = 3
 """The most rows of the left matrix for which a transposition costs more than it saves. Thousand
 modelled cycles without : with it, by `tests/benchmarks/constants.py`, depth and columns 64:
 pi3_64: 2 rows 10.7 : 17.4, 4 rows 21.9 : 21.5, 6 rows 33.5 : 23.8; pi3: 4 rows 24.7 : 18.4."""
+_MOST_ROWS = 12
+"""The most rows of a tile: with two vectors of sums for each they take 24 of 32 registers."""
+_SHARE_OF_ROWS = 4
+"""If values of the left matrix are taken as lanes, each row has a register of them: one register in
+four. Thousand modelled cycles for other shares, by the same script, 24 rows, depth and columns 64:
+pi3_64 2: 96.3, 3: 59.2, 4: 58.8, 5: 63.3; pi3 2: 116.7, 3: 80.1, 4: 75.0, 5: 91.8; bytes on pi3
+2: 109.2, 3: 85.3, 4: 95.8, 5: 118.9."""
 _DOTS = 4
 """How many columns' dot products are computed interleaved. By the same script, 3 rows, depth 256,
 32 columns: pi3_64 1: 62.2, 2: 45.1, 4: 31.9, 8: 27.0; pi3, which has half the registers, 2: 46.9,
@@ -159,10 +166,12 @@ def _tile(
     while vectors * lanes % multiple:
         vectors += 1
     spare = vectors + (3 if target.vector_registers >= 32 else 2)
-    rows = max(1, min(12, (target.vector_registers - spare) // vectors))
+    rows = max(1, min(_MOST_ROWS, (target.vector_registers - spare) // vectors))
     in_lanes = target.lane_fma if product.numbers.total.is_float else target.has("neon")
     by_lane = in_lanes and lanes == 4 and product.a.strides[-1] == 1
-    return cut(product.rows, min(rows, 8 if by_lane else rows)).size, vectors, 4 if by_lane else 2
+    if by_lane:  # each row has a register of left values
+        rows = min(rows, target.vector_registers // _SHARE_OF_ROWS)
+    return cut(product.rows, rows).size, vectors, 4 if by_lane else 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,14 @@ _SMALL_WINDOW = 3
 Thousand modelled cycles for other limits, by `tests/benchmarks/constants.py`, 32 channels, 28x28:
 pi3_64: 9x9 2: 935, 3: 411; 7x7 1: 707, 2: 266, 4: 272; pi3: 7x7 2: 763, 4: 1,393."""
 
+_REGISTERS = 12
+"""The most window columns that a tile keeps in registers, if there are 32. By the same script for
+other numbers on pi3_64: 2x2 9: 59, 12: 61, 16: 64; 3x3 6: 136, 9: 122, 12: 117, 16: 117, 24: 121;
+5x5 6: 342, 9: 232, 12: 201, 16: 185, 24: 191."""
+_FEW_REGISTERS = 7
+"""The same for fewer registers, on pi3: 2x2 4: 96, 7: 85, 9: 84, 12: 88; 3x3 4: 152, 5: 135,
+7: 124, 9: 124, 12: 134; 5x5, where more would be faster: 5: 745, 7: 399, 9: 348, 12: 312."""
+
 
 @lowers(MaxPool2D, AvgPool2D)
 def lower_pool(node: PlacedNode) -> list[KernelCall]:
@@ -90,7 +98,7 @@ def _rectangle(target: Target, shape: Sliding, elem: Elem, multiple: int) -> Rec
     """
     channels = shape.walk[3]
     lanes = fitted_lanes(vector_lanes(target, elem), channels)
-    registers = 12 if target.vector_registers >= 32 else 7
+    registers = _REGISTERS if target.vector_registers >= 32 else _FEW_REGISTERS
     columns = shape.columns
     pixels = 1
     if _is_small(target, shape):

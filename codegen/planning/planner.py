@@ -50,6 +50,7 @@ from ellc.ir.graph import Graph, Node
 from ellc.ir.ops.fused import Fused
 
 _LONGEST_PART = 40
+"""The most characters of a layer's name in a kernel's name."""
 
 
 # Constants that are derived from weights may overflow, as in `run_pipeline`.

@@ -154,6 +154,9 @@ DEPTHWISE = Layer(3, 96, 96, 56, 96, label="depthwise 3x3, 96, 56x56")
 SMALL_DEPTHWISE = Layer(3, 256, 256, 14, 256, label="depthwise 3x3, 256, 14x14")
 BYTES = Layer(1, 64, 64, 28, kind="8-bit")
 WINDOWS = Layer(3, 64, 64, 28, kind="8-bit")
+SHORT_SUMS = tuple(Layer(1, depth, 64, 28, kind="8-bit") for depth in (16, 32, 48))
+SQUARE_PRODUCTS = tuple(product(rows, 64, 64) for rows in (6, 24))
+SMALL_POOLS = tuple(pool(window, 32, 28) for window in (2, 3, 5))
 BYTE_LARGE_WINDOWS = Layer(5, 64, 64, 28, 64, kind="8-bit", label="8-bit depthwise 5x5, 64, 28x28")
 BYTE_DEPTHWISE = Layer(3, 64, 64, 28, 64, kind="8-bit", label="8-bit depthwise 3x3, 64, 28x28")
 LARGE_WINDOWS = tuple(
@@ -182,6 +185,12 @@ TUNED = (
         (DEPTHWISE, SMALL_DEPTHWISE, *LARGE_WINDOWS, BYTE_LARGE_WINDOWS),
     ),
     Tuned("kernels.byte_dots", "_GROUP", (1, 2, 4, 8), (BYTES, WINDOWS)),
+    Tuned("kernels.byte_dots", "_SHORTEST_SUM", (16, 32, 40, 64), SHORT_SUMS),
+    Tuned("kernels.pool", "_REGISTERS", (6, 9, 12, 16, 24), SMALL_POOLS),
+    Tuned("kernels.pool", "_FEW_REGISTERS", (4, 5, 7, 9, 12), SMALL_POOLS),
+    Tuned(
+        "kernels.matmul", "_SHARE_OF_ROWS", (2, 3, 4, 5), tuple(product(n, 64, 64) for n in (6, 24))
+    ),
     Tuned("kernels.pool", "_SMALL_WINDOW", (1, 2, 3, 4), tuple(pool(w, 32, 28) for w in (3, 7, 9))),
     Tuned("kernels.matmul", "_FEW_ROWS", (1, 3, 6), tuple(product(n, 64, 64) for n in (2, 4, 6))),
     Tuned("kernels.matmul", "_DOTS", (1, 2, 4, 8), (product(2, 64, 64), product(3, 256, 32))),
