@@ -119,8 +119,9 @@ def _scaled(
     """The centred part, grey or in colours, scaled to (rows, columns).
 
     To save memory, bands of rows are copied, converted and scaled in width; then the whole is
-    scaled in height. Pillow's filter has the same order, so the result is equal bit by bit. The
-    part is cropped first, because the filter with Pillow's own `box` uses pixels outside the box.
+    scaled in height. The result does not depend on the bands. Scaled by Pillow at once, pixels may
+    differ by one level, since Pillow 13 scales some pictures in height first.
+    The part is cropped first, because the filter with Pillow's own `box` uses pixels outside it.
     """
     rows, columns = size
     mode: Literal["L", "RGB"] = "L" if channels == 1 else "RGB"
