@@ -202,7 +202,8 @@ def _imported(module: str) -> Any:
 def other_subject(text: str, judged: Subject) -> Subject:
     """The subject that `--vs` names; `judged` is the subject with which it is compared.
 
-    `text` is an engine for the same files, `FILE=ENGINE`, or a model or library to compile.
+    `text` is an engine for the same files, `FILE=ENGINE`, or a model or library to compile. Raises
+    `EllcError` E713 for a file whose path the system cannot follow.
     """
     for engine in ENGINES:
         if text == engine:
@@ -210,8 +211,19 @@ def other_subject(text: str, judged: Subject) -> Subject:
     name, _, engine_text = text.rpartition("=")
     for engine in ENGINES:
         if name and engine_text == engine:
-            return replace(judged, files=(Path(name),), engine=engine)
-    return replace(judged, files=(Path(text),), engine="compiled")
+            return replace(judged, files=(_path(name),), engine=engine)
+    return replace(judged, files=(_path(text),), engine="compiled")
+
+
+def _path(text: str) -> Path:
+    """A path that the system can follow; `Path.exists` raises `OSError` for any other."""
+    path = Path(text)
+    try:
+        path.exists()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise EllcError(f"cannot be read: {reason}", code="E713", where=text) from error
+    return path
 
 
 def check_options(subject: Subject) -> None:

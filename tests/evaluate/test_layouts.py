@@ -16,8 +16,10 @@ from PIL import Image
 from ellc.evaluate.layouts import open_data
 from ellc.evaluate.layouts.options import DataOptions
 from ellc.evaluate.samples import Sample
+from ellc.evaluate.subject import Subject, other_subject
 from ellc.ir.errors import EllcError
 from ellc.ir.types import Array
+from ellc.models import ModelOptions
 
 RNG = np.random.default_rng(7)
 PLAIN = DataOptions()
@@ -305,6 +307,13 @@ def test_damaged_data_are_one_error(tmp_path: Path, write: Write, name: str, cod
     with pytest.raises(EllcError) as caught:
         open_data(tmp_path / name, PLAIN)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("text", ["a" * 5000, "a" * 5000 + "=litert"])
+def test_what_cannot_be_a_path_is_no_other_network(text: str) -> None:
+    judged = Subject((Path("a.eir"),), "compiled", ModelOptions())
+    with pytest.raises(EllcError, match="File name too long"):
+        other_subject(text, judged)
 
 
 def test_a_wrong_row_is_named_by_its_line(tmp_path: Path) -> None:
