@@ -24,6 +24,7 @@ from ellc.ir.printable import visible
 if TYPE_CHECKING:
     from ellc.codegen.machine.resolve import Overrides
     from ellc.codegen.machine.target import Target
+    from ellc.debug import Watch
     from ellc.driver import Artifact
     from ellc.models import ModelOptions
 
@@ -109,8 +110,7 @@ def command(
     """
     from ellc.codegen.machine.resolve import resolve
     from ellc.codegen.toolchain.link import Tools
-    from ellc.debug import debug_words, watch
-    from ellc.driver import CompileOptions, compile_model, default_emit, emit_kinds
+    from ellc.driver import CompileOptions, compile_model, emit_kinds
     from ellc.pictures.images import load_labels
     from ellc.progress import progress
 
@@ -118,9 +118,8 @@ def command(
         echo("\n".join(f"{kind:<8}  {what}" for kind, what in emit_kinds().items()))
         return
     row = resolve(target, overrides)
-    kinds = tuple(word.strip() for word in emit.split(",")) if emit else default_emit(row)
     chosen = CompileOptions(
-        emit=(*kinds, "wheel") if wheel else kinds,
+        emit=_kinds(emit, row, wheel=wheel),
         threads=threads,
         name=name,
         strip=strip,
@@ -135,9 +134,23 @@ def command(
         profile=profile,
     )
     with progress(quiet=as_json) as report:
-        watcher = watch(debug_words(), partial(echo, err=True, whole=True))
-        artifact = compile_model(model, row, chosen, output, report, watcher)
+        artifact = compile_model(model, row, chosen, output, report, _watch())
     _show(artifact, row, as_json=as_json)
+
+
+def _kinds(emit: str | None, target: Target, *, wheel: bool) -> tuple[str, ...]:
+    """The kinds of files to write."""
+    from ellc.driver import default_emit
+
+    kinds = tuple(word.strip() for word in emit.split(",")) if emit else default_emit(target)
+    return (*kinds, "wheel") if wheel else kinds
+
+
+def _watch() -> Watch:
+    """Prints on stderr what ELLC_DEBUG asks for."""
+    from ellc.debug import debug_words, watch
+
+    return watch(debug_words(), partial(echo, err=True, whole=True))
 
 
 def _show(artifact: Artifact, target: Target, *, as_json: bool) -> None:

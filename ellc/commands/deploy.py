@@ -105,16 +105,10 @@ def command(
     from ellc.progress import progress
     from ellc.remote.connection import Connection
     from ellc.remote.deploy import BoardRun, deploy, deployed_folder, find_board, package
-    from ellc.remote.service import check_command
 
-    if not host:
-        raise click.UsageError("name the board: --ssh [USER@]HOST")
-    if remove and (service is not None or not inputs):
-        raise click.UsageError("--remove goes with --run, and not with --service")
-    if service is not None:
-        check_command(service)
+    _check_usage(service, remove=remove, is_run=bool(inputs))
     want_files((*inputs, *others))
-    connection = Connection(host, ssh_command)
+    connection = Connection(_named(host), ssh_command)
     asked = resolve(target) if target else None
     names = load_labels(labels) if labels else ()
     chosen = CompileOptions(threads=threads, model=options, labels=names)
@@ -140,6 +134,21 @@ def command(
         echo(_text(*shown, class_names(network, labels), top))
         if service is not None:
             echo(_service_text(board, made, place))
+
+
+def _named(host: str | None) -> str:
+    if not host:
+        raise click.UsageError("name the board: --ssh [USER@]HOST")
+    return host
+
+
+def _check_usage(service: str | None, *, remove: bool, is_run: bool) -> None:
+    from ellc.remote.service import check_command
+
+    if remove and (service is not None or not is_run):
+        raise click.UsageError("--remove goes with --run, and not with --service")
+    if service is not None:
+        check_command(service)
 
 
 def _text(

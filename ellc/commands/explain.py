@@ -21,6 +21,7 @@ from ellc.explain.level_names import LEVEL_NAMES
 
 if TYPE_CHECKING:
     from ellc.codegen.machine.resolve import Overrides
+    from ellc.explain.study import Study
     from ellc.models import ModelOptions
 
 
@@ -106,12 +107,16 @@ def command(
             figures = document(result, find(result, node) if node else result.nodes)
         else:
             text = write_page(result, page) if page else explanation(result, node, levels)
-    echo_notes(result.graph.metadata)
-    for note in result.plan.notes:
-        echo_note(note)
+    _echo_notes(result)
     if as_json:
         echo_json(figures)
     elif page:
         echo_files(text)
     else:
         echo(text, whole=True)
+
+
+def _echo_notes(result: Study) -> None:
+    echo_notes(result.graph.metadata)
+    for note in result.plan.notes:
+        echo_note(note)

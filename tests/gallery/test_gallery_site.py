@@ -287,23 +287,27 @@ def test_the_site_in_a_browser(site: Path, browser: str, tmp_path: Path) -> None
         assert tab.evaluate(POINTS) < before
         tab.click("#whole")
         assert tab.evaluate(POINTS) == before
-        # Keys: to the next point, whose tooltip shows; Enter follows its link, and back.
-        tab.evaluate("document.querySelector('.point[tabindex=\"0\"]').focus()")
-        first = tab.evaluate("document.activeElement.dataset.place")
-        tab.press("ArrowRight")
-        assert tab.evaluate("document.activeElement.dataset.place") != first
-        tip = tab.evaluate("document.querySelector('.tip').innerText")
-        link = tab.evaluate("document.activeElement.getAttribute('href')")
-        assert f"model-{tip.splitlines()[0]}.html" == link
-        state = tab.evaluate("location.hash")
-        visit(tab, ".point[tabindex='0']")
-        assert tab.evaluate("document.querySelector('h1').innerText") == tip.splitlines()[0]
-        tab.screenshot(tmp_path / "model.png")
-        visit(tab, "", "history.back()")
-        tab.evaluate(SOON)
-        assert tab.evaluate("location.hash") == state and tab.evaluate(POINTS) == before
+        follow_by_keys(tab, before, tmp_path / "model.png")
         assert tab.errors == []
         assert all(address.startswith("file://") for address in tab.requests)
+
+
+def follow_by_keys(tab: Tab, points: object, picture: Path) -> None:
+    """To the next point, whose tooltip shows; Enter follows its link, and back to all points."""
+    tab.evaluate("document.querySelector('.point[tabindex=\"0\"]').focus()")
+    first = tab.evaluate("document.activeElement.dataset.place")
+    tab.press("ArrowRight")
+    assert tab.evaluate("document.activeElement.dataset.place") != first
+    tip = tab.evaluate("document.querySelector('.tip').innerText")
+    link = tab.evaluate("document.activeElement.getAttribute('href')")
+    assert f"model-{tip.splitlines()[0]}.html" == link
+    state = tab.evaluate("location.hash")
+    visit(tab, ".point[tabindex='0']")
+    assert tab.evaluate("document.querySelector('h1').innerText") == tip.splitlines()[0]
+    tab.screenshot(picture)
+    visit(tab, "", "history.back()")
+    tab.evaluate(SOON)
+    assert tab.evaluate("location.hash") == state and tab.evaluate(POINTS) == points
 
 
 def visit(tab: Tab, selector: str, program: str = "") -> None:

@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 PLACES = {"ir": "ellc.ir", "codegen": "ellc.codegen", "ellc": "ellc"}
 ROOMS = (
@@ -13,6 +15,7 @@ ROOMS = (
     *("blocks", "kernels", "planning", "output", "measure"),
 )
 """From the bottom up: a file may import its own folder and those before it."""
+MOST_FILE_LINES, MOST_FUNCTION_LINES = 527, 60
 
 
 def modules() -> dict[str, Path]:
@@ -114,6 +117,26 @@ def test_folders_of_passes_import_nothing_of_each_other() -> None:
 
 def test_no_circles_between_files() -> None:
     assert not circles(graph())
+
+
+def long_parts(path: Path) -> Iterator[str]:
+    """What is too long in a file: itself, or functions."""
+    text = path.read_text(encoding="utf-8")
+    where = path.relative_to(ROOT)
+    if (lines := text.count("\n")) > MOST_FILE_LINES:
+        yield f"{where}: {lines} lines"
+    for part in ast.walk(ast.parse(text)):
+        if isinstance(part, ast.FunctionDef) and part.end_lineno is not None:
+            lines = part.end_lineno - part.lineno + 1
+            if lines > MOST_FUNCTION_LINES:
+                yield f"{where}: {part.name} has {lines} lines"
+
+
+@pytest.mark.slow
+def test_files_and_functions_are_short() -> None:
+    folders = ("ir", "codegen", "ellc", "tests", "examples", "docs")
+    paths = [p for f in folders for p in sorted((ROOT / f).rglob("*.py"))]
+    assert [long for path in paths for long in long_parts(path)] == []
 
 
 def test_the_checks_see() -> None:

@@ -131,8 +131,7 @@ def import_nodes(
         operands = [known.get(name) if name else None for name in node.inputs]
         missing = [n for n, v in zip(node.inputs, operands, strict=True) if n and v is None]
         if missing:
-            undefined = [n for n in missing if n not in known]
-            for name in undefined:
+            for name in (n for n in missing if n not in known):
                 reason = unmade.get(name, f"reads '{name}', which no earlier node makes")
                 problems.add(_location(node), reason)
             known.update((name, None) for name in node.outputs if name)
