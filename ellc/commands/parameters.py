@@ -197,9 +197,14 @@ def _per_colour(text: str) -> tuple[float, ...]:
     return numbers if len(numbers) == 3 else numbers * 3
 
 
+def _is_number(text: str) -> bool:
+    """Whether a text is a whole number in the digits 0 to 9; Unicode has others."""
+    return text.isascii() and text.isdecimal()
+
+
 def _size(text: str) -> tuple[int, int]:
     rows, _, columns = text.partition("x")
-    numbers = rows.isdecimal() and columns.isdecimal()
+    numbers = _is_number(rows) and _is_number(columns)
     if not numbers or not all(0 < int(n) <= _LONGEST_SIDE for n in (rows, columns)):
         raise click.BadParameter(
             f"{text!r} is not rows and columns up to {_LONGEST_SIDE}, such as 480x640"
@@ -210,7 +215,7 @@ def _size(text: str) -> tuple[int, int]:
 def _shape(text: str) -> tuple[str, tuple[int, ...]]:
     name, _, shown = text.rpartition("=")  # names may hold a =
     extents = shown.split(",") if shown else []
-    if not name or not all(e.isdecimal() and int(e) for e in extents):
+    if not name or not all(_is_number(e) and int(e) for e in extents):
         raise click.BadParameter(f"{text!r} is not a name and extents, such as data=1,3,224,224")
     return name, tuple(map(int, extents))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import struct
 import zipfile
 from collections.abc import Callable
@@ -54,6 +55,12 @@ def test_folders_of_classes_are_labelled_in_order_of_their_names(tmp_path: Path)
         ("owl/a.png", 1),
         ("owl/b.png", 1),
     ]
+
+
+def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
+    save(tmp_path, "ant/a.png", pictures(1, 4, 4, 3)[0])
+    os.mkfifo(tmp_path / "ant" / "b.png")
+    assert [s.name for s in samples(tmp_path)] == ["ant/a.png"]
 
 
 @pytest.mark.parametrize(

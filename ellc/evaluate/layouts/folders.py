@@ -61,7 +61,9 @@ def read(path: Path, options: DataOptions) -> FileData | None:
 
 
 def _pictures(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir() if entry.suffix.lower() in _SUFFIXES)
+    """Names of the picture files in a folder; a pipe of such a name would never end."""
+    named = (entry for entry in folder.iterdir() if entry.suffix.lower() in _SUFFIXES)
+    return sorted(entry.name for entry in named if entry.is_file())
 
 
 def _flat(folder: Path, truth: Path, column: str) -> FileData:
@@ -133,7 +135,8 @@ def _labels(truth: Path, texts: Sequence[str], first_line: int) -> tuple[int, ..
     wrong = [
         f"line {n}: {text!r}"
         for n, text in enumerate(texts, first_line)
-        if not text.strip().isdecimal() or len(text.strip()) > _MOST_DIGITS
+        if not (text.strip().isascii() and text.strip().isdecimal())
+        or len(text.strip()) > _MOST_DIGITS
     ]
     if wrong:
         raise EllcError(
