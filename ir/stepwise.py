@@ -46,11 +46,11 @@ class Fixed(Enum):
     ALWAYS = auto()
     """The same at every step."""
     LATEST = auto()
-    """Computed from the last step only; in the network for one step, from that step."""
+    """Computed from the last step only. The network for one step computes it from that step."""
     KEPT = auto()
     """A state that the original network already keeps from call to call."""
     UNKNOWN = auto()
-    """The result of a node that cannot be computed step by step, or of one that reads it."""
+    """Cannot be computed step by step, or is computed from such a value."""
 
 
 Kind = int | Fixed
@@ -69,8 +69,8 @@ def stepwise(graph: Graph, where: str = "") -> Graph:
     Weights are folded before the graph is changed, so that both networks use the same folded
     weights. Where their kernels add in the same order, they give the same bits.
 
-    Raises `EllcError` (E160) that lists every operator which needs other steps than the current
-    one; `where` is the file that the graph comes from.
+    Raises `EllcError` (E160) if an operator needs other steps than the current one; the error lists
+    all such operators. `where` is the file that the graph comes from.
     """
     for group in default_groups(PipelineOptions(skip=_LATER_PASSES)):
         graph = group.run(graph)
@@ -104,7 +104,10 @@ def _refused(where: str, problems: Sequence[str]) -> EllcError:
 
 
 def _guesses(graph: Graph) -> Iterator[tuple[int, tuple[Kind, ...]]]:
-    """Possible numbers of steps, each with a possible kind of every input."""
+    """Combinations of a number of steps, which is some loop's trips, and the inputs' kinds.
+
+    A kind must fit the shape of its input.
+    """
     trips = {n.op.trips for n in graph.nodes if isinstance(n.op, Loop) and n.op.trips > 1}
     for steps in sorted(trips, reverse=True):
         choices: list[list[Kind]] = [
@@ -115,7 +118,10 @@ def _guesses(graph: Graph) -> Iterator[tuple[int, tuple[Kind, ...]]]:
 
 
 class _Stepped:
-    """The nodes for one step, if the guess of `steps` and of the inputs' `kinds` is right."""
+    """An attempt to make the network for one step.
+
+    `steps` and the `kinds` of the inputs are guesses; if they do not fit, `problems` says why.
+    """
 
     def __init__(self, graph: Graph, steps: int, kinds: Sequence[Kind]) -> None:
         self._old, self._steps = graph, steps
@@ -140,15 +146,15 @@ class _Stepped:
 
     @property
     def distance(self) -> tuple[bool, int]:
-        """How far the guess is from fitting: a loop runs along another axis, unknown values.
+        """(whether a loop runs along another axis, number of values that are `UNKNOWN`).
 
-        The guess with the smallest distance is the one whose problems are reported.
+        The problems of the guess with the smallest distance are the ones that are reported.
         """
         unknown = sum(kind is Fixed.UNKNOWN for kind in self._kinds.values())
         return self._has_other_axis, unknown
 
     def graph(self) -> Graph:
-        """The network for one step; only a guess without problems gives one."""
+        """The network for one step; `problems` must be empty."""
         sentence = (
             "One call is one step: a reset begins a new sequence, of any number of steps. A call\n"
             f"gives what the network of {self._steps} steps gives for this step."
@@ -222,7 +228,8 @@ class _Stepped:
     def _one_step(self, node: Node, axes: Axes) -> tuple[Axes, Op, int]:
         """The operands' axes of steps, the operator for one step, and its result's axis of steps.
 
-        A constant that is the same at every step may count as an operand with an axis of steps.
+        If the operator needs it, a constant that repeats one slice along an axis is taken as an
+        operand with that axis of steps.
         """
         types, _ = self._old.node_types(node)
         try:
@@ -248,7 +255,7 @@ class _Stepped:
         return [a for a in axes if _is_repeated(array, a)]
 
     def _repeated(self, value: str, axis: int) -> str:
-        """One of the equal slices of a constant along an axis, as a constant of extent 1 there."""
+        """A constant with one of the equal slices of `value` along `axis`, of extent 1 there."""
         name = f"{value}.part{axis}"
         if name not in self._types:
             part = np.take(self._arrays[value], [0], axis)

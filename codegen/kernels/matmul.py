@@ -1,7 +1,9 @@
-"""Products of two computed matrices, floats or bytes: no packing, tiles in registers.
+"""Products of two computed matrices, floats or bytes, read without packing.
 
-Vectors run along the result's columns. If the right matrix is stored column by column it is
-transposed first, unless the left one has so few rows that dot products along the depth cost less.
+The sums of a tile stay in registers.
+
+Vectors run along the result's columns. A right matrix that is stored column by column is transposed
+first. With few rows, or with one column, dot products along the depth cost less than that.
 """
 
 from __future__ import annotations
@@ -33,20 +35,26 @@ from ellc.ir.ops.quantised_conv import IntDense, IntMatMul
 from ellc.ir.types import DType
 
 _FEW_ROWS = 3
-"""The most rows of the left matrix for which a transposition costs more than it saves. Thousand
-modelled cycles without : with it, by `tests/benchmarks/constants.py`, depth and columns 64:
-pi3_64: 2 rows 10.7 : 17.4, 4 rows 21.9 : 21.5, 6 rows 33.5 : 23.8; pi3: 4 rows 24.7 : 18.4."""
+"""With up to this many rows of the left matrix, transposing the right one costs more than it saves.
+
+Measured by `tests/benchmarks/constants.py`: thousands of modelled cycles without : with the
+transposition, depth and columns 64. pi3_64: 2 rows 10.7 : 17.4, 4 rows 21.9 : 21.5, 6 rows
+33.5 : 23.8; pi3: 4 rows 24.7 : 18.4."""
 _MOST_ROWS = 12
 """The most rows of a tile: with two vectors of sums for each they take 24 of 32 registers."""
 _SHARE_OF_ROWS = 4
-"""If values of the left matrix are taken as lanes, each row has a register of them: one register in
-four. Thousand modelled cycles for other shares, by the same script, 24 rows, depth and columns 64:
-pi3_64 2: 96.3, 3: 59.2, 4: 58.8, 5: 63.3; pi3 2: 116.7, 3: 80.1, 4: 75.0, 5: 91.8; bytes on pi3
-2: 109.2, 3: 85.3, 4: 95.8, 5: 118.9."""
+"""If multiply-adds take lanes of the left matrix, one of this many registers may hold its values.
+
+Each row of a tile has one such register, so a tile has at most a quarter as many rows as there are
+registers. Thousands of modelled cycles for the shares 2 to 5 (same script, 24 rows, depth and
+columns 64): floats on pi3_64 96.3, 59.2, 58.8, 63.3, on pi3 116.7, 80.1, 75.0, 91.8; bytes on pi3
+109.2, 85.3, 95.8, 118.9."""
 _DOTS = 4
-"""How many columns' dot products are computed interleaved. By the same script, 3 rows, depth 256,
-32 columns: pi3_64 1: 62.2, 2: 45.1, 4: 31.9, 8: 27.0; pi3, which has half the registers, 2: 46.9,
-4: 37.9, 8: 40.7."""
+"""The number of columns whose dot products are computed interleaved.
+
+Thousands of modelled cycles (same script, 3 rows, depth 256, 32 columns): on pi3_64 62.2 for 1,
+45.1 for 2, 31.9 for 4, 27.0 for 8; on pi3, which has half the registers, 46.9 for 2, 37.9 for 4,
+40.7 for 8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +79,16 @@ class _MatrixProduct:
 
     @property
     def depth(self) -> int:
-        """How many products each sum has."""
+        """The number of products in each sum."""
         return self.a.shape[-1]
 
 
 @lowers(MatMul, IntMatMul)
 def lower_matmul(node: PlacedNode) -> list[KernelCall]:
-    """Any two operands; most products with a constant matrix are dense layers by now."""
+    """A product of any two matrices.
+
+    Passes have already turned most products with a constant matrix into dense layers.
+    """
     op = node.anchor
     assert isinstance(op, MatMul | IntMatMul)
     a, b = (x.access for x in node.inputs)
@@ -190,9 +201,9 @@ class _ProductWriter:
     # --- vectors along the columns ---------------------------------------------------------------
 
     def tiles(self, rows: int, vectors: int, steps: int) -> tuple[int, str]:
-        """Write the loops of all tiles; returns the extent of the parallel loop, and a note.
+        """Write the loops of all tiles; returns (extent of the parallel loop, note).
 
-        It is parallel over (batch, block of columns, tile of rows).
+        The parallel loop visits (batch, block of columns, tile of rows).
         """
         b, product = self.builder, self.product
         block = vectors * self.lanes
@@ -275,9 +286,10 @@ class _ProductWriter:
         steps: int,
         valid: int,
     ) -> list[Operand]:
-        """The sums after `steps` steps: a column of the left matrix times a row of the right one.
+        """The sums of a tile after `steps` more steps along the depth.
 
-        `zeros` holds the zero points of each vector of columns.
+        A step adds the products of a column of the left matrix and a row of the right one. `zeros`
+        holds the zero points of each vector of columns.
         """
         b, lanes, a, numbers = self.builder, self.lanes, self.product.a, self.product.numbers
         by_lane = steps == 4 and a.strides[-1] == 1
@@ -309,9 +321,9 @@ class _ProductWriter:
     # --- vectors along the depth -----------------------------------------------------------------
 
     def dots(self, at_once: int) -> tuple[int, str]:
-        """Write the loops of all dot products; returns the extent of the parallel loop, and a note.
+        """Write the loops of all dot products; returns (extent of the parallel loop, note).
 
-        It is parallel over (batch, row, group of `at_once` columns).
+        The parallel loop visits (batch, row, group of `at_once` columns).
         """
         b, product = self.builder, self.product
         pieces, rest = divmod(product.columns, at_once)
@@ -375,10 +387,10 @@ class _ProductWriter:
             value = b.add(value, b.load_some(self.bias, column, at_once, count))
         self.epilogue.store([value], (*batch, row, column), (), count, last=last)
 
-    # --- both ------------------------------------------------------------------------------------
+    # --- for tiles and dot products --------------------------------------------------------------
 
     def _bases(self, batch: list[Operand]) -> tuple[Operand, Operand]:
-        """Index of the first elements of both matrices of a batch."""
+        """The index of the first element of each matrix in a batch."""
         outer = self.product.walk[:-2]
         bases = []
         for access in (self.product.a, self.product.b):

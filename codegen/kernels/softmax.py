@@ -29,10 +29,14 @@ from ellc.codegen.kir.types import VType
 from ellc.ir.ops.reduce import LogSoftmax, Softmax
 
 _WAYS = 4
-"""Vectors in flight. Modelled cycles of the Cortex-A53 (`tests/benchmarks/constants.py`), 16x1000:
+"""The number of vectors that are computed interleaved.
+
+Modelled cycles of the Cortex-A53 (`tests/benchmarks/constants.py`), 16x1000:
 pi3_64 1: 481,447, 2: 283,622, 4: 235,459; pi3 1: 513,803, 2: 345,725, 4: 344,568."""
 _SCALAR_WAYS = 2
-"""The same for single elements: cores without vectors have little memory for longer code."""
+"""The number of elements instead, where there are no vectors.
+
+It is smaller because cores without vectors have little memory for code."""
 
 
 @lowers(Softmax, LogSoftmax)
@@ -64,8 +68,8 @@ def lower_softmax(node: PlacedNode) -> list[KernelCall]:
 class _SoftmaxWriter:
     """Writes the code for one row of elements, or for a vector of neighbouring rows.
 
-    A row has all elements of the axes that the operator normalises (`folded`); `kept` are the
-    others.
+    A row runs over the axes that the operator normalises (`folded`). The other axes (`kept`) number
+    the rows.
     """
 
     b: KernelBuilder
@@ -77,7 +81,7 @@ class _SoftmaxWriter:
     log: bool
 
     def row(self, at: list[Operand], length: int, last: bool) -> None:
-        """One row, with vectors along the folded axes, which have no gaps."""
+        """One row, with vectors along the folded axes; the last one has stride 1."""
         b = self.b
         x_base, y_base = index_of(b, 0, at, self.kept.x), index_of(b, 0, at, self.kept.y)
 
@@ -100,7 +104,7 @@ class _SoftmaxWriter:
         self._passes(self.lanes, load, reload, store, over_lanes)
 
     def columns(self, at: list[Operand], length: int, last: bool) -> None:
-        """`length` rows, with vectors along the kept axes: each lane has a sum of its own."""
+        """`length` rows, with vectors along the kept axes, so that each lane has its own row."""
         b = self.b
         x_base, y_base = index_of(b, 0, at, self.kept.x), index_of(b, 0, at, self.kept.y)
         x_step, y_step = self.kept.x[-1], self.kept.y[-1]
@@ -129,9 +133,9 @@ class _SoftmaxWriter:
     ) -> None:
         """Three passes over the folded axes: maximum, exponentials and their sum, scaled results.
 
-        The second pass stores the exponentials, which the third one reloads and scales; for the
-        logarithm nothing is stored in between. `over_lanes` combines the lanes of one row and
-        fills them all with the result.
+        The second pass stores the exponentials in the result; the third reloads and scales them.
+        The logarithm stores only in the third pass. `over_lanes` combines all lanes that belong to
+        the same row and returns a vector with the combination in each of them.
         """
         b, extents = self.b, self.folded.extents
         type_ = VType(self.x.elem, self.lanes)

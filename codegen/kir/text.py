@@ -9,8 +9,8 @@
       } -> r5
     }
 
-An integer without a type is an index. Attributes of an operation are in brackets after its
-operands, element types among them by name: `v6: i32x4 = convert v4 [i32]`.
+An integer without a type is an index. Attributes of an operation follow its operands, in brackets.
+An attribute that is an element type is written as its name: `v6: i32x4 = convert v4 [i32]`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _print_param(param: Param) -> str:
 
 
 def _print_body(body: tuple[Stmt, ...], pad: str, lines: list[str]) -> None:
-    """Append the lines of a body, each after `pad`."""
+    """Append the lines of a body, each indented by `pad`."""
     for statement in body:
         match statement:
             case Let():
@@ -143,9 +143,10 @@ def _print_address(param: Param, index: Operand, offset: int) -> str:
 
 
 def parse(text: str) -> Kernel:
-    """The kernel that was printed; `EllcError` (`E320`) with every line that cannot be read.
+    """The kernel that `text` describes.
 
-    Only what reading needs is checked; `verify` checks the rest.
+    Raises `EllcError` (`E320`) that lists every line which cannot be read. A kernel that can be
+    read may still be wrong: `verify` checks it.
     """
     parser = _Parser(text)
     kernel = parser.kernel()
@@ -211,7 +212,7 @@ class _Parser:
         return Kernel(name, tuple(self._params.values()), *bounds, body, in_place)
 
     def _body(self) -> tuple[tuple[Stmt, ...], str]:
-        """Statements up to a closing brace or a yield, and that line."""
+        """(statements, the closing brace or yield after them), which are read and skipped."""
         body: list[Stmt] = []
         while self._at < len(self._lines):
             number, line = self._lines[self._at]
@@ -277,7 +278,7 @@ class _Parser:
         results = tuple(self._declare(r, c.type) for r, c in zip(names, carried, strict=True))
         return For(index, *bounds, int(step or 1), carried, inits, body, yields, results)
 
-    # By the first word; lines with another one give a value.
+    # By the first word of a line. A line with any other first word is a `Let` or a `Load`.
     _READERS: Mapping[str, tuple[re.Pattern[str], Callable[..., Stmt]]] = MappingProxyType(
         {
             "store": (_STORE, _store),
@@ -298,7 +299,7 @@ class _Parser:
             return Imm(int(text))
         if match := _LITERAL.fullmatch(text):
             return _parse_literal(_parse_type(match[1]), match[2])
-        raise _BadLine(f"{text} has no value here")
+        raise _BadLine(f"{text} is neither a value defined before this line nor a literal")
 
     def _address(self, text: str) -> tuple[Param, Operand, int]:
         name, index, sign, amount = _matched(_ADDRESS, text, "an address")

@@ -12,7 +12,7 @@ from ellc.codegen.kir.vmath_formats import FloatFormat
 
 
 def nearest(v: Expression, factor: float) -> tuple[Expression, Operand]:
-    """The integer nearest to v * factor, as a number and as bits; no conversion needed."""
+    """The integer nearest to v * factor, as a float and as an integer, without a conversion."""
     magic = v.format.round_magic
     shifted = v.fma(v.const(factor), v.const(magic))
     # The magic number's low bits are 0, so the difference of the bits is the integer itself.
@@ -40,7 +40,10 @@ def power_of_two(like: Expression, power: Operand) -> Expression:
 
 
 def scale(v: Expression, power: Operand) -> Expression:
-    """v * 2^power by two products with normal numbers, of which only the last one rounds."""
+    """v * 2^power as two products, each with a power that is a normal number.
+
+    Only the second product rounds.
+    """
     half = v.b.shift_right(power, 1)
     other = v.b.sub(power, half)
     return v * power_of_two(v, half) * power_of_two(v, other)
@@ -55,11 +58,13 @@ def split_exponent(v: Expression) -> tuple[Expression, Expression]:
     tiny = v.test("lt", 2.0 ** (1 - f.bias))
     up = f.fraction_bits + 2
     bits = v.select(tiny, v * 2.0**up, v).bits()
-    # Relative to the bits of sqrt(1/2), exponents change at sqrt(2) instead of at powers of two.
+    # With the bits of sqrt(1/2) subtracted, the exponent changes at sqrt(2) times a power of two
+    # instead of at the power of two.
     root = _bits_of_root_half(f)
     power = b.shift_right(b.sub(bits, v.bits_const(root)), f.fraction_bits)
     m = v.from_bits(b.sub(bits, b.shift_left(power, f.fraction_bits)))
-    # The integer is converted by writing it into the low bits of the magic number.
+    # Convert the integer to a float: add it to the low bits of the magic number, then subtract the
+    # magic number.
     magic = v.const(f.round_magic)
     pattern = ((f.bias + f.fraction_bits) << f.fraction_bits) | 1 << (f.fraction_bits - 1)
     shifted = v.from_bits(b.add(power, v.bits_const(pattern)))

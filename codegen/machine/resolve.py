@@ -30,7 +30,7 @@ def target_names() -> tuple[str, ...]:
 
 
 def fixed_targets() -> tuple[Target, ...]:
-    """The rows that are constants: all but `host` and `custom`."""
+    """The targets that do not depend on this machine or on options: all but `host` and `custom`."""
     return tuple(BOARDS.values())
 
 
@@ -38,10 +38,10 @@ def resolve(name: str, overrides: Overrides | None = None) -> Target:
     """Return the target of this name.
 
     `host` asks llvmlite for the CPU of the running machine. `custom` needs `overrides.triple`; its
-    abilities are derived from the triple, the CPU name and the features. Overrides also change a
-    fixed row, whose vector width and feature set are then derived again. Raises `EllcError` for an
-    unknown name (it lists similar ones), `custom` without a triple, and an architecture without a
-    code generator.
+    vector width and feature set follow from the triple, the CPU name and the features. Overrides of
+    another target derive its vector width and feature set again. Raises `EllcError` if the name is
+    unknown (with similar names), if `custom` has no triple, or if there is no code generator for
+    the architecture.
     """
     asked = overrides or Overrides()
     if name == "custom":
@@ -78,9 +78,9 @@ def _custom(asked: Overrides) -> Target:
 
 
 def _overridden(row: Target, asked: Overrides) -> Target:
-    """The row with the values of `asked`, and with the abilities that follow from them.
+    """The row with the values of `asked`, and with what follows from them.
 
-    Raises `EllcError` E604 for a triple of another architecture if no CPU of it is given.
+    Raises `EllcError` E604 if `asked` has a triple of another architecture but no CPU.
     """
     if asked.triple is asked.cpu is asked.llvm_features is None:
         return row

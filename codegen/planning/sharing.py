@@ -1,8 +1,8 @@
 """Shares one function among kernels that differ only in name, and one array among equal constants.
 
-Networks repeat their blocks, and layers of the same shapes get equal kernels: LLVM compiles only
-one, which takes flash once. It keeps the name that it has in the first step. The statements of
-shared kernels are in the order that suits the core (`kir.scheduling`).
+Layers with the same shapes get equal kernels. Only the first of equal kernels is compiled and takes
+flash, under its own name. Its statements are put in the order that suits the core
+(`kir.scheduling`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ellc.codegen.planning.plan import Plan
 
 
 class SharedWeights:
-    """All constants so far; equal ones become one object, so that memory has each once."""
+    """Collects constants and replaces equal ones by one object, so that each is stored once."""
 
     def __init__(self) -> None:
         self._weights: dict[str, Weight] = {}
@@ -35,10 +35,10 @@ class SharedWeights:
 
 
 class SharedKernels:
-    """All kernels so far, scheduled for a core; equal kernels are kept once.
+    """Collects kernels, schedules them for a core, and keeps one of equal kernels.
 
-    Kernels are equal if their texts before scheduling are, without the names. Without a core they
-    are not scheduled; those of finished plans already are.
+    Two kernels are equal if their texts before scheduling differ only in the kernels' names.
+    `core` is None for the kernels of finished plans, which are scheduled already.
     """
 
     def __init__(self, core: Core | None = None) -> None:
@@ -46,7 +46,7 @@ class SharedKernels:
         self._kernels: dict[str, Kernel] = {}
 
     def call(self, call: KernelCall) -> KernelCall:
-        """The same call, of an equal earlier kernel if there is one."""
+        """The same call, with its kernel replaced by the one that equal kernels share."""
         # The text identifies a kernel exactly, down to the sign of a zero.
         text = print_kernel(replace(call.kernel, name=""))
         if text not in self._kernels:

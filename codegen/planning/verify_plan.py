@@ -1,23 +1,23 @@
 """Verifies plans: no step reads bytes that nothing has written, or that belong to another value.
 
-The steps of a plan are followed without computing anything. For every element of every buffer the
-value that it belongs to, its *owner*, is known. A step's kernel tells which arguments it loads and
-which it stores; a node's operands and results tell which elements. These are errors of the planner:
+The steps of a plan are followed without computing anything. Every element of every buffer has an
+*owner*: the value for which it was last written. A step's kernel tells which buffers it loads from
+and stores to; the operands and results of its node tell which elements. Errors of the planner are:
 
-* a load from a buffer that no step has written in this call, in init or as a state;
-* an operand, or a condition, of which some element was last written for another value or for none;
-* buffers that share bytes while both have contents that are read later, also within one step;
-* an argument that points to or past the end of its buffer, as every argument in an empty one does;
+* a load from a buffer that is no state and has been written neither in this call nor in init;
+* an operand or a condition with an element whose owner is another value or none;
+* two buffers that share bytes although the contents of both are still to be read, or although one
+  step uses both;
+* an argument at or past the end of its buffer, such as any argument in an empty buffer;
 * a buffer of the arena, or an output, that nothing writes.
 
-Of a loop's trips the first two and the last are followed. Between trips, elements that a carried
-value or a sequence takes over get a new owner.
+Of the trips of a loop, the first two and the last are followed. After a trip, next values become
+carried values and elements become parts of sequences: their cells get new owners.
 
-Within scratch memory, and within a node of several kernels, only whole buffers are followed.
+Scratch memory is followed as whole buffers, and so is what the kernels of one node exchange.
 
-The elements of a buffer are followed in *cells*: as many elements at once as all tensors in the
-buffer have or lack together. Mostly that is a pixel or the whole buffer. A cell takes a byte
-or two.
+Elements are followed in *cells*. A cell is a run of elements of which every tensor in the buffer
+has all or none: mostly a pixel or the whole buffer. A cell's owner is stored in 1, 2 or 4 bytes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ from ellc.ir.graph import Node
 from ellc.ir.types import Array
 
 _NOBODY, _BORDER, _COPY, _FIRST = 0, 1, 2, 3
-"""Owners of elements: none (never written), a border, a copy; values are numbered from `_FIRST`."""
+"""Owners of elements: none (never written), a border, or a copy step.
+
+Values are numbered from `_FIRST` on."""
 _DTYPES = (np.uint8, np.uint16, np.uint32)
 
 
@@ -130,7 +132,7 @@ class _Follower:
         self._trip = 0
 
     def _end_trip(self, leave: Node, op: Leave) -> None:
-        """Next values become current ones, and elements become parts of their sequences."""
+        """Make next values the current ones, and elements parts of their sequences."""
         accesses, carried = self._plan.accesses, len(op.held)
         moves = [(v, accesses[c], c) for v, c in zip(leave.inputs, op.held, strict=False)]
         for way, value, sequence in zip(
@@ -168,7 +170,7 @@ class _Follower:
             if value in self._plan.viewed or 0 in access.shape:
                 continue
             if isinstance(self._producers[value].op, Leave):
-                continue  # between trips
+                continue  # `_end_trip` gives its results their elements
             if access.buffer.id not in self._recent:
                 raise _error(step, f"'{value}' is in '{access.buffer.id}', which it does not write")
             self._give(access, value)
@@ -194,7 +196,10 @@ class _Follower:
             self._owners[buffer.id] = self._maps.get(buffer.id, _SCRATCH).nobody()
 
     def _require(self, value: str, reader: str) -> None:
-        """Raise `InternalError` unless a value, or the values it is a view of, own its elements."""
+        """Raise `InternalError` unless a value owns all its elements.
+
+        Those of a view must be owned by the values that it shows.
+        """
         access = self._plan.accesses.get(value)
         if access is None or access.buffer.kind == "input" or 0 in access.shape:
             return
@@ -218,7 +223,7 @@ class _Follower:
             self._require(value, "the end of a call")
 
     def _require_states(self) -> None:
-        """Every state must have its next value: copied, unless that was written there directly."""
+        """Every state must have its next value: written there directly, or else copied."""
         accesses = self._plan.accesses
         for state in self._plan.graph.states:
             current = accesses[state.current]
@@ -226,7 +231,7 @@ class _Follower:
                 raise InternalError(f"a call leaves the state '{state.name}' as it was")
 
     def _parts(self, value: str) -> Iterator[str]:
-        """The values of which a value is a view, or the value itself."""
+        """The values whose elements a view shows; of a value that is no view, the value itself."""
         pending = [value]
         while pending:
             name = pending.pop()
@@ -236,7 +241,7 @@ class _Follower:
                 yield name
 
     def _number(self, access: Access, value: str) -> int:
-        """The number by which a buffer's map names a value."""
+        """The number that stands for a value among the owners of its buffer."""
         numbers = self._maps[access.buffer.id].numbers
         return numbers.setdefault(value, _FIRST + len(numbers))
 
@@ -265,7 +270,10 @@ class _Follower:
 
 @dataclass(frozen=True, slots=True)
 class _Map:
-    """How a buffer is followed: by `cells` cells of `cell` elements each, with numbered values."""
+    """How a buffer is followed: as `cells` cells of `cell` elements each.
+
+    `numbers` has the number that stands for each value as an owner.
+    """
 
     cell: int
     cells: int
@@ -309,9 +317,9 @@ def _of_leaves(plan: Plan, leaves: Iterable[Node]) -> Iterator[tuple[str, Access
 
 
 def cell_elements(size: int, accesses: Iterable[Access]) -> int:
-    """The largest cell for a buffer of `size` elements.
+    """The number of elements in the largest cell that fits a buffer of `size` elements.
 
-    Every access consists of whole cells, on every trip of a loop.
+    Every access then consists of whole cells, on every trip of a loop.
     """
     return gcd(size, *(n for access in accesses for n in _multiples(access))) or 1
 
@@ -325,7 +333,7 @@ def _multiples(access: Access) -> Iterator[int]:
 
 
 def _runs(access: Access) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
-    """(number of consecutive elements, extents of the axes before, their strides)."""
+    """(number of consecutive elements, extents of the axes outside of them, their strides)."""
     run, axes = 1, list(zip(access.shape, access.strides, strict=True))
     while axes and (axes[-1][0] == 1 or axes[-1][1] == run):
         run *= axes.pop()[0]
@@ -334,7 +342,7 @@ def _runs(access: Access) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
 
 
 def _traffic(step: Step) -> tuple[list[Buffer], list[Buffer]]:
-    """The buffers that a step's kernel loads from and does not store to, and those it stores to."""
+    """(buffers that a step's kernel only loads from, buffers that it stores to)."""
     loads, stores = _touched(step.call.kernel)
     loaded: list[Buffer] = []
     stored: list[Buffer] = []
@@ -373,9 +381,9 @@ def _operands(plan: Plan, producers: Mapping[str, Node]) -> dict[str, tuple[str,
 
 
 class _OccupiedBytes:
-    """The buffers of the arena that have contents.
+    """The buffers of the arena that have contents, sorted by address.
 
-    They share no bytes, so that one order sorts both their first and their last bytes.
+    No two of them share bytes, so the order of their starts is also the order of their ends.
     """
 
     def __init__(self, plan: Plan) -> None:

@@ -1,14 +1,14 @@
 """The child process that runs LLVM: reads jobs from standard input, writes to standard output.
 
-It is started by its path, not imported (see `llvm.py`), and imports only the standard library and
-llvmlite: so it starts fast, and nothing of the parent's state reaches it. A job that LLVM cannot
-compile ends the whole process (after "Cannot select" LLVM aborts); the parent then sees the pipe
-close.
+The parent runs this file as a script (see `llvm.py`). It imports only the standard library and
+llvmlite, so that it starts fast and depends on nothing of the parent's state. Some jobs that LLVM
+cannot compile end the whole process: after "Cannot select" LLVM aborts. The parent then sees the
+pipe close.
 
-A message in either direction is 4 bytes of little-endian length, then that many bytes. A request is
-a message with JSON and one with the IR text. An answer is a message whose first byte is `R`
-(result), `E` (LLVM's error message) or `C` (LLVM does not know the CPU or a feature). After a
-result follows a message with the lines that LLVM printed meanwhile: its remarks on stack frames.
+A message in either direction is 4 bytes of little-endian length, then that many bytes. A request
+consists of two messages: JSON, then the IR text. An answer is a message whose first byte is `R`
+(result), `E` (LLVM's error message) or `C` (LLVM does not know the CPU or a feature). After an `R`,
+a second message has what LLVM printed during the job: its remarks on stack frames.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def write_message(stream: BinaryIO, *parts: bytes) -> None:
 
 
 def _stderr_since(start: int) -> str:
-    """The text on standard error, a file that the parent opened, from this offset on."""
+    """What standard error has from this offset on; the parent made it a file, so it can be read."""
     os.lseek(2, start, os.SEEK_SET)
     text = os.read(2, 1 << 20).decode(errors="replace")
     os.lseek(2, 0, os.SEEK_END)
@@ -56,7 +56,7 @@ _AS_WRITTEN = ("--enable-misched=false", "--enable-post-misched=false", "--pre-R
 
 
 class Compiler:
-    """LLVM with one target machine per kind of request."""
+    """LLVM, with one target machine for all requests with the same target options."""
 
     def __init__(self) -> None:
         import llvmlite.binding as llvm
@@ -67,7 +67,7 @@ class Compiler:
         self.machines: dict[tuple[Any, ...], Any] = {}
 
     def machine(self, request: dict[str, Any]) -> Any:
-        """Return the target machine of a request; `UnknownCpu` for names that LLVM ignores."""
+        """Return a request's target machine; raises `UnknownCpu` if LLVM ignores a name."""
         key = tuple(
             request[name] for name in ("triple", "cpu", "features", "reloc", "codegen_level")
         )
@@ -85,13 +85,16 @@ class Compiler:
         return self.machines[key]
 
     def set_order(self, as_written: bool) -> None:
-        """Switch off LLVM's schedulers; all requests to one process have the same `as_written`."""
+        """Switch off LLVM's schedulers if `as_written`, before the first machine is made.
+
+        The options hold for the whole process, so all its requests have the same `as_written`.
+        """
         if as_written and not self.machines:
             for option in _AS_WRITTEN:
                 self.llvm.set_option("ellc", option)
 
     def compile(self, request: dict[str, Any], text: str) -> bytes:
-        """Compile one module, in a context of its own, so that names do not depend on history."""
+        """Compile one module; a context of its own keeps names independent of earlier modules."""
         machine = self.machine(request)
         layout = str(machine.target_data)
         module = self.llvm.parse_assembly(text, self.llvm.create_context())

@@ -36,7 +36,7 @@ def type_name(type_: VType, word_bits: int) -> str:
 
 
 def float_literal(value: float, elem: Elem) -> str:
-    """Exact hexadecimal literal; a float is written as the double of the same value."""
+    """The exact hexadecimal literal; LLVM writes even a 32-bit float with the bits of a double."""
     if elem is Elem.F32:
         value = struct.unpack("<f", struct.pack("<f", value))[0]
     return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
@@ -45,7 +45,8 @@ def float_literal(value: float, elem: Elem) -> str:
 class InstructionWriter:
     """Appends instructions to `lines`. `names` maps registers to LLVM names where they differ.
 
-    A value is a register's name or a literal, without its type; a typed one has both.
+    Methods pass values as text. A *value* is the name of a register or a literal; a *typed* value
+    has its type before it.
     """
 
     def __init__(self, target: Target) -> None:
@@ -54,11 +55,12 @@ class InstructionWriter:
         self.lines: list[str] = []
         self.names: dict[str, str] = {}
         self._count = 0
-        # Vectors by (value, first lane, lanes): the parts from which a value was concatenated, and
-        # those that were extracted from it in this block. Reusing them saves LLVM time.
+        # Parts of vectors, by (whole vector, first lane, lanes). `_parts` were concatenated to the
+        # whole; `_slices` were extracted from it in this block. Reusing them saves LLVM time.
         self._parts: dict[tuple[str, int, int], str] = {}
         self._slices: dict[tuple[str, int, int], str] = {}
-        # Which instruction computes an operation on operands of these types (`instructions.py`).
+        # The instruction for (operation, types of its operands, type of its result); None if the
+        # target has none. `instructions.py` fills it.
         self.rows: dict[tuple[str, tuple[VType, ...], VType], Instruction | None] = {}
         self.declarations: set[str] = set()
         self.helpers: set[str] = set()
@@ -102,7 +104,7 @@ class InstructionWriter:
         return self.let(f"call {self.type(result)} {full}({', '.join(args)})")
 
     def shuffle(self, vector: VType, first: str, second: str, picks: Iterable[int | str]) -> str:
-        """Lanes of two values of one vector type, by their indices in the concatenation."""
+        """A vector of the lanes `picks`, counted through `first` and on through `second`."""
         t = self.type(vector)
         return self.let(f"shufflevector {t} {first}, {t} {second}, {_index_list(tuple(picks))}")
 
@@ -113,7 +115,7 @@ class InstructionWriter:
         return type_name(type_, self._word_bits)
 
     def mask(self, type_: VType) -> str:
-        """The type of a comparison of two such values."""
+        """The type of the mask that results from comparing two values of this type."""
         return self.type(type_.with_elem(Elem.MASK))
 
     def typed(self, operand: Operand) -> str:
@@ -167,7 +169,7 @@ class InstructionWriter:
         return known
 
     def concatenated(self, parts: Sequence[str], part: VType) -> str:
-        """One vector of all parts, which have the type `part`; their number is a power of two."""
+        """The concatenation of `parts`, a power of two of vectors of the type `part`."""
         lanes, whole = part.lanes, tuple(parts)
         while len(parts) > 1:
             both = range(2 * lanes)
@@ -189,7 +191,10 @@ class InstructionWriter:
 
 
 def is_the_same_everywhere(value: str) -> bool:
-    """Whether a value is a literal with equal lanes; its text is the same for any lanes."""
+    """Whether a value is a literal with equal lanes.
+
+    The text of such a literal does not depend on the number of lanes.
+    """
     return not value.startswith(("%", "<"))
 
 
