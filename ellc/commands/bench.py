@@ -47,7 +47,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class StepLatency:
-    """One kernel: its time in a call, and its shares of all kernels' time and of the fma peak."""
+    """One kernel: its time in a call, its share of all kernels' time, its fraction of the peak."""
 
     kernel: str
     variant: str
@@ -82,9 +82,9 @@ class Layers:
     default=2.0,
     show_default=True,
     type=click.FloatRange(0.01, 300),
-    help="Time to spend.",
+    help="Time to spend on measuring.",
 )
-@click.option("--layers", is_flag=True, help="Time every kernel; one thread.")
+@click.option("--layers", is_flag=True, help="Time every kernel, on one thread.")
 @ssh_option
 @board_target_option
 @ssh_command_option
@@ -101,18 +101,20 @@ def command(
     options: ModelOptions,
     as_json: bool,
 ) -> None:
-    """Measure the latency of MODEL, or of a library for this machine: median and spread.
+    """Measure the latency of a call: median and spread.
 
-    The first call, with cold caches, does not count. Inputs are random numbers from a fixed seed.
-    A library for a foreign target is refused, because times under an emulator mean nothing.
+    MODEL is a model file, or a library that was compiled for this machine. The first call, with
+    cold caches, does not count. Inputs are random numbers from a fixed seed. Without
+    --ssh, a library for a foreign target is refused: times under an emulator mean nothing.
 
     With --layers every kernel is timed inside a call and compared with the peak of one core, which
     is measured between the calls.
 
-    With --ssh the board is measured: the network is compiled for it, copied, timed, and removed.
+    With --ssh the call is timed on a board: the network is compiled for the board, copied there,
+    timed, and removed.
     """
     if host is None and target is not None:
-        raise click.UsageError("--target goes with --ssh; without it, this machine is measured")
+        raise click.UsageError("--target needs --ssh: without --ssh, this machine is measured")
     if host is not None:
         if layers:
             raise click.UsageError("--layers measures this machine only, not a board")
@@ -137,7 +139,7 @@ def command(
                 f"the library is for target {library.target.name!r}: only the device can time it",
                 code="E707",
                 where=str(model),
-                hint="name the device by --ssh, or run demo.c with --bench there",
+                hint="name the device with --ssh, or build demo.c there and run it with --bench",
             )
         report("measuring", 0, 0)
         own = (threads or 0) if is_library(model) else 0

@@ -1,4 +1,4 @@
-"""Inputs and answers of a call, as the commands that make one take and show them."""
+"""Inputs and outputs of a call: how commands read them from files and show them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ellc.pictures.pixels import ORDER_KEY, PixelOptions, Preprocessing
 from ellc.pictures.preprocessing import PREPROCESSING_KEY, has_preprocessing
 
 _GUESS = {
-    order: f"pixels go in as 0 to 255, {words}; --preprocess, --range and --color change that"
+    order: f"pixels are passed as 0 to 255, {words}; --preprocess, --range and --color change that"
     for order, words in (("bgr", "blue first"), ("rgb", "red first"))
 }
 
@@ -27,9 +27,9 @@ _GUESS = {
 def prepared_inputs(
     model: Path, network: Network, files: Sequence[Path], asked: PixelOptions
 ) -> Arrays:
-    """The inputs of a call from pictures and `.npy` files, one for each input.
+    """The inputs of a call, read from pictures and `.npy` files: one file for each input.
 
-    A note says if nothing describes how pictures become numbers. Raises `EllcError`.
+    Prints a note if nothing describes how pictures become numbers. Raises `EllcError`.
     """
     how = _preprocessing(model, network, asked)
     if _is_guessed(network, how) and any(file.suffix.lower() != ".npy" for file in files):
@@ -59,7 +59,7 @@ def _preprocessing(model: Path, network: Network, asked: PixelOptions) -> Prepro
     from ellc.execute import is_library
 
     if not is_library(model) or not asked.is_given:
-        # A model was compiled with its options, and the metadata describe what is left to do.
+        # The options are compiled into a model; its metadata describe what is left to do.
         return Preprocessing.from_metadata(network.metadata)
     if PREPROCESSING_KEY in network.metadata:
         raise has_preprocessing(str(model))
@@ -71,7 +71,7 @@ def _input_arrays(network: Network, files: Sequence[Path], preprocessing: Prepro
     if len(files) != len(network.inputs):
         wanted = ", ".join(name for name, _ in network.inputs)
         raise EllcError(
-            f"{len(files)} input files, the model takes {len(network.inputs)}: {wanted}",
+            f"{len(files)} input files, but the model takes {len(network.inputs)}: {wanted}",
             code="E723",
         )
     tensors: list[Array] = []

@@ -42,9 +42,11 @@ if TYPE_CHECKING:
 @click.option("--emit", help="Kinds of files, separated by commas; `--emit help` lists them.")
 @threads_option
 @click.option("--name", default="", help="Name in C and Python; default: the file's name.")
-@click.option("--strip", is_flag=True, help="Leave out local symbols: profilers see no layers.")
+@click.option(
+    "--strip", is_flag=True, help="Leave out local symbols; profilers then show no layers."
+)
 @click.option("--wheel", is_flag=True, help="Also make a Python package for `pip install`.")
-@click.option("--no-optimize", is_flag=True, help="Only the passes that kernels need.")
+@click.option("--no-optimize", is_flag=True, help="Run only the passes that kernels need.")
 @click.option("--paranoid", is_flag=True, help="Check in double that no pass changes a result.")
 @click.option("--dump-dir", type=FILE_PATH, help="Write the network after every pass here.")
 @click.option(
@@ -70,7 +72,7 @@ if TYPE_CHECKING:
 @click.option(
     "--profile",
     is_flag=True,
-    help="Build counters in: the C functions NAME_profile_... tell the time of each layer.",
+    help="Build in counters; the C functions NAME_profile_... then return the time of each layer.",
 )
 @kernels_option
 @tuning_option

@@ -41,13 +41,13 @@ if TYPE_CHECKING:
     type=FILE_PATH,
     metavar="FILE",
     multiple=True,
-    help="Run the network on the board on this picture or .npy file; one for each input.",
+    help="Run the network on the board, with this picture or .npy file; give one for each input.",
 )
 @click.option(
     "--service",
     metavar="COMMAND",
-    help="Also write a systemd unit that starts this command in the folder with the board, such as "
-    "'python3 camera.py'; the commands that switch it on are printed.",
+    help="Also write a systemd unit that runs this command, such as 'python3 camera.py', in the "
+    "folder whenever the board starts; the commands that enable the unit are printed.",
 )
 @click.option(
     "--with",
@@ -92,12 +92,12 @@ def command(
     options: ModelOptions,
     as_json: bool,
 ) -> None:
-    """Compile MODEL for the board that --ssh names, copy the files there, and run it with --run.
+    """Compile MODEL for the board of --ssh, copy the files there, and with --run also run it.
 
-    The board is asked for its CPU and C library, from which the target follows. Nothing is built or
-    installed there. The files of `ellc compile` go into a folder of their own, which is replaced as
-    a whole; a folder that ellc did not make is never touched. A compiled library is copied as it
-    is, if it runs on the board.
+    ellc asks the board for its CPU and C library, and chooses the target that fits. Nothing is
+    built or installed on the board. The files of `ellc compile` go into a folder of their
+    own, which is replaced as a whole; a folder that ellc did not make is never touched. If MODEL is
+    a compiled library that runs on the board, it is copied as it is.
     """
     from ellc.codegen.machine.resolve import resolve
     from ellc.driver import CompileOptions
@@ -146,7 +146,7 @@ def _check_usage(service: str | None, *, remove: bool, is_run: bool) -> None:
     from ellc.remote.service import check_command
 
     if remove and (service is not None or not is_run):
-        raise click.UsageError("--remove goes with --run, and not with --service")
+        raise click.UsageError("--remove needs --run, and excludes --service")
     if service is not None:
         check_command(service)
 
@@ -179,7 +179,7 @@ def _service_text(board: ReachedBoard, package: Package, folder: str) -> str:
     from ellc.remote.service import start_commands
 
     commands = start_commands(board.connection, folder, package.library.prefix)
-    lines = ["to start the service now and with the board:", *commands]
+    lines = ["to start the service now and whenever the board starts:", *commands]
     return "\n  ".join(map(visible, lines))
 
 

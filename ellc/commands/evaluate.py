@@ -1,4 +1,4 @@
-"""`ellc evaluate`: measures the accuracy of a network on labelled data."""
+"""`ellc evaluate`: measure the accuracy of a network on labelled data."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ MOST_PROBLEMS = 20
     help="File with the classes of the pictures in a flat folder: a table or a list.",
 )
 @click.option(
-    "--truth-column", default="", metavar="NAME", help="Column of that table with the classes."
+    "--truth-column",
+    default="",
+    metavar="NAME",
+    help="Column of the --truth table that has the classes.",
 )
 @click.option(
     "--split",
@@ -59,12 +62,12 @@ MOST_PROBLEMS = 20
     type=click.FloatRange(0.01, 1),
     default=1.0,
     show_default=True,
-    help="Crop pictures to the middle of their sides, to this share, such as 0.875.",
+    help="Keep only the middle of each picture: this share of its sides, such as 0.875.",
 )
 @click.option(
     "--background",
     is_flag=True,
-    help="The network's class 0 is the background; class 0 of the data is its class 1.",
+    help="The network's class 0 is the background: class N of the data is its class N + 1.",
 )
 @click.option(
     "--labels",
@@ -128,9 +131,9 @@ def command(
 ) -> None:
     """Measure the accuracy of MODEL, or of a compiled library, on labelled data.
 
-    The report has top-1 and top-5 accuracy, the accuracy of the classes and the worst mistakes.
+    The report has top-1 and top-5 accuracy, the accuracy of each class and the worst mistakes.
     Several models form a chain: the outputs of each are the inputs of the next. A library for a
-    foreign target runs under qemu. Pictures are cropped, scaled and turned into numbers as in
+    foreign target runs under qemu. Pictures are cropped, scaled and turned into numbers as by
     `ellc run`; the states of a network are reset before every sample.
 
     A sample that cannot be read does not count; the command reports it and exits with code 2.

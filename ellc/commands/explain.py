@@ -1,4 +1,4 @@
-"""`ellc explain`: show how a network is compiled, and why so."""
+"""`ellc explain`: show how a network is compiled, and why."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Write everything as one page for a browser; it needs no network.",
 )
-@click.option("--no-optimize", is_flag=True, help="Only the passes that kernels need.")
+@click.option("--no-optimize", is_flag=True, help="Run only the passes that kernels need.")
 @threads_option
 @kernels_option
 @tuning_option
@@ -85,8 +85,8 @@ def command(
     If the environment variable ELLC_CYCLE_TOOL names a model of the target's core, cost and asm
     also show modelled cycles, down to single instructions.
 
-    Options of `ellc compile`, such as another CPU or --kernel and --tuning, have the same effect
-    here. --json gives the figures of cost and plan.
+    The options of `ellc compile`, such as --cpu, --kernel and --tuning, have the same effect here.
+    --json gives the figures of cost and plan.
     """
     from ellc.codegen.machine.resolve import resolve
     from ellc.explain.document import document

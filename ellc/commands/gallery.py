@@ -13,10 +13,10 @@ from ellc.commands.parameters import FILE_PATH
 
 @click.group("gallery", context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """Show models by accuracy and speed: a web site of result files, one JSON file for each.
+    """Show models by accuracy and speed: a web site made from result files.
 
-    A result has the figures of one model in one precision, on one board, by one engine. Each figure
-    is measured, modelled or published, and the pages show which.
+    A result file is JSON. It has the figures of one model in one precision, on one board, by one
+    engine. Each figure is measured, modelled or published, and the pages show which.
     """
 
 
@@ -36,7 +36,7 @@ def command() -> None:
 def build(results: tuple[Path, ...], output: Path, with_published: bool, as_json: bool) -> None:
     """Write a site that needs only a browser: open index.html in its folder.
 
-    RESULTS are result files, and folders with them. All problems in them are reported at once. The
+    RESULTS are result files, or folders of them. All problems in them are reported at once. The
     same results give the same bytes.
     """
     from ellc.gallery.site import build_site
@@ -59,9 +59,10 @@ def build(results: tuple[Path, ...], output: Path, with_published: bool, as_json
 def measure(results: tuple[Path, ...], as_json: bool) -> None:
     """Run the commands recorded in result files, and write the values into them.
 
-    Commands that are run: `ellc evaluate`, `bench`, `inspect` and `explain`, in the folder of the
-    result, and before them its `prepare` commands (`ellc zoo build`, `ellc import`). Times of
-    another machine are kept, and so are figures of other programs. A new result needs no values.
+    Only `ellc evaluate`, `bench`, `inspect` and `explain` are run, in the folder of the result; its
+    `prepare` commands (`ellc zoo build`, `ellc import`) are run first. Times that were measured on
+    another machine are kept, and so are figures of other programs. A new result file needs no
+    values.
     """
     from ellc.gallery.measure import measure as measure_results
     from ellc.gallery.measure import summary

@@ -1,4 +1,4 @@
-"""`ellc ops`: list ellc's operators, or the operators of a model format that are read."""
+"""`ellc ops`: list ellc's operators, or the operators of a model format that it reads."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ellc.support import FORMATS, supported
     "--format",
     "form",
     type=click.Choice(FORMATS),
-    help="List the operators of this format that are read, with their limits.",
+    help="List the operators of this format that ellc reads, with their limits.",
 )
 @json_option
 def command(form: str | None, as_json: bool) -> None:
     """List ellc's own operators, or with --format those of a model format.
 
     Kinds: "pointwise" operators can run in the epilogue of the kernel before them; "composite" ones
-    are always rewritten to others before code is generated.
+    are always rewritten as others before code is generated.
     """
     if form is not None:
         _list_format(form, as_json)

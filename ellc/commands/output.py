@@ -1,7 +1,7 @@
 """The output of commands: aligned tables for people, one JSON document for scripts.
 
-Everything that is printed passes `echo`: names and metadata are text from the model file, and a
-terminal would obey control characters in it. (ruff forbids `click.echo` elsewhere.)
+Everything that is printed goes through `echo`: names and metadata are text from the model file, and
+a terminal would obey control characters in it. (ruff forbids `click.echo` elsewhere.)
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def echo_note(note: str) -> None:
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: str = "") -> str:
     """Rows in aligned columns with two spaces between them.
 
-    `right` has one character per column; `r` aligns to the right, anything else or nothing to the
-    left. Widths are counted in characters; trailing spaces are removed.
+    `right` has one character per column: `r` aligns the column to the right. All other columns are
+    aligned to the left. Widths are counted in characters; trailing spaces are removed.
     """
     cells = [[shortened_line(visible(str(cell))) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]

@@ -26,8 +26,9 @@ Named = tuple[tuple[str, Any], ...]
 class _FilePath(click.Path):
     """A file or folder as a `Path`.
 
-    Refused are an empty text, which `Path` takes for `.`, and a path that the system cannot follow
-    (too long, a loop of links, a folder that may not be read): `Path.exists` would raise `OSError`.
+    It refuses an empty text, which `Path` takes for `.`, and a path that the system cannot follow
+    (too long, a loop of links, a folder that may not be read), for which `Path.exists` would raise
+    `OSError`.
     """
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -36,7 +37,7 @@ class _FilePath(click.Path):
         try:
             os.stat(value)
         except (FileNotFoundError, NotADirectoryError):
-            pass  # the command says so, or makes it
+            pass  # the command reports that it is missing, or creates it
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             self.fail(f"{os.fspath(value)!r}: {reason}", param, ctx)
@@ -81,7 +82,7 @@ ssh_option = click.option(
     "--ssh",
     "host",
     metavar="[USER@]HOST",
-    help="A board with Linux, as `ssh` takes it; `ssh HOST` must work without a password.",
+    help="The Linux board, named as for `ssh`; `ssh HOST` must work without a password.",
 )
 
 ssh_command_option = click.option(
@@ -98,7 +99,7 @@ board_target_option = click.option(
     "--target",
     metavar="TARGET",
     shell_complete=_complete_target,
-    help="Target of the board; default: the one that fits what the board says of itself.",
+    help="Target of the board; default: the one that fits its CPU and system.",
 )
 
 
@@ -343,7 +344,7 @@ _MODEL_OPTIONS = (
         "--resize",
         type=_size,
         metavar="ROWSxCOLUMNS",
-        help="Size of the given pictures, which are then scaled to the model's (bilinear).",
+        help="Size of the pictures that a call takes; it scales them to the model's (bilinear).",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""`ellc profile`: where the time and the memory of a network go."""
+"""`ellc profile`: show where the time and the memory of a network go."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 32),
     default=1,
     show_default=True,
-    help="Threads of whole calls (the phases); layers always have one.",
+    help="Threads of the calls that are timed as phases; layers always run on one.",
 )
 @click.option(
     "--seconds",
     default=2.0,
     show_default=True,
     type=click.FloatRange(0.01, 300),
-    help="Time to measure layers, and again steady calls.",
+    help="Time to measure layers, and the same time again for steady calls.",
 )
 @kernels_option
 @tuning_option
@@ -87,16 +87,16 @@ def command(
 ) -> None:
     """Show where the time and the memory of MODEL go, layer by layer and by kind of operator.
 
-    Costs are one of three, and every output says which: microseconds, measured, if the target's
-    code runs on this machine; modelled cycles, if ELLC_CYCLE_TOOL names a model of the target's
-    core; otherwise predicted issue slots.
+    Costs are measured microseconds if the target's code runs on this machine, modelled cycles if
+    ELLC_CYCLE_TOOL names a model of the target's core, and predicted issue slots otherwise. Every
+    output says which.
 
-    Beside the cost of a layer: its multiply-adds and what fraction of the core's peak they reach,
-    the bytes that it moves and what part of its time memory needs for them, and how much of the
-    arena is live.
+    Each layer is shown with its cost, its multiply-adds and the fraction of the core's peak that
+    they reach, the bytes that it moves and the part of its time that memory needs for them, and the
+    bytes of the arena that are live.
 
-    Four phases are timed apart on this machine: compile, load, first call, steady call. For a
-    target that does not run here, only the compile is.
+    Four phases are timed separately on this machine: compile, load, first call, steady call. For a
+    target that does not run here, only compile is timed.
     """
     from ellc.codegen.machine.resolve import resolve
     from ellc.execute import is_library

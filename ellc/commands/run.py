@@ -30,7 +30,9 @@ from ellc.models import ModelOptions
 @click.argument("inputs", type=FILE_PATH, nargs=-1, required=True)
 @target_option
 @threads_option
-@click.option("--reference", is_flag=True, help="Compute with numpy, not with compiled code: slow.")
+@click.option(
+    "--reference", is_flag=True, help="Compute with numpy, not with compiled code (slow)."
+)
 @click.option(
     "--labels", type=FILE_PATH, metavar="FILE", help="File with the class names, one per line."
 )
@@ -57,7 +59,7 @@ def command(
     options: ModelOptions,
     as_json: bool,
 ) -> None:
-    """Run MODEL, or a compiled library, on INPUTS: a picture or .npy file for each of its inputs.
+    """Run MODEL, or a compiled library, on INPUTS: a picture or .npy file for each input.
 
     A library needs its manifest NAME.json in the same folder. Code for a foreign target runs under
     qemu.

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     default=1.0,
     show_default=True,
     type=click.FloatRange(0.05, 300),
-    help="Time for each build of the network on this machine.",
+    help="Time to measure each build of the network on this machine.",
 )
 @model_options
 @json_option
@@ -91,5 +91,5 @@ def _text(measured: tuple[MeasuredKernel, ...], best: dict[str, str], unit: str,
     ]
     header = ("layer", "kernel", unit, "fastest", unit, "times")
     changed = sum(first.kernel != best[layer] for layer, first in usual.items())
-    last = f"{len(rows)} layers with several kernels, {changed} faster by another: {path}"
+    last = f"{len(rows)} layers with several kernels, {changed} faster with another one: {path}"
     return "\n".join([*([table(header, rows, "  r rr"), ""] if rows else []), last])

@@ -26,9 +26,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def command() -> None:
     """List, show, build and compile published networks.
 
-    The architectures are real. Weights are drawn from a seed: speed and size are those of the real
-    network, its outputs mean nothing. With `--weights` they are trained ones, which `fetch`
-    downloads for some networks. Published figures are shown with their sources.
+    The architectures are real, but the weights are random numbers from a seed: speed and size are
+    those of the real network, and its outputs mean nothing. `--weights` takes trained weights,
+    which `fetch` downloads for some networks. Published figures are shown with their sources.
     """
 
 
@@ -41,7 +41,11 @@ def _complete_name(_ctx: click.Context, _param: click.Parameter, incomplete: str
 _network_argument = click.argument("network", metavar="NAME", shell_complete=_complete_name)
 _BUILD_OPTIONS = (
     click.option(
-        "--seed", type=click.IntRange(0), default=0, show_default=True, help="Other weights."
+        "--seed",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Seed of the random weights.",
     ),
     click.option(
         "--width",
@@ -55,7 +59,7 @@ _BUILD_OPTIONS = (
         type=click.Choice(["folded", "kept"]),
         default="folded",
         show_default=True,
-        help="folded: into weights; kept: as layers, as in training.",
+        help="folded: computed into the weights; kept: as separate layers, as in training.",
     ),
 )
 
@@ -302,13 +306,15 @@ def build_(
 
 @command.command("fetch")
 @_network_argument
-@click.option("-o", "--output", type=FILE_PATH, required=True, help="File to write, for --weights.")
+@click.option(
+    "-o", "--output", type=FILE_PATH, required=True, help="File to write; --weights takes it."
+)
 @json_option
 def fetch_(network: str, output: Path, as_json: bool) -> None:
     """Download a network's published weights.
 
-    Nothing else of ellc downloads anything. What arrives must have the SHA-256 that ellc knows.
-    `ellc zoo show` says where weights are from.
+    No other command of ellc downloads anything. The file must have the SHA-256 that ellc knows.
+    `ellc zoo show` says where the weights are from.
     """
     from ellc.progress import progress
     from ellc.zoo.weights.fetch import fetch

@@ -1,4 +1,4 @@
-"""A gallery of results as a folder of web pages: accuracy against speed, a page for each model.
+"""A gallery of results: a folder of web pages that compare models by accuracy and speed.
 
 A result is a JSON file: the figures of one model in one precision, on one board, by one engine.
 

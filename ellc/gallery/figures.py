@@ -15,8 +15,8 @@ MEANINGS = {
 }
 EXPLANATIONS = {
     "measured": "the command beside it printed this figure, or counts it in the model's layers",
-    "modelled": "the command beside it computed this figure for a board, which was not there",
-    "published": "others say so: the source is named, and nothing was tried",
+    "modelled": "the command beside it computed this figure for a board, without the board itself",
+    "published": "the named source says so, and nothing was measured here",
 }
 TITLES = {
     "top1": "Top-1 accuracy",
@@ -32,7 +32,7 @@ NOTHING = HtmlCode("")
 
 
 def number_text(figure: Figure) -> str:
-    """The number with its unit, except for accuracies and milliseconds, whose heading has it."""
+    """The number with its unit; for accuracies and milliseconds, the column's heading has it."""
     assert figure.value is not None
     return _FORMS[figure.of](figure.value)
 
@@ -85,7 +85,7 @@ def badge(provenance: str) -> HtmlCode:
 
 
 def marked(figure: Figure | None) -> HtmlCode:
-    """The number and its mark; nothing for no figure."""
+    """The number and its mark; empty without a figure or value."""
     if figure is None or figure.value is None:
         return NOTHING
     return html_code("{} {}", html_text(number_text(figure)), mark(figure.provenance))

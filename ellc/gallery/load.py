@@ -55,7 +55,7 @@ def refuse(problems: Sequence[str]) -> None:
     raise EllcError(
         "results cannot be used",
         code="E780",
-        hint="the documentation's page of the gallery describes the files",
+        hint="the page 'A gallery of models' of the documentation describes the files",
         problems=shown,
     )
 
@@ -86,7 +86,7 @@ def _result(path: Path, problems: list[str]) -> Result | None:
     table = Table(document, str(path), problems)
     table.text("format", among=(FORMAT,))
     if len(problems) > before:
-        return None  # it is something else
+        return None  # the file has another format
     model = table.text("model")
     if model and not _MODEL.fullmatch(model):
         table.problem(
@@ -161,9 +161,9 @@ def _figure(row: Table) -> Figure:
     value = row.number("value", low, high, needed=published)
     command, source = row.text("command", needed=False), _source(row.table("source"))
     if published and source is None:
-        row.problem("source: it is missing, and the figure is published")
+        row.problem("source: it is missing, and a published figure needs one")
     if provenance in ("measured", "modelled") and not command:
-        row.problem(f"command: it is missing, and the figure is {provenance}")
+        row.problem(f"command: it is missing, and a {provenance} figure needs one")
     if published and command:
         row.problem("command: a published figure has a source, and no command")
     if not published and source:
@@ -224,7 +224,7 @@ def _file(row: Table, folder: Path, *, needed: bool) -> Path | None:
 
 
 def _contradictions(results: Sequence[Result]) -> Iterator[str]:
-    """Two results of the same thing, and results that do not agree on what the model is."""
+    """Problems: two results with the same key, and results that disagree on what a model is."""
     by_key: dict[object, Result] = {}
     by_model: dict[str, Result] = {}
     files: dict[tuple[str, str], Path] = {}

@@ -1,9 +1,9 @@
 """Measures results anew: runs the commands recorded in their figures, and writes the values.
 
-A result file may come from anybody. So only commands of ellc that read are run: `evaluate`,
-`bench`, `inspect`, `zoo inspect` and `explain`, without a shell, without options that write files,
-and on no compiled library; and before them `zoo build` and `import`, which may write a file of the
-result's folder.
+A result file may come from anybody. So only these commands of ellc are run, without a shell:
+`evaluate`, `bench`, `inspect`, `zoo inspect` and `explain`. They may not have options that write
+files, and may not name a compiled library. Before them `zoo build` and `import` are run, which may
+write a file into the result's folder.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Models of the gallery: all results of one name, and what their networks say of themselves."""
+"""Models of the gallery: all results of one name, and the sizes counted in their networks."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class LayerRow:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What a network says of itself: its graph, its costs, and the command that prints them."""
+    """A network that was read or built: its graph, its costs, and the command that prints them."""
 
     graph: Graph
     report: NetworkReport
@@ -104,7 +104,7 @@ def counted(network: NetworkName) -> Counted:
 
 
 def counted_figures(network: NetworkName, of: Counted, precision: str) -> tuple[Figure, ...]:
-    """The sizes of a network. RAM of int8 is unknown for the zoo's, which are not quantised."""
+    """The sizes of a network; no RAM for int8 in the zoo, whose networks are not quantised."""
 
     def figure(kind: str, value: float, command: str = of.command) -> Figure:
         return Figure(kind, value, "measured", command)

@@ -39,9 +39,9 @@ def page_name(model: str) -> str:
 
 
 def download_name(model: str, file_name: str) -> str:
-    """The file name in the site of a file that a result offers."""
+    """The name in the site of a file that a result offers for download."""
     kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in file_name)
-    if kept != file_name:  # another name may become the same
+    if kept != file_name:  # two names may become equal
         kept = (
             f"{hashlib.sha256(file_name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}-{kept}"
         )
@@ -192,12 +192,12 @@ def _row(row: _Row, hue: int) -> dict[str, HtmlCode]:
 
 
 def image_order(shape: tuple[int, ...]) -> int:
-    """The number of pixels, or of values of another input: by it sizes are sorted."""
+    """The number by which sizes are sorted: pixels of an image, values of any other input."""
     return math.prod(shape[:2]) if len(shape) == _IMAGE_EXTENTS else math.prod(shape)
 
 
 def image_text(shape: tuple[int, ...]) -> str:
-    """The size of an image in few letters: `224` for a square, `49x10`; `640 values` for others."""
+    """The size of an image as short text: `224` for a square, `49x10`; `640 values` for others."""
     if len(shape) != _IMAGE_EXTENTS:
         return f"{math.prod(shape)} values"
     rows, columns, _ = shape
@@ -277,7 +277,7 @@ def _facts(about: Result) -> Iterator[tuple[str, str]]:
 
 
 def _by_board(model: Model, precision: str) -> list[tuple[Result, Figure]]:
-    """The times, each provenance by itself, the fastest of a board first."""
+    """The times, sorted by provenance, then by board, then from the fastest to the slowest."""
     found = list(model.figures("ms", precision))
     return sorted(
         found,
@@ -343,6 +343,6 @@ def _asset(name: str) -> HtmlCode:
 
 
 def _hash(asset: HtmlCode) -> HtmlCode:
-    """The hash by which a page's security policy allows an asset: nothing else is run."""
+    """The hash that allows an asset in a page's security policy; nothing else may run."""
     digest = hashlib.sha256(asset.encode()).digest()
     return html_text(f"sha256-{base64.b64encode(digest).decode()}")

@@ -18,7 +18,7 @@ _SIZES = {
     ("memory", "fp32"): "weight_bytes",
     ("memory", "binary"): "weight_bytes",
 }
-"""The figure that a published size is, in which precision. An empty text stands for any."""
+"""The kind of figure for each published size and precision; an empty precision is any."""
 _UNBUILT = {
     "Asparagus": (64, "bgr"),
     "DN-160": (160, "rgb"),
@@ -30,7 +30,7 @@ _UNBUILT = {
     "V16-192": (192, "rgb"),
     "V16-64": (64, "rgb"),
 }
-"""Rows and columns of the image, and order of its colours, of ELL's pages without layers."""
+"""Models whose page in ELL's gallery lists no layers: side of the image, order of colours."""
 
 
 @cache
@@ -43,7 +43,7 @@ def published() -> tuple[Result, ...]:
 
 
 def _results(known: Facts, sources: dict[str, Source]) -> list[Result]:
-    """One result for each board and engine; what belongs to none of them has empty texts there."""
+    """A result for each precision, board and engine; figures without these have empty texts."""
     groups: dict[tuple[str, str, int | None, str], list[Figure]] = {}
     for speed in known.speeds:
         key = (speed.precision, speed.board, speed.clock_mhz, speed.engine)

@@ -92,7 +92,7 @@ class Result:
 
     @property
     def key(self) -> tuple[str, str, str, int, str]:
-        """What no two files may share."""
+        """What identifies a result: no two may have the same key."""
         return self.model, self.precision, self.board, self.clock_mhz or 0, self.engine
 
     @property

@@ -1,4 +1,4 @@
-"""Builds the site: reads results, counts in their networks, writes the folder at once."""
+"""Builds the site: reads results, counts sizes in their networks, replaces the folder."""
 
 from __future__ import annotations
 

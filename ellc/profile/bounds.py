@@ -13,7 +13,7 @@ Numbers = Literal["float", "byte", "sign"]
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Multiply-adds and bytes in one unit of cost; what is not known is missing or None.
+    """The most multiply-adds and bytes per unit of cost; what is not known is missing or None.
 
     Bytes are those that one core can read from memory beyond the caches.
     """
@@ -26,8 +26,8 @@ CORTEX_A53 = Bounds(
     MappingProxyType({"float": 4.0, "sign": 128 / 3, "byte": 16 / 3}),
     2.0,
 )
-"""In a cycle: one fma of 128 bits; eor, cnt and add on 128 bits in three cycles; smull, smlal and
-sadalp on 16 bytes in three; DRAM."""
+"""Per cycle. Float: one fma on 128 bits. Sign: eor, cnt and add on 128 bits take three cycles.
+Byte: smull, smlal and sadalp on 16 bytes take three. Bytes are read from DRAM."""
 
 
 def numbers_of(op: str) -> Numbers:

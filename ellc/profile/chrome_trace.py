@@ -37,7 +37,7 @@ def chrome_trace(profile: Profile) -> dict[str, Any]:
 
 
 def _names(profile: Profile) -> Iterator[dict[str, Any]]:
-    scale = "" if profile.measure == "time" else f"; one of the {profile.unit} is shown as 1 ns"
+    scale = "" if profile.measure == "time" else f"; 1 {profile.one} is shown as 1 ns"
     process = f"{profile.name} for {profile.target}: {profile.label}{scale}"
     yield _named("process_name", 0, process)
     yield _named("thread_name", _LAYERS, "layers")

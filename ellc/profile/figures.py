@@ -21,8 +21,9 @@ LABELS: dict[Measure, str] = {
 class Figures:
     """Cost and work of a layer or of a kind, in the unit of the profile.
 
-    `of_peak` is the cost at the core's peak as a fraction of the cost, `of_memory` that of moving
-    all bytes once between core and memory; above 1 they came from caches. None: not known.
+    `of_peak` is the fraction of the cost that the multiply-adds need at the core's peak.
+    `of_memory` is the fraction that moving all bytes once between core and memory needs; above 1,
+    bytes came from caches. None: not known.
     """
 
     cost: float
@@ -38,8 +39,8 @@ class Layer:
     """A node of the graph after the passes, in order of execution.
 
     `value` names its first result, `layers` are those of the model that it stands for, `kind` is
-    its operator, `view` if its result is its operand's memory. `live_bytes` is the most that lives
-    in the arena during its steps, of which the first is number `first_step` of the plan.
+    its operator, `view` if its result is its operand's memory. `live_bytes` is the most that is
+    live in the arena during its steps. `first_step` is the number of the first one in the plan.
     """
 
     value: str
@@ -83,8 +84,9 @@ class Phase:
 class Profile:
     """The profile of a network for a target.
 
-    `whole` is the cost of one call. It is not the sum of the layers: `between` them is what calls
-    the kernels and copies results. `live_bytes` are those of the arena at each step of the plan.
+    `whole` is the cost of one call. It is more than the sum of the layers: `between` is the cost
+    of calling kernels and copying results. `live_bytes` are those of the arena at each
+    step of the plan.
     """
 
     name: str
@@ -108,7 +110,7 @@ class Profile:
 
     @property
     def one(self) -> str:
-        """The unit after `per`."""
+        """The unit in the singular, as after `per`."""
         return self.unit.removesuffix("s") if self.measure != "time" else self.unit
 
     @property

@@ -1,4 +1,4 @@
-"""A picture of one call: layers side by side, as wide as they are costly, under their scopes."""
+"""A picture of one call: layers side by side, each as wide as its cost, under their scopes."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A profile as node data for Google's Model Explorer, which colours the model's own graph by it.
 
-A file of node data for one graph has `results`, numbers by a key, and the colours of a `gradient`
-from the least to the largest. A key is the name of a node, or of a tensor that it computes: the
-names that ellc keeps of a model's layers, those of nodes in ONNX and of tensors in TFLite.
+A file of node data for one graph has `results`, a number for each key, and a `gradient`, the
+colours from the least number to the largest. A key is the name of a node, or of a tensor that it
+computes: ellc keeps the names of nodes in ONNX files, and those of tensors in TFLite files.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def phases(
     limit_ms: int,
     progress: Progress = silent,
 ) -> tuple[Phase, ...]:
-    """Time what a program goes through; for a target that does not run here only the compile.
+    """Time the phases of a program; for a target that does not run here, only compile.
 
     A first call has cold caches, and its memory is not mapped yet; the file of the library is in
     the system's cache. Steady calls are repeated for `limit_ms`.

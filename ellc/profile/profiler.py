@@ -85,7 +85,7 @@ def _layer(study: Study, costs: Costs, node: PlannedNode, first: int, live: Sequ
 
 
 def _peak(bounds: Bounds, op: str, result: DType) -> float | None:
-    """The multiply-adds of a step at best; None if not known, as of float64."""
+    """The most multiply-adds of a step per unit of cost; None if not known, as for float64."""
     return None if result is DType.F64 else bounds.macs.get(numbers_of(op))
 
 
@@ -118,6 +118,6 @@ def _kind(name: str, layers: Sequence[Layer]) -> Kind:
 
 
 def _joined(parts: Sequence[tuple[float | None, float]], cost: float) -> float | None:
-    """Fractions of parts as one of the whole; None if one is not known."""
+    """The fraction of the whole, from those of its parts; None if one is not known."""
     known = [fraction * part for fraction, part in parts if fraction is not None]
     return sum(known) / cost if cost and known and len(known) == len(parts) else None

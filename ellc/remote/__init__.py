@@ -1,1 +1,1 @@
-"""Boards that the system's `ssh` reaches: what they are, and networks put there and run."""
+"""Finds out what a board is, puts networks on it and runs them there, by the system's `ssh`."""

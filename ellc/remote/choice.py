@@ -34,7 +34,7 @@ def chosen_target(host: str, facts: BoardFacts, asked: Target | None) -> Target:
         if found is None:
             raise unknown_board(host, facts)
         return found
-    # Without an answer about its programs or CPUs the user's word counts; `NAME_init` checks again.
+    # If the board does not name its programs or CPUs, `asked` is taken; `NAME_init` checks again.
     machine = facts.machine
     reason = unfit(asked, machine) if machine is not None and machine.flags else ""
     if not reason and machine is None and facts.programs:
@@ -51,16 +51,16 @@ def chosen_target(host: str, facts: BoardFacts, asked: Target | None) -> Target:
 
 
 def check_libc(host: str, facts: BoardFacts, target: Target, *, is_run: bool) -> None:
-    """Raise `EllcError` E634 if the board's C library is too old, or none for which a run is built.
+    """Raise `EllcError` E634 if the board's C library does not fit.
 
-    Without a run the library needs less, and any C library with these functions will do. If the
+    A run needs glibc. A library alone runs with an older glibc, or with another C library. If the
     board cannot name its C library, the run itself shows whether it fits.
     """
     needed = loader_glibc(target) if is_run else library_glibc(target)
     if facts.glibc >= needed or not facts.libc or (not facts.glibc and not is_run):
         return
     raise EllcError(
-        f"the board's C library is {facts.libc}, glibc {_dotted(needed)} or newer is needed",
+        f"the board's C library is {facts.libc}, but glibc {_dotted(needed)} or newer is needed",
         code="E634",
         where=host,
         problems=facts.lines(),

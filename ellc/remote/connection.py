@@ -28,7 +28,7 @@ _BEGIN = b"ellc: here begins the answer\n"
 _MOST_LINES = 20
 
 _HINTS = (
-    ("Permission denied", "keys are needed, ellc asks for no password: ssh-copy-id {host}"),
+    ("Permission denied", "ellc asks for no password: set up a key with ssh-copy-id {host}"),
     ("Host key verification failed", "connect once by hand and accept the key: ssh {host}"),
     ("Could not resolve hostname", "check the name, or give the board's IP address"),
     ("Connection refused", "switch on SSH on the board (raspi-config, Interface Options)"),
@@ -50,7 +50,7 @@ class Connection:
     """A way to a board. Raises `EllcError` E630 if `host` is no destination for ssh.
 
     `host` is what ssh takes: HOST, USER@HOST, a name of the user's configuration or
-    ssh://USER@HOST:PORT. `command` is ssh with options of the user.
+    ssh://USER@HOST:PORT. `command` is ssh, with the options that the user gave.
     """
 
     host: str
@@ -69,8 +69,8 @@ class Connection:
         """Run a script of `sh` on the board, in the user's home folder.
 
         Only what the script writes is returned, not what the user's shell prints when it starts.
-        Raises `EllcError`: E631 without ssh, E632 if the script was not started or takes longer
-        than `limit_s` seconds.
+        Raises `EllcError`: E631 if there is no ssh, E632 if the script was not started or takes
+        longer than `limit_s` seconds.
         """
         begin = _BEGIN.decode().strip()
         words = f"exec sh -c {shlex.quote(f'echo {shlex.quote(begin)}; {script}')}"

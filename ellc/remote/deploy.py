@@ -53,7 +53,7 @@ class BoardCall:
 
 @dataclass(frozen=True, slots=True)
 class BoardRun:
-    """What is run on the board: inputs, threads (0: the library's choice), time to repeat it."""
+    """A run on the board: inputs, threads (0: the library's choice), time in which calls repeat."""
 
     inputs: Arrays
     threads: int = 0
@@ -97,9 +97,10 @@ def package(
 
 
 def deployed_folder(board: ReachedBoard, name: str, asked: str) -> str:
-    """The absolute folder on the board: `asked`, from the home folder, or else `ellc/NAME` there.
+    """The absolute folder on the board: `asked`, or `ellc/NAME`, relative to the home folder.
 
-    Raises `EllcError` E636 for a folder that cannot be one of its own.
+    Raises `EllcError` E636 for the home folder, those above it, and unprintable names, and
+    if the home folder is not known.
     """
     home = board.facts.home
     folder = posixpath.normpath(posixpath.join(home, asked or f"ellc/{name}")).replace("//", "/")
@@ -126,8 +127,9 @@ def deploy(
     """Copy the files, and with `run` call the network on the board; None without it.
 
     `folder` is where the files stay; None: they are removed after the run. `service` is the
-    command of a systemd unit, which is written beside them, `others` are files of the user.
-    Raises `EllcError`: E636 for files that cannot go together, E621, E632, E635, E701 as `put`.
+    command of a systemd unit, which is written beside them. `others` are files of the user.
+    Raises `EllcError`: E636 for equal names and names that are too long, E621, E632,
+    E635, E701 as `put`.
     """
     connection, library = board.connection, package.library
     name = library.prefix

@@ -1,4 +1,4 @@
-"""What a board is: its CPUs, its C library and its name, as it tells them itself."""
+"""What a board is: its CPUs, its C library and its name, as its own system reports them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ellc.remote.connection import Connection
 _QUESTIONS = (
     ("kernel", "uname -sm"),
     ("home", 'echo "$HOME"'),
-    # The header of a program tells for what the system is made: a 64-bit kernel may run 32-bit
-    # programs only, as Raspberry Pi OS does.
+    # The ELF header of a program says what programs are made for: a system with a 64-bit kernel
+    # may have 32-bit programs only, as Raspberry Pi OS does.
     ("program", "head -c 40 /proc/self/exe | od -An -v -tx1"),
-    # musl's ldd tells its name on stderr; systems without tools may have a library that is one.
+    # musl's ldd prints its name on stderr. glibc's library is itself a program that prints it.
     ("libc", "getconf GNU_LIBC_VERSION || ldd --version 2>&1 || /lib/libc.so.6"),
     ("processors", "getconf _NPROCESSORS_ONLN || nproc"),
     ("model", "tr -d '\\000' < /proc/device-tree/model"),
@@ -30,14 +30,14 @@ _GLIBC = re.compile(r"(?i)\b(?:glibc|gnu libc|gnu c library)\b.*?\b([0-9]{1,4})\
 
 @dataclass(frozen=True, slots=True)
 class BoardFacts:
-    """The answers of a board; texts are empty and numbers 0 if it did not tell."""
+    """The answers of a board; texts are empty if it gave none."""
 
     kernel: str
     home: str
     machine: Machine | None
-    """None if nothing is compiled for such programs."""
+    """None if ellc compiles nothing for such programs."""
     programs: str
-    """What its programs are made for, in words."""
+    """What the board's programs are made for, in words."""
     libc: str
     """The C library and its version in the board's own words."""
     glibc: tuple[int, ...]
@@ -110,7 +110,7 @@ def _glibc(libc: str) -> tuple[int, ...]:
 def unknown_board(host: str, facts: BoardFacts) -> EllcError:
     """The error for a board for which no target is chosen."""
     return EllcError(
-        "ellc does not know which target this board is",
+        "ellc does not know which target fits this board",
         code="E633",
         where=host,
         problems=facts.lines(),

@@ -1,8 +1,8 @@
 """Files that go to a board in one connection, and the program that runs there.
 
 Files travel as a tar archive on the standard input of one script, which unpacks them in a new
-folder beside the final one. So a folder is either replaced as a whole or left as it was, and what
-the script makes it also removes, whether or not the connection holds.
+folder beside the final one. So a folder is either replaced as a whole or left as it was. The script
+removes its temporary files, even if the connection breaks.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ellc.remote.connection import Connection, Ran
 MARK = ".ellc-deployed"
 """A file in every deployed folder; a folder without it belongs to the user and is not replaced.
 
-It is the last one of the archive, which tar takes for whole if it ends between two files.
+It is the last file of the archive: tar reports no error if an archive ends early between two files.
 """
 RUN = ".ellc-run"
 """The folder in the deployed folder for what a run needs; removed after it."""
@@ -63,7 +63,7 @@ cd "$final" || exit {_NO_FOLDER}
 
 @dataclass(frozen=True, slots=True)
 class BoardProgram:
-    """What runs on the board in the folder of the files: words, and bytes for its input."""
+    """A program to run in the folder of the files: its words, and the bytes of its input."""
 
     words: Sequence[str]
     stdin: bytes
@@ -76,10 +76,10 @@ def put(
     folder: str | None,
     program: BoardProgram | None = None,
 ) -> bytes:
-    """Copy files to the board, run a program among them, and return what that wrote.
+    """Copy files to the board, run a program among them, and return what it wrote.
 
-    `files` are paths here, or contents, by their names there. `folder` is the final folder,
-    absolute on the board; None: a temporary one in the home folder, which is removed.
+    `files` maps names on the board to paths on this machine, or to contents. `folder` is the
+    final folder, absolute on the board; None: a temporary one in the home folder, which is removed.
 
     Raises `EllcError`: E632 without a connection, E635 if the files cannot be put there, E701
     if one cannot be read here, E621 if the program fails.
@@ -96,7 +96,7 @@ def put(
 
 
 def script(folder: str | None, program: BoardProgram | None) -> str:
-    """The script that reads the archive from its input."""
+    """The script that unpacks the archive from its standard input and runs the program."""
     if folder is None:
         text = f'parent=$HOME\n{_CLEAN}{_UNPACK}cd "$new" || exit {_NO_FOLDER}\n'
     else:

@@ -7,17 +7,17 @@ from ellc.remote.connection import Connection
 
 
 def check_command(command: str) -> None:
-    """Raise `EllcError` E636 for a command that is no single line."""
+    """Raise `EllcError` E636 for a command that is not one line of text."""
     if not command.strip() or not command.isprintable():
         raise EllcError(
             f"the command of a service is one line of text, not {command!r}",
             code="E636",
-            hint="put a longer command into a script, and copy that by --with",
+            hint="put a longer command into a script, and copy the script with --with",
         )
 
 
 def unit_text(name: str, folder: str, command: str) -> bytes:
-    """The unit of a user's own systemd: no root is needed, and cameras work as for the user.
+    """A unit for the user's own systemd: it needs no root, and has the user's access to cameras.
 
     Raises `EllcError` E636 as `check_command`.
     """
@@ -45,7 +45,7 @@ def unit_name(name: str) -> str:
 
 
 def start_commands(connection: Connection, folder: str, name: str) -> tuple[str, ...]:
-    """The commands by which the user starts the service now and with every start of the board."""
+    """The commands that start the service now and whenever the board starts."""
     unit = unit_name(name)
     return (
         connection.shown("loginctl", "enable-linger"),

@@ -200,7 +200,7 @@ def test_several_inputs_and_results_that_are_no_list(tmp_path: Path, ellc_comman
     done = ellc_command("run", "sum.eir", "x.npy", "y.npy", "--reference")
     assert done.stdout == "total: f32 2x2, from 2 to 10, mean 5.5\n"
     lost = ellc_command("run", "sum.eir", "x.npy", "--reference")
-    assert lost.returncode == 2 and "1 input files, the model takes 2: x, y" in lost.stderr
+    assert lost.returncode == 2 and "1 input files, but the model takes 2: x, y" in lost.stderr
     bad = ellc_command("run", "sum.eir", "a.npy", "b.npy", "--reference")
     assert bad.returncode == 2
     assert "a.npy: no such file" in bad.stderr and "b.npy: no such file" in bad.stderr
