@@ -111,20 +111,13 @@ def test_names_of_no_network(name: str) -> None:
 
 
 LIGHT = [name for name in LISTED if measured(name).macs < 100_000_000]
-# Ten dense layers of drawn weights make rounding grow: a few of its 640 results near zero differ
-# by up to 3 times what is allowed (of trained weights, by a fifth). So its layers are compared,
-# each with the reference's operands.
-GROWS = "deep_autoencoder"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LIGHT)
 def test_light_networks_compiled_agree_with_the_reference(name: str) -> None:
-    report = check(build(name), resolve("host"), CheckOptions(seeds=1, layers=name == GROWS))
-    if name == GROWS:
-        assert report.same_bytes and all(layer.agrees for layer in report.layers)
-    else:
-        assert report.agrees, report.outputs
+    report = check(build(name), resolve("host"), CheckOptions(seeds=1))
+    assert report.agrees, report.outputs
 
 
 def test_ten_networks_are_light() -> None:
