@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ellc.codegen.machine.resolve import Overrides, fixed_targets, resolve
 from ellc.codegen.machine.target import Target
-from ellc.codegen.output.glue import interface_hash
+from ellc.codegen.output.model import interface_hash
 from ellc.codegen.output.package.manifest import FORMAT
 from ellc.ir.errors import EllcError
 from ellc.ir.json_values import values_of

@@ -20,7 +20,8 @@ from ellc.codegen.kir.types import Elem
 from ellc.codegen.languages.foreign_text import CCode, Identifier, c_code
 from ellc.codegen.machine.target import Target
 from ellc.codegen.output.emit import kernel_jobs, plan_kernels, weight_pieces
-from ellc.codegen.output.glue import ApiPort, Call, Model, header_text, make_model, source_text
+from ellc.codegen.output.glue import header_text, make_model, source_text
+from ellc.codegen.output.model import ApiPort, Call, Model
 from ellc.codegen.output.runtime import runtime_dir
 from ellc.codegen.planning.plan import Plan, Step
 from ellc.codegen.toolchain import elf, emulate

@@ -21,7 +21,8 @@ from ellc.codegen.kir.types import Elem
 from ellc.codegen.languages.render import render
 from ellc.codegen.machine.target import Target
 from ellc.codegen.measure.instrument import model_objects, ticking_model
-from ellc.codegen.output.glue import Model, make_model
+from ellc.codegen.output.glue import make_model
+from ellc.codegen.output.model import Model
 from ellc.codegen.output.runtime import runtime_dir
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.toolchain import emulate

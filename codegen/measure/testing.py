@@ -23,7 +23,8 @@ from ellc.codegen.kir.ir import Kernel
 from ellc.codegen.machine.target import Target
 from ellc.codegen.output.c_package import c_constants
 from ellc.codegen.output.emit import kernel_jobs, plan_kernels, weight_pieces
-from ellc.codegen.output.glue import Model, header_text, make_model, source_text
+from ellc.codegen.output.glue import header_text, make_model, source_text
+from ellc.codegen.output.model import Model
 from ellc.codegen.output.runtime import compile_runtime, runtime_dir
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.planner import make_plan

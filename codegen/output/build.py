@@ -11,7 +11,8 @@ from pathlib import Path
 from ellc.codegen.kir.ir import Kernel
 from ellc.codegen.kir.llvm import llvm_module
 from ellc.codegen.output.emit import kernel_jobs, plan_kernels, weight_pieces
-from ellc.codegen.output.glue import Model, header_text, make_model, source_text
+from ellc.codegen.output.glue import header_text, make_model, source_text
+from ellc.codegen.output.model import Model
 from ellc.codegen.output.runtime import compile_runtime, runtime_dir
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.toolchain import elf, link

@@ -12,7 +12,8 @@ from ellc.codegen.kir.c99 import c_kernels
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.languages.foreign_text import CCode, c_code, joined
 from ellc.codegen.output.emit import plan_kernels
-from ellc.codegen.output.glue import Model, WeightArray, header_text, make_model, source_text
+from ellc.codegen.output.glue import header_text, make_model, source_text
+from ellc.codegen.output.model import Model, WeightArray
 from ellc.codegen.output.runtime import runtime_dir
 from ellc.codegen.planning.plan import Plan
 from ellc.ir.types import Array

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ellc.codegen.machine.target import Target
 from ellc.codegen.output.build import BuildOptions, build
-from ellc.codegen.output.glue import Model
+from ellc.codegen.output.model import Model
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.toolchain import emulate
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ellc.codegen.output.glue import ApiPort, Model
+from ellc.codegen.output.model import ApiPort, Model
 from ellc.codegen.planning.plan import Plan, Step
 from ellc.ir.printable import visible
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ellc.codegen.languages.render import render, render_cmake, render_python
-from ellc.codegen.output.glue import Model
+from ellc.codegen.output.model import Model
 from ellc.codegen.output.runtime import runtime_dir
 
 

@@ -1,0 +1,265 @@
+"""What templates see of a model: ports, calls, states, constants, and the hash of its interface."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from ellc.codegen.blocks.access import ARENA_ALIGN, Weight
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.languages.foreign_text import CCode, Comment, Identifier
+from ellc.codegen.machine.cpu_check import CpuCheck
+from ellc.codegen.planning.loops import Repeat
+from ellc.ir.graph import INPUT_PREFIX, LAYOUT_KEY
+from ellc.ir.types import DType, Quant, TensorType
+
+API_VERSION = 1
+"""Increased when the C API changes its meaning; part of `NAME_ABI`."""
+_PROFILE_FUNCTIONS = tuple(
+    f"profile_{word}" for word in ("calls", "kind", "layer", "ns", "reset", "steps")
+)
+
+_C_TYPES: dict[Elem, CCode] = {
+    Elem.F32: CCode("float"),
+    Elem.F64: CCode("double"),
+    Elem.I8: CCode("int8_t"),
+    Elem.U8: CCode("uint8_t"),
+    Elem.I16: CCode("int16_t"),
+    Elem.U16: CCode("uint16_t"),
+    Elem.I32: CCode("int32_t"),
+    Elem.U32: CCode("uint32_t"),
+    Elem.I64: CCode("int64_t"),
+    Elem.U64: CCode("uint64_t"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ApiPort:
+    """A public input or output. `elements` counts stored elements: bytes of 8 bits if `packed`."""
+
+    name: str
+    c_name: Identifier
+    c_type: CCode
+    dtype: DType
+    shape: tuple[int, ...]
+    elements: int
+    bytes: int
+    item_bytes: int
+    quantisation: Quant | None
+    planes: bool = False
+    """Whether an image's channels come before its rows."""
+
+    @property
+    def type(self) -> TensorType:
+        """Its type in the graph."""
+        return TensorType(self.dtype, self.shape, quant=self.quantisation)
+
+    @property
+    def packed(self) -> bool:
+        """Whether the elements are packed bits."""
+        return self.dtype is DType.BIT
+
+    @property
+    def rows(self) -> int | None:
+        """Rows of an image; None if the port is not an image."""
+        return self.shape[2 if self.planes else 1] if self._is_image else None
+
+    @property
+    def columns(self) -> int:
+        """Columns of an image."""
+        return self.shape[3 if self.planes else 2]
+
+    @property
+    def channels(self) -> int:
+        """Channels of an image."""
+        return self.shape[1 if self.planes else 3]
+
+    @property
+    def quant(self) -> tuple[float, int] | None:
+        """Scale and zero point, if the whole tensor has one pair."""
+        q = self.quantisation
+        if q is None or len(q.scale) != 1 or len(q.zero_point) != 1:
+            return None
+        return float(q.scale[0]), int(q.zero_point[0])
+
+    @property
+    def _is_image(self) -> bool:
+        return len(self.shape) == 4 and self.shape[0] == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One kernel call as C: `arguments` and `parameter_types` end with a comma if not empty.
+
+    If there is an expression `only_if`, the call is made only if it is true.
+    """
+
+    kernel: Identifier
+    arguments: CCode
+    parameter_types: CCode
+    extent: int
+    repeat: Repeat | None = None
+    only_if: CCode | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallSequence:
+    """Consecutive calls; `first` is the index of the first one among all steps.
+
+    They are made `trips` times in a row, or once if that is None; by one thread if `alone`.
+    """
+
+    trips: int | None
+    alone: bool
+    first: int
+    calls: tuple[Call, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ArenaState:
+    """Arena bytes that keep their value between calls. `first` points to the initial value."""
+
+    name: str
+    offset: int
+    bytes: int
+    first: CCode | None
+
+
+@dataclass(frozen=True, slots=True)
+class WeightArray:
+    """A constant as a C array of its own."""
+
+    name: Identifier
+    elem: Elem
+    weight: Weight
+
+    @property
+    def c_type(self) -> CCode:
+        """Type of its elements."""
+        return _C_TYPES[self.elem]
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Counters of a build that times its steps: at `offset` in the arena, 64 bits each.
+
+    The first counts calls; then there are the nanoseconds of each step. `layers` and `kinds` name
+    the steps.
+    """
+
+    offset: int
+    layers: tuple[str, ...]
+    kinds: tuple[str, ...]
+
+    @property
+    def bytes(self) -> int:
+        """The size of all counters."""
+        return 8 * (1 + len(self.layers))
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """Every kind once, in the order of the steps."""
+        return tuple(dict.fromkeys(self.kinds))
+
+    @property
+    def type_numbers(self) -> tuple[int, ...]:
+        """The index in `types` of each step's kind."""
+        return tuple(map(self.types.index, self.kinds))
+
+
+@dataclass(frozen=True)
+class Model:
+    """Everything that the templates need to know of a model. Offsets and sizes are in bytes.
+
+    `threads` is the number that a call uses by default; with 1 the code has no threads.
+    """
+
+    name: Identifier
+    target: str
+    inputs: tuple[ApiPort, ...]
+    outputs: tuple[ApiPort, ...]
+    once: tuple[Call, ...]
+    steps: tuple[Call, ...]
+    states: tuple[ArenaState, ...]
+    weights: tuple[tuple[Weight, int], ...]
+    """Constants with their offsets in the weight section; empty in portable C."""
+    arrays: tuple[WeightArray, ...]
+    """Constants as C arrays, in portable C; empty otherwise."""
+    weight_bytes: int
+    arena_bytes: int
+    pool_offset: int
+    threads: int
+    metadata: tuple[tuple[str, str], ...]
+    description: tuple[Comment, ...]
+    hash: str
+    cpu: CpuCheck
+    labels: tuple[str, ...] = ()
+    """Names of the classes of the output `labelled`."""
+    labelled: int = 0
+    arena_align: int = ARENA_ALIGN
+    counters: Counters | None = None
+
+    @property
+    def segments(self) -> tuple[CallSequence, ...]:
+        """The steps, cut where loops begin and end."""
+        segments: list[CallSequence] = []
+        for repeat, calls in groupby(self.steps, key=lambda call: call.repeat):
+            first = segments[-1].first + len(segments[-1].calls) if segments else 0
+            trips, alone = (None, False) if repeat is None else (repeat.trips, repeat.alone)
+            segments.append(CallSequence(trips, alone, first, tuple(calls)))
+        return tuple(segments)
+
+    @property
+    def abi(self) -> int:
+        """`interface_hash` of this model: `NAME_ABI`."""
+        inputs, outputs = ([(p.name, p.type) for p in x] for x in (self.inputs, self.outputs))
+        memory = self.arena_bytes, self.arena_align
+        return interface_hash(self.name, *memory, inputs, outputs, dict(self.metadata))
+
+    @property
+    def exports(self) -> tuple[str, ...]:
+        """The functions of the C API."""
+        words = ["abi", "arena_bytes", "destroy", "hash", "init", "init_abi", "predict"]
+        words += ["predict_v", "reset", "set_threads"]
+        words += ["pool", "share_pool"] if self.threads > 1 else []
+        words += _PROFILE_FUNCTIONS if self.counters else []
+        return tuple(f"{self.name}_{word}" for word in sorted(words))
+
+
+def interface_hash(
+    name: str,
+    arena_bytes: int,
+    arena_align: int,
+    inputs: Sequence[tuple[str, TensorType]],
+    outputs: Sequence[tuple[str, TensorType]],
+    metadata: Mapping[str, str],
+) -> int:
+    """A 32-bit hash that changes whenever a caller compiled with an older header would be wrong.
+
+    It covers ports by name, element type, shape and quantisation, and the metadata that tells how
+    pixels become an input.
+    """
+    pixels = sorted(
+        (key, text)
+        for key, text in metadata.items()
+        if key == LAYOUT_KEY or key.startswith(INPUT_PREFIX)
+    )
+    ports = ([_port_facts(*port) for port in x] for x in (inputs, outputs))
+    facts = [API_VERSION, name, arena_bytes, arena_align, *ports, pixels]
+    digest = hashlib.sha256(json.dumps(facts).encode()).digest()
+    return int.from_bytes(digest[:4], "little") | 1  # never 0, which marks a destroyed instance
+
+
+def _port_facts(name: str, type_: TensorType) -> list[object]:
+    """The facts about a port that `interface_hash` covers."""
+    q = type_.quant
+    quant = q and [[float(s) for s in q.scale], [int(z) for z in q.zero_point], q.axis]
+    return [name, type_.dtype.value, type_.shape, quant]
+
+
+def c_type(dtype: DType) -> CCode:
+    """C type of the stored elements of a port; packed bits are bytes."""
+    return _C_TYPES[Elem.of(dtype)]
