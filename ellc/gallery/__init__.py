@@ -1,20 +1,22 @@
 """A gallery of results: a folder of web pages that compare models by accuracy and speed.
 
-A result is a JSON file: the figures of one model in one precision, on one board, by one engine.
+A result is a JSON file with the figures of one model, in one precision, on one board, as computed
+by one engine.
 
     {
       "format": "ellc gallery 1",
-      "model": "digits8",                 # letters, digits and . _ + -; one page for each name
+      "model": "digits8",                 # letters, digits and . _ + -; each name has one page
       "precision": "int8",                # one of `PRECISIONS`
       "board": "Raspberry Pi 3",
       "clock_mhz": 1200,                  # optional
       "engine": "ellc",
-      "input": [8, 8, 1],                 # rows, columns, channels; of other inputs the extents
+      "input": [8, 8, 1],                 # rows, columns, channels of an image; all extents of
+                                          # any other input
       "colours": "grey",                  # one of `COLOURS`
       "dataset": "digits",
-      "origin": "...",                    # optional: where the model is from
-      "network": {"file": "digits8.tflite"},   # optional: the model file, for its layers and a
-                                          # drawing; or {"zoo": "resnet8"}
+      "origin": "...",                    # optional: where the model comes from
+      "network": {"file": "digits8.tflite"},   # optional: the network whose layers and graph
+                                          # the page shows; or {"zoo": "resnet8"}
       "figures": [
         {"of": "top1", "value": 97.5, "provenance": "measured", "command": "ellc evaluate ..."},
         {"of": "ms", "value": 0.03, "provenance": "modelled", "command": "ellc explain ...",
@@ -23,16 +25,17 @@ A result is a JSON file: the figures of one model in one precision, on one board
          "source": {"title": "A paper", "url": "https://..."}}
       ],
       "prepare": ["ellc zoo build ..."],  # optional: `ellc gallery measure` runs these first
-      "commands": ["ellc compile ..."],   # optional: for the reader of the page
+      "commands": ["ellc compile ..."],   # optional: commands that the page shows
       "downloads": [{"title": "model", "file": "digits8.tflite"}],   # optional
       "notes": ["..."],                   # optional
       "machine": "..."                    # written by `ellc gallery measure`
     }
 
-`of` is one of `FIGURES`: `top1` and `top5` in per cent, `ms` for one prediction, numbers of
-parameters and MACs, bytes of weights, of the file and of RAM. A figure that is measured or modelled
-has a command, and no value until it is measured; a published one has a source. Names of files are
-relative to the result's folder and may not leave it.
+`of` is one of `FIGURES`: `top1` and `top5` are percentages, `ms` is the time of one prediction,
+`parameters` and `macs` are counts, and the others are bytes of weights, of the model file and of
+RAM. A measured or modelled figure has a command; its value may be missing until `ellc gallery
+measure` has run the command. A published figure has a source instead. Each file name is relative to
+the folder of the result and must lie inside that folder.
 """
 
 from ellc.gallery.load import read_results

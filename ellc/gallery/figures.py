@@ -14,9 +14,9 @@ MEANINGS = {
     "published": "published",
 }
 EXPLANATIONS = {
-    "measured": "the command beside it printed this figure, or counts it in the model's layers",
-    "modelled": "the command beside it computed this figure for a board, without the board itself",
-    "published": "the named source says so, and nothing was measured here",
+    "measured": "the command next to the figure printed it or counted it in the model's layers",
+    "modelled": "the command next to the figure computed it for a board without running there",
+    "published": "the figure comes from the named source and was not measured here",
 }
 TITLES = {
     "top1": "Top-1 accuracy",
@@ -32,7 +32,7 @@ NOTHING = HtmlCode("")
 
 
 def number_text(figure: Figure) -> str:
-    """The number with its unit; for accuracies and milliseconds, the column's heading has it."""
+    """The number of a figure, with its unit unless the heading of the column names the unit."""
     assert figure.value is not None
     return _FORMS[figure.of](figure.value)
 
@@ -42,7 +42,7 @@ def _percent(value: float) -> str:
 
 
 def _short(value: float) -> str:
-    """Three digits, or all of a larger integer."""
+    """Three significant digits; a value of 100 or more is rounded to an integer."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
@@ -70,7 +70,7 @@ _FORMS: dict[str, Callable[[float], str]] = {
 
 
 def mark(provenance: str) -> HtmlCode:
-    """The sign of a provenance, with its meaning for screen readers."""
+    """The symbol of a provenance; screen readers and tooltips give its meaning."""
     assert provenance in MEANINGS
     meaning = html_text(MEANINGS[provenance])
     form = '<span class="mark {}" title="{}"><span class="unseen"> {}</span></span>'
@@ -78,21 +78,21 @@ def mark(provenance: str) -> HtmlCode:
 
 
 def badge(provenance: str) -> HtmlCode:
-    """The sign of a provenance with its meaning as visible text."""
+    """The symbol of a provenance, followed by its meaning as visible text."""
     assert provenance in MEANINGS
     form = '<span class="badge {0}"><span class="mark {0}"></span> {1}</span>'
     return html_code(form, HtmlCode(provenance), html_text(MEANINGS[provenance]))
 
 
 def marked(figure: Figure | None) -> HtmlCode:
-    """The number and its mark; empty without a figure or value."""
+    """The number and the symbol of its provenance; empty if there is no figure or no value."""
     if figure is None or figure.value is None:
         return NOTHING
     return html_code("{} {}", html_text(number_text(figure)), mark(figure.provenance))
 
 
 def origin(figure: Figure) -> HtmlCode:
-    """The command, or a link to the source."""
+    """The command of a figure, or a link to its source."""
     if figure.source is None:
         return html_code("<code>{}</code>", html_text(figure.command))
     return html_code(

@@ -1,4 +1,4 @@
-"""Reads result files, and reports all problems in them at once."""
+"""Reads result files, and reports all their problems at once."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _URL = re.compile(r"https?://[^\s\"'<>\\]+")
 
 
 def read_results(paths: Sequence[Path], others: Iterable[Result] = ()) -> tuple[Result, ...]:
-    """The results of files, and of all `.json` files in folders (not in folders below them).
+    """Read result files; a folder stands for the `.json` files in it, but not in its subfolders.
 
-    Results that contradict one another or `others` are a problem, too. Raises `EllcError` E780,
-    which lists every problem of every file.
+    Raises `EllcError` E780 with every problem of every file. If the files have no other problem,
+    the error lists results that contradict one another or `others`.
     """
     problems: list[str] = []
     files = _files(paths, problems)
@@ -72,13 +72,13 @@ def _files(paths: Sequence[Path], problems: list[str]) -> list[Path]:
             found.append(path)
     unique = list(dict.fromkeys(found))
     if len(unique) > MOST_FILES:
-        problems.append(f"there are {len(unique):,} files; {MOST_FILES:,} are the most")
+        problems.append(f"there are {len(unique):,} files; the limit is {MOST_FILES:,}")
         return []
     return unique
 
 
 def _result(path: Path, problems: list[str]) -> Result | None:
-    """The result of a file; None if there are problems."""
+    """Read the result in a file; returns None if the file has problems."""
     before = len(problems)
     document = _document(path, problems)
     if document is None:
@@ -90,8 +90,8 @@ def _result(path: Path, problems: list[str]) -> Result | None:
     model = table.text("model")
     if model and not _MODEL.fullmatch(model):
         table.problem(
-            "model: it must be at most 100 letters, digits and . _ + -, and begin with one "
-            "of the first two"
+            "model: a name has at most 100 letters, digits and . _ + -, and begins with a letter "
+            "or a digit"
         )
     result = Result(
         model,
@@ -121,15 +121,16 @@ def _document(path: Path, problems: list[str]) -> dict[str, Any] | None:
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
         if len(data) > MOST_BYTES:
-            raise ValueError(f"it has more than {MOST_BYTES:,} bytes")
+            raise ValueError(f"the file has more than {MOST_BYTES:,} bytes")
         document = values_of(data, _object)
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         nested = isinstance(error, RecursionError)
-        problems.append(f"{path}: {'it is nested too deeply' if nested else (reason or '')[:200]}")
+        text = "the JSON is nested too deeply" if nested else (reason or "")[:200]
+        problems.append(f"{path}: {text}")
         return None
     if not isinstance(document, dict):
-        problems.append(f"{path}: it is not a JSON object")
+        problems.append(f"{path}: the file is not a JSON object")
         return None
     return document
 
@@ -138,7 +139,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
     twice = next((name for name in names if names.count(name) > 1), None) if _repeats(names) else ""
     if twice:
-        raise ValueError(f"the key {twice[:40]!r} is there twice")
+        raise ValueError(f"an object has the key {twice[:40]!r} twice")
     return dict(pairs)
 
 
@@ -149,7 +150,7 @@ def _repeats(names: list[str]) -> bool:
 def _figures(table: Table) -> tuple[Figure, ...]:
     rows = table.tables("figures")
     if not rows:
-        table.problem("figures: there is none")
+        table.problem("figures: the list is missing or empty")
     return tuple(map(_figure, rows))
 
 
@@ -161,16 +162,16 @@ def _figure(row: Table) -> Figure:
     value = row.number("value", low, high, needed=published)
     command, source = row.text("command", needed=False), _source(row.table("source"))
     if published and source is None:
-        row.problem("source: it is missing, and a published figure needs one")
+        row.problem("source: a published figure needs one")
     if provenance in ("measured", "modelled") and not command:
-        row.problem(f"command: it is missing, and a {provenance} figure needs one")
+        row.problem(f"command: a {provenance} figure needs one")
     if published and command:
-        row.problem("command: a published figure has a source, and no command")
+        row.problem("command: a published figure must not have one")
     if not published and source:
-        row.problem("source: only a published figure has one")
+        row.problem("source: only a published figure may have one")
     threads = row.whole("threads", 1024)
     if threads and of != "ms":
-        row.problem("threads: only times (ms) have them")
+        row.problem("threads: only a time (ms) may have them")
     row.end()
     return Figure(of, value, provenance, command, source, threads)
 
@@ -180,7 +181,7 @@ def _source(row: Table | None) -> Source | None:
         return None
     source = Source(row.text("title"), row.text("url"))
     if source.url and not _URL.fullmatch(source.url):
-        row.problem("url: it is not an address that begins with https:// or http://")
+        row.problem("url: the address must begin with https:// or http://")
     row.end()
     return source
 
@@ -191,7 +192,7 @@ def _network(row: Table | None, folder: Path) -> NetworkName | None:
     name = row.text("zoo", needed=False)
     file = _file(row, folder, needed=not name)
     if name and file:
-        row.problem("it has both file and zoo: give one of them")
+        row.problem("both file and zoo are given: keep one of them")
     row.end()
     return NetworkName(file, name)
 
@@ -203,13 +204,16 @@ def _download(row: Table, folder: Path) -> Download:
 
 
 def _file(row: Table, folder: Path, *, needed: bool) -> Path | None:
-    """A file inside the result's folder, links followed."""
+    """The file that a row names; None if it is not given or outside the result's folder.
+
+    Symbolic links are followed before the check.
+    """
     text = row.text("file", needed=needed)
     if not text:
         return None
     named = PurePosixPath(text)
     if named.is_absolute() or ".." in named.parts or "\\" in text or "\0" in text:
-        row.problem("file: it must be a name relative to the result's folder, without ..")
+        row.problem("file: the name must be relative to the result's folder, without ..")
         return None
     path = folder / named
     try:
@@ -219,12 +223,12 @@ def _file(row: Table, folder: Path, *, needed: bool) -> Path | None:
         row.problem("file: there is no such file")
         return None
     if not good:
-        row.problem("file: it is no file inside the result's folder")
+        row.problem("file: the name is not that of a file inside the result's folder")
     return path if good else None
 
 
 def _contradictions(results: Sequence[Result]) -> Iterator[str]:
-    """Problems: two results with the same key, and results that disagree on what a model is."""
+    """Problems of two results that have the same key or describe the same model differently."""
     by_key: dict[object, Result] = {}
     by_model: dict[str, Result] = {}
     files: dict[tuple[str, str], Path] = {}
@@ -235,13 +239,13 @@ def _contradictions(results: Sequence[Result]) -> Iterator[str]:
         by_key.setdefault(result.key, result)
         first = by_model.setdefault(result.model.lower(), result)
         for download in result.downloads:
-            place = download.file.resolve()
-            if files.setdefault((result.model, download.file.name), place) != place:
+            path = download.file.resolve()
+            if files.setdefault((result.model, download.file.name), path) != path:
                 yield f"{_where(result)}: downloads: another file is called {download.file.name}"
         for what in ("model", "input", "colours", "dataset"):
-            mine, other = getattr(result, what), getattr(first, what)
-            if mine != other:
-                yield f"{_where(result)}: {what}: {mine} here, {other} in {_where(first)}"
+            value, other = getattr(result, what), getattr(first, what)
+            if value != other:
+                yield f"{_where(result)}: {what}: {value} here, {other} in {_where(first)}"
 
 
 def _where(result: Result) -> str:

@@ -1,9 +1,10 @@
-"""Measures results anew: runs the commands recorded in their figures, and writes the values.
+"""Measures results again: runs the commands of their figures and writes the new values.
 
-A result file may come from anybody. So only these commands of ellc are run, without a shell:
-`evaluate`, `bench`, `inspect`, `zoo inspect` and `explain`. They may not have options that write
-files, and may not name a compiled library. Before them `zoo build` and `import` are run, which may
-write a file into the result's folder.
+A result file may come from anybody, so its commands are restricted. The command of a figure must be
+`ellc evaluate`, `bench`, `inspect`, `zoo inspect` or `explain`. It must not have an option that
+writes a file and must not name a compiled library. The commands that prepare the measurement must
+be `ellc zoo build` or `import`, and may write one file into the result's folder. No command is run
+by a shell.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _Extract = Callable[[dict[str, Any], Result], object]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What became of a figure: its value before and now, or why it was left as it is."""
+    """The value of a figure before and after a measurement, or why the value was kept."""
 
     file: str
     of: str
@@ -49,9 +50,9 @@ class Change:
 def measure(paths: Sequence[Path], progress: Progress = silent) -> tuple[Change, ...]:
     """Run the commands of all results, and write the files whose values changed.
 
-    A time of another machine is kept, and so is a figure whose command is not one of ellc's. Raises
-    `EllcError` E780 if a file is no result, and E781 with every command that failed; values of
-    other commands are written all the same.
+    Times measured on another machine are kept, and so are figures whose command is not a command of
+    ellc. Raises `EllcError`: E780 if a file is not a result, E781 with every command that failed;
+    the values of the other commands are still written.
     """
     results = read_results(paths)
     problems: list[str] = []
@@ -100,7 +101,7 @@ def _measure(result: Result, problems: list[str]) -> list[Change]:
 
 
 def _commands(result: Result, foreign: bool) -> dict[str, list[int]]:
-    """The commands to run, each with the numbers of its figures."""
+    """The commands to run, each with the indices of the figures that it measures."""
     commands: dict[str, list[int]] = {}
     for index, figure in enumerate(result.figures):
         if figure.command and not _why_kept(figure, foreign):
@@ -110,36 +111,40 @@ def _commands(result: Result, foreign: bool) -> dict[str, list[int]]:
 
 def _why_kept(figure: Figure, foreign: bool) -> str:
     if not figure.command.startswith("ellc "):
-        return "not a command of ellc"
+        return "kept: the command is not one of ellc"
     if foreign and figure.of == "ms" and figure.provenance == "measured":
-        return "of another machine"
+        return "kept: measured on another machine"
     return ""
 
 
 def _words(command: str, allowed: Sequence[tuple[str, ...]]) -> list[str]:
-    """The words of a command after `ellc`. Raises `ValueError` for one that is not run."""
+    """The words of a command after `ellc`. Raises `ValueError` for a command that is not
+    allowed."""
     program, *words = shlex.split(command) or [""]
     names = ", ".join("ellc " + " ".join(name) for name in allowed)
     if program != "ellc" or not any(tuple(words[: len(name)]) == name for name in allowed):
         raise ValueError(f"only these commands are run: {names}")
     if any(is_library(Path(word.rpartition("=")[2])) for word in words):
-        raise ValueError("no compiled library is run: name the model")
+        raise ValueError("compiled libraries are not run: name the model instead")
     options = [word.partition("=")[0] for word in words if word.startswith("-")]
     short = [word for word in options if word.startswith("-o") and word != "-o"]
     if allowed is _READERS and (short or {*options} & {*_WRITING_OPTIONS}):
-        raise ValueError("commands with options that write files or call others are not run")
+        raise ValueError("options that write files or start other programs are not allowed")
     if allowed is _WRITERS:
-        places = [i for i, word in enumerate(words) if word in _OUTPUT]
-        names_file = len(places) == 1 and places[0] + 1 < len(words)
+        indices = [i for i, word in enumerate(words) if word in _OUTPUT]
+        names_file = len(indices) == 1 and indices[0] + 1 < len(words)
         if not names_file or short or any("=" in x and x.startswith("--output") for x in words):
-            raise ValueError("a command that writes must name its file once: -o FILE")
-        if Path(words[places[0] + 1]).name != words[places[0] + 1]:
-            raise ValueError("the file that it writes must lie in the result's folder")
+            raise ValueError("the command must name its output exactly once, as -o FILE")
+        if Path(words[indices[0] + 1]).name != words[indices[0] + 1]:
+            raise ValueError("the file after -o must be a name without a folder")
     return words
 
 
 def _call(words: Sequence[str], folder: Path) -> dict[str, Any]:
-    """What a command of ellc prints as JSON; nothing for other output."""
+    """Run a command of ellc; returns its JSON object, or an empty one without `--json`.
+
+    Raises `ValueError` with the command's messages if it fails.
+    """
     done = subprocess.run(
         [sys.executable, "-m", "ellc", *words],
         cwd=folder,
@@ -161,9 +166,9 @@ def _reason(error: Exception) -> str:
 
 
 def _value(figure: Figure, document: dict[str, Any], result: Result) -> float:
-    """The figure's value in what its command prints. Raises `ValueError` if it is not there."""
+    """The figure's value in the JSON that its command printed; raises `ValueError` if missing."""
     if figure.of == "ms" and "cycles" in document and figure.provenance != "modelled":
-        raise ValueError("cycles are modelled, and the figure says that it is measured")
+        raise ValueError("the command prints modelled cycles, but the figure is marked as measured")
     for extract in _EXTRACTS[figure.of]:
         try:
             value = extract(document, result)
@@ -172,7 +177,7 @@ def _value(figure: Figure, document: dict[str, Any], result: Result) -> float:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return round(value, 6) if figure.of == "ms" else value
     missing = document.get("cycles_missing")
-    raise ValueError(f"it does not print {figure.of}{f': {missing}' if missing else ''}")
+    raise ValueError(f"the command does not print {figure.of}{f': {missing}' if missing else ''}")
 
 
 def _percent(rank: str) -> tuple[_Extract, ...]:
@@ -189,7 +194,7 @@ def _reader(key: str) -> _Extract:
 
 def _modelled_ms(document: dict[str, Any], result: Result) -> float:
     if result.clock_mhz is None:
-        raise ValueError("milliseconds of modelled cycles need clock_mhz in the result")
+        raise ValueError("the result needs clock_mhz to turn modelled cycles into milliseconds")
     cycles: float = document["cycles"]
     return cycles / result.clock_mhz / 1000
 
@@ -208,14 +213,14 @@ _EXTRACTS: dict[str, tuple[_Extract, ...]] = {
 
 
 def _write(result: Result, values: dict[int, float], machine: str) -> None:
-    """Put the values into the result's file; everything else in it stays."""
+    """Write new values, given by index of the figure, into a result's file; the rest is kept."""
     assert result.path is not None
     try:
         document = json.loads(result.path.read_text(encoding="utf-8"))
         for index, value in values.items():
             document["figures"][index]["value"] = value
-    except (OSError, ValueError, LookupError, TypeError):  # another program wrote it meanwhile
-        refuse([f"{result.path}: it has changed while its commands ran"])
+    except (OSError, ValueError, LookupError, TypeError):  # another program changed the file
+        refuse([f"{result.path}: the file changed while its commands ran"])
     measured = any(result.figures[index].provenance == "measured" for index in values)
     if machine and measured:
         document["machine"] = machine
@@ -237,7 +242,7 @@ def this_machine() -> str:
 
 
 def summary(changes: Sequence[Change]) -> list[tuple[str, str, str, str]]:
-    """Rows for a table: file, figure, value before, value now or why it is kept."""
+    """Table rows: file, figure, old value, and the new value or why the old one was kept."""
 
     def text(value: float | None) -> str:
         return "" if value is None else f"{value:.10g}"

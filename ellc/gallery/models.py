@@ -1,4 +1,4 @@
-"""Models of the gallery: all results of one name, and the sizes counted in their networks."""
+"""Models of the gallery: the results with one model name, and the sizes of their networks."""
 
 from __future__ import annotations
 
@@ -20,36 +20,37 @@ _IMAGE_RANK = 4
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model with its results, which agree on its input, its colours and its data."""
+    """A model with its results, which all have the same input, colours and data set."""
 
     name: str
     results: tuple[Result, ...]
 
     @property
     def about(self) -> Result:
-        """A result that says what the model is."""
+        """The result from which the page takes the model's input, colours, data and origin."""
         return self.results[0]
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """The precisions of its results, in order."""
+        """The precisions of the results, in the order of the results."""
         return tuple(dict.fromkeys(result.precision for result in self.results))
 
     def networks(self) -> dict[NetworkName, Result]:
-        """Each network that a result names, with the first result that does; files come first."""
+        """Each network with the first result that names it; networks from files come first."""
         named = {x.network: x for x in reversed(self.results) if x.network}
         return dict(sorted(named.items(), key=lambda item: (item[0].file is None, item[1].key)))
 
     def figures(self, of: str, precision: str) -> Iterator[tuple[Result, Figure]]:
-        """The figures of a kind in a precision, with their results."""
+        """The figures of one kind in one precision, each with its result."""
         for result in self.results:
             if result.precision == precision:
                 yield from ((result, figure) for figure in result.known if figure.of == of)
 
     def best(self, of: str, near: Result, provenance: str) -> Figure | None:
-        """The figure of a kind that goes best with a result.
+        """The figure of one kind that best matches a result; None if there is none.
 
-        It is of the same precision: the result's own, else one of the same provenance, else any.
+        Only figures of the result's precision match. The result's own figure is preferred, then a
+        figure of the given provenance.
         """
         found = list(self.figures(of, near.precision))
         ranked = sorted(found, key=lambda x: (x[0] is not near, x[1].provenance != provenance))
@@ -57,7 +58,7 @@ class Model:
 
 
 def models_of(results: Iterable[Result]) -> tuple[Model, ...]:
-    """The models in the order of their names."""
+    """Group results by model; the models are sorted by name."""
     by_name: dict[str, list[Result]] = {}
     for result in sorted(results, key=lambda x: x.key):
         by_name.setdefault(result.model, []).append(result)
@@ -66,9 +67,9 @@ def models_of(results: Iterable[Result]) -> tuple[Model, ...]:
 
 @dataclass(frozen=True, slots=True)
 class LayerRow:
-    """A layer as a page lists it. Shapes have no batch axis, and include the padding.
+    """A row of a page's table of layers. Shapes have no batch axis and include the padding.
 
-    `pad_in` is the padding that the layer needs, `pad_out` the one that the next layer needs.
+    `pad_in` is the padding of the layer's input, `pad_out` the padding that the next layer needs.
     """
 
     number: int
@@ -85,7 +86,7 @@ class LayerRow:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """A network that was read or built: its graph, its costs, and the command that prints them."""
+    """The graph of a network, its sizes, and the command that prints these sizes."""
 
     graph: Graph
     report: NetworkReport
@@ -93,7 +94,10 @@ class Counted:
 
 
 def counted(network: NetworkName) -> Counted:
-    """Read or build a network. Raises `EllcError` for a model file that cannot be read."""
+    """Read a network from its file, or build it from the zoo, and count its sizes.
+
+    Raises `EllcError` for a model file that cannot be read.
+    """
     if network.file is None:
         graph = build(network.zoo, blank=True)
         return Counted(graph, inspect(graph), f"ellc zoo inspect {network.zoo}")
@@ -104,7 +108,11 @@ def counted(network: NetworkName) -> Counted:
 
 
 def counted_figures(network: NetworkName, of: Counted, precision: str) -> tuple[Figure, ...]:
-    """The sizes of a network; no RAM for int8 in the zoo, whose networks are not quantised."""
+    """The sizes of a network as figures.
+
+    The zoo builds float networks only. So for int8 the bytes of weights are computed, and RAM is
+    left out.
+    """
 
     def figure(kind: str, value: float, command: str = of.command) -> Figure:
         return Figure(kind, value, "measured", command)
@@ -119,7 +127,7 @@ def counted_figures(network: NetworkName, of: Counted, precision: str) -> tuple[
 
 
 def layer_rows(of: Counted) -> list[LayerRow]:
-    """The layers with the paddings of their images, as ELL's pages list them."""
+    """The table of layers, with the padding of each input and output, as on ELL's own pages."""
     graph = of.graph
     paddings = [_padding(graph, index) for index in range(len(graph.nodes))]
     wanted: dict[str, Padding] = {}
@@ -157,7 +165,7 @@ def _padding_text(padding: Padding) -> str:
 
 
 def _padded(type_: TensorType, padding: Padding) -> tuple[int, ...]:
-    """A shape without the batch axis; the extents of an image include its padding."""
+    """A shape without the batch axis; the extents of an image include the padding."""
     if type_.rank != _IMAGE_RANK:
         return type_.shape[1:] or type_.shape
     _, rows, columns, channels = type_.shape

@@ -28,7 +28,7 @@ from ellc.gallery.models import Counted, Model, layer_rows
 from ellc.gallery.rows import ACCURACIES, PRECISIONS, PROVENANCES, SIZES, Figure, Result
 
 HUES = 8
-"""Colours of points; image sizes take them in turn."""
+"""Number of colours for points; each image size has one, and they repeat after the last."""
 _IMAGE_EXTENTS = 3
 INDEX = "index.html"
 
@@ -39,9 +39,12 @@ def page_name(model: str) -> str:
 
 
 def download_name(model: str, file_name: str) -> str:
-    """The name in the site of a file that a result offers for download."""
+    """The name that the site gives to a download of a model.
+
+    Characters that are unsafe in an address are replaced. A hash then keeps names apart.
+    """
     kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in file_name)
-    if kept != file_name:  # two names may become equal
+    if kept != file_name:
         kept = (
             f"{hashlib.sha256(file_name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}-{kept}"
         )
@@ -50,13 +53,16 @@ def download_name(model: str, file_name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A model with the sizes that are counted in its networks, by precision."""
+    """A model, with the sizes counted in its networks as figures by precision."""
 
     model: Model
     counted: dict[str, tuple[Figure, ...]]
 
     def size(self, of: str, near: Result, provenance: str) -> Figure | None:
-        """A size: given with the result, else counted, else given with another result."""
+        """A size to show for a result; None if it is not known.
+
+        The size in the result is preferred, then the counted one, then that of another result.
+        """
         given = near.first(of)
         own = (figure for figure in self.counted.get(near.precision, ()) if figure.of == of)
         return given or next(own, None) or self.model.best(of, near, provenance)
@@ -67,7 +73,10 @@ class Described:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A row of the index: a time of a result, or a result of a model without times."""
+    """A row of the index.
+
+    A model has one row for each time in a precision, or one row without a time if there is none.
+    """
 
     described: Described
     result: Result
@@ -98,7 +107,7 @@ class _Row:
 
 
 def index_page(models: Sequence[Described]) -> str:
-    """The index as text."""
+    """The HTML of the index."""
     rows = sorted((row for one in models for row in _rows(one)), key=lambda row: row.order)
     inputs = sorted({row.result.input for row in rows}, key=image_order)
     hues = _hues(rows, inputs)
@@ -130,7 +139,7 @@ def index_page(models: Sequence[Described]) -> str:
 
 
 def _hues(rows: Sequence[_Row], inputs: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], int]:
-    """The colour of each input: sizes of the same data differ as long as there are colours."""
+    """The colour of each input shape; shapes of one data set differ if there are enough colours."""
     by_data: dict[str, list[tuple[int, ...]]] = {}
     for shape in inputs:
         for data in sorted({row.result.dataset for row in rows if row.result.input == shape}):
@@ -192,12 +201,12 @@ def _row(row: _Row, hue: int) -> dict[str, HtmlCode]:
 
 
 def image_order(shape: tuple[int, ...]) -> int:
-    """The number by which sizes are sorted: pixels of an image, values of any other input."""
+    """The sort key of an input's size: the pixels of an image, the values of any other input."""
     return math.prod(shape[:2]) if len(shape) == _IMAGE_EXTENTS else math.prod(shape)
 
 
 def image_text(shape: tuple[int, ...]) -> str:
-    """The size of an image as short text: `224` for a square, `49x10`; `640 values` for others."""
+    """The size of an input as short text, such as `224` (square), `49x10` or `640 values`."""
     if len(shape) != _IMAGE_EXTENTS:
         return f"{math.prod(shape)} values"
     rows, columns, _ = shape
@@ -214,7 +223,7 @@ def _board(result: Result) -> str:
 
 
 def model_page(described: Described, network: Counted | None) -> str:
-    """The page of a model as text."""
+    """The HTML of a model's page; `network` has the layers to show."""
     model, style = described.model, _asset("site.css")
     about = model.about
     layers = layer_rows(network) if network else []
@@ -277,7 +286,7 @@ def _facts(about: Result) -> Iterator[tuple[str, str]]:
 
 
 def _by_board(model: Model, precision: str) -> list[tuple[Result, Figure]]:
-    """The times, sorted by provenance, then by board, then from the fastest to the slowest."""
+    """The times of one precision, sorted by provenance, then by board, then by time."""
     found = list(model.figures("ms", precision))
     return sorted(
         found,
@@ -305,7 +314,7 @@ def _accuracy(result: Result, figure: Figure) -> dict[str, HtmlCode]:
 
 
 def _sizes(described: Described, precision: str) -> list[Figure]:
-    """All sizes of a precision, equal ones once."""
+    """All given and counted sizes of one precision, without duplicates."""
     given = [f for of in SIZES for _, f in described.model.figures(of, precision)]
     every = [*given, *described.counted.get(precision, ())]
     return sorted(dict.fromkeys(every), key=lambda f: (SIZES.index(f.of), f.provenance))
@@ -337,12 +346,12 @@ def _totals(network: Counted) -> str:
 
 
 def _asset(name: str) -> HtmlCode:
-    """A style or a script of this package."""
+    """The text of a style sheet or script in this package."""
     folder = resources.files("ellc.gallery").joinpath("templates")
     return HtmlCode(folder.joinpath(name).read_text(encoding="utf-8"))
 
 
 def _hash(asset: HtmlCode) -> HtmlCode:
-    """The hash that allows an asset in a page's security policy; nothing else may run."""
+    """The hash of an asset. A page's security policy allows only assets with known hashes."""
     digest = hashlib.sha256(asset.encode()).digest()
     return html_text(f"sha256-{base64.b64encode(digest).decode()}")

@@ -1,4 +1,4 @@
-"""The published figures of the zoo's facts as results."""
+"""Turns the published figures that the zoo records into results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SIZES = {
     ("memory", "fp32"): "weight_bytes",
     ("memory", "binary"): "weight_bytes",
 }
-"""The kind of figure for each published size and precision; an empty precision is any."""
+"""The kind of figure for each published size and precision; an empty precision matches all."""
 _UNBUILT = {
     "Asparagus": (64, "bgr"),
     "DN-160": (160, "rgb"),
@@ -30,7 +30,7 @@ _UNBUILT = {
     "V16-192": (192, "rgb"),
     "V16-64": (64, "rgb"),
 }
-"""Models whose page in ELL's gallery lists no layers: side of the image, order of colours."""
+"""Models whose page in ELL's gallery lists no layers: side of the image and colour order."""
 
 
 @cache
@@ -43,7 +43,11 @@ def published() -> tuple[Result, ...]:
 
 
 def _results(known: Facts, sources: dict[str, Source]) -> list[Result]:
-    """A result for each precision, board and engine; figures without these have empty texts."""
+    """One result for each precision, board, clock and engine.
+
+    Accuracies and sizes do not depend on the board or engine: their result has empty names for
+    both.
+    """
     groups: dict[tuple[str, str, int | None, str], list[Figure]] = {}
     for speed in known.speeds:
         key = (speed.precision, speed.board, speed.clock_mhz, speed.engine)
@@ -76,7 +80,7 @@ def _results(known: Facts, sources: dict[str, Source]) -> list[Result]:
 
 
 def _network(known: Facts) -> tuple[tuple[int, ...], str, NetworkName | None]:
-    """(input, order of colours, where the layers are)."""
+    """The input shape, the colour order, and the zoo's network; None if the zoo lacks it."""
     if known.name in _UNBUILT:
         side, colours = _UNBUILT[known.name]
         return (side, side, 3), colours, None

@@ -20,7 +20,7 @@ FIGURES = {
     "file_bytes": (0.0, 1e15),
     "ram_bytes": (0.0, 1e15),
 }
-"""The kinds of figures with their least and largest values."""
+"""The kinds of figures, each with its least and largest allowed value."""
 ACCURACIES = ("top1", "top5")
 SIZES = ("parameters", "macs", "weight_bytes", "file_bytes", "ram_bytes")
 
@@ -37,8 +37,8 @@ class Source:
 class Figure:
     """One number and its provenance.
 
-    A published figure has a source; any other has a command, and no value until it is measured.
-    `threads` belongs to times.
+    A published figure has a source. Any other figure has a command; its `value` may be None until
+    it is measured. `of` is the kind of figure, a key of `FIGURES`. Only times have `threads`.
     """
 
     of: str
@@ -51,7 +51,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class NetworkName:
-    """Where the layers of a model are: a model file, or a network of the zoo."""
+    """The network of a model: a model file, or the name of a network in the zoo."""
 
     file: Path | None = None
     zoo: str = ""
@@ -59,7 +59,7 @@ class NetworkName:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A file that the site offers."""
+    """A file that the site offers for download."""
 
     title: str
     file: Path
@@ -67,9 +67,9 @@ class Download:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The figures of one model in one precision, on one board, by one engine.
+    """The figures of one model, in one precision, on one board, as computed by one engine.
 
-    `path` is the file it comes from, None for published figures of the zoo.
+    `path` is the result file; None for published figures of the zoo.
     """
 
     model: str
@@ -92,7 +92,7 @@ class Result:
 
     @property
     def key(self) -> tuple[str, str, str, int, str]:
-        """What identifies a result: no two may have the same key."""
+        """The fields that identify a result; two results must not have the same key."""
         return self.model, self.precision, self.board, self.clock_mhz or 0, self.engine
 
     @property
@@ -101,5 +101,5 @@ class Result:
         return tuple(figure for figure in self.figures if figure.value is not None)
 
     def first(self, of: str, wanted: Callable[[Figure], bool] = lambda _: True) -> Figure | None:
-        """The first figure of a kind that has a value."""
+        """The first figure of one kind that has a value and is `wanted`; None if there is none."""
         return next((x for x in self.known if x.of == of and wanted(x)), None)

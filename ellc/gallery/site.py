@@ -1,4 +1,4 @@
-"""Builds the site: reads results, counts sizes in their networks, replaces the folder."""
+"""Builds the site: reads results, counts the sizes of their networks, writes the pages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ellc.progress import Progress, silent
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What a build wrote."""
+    """How many models, results and figures a build wrote."""
 
     models: int
     results: int
@@ -30,16 +30,16 @@ class Built:
 def build_site(
     paths: Sequence[Path], folder: Path, progress: Progress = silent, *, with_published: bool = True
 ) -> Built:
-    """Write the site of some results, and of the zoo's published figures if wanted.
+    """Write the pages for results, and for the zoo's published figures if `with_published`.
 
-    The folder is replaced whole or not at all; other files in it are kept. The same results give
-    the same bytes. Raises `EllcError` E780 with all problems of the results, E703 if the folder
-    cannot be written.
+    The pages in the folder are replaced all together, or not at all if there is an error; other
+    files in the folder are kept. The same results give the same bytes. Raises `EllcError` E780 with
+    all problems of the results, E703 if the folder cannot be written.
     """
     others = published() if with_published else ()
     results = (*read_results(paths, others), *others)
     if not results:
-        refuse(["there are no results: name files or folders, or keep the published figures"])
+        refuse(["there are no results: name a file or a folder, or include the published figures"])
     models = models_of(results)
     with replaced_folder(folder, INDEX) as new:
         described = []
@@ -58,7 +58,10 @@ def build_site(
 
 
 def _described(model: Model, problems: list[str]) -> tuple[Described, Counted | None]:
-    """A model with its counted sizes, and the network whose layers its page shows."""
+    """A model with the sizes of its networks, and the network whose layers its page shows.
+
+    Adds to `problems` each network that cannot be read.
+    """
     sizes: dict[str, tuple[Figure, ...]] = {}
     shown: Counted | None = None
     for network, named_by in model.networks().items():

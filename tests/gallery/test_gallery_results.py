@@ -1,4 +1,4 @@
-"""Result files: what is read, what is refused, and how their commands are run anew."""
+"""Result files: what is read, what is refused, and how their commands are run again."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_result_is_read(tmp_path: Path) -> None:
     ("wrong", "problem"),
     [
         (document(format="ellc gallery 2"), "format: 'ellc gallery 2' is not one of"),
-        (document(model="../net"), "model: it must be"),
+        (document(model="../net"), "model: a name has"),
         (document(model=""), "model: it is empty"),
         (document(precision="int9"), "precision: 'int9' is not one of"),
         (document(board=None), "board: it is missing"),
@@ -88,17 +88,17 @@ def test_a_result_is_read(tmp_path: Path) -> None:
         (document(input=[True]), "input: it must be 1 to 4 integers"),
         (document(input=[]), "input: it must be 1 to 4 integers"),
         (document(clock_mhz=1.5), "clock_mhz: 1.5 is not of type int"),
-        (document(figures=[]), "figures: there is none"),
+        (document(figures=[]), "figures: the list is missing or empty"),
         (document(figures=[3]), "figures: not all are tables"),
         (document(notes=[3]), "notes: not all are texts"),
         (document(extra=1), "extra: unknown key"),
         (document(network={}), "network: file: it is missing"),
-        (document(network={"zoo": "a", "file": "0.json"}), "both file and zoo"),
+        (document(network={"zoo": "a", "file": "0.json"}), "both file and zoo are given"),
         (document(network={"file": "missing.onnx"}), "there is no such file"),
         (document(downloads=[{"title": "x", "file": "../secret"}]), "without .."),
         (document(downloads=[{"title": "x", "file": "/etc/passwd"}]), "without .."),
-        (document(downloads=[{"title": "x", "file": "link"}]), "no file inside"),
-        (document(downloads=[{"title": "x", "file": "."}]), "no file inside"),
+        (document(downloads=[{"title": "x", "file": "link"}]), "not that of a file inside"),
+        (document(downloads=[{"title": "x", "file": "."}]), "not that of a file inside"),
         (document(downloads=[{"title": "x", "file": "a\0b"}]), "without .."),
         (figure(value="fast"), "value: 'fast' is not of type"),
         (figure(value=True), "value: True is not of type"),
@@ -108,13 +108,13 @@ def test_a_result_is_read(tmp_path: Path) -> None:
         (figure(value=10**400), "is not between"),
         (figure(of="joules"), "of: 'joules' is not one of"),
         (figure(provenance="guessed"), "provenance: 'guessed' is not one of"),
-        (figure(command=None), "command: it is missing"),
-        (figure(source=SOURCE), "only a published figure has one"),
-        (figure(provenance="published"), "source: it is missing"),
-        (figure(of="macs", threads=2), "threads: only times"),
+        (figure(command=None), "command: a measured figure needs one"),
+        (figure(source=SOURCE), "only a published figure may have one"),
+        (figure(provenance="published"), "source: a published figure needs one"),
+        (figure(of="macs", threads=2), "threads: only a time"),
         (
             figure(provenance="published", source={"title": "x", "url": "javascript:alert(1)"}),
-            "url: it is not an address",
+            "url: the address must begin",
         ),
     ],
 )
@@ -181,7 +181,7 @@ def test_own_results_have_values_and_commands_that_are_run() -> None:
         assert all(_words(figure.command, _READERS) for figure in result.figures)
 
 
-# --- measuring anew ---
+# --- measuring again ---
 
 
 def measured(folder: Path, *figures: dict[str, Any], **changed: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 "use strict";
 
-// The rows of the table are the data: their attributes have every figure, and the plot shows what
-// the filters leave of them. The state of the filters is in the address, so that "back" finds it.
+// The figures come from the attributes of the table's rows. Table and plot show the rows that pass
+// the filters. The state of the filters is kept in the address, so that "back" restores it.
 
 const form = document.getElementById("filters");
 const plot = document.getElementById("plot");
@@ -41,7 +41,7 @@ function chosen() {
   };
 }
 
-// Of chips that are all off, all count.
+// A group of chips filters nothing if none of its chips is on.
 const among = (set, value) => set.size === 0 || set.has(value);
 
 function passes(row, want) {
@@ -72,7 +72,7 @@ function compare(key, sign) {
     const lacks = isNumber
       ? Number(Number.isNaN(a[key])) - Number(Number.isNaN(b[key]))
       : Number(a[key] === "") - Number(b[key] === "");
-    if (lacks) return lacks; // what is missing comes last in both directions
+    if (lacks) return lacks; // missing values come last in both directions
     const difference = isNumber ? a[key] - b[key] : a[key].localeCompare(b[key], "en", { numeric: true });
     return sign * difference || a.place - b.place;
   };
@@ -106,9 +106,9 @@ for (const head of heads) {
 
 const MARGIN = { left: 46, right: 14, top: 12, bottom: 42 };
 let shown = []; // the rows that the plot can show, by time
-let area = null; // what is zoomed to: {x0, x1, y0, y1} on the scaled axes; null is everything
+let area = null; // the visible range {x0, x1, y0, y1} on the scaled axes; null shows all points
 let frame = null; // the current scales
-let current = -1; // the place of the row whose point the Tab key finds
+let current = -1; // the index of the row whose point gets the focus when the user presses Tab
 
 function make(kind, attributes, text) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", kind);
@@ -128,7 +128,7 @@ function whole(linear) {
 
 const scaled = (ms, linear) => (linear ? ms : Math.log10(ms));
 
-// Round numbers in a range, about as many as wanted.
+// About `wanted` round numbers between `low` and `high`.
 function ticks(low, high, wanted) {
   const rough = (high - low) / Math.max(1, wanted);
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -154,7 +154,7 @@ const figure = (number) => Number(number.toPrecision(3)).toLocaleString("en-US",
 function front(points) {
   let best = -Infinity;
   const kept = [];
-  for (const row of points) { // by time, then by accuracy
+  for (const row of points) { // sorted by time, then by accuracy, the highest first
     if (row.top1 > best) {
       kept.push(row);
       best = row.top1;
@@ -244,7 +244,7 @@ function draw() {
 const tip = document.createElement("div");
 tip.className = "tip";
 tip.hidden = true;
-tip.setAttribute("aria-hidden", "true"); // a point's label says the same
+tip.setAttribute("aria-hidden", "true"); // screen readers read the same text in the point's label
 
 function hideTip() {
   tip.hidden = true;
@@ -284,7 +284,8 @@ plot.addEventListener("focusout", hideTip);
 
 // --- zoom ---
 
-// Make the visible range `share` times as large around a point, which is a share of both axes.
+// Make the visible range `share` times as large. The point (`atX`, `atY`) stays where it is; its
+// coordinates are fractions of the axes.
 function zoom(share, atX = 0.5, atY = 0.5) {
   if (!frame || shown.length === 0) return;
   const { x0, x1, y0, y1 } = frame;
@@ -311,7 +312,7 @@ document.getElementById("closer").addEventListener("click", () => zoom(0.6));
 document.getElementById("wider").addEventListener("click", () => zoom(1 / 0.6));
 document.getElementById("whole").addEventListener("click", showWhole);
 
-// A place in the window as shares of both axes, from 0 to 1.
+// The position of a pointer event as fractions of both axes, from 0 to 1.
 function shares(event) {
   const box = plot.getBoundingClientRect();
   const within = (share) => Math.min(1, Math.max(0, share));
@@ -322,7 +323,7 @@ function shares(event) {
 }
 
 plot.addEventListener("wheel", (event) => {
-  if (!frame || !(event.ctrlKey || event.metaKey)) return; // a wheel alone scrolls the page
+  if (!frame || !(event.ctrlKey || event.metaKey)) return; // without a modifier key the wheel scrolls the page
   event.preventDefault();
   zoom(event.deltaY > 0 ? 1.25 : 0.8, ...shares(event));
 }, { passive: false });
@@ -385,7 +386,7 @@ plot.addEventListener("keydown", (event) => {
 
 const asText = () => new URLSearchParams(new FormData(form)).toString();
 const DEFAULT = asText();
-let drawn = ""; // the state that the plot shows
+let drawn = ""; // the state of the filters that the plot shows
 
 function restore() {
   const wanted = new URLSearchParams(location.hash.slice(1) || DEFAULT);
@@ -433,7 +434,7 @@ form.addEventListener("reset", (event) => {
   update();
 });
 window.addEventListener("hashchange", () => {
-  if (location.hash === "#models") return; // the link that skips the plot
+  if (location.hash === "#models") return; // the link "Skip to the table"
   restore();
   update();
 });
