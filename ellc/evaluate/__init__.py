@@ -1,5 +1,5 @@
-"""Measures a network on labelled data: accuracy, agreement with another network, worst mistakes.
+"""Measures a network on labelled data: accuracy, worst mistakes, agreement with another network.
 
-`layouts` reads data sets, `subject` opens the networks, `judging` and `fleet` compute their
-answers, `journal` stores the answers, `tally` counts them, `report` and `page` show the counts.
+`layouts` reads data sets and `subject` opens the networks. `judging` and `fleet` compute the
+answers, `journal` stores them and `tally` counts them. `report` and `page` show the counts.
 """

@@ -1,4 +1,4 @@
-"""The answers of networks: for each sample the best classes and the rank of the right one."""
+"""Answers of networks: for each sample, the best classes and the rank of the right class."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ KEPT = 5
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How one subject ranks the classes of a sample.
+    """How one subject (a network with an engine) ranks the classes of a sample.
 
-    Equal scores rank by class; a score that is not a number ranks last.
+    Classes with equal scores are ranked by their index; classes whose score is NaN come last.
     """
 
     best: tuple[tuple[int, float], ...]
@@ -28,7 +28,7 @@ class Verdict:
 
     @staticmethod
     def of(scores: Array, label: int) -> Verdict:
-        """Rank the scores of all classes; a `label` without a score ranks after all of them."""
+        """Rank the scores of all classes. A `label` that has no score ranks after all of them."""
         ranked = top_scores(scores, count=scores.size)
         order = [score.index for score in ranked]
         rank = order.index(label) if label < len(order) else len(order)
@@ -37,10 +37,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The verdicts of all subjects on a sample, or the problem that prevented them.
+    """The verdicts of all subjects on a sample, or the problem that made them impossible.
 
-    `label` is the right class, as the networks number the classes. `machine` names the machine that
-    computed the answer.
+    `label` is the index of the right class in the numbering of the networks. `machine` is the name
+    of the machine that computed the answer.
     """
 
     index: int
@@ -58,7 +58,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """A prepared sample: one input for each subject, or the problem that prevented them."""
+    """A prepared sample: one input for each subject, or why the sample could not be prepared."""
 
     index: int
     name: str
@@ -68,7 +68,7 @@ class Inputs:
 
 
 def answered(inputs: Inputs, calls: tuple[Callable[[Array], Array], ...], machine: str) -> Answer:
-    """Call every subject with its input; `machine` names this machine."""
+    """Call every subject with its input; `machine` is the name of this machine."""
     verdicts = tuple(
         Verdict.of(np.asarray(call(values)), inputs.label)
         for call, values in zip(calls, inputs.values, strict=False)

@@ -1,7 +1,8 @@
 """Computes answers on the workers of a Dask cluster: local processes, or many boards.
 
 This process reads and prepares the samples and sends them to the workers. It also sends the models
-or libraries, so a worker needs only ellc. If a worker dies, another one repeats its task.
+or libraries, so a worker needs only an installed ellc. If a worker dies, another one repeats its
+task.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _PLUGIN = "ellc-evaluate"
 
 
 def in_cluster(task: Task, indices: Sequence[int], cluster: str | int) -> Iterator[Answer]:
-    """Compute the answers for some samples; yields them in the order in which they arrive.
+    """Compute the answers for the samples with these indices; yields each when it is ready.
 
     `cluster` is the address of a scheduler, or the number of local workers to start.
 
@@ -34,7 +35,7 @@ def in_cluster(task: Task, indices: Sequence[int], cluster: str | int) -> Iterat
     workers die repeatedly.
     """
     distributed = _distributed()
-    # Otherwise Dask logs every lost worker, although another one repeats its tasks.
+    # Dask would log an error for every lost worker, although another worker repeats its tasks.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with ExitStack() as stack:
         try:
@@ -61,7 +62,10 @@ def in_cluster(task: Task, indices: Sequence[int], cluster: str | int) -> Iterat
 def _gathered(
     distributed: Any, client: Any, task: Task, indices: Sequence[int]
 ) -> Iterator[Answer]:
-    """Submit chunks of samples and yield their answers; few chunks are in memory at a time."""
+    """Submit chunks of samples and yield their answers.
+
+    Only as many chunks are read ahead as the workers need, so that memory does not fill up.
+    """
     chunks = (indices[at : at + CHUNK] for at in range(0, len(indices), CHUNK))
 
     def submit(chunk: Sequence[int]) -> Any:
@@ -77,7 +81,7 @@ def _gathered(
             raise EllcError(
                 f"workers died repeatedly: {error}",
                 code="E774",
-                hint="they may lack memory: use fewer workers on each machine",
+                hint="the machines may lack memory: use fewer workers on each machine",
             ) from error
         for chunk in islice(chunks, 1):
             running.add(submit(chunk))
@@ -93,15 +97,16 @@ def _answers(inputs: Sequence[Inputs]) -> list[Answer]:
 
 @dataclass(frozen=True)
 class Packed:
-    """A task with the contents of its files, for machines that do not have these files."""
+    """A task with the contents of its model files, for machines that do not have the files."""
 
     task: Task
     contents: tuple[tuple[tuple[str, bytes], ...], ...]
-    """For each file of each subject: names and bytes of this file and of its companions."""
+    """For each file of each subject: the names and bytes of the file and of its companions."""
 
     @staticmethod
     def of(task: Task) -> Packed:
-        """Read the files of the subjects; the data set is left out, because workers get samples."""
+        """Read the files of the subjects. The data set is left out: workers get prepared
+        samples."""
         files = [file for subject in task.subjects for file in subject.files]
         return Packed(replace(task, data=_NOTHING), tuple(map(_with_companions, files)))
 
@@ -137,7 +142,10 @@ def _write_files(folder: Path, contents: Sequence[tuple[str, bytes]]) -> Path:
 
 @dataclass(frozen=True)
 class WorkerState:
-    """The opened networks of a worker. `lock` admits one thread, as a network has one state."""
+    """The opened networks of a worker.
+
+    Threads must hold `lock` to call `answer`, because a network has only one set of states.
+    """
 
     answer: Callable[[Inputs], Answer]
     lock: Lock = field(default_factory=Lock)

@@ -1,7 +1,7 @@
 """A journal: a file with one answer per line, from which an interrupted evaluation continues.
 
-The first line identifies the models, the data and the options. The reader drops an incomplete last
-line, and counts a sample once even if the file has two answers for it.
+The first line identifies the models, the data and the options. An incomplete last line is dropped
+when the file is read. If the file has two answers for a sample, the later one counts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ellc.ir.errors import EllcError
 from ellc.ir.files import cannot_write
 
 _FORMAT = 1
-_NOT_WRITTEN_SO = (
+_INVALID_LINE = (
     ValueError,
     LookupError,
     TypeError,
@@ -26,33 +26,33 @@ _NOT_WRITTEN_SO = (
     OverflowError,
     RecursionError,
 )
-"""What a line raises that this module did not write."""
+"""The errors that occur when a line is read that this module did not write."""
 
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """An open journal. `known` has the answers of earlier runs by index of the sample."""
+    """An open journal. `known` maps the indices of samples to the answers of earlier runs."""
 
     file: TextIO
     known: Mapping[int, Answer]
 
     def add(self, answer: Answer) -> None:
-        """Append one answer; it survives if this process is killed afterwards."""
+        """Append one answer and flush it, so that it is not lost if this process is killed."""
         self.file.write(json.dumps(_document(answer), separators=(",", ":")) + "\n")
         self.file.flush()
 
 
 @contextmanager
 def open_journal(path: Path, identity: str, subjects: int) -> Iterator[Journal]:
-    """Open a journal for as long as the block lasts; creates the file if it is missing.
+    """Open a journal until the block ends; creates the file if it is missing.
 
-    `identity` identifies the models, the data and the options; an answer has the verdicts of so
-    many `subjects`. Raises `EllcError`: E775 if the file is not a journal, or has another identity;
+    `identity` identifies the models, the data and the options. `subjects` is the number of verdicts
+    in an answer. Raises `EllcError`: E775 if the file is not a journal or has another identity,
     E703 if it cannot be written.
     """
     head = json.dumps({"ellc_evaluate": _FORMAT, "identity": identity}) + "\n"
     content = _content(path)
-    end = content.rfind(b"\n") + 1  # an answer that was written in part is written again
+    end = content.rfind(b"\n") + 1  # drops an incomplete last line
     known: dict[int, Answer] = {}
     if end:
         first, *rest = _lines(path, content[:end])
@@ -77,7 +77,7 @@ def _opened(path: Path, mode: str) -> TextIO:
 
 
 def _content(path: Path) -> bytes:
-    """The bytes of a file; none if there is no file."""
+    """The bytes of a file; empty if there is no file."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -87,7 +87,7 @@ def _content(path: Path) -> bytes:
 
 
 def _lines(path: Path, content: bytes) -> list[str]:
-    """The lines of some bytes that end in a newline."""
+    """Decode bytes that end in a newline into lines."""
     try:
         return content.decode().split("\n")[:-1]
     except ValueError as error:
@@ -98,14 +98,14 @@ def _check_head(path: Path, line: str, identity: str) -> None:
     try:
         head = json.loads(line)
         version, written = head["ellc_evaluate"], head["identity"]
-    except _NOT_WRITTEN_SO as error:
+    except _INVALID_LINE as error:
         raise _no_journal(path, "its first line is not the head of a journal") from error
     if (version, written) != (_FORMAT, identity):
         raise EllcError(
             "this journal belongs to another model, other data or other options",
             code="E775",
             where=str(path),
-            hint="name another file, or delete this one to start again",
+            hint="name another file, or delete this file to start again",
         )
 
 
@@ -130,7 +130,8 @@ def _document(answer: Answer) -> dict[str, Any]:
 
 
 def _read(path: Path, subjects: int) -> Callable[[str], Answer]:
-    """A parser of the lines of a journal with so many subjects; its errors name `path`."""
+    """A function that parses a line of the journal `path` into an answer with `subjects`
+    verdicts."""
 
     def answer_in(line: str) -> Answer:
         try:
@@ -145,17 +146,17 @@ def _read(path: Path, subjects: int) -> Callable[[str], Answer]:
             )  # fmt: skip
             _check_answer(answer, subjects)
             return answer
-        except _NOT_WRITTEN_SO as error:
+        except _INVALID_LINE as error:
             raise _no_journal(path, f"one of its lines is not an answer: {error}") from error
 
     return answer_in
 
 
 def _check_answer(answer: Answer, subjects: int) -> None:
-    """Raise `ValueError` for an answer that no evaluation gives."""
+    """Raise `ValueError` for an answer that no evaluation can give."""
     ranks = [verdict.rank for verdict in answer.verdicts]
     if len(ranks) != (0 if answer.problem else subjects):
-        raise ValueError(f"it has {len(ranks)} verdicts")
+        raise ValueError(f"the answer has {len(ranks)} verdicts")
     if not all(verdict.best for verdict in answer.verdicts):
         raise ValueError("a verdict has no class")
     classes = [number for verdict in answer.verdicts for number, _ in verdict.best]

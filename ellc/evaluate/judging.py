@@ -1,4 +1,4 @@
-"""Computes the answers for samples in a pool of processes on this machine."""
+"""Computes the answers for samples in a process pool on this machine."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from ellc.ir.errors import EllcError
 from ellc.ir.types import Array
 
 CHUNK = 16
-"""How many samples a process or a worker gets at a time."""
+"""The number of samples that a process or a worker gets at a time."""
 _WAITING = 3  # chunks in flight for each process, so that no process waits
 _RESTARTS = 3
 
 
 @dataclass(frozen=True)
 class Task:
-    """The data and the subjects of an evaluation; a task can be pickled.
+    """The data set and the subjects of an evaluation. A task can be pickled.
 
-    `first_class` is the number that the networks give to class 0 of the data.
+    Class 0 of the data set is class `first_class` of the networks.
     """
 
     data: Data
@@ -39,7 +39,10 @@ class Task:
     first_class: int = 0
 
     def inputs(self, index: int) -> Inputs:
-        """Read a sample and prepare it for every subject; reports a problem, does not raise it."""
+        """Read a sample and prepare it for every subject.
+
+        If that fails, the result has the problem as text; nothing is raised.
+        """
         try:
             sample = self.data[index]
             values = tuple(i.preparation(sample) for i in self.interfaces)
@@ -49,7 +52,7 @@ class Task:
 
     @contextmanager
     def open(self) -> Iterator[Callable[[Inputs], Answer]]:
-        """Open the subjects; the block gets a function that answers prepared samples."""
+        """Open the subjects; the block gets a function that turns prepared samples into answers."""
         machine = this_machine()
         with ExitStack() as stack:
             calls: tuple[Callable[[Array], Array], ...] = tuple(
@@ -60,7 +63,7 @@ class Task:
 
 
 def this_machine() -> str:
-    """The model of this board, or the instruction set of its processor, and its host name."""
+    """The name of this machine: its model or instruction set, then its host name."""
     try:
         board = Path("/proc/device-tree/model").read_text(encoding="utf-8").strip("\0\n ")
     except (OSError, ValueError):
@@ -69,11 +72,10 @@ def this_machine() -> str:
 
 
 def in_processes(task: Task, indices: Sequence[int], jobs: int) -> Iterator[Answer]:
-    """Compute the answers for some samples; yields them in the order in which they arrive.
+    """Compute the answers for the samples with these indices; yields each when it is ready.
 
-    If one of the `jobs` processes dies, a new pool computes the answers that are still missing.
-
-    Raises `EllcError` E774 if `_RESTARTS` pools died.
+    If one of the `jobs` processes dies, a new pool computes the missing answers. Raises `EllcError`
+    E774 if `_RESTARTS` pools died.
     """
     missing = dict.fromkeys(indices)
     for _ in range(_RESTARTS):
@@ -88,7 +90,7 @@ def in_processes(task: Task, indices: Sequence[int], jobs: int) -> Iterator[Answ
         f"the processes that call the network died {_RESTARTS} times; {len(missing)} samples have "
         "no answer",
         code="E774",
-        hint="they may lack memory: try --jobs 1",
+        hint="the machine may lack memory: try --jobs 1",
     )
 
 
@@ -111,9 +113,10 @@ def _one_pool(task: Task, indices: Sequence[int], jobs: int) -> Iterator[Answer]
 
 
 class _Process:
-    """The state of a process of the pool. It is global, because an initializer returns nothing.
+    """The state of a process in the pool. It is global, because an initializer returns nothing.
 
-    `error` says why the networks could not be opened; an initializer that raises breaks the pool.
+    `error` is the error of opening the networks. The initializer stores it and does not raise it,
+    because that would break the pool and hide the error.
     """
 
     task: Task

@@ -21,17 +21,17 @@ from ellc.ir.types import Array
 from ellc.pictures.images import load_picture
 
 MISTAKES = 24
-"""How many mistakes the page shows with their pictures."""
+"""The most mistakes that the page shows."""
 _THUMBNAIL_PX = 112
 _MATRIX_PX = 640
 _MOST_NAMED = 40
-"""The matrix names its rows if there are at most so many classes."""
+"""The most classes with which the rows of the matrix have names."""
 _NAME_PX, _NAME_LETTERS = 130, 18
 
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """The texts and the picture of one mistake on the page."""
+    """The texts and the picture with which the page shows one mistake."""
 
     name: HtmlCode
     right: HtmlCode
@@ -41,7 +41,7 @@ class _Shown:
 
 
 def write_page(evaluation: Evaluation, data: Data, path: Path) -> None:
-    """Write the page; raises `EllcError` E703 if the file cannot be written."""
+    """Write the page to `path`; raises `EllcError` E703 if the file cannot be written."""
     counts = [tally(evaluation.answers, n) for n, _ in enumerate(evaluation.subjects)]
     networks = [
         (html_text(name), c.samples, html_text(f"{c.top1:.2%}"), html_text(f"{c.top5:.2%}"))
@@ -72,7 +72,7 @@ def _agreement_text(same: int, different: int) -> str:
 
 
 def _matrix(evaluation: Evaluation, labels: tuple[int, ...], counts: Array) -> HtmlCode:
-    """Draw counts [right, chosen] as SVG: a cell is darker the larger its share of its row is."""
+    """Draw counts [right, chosen] as SVG; the opacity of a cell is its share of the row."""
     count = max(1, len(labels))
     side, named = _MATRIX_PX // count if count <= _MATRIX_PX else 1, len(labels) <= _MOST_NAMED
     left = _NAME_PX if named else 0

@@ -15,14 +15,15 @@ from ellc.evaluate.tally import SameAnswers, Tally, agreement, confusion, tally,
 from ellc.ir.printable import visible
 
 SHOWN = 10
-"""How many classes, mistakes and differences the report lists."""
+"""The most classes, mistakes and differences that the report lists."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """All answers of an evaluation, in order of the samples.
 
-    `labels` names the first classes of the networks; the others are shown by number.
+    `labels` are the names of the networks' classes. If there are fewer names than classes, the
+    other classes are shown by their index.
     """
 
     data: str
@@ -31,12 +32,12 @@ class Evaluation:
     labels: Sequence[str] = ()
 
     def label(self, number: int) -> str:
-        """The name of a class, or its number."""
+        """The name of a class, or its index if it has no name."""
         return self.labels[number] if number < len(self.labels) else str(number)
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """One line for each sample that has no answer: its name and the problem."""
+        """One line for each sample that could not be answered: its name and the problem."""
         return tuple(f"{a.name}: {a.problem}" for a in self.answers if a.problem)
 
 

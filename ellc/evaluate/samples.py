@@ -1,4 +1,4 @@
-"""Labelled samples, and their conversion to the input of a network."""
+"""Labelled samples, and their conversion into inputs of a network."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from ellc.pictures.preprocessing import pixel_graph
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A picture file, uint8 pixels [rows,columns,channels] or input values, with its class.
+    """A sample with its class.
 
-    `label` is the index of the class in the data set, from 0.
+    `content` is a picture file, an array of uint8 pixels [rows,columns,channels], or the values of
+    an input. `label` is the index of the class in the data set, from 0.
     """
 
     name: str
@@ -48,7 +49,8 @@ class Data(Protocol):
 
     @property
     def classes(self) -> Sequence[str]:
-        """Names of the classes by label; empty if the data set does not name them."""
+        """The names of the classes, in order of their labels; empty if the data set has no
+        names."""
         ...
 
     def __len__(self) -> int: ...
@@ -60,11 +62,11 @@ class Data(Protocol):
 
 @dataclass(frozen=True)
 class Preparation:
-    """Converts a sample to the input of a network, an array of `type`.
+    """Converts a sample into the input of a network, an array of `type`.
 
-    A picture is cropped to the middle `share` of its sides, cropped to the aspect ratio of the
-    input and scaled to its size; then `how` turns its pixels into numbers. Any other array is
-    already an input.
+    A picture is first cropped to the middle `share` of its sides. Then it is cropped to the aspect
+    ratio of the input and scaled to the size of the input. Last, `how` turns its pixels into
+    numbers. A sample that is not a picture is used as the input unchanged.
     """
 
     type: TensorType
@@ -72,7 +74,7 @@ class Preparation:
     share: float = 1.0
 
     def __call__(self, sample: Sample) -> Array:
-        """Raises `EllcError` if the sample does not fit the input."""
+        """Convert a sample; raises `EllcError` if it does not fit the input."""
         content = sample.content
         if isinstance(content, Path):
             pixels = load_picture(content, self._size, self._geometry.channels, share=self.share)
@@ -97,10 +99,11 @@ class Preparation:
 
 
 def fingerprint(data: Data) -> str:
-    """A hash that tells one data set from another: of its size, its classes and some samples.
+    """A hash by which data sets can be told apart.
 
-    It covers names and labels of the first 64 samples and of the last one, so it is cheap for any
-    size. It does not notice a picture that was changed in its file.
+    It covers the number of samples, the class names, and the names and labels of the first 64
+    samples and of the last one. So it takes little time for any size. It does not cover the
+    contents of the samples.
     """
     digest = hashlib.sha256(repr((len(data), list(data.classes))).encode())
     for index in {*range(min(len(data), 64)), len(data) - 1}:

@@ -1,4 +1,4 @@
-"""Subjects of an evaluation: a network, or a chain of networks, and the engine that computes it."""
+"""Subjects of an evaluation: a network or chain of networks, with the engine that computes it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Subject:
 
     @property
     def name(self) -> str:
-        """The name of the subject in reports."""
+        """The name of the subject in reports: its files, and its engine or target."""
         how = self.target if self.engine == "compiled" else self.engine
         libraries = all(map(is_library, self.files))
         return " + ".join(file.name for file in self.files) + ("" if libraries else f" ({how})")
@@ -56,16 +56,16 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """The interface of a subject: how a sample becomes its input, and the type of its output."""
+    """How a sample becomes the input of a subject, and the type of the subject's output."""
 
     preparation: Preparation
     output: TensorType
 
 
 def compiled(subject: Subject, folder: Path, report: Progress) -> Subject:
-    """Compile the model files of a subject into `folder`; returns the subject of the libraries.
+    """Compile the model files of a subject into `folder`; returns a subject with the libraries.
 
-    A subject of another engine stays as it is.
+    A subject whose engine is not `compiled` is returned unchanged.
     """
     if subject.engine != "compiled":
         return subject
@@ -86,27 +86,28 @@ def compiled(subject: Subject, folder: Path, report: Progress) -> Subject:
 
 
 def interface(subject: Subject, share: float) -> Interface:
-    """Read the interface of a subject; `share` is the part of a picture's sides that it sees.
+    """Read the interface of a subject; `share` is how much of a picture's sides it sees.
 
-    Raises `EllcError` E772 if the first network has several inputs or any network several outputs.
+    Raises `EllcError` E772 if the first network does not have exactly one input, or if any network
+    does not have exactly one output.
     """
     networks = [_network(subject, file) for file in subject.files]
     first, last = networks[0], networks[-1]
     if len(first.inputs) != 1:
         names = ", ".join(name for name, _ in first.inputs)
         raise EllcError(
-            f"the network has {len(first.inputs)} inputs ({names}), but a sample is one input",
+            f"the network has {len(first.inputs)} inputs ({names}), but a sample fills only one",
             code="E772",
             where=subject.name,
-            hint="fix the other inputs with --set INPUT=VALUE",
+            hint="give the other inputs a constant value: --set INPUT=VALUE",
         )
     if any(len(n.outputs) != 1 for n in networks):
         names = ", ".join(name for n in networks if len(n.outputs) != 1 for name, _ in n.outputs)
         raise EllcError(
-            f"the network has several outputs ({names})",
+            f"the network has several outputs ({names}), but only one can have the scores",
             code="E772",
             where=subject.name,
-            hint="choose the output with the scores of the classes: --outputs NAME",
+            hint="name the output that has the scores of the classes: --outputs NAME",
         )
     (_, input_type), (_, output_type) = first.inputs[0], last.outputs[0]
     how = _preprocessing(subject, first.metadata)
@@ -121,7 +122,10 @@ def _network(subject: Subject, file: Path) -> Network:
 
 
 def _preprocessing(subject: Subject, metadata: Mapping[str, str]) -> Preprocessing:
-    """The preprocessing that happens before a call; the metadata name what was compiled in."""
+    """The preprocessing to apply before a call, according to a network's metadata.
+
+    The user's options override the metadata, but not for a library that preprocesses its inputs.
+    """
     pixels = subject.options.pixels
     if PREPROCESSING_KEY in metadata or not pixels.is_given:
         return Preprocessing.from_metadata(metadata)
@@ -130,9 +134,10 @@ def _preprocessing(subject: Subject, metadata: Mapping[str, str]) -> Preprocessi
 
 @contextmanager
 def opened(subject: Subject, output: TensorType) -> Iterator[Callable[[Array], Array]]:
-    """Open the networks; the block gets a function from an input to the real scores [classes].
+    """Open the networks; the block gets a function that computes the scores [classes] of an input.
 
-    `output` is the type of the last network's output; quantised scores are dequantised.
+    `output` is the type of the last network's output. If it is quantised, the function dequantises
+    the scores.
     """
     with ExitStack() as stack:
         calls = [_opened(stack, subject, file) for file in subject.files]
@@ -160,7 +165,7 @@ def _opened(stack: ExitStack, subject: Subject, file: Path) -> Call:
 
 
 def _onnxruntime(file: Path) -> Call:
-    """Open a file with onnxruntime, with its default optimisations, on one thread."""
+    """Open a file in onnxruntime with its default optimisations, on one thread."""
     runtime = _imported("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -170,7 +175,7 @@ def _onnxruntime(file: Path) -> Call:
 
 
 def _litert(file: Path) -> Call:
-    """Open a file with LiteRT and its default kernels, on one thread."""
+    """Open a file in LiteRT with its default kernels, on one thread."""
     runtime = _imported("ai_edge_litert.interpreter")
     interpreter = runtime.Interpreter(model_path=str(file), num_threads=1)
     interpreter.allocate_tensors()
@@ -200,10 +205,10 @@ def _imported(module: str) -> Any:
 
 
 def other_subject(text: str, judged: Subject) -> Subject:
-    """The subject that `--vs` names; `judged` is the subject with which it is compared.
+    """The subject that the option `--vs` names, for comparison with `judged`.
 
-    `text` is an engine for the same files, `FILE=ENGINE`, or a model or library to compile. Raises
-    `EllcError` E713 for a file whose path the system cannot follow.
+    `text` is an engine for the files of `judged`, or `FILE=ENGINE`, or a library or a model file to
+    compile. Raises `EllcError` E713 if the system cannot resolve the path of the file.
     """
     for engine in ENGINES:
         if text == engine:
@@ -216,7 +221,7 @@ def other_subject(text: str, judged: Subject) -> Subject:
 
 
 def _path(text: str) -> Path:
-    """A path that the system can follow; `Path.exists` raises `OSError` for any other."""
+    """Make a path; raises `EllcError` E713 if the system cannot resolve it."""
     path = Path(text)
     try:
         path.exists()
@@ -227,7 +232,7 @@ def _path(text: str) -> Path:
 
 
 def check_options(subject: Subject) -> None:
-    """Raise E719 if there are options of preprocessing, but it was compiled into the library."""
+    """Raise `EllcError` E719 for preprocessing options if the library already preprocesses."""
     first = subject.files[0]
     if not is_library(first) or not subject.options.pixels.is_given:
         return
@@ -236,5 +241,5 @@ def check_options(subject: Subject) -> None:
 
 
 def all_files(subjects: Sequence[Subject]) -> tuple[Path, ...]:
-    """The files of all subjects, each once."""
+    """The files of all subjects without duplicates."""
     return tuple(dict.fromkeys(file for s in subjects for file in s.files))

@@ -14,7 +14,7 @@ from ellc.ir.types import Array
 
 @dataclass(frozen=True, slots=True)
 class ClassTally:
-    """How many samples a class has, and for how many of them it was ranked first."""
+    """How many samples have a class, and how many of these were classified correctly."""
 
     label: int
     samples: int
@@ -23,7 +23,7 @@ class ClassTally:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How often one subject ranked the right class first, or among the first five."""
+    """How often one subject ranked the right class first or among the first five."""
 
     samples: int
     first: int
@@ -34,18 +34,18 @@ class Tally:
 
     @property
     def top1(self) -> float:
-        """The share of samples whose right class was ranked first: categorical accuracy."""
+        """The fraction of samples whose right class was ranked first: the categorical accuracy."""
         return self.first / self.samples if self.samples else 0.0
 
     @property
     def top5(self) -> float:
-        """The share of samples whose right class was among the first five."""
+        """The fraction of samples whose right class was among the first five."""
         return self.among / self.samples if self.samples else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A sample for which a wrong class was ranked first, with the score of that class."""
+    """The answer for a sample whose first class is wrong, with that class and its score."""
 
     answer: Answer
     chosen: int
@@ -54,14 +54,14 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class SameAnswers:
-    """For how many samples two subjects rank the same class first, and the other samples."""
+    """How many samples two subjects classify equally, and the answers for the other samples."""
 
     same: int
     different: tuple[Answer, ...]
 
 
 def tally(answers: Sequence[Answer], subject: int = 0) -> Tally:
-    """Count the answers of one subject; samples with a problem do not count."""
+    """Count the answers of one subject; samples with a problem are left out."""
     ranks = [(a.label, a.verdicts[subject].rank) for a in answers if not a.problem]
     samples = Counter(label for label, _ in ranks)
     right = Counter(label for label, rank in ranks if rank == 0)
@@ -70,7 +70,8 @@ def tally(answers: Sequence[Answer], subject: int = 0) -> Tally:
 
 
 def confusion(answers: Sequence[Answer], subject: int = 0) -> tuple[tuple[int, ...], Array]:
-    """The classes that occur, in order, and the samples of each pair: counts [right, chosen]."""
+    """The confusion matrix: the sorted classes that occur, and counts [right, chosen] of
+    samples."""
     pairs = [(a.label, a.chosen[subject]) for a in answers if not a.problem]
     labels = sorted({label for pair in pairs for label in pair})
     at = {label: index for index, label in enumerate(labels)}
@@ -81,14 +82,14 @@ def confusion(answers: Sequence[Answer], subject: int = 0) -> tuple[tuple[int, .
 
 
 def worst_mistakes(answers: Sequence[Answer], count: int, subject: int = 0) -> list[Mistake]:
-    """The `count` mistakes with the highest scores; equal scores in order of the samples."""
+    """The `count` mistakes with the highest scores, sorted by score and then by sample."""
     wrong = [a for a in answers if not a.problem and a.verdicts[subject].rank > 0]
     mistakes = [Mistake(a, *a.verdicts[subject].best[0]) for a in wrong]
     return sorted(mistakes, key=lambda m: (-m.score, m.answer.index))[:count]
 
 
 def agreement(answers: Sequence[Answer]) -> SameAnswers:
-    """Compare two subjects; samples with a problem do not count."""
+    """Compare the answers of two subjects; samples with a problem are left out."""
     compared = [a for a in answers if not a.problem]
     different = tuple(a for a in compared if len(set(a.chosen)) > 1)
     return SameAnswers(len(compared) - len(different), different)

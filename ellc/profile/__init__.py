@@ -1,1 +1,1 @@
-"""Where the time of a network goes: layers, kinds of operators, memory, phases of a program."""
+"""Profiles of a network: the cost of each layer and kind of operator, memory, program phases."""

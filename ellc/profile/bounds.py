@@ -1,4 +1,4 @@
-"""What a core can do at best: multiply-adds by kind of numbers, and bytes from memory."""
+"""Upper bounds of a core: multiply-adds by type of the factors, and bytes read from memory."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from types import MappingProxyType
 from typing import Literal
 
 Numbers = Literal["float", "byte", "sign"]
-"""The numbers of which a kernel makes products: float32, integers of 8 bits, or signs."""
+"""The factors that a kernel multiplies: float32 numbers, 8-bit integers, or signs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The most multiply-adds and bytes per unit of cost; what is not known is missing or None.
+    """The most multiply-adds, and the most bytes, that one core can do per unit of cost.
 
-    Bytes are those that one core can read from memory beyond the caches.
+    `macs` lacks a type of factors, and `bytes` is None, if the bound is not known. `bytes` counts
+    reads from memory, not from the caches.
     """
 
     macs: Mapping[Numbers, float] = field(default_factory=dict)
@@ -26,12 +27,12 @@ CORTEX_A53 = Bounds(
     MappingProxyType({"float": 4.0, "sign": 128 / 3, "byte": 16 / 3}),
     2.0,
 )
-"""Per cycle. Float: one fma on 128 bits. Sign: eor, cnt and add on 128 bits take three cycles.
-Byte: smull, smlal and sadalp on 16 bytes take three. Bytes are read from DRAM."""
+"""Bounds per cycle. Float: one fma on 128 bits. Sign: eor, cnt and add on 128 bits take three
+cycles. Byte: smull, smlal and sadalp on 16 bytes take three cycles."""
 
 
 def numbers_of(op: str) -> Numbers:
-    """The numbers that a step of a plan (`Step.op`) multiplies.
+    """The type of the factors that a step of a plan multiplies; `op` is its `Step.op`.
 
     >>> numbers_of("int_conv2d")
     'byte'

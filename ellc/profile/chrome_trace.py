@@ -1,7 +1,7 @@
-"""A profile in the trace event format, which chrome://tracing and Perfetto show.
+"""Writes a profile in the trace event format of chrome://tracing and Perfetto.
 
-Its times are microseconds. Cycles and slots are written as if each took a nanosecond; the name of
-the process says so.
+The format has only times, in microseconds. A cycle or an issue slot is written as one nanosecond;
+the name of the process in the trace says so.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ _PROCESS, _LAYERS, _KINDS = 1, 1, 2
 
 
 def write_chrome_trace(profile: Profile, path: Path) -> None:
-    """Write the trace; raises `EllcError` (E703) if the file cannot be written."""
+    """Write the trace to `path`; raises `EllcError` (E703) if the file cannot be written."""
     write_text(path, json.dumps(chrome_trace(profile), indent=1, allow_nan=False) + "\n")
 
 
 def chrome_trace(profile: Profile) -> dict[str, Any]:
-    """One call: a bar for each layer, one for each run of layers of a kind, live bytes."""
+    """The trace of one call: a bar for each layer, a bar for each run of layers of one kind, and
+    the live bytes of the arena as a counter.
+    """
     return {
         "displayTimeUnit": "ms",
         "otherData": {
@@ -81,8 +83,8 @@ def _bars(profile: Profile) -> Iterator[dict[str, Any]]:
 def _bar(
     name: str, category: str, thread: int, start: float, taken: float, args: dict[str, Any]
 ) -> dict[str, Any]:
-    place = {"pid": _PROCESS, "tid": thread, "ts": start, "dur": taken}
-    return {"ph": "X", "name": name, "cat": category, **place, "args": args}
+    position = {"pid": _PROCESS, "tid": thread, "ts": start, "dur": taken}
+    return {"ph": "X", "name": name, "cat": category, **position, "args": args}
 
 
 def _counter(live: int, at: float) -> dict[str, Any]:

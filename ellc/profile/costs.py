@@ -1,4 +1,4 @@
-"""The cost of each node: measured where code runs here, else modelled, else predicted."""
+"""The cost of each node: measured if the code runs on this machine, else modelled or predicted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _NS_PER_US = 1e3
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Costs by node (its first value) and of a whole call, in the unit of `measure`."""
+    """The costs of the nodes and of a whole call, in the unit of `measure`.
+
+    `by_node` has the name of a node's first result as its key.
+    """
 
     measure: Measure
     by_node: Mapping[str, float]
@@ -27,9 +30,10 @@ class Costs:
 
 
 def costs(study: Study, limit_ms: int) -> Costs:
-    """The best figures that this machine can give for the study's target.
+    """The most exact costs that this machine can give for the target of the study.
 
-    Raises `EllcError` if the program that measures, or the cycle tool, fails.
+    Layers are measured for `limit_ms`. Raises `EllcError` if the program that measures fails, or
+    the cycle tool.
     """
     if runs_directly(study.target):
         return _measured(study, limit_ms)

@@ -1,4 +1,4 @@
-"""What a profile says, as data: the figures of layers, of kinds of operators, and of phases."""
+"""A profile as data: the figures of layers, of kinds of operators, and of program phases."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ from ellc.profile.bounds import Bounds
 Measure = Literal["time", "cycles", "slots"]
 UNITS: dict[Measure, str] = {"time": "µs", "cycles": "cycles", "slots": "slots"}
 LABELS: dict[Measure, str] = {
-    "time": "measured: microseconds here, on one thread, mean of the fastest quarter of calls",
+    "time": (
+        "measured: microseconds on this machine, on one thread, mean of the fastest quarter of "
+        "the calls"
+    ),
     "cycles": "modelled: cycles of one call on one core, caches warm from an earlier call",
-    "slots": "predicted: issue slots, counted in the kernels' text; waiting does not count",
+    "slots": "predicted: issue slots, counted in the kernels' text; stalls do not count",
 }
-"""What the costs of a profile are; every output shows it."""
+"""Texts that say what kind of costs a profile has; every output shows one of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Cost and work of a layer or of a kind, in the unit of the profile.
+    """Cost and work of a layer, or of all layers of a kind. `cost` is in the unit of the profile.
 
-    `of_peak` is the fraction of the cost that the multiply-adds need at the core's peak.
-    `of_memory` is the fraction that moving all bytes once between core and memory needs; above 1,
-    bytes came from caches. None: not known.
+    `share` is the fraction of the whole call's cost. `of_peak` is the fraction of `cost` that the
+    multiply-adds would need at the core's peak rate. `of_memory` is the fraction of `cost` that
+    moving `moved_bytes` from or to memory would need; it is above 1 if bytes came from caches. Both
+    are None if the rate of the core is not known.
     """
 
     cost: float
@@ -38,9 +42,10 @@ class Figures:
 class Layer:
     """A node of the graph after the passes, in order of execution.
 
-    `value` names its first result, `layers` are those of the model that it stands for, `kind` is
-    its operator, `view` if its result is its operand's memory. `live_bytes` is the most that is
-    live in the arena during its steps. `first_step` is the number of the first one in the plan.
+    `value` is the name of the node's first result. `layers` are the names of the layers of the
+    model that the node computes. `kind` is the operator of its last step, or `view` if the node has
+    no steps because its result is its operand's memory. `live_bytes` is the largest number of live
+    bytes in the arena during its steps. `first_step` is the index of its first step in the plan.
     """
 
     value: str
@@ -58,7 +63,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """All layers of a kind of operator."""
+    """The number of layers of one kind of operator, and the sum of their figures."""
 
     kind: str
     layers: int
@@ -69,7 +74,7 @@ class Kind:
 class Phase:
     """A phase of a program on this machine: how often it was timed, and how long it took.
 
-    `parts` divide one run of the phase, where that is known.
+    `parts` are the names and milliseconds of the parts of one run; empty if they are not known.
     """
 
     name: str
@@ -84,9 +89,9 @@ class Phase:
 class Profile:
     """The profile of a network for a target.
 
-    `whole` is the cost of one call. It is more than the sum of the layers: `between` is the cost
-    of calling kernels and copying results. `live_bytes` are those of the arena at each
-    step of the plan.
+    `whole` is the cost of one call. `between` is the part of `whole` that belongs to no layer:
+    calling kernels and copying results. `live_bytes` has the number of live bytes in the arena for
+    each step of the plan.
     """
 
     name: str
@@ -110,12 +115,12 @@ class Profile:
 
     @property
     def one(self) -> str:
-        """The unit in the singular, as after `per`."""
+        """The unit in the singular, as needed after `per`."""
         return self.unit.removesuffix("s") if self.measure != "time" else self.unit
 
     @property
     def label(self) -> str:
-        """What the costs are, in a sentence."""
+        """A text that says what kind of costs these are."""
         return LABELS[self.measure]
 
     @property

@@ -1,4 +1,4 @@
-"""A picture of one call: layers side by side, each as wide as its cost, under their scopes."""
+"""Draws one call: layers side by side, each as wide as its cost, below the scopes of its name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ellc.profile.figures import Layer, Profile
 from ellc.profile.report import cost_text, percent
 
 COLOURS = 8
-"""Kinds with a colour of their own; the template has as many."""
+"""The number of colours in the template; the kinds after the last colour share it."""
 _WIDTH, _ROW = 1000, 24
 _DEEPEST = 3
 _CHARACTER = 7
@@ -20,7 +20,7 @@ _CHARACTER = 7
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """A layer with its place, in thousandths of the whole call, and the scopes of its name."""
+    """A layer with its left and right edge, in thousandths of the whole call, and its scopes."""
 
     layer: Layer
     left: int
@@ -29,7 +29,8 @@ class _Placed:
 
 
 def flame(profile: Profile) -> HtmlCode:
-    """The picture as SVG: the whole call, the scopes of the model's names, the layers."""
+    """The picture as SVG: a row for the whole call, rows for the scopes, and a row for the
+    layers."""
     placed = list(_places(profile))
     deepest = max((len(p.scopes) for p in placed), default=0)
     kinds = colours(profile)
@@ -48,14 +49,14 @@ def flame(profile: Profile) -> HtmlCode:
 
 
 def colours(profile: Profile) -> dict[str, str]:
-    """The class of each kind's colour; the most expensive kinds have their own."""
+    """The CSS class with the colour of each kind; the most expensive kinds have unique colours."""
     return {
         kind.kind: f"kind{min(number, COLOURS - 1)}" for number, kind in enumerate(profile.kinds)
     }
 
 
 def _places(profile: Profile) -> Iterator[_Placed]:
-    """Layers that cost something, side by side."""
+    """The positions of the layers, side by side; layers without a cost are left out."""
     spent = sum(layer.figures.cost for layer in profile.layers)
     whole, before = max(profile.whole, spent), 0.0
     for layer in profile.layers:
@@ -67,13 +68,13 @@ def _places(profile: Profile) -> Iterator[_Placed]:
 
 
 def _scopes_of(layer: Layer) -> tuple[str, ...]:
-    """The scopes in a layer's name, such as `block1/conv`, without the layer's own."""
+    """The scopes in a layer's name: `block1` and `conv` for `block1/conv/relu`."""
     name = layer.layers[0].split(";")[0] if layer.layers else ""
     return tuple(name.split("/")[:-1][:_DEEPEST])
 
 
 def _scopes(profile: Profile, placed: Sequence[_Placed], depth: int) -> Iterator[HtmlCode]:
-    """Bars over neighbours that share a scope."""
+    """The bars of one row of scopes; neighbouring layers with the same scope share a bar."""
     for scopes, members in groupby(placed, key=lambda p: p.scopes[: depth + 1]):
         group = list(members)
         if len(scopes) <= depth:
@@ -84,7 +85,7 @@ def _scopes(profile: Profile, placed: Sequence[_Placed], depth: int) -> Iterator
 
 
 def _said(profile: Profile, layer: Layer) -> tuple[str, str]:
-    """The label of a layer, and what is shown while the pointer is on it."""
+    """The label and the tooltip of a layer."""
     figures = layer.figures
     lines = [
         f"%{layer.value} {layer.name}",

@@ -1,8 +1,9 @@
-"""A profile as node data for Google's Model Explorer, which colours the model's own graph by it.
+"""Writes a profile as node data, with which Google's Model Explorer colours the model's graph.
 
-A file of node data for one graph has `results`, a number for each key, and a `gradient`, the
-colours from the least number to the largest. A key is the name of a node, or of a tensor that it
-computes: ellc keeps the names of nodes in ONNX files, and those of tensors in TFLite files.
+A file of node data for one graph has two entries. `results` maps each key to a number; `gradient`
+lists the colours from the least number to the largest. A key is the name of a node or of a tensor
+that the node computes. The names of layers in ellc are node names of an ONNX file, and tensor names
+of a TFLite file.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ _GRADIENT = ((0.0, "#ffffff"), (0.25, "#ffe3b3"), (0.6, "#f7a35c"), (1.0, "#c837
 
 
 def write_node_data(profile: Profile, path: Path) -> None:
-    """Write the file; raises `EllcError` (E703) if it cannot be written."""
+    """Write node data to `path`; raises `EllcError` (E703) if the file cannot be written."""
     write_text(path, json.dumps(node_data(profile), indent=1, allow_nan=False) + "\n")
 
 
 def node_data(profile: Profile) -> dict[str, Any]:
-    """The cost of each layer of the model.
+    """The cost of each layer of the model, as node data.
 
-    Layers that were fused are computed at once: the first has the cost, the others have none, so
-    that sums are right. Layers that became several nodes have the sum of these.
+    Of layers that were fused into one node, the first has the whole cost and the others have 0, so
+    that sums are right. A layer that became several nodes has the sum of their costs.
     """
     results: dict[str, float] = {}
     for layer in profile.layers:

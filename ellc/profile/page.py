@@ -1,4 +1,4 @@
-"""A profile as one page of HTML, which needs only a browser."""
+"""Writes a profile as one HTML page without external resources."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LONGEST_NAME = 34
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A row of a table or of the chart; `permille` of the longest bar."""
+    """A row of a table or of the chart; `permille` is the length of its bar in thousandths."""
 
     name: str
     detail: str
@@ -32,12 +32,12 @@ class _Row:
 
 
 def write_page(study: Study, profile: Profile, path: Path) -> None:
-    """Write the page; raises `EllcError` (E703) if the file cannot be written."""
+    """Write the page to `path`; raises `EllcError` (E703) if the file cannot be written."""
     write_text(path, page(study, profile))
 
 
 def page(study: Study, profile: Profile) -> str:
-    """The page; `profile` is that of the study."""
+    """The HTML of the page; `profile` must have been made from `study`."""
     return render_html(
         "profile.html.j2",
         "ellc.profile",

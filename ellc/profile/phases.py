@@ -1,4 +1,4 @@
-"""The four phases of a program on this machine: compile, load, first call, steady call."""
+"""Times the four phases of a program on this machine: compile, load, first call, steady call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ellc.profile.figures import Phase
 from ellc.progress import Progress, silent
 
 _STARTS = 5
-"""New processes in which loading and the first call are timed."""
+"""How many new processes are started to time loading and the first call."""
 
 
 def phases(
@@ -29,10 +29,10 @@ def phases(
     limit_ms: int,
     progress: Progress = silent,
 ) -> tuple[Phase, ...]:
-    """Time the phases of a program; for a target that does not run here, only compile.
+    """Time the phases of a program; only `compile` if the target's code does not run here.
 
-    A first call has cold caches, and its memory is not mapped yet; the file of the library is in
-    the system's cache. Steady calls are repeated for `limit_ms`.
+    The first call runs with cold caches and with memory that is not mapped yet, but the library
+    file is already in the system's file cache. Steady calls are repeated for `limit_ms`.
     """
     runs = runs_directly(target)
     chosen = CompileOptions(

@@ -1,4 +1,4 @@
-"""Makes the profile of a network from a study of its compile, costs of its nodes, and phases."""
+"""Makes a profile from the study of a compilation, the costs of its nodes, and timed phases."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ellc.profile.costs import Costs
 from ellc.profile.figures import Figures, Kind, Layer, Phase, Profile
 
 VIEW = "view"
-"""The kind of layers whose result is the memory of their operand."""
+"""The kind of layers without steps: their result is the memory of their operand."""
 
 
 def profile(study: Study, costs: Costs, phases: Sequence[Phase] = ()) -> Profile:
-    """All figures of a network; `costs` are those of the nodes of `study`."""
+    """The profile of a network; `costs` must have been made from `study`."""
     live = live_bytes(study.plan)
     numbers = {step.name: number for number, step in enumerate(study.plan.steps)}
     layers: list[Layer] = []
@@ -45,7 +45,7 @@ def profile(study: Study, costs: Costs, phases: Sequence[Phase] = ()) -> Profile
 
 
 def live_bytes(plan: Plan) -> tuple[int, ...]:
-    """The bytes of the arena that hold something at each step."""
+    """The number of live bytes in the arena at each step of a plan."""
     changes = [0] * (len(plan.steps) + 1)
     for life in plan.arena.lifetimes:
         changes[min(max(0, life.first), len(plan.steps))] += life.bytes
@@ -85,7 +85,7 @@ def _layer(study: Study, costs: Costs, node: PlannedNode, first: int, live: Sequ
 
 
 def _peak(bounds: Bounds, op: str, result: DType) -> float | None:
-    """The most multiply-adds of a step per unit of cost; None if not known, as for float64."""
+    """The most multiply-adds per unit of cost for a step; None if not known, as for float64."""
     return None if result is DType.F64 else bounds.macs.get(numbers_of(op))
 
 
@@ -94,7 +94,7 @@ def _of_memory(bounds: Bounds, moved: int, cost: float) -> float | None:
 
 
 def _kinds(layers: Sequence[Layer]) -> tuple[Kind, ...]:
-    """The kinds by cost, the most expensive first."""
+    """The kinds of the layers with summed figures, the most expensive kind first."""
     names = dict.fromkeys(layer.kind for layer in layers)
     kinds = [_kind(name, [layer for layer in layers if layer.kind == name]) for name in names]
     return tuple(sorted(kinds, key=lambda kind: -kind.figures.cost))
@@ -118,6 +118,9 @@ def _kind(name: str, layers: Sequence[Layer]) -> Kind:
 
 
 def _joined(parts: Sequence[tuple[float | None, float]], cost: float) -> float | None:
-    """The fraction of the whole, from those of its parts; None if one is not known."""
+    """The mean of fractions, weighted by cost; None if one of the fractions is not known.
+
+    `parts` are pairs of a fraction and a cost; `cost` is the sum by which to divide.
+    """
     known = [fraction * part for fraction, part in parts if fraction is not None]
     return sum(known) / cost if cost and known and len(known) == len(parts) else None

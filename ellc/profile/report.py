@@ -1,4 +1,4 @@
-"""A profile as text for people and as a document for scripts."""
+"""Shows a profile as text for people and as a JSON document for scripts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LONGEST_NAME = 36
 
 
 def text(profile: Profile) -> str:
-    """Layers, kinds and phases, and what the figures are."""
+    """The report: tables of layers, kinds and phases, with lines that explain the figures."""
     return "\n".join(
         [
             f"{visible(profile.name)} for {profile.target}: {cost_text(profile, profile.whole)} "
@@ -32,7 +32,7 @@ def text(profile: Profile) -> str:
 
 
 def document(profile: Profile) -> dict[str, object]:
-    """Everything that is known, with the label of the costs."""
+    """All data of a profile, with the label of its costs, ready for JSON."""
     bounds = replace(profile.bounds, macs=dict(profile.bounds.macs))
     known = asdict(replace(profile, bounds=bounds))
     head = {"name": profile.name, "target": profile.target, "measure": profile.measure}
@@ -50,12 +50,12 @@ def number_text(measure: Measure, cost: float) -> str:
 
 
 def percent(fraction: float | None) -> str:
-    """A fraction as per cent; empty if it is not known."""
+    """A fraction as a percentage; empty if the fraction is not known."""
     return "" if fraction is None else f"{fraction:.0%}"
 
 
 def figures_texts(measure: Measure, figures: Figures) -> tuple[str, ...]:
-    """Cost, share, multiply-adds, of peak, bytes, of memory."""
+    """The cells of a table row, in the order of `columns`."""
     return (
         number_text(measure, figures.cost),
         f"{figures.share:.1%}",
@@ -72,13 +72,13 @@ def columns(profile: Profile) -> tuple[str, ...]:
 
 
 def between_texts(profile: Profile) -> tuple[str, str]:
-    """Cost and share of what runs between the layers."""
+    """Cost and share of the code that runs between the layers."""
     share = profile.between / profile.whole if profile.whole else 0.0
     return number_text(profile.measure, profile.between), f"{share:.1%}"
 
 
 def about(profile: Profile) -> list[str]:
-    """Sentences on memory and on what the columns mean."""
+    """Lines on the arena and on the bounds of the core, to which the columns refer."""
     peak, memory = profile.bounds.macs, profile.bounds.bytes
     live = max(profile.live_bytes, default=0)
     lines = [
@@ -90,7 +90,7 @@ def about(profile: Profile) -> list[str]:
         lines.append(f"peak of one core, in multiply-adds per {profile.one}: {known}")
     if memory is not None:
         lines.append(
-            f"memory: {memory:,.1f} bytes per {profile.one}; above 100 %, bytes came from caches"
+            f"memory: {memory:,.1f} bytes per {profile.one}; above 100 % means that caches helped"
         )
     return lines
 

@@ -1,7 +1,8 @@
-"""The roofline: what layers reach, against what the core and its memory allow, on log axes.
+"""Draws a roofline: the rates of the layers below the bounds of core and memory, on log axes.
 
-A layer lies at its multiply-adds per byte moved, and at its multiply-adds per unit of cost. The
-roofs are the core's peak, and memory's rate times the multiply-adds per byte.
+The x coordinate of a layer is its multiply-adds per byte moved, the y coordinate its multiply-adds
+per unit of cost. The flat roof is the core's peak. The slanted roof is the rate of the memory times
+the multiply-adds per byte.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ class _Point:
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """Powers of ten from `low` to `high`, in pixels from `start`; a negative length goes up."""
+    """A log axis from 10**low to 10**high. `start` and `length` are in pixels.
+
+    The y axis has a negative length, because pixels count downwards.
+    """
 
     low: int
     high: int
@@ -70,7 +74,7 @@ def _points(profile: Profile) -> Iterator[_Point]:
 
 
 def _roofs(profile: Profile, points: list[_Point]) -> dict[str, float]:
-    """The peaks of those kinds of numbers that layers have."""
+    """The core's peak for each type of factors that the layers multiply, if it is known."""
     used = dict.fromkeys(numbers_of(point.layer.kind) for point in points)
     return {
         f"peak of {numbers}s": profile.bounds.macs[numbers]
@@ -102,12 +106,12 @@ def _grid(x: _Axis, y: _Axis, unit: str) -> Iterator[HtmlCode]:
 
 
 def _power(power: int) -> str:
-    """10 to a power; small ones written out."""
+    """10 to a power as text: `1e5` and `1e-4`, but `100` and `0.01`."""
     return f"{10.0**power:g}" if -4 < power < 5 else f"1e{power}"
 
 
 def _memory_roof(profile: Profile, x: _Axis, y: _Axis) -> Iterator[HtmlCode]:
-    """The slanted line, as far as it lies inside."""
+    """The slanted roof with its label, clipped to the axes."""
     rate = profile.bounds.bytes
     if rate is None:
         return

@@ -1,1 +1,1 @@
-"""Finds out what a board is, puts networks on it and runs them there, by the system's `ssh`."""
+"""Identifies a board, copies networks to it and runs them there, all through the system's `ssh`."""

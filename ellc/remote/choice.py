@@ -1,4 +1,4 @@
-"""The target for a board, and the check that code for it can run there."""
+"""Chooses the target for a board, and checks that code for this target can run on the board."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LOADER_NEEDS = tuple(LIBRARIES)
 
 
 def loader_glibc(target: Target) -> tuple[int, ...]:
-    """The oldest glibc with which the program that runs libraries on a board can start."""
+    """The oldest glibc with which the loader, which calls a library on the board, can start."""
     return least_glibc(target.arch, _LOADER_NEEDS)
 
 
@@ -25,36 +25,39 @@ def library_glibc(target: Target) -> tuple[int, ...]:
 
 
 def chosen_target(host: str, facts: BoardFacts, asked: Target | None) -> Target:
-    """The target that was asked for, if it fits, or else the best one for the board.
+    """The target `asked` for, or the best target for the board if `asked` is None.
 
-    Raises `EllcError`: E633 if none is known, E634 if the CPU cannot run code for `asked`.
+    Raises `EllcError`: E633 if no target for the board is known, E634 if the board cannot run code
+    for `asked`.
     """
     if asked is None:
         found = target_for(facts.machine) if facts.machine else None
         if found is None:
             raise unknown_board(host, facts)
         return found
-    # If the board does not name its programs or CPUs, `asked` is taken; `NAME_init` checks again.
+    # A board may not report its program type or CPU flags. Then `asked` is accepted: the generated
+    # function `NAME_init` checks the CPU again.
     machine = facts.machine
     reason = unfit(asked, machine) if machine is not None and machine.flags else ""
     if not reason and machine is None and facts.programs:
-        reason = f"programs of the board are for {facts.programs}"
+        reason = f"its system runs programs for {facts.programs}"
     if reason:
         raise EllcError(
             f"code for target {asked.name!r} does not run on this board: {reason}",
             code="E634",
             where=host,
             problems=facts.lines(),
-            hint="leave out --target to have the target chosen",
+            hint="leave out --target, and ellc chooses the target",
         )
     return asked
 
 
 def check_libc(host: str, facts: BoardFacts, target: Target, *, is_run: bool) -> None:
-    """Raise `EllcError` E634 if the board's C library does not fit.
+    """Raise `EllcError` E634 if the board's C library is too old or is not glibc.
 
-    A run needs glibc. A library alone runs with an older glibc, or with another C library. If the
-    board cannot name its C library, the run itself shows whether it fits.
+    A run (`is_run`) needs glibc, because the loader does. A library without the loader needs an
+    older glibc only, and may work with another C library. If the board does not report its C
+    library, there is no error here: a run will show whether it fits.
     """
     needed = loader_glibc(target) if is_run else library_glibc(target)
     if facts.glibc >= needed or not facts.libc or (not facts.glibc and not is_run):

@@ -1,7 +1,7 @@
-"""Runs shell scripts on a board by the system's own `ssh`.
+"""Runs shell scripts on a board through the system's own `ssh`.
 
-OpenSSH's client is on every machine and honours the user's configuration, keys and agent. It is
-told never to ask a question, because nobody may be there to answer.
+The OpenSSH client is available on every system and uses the user's configuration, keys and agent.
+Its batch mode is on: a script that calls ellc must fail, not wait for a password.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import IO
 from ellc.ir.errors import EllcError
 
 SSH = ("ssh",)
-"""The command that is used unless the user names another one."""
+"""The ssh command that is used unless the user gives another one."""
 
 _OPTIONS = (
-    *("-T", "-x", "-a"),  # no terminal, no X11, no agent on the board
+    *("-T", "-x", "-a"),  # no terminal, no X11 forwarding, no agent forwarding
     *("-o", "BatchMode=yes"),
     *("-o", "ConnectTimeout=15"),
     *("-o", "ServerAliveInterval=10"),
@@ -28,7 +28,7 @@ _BEGIN = b"ellc: here begins the answer\n"
 _MOST_LINES = 20
 
 _HINTS = (
-    ("Permission denied", "ellc asks for no password: set up a key with ssh-copy-id {host}"),
+    ("Permission denied", "ellc cannot ask for a password: set up a key with ssh-copy-id {host}"),
     ("Host key verification failed", "connect once by hand and accept the key: ssh {host}"),
     ("Could not resolve hostname", "check the name, or give the board's IP address"),
     ("Connection refused", "switch on SSH on the board (raspi-config, Interface Options)"),
@@ -38,7 +38,7 @@ _HINT = "`ssh {host}` must work without a password or a question"
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """The end of a script: its exit status, what it wrote, the last lines of its messages."""
+    """The result of a script: exit status, standard output, last lines of standard error."""
 
     status: int
     output: bytes
@@ -47,10 +47,10 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A way to a board. Raises `EllcError` E630 if `host` is no destination for ssh.
+    """How to reach a board. Raises `EllcError` E630 if `host` is not a destination for ssh.
 
-    `host` is what ssh takes: HOST, USER@HOST, a name of the user's configuration or
-    ssh://USER@HOST:PORT. `command` is ssh, with the options that the user gave.
+    `host` is HOST, USER@HOST, a name in the user's ssh configuration or ssh://USER@HOST:PORT.
+    `command` is the ssh command with the user's options.
     """
 
     host: str
@@ -66,11 +66,11 @@ class Connection:
             )
 
     def run(self, script: str, stdin: IO[bytes] | None = None, limit_s: float = 60.0) -> Ran:
-        """Run a script of `sh` on the board, in the user's home folder.
+        """Run an `sh` script on the board, in the user's home folder.
 
-        Only what the script writes is returned, not what the user's shell prints when it starts.
-        Raises `EllcError`: E631 if there is no ssh, E632 if the script was not started or takes
-        longer than `limit_s` seconds.
+        The result has only the output of the script. Output of the user's login shell is dropped.
+        Raises `EllcError`: E631 if there is no ssh command, E632 if the script did not start or
+        takes longer than `limit_s` seconds.
         """
         begin = _BEGIN.decode().strip()
         words = f"exec sh -c {shlex.quote(f'echo {shlex.quote(begin)}; {script}')}"
@@ -84,7 +84,7 @@ class Connection:
             )
         except OSError as error:
             raise EllcError(
-                f"there is no ssh client {self.command[0]!r}: {error.strerror}",
+                f"the ssh client {self.command[0]!r} cannot be started: {error.strerror}",
                 code="E631",
                 hint="install OpenSSH's client (Debian: apt-get install openssh-client)",
             ) from error
@@ -99,7 +99,7 @@ class Connection:
         return Ran(ran.returncode, output, messages)
 
     def shown(self, *words: str) -> str:
-        """The command line by which a user runs a command on the board."""
+        """The command line with which a user runs the given words as a command on the board."""
         return shlex.join([*self.command, self.host, shlex.join(words)])
 
     def _no_connection(self, messages: tuple[str, ...]) -> EllcError:

@@ -1,4 +1,4 @@
-"""Puts a compiled network on a board and runs it there."""
+"""Copies a compiled network to a board and runs it there."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from ellc.remote.job import LOADER, BoardProgram, put
 from ellc.remote.service import unit_name, unit_text
 
 _LONGEST_NAME = 90
-"""Bytes of a file's name; archives that every tar reads hold 100."""
+"""In bytes. The ustar format, which every tar reads, has 100 bytes for a name."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReachedBoard:
-    """A board that was asked what it is, and the target for it."""
+    """A board that answered: how to reach it, its facts, and the target for it."""
 
     connection: Connection
     facts: BoardFacts
@@ -36,7 +36,7 @@ class ReachedBoard:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A network compiled for a board: its library and all files that go there."""
+    """A network compiled for a board: its library, and all files to copy to the board."""
 
     library: Library
     files: tuple[Path, ...]
@@ -45,7 +45,7 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class BoardCall:
-    """A call on the board: its outputs, and the nanoseconds of each call after the first."""
+    """The outputs of a call on the board, and the nanoseconds of each call after the first."""
 
     outputs: Arrays
     call_ns: tuple[int, ...]
@@ -53,7 +53,10 @@ class BoardCall:
 
 @dataclass(frozen=True, slots=True)
 class BoardRun:
-    """A run on the board: inputs, threads (0: the library's choice), time in which calls repeat."""
+    """What to run on the board: calls with the same inputs are repeated for `repeat_ms`.
+
+    With `threads` 0 the library chooses the number of threads.
+    """
 
     inputs: Arrays
     threads: int = 0
@@ -61,7 +64,10 @@ class BoardRun:
 
 
 def find_board(connection: Connection, asked: Target | None) -> ReachedBoard:
-    """Ask the board what it is. Raises `EllcError` as `chosen_target` and `Connection.run`."""
+    """Ask the board for its facts, and choose the target.
+
+    Raises `EllcError` as `chosen_target` and `Connection.run`.
+    """
     facts = ask(connection)
     return ReachedBoard(connection, facts, chosen_target(connection.host, facts, asked))
 
@@ -75,11 +81,11 @@ def package(
     *,
     is_run: bool,
 ) -> Iterator[Package]:
-    """The files for a board: of a compiled library, or of the model, compiled for the target.
+    """Prepare the files for a board; `model` is a compiled library, or a model file to compile.
 
-    Compiled files are removed when the block ends. `is_run` says whether they will be run there.
-    Raises `EllcError` E634 for a library that does not run on the board, and for a board whose C
-    library is too old.
+    Files that were compiled here are removed when the block ends. `is_run` says whether the network
+    will run on the board. Raises `EllcError` E634 for a library that cannot run on the board, and
+    for a board whose C library is too old.
     """
     host, facts = board.connection.host, board.facts
     if is_library(model):
@@ -97,10 +103,11 @@ def package(
 
 
 def deployed_folder(board: ReachedBoard, name: str, asked: str) -> str:
-    """The absolute folder on the board: `asked`, or `ellc/NAME`, relative to the home folder.
+    """The absolute path of the folder on the board.
 
-    Raises `EllcError` E636 for the home folder, those above it, and unprintable names, and
-    if the home folder is not known.
+    It is `asked`, or `ellc/NAME` if `asked` is empty, relative to the home folder. Raises
+    `EllcError` E636 if the folder is the home folder or a parent of it, if its name is not
+    printable, and if the home folder is not known.
     """
     home = board.facts.home
     folder = posixpath.normpath(posixpath.join(home, asked or f"ellc/{name}")).replace("//", "/")
@@ -110,7 +117,7 @@ def deployed_folder(board: ReachedBoard, name: str, asked: str) -> str:
             f"{folder!r} cannot be the folder for the files",
             code="E636",
             where=board.connection.host,
-            hint="name a folder of its own with --to, such as --to ellc/network",
+            hint="name a folder for this network only, such as --to ellc/network",
         )
     return folder
 
@@ -124,12 +131,12 @@ def deploy(
     service: str | None = None,
     others: Sequence[Path] = (),
 ) -> BoardCall | None:
-    """Copy the files, and with `run` call the network on the board; None without it.
+    """Copy the files to the board and, if `run` is given, call the network there.
 
-    `folder` is where the files stay; None: they are removed after the run. `service` is the
-    command of a systemd unit, which is written beside them. `others` are files of the user.
-    Raises `EllcError`: E636 for equal names and names that are too long, E621, E632,
-    E635, E701 as `put`.
+    Returns the result of the call, None without `run`. The files stay in `folder`; if it is None,
+    they are removed after the run. If `service` is given, a systemd unit with this command is
+    written next to the files. `others` are further files to copy. Raises `EllcError`: E636 if two
+    files have the same name or a name is too long; E621, E632, E635 and E701 as `put`.
     """
     connection, library = board.connection, package.library
     name = library.prefix
@@ -142,7 +149,7 @@ def deploy(
                 "two files have this name" if path.name in files else "the name is too long",
                 code="E636",
                 where=str(path),
-                hint="give it another name",
+                hint="rename the file",
             )
         files[path.name] = path
     if run is None:

@@ -1,4 +1,4 @@
-"""What a board is: its CPUs, its C library and its name, as its own system reports them."""
+"""Facts about a board: its CPUs, C library and model name, as its own system reports them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from ellc.remote.connection import Connection
 _QUESTIONS = (
     ("kernel", "uname -sm"),
     ("home", 'echo "$HOME"'),
-    # The ELF header of a program says what programs are made for: a system with a 64-bit kernel
-    # may have 32-bit programs only, as Raspberry Pi OS does.
+    # The ELF header of a running program says for which ABI the system's programs are built. The
+    # kernel does not say so: Raspberry Pi OS may have a 64-bit kernel and only 32-bit programs.
     ("program", "head -c 40 /proc/self/exe | od -An -v -tx1"),
-    # musl's ldd prints its name on stderr. glibc's library is itself a program that prints it.
+    # musl's ldd prints the library's name on stderr. glibc's library is a program that prints its
+    # own name and version.
     ("libc", "getconf GNU_LIBC_VERSION || ldd --version 2>&1 || /lib/libc.so.6"),
     ("processors", "getconf _NPROCESSORS_ONLN || nproc"),
     ("model", "tr -d '\\000' < /proc/device-tree/model"),
     ("cpu", "head -c 100000 /proc/cpuinfo"),
 )
 SCRIPT = "; ".join(f"echo; echo @{name}; {{ {ask}; }} 2>/dev/null" for name, ask in _QUESTIONS)
-"""Asks for everything at once. What the board cannot answer is left out."""
+"""A script that asks all questions. It prints no answer to a question whose commands all fail."""
 
 _C_LIBRARY = re.compile(r"(?i)\b(glibc|gnu libc|gnu c library|musl|uclibc)")
 _GLIBC = re.compile(r"(?i)\b(?:glibc|gnu libc|gnu c library)\b.*?\b([0-9]{1,4})\.([0-9]{1,4})\.?$")
@@ -30,21 +31,21 @@ _GLIBC = re.compile(r"(?i)\b(?:glibc|gnu libc|gnu c library)\b.*?\b([0-9]{1,4})\
 
 @dataclass(frozen=True, slots=True)
 class BoardFacts:
-    """The answers of a board; texts are empty if it gave none."""
+    """The answers of a board; a text is empty if the board did not answer the question."""
 
     kernel: str
     home: str
     machine: Machine | None
-    """None if ellc compiles nothing for such programs."""
+    """The CPUs and model; None if ellc has no target for this board's programs."""
     programs: str
-    """What the board's programs are made for, in words."""
+    """For which architecture and ABI the board's programs are built, as text."""
     libc: str
     """The C library and its version in the board's own words."""
     glibc: tuple[int, ...]
-    """Version of the GNU C library; empty if there is another one."""
+    """The version of the GNU C library; empty if the board has another C library."""
 
     def lines(self) -> tuple[str, ...]:
-        """What was found, one line each, for reports."""
+        """The facts for a report, one line each."""
         machine = self.machine
         found = {
             "board": machine.model if machine else "",
@@ -58,12 +59,12 @@ class BoardFacts:
 
 
 def ask(connection: Connection) -> BoardFacts:
-    """Ask a board what it is. Raises `EllcError` E631, E632 as `Connection.run`."""
+    """Ask a board for its facts. Raises `EllcError` E631, E632 as `Connection.run`."""
     return parsed(connection.run(SCRIPT).output.decode(errors="replace"))
 
 
 def parsed(answer: str) -> BoardFacts:
-    """The facts in what `SCRIPT` printed."""
+    """Read the facts from the output of `SCRIPT`."""
     sections = _sections(answer)
     head = _header(sections.get("program", ""))
     processors = sections.get("processors", "")
@@ -87,7 +88,7 @@ def _sections(answer: str) -> dict[str, str]:
 
 
 def _header(dump: str) -> bytes:
-    """The bytes of an ELF header from their dump; empty if it is none."""
+    """The bytes of an ELF header, from a hexadecimal dump; empty for any other text."""
     words = dump.split()
     if len(words) != 40 or not all(re.fullmatch("[0-9a-f]{2}", word) for word in words):
         return b""
@@ -96,7 +97,7 @@ def _header(dump: str) -> bytes:
 
 
 def _libc(answer: str) -> str:
-    """The line that names a C library."""
+    """The first line that names a C library; empty if there is none."""
     lines = (line.strip() for line in answer.splitlines())
     return next((line for line in lines if _C_LIBRARY.search(line)), "")
 
@@ -108,11 +109,11 @@ def _glibc(libc: str) -> tuple[int, ...]:
 
 
 def unknown_board(host: str, facts: BoardFacts) -> EllcError:
-    """The error for a board for which no target is chosen."""
+    """The error for a board for which ellc cannot choose a target."""
     return EllcError(
-        "ellc does not know which target fits this board",
+        "ellc cannot choose a target for this board",
         code="E633",
         where=host,
         problems=facts.lines(),
-        hint="`ellc targets` lists the targets: name the one that fits with --target",
+        hint="choose a target from `ellc targets`, and give it with --target",
     )

@@ -1,8 +1,8 @@
-"""Files that go to a board in one connection, and the program that runs there.
+"""Copies files to a board and runs a program there, all in one connection.
 
-Files travel as a tar archive on the standard input of one script, which unpacks them in a new
-folder beside the final one. So a folder is either replaced as a whole or left as it was. The script
-removes its temporary files, even if the connection breaks.
+The files are sent as a tar archive on the standard input of a script. The script unpacks them into
+a new folder, and then renames this folder to the final one. So the final folder is either replaced
+as a whole or left unchanged. The script removes its temporary files, even if the connection breaks.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ from ellc.ir.work_folders import temporary_folder
 from ellc.remote.connection import Connection, Ran
 
 MARK = ".ellc-deployed"
-"""A file in every deployed folder; a folder without it belongs to the user and is not replaced.
+"""A file that marks a folder as made by ellc; a folder without it is not replaced.
 
-It is the last file of the archive: tar reports no error if an archive ends early between two files.
+It is also the last file of the archive, and the script checks that it arrived: tar reports no error
+for an archive that was cut off between two files.
 """
 RUN = ".ellc-run"
-"""The folder in the deployed folder for what a run needs; removed after it."""
+"""A subfolder with the files that only a run needs; it is removed after the run."""
 LOADER = f"{RUN}/load_library"
 INPUTS = f"{RUN}/inputs"
 _UPLOAD_LIMIT_S = 3600.0
 
 _NO_FOLDER, _NO_SPACE, _NOT_OURS, _NOT_RUN = 81, 82, 83, 84
-_BROKEN = 255  # the status of ssh itself
+_BROKEN = 255  # the exit status of ssh if the connection fails
 
 _UNPACK = f"""\
 umask 022
@@ -43,7 +44,8 @@ trap 'exit 129' HUP INT TERM
 tar -xomf - -C "$new" && [ -f "$new/{MARK}" ] || exit {_NO_SPACE}
 """
 _CLEAN = 'clean() { rm -rf "$new"; }\n'
-# Between the two renames `$new.old` is the only copy of the former files.
+# `_REPLACE` renames twice. After the first rename `$new.old` is the only copy of the old files, so
+# it is renamed back if there is no `$final`.
 _CLEAN_BESIDE = f"""\
 clean() {{
     [ ! -e "$new.old" ] || [ -e "$final" ] || mv "$new.old" "$final"
@@ -63,7 +65,7 @@ cd "$final" || exit {_NO_FOLDER}
 
 @dataclass(frozen=True, slots=True)
 class BoardProgram:
-    """A program to run in the folder of the files: its words, and the bytes of its input."""
+    """A program to run in the folder of the files, and the bytes of its standard input."""
 
     words: Sequence[str]
     stdin: bytes
@@ -76,13 +78,13 @@ def put(
     folder: str | None,
     program: BoardProgram | None = None,
 ) -> bytes:
-    """Copy files to the board, run a program among them, and return what it wrote.
+    """Copy files to the board, run a `program` among them, and return its standard output.
 
     `files` maps names on the board to paths on this machine, or to contents. `folder` is the
-    final folder, absolute on the board; None: a temporary one in the home folder, which is removed.
-
-    Raises `EllcError`: E632 without a connection, E635 if the files cannot be put there, E701
-    if one cannot be read here, E621 if the program fails.
+    absolute path of the final folder. If it is None, the files are unpacked into a temporary folder
+    in the home folder, which is removed afterwards. Raises `EllcError`: E632 if the connection
+    fails, E635 if the files cannot be stored on the board, E701 if a file cannot be read here, E621
+    if the program fails.
     """
     with temporary_folder("board") as local:
         archive = local / "files.tar"
@@ -96,7 +98,7 @@ def put(
 
 
 def script(folder: str | None, program: BoardProgram | None) -> str:
-    """The script that unpacks the archive from its standard input and runs the program."""
+    """A script that unpacks the archive on its standard input and runs the program."""
     if folder is None:
         text = f'parent=$HOME\n{_CLEAN}{_UNPACK}cd "$new" || exit {_NO_FOLDER}\n'
     else:
@@ -139,13 +141,16 @@ def _failure(host: str, folder: str | None, ran: Ran) -> EllcError:
         )
     texts = {
         _NO_FOLDER: (
-            "the folder cannot be made on the board",
-            "check that this user may write there",
+            "the folder cannot be created on the board",
+            "check that the user on the board may write to the parent folder",
         ),
-        _NO_SPACE: ("the files cannot be unpacked on the board", "`df -h` there shows free space"),
+        _NO_SPACE: (
+            "the files cannot be unpacked on the board",
+            "check the free space on the board with `df -h`",
+        ),
         _NOT_OURS: (
-            "the folder exists, and ellc did not make it",
-            "name another one with --to, or remove it on the board",
+            "this folder exists on the board, but ellc did not create it",
+            "name another folder with --to, or remove this folder on the board",
         ),
     }
     if ran.status in texts:

@@ -7,19 +7,20 @@ from ellc.remote.connection import Connection
 
 
 def check_command(command: str) -> None:
-    """Raise `EllcError` E636 for a command that is not one line of text."""
+    """Raise `EllcError` E636 for a command that is empty or is not one line of printable text."""
     if not command.strip() or not command.isprintable():
         raise EllcError(
-            f"the command of a service is one line of text, not {command!r}",
+            f"the command of a service must be one line of text, not {command!r}",
             code="E636",
             hint="put a longer command into a script, and copy the script with --with",
         )
 
 
 def unit_text(name: str, folder: str, command: str) -> bytes:
-    """A unit for the user's own systemd: it needs no root, and has the user's access to cameras.
+    """The text of a systemd unit that runs `command` in `folder`.
 
-    Raises `EllcError` E636 as `check_command`.
+    It is a unit of the user's systemd instance, not of the system: root is not needed, and the
+    command has the user's access to cameras. Raises `EllcError` E636 as `check_command`.
     """
     check_command(command)
     quoted = command.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
@@ -45,7 +46,7 @@ def unit_name(name: str) -> str:
 
 
 def start_commands(connection: Connection, folder: str, name: str) -> tuple[str, ...]:
-    """The commands that start the service now and whenever the board starts."""
+    """The commands with which a user starts the service now, and enables it for every boot."""
     unit = unit_name(name)
     return (
         connection.shown("loginctl", "enable-linger"),

@@ -1,7 +1,7 @@
 """Readers of data sets, one module for each layout on disk.
 
-A reader is a function of a path and the options; it returns `None` if the path has another layout.
-The order of the readers matters only if two of them accept the same path.
+A reader is a function of a path and the options. It returns `None` if the data at the path have
+another layout. If two readers accept a path, the first of them reads it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ LAYOUTS = {
     "FER2013": fer2013.read,
     "folders": folders.read,
 }
-"""The readers by name of the layout."""
+"""The reader of each layout, in the order in which they are tried."""
 
 _EXPECTED = (
-    "a folder with a folder of pictures for each class",
-    "a folder of pictures, and --truth FILE with their classes",
+    "a folder that has a folder of pictures for each class",
+    "a folder of pictures, with --truth FILE for their classes",
     "an .npz file with arrays x and y",
-    "the .bin files of CIFAR-10, or their folder",
-    "the idx files of MNIST, compressed by gzip or not, or their folder",
+    "a .bin file of CIFAR-10, or the folder of these files",
+    "an idx file with images of MNIST, compressed by gzip or not, or the folder of these files",
     "the .csv file of FER2013",
 )
 
@@ -35,7 +35,7 @@ _EXPECTED = (
 def open_data(path: Path, options: DataOptions) -> Data:
     """Open the data set at a path.
 
-    Raises `EllcError`: E713 if nothing is at the path, E770 if no reader accepts it, E771 if the
+    Raises `EllcError`: E713 if the path does not exist, E770 if no reader accepts it, E771 if the
     data are damaged or have no samples.
     """
     if not path.exists():

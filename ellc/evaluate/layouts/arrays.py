@@ -14,9 +14,10 @@ from ellc.ir.types import Array
 
 @dataclass(frozen=True)
 class ArrayData:
-    """Samples `x[i]` of any shape and dtype with labels `y[i]`, integers from 0.
+    """Samples `x[i]` of any shape and dtype, with labels `y[i]` that are integers from 0.
 
-    `where` names the data set in errors. Raises `EllcError` E771 if the arrays do not fit.
+    `where` is the name of the data set in error messages. Raises `EllcError` E771 if the two arrays
+    do not fit together.
     """
 
     where: str

@@ -1,7 +1,8 @@
-"""CIFAR-10 in its binary version: each record has a class and 3 planes of 32x32 bytes.
+"""Reads the binary version of CIFAR-10: a record is a class byte and 3 planes of 32x32 bytes.
 
-https://www.cs.toronto.edu/~kriz/cifar.html, "binary version": `data_batch_1.bin` to
-`data_batch_5.bin` and `test_batch.bin`, 10,000 records each; `batches.meta.txt` names the classes.
+The format is described at https://www.cs.toronto.edu/~kriz/cifar.html. The files are
+`data_batch_1.bin` to `data_batch_5.bin` and `test_batch.bin`, with 10,000 records each.
+`batches.meta.txt` has the names of the classes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ _PARTS = {"test": "test_batch.bin", "train": "data_batch_*.bin"}
 
 
 def read(path: Path, options: DataOptions) -> ArrayData | None:
-    """Read one `.bin` file, or those files of a folder that belong to `options.split`."""
+    """Read one `.bin` file, or the files in a folder that belong to `options.split`.
+
+    Returns `None` if there is no such file.
+    """
     if path.is_dir():
         files = sorted(path.glob(_PARTS[options.split]))
     else:

@@ -1,4 +1,4 @@
-"""FER2013: a table whose rows have an emotion, 48x48 grey pixels and the part of the data set."""
+"""Reads FER2013, a table with columns for the emotion, 48x48 grey pixels and the split."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ _COLUMNS = ("emotion", "pixels", "Usage")
 
 
 def read(path: Path, options: DataOptions) -> ArrayData | None:
-    """Read a `.csv` file whose header is `_COLUMNS`; `test` is the final test of the contest."""
+    """Read a `.csv` file whose header is `_COLUMNS`; returns `None` for any other file.
+
+    The split `test` is the part `PrivateTest`, on which the contest was decided.
+    """
     if path.suffix.lower() != ".csv" or not path.is_file():
         return None
     with path.open(encoding="utf-8", newline="") as file:

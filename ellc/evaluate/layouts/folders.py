@@ -1,4 +1,4 @@
-"""Picture files: a folder for each class, or one folder and a file that lists the classes."""
+"""Reads picture files: a folder for each class, or one folder and a file with the classes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ellc.evaluate.samples import Sample
 from ellc.ir.errors import EllcError
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm"})
-_MOST_DIGITS = 9  # of a class
+_MOST_DIGITS = 9  # of a class index
 _FILE_COLUMNS = ("file", "filename", "image", "path", "name")
 _CLASS_COLUMNS = ("class", "label", "class_id", "class_index", "index", "target")
 
 
 @dataclass(frozen=True)
 class FileData:
-    """Picture files, relative to `folder`, and the label of each."""
+    """Names of picture files, relative to `folder`, with the label of each."""
 
     folder: Path
     files: tuple[str, ...]
@@ -35,7 +35,10 @@ class FileData:
 
 
 def read(path: Path, options: DataOptions) -> FileData | None:
-    """Read a folder of class folders, or with `options.truth` a folder of pictures."""
+    """Read a folder of class folders, or a flat folder of pictures if `options.truth` is given.
+
+    Returns `None` if the path is not a folder, or if the folder has no folders and no pictures.
+    """
     if not path.is_dir():
         return None
     if options.truth is not None:
@@ -47,8 +50,8 @@ def read(path: Path, options: DataOptions) -> FileData | None:
                 "the folder has pictures, but their classes are unknown",
                 code="E770",
                 where=str(path),
-                hint="give --truth FILE: a table with the columns file and class, or a list with "
-                "one class per line in the order of the file names",
+                hint="give --truth FILE: a table with the columns file and class, or a list that "
+                "has one class per line, in the alphabetical order of the files",
             )
         return None
     pairs = [
@@ -61,7 +64,10 @@ def read(path: Path, options: DataOptions) -> FileData | None:
 
 
 def _pictures(folder: Path) -> list[str]:
-    """Names of the picture files in a folder; a pipe of such a name would never end."""
+    """The sorted names of the picture files in a folder.
+
+    Only regular files count: reading a named pipe would block.
+    """
     named = (entry for entry in folder.iterdir() if entry.suffix.lower() in _SUFFIXES)
     return sorted(entry.name for entry in named if entry.is_file())
 
@@ -104,7 +110,7 @@ def _table(folder: Path, truth: Path, rows: list[list[str]], column: str) -> Fil
     files = tuple(row[file_at] for row in body)
     if missing := [name for name in files if not _is_file(folder / name)]:
         raise EllcError(
-            f"{len(missing)} pictures that the table names are not in {folder}",
+            f"{len(missing)} pictures of the table are not in the folder {folder}",
             code="E771",
             where=str(truth),
             problems=missing[:20],
@@ -115,7 +121,7 @@ def _table(folder: Path, truth: Path, rows: list[list[str]], column: str) -> Fil
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError):  # a text that cannot be a path
+    except (OSError, ValueError):  # the text cannot be a path
         return False
 
 
@@ -124,7 +130,7 @@ def _column(truth: Path, head: Sequence[str], usual: Sequence[str], wanted: str)
         if name in head:
             return head.index(name)
     raise EllcError(
-        f"the table has no column {wanted or ' or '.join(usual)}",
+        f"the table has no column named {wanted or ' or '.join(usual)}",
         code="E771",
         where=str(truth),
         hint=f"its columns are {', '.join(head)}: choose the classes with --truth-column",

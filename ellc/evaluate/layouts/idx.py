@@ -1,8 +1,9 @@
 """Reads idx files, the format of MNIST and similar data sets, compressed by gzip or not.
 
-http://yann.lecun.com/exdb/mnist: an idx file has a magic number whose last byte is the number of
-axes, then the extents as big-endian 32-bit integers, then the bytes of the array. The names of test
-files begin with `t10k-`, those of training files with `train-`.
+The format is described at http://yann.lecun.com/exdb/mnist. An idx file begins with a 4-byte magic
+number, whose last byte is the number of axes. Then come the extents as big-endian 32-bit integers,
+and then the bytes of the array. The names of test files begin with `t10k-`, and the names of
+training files with `train-`.
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ from ellc.ir.errors import EllcError
 from ellc.ir.limits import DEFAULT_LIMITS
 from ellc.ir.types import Array
 
-_BYTES = 0x08  # the element type in the third byte of a header
+_BYTES = 0x08  # the element type uint8, in the third byte of the magic number
 _PARTS = {"test": "t10k", "train": "train"}
 
 
 def read(path: Path, options: DataOptions) -> ArrayData | None:
-    """Read a file of images, or the one in a folder, and the file of labels beside it.
+    """Read a file of images and the file with their labels in the same folder.
 
-    Returns `None` if `path` is neither an idx file of images nor a folder with one.
+    `path` is the file of images, or a folder that has one for `options.split`. Returns `None` if
+    `path` is neither.
     """
     images = _images(path, options.split)
     if images is None:
@@ -36,7 +38,7 @@ def read(path: Path, options: DataOptions) -> ArrayData | None:
     labels = images.with_name(images.name.replace("images", "labels").replace("idx3", "idx1"))
     if not labels.is_file():
         raise EllcError(
-            f"the file of labels {labels.name} is missing in its folder",
+            f"the file with the labels is missing: {labels.name} in the same folder",
             code="E771",
             where=str(images),
         )
@@ -59,7 +61,7 @@ def _array(file: Path) -> Array:
                 raise ValueError(f"the header has element type {kind} and shape {shape}")
             content = stream.read(size)
             if len(content) != size:
-                raise ValueError(f"it ends after {len(content)} of {size} bytes")
+                raise ValueError(f"the file ends after {len(content)} of {size} bytes")
             return np.frombuffer(content, np.uint8).reshape(shape)
     except (OSError, ValueError, EOFError, struct.error, zlib.error) as error:
         raise EllcError(
@@ -68,7 +70,10 @@ def _array(file: Path) -> Array:
 
 
 def _most_bytes(file: Path) -> int:
-    """The most bytes that the array of a file may have: a small file must not fill the memory."""
+    """The most bytes that the array in a file may have.
+
+    The limit depends on the file's size, so that a small compressed file cannot fill the memory.
+    """
     limits = DEFAULT_LIMITS
     unpacked = limits.small_bytes + limits.growth_ratio * file.stat().st_size
     return min(limits.unpacked_bytes, unpacked)

@@ -1,4 +1,4 @@
-"""`.npz` files with an array of samples and an array of labels, under usual names."""
+"""Reads `.npz` files that have an array of samples and an array of labels with usual names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ T = TypeVar("T")
 
 
 def read(path: Path, options: DataOptions) -> ArrayData | None:
-    """Read the arrays of a file whose name ends in `.npz`; integer labels [n] or [n,1]."""
+    """Read the arrays of an `.npz` file; returns `None` for a file with another suffix.
+
+    The labels are integers of shape [n] or [n,1].
+    """
     if path.suffix.lower() != ".npz":
         return None
     try:
@@ -44,7 +47,8 @@ def read(path: Path, options: DataOptions) -> ArrayData | None:
 
 
 def _check_size(path: Path, packed: zipfile.ZipFile) -> None:
-    """Refuse arrays that are too large, also for the size of the file: it may be damaged."""
+    """Raise `EllcError` E771 if the arrays are too large for memory, or for the size of the
+    file."""
     unpacked, limits = sum(member.file_size for member in packed.infolist()), DEFAULT_LIMITS
     grown = limits.small_bytes + limits.growth_ratio * path.stat().st_size
     if unpacked > (most := min(limits.unpacked_bytes, grown)):

@@ -10,8 +10,8 @@ from pathlib import Path
 class DataOptions:
     """Options that the readers of layouts need.
 
-    `truth` is a file with the classes of the pictures in a flat folder: a list, or a table that has
-    them in `column`. `split` selects a part of the data set if it has parts: `test` or `train`.
+    `truth` is a file with the classes of the pictures in a flat folder: a list, or a table with the
+    classes in `column`. `split` is `test` or `train`; data sets without these parts ignore it.
     """
 
     truth: Path | None = None
