@@ -32,24 +32,48 @@ def command() -> None:
     show_default=True,
     help="Whether to add the published figures of the zoo's networks.",
 )
+@click.option(
+    "--try-limit",
+    "try_mebibytes",
+    type=click.FloatRange(min=0, max=1024),
+    default=8,
+    show_default=True,
+    metavar="MIB",
+    help="Largest weights of a network that visitors can try in the browser; 0: none.",
+)
 @json_option
-def build(results: tuple[Path, ...], output: Path, with_published: bool, as_json: bool) -> None:
+def build(
+    results: tuple[Path, ...],
+    output: Path,
+    with_published: bool,
+    try_mebibytes: float,
+    as_json: bool,
+) -> None:
     """Write a site that needs only a browser: open index.html in its folder.
 
     RESULTS are result files, or folders of them. All problems in them are reported at once. The
     same results give the same bytes.
+
+    A network with trained weights that classifies pictures gets a page that runs it in the browser,
+    compiled for WebAssembly: a visitor drops a picture there, or draws a digit.
     """
     from ellc.gallery.site import build_site
     from ellc.progress import progress
 
     with progress(quiet=as_json) as report:
-        built = build_site(results, output, report, with_published=with_published)
+        built = build_site(
+            results,
+            output,
+            report,
+            with_published=with_published,
+            most_trial_bytes=int(try_mebibytes * (1 << 20)),
+        )
     if as_json:
         echo_json({"folder": str(output), **asdict(built)})
     else:
         echo_files(
             f"{output}: {built.models:,} models, {built.results:,} results, "
-            f"{built.figures:,} figures"
+            f"{built.figures:,} figures, {built.trials:,} to try in the browser"
         )
 
 

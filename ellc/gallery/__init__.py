@@ -17,6 +17,11 @@ by one engine.
       "origin": "...",                    # optional: where the model comes from
       "network": {"file": "digits8.tflite"},   # optional: the network whose layers and graph
                                           # the page shows; or {"zoo": "resnet8"}
+      "try": {                            # optional: for the page that runs the network
+        "labels": "labels.txt",           # optional: a file with the name of each class on a line
+        "preprocess": "unit",             # optional: one of `PRESETS`; default: the model's own
+        "drawing": 0.72                   # optional: visitors may draw, light on black; the
+      },                                  # drawing is scaled to fill this share of the picture
       "figures": [
         {"of": "top1", "value": 97.5, "provenance": "measured", "command": "ellc evaluate ..."},
         {"of": "ms", "value": 0.03, "provenance": "modelled", "command": "ellc explain ...",

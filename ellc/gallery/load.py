@@ -18,14 +18,17 @@ from ellc.gallery.rows import (
     NetworkName,
     Result,
     Source,
+    TrialFacts,
 )
 from ellc.ir.errors import EllcError
 from ellc.ir.json_values import values_of
+from ellc.pictures.pixels import PRESETS
 from ellc.tables import Table
 
 MOST_BYTES = 1 << 20
 MOST_FILES = 20_000
 _MOST_PROBLEMS = 40
+_LEAST_SHARE = 0.1
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 _URL = re.compile(r"https?://[^\s\"'<>\\]+")
 
@@ -93,6 +96,9 @@ def _result(path: Path, problems: list[str]) -> Result | None:
             "model: a name has at most 100 letters, digits and . _ + -, and begins with a letter "
             "or a digit"
         )
+    trial = _trial(table.table("try"), path.parent)
+    if trial and "network" not in document:
+        table.problem("try: there is no network")
     result = Result(
         model,
         table.text("precision", among=PRECISIONS),
@@ -105,6 +111,7 @@ def _result(path: Path, problems: list[str]) -> Result | None:
         table.whole("clock_mhz", 100_000),
         table.text("origin", needed=False),
         _network(table.table("network"), path.parent),
+        trial,
         table.texts("prepare"),
         table.texts("commands"),
         tuple(_download(row, path.parent) for row in table.tables("downloads")),
@@ -197,33 +204,43 @@ def _network(row: Table | None, folder: Path) -> NetworkName | None:
     return NetworkName(file, name)
 
 
+def _trial(row: Table | None, folder: Path) -> TrialFacts | None:
+    if row is None:
+        return None
+    labels = _file(row, folder, needed=False, key="labels")
+    preprocess = row.text("preprocess", among=tuple(PRESETS), needed=False)
+    drawing = row.number("drawing", _LEAST_SHARE, 1.0, needed=False)
+    row.end()
+    return TrialFacts(labels, preprocess, drawing)
+
+
 def _download(row: Table, folder: Path) -> Download:
     title, file = row.text("title"), _file(row, folder, needed=True)
     row.end()
     return Download(title, file or folder)
 
 
-def _file(row: Table, folder: Path, *, needed: bool) -> Path | None:
+def _file(row: Table, folder: Path, *, needed: bool, key: str = "file") -> Path | None:
     """The file that a row names; None if it is not given or outside the result's folder.
 
     Symbolic links are followed before the check.
     """
-    text = row.text("file", needed=needed)
+    text = row.text(key, needed=needed)
     if not text:
         return None
     named = PurePosixPath(text)
     if named.is_absolute() or ".." in named.parts or "\\" in text or "\0" in text:
-        row.problem("file: the name must be relative to the result's folder, without ..")
+        row.problem(f"{key}: the name must be relative to the result's folder, without ..")
         return None
     path = folder / named
     try:
         inside = path.resolve(strict=True).is_relative_to(folder.resolve())
         good = inside and path.is_file()
     except (OSError, RuntimeError):
-        row.problem("file: there is no such file")
+        row.problem(f"{key}: there is no such file")
         return None
     if not good:
-        row.problem("file: the name is not that of a file inside the result's folder")
+        row.problem(f"{key}: the name is not that of a file inside the result's folder")
     return path if good else None
 
 

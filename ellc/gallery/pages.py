@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import resources
 
 from ellc.codegen.languages.foreign_text import HtmlCode, html_code, html_joined, html_text
 from ellc.codegen.languages.render import render_html
 from ellc.commands.output import bytes_text
 from ellc.drawing.svg import svg
+from ellc.gallery.assets import asset, hash_of
 from ellc.gallery.figures import (
     EXPLANATIONS,
     MEANINGS,
@@ -25,30 +23,13 @@ from ellc.gallery.figures import (
     origin,
 )
 from ellc.gallery.models import Counted, Model, layer_rows
+from ellc.gallery.names import download_name, page_name, trial_name
 from ellc.gallery.rows import ACCURACIES, PRECISIONS, PROVENANCES, SIZES, Figure, Result
+from ellc.gallery.trial import Trial
 
 HUES = 8
 """Number of colours for points; each image size has one, and they repeat after the last."""
 _IMAGE_EXTENTS = 3
-INDEX = "index.html"
-
-
-def page_name(model: str) -> str:
-    """The file name of a model's page."""
-    return f"model-{model}.html"
-
-
-def download_name(model: str, file_name: str) -> str:
-    """The name that the site gives to a download of a model.
-
-    Characters that are unsafe in an address are replaced. A hash then keeps names apart.
-    """
-    kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in file_name)
-    if kept != file_name:
-        kept = (
-            f"{hashlib.sha256(file_name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}-{kept}"
-        )
-    return f"file-{model}-{kept}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +98,14 @@ def index_page(models: Sequence[Described]) -> str:
         {(s.title, s.url) for one in models for r in one.model.results for f in r.known
          if (s := f.source)}
     )  # fmt: skip
-    style, script = _asset("site.css"), _asset("index.js")
+    style, script = asset("site.css"), asset("index.js")
     return render_html(
         "index.html.j2",
         "ellc.gallery",
         style=style,
-        style_hash=_hash(style),
+        style_hash=hash_of(style),
         script=script,
-        script_hash=_hash(script),
+        script_hash=hash_of(script),
         models=len(models),
         rows=[_row(row, hues[row.result.input]) for row in rows],
         datasets=list(map(html_text, common)),
@@ -222,16 +203,16 @@ def _board(result: Result) -> str:
 # --- the page of a model --------------------------------------------------------------------------
 
 
-def model_page(described: Described, network: Counted | None) -> str:
-    """The HTML of a model's page; `network` has the layers to show."""
-    model, style = described.model, _asset("site.css")
+def model_page(described: Described, network: Counted | None, trials: Sequence[Trial] = ()) -> str:
+    """The HTML of a model's page: it shows the layers of `network` and has links to `trials`."""
+    model, style = described.model, asset("site.css")
     about = model.about
     layers = layer_rows(network) if network else []
     return render_html(
         "model.html.j2",
         "ellc.gallery",
         style=style,
-        style_hash=_hash(style),
+        style_hash=hash_of(style),
         name=html_text(model.name),
         facts=[(html_text(what), html_text(value)) for what, value in _facts(about)],
         speeds=[_speed(result, figure) for p in model.precisions
@@ -239,6 +220,10 @@ def model_page(described: Described, network: Counted | None) -> str:
         accuracies=[_accuracy(r, f) for p in model.precisions for of in ACCURACIES
                     for r, f in model.figures(of, p)],
         sizes=[_size(p, f) for p in model.precisions for f in _sizes(described, p)],
+        trials=[
+            (html_text(trial_name(model.name, one.precision)), HtmlCode(one.precision))
+            for one in trials
+        ],
         notes=list(map(html_text, dict.fromkeys(n for r in model.results for n in r.notes))),
         commands=list(map(html_text, _commands(model))),
         downloads=[
@@ -340,18 +325,3 @@ def _totals(network: Counted) -> str:
         f"{report.parameters:,} parameters ({bytes_text(report.parameter_bytes)}), "
         f"{report.macs:,} multiply-adds, largest live memory {bytes_text(report.peak_live_bytes)}"
     )
-
-
-# --- assets ---------------------------------------------------------------------------------------
-
-
-def _asset(name: str) -> HtmlCode:
-    """The text of a style sheet or script in this package."""
-    folder = resources.files("ellc.gallery").joinpath("templates")
-    return HtmlCode(folder.joinpath(name).read_text(encoding="utf-8"))
-
-
-def _hash(asset: HtmlCode) -> HtmlCode:
-    """The hash of an asset. A page's security policy allows only assets with known hashes."""
-    digest = hashlib.sha256(asset.encode()).digest()
-    return html_text(f"sha256-{base64.b64encode(digest).decode()}")

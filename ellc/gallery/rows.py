@@ -66,6 +66,20 @@ class Download:
 
 
 @dataclass(frozen=True, slots=True)
+class TrialFacts:
+    """What a visitor needs to try a network in the browser.
+
+    `preprocess` is one of `ellc.pictures.pixels.PRESETS`, empty if the model's metadata say it.
+    `drawing` is the share of the picture that a drawn digit or sign fills; None if the network is
+    not for drawings.
+    """
+
+    labels: Path | None = None
+    preprocess: str = ""
+    drawing: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """The figures of one model, in one precision, on one board, as computed by one engine.
 
@@ -83,6 +97,7 @@ class Result:
     clock_mhz: int | None = None
     origin: str = ""
     network: NetworkName | None = None
+    trial: TrialFacts | None = None
     prepare: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
     downloads: tuple[Download, ...] = ()

@@ -10,9 +10,12 @@ from pathlib import Path
 from ellc.folders import replaced_folder
 from ellc.gallery.load import read_results, refuse
 from ellc.gallery.models import Counted, Model, counted, counted_figures, models_of
-from ellc.gallery.pages import INDEX, Described, download_name, index_page, model_page, page_name
+from ellc.gallery.names import INDEX, download_name, page_name, trial_name
+from ellc.gallery.pages import Described, index_page, model_page
 from ellc.gallery.published import published
-from ellc.gallery.rows import Figure, Result
+from ellc.gallery.rows import Figure, NetworkName, Result
+from ellc.gallery.trial import MOST_BYTES, Trial, trial
+from ellc.gallery.trial_page import trial_page
 from ellc.ir.errors import EllcError
 from ellc.ir.files import write_text
 from ellc.progress import Progress, silent
@@ -25,56 +28,91 @@ class Built:
     models: int
     results: int
     figures: int
+    trials: int
 
 
 def build_site(
-    paths: Sequence[Path], folder: Path, progress: Progress = silent, *, with_published: bool = True
+    paths: Sequence[Path],
+    folder: Path,
+    progress: Progress = silent,
+    *,
+    with_published: bool = True,
+    most_trial_bytes: int = MOST_BYTES,
 ) -> Built:
     """Write the pages for results, and for the zoo's published figures if `with_published`.
 
-    The pages in the folder are replaced all together, or not at all if there is an error; other
-    files in the folder are kept. The same results give the same bytes. Raises `EllcError` E780 with
-    all problems of the results, E703 if the folder cannot be written.
+    Visitors can try networks with at most `most_trial_bytes` of weights in the browser. The pages
+    in the folder are replaced all together, or not at all if there is an error; other files in the
+    folder are kept. The same results give the same bytes. Raises `EllcError` E780 with all problems
+    of the results, E703 if the folder cannot be written.
     """
     others = published() if with_published else ()
     results = (*read_results(paths, others), *others)
     if not results:
         refuse(["there are no results: name a file or a folder, or include the published figures"])
     models = models_of(results)
+    trials = 0
     with replaced_folder(folder, INDEX) as new:
         described = []
         problems: list[str] = []
         for number, model in enumerate(models):
             progress(f"pages: {model.name}", number, len(models))
-            one, shown = _described(model, problems)
+            one, networks = _described(model, problems)
+            tried = _trials(model, networks, most_trial_bytes, problems)
             if not problems:
-                write_text(new / page_name(model.name), model_page(one, shown))
+                shown = next(iter(networks.values()), None)
+                write_text(new / page_name(model.name), model_page(one, shown, tried))
+                for each in tried:
+                    page = trial_page(model.name, each)
+                    write_text(new / trial_name(model.name, each.precision), page)
                 _copy_downloads(model, new)
+            trials += len(tried)
             described.append(one)
         refuse(problems)
         write_text(new / INDEX, index_page(described))
     figures = sum(len(result.known) for result in results)
-    return Built(len(models), len(results), figures)
+    return Built(len(models), len(results), figures, trials)
 
 
-def _described(model: Model, problems: list[str]) -> tuple[Described, Counted | None]:
-    """A model with the sizes of its networks, and the network whose layers its page shows.
+def _described(model: Model, problems: list[str]) -> tuple[Described, dict[NetworkName, Counted]]:
+    """A model with the sizes of its networks, and the networks; its page shows the first's layers.
 
     Adds to `problems` each network that cannot be read.
     """
     sizes: dict[str, tuple[Figure, ...]] = {}
-    shown: Counted | None = None
+    networks: dict[NetworkName, Counted] = {}
     for network, named_by in model.networks().items():
         try:
             found = counted(network)
         except EllcError as error:
             problems.append(f"{named_by.path}: network: {error.where}: {error.message}")
             continue
-        shown = shown or found
+        networks[network] = found
         for precision in model.precisions:
             if precision not in sizes and _is_of(model.results, network, precision):
                 sizes[precision] = counted_figures(network, found, precision)
-    return Described(model, sizes), shown
+    return Described(model, sizes), networks
+
+
+def _trials(
+    model: Model, networks: dict[NetworkName, Counted], most_bytes: int, problems: list[str]
+) -> list[Trial]:
+    """A network for each precision that has one for the browser."""
+    found: dict[str, Trial] = {}
+    for network, read in networks.items():
+        for precision in model.precisions:
+            of = [x for x in model.results if (x.network, x.precision) == (network, precision)]
+            if not of or precision in found:
+                continue
+            result = next((x for x in of if x.trial), of[0])
+            try:
+                one = trial(result, read, most_bytes)
+            except EllcError as error:
+                problems.append(f"{result.path}: {error.message}")
+                continue
+            if one:
+                found[precision] = one
+    return list(found.values())
 
 
 def _is_of(results: Sequence[Result], network: object, precision: str) -> bool:

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,24 @@ class Tab:
         place = {"x": where[0], "y": where[1], "button": "left", "clickCount": 1}
         for kind in ("mousePressed", "mouseReleased"):
             self._ask("Input.dispatchMouseEvent", type=kind, **place)
+
+    def drag(self, selector: str, places: Sequence[tuple[float, float]]) -> None:
+        """Move the pressed mouse along places in an element, given as shares of its sides."""
+        left, top, width, height = self.evaluate(
+            f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
+            "e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect();"
+            "return [r.x, r.y, r.width, r.height]; })()"
+        )
+        kinds = ["mousePressed", *["mouseMoved"] * (len(places) - 1), "mouseReleased"]
+        for kind, (x, y) in zip(kinds, [*places, places[-1]], strict=True):
+            place = {"x": left + x * width, "y": top + y * height}
+            self._ask("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
+
+    def choose_files(self, selector: str, paths: Sequence[Path]) -> None:
+        """Choose files in an input of files."""
+        program = f"document.querySelector({json.dumps(selector)})"
+        found = self._ask("Runtime.evaluate", expression=program)["result"]["objectId"]
+        self._ask("DOM.setFileInputFiles", files=list(map(str, paths)), objectId=found)
 
     def press(self, key: str) -> None:
         """Press and release a key."""

@@ -1,0 +1,21 @@
+"""Styles and scripts of the pages, and the hashes by which the pages allow them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib import resources
+
+from ellc.codegen.languages.foreign_text import HtmlCode, html_text
+
+
+def asset(*names: str) -> HtmlCode:
+    """A style or a script of this package; several scripts become one."""
+    folder = resources.files("ellc.gallery").joinpath("templates")
+    return HtmlCode("\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names))
+
+
+def hash_of(text: HtmlCode) -> HtmlCode:
+    """The hash that allows a style or a script in a page's security policy; no other may run."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return html_text(f"sha256-{base64.b64encode(digest).decode()}")

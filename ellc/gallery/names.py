@@ -1,0 +1,30 @@
+"""Names of the site's files. A model's name holds only characters that file names may have."""
+
+from __future__ import annotations
+
+import hashlib
+
+INDEX = "index.html"
+
+
+def page_name(model: str) -> str:
+    """The file name of a model's page."""
+    return f"model-{model}.html"
+
+
+def trial_name(model: str, precision: str) -> str:
+    """The file name of the page that runs a model."""
+    return f"try-{precision}-{model}.html"
+
+
+def download_name(model: str, file_name: str) -> str:
+    """The name that the site gives to a download of a model.
+
+    Characters that are unsafe in an address are replaced. A hash then keeps names apart.
+    """
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in file_name)
+    if kept != file_name:
+        kept = (
+            f"{hashlib.sha256(file_name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}-{kept}"
+        )
+    return f"file-{model}-{kept}"

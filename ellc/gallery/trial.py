@@ -1,0 +1,140 @@
+"""Networks that a visitor of the site can try in the browser: which ones, and compiled for it."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ellc.driver import CompileOptions, compile_model
+from ellc.gallery.models import Counted
+from ellc.gallery.rows import Result, TrialFacts
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import INPUT_PREFIX, LABELS_KEY, Graph, Node
+from ellc.ir.ops.quantised import Dequantize, Lookup, Quantize, Requantize
+from ellc.ir.ops.quantised_softmax import QuantSoftmax
+from ellc.ir.ops.reduce import Softmax
+from ellc.ir.ops.shape import Reshape
+from ellc.ir.types import DType
+from ellc.pictures.images import load_labels
+from ellc.pictures.pixels import ORDER_KEY, PRESETS, Geometry, PixelOptions, is_picture
+from ellc.pictures.preprocessing import PREPROCESSING_KEY, with_preprocessing
+
+MOST_BYTES = 8 << 20
+"""The largest weights of a network on a page, unless told otherwise."""
+_NAME = "network"
+_FEWEST_CLASSES = 2
+_KEPT = (Reshape, Quantize, Dequantize, Requantize, Lookup)
+"""Operators after a softmax that keep its meaning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A network that takes uint8 pixels, as a WebAssembly module.
+
+    `manifest` is that of the module. `probabilities` says whether the output is a softmax.
+    """
+
+    precision: str
+    module: bytes
+    manifest: dict[str, object]
+    geometry: Geometry
+    order: str
+    labels: tuple[str, ...]
+    probabilities: bool
+    drawing: float | None
+    preprocessing: str
+
+
+def trial(result: Result, network: Counted, most_bytes: int = MOST_BYTES) -> Trial | None:
+    """The network of a result, compiled for the browser; None if it cannot be tried there.
+
+    It can if it has trained weights of at most `most_bytes`, takes one picture, gives scores of
+    classes, and it is known how a picture becomes its input: the result says it (`try`), the
+    model's metadata do, or the input has 8 bits, which are pixels. Raises `EllcError` E780 if a
+    result has `try`, and the network is not one that can be tried.
+    """
+    reason = "".join(list(_reasons(result, network.graph))[:1])
+    if reason and result.trial:
+        raise EllcError(f"try: {reason}", code="E780", where=str(result.path))
+    if reason or network.report.parameter_bytes > most_bytes:
+        return None
+    facts = result.trial or TrialFacts()
+    labels = load_labels(facts.labels) if facts.labels else _own_labels(network.graph)
+    classes = math.prod(network.graph.output_types()[0].shape)
+    if len(labels) not in (0, classes):
+        raise EllcError(
+            f"try: there are {len(labels)} labels and {classes} classes",
+            code="E780",
+            where=str(result.path),
+        )
+    graph = _taking_pixels(network.graph, result, facts)
+    module, manifest = _compiled(graph)
+    return Trial(
+        result.precision,
+        module,
+        manifest,
+        Geometry.of(graph.input_types()[0]),
+        graph.metadata.get(ORDER_KEY, "bgr"),
+        labels,
+        _is_softmax(network.graph),
+        facts.drawing,
+        graph.metadata[PREPROCESSING_KEY].rpartition("inside: ")[2],
+    )
+
+
+def _reasons(result: Result, graph: Graph) -> Iterator[str]:
+    """Why a network cannot be tried; the first is the most important."""
+    if result.network is None or result.network.zoo:
+        yield "the weights of the zoo are random numbers: name a model file with trained ones"
+    if len(graph.inputs) != 1 or not is_picture(graph.input_types()[0]):
+        yield "the network does not take one picture"
+    shapes = [type_.shape for type_ in graph.output_types()]
+    if len(shapes) != 1 or not _FEWEST_CLASSES <= math.prod(shapes[0]) == max(shapes[0]):
+        yield "the network does not have one output with a score for each class"
+    if not result.trial and not _is_described(graph):
+        yield "it is not known how a picture becomes the input"
+
+
+def _is_described(graph: Graph) -> bool:
+    """Whether the file says how a picture becomes the input, or the input is pixels."""
+    said = any(key.startswith(INPUT_PREFIX) for key in graph.metadata)
+    eight_bits = [type_.dtype in (DType.U8, DType.I8) for type_ in graph.input_types()]
+    return said or PREPROCESSING_KEY in graph.metadata or all(eight_bits)
+
+
+def _own_labels(graph: Graph) -> tuple[str, ...]:
+    labels = tuple(graph.metadata.get(LABELS_KEY, "").splitlines())
+    return labels if len(labels) == math.prod(graph.output_types()[0].shape) else ()
+
+
+def _taking_pixels(graph: Graph, result: Result, facts: TrialFacts) -> Graph:
+    """The network with its preprocessing before it; colours are in the order of a canvas."""
+    if PREPROCESSING_KEY in graph.metadata:
+        return graph
+    options = PRESETS[facts.preprocess] if facts.preprocess else PixelOptions()
+    order = {"rgb": "rgb", "bgr": "bgr"}.get(result.colours)
+    if order == "rgb" or order == "bgr":
+        options = replace(options, color=order)
+    how = options.over_metadata(graph.metadata)
+    return with_preprocessing(graph, replace(how, pixels="rgb"))
+
+
+def _compiled(graph: Graph) -> tuple[bytes, dict[str, object]]:
+    """The module for WebAssembly, and its manifest."""
+    options = CompileOptions(emit=("so",), strip=True, name=_NAME)
+    with tempfile.TemporaryDirectory(prefix="ellc-") as folder:
+        made = compile_model(graph, "wasm", options, Path(folder) / "out")
+        assert made.library is not None
+        return made.library.read_bytes(), made.manifest
+
+
+def _is_softmax(graph: Graph) -> bool:
+    """Whether the output is that of a softmax."""
+    makers: dict[str, Node] = {value: node for node in graph.nodes for value in node.outputs}
+    node = makers.get(graph.outputs[0].value)
+    while node and isinstance(node.op, _KEPT):
+        node = makers.get(node.inputs[0])
+    return bool(node) and isinstance(node.op, Softmax | QuantSoftmax)
