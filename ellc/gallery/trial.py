@@ -115,9 +115,9 @@ def _taking_pixels(graph: Graph, result: Result, facts: TrialFacts) -> Graph:
     if PREPROCESSING_KEY in graph.metadata:
         return graph
     options = PRESETS[facts.preprocess] if facts.preprocess else PixelOptions()
-    order = {"rgb": "rgb", "bgr": "bgr"}.get(result.colours)
-    if order == "rgb" or order == "bgr":
-        options = replace(options, color=order)
+    match result.colours:
+        case "rgb" | "bgr" as order:
+            options = replace(options, color=order)
     how = options.over_metadata(graph.metadata)
     return with_preprocessing(graph, replace(how, pixels="rgb"))
 
@@ -137,4 +137,4 @@ def _is_softmax(graph: Graph) -> bool:
     node = makers.get(graph.outputs[0].value)
     while node and isinstance(node.op, _KEPT):
         node = makers.get(node.inputs[0])
-    return bool(node) and isinstance(node.op, Softmax | QuantSoftmax)
+    return node is not None and isinstance(node.op, Softmax | QuantSoftmax)
