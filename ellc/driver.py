@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import get_args
 
 from ellc import __version__
 from ellc.codegen.blocks.calls import Options
@@ -18,6 +19,7 @@ from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.machine.target import Target
 from ellc.codegen.output.build import KINDS, BuildOptions, BuildResult, build
 from ellc.codegen.output.emit import plan_kernels
+from ellc.codegen.output.package.adapters import adapter_name, write_adapter
 from ellc.codegen.output.package.manifest import Costs, manifest, write_manifest
 from ellc.codegen.output.package.texts import (
     Linkable,
@@ -36,10 +38,11 @@ from ellc.codegen.toolchain.link import BUILT_IN, Tools
 from ellc.debug import Watch, difference, seconds_table, unwatched
 from ellc.folders import replaced_folder
 from ellc.ir.errors import EllcError
+from ellc.ir.file_interface import FileInterface, Runtime
 from ellc.ir.files import write_text
 from ellc.ir.graph import LABELS_KEY, Graph
 from ellc.ir.pipeline import PipelineOptions, default_groups, run_pipeline
-from ellc.models import DEFAULT_OPTIONS, ModelOptions, default_name, read_model
+from ellc.models import DEFAULT_OPTIONS, ModelOptions, default_name, file_interface, read_model
 from ellc.progress import Progress, silent
 from ellc.tuning import tuned_kernels
 
@@ -89,7 +92,9 @@ def emit_kinds() -> dict[str, str]:
     """Every kind of file that `emit` can name, with a description."""
     return {
         **KINDS,
-        "py": "Python module for the shared library",
+        "py": "Python module for the shared library, and adapter for the model's own runtime",
+        "litert": "adapter for Python programs written for LiteRT (TensorFlow Lite)",
+        "onnxruntime": "adapter for Python programs written for ONNX Runtime",
         "wheel": "Python package with the shared library, for pip",
         "ell": "the functions of Microsoft's ELL, as C source",
         "cmake": "CMakeLists.txt",
@@ -134,15 +139,16 @@ def compile_model(
         graph = _labelled(graph, chosen.labels)
     by_default = source.name if isinstance(source, Graph) else default_name(source)
     name = valid_name(chosen.name or by_default)
+    file = None if isinstance(source, Graph) else _interface(source, chosen, kinds)
     plan = _planned(graph, row, chosen, name, clock, watch)
     document_name, weight_bytes = f"{name}.json", sum(w.bytes for w, _ in plan.weights)
     with replaced_folder(folder, document_name, needed_bytes=weight_bytes) as new_folder:
-        files, built, costs = _write(plan, name, kinds, chosen, new_folder, clock)
+        files, built, costs = _write(plan, name, kinds, chosen, new_folder, clock, file)
         document = manifest(plan, built.model, costs, __version__, files)
         files.append(new_folder / document_name)
         write_manifest(files[-1], document)
         if "wheel" in kinds:
-            files.append(_wheel(built, new_folder, row))
+            files.append(_wheel(built, new_folder, row, files))
         final = sorted(folder / path.name for path in files)
     library = built.files.get("so", (None,))[0]
     watch("time", lambda: seconds_table(clock.seconds))
@@ -157,6 +163,16 @@ def compile_model(
         notes,
         clock.seconds,
     )
+
+
+_PYTHON: tuple[str, ...] = ("py", "wheel", *get_args(Runtime))
+
+
+def _interface(
+    source: Path, options: CompileOptions, kinds: tuple[str, ...]
+) -> FileInterface | None:
+    """What the model's file says of its inputs and outputs, if a Python module tells it."""
+    return file_interface(source, options.model) if {*_PYTHON} & {*kinds} else None
 
 
 def _labelled(graph: Graph, labels: tuple[str, ...]) -> Graph:
@@ -247,6 +263,7 @@ def _write(
     options: CompileOptions,
     folder: Path,
     clock: _Clock,
+    file: FileInterface | None,
 ) -> tuple[list[Path], BuildResult, Costs]:
     """Write all files except the manifest."""
     coded = tuple(kind for kind in kinds if kind in KINDS)
@@ -259,24 +276,23 @@ def _write(
     if built.model.labels:
         files.append(write_labels(built.model, __version__, folder))
     with clock.stage("package"):
-        files += _package(built, kinds, folder, plan.target)
+        files += _package(built, kinds, folder, plan.target, file)
     return list(dict.fromkeys(files)), built, _costs(plan, built)
 
 
 def _package(
-    built: BuildResult, kinds: tuple[str, ...], folder: Path, target: Target
+    built: BuildResult,
+    kinds: tuple[str, ...],
+    folder: Path,
+    target: Target,
+    file: FileInterface | None,
 ) -> list[Path]:
     model, files = built.model, []
     # A DLL cannot be linked with; its import library can.
     order = ("lib", "c") if target.os == "windows" else ("so", "obj", "lib", "c")
     linkable = next((kind for kind in order if kind in built.files), None)
-    if "py" in kinds or "wheel" in kinds:
-        if "so" not in built.files:
-            raise EllcError(
-                "the Python module needs the shared library", code="E312", hint="--emit so,py"
-            )
-        library = built.files["so"][0].name
-        files.append(write_python_module(model, library, __version__, folder))
+    if {*_PYTHON} & {*kinds}:
+        files += _python(built, kinds, folder, file)
     if "ell" in kinds or "cmake" in kinds:
         files += write_ell_names(model, __version__, folder)
     if "demo" in kinds:
@@ -285,6 +301,23 @@ def _package(
         chosen, demo = _linkable(built, linkable, target), "demo" in kinds
         files += write_cmake(model, chosen, __version__, folder, demo=demo)
     return files
+
+
+def _python(
+    built: BuildResult, kinds: tuple[str, ...], folder: Path, file: FileInterface | None
+) -> list[Path]:
+    """The Python module, and the adapters that were asked for or that the model's format has."""
+    if "so" not in built.files:
+        raise EllcError(
+            "the Python module needs the shared library", code="E312", hint="--emit so,py"
+        )
+    library, own = built.files["so"][0].name, file.runtime if file else None
+    adapters = [
+        write_adapter(built.model, file, runtime, __version__, folder)
+        for runtime in get_args(Runtime)
+        if runtime in kinds or runtime == own
+    ]
+    return [write_python_module(built.model, library, __version__, folder), *adapters]
 
 
 def _linkable(built: BuildResult, kind: str, target: Target) -> Linkable:
@@ -297,16 +330,20 @@ def _linkable(built: BuildResult, kind: str, target: Target) -> Linkable:
     return Linkable(kind, shared, static, tuple(files.get("c", ())), headers)
 
 
-def _wheel(built: BuildResult, folder: Path, target: Target) -> Path:
+def _wheel(built: BuildResult, folder: Path, target: Target, files: list[Path]) -> Path:
+    """The wheel: a package NAME, and beside it the adapters, which import NAME."""
     model, (library,) = built.model, built.files["so"]
+    name = model.name
+    adapters = {adapter_name(name, runtime) for runtime in get_args(Runtime)}
     inside = {
-        "__init__.py": folder / f"{model.name}.py",
-        library.name: library,
-        f"{model.name}.h": folder / f"{model.name}.h",
-        f"{model.name}.json": folder / f"{model.name}.json",
+        f"{name}/__init__.py": folder / f"{name}.py",
+        f"{name}/{library.name}": library,
+        f"{name}/{name}.h": folder / f"{name}.h",
+        f"{name}/{name}.json": folder / f"{name}.json",
+        **{path.name: path for path in files if path.name in adapters},
     }
     version = f"{__version__}+m{model.hash[:12]}"
-    return write_wheel(folder, model.name, version, target, inside)
+    return write_wheel(folder, name, version, target, inside)
 
 
 def _costs(plan: Plan, built: BuildResult) -> Costs:

@@ -8,6 +8,7 @@ from pathlib import Path
 from ellc.frontends.format import Evidence, Format, formats, suffixes
 from ellc.frontends.options import OPTIONS, ImportOptions
 from ellc.ir.errors import EllcError
+from ellc.ir.file_interface import FileInterface
 from ellc.ir.graph import Graph
 from ellc.pictures.pixels import PixelOptions
 
@@ -59,6 +60,15 @@ def read_model(path: Path, options: ModelOptions = DEFAULT_OPTIONS) -> Graph:
     from ellc.pictures.preprocessing import with_preprocessing
 
     return with_preprocessing(graph, options.pixels.over_metadata(graph.metadata))
+
+
+def file_interface(path: Path, options: ModelOptions = DEFAULT_OPTIONS) -> FileInterface | None:
+    """What a file, which `read_model` has taken, says of its inputs and outputs.
+
+    None for a format without a runtime of its own. Raises `EllcError` as the format's reader.
+    """
+    interface = format_of(path).interface
+    return interface(path, options.imports) if interface is not None else None
 
 
 def default_name(path: Path) -> str:

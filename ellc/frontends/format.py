@@ -13,6 +13,7 @@ from pathlib import Path
 
 import ellc.frontends
 from ellc.frontends.options import ImportOptions
+from ellc.ir.file_interface import FileInterface
 from ellc.ir.graph import Graph
 
 
@@ -49,7 +50,8 @@ class Format:
     report. `takes` names the fields of `ImportOptions` that this format supports; setting another
     one is an error. `writer` is None if ellc does not write the format. `operators` returns the
     format's operators by name, each with a text about its limits ("" for none); it is None for a
-    format without operators.
+    format without operators. `interface` returns what a file, which `read` has taken, says of its
+    inputs and outputs; it is None for a format without a runtime of its own.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Format:
     """Exporters write these files: layers come with shape arithmetic and transposes."""
     writer: Writer | None = None
     operators: Callable[[], Mapping[str, str]] | None = None
+    interface: Callable[[Path, ImportOptions], FileInterface] | None = None
 
 
 @cache

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain.load import build_loader, loader_numbers, split_answer
 from ellc.driver import CompileOptions, compile_model
 from ellc.execute import Arrays, Library, described_library, is_library, open_library
 from ellc.ir.errors import EllcError
+from ellc.ir.file_interface import Runtime
 from ellc.ir.work_folders import temporary_folder
 from ellc.progress import Progress, silent
 from ellc.remote.choice import check_libc, chosen_target, loader_glibc
@@ -91,7 +93,8 @@ def package(
     if is_library(model):
         library = open_library(model)
         check_libc(host, facts, chosen_target(host, facts, library.target), is_run=is_run)
-        names = (f"{library.prefix}.json", f"{library.prefix}.h", f"{library.prefix}.py")
+        endings = (".json", ".h", ".py", *(f"_{runtime}.py" for runtime in get_args(Runtime)))
+        names = (f"{library.prefix}{ending}" for ending in endings)
         beside = tuple(path for name in names if (path := model.with_name(name)).is_file())
         yield Package(library, (model, *beside))
         return

@@ -34,7 +34,7 @@ def platform_tags(target: Target) -> tuple[str, ...]:
 def write_wheel(
     folder: Path, name: str, version: str, target: Target, files: Mapping[str, Path]
 ) -> Path:
-    """Write the wheel of a package `name` with `files` (name in the package: path).
+    """Write the wheel of a distribution `name` with `files` (name in the wheel: path).
 
     `version` is ellc's public version with the network's hash as the local part.
     """
@@ -53,7 +53,7 @@ def write_wheel(
     record: list[str] = []
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for inside, file in sorted(files.items()):
-            _add(archive, f"{name}/{inside}", file.read_bytes(), record)
+            _add(archive, inside, file.read_bytes(), record)
         _add(archive, f"{info}/METADATA", metadata.encode(), record)
         _add(archive, f"{info}/WHEEL", wheel.encode(), record)
         record.append(f"{info}/RECORD,,")

@@ -7,6 +7,7 @@ from pathlib import Path
 from ellc.frontends.format import Evidence, Format
 from ellc.frontends.graph_import.colours import with_colours
 from ellc.frontends.options import ImportOptions
+from ellc.ir.file_interface import FileInterface
 from ellc.ir.graph import LAYOUT_KEY, Graph
 
 _SUFFIX = ".onnx"
@@ -32,6 +33,12 @@ def _read(path: Path, options: ImportOptions) -> Graph:
     return graph.with_metadata({LAYOUT_KEY: "NCHW"}) if has_planes else graph
 
 
+def _interface(path: Path, options: ImportOptions) -> FileInterface:
+    from ellc.frontends.onnx.parse import read_interface
+
+    return read_interface(path, options.limits)
+
+
 def _operators() -> dict[str, str]:
     from ellc.frontends.onnx.registry import all_operators
 
@@ -47,4 +54,5 @@ FORMAT = Format(
     takes=frozenset({"shapes", "fixed", "outputs", "layout"}),
     is_exported=True,
     operators=_operators,
+    interface=_interface,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,8 +21,9 @@ from ellc.frontends.onnx.model import (
     OnnxNode,
     UnreadableAttribute,
 )
-from ellc.frontends.onnx.tensors import MAX_RANK, StoredTensor
+from ellc.frontends.onnx.tensors import ELEMENT_TYPES, MAX_RANK, StoredTensor
 from ellc.ir.errors import EllcError
+from ellc.ir.file_interface import FileInterface, FilePort
 from ellc.ir.installing import extra_hint
 from ellc.ir.limits import DEFAULT_LIMITS, Limits
 from ellc.ir.reading import read_file
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 _ATTRIBUTE_KINDS = ("undefined", "float", "int", "string", "tensor", "graph", "floats", "ints",
                     "strings", "tensors", "graphs", "sparse tensor", "sparse tensors", "type",
                     "types")  # fmt: skip
+
+
+_NO_VERSION = 2**63 - 1  # what the runtime says of a file without a version
 
 
 def load_model(source: Path, limits: Limits) -> OnnxModel:
@@ -49,6 +54,41 @@ def load_model(source: Path, limits: Limits) -> OnnxModel:
         raise EllcError("a name in the file is not UTF-8", code="E210", where=where) from None
     except RecursionError:
         raise EllcError("graphs are nested too deeply", code="E203", where=where) from None
+
+
+def read_interface(source: Path, limits: Limits) -> FileInterface:
+    """What a file says of its inputs and outputs. Raises `EllcError` as `load_model`."""
+    data = read_file(source, limits, code="E210")
+    proto = _parse(data, str(source))
+    reader = _Reader(ExternalFiles(None, limits), limits, str(source))
+    stored = {str(tensor.name) for tensor in proto.graph.initializer}
+    inputs = [known for known in map(reader.input, proto.graph.input) if known.name not in stored]
+    outputs = list(map(reader.input, proto.graph.output))
+    ports = [
+        FilePort(known.name, known.name, number, known.shape, _is_float16(known))
+        for number, known in enumerate([*inputs, *outputs])
+    ]
+    about = {
+        "description": str(proto.doc_string),
+        "domain": str(proto.domain),
+        "graph_name": str(proto.graph.name),
+        "graph_description": str(proto.graph.doc_string),
+        "producer_name": str(proto.producer_name),
+        "version": str(proto.model_version if proto.HasField("model_version") else _NO_VERSION),
+    }
+    return FileInterface(
+        "onnxruntime",
+        hashlib.sha256(data).hexdigest(),
+        tuple(ports[: len(inputs)]),
+        tuple(ports[len(inputs) :]),
+        about=tuple(about.items()),
+        metadata=tuple((str(e.key), str(e.value)) for e in proto.metadata_props),
+    )
+
+
+def _is_float16(port: OnnxInput) -> bool:
+    kind = ELEMENT_TYPES.get(port.element_type)
+    return kind is not None and kind.name == "float16"
 
 
 def _parse(data: bytes, where: str) -> ModelProto:

@@ -7,6 +7,7 @@ from pathlib import Path
 from ellc.frontends.format import Evidence, Format
 from ellc.frontends.graph_import.colours import with_colours
 from ellc.frontends.options import ImportOptions
+from ellc.ir.file_interface import FileInterface
 from ellc.ir.graph import Graph
 
 _SUFFIXES = (".tflite", ".lite")
@@ -25,6 +26,12 @@ def _read(path: Path, options: ImportOptions) -> Graph:
     return with_colours(read_tflite(path, options))
 
 
+def _interface(path: Path, options: ImportOptions) -> FileInterface:
+    from ellc.frontends.tflite.read import read_interface
+
+    return read_interface(path, options)
+
+
 def _operators() -> dict[str, str]:
     from ellc.frontends.tflite.checks import operators
 
@@ -40,4 +47,5 @@ FORMAT = Format(
     takes=frozenset({"shapes", "fixed", "outputs", "signature", "layout"}),
     is_exported=True,
     operators=_operators,
+    interface=_interface,
 )

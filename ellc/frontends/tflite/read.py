@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from ellc.frontends.tflite.model import TfliteModel, TfliteNode, TflitePort
 from ellc.frontends.tflite.resources import keep_variables, variable_values, without_handles
 from ellc.frontends.tflite.spectra import without_complex
 from ellc.ir.errors import EllcError
+from ellc.ir.file_interface import FileInterface, FilePort
 from ellc.ir.graph import LABELS_KEY, Graph
 from ellc.ir.installing import extra_hint
 from ellc.ir.reading import read_file
@@ -45,6 +47,27 @@ def read_tflite(source: Path, options: ImportOptions = _DEFAULT) -> Graph:
     except EllcError as error:
         error.where = error.where or str(source)
         raise
+
+
+def read_interface(source: Path, options: ImportOptions = _DEFAULT) -> FileInterface:
+    """What a file says of its inputs and outputs. Raises `EllcError` as `read_tflite`."""
+    data = read_file(source, options.limits, code="E210")
+    model = _model(source, data, options)
+    numbers = {tensor.name: index for index, tensor in enumerate(model.tensors)}
+
+    def port(known: TflitePort) -> FilePort:
+        tensor = known.tensor
+        declared = [None if i in tensor.open_axes else e for i, e in enumerate(tensor.shape)]
+        is_half = tensor.kind == "FLOAT16"
+        return FilePort(known.name, tensor.name, numbers[tensor.name], tuple(declared), is_half)
+
+    return FileInterface(
+        "litert",
+        hashlib.sha256(data).hexdigest(),
+        tuple(map(port, model.inputs)),
+        tuple(map(port, model.outputs)),
+        model.signature or "",
+    )
 
 
 def _model(source: Path, data: bytes, options: ImportOptions) -> TfliteModel:

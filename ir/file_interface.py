@@ -1,0 +1,43 @@
+"""What a model's file says of its inputs and outputs that their types in the graph do not say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Runtime = Literal["litert", "onnxruntime"]
+"""The runtime that programs use for files of a format."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilePort:
+    """An input or output in the file. `name` is that of the graph's port.
+
+    `tensor` is the tensor's own name and `index` its number among the file's tensors. `declared` is
+    its shape, if the file has it; an open extent is None, or a symbol. `is_half` says that it has
+    floats of 16 bits, which are 32 bits in the graph.
+    """
+
+    name: str
+    tensor: str
+    index: int
+    declared: tuple[int | str | None, ...] | None
+    is_half: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FileInterface:
+    """The interface of a model's file, for programs that know the runtime of its format.
+
+    `sha256` is that of the file. `signature` is the name of the signature that was read. `about`
+    has facts such as the producer, with their names in the runtime, and `metadata` the file's own
+    entries.
+    """
+
+    runtime: Runtime
+    sha256: str
+    inputs: tuple[FilePort, ...]
+    outputs: tuple[FilePort, ...]
+    signature: str = ""
+    about: tuple[tuple[str, str], ...] = ()
+    metadata: tuple[tuple[str, str], ...] = ()
