@@ -1,4 +1,4 @@
-"""What README.md and docs/ show is true: every command and program in them is run.
+"""What README.md, docs/ and the examples show is true: every command and program in them is run.
 
 The blocks of one page run one after the other in one empty folder, as a reader would, in an
 environment that holds what the page "Getting started" installs. `make` lines are run with `make
@@ -21,7 +21,10 @@ from readme import Block, fenced_blocks
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {
     path.relative_to(ROOT).as_posix(): list(fenced_blocks(path.read_text(encoding="utf-8")))
-    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+    for path in (
+        *(ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))),
+        *sorted((ROOT / "examples").rglob("*.md")),
+    )
 }
 RUNNABLE = ("sh", "python")
 MARKERS = ("slow", "emulated")
