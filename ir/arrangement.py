@@ -1,7 +1,7 @@
 """Tensors whose axes are stored in another order than the logical one.
 
 An arrangement is a permutation of axes: axis i of the stored tensor is axis `permutation[i]` of the
-logical tensor. `Op.arranged` says how an operator works on operands with such an arrangement.
+logical tensor. `Op.arranged` returns the operator to use when operands are stored this way.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def inverse(permutation: Permutation) -> Permutation:
 
 
 def compose(first: Permutation, then: Permutation) -> Permutation:
-    """One permutation that does the same as two, one after the other."""
+    """The permutation with the same effect as `first` followed by `then`."""
     return tuple(first[axis] for axis in then)
 
 
 def picked(items: tuple[Any, ...], permutation: Permutation) -> tuple[Any, ...]:
-    """Rearrange a tuple that has one item per axis."""
+    """The items of a tuple, one per axis, in the order of a permutation."""
     return tuple(items[axis] for axis in permutation)
 
 
@@ -43,7 +43,7 @@ def resized(shape: Shape, axis: int, extent: int) -> Shape:
 
 
 def order(shape: Shape, permutation: Permutation) -> Permutation:
-    """The axes with more than one element in stored order; only they decide the order in memory."""
+    """The axes in stored order, without those of extent 1, which do not affect memory order."""
     return tuple(axis for axis in permutation if shape[axis] != 1)
 
 
@@ -54,9 +54,10 @@ def moves_nothing(shape: Shape, permutation: Permutation) -> bool:
 
 
 def through_reshape(before: Shape, after: Shape, permutation: Permutation) -> Permutation | None:
-    """The arrangement of a reshape's result whose operand is rearranged, None if there is none.
+    """The arrangement of a reshape's result if its operand has the arrangement `permutation`.
 
-    Axes that the reshape merges or splits must be adjacent and in their logical order.
+    None if there is no such arrangement. Axes that the reshape merges must be adjacent in memory
+    and in their logical order.
     """
     groups = reshape_groups(before, after)
     if groups is None:
@@ -73,28 +74,28 @@ def through_reshape(before: Shape, after: Shape, permutation: Permutation) -> Pe
 
 
 def reshape_groups(before: Shape, after: Shape) -> list[tuple[Permutation, Permutation]] | None:
-    """The smallest groups of axes (before, after) that hold the same elements; no unit axes.
+    """The smallest groups of axes (before, after) that hold the same elements.
 
-    None for a shape without elements.
+    Axes of extent 1 are in no group. None for a shape without elements.
     """
     if 0 in before:
         return None
-    left = [a for a, e in enumerate(before) if e != 1]
-    right = [a for a, e in enumerate(after) if e != 1]
+    axes_before = [a for a, e in enumerate(before) if e != 1]
+    axes_after = [a for a, e in enumerate(after) if e != 1]
     groups = []
-    while left:
-        merged, split = [left.pop(0)], [right.pop(0)]
+    while axes_before:
+        merged, split = [axes_before.pop(0)], [axes_after.pop(0)]
         while (a := prod(before[i] for i in merged)) != (b := prod(after[i] for i in split)):
             if a < b:
-                merged.append(left.pop(0))
+                merged.append(axes_before.pop(0))
             else:
-                split.append(right.pop(0))
+                split.append(axes_after.pop(0))
         groups.append((tuple(merged), tuple(split)))
     return groups
 
 
 def _with_unit_axes(shape: Shape, axes: list[int]) -> Permutation:
-    """A permutation with the given order; each axis of extent 1 comes right after axis - 1."""
+    """The permutation `axes`, with every axis of extent 1 inserted right after axis - 1."""
     result = list(axes)
     for axis, extent in enumerate(shape):
         if extent == 1:
@@ -103,13 +104,13 @@ def _with_unit_axes(shape: Shape, axes: list[int]) -> Permutation:
 
 
 def without(permutation: Permutation, axes: Permutation) -> Permutation:
-    """The permutation of the remaining axes when some are removed."""
-    left = [a for a in permutation if a not in axes]
-    return tuple(sorted(left).index(a) for a in left)
+    """The permutation of the remaining axes, numbered anew, after `axes` are removed."""
+    remaining = [a for a in permutation if a not in axes]
+    return tuple(sorted(remaining).index(a) for a in remaining)
 
 
 def requantised(op: OpT, permutation: Permutation) -> OpT:
-    """The operator, with the axis of its `quant` attribute (if any) moved by the permutation."""
+    """The operator with the axis of its `quant` attribute, if it has one, permuted."""
     quant = getattr(op, "quant", None)
     if isinstance(quant, Quant) and quant.axis is not None:
         moved: Any = replace(quant, axis=permutation.index(quant.axis))

@@ -1,4 +1,4 @@
-"""Build attribute objects from parsed values: every field is checked against its annotation."""
+"""Create attribute objects from parsed values, and check every value against its annotation."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from functools import cache
 from typing import Any
 
 _INTEGER_BITS = 64
-"""Integers of attributes fit into this many bits, sign included, since numpy computes with them."""
+"""Bits of an integer attribute, including its sign: numpy computes with int64."""
 
 
 def build(cls: type, values: Mapping[str, object]) -> Any:
-    """An object of a dataclass; raises `TypeError` for wrong names or values that do not fit.
+    """An object of the dataclass `cls` with these field values, which are given by name.
 
-    An integer also fits a `float` field and has at most 64 bits. A `bool` is not a number. A tuple
-    must have the length that its annotation gives.
+    Raises `TypeError` for an unknown or missing field, or a value that does not fit its annotation.
+    A `float` field also accepts integers. Integers have at most 64 bits. A `bool` does not count as
+    a number. A tuple must have the length in its annotation.
     """
     hints = field_types(cls)
     unknown = sorted(set(values) - set(hints))
@@ -39,7 +40,7 @@ def _is_required(field: dataclasses.Field[Any]) -> bool:
 
 @cache
 def field_types(cls: type) -> dict[str, Any]:
-    """The annotation of each field of a dataclass by its name, in order of declaration."""
+    """The annotations of a dataclass's fields by name, in order of declaration."""
     hints = typing.get_type_hints(cls)
     return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
 

@@ -1,8 +1,8 @@
-"""Find the nodes that only one side of a choice needs, so that the other side can skip them.
+"""Find the nodes that only one side of a `Select` needs, so that they run only for that side.
 
 A `Select` whose condition is a single computed element is a branch: each value of the condition
-needs one of its sides. Whether a node must run is known as soon as the condition is computed.
-A `Select` is never fused into an epilogue, so it never becomes a part of the kernel of a side.
+selects one of its two operands. Once the condition is computed, it decides which nodes must run.
+No `Select` is fused into the kernel that computes one of its operands (`fuse_epilogue`).
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from ellc.ir.ops.fused import Fused
 from ellc.ir.ops.shape import Reshape
 
 Needs = frozenset["OnlyIf"]
-"""Conditions that all hold whenever a value is needed. The empty set: it is always needed."""
+"""Conditions that all hold whenever a value is needed. If there are none, it is always needed."""
 
 ALWAYS: Needs = frozenset()
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class OnlyIf:
-    """The value named `condition`, one `BOOL`, equals `wanted`."""
+    """The condition that the value named `condition`, a single `BOOL`, equals `wanted`."""
 
     condition: str
     wanted: bool
 
 
 def needs(graph: Graph) -> tuple[Needs, ...]:
-    """For every node the conditions under which its results are needed.
+    """For every node, the conditions under which its results are needed.
 
-    Only conditions that are computed before the node are listed.
+    A condition that is computed after the node is left out.
     """
     return _Needs(graph).of_nodes()
 
 
 class _Needs:
-    """Derives the conditions of values, from the last node to the first."""
+    """Finds under which conditions each value is needed, from the last node to the first."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
@@ -52,14 +52,17 @@ class _Needs:
         self._nodes.reverse()
 
     def of_nodes(self) -> tuple[Needs, ...]:
-        """For each node the conditions under which it is needed, if they are computed before it."""
+        """For each node, the conditions under which it is needed and that are computed before."""
         return tuple(
             frozenset(c for c in conditions if self._producers.get(c.condition, -1) < index)
             for index, conditions in enumerate(self._nodes)
         )
 
     def _condition(self, node: Node) -> str | None:
-        """The value on which a node's choice depends: one computed element, of any rank."""
+        """The condition of a `Select`; None for other nodes and for constant conditions.
+
+        A condition has one element. It is the value before any `Reshape`.
+        """
         op = node.op.anchor if isinstance(node.op, Fused) else node.op
         if not isinstance(op, Select):
             return None
@@ -81,7 +84,7 @@ class _Needs:
             self._of[value] = self._of[value] & read if value in self._of else read
 
     def _reads(self, node: Node, own: Needs) -> Iterator[tuple[str, Needs]]:
-        """Every operand with the conditions under which the node uses it."""
+        """Every operand, with the conditions under which the node uses it."""
         root = self._condition(node)
         for position, value in enumerate(node.inputs):
             is_side = root is not None and position < 2

@@ -1,4 +1,4 @@
-"""Build graphs by hand: the public Python interface for it."""
+"""Build a graph node by node: the public Python interface."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ellc.ir.weights import WeightPool
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A value under construction."""
+    """A value of a graph under construction."""
 
     id: str
     type: TensorType
 
 
 class GraphBuilder:
-    """Collects nodes in order; types are inferred as they are added.
+    """Collects nodes in order, and infers the types of their results when they are added.
 
     >>> b = GraphBuilder("tiny")
     >>> x = b.input("x", TensorType(DType.F32, (1, 4, 4, 1)))
@@ -44,7 +44,7 @@ class GraphBuilder:
         self._pending: dict[str, tuple[str, str]] = {}
 
     def input(self, name: str, type: TensorType) -> Ref:
-        """A public input."""
+        """Add a public input."""
         ref = self._new(type, "in")
         self._inputs.append(Port(name, ref.id))
         return ref
@@ -54,13 +54,16 @@ class GraphBuilder:
         self._outputs.append(Port(name, value.id))
 
     def describe(self, value: Ref, quant: Quant) -> None:
-        """Note which real numbers a value's integers stand for, unless its type has a note."""
+        """Set a value's quantisation, a note for the user, unless its type already has one."""
         type_ = self._types[value.id]
         if type_.quant is None:
             self._types[value.id] = replace(type_, quant=quant)
 
     def constant(self, array: Array, dtype: DType | None = None) -> Ref:
-        """A constant; equal arrays share one value. `dtype=DType.BIT` makes a bool array bits."""
+        """Add a constant; equal arrays share one value.
+
+        With `dtype=DType.BIT`, a bool array is stored as bits.
+        """
         data = np.asarray(array)
         kind = dtype or DType.of(data.dtype)
         key = self._weights.add(data)
@@ -70,7 +73,7 @@ class GraphBuilder:
         return Ref(value, self._types[value])
 
     def state(self, name: str, initial: Array) -> Ref:
-        """The current value of a state; `set_state` gives its next value."""
+        """Add a state and return its current value; `set_state` sets its next value."""
         data = np.asarray(initial)
         ref = self._new(type_of(data), "s")
         self._pending[name] = (ref.id, self._weights.add(data))
@@ -100,7 +103,7 @@ class GraphBuilder:
         self._metadata.update(entries)
 
     def build(self) -> Graph:
-        """The finished graph; raises `ValueError` if a state never got its next value."""
+        """The finished graph; raises `ValueError` if a state has no next value."""
         if self._pending:
             raise ValueError(f"states without a next value: {sorted(self._pending)}")
         constants = tuple(Constant(v, key) for (key, _), v in self._constants.items())

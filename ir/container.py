@@ -1,6 +1,7 @@
-"""ellc's own file, `.eir`: a zip with `graph.txt`, `weights.bin` (raw, aligned) and an index.
+"""ellc's own file format, `.eir`: a zip file with a graph, its weights and their index.
 
-Members are stored, not compressed, so that reading maps the weights instead of copying them.
+The members are `graph.txt`, `weights.bin` (aligned bytes) and `ellc.json` (the index). They are
+not compressed, so that a reader can map the weights into memory instead of copying them.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ _ELEMENT = re.compile(r"[<>=|]?(b1|[iu][1248]|f[248])")
 FORMAT = 1
 _DAMAGE = (*ZIP_DAMAGE, TypeError, AttributeError, RecursionError)
 _ZIP64_EXTRA_BYTES = 20
-_EXTRA_ID = 0xE11C  # of an extra field; no registered field has this number
+_EXTRA_ID = 0xE11C  # the number of our extra field; no registered extra field has it
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip requires a time; a fixed one keeps files identical
 
 
 def used_keys(graph: Graph) -> list[str]:
-    """Keys of all weights that the graph and its bodies use, each once, in order of first use."""
+    """The keys of all weights of the graph and its bodies, each once, in order of first use."""
     keys: dict[str, None] = {}
     for each in all_graphs(graph):
         keys.update(dict.fromkeys(c.key for c in each.constants))
@@ -91,7 +92,7 @@ def _write(path: Path, pool: WeightPool, keys: Iterable[str], text: str | None) 
 
 
 def load(path: Path, *, check: bool = False, limits: Limits = DEFAULT_LIMITS) -> Graph:
-    """Read a graph; weights are memory-mapped.
+    """Read a graph and map its weights into memory.
 
     `check` compares every array with its hash (one pass over the weights).
 
@@ -109,7 +110,7 @@ def load(path: Path, *, check: bool = False, limits: Limits = DEFAULT_LIMITS) ->
 
 
 def load_weights(path: Path, limits: Limits = DEFAULT_LIMITS) -> WeightPool:
-    """The weights of a file, memory-mapped. Raises `EllcError` as `load` does."""
+    """Map the weights of a file into memory. Raises `EllcError` as `load` does."""
     return _read(path, limits)[0]
 
 
@@ -133,7 +134,7 @@ def _read(path: Path, limits: Limits) -> tuple[WeightPool, str | None]:
 
 
 class _MappedPool(WeightPool):
-    """A pool filled from a file; the keys are the file's, no array is hashed again."""
+    """A pool of arrays from a file, with the file's keys: no array is hashed again."""
 
     def __init__(self, arrays: dict[str, Array]) -> None:
         super().__init__()
@@ -149,7 +150,7 @@ def _member(name: str) -> zipfile.ZipInfo:
 def _aligned_member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     """The entry for weights.bin, with an extra field that aligns the offset of its data.
 
-    Alignment serves speed only: readers take the offset from the header.
+    Alignment only makes access faster; readers take the offset from the header.
     """
     info = _member("weights.bin")
     at = archive.fp.tell() if archive.fp else 0
@@ -160,7 +161,10 @@ def _aligned_member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
 
 
 def _data_offset(path: Path, info: zipfile.ZipInfo) -> int:
-    """Offset of a stored member's bytes: after its local header (30 bytes, name, extra field)."""
+    """The offset of an uncompressed member's bytes in the file.
+
+    They follow the member's local header: 30 bytes, the name and the extra field.
+    """
     if info.compress_type != zipfile.ZIP_STORED:
         raise ValueError("weights.bin is compressed")
     with path.open("rb") as file:
@@ -200,7 +204,7 @@ def _entries(head: object) -> list[_Entry]:
 
 
 def _slices(raw: Array, entries: list[_Entry]) -> dict[str, Array]:
-    """The arrays by their keys. They must not overlap, so that no byte is checked repeatedly."""
+    """The arrays by key. Raises `ValueError` if they overlap: checking them could take too long."""
     arrays = [_slice(raw, entry) for entry in entries]
     if sum(array.nbytes for array in arrays) > raw.size:
         raise ValueError("the arrays overlap")

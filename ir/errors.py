@@ -8,9 +8,9 @@ from ellc.ir.printable import indented, shortened, visible
 
 
 class EllcError(Exception):
-    """Anything the user can fix: it has a code, a location (`where`) and a next step (`hint`).
+    """An error that the user can fix: it has a code, a location (`where`) and a next step (`hint`).
 
-    If there are several problems, `problems` has one line for each and the message is the summary.
+    If there are several problems, `problems` has one line for each, and the message sums them up.
     Codes are stable (`E212`), so scripts may test them; `ellc.error_codes` lists the cause and the
     remedy of each.
     """
@@ -32,11 +32,11 @@ class EllcError(Exception):
         self.problems = tuple(problems)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """An error may cross a process boundary: by default only `args` would be passed on."""
+        """Pickle all attributes: by default, an error sent to another process keeps only `args`."""
         return (_unpickled, (type(self), self.args, dict(vars(self))))
 
     def report(self) -> str:
-        """The report for a terminal. Quoted text cannot start a line, nor send control codes."""
+        """The report for a terminal; text quoted in it cannot look like ellc's or control it."""
         location = f"{visible(self.where)}: " if self.where else ""
         lines = [f"error[{self.code}]: {location}{indented(self.message)}"]
         lines += [f"  {indented(problem)}" for problem in self.problems]
@@ -64,13 +64,13 @@ class ShapeError(EllcError):
 
     @property
     def reason(self) -> str:
-        """The message without our operator's name, since the model's format has other names."""
+        """The message without the operator's name, which differs from its name in the model."""
         name, _, rest = self.message.partition(": ")
         return rest if rest and name.isidentifier() else self.message
 
 
 class InternalError(Exception):
-    """A mistake in ellc. `reproducer` is the path of a file that shows it, or empty."""
+    """A mistake in ellc. `reproducer` is the path of a file that reproduces it, or empty."""
 
     def __init__(self, message: str, *, reproducer: str = "") -> None:
         super().__init__(message)

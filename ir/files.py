@@ -19,12 +19,13 @@ _REFUSING = (*_FULL, errno.EFBIG, errno.EROFS, errno.EIO)
 
 @contextmanager
 def whole_file(path: Path, *, code: str = "E703", needed_bytes: int = 0) -> Iterator[Path]:
-    """A path to write to; its file replaces `path` when the `with` block ends without an error.
+    """Yield a path to write to; its file replaces `path` if the `with` block raises no error.
 
-    At any moment `path` holds its old content or the new one, never a part. If a writer is killed,
-    the next one of the same file overwrites the part that is left. Links are followed. Anything but
-    a plain file (`/dev/stdout`) is written directly. Raises `EllcError` with `code` if the system
-    refuses the write; `needed_bytes`, if known, goes into the message about a full disk.
+    At any moment `path` has its complete old content or its complete new content. If the process is
+    killed, the incomplete file stays until the next write to the same path overwrites it. Links
+    are followed. A path that is not a plain file (`/dev/stdout`) is written directly. Raises
+    `EllcError` with `code` if the system refuses the write. The message about a full disk contains
+    `needed_bytes`, if that is not 0.
     """
     try:
         target = real_path(path)
@@ -45,7 +46,7 @@ def whole_file(path: Path, *, code: str = "E703", needed_bytes: int = 0) -> Iter
 
 
 def real_path(path: Path) -> Path:
-    """The path with every link followed; raises `OSError` for a text that cannot be a path."""
+    """The path with every link followed; raises `OSError` for text that is not a valid path."""
     try:
         return Path(os.path.realpath(path))
     except ValueError as error:
@@ -53,7 +54,7 @@ def real_path(path: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole text file at once; raises `EllcError` (E703) if that fails."""
+    """Write a text file completely or not at all; raises `EllcError` (E703) if that fails."""
     with whole_file(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
@@ -80,15 +81,15 @@ def is_full(error: OSError) -> bool:
 
 
 def refuses_to_write(error: OSError) -> bool:
-    """Whether the error says that a disk is full, read-only or broken, or a file too large for it.
+    """Whether an error means a full, read-only or broken disk, or a file too large for the disk.
 
-    This can happen to any file at any time, temporary ones too, despite all earlier checks.
+    Any write, also to a temporary file, can fail like this in spite of earlier checks.
     """
     return error.errno in _REFUSING
 
 
 def _fuller(path: Path) -> Path:
-    """The path whose disk has less space: the result's, or the folder of temporary files."""
+    """Of `path` and the folder of temporary files, the one whose disk has less free space."""
 
     def free_bytes(folder: Path) -> int:
         try:

@@ -23,8 +23,8 @@ _ONE = (1 << 31) - 1  # the largest Q0, which stands for 1
 def quantize_multiplier(real: float) -> tuple[int, int]:
     """(mantissa, shift) of a factor: 2^30 <= |mantissa| < 2^31, -31 <= shift <= 31.
 
-    (0, 0) for 0, for factors below 2^-32, and for factors from 2^31 up: those would shift a number
-    left by 32 bits or more, which leaves 0 modulo 2^32.
+    (0, 0) for 0, for factors below 2^-32, and for factors of at least 2^31. The latter would shift
+    a number left by 32 bits or more, which gives 0 modulo 2^32.
     """
     if real == 0 or math.isinf(real):
         return 0, 0
@@ -46,9 +46,9 @@ def wrapped(x: Array) -> Array:
 
 
 def high_product(a: Array, b: Array | int) -> Array:
-    """2ab / 2^32, halves rounded up: the "saturating rounding doubling high multiply".
+    """2ab / 2^32, halves rounded up: TFLite's "saturating rounding doubling high multiply".
 
-    Only one product does not fit: the lowest int32 times itself. It becomes the highest int32.
+    Only the product of the lowest int32 with itself does not fit; it becomes the highest int32.
     """
     product = a.astype(np.int64) * np.asarray(b, np.int64)
     return _narrow(np.minimum((product + (1 << 30)) >> 31, _ONE))
@@ -67,9 +67,9 @@ def _narrow(x: Array) -> Array:
 
 
 def multiply(x: Array, mantissa: Array | int, shift: Array | int) -> Array:
-    """x times a factor: a shift to the left, `high_product`, then `divide_by_power`.
+    """x times a factor: a left shift, then `high_product`, then `divide_by_power`.
 
-    A positive `shift` goes left, a negative one right; it is from -31 to 31.
+    `shift` is from -31 to 31. A positive one is the left shift, a negative one the division.
     """
     shifts = np.asarray(shift, np.int64)
     raised = wrapped(x.astype(np.int64) << np.maximum(shifts, 0))
@@ -78,9 +78,10 @@ def multiply(x: Array, mantissa: Array | int, shift: Array | int) -> Array:
 
 
 def multiply_once(x: Array, mantissa: Array | int, shift: Array | int) -> Array:
-    """As `multiply`, but rounded only once, halves up; mantissas are at least 0.
+    """x times a factor as in `multiply`, but rounded only once, halves up.
 
-    If x is int64 with numbers of up to 48 bits, shifts are at most 14.
+    Mantissas are at least 0. x is int32, or int64 with numbers of up to 48 bits. For int64, shifts
+    are at most 14.
     """
     shifts = np.asarray(shift, np.int64)
     if x.dtype == np.int64:
@@ -92,10 +93,10 @@ def multiply_once(x: Array, mantissa: Array | int, shift: Array | int) -> Array:
 
 
 def multiply_reduced(x: Array, mantissa: Array | int, shift: Array | int) -> Array:
-    """x of up to 48 bits times a factor whose mantissa is rounded to 15 bits, as TFLite scales
-    64-bit sums.
+    """x times a factor whose mantissa is rounded to 15 bits, as TFLite scales 64-bit sums.
 
-    The product is rounded once, halves up. Shifts are from -31 to -2, mantissas at least 0.
+    The product is rounded once, halves up. x has up to 48 bits, shifts are from -31 to -2, and
+    mantissas are at least 0.
     """
     return scaled_once(x, reduced(np.asarray(mantissa, np.int64)), 15 - np.asarray(shift, np.int64))
 
@@ -119,7 +120,7 @@ def scaled_once(x: Array, factor: Array | int, bits: Array | int) -> Array:
 def exp_of_negative(x: Array) -> Array:
     """e^x as Q0 for x <= 0 as Q5."""
     quarter = 1 << (31 - SOFTMAX_INPUT_BITS - 2)
-    inside = (x & (quarter - 1)) - quarter  # -1/4 <= inside < 0; inside - x is whole quarters
+    inside = (x & (quarter - 1)) - quarter  # -1/4 <= inside < 0; inside - x is a multiple of 1/4
     result = _exp_of_quarter(inside.astype(np.int32) << SOFTMAX_INPUT_BITS)
     quarters = inside - x
     for power in range(-2, SOFTMAX_INPUT_BITS):
@@ -140,8 +141,9 @@ def _exp_of_quarter(x: Array) -> Array:
 
 
 def reciprocal(x: Array, integer_bits: int = SOFTMAX_SUM_BITS) -> tuple[Array, Array]:
-    """(y, bits) with 1 / x = y / 2^bits, y as Q0 from 1/2 to 1; x is unsigned, with
-    `integer_bits` integer bits.
+    """(y, bits) with 1 / x = y / 2^bits, where y is from 1/2 to 1, as Q0.
+
+    x is unsigned, with `integer_bits` integer bits.
     """
     unsigned = x.astype(np.uint32).astype(np.int64)
     zeros = leading_zeros(unsigned)
@@ -150,13 +152,13 @@ def reciprocal(x: Array, integer_bits: int = SOFTMAX_SUM_BITS) -> tuple[Array, A
 
 
 def leading_zeros(x: Array) -> Array:
-    """The number of zero bits above the highest set bit of 32, int64; 31 for 0. x is at least 0."""
+    """The number of leading zeros of 32-bit numbers x >= 0, int64; 31 (not 32) for 0."""
     return 32 - np.frexp(np.maximum(x, 1).astype(np.float64))[1].astype(np.int64)
 
 
 def _one_over_one_plus(x: Array) -> Array:
     """1 / (1 + x) as Q0 for 0 <= x < 1 as Q0: three steps of Newton's method."""
-    half = ((x.astype(np.int64) + _ONE + 1) >> 1).astype(np.int32)  # of the denominator
+    half = ((x.astype(np.int64) + _ONE + 1) >> 1).astype(np.int32)  # half the denominator
     guess = _q2(48 / 17) + high_product(half, _q2(-32 / 17))
     for _ in range(3):
         error = np.int32(1 << 29) - high_product(half, guess)
@@ -181,7 +183,7 @@ def _q2(real: float) -> Array:
 
 LOG_BITS = 5  # integer bits of a logarithm: Q5
 _SQRT_HALF = math.sqrt(0.5)
-LOG_CENTRE = 0.5**0.25  # geometric mean of 1/sqrt(2) and 1; there the rational function is exact
+LOG_CENTRE = 0.5**0.25  # mean of 1/sqrt(2) and 1 (geometric); the rational function is exact here
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +209,8 @@ def log_terms() -> LogTerms:
 def log_of_sum(x: Array) -> Array:
     """log(x) as Q5 for x >= 1 as Q12.
 
-    x is written as 2^k r with r near the centre in two ways: k is an integer, or an integer and a
-    half. The smaller r and the larger k are used.
+    There are two ways to write x as 2^k r with r near `LOG_CENTRE`: k is an integer, or an integer
+    plus 1/2. The smaller r and the larger k are used.
     """
     unsigned = x.astype(np.int64)
     zeros = leading_zeros(unsigned)
@@ -243,10 +245,10 @@ def _log_fraction(r: Array) -> tuple[Array, Array]:
 
 
 def inverse_root(x: Array) -> tuple[Array, Array]:
-    """1 / sqrt(x) as a factor (mantissa, shift) of `multiply`; numbers up to 1 count as 1.
+    """1 / sqrt(x) as a factor (mantissa, shift) of `multiply`; numbers below 1 count as 1.
 
-    A shift by an even number of bits brings x between 1/4 and 1 (times 2^29). Five steps of
-    Newton's method, in Q3, start from 1.
+    x is shifted by an even number of bits until it is from 2^27 to 2^29. The inverse root of this
+    number, as a fraction of 2^29, is computed in Q3 by five steps of Newton's method from 1.
     """
     wide = np.maximum(x, 1).astype(np.int64)
     large = wide >= 1 << 29
@@ -275,9 +277,9 @@ def inverse_root(x: Array) -> tuple[Array, Array]:
 def quotient(x: Array, y: Array, mantissa: int, shift: int) -> Array:
     """x / y times a factor, for n-bit numbers and shifts up to 32 - n; a divisor of 0 counts as 1.
 
-    x is shifted left as far as possible and multiplied by the reciprocal of y, then by the factor.
-    One shift to the right follows. If it is by 32 bits or more, the result is 0, to which the
-    quotient rounds; TFLite's own shift is undefined there.
+    x is shifted left as far as possible, multiplied by the reciprocal of y and by the factor, and
+    shifted right once. If that shift is by 32 bits or more, the result is 0, which is the rounded
+    quotient. (In TFLite, the C code of such a shift is undefined.)
     """
     x, y = np.where(y < 0, -x, x), np.maximum(np.abs(y), 1)
     inverse, inverse_bits = reciprocal(y, 31)
@@ -292,10 +294,11 @@ def quotient(x: Array, y: Array, mantissa: int, shift: int) -> Array:
 
 
 def softmax_scaling(beta: float, scale: float) -> tuple[int, int, int]:
-    """(multiplier, shift, least difference) of a softmax of 8-bit numbers.
+    """(multiplier, shift, least difference) for a softmax of 8-bit numbers.
 
-    Multiplier and shift turn a difference of two stored numbers, times `beta * scale`, into Q5. A
-    number that is below the largest by more than the least difference contributes 0.
+    Multiplier and shift convert a difference of two stored numbers, times `beta * scale`, into Q5.
+    The least difference is negative. If a number minus the largest number is below it, the number
+    contributes 0 to the sum.
     """
     room = 31 - SOFTMAX_INPUT_BITS
     multiplier, shift = quantize_multiplier(min(beta * scale * 2.0**room, 2.0**31 - 1))
@@ -314,8 +317,8 @@ def softmax_exponentials(multiplier: int, shift: int, diff_min: int) -> Array:
 def log_softmax_differences(multiplier: int, shift: int, diff_min: int) -> Array:
     """-d as Q5 for every difference d = 0..255 from the largest number; int32 [256].
 
-    Differences are clamped at -20, so that nothing overflows. Log-softmax stores its results in
-    steps of 1/16: everything below -20 is stored as the lowest number in any case.
+    Results are clamped at -20, so that nothing overflows. Clamping changes no stored number:
+    log-softmax stores its results in steps of 1/16, and everything below -20 as the lowest number.
     """
     least = -20 << (31 - SOFTMAX_INPUT_BITS)
     differences = -np.arange(256, dtype=np.int32)
@@ -325,7 +328,7 @@ def log_softmax_differences(multiplier: int, shift: int, diff_min: int) -> Array
 
 
 def softmax_shares(x: Array, exponentials: Array) -> Array:
-    """Softmax of 8-bit numbers along the last axis in units of 1/256; int32, at most 256."""
+    """The softmax of 8-bit numbers along the last axis, in units of 1/256; int32, at most 256."""
     top = x.max(axis=-1, keepdims=True).astype(np.int32)
     powers = exponentials[top - x]
     total = divide_by_power(powers, SOFTMAX_SUM_BITS).sum(axis=-1, keepdims=True, dtype=np.int64)

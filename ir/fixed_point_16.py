@@ -1,7 +1,8 @@
 """Logistic function and hyperbolic tangent of 16-bit fixed-point numbers, bit for bit as in TFLite.
 
-They are gemmlowp's functions of int16. *Qn* is a fixed-point format with n integer bits: x stands
-for x / 2^(15 - n). Arrays are int32 and hold numbers of 16 bits, so that no step overflows.
+TFLite uses the functions of gemmlowp, a library of integer arithmetic. *Qn* is a fixed-point format
+with n integer bits: x stands for x / 2^(15 - n). Numbers have 16 bits; the arrays that hold them
+are int32, so that no step overflows.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ FUNCTIONS = ("logistic", "tanh")
 MOST_INTEGER_BITS = 6
 ONE = (1 << 15) - 1  # the largest Q0, which stands for 1
 QUARTER_BITS = 13  # bits of 1/4 as Q0
-_DEEPEST = 32  # e^-x of a larger x counts as 0
+_DEEPEST = 32  # for x above this, e^-x counts as 0
 
 
 def constant(real: float, integer_bits: int = 0) -> int:
@@ -26,18 +27,21 @@ def constant(real: float, integer_bits: int = 0) -> int:
 
 
 def exponential_factors(integer_bits: int) -> list[tuple[int, int]]:
-    """(bit, e^-(the bit's value) as Q0) for each bit of 1/4 and above, from low to high."""
+    """(bit, factor) for each bit that stands for 1/4 or more, from low to high.
+
+    The factor is e^-v as Q0, where v is the number that the bit stands for.
+    """
     powers = range(-2, min(integer_bits, 5))
     return [(1 << (15 - integer_bits + p), constant(math.exp(-(2.0**p)))) for p in powers]
 
 
 def deepest(integer_bits: int) -> int | None:
-    """The number below which exponentials are 0; None if the format has no such number."""
+    """The stored number below which the exponential is 0; None if the format has no such number."""
     return -_DEEPEST << (15 - integer_bits) if integer_bits > 5 else None
 
 
 def function_16(function: str, integer_bits: int, x: Array) -> Array:
-    """One of `FUNCTIONS` of x with `integer_bits` integer bits, as Q0.
+    """The function of this name (see `FUNCTIONS`) of x, as Q0; x has `integer_bits` integer bits.
 
     The logistic function is computed from e^-|x|, the tangent from e^-2|x|.
     """
@@ -57,7 +61,7 @@ def _product(a: Array, b: Array | int) -> Array:
 def _exp_of_negative(x: Array, integer_bits: int) -> Array:
     """e^x as Q0 for x <= 0."""
     quarter = 1 << (QUARTER_BITS - integer_bits)
-    inside = (x & (quarter - 1)) - quarter  # -1/4 <= inside < 0; inside - x is whole quarters
+    inside = (x & (quarter - 1)) - quarter  # -1/4 <= inside < 0; inside - x is a multiple of 1/4
     result = _exp_of_quarter(inside << integer_bits)
     quarters = inside - x
     for bit, factor in exponential_factors(integer_bits):
@@ -81,7 +85,7 @@ def _exp_of_quarter(x: Array) -> Array:
 
 def _reciprocal(x: Array) -> Array:
     """2 / (1 + x) as Q2 for 0 <= x <= 1 as Q0: three steps of Newton's method."""
-    half = (x + ONE + 1) >> 1  # of the denominator
+    half = (x + ONE + 1) >> 1  # half the denominator
     guess = constant(48 / 17, 2) + _product(half, constant(-32 / 17, 2))
     for _ in range(3):
         error = (1 << 13) - _product(half, guess)

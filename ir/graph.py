@@ -1,4 +1,4 @@
-"""The graph: frozen and topologically ordered.
+"""The graph: an immutable list of nodes in topological order.
 
 Nodes refer to values by id, not by object, so that no algorithm needs recursion.
 """
@@ -14,11 +14,11 @@ from ellc.ir.types import Array, TensorType
 from ellc.ir.weights import WeightPool
 
 LAYOUT_KEY = "model.layout"
-"""Metadata key: `NCHW` if inputs and outputs of rank 4 have that layout, as in ONNX files."""
+"""Metadata key; the value is `NCHW` if inputs and outputs of rank 4 have that layout (ONNX)."""
 LABELS_KEY = "labels"
 """Metadata key of the class names; the value has one name per line."""
 INPUT_PREFIX = "model.input."
-"""Prefix of the metadata keys that say how pixels become input numbers, as ELL wrote them."""
+"""Prefix of ELL's metadata keys that say how pixels are converted to input numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,9 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A value carried between calls: `current` is read, `next` becomes `current` afterwards.
+    """A value kept between calls: a call reads `current` and computes the next call's in `next`.
 
-    `key` names the initial array in the pool; reset restores it.
+    `key` names the initial array in the pool, which a reset restores.
     """
 
     name: str
@@ -52,7 +52,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One operator applied to values. `source` names the layers of the model it came from."""
+    """An operator applied to values. `source` names the layers of the model that it comes from."""
 
     op: Op
     inputs: tuple[str, ...]
@@ -68,12 +68,13 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """A network. `types` holds the type of every value; `weights` may be shared with others.
+    """A network. `types` holds the type of every value; graphs may share the pool `weights`.
 
-    `exact` maps constants that a pass computed and then rounded to their float64 arrays before
-    rounding, so that later folding and float64 comparisons start from unrounded numbers. It is in
-    memory only: no file stores it. Two graphs are equal if all fields except `exact` and `weights`
-    are; constants compare by hash.
+    If a pass computed a constant in float64 and rounded it, `exact` holds the unrounded float64
+    array. Later folding and float64 comparisons start from that array. No file stores `exact`.
+
+    Two graphs are equal if all fields except `exact` and `weights` are equal; constants compare by
+    hash.
     """
 
     name: str
@@ -96,7 +97,7 @@ class Graph:
         return hash((self.name, self.inputs, self.outputs, self.nodes, self.constants))
 
     def constant_arrays(self) -> dict[str, Array]:
-        """Every constant value's array."""
+        """The arrays of all constants, by value."""
         return {c.value: self.weights[c.key] for c in self.constants}
 
     def node_types(self, node: Node) -> tuple[tuple[TensorType, ...], tuple[TensorType, ...]]:
@@ -115,5 +116,5 @@ class Graph:
         return tuple(self.types[p.value] for p in self.outputs)
 
     def with_metadata(self, extra: Mapping[str, str]) -> Graph:
-        """The same graph with metadata added or replaced."""
+        """The same graph with these metadata entries added or replaced."""
         return replace(self, metadata={**self.metadata, **extra})

@@ -1,4 +1,4 @@
-"""What to type when a Python package is missing. Only this file knows ellc's name on PyPI."""
+"""Hints for installing a missing Python package. Only this file knows ellc's name on PyPI."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ DISTRIBUTION = "ellc-compiler"
 
 
 def extra_hint(extra: str, *packages: str) -> str:
-    """How to install an optional extra of ellc, which consists of `packages`."""
+    """The hint that installs an optional extra of ellc, which consists of `packages`."""
     return (
         f"pip install '{DISTRIBUTION}[{extra}]', or where pipx installed ellc: "
         f"pipx inject {DISTRIBUTION} {' '.join(packages)}"
@@ -15,7 +15,7 @@ def extra_hint(extra: str, *packages: str) -> str:
 
 
 def core_hint(package: str) -> str:
-    """How to reinstall a package that every installation of ellc contains."""
+    """The hint that reinstalls a package that every installation of ellc contains."""
     return (
         f"pip install {package} (a plain `pip install {DISTRIBUTION}` brings it), or where pipx "
         f"installed ellc: pipx reinstall {DISTRIBUTION}"

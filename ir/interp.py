@@ -1,4 +1,4 @@
-"""The reference executor: evaluates a graph in numpy, one node after the other."""
+"""The reference executor: evaluates a graph in numpy, node by node."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ellc.ir.types import Array, TensorType
 
 @dataclass(frozen=True)
 class Result:
-    """The outputs of one evaluation in order, the next states by name, all values on request."""
+    """The outputs of an evaluation in order, the next states by name, and, if kept, all values."""
 
     outputs: Arrays
     states: Mapping[str, Array]
@@ -30,16 +30,16 @@ def initial_states(graph: Graph) -> dict[str, Array]:
 
 
 def run_node(node: Node, env: Mapping[str, Array]) -> Arrays:
-    """The results of one node given its operands by id."""
+    """The results of a node; `env` holds the operands by value."""
     with np.errstate(all="ignore"):
         return node.op.reference(*(env[v] for v in node.inputs))
 
 
 def run_double(node: Node, env: Mapping[str, Array]) -> Arrays:
-    """As `run_node`, with every float32 result as float64, also between stages of a fused node.
+    """The results of a node, computed in float64 instead of float32, also between fused stages.
 
-    The conversion is needed after operators that turn bits or integers into floats: their operands
-    do not tell them that float64 is wanted.
+    An operator that turns bits or integers into floats returns float32, because no operand tells it
+    to compute in float64; such results are converted.
     """
     with np.errstate(all="ignore"):
         return _double(node.op, tuple(env[v] for v in node.inputs))
@@ -69,8 +69,8 @@ def evaluate(
     """Run the graph on numpy arrays of the declared shapes.
 
     With `double`, float32 values are computed in float64, the precision in which passes are
-    checked. With `keep`, `Result.values` holds every value; without it, a value is dropped after
-    its last use. `run` replaces the function that evaluates one node.
+    compared. With `keep`, `Result.values` holds every value; without it, a value is dropped after
+    its last use. `run`, if given, evaluates a node instead of `run_node` and `run_double`.
 
     Raises `EllcError` (E120) if the number of inputs or the shape of one is wrong.
     """
@@ -97,7 +97,10 @@ def evaluate(
 
 
 def constants(graph: Graph, double: bool) -> dict[str, Array]:
-    """The constant arrays by value; with `double`, float32 ones in float64, unrounded if known."""
+    """The constant arrays by value.
+
+    With `double`, float32 arrays are in float64, and unrounded if the unrounded array is known.
+    """
     arrays = {v: _precise(a, double) for v, a in graph.constant_arrays().items()}
     return {**arrays, **graph.exact} if double else arrays
 

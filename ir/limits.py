@@ -1,6 +1,7 @@
 """Bounds that every reader of model files enforces, since a file may be damaged or hostile.
 
-Reading may cost memory and time in proportion to the file's size, not to the numbers in the file.
+Reading may take memory and time in proportion to the size of the file, not to numbers that the
+file contains.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ from dataclasses import dataclass
 from ellc.ir.errors import EllcError
 
 MOST_AXES = 16
-"""Most axes that a file may declare for a tensor. Importers may split axes; numpy allows 64."""
+"""Most axes of a tensor in a file. Importers may split axes, and numpy allows only 64."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that a model file may ask for; checked before memory is allocated.
+    """Bounds of what a model file may contain; they are checked before memory is allocated.
 
-    The defaults leave ample room for every published network. A service that reads files of
-    strangers should pass smaller limits.
+    The defaults are far above what any published network needs. A service that reads untrusted
+    files should pass smaller limits.
     """
 
     file_bytes: int = 2 << 30
@@ -27,8 +28,8 @@ class Limits:
     unpacked_bytes: int = 2 << 30
     """Size of the text after unzipping."""
     growth_ratio: int = 64
-    """Bytes of content per byte on disk, in a zip file or a file with holes; trained weights need 1
-    to 4. The first `small_bytes` do not count."""
+    """Bytes of content per byte on disk, in a zip file or a file with holes. Trained weights need 1
+    to 4. The first `small_bytes` of the content do not count."""
     small_bytes: int = 1 << 20
     """Bytes of content to which `growth_ratio` does not apply."""
     zip_members: int = 1000
@@ -38,28 +39,28 @@ class Limits:
     pixels: int = 1 << 26
     """Pixels of one picture."""
     nesting_depth: int = 64
-    """Depth to which objects and arrays are nested."""
+    """Nesting depth of objects and arrays."""
     values: int = 250_000
-    """Number of objects, strings and single numbers of an `.ell` archive, in which a layer takes
-    10 to 30; a flat array of numbers counts as one."""
+    """Number of objects, strings and single numbers in an `.ell` archive. A layer takes 10 to 30 of
+    them; a flat array of numbers counts as one."""
     words: int = 1_000_000
     """Number of words of a graph's text."""
     string_bytes: int = 16 << 20
     """Length of one string."""
     graph_nodes: int = 200_000
-    """Nodes of a model, including those of graphs inside nodes."""
+    """Nodes of a model, including those of bodies."""
     tensor_elements: int = 1 << 31
     """Elements of one tensor that the file holds or whose shape it declares."""
     filled_elements: int = 1 << 24
-    """Elements of one tensor that the reader fills although the file holds only its shape: initial
-    states, patterned borders, index maps."""
+    """Elements of a tensor of which the file holds only the shape, and which the reader fills:
+    initial states, patterned borders, index maps."""
     computed_elements: int = 1 << 25
-    """Elements of all tensors that one import computes or fills, plus the multiply-adds."""
+    """Elements of all tensors that one import computes or fills, plus their multiply-adds."""
 
     def product(
         self, dimensions: Iterable[int], *, where: str, what: str = "tensor", filled: bool = False
     ) -> int:
-        """The number of elements of a shape, checked before memory is allocated for it.
+        """The number of elements of a shape; call this before allocating memory for them.
 
         Raises `EllcError` E203 when a dimension is negative or the product exceeds
         `tensor_elements`, or `filled_elements` if the reader is about to fill the tensor.
@@ -73,7 +74,7 @@ class Limits:
                     f"a {what} has the negative dimension {size}", code="E203", where=where
                 )
             total *= size
-            most *= max(size, 1)  # an extent of 0 does not excuse other huge ones
+            most *= max(size, 1)  # other extents must be within the limit even if one is 0
             if most > limit:
                 raise EllcError(
                     f"a {what} would have more than {limit} elements",

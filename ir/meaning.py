@@ -1,11 +1,13 @@
-"""Check whether two graphs mean the same: both are evaluated in float64 on the same seeded inputs.
+"""Check whether two graphs mean the same, by evaluating both in float64 on the same random inputs.
 
-In float64 a reordered sum moves a result by about 1e-16, a wrong rewrite by far more. Constants
-that a pass rounded to float32 enter unrounded (`Graph.exact`). Step functions, mostly signs, need
-special care: a number right at a step may fall to either side, and then everything after it
-changes. Such a step is undecided if rounding errors within the tolerance can flip it
-(`ellc.ir.rounding`). Where undecided steps of the two graphs differ, the later graph continues with
-the earlier graph's steps. Every other difference is a failure.
+In float64, another order of additions changes a result by about 1e-16 of its size, a wrong rewrite
+by far more. If a pass rounded a constant to float32, the unrounded array is used (`Graph.exact`).
+
+Step functions, mostly signs, need special care: for an operand close to the step, rounding decides
+the result, and with it all results that depend on it. A result of a step function is undecided if
+rounding errors within the tolerance can change it (`ellc.ir.rounding`). If undecided results of the
+two graphs differ, evaluation of the later graph continues with the earlier graph's results. Every
+other difference is a failure.
 """
 
 from __future__ import annotations
@@ -22,15 +24,15 @@ from ellc.ir.rounding import DOUBLE, interval, reachable, takes_steps
 from ellc.ir.types import Array, DType, TensorType
 
 TOLERANCE = 1e-9  # relative to the largest magnitude in the tensor
-INPUT_SCALES = (255.0, 1.0)  # one for pictures, one that saturates no sigmoid
-_INTEGER_SPAN = 10  # integers of more than 8 bits are often indices, so they are drawn small
+INPUT_SCALES = (255.0, 1.0)  # the range of pixels, and one in which no sigmoid saturates
+_INTEGER_SPAN = 10  # integers of more than 8 bits are often indices, so small ones are drawn
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far two graphs are apart: `worst` is relative to the tensor's largest magnitude.
+    """How far two graphs differ: `worst` is relative to the tensor's largest magnitude.
 
-    `undecided` counts steps, mostly signs, that differed but were undecided.
+    `undecided` counts the undecided results of step functions that differed.
     """
 
     worst: float = 0.0
@@ -38,7 +40,7 @@ class Difference:
     undecided: int = 0
 
     def merged(self, other: Difference) -> Difference:
-        """The worse of two differences, with the sum of their undecided steps."""
+        """The larger of two differences, with the sum of their counts of undecided results."""
         worse = max(self, other, key=lambda d: d.worst)
         return replace(worse, undecided=self.undecided + other.undecided)
 
@@ -48,11 +50,11 @@ class _Trace:
     outputs: Arrays
     states: Mapping[str, Array]
     steps: Mapping[str, Array]
-    """Results of nodes that take steps, by value."""
+    """Results of step functions, by value."""
 
 
 class MeaningCheck:
-    """Compares each graph that it is given with the previous one.
+    """Compares graphs one after the other, each with the one before.
 
     >>> check = MeaningCheck(graph)
     >>> check.compare(rewritten).worst < TOLERANCE
@@ -63,9 +65,10 @@ class MeaningCheck:
         self._traces = [_trace(graph, *feed, {}, TOLERANCE)[0] for feed in self._feeds]
 
     def compare(self, graph: Graph, tolerance: float = TOLERANCE) -> Difference:
-        """How far this graph is from the previous one, which it then replaces.
+        """How far this graph differs from the previous one.
 
-        A step is undecided if errors of `tolerance`, relative to the largest number, can flip it.
+        The next call compares with this graph. A result of a step function is undecided if an error
+        of `tolerance`, relative to the operand's largest number, can change it.
         """
         total = Difference()
         for index, (feed, before) in enumerate(zip(self._feeds, self._traces, strict=True)):
@@ -80,9 +83,9 @@ class MeaningCheck:
 
 
 def apart(a: Array, b: Array) -> float:
-    """Largest |a - b| relative to the largest |b|.
+    """The largest |a - b|, relative to the largest |b|.
 
-    Infinite if shapes, kinds of element types or non-finite elements differ.
+    It is infinite if the shapes, the kinds of element types or the non-finite elements differ.
     """
     if a.shape != b.shape or a.dtype.kind != b.dtype.kind:
         return float("inf")
@@ -123,7 +126,7 @@ def _trace(
     before: Mapping[str, Array],
     tolerance: float,
 ) -> tuple[_Trace, Difference]:
-    """Evaluate in float64; steps that differ from `before` but are undecided become those."""
+    """Evaluate in float64, taking undecided results of step functions from `before`."""
     steps: dict[str, Array] = {}
     total = Difference()
 
@@ -148,7 +151,10 @@ def _trace(
 def _forced(
     node: Node, operands: Sequence[Array], new: Array, old: Array, tolerance: float
 ) -> tuple[Array, Difference]:
-    """`new` with undecided steps as in `old`; infinitely different if a decided step differs."""
+    """`new` with its undecided elements taken from `old`, and the difference between the two.
+
+    The difference is infinite if an element differs that is not undecided.
+    """
     where = f"steps %{node.output}"
     if new.shape != old.shape or new.dtype != old.dtype:
         return new, Difference(float("inf"), where)
@@ -162,7 +168,7 @@ def _forced(
 
 
 def _differs(a: Array, b: Array, tolerance: float) -> Array:
-    """Where two arrays differ; floats differ if they are apart by more than the tolerance."""
+    """A mask of the elements that differ; floats may differ by up to the tolerance."""
     if a.dtype.kind != "f":
         return np.asarray(a != b)
     with np.errstate(all="ignore"):

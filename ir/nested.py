@@ -1,4 +1,4 @@
-"""Graphs inside graphs: operators whose attributes hold a body, such as loops."""
+"""Graphs inside graphs: the bodies in the attributes of operators such as loops."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def bodies(op: Op) -> tuple[Graph, ...]:
 
 
 def all_graphs(graph: Graph) -> Iterator[Graph]:
-    """The graph and all bodies inside it, each before the bodies of its own nodes."""
+    """The graph and all bodies in it at any depth, each before the bodies in its own nodes."""
     yield graph
     for node in graph.nodes:
         for body in bodies(node.op):
@@ -31,18 +31,18 @@ def constant_types(graph: Graph) -> dict[str, TensorType]:
 
 
 def parameters(graph: Graph) -> int:
-    """The number of elements in all constants, including bodies; equal constants count once."""
+    """The number of elements in all constants, also of bodies; equal constants count once."""
     return sum(t.elements for t in constant_types(graph).values())
 
 
 def with_bodies(op: Op, change: Callable[[Graph], Graph]) -> Op:
-    """The operator with every body changed; the same object if it has none."""
+    """The operator with `change` applied to its bodies; the same object if it has none."""
     changed = {n: change(v) for n, v in attributes(op).items() if isinstance(v, Graph)}
     return cast(Op, dataclasses.replace(cast(Any, op), **changed)) if changed else op
 
 
 def map_bodies(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
-    """The graph with the bodies of all its nodes changed; the same object if there are none."""
+    """The graph with `change` applied to all bodies; the same object if it has none."""
 
     def changed(node: Node) -> Node:
         return dataclasses.replace(node, op=with_bodies(node.op, change))
@@ -53,7 +53,7 @@ def map_bodies(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
 
 
 def adopted(op: Op, weights: WeightPool) -> Op:
-    """The operator with its bodies' arrays moved into `weights`: nested graphs share one pool."""
+    """The operator after adding its bodies' arrays to `weights`, the pool that all then share."""
 
     def adopt(body: Graph) -> Graph:
         if body.weights is weights:

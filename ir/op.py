@@ -1,4 +1,4 @@
-"""Base classes of operators: each is a frozen dataclass with shape rule, meaning and test cases."""
+"""Base classes of operators. An operator class holds shape inference, reference and test cases."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from ellc.ir.types import Array, DType, Padding, TensorType, type_of
 Types = tuple[TensorType, ...]
 Arrays = tuple[Array, ...]
 
-_OTHER_ROUNDINGS = 16.0  # roundings assumed for an operator without a formula
+_OTHER_ROUNDINGS = 16.0  # roundings assumed for an operator without an error formula
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The integers that an operand may hold, both ends included; `what` names one in messages."""
+    """The integers that an operand may hold, from `low` to `high`; messages call one `what`."""
 
     what: str
     low: int
     high: int
 
     def within(self, other: Range) -> Range:
-        """The range that two readers of one operand both accept."""
+        """The intersection, for an operand with two readers; `what` stays this range's."""
         return Range(self.what, max(self.low, other.low), min(self.high, other.high))
 
 
 @dataclass(frozen=True)
 class Arranged:
-    """An operator on rearranged operands, with the arrangements of its operands and results.
+    """An operator for rearranged operands, and the arrangements of these operands and its results.
 
-    None means that an operand is not rearranged (a table). If an operand's rank is lower than its
-    permutation's, axes of extent 1 come before its own axes, as in broadcasting.
+    None stands for an operand that must not be rearranged (a table). If an operand has fewer axes
+    than its permutation, axes of extent 1 are put before its own axes, as in broadcasting.
     """
 
     op: Op
@@ -49,32 +49,34 @@ class Arranged:
 class Op:
     """Base of all operators. Subclasses are frozen dataclasses whose fields are the attributes.
 
-    Attributes are ints, floats, bools, strings, None, tuples of attributes, operators, or classes
-    registered with `register_attribute`; the text form prints exactly these.
+    Attributes are ints, floats, bools, strings, None, tuples of attributes, operators, graphs,
+    `DType`, `Padding`, `Quant`, or objects of classes registered with `register_attribute`. The
+    text form has exactly these.
     """
 
     name: ClassVar[str]
-    # True for an operator that a pass always replaces: it needs no kernel.
+    # True if a pass always replaces the operator, so that it needs no kernel.
     composite: ClassVar[bool] = False
-    # True if its kernels can apply pointwise operators to a result before they store it.
+    # True if the operator's kernels can apply pointwise operators to a result before storing it.
     takes_stages: ClassVar[bool] = False
-    # True if its kernels can read, or write, an image in a buffer with a border.
+    # True if the operator's kernels can read (write) an image in a buffer with a border.
     reads_bordered: ClassVar[bool] = False
     writes_bordered: ClassVar[bool] = False
 
     def infer(self, *inputs: TensorType) -> Types:
-        """The result types; raises `ShapeError` when the operands do not fit."""
+        """The result types; raises `ShapeError` if the operator cannot take these operands."""
         raise NotImplementedError(self.name)
 
     def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
-        """What a part of result `index` reads of every operand, axis by axis.
+        """Which elements of every operand a part of result `index` needs, axis by axis.
 
-        It may name more elements than are needed, never fewer; `ellc.ir.reads` explains its uses.
+        The answer may contain elements that are not needed, but lacks none. `ellc.ir.reads` says
+        what it is used for.
         """
         raise NotImplementedError(self.name)
 
     def changes_nothing(self, operands: Types, results: Types) -> bool:
-        """Whether its only result equals its first operand."""
+        """Whether the operator's only result equals its first operand."""
         return False
 
     @property
@@ -88,62 +90,62 @@ class Op:
 
     @property
     def joined(self) -> int | None:
-        """The axis along which the result concatenates its operands; None for other operators."""
+        """The axis along which the result is the concatenation of the operands, or None."""
         return None
 
     def slides(self, operands: Types) -> Window | None:
-        """The window that it slides over its first operand, an image; None if there is none."""
+        """The window that slides over the first operand, an image; None if there is no window."""
         return None
 
     def spreads(self, operands: Types) -> Window | None:
-        """The window of the result to which it adds each pixel of its first operand, or None."""
+        """The window of the result to which a pixel of the first operand contributes, or None."""
         return None
 
     def with_extent(self, axis: int, extent: int) -> Op:
-        """The operator whose result has another extent along an axis.
+        """The same operator for a result with another extent along an axis.
 
-        It is the same operator unless an attribute holds the result's extents.
+        Only an operator with an attribute for the result's extents changes.
         """
         return self
 
     def ranges(self, *inputs: TensorType) -> Mapping[int, Range]:
-        """The ranges of operands that do not accept every number of their type, by position.
+        """By position, the ranges of operands that may not hold every number of their type.
 
-        A constant outside its range is refused (`ellc.ir.ranges`). Computed indices are clamped.
-        Other operands must be computed by operators that stay inside the range.
+        A constant outside the range is refused (`ellc.ir.ranges`). Computed indices are clamped.
+        Other computed operands must come from operators whose results are within the range.
         """
         return {}
 
     def reference(self, *inputs: Array) -> Arrays:
-        """The meaning, as slow and obvious numpy.
+        """The definition of the operator, in simple and slow numpy.
 
-        Float operands may all be float32 or all float64, whatever the graph's types say; results
-        have the operands' precision. Bits are `bool` arrays.
+        Float operands are all float32 or all float64, independently of the graph's types; the
+        results have the same precision. Bits are `bool` arrays.
         """
         raise NotImplementedError(self.name)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
-        """Test cases, edge cases included; every registered operator has some."""
+        """Test cases, including edge cases; every registered operator has some."""
         raise NotImplementedError(cls.name)
 
     def own_error(self, operands: Arrays, result: Array) -> Array:
-        """A bound of the result's rounding error, elementwise, in units of the unit roundoff.
+        """A bound of the result's rounding error, elementwise, in multiples of the unit roundoff.
 
-        Only the rounding inside the operator counts: float operands (float64) are exact. `result`
-        is the result of `reference`. Called only for operators with one result.
+        It covers the rounding inside the operator: float operands (float64) count as exact.
+        `result` is the result of `reference`. Called only for operators with one result.
         """
         raise NotImplementedError(self.name)
 
     def carried_error(self, operands: Arrays, errors: Arrays) -> Array | None:
-        """A bound of the error that errors of the operands cause in the only result.
+        """A bound of the error in the only result that is caused by errors of the operands.
 
-        `errors` are at least 0 and have the operands' shapes. None if there is no formula.
+        `errors` are not negative and have the operands' shapes. None if there is no formula.
         """
         return None
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged | None:
-        """The operator on a first operand that is stored in another order of axes (`p`).
+        """The operator to use if the first operand is stored with its axes in the order `p`.
 
         `operands` and `results` are the logical types. None if no such operator exists.
         """
@@ -151,37 +153,37 @@ class Op:
 
     @property
     def recurrent(self) -> bool:
-        """Whether it is a recurrence, or one step of one: errors may grow through it."""
+        """Whether the operator is a recurrence or one step of it, so that errors may grow."""
         return False
 
     def wanted_border(self) -> Padding | None:
-        """The border that its kernels want around the first operand; None if they want none."""
+        """The border that the kernels want around the first operand; None if they want none."""
         return None
 
     def with_border(self, border: Padding) -> Op | None:
-        """The operator that gives, on an image, what this one gives on the image in a border.
+        """The operator whose result for an image is this one's for the image inside `border`.
 
-        None if the attributes cannot express it. `border` is in the normal form of `Padding.of`.
+        None if no attributes give that result. `border` is in the normal form of `Padding.of`.
         """
         return None
 
     def macs(self, inputs: Types, outputs: Types) -> int:
-        """Multiply-adds (or sign products) of one evaluation; 0 where none are counted."""
+        """Multiply-adds (or sign products) of one evaluation; 0 for operators that have none."""
         return 0
 
     def inner_steps(self, inputs: Types, outputs: Types) -> int:
-        """The reference's work beyond one step for each element that it reads or computes."""
+        """The reference's work, in steps, beyond one step per element that it reads or computes."""
         return self.macs(inputs, outputs)
 
 
 @dataclass(frozen=True)
 class Case:
-    """One test case of an operator: operands, and which of them are constants of the graph."""
+    """A test case of an operator: operands, and the positions of those that are constants."""
 
     op: Op
     inputs: Arrays
     constants: tuple[int, ...] = ()
-    dtypes: tuple[DType | None, ...] = ()  # needed only for bits, which numpy has as bool
+    dtypes: tuple[DType | None, ...] = ()  # needed only for bits, whose arrays are of bool
     label: str = ""
 
     def types(self) -> Types:
@@ -244,17 +246,17 @@ def attributes(op: object) -> dict[str, object]:
 
 
 def everything(op: Op, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
-    """`Op.reads` of operators for which every part of a result needs all of the operands."""
+    """`Op.reads` of operators whose results depend everywhere on all elements of the operands."""
     return tuple((None,) * t.rank for t in operands)
 
 
 def exact(op: Op, operands: Arrays, result: Array) -> Array:
-    """`Op.own_error` of operators that round nothing or whose result is not a float."""
+    """`Op.own_error` of operators that do not round, or whose result is not a float."""
     return np.zeros(result.shape)
 
 
 def of_largest(op: Op, operands: Arrays, result: Array) -> Array:
-    """`Op.own_error` of operators without a formula: 16 roundings of the largest result."""
+    """`Op.own_error` of operators without a formula: 16 roundings of the largest element."""
     return np.full(result.shape, _OTHER_ROUNDINGS * np.max(np.abs(result), initial=0.0))
 
 
@@ -264,9 +266,10 @@ def sizes(operands: Arrays) -> Arrays:
 
 
 def carried_by_products(bare: Op, padded: Op, operands: Arrays, errors: Arrays) -> Array:
-    """`Op.carried_error` of sums of products: ex (|w| + ew) + |x| ew, plus the error of a bias.
+    """`Op.carried_error` of sums of products: ex (|w| + ew) + |x| ew, plus the bias's error.
 
-    `bare` is the operator with zero padding; `padded` has the magnitudes of the padding values.
+    ex and ew are the errors of x and w. `bare` is the operator with padding values of 0; `padded`
+    has the absolute values of the padding.
     """
     x, w = sizes(operands[:2])
     first, second, *bias = errors
@@ -286,9 +289,9 @@ class Pointwise(Op):
     takes_stages: ClassVar[bool] = True
     reads_bordered: ClassVar[bool] = True
     writes_bordered: ClassVar[bool] = True
-    # Unit roundoffs by which a float result may be wrong.
+    # A bound of a float result's error, in unit roundoffs of the largest operand or result.
     roundings: ClassVar[float] = 4.0
-    # True if integers need a loop, for which an epilogue has no room.
+    # True if integer operands need a loop per element, which an epilogue cannot contain.
     loops_on_integers: ClassVar[bool] = False
 
     def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
@@ -296,11 +299,11 @@ class Pointwise(Op):
 
     @property
     def jumps(self) -> bool:
-        """Whether a small change of an operand can change a result by a step."""
+        """Whether the operator is a step function: a tiny change of an operand can be a jump."""
         return False
 
     def own_error(self, operands: Arrays, result: Array) -> Array:
-        """`roundings` of the largest magnitude among operands and result.
+        """`roundings` times the largest magnitude among operands and result.
 
         Callers may pass absolute values of operands and result.
         """
@@ -314,7 +317,7 @@ class Pointwise(Op):
         return Arranged(requantised(self, p), (p,) * len(operands), (p,))
 
     def swapped(self) -> Pointwise | None:
-        """The operator with the same result when the two operands are exchanged, or None."""
+        """The operator that gives the same result for exchanged operands; None if there is none."""
         return None
 
 

@@ -1,4 +1,4 @@
-"""The pass manager: runs passes in order, verifies, times, dumps, and names a faulty pass."""
+"""The pass manager: runs passes in order, verifies, times and dumps, and names a faulty pass."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ __all__ = [
 
 WEIGHTS_FILE = "weights.eir"
 
-# The order of all passes. A group runs from left to right, and again until none of its passes
-# changes the graph. Nodes without consumers are removed before passes that ask whether a value has
-# a single consumer. `fold_affine` and `absorb_padding` are in one group, since a `Pad` may come
-# before or after the subtraction of a mean, or between two of them.
+# The order of all passes. A group runs from left to right, repeatedly, until none of its passes
+# changes the graph. Nodes without readers are removed before passes that ask whether a value has a
+# single reader. `fold_affine` and `absorb_padding` are in one group, since a `Pad` may come before
+# or after a subtraction of a mean, or between two subtractions.
 _GROUPS = (
     (
         "canonicalise",
@@ -61,7 +61,7 @@ _GROUPS = (
 )
 _NEEDED = ("needed by kernels", "unroll_nested_loops, lower_composites, eliminate_dead")
 _REQUIRED = ("unroll_nested_loops", "lower_composites")
-_MOST_ROUNDS = 16  # of a group: a guard against passes that undo each other
+_MOST_ROUNDS = 16  # repetitions of a group; without it, passes that undo each other would not end
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,9 @@ class Group:
     passes: tuple[Pass, ...]
 
     def run(self, graph: Graph, one: Callable[[Pass, Graph], Graph] = run_nested) -> Graph:
-        """The graph after the passes; `one` runs a single pass.
+        """The graph after all passes; `one` runs a single pass.
 
-        A pass is skipped if the graph is the one that it returned last.
+        A pass is skipped if no other pass has changed the graph since it ran.
         """
         returned: dict[Pass, Graph] = {}
         for _ in range(_MOST_ROUNDS):
@@ -90,7 +90,7 @@ class Group:
 
 @dataclass(frozen=True)
 class PipelineOptions:
-    """Which passes run: all but those in `skip`; without `optimize` only what kernels need."""
+    """Which passes run: all except those in `skip`; without `optimize`, only required passes."""
 
     optimize: bool = True
     skip: tuple[str, ...] = ()
@@ -128,7 +128,7 @@ def default_passes(options: PipelineOptions | None = None) -> tuple[Pass, ...]:
 
 @dataclass(frozen=True)
 class PassRecord:
-    """What one pass did. `difference` is None unless the pipeline ran with `paranoid`."""
+    """What a pass did. `difference` is None unless the pipeline ran with `paranoid`."""
 
     name: str
     changed: bool
@@ -140,17 +140,17 @@ class PassRecord:
 
 @dataclass(frozen=True)
 class PipelineReport:
-    """What every pass did, in order."""
+    """A record of every pass that ran, in order."""
 
     records: tuple[PassRecord, ...]
 
     @property
     def seconds(self) -> float:
-        """Time spent in passes, without verification and comparison."""
+        """The time that the passes took, without verification and comparison."""
         return sum(r.seconds for r in self.records)
 
     def table(self) -> str:
-        """One line per pass: nodes before and after, milliseconds, difference if compared."""
+        """One line per pass: nodes before and after, milliseconds, and the difference, if known."""
         lines = []
         width = max((len(r.name) for r in self.records), default=0)
         for r in self.records:
@@ -164,8 +164,8 @@ class PipelineReport:
         return "\n".join(lines)
 
 
-# Weights may overflow, and any arithmetic with a signalling NaN is invalid. The device computes the
-# same results without a warning, so numpy must not warn either.
+# Weights may overflow, or contain signalling NaNs, about which numpy warns. The device computes the
+# same results without a warning, so there must be no warning here either.
 @np.errstate(all="ignore")
 def run_pipeline(
     graph: Graph,
@@ -176,21 +176,22 @@ def run_pipeline(
     seed: int = 0,
     watch: Callable[[str, Graph, Graph], None] | None = None,
 ) -> tuple[Graph, PipelineReport]:
-    """Run passes (by default all) and verify the graph before the first and after each.
+    """Run passes (all by default), and verify the graph before the first pass and after each.
 
-    A group runs until nothing changes; a pass is skipped if it has run on the same graph.
+    A group runs repeatedly until it changes nothing. In it, a pass is skipped if no other pass has
+    changed the graph since it ran.
 
     With `dump_dir`, `00_input.txt` holds the graph before the first pass, `NN_PASS.txt` the graph
-    after each pass, and one file all their weights (`load_dump`). With `paranoid`, the graph is
-    evaluated in float64 before and after every pass that changed it, on inputs drawn from `seed`,
-    and the properties that passes require and ensure are checked. `watch` is called for every pass
-    with its name and the graphs before and after it.
+    after each pass, and `weights.eir` all their weights (`load_dump` reads them). With `paranoid`,
+    the graphs before and after every pass that changed something are compared in float64, on inputs
+    drawn from `seed`, and the properties that passes require and ensure are checked. `watch` is
+    called after every pass with its name and the graphs before and after it.
 
-    Raises `EllcError` if the given graph is not well formed (E110), has or computes constants that
-    operators do not take (E111), or a pass does not support an operator's attributes (E302).
-    Raises `InternalError` that names the first pass that failed in another way, or that broke the
-    graph, its interface or its meaning. If there is a dump, the graph before that pass is the
-    reproducer.
+    Raises `EllcError` if the given graph is not well formed (E110), if an operator cannot take a
+    constant of the graph or one that a pass computed (E111), or if a pass does not support an
+    operator's attributes (E302). Any other failure of a pass raises an `InternalError` with its
+    name, and so does a pass after which the graph is not well formed or has another interface or
+    meaning. If there is a dump, its file of the graph before that pass is the reproducer.
     """
     dump = _Dump(dump_dir)
     try:
@@ -243,12 +244,12 @@ def _want_properties(
 
 
 def _stored(graph: Graph) -> Graph:
-    """The graph without unrounded constants, which files do not store."""
+    """The graph without unrounded arrays of constants, which files do not store."""
     return replace(map_bodies(graph, _stored), exact={})
 
 
 def load_dump(path: Path) -> Graph:
-    """Read a graph file of a dump back. Raises `EllcError` (E130, E140) if it is damaged."""
+    """Read a graph from a file of a dump. Raises `EllcError` (E130, E140) if it is damaged."""
     graph = parse(path.read_text(encoding="utf-8"), load_weights(path.parent / WEIGHTS_FILE))
     verify(graph, str(path))
     return graph
@@ -264,7 +265,7 @@ def _run_one(
         after = _described(run_nested(step, graph), graph)
     except MemoryError:  # a limit of the machine, not a fault of the pass
         raise
-    except Exception as error:  # the graph was well formed, so the pass refused it or is faulty
+    except Exception as error:  # the graph is well formed: the pass refuses it or is faulty
         if isinstance(error, EllcError) and not isinstance(error, ShapeError):
             raise
         raise InternalError(f"pass '{step}' failed: {error!r}", reproducer=reproducer) from error
@@ -292,7 +293,7 @@ def _check_form(step: Pass, before: Graph, after: Graph, reproducer: str) -> Non
     try:
         verify(after, f"after pass '{step}'")
     except EllcError as error:
-        if error.code == CODE:  # the pass folded unusable numbers of the model
+        if error.code == CODE:  # the pass computed an unusable constant from the model's numbers
             raise
         raise InternalError(error.report(), reproducer=reproducer) from error
     if _interface(before) != _interface(after):
@@ -300,7 +301,7 @@ def _check_form(step: Pass, before: Graph, after: Graph, reproducer: str) -> Non
 
 
 def _described(after: Graph, before: Graph) -> Graph:
-    """`after` with the quantisation notes of `before` on outputs whose new type has none."""
+    """`after`, where outputs without a quantisation note get that of `before`."""
     types = dict(after.types)
     for old, new in zip(before.outputs, after.outputs, strict=False):
         if types[new.value].quant is None:
@@ -316,9 +317,10 @@ def _interface(graph: Graph) -> object:
 
 
 class _Dump:
-    """Writes numbered graph files into a folder; does nothing without one.
+    """Writes numbered graph files into a folder; does nothing if the folder is None.
 
-    Each file is written at once after its pass, so that the folder shows how far the passes got.
+    Each file is written right after its pass, so that a dump of a crashed run is complete up to
+    the crash.
     """
 
     def __init__(self, folder: Path | None) -> None:

@@ -1,14 +1,14 @@
-"""Print text from untrusted sources: characters that control a terminal become visible escapes."""
+"""Print untrusted text: characters that would control the terminal become visible escapes."""
 
 from __future__ import annotations
 
 
 def visible(text: str, keep: str = "") -> str:
-    r"""The text with every unprintable character as `\uXXXX`, except those in `keep`.
+    r"""The text with every unprintable character, except those in `keep`, replaced by `\uXXXX`.
 
-    Control characters, escape sequences, marks that change the writing direction, lone surrogates
-    and line separators are unprintable. The escapes are those of JSON, so the meaning of a JSON
-    document does not change.
+    Control characters (as in escape sequences), marks that change the writing direction, lone
+    surrogates and line separators are unprintable. JSON has the same escapes, so a JSON document
+    keeps its meaning.
 
     >>> print(visible("a\x1b[31m\n"))
     a\u001b[31m\u000a
@@ -20,11 +20,11 @@ def visible(text: str, keep: str = "") -> str:
 
 
 LONGEST_LINE = 1000
-"""Most characters of one line of a report; longer lines are not readable."""
+"""Most characters of a line in a report; longer lines are shortened."""
 MOST_LINES = 200
-"""Most lines of one quoted message."""
+"""Most lines of a quoted message."""
 _END_PART = 5
-"""Of a shortened line, the last 1/5 of the shown characters is the end of the original line."""
+"""A shortened line shows the start of the original, then its end: 1/5 of the characters shown."""
 
 
 def shortened(line: str, longest: int = LONGEST_LINE) -> str:
@@ -37,15 +37,13 @@ def shortened(line: str, longest: int = LONGEST_LINE) -> str:
 
 
 def readable(text: str) -> str:
-    """The text for a terminal: line ends are its only control characters, long lines shortened."""
+    """The text for a terminal: no control characters except line ends, long lines shortened."""
     lines = visible(text.expandtabs(), keep="\n").split("\n")
     return "\n".join(map(shortened, lines))
 
 
 def indented(message: str) -> str:
-    """A message for a report: lines after the first are indented, so that quoted text cannot look
-    like a line of ellc's own.
-    """
+    """The message with all lines but the first indented, so that no quoted line looks like ours."""
     lines = readable(message).rstrip("\n").split("\n")
     if len(lines) > MOST_LINES:
         half = MOST_LINES // 2

@@ -1,4 +1,4 @@
-"""Find constants that operators do not accept: an index beyond the axis, a shift by 99 bits."""
+"""Find constants that operators do not accept, such as an index that is not on the axis."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ CODE = "E111"
 
 
 def outside(op: Op, types: Types, arrays: Sequence[Array | None]) -> list[str]:
-    """A message for each known operand with a number that the operator does not accept.
+    """A message for each operand with a known array in which a number is out of range.
 
-    `types` are operand types that `Op.infer` accepts; `arrays` has None for unknown operands.
+    `types` are operand types that `Op.infer` accepts. `arrays` has None for an unknown array.
     """
     problems = []
     for position, accepted in op.ranges(*types).items():
@@ -31,7 +31,7 @@ def outside(op: Op, types: Types, arrays: Sequence[Array | None]) -> list[str]:
 
 
 def constants_outside(graph: Graph) -> list[str]:
-    """A message for each constant out of range in a well-formed graph and in its bodies."""
+    """A message for each constant out of range, in a well-formed graph and its bodies."""
     return [line for each in all_graphs(graph) for line in _of_one(each)]
 
 

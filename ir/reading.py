@@ -1,4 +1,4 @@
-"""Bounded reading of files and of members of zip files; every frontend reads through these."""
+"""Bounded reading of files and of members of zip files; every frontend uses these functions."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ ZIP_DAMAGE = (
     *(OSError, EOFError, LookupError, ValueError, OverflowError, struct.error),
     *(NotImplementedError, RuntimeError, zlib.error, zipfile.BadZipFile),
 )
-"""What `zipfile` raises for damaged files and for files that ask for newer versions of the format
-(`NotImplementedError`) or a password (`RuntimeError`)."""
+"""What `zipfile` raises for damaged files, for newer versions of the format (`NotImplementedError`)
+and for files with a password (`RuntimeError`)."""
 _PIECE_BYTES = 1 << 20
-_SEGMENTS = 1000
+_SEGMENTS = 1000  # most segments of data in a file of which the size is summed up
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def read_file(path: Path, limits: Limits = DEFAULT_LIMITS, *, code: str) -> bytes:
-    """The bytes of a file, read in pieces, since the size of a pipe is unknown.
+    """The bytes of a file. It is read in pieces, because the size of a pipe is unknown.
 
-    Raises `EllcError`: `code` if the file cannot be read, E203 if it is larger than `file_bytes` or
-    consists almost entirely of holes.
+    Raises `EllcError`: `code` if the file cannot be read, E203 if it is larger than
+    `limits.file_bytes` or consists almost entirely of holes.
     """
     try:
         with path.open("rb") as file:
@@ -58,7 +58,7 @@ def read_stream(file: IO[bytes], most_bytes: int, where: str) -> bytes:
 
 
 def want_dense(file: IO[bytes], limits: Limits, where: str) -> None:
-    """Raise `EllcError` E203 if a file is larger than allowed or consists almost only of holes."""
+    """Raise `EllcError` E203 if a file is too large or consists almost entirely of holes."""
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
         return
@@ -91,7 +91,7 @@ def _data_bytes(file: IO[bytes], size: int) -> int:
 
 @contextmanager
 def opened_zip(source: Path | IO[bytes], limits: Limits, where: str) -> Iterator[zipfile.ZipFile]:
-    """A zip file for reading. Raises `EllcError` E203 if it has more than `zip_members` members.
+    """Open a zip file for reading. Raises `EllcError` E203 beyond `limits.zip_members` members.
 
     A damaged file raises one of `ZIP_DAMAGE`, as `zipfile` does.
     """
@@ -104,11 +104,11 @@ def opened_zip(source: Path | IO[bytes], limits: Limits, where: str) -> Iterator
 def read_member(
     archive: zipfile.ZipFile, member: zipfile.ZipInfo, limits: Limits, where: str, most_bytes: int
 ) -> bytes:
-    """The content of a member, inflated in pieces.
+    """The content of a member, decompressed in pieces.
 
-    Raises `EllcError` E203 if it exceeds `most_bytes` or `growth_ratio`; the bytes are counted as
-    they come, since the size in the directory may be wrong. Raises `ValueError` for a member that
-    is encrypted or compressed by another method than deflate.
+    Raises `EllcError` E203 if it exceeds `most_bytes` or `limits.growth_ratio`. Decompressed bytes
+    are counted, since the size in the zip directory may be wrong. Raises `ValueError` if the member
+    is encrypted, or compressed by another method than deflate.
     """
     if member.flag_bits & 1:
         raise ValueError("the zip file is encrypted")

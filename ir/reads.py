@@ -1,8 +1,8 @@
-"""What an operator reads for a part of its result: rows, columns, or a range along any axis.
+"""Which part of its operands an operator reads to compute a part of its result.
 
-`Op.reads` describes it axis by axis. Depth-first execution asks which rows of an operand some
-rows of a result need. The stepwise form of a network asks along which axes every element of a
-result depends on a single element of the operand.
+`Op.reads` describes it axis by axis. Depth-first execution uses it to find the rows of an operand
+that some rows of a result need. `ellc.ir.stepwise` uses it to find the axes along which every
+element of a result depends on a single element of the operand.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ Box = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Along:
-    """What is read along one axis of an operand for each index along an axis of the result.
+    """The elements along one axis of an operand that an index along an axis of the result needs.
 
-    Index i along the result's `axis` reads `extent` elements, the first at i * stride + offset.
-    Elements outside the operand are padding: nothing is read for them.
+    Index i along the result's `axis` needs `extent` elements from i * stride + offset on. Elements
+    outside the operand are padding, which is not read.
     """
 
     axis: int
@@ -32,12 +32,12 @@ class Along:
 
     @property
     def is_single(self) -> bool:
-        """Whether index i of the result reads only index i of the operand."""
+        """Whether index i of the result needs only index i of the operand."""
         return (self.stride, self.offset, self.extent) == (1, 0, 1)
 
 
 Reads = tuple[Along | None, ...]
-"""What is read along every axis of an operand; None stands for all of it."""
+"""The elements that are read along every axis of an operand; None stands for all of an axis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Window:
     dilation: tuple[int, int] = (1, 1)
 
     def reads(self, channels: Along | None) -> Reads:
-        """What an operator that slides this window reads of the image."""
+        """The reads of an image by an operator that slides this window over it."""
         corner = (self.padding.top, self.padding.left)
         sides = (
             Along(1 + side, self.stride[side], -corner[side], self.reach[side]) for side in (0, 1)
@@ -59,18 +59,18 @@ class Window:
 
     @property
     def reach(self) -> tuple[int, int]:
-        """Rows and columns from the window's first element to its last, both included."""
+        """(rows, columns) that the window spans with its dilation."""
         rows, columns = ((n - 1) * d + 1 for n, d in zip(self.size, self.dilation, strict=True))
         return rows, columns
 
 
 def whole(*shapes: Shape) -> tuple[Reads, ...]:
-    """All of the operands, for any part of the result."""
+    """The reads of an operator that needs all of its operands for any part of its result."""
     return tuple((None,) * len(shape) for shape in shapes)
 
 
 def broadcast(operand: Shape, result: Shape) -> Reads:
-    """The element at the same position, with numpy's broadcasting to the result's shape."""
+    """The reads of an operand that is broadcast to the result, elementwise, as in numpy."""
     missing = len(result) - len(operand)
     return tuple(
         Along(missing + axis) if extent == result[missing + axis] else None
@@ -79,16 +79,16 @@ def broadcast(operand: Shape, result: Shape) -> Reads:
 
 
 def apart_from(axes: Sequence[int], rank: int, kept: bool = True) -> Reads:
-    """All elements along `axes`, single elements along the others.
+    """Reads of all elements along `axes`, and of single elements along the other axes.
 
-    `kept` says whether the result still has `axes`.
+    `kept` says whether the result has these axes, too.
     """
     result_axes = [a for a in range(rank) if kept or a not in axes]
     return tuple(None if a in axes else Along(result_axes.index(a)) for a in range(rank))
 
 
 def part(reads: Reads, operand: Shape, wanted: Box) -> Box:
-    """The part of an operand that a part of the result reads; `wanted` is not empty."""
+    """The part of an operand that is read for the part `wanted`, which is not empty."""
     return tuple(
         (0, extent) if along is None else _stretch(along, extent, *wanted[along.axis])
         for along, extent in zip(reads, operand, strict=True)
@@ -103,7 +103,7 @@ def _stretch(along: Along, extent: int, start: int, stop: int) -> tuple[int, int
 
 @dataclass(frozen=True, slots=True)
 class SameElements:
-    """A result with the elements of the first operand in the same order, in another shape."""
+    """A result with the elements of the first operand in the same order, but another shape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,4 +114,4 @@ class PartOf:
 
 
 View = SameElements | PartOf
-"""How a result can use its operand's buffer without a copy."""
+"""How a result can be a part of its operand's buffer, so that nothing is copied."""

@@ -1,4 +1,4 @@
-"""The editor of graphs: a working copy that a pass changes and then freezes again."""
+"""The editor of graphs: a mutable copy of a graph, from which a pass makes a new graph."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from ellc.ir.op import Op
 from ellc.ir.types import Array, DType, TensorType, type_of
 from ellc.ir.weights import content_key
 
-_ENDS = ""  # the list's sentinel; no value has an empty id
+_ENDS = ""  # the sentinel of the linked list; no value has an empty id
 
 
 class Editor:
-    """A graph being rewritten; nodes form a linked list, keyed by the id of their first result.
+    """A graph being rewritten. Its nodes form a linked list, keyed by the id of the first result.
 
-    `replace` keeps a node's results and position, `insert` adds a node right before another,
-    `forward` removes a node and lets its readers read other values. No method recurses, so chains
-    may have any length. Every operation takes constant time (`graph` and the constructor: linear).
+    `replace` keeps a node's results and position. `insert` adds a node right before another.
+    `forward` removes a node and makes its readers read other values. No method is recursive, so
+    chains of nodes may have any length. `graph` and the constructor take linear time, every other
+    operation takes constant time.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -38,10 +39,10 @@ class Editor:
             exact = self._exact.get(c.value)
             mark = "" if exact is None else content_key(exact)
             self._shared.setdefault((c.key, graph.types[c.value].dtype, mark), c.value)
-        self._new_arrays: dict[str, Array] = {}  # by key; `graph` adds those in use to the pool
-        self._unread: list[str] = []  # constants that have lost a reader
-        self._identities: dict[str, tuple[str, DType, str]] = {}  # of new constants
-        self._sharing: Counter[str] = Counter()  # number of new constants by key of their array
+        self._new_arrays: dict[str, Array] = {}  # by key; `graph` adds the used ones to the pool
+        self._unread: list[str] = []  # constants that a node has stopped reading
+        self._identities: dict[str, tuple[str, DType, str]] = {}  # of each new constant
+        self._sharing: Counter[str] = Counter()  # by key of an array: its number of new constants
         self._forward: dict[str, str] = {}
         self._producers: dict[str, str] = {}
         self._users: dict[str, dict[str, int]] = {}
@@ -57,7 +58,7 @@ class Editor:
             self._enter(node)
 
     def nodes(self) -> Iterator[Node]:
-        """The nodes in order, as they are at that moment; later insertions are visited too."""
+        """Iterate over the nodes in order; includes nodes inserted after the current one."""
         key = self._after.get(_ENDS, _ENDS)
         while key != _ENDS:
             self._forget()
@@ -75,7 +76,7 @@ class Editor:
         return [self._nodes[k] for k in self._users.get(self.current(value), {})]
 
     def current(self, value: str) -> str:
-        """The id of a value after all `forward` calls so far."""
+        """The value that replaces `value` after all `forward` calls so far."""
         last = value
         while last in self._forward:
             last = self._forward[last]
@@ -88,16 +89,16 @@ class Editor:
         return self._types[self.current(value)]
 
     def array(self, value: str) -> Array | None:
-        """The array of a constant, None for anything computed."""
+        """The array of a constant; None for other values."""
         key = self._keys.get(self.current(value))
         if key is None:
             return None
         return self._new_arrays[key] if key in self._new_arrays else self._graph.weights[key]
 
     def exact(self, value: str) -> Array | None:
-        """A floating-point constant in float64, unrounded if that is known.
+        """The float64 array of a floating-point constant, unrounded if that array is known.
 
-        None for computed values and for other element types.
+        None for other values and other element types.
         """
         array = self.array(value)
         if array is None or array.dtype.kind != "f":
@@ -114,18 +115,18 @@ class Editor:
         return sum(self._users.get(value, {}).values()) + self._kept.get(value, 0)
 
     def used_once(self, value: str) -> bool:
-        """True if one operand and nothing else reads the value."""
+        """Whether a single operand, and no output or state, refers to the value."""
         return self.uses(value) == 1 and not self.is_kept(value)
 
     def constant(self, array: Array, dtype: DType | None = None) -> str:
-        """A constant value holding the array; equal arrays share one."""
+        """Add a constant with this array and return it; equal arrays share one constant."""
         return self._add_constant(array, dtype or DType.of(array.dtype), None)
 
     def rounded(self, exact: Array, dtype: DType) -> str:
-        """A floating-point constant computed in float64 and rounded here, once, to `dtype`.
+        """Add a floating-point constant: `exact`, a float64 array, rounded to `dtype`.
 
-        The unrounded array stays in `Graph.exact`: passes that fold it further start from there,
-        and the float64 comparison of two graphs sees no rounding.
+        The unrounded array is kept in `Graph.exact`. Passes that fold the constant further start
+        from it, and the float64 comparison of two graphs uses it.
         """
         exact = np.asarray(exact, np.float64, order="C")
         with np.errstate(over="ignore", invalid="ignore"):
@@ -134,9 +135,9 @@ class Editor:
         return self._add_constant(array, dtype, None if same else exact)
 
     def moved(self, value: str, change: Callable[[Array], Array]) -> str:
-        """A new constant: `change`, which only moves elements, applied to the array of `value`.
+        """Add a constant: the array of `value` after `change`, which only moves elements.
 
-        The unrounded array, if there is one, is changed too.
+        If `value` has an unrounded array, `change` is applied to that, too.
         """
         array, exact = self.array(value), self._exact.get(self.current(value))
         assert array is not None
@@ -147,14 +148,14 @@ class Editor:
         )
 
     def insert(self, before: Node, op: Op, *operands: str, source: Iterable[str] = ()) -> str:
-        """Add a node with one result right before another; returns the result."""
+        """Add a node right before another node; returns its only result."""
         (result,) = self.insert_multi(before, op, *operands, source=source)
         return result
 
     def insert_multi(
         self, before: Node, op: Op, *operands: str, source: Iterable[str] = ()
     ) -> tuple[str, ...]:
-        """Add a node right before another; returns its results."""
+        """Add a node right before another node; returns its results."""
         inputs = tuple(self.current(v) for v in operands)
         op = adopted(op, self._graph.weights)
         types = op.infer(*(self._types[v].meaning for v in inputs))
@@ -169,7 +170,7 @@ class Editor:
     def replace(
         self, node: Node, op: Op, *operands: str, source: Iterable[str] | None = None
     ) -> Node:
-        """Change a node's operator and operands; its results keep their ids and types."""
+        """Replace a node's operator and operands; its results keep their ids and types."""
         inputs = tuple(self.current(v) for v in operands)
         names = node.source if source is None else tuple(dict.fromkeys(source))
         new = Node(adopted(op, self._graph.weights), inputs, node.outputs, names)
@@ -179,10 +180,10 @@ class Editor:
         return new
 
     def can_forward(self, node: Node, *values: str) -> bool:
-        """Whether every public output and state is still the result of a separate kernel call.
+        """Whether `forward` leaves every public output and state as the result of its own node.
 
-        A kernel writes an output into the caller's buffer. An input, a constant or the value of
-        another output would have to be copied there.
+        A kernel has to write an output into the caller's buffer. If an output were an input, a
+        constant or another output, no kernel would write it.
         """
         return not any(
             self.is_kept(old) and (self.producer(new) is None or self.is_kept(new))
@@ -190,7 +191,7 @@ class Editor:
         )
 
     def forward(self, node: Node, *values: str) -> None:
-        """Remove a node; readers of its results now read `values`."""
+        """Remove a node, and make readers of its results read `values`, in order."""
         self.remove(node)
         for old, new in zip(node.outputs, values, strict=True):
             target = self.current(new)
@@ -215,12 +216,12 @@ class Editor:
         self.changed = True
 
     def set_type(self, value: str, type_: TensorType) -> None:
-        """Change how a value is stored (its border)."""
+        """Set a value's type, to store it with another border."""
         self._types[self.current(value)] = type_
         self.changed = True
 
     def graph(self) -> Graph:
-        """The edited graph, frozen; types and constants of unused values are dropped."""
+        """The edited graph, without the types and constants of unused values."""
         nodes = tuple(self.nodes())
         outputs = tuple(replace(p, value=self.current(p.value)) for p in self._graph.outputs)
         states = tuple(replace(s, next=self.current(s.next)) for s in self._graph.states)
@@ -260,9 +261,10 @@ class Editor:
         return self._shared[key, dtype, mark]
 
     def _forget(self) -> None:
-        """Drop the new constants that no node reads any more, and their arrays.
+        """Drop new constants, and their arrays, that no node reads any more.
 
-        Otherwise folding a chain of operations on a large constant keeps an array for every node.
+        Otherwise, folding a chain of operations on a large constant would keep every intermediate
+        array in memory.
         """
         while self._unread:
             value = self._unread.pop()
@@ -305,5 +307,5 @@ class Editor:
 
 
 def merged_source(*nodes: Node) -> tuple[str, ...]:
-    """The layers that several nodes came from, each once, in the nodes' order."""
+    """The layers that these nodes come from, each once, in the order of the nodes."""
     return tuple(dict.fromkeys(name for node in nodes for name in node.source))

@@ -1,14 +1,14 @@
-"""How far rounding may move a node's results, and which of their signs it leaves undecided.
+"""Bound the rounding error of a node's results, and find the signs that it leaves undecided.
 
-Operators bound their own rounding error and the effect of their operands' errors
-(`Op.own_error`, `Op.carried_error`). The interval around an exact result passes through the stages
-after it, and each stage adds its own rounding. The error of a sum in a convolution or dense layer
-is at most
+Operators bound their own rounding error and the effect of errors of their operands
+(`Op.own_error`, `Op.carried_error`). In a fused node, the bounds of the anchor's result are an
+interval; each stage maps the interval to one for its result and widens it by its own rounding
+error. The error of a sum in a convolution or dense layer is at most
 
     n * eps * sum |terms|,     n terms, including the bias; eps = 2^-24 (float32)
 
-in any order of additions (Higham, Accuracy and Stability of Numerical Algorithms, 3.1). A sign is
-undecided where the two ends of the interval have different signs.
+in any order of additions (Higham, Accuracy and Stability of Numerical Algorithms, 3.1). The sign of
+an element is undecided if the two ends of its interval have different signs.
 """
 
 from __future__ import annotations
@@ -24,24 +24,26 @@ from ellc.ir.ops.fused import Fused
 from ellc.ir.types import Array
 
 Interval = tuple[Array, Array, Array]
-"""Low end, computed value, high end; all three are equal where nothing is rounded."""
+"""Low end, computed value, high end; all three are equal for an element that is exact."""
 
 SINGLE, DOUBLE = 2.0**-24, 2.0**-53
 """Unit roundoff of float32 and float64."""
 _DIRECTIONS = (-1.0, 1.0)
-_TRIALS = 8  # trials with perturbed operands, for operators without a formula
+_TRIALS = 8  # evaluations with perturbed operands, for operators without an error formula
 
 
 def takes_steps(op: Op) -> bool:
-    """Whether a small change of an operand can make a result jump."""
+    """Whether an operator, or a part of a fused one, is a step function (`Pointwise.jumps`)."""
     ops = (op.anchor, *(s.op for s in op.stages)) if isinstance(op, Fused) else (op,)
     return any(isinstance(each, Pointwise) and each.jumps for each in ops)
 
 
 def undecided(node: Node, operands: Sequence[Array], got: Array) -> Array:
-    """Where rounding inside the node can lead to `got`, a result of the node's only output.
+    """A mask of the elements that rounding inside the node can change to those of `got`.
 
-    All false for a node without a step after a rounded number, since its operands are exact.
+    `got` is another computation of the node's only result. Only a step function after a rounded
+    number, so in a fused node, can give another result: the node's operands are exact. For all
+    other nodes the mask is false.
     """
     if not takes_steps(node.op) or not isinstance(node.op, Fused):
         return np.zeros(got.shape, np.bool_)
@@ -50,7 +52,7 @@ def undecided(node: Node, operands: Sequence[Array], got: Array) -> Array:
 
 
 def reachable(ends: Interval, got: Array) -> Array:
-    """Where `got` is between the ends of the interval, so that rounding may have led to it."""
+    """A mask of the elements of `got` that are inside the interval, both ends included."""
     if got.dtype.kind not in "iuf":
         return np.asarray(np.logical_or.reduce([got == end.astype(got.dtype) for end in ends]))
     low, high = (end.astype(got.dtype) for end in (ends[0], ends[2]))
@@ -60,7 +62,7 @@ def reachable(ends: Interval, got: Array) -> Array:
 def interval(
     op: Op, operands: Sequence[Array], errors: Sequence[Array | float], epsilon: float
 ) -> Interval:
-    """The interval of an operator's only result if its operands have errors up to `errors`.
+    """The interval of an operator's only result if its operands have errors of up to `errors`.
 
     Each operation has a relative rounding error of at most `epsilon`. Floats are computed in
     float64. `errors` are at least 0 and broadcast to their operands.
@@ -100,7 +102,7 @@ def _stage(
     errors: tuple[Array | float, ...],
     epsilon: float,
 ) -> Interval:
-    """The interval after a pointwise operator: it is applied to all ends of its operands."""
+    """The interval of a pointwise operator's result, from all combinations of operands' ends."""
     choices = [
         (x - e, x + e) if x.dtype.kind == "f" and np.any(e) else (x,)
         for x, e in zip(extras, errors, strict=True)
@@ -119,7 +121,7 @@ def _stage(
 
 
 def _carried(op: Op, operands: Arrays, errors: tuple[Array | float, ...]) -> Array | float:
-    """A bound of the result's error that errors of the operands cause."""
+    """A bound of the error in the result that errors of the operands cause."""
     if not any(np.any(e) for e in errors):
         return 0.0
     wide = tuple(np.broadcast_to(e, x.shape) for e, x in zip(errors, operands, strict=True))
@@ -128,7 +130,11 @@ def _carried(op: Op, operands: Arrays, errors: tuple[Array | float, ...]) -> Arr
 
 
 def _tried(op: Op, operands: Arrays, errors: tuple[Array | float, ...]) -> Array:
-    """Twice the largest change in trials: all operands lowered, all raised, random directions."""
+    """Twice the largest change of the result in some evaluations with perturbed operands.
+
+    All operands are lowered, then all are raised, then each element is changed in a random
+    direction.
+    """
     (middle,) = op.reference(*operands)
     rng = np.random.default_rng(0)
     worst = np.zeros_like(middle)

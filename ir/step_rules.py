@@ -1,8 +1,9 @@
-"""Find the axis of steps of an operator's results, given the axes of steps of its operands.
+"""Find an operator for a single step of a sequence, given one for all steps.
 
-An operator treats every step alike and independently if index i of its result along the axis of
-steps reads only index i of each operand that has steps (`Op.reads`). Then the result for a single
-step is that step's part of the result for all steps.
+A tensor's *axis of steps* is the axis along which it has one element per step. An operator treats
+all steps alike and independently if index i along its result's axis of steps needs only index i of
+each operand that has such an axis (`Op.reads`). The operator for a single step then computes that
+step's part of the whole result.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ellc.ir.op import Op, Types
 from ellc.ir.ops.shape import Gather, Reshape, Slice
 
 Axes = tuple[int | None, ...]
-"""For every operand the axis along which it has one element per step; None if it has no steps."""
+"""The axis of steps of every operand; None for an operand that has no such axis."""
 
 OTHERS = "needs other steps, too"
 UNEQUAL = "has other constants for every step"
@@ -23,13 +24,14 @@ _ACROSS = "combines every step with every other"
 
 
 class NotStepwise(Exception):
-    """An operator does not treat every step alike and independently; the text says why."""
+    """Raised if an operator does not treat all steps alike and independently; says why."""
 
 
 def one_step(op: Op, operands: Types, axes: Axes) -> tuple[Op, int]:
-    """(operator for one step, axis of steps of its results); that axis then has extent 1.
+    """(operator for one step, axis of steps of its results); operands and results have extent 1.
 
-    At least one of `axes` is not None, and there are at least two steps. Raises `NotStepwise`.
+    At least one of `axes` must not be None, and there must be at least two steps. Raises
+    `NotStepwise`.
     """
     results = op.infer(*operands)
     axis = _axis_of_results(op, operands, results, axes)
@@ -63,9 +65,9 @@ def _axis_of_results(op: Op, operands: Types, results: Types, axes: Axes) -> int
 
 
 def last_step(op: Op, operands: Types, axes: Axes, picked: int | None) -> Op | None:
-    """The operator on the first operand of one step if `op` reads only the last step's, or None.
+    """If `op` takes only the last step of its first operand: the operator that takes a single step.
 
-    `picked` is the only index of a `Gather`, if it is known.
+    None for other operators. `picked` is the index of a `Gather` that has a single, known index.
     """
     axis = axes[0]
     if axis is None:

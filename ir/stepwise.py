@@ -1,9 +1,9 @@
-"""Turn a network that takes a whole sequence into one that takes a single step of it.
+"""Turn a network for a whole sequence into a network for a single step.
 
-The values that its loops carry from step to step become states of the new network. A value outside
-the loops is of one of these kinds: it has an axis along which every step has one element, or it is
-the same at every step, or it is computed from the last step only. The kinds of the inputs are not
-stored anywhere, so all combinations that fit their shapes are tried.
+Values that a loop carries from step to step become states of the new network. A value outside the
+loops has an axis of steps (one element per step), or is the same at every step, or is computed from
+the last step only: this is its *kind*. No file states the kinds of the inputs, so all combinations
+that fit the inputs' shapes are tried.
 """
 
 from __future__ import annotations
@@ -33,41 +33,42 @@ from ellc.ir.step_rules import (
 from ellc.ir.types import Array
 
 STEPS_KEY = "about.steps"
-"""Metadata key of a sentence that tells users what one call computes."""
+"""Metadata key of sentences that tell the user what one call computes."""
 
 _LATER_PASSES = ("fuse_epilogue", "fold_padding")
-"""Passes that are left out here; they run when the network for one step is compiled."""
+"""Passes that do not run here, but when the network for one step is compiled."""
 _MOST_GUESSES = 256
 
 
 class Fixed(Enum):
-    """The kinds of values that have no axis of steps."""
+    """The kinds of values without an axis of steps."""
 
     ALWAYS = auto()
     """The same at every step."""
     LATEST = auto()
-    """Computed from the last step only. The network for one step computes it from that step."""
+    """Computed from the last step only; the network for one step computes it from its step."""
     KEPT = auto()
-    """A state that the original network already keeps from call to call."""
+    """A state of the original network, kept from call to call."""
     UNKNOWN = auto()
-    """Cannot be computed step by step, or is computed from such a value."""
+    """A value that cannot be computed step by step, or depends on one that cannot."""
 
 
 Kind = int | Fixed
-"""The axis along which a value has one element for every step, or why it has no such axis."""
+"""A value's axis of steps, or the kind of a value that has none."""
 
 
 def stepwise(graph: Graph, where: str = "") -> Graph:
-    """A network that computes one step of `graph`'s sequence in each call.
+    """A network of which each call computes one step of what `graph` computes for a sequence.
 
-    The values that a loop carries become states, which start with the loop's initial values. If a
-    loop already reads and writes a state of `graph`, that state is used. `reset` begins a new
-    sequence. Inputs and outputs have extent 1 along their axis of steps. The k-th call after a
-    reset gives what `graph` gives for its k-th step. A result that `graph` computes from the last
-    step only is computed in every call, as if that step were the last.
+    The k-th call after a reset gives the results of `graph` for step k. Inputs and outputs have
+    extent 1 along their axis of steps. A result that `graph` computes from the last step only is
+    computed in every call, as if its step were the last.
 
-    Weights are folded before the graph is changed, so that both networks use the same folded
-    weights. Where their kernels add in the same order, they give the same bits.
+    Values that a loop carries become states, whose initial values are those of the loop; where the
+    loop reads and writes a state of `graph`, that state is used.
+
+    Weights are folded before the graph is changed, so that both networks have the same weights. If
+    their kernels also add in the same order, the results are equal to the bit.
 
     Raises `EllcError` (E160) if an operator needs other steps than the current one; the error lists
     all such operators. `where` is the file that the graph comes from.
@@ -104,9 +105,9 @@ def _refused(where: str, problems: Sequence[str]) -> EllcError:
 
 
 def _guesses(graph: Graph) -> Iterator[tuple[int, tuple[Kind, ...]]]:
-    """Combinations of a number of steps, which is some loop's trips, and the inputs' kinds.
+    """Guesses of the number of steps, which is the trips of some loop, and of the inputs' kinds.
 
-    A kind must fit the shape of its input.
+    Each kind fits the shape of its input.
     """
     trips = {n.op.trips for n in graph.nodes if isinstance(n.op, Loop) and n.op.trips > 1}
     for steps in sorted(trips, reverse=True):
@@ -146,9 +147,9 @@ class _Stepped:
 
     @property
     def distance(self) -> tuple[bool, int]:
-        """(whether a loop runs along another axis, number of values that are `UNKNOWN`).
+        """How badly the guess failed: (whether a loop walks along another axis, `UNKNOWN` values).
 
-        The problems of the guess with the smallest distance are the ones that are reported.
+        The user sees the problems of the guess with the smallest distance.
         """
         unknown = sum(kind is Fixed.UNKNOWN for kind in self._kinds.values())
         return self._has_other_axis, unknown
@@ -170,14 +171,14 @@ class _Stepped:
         )
 
     def _set(self, value: str, kind: Kind) -> None:
-        """Record the kind of a value; its axis of steps, if it has one, shrinks to extent 1."""
+        """Record the kind of a value, and set the extent of its axis of steps, if any, to 1."""
         self._kinds[value] = kind
         if isinstance(kind, int):
             type_ = self._old.types[value]
             self._types[value] = type_.with_shape(*resized(type_.shape, kind, 1))
 
     def _enter(self, node: Node) -> None:
-        """Add what a node computes at one step, or record why it cannot be computed that way."""
+        """Add the part of a node for one step, or record why there is no such part."""
         kinds = [self._kinds[v] for v in node.inputs]
         try:
             if Fixed.UNKNOWN in kinds:
@@ -202,7 +203,7 @@ class _Stepped:
     # --- nodes outside of loops ------------------------------------------------------------------
 
     def _enter_step(self, node: Node, kinds: Sequence[Kind]) -> None:
-        """Add a node with an operand that has an axis of steps."""
+        """Add the part for one step of a node that has an operand with an axis of steps."""
         _want(Fixed.LATEST not in kinds, "combines every step with a result of the last one")
         _want(Fixed.KEPT not in kinds, "reads a state outside of the loop that owns it")
         axes = tuple(kind if isinstance(kind, int) else None for kind in kinds)
@@ -226,10 +227,10 @@ class _Stepped:
         return int(array.item()) if array is not None and array.size == 1 else None
 
     def _one_step(self, node: Node, axes: Axes) -> tuple[Axes, Op, int]:
-        """The operands' axes of steps, the operator for one step, and its result's axis of steps.
+        """(the operands' axes of steps, the operator for one step, its result's axis of steps).
 
-        If the operator needs it, a constant that repeats one slice along an axis is taken as an
-        operand with that axis of steps.
+        If there is no such operator, constants that repeat one slice along an axis are treated as
+        operands with that axis of steps.
         """
         types, _ = self._old.node_types(node)
         try:
@@ -247,7 +248,7 @@ class _Stepped:
             raise
 
     def _axes_of_repetition(self, value: str) -> list[int]:
-        """The axes along which a constant is one slice repeated for every step."""
+        """The axes along which a constant repeats one slice for every step."""
         array = self._arrays.get(value)
         if array is None:
             return []
@@ -255,7 +256,7 @@ class _Stepped:
         return [a for a in axes if _is_repeated(array, a)]
 
     def _repeated(self, value: str, axis: int) -> str:
-        """A constant with one of the equal slices of `value` along `axis`, of extent 1 there."""
+        """A constant that is one of the equal slices of `value` along `axis`, with extent 1."""
         name = f"{value}.part{axis}"
         if name not in self._types:
             part = np.take(self._arrays[value], [0], axis)
@@ -269,7 +270,7 @@ class _Stepped:
     # --- loops -----------------------------------------------------------------------------------
 
     def _enter_loop(self, node: Node, op: Loop) -> None:
-        """Add the body of a loop once: it reads states and one step of each sequence."""
+        """Add the nodes of a loop's body once; they read states and one step of each sequence."""
         backwards = any(walk.reverse for walk in (*op.inward, *op.outward))
         _want(not backwards, "goes through the sequence backwards, from the last step")
         _, sequences, fixed = op.parts(node.inputs)
@@ -294,7 +295,7 @@ class _Stepped:
             self._nodes.append(Node(copy, (value,), (output,), node.source))
 
     def _enter_body(self, node: Node, body: Graph, names: dict[str, str]) -> None:
-        """Add the nodes, constants and types of a body, renamed by `names`."""
+        """Add the nodes, constants and types of a body; `names` maps its values to new names."""
         inputs_of_body = {p.value for p in body.inputs}
         self._types.update((names[v], t) for v, t in body.types.items() if v not in inputs_of_body)
         self._constants += [Constant(names[c.value], c.key) for c in body.constants]
@@ -305,7 +306,7 @@ class _Stepped:
             self._nodes.append(Node(inner.op, inputs, outputs, inner.source or node.source))
 
     def _state(self, node: Node, index: int) -> State:
-        """The state for a value that the loop carries: an existing one, or else a new one."""
+        """The state for a value that the loop carries: a state of the graph, or else a new one."""
         start, following = node.inputs[index], node.outputs[index]
         for state in self._old.states:
             if (state.current, state.next) == (start, following):

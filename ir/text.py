@@ -1,4 +1,4 @@
-"""The textual form of a graph: `parse(print_graph(g), g.weights) == g`."""
+"""The text form of a graph, printed and parsed: `parse(print_graph(g), g.weights) == g`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def print_type(type_: TensorType) -> str:
 
 
 def print_op(op: Op) -> str:
-    """The operator with its attributes, as in the text of a node or of another attribute."""
+    """The operator with its attributes, as in the text of a node."""
     return _print_attr(op)
 
 
@@ -52,7 +52,7 @@ def _decl(graph: Graph, value: str) -> str:
 
 
 def print_node(graph: Graph, node: Node) -> str:
-    """One node, as in the graph's text."""
+    """The line of the graph's text for one node."""
     results = ", ".join(f"%{v}" for v in node.outputs)
     operands = ", ".join(f"%{v}" for v in node.inputs)
     types = ", ".join(print_type(graph.types[v]) for v in node.outputs)
@@ -144,7 +144,7 @@ def _syntax(line: int, message: str) -> EllcError:
 
 
 def parse(text: str, weights: WeightPool, limits: Limits = DEFAULT_LIMITS) -> Graph:
-    """Read a graph back.
+    """The graph of this text, with its arrays in the pool `weights`.
 
     Raises `EllcError`: E130 with the line if the text is malformed, E203 beyond the limits.
     """
@@ -152,7 +152,7 @@ def parse(text: str, weights: WeightPool, limits: Limits = DEFAULT_LIMITS) -> Gr
 
 
 class _Parser:
-    """Recursive descent; the nesting depth of attributes, including bodies, is bounded."""
+    """A recursive-descent parser. The nesting depth of attributes, including bodies, is bounded."""
 
     MAX_DEPTH = 40
 
@@ -171,7 +171,7 @@ class _Parser:
         return graph
 
     def _body(self) -> Graph:
-        """A graph in an attribute; its value names are independent of the outer graph's."""
+        """A graph in an attribute; names of its values are independent of those outside."""
         outer, self._types = self._types, {}
         try:
             return self._graph()
@@ -263,7 +263,7 @@ class _Parser:
         dtype = self._dtype()
         token = self._peek()
         shape = self._list()
-        if len(shape) > 2 * MOST_AXES:  # importers split axes
+        if len(shape) > 2 * MOST_AXES:  # importers split axes, so the bound of files is doubled
             raise _syntax(token.line, f"a shape of {len(shape)} axes")
         border = self._positional(Padding) if self._accept("border") else None
         quant = self._positional(Quant) if self._accept("quant") else None
@@ -272,7 +272,7 @@ class _Parser:
         return built
 
     def _positional(self, cls: type) -> Any:
-        """`(a,b,..)`: an object with all its fields in order."""
+        """Parse `(a,b,..)`, the values of all fields of `cls` in order."""
         token = self._peek()
         self._expect("(")
         parts: list[Any] = [self._attribute()]
@@ -325,7 +325,7 @@ class _Parser:
                 return token.text == "true"
             case "graph":
                 return self._body()
-            case "pad" if self._peek().text == "(":  # else it is the operator of that name
+            case "pad" if self._peek().text == "(":  # `pad{` is the operator `Pad`
                 return self._positional(Padding)
             case "quant":
                 return self._positional(Quant)
@@ -339,7 +339,7 @@ class _Parser:
     def _number(self, text: str, token: _Token) -> int | float:
         try:
             return int(text) if re.fullmatch(r"-?\d+", text) else float(text)
-        except ValueError:  # thousands of digits
+        except ValueError:  # Python refuses integers of thousands of digits
             raise _syntax(token.line, "number too long") from None
 
     def _dtype(self) -> DType:

@@ -1,4 +1,4 @@
-"""Tensor types: element type, static shape, and how the tensor is stored."""
+"""Tensor types: element type, static shape, border and quantisation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = npt.NDArray[Any]
 
 
 class DType(enum.Enum):
-    """Element types. `BIT` is a sign: 1 stands for +1 and 0 for -1; its numpy form is `bool`."""
+    """Element types. A `BIT` is a sign: 1 stands for +1, 0 for -1; arrays of them are of `bool`."""
 
     F32 = "f32"
     F64 = "f64"
@@ -32,29 +32,29 @@ class DType(enum.Enum):
 
     @property
     def numpy(self) -> np.dtype[Any]:
-        """The numpy type of such elements in the reference."""
+        """The numpy type of arrays in the reference with this element type."""
         return _NUMPY[self]
 
     @property
     def is_float(self) -> bool:
-        """Whether values are floating point."""
+        """Whether elements are floating-point numbers."""
         return self in (DType.F32, DType.F64)
 
     @property
     def is_integer(self) -> bool:
-        """Whether values are integers (neither float, bool nor sign bits)."""
+        """Whether elements are integers (neither floats, booleans nor bits)."""
         return not self.is_float and self not in (DType.BOOL, DType.BIT)
 
     @property
     def item_bytes(self) -> int:
-        """Bytes of one element in memory; raises `ValueError` for `BIT`, which is packed."""
+        """Bytes of an element in memory; raises `ValueError` for `BIT`, since bits are packed."""
         if self is DType.BIT:
             raise ValueError("bits are stored in packed words")
         return self.numpy.itemsize
 
     @staticmethod
     def of(dtype: npt.DTypeLike) -> DType:
-        """The element type of a numpy dtype; raises `KeyError` for one that has none."""
+        """The element type for a numpy dtype; raises `KeyError` if there is none."""
         return _FROM_NUMPY[np.dtype(dtype)]
 
 
@@ -79,9 +79,9 @@ _FROM_NUMPY = {v: k for k, v in _NUMPY.items() if k is not DType.BIT}
 class Padding:
     """Constant pixels around the rows and columns of an NHWC tensor.
 
-    `values` holds one number for all channels, or one per channel. As the padding of a convolution
-    or pool it gives the values that the window reads outside the image; they need not be stored.
-    As `TensorType.border` it says that the buffer holds these pixels around the image.
+    `values` holds one number for all channels, or one per channel. As an attribute of a convolution
+    or pool, it gives the values that the window finds outside the image; they need not be in
+    memory. As `TensorType.border`, it says that the buffer holds these pixels around the image.
     """
 
     top: int = 0
@@ -92,14 +92,15 @@ class Padding:
 
     @staticmethod
     def same(amount: int, value: float = 0.0) -> Padding:
-        """The same width on all four sides."""
+        """Padding of the same width on all four sides."""
         return Padding(amount, amount, amount, amount, (value,))
 
     @staticmethod
     def of(amounts: tuple[int, int, int, int], values: Iterable[float]) -> Padding:
-        """The normal form, in which paddings with the same meaning are equal.
+        """Padding in a normal form, in which paddings with the same meaning are equal.
 
-        One value if all channels agree, no negative zero, `Padding()` if all amounts are 0.
+        It has a single value if the values of all channels are equal, and no negative zero. It is
+        `Padding()` if all amounts are 0.
         """
         if not any(amounts):
             return Padding()
@@ -108,41 +109,41 @@ class Padding:
 
     @property
     def is_empty(self) -> bool:
-        """True if no side has any width."""
+        """Whether all four widths are 0."""
         return not (self.top or self.left or self.bottom or self.right)
 
     @property
     def amounts(self) -> tuple[int, int, int, int]:
-        """(top, left, bottom, right) in pixels."""
+        """The widths (top, left, bottom, right) in pixels."""
         return (self.top, self.left, self.bottom, self.right)
 
     @property
     def is_zero(self) -> bool:
-        """True if every value is 0."""
+        """Whether every value is 0."""
         return all(v == 0 for v in self.values)
 
     def covers(self, other: Padding) -> bool:
-        """True if a kernel that needs the border `other` can read a buffer with this border."""
+        """Whether a kernel that needs the border `other` can read a buffer with this border."""
         return other.is_empty or (
             all(a >= b for a, b in zip(self.amounts, other.amounts, strict=True))
             and self.agrees(other)
         )
 
     def of_sizes(self) -> Padding:
-        """The same amounts, with the absolute values."""
+        """The same widths with the absolute values."""
         return Padding(*self.amounts, tuple(abs(v) for v in self.values))
 
     def of_errors(self) -> Padding:
-        """The padding of an array of rounding errors: 0, since padding values have none."""
+        """The padding for an array of rounding errors: the values are 0, since padding is exact."""
         return Padding(*self.amounts)
 
     def widened(self, inner: Padding) -> tuple[int, int, int, int]:
-        """(top, left, bottom, right) of this padding around an inner one: the sums."""
+        """The widths (top, left, bottom, right) of this padding plus those of an inner one."""
         top, left, bottom, right = (a + b for a, b in zip(self.amounts, inner.amounts, strict=True))
         return top, left, bottom, right
 
     def around(self, inner: Padding) -> Padding | None:
-        """This padding around an inner one, as a single padding; None if their values differ."""
+        """The single padding that equals this one around `inner`; None if their values differ."""
         if inner.is_empty:
             return self
         if self.is_empty:
@@ -152,7 +153,7 @@ class Padding:
         return Padding.of(self.widened(inner), inner.values)
 
     def agrees(self, other: Padding) -> bool:
-        """True if both have the same value for every channel."""
+        """Whether both have the same value for every channel."""
         if len(self.values) == len(other.values):
             return self.values == other.values
         return len({*self.values, *other.values}) == 1
@@ -160,7 +161,7 @@ class Padding:
 
 @dataclass(frozen=True, slots=True)
 class Quant:
-    """Affine quantisation: real = scale * (stored - zero_point), per tensor or along `axis`."""
+    """Affine quantisation, per tensor or along `axis`: real = scale * (stored - zero_point)."""
 
     scale: tuple[float, ...]
     zero_point: tuple[int, ...]
@@ -171,7 +172,8 @@ class Quant:
 class TensorType:
     """A static tensor type. Four-dimensional tensors are NHWC.
 
-    `border` is storage, not meaning: the buffer holds these pixels around rows and columns.
+    `border` belongs to the storage, not to the meaning: the buffer holds these pixels around the
+    rows and columns.
     """
 
     dtype: DType
@@ -191,7 +193,7 @@ class TensorType:
 
     @property
     def meaning(self) -> TensorType:
-        """This type without its border, which is storage and not meaning."""
+        """This type without its border, which only affects storage."""
         return self if self.border is None else replace(self, border=None)
 
     def with_shape(self, *shape: int) -> TensorType:
@@ -214,5 +216,5 @@ class TensorType:
 
 
 def type_of(array: Array, dtype: DType | None = None) -> TensorType:
-    """The type of a numpy array; `dtype` is needed for bits, which numpy has as booleans."""
+    """The type of a numpy array; bits need `dtype`, since their arrays are of booleans."""
     return TensorType(dtype or DType.of(array.dtype), tuple(int(d) for d in array.shape))

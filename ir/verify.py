@@ -1,4 +1,4 @@
-"""Structural checks of a graph, run before the first pass and after each."""
+"""Structural checks of a graph, run before the first pass and after every pass."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from ellc.ir.types import TensorType
 
 
 def verify(graph: Graph, stage: str = "") -> None:
-    """Raise one `EllcError` that lists everything wrong with the graph.
+    """Raise an `EllcError` that lists all problems of the graph, if there are any.
 
-    E110: it is not well formed. E111: it is, but some constants are not accepted by operators.
+    E110: the graph is not well formed. E111: it is well formed, but operators do not accept some of
+    its constants.
     """
     problems = _problems(graph)
     if problems:
@@ -41,7 +42,7 @@ def _problems(graph: Graph) -> list[str]:
 
 
 def _check_bodies(graph: Graph, node: Node) -> list[str]:
-    """Problems inside a node's bodies, which share the weight pool of the graph around them."""
+    """Problems inside a node's bodies, which must share the outer graph's weight pool."""
     problems = []
     for body in bodies(node.op):
         problems += [f"{_label(node)}: body '{body.name}': {p}" for p in _problems(body)]
@@ -105,7 +106,7 @@ def _check_inference(graph: Graph, node: Node) -> list[str]:
         inferred = node.op.infer(*(t.meaning for t in operands))
     except EllcError as error:
         return [f"{_label(node)}: {error.message}"]
-    # The quantisation is a note for the user, which passes need not keep on inner values.
+    # Quantisation is a note for the user. Passes need not keep it on inner values.
     if [(t.dtype, t.shape) for t in results] != [(t.dtype, t.shape) for t in inferred]:
         return [f"{_label(node)}: declared {results}, inferred {inferred}"]
     return []
@@ -146,7 +147,7 @@ def _check_state(graph: Graph, state: State, defined: set[str]) -> list[str]:
 
 
 def _numbers(type: TensorType) -> TensorType:
-    """The type without its quantisation: a state keeps stored numbers, no operator reads notes."""
+    """The type without quantisation, a note that may differ between a state's two values."""
     return replace(type.meaning, quant=None)
 
 

@@ -13,7 +13,7 @@ KEY_BYTES = 16
 
 
 def content_key(array: Array) -> str:
-    """128-bit hash (32 hex digits) of element type, shape and bytes."""
+    """A 128-bit hash (32 hex digits) of an array's element type, shape and bytes."""
     data = np.asarray(array, order="C")
     digest = hashlib.blake2b(digest_size=KEY_BYTES)
     digest.update(f"{data.dtype.str}{data.shape}".encode())
@@ -22,13 +22,13 @@ def content_key(array: Array) -> str:
 
 
 class WeightPool:
-    """Arrays keyed by content. A pool only grows, so several graphs may share it."""
+    """Arrays, keyed by their content. No array is ever removed, so graphs may share a pool."""
 
     def __init__(self) -> None:
         self._arrays: dict[str, Array] = {}
 
     def add(self, array: Array) -> str:
-        """Add an array (in C order, read-only) and return its key."""
+        """Add a read-only view of an array in C order, and return its key."""
         data = np.asarray(array, order="C")
         key = content_key(data)
         if key not in self._arrays:
@@ -38,7 +38,7 @@ class WeightPool:
         return key
 
     def keep(self, key: str, array: Array) -> None:
-        """Add a read-only array in C order whose `content_key` is already computed: `key`."""
+        """Add a read-only array in C order whose `content_key` is known: `key`."""
         self._arrays.setdefault(key, array)
 
     def __getitem__(self, key: str) -> Array:

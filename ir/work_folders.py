@@ -1,4 +1,4 @@
-"""Temporary folders. Each is removed after use; the next process removes those of killed ones."""
+"""Temporary folders, removed after use; if a process is killed, a later one removes its folders."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-if sys.platform != "win32":  # Windows has no such locks, so leftovers are not removed there
+if sys.platform != "win32":  # Windows has no `flock`: there, folders of killed processes stay
     import fcntl
 
 
 @contextmanager
 def temporary_folder(purpose: str) -> Iterator[Path]:
-    """A private folder `ellc-PURPOSE-*` among the system's temporary files (TMPDIR).
+    """Create a private folder `ellc-PURPOSE-*` in the system's folder of temporary files (TMPDIR).
 
     Raises `OSError` if it cannot be created.
     """
@@ -30,7 +30,7 @@ def temporary_folder(purpose: str) -> Iterator[Path]:
 
 @contextmanager
 def work_folder(parent: Path, prefix: str) -> Iterator[Path]:
-    """A private folder `PREFIX*` in `parent`, locked while the `with` block runs."""
+    """Create a private folder `PREFIX*` in `parent`, locked while the `with` block runs."""
     # The name is chosen before the folder exists, so that Ctrl-C at any moment leaves no folder.
     folder, lock = parent / f"{prefix}{secrets.token_hex(8)}", None
     try:
@@ -42,13 +42,13 @@ def work_folder(parent: Path, prefix: str) -> Iterator[Path]:
 
 
 def abandoned(parent: Path, prefix: str) -> Iterator[tuple[Path, int]]:
-    """The folders `PREFIX*` in `parent` whose process has ended, each locked by this process."""
+    """The folders `PREFIX*` in `parent` of processes that have ended, each now locked by us."""
     if sys.platform == "win32":
         return
     for folder in sorted(parent.glob(f"{prefix}*")):
         try:
             lock = _opened(folder)
-        except OSError:  # another user's, or not a folder
+        except OSError:  # the folder of another user, or not a folder
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -66,9 +66,9 @@ def remove(folder: Path, lock: int) -> None:
 
 
 def _lock_of_new(folder: Path) -> int | None:
-    """Create a folder and lock it; returns the lock, -1 on systems without locks.
+    """Create a folder and lock it; returns the lock, or -1 on a system without locks.
 
-    None if another process took the folder for abandoned and removed it before it was locked.
+    Returns None if another process removed the folder as abandoned before it was locked.
     """
     folder.mkdir(0o700)
     if sys.platform == "win32":
@@ -79,7 +79,7 @@ def _lock_of_new(folder: Path) -> int | None:
         return None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-    except OSError:  # a disk without locks; `abandoned` never yields its folders
+    except OSError:  # the disk has no locks, so `abandoned` never yields folders on it
         return lock
     if folder.exists():
         return lock

@@ -1,4 +1,4 @@
-"""Activations: pointwise functions that networks apply to a layer's result.
+"""Activations: pointwise functions that networks apply to the result of a layer.
 
 NaN and infinity are treated as in numpy unless a docstring says otherwise. HardTanh is
 `Clip(-1, 1)`, ReLU6 is `Clip(0, 6)`.
@@ -24,7 +24,7 @@ SELU_SCALE = 1.0507009873554805
 @register_op("relu")
 @dataclass(frozen=True, slots=True)
 class Relu(Unary):
-    """max(x, 0); NaN stays NaN. For -0 the result may be 0 or -0."""
+    """max(x, 0); NaN gives NaN. For -0 the result may be 0 or -0."""
 
     kinds: ClassVar[str] = "fi"
 
@@ -51,9 +51,9 @@ class LeakyRelu(Unary):
 @register_op("clip")
 @dataclass(frozen=True, slots=True)
 class Clip(Unary):
-    """min(max(x, low), high); NaN stays NaN. Infinite bounds are allowed.
+    """min(max(x, low), high); NaN gives NaN. Infinite bounds are allowed.
 
-    For integers, `low` is rounded up and `high` down to an integer of the type.
+    For integers, `low` is rounded up and `high` down, to integers of the element type.
     """
 
     low: float
@@ -84,7 +84,7 @@ class Clip(Unary):
         return np.clip(x, *self.whole_bounds(x.dtype))
 
     def whole_bounds(self, dtype: np.dtype[Any]) -> tuple[int, int]:
-        """(low, high) as integers that fit into an integer type; low may exceed high."""
+        """(low, high) as integers within the range of an integer type; low may exceed high."""
         info = np.iinfo(dtype)
         low, high = (min(max(n, info.min), info.max) for n in (self.low, self.high))
         return math.ceil(low), math.floor(high)
@@ -147,7 +147,7 @@ class Elu(Unary):
 @register_op("selu")
 @dataclass(frozen=True, slots=True)
 class Selu(Unary):
-    """scale * (x >= 0 ? x : alpha * (e^x - 1)) with the constants of self-normalising networks."""
+    """scale * (x >= 0 ? x : alpha * (e^x - 1)), with `SELU_SCALE` and `SELU_ALPHA`."""
 
     def value(self, x: Array) -> Array:
         negative = SELU_ALPHA * np.expm1(np.minimum(x, 0))
@@ -168,7 +168,7 @@ class HardSwish(Unary):
 @register_op("softplus")
 @dataclass(frozen=True, slots=True)
 class Softplus(Unary):
-    """log(1 + e^x), as max(x, 0) + log(1 + e^-|x|)."""
+    """log(1 + e^x), computed as max(x, 0) + log(1 + e^-|x|)."""
 
     domain: ClassVar[tuple[float, float]] = (-30.0, 30.0)
 
@@ -221,7 +221,7 @@ class PRelu(Binary):
 @register_op("swish")
 @dataclass(frozen=True, slots=True)
 class Swish(Unary):
-    """x / (1 + e^(-alpha x)), SiLU with alpha = 1; -infinity gives NaN."""
+    """x / (1 + e^(-alpha x)); alpha = 1 is SiLU. -infinity gives NaN."""
 
     alpha: float = 1.0
 
@@ -259,7 +259,7 @@ class Softsign(Unary):
 @register_op("thresholded_relu")
 @dataclass(frozen=True, slots=True)
 class ThresholdedRelu(Unary):
-    """x > alpha ? x : 0, so NaN gives 0."""
+    """x > alpha ? x : 0; NaN gives 0."""
 
     alpha: float = 1.0
 
@@ -297,7 +297,7 @@ class Celu(Unary):
 @register_op("shrink")
 @dataclass(frozen=True, slots=True)
 class Shrink(Unary):
-    """x < -limit ? x + bias : x > limit ? x - bias : 0, so NaN gives 0.
+    """x < -limit ? x + bias : x > limit ? x - bias : 0; NaN gives 0.
 
     Soft shrinkage has bias = limit, hard shrinkage bias = 0.
     """

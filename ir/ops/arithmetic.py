@@ -1,4 +1,4 @@
-"""Arithmetic on two or three operands; the others broadcast to the first.
+"""Arithmetic on two or three operands; all broadcast to the first operand's shape.
 
 A scale or bias per channel is `Mul`/`Add` with a vector.
 """
@@ -57,7 +57,7 @@ class Mul(Binary):
 @register_op("div")
 @dataclass(frozen=True, slots=True)
 class Div(Binary):
-    """x / y. Integers: truncated toward zero; 0 where y is 0; the lowest integer / -1 is itself."""
+    """x / y. Integers: truncated toward zero, x / 0 = 0, and (lowest integer) / -1 wraps around."""
 
     loops_on_integers: ClassVar[bool] = True
 
@@ -76,7 +76,7 @@ class Div(Binary):
 
 
 def _away_from_zero(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """Numbers in 0.5..2 with either sign."""
+    """Numbers with absolute values in 0.5..2 and random signs."""
     sign = rng.choice(np.array([-1, 1], np.float32), shape)
     return sign * spread(rng, 0.5, 2.0, *shape)
 
@@ -84,7 +84,7 @@ def _away_from_zero(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
 @register_op("mod")
 @dataclass(frozen=True, slots=True)
 class Mod(Binary):
-    """The remainder with the sign of x: C's fmod and %. Integers: 0 where y is 0."""
+    """The remainder with the sign of x, like C's fmod and %. Integers: 0 if y is 0."""
 
     loops_on_integers: ClassVar[bool] = True
 
@@ -94,7 +94,7 @@ class Mod(Binary):
 
     @classmethod
     def draw(cls, rng: np.random.Generator, x: tuple[int, ...], y: tuple[int, ...]) -> Arrays:
-        # Exact in float32, so that no remainder jumps from almost 0 to almost y.
+        # These quotients are exact in float32, so no remainder jumps from almost 0 to almost y.
         divisor = rng.choice(np.array([0.5, 0.75, 1.0, 1.5, -2.0, -3.0], np.float32), y)
         return dyadic(rng, *x, span=40), divisor
 
@@ -105,7 +105,7 @@ class Mod(Binary):
 @register_op("floor_div")
 @dataclass(frozen=True, slots=True)
 class FloorDiv(Binary):
-    """floor(x / y). Integers: 0 where y is 0; the lowest integer / -1 is itself."""
+    """floor(x / y). Integers: 0 if y is 0, and (lowest integer) / -1 wraps around."""
 
     loops_on_integers: ClassVar[bool] = True
 
@@ -126,7 +126,7 @@ class FloorDiv(Binary):
 @register_op("floor_mod")
 @dataclass(frozen=True, slots=True)
 class FloorMod(Binary):
-    """The remainder with the sign of y: Python's %. Integers: 0 where y is 0."""
+    """The remainder with the sign of y, like Python's %. Integers: 0 if y is 0."""
 
     loops_on_integers: ClassVar[bool] = True
 
@@ -171,12 +171,12 @@ class Maximum(Binary):
 @register_op("pow")
 @dataclass(frozen=True, slots=True)
 class Pow(Binary):
-    """x to the power y, as C's powf; a negative x with a fractional y gives NaN.
+    """x to the power y, like C's powf; a negative x with a fractional y gives NaN.
 
-    Integers wrap around; a negative exponent gives 1 / x^-y truncated, and 0 for x = 0.
+    Integers wrap around. A negative integer exponent gives 1 / x^-y truncated, or 0 if x is 0.
     """
 
-    roundings: ClassVar[float] = 8.0  # as of `Unary`
+    roundings: ClassVar[float] = 8.0  # like `Unary`
     loops_on_integers: ClassVar[bool] = True
 
     @classmethod
@@ -186,7 +186,7 @@ class Pow(Binary):
     def value(self, x: Array, y: Array) -> Array:
         if x.dtype.kind != "f":
             return _integer_power(x, y)
-        # For a single exponent of 0.5 numpy uses sqrt, which differs at -infinity and -0.
+        # For a single exponent of 0.5, numpy uses sqrt, which differs at -infinity and -0.
         return np.asarray(np.power(x, np.broadcast_to(y, x.shape).copy()))
 
     @classmethod
@@ -204,9 +204,9 @@ class Pow(Binary):
 @register_op("atan2")
 @dataclass(frozen=True, slots=True)
 class Atan2(Binary):
-    """(y, x): the angle of the point (x, y) in radians, -pi..pi, as C's atan2f.
+    """(y, x): the angle of the point (x, y) in radians, -pi..pi, like C's atan2f.
 
-    Signs of zeros and infinities count: (0, -0) gives pi, (-0, -0) gives -pi.
+    The signs of zeros matter: (0, -0) gives pi, (-0, -0) gives -pi.
     """
 
     kinds: ClassVar[str] = "f"
@@ -220,7 +220,7 @@ class Atan2(Binary):
 
 
 def _integer_power(x: Array, y: Array) -> Array:
-    """x to the power y by repeated squaring, so that it wraps around like any product."""
+    """x to the power y by repeated squaring, so that results wrap around like products."""
     base, exponent = np.broadcast_arrays(x, y)
     result, factor = np.ones_like(base), base.copy()
     for bit in range(8 * base.dtype.itemsize - (base.dtype.kind == "i")):
@@ -233,7 +233,7 @@ def _integer_power(x: Array, y: Array) -> Array:
 @register_op("mul_add")
 @dataclass(frozen=True, slots=True)
 class MulAdd(Pointwise):
-    """(x, scale, offset): x * scale + offset on floats; kernels may fuse, or round the product."""
+    """(x, scale, offset): x * scale + offset of floats, with or without rounding the product."""
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("mul_add", inputs, 3)

@@ -29,9 +29,9 @@ from ellc.ir.types import Array, DType, Padding, TensorType
 @register_op("binarize")
 @dataclass(frozen=True, slots=True)
 class Binarize(Pointwise):
-    """x > 0 as bits of the same shape, so 0 and NaN give -1; x is float or integer.
+    """x > 0 as bits of the same shape; 0 and NaN give -1. x is float or integer.
 
-    x has at least one axis, since bits are packed along the last.
+    x has at least one axis, since bits are packed along the last axis.
     """
 
     own_error = exact
@@ -68,9 +68,10 @@ class Binarize(Pointwise):
 class BinaryConv2D(Op):
     """Cross-correlation of signs: (x [N,H,W,C], w [F,kh,kw,C][, scale [F] f32]) -> f32.
 
-    x and w are bits. y[n,r,c,f] = scale[f] * (sum of +-1 products); without a scale it is an
-    integer. The padding has one value: with 0, taps outside the image contribute nothing; with -1
-    or +1, all pixels outside have that value. Sizes are as in `Conv2D`.
+    x and w are bits. y[n,r,c,f] = scale[f] * (sum of products of +-1). Without a scale, the result
+    is the sum, an integer. The padding has a single value: with 0, taps outside the image
+    contribute nothing; with -1 or +1, all pixels outside have that value. Extents are as in
+    `Conv2D`.
     """
 
     takes_stages: ClassVar[bool] = True
@@ -120,12 +121,12 @@ class BinaryConv2D(Op):
         sizes = window_sizes("binary_conv2d", image, window, self.stride, self.padding)
         top, left, bottom, right = self.padding.amounts
         amounts = ((0, 0), (top, bottom), (left, right), (0, 0))
-        # float32 holds every sum exactly: a window has far fewer than 2**24 elements.
+        # Every sum is exact in float32: a window has far fewer than 2**24 elements.
         outside = np.float32(self.padding.values[0])
         signs = np.pad(_signs(x), amounts, constant_values=outside)
         total = np.zeros((x.shape[0], *sizes, w.shape[0]), np.float32)
         for i, j, pixels in window_taps(signs, window, self.stride, sizes):
-            # One product of two matrices, since numpy is slow with many small ones.
+            # A single product of two large matrices, since numpy is slow with many small ones.
             total += (pixels.reshape(-1, w.shape[3]) @ _signs(w[:, i, j]).T).reshape(total.shape)
         return (total * scale[0] if scale else total,)
 
@@ -154,7 +155,7 @@ class BinaryConv2D(Op):
 
 
 def _signs(bits: Array) -> Array:
-    """float32: +1 for a set bit, -1 for a clear one."""
+    """A float32 array: +1 for every 1, -1 for every 0."""
     return np.where(bits, np.float32(1), np.float32(-1))
 
 

@@ -1,4 +1,4 @@
-"""Conversions of element types: of numbers (`Cast`) and of bit patterns (`BitCast`)."""
+"""Conversions between element types: of numbers (`Cast`), and of bit patterns (`BitCast`)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ellc.ir.types import Array, DType, TensorType
 @register_op("cast")
 @dataclass(frozen=True, slots=True)
 class Cast(Pointwise):
-    """The same numbers in another element type; `BIT` is not supported.
+    """Numbers converted to another element type; `BIT` is not supported.
 
-    Float to integer truncates toward zero and saturates, NaN gives 0; integer to integer keeps
-    the low bits; to bool: x != 0; from bool: 0 and 1. Like every reference, this one keeps float64
-    operands in float64 when the result is `F32`.
+    Floats are truncated toward zero to integers, and saturate; NaN gives 0. Integers keep their low
+    bits. Conversion to bool is x != 0; bool gives 0 and 1. Like every reference, this one returns
+    float64 for float64 operands, even if `dtype` is `F32`.
     """
 
     dtype: DType
@@ -61,7 +61,7 @@ class Cast(Pointwise):
 
 
 def _saturated(x: Array, dtype: np.dtype[np.generic]) -> Array:
-    """Floats truncated to integers of `dtype`, without numpy's undefined overflow."""
+    """Floats truncated to integers of `dtype`, saturated where numpy's overflow is undefined."""
     info = np.iinfo(dtype)  # type: ignore[type-var]
     whole = np.trunc(np.nan_to_num(x, nan=0.0, posinf=np.inf, neginf=-np.inf))
     low, high = whole <= info.min, whole >= info.max
@@ -72,7 +72,7 @@ def _saturated(x: Array, dtype: np.dtype[np.generic]) -> Array:
 @register_op("bit_cast")
 @dataclass(frozen=True, slots=True)
 class BitCast(Pointwise):
-    """The same bit pattern as another element type of equal size; not `BOOL`, not `BIT`."""
+    """The same bit pattern as an element type of the same size; neither may be `BOOL` or `BIT`."""
 
     dtype: DType
 
@@ -86,7 +86,7 @@ class BitCast(Pointwise):
         return (TensorType(self.dtype, x.shape),)
 
     def reference(self, *inputs: Array) -> Arrays:
-        # An F32 operand may come as float64 when graphs are compared: take its float32 pattern.
+        # When graphs are compared, an F32 operand is float64: the pattern is that of its float32.
         (x,) = inputs
         narrow = x.dtype.itemsize != self.dtype.item_bytes
         stored = np.asarray(x.astype(np.float32) if narrow else x, order="C")

@@ -1,4 +1,4 @@
-"""Helpers that several operator families share: operand checks, windows, sample arrays."""
+"""Functions that several operator families share: operand checks, windows, sample arrays."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def want_operands(name: str, inputs: Types, least: int, most: int | None = None)
 
 
 def want_floats(name: str, *types: TensorType) -> DType:
-    """Raise `ShapeError` unless all operands have the same float type; return it."""
+    """Return the float type of all operands; raise `ShapeError` if they have no common one."""
     dtype = want_same(name, *types)
     require(dtype.is_float, f"{name}: works on floating point, not on {dtype.value}")
     return dtype
 
 
 def want_same(name: str, *types: TensorType) -> DType:
-    """Raise `ShapeError` unless all operands have the same element type; return it."""
+    """Return the element type of all operands; raise `ShapeError` if they have no common one."""
     dtypes = list(dict.fromkeys(t.dtype.value for t in types))
     require(len(dtypes) == 1, f"{name}: element types differ: {', '.join(dtypes)}")
     return types[0].dtype
@@ -53,11 +53,11 @@ def window_sizes(
     padding: Padding,
     dilation: tuple[int, int] = (1, 1),
 ) -> tuple[int, int]:
-    """The number of positions (rows, columns) of a window on a padded NHWC tensor.
+    """(rows, columns): the number of positions of a window on a padded NHWC tensor.
 
     Along each axis it is floor((extent + before + after - reach) / stride) + 1, where reach is the
-    extent of the dilated window. Raises `ShapeError` if there is no position or an attribute is
-    out of range.
+    number of elements that the dilated window spans. Raises `ShapeError` if there is no position or
+    an attribute is out of range.
     """
     require(x.rank == 4, f"{name}: expects an NHWC tensor, not rank {x.rank}")
     require(min(*window, *stride, *dilation) >= 1, f"{name}: window, stride, dilation start at 1")
@@ -80,13 +80,13 @@ def window_sizes(
 
 
 def padded_elements(x: TensorType, padding: Padding) -> int:
-    """The number of elements of an image after `pad_image`."""
+    """The number of elements of the result of `pad_image`."""
     n, h, w, c = x.shape
     return n * (h + padding.top + padding.bottom) * (w + padding.left + padding.right) * c
 
 
 def pad_image(x: Array, padding: Padding) -> Array:
-    """An NHWC array with padding around it; padding values are clamped to the dtype's range."""
+    """An NHWC array with padding around it; padding values are clamped to the range of its type."""
     n, h, w, c = x.shape
     shape = (n, h + padding.top + padding.bottom, w + padding.left + padding.right, c)
     out = np.empty(shape, x.dtype)
@@ -96,7 +96,7 @@ def pad_image(x: Array, padding: Padding) -> Array:
 
 
 def padding_values(padding: Padding, dtype: np.dtype[Any]) -> Array:
-    """The padding values (1 or C of them) as `dtype`; integers saturate."""
+    """The padding values, one or one per channel, as `dtype`; integers saturate."""
     values = np.array(padding.values, np.float64)
     if dtype.kind in "iu":
         info = np.iinfo(dtype)
@@ -111,9 +111,9 @@ def window_taps(
     sizes: tuple[int, int],
     dilation: tuple[int, int] = (1, 1),
 ) -> Iterator[tuple[int, int, Array]]:
-    """For every tap (row, column) of a window, the pixels of a padded array that it reads.
+    """For every tap of a window: (row, column, the pixels of a padded array that it reads).
 
-    The arrays have the shape [N, rows, columns, C] with `sizes` = (rows, columns).
+    The pixels have the shape [N, rows, columns, C] with `sizes` = (rows, columns).
     """
     for row in range(window[0]):
         for column in range(window[1]):
@@ -129,40 +129,40 @@ def normal(rng: np.random.Generator, *shape: int) -> Array:
 
 
 def weights(rng: np.random.Generator, *shape: int) -> Array:
-    """Weights [outputs, ...inputs], scaled so that sums over normal data are about normal."""
+    """Weights [outputs, ...inputs], such that layers keep the variance of normal operands."""
     fan_in = max(1, int(np.prod(shape[1:])))
     scaled: Array = rng.standard_normal(shape) / np.sqrt(fan_in)
     return scaled.astype(np.float32)
 
 
 def dyadic(rng: np.random.Generator, *shape: int, span: int = 8) -> Array:
-    """Multiples of 1/4 in -span/4..span/4: sums and products of a few are exact in float32."""
+    """Multiples of 1/4 in -span/4..span/4, whose products and short sums are exact in float32."""
     quarters: Array = rng.integers(-span, span + 1, shape) / 4
     return quarters.astype(np.float32)
 
 
 def along_last(op: Op, operands: Types, p: Permutation) -> Arranged | None:
-    """`Op.arranged` of operators on the last axis: the other axes may be permuted."""
+    """`Op.arranged` of operators along the last axis: all other axes may be permuted."""
     if p[-1] != len(p) - 1:
         return None
     return Arranged(op, (p, *[None] * (len(operands) - 1)), (p,))
 
 
 def taps(weights: TensorType) -> tuple[int, int]:
-    """Rows and columns of the weights [F,kh,kw,..] of a convolution."""
+    """(kh, kw) of the weights [F,kh,kw,..] of a convolution."""
     return weights.shape[1], weights.shape[2]
 
 
 def channel_reads(operands: Types, groups: int) -> Along | None:
-    """The channels that a filter reads: one if it is depthwise, else all (None)."""
+    """The channels that a filter reads: one in a depthwise convolution, else all (None)."""
     x, w, *_ = operands
     return Along(3) if groups == x.shape[3] == w.shape[0] else None
 
 
 def parameter_reads(parameters: Types, axis: int) -> tuple[Reads, ...]:
-    """`Op.reads` of weights [outputs, ...] and vectors [outputs].
+    """`Op.reads` for weights [outputs, ...] and vectors [outputs].
 
-    The outputs are `axis` of the result.
+    The outputs are along `axis` of the result.
     """
     return tuple((Along(axis), *[None] * (t.rank - 1)) for t in parameters)
 
@@ -170,7 +170,7 @@ def parameter_reads(parameters: Types, axis: int) -> tuple[Reads, ...]:
 def matrix_reads(
     operands: Types, result: tuple[int, ...], transpose_a: bool, transpose_b: bool
 ) -> tuple[Reads, ...]:
-    """`Op.reads` of a matrix product: rows of the first matrix and columns of the second."""
+    """`Op.reads` of a matrix product: rows of the first matrix, columns of the second."""
     rows, columns = Along(len(result) - 2), Along(len(result) - 1)
     first = (None, rows) if transpose_a else (rows, None)
     second = (columns, None) if transpose_b else (None, columns)

@@ -59,7 +59,7 @@ class Xor(Binary):
 @register_op("shift_left")
 @dataclass(frozen=True, slots=True)
 class ShiftLeft(Binary):
-    """x * 2^y modulo the type's range; 0 if y is negative or at least the type's width."""
+    """The low bits of x * 2^y; 0 if y is negative or at least the number of bits of the type."""
 
     kinds: ClassVar[str] = "i"
 
@@ -75,7 +75,10 @@ class ShiftLeft(Binary):
 @register_op("shift_right")
 @dataclass(frozen=True, slots=True)
 class ShiftRight(Binary):
-    """floor(x / 2^y). If y is negative or at least the type's width: 0, or -1 for negative x."""
+    """floor(x / 2^y).
+
+    If y is negative or at least the number of bits of the type: 0, or -1 for a negative x.
+    """
 
     kinds: ClassVar[str] = "i"
 
@@ -112,7 +115,7 @@ class Equal(Comparison):
 @register_op("not_equal")
 @dataclass(frozen=True, slots=True)
 class NotEqual(Comparison):
-    """x != y; true where either is NaN."""
+    """x != y; true if either is NaN."""
 
     kinds: ClassVar[str] = "fib"
     commutative: ClassVar[bool] = True

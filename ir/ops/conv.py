@@ -35,9 +35,9 @@ class Conv2D(Op):
     """Cross-correlation: (x [N,H,W,C], w [F,kh,kw,C/groups][, bias [F]]) -> [N,OH,OW,F], float.
 
     y[n,r,c,f] = bias[f] + sum of x[n, r*stride+i*dilation, c*stride+j*dilation, ch] * w[f,i,j,ch]
-    over the padded x; filter f of F reads the channels of group f // (F/groups). Depthwise is
-    `groups == C`. OH = floor((H + top + bottom - dilation*(kh-1) - 1) / stride) + 1. A padding
-    value of 0 times an infinite weight gives NaN, like any other 0.
+    over i, j and ch, where x is padded, and filter f reads only the channels of group
+    f // (F/groups). A depthwise convolution has `groups == C`. OH = floor((H + top + bottom -
+    dilation*(kh-1) - 1) / stride) + 1. A padding value of 0 times an infinite weight gives NaN.
     """
 
     takes_stages: ClassVar[bool] = True

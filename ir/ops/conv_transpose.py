@@ -1,4 +1,4 @@
-"""Transposed convolution: the gradient of a convolution, which enlarges images."""
+"""Transposed convolution, which enlarges images; it is the gradient of a convolution."""
 
 from __future__ import annotations
 
@@ -28,7 +28,11 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Enlargement:
-    """One axis: input i times tap t is added to output i * stride + t * dilation - before."""
+    """One axis of a transposed convolution.
+
+    Input i times tap t is added to output i * stride + t * dilation - before. `before` and `after`
+    are the crop, `extra` is the output padding.
+    """
 
     extent: int
     taps: int
@@ -40,16 +44,16 @@ class Enlargement:
 
     @property
     def reach(self) -> int:
-        """The number of output elements that inputs and taps reach, before the crop."""
+        """The number of elements of the result before cropping and output padding."""
         return (self.extent - 1) * self.stride + (self.taps - 1) * self.dilation + 1
 
     @property
     def size(self) -> int:
-        """Elements of the result."""
+        """The number of elements of the result."""
         return self.reach - self.before - self.after + self.extra
 
     def slices(self, tap: int) -> tuple[slice, slice]:
-        """(inputs, result elements) of the products of one tap that are not cropped."""
+        """For a tap: (inputs whose products are not cropped, elements to which these are added)."""
         shift = tap * self.dilation - self.before
         first = max(0, -(shift // self.stride))  # the first input whose product is not cropped
         count = min(self.extent, -((shift - self.size) // self.stride)) - first
@@ -61,7 +65,7 @@ class Enlargement:
 
 
 class _ConvTranspose(Op):
-    """Base of the float and the integer form: shapes and sums."""
+    """Base of the float and the integer operator: shapes and sums."""
 
     composite: ClassVar[bool] = True
     stride: Pair
@@ -71,7 +75,7 @@ class _ConvTranspose(Op):
     groups: int
 
     def axes(self, x: tuple[int, ...], w: tuple[int, ...]) -> tuple[Enlargement, Enlargement]:
-        """(rows, columns) for operands of these shapes."""
+        """(rows, columns): both axes for operands of these shapes."""
         top, left, bottom, right = self.crop
         rows, columns = (
             Enlargement(
@@ -104,7 +108,7 @@ class _ConvTranspose(Op):
         return (x.shape[0], rows.size, columns.size, filters)
 
     def sums(self, x: Array, w: Array) -> Array:
-        """The sums of all products of input pixels and taps, without those that are cropped."""
+        """The result without a bias: sums of products of input pixels and taps."""
         rows, columns = self.axes(x.shape, w.shape)
         filters, depth = w.shape[0], w.shape[3]
         grouped = x.reshape(*x.shape[:3], self.groups, depth)
@@ -131,10 +135,10 @@ class ConvTranspose2D(_ConvTranspose):
     """(x [N,H,W,C], w [F,kh,kw,C/groups][, bias [F]]) -> [N,OH,OW,F], float.
 
     Input pixel (r, c) times tap (i, j) is added to output pixel (r*stride + i*dilation - top,
-    c*stride + j*dilation - left); filter f reads the channels of group f // (F/groups). `crop` is
+    c*stride + j*dilation - left). Filter f reads the channels of group f // (F/groups). `crop` is
     the number of pixels (top, left, bottom, right) that are removed from the result. OH =
-    (H-1)*stride + dilation*(kh-1) + 1 - top - bottom + output_padding. Kernels may pad windows to
-    whole strides, or x, with zeros: NaN and infinities then give NaN at more pixels.
+    (H-1)*stride + dilation*(kh-1) + 1 - top - bottom + output_padding. A kernel may pad x or the
+    window with zeros; their products with NaN or infinities then give NaN at additional pixels.
     """
 
     stride: Pair = (1, 1)

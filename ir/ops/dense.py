@@ -37,7 +37,7 @@ from ellc.ir.types import Array, TensorType
 @register_op("dense")
 @dataclass(frozen=True, slots=True)
 class Dense(Op):
-    """(x [...,K], w [F,K][, bias [F]]) -> [...,F]: y = x w^T + bias along the last axis, float."""
+    """(x [...,K], w [F,K][, bias [F]]) -> [...,F], float: x w^T + bias along the last axis."""
 
     takes_stages: ClassVar[bool] = True
 

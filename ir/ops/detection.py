@@ -1,4 +1,4 @@
-"""The head of detection networks, and the choice among their boxes."""
+"""The last layer of YOLO v2, and the suppression of overlapping boxes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from ellc.ir.types import Array, DType, TensorType
 @register_op("region_detection")
 @dataclass(frozen=True, slots=True)
 class RegionDetection(Op):
-    """YOLO v2's region layer: x [N,H,W, boxes * (coordinates + 1 + classes)], float, same shape.
+    """YOLO v2's region layer, float: x [N,H,W, boxes * (coordinates + 1 + classes)] -> same shape.
 
-    For every box, the coordinates are copied and the sigmoid is applied to the confidence after
-    them. The class scores are copied; with `apply_softmax`, softmax is applied to them per box.
+    Each box has coordinates, a confidence and class scores. The coordinates are copied. Sigmoid is
+    applied to the confidence. The scores are copied, or, with `apply_softmax`, softmax is applied
+    to the scores of each box.
     """
 
     boxes: int
@@ -67,17 +68,17 @@ class RegionDetection(Op):
 @register_op("non_max_suppression")
 @dataclass(frozen=True, slots=True)
 class NonMaxSuppression(Op):
-    """(corners, scores, overlap, threshold) -> rows: boxes chosen greedily, class by class.
+    """(corners, scores, overlap, threshold) -> rows, which name the chosen boxes of every class.
 
-    corners [N,4,B] float32: top, left, bottom, right of the boxes of an image; scores [N,C,B]
-    float32; overlap and threshold [1] float32. For every image and class, the box with the highest
-    score is chosen (the first of equal ones), and boxes that overlap it by more than `overlap` are
-    dropped; this repeats up to `most` times. The overlap is intersection over union, 0 for a box
-    without area. Only boxes with a score above the threshold take part; with `at_least` the score
-    may equal it. A score of -inf never takes part.
+    All operands are float32: corners [N,4,B] (top, left, bottom, right of the boxes of an image),
+    scores [N,C,B], overlap [1] and threshold [1]. For every image and class, the box with the
+    highest score is chosen (of boxes with equal scores, the first), and all boxes that overlap it
+    by more than `overlap` are dropped. This is repeated up to `most` times. The overlap of two
+    boxes is intersection over union; it is 0 if a box has no area. Only boxes whose score is above
+    the threshold (with `at_least`, not below it) are considered, and none with a score of -inf.
 
-    rows [N*C*most,3] int32: (image, class, box), ordered by image and class; unused rows at the end
-    hold -1.
+    rows [N*C*most,3] int32: (image, class, box), ordered by image and class. Unused rows come last
+    and hold -1.
     """
 
     most: int
@@ -154,13 +155,13 @@ class NonMaxSuppression(Op):
 
 
 def _boxes(rng: np.random.Generator, images: int, boxes: int) -> Array:
-    """[images,4,boxes]: boxes on a grid, so that areas are exact and many boxes overlap."""
+    """Corners [images,4,boxes] on a grid of integers: areas are exact, and many boxes overlap."""
     start, size = rng.integers(0, 6, (2, images, 2, boxes))
     return np.concatenate((start, start + size + 1), 1).astype(np.float32)
 
 
 def _overlaps(corners: Array, own: Array) -> Array:
-    """[boxes]: intersection over union of all boxes [4,boxes] and one of them [4,1]."""
+    """[boxes]: intersection over union of each box [4,boxes] with the box `own` [4,1]."""
     zero = corners.dtype.type(0)
     height, width = (
         np.maximum(np.minimum(corners[i + 2], own[i + 2]) - np.maximum(corners[i], own[i]), zero)

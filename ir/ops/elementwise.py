@@ -1,4 +1,4 @@
-"""Base classes of pointwise operators, with operand checks and sample cases for whole groups."""
+"""Base classes of unary and binary pointwise operators, with their checks and test cases."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ellc.ir.op import Arrays, Case, Pointwise, Types, exact, require
 from ellc.ir.ops.common import normal, want_operands, want_same
 from ellc.ir.types import Array, DType, TensorType
 
-# Formulas must work for these. The squares of the large ones are still finite in float32.
+# Kernels must be correct for these numbers. Squares of the large ones are finite in float32.
 SPECIAL = np.array(
     [0.0, -0.0, 1.0, -1.0, 2.5, -3.0, 1e15, -1e15, 1e-15, np.inf, -np.inf, np.nan], np.float32
 )
@@ -19,14 +19,17 @@ INTEGERS = np.array([0, 1, -1, 2, -7, 13, 100_000, -(2**31), 2**31 - 1], np.int3
 
 
 def want_kind(name: str, dtype: DType, kinds: str) -> None:
-    """Raise `ShapeError` unless the element type is one of `kinds`: f(loat), i(nteger), b(ool)."""
+    """Raise `ShapeError` unless the element type is of one of the `kinds`.
+
+    `kinds` is a string of letters: f for floats, i for integers, b for booleans.
+    """
     letter = "f" if dtype.is_float else "i" if dtype.is_integer else dtype.value
     allowed = [*kinds.replace("b", ""), *(["bool"] if "b" in kinds else [])]
     require(letter in allowed, f"{name}: does not work on {dtype.value}")
 
 
 def want_broadcast(name: str, x: TensorType, *others: TensorType) -> None:
-    """Raise `ShapeError` unless the other operands broadcast to the first one's shape."""
+    """Raise `ShapeError` unless all other operands broadcast to the shape of x."""
     for other in others:
         extents = zip(other.shape[::-1], x.shape[::-1], strict=False)
         fits = other.rank <= x.rank and all(a in (1, b) for a, b in extents)
@@ -34,14 +37,17 @@ def want_broadcast(name: str, x: TensorType, *others: TensorType) -> None:
 
 
 def nan_ranked(x: Array, largest: bool) -> Array:
-    """x for a search of the largest or smallest: NaN becomes the infinity that never wins."""
+    """x with NaN replaced by the infinity that is never chosen in a search for an extremum.
+
+    It is minus infinity if the search is for the largest element, else infinity.
+    """
     if x.dtype.kind != "f":
         return x
     return np.where(np.isnan(x), x.dtype.type(-np.inf if largest else np.inf), x)
 
 
 def spread(rng: np.random.Generator, low: float, high: float, *shape: int) -> Array:
-    """Uniform float32 samples that contain both ends, and 0 if it is between them."""
+    """Uniform float32 samples; they contain both ends, and 0 if it is between the ends."""
     values: Array = rng.uniform(low, high, shape).astype(np.float32)
     flat = values.reshape(-1)
     flat[-1] = high
@@ -59,18 +65,18 @@ class Unary(Pointwise):
 
     kinds: ClassVar[str] = "f"
     domain: ClassVar[tuple[float, float]] = (-6.0, 6.0)
-    # numpy's vector functions promise 4 units in the last place; with AVX-512 they use:
-    # tan 3.2, log and arcsin 3.1, exp 2.4 (float32, on an AMD EPYC). Our own are within this.
+    # numpy's vector functions have errors of up to 4 units in the last place. Measured with AVX-512
+    # in float32: tan 3.2, log and arcsin 3.1, exp 2.4. Our functions are within the bound, too.
     roundings: ClassVar[float] = 8.0
-    keeps_quant: ClassVar[bool] = False  # whether results keep the operand's scale and zero point
+    keeps_quant: ClassVar[bool] = False  # whether the result has the operand's quantisation
 
     def value(self, x: Array) -> Array:
-        """The function, elementwise."""
+        """The function that the operator computes, elementwise."""
         raise NotImplementedError(self.name)
 
     @classmethod
     def variants(cls) -> tuple[Self, ...]:
-        """Operators with attributes to test, the usual one first."""
+        """Operators with different attributes for test cases, the most common one first."""
         return (cls(),)
 
     def infer(self, *inputs: TensorType) -> Types:
@@ -103,7 +109,7 @@ class Unary(Pointwise):
 
 
 class Predicate(Unary):
-    """A predicate on one operand: the result is `BOOL`."""
+    """A predicate on one operand; the result is `BOOL`."""
 
     def infer(self, *inputs: TensorType) -> Types:
         (type_,) = Unary.infer(self, *inputs)
@@ -120,8 +126,8 @@ class Binary(Pointwise):
     """
 
     kinds: ClassVar[str] = "fi"
-    # Whether results keep the first operand's scale and zero point, if the second has the same or
-    # none.
+    # Whether the result has the first operand's quantisation, provided that the second operand has
+    # the same or none.
     keeps_quant: ClassVar[bool] = False
     commutative: ClassVar[bool] = False
 
@@ -134,7 +140,7 @@ class Binary(Pointwise):
 
     @classmethod
     def draw(cls, rng: np.random.Generator, x: tuple[int, ...], y: tuple[int, ...]) -> Arrays:
-        """Float operands of two shapes on which the function is well conditioned."""
+        """Float operands of these shapes for which the function is well conditioned."""
         return normal(rng, *x), normal(rng, *y)
 
     def infer(self, *inputs: TensorType) -> Types:
@@ -167,7 +173,7 @@ class Binary(Pointwise):
 
 
 class Comparison(Binary):
-    """A comparison: the result is `BOOL`. With NaN, every comparison but `NotEqual` is false."""
+    """A comparison; the result is `BOOL`. All comparisons of NaN but `NotEqual` are false."""
 
     own_error = exact
 
@@ -195,5 +201,5 @@ class Comparison(Binary):
 
 
 def _pairs(values: Array) -> Arrays:
-    """Every pair of the values, as two vectors."""
+    """All pairs of the values, as two vectors."""
     return np.repeat(values, values.size), np.tile(values, values.size)

@@ -1,6 +1,6 @@
-"""Functions of 32-bit integers, from which functions of stored integers are built.
+"""Functions of 32-bit integers, of which importers compose functions of stored integers.
 
-`ellc.ir.fixed_point` defines what each computes, bit for bit.
+`ellc.ir.fixed_point` defines their results, bit for bit.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _HIGHEST = 2**31 - 1
 
 
 def _whole(name: str, *inputs: TensorType) -> Types:
-    """The result's type for an operand of 32-bit integers: the same."""
+    """The result type of functions of one operand of 32-bit integers: the operand's."""
     want_operands(name, inputs, 1)
     want_type(name, "x", inputs[0], DType.I32)
     return (TensorType(DType.I32, inputs[0].shape),)
 
 
 def _drawn(rng: np.random.Generator, low: float, *shape: int) -> Array:
-    """int32 numbers from `low` to the largest, uniform in their logarithm."""
+    """int32 numbers from `low` to the largest int32, with uniformly distributed logarithms."""
     powers = rng.uniform(np.log2(low), 31, shape)
     return np.minimum(np.exp2(powers), 2.0**31 - 1).astype(np.int32)
 
@@ -52,7 +52,7 @@ def _drawn(rng: np.random.Generator, low: float, *shape: int) -> Array:
 @register_op("log_of_sum")
 @dataclass(frozen=True, slots=True)
 class LogOfSum(Pointwise):
-    """x i32 -> i32: the natural logarithm, as Q5, of sums of at least 1, as Q12."""
+    """x i32 -> i32: the natural logarithm, as Q5, of x >= 1, as Q12."""
 
     def infer(self, *inputs: TensorType) -> Types:
         return _whole("log_of_sum", *inputs)
@@ -75,7 +75,7 @@ class LogOfSum(Pointwise):
 @register_op("inverse_root")
 @dataclass(frozen=True, slots=True)
 class InverseRoot(Pointwise):
-    """x i32 -> i32: the mantissa or the shift of 1 / sqrt(x), as a factor of `Requantize`.
+    """x i32 -> i32: a `part`, mantissa or shift, of the factor 1 / sqrt(x) for `Requantize`.
 
     Numbers up to 1 count as 1.
     """
@@ -100,7 +100,7 @@ class InverseRoot(Pointwise):
 @register_op("leading_zeros")
 @dataclass(frozen=True, slots=True)
 class LeadingZeros(Pointwise):
-    """x i32 >= 0 -> i32: the number of zero bits above the highest set bit of 32; 31 for 0."""
+    """x i32 >= 0 -> i32: the number of leading zeros; 31 (not 32) for 0."""
 
     def infer(self, *inputs: TensorType) -> Types:
         return _whole("leading_zeros", *inputs)
@@ -123,8 +123,8 @@ class LeadingZeros(Pointwise):
 class RoundedRoot(Pointwise):
     """x u64 -> u32: the integer nearest to the square root.
 
-    It is at most 2^16 - 1 for numbers of 32 bits and 2^32 - 1 for larger ones, as in the signal
-    library of TensorFlow Lite Micro (`Sqrt64`).
+    It saturates at 2^16 - 1 for x < 2^32, and at 2^32 - 1 for larger x, as in the signal library of
+    TensorFlow Lite Micro (`Sqrt64`).
     """
 
     def infer(self, *inputs: TensorType) -> Types:
@@ -155,7 +155,7 @@ def _rounded_root(number: int) -> int:
 @register_op("function_16")
 @dataclass(frozen=True, slots=True)
 class Function16(Pointwise):
-    """x i32 -> i32: `logistic` or `tanh` of 16-bit fixed-point numbers, as Q0.
+    """x i32 -> i32: the function `logistic` or `tanh` of 16-bit fixed-point numbers, as Q0.
 
     x has `integer_bits` integer bits; `ellc.ir.fixed_point_16` defines the result, bit for bit.
     """
@@ -193,8 +193,9 @@ class Function16(Pointwise):
 class Interpolate(Op):
     """(x i32, bases i32 [N], slopes i32 [N]) -> i32: a piecewise linear function.
 
-    Piece p covers the 2^bits numbers from p * 2^bits on; smaller x belong to the first piece,
-    larger ones to the last. The result is `bases[p] + slopes[p] * (x modulo 2^bits)`, modulo 2^32.
+    Segment p contains the 2^bits numbers from p * 2^bits on. Numbers below the first segment belong
+    to it, and so do numbers above the last. The result is
+    `bases[p] + slopes[p] * (x modulo 2^bits)`, modulo 2^32.
     """
 
     takes_stages: ClassVar[bool] = True

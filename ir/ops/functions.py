@@ -1,4 +1,4 @@
-"""Functions of one operand: elementary functions, rounding, signs.
+"""Functions of one operand: elementary functions, rounding, signs, predicates.
 
 NaN and infinity are treated as in numpy unless a docstring says otherwise.
 """
@@ -97,7 +97,7 @@ class Neg(Unary):
 @register_op("sign")
 @dataclass(frozen=True, slots=True)
 class Sign(Unary):
-    """-1, 0 or 1; NaN stays NaN."""
+    """-1, 0 or 1; NaN gives NaN."""
 
     kinds: ClassVar[str] = "fi"
 
@@ -112,7 +112,7 @@ class Sign(Unary):
 
 
 class Trigonometric(Unary):
-    """A function of an angle in radians, of any size; an infinity gives NaN."""
+    """A function of an angle in radians, however large; infinity gives NaN."""
 
     domain: ClassVar[tuple[float, float]] = (-50.0, 50.0)
 
@@ -153,7 +153,7 @@ class Tan(Trigonometric):
 @register_op("floor")
 @dataclass(frozen=True, slots=True)
 class Floor(Unary):
-    """The largest integer that is not above x."""
+    """The largest integer <= x."""
 
     own_error = exact
 
@@ -168,7 +168,7 @@ class Floor(Unary):
 @register_op("ceil")
 @dataclass(frozen=True, slots=True)
 class Ceil(Unary):
-    """The smallest integer that is not below x."""
+    """The smallest integer >= x."""
 
     own_error = exact
 
@@ -183,7 +183,7 @@ class Ceil(Unary):
 @register_op("round")
 @dataclass(frozen=True, slots=True)
 class Round(Unary):
-    """The nearest integer; halves are rounded to the even one."""
+    """The nearest integer; halves are rounded to even."""
 
     own_error = exact
 
@@ -226,7 +226,7 @@ class Rsqrt(Unary):
 @register_op("expm1")
 @dataclass(frozen=True, slots=True)
 class Expm1(Unary):
-    """e^x - 1, exact near 0."""
+    """e^x - 1, accurate near 0."""
 
     domain: ClassVar[tuple[float, float]] = (-30.0, 80.0)
 
@@ -237,7 +237,7 @@ class Expm1(Unary):
 @register_op("log1p")
 @dataclass(frozen=True, slots=True)
 class Log1p(Unary):
-    """log(1 + x), exact near 0: -infinity at -1, NaN below."""
+    """log(1 + x), accurate near 0: -infinity at -1, NaN below."""
 
     domain: ClassVar[tuple[float, float]] = (-0.99, 50.0)
 
@@ -347,7 +347,7 @@ class Erf(Unary):
 @register_op("is_nan")
 @dataclass(frozen=True, slots=True)
 class IsNan(Predicate):
-    """Whether x is not a number; `BOOL`."""
+    """Whether x is NaN; `BOOL`."""
 
     def value(self, x: Array) -> Array:
         return np.isnan(x)
@@ -356,7 +356,7 @@ class IsNan(Predicate):
 @register_op("is_inf")
 @dataclass(frozen=True, slots=True)
 class IsInf(Predicate):
-    """Whether x is infinity (`positive`) or minus infinity (`negative`); `BOOL`."""
+    """Whether x is infinity (if `positive`) or minus infinity (if `negative`); `BOOL`."""
 
     positive: bool = True
     negative: bool = True

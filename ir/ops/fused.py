@@ -1,4 +1,4 @@
-"""An operator with pointwise stages after it: a kernel with its epilogue."""
+"""An operator and the pointwise stages after it, which one kernel computes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SAMPLES: list[Samples] = []
 
 
 def fused_samples(make: SamplesT) -> SamplesT:
-    """Decorator: registers a function whose cases become samples of `Fused`."""
+    """Decorator: registers a function that returns test cases of `Fused`."""
     _SAMPLES.append(make)
     return make
 
@@ -41,7 +41,11 @@ def fused_samples(make: SamplesT) -> SamplesT:
 @register_attribute("stage")
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One pointwise operator of an epilogue; `extras` is the number of its further operands."""
+    """A pointwise operator of an epilogue.
+
+    Its first operand is the result of the previous stage. `extras` is the number of its further
+    operands.
+    """
 
     op: Pointwise
     extras: int = 0
@@ -50,11 +54,12 @@ class Stage:
 @register_op("fused")
 @dataclass(frozen=True, slots=True)
 class Fused(Op):
-    """`anchor` applied to the first `operands` inputs, then every stage to the running result.
+    """`anchor`, applied to the first `operands` operands, and then the stages, one after another.
 
-    The stages' further operands follow the anchor's inputs in order. Example: a convolution with
-    a per-channel bias, a residual and ReLU is `Fused(Conv2D(..), 2, (Stage(Add(), 1),
-    Stage(Add(), 1), Stage(Relu())))` on (x, w, bias, residual).
+    Each stage is applied to the result of the previous one. The further operands of the stages
+    follow the operands of the anchor. Example: a convolution with a bias, a residual and ReLU is
+    `Fused(Conv2D(..), 2, (Stage(Add(), 1), Stage(Add(), 1), Stage(Relu())))` on (x, w, bias,
+    residual).
     """
 
     anchor: Op
@@ -62,7 +67,7 @@ class Fused(Op):
     stages: tuple[Stage, ...]
 
     def split(self, items: tuple[ItemT, ...]) -> list[tuple[ItemT, ...]]:
-        """Items of all operands, divided: the anchor's, then one tuple for each stage."""
+        """A tuple with an item per operand, divided into the anchor's part and one per stage."""
         parts = [items[: self.operands]]
         start = self.operands
         for stage in self.stages:
@@ -124,11 +129,11 @@ class Fused(Op):
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
-        """Fused chains of the families whose operators can be anchors (`fused_samples`)."""
+        """The cases of all functions that are registered with `fused_samples`."""
         for make in _SAMPLES:
             yield from make(rng)
 
 
 def anchor_of(op: Op) -> Op:
-    """The operator that a kernel computes before its epilogue."""
+    """The anchor of a fused operator; any other operator itself."""
     return op.anchor if isinstance(op, Fused) else op

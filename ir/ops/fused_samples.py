@@ -1,4 +1,4 @@
-"""Sample cases of fused chains: some for every operator that can be an anchor."""
+"""Test cases of fused operators, some for every operator that can be an anchor."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ from ellc.ir.types import Array, DType, Padding, Quant
 
 
 class _Chain:
-    """Builds a case of a fused operator: collects its stages and operands in order.
+    """Builds a test case of a fused operator from its stages and operands in order.
 
-    All operands of the anchor but the first are constants; `then` says which of a stage's are.
+    All operands of the anchor except the first are constants.
     """
 
     def __init__(self, anchor: Op, *inputs: Array, bits: bool = False) -> None:
@@ -47,11 +47,11 @@ class _Chain:
         self._count = len(inputs)
         self._operands = list(inputs)
         self._stages: list[Stage] = []
-        self._constants = list(range(1, len(inputs)))  # all weights
+        self._constants = list(range(1, len(inputs)))
         self._dtypes = (DType.BIT,) * 2 if bits else ()
 
     def then(self, op: Pointwise, *fixed: Array, computed: tuple[Array, ...] = ()) -> _Chain:
-        """Add a stage with its further operands; the constant ones come first."""
+        """Add a stage with its further operands: constants (`fixed`), then computed ones."""
         self._stages.append(Stage(op, len(fixed) + len(computed)))
         start = len(self._operands)
         self._constants += range(start, start + len(fixed))

@@ -1,4 +1,4 @@
-"""Loops: a body that runs once for every element of the sequences that it walks along."""
+"""Loops: a body that runs for each element of sequences, in order."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ RunNode = Callable[[Node, Mapping[str, Array]], Arrays]
 @register_attribute("walk")
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """How a loop walks along a sequence: one element along `axis` per trip.
+    """How a loop walks along a sequence: each trip reads or writes one index along `axis`.
 
-    With `reverse` it begins at the last element.
+    With `reverse` it begins at the last index.
     """
 
     axis: int = 0
     reverse: bool = False
 
     def element(self, sequence: TensorType) -> TensorType:
-        """The type of the element of one trip: `sequence` without the axis. Raises `ShapeError`."""
+        """The type of a trip's element: `sequence` without the axis. Raises `ShapeError`."""
         require(0 <= self.axis < sequence.rank, f"loop: no axis {self.axis} in {sequence.shape}")
         shape = (*sequence.shape[: self.axis], *sequence.shape[self.axis + 1 :])
         return sequence.with_shape(*shape)
 
     def sequence(self, element: TensorType, trips: int) -> TensorType:
-        """The type of a sequence of `trips` such elements. Raises `ShapeError`."""
+        """The type of a sequence of `trips` elements of this type. Raises `ShapeError`."""
         require(0 <= self.axis <= element.rank, f"loop: no axis {self.axis} for {element.shape}")
         return element.with_shape(*element.shape[: self.axis], trips, *element.shape[self.axis :])
 
     def position(self, trip: int, trips: int) -> int:
-        """The index along the axis of a trip's element."""
+        """The index of a trip's element along the axis."""
         return trips - 1 - trip if self.reverse else trip
 
 
@@ -64,11 +64,11 @@ class Walk:
 class Loop(Op):
     """(initial values.., sequences.., invariants..) -> (last values.., sequences..).
 
-    `body` runs `trips` times. Its inputs are the `carried` values (on the first trip the initial
-    ones, then the results of the previous trip), one element of each sequence that `inward` walks
-    along, and the invariants. Its outputs are the next carried values and one element of each
-    result sequence, in the order of `outward`. It has no states, and its constants are in the pool
-    of the graph around it.
+    `body` runs `trips` times. Its inputs are, in order: the `carried` values (on the first trip the
+    initial values, later the results of the previous trip); one element of each operand sequence,
+    along which it walks as `inward` says; the invariants. Its outputs are the next carried values,
+    and one element of each result sequence, as `outward` says. The body has no states, and its
+    constants are in the pool of the graph around it.
     """
 
     body: Graph
@@ -122,7 +122,7 @@ class Loop(Op):
         return ranges
 
     def parts(self, operands: tuple[AnyT, ...]) -> tuple[tuple[AnyT, ...], ...]:
-        """Items of all operands, divided into (initial values, sequences, invariants)."""
+        """A tuple with an item per operand, divided: (initial values, sequences, invariants)."""
         moving = self.carried + len(self.inward)
         return operands[: self.carried], operands[self.carried : moving], operands[moving:]
 
@@ -135,7 +135,7 @@ class Loop(Op):
         return self.run(inputs, constants, _reference)
 
     def run(self, inputs: Arrays, constants: Mapping[str, Array], step: RunNode) -> Arrays:
-        """The results, given the body's constants and a function that evaluates one node."""
+        """The results; `constants` are the body's, and `step` evaluates a node of the body."""
         carried, sequences, fixed = self.parts(inputs)
         sequences_out: list[list[Array]] = [[] for _ in self.outward]
         for trip in range(self.trips):
@@ -199,7 +199,7 @@ def _floats(*shape: int) -> TensorType:
 
 
 def _running_sum(rng: np.random.Generator) -> Case:
-    """All running sums, and the last one: a carried value that is also a sequence's element."""
+    """Running sums: the carried value is also the element of a result sequence."""
     b = GraphBuilder("sum")
     total, x = b.input("total", _floats(3)), b.input("x", _floats(3))
     total = b.add(Add(), total, x)
@@ -227,7 +227,7 @@ def _lstm(rng: np.random.Generator, walk: Walk, label: str) -> Case:
 
 
 def _swap(rng: np.random.Generator) -> Case:
-    """Two carried values that are exchanged: both must be read before one is written."""
+    """Two carried values are exchanged, so both must be read before either is written."""
     b = GraphBuilder("swap")
     first, second = b.input("first", _floats(4)), b.input("second", _floats(4))
     b.output("first", second)
@@ -238,7 +238,7 @@ def _swap(rng: np.random.Generator) -> Case:
 
 
 def _gru_of_weights(rng: np.random.Generator) -> Case:
-    """Weights as loop-invariant operands; the initial state is zero."""
+    """The weights are loop-invariant operands; the initial state is zero."""
     inputs, hidden = 5, 7
     b = GraphBuilder("gru")
     h, x = b.input("h", _floats(1, hidden)), b.input("x", _floats(1, inputs))
@@ -252,7 +252,7 @@ def _gru_of_weights(rng: np.random.Generator) -> Case:
 
 
 def _reads_what_it_read(rng: np.random.Generator) -> Case:
-    """Two sequences walked in opposite directions, an invariant, and elements passed through."""
+    """Two sequences in opposite directions; the body passes elements of one to the next trip."""
     b = GraphBuilder("mixed")
     old = b.input("old", _floats(2, 3))
     there, back = b.input("there", _floats(2, 3)), b.input("back", _floats(2, 3))

@@ -22,8 +22,8 @@ from ellc.ir.types import Array, TensorType
 class LRN(Op):
     """Local response normalisation across the last axis, float, as in Caffe and ONNX.
 
-    y[c] = x[c] / (bias + alpha / size * s[c])^beta, where s[c] is the sum of squares of channels
-    c - floor((size-1)/2) to c + ceil((size-1)/2), as far as they exist.
+    y[c] = x[c] / (bias + alpha / size * s[c])^beta, where s[c] is the sum of the squares of those
+    channels from c - floor((size-1)/2) to c + ceil((size-1)/2) that exist.
     """
 
     reads_bordered: ClassVar[bool] = True
@@ -44,7 +44,7 @@ class LRN(Op):
         return (TensorType(x.dtype, x.shape),)
 
     def reach(self, channels: int) -> tuple[int, int]:
-        """The numbers of channels before and after a channel in its sum, at most `channels`."""
+        """The number of channels before c, and after c, in s[c]; both at most `channels`."""
         return min((self.size - 1) // 2, channels), min(self.size // 2, channels)
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged | None:
@@ -79,7 +79,7 @@ class LRN(Op):
 @register_op("dropout")
 @dataclass(frozen=True, slots=True)
 class Dropout(Unary):
-    """The identity: dropout happens only in training."""
+    """x, unchanged: dropout has an effect only in training."""
 
     composite: ClassVar[bool] = True
 
@@ -139,10 +139,10 @@ class BatchNorm(Op):
 @register_op("normalize")
 @dataclass(frozen=True, slots=True)
 class Normalize(Op):
-    """(x - m) / sqrt(mean((x - m)^2) + epsilon), float; m and the mean are taken over `axes`.
+    """(x - m) / sqrt(mean((x - m)^2) + epsilon), float; m is the mean of x; means are over `axes`.
 
-    Without `centered`, m is 0 (RMS norm). Instance, layer and group norm are this operator over the
-    respective axes, followed by a scale and an offset.
+    Without `centered`, m is 0 (RMS norm). Importers turn instance, layer and group norm into this
+    operator, a scale and an offset.
     """
 
     axes: tuple[int, ...]

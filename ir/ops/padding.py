@@ -1,4 +1,4 @@
-"""Operators that put a tensor into a larger one."""
+"""Operators that put a tensor inside a larger one."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ellc.ir.types import Array, Padding, TensorType
 @register_op("pad")
 @dataclass(frozen=True, slots=True)
 class Pad(Mover):
-    """Add `before[i]` and `after[i]` elements along axis i.
+    """x with `before[i]` and `after[i]` elements added along axis i.
 
-    Mode `constant` fills with `value` (saturated for integers; true for booleans unless 0), `edge`
-    repeats the outermost element, `reflect` mirrors at it without repeating it (so at most
-    extent - 1 elements).
+    Mode `constant` adds copies of `value` (saturated for integers; true for booleans unless it is
+    0), `edge` copies of the outermost element. `reflect` mirrors x at its outermost element, which
+    is not repeated; so at most extent - 1 elements can be added.
     """
 
     before: tuple[int, ...]
@@ -76,7 +76,7 @@ class Pad(Mover):
         (x,) = inputs
         amounts = list(zip(self.before, self.after, strict=True))
         match self.mode:
-            case _ if not amounts:  # a scalar, for which numpy refuses mode "edge"
+            case _ if not amounts:  # numpy refuses mode "edge" for scalars
                 return (x.copy(),)
             case "edge":
                 return (np.pad(x, amounts, mode="edge"),)
@@ -106,7 +106,7 @@ class Pad(Mover):
 @register_op("embed")
 @dataclass(frozen=True, slots=True)
 class Embed(Mover):
-    """(x, around): `around`, overwritten by x from index `offsets` on; any element type."""
+    """(x, around): a copy of `around` with x written at index `offsets`; any element type."""
 
     offsets: tuple[int, ...]
 

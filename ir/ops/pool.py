@@ -23,7 +23,7 @@ from ellc.ir.ops.elementwise import SPECIAL, want_kind
 from ellc.ir.reads import Along, Reads, Window
 from ellc.ir.types import Array, Padding, TensorType, type_of
 
-# The default padding of a maximum, which never wins.
+# The default padding of a maximum: no element is smaller.
 LOWEST = Padding(values=(-math.inf,))
 _LOWEST_FINITE = float(np.finfo(np.float32).min)
 
@@ -31,7 +31,7 @@ _LOWEST_FINITE = float(np.finfo(np.float32).min)
 @register_op("max_pool2d")
 @dataclass(frozen=True, slots=True)
 class MaxPool2D(Op):
-    """Maximum over a window: x [N,H,W,C], float or integer -> [N,OH,OW,C] of the same type.
+    """The maximum over a window: x [N,H,W,C], float or integer -> [N,OH,OW,C] of the same type.
 
     OH = floor((H + top + bottom - dilation*(rows-1) - 1) / stride) + 1. Padding values count like
     pixels (clamped to the type for integers). NaN in a window gives NaN.
@@ -65,12 +65,12 @@ class MaxPool2D(Op):
         return None if padding is None else replace(self, padding=padding)
 
     def _only_hangs_over(self, border: Padding) -> bool:
-        """Whether the padding's values could be the border's without changing a result.
+        """Whether replacing the padding's values by the border's would change no result.
 
-        This holds if the padding never wins against the border: none of its values is larger, and
-        every window that reaches the padding also contains an element of the border. For that, on
-        every side with padding, there must be a border, the padding must be narrower than the
-        window, and the window must have no gaps (dilation).
+        That is the case if no padding value is larger than a border value, and every window that
+        reaches the padding also contains an element of the border. The second condition holds if
+        every side with padding has a border, too, and padding that is narrower than the window, and
+        if the window is not dilated.
         """
         own = self.padding
         if own.is_empty or self.dilation != (1, 1) or max(own.values) > min(border.values):
@@ -140,11 +140,11 @@ class MaxPool2D(Op):
 @register_op("avg_pool2d")
 @dataclass(frozen=True, slots=True)
 class AvgPool2D(Op):
-    """Mean over a window: x [N,H,W,C], float -> [N,OH,OW,C]; sizes as in `MaxPool2D`.
+    """The mean over a window: x [N,H,W,C], float -> [N,OH,OW,C]; OH and OW are as in `MaxPool2D`.
 
-    With `include_padding`, padding values count and the divisor is the window's area. Without it,
-    only elements inside the image count, and a window without any gives NaN. The mean of a whole
-    image uses the image's size as window.
+    With `include_padding`, padding values are part of the mean, and the divisor is the window's
+    area. Without it, only elements inside the image count; a window without such elements gives
+    NaN. The mean of a whole image is a pool with a window of the image's size.
     """
 
     takes_stages: ClassVar[bool] = True
@@ -168,9 +168,9 @@ class AvgPool2D(Op):
         return self.padding if self.include_padding else None
 
     def with_border(self, border: Padding) -> AvgPool2D | None:
-        """None if the pool has padding of its own that it does not count.
+        """None if the pool already has padding that it does not count.
 
-        Otherwise the border becomes padding that counts, as its pixels did before.
+        Otherwise, the border becomes padding that counts, since pixels of the border count.
         """
         padding = self.padding.around(border)
         if padding is None or not (self.include_padding or self.padding.is_empty):

@@ -1,8 +1,8 @@
-"""Conversions between real numbers, 32-bit sums, and stored integers of 8 or 16 bits.
+"""Conversions between real numbers, sums of 32 or 64 bits, and stored integers of 8 or 16 bits.
 
-A stored integer stands for scale * (stored - zero point). Operators carry the numbers they need;
-`quant` only documents the result (`TensorType.quant`). All of them are exact: every kernel and the
-reference give the same bits.
+A stored integer stands for scale * (stored - zero point). The operators have the scales or zero
+points that they need as attributes or operands; `quant` only documents the result
+(`TensorType.quant`). All results are exact: every kernel gives the same bits as the reference.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ROUNDINGS = ("half_even", "half_away")
 
 
 def want_type(name: str, what: str, type_: TensorType, *allowed: DType) -> None:
-    """Raise `ShapeError` unless an operand has one of these element types."""
+    """Raise `ShapeError` unless an operand has one of the `allowed` element types."""
     wanted = ", ".join(d.value for d in allowed)
     require(type_.dtype in allowed, f"{name}: {what} is {type_.dtype.value}, not {wanted}")
 
@@ -61,17 +61,18 @@ _MULTIPLIERS = {
 @register_op("requantize")
 @dataclass(frozen=True, slots=True)
 class Requantize(Pointwise):
-    """A sum times a real factor, as a stored integer between `low` and `high`.
+    """A sum times a real factor, rounded, plus the zero point, clamped to `low`..`high`.
 
-    * Rule `tflite`: (x i32, multiplier i32, shift i32) -> `ellc.ir.fixed_point.multiply` plus the
-      zero point.
-    * Rules `tflite_once` and `tflite_reduced`: the same with `multiply_once` and
-      `multiply_reduced`; multipliers are at least 0, and x may be i64.
-    * Rule `half_even`: (x i32, scale f32) -> the float32 product of x and scale, rounded to the
-      nearest integer (halves to even), plus the zero point. NaN counts as 0.
+    The rule defines the operands and the rounding:
 
-    TFLite's rules can also give 32-bit results, as operands of further arithmetic; these have no
-    zero point.
+    * `tflite`: (x i32, multiplier i32, shift i32); the product is `ellc.ir.fixed_point.multiply`.
+    * `tflite_once` and `tflite_reduced`: the same with `multiply_once` and `multiply_reduced`.
+      Multipliers are at least 0, and x may be i64.
+    * `half_even`: (x i32, scale f32); the product in float32 is rounded to the nearest integer,
+      halves to even. NaN counts as 0.
+
+    With TFLite's rules, the result can also have 32 bits, for further arithmetic; its zero point is
+    then 0.
     """
 
     rule: str
@@ -138,7 +139,7 @@ _WIDE = replace(_BYTE, low=-(2**15), high=2**15 - 1, dtype=DType.I16)
 _SUMS = np.resize(np.arange(-700, 701, dtype=np.int32), (4, 1401)).T.copy()
 _HALF = np.array([1 << 30], np.int32)
 _SHIFTS = np.array([0, -1, -2, -8], np.int32)
-"""With the factor 1/2 (`_HALF`) and `_SUMS` these shifts give halves of both signs."""
+"""Multiplying `_SUMS` by 1/2 (`_HALF`) with these shifts gives halves of both signs."""
 _EXTREME = np.array([-(2**31), 2**31 - 1, -(2**31) + 1, 0, -1, 1], np.int32)
 
 
@@ -149,7 +150,7 @@ def _factors(*factors: float) -> tuple[Array, Array]:
 
 
 def _scaled_down(rng: np.random.Generator) -> Iterator[Case]:
-    """Sums of usual sizes, with one factor and with a factor per channel."""
+    """Sums of typical sizes, with a single factor and with a factor per channel."""
     unsigned = Requantize("tflite", 128, 130, 255, DType.U8, Quant((0.02,), (128,)))
     for op, factors, label in (
         (_BYTE, (0.0005,), "one factor"),
@@ -161,7 +162,7 @@ def _scaled_down(rng: np.random.Generator) -> Iterator[Case]:
 
 
 def _scaled_at_halves() -> Iterator[Case]:
-    """Ties of rounding, and the ends of the range."""
+    """Sums that are ties in rounding, and the ends of the range."""
     # Kernels have different code for constant shifts with different signs.
     for ends, label in (
         (_SHIFTS, "halves"),
@@ -185,7 +186,7 @@ def _scaled_at_halves() -> Iterator[Case]:
 
 
 def _scaled_once(rng: np.random.Generator) -> Iterator[Case]:
-    """The rules that round once, on sums of 32 and of 64 bits."""
+    """The rules that round once, for sums of 32 and of 64 bits."""
     once, short = (replace(_WIDE, rule=rule) for rule in ("tflite_once", "tflite_reduced"))
     yield Case(once, (_SUMS, _HALF, _SHIFTS), (1, 2), label="halves, rounded once")
     scattered = rng.integers(-300_000, 300_000, (1, 4, 5, 6)).astype(np.int32)
@@ -209,7 +210,7 @@ def _scaled_once(rng: np.random.Generator) -> Iterator[Case]:
 
 
 def _scaled_to_even(rng: np.random.Generator) -> Iterator[Case]:
-    """The rule with real factors."""
+    """The rule `half_even`."""
     even = Requantize("half_even", -7, -128, 127, DType.I8)
     yield Case(even, (_SUMS, np.array([0.5], np.float32)), (1,), label="even halves")
     scales = (rng.random(4) / 5).astype(np.float32)
@@ -222,10 +223,10 @@ def _scaled_to_even(rng: np.random.Generator) -> Iterator[Case]:
 @register_op("quantize")
 @dataclass(frozen=True, slots=True)
 class Quantize(Pointwise):
-    """(x f32, scale f32, zero i32) -> round(x / scale) + zero, saturated; NaN gives `zero`.
+    """(x f32, scale f32, zero i32) -> round(x / scale) + zero, saturated; NaN gives zero.
 
-    The quotient is a float32. `half_even` rounds halves to the even integer (ONNX), `half_away`
-    away from zero (TFLite).
+    The quotient is a float32. `half_even` rounds halves to the even integer, as in ONNX;
+    `half_away` rounds halves away from zero, as in TFLite.
     """
 
     rounding: str
@@ -254,7 +255,7 @@ class Quantize(Pointwise):
 
     def reference(self, *inputs: Array) -> Arrays:
         x, scale, zero = inputs
-        # float32 even in a float64 evaluation, where rounding would see errors that float32 hides.
+        # float32 also in a float64 evaluation: the result is defined by the rounded quotient.
         real = np.nan_to_num(x.astype(np.float32) / scale.astype(np.float32), nan=0.0)
         real = np.clip(real, -(2.0**24), 2.0**24).astype(np.float64)
         whole = np.rint(real)
@@ -296,9 +297,9 @@ class Quantize(Pointwise):
 @register_op("dequantize")
 @dataclass(frozen=True, slots=True)
 class Dequantize(Pointwise):
-    """(x of at most 32 bits, scale f32, zero i32) -> (x - zero) * scale, f32.
+    """(x, an integer of at most 32 bits, scale f32, zero i32) -> (x - zero) * scale, f32.
 
-    The difference is an int32, which is converted to float before the product.
+    The difference is an int32, which is converted to float32 and then multiplied.
     """
 
     def infer(self, *inputs: TensorType) -> Types:
@@ -335,7 +336,7 @@ class Dequantize(Pointwise):
 @register_op("lookup")
 @dataclass(frozen=True, slots=True)
 class Lookup(Op):
-    """(x i8|u8, table [256]) -> table[x - lowest]: any function of a byte; lowest is -128 or 0."""
+    """(x i8|u8, table [256]) -> table[x - lowest], where lowest is -128 (i8) or 0 (u8)."""
 
     takes_stages: ClassVar[bool] = True
 

@@ -16,18 +16,19 @@ from ellc.ir.ops.quantised import want_range, want_type
 from ellc.ir.types import Array, DType, Quant, TensorType
 
 _OPERANDS = (DType.I8, DType.U8, DType.I16)
-# The largest shift: 32 bits minus the sign and a difference of two numbers.
+# The largest shift: 32 bits, minus the 9 or 17 bits of a difference of two numbers.
 _QUOTIENT_SHIFTS = {DType.I8: 23, DType.U8: 23, DType.I16: 15}
 
 
 @register_op("quant_add")
 @dataclass(frozen=True, slots=True)
 class QuantAdd(Pointwise):
-    """(x, y) -> x + y, or with `subtract` x - y, of real numbers stored as integers.
+    """(x, y) -> x + y, or x - y with `subtract`, for real numbers stored as integers.
 
-    x' is (x - x_zero) * 2^left_shift times the factor (x_multiplier, x_shift), y' likewise; the
-    result is their sum times the factor (out_multiplier, out_shift), plus the zero point, clamped
-    to `low`..`high`. Factors are those of `ellc.ir.fixed_point.multiply` with shifts of at most 0.
+    First, x' is computed as (x - x_zero) * 2^left_shift times the factor (x_multiplier, x_shift),
+    and y' in the same manner. The result is the sum x' + y' (with `subtract`, the difference) times
+    the factor (out_multiplier, out_shift), plus the zero point, clamped to `low`..`high`. The
+    factors are those of `ellc.ir.fixed_point.multiply`, with shifts of at most 0.
     """
 
     left_shift: int
@@ -50,10 +51,10 @@ class QuantAdd(Pointwise):
     def of(
         cls, x: Quant, y: Quant, dtype: DType, quant: Quant, low: int, high: int, subtract: bool
     ) -> Self:
-        """The operator for operands and a result with these scales and zero points (per tensor).
+        """The operator for these scales and zero points (per tensor) of operands and result.
 
-        As in TFLite, both operands are scaled so that the larger scale becomes 1/2. Raises
-        `ValueError` if the result's factor is not below 1.
+        As in TFLite, operands are scaled such that the factor for the larger scale is 1/2. Raises
+        `ValueError` if the factor of the result is not below 1.
         """
         left_shift = 15 if dtype is DType.I16 else 20
         twice = 2 * max(x.scale[0], y.scale[0])
@@ -68,7 +69,7 @@ class QuantAdd(Pointwise):
         )  # fmt: skip
 
     def swapped(self) -> QuantAdd | None:
-        """The operator on (y, x), None for a difference."""
+        """The operator for exchanged operands (y, x); None for a difference."""
         if self.subtract:
             return None
         return replace(
@@ -129,7 +130,7 @@ class QuantAdd(Pointwise):
 @register_op("quant_mul")
 @dataclass(frozen=True, slots=True)
 class QuantMul(Pointwise):
-    """(x, y) -> x * y of real numbers stored as integers.
+    """(x, y) -> x * y for real numbers stored as integers.
 
     (x - x_zero) * (y - y_zero) times the factor (multiplier, shift) of
     `ellc.ir.fixed_point.multiply`, plus the zero point, clamped to `low`..`high`.
@@ -147,9 +148,9 @@ class QuantMul(Pointwise):
 
     @classmethod
     def of(cls, x: Quant, y: Quant, dtype: DType, quant: Quant, low: int, high: int) -> Self:
-        """The operator for operands and a result with these scales and zero points (per tensor).
+        """The operator for these scales and zero points (per tensor) of operands and result.
 
-        As in TFLite, the factor is computed from float32 scales in float32.
+        As in TFLite, the factor is computed in float32 from float32 scales.
         """
         scales = (np.float32(q.scale[0]) for q in (x, y, quant))
         first, second, last = scales
@@ -158,7 +159,7 @@ class QuantMul(Pointwise):
         return cls(zeros[0], zeros[1], multiplier, shift, zeros[2], low, high, dtype, quant)
 
     def swapped(self) -> QuantMul:
-        """The operator on (y, x)."""
+        """The operator for exchanged operands (y, x)."""
         return replace(self, x_zero=self.y_zero, y_zero=self.x_zero)
 
     def infer(self, *inputs: TensorType) -> Types:
@@ -197,7 +198,7 @@ class QuantMul(Pointwise):
 @register_op("quant_div")
 @dataclass(frozen=True, slots=True)
 class QuantDiv(Pointwise):
-    """(x, y) -> x / y of real numbers stored as integers.
+    """(x, y) -> x / y for real numbers stored as integers.
 
     (x - x_zero) / (y - y_zero) times the factor (multiplier, shift) of
     `ellc.ir.fixed_point.quotient`, plus the zero point, clamped to `low`..`high`. A divisor of 0
@@ -216,10 +217,10 @@ class QuantDiv(Pointwise):
 
     @classmethod
     def of(cls, x: Quant, y: Quant, dtype: DType, quant: Quant, low: int, high: int) -> Self:
-        """The operator for operands and a result with these scales and zero points (per tensor).
+        """The operator for these scales and zero points (per tensor) of operands and result.
 
-        As in TFLite, the factor is computed from float32 scales in float32. Raises `ValueError` if
-        it is too large to be exact.
+        As in TFLite, the factor is computed in float32 from float32 scales. Raises `ValueError` if
+        the factor is so large that results would not be exact.
         """
         first, second, last = (np.float32(q.scale[0]) for q in (x, y, quant))
         multiplier, shift = quantize_multiplier(float(first / (second * last)))
@@ -275,7 +276,7 @@ def want_multipliers(name: str, *multipliers: int) -> None:
 
 
 def _stored(op: QuantAdd | QuantMul | QuantDiv, *inputs: TensorType) -> Types:
-    """The result's type, after the checks that these operators share."""
+    """Check the operands and attributes of these operators; returns the result type."""
     want_operands(op.name, inputs, 2)
     dtype = want_same(op.name, *inputs)
     want_type(op.name, "x", inputs[0], *_OPERANDS)

@@ -1,7 +1,7 @@
-"""Convolution, dense layer and matrix product of stored integers, with exact 32-bit sums.
+"""Convolution, dense layer and matrix product of stored integers, with sums modulo 2^32.
 
-Operands stand for real numbers, `scale * (stored - zero)`. These operators use only the
-differences; a `Requantize` after them applies the scales.
+A stored integer stands for the real number `scale * (stored - zero)`. These operators multiply and
+add only the differences `stored - zero`; a `Requantize` after them applies the scales.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _IMAGES = (*_BYTES, DType.I16)
 class IntConv2D(Op):
     """(x [N,H,W,C] i8|u8|i16, w [F,kh,kw,C/groups] i8|u8[, bias i32 [F]]) -> i32 [N,OH,OW,F].
 
-    y[n,r,c,f] = bias[f] + sum of (x - input_zero) * (w[f] - weight_zero[f]), over the taps of
-    `Conv2D`, modulo 2^32. Pixels outside the image contribute 0; `padding` gives only amounts.
+    y[n,r,c,f] = bias[f] + sum of (x - input_zero) * (w[f] - weight_zero[f]) over the same elements
+    as in `Conv2D`, modulo 2^32. Pixels outside the image contribute 0, so `padding` has no values.
     `weight_zero` has one number, or one per filter.
     """
 
@@ -230,11 +230,11 @@ class IntDense(Op):
 @register_op("int_mat_mul")
 @dataclass(frozen=True, slots=True)
 class IntMatMul(Op):
-    """(a [...,M,K], b [...,K,N]) of i8|u8 -> i32 [...,M,N]: the product of a - a_zero, b - b_zero.
+    """(a [...,M,K] i8|u8, b [...,K,N] i8|u8) -> i32 [...,M,N]: (a - a_zero) times (b - b_zero).
 
-    Sums are modulo 2^32. `b_zero` has one number, or one for each of the N columns. With
-    `transpose_a` or `transpose_b`, the last two axes of that operand are exchanged first. Leading
-    axes broadcast as in numpy; both operands have rank 2 or more, and either may be computed.
+    This is the matrix product, with sums modulo 2^32. `b_zero` has one number, or one for each of
+    the N columns. With `transpose_a` or `transpose_b`, the last two axes of that operand are
+    exchanged first. Leading axes broadcast as in numpy; both operands have rank 2 or more.
     """
 
     takes_stages: ClassVar[bool] = True
@@ -302,10 +302,10 @@ class IntMatMul(Op):
 def want_zeros(
     name: str, type_: TensorType, zeros: tuple[int, ...], count: int, *allowed: DType
 ) -> None:
-    """Raise `ShapeError` unless an operand's type is allowed and its zero points fit.
+    """Raise `ShapeError` unless an operand's type is allowed and its zero points are valid.
 
-    Bytes are allowed if no type is named. There are 1 or `count` zero points. Those of 16-bit
-    numbers must be 0, so that differences have 16 bits as well.
+    If no types are given, bytes are allowed. There must be 1 or `count` zero points. Zero points of
+    16-bit numbers must be 0, so that differences have 16 bits, too.
     """
     want_type(name, "an operand", type_, *(allowed or _BYTES))
     require(type_.dtype in _BYTES or not any(zeros), f"{name}: zero points of 16-bit numbers")
@@ -328,7 +328,7 @@ def _difference(stored: Array, zero: int | Array) -> Array:
 
 
 def _wrapped(total: Array, *bias: Array) -> Array:
-    """Exact sums and a bias as 32-bit integers, modulo 2^32."""
+    """Exact sums plus a bias, if there is one, as 32-bit integers modulo 2^32."""
     exact: Array = total.astype(np.int64)
     for more in bias:
         exact = exact + more
@@ -350,14 +350,14 @@ def _tap(pixels: Array, w: Array, groups: int) -> Array:
 
 
 def _bytes(rng: np.random.Generator, kind: str, *shape: int) -> Array:
-    """Random integers: `i` i8, `u` u8, `s` i8 from -25 to 25, `w` i16."""
+    """Random integers of a kind: `i` i8, `u` u8, `s` i8 from -25 to 25, `w` i16."""
     low, high = {"i": (-128, 128), "u": (0, 256), "s": (-25, 26), "w": (-(2**15), 2**15)}[kind]
     dtype = {"u": np.uint8, "w": np.int16}.get(kind, np.int8)
     return rng.integers(low, high, shape).astype(dtype)
 
 
 def _bias(rng: np.random.Generator, outputs: int) -> Array:
-    """Biases of usual sizes, and some at the ends of the type, so that sums wrap around."""
+    """Biases of typical sizes, and some at the ends of the type, so that sums wrap around."""
     values = rng.integers(-30_000, 30_000, outputs)
     values[::7] = np.where(values[::7] < 0, -(2**31), 2**31 - 1)
     return values.astype(np.int32)
@@ -379,7 +379,7 @@ def _conv_case(
 
 
 def _extreme_case(op: IntConv2D, depth: int, label: str) -> Case:
-    """Only the lowest and highest bytes, with equal signs in a whole window: the largest sums.
+    """A case with the largest possible sums: in a window, all products are extreme and equal.
 
     `depth` is the number of channels per group.
     """

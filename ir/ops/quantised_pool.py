@@ -1,4 +1,4 @@
-"""Means of stored integers over windows."""
+"""The mean of stored integers over windows."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from ellc.ir.types import Array, DType, Padding, TensorType, type_of
 @register_op("int_avg_pool2d")
 @dataclass(frozen=True, slots=True)
 class IntAvgPool2D(Op):
-    """Mean over a window: x [N,H,W,C], i8, u8 or i16 -> [N,OH,OW,C]; sizes as in `MaxPool2D`.
+    """The mean over a window: x [N,H,W,C] i8|u8|i16 -> [N,OH,OW,C]; OH and OW as in `MaxPool2D`.
 
-    Only elements inside the image count, and every window has at least one; `padding` gives only
-    amounts. The quotient is rounded to the nearest integer, halves away from zero, and clamped to
+    Only elements inside the image count, and every window must contain at least one; `padding` has
+    no values. The mean is rounded to the nearest integer, halves away from zero, and clamped to
     `low`..`high`. Operand and result have the same scale and zero point.
     """
 

@@ -21,8 +21,8 @@ from ellc.ir.types import Array, DType, Quant, TensorType
 class QuantSoftmax(Op):
     """x [..,C] i8 or u8 -> i8 or u8: softmax along the last axis.
 
-    The result has the scale 1/256 and the lowest number as its zero point. The first three
-    attributes are the results of `ellc.ir.fixed_point.softmax_scaling` for x's scale.
+    The result has the scale 1/256, and as its zero point the lowest number of its type. The first
+    three attributes are what `ellc.ir.fixed_point.softmax_scaling` returns for the scale of x.
     """
 
     input_multiplier: int

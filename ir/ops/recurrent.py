@@ -1,7 +1,7 @@
-"""One step of recurrent layers. State is explicit: old state in, new state out.
+"""One step of recurrent layers: the old state is an operand, the new state a result.
 
-Operands are always x [...,I], the state h [...,H] (and c), then weights. Gates are stacked along
-the first axis of the weights. Activations are pointwise operators of one operand.
+The operands are x [...,I], the state h [...,H] (in an LSTM also c), and weights. The weights of all
+gates are stacked along the first axis. Activations are pointwise operators with one operand.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ from ellc.ir.types import Array, TensorType
 class RNNCell(Op):
     """(x [...,I], h [...,H], wx [H,I], wh [H,H], bx [H], bh [H]) -> h' [...,H].
 
-    h' = activation(wx x + bx + wh h + bh); the activation's operand is clipped to +-`clip`.
+    h' = activation(wx x + bx + wh h + bh), where the operand of the activation is clipped to
+    +-`clip`.
     """
 
     activation: Pointwise = Tanh()
@@ -74,13 +75,13 @@ class RNNCell(Op):
 class GRUCell(Op):
     """(x [...,I], h [...,H], wx [3H,I], wh [3H,H], bx [3H], bh [3H]) -> h' [...,H].
 
-    Gates in the order z (update), r (reset), n (new):
+    The gates are, in this order, z (update), r (reset) and n (new):
     z, r = recurrent_activation(wx x + bx + wh h + bh)
-    n = activation(wx x + bx + r * (wh h + bh)), or without `reset_after`
+    n = activation(wx x + bx + r * (wh h + bh)) with `reset_after`, otherwise
     n = activation(wx x + bx + wh (r * h) + bh)
     h' = (1 - z) * n + z * h
 
-    The activations' operands are clipped to +-`clip`.
+    The operands of activations are clipped to +-`clip`.
     """
 
     activation: Pointwise = Tanh()
@@ -133,14 +134,15 @@ class GRUCell(Op):
 class LSTMCell(Op):
     """(x [...,I], h [...,H], c [...,H], wx [4H,I], wh [4H,H], bx [4H], bh [4H]) -> (h', c').
 
-    Gates in the order i (input), f (forget), g (cell), o (output), each wx x + bx + wh h + bh:
-    recurrent_activation is applied to i, f, o, and activation to g;
+    The gates are, in this order, i (input), f (forget), g (cell) and o (output). Each is a sum
+    wx x + bx + wh h + bh, to which an activation is applied: `recurrent_activation` to i, f and o,
+    `activation` to g.
     c' = f * c + i * g, clipped to +-`cell_clip`
-    h' = o * result_activation(c'); the default of `result_activation` is `activation`
+    h' = o * result_activation(c'), by default `activation`
 
-    With `peepholes` there is an eighth operand p [3H] = (pi, pf, po): pi * c is added to i's sum,
-    pf * c to f's and po * c' to o's. All four sums are clipped to +-`clip`. With `coupled`,
-    f = 1 - i and the weights of f are not read.
+    With `peepholes` there is an eighth operand p [3H] = (pi, pf, po): pi * c is added to the sum of
+    i, pf * c to that of f and po * c' to that of o. All four sums are clipped to +-`clip`. With
+    `coupled`, f = 1 - i, and the weights of f are not used.
     """
 
     activation: Pointwise = Tanh()
@@ -157,7 +159,7 @@ class LSTMCell(Op):
 
     @property
     def output_activation(self) -> Pointwise:
-        """The activation that is applied to the cell state for the result."""
+        """The activation that is applied to c' to compute h'."""
         return self.activation if self.result_activation is None else self.result_activation
 
     @property
@@ -221,8 +223,9 @@ class FastGRNNCell(Op):
     p = W x + U h;  z = gate(p + gate bias);  c = update(p + update bias)
     h' = (zeta * (1 - z) + nu) * c + z * h
 
-    If `input_rank` is 0, W is one operand [H,I]; otherwise it is the product W2 W1 of two operands
-    W1 [rank,I] and W2 [H,rank]. U likewise with `hidden_rank`: [H,H], or [rank,H] and [H,rank].
+    If `input_rank` is 0, W is a single operand [H,I]; otherwise, W is the product W2 W1 of two
+    operands W1 [rank,I] and W2 [H,rank]. In the same manner, U is given by one operand [H,H], or,
+    with `hidden_rank`, by two operands [rank,H] and [H,rank].
     """
 
     gate: Pointwise = Sigmoid()

@@ -1,4 +1,4 @@
-"""Reductions along axes. Axes count from 0; negative ones are an error."""
+"""Reductions along axes, which are counted from 0; negative axes are an error."""
 
 from __future__ import annotations
 
@@ -27,19 +27,20 @@ from ellc.ir.ops.elementwise import nan_ranked, want_kind
 from ellc.ir.reads import Reads, apart_from
 from ellc.ir.types import Array, DType, TensorType
 
-_EXPONENTIALS = 8  # roundings of the exponentials of a softmax, in addition to those of the sum
+_EXPONENTIALS = 8  # roundings for the exponentials of a softmax, beside those of the sum
 KINDS = ("sum", "mean", "max", "min", "prod", "l2sum")
 
 
 @register_op("reduce")
 @dataclass(frozen=True, slots=True)
 class Reduce(Op):
-    """Reduce the elements along axes by `kind`; with `keep_dims` the axes stay with extent 1.
+    """Reduction of x along axes; with `keep_dims` the axes stay in the result, with extent 1.
 
-    Kinds: sum, mean, max, min (NaN if any element is NaN; for booleans any and all), prod, l2sum
-    (sum of squares). Integers wrap around; their mean is the sum divided by the count, truncated
-    toward zero, and needs at least 32 bits. Without elements, max, min and mean are an error, sums
-    are 0, products 1. `wide` is a larger integer type to which integers are converted first.
+    `kind` is sum, mean, max, min, prod or l2sum (the sum of squares). max and min are NaN if any
+    element is NaN; for booleans they mean any and all. Integers wrap around. The mean of integers
+    is their sum divided by their number, truncated toward zero; it needs at least 32 bits. Of no
+    elements, sums are 0, products are 1, and max, min and mean are an error. `wide` is a larger
+    integer type to which integers are converted first.
     """
 
     takes_stages: ClassVar[bool] = True
@@ -120,7 +121,7 @@ class Reduce(Op):
         for kind in KINDS:
             x = normal(rng, 1, 5, 7, 3)
             if kind in ("sum", "mean"):
-                x = x + np.float32(0.5)  # sums near 0 would cancel and test nothing
+                x = x + np.float32(0.5)  # without cancellation, so that the tolerance is strict
             yield Case(cls(kind, (1, 2), True), (x,), label=f"{kind} of an image")
             yield Case(cls(kind, (3,)), (x,), label=f"{kind} of channels")
         yield Case(cls("max", (0,)), (normal(rng, 1),), label="one element")
@@ -169,7 +170,7 @@ class _Arg(Op):
         return (TensorType(DType.I32, _reduced(x.shape, (self.axis,), self.keep_dims)),)
 
     def position(self, search: Callable[..., Array], x: Array) -> Array:
-        """The index that `search` (`np.argmax` or `np.argmin`) finds; the last one if `last`."""
+        """The index of the extremum that `search` finds: `np.argmax` or `np.argmin`."""
         ranked = nan_ranked(x, search is np.argmax)
         ahead = np.flip(ranked, self.axis) if self.last else ranked
         index = search(ahead, self.axis, keepdims=self.keep_dims)
@@ -191,9 +192,10 @@ class _Arg(Op):
 @register_op("arg_max")
 @dataclass(frozen=True, slots=True)
 class ArgMax(_Arg):
-    """The index along an axis of the largest element, i32; of equal ones the first, or the `last`.
+    """The index along an axis of the largest element, i32.
 
-    NaN counts as minus infinity, in `ArgMin` as infinity.
+    Of several largest elements it is the first, or, with `last`, the last. NaN counts as minus
+    infinity.
     """
 
     axis: int
@@ -218,7 +220,10 @@ class ArgMax(_Arg):
 @register_op("arg_min")
 @dataclass(frozen=True, slots=True)
 class ArgMin(_Arg):
-    """The index along an axis of the smallest element; otherwise as `ArgMax`."""
+    """The index along an axis of the smallest element; otherwise like `ArgMax`.
+
+    NaN counts as infinity.
+    """
 
     axis: int
     keep_dims: bool = False
@@ -242,7 +247,7 @@ class ArgMin(_Arg):
 @register_op("softmax")
 @dataclass(frozen=True, slots=True)
 class Softmax(Op):
-    """e^(x - m) / sum of e^(x - m), float; m and the sum are taken over all of `axes`."""
+    """e^(x - m) / sum of e^(x - m), float, where m is the maximum; both are over all `axes`."""
 
     axes: tuple[int, ...]
 
@@ -277,7 +282,7 @@ class Softmax(Op):
 @register_op("log_softmax")
 @dataclass(frozen=True, slots=True)
 class LogSoftmax(Op):
-    """x - m - log(sum of e^(x - m)), float; m and the sum are taken over all of `axes`."""
+    """x - m - log(sum of e^(x - m)), float, where m is the maximum; both are over all `axes`."""
 
     axes: tuple[int, ...]
 

@@ -1,4 +1,4 @@
-"""Resizing by interpolation along any axes, and the weighted gather to which it is lowered."""
+"""Resizing by interpolation along any axes, and the operators to which it is lowered."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ from ellc.ir.reads import Along, Reads, apart_from
 from ellc.ir.types import Array, DType, Quant, TensorType, type_of
 
 MOST_WEIGHTS = 1 << 20
-"""Most weights of one axis, so that a small model cannot fill the memory; 2^22 weights take more
-than 2 s."""
+"""Most weights of an axis, so that a small model file cannot take much memory or time: 2^22 weights
+take more than 2 s."""
 MODES = ("nearest", "linear", "cubic")
 _SMALL_INTEGERS = (DType.I8, DType.U8, DType.I16)
 
@@ -48,19 +48,20 @@ _SMALL_INTEGERS = (DType.I8, DType.U8, DType.I16)
 @register_op("resize")
 @dataclass(frozen=True, slots=True)
 class Resize(Op):
-    """x with other extents: `sizes` has one entry for every axis.
+    """x resized to the shape `sizes`.
 
-    `scales` holds sizes / extents of every axis as stated by the model (ONNX); without it,
-    coordinates are multiples of extent / size (TFLite). `coordinates` and `rounding` (of `nearest`)
-    have ONNX's names; `cubic` is the coefficient a. Elements outside x repeat the edge; with
-    `exclude_outside` their weight is 0. `antialias` widens the kernel where an axis shrinks. `roi`
-    (starts of all axes, then ends) belongs to `tf_crop_and_resize`, which gives `extrapolation` at
-    coordinates outside x.
+    `scales` holds the quotient size / extent of every axis as stated by an ONNX model; without it,
+    coordinates are multiples of extent / size, as in TFLite. The values of `coordinates` and of
+    `rounding` (for mode `nearest`) are ONNX's. `cubic` is the coefficient a of mode `cubic`.
+    Elements outside x are copies of the edge; with `exclude_outside`, their weight is 0 instead.
+    With `antialias`, the interpolation kernel is wider along axes that shrink. `roi` holds the
+    starts of all axes, then the ends, for `tf_crop_and_resize`; there, the result at coordinates
+    outside x is `extrapolation`.
 
-    `nearest` takes every element type, `cubic` floats, `linear` floats and integers of 8 and 16
-    bits. Integers are computed as in TFLite's reference kernels: signed ones in fixed point, with
-    weights of 10 fraction bits and one rounding, halves away from zero; U8 along at most two axes
-    in float32, term by term.
+    Mode `nearest` takes all element types, `cubic` floats, and `linear` floats, i8, u8 and i16.
+    Integers are interpolated as in TFLite's reference kernels: i8 and i16 in fixed point, with
+    weights of 10 fraction bits and a single rounding, halves away from zero; u8 in float32, term by
+    term, along at most two axes.
     """
 
     sizes: tuple[int, ...]
@@ -103,18 +104,18 @@ class Resize(Op):
         return (x.with_shape(*self.sizes),)
 
     def _taps(self, axis: int, x: TensorType) -> int:
-        """The most elements of x along an axis that contribute to one element of the result."""
+        """The most elements of x along an axis that contribute to an element of the result."""
         if self.mode == "nearest":
             return 1
         stretch = self._rule(axis, x).stretch
         return taps(self.mode == "cubic", min(1.0, stretch) if self.antialias else 1.0)
 
     def changed(self, x: TensorType) -> list[int]:
-        """The axes along which x changes."""
+        """The axes along which the result differs from x."""
         return [a for a in range(x.rank) if not self.table(a, x).is_identity(x.shape[a])]
 
     def corners(self, x: TensorType) -> list[dict[int, AxisTable]]:
-        """The terms of the sum for U8: for each, the neighbour along every changed axis."""
+        """The terms of the interpolation of u8; each has a neighbour along every changed axis."""
         terms: list[dict[int, AxisTable]] = [{}]
         for axis in self.changed(x):
             pair = neighbours(self._rule(axis, x))
@@ -122,7 +123,7 @@ class Resize(Op):
         return terms
 
     def table(self, axis: int, x: TensorType) -> AxisTable:
-        """Indices and weights along an axis; weights are integers for the fixed-point rule."""
+        """Indices and weights along an axis; weights for i8 and i16 are fixed-point integers."""
         rule = self._rule(axis, x)
         if self.mode == "nearest":
             return nearest(rule, self.rounding)
@@ -136,7 +137,7 @@ class Resize(Op):
         )
 
     def outside(self, axis: int, x: TensorType) -> Array:
-        """Which elements along an axis of the result are `extrapolation`."""
+        """A mask of the elements along an axis of the result that are `extrapolation`."""
         return self._rule(axis, x).outside()
 
     def _rule(self, axis: int, x: TensorType) -> AxisRule:
@@ -227,7 +228,7 @@ class Resize(Op):
 
 
 def weighted_gather(x: Array, axis: int, indices: Array, weights: Array) -> Array:
-    """Sum over k of x[..., indices[o, k], ...] * weights[o, k], indices clamped to the axis."""
+    """The sum over k of x[..., indices[o, k], ...] * weights[o, k], with indices clamped."""
     taps = np.take(x, indices, axis, mode="clip")
     factors = weights.reshape(*weights.shape, *(1,) * (x.ndim - axis - 1)).astype(x.dtype)
     return np.asarray((taps * factors).sum(axis + 1, dtype=x.dtype))
@@ -236,10 +237,10 @@ def weighted_gather(x: Array, axis: int, indices: Array, weights: Array) -> Arra
 @register_op("resample")
 @dataclass(frozen=True, slots=True)
 class Resample(Op):
-    """(x, indices [O,K] i32, weights [O,K]): O weighted sums of K elements of x along `axis`.
+    """(x, indices [O,K] i32, weights [O,K]): along `axis`, O weighted sums of K elements of x.
 
-    y[..., o, ...] = sum over k of weights[o, k] * x[..., indices[o, k], ...]. x is float, or
-    integer, which wraps around. Indices and weights are constants.
+    y[..., o, ...] = sum over k of weights[o, k] * x[..., indices[o, k], ...]. x is float or
+    integer; integers wrap around. Indices and weights are constants.
     """
 
     axis: int
@@ -303,7 +304,7 @@ class Resample(Op):
 @register_op("rounding_shift")
 @dataclass(frozen=True, slots=True)
 class RoundingShift(Pointwise):
-    """x / 2^bits of signed integers, halves rounded away from zero; its low bits become `dtype`."""
+    """x / 2^bits for i32 or i64, halves rounded away from zero; the low bits of it, as `dtype`."""
 
     bits: int
     dtype: DType

@@ -1,7 +1,7 @@
 """Tables of indices and weights for resizing along one axis.
 
 Element o of the result is the sum over k of weights[o, k] * x[indices[o, k]]. Coordinates are
-computed in float32 like in the runtimes, so that rounding chooses the same neighbours.
+computed in float32, as in ONNX Runtime and TFLite, to get the same neighbours in spite of rounding.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ COORDINATES = (
 )
 ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 FIXED_BITS = 10
-"""Fraction bits of the weights that interpolate integers."""
+"""Fraction bits of weights for integers."""
 
 _F32 = np.float32
 
 
 @dataclass(frozen=True, slots=True)
 class AxisRule:
-    """How an axis of `extent` elements is resized to `size` elements.
+    """The rule by which an axis of `extent` elements is resized to `size` elements.
 
-    `scale` is size / extent as stated by the model, None if the model does not state it. `region`
-    is the part of the axis that `tf_crop_and_resize` enlarges; 0 is the first element, 1 the last.
+    `scale` is size / extent as stated by the model; None if the model does not state it. `region`
+    is (start, end) of the part that `tf_crop_and_resize` resizes: 0 stands for the first element
+    of the axis, 1 for the last.
     """
 
     extent: int
@@ -45,15 +46,15 @@ class AxisRule:
 
     @property
     def stretch(self) -> float:
-        """The scale, or size / extent if there is none."""
+        """`scale`, or size / extent if that is None."""
         return self.size / self.extent if self.scale is None else self.scale
 
     def positions(self) -> Array:
-        """The coordinate in x of every element of the result, float32; it may be outside x.
+        """The coordinate in x of every element of the result, float32; some may be outside x.
 
-        The formulas are those of onnxruntime (`get_original_coordinate` in its `upsamplebase.h`),
-        which equal PyTorch's for modes that both have. They use the result's number of elements
-        even if extent x scale is not an integer. An axis of scale 1 stays unchanged.
+        The formulas are those of onnxruntime (`get_original_coordinate` in `upsamplebase.h`), which
+        are also PyTorch's for the modes of both. They use `size`, the number of elements of the
+        result, even if extent x scale is not an integer. An axis with the scale 1 does not change.
         """
         index = np.arange(self.size, dtype=_F32)
         if self.stretch == 1:
@@ -77,7 +78,7 @@ class AxisRule:
         return np.asarray(self._stepped(index + half) - half, _F32)
 
     def _cropped(self, index: Array) -> Array:
-        """Coordinates from the first to the last element of the region."""
+        """Coordinates for `tf_crop_and_resize`: from the start of the region to its end."""
         first, last = (_F32(r) for r in self.region)
         span = _F32(self.extent - 1)
         if self.size == 1:
@@ -86,9 +87,10 @@ class AxisRule:
         return np.asarray(first * span + within, _F32)
 
     def _symmetric(self, index: Array) -> Array:
-        """Half pixels, cropped equally on both sides if the result is shorter than extent x scale.
+        """Coordinates for `half_pixel_symmetric`.
 
-        The sum is computed in double and rounded once, since that decides ties.
+        If size is less than extent x scale, both sides are cropped equally. The sum is computed in
+        float64 and rounded once, as in onnxruntime, since its rounding decides ties.
         """
         extent, scale = _F32(self.extent), _F32(self.stretch)
         offset = extent / 2 * (1 - _F32(self.size) / (scale * extent))
@@ -96,13 +98,13 @@ class AxisRule:
         return np.asarray(at, _F32)
 
     def _stepped(self, index: Array) -> Array:
-        """Convert coordinates in the result to coordinates in x."""
+        """The coordinates in x for coordinates in the result, by scale only."""
         if self.scale is None:
             return np.asarray(index * (_F32(self.extent) / _F32(self.size)), _F32)
         return np.asarray(index / _F32(self.scale), _F32)
 
     def outside(self) -> Array:
-        """Which coordinates are outside x; always false except for `tf_crop_and_resize`."""
+        """A mask of coordinates outside x for `tf_crop_and_resize`; otherwise all false."""
         at = self.positions()
         beyond: Array = (at < 0) | (at > self.extent - 1)
         return beyond & (self.coordinates == "tf_crop_and_resize")
@@ -110,13 +112,13 @@ class AxisRule:
 
 @dataclass(frozen=True, slots=True)
 class AxisTable:
-    """`indices` and `weights`, both [size, taps]; one tap of weight 1 selects an element."""
+    """`indices` and `weights` of the taps, both [size, taps]."""
 
     indices: Array
     weights: Array
 
     def is_identity(self, extent: int) -> bool:
-        """Whether it leaves an axis of `extent` elements unchanged."""
+        """Whether the table leaves an axis of `extent` elements unchanged."""
         size, taps = self.indices.shape
         same = np.arange(extent)
         one = self.weights.reshape(-1)[:1]
@@ -130,8 +132,8 @@ class AxisTable:
 def nearest(rule: AxisRule, rounding: str) -> AxisTable:
     """The table that selects the nearest element.
 
-    As in onnxruntime, halves are added in float32, so that 0.49999997 is a tie for
-    `round_prefer_ceil`.
+    As in onnxruntime, 0.5 is added in float32, which rounds; so `round_prefer_ceil` rounds even
+    0.49999997 up.
     """
     at = rule.positions()
     half = _F32(0.5)
@@ -149,18 +151,18 @@ def nearest(rule: AxisRule, rounding: str) -> AxisTable:
 
 
 def taps(is_cubic: bool, shrink: float) -> int:
-    """The number of elements under the kernel, which `shrink` (at most 1) widens by 1 / shrink."""
+    """The number of elements in the interpolation kernel after widening it by 1 / `shrink`."""
     return 2 * ceil((2 if is_cubic else 1) / shrink)
 
 
 def interpolated(
     rule: AxisRule, cubic: float | None, *, exclude_outside: bool, antialias: bool
 ) -> AxisTable:
-    """Linear interpolation, or cubic with the coefficient a = `cubic`; weights are float64.
+    """The table for linear interpolation, or for cubic with the coefficient a = `cubic`; float64.
 
-    With `antialias`, an axis whose extent does not change stays unchanged, whatever the stated
-    scale, as in onnxruntime (`upsample_antialias.h`) and PyTorch. A result to which no element of x
-    contributes is NaN (0 / 0). With `antialias` it is 0, even if its taps read copies of the edge.
+    With `antialias`, an axis whose extent does not change is not interpolated, even if `scale` is
+    not 1, as in onnxruntime (`upsample_antialias.h`) and PyTorch. A result whose taps are all
+    outside x is 0 with `antialias`, otherwise NaN (0 / 0) with `exclude_outside`.
     """
     if antialias and rule.size == rule.extent:
         return AxisTable(np.arange(rule.size, dtype=np.int32)[:, None], np.ones((rule.size, 1)))
@@ -183,9 +185,9 @@ def interpolated(
 
 
 def neighbours(rule: AxisRule) -> tuple[AxisTable, AxisTable]:
-    """Tables of the lower and the upper neighbour of every coordinate, float32, as in TFLite.
+    """Two tables, as in TFLite: the lower and the upper neighbour of every coordinate, float32.
 
-    At an edge both may be the same element; the weights are then outside 0..1.
+    At an edge, both may be the same element, with weights outside 0..1.
     """
     at = rule.positions()
     lower = _clamped(np.floor(at), rule.extent)
@@ -196,9 +198,10 @@ def neighbours(rule: AxisRule) -> tuple[AxisTable, AxisTable]:
 
 
 def fixed_point(rule: AxisRule) -> AxisTable:
-    """Linear interpolation of integers as in TFLite's reference kernel.
+    """The table for linear interpolation of integers, as in TFLite's reference kernel.
 
-    Weights are integers with `FIXED_BITS` fraction bits, and so is the step along the axis.
+    Weights are fixed-point integers with `FIXED_BITS` fraction bits, and so is the step from one
+    coordinate to the next.
     """
     one = 1 << FIXED_BITS
     first, step = 0, 0
@@ -228,17 +231,17 @@ def _cubic(distance: Array, a: float) -> Array:
 
 
 def _clamped(indices: Array, extent: int) -> Array:
-    """Coordinates as indices clamped to the axis; NaN becomes 0."""
+    """Coordinates converted to indices and clamped to the axis; NaN becomes 0."""
     inside: Array = np.clip(np.nan_to_num(indices), 0, extent - 1).astype(np.int32)
     return inside
 
 
 def _without_zeros(table: AxisTable) -> AxisTable:
-    """Replace taps of weight 0 by the heaviest tap with 2^-64 of its weight.
+    """Let taps of weight 0 read the element of the heaviest tap, with 2^-64 of its weight.
 
-    Such a product is lost in rounding, but an infinity stays an infinity, whereas 0 * inf would be
-    NaN. So a coordinate exactly on an element gives that element, as in onnxruntime's linear
-    kernels.
+    Rounding removes such a product, unless the element is infinite; then the product is infinite,
+    too, whereas 0 times infinity would be NaN. So a coordinate exactly at an element gives that
+    element, as in onnxruntime's linear kernels.
     """
     heaviest = np.abs(table.weights).argmax(1)[:, None]
     index, weight = (np.take_along_axis(a, heaviest, 1) for a in (table.indices, table.weights))
@@ -250,14 +253,14 @@ def _without_zeros(table: AxisTable) -> AxisTable:
 
 
 def _pruned(table: AxisTable) -> AxisTable:
-    """Merge taps of a result that read the same element, and drop those of weight 0."""
+    """Merge taps of a result that read the same element, and drop taps of weight 0."""
     taps = table.indices.shape[1]
     weights, indices = table.weights.copy(), table.indices.astype(np.int32)
     for tap in range(1, taps):
         same = indices[:, tap] == indices[:, tap - 1]
         weights[:, tap] += np.where(same, weights[:, tap - 1], 0)
         weights[:, tap - 1] = np.where(same, 0, weights[:, tap - 1])
-    # Taps with a weight come first; the others read the first tap's element.
+    # Put taps of weight 0 last, and let them read the first tap's element.
     order = np.argsort(weights == 0, axis=1, kind="stable")
     weights = np.take_along_axis(weights, order, 1)
     indices = np.take_along_axis(indices, order, 1)

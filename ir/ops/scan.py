@@ -17,9 +17,10 @@ from ellc.ir.types import Array, TensorType
 
 
 class Running(Op):
-    """Base: result i along `axis` combines elements 0 to i, of floats or wrapping integers.
+    """Base of `CumSum` and `CumProd`: result i along `axis` combines elements 0 to i.
 
-    With `exclusive`, element i itself does not count; with `reverse`, elements i to the last count.
+    With `reverse`, it is elements i to the last instead. With `exclusive`, element i is left out.
+    Elements are floats, or integers, which wrap around.
     """
 
     axis: int
@@ -28,7 +29,7 @@ class Running(Op):
     start: ClassVar[int]  # the identity element of the combination
 
     def combined(self, x: Array) -> Array:
-        """The combinations from the first element on, each including its own element."""
+        """The combinations of elements 0 to i, for every i."""
         raise NotImplementedError(self.name)
 
     def infer(self, *inputs: TensorType) -> Types:
@@ -51,7 +52,7 @@ class Running(Op):
 
     @staticmethod
     def cases(make: Callable[..., Running], rng: np.random.Generator) -> Iterator[Case]:
-        """Samples of a subclass; numbers near 1, so that products stay small."""
+        """Test cases of a subclass; the elements are near 1, so that products stay small."""
         yield Case(make(0), (normal(rng, 1),), label="one element")
         yield Case(make(0), (_near_one(rng, 19),), label="vector")
         for exclusive in (False, True):
@@ -72,9 +73,10 @@ def _near_one(rng: np.random.Generator, *shape: int) -> Array:
 @register_op("cum_sum")
 @dataclass(frozen=True, slots=True)
 class CumSum(Running):
-    """Result i along `axis` is the sum of elements 0 to i, of floats or wrapping integers.
+    """Result i along `axis` is the sum of elements 0 to i.
 
-    With `exclusive`, element i itself does not count; with `reverse`, elements i to the last count.
+    With `reverse`, it is elements i to the last instead. With `exclusive`, element i is left out.
+    Elements are floats, or integers, which wrap around.
     """
 
     axis: int
@@ -103,7 +105,7 @@ class CumSum(Running):
 @register_op("cum_prod")
 @dataclass(frozen=True, slots=True)
 class CumProd(Running):
-    """Result i along `axis` is the product of elements 0 to i; otherwise as `CumSum`."""
+    """Result i along `axis` is the product of elements 0 to i; otherwise like `CumSum`."""
 
     axis: int
     exclusive: bool = False

@@ -1,4 +1,4 @@
-"""Parts of a tensor replaced by updates, or combined with them, at coordinates."""
+"""Updates of a tensor at given coordinates."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ _COMBINED: Mapping[str, Callable[[Any, Any], Any]] = MappingProxyType(
         "min": np.minimum,
     }
 )
-"""What an update makes of an element; integers wrap around, and NaN wins as maximum and minimum."""
+"""By reduction: the new element for (old element, update). Integers wrap around; the maximum and
+minimum are NaN if either is."""
 
 
 @register_op("scatter")
 @dataclass(frozen=True, slots=True)
 class Scatter(Op):
-    """(x, indices, updates) -> x with parts replaced by updates, or combined with them.
+    """(x, indices, updates) -> x, with updates at the coordinates in `indices`.
 
-    The last axis of `indices` holds coordinates: n numbers choose the part x[a, b, ..] by the first
-    n axes. `updates` has the shape indices.shape[:-1] + x.shape[n:]. They are applied in order, so
-    of several replacements of one part the last one stays. `reduction` is none, add, mul, max or
-    min. An update with a coordinate outside of x is ignored, because it belongs to no part.
-    (Frontends resolve negative indices.)
+    The last axis of `indices` holds coordinates along the first n axes of x: n numbers a, b, ..
+    choose the part x[a, b, ..]. `updates` has the shape indices.shape[:-1] + x.shape[n:].
+    `reduction` says what an update does to a part: none (replace it), add, mul, max or min. Updates
+    are applied in order, so a later one replaces an earlier one of the same part. An update outside
+    x is ignored. (Frontends resolve negative indices.)
     """
 
     reduction: str = "none"
@@ -69,7 +70,7 @@ class Scatter(Op):
         x, indices, _ = operands
         depth, lead = indices.shape[-1], indices.rank - 1
         inner = [Along(axis) for axis in range(depth, x.rank)]
-        # A part of x along an axis of the coordinates is another tensor to them: it needs all of x.
+        # Coordinates are relative to all of x, so a part along their axes cannot be computed alone.
         return (*[None] * depth, *inner), (None,) * indices.rank, (*[None] * lead, *inner)
 
     def reference(self, *inputs: Array) -> Arrays:
@@ -84,7 +85,7 @@ class Scatter(Op):
         return (result,)
 
     def own_error(self, operands: Arrays, result: Array) -> Array:
-        """A rounding for each update of an element: of the sum of sizes, or of the product."""
+        """A rounding for each update of an element, of the sum of magnitudes or of the product."""
         if self.reduction not in ("add", "mul"):
             return np.zeros(result.shape)
         x, indices, updates = operands
@@ -98,7 +99,7 @@ class Scatter(Op):
         if self.reduction == "mul":
             (most,) = self.reference(x + of_x, indices, updates + of_updates)
             return np.asarray(most - self.reference(x, indices, updates)[0])
-        # The larger of two numbers is wrong by no more than the larger of their errors.
+        # The error of a maximum or minimum is at most the larger of the two errors.
         kind = "max" if self.reduction == "min" else self.reduction
         return replace(self, reduction=kind).reference(of_x, indices, of_updates)[0]
 

@@ -1,4 +1,4 @@
-"""Operators that move elements and compute nothing, for all element types unless noted."""
+"""Operators that move elements and compute nothing; they take all element types."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Mover(Op):
 @register_op("reshape")
 @dataclass(frozen=True, slots=True)
 class Reshape(Mover):
-    """The same elements in the same (row-major) order in another shape; no extent is -1."""
+    """The elements of x in the same (row-major) order, with another shape; no extent is -1."""
 
     shape: tuple[int, ...]
 
@@ -125,9 +125,9 @@ class Transpose(Mover):
 @register_op("slice")
 @dataclass(frozen=True, slots=True)
 class Slice(Mover):
-    """Index i along an axis reads index starts + i * steps of x; the result's shape is `sizes`.
+    """A part of x with the shape `sizes`: index i along an axis is index start + i * step of x.
 
-    Steps may be negative, not 0; every index must be inside x.
+    A step may be negative, but not 0. Every index must be inside x.
     """
 
     starts: tuple[int, ...]
@@ -200,7 +200,7 @@ class Slice(Mover):
 class Concat(Mover):
     """The concatenation of tensors along an axis; all other extents are equal."""
 
-    # The kernels of its operands can write their parts of a bordered buffer.
+    # The kernels that compute the operands can write their parts into a buffer with a border.
     writes_bordered: ClassVar[bool] = True
 
     axis: int
@@ -258,7 +258,7 @@ class Concat(Mover):
 @register_op("split")
 @dataclass(frozen=True, slots=True)
 class Split(Mover):
-    """The inverse of `Concat`: one result for each of `sizes` along an axis."""
+    """The inverse of `Concat`: consecutive parts of x along an axis, with these `sizes`."""
 
     axis: int
     sizes: tuple[int, ...]
@@ -347,10 +347,10 @@ class Expand(Mover):
 @register_op("gather")
 @dataclass(frozen=True, slots=True)
 class Gather(Mover):
-    """(x, indices): the elements of x at integer indices along an axis.
+    """(x, indices): the elements of x at these indices along an axis.
 
-    The result has the shape x.shape[:axis] + indices.shape + x.shape[axis+1:]. An index outside
-    0..extent-1 is clamped to that range if it is computed. (Frontends resolve negative indices.)
+    The result has the shape x.shape[:axis] + indices.shape + x.shape[axis+1:]. Constant indices
+    must be in 0..extent-1; computed ones are clamped to it. (Frontends resolve negative indices.)
     """
 
     axis: int
@@ -368,7 +368,7 @@ class Gather(Mover):
         return {1: Range("an index", 0, inputs[0].shape[self.axis] - 1)}
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
-        more = operands[1].rank - 1  # the axes of the indices replace one axis
+        more = operands[1].rank - 1  # the axes of the indices replace a single axis of x
         result: list[int] = []
         for axis in p:
             if axis == self.axis:

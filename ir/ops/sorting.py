@@ -18,9 +18,10 @@ from ellc.ir.types import Array, DType, TensorType
 @register_op("top_k")
 @dataclass(frozen=True, slots=True)
 class TopK(Op):
-    """x -> (values, indices i32): the `count` largest (or smallest) along an axis, best first.
+    """x -> (values, indices i32): the `count` largest elements along an axis, in descending order.
 
-    Equal elements keep their order. NaN ranks like the infinity that never wins.
+    Without `largest`: the smallest elements, in ascending order. Equal elements keep their order.
+    NaN counts as minus infinity, or as infinity without `largest`.
     """
 
     axis: int
@@ -49,7 +50,7 @@ class TopK(Op):
     def reference(self, *inputs: Array) -> Arrays:
         (x,) = inputs
         ranked = nan_ranked(x, self.largest)
-        # A stable ascending sort of the reversed array, reversed again, is a stable descending one.
+        # To get a stable descending order: reverse, sort stably in ascending order, reverse again.
         ahead = np.flip(ranked, self.axis) if self.largest else ranked
         order = np.argsort(ahead, self.axis, kind="stable")
         if self.largest:

@@ -1,8 +1,8 @@
-"""Fourier transforms of real signals and their inverses, of floats and of fixed-point numbers.
+"""Fourier transforms of real signals, and their inverses, for floats and fixed-point numbers.
 
-Fixed-point transforms are those of KISS FFT, which TensorFlow Lite Micro uses: every butterfly
-divides by its radix, products are rounded with halves up, and sums keep the low bits. So spectra
-are divided by the transform's length, and inverse transforms need no further division.
+Fixed-point transforms equal those of KISS FFT, which TensorFlow Lite Micro uses: every butterfly
+divides by its radix, products are rounded (halves up), and sums wrap around. So the result of a
+transform is the spectrum divided by the length, and inverse transforms need no division.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ _KINDS = (DType.F32, DType.I16, DType.I32)
 
 
 def radices(length: int) -> tuple[int, ...]:
-    """The radices of a complex transform from the last stage to the first; length is 2^n."""
+    """The radices of the stages of a complex transform, last stage first; length is 2^n."""
     fours, rest = divmod(length.bit_length() - 1, 2)
     return (4,) * fours + (2,) * rest
 
 
 def rfft_tables(length: int, dtype: DType, inverse: bool = False) -> tuple[Array, Array]:
-    """(turns [length/2, 2], joints [length/4, 2]): the constant operands of a `Rfft`.
+    """(turns [length/2, 2], joints [length/4, 2]): the constant operands of an `Rfft`.
 
-    Row k of the turns is e^(-2 pi i k / n) with n = length / 2, row k of the joints
-    e^(-pi i ((k + 1) / n + 1/2)), both as (real, imaginary). Those of an `Irfft` are the complex
-    conjugates.
+    With n = length / 2, row k of the turns is e^(-2 pi i k / n), the factor of a butterfly. Row k
+    of the joints is e^(-pi i ((k + 1) / n + 1/2)), which turns a transform of pairs of samples into
+    the spectrum of the samples. Both are stored as (real, imaginary). With `inverse`, the tables
+    are the complex conjugates, for an `Irfft`.
     """
     half, sign = length // 2, 1 if inverse else -1
     turns = sign * 2 * np.pi * np.arange(half) / half
@@ -50,8 +51,8 @@ class Rfft(Op):
     """(x [R,L], turns [L/2,2], joints [L/4,2]) -> [R,L+2]: the spectrum of every row.
 
     All operands are f32, i16 or i32. L is a power of two, at least 4. The result holds L/2 + 1
-    pairs (real, imaginary), from frequency 0 to half the sampling rate. `rfft_tables` gives the
-    tables.
+    pairs (real, imaginary), from frequency 0 to half the sampling rate. `rfft_tables` returns the
+    turns and joints.
     """
 
     own_error = of_largest
@@ -82,10 +83,11 @@ class Rfft(Op):
 @register_op("irfft")
 @dataclass(frozen=True, slots=True)
 class Irfft(Op):
-    """(x [R,L+2], turns [L/2,2], joints [L/4,2]) -> [R,L]: the signal of every row's spectrum.
+    """(x [R,L+2], turns [L/2,2], joints [L/4,2]) -> [R,L]: the signals of which rows are spectra.
 
-    x is like the result of a `Rfft`, of which it is the inverse for floats. Imaginary parts of the
-    first and the last pair count as 0. `rfft_tables` with `inverse` gives the tables.
+    x has the form of the result of an `Rfft`; for floats, this is the inverse of `Rfft`. The
+    imaginary parts of the first and the last pair count as 0. `rfft_tables` with `inverse` returns
+    the turns and joints.
     """
 
     own_error = of_largest
@@ -115,7 +117,7 @@ class Irfft(Op):
 
 
 def _rows(name: str, inputs: Types, extra: int) -> tuple[int, int]:
-    """(rows, length) of the signals; rows of x have `extra` numbers more than the signal."""
+    """(rows, length) of the signals, after checks; rows of x have `extra` more numbers."""
     want_operands(name, inputs, 3)
     x, turns, joints = inputs
     dtype = want_same(name, *inputs)
@@ -148,16 +150,16 @@ def _cases(op: Op, rng: np.random.Generator, *, inverse: bool) -> Iterator[Case]
 
 @dataclass(frozen=True, slots=True)
 class _Numbers:
-    """Arithmetic on complex numbers [.., 2]: ordinary for floats, fixed-point for integers."""
+    """Arithmetic on complex numbers [.., 2]; that of integers is fixed-point arithmetic."""
 
     dtype: np.dtype[np.generic]
 
     def kept(self, x: Array) -> Array:
-        """The numbers in this type: integers keep their low bits."""
+        """The numbers converted to `dtype`; integers keep their low bits."""
         return np.asarray(x).astype(self.dtype)
 
     def rounded(self, product: Array) -> Array:
-        """A product of two fixed-point fractions as a fraction, halves rounded up."""
+        """The product of two fixed-point fractions, rounded to a fraction (halves up)."""
         if self.dtype.kind == "f":
             return product
         bits = 8 * self.dtype.itemsize - 1
@@ -174,23 +176,26 @@ class _Numbers:
         return x / 2 if self.dtype.kind == "f" else self.kept(x.astype(np.int32) >> 1)
 
     def wide(self, x: Array) -> Array:
-        """x in the type in which sums are computed: int64 for integers."""
+        """x in the type in which it is multiplied and added: int64 for integers."""
         return x if self.dtype.kind == "f" else x.astype(np.int64)
 
     def product(self, a: Array, b: Array) -> Array:
-        """The complex product."""
+        """The complex product a * b."""
         (ar, ai), (br, bi) = (np.moveaxis(self.wide(v), -1, 0) for v in (a, b))
         return self.rounded(np.stack((ar * br - ai * bi, ar * bi + ai * br), -1))
 
     def sum(self, a: Array, b: Array, sign: int = 1) -> Array:
-        """a + b, or a - b with the sign -1."""
+        """a + b, or a - b if the sign is -1."""
         return self.kept(self.wide(a) + sign * self.wide(b))
 
 
 def _transformed(
     numbers: _Numbers, x: Array, turns: Array, stages: tuple[int, ...], *, inverse: bool
 ) -> Array:
-    """The complex transform of [R,n,2]: transforms of every radix-th number, then one stage."""
+    """The complex transform of [R,n,2].
+
+    With the radix r of the last stage: transforms of every r-th number, which that stage combines.
+    """
     radix = stages[0]
     parts = [x[:, first::radix] for first in range(radix)]
     if len(stages) > 1:
@@ -216,9 +221,9 @@ def _transformed(
 
 
 def _mixed(numbers: _Numbers, pairs: Array, joints: Array) -> Array:
-    """[R,n,2] from the spectrum [R,n+1,2] of a real signal of 2n.
+    """[R,n,2], from the spectrum [R,n+1,2] of a real signal of 2n samples.
 
-    Its inverse transform is the signal, as pairs of neighbouring samples.
+    The inverse complex transform of the result is the signal, as pairs of neighbouring samples.
     """
     half = pairs.shape[1] - 1
     result = np.zeros((len(pairs), half, 2), pairs.dtype)
@@ -237,7 +242,7 @@ def _mixed(numbers: _Numbers, pairs: Array, joints: Array) -> Array:
 
 
 def _unmixed(numbers: _Numbers, mixed: Array, joints: Array) -> Array:
-    """[R,n+1,2]: the spectrum of a real signal of 2n, from the transform [R,n,2] of its pairs."""
+    """The spectrum [R,n+1,2] of a signal of 2n samples, from the transform [R,n,2] of its pairs."""
     half = mixed.shape[1]
     result = np.zeros((len(mixed), half + 1, 2), mixed.dtype)
     ends = numbers.shared(mixed[:, 0], 2)

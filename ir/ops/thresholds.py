@@ -1,4 +1,4 @@
-"""The number of thresholds that an element reaches: an activation with few different values."""
+"""The number of thresholds that an element reaches: an activation that has few values."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from ellc.ir.types import Array, TensorType
 class CountReached(Op):
     """(x, thresholds [n, ...]): the number of thresholds t with x >= t, in x's float type.
 
-    The thresholds of an element are along the first axis, in any order; the other axes, as many as
-    x has, broadcast to x. Comparisons with NaN are false.
+    The n thresholds of an element are along the first axis, in any order. The other axes, as many
+    as x has, broadcast to x. Comparisons with NaN are false.
     """
 
     takes_stages: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""Elementwise x * scale + shift with constants, which stay in float64 until they are emitted."""
+"""Affines: elementwise x * scale + shift with constants, which are rounded only when emitted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Affine:
     shift: Array
 
     def then(self, outer: Affine) -> Affine:
-        """First this, then `outer`."""
+        """The affine with the effect of this one followed by `outer`."""
         with np.errstate(all="ignore"):
             scale = self.scale * outer.scale
             return Affine(self.value, scale, self.shift * outer.scale + outer.shift)
@@ -43,7 +43,7 @@ _ZERO = np.zeros(())
 
 
 def affine_of(editor: Editor, node: Node) -> Affine | None:
-    """The `Affine` that a node computes, None if it computes something else."""
+    """The affine that a node computes; None if it computes something else."""
     if not editor.type(node.outputs[0]).dtype.is_float:
         return None
     match node.op, node.inputs:
@@ -81,9 +81,9 @@ def _binary(editor: Editor, node: Node, x: str, y: str) -> Affine | None:
 
 
 def emit_affine(editor: Editor, node: Node, affine: Affine, source: tuple[str, ...]) -> Node | None:
-    """Make a node compute an affine by the simplest operator that can.
+    """Make a node compute an affine, with the simplest possible operator.
 
-    Returns the new node; None if the affine changes nothing and its value replaced the node.
+    Returns the new node. If the affine changes nothing, its value replaces the node; returns None.
     """
     dtype = editor.type(node.output).dtype
     scale, shift = trailing(affine.scale), trailing(affine.shift)
@@ -103,7 +103,11 @@ def emit_affine(editor: Editor, node: Node, affine: Affine, source: tuple[str, .
 
 
 def merge(editor: Editor, inner: Affine, outer: Affine, growth_bytes: int) -> Affine | None:
-    """Both as one `Affine`, None if the constants grow too much or leave the range of floats."""
+    """The affine equal to `inner` followed by `outer`.
+
+    None if its constants need more than `growth_bytes` beyond those of both, or do not fit into
+    floats.
+    """
     merged = inner.then(outer)
     dtype = editor.type(inner.value).dtype
     sizes = [a.scale.size + a.shift.size for a in (inner, outer, merged)]

@@ -18,9 +18,9 @@ from ellc.ir.passes.properties import Property
 class Pass:
     """Base of all passes. Subclasses are frozen dataclasses; each field has a default.
 
-    `tolerance` bounds how far, in float64, a pass may move results, relative to a tensor's largest
-    magnitude. Earlier passes must have ensured the properties in `requires`; those in `ensures`
-    hold after it. A pass is idempotent: run again on its own result, it changes nothing.
+    A pass may change results, computed in float64, by at most `tolerance` times the tensor's
+    largest magnitude. The properties in `requires` must hold before the pass; those in `ensures`
+    hold after it. A pass is idempotent: it does not change its own result.
     """
 
     name: ClassVar[str]
@@ -29,11 +29,11 @@ class Pass:
     ensures: ClassVar[tuple[Property, ...]] = ()
 
     def run(self, graph: Graph) -> Graph:
-        """The rewritten graph, with the same meaning; an equal graph if nothing was to be done."""
+        """The rewritten graph, with the same meaning; an equal graph if the pass has no effect."""
         raise NotImplementedError(self.name)
 
     def refuse(self, graph: Graph) -> None:
-        """Raise `EllcError` if a graph cannot be compiled; called before bodies are rewritten."""
+        """Raise `EllcError` for a graph that the pass cannot handle; called before `run_nested`."""
 
     def __str__(self) -> str:
         """The form that `parse_passes` reads, with the options that differ from their defaults."""
@@ -79,9 +79,9 @@ _OPTION = re.compile(r"\s*([a-z_]+)\s*=\s*([^,]+?)\s*(?:,|$)")
 
 
 def parse_passes(text: str) -> tuple[Pass, ...]:
-    """Passes from text such as `simplify, fold_affine(growth_bytes=0)`.
+    """The passes in text such as `simplify, fold_affine(growth_bytes=0)`.
 
-    Raises `EllcError` (E150) for an unknown pass, an unknown option or text of another form.
+    Raises `EllcError` (E150) for an unknown pass, an unknown option, or malformed text.
     """
     passes: list[Pass] = []
     position = 0

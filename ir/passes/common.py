@@ -6,7 +6,7 @@ import numpy as np
 
 from ellc.ir.types import Array, DType, TensorType
 
-# Float32 numbers below this are (nearly) denormal; some units flush those to zero.
+# Some units flush denormal numbers to zero, so constants keep a distance from them (1.2e-38).
 SMALLEST = 1e-30
 LARGEST = 1e30
 
@@ -28,7 +28,10 @@ def per_channel(array: Array, channels: int) -> Array | None:
 
 
 def fits_float(exact: Array, dtype: DType) -> bool:
-    """Whether the numbers can be rounded to `dtype`: all finite, and the largest in its range."""
+    """Whether the numbers can be rounded to `dtype`: all are finite, and the largest is in range.
+
+    For float32, the range is from `SMALLEST` to `LARGEST`, or 0.
+    """
     if dtype is not DType.F32:
         return bool(np.all(np.isfinite(exact)))
     size = np.abs(exact)
@@ -37,5 +40,5 @@ def fits_float(exact: Array, dtype: DType) -> bool:
 
 
 def is_image(type_: TensorType) -> bool:
-    """Whether a tensor is one NHWC image of floats: only such a value can have a border."""
+    """Whether a tensor is a single NHWC image of floats; other tensors cannot have a border."""
     return type_.rank == 4 and type_.shape[0] == 1 and type_.dtype.is_float

@@ -1,4 +1,4 @@
-"""The properties of graphs that passes require and ensure; each can be checked on a graph."""
+"""The properties of graphs that passes require and ensure, with a function that checks each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ellc.ir.ops.fused import Fused
 
 @dataclass(frozen=True)
 class Property:
-    """A condition on a graph and its bodies; `name` describes it in messages."""
+    """A condition on a graph and its bodies; messages call it `name`."""
 
     name: str
     holds: Callable[[Graph], bool]
@@ -51,4 +51,4 @@ UNFUSED = Property("no operator has stages", _unfused)
 NO_BORDERS = Property("no buffer has a border", _no_borders)
 
 AS_READ = (UNFUSED, NO_BORDERS)
-"""Properties of a graph on which no pass has run."""
+"""Properties of graphs that frontends make."""

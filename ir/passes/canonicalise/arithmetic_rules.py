@@ -40,7 +40,7 @@ _MANTISSA_BITS = {DType.F32: 24, DType.F64: 53}
 
 
 def order_of_operands(editor: Editor, node: Node) -> Change | None:
-    """In commutative operators, a constant or expanded operand becomes the second one."""
+    """Exchange two operands if the first is a constant or the result of an `Expand`."""
     swapped = node.op.swapped() if isinstance(node.op, Pointwise) else None
     if swapped is None or len(node.inputs) != 2:
         return None
@@ -55,7 +55,10 @@ def order_of_operands(editor: Editor, node: Node) -> Change | None:
 
 
 def conversion(editor: Editor, node: Node) -> Change | None:
-    """Drop a lossless conversion before another one, or before a reduction, which then widens."""
+    """Drop a lossless conversion before another conversion.
+
+    An integer conversion before a reduction becomes the attribute `wide` of the reduction.
+    """
     producer = editor.producer(node.inputs[0]) if node.inputs else None
     match node.op, None if producer is None else producer.op:
         case Cast(dtype=after), Cast(dtype=between):
@@ -86,7 +89,7 @@ def _holds(wide: DType, narrow: DType) -> bool:
 
 
 def arithmetic(editor: Editor, node: Node) -> Change | None:
-    """Arithmetic with constants and with negated operands."""
+    """Simplify arithmetic with constants or negated operands."""
     is_float = editor.type(node.outputs[0]).dtype.is_float
     constants = [editor.array(v) for v in node.inputs[1:]]
     match node.op, node.inputs, constants:
@@ -124,7 +127,7 @@ def _power(x: str, exponent: Array) -> Change | None:
 
 
 def _bound(op: Maximum | Minimum, x: str, bound: Array) -> Change | None:
-    """A maximum or minimum with one number as a `Clip`; not with NaN."""
+    """Turn a maximum or minimum with a single number, not NaN, into a `Clip`."""
     if not bound.size or not np.all(bound == bound.flat[0]):
         return None
     value = float(bound.flat[0])
@@ -132,7 +135,7 @@ def _bound(op: Maximum | Minimum, x: str, bound: Array) -> Change | None:
 
 
 def _quotient(editor: Editor, node: Node, x: str, y: str) -> Change | None:
-    """1 / y becomes a reciprocal."""
+    """Turn 1 / y into a reciprocal."""
     producer = editor.producer(x)
     repeated = producer is not None and isinstance(producer.op, Expand)
     ones = editor.array(producer.inputs[0] if producer is not None and repeated else x)
@@ -143,8 +146,9 @@ def _quotient(editor: Editor, node: Node, x: str, y: str) -> Change | None:
 
 
 def _negated(editor: Editor, node: Node, x: str, y: str) -> Change | None:
-    """x + -y becomes x - y, x - -y becomes x + y, and -x + y becomes y - x if y has the result's
-    shape.
+    """Turn x + -y into x - y, x - -y into x + y, and -x + y into y - x.
+
+    The last change needs a y with the shape of the result.
     """
     left, right = editor.producer(x), editor.producer(y)
     is_sum = isinstance(node.op, Add)
@@ -157,7 +161,7 @@ def _negated(editor: Editor, node: Node, x: str, y: str) -> Change | None:
 
 
 def activation(editor: Editor, node: Node) -> Change | None:
-    """Activations of activations."""
+    """Merge an activation with the activation that computes its operand."""
     producer = editor.producer(node.inputs[0]) if node.inputs else None
     match node.op, None if producer is None else producer.op:
         case (Neg(), Neg()) | (Not(), Not()):
@@ -192,6 +196,6 @@ def _float(editor: Editor, like: str, exact: Array) -> str:
 
 
 def _is_power_of_two(values: Array) -> bool:
-    """Whether dividing by these equals multiplying by 1 / them, in float32 as well."""
+    """Whether division by `values` equals multiplication by 1 / `values`, also in float32."""
     mantissa, exponent = np.frexp(values)
     return bool(np.all((np.abs(mantissa) == 0.5) & (np.abs(exponent) < 120)))

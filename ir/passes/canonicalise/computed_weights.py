@@ -1,8 +1,7 @@
-"""Lower convolutions whose weights the network computes to matrix products.
+"""Lower convolutions to matrix products if the network computes their weights.
 
-Kernels of convolutions need weights that are packed at compile time. If the network computes the
-weights, the elements of each window are copied into a row (im2col), which is multiplied with the
-filters.
+Kernels of convolutions need weights that were packed at compile time. For computed weights, the
+elements of each window are copied into a row (im2col), and the rows are multiplied by the filters.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from ellc.ir.rewrite import Editor
 from ellc.ir.types import DType
 
 _MOST_TAPS = 4096
-"""Each tap becomes an operator. Networks with computed weights have windows of about ten pixels."""
+"""Most pixels of a window: each tap becomes an operator. Windows in practice have about ten."""
 
 
 def lower_computed_conv(editor: Editor, node: Node, op: Conv2D | IntConv2D) -> None:
-    """Replace a convolution.
+    """Replace a convolution by slices, a concatenation and a matrix product.
 
-    Raises `EllcError` (E302) for attributes that are supported with constant weights only.
+    Raises `EllcError` (E302) for attributes that only convolutions with constant weights support.
     """
     step = _Step(editor, node)
     _, w, *bias = node.inputs
@@ -66,11 +65,11 @@ class _Step:
         return self.editor.insert(self.node, op, *operands, source=self.node.source)
 
     def shaped(self, value: str, *shape: int) -> str:
-        """The same elements in another shape."""
+        """Insert a `Reshape`."""
         return self.add(Reshape(shape), value)
 
     def padded(self, op: Conv2D | IntConv2D) -> str:
-        """The image with its padding around it."""
+        """The image after a `Pad` with the convolution's padding, if it has any."""
         x, padding = self.node.inputs[0], op.padding
         if padding.is_empty:
             return x
@@ -81,14 +80,14 @@ class _Step:
         return self.add(Pad(before, after, value), x)
 
     def tap(self, padded: str, op: Conv2D | IntConv2D, row: int, column: int) -> str:
-        """The elements that one tap reads at all positions of the window."""
+        """Insert a slice: the elements that one tap reads at all positions of the window."""
         batch, rows, columns, _ = self.editor.type(self.node.output).shape
         channels = self.editor.type(padded).shape[3]
         first = (0, row * op.dilation[0], column * op.dilation[1], 0)
         return self.add(Slice(first, (batch, rows, columns, channels), (1, *op.stride, 1)), padded)
 
     def product(self, op: Conv2D | IntConv2D) -> Op:
-        """The product of [.., windows, taps] and [.., filters, taps], over the taps."""
+        """The operator that multiplies [.., windows, taps] by [.., filters, taps] transposed."""
         if isinstance(op, Conv2D):
             return MatMul(False, True)
         if self.editor.type(self.node.inputs[0]).dtype is DType.I16:

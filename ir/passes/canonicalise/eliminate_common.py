@@ -15,8 +15,8 @@ from ellc.ir.text import print_op
 class EliminateCommon(Pass):
     """Merge nodes that apply the same operator to the same values.
 
-    Attributes are compared as printed, so that 0.0 and -0.0 differ. Two public results stay two
-    values, since the caller gives a buffer for each.
+    Attributes are compared in the text form, in which 0.0 and -0.0 differ. Two public outputs are
+    never merged, since the caller gives a buffer for each.
     """
 
     def run(self, graph: Graph) -> Graph:
@@ -28,7 +28,7 @@ class EliminateCommon(Pass):
             if key not in alone:
                 alone[key] = node
                 continue
-            # Attributes are printed only where another node may be equal: bodies of loops are long.
+            # Printing the body of a loop takes long, so attributes are printed only if needed.
             if (other := alone[key]) is not None:
                 known[*key, print_op(other.op)] = other.outputs
                 alone[key] = None

@@ -1,4 +1,4 @@
-"""Evaluate at compile time all nodes that depend on constants only."""
+"""Evaluate nodes that depend on constants only."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from ellc.ir.types import Array
 @register_pass("fold_constants")
 @dataclass(frozen=True)
 class FoldConstants(Pass):
-    """Replace nodes whose operands are all constant by their results.
+    """Replace nodes whose operands are all constant by constants.
 
-    Floats are computed in float64 from unrounded operands and rounded once. A node stays if its
-    results need more than `growth_bytes` beyond the operands that only it reads: a constant tiled
-    to a megabyte costs flash. It also stays if all folded nodes would take more than `most_steps`
-    (`Op.inner_steps`), since a small file could ask for hours.
+    Floats are computed in float64 from unrounded operands, and rounded once. A node stays if its
+    results are larger, by more than `growth_bytes`, than those of its operands that no other node
+    reads: a constant that is repeated to fill a megabyte costs flash. A node also stays if all
+    folded nodes together would take more than `most_steps` (`Op.inner_steps`), since even a small
+    file could need hours of computation.
     """
 
     growth_bytes: int = 1 << 16
@@ -43,10 +44,11 @@ class FoldConstants(Pass):
 
 
 def fold_ancestors(editor: Editor, value: str) -> None:
-    """Fold a value that depends on constants only, even if it is much larger than those.
+    """Fold a value that depends on constants only, even if it is much larger than the constants.
 
-    This is for operands that kernels need packed, such as weights that are stored as bytes and
-    converted to floats by operators. Nothing is folded if it takes more than `most_steps`.
+    This is for operands that kernels need to be constant, such as weights that are stored as bytes
+    and that operators convert to floats. Nothing is folded if it would take more than
+    `FoldConstants.most_steps`.
     """
     ancestors: list[Node] = []
     pending, visited = [value], set[str]()
@@ -57,7 +59,7 @@ def fold_ancestors(editor: Editor, value: str) -> None:
         visited.add(name)
         node = editor.producer(name)
         if node is None or not node.inputs:
-            return  # an input, a state, or a node without operands
+            return  # the value depends on an input, a state, or a node without operands
         ancestors.append(node)
         pending += node.inputs
     if sum(_steps(editor, n) for n in ancestors) > FoldConstants.most_steps:
@@ -70,7 +72,7 @@ def fold_ancestors(editor: Editor, value: str) -> None:
 
 
 def _replace(editor: Editor, node: Node) -> bool:
-    """Replace a node by constants; False if one of its results is a public output or state."""
+    """Replace a node by constants; False, without a change, if a result is an output or state."""
     if not editor.can_forward(node, *node.inputs[:1] * len(node.outputs)):
         return False
     results = run_double(node, {v: _operand(editor, v) for v in node.inputs})

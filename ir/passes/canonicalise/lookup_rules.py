@@ -13,7 +13,7 @@ from ellc.ir.types import Array, DType
 
 
 def lookup(editor: Editor, node: Node) -> Change | None:
-    """Tables that change nothing, clip, or add a number; a table applied to another's result."""
+    """Replace a table by nothing, a `Clip` or an `Add`, or merge it with the table before it."""
     if not isinstance(node.op, Lookup):
         return None
     x, table_value = node.inputs

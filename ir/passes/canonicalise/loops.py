@@ -43,12 +43,12 @@ class UnrollLoops(Pass):
 @register_pass("simplify_loops")
 @dataclass(frozen=True)
 class SimplifyLoops(Pass):
-    """Move constants into bodies; remove results and operands that are not used.
+    """Move constants into bodies, and remove unused results and operands of loops.
 
-    A dense layer that reads only an element of a sequence is applied to the whole sequence before
-    the loop, if the results take at most `sequence_bytes` in total. Its weights are then read once
-    instead of on every trip. If a `Gather` picks elements of a loop-invariant operand at known,
-    equally spaced indices, the loop walks along that operand as a sequence instead.
+    A dense layer whose operand is an element of a sequence is applied to the whole sequence before
+    the loop, if its result takes at most `sequence_bytes`. Its weights are then read once instead
+    of on every trip. If a `Gather` picks elements of a loop-invariant operand at known, equally
+    spaced indices, it is removed, and the loop walks along that operand.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (
@@ -110,7 +110,7 @@ def unroll(editor: Editor, node: Node, op: Loop) -> None:
 
 
 def _owned(editor: Editor, node: Node, value: str) -> str:
-    """A value that can be a public output: an input or constant is copied."""
+    """The value if a node computes it, otherwise a copy, which can be a public output."""
     if editor.producer(value) is not None:
         return value
     return editor.insert(node, Reshape(editor.type(value).shape), value, source=node.source)
@@ -138,7 +138,7 @@ def _with(axis: int, number: int, numbers: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class _Simplified:
-    """One loop being rewritten: the ports of its body, each with the loop's operand for it."""
+    """A loop being rewritten. Each port of its body is paired with the operand of the loop."""
 
     def __init__(self, editor: Editor, node: Node, op: Loop, sequence_bytes: int) -> None:
         self._editor, self._node, self._op = editor, node, op
@@ -150,7 +150,7 @@ class _Simplified:
         self._fixed = list(fixed)
 
     def replace(self) -> None:
-        """Replace the loop by the simplified one, if anything changed."""
+        """Simplify the body and its ports, and replace the loop if that changed it."""
         self._sink_constants()
         self._walk_gathers()
         self._hoist()
@@ -190,7 +190,7 @@ class _Simplified:
             )
 
     def _walk_gathers(self) -> None:
-        """Let the loop walk along invariants from which a counter picks one element per trip."""
+        """Let the loop walk along an invariant of which a `Gather` picks one element per trip."""
         fixed = {p.value: v for p, v in self._fixed}
         picks = [n for n in self._body.nodes if isinstance(n.op, Gather) and n.inputs[0] in fixed]
         indices = self._known() if picks else {}
@@ -208,7 +208,7 @@ class _Simplified:
                 self._walk(inner, value, axis, all_indices, int(steps[0]))
 
     def _walk(self, pick: Node, value: str, axis: int, indices: Array, step: int) -> None:
-        """Replace a `Gather` of `value` at the given indices, one per trip, by a walk along it."""
+        """Replace a `Gather` of `value` at these indices, one per trip, by a walk along `value`."""
         type_, trips = self._editor.type(value), self._op.trips
         first = int(np.clip(indices, 0, type_.shape[axis] - 1).min())
         if trips != type_.shape[axis]:
@@ -233,7 +233,11 @@ class _Simplified:
         self._body = replace(body, nodes=(*nodes, *rest), types=types)
 
     def _known(self) -> dict[str, list[Array]]:
-        """The known one-element values of the body, each with its array for every trip."""
+        """Known values of the body, with their arrays for every trip.
+
+        They are constants, elements of constant sequences, and single numbers computed from known
+        values.
+        """
         trips, body = range(self._op.trips), self._body
         known = {c.value: [body.weights[c.key]] * len(trips) for c in body.constants}
         for walk, (port, value) in self._walked:
@@ -249,7 +253,7 @@ class _Simplified:
         return known
 
     def _hoist(self) -> None:
-        """Turn dense layers of elements into dense layers of whole sequences, in body order."""
+        """Apply dense layers to whole sequences before the loop, instead of to their elements."""
         for inner in self._body.nodes:
             element = {p.value: (walk, value) for walk, (p, value) in self._walked}
             if not isinstance(inner.op, Dense | IntDense) or inner.inputs[0] not in element:
@@ -269,7 +273,7 @@ class _Simplified:
             self._body = replace(self._body, nodes=rest)
 
     def _outside(self, value: str) -> str | None:
-        """A constant or invariant of the body as a value of the graph around it."""
+        """The value outside the loop for a constant or invariant of the body; None for others."""
         for port, outer in self._fixed:
             if port.value == value:
                 return outer
@@ -282,7 +286,7 @@ class _Simplified:
         return self._editor.constant(body.weights[key], body.types[value].dtype)
 
     def _drop_outputs(self) -> set[int]:
-        """Remove result sequences that nothing reads; returns the positions of the others."""
+        """Remove result sequences that nothing reads; returns the positions of other results."""
         carried = self._op.carried
         kept = {
             i

@@ -1,4 +1,4 @@
-"""Replace operators without a kernel by operators that have one."""
+"""Replace operators without a kernel by operators with kernels."""
 
 from __future__ import annotations
 
@@ -87,9 +87,9 @@ def _has_weights(editor: Editor, node: Node) -> bool:
 
 
 def _without_computed_bias(editor: Editor, node: Node) -> Node:
-    """The node, or a new one without bias if the bias is computed; a sum after it adds the bias.
+    """The node if its bias is constant; otherwise, replace it by a node without bias and a sum.
 
-    Kernels need constant biases.
+    Returns the node without the sum. Kernels need constant biases.
     """
     x, w, *bias = node.inputs
     for value in bias:

@@ -1,4 +1,4 @@
-"""Unroll one level of nested loops, since no kernel runs a loop in a loop."""
+"""Unroll one of two nested loops, since no kernel runs a loop inside a loop."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ellc.ir.rewrite import Editor
 @register_pass("unroll_nested_loops")
 @dataclass(frozen=True)
 class UnrollNestedLoops(Pass):
-    """Unroll the inner loops or the outer loop, whichever gives fewer nodes.
+    """Unroll either the inner loops or the outer loop, to get fewer nodes.
 
-    A loop stays if both ways give more than `most_nodes`; all loops stay if they give more than
-    `most_altogether` in total. Loops are refused (E304) if they are nested so deeply that even two
-    trips of each inner loop give more than `most_nodes`.
+    A loop stays if both choices give more than `most_nodes`; all loops stay if the best choices
+    give more than `most_altogether` in total. Raises `EllcError` (E304) if loops are nested so
+    deeply that even two trips of each inner loop give more than `most_nodes`.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (
@@ -59,7 +59,7 @@ class UnrollNestedLoops(Pass):
         return editor.graph()
 
     def _chosen(self, nodes: Iterable[Node]) -> Iterator[tuple[Node, Loop, int, int]]:
-        """(node, loop, nodes if its inner loops are unrolled, nodes if it is unrolled itself)."""
+        """Loops to unroll: (node, loop, nodes if inner loops are unrolled, nodes if it is)."""
         for node in nodes:
             match node.op:
                 case Loop(body=body) as op if any(_loops(body.nodes)):

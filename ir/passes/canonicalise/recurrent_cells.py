@@ -17,7 +17,7 @@ from ellc.ir.rewrite import Editor
 
 
 def lower_cell(editor: Editor, node: Node, op: RNNCell | GRUCell | LSTMCell | FastGRNNCell) -> None:
-    """Replace a cell by operators with kernels; readers of its results then read theirs."""
+    """Replace a cell by operators with kernels."""
     step = _Step(editor, node)
     match op:
         case RNNCell():
@@ -43,14 +43,14 @@ class _Step:
         return self.editor.insert(self.node, op, *operands, source=self.node.source)
 
     def split(self, value: str, count: int) -> tuple[str, ...]:
-        """`count` equal parts along the last axis."""
+        """Insert a split into `count` equal parts along the last axis."""
         type_ = self.editor.type(value)
         size = type_.shape[-1] // count
         op = Split(type_.rank - 1, (size,) * count)
         return self.editor.insert_multi(self.node, op, value, source=self.node.source)
 
     def rows(self, weights: str, first: int, count: int) -> str:
-        """`count` rows of weights from `first` on; a constant if the weights are one."""
+        """`count` rows of weights from `first` on: a constant if the weights are constant."""
         type_ = self.editor.type(weights)
         exact = self.editor.exact(weights)
         if exact is not None:
@@ -64,7 +64,7 @@ class _Step:
         return self.editor.rounded(np.array([value]), self.editor.type(like).dtype)
 
     def within(self, value: str, limit: float) -> str:
-        """The value clipped to -limit .. limit."""
+        """The value clipped to -limit..limit."""
         return value if limit == math.inf else self.add(Clip(-limit, limit), value)
 
     def rest_of_one(self, gate: str) -> str:

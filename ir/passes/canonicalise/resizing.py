@@ -1,4 +1,4 @@
-"""Lower resizing to one gather, weighted if need be, for every axis whose extent changes."""
+"""Lower resizing to gathers, or weighted gathers, one for every axis that changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Operation = tuple[Op, tuple[str, ...]]
 
 
 def lower_resize(editor: Editor, node: Node, op: Resize) -> None:
-    """Replace the node by a chain of operators, each of which reads the result of the previous."""
+    """Replace the node by a chain of operators, each of which reads the previous one's result."""
     x = editor.type(node.inputs[0])
     value = node.inputs[0]
     if op.mode == "linear" and x.dtype is DType.U8 and op.changed(x):
@@ -39,7 +39,7 @@ def lower_resize(editor: Editor, node: Node, op: Resize) -> None:
 
 
 def _weighted(editor: Editor, op: Resize, x: TensorType) -> list[Operation]:
-    """One operator per axis; shrinking axes come first, so that later ones have less to do."""
+    """An operator per changed axis; axes that shrink come first, which leaves fewer elements."""
     order = sorted(op.changed(x), key=lambda axis: op.sizes[axis] / x.shape[axis])
     is_fixed = op.mode == "linear" and x.dtype.is_integer
     wide = DType.I64 if x.dtype is DType.I16 else DType.I32
@@ -52,7 +52,7 @@ def _weighted(editor: Editor, op: Resize, x: TensorType) -> list[Operation]:
 
 
 def _along(editor: Editor, op: Resize, axis: int, table: AxisTable, dtype: DType) -> Operation:
-    """The operator for one axis, with its further operands; a plain gather for mode "nearest"."""
+    """The operator for one axis and its further operands; a `Gather` for mode "nearest"."""
     if op.mode == "nearest":
         return Gather(axis), (editor.constant(table.indices[:, 0]),)
     if dtype.is_float:
@@ -63,7 +63,10 @@ def _along(editor: Editor, op: Resize, axis: int, table: AxisTable, dtype: DType
 
 
 def _blended(editor: Editor, node: Node, op: Resize) -> str:
-    """The weighted sum of the corners around every element, computed term by term in float32."""
+    """The weighted sum of the neighbours of every coordinate, term by term in float32.
+
+    With two axes, the neighbours are the four corners around the coordinate.
+    """
 
     def add(step: Op, *operands: str) -> str:
         return editor.insert(node, step, *operands, source=node.source)
@@ -79,8 +82,8 @@ def _blended(editor: Editor, node: Node, op: Resize) -> str:
             editor.constant(table.weights.reshape(-1, *(1,) * (x.rank - axis - 1)))
             for axis, table in term.items()
         )
-        # `Dequantize` applies the first factor: `fold_affine` would merge two `Mul`s into one,
-        # which rounds once instead of twice.
+        # `Dequantize` applies the first factor, because `fold_affine` would merge two `Mul`s into
+        # one: their product would be rounded once instead of twice, unlike in TFLite.
         part = add(Dequantize(), part, first, zero)
         for weights in others:
             part = add(Mul(), part, weights)

@@ -1,6 +1,6 @@
-"""Remove operators that do nothing, and replace others by cheaper ones.
+"""Remove operators that have no effect, and replace others by cheaper ones.
 
-Every rule gives equal numbers (0 and -0 count as equal), so this pass may run anywhere.
+Every rule gives equal numbers, where 0 and -0 count as equal. So this pass may run at any time.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _RULES = (
 @register_pass("simplify")
 @dataclass(frozen=True)
 class Simplify(Pass):
-    """Remove identities, merge views of views, replace subtraction and exact division.
+    """Apply all rules to every node until none of them applies to it.
 
     A public output never becomes another name of an input or of another output.
     """
@@ -59,7 +59,7 @@ class Simplify(Pass):
 
 
 def _simplified(editor: Editor, node: Node) -> Node | None:
-    """The node after one change, None if no rule applies or the node is gone."""
+    """The node after one change; None if no rule applies or the node was removed."""
     for rule in _RULES:
         match rule(editor, node):
             case str(value) if editor.can_forward(node, value):

@@ -1,9 +1,10 @@
-"""Lower a transposed convolution to an ordinary one whose filters each compute a pixel of a block.
+"""Lower a transposed convolution to an ordinary one, whose channels become blocks of pixels.
 
-With stride s the outputs along an axis have s phases, and all outputs of a phase use the same
-taps. So one convolution at the input's size, with one filter per output filter and phase, computes
-all outputs; its channels are then spread over blocks of s x s pixels. No zeros are inserted between
-pixels; at most the window contains a few zeros.
+With stride s, the outputs along an axis have s phases: the remainders of their indices divided by
+s. All outputs of a phase use the same taps. So an ordinary convolution on the input, with a filter
+for each output filter and phase, computes all outputs. Its channels at a pixel are then arranged as
+a block of s x s pixels. No zeros are inserted between the pixels of the input; only the window may
+contain some zeros.
 """
 
 from __future__ import annotations
@@ -28,19 +29,20 @@ from ellc.ir.types import Array, Padding
 _Transposed = ConvTranspose2D | IntConvTranspose2D
 
 _MOST_STRIDE = 1024
-"""Every phase is tried when the window is planned; networks enlarge by 2 to 32."""
+"""Largest stride: planning the window tries every phase. Strides in practice are 2 to 32."""
 _SMALL_WEIGHTS, _MOST_GROWTH = 1 << 24, 4
-"""The ordinary convolution, with a filter for every phase and windows padded to whole strides, may
-have this many weights, or this many times the given ones. Without dilation, strides up to the
-window's size always fit."""
+"""The ordinary convolution, with a filter per phase and windows padded to multiples of the stride,
+may have `_SMALL_WEIGHTS` weights, or `_MOST_GROWTH` times as many as the transposed convolution.
+Without dilation, strides up to the window's size are always within these bounds."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """Along one axis: the window and padding of the ordinary convolution, and the crop after it.
+    """The window and padding of the ordinary convolution along one axis, and the crop after it.
 
-    `positions[t]` is (phase, tap of the window) of tap t. The convolution computes `blocks` *
-    stride elements; element o of the result is number o + `start` of them.
+    `positions[t]` is (phase, tap of the ordinary window) for tap t of the transposed convolution.
+    The convolution computes `blocks` * stride elements. Element o of the result is the element with
+    index o + `start`.
     """
 
     positions: tuple[tuple[int, int], ...]
@@ -52,7 +54,7 @@ class _Axis:
 
 
 def lower_conv_transpose(editor: Editor, node: Node, op: _Transposed) -> None:
-    """Replace the node; a gather rearranges computed weights.
+    """Replace a transposed convolution. Computed weights are rearranged by a gather.
 
     Raises `EllcError` (E302) if strides are too large or lead to too many weights.
     """
@@ -116,9 +118,9 @@ def _arranged(
     change: Callable[[Array, Array], Array],
     zero: Array,
 ) -> str:
-    """The operand after `change`, which only moves elements and fills gaps with `zero`.
+    """An operand after `change`, which only moves elements and fills gaps with `zero`.
 
-    A constant is changed at compile time, a computed operand by a gather.
+    A constant is changed at compile time; for a computed operand, a gather is inserted.
     """
     type_ = editor.type(value)
     exact = editor.exact(value)
@@ -128,7 +130,8 @@ def _arranged(
         if type_.dtype.is_float:
             return editor.rounded(changed, type_.dtype)
         return editor.constant(changed.astype(type_.dtype.numpy))
-    # `change`, applied to the indices of elements, gives the gather; each filter's zero comes last.
+    # `change`, applied to the elements' indices, gives the indices of the gather. The zeros of the
+    # filters are appended to the elements.
     count = type_.elements
     numbers = np.arange(count).reshape(type_.shape)
     order = change(numbers, count + np.arange(len(zero)))
@@ -139,7 +142,7 @@ def _arranged(
 
 
 def _per_filter(op: _Transposed, filters: int) -> Array:
-    """The stored weight that stands for 0, for each filter."""
+    """The weight that stands for 0 in each filter."""
     zero = op.weight_zero if isinstance(op, IntConvTranspose2D) else (0,)
     return np.broadcast_to(np.array(zero), (filters,))
 
@@ -148,15 +151,15 @@ def _per_filter(op: _Transposed, filters: int) -> Array:
 
 
 def _planned(axis: Enlargement) -> _Axis:
-    """The plan with the smallest window; among equal ones, that with the smallest crop in front."""
+    """The plan with the smallest window; of several, the one with the smallest crop in front."""
     plans = [_shifted(axis, start) for start in range(axis.stride)]
     return min(plans, key=lambda plan: (plan.taps, plan.start))
 
 
 def _shifted(axis: Enlargement, start: int) -> _Axis:
-    """The plan in which element o of the result is number o + start of the computed ones."""
+    """The plan in which element o of the result is element o + start of those computed."""
     reach = [divmod(t * axis.dilation - axis.before + start, axis.stride) for t in range(axis.taps)]
-    # Tap t adds input i to block i + whole, phase rest.
+    # reach[t] is (whole, rest): tap t adds input i to block i + whole, phase rest.
     top = max(0, *(whole for whole, _ in reach))
     bottom = min(whole for whole, _ in reach)
     blocks = ceil((axis.size + start) / axis.stride)
@@ -184,28 +187,29 @@ def _window(w: Array, rows: _Axis, columns: _Axis, stride: tuple[int, int], zero
 
 @dataclass(frozen=True, slots=True)
 class _Phases:
-    """The order of phases and filters: phases are the outer axes, with groups the inner ones.
+    """The order of the ordinary convolution's filters.
 
-    With groups, all filters of a group must stay adjacent.
+    Without groups, all filters of a phase are adjacent. With groups, all phases of a filter are
+    adjacent, and so are the filters of a group.
     """
 
     stride: tuple[int, int]
     grouped: bool
 
     def filters(self, window: Array) -> Array:
-        """[phase row, phase column, filter, ...] as the filters of one convolution."""
+        """The filters [filter, ...] from weights [phase row, phase column, filter, ...]."""
         ordered = window.transpose(2, 0, 1, 3, 4, 5) if self.grouped else window
         return np.asarray(ordered.reshape(-1, *window.shape[3:]), order="C")
 
     def repeated(self, per_filter: Array) -> Array:
-        """One number per filter, repeated for the filters of all phases."""
+        """A number per filter, repeated for the filters of all phases."""
         count = self.stride[0] * self.stride[1]
         return np.repeat(per_filter, count) if self.grouped else np.tile(per_filter, count)
 
     def spread(self, blocks: tuple[int, ...]) -> list[Op]:
-        """The operators that turn channels of the convolution into pixels.
+        """The operators that turn channels of the convolution into blocks of pixels.
 
-        `blocks` is (batch, rows, columns, filters), in blocks of stride x stride pixels.
+        `blocks` is (batch, rows of blocks, columns of blocks, filters of the result).
         """
         down, across = self.stride
         if (down, across) == (1, 1):

@@ -1,7 +1,7 @@
-"""Rules of `simplify` on operators that move elements, and on products with constants.
+"""Rules of `simplify` on operators that move elements, and on matrix products.
 
-A rule returns the replacement of a node: a value, or an operator with its operands. None means that
-the rule does not apply.
+A rule returns the replacement of a node: a value, or an operator with its operands. It returns None
+if it does not apply.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Change = str | tuple[Op, tuple[str, ...]]
 
 
 def identity(editor: Editor, node: Node) -> Change | None:
-    """Operators that change nothing."""
+    """Remove an operator that changes nothing."""
     if not node.inputs or len(node.outputs) != 1:
         return None
     operands = tuple(map(editor.type, node.inputs))
@@ -28,7 +28,7 @@ def identity(editor: Editor, node: Node) -> Change | None:
 
 
 def view(editor: Editor, node: Node) -> Change | None:
-    """Views of views, and transposes that are views."""
+    """Merge reshapes and merge transposes; turn a transpose that moves nothing into a reshape."""
     if not node.inputs:
         return None
     producer = editor.producer(node.inputs[0])
@@ -58,7 +58,7 @@ def _transpose(
 
 
 def part(editor: Editor, node: Node) -> Change | None:
-    """Slices of slices, of concatenations and of splits; concatenations of concatenations."""
+    """Merge slices and concatenations with those before them; remove a split that is undone."""
     producer = editor.producer(node.inputs[0]) if node.inputs else None
     if producer is None:
         return None
@@ -80,14 +80,14 @@ def _slice_of_slice(outer: Slice, inner: Slice) -> Slice:
     starts, steps = [], []
     for axis, size in enumerate(outer.sizes):
         step = inner.steps[axis]
-        # A start or step that no element uses may be any number, so products could overflow.
+        # A start or step that no element uses may be so large that its product overflows.
         starts.append(inner.starts[axis] + outer.starts[axis] * step if size else 0)
         steps.append(step * outer.steps[axis] if size > 1 else 1)
     return Slice(tuple(starts), outer.sizes, tuple(steps))
 
 
 def _slice_of_concat(editor: Editor, op: Slice, concat: Node, axis: int) -> Change | None:
-    """The slice as one of a single operand, if it is within that operand."""
+    """The same slice, taken from the one operand of the concatenation that contains it, or None."""
     if not op.sizes[axis]:
         return None
     first, last = sorted((op.starts[axis], op.starts[axis] + (op.sizes[axis] - 1) * op.steps[axis]))
@@ -102,7 +102,7 @@ def _slice_of_concat(editor: Editor, op: Slice, concat: Node, axis: int) -> Chan
 
 
 def _concat_of_concats(editor: Editor, node: Node, axis: int) -> Change | None:
-    """One concatenation of all parts; inner ones with other readers stay operands."""
+    """A single concatenation, without inner concatenations that nothing else reads."""
     parts: list[str] = []
     for value in node.inputs:
         producer = editor.producer(value)
@@ -112,9 +112,9 @@ def _concat_of_concats(editor: Editor, node: Node, axis: int) -> Change | None:
 
 
 def product(editor: Editor, node: Node) -> Change | None:
-    """A product with a constant matrix becomes a dense layer, whose weights can be packed.
+    """Turn a product with a constant matrix into a dense layer, whose weights can be packed.
 
-    Other products absorb transposes of their operands.
+    For other products, transposes of operands become attributes.
     """
     if not isinstance(node.op, MatMul):
         return None
@@ -139,7 +139,7 @@ def _weights(editor: Editor, value: str, *, turn: bool) -> str:
 
 
 def _turned(editor: Editor, value: str) -> str | None:
-    """The value whose matrices are transposed to give this one, None if it is not a transpose."""
+    """The value that a transpose of the last two axes turns into this one, or None."""
     producer = editor.producer(value)
     if producer is None or not isinstance(producer.op, Transpose):
         return None
@@ -149,7 +149,7 @@ def _turned(editor: Editor, value: str) -> str | None:
 
 
 def broadcast(editor: Editor, node: Node) -> Change | None:
-    """Drop `Expand` on further operands of elementwise operators, which broadcast by themselves."""
+    """Drop an `Expand` of a further operand of a pointwise operator, which broadcasts anyway."""
     if not isinstance(node.op, Pointwise):
         return None
     producers = [editor.producer(v) for v in node.inputs[1:]]

@@ -1,1 +1,1 @@
-"""Move arithmetic into weights, activations and padding."""
+"""Fold arithmetic, reordering and padding into the operators before or after them."""

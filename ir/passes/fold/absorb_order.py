@@ -1,4 +1,4 @@
-"""Move a reordering of channels into the weights of the layers that read them."""
+"""Remove a reordering of channels by reordering the weights of the layers that read them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ellc.ir.types import Array
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """A reader's new operator and operands, and whether its result is in the old order, too."""
+    """A reader's new operator and operands, and whether its result is reordered as well."""
 
     user: Node
     op: Op
@@ -31,7 +31,7 @@ class _Change:
     is_reordered: bool
 
     def apply(self, editor: Editor) -> None:
-        """Change the reader. A result in another order is another value, so it gets a new id."""
+        """Replace the reader; a reordered result is another value, so it gets a new id."""
         if not self.is_reordered:
             editor.replace(self.user, self.op, *self.operands)
             return
@@ -42,10 +42,11 @@ class _Change:
 @register_pass("absorb_order")
 @dataclass(frozen=True)
 class AbsorbOrder(Pass):
-    """Remove a `Gather` that only reorders an axis, if all paths from it end in sums over the axis.
+    """Remove a `Gather` that only reorders an axis, if layers that sum over the axis undo it.
 
-    The weights of those convolutions and dense layers are reordered instead. Elementwise operators
-    and transposes may come between; their constants along the axis are reordered too.
+    Every path from the `Gather` must end in a convolution or dense layer that sums over the axis.
+    The weights of these layers are reordered instead. Elementwise operators and transposes may be
+    on the path; their constants are reordered, too.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (
@@ -71,7 +72,7 @@ class AbsorbOrder(Pass):
 
 
 def _order(editor: Editor, node: Node) -> Array | None:
-    """The order in which a gather takes all elements of its axis, each once; else None."""
+    """The permutation by which a gather reorders its axis; None if it does anything else."""
     if not isinstance(node.op, Gather):
         return None
     order = editor.array(node.inputs[1])
@@ -82,10 +83,10 @@ def _order(editor: Editor, node: Node) -> Array | None:
 
 
 def _changes(editor: Editor, gather: Node, back: Array) -> list[_Change] | None:
-    """The changes of all readers, which then read the axis in its old order; None if one cannot.
+    """The changes that let all readers read the axis in its old order; None if one cannot.
 
-    Element i of the gathered axis is element `order[i]` of the old one, so old element j is at
-    `back[j]`.
+    Index i of the new order is index `order[i]` of the old one. `back` is the inverse permutation:
+    index j of the old order is index `back[j]` of the new one.
     """
     assert isinstance(gather.op, Gather)
     changes: list[_Change] = []
@@ -107,9 +108,10 @@ def _changes(editor: Editor, gather: Node, back: Array) -> list[_Change] | None:
 def _changed(
     editor: Editor, user: Node, value: str, axis: int, back: Array
 ) -> tuple[Op, tuple[str, ...], int | None] | None:
-    """A reader's new operator and operands, and the axis of its result in the old order, if any.
+    """A reader's new operator and operands, and the axis along which its result is reordered.
 
-    None if the reader cannot read the old order.
+    The axis is None if the result is not reordered. Returns None if the reader cannot read the old
+    order.
     """
     value = editor.current(value)
     x, *others = user.inputs
@@ -142,7 +144,7 @@ def _with_padding(op: Conv2D | IntConv2D, back: Array) -> Op:
 
 
 def _reordered(editor: Editor, value: str, axis: int, back: Array) -> str:
-    """A constant reordered along an axis (negative: counted from the end)."""
+    """A constant reordered along an axis; a negative axis is counted from the end."""
     type_ = editor.type(value)
     if -axis > type_.rank or type_.shape[axis] == 1:
         return value

@@ -1,4 +1,4 @@
-"""Turn explicit padding before convolutions and pools into their own padding."""
+"""Turn explicit padding before convolutions and pools into their padding attribute."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ellc.ir.types import DType, Padding
 @register_pass("absorb_padding")
 @dataclass(frozen=True)
 class AbsorbPadding(Pass):
-    """Let convolutions and pools read the image inside a `Pad`, or inside a constant `Embed`.
+    """Let convolutions and pools read the operand of a `Pad`, or of an `Embed` in a constant.
 
-    The padding must be constant for each channel. Its amounts are added to the operator's padding
-    if both have the same values. Nested `Pad`s are absorbed one by one. An `AvgPool2D` that counts
-    its padding counts the added pixels, too; one that does not count its padding stays unchanged.
-    A binary convolution takes the signs of the padding; an integer convolution accepts only padding
-    that equals its zero point.
+    The added pixels must be equal within each channel. The operator's padding becomes wider if its
+    values are those of the added pixels. Nested `Pad`s are absorbed one by one. An `AvgPool2D` that
+    counts its padding counts the added pixels, too; one that has padding and does not count it
+    stays unchanged. A binary convolution takes the signs of the added pixels as padding values. An
+    integer convolution accepts only pixels that equal its zero point.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (
@@ -43,7 +43,7 @@ class AbsorbPadding(Pass):
         return editor.graph()
 
     def _absorbed(self, editor: Editor, node: Node) -> Node | None:
-        """The node with one `Pad` or `Embed` fewer before it, None if there was none to absorb."""
+        """The node after it absorbed a `Pad` or `Embed`; None if it cannot absorb one."""
         if not node.inputs:
             return None
         if editor.type(node.inputs[0]).dtype is DType.BIT:
@@ -63,7 +63,7 @@ class AbsorbPadding(Pass):
 
 
 def _absorbed_signs(editor: Editor, node: Node) -> Node | None:
-    """Let an operator on bits absorb the signs of the padding before its `Binarize`."""
+    """Let an operator on bits absorb the padding before the `Binarize` that makes the bits."""
     signs = editor.producer(node.inputs[0])
     if signs is None or not isinstance(signs.op, Binarize) or not editor.used_once(node.inputs[0]):
         return None
@@ -87,7 +87,7 @@ def _absorbed_signs(editor: Editor, node: Node) -> Node | None:
 
 
 def explicit_padding(editor: Editor, node: Node) -> tuple[str, Padding] | None:
-    """(image, padding) if the node puts constant padding around an NHWC image."""
+    """(image, padding) if the node puts constant padding around an NHWC image, else None."""
     match node.op:
         case Pad(before=(0, top, left, 0), after=(0, bottom, right, 0), mode="constant") as op:
             return node.inputs[0], Padding.of((top, left, bottom, right), (op.value,))

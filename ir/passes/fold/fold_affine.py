@@ -1,4 +1,4 @@
-"""Fold means, scales, biases and batch norms into the product before or after them."""
+"""Fold means, scales, biases and batch norms into the weights before or after them."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from ellc.ir.types import Array, Padding
 @register_pass("fold_affine")
 @dataclass(frozen=True)
 class FoldAffine(Pass):
-    """Merge affines, x * scale + shift with constants, and fold them into weights and biases.
+    """Merge affines (x * scale + shift with constants), and fold them into weights and biases.
 
     * Consecutive affines become one.
-    * An affine after `Conv2D` or `Dense` changes their weights and bias.
-    * An affine after a `BinaryConv2D` with scales absorbs those scales: its counts stay integers.
-    * An affine before `Conv2D` or `Dense` (also before a `Reshape`) changes their weights and bias,
-      unless its operand is computed by a kernel with an epilogue. There the affine costs one
-      multiply-add, and folding it forward would cost precision, because a batch norm centres the
-      numbers that the product sums. A convolution's padding values p become (p - shift) / scale
-      for each channel, so that padding means the same. If a padding value cannot be expressed (a
-      scale of 0), or one reader cannot take the affine, the affine stays.
+    * An affine after a `Conv2D` or `Dense` is folded into its weights and bias.
+    * The scales of a `BinaryConv2D` are folded into the affine after it.
+    * An affine before a `Conv2D` or `Dense`, also before a `Reshape` between them, is folded into
+      the weights and bias. An exception is an affine with shifts whose operand is computed by a
+      kernel with an epilogue: in the epilogue it costs only a multiply-add, and without it the
+      product would lose precision, because a batch norm centres the numbers that are summed. The
+      padding values p of a convolution become (p - shift) / scale for each channel. If there is no
+      such value (a scale of 0), or one of its readers cannot take the affine, the affine stays.
 
-    Constants are computed in float64 from unrounded ones and rounded once. Weights that other nodes
-    read as well are copied only up to `growth_bytes`.
+    Constants are computed in float64 from unrounded arrays, and rounded once. Weights that other
+    nodes read, too, are copied only up to `growth_bytes`.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (
@@ -58,7 +58,7 @@ class FoldAffine(Pass):
         return editor.graph()
 
     def _sink(self, editor: Editor, node: Node) -> None:
-        """Join an affine with the node that computes its operand, as often as possible."""
+        """Fold an affine into the node that computes its operand, as often as possible."""
         current: Node | None = node
         while current is not None:
             affine = affine_of(editor, current)
@@ -95,7 +95,7 @@ class FoldAffine(Pass):
         return result
 
     def _hoist(self, editor: Editor, node: Node) -> None:
-        """Fold an affine into all its readers, or into none."""
+        """Fold an affine into all its readers or into none."""
         affine = affine_of(editor, node)
         if affine is None or editor.is_kept(node.output):
             return
@@ -114,14 +114,17 @@ class FoldAffine(Pass):
 
 
 def _fits_epilogue(editor: Editor, value: str) -> bool:
-    """Whether an affine on this value can run in the epilogue of the kernel that computes it."""
+    """Whether an affine on this value can be in the epilogue of the kernel that computes it."""
     producer = editor.producer(value)
     return producer is not None and producer.op.takes_stages and editor.used_once(value)
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """How one reader of an affine changes: `product` gets new weights, `view` a new operand."""
+    """How a reader of an affine changes: `product` gets new constants.
+
+    `view` is the `Reshape` between the two, if there is one; it gets a new operand.
+    """
 
     product: Node
     op: Op
@@ -143,8 +146,8 @@ class _Plan:
 class _Product:
     """The constants of a convolution or dense layer; weights are [outputs, ..., inputs].
 
-    Only `weights()` copies the weights to float64, which can take a few hundred megabytes: changing
-    a bias alone must not cost that.
+    Only `weights()` makes a float64 copy of the weights, which can take hundreds of megabytes and
+    is not needed to change a bias.
     """
 
     editor: Editor
@@ -162,7 +165,7 @@ class _Product:
 
     @property
     def outputs(self) -> int:
-        """Number of filters or outputs."""
+        """The number of filters or outputs."""
         return self.editor.type(self.key).shape[0]
 
     def weights(self) -> Array:
@@ -174,9 +177,9 @@ class _Product:
     def constants(
         self, weights: Array | None, bias: Array, growth_bytes: int
     ) -> tuple[str, str | None] | None:
-        """New constants for weights (None keeps the old ones) and bias.
+        """New constants for the weights (None: the old ones) and the bias, if there is one.
 
-        None if they leave the range of floats or grow by more than `growth_bytes`.
+        Returns None if they do not fit into floats or need more than `growth_bytes`.
         """
         editor, type_ = self.editor, self.editor.type(self.key)
         if not fits_float(bias, type_.dtype):
@@ -194,7 +197,7 @@ class _Product:
 def _with_affine_after(
     editor: Editor, node: Node, affine: Affine, growth_bytes: int
 ) -> tuple[Op, list[str]] | None:
-    """Operator and operands of a product that absorbs an affine after it; None if it cannot."""
+    """The operator and operands of a product that absorbs an affine after it; None if it cannot."""
     product = _Product.of(editor, node)
     if product is None:
         return None
@@ -215,7 +218,7 @@ def _with_affine_after(
 
 
 def _take_scales(editor: Editor, first: Node, node: Node, affine: Affine) -> None:
-    """Move the scales of a binary convolution into the affine after it."""
+    """Fold the scales of a binary convolution into the affine after it."""
     scales = editor.exact(first.inputs[2]) if len(first.inputs) > 2 else None
     if scales is None:
         return
@@ -229,7 +232,7 @@ def _take_scales(editor: Editor, first: Node, node: Node, affine: Affine) -> Non
 def _with_affine_before(
     editor: Editor, reader: Node, value: str, affine: Affine, growth_bytes: int
 ) -> _Plan | None:
-    """How a reader absorbs the affine before it, None if it cannot."""
+    """How a reader absorbs the affine before it; None if it cannot."""
     match reader.op:
         case Conv2D() if reader.inputs.count(value) == 1 and reader.inputs[0] == value:
             return _conv_plan(editor, reader, affine, growth_bytes)
@@ -243,7 +246,7 @@ def _with_affine_before(
 
 
 def _reshaped_plan(editor: Editor, view: Node, affine: Affine, growth_bytes: int) -> _Plan | None:
-    """The plan for a dense layer that reads the affine through a flattening `Reshape`."""
+    """The plan for a dense layer with a flattening `Reshape` between it and the affine."""
     (reader,) = editor.users(view.output)
     flat = editor.type(view.output)
     if not isinstance(reader.op, Dense) or reader.inputs.count(view.output) != 1:
@@ -303,7 +306,7 @@ def _conv_plan(editor: Editor, reader: Node, affine: Affine, growth_bytes: int) 
 
 
 def moved_padding(padding: Padding, scale: Array, shift: Array) -> Padding | None:
-    """The padding of x whose values x * scale + shift turns into those of `padding`.
+    """The padding whose values p satisfy p * scale + shift = the values of `padding`.
 
     `scale` and `shift` are vectors over the channels. None if there is no such padding.
     """

@@ -1,4 +1,4 @@
-"""Recognise activations that exporters write as several operators."""
+"""Recognise activations that exporters write as a sequence of simpler operators."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from ellc.ir.passes.properties import ALL_USED, NO_BORDERS, UNFUSED, Property
 from ellc.ir.rewrite import Editor
 
 _CLOSE = 1e-6  # relative tolerance: files store constants in float32
-_STEPS = 6  # most consecutive factors and offsets in one formula
+_STEPS = 6  # most consecutive multiplications and additions in a formula
 _CUBE = 0.044715  # the coefficient of the cube in the approximation of gelu
 
 Operation = tuple[Op, tuple[str, ...]]
@@ -53,11 +53,11 @@ Operation = tuple[Op, tuple[str, ...]]
 @register_pass("recognise_activations")
 @dataclass(frozen=True)
 class RecogniseActivations(Pass):
-    """Recognise sigmoid, softplus, softsign, swish, hard swish, gelu, mish and leaky ReLUs.
+    """Recognise sigmoid, softplus, softsign, swish, hard swish, gelu, mish and leaky ReLU.
 
-    A product of x and a function of x reads x twice; as one operator it runs in the kernel that
-    computes x. Factors may be in any order. Constants such as the square root of 2 are rounded to
-    float32 in files, so that results change by as much.
+    A single operator can run in the kernel that computes its operand x, whereas a product of x and
+    a function of x needs x twice. Factors may be in any order. Constants such as the square root of
+    2 are rounded to float32 in model files, so results may change by such a rounding error.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (
@@ -89,14 +89,14 @@ def _recognised(editor: Editor, node: Node) -> Operation | None:
 
 @dataclass(frozen=True)
 class _Line:
-    """base * scale + offset: `base` is a value, the others are numbers."""
+    """base * scale + offset, where `base` is a value, `scale` and `offset` are numbers."""
 
     base: str
     scale: float = 1.0
     offset: float = 0.0
 
     def is_close(self, scale: float, offset: float) -> bool:
-        """Whether scale and offset equal these numbers, up to rounding."""
+        """Whether scale and offset equal these numbers up to rounding to float32."""
         return _close(self.scale, scale) and _close(self.offset, offset)
 
 
@@ -105,7 +105,7 @@ def _close(a: float, b: float) -> bool:
 
 
 def _line_of(editor: Editor, value: str) -> _Line:
-    """A value with all multiplications by single numbers and additions of them split off."""
+    """A value as a `_Line`, whose base is not a product or sum of a value and a single number."""
     line = _Line(editor.current(value))
     for _ in range(_STEPS):
         producer = editor.producer(line.base)
@@ -125,7 +125,7 @@ def _op(editor: Editor, value: str) -> tuple[Op | None, tuple[str, ...]]:
 
 
 def _gated(editor: Editor, node: Node) -> Operation | None:
-    """number * x * (function of x)."""
+    """Recognise number * x * (function of x)."""
     factors = _factors(editor, node)
     if factors is None:
         return None
@@ -140,7 +140,7 @@ def _gated(editor: Editor, node: Node) -> Operation | None:
 
 
 def _factors(editor: Editor, node: Node) -> tuple[float, tuple[_Line, _Line]] | None:
-    """The factors of a product of a number and two computed values, in any grouping."""
+    """(number, two computed values) whose product a node computes; None for other nodes."""
     outer = _line_of(editor, node.output)
     op, operands = _op(editor, outer.base)
     if outer.offset != 0:
@@ -157,7 +157,7 @@ def _factors(editor: Editor, node: Node) -> tuple[float, tuple[_Line, _Line]] | 
 
 
 def _gated_operator(editor: Editor, x: str, gate: _Line) -> Op | None:
-    """The operator x * (scale * g(x) + offset), where g(x) is the gate's base; None if unknown."""
+    """The operator that computes x * gate for this function of x; None if there is none."""
     op, operands = _op(editor, gate.base)
     inner = _line_of(editor, operands[0]) if len(operands) == 1 else None
     same = inner is not None and inner.base == x
@@ -179,7 +179,7 @@ def _gated_operator(editor: Editor, x: str, gate: _Line) -> Op | None:
 
 
 def _is_gelu_argument(editor: Editor, value: str, x: str) -> bool:
-    """Whether a value is sqrt(2/pi) * (x + 0.044715 * x^3)."""
+    """Whether a value is sqrt(2/pi) * (x + 0.044715 * x^3), the argument of tanh in gelu."""
     total = _line_of(editor, value)
     op, operands = _op(editor, total.base)
     if not total.is_close(math.sqrt(2 / math.pi), 0) or not isinstance(op, Add):
@@ -202,7 +202,7 @@ def _is_cube(editor: Editor, value: str, x: str) -> bool:
 
 
 def _function(editor: Editor, node: Node) -> Operation | None:
-    """Functions of one operand that end in a logarithm or a quotient."""
+    """Recognise functions of one operand that end in a logarithm or a quotient."""
     match node.op, node.inputs:
         case Log1p(), (y,):
             return _softplus(editor, _Line(y, 1.0, 1.0))
@@ -222,13 +222,13 @@ def _function(editor: Editor, node: Node) -> Operation | None:
 
 
 def _softplus(editor: Editor, line: _Line) -> Operation | None:
-    """log(1 + e^x), if the line is 1 + e^x."""
+    """The operator log(line) if the line is 1 + e^x; None otherwise."""
     op, operands = _op(editor, line.base)
     return (Softplus(), operands) if isinstance(op, Exp) and line.is_close(1, 1) else None
 
 
 def _slope(editor: Editor, node: Node) -> Operation | None:
-    """Another slope below zero: max(x, slope * x), or relu(x) + slope * relu(-x)."""
+    """Recognise leaky ReLUs: max(x, slope * x), or relu(x) + slope * relu(-x)."""
     match node.op, node.inputs:
         case Maximum(), (a, b):
             for x, other in ((a, b), (b, a)):
@@ -256,5 +256,5 @@ def _two_sides(editor: Editor, above: str, below: str) -> Operation | None:
 
 
 def _rounded(number: float) -> float:
-    """The nearest float32 if the number is close to it: further digits are rounding errors."""
+    """The nearest float32 if the number is close to it: the difference is rounding error."""
     return float(np.float32(number)) if _close(number, float(np.float32(number))) else number

@@ -1,1 +1,1 @@
-"""Decide what one kernel computes: its epilogue, and the border around its result."""
+"""Decide what each kernel computes: its epilogue, and the border around its result."""

@@ -1,4 +1,4 @@
-"""Give buffers the border that their readers want: kernels then need no copies or edge checks."""
+"""Give buffers the borders that their readers want, so that kernels need no checks at edges."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from ellc.ir.types import Padding
 @register_pass("fold_padding")
 @dataclass(frozen=True)
 class FoldPadding(Pass):
-    """Set `TensorType.border` on values that a kernel computes and whose readers pad them.
+    """Set `TensorType.border` of values that a kernel computes and whose readers pad them.
 
-    A buffer has only one border. Readers that want the same values share it, and it is as wide as
-    the widest of them needs. If readers want different values, the values whose readers do the most
-    multiply-adds win (if equal, those whose readers compute the most elements). The kernels of the
-    other readers check for the edges of the image themselves.
+    A buffer has only one border. If all readers want the same pixels, it is as wide as the widest
+    padding among them. If they want different pixels, the border is for the readers that together
+    do the most multiply-adds (if equal: compute the most elements). The kernels of the other
+    readers check for the edges of the image.
 
-    A pool wants a border, too: its kernel is then a single loop without checks. A mean that does
-    not count its padding wants none, since its divisor changes at the edges in any case. The
-    caller's buffers, constants and states have no border. Bits need none: the binary kernel skips
-    taps outside the image.
+    Pools want a border, too: their kernels are then a single loop without checks. An average that
+    does not count its padding wants none, since its divisor is different at the edges anyway. The
+    caller's buffers, constants and states have no border. Neither do bits: the binary kernel
+    skips taps outside the image.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (LOWERED,)
@@ -62,11 +62,11 @@ class FoldPadding(Pass):
             )
             amounts[key] = (top, left, bottom, right)
         if work:
-            best = max(work, key=lambda k: work[k])  # the first reader's if equal
+            best = max(work, key=lambda k: work[k])  # among equal ones, that of the first reader
             editor.set_type(value, type_.with_border(Padding.of(amounts[best], best)))
 
 
 def wanted_border(reader: Node, value: str) -> Padding | None:
-    """The border that a reader wants around its image, None if it wants none."""
+    """The border that a reader wants around `value`, its image; None if it wants none."""
     wanted = anchor_of(reader.op).wanted_border() if reader.inputs[0] == value else None
     return None if wanted is None or wanted.is_empty else Padding.of(wanted.amounts, wanted.values)

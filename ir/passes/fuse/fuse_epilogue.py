@@ -1,4 +1,4 @@
-"""Fuse elementwise operators into the kernel that computes their operand."""
+"""Fuse elementwise operators into the kernels that compute their operands."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _NARROW = (DType.F32, DType.I32, DType.I16, DType.U16, DType.I8, DType.U8)
 @register_pass("fuse_epilogue")
 @dataclass(frozen=True)
 class FuseEpilogue(Pass):
-    """Make bias, activations, residual sums and signs stages of their producer (`Fused`).
+    """Make biases, activations, residual sums and signs stages of the node before them (`Fused`).
 
-    The producer is a convolution, product or pool, or an elementwise operator itself, and nothing
-    else reads its result. Of the two operands of a sum, the one that is computed last becomes the
-    running value, so that the other one is already available. The fused node takes the position of
-    its last stage, after all operands. All values have one float type, or at most 32 bits each, so
-    that sums of bytes are requantised in the kernel that computes them. A sign may be the last
-    stage.
+    That node is a convolution, product, pool or elementwise operator, and nothing else reads its
+    result. A sum has two operands; it becomes a stage of the node that computes the later one, when
+    the other operand is already in memory. The fused node takes the position of its last stage,
+    after all operands. A stage's values all have the same float type, or all have at most 32 bits;
+    in the latter case, the kernel that computes sums of bytes also requantises them. A sign can
+    only be the last stage.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (ALL_USED, LOWERED)
@@ -73,7 +73,7 @@ class FuseEpilogue(Pass):
 
 
 def _is_stage(editor: Editor, node: Node) -> bool:
-    """Whether an epilogue can compute a node: values of one float type, or of at most 32 bits."""
+    """Whether an epilogue can compute a node, considering the element types of its values."""
     read = {editor.type(v).dtype for v in node.inputs}
     result = editor.type(node.output).dtype
     of_floats = len(read) == 1 and all(d.is_float for d in read)

@@ -1,1 +1,1 @@
-"""Decide how elements are stored: views, transposes, tensors of two values as bits."""
+"""Decide how tensors are stored: move views and transposes, use bits for two different values."""

@@ -1,4 +1,4 @@
-"""Run layers on bits if their operand and their weights take only two values each."""
+"""Compute layers with bits if their operand and their weights take only two values each."""
 
 from __future__ import annotations
 
@@ -24,15 +24,17 @@ from ellc.ir.types import Array, DType, Padding
 @register_pass("binary_products")
 @dataclass(frozen=True)
 class BinaryProducts(Pass):
-    """`Conv2D` and `Dense` on two values become `BinaryConv2D` on bits.
+    """Replace a `Conv2D` or `Dense` of an operand with two different values by a `BinaryConv2D`.
 
-    The operand is middle + half * sign, where a comparison gives the sign. The weights of each
-    filter are plus or minus one number. So the result is the sum of sign products, times these
-    numbers, plus the contribution of the middle: one multiplication and one addition per filter.
+    The operand is middle + half * sign, where a comparison gives the sign. The weights of a filter
+    are +w and -w for some number w. So the filter's result is half * w times a sum of products of
+    signs, plus middle times the sum of the filter's weights: after the `BinaryConv2D` come one
+    multiplication and one addition per filter.
 
-    A bit is set where a number is above 0. A comparison that also holds at equality is the negation
-    of the opposite strict one, so bits and weights are both inverted for it. (NaN, which is neither
-    above nor below, then counts as above.)
+    `Binarize` sets a bit where a number is above 0, which is a strict comparison. A comparison that
+    includes equality, such as x >= 0, is the negation of a strict one, x < 0. For it, the bits of
+    the strict comparison are used, and the weights are inverted. (Comparisons of NaN that include
+    equality are then true.)
     """
 
     requires: ClassVar[tuple[Property, ...]] = (
@@ -54,7 +56,7 @@ class BinaryProducts(Pass):
 
 @dataclass(frozen=True)
 class _Plan:
-    """A product on bits: result = scale * (sum of sign products) + shift, per filter."""
+    """A layer computed with bits: scale * (sum of products of signs) + shift, for each filter."""
 
     operand: TwoValues
     inverted: bool
@@ -93,7 +95,7 @@ def _plan(editor: Editor, node: Node) -> _Plan | None:
 def _window(
     node: Node, operand: TwoValues, inverted: bool
 ) -> tuple[tuple[int, int], Padding] | None:
-    """Stride and padding of the `BinaryConv2D`; None if it does not support them."""
+    """The stride and padding of the `BinaryConv2D`; None if it cannot replace the layer."""
     op = node.op
     if not isinstance(op, Conv2D):
         return (1, 1), Padding()
@@ -132,7 +134,7 @@ def _apply(editor: Editor, node: Node, plan: _Plan) -> None:
 
 
 def _signed(editor: Editor, node: Node, operand: TwoValues) -> str:
-    """A value that is above 0 exactly where a bit is set."""
+    """A value that is above 0 where the bit has to be set, and nowhere else."""
     comparison = operand.comparison
     number, bound = comparison.inputs
     limit = editor.exact(bound)

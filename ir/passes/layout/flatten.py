@@ -1,4 +1,4 @@
-"""Flattened images before and after dense layers: permute the layer's columns or rows instead."""
+"""Permute columns or rows of a dense layer instead of the image that is its operand or result."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ellc.ir.types import Array
 def flattened(
     node: Node, permutation: Permutation, picture: Shape, readers: Sequence[object] | None
 ) -> Arranged | None:
-    """The flattening `Reshape` on a rearranged operand, if its readers can permute columns.
+    """The `Reshape` that flattens a rearranged image; None if its readers cannot permute columns.
 
-    `Arranged.results` is empty: no reader needs the result in its old order.
+    `Arranged.results` is empty, which means that the readers take the result in any order.
     """
     assert isinstance(node.op, Reshape)
     if readers is None or columns(picture, node.op.shape, permutation) is None:
@@ -29,7 +29,7 @@ def flattened(
 
 
 def columns(before: Shape, after: Shape, permutation: Permutation) -> Array | None:
-    """For each new index of the last axis the old one; None if other axes would change."""
+    """The old index for each new index of the last axis; None if other axes change their order."""
     groups = reshape_groups(before, after)
     if not groups or groups[-1][1] != (len(after) - 1,):
         return None
@@ -46,10 +46,11 @@ def columns(before: Shape, after: Shape, permutation: Permutation) -> Array | No
 def unfolded(
     node: Node, permutation: Permutation, flat: Shape, chain: Sequence[Node] | None
 ) -> Arranged | None:
-    """The `Reshape` of a dense layer's result to an image with permuted axes.
+    """The `Reshape` that turns a dense layer's result into an image with permuted axes.
 
-    The layer's rows take the new order (`chain`: from the `Reshape` back to the layer, or None).
-    `permutation` is that of the image; the operand, a flat vector, has none.
+    The rows of the layer are permuted to match. `chain` holds the nodes from the `Reshape` back to
+    the layer; if it is None, there is no such layer, and the result is None. `permutation` is for
+    the image; the operand, a flat vector, has none.
     """
     assert isinstance(node.op, Reshape)
     if chain is None or columns(node.op.shape, flat, permutation) is None:
@@ -58,7 +59,10 @@ def unfolded(
 
 
 def with_rows(editor: Editor, node: Node, order: Array) -> None:
-    """Let a dense layer, or an elementwise operator after it, compute its last axis in an order."""
+    """Permute the last axis of the result of a dense layer or of an elementwise operator after it.
+
+    The constants of the node are permuted: rows of weights, biases, vectors.
+    """
     data, *others = node.inputs
     if isinstance(node.op, Dense):
         moved = [editor.moved(v, lambda a: a[order]) for v in others]

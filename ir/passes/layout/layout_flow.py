@@ -1,8 +1,8 @@
-"""A graph without its transposes: which node reads which value, in which order of axes.
+"""A model of a graph without its transposes: which node reads which value in which order of axes.
 
-Here a transpose is not an operator but the order that its reader wants. Values are named by the
-node that computes them before any transpose. A `Layout` says in which arrangement each operator
-works, and thus where elements must be moved and at what cost.
+In this model, a transpose is not an operator: it is the order in which its readers want the value
+before it. A `Layout` gives the arrangement in which each operator works. This decides where
+elements must be moved, and the cost of moving them.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from ellc.ir.passes.layout.flatten import flattened, unfolded
 from ellc.ir.types import DType
 
 _INSIDE = 1 << 12  # cost of an inner transpose, relative to one at an input or output
-_BIT_COST = 8  # bits are packed, so moving one costs about as much as moving some bytes
+_BIT_COST = 8  # in bytes: bits are packed, so moving a bit takes about as long as moving 8 bytes
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Operand `index` of a node reads a value with its axes permuted by `steps`.
+    """A read of a value by operand `index` of a node, with the axes permuted by `steps`.
 
     `node` is None for a public output or a state.
     """
@@ -39,14 +39,14 @@ class Reader:
 
 @dataclass(frozen=True)
 class Producer:
-    """The node that computes a value, and the index of the value among its results."""
+    """The node that computes a value, and the index of the value among the node's results."""
 
     node: Node
     index: int
 
 
 class Flow:
-    """Values and the nodes that compute and read them, with transposes left out."""
+    """All values before transposes, with the nodes that compute and read them."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -67,12 +67,12 @@ class Flow:
             self._add_reader(value, None, 0)
 
     def base(self, value: str) -> tuple[str, Permutation]:
-        """(the value before all transposes, how it is permuted)."""
+        """(the value before all transposes, the permutation from its axes to those of `value`)."""
         base = self._bases.get(value)
         return base or (value, identity(self.graph.types[value].rank))
 
     def arranged(self, node: Node, permutation: Permutation) -> Arranged | None:
-        """The node's operator with its first operand rearranged, None if there is none."""
+        """The node's operator for a rearranged first operand; None if there is none."""
         key = node.outputs[0], permutation
         if key not in self._arranged:
             self._arranged[key] = self._arrange(node, permutation)
@@ -88,11 +88,10 @@ class Flow:
         return arranged
 
     def row_producers(self, node: Node) -> list[Node] | None:
-        """The nodes from a `Reshape` of another rank back to a dense layer, that layer included.
+        """The nodes from a `Reshape` that changes the rank back to a dense layer, including it.
 
-        The layer's rows compute the elements of the `Reshape`. Between them there may be
-        elementwise operators with constants. None if there is no such layer, or if other nodes
-        read one of these results.
+        Between the two there may be elementwise operators with constants. None if there is no such
+        layer, or if other nodes read one of the results between them.
         """
         value = node.inputs[0]
         flat = self.graph.types[value].shape
@@ -117,9 +116,10 @@ class Flow:
     def weight(self, value: str) -> int:
         """The cost of moving the elements of a value.
 
-        It is mostly the number of bytes, plus 1 next to a kernel, into which elementwise operators
-        could otherwise be fused. At inputs and outputs of the network, where the caller fixes the
-        arrangement, moving is cheap, so that all kernels between them work in one arrangement.
+        It is proportional to the number of bytes, plus 1 for each kernel next to the move, with
+        which elementwise operators could be fused if nothing were moved. Moves of inputs and
+        outputs of the network, whose order the caller fixes, count as cheap, so that all kernels
+        between them work in the same arrangement.
         """
         type_ = self.graph.types[value]
         size = _BIT_COST if type_.dtype is DType.BIT else type_.dtype.item_bytes
@@ -132,13 +132,13 @@ class Flow:
         return _INSIDE * size * type_.elements + kernels
 
     def order(self, value: str, permutation: Permutation) -> Permutation:
-        """The order of a value's axes in memory under an arrangement, without unit axes."""
+        """A value's axes in their order in memory under an arrangement, without unit axes."""
         return order(self.graph.types[value].shape, permutation)
 
     def column_readers(self, node: Node) -> list[tuple[Node, int]] | None:
-        """The dense layers that read a node's result, each with the first column of that result.
+        """The dense layers that read a node's result, each with the column at which it begins.
 
-        The result may be concatenated with others before them. None if anything else reads it.
+        A concatenation may be between the node and a layer. None if anything else reads the result.
         """
         layers = []
         for reader in self.readers.get(node.outputs[0], []):
@@ -172,21 +172,22 @@ class Flow:
 
 @dataclass
 class Layout:
-    """The arrangement of the first operand of every node that does not work in the graph's own.
+    """The arrangement in which each node works, that is, in which it reads its first operand.
 
-    `chosen` maps the id of such a node's first result to the arrangement.
+    `chosen` holds arrangements by the id of the node's first result. A node that is not in it works
+    in the arrangement of the graph.
     """
 
     flow: Flow
     chosen: dict[str, Permutation] = field(default_factory=dict)
 
     def of(self, node: Node) -> Permutation:
-        """The arrangement in which a node's first operand is read."""
+        """The arrangement in which a node works."""
         chosen = self.chosen.get(node.outputs[0])
         return identity(self.flow.graph.types[node.inputs[0]].rank) if chosen is None else chosen
 
     def stored(self, value: str) -> Permutation | None:
-        """The order in memory in which a value is computed; None if its readers take any order."""
+        """The order in memory in which a value is computed; None if it can have any order."""
         flow = self.flow
         producer = flow.producers.get(value)
         if producer is None or producer.node.outputs[0] not in self.chosen:
@@ -194,7 +195,7 @@ class Layout:
         return result_order(flow, producer, self.of(producer.node))
 
     def wanted(self, value: str, reader: Reader) -> Permutation | None:
-        """The order in which a reader needs a value in memory; None if it accepts any order."""
+        """The order in memory in which a reader needs a value; None if it accepts any order."""
         flow = self.flow
         if reader.node is None or reader.node.outputs[0] not in self.chosen:
             return flow.order(value, reader.steps)
@@ -205,7 +206,7 @@ class Layout:
         return self.cost(self.flow.readers)
 
     def cost(self, values: Iterable[str]) -> int:
-        """The cost of moving the elements of these values, once for each other order wanted."""
+        """The cost of moving values: for each, once per order that is wanted but not stored."""
         total = 0
         for value in values:
             stored = self.stored(value)
@@ -216,7 +217,7 @@ class Layout:
 
 
 def result_order(flow: Flow, producer: Producer, permutation: Permutation) -> Permutation | None:
-    """The order of a result in memory if its node works in an arrangement; None for any order."""
+    """The order in memory of the result of a node that works in an arrangement; None: any order."""
     arranged = flow.arranged(producer.node, permutation)
     if arranged is None or not arranged.results:
         return None
@@ -226,7 +227,7 @@ def result_order(flow: Flow, producer: Producer, permutation: Permutation) -> Pe
 def operand_order(
     flow: Flow, value: str, reader: Reader, permutation: Permutation
 ) -> Permutation | None:
-    """The order that an operand needs in memory if its node works in an arrangement."""
+    """The order in memory that an operand needs if its reader works in an arrangement."""
     assert reader.node is not None
     arranged = flow.arranged(reader.node, permutation)
     if arranged is None:
@@ -238,16 +239,16 @@ def operand_order(
 
 
 def lowered(permutation: Permutation, rank: int) -> Permutation:
-    """The permutation of an operand of lower rank, which lacks the leading axes."""
+    """The permutation for an operand of lower rank, which lacks leading axes."""
     missing = len(permutation) - rank
     return tuple(a - missing for a in permutation if a >= missing)
 
 
 def _is_kernel(node: Node) -> bool:
-    """Whether elementwise operators after a node may run in its kernel."""
+    """Whether elementwise operators may be fused with a node."""
     return isinstance(node.op, Dense | IntDense) or not is_flexible(node.op)
 
 
 def is_flexible(op: Op) -> bool:
-    """Whether an operator may be able to work in other arrangements."""
+    """Whether an operator's class defines `arranged`, so that it may work in other arrangements."""
     return type(anchor_of(op)).arranged is not Op.arranged

@@ -1,4 +1,4 @@
-"""Choose the arrangement of every operator so that the fewest bytes move between them."""
+"""Choose the arrangement of every operator such that few bytes move between them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ _SOURCE, _SINK = "", " "  # no node has these names
 
 
 def best_layout(graph: Graph) -> Layout:
-    """A layout that moves fewer bytes than the graph does; the graph's own if there is none.
+    """A layout that moves fewer bytes than the graph; the graph's own layout if there is none.
 
-    Each remaining transpose is the seed of a region: the operators around it that can work in the
-    arrangement before it or after it. A minimum cut decides which of them use which. A region
-    changes only if that makes it cheaper, so that repeated choosing terminates.
+    For each transpose, a region is found: the operators around it that can work either in the
+    arrangement before it or in the one after it. A minimum cut chooses one of these for every
+    operator. The arrangements of a region change only if its cost decreases, so that calling this
+    function repeatedly terminates.
     """
     flow = Flow(graph)
     layout = Layout(flow)
@@ -49,7 +50,10 @@ def best_layout(graph: Graph) -> Layout:
 
 @dataclass
 class _Region:
-    """Nodes with two arrangements each, such that neighbours agree wherever possible."""
+    """Nodes, each with two arrangements: that before a transpose and that after it.
+
+    The two cases of a node correspond to the two cases of its neighbours in the region.
+    """
 
     flow: Flow
     pairs: dict[str, Pair] = field(default_factory=dict)
@@ -57,7 +61,7 @@ class _Region:
     covered: set[tuple[str, Permutation]] = field(default_factory=set)
 
     def grow(self, value: str, pair: Pair) -> None:
-        """Add all nodes that can take over these two arrangements from a value, step by step."""
+        """Add all nodes to which these two arrangements of a value can be propagated."""
         queue = deque([(value, pair)])
         visited = set()
         while queue:
@@ -84,7 +88,7 @@ class _Region:
     def _first_of(
         self, producer: Producer, types: tuple[Types, Types], permutation: Permutation
     ) -> Permutation | None:
-        """The arrangement of a node's first operand that gives its result this arrangement.
+        """The arrangement of a node's first operand if its result has this arrangement.
 
         If a dense layer's flat result is reshaped to an image, this is the permutation of the
         image: see `flatten.unfolded`. None if there is no such arrangement.
@@ -103,7 +107,10 @@ class _Region:
     def _first_of_reader(
         self, node: Node, index: int, permutation: Permutation
     ) -> Permutation | None:
-        """The arrangement of a node's first operand if operand `index` has this one, or None."""
+        """The arrangement of a node's first operand if operand `index` has this arrangement.
+
+        None if it is unknown.
+        """
         if index == 0:
             return permutation
         operands = self.flow.graph.node_types(node)[0]
@@ -113,7 +120,7 @@ class _Region:
         return permutation if arranged and arranged.operands[index] == permutation else None
 
     def _enter(self, node: Node, pair: Pair | None) -> list[tuple[str, Pair]]:
-        """Add a node; returns its values, each with its two arrangements."""
+        """Add a node; returns its operands and results, each with its two arrangements."""
         key = node.outputs[0]
         if pair is None or key in self.pairs:
             return []
@@ -143,9 +150,9 @@ class _Region:
         return [v for v in values if v not in self.flow.constants]
 
     def stored(self, value: str) -> Orders | None:
-        """The orders in which a value is stored in either case.
+        """The orders in which a value is stored in the two cases.
 
-        None if no node of the region computes it.
+        None if no node in the region computes the value.
         """
         producer = self.flow.producers.get(value)
         pair = self.pairs.get(producer.node.outputs[0]) if producer else None
@@ -155,14 +162,14 @@ class _Region:
         return a, b
 
     def is_free(self, value: str) -> bool:
-        """Whether the readers of a value take it in any order."""
+        """Whether a value may be stored in any order, since its readers take any."""
         producer = self.flow.producers.get(value)
         pair = self.pairs.get(producer.node.outputs[0], ()) if producer else ()
         arranged = [self.flow.arranged(producer.node, p) for p in pair if producer]
         return any(a is not None and not a.results for a in arranged)
 
     def wanted(self, value: str, reader: Reader) -> Orders | None:
-        """The orders that a reader wants in either case, None if it is not in the region."""
+        """The orders that a reader wants in the two cases; None if it is not in the region."""
         pair = self.pairs.get(reader.node.outputs[0]) if reader.node else None
         if pair is None:
             return None
@@ -171,7 +178,7 @@ class _Region:
 
 
 def _improve(layout: Layout, region: _Region) -> None:
-    """Give the nodes of a region the arrangements that a minimum cut finds, if that is cheaper."""
+    """Set the arrangements that a minimum cut chooses for a region, if that decreases the cost."""
     values = region.values()
     cut = MinCut(_SOURCE, _SINK)
     for key, node in region.nodes.items():
@@ -187,9 +194,10 @@ def _improve(layout: Layout, region: _Region) -> None:
 
 
 def _connect(cut: MinCut, layout: Layout, region: _Region, value: str) -> None:
-    """Add the cost of a value that is computed on one side of the cut and read on the other.
+    """Add to the cut problem the cost of moving a value's elements.
 
-    It counts once, for any number of readers on the other side.
+    The cost arises if the value is computed on one side of the cut and read on the other. It counts
+    once for any number of readers on the other side.
     """
     flow = region.flow
     stored = region.stored(value)
@@ -214,12 +222,15 @@ def _connect(cut: MinCut, layout: Layout, region: _Region, value: str) -> None:
 
 
 def _agree(wanted: Orders, both: Orders) -> bool:
-    """Whether two orders equal `both`; None stands for any order."""
+    """Whether the two orders equal those in `both`; None in `wanted` equals any order."""
     return all(w is None or w == b for w, b in zip(wanted, both, strict=True))
 
 
 def _side(stored: Permutation | None, both: Orders) -> str | None:
-    """The side of the cut to which one of the two orders belongs, None for any other order."""
+    """The side of the cut that stands for an order: the source for both[0], the sink for both[1].
+
+    None for any other order.
+    """
     if stored is None or stored not in both:
         return None
     return _SOURCE if stored == both[0] else _SINK
@@ -228,7 +239,7 @@ def _side(stored: Permutation | None, both: Orders) -> str | None:
 def _first_from_result(
     op: Op, operands: Types, results: Types, index: int, permutation: Permutation
 ) -> Permutation | None:
-    """The arrangement of the first operand that gives a result this one; None if unknown."""
+    """The arrangement of the first operand if a result has this arrangement; None if unknown."""
     if isinstance(op, Reshape):
         return through_reshape(results[index].shape, operands[0].shape, permutation)
     return permutation if operands[0].rank == results[index].rank else None

@@ -1,4 +1,4 @@
-"""Minimum cuts of a graph with costs on its arcs."""
+"""Minimum cuts of a directed graph with costs on its arcs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NEVER = 1 << 60  # the cost of an arc that must not be cut
 
 
 class MinCut:
-    """Arcs with costs; `source_side` finds the cut with the smallest total cost.
+    """A directed graph with costs on its arcs; `source_side` finds the cut with the lowest cost.
 
     >>> cut = MinCut("s", "t")
     >>> cut.arc("s", "a", 2); cut.arc("a", "t", 1)
@@ -22,7 +22,7 @@ class MinCut:
         self._room: dict[Hashable, dict[Hashable, int]] = {source: {}, sink: {}}
 
     def arc(self, tail: Hashable, head: Hashable, cost: int) -> None:
-        """Add the cost of having `tail` on the source's side and `head` on the sink's."""
+        """Add a cost of cuts with `tail` on the source's side and `head` on the sink's side."""
         if tail == head:
             return
         out = self._room.setdefault(tail, {})
@@ -30,7 +30,7 @@ class MinCut:
         self._room.setdefault(head, {}).setdefault(tail, 0)
 
     def source_side(self) -> set[Hashable]:
-        """The nodes on the source's side; the fewest possible if several cuts cost the same."""
+        """The nodes on the source's side of the cheapest cut; of several cuts, the fewest nodes."""
         while True:
             came_from = self._search()
             if self._sink not in came_from:
@@ -38,7 +38,7 @@ class MinCut:
             self._fill(came_from)
 
     def _search(self) -> dict[Hashable, Hashable]:
-        """The predecessor of each reachable node on a shortest path from the source."""
+        """The predecessor of each node on a shortest path from the source with capacity left."""
         came_from: dict[Hashable, Hashable] = {self._source: self._source}
         queue = deque([self._source])
         while queue and self._sink not in came_from:
@@ -50,7 +50,7 @@ class MinCut:
         return came_from
 
     def _fill(self, came_from: dict[Hashable, Hashable]) -> None:
-        """Send as much flow as possible along the path from source to sink."""
+        """Send as much flow as possible along the path that was found."""
         path = []
         head = self._sink
         while head != self._source:

@@ -1,4 +1,4 @@
-"""Let operators work in the arrangement of their operands, so that transposes disappear."""
+"""Let operators work in the arrangement in which their operands are stored, without transposes."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from ellc.ir.types import Array
 @register_pass("move_transposes")
 @dataclass(frozen=True)
 class MoveTransposes(Pass):
-    """Make operators between transposes work in the order before them, so that pairs cancel.
+    """Let operators between two transposes work in the order before the first; both then cancel.
 
-    This works for all operators that can be computed with permuted axes: elementwise operators,
-    slices, concatenations, reductions and many more (`arrangement`). Constants are permuted at
-    compile time, as are the columns of dense layers after a flattened image. Transposes never
-    move more bytes than before (`layout_regions`).
+    The operators are all those that can be computed with permuted axes: elementwise operators,
+    slices, concatenations, reductions and many more (`Op.arranged`). Constants are permuted at
+    compile time, and so are the columns of dense layers after a flattened image. The transposes
+    that remain never move more bytes than before (`layout_regions`).
     """
 
     requires: ClassVar[tuple[Property, ...]] = (
@@ -46,7 +46,7 @@ class MoveTransposes(Pass):
         graph = _rearranged(graph, Layout(Flow(graph)))
         while any(isinstance(n.op, Transpose) for n in graph.nodes):
             layout = best_layout(graph)
-            # Views may share transposes, which shows only afterwards: compare the total costs.
+            # Several transposes may turn out to be one, so the costs are compared after the change.
             changed = _rearranged(graph, layout)
             if Layout(Flow(changed)).total() >= Layout(layout.flow).total():
                 break
@@ -55,7 +55,7 @@ class MoveTransposes(Pass):
 
 
 def _rearranged(graph: Graph, layout: Layout) -> Graph:
-    """The graph with its operators working as the layout says, and transposes merged."""
+    """The graph with its operators in the arrangements of the layout, and transposes merged."""
     editor = Editor(graph)
     for node, permutation in _changes(graph, layout):
         arranged = layout.flow.arranged(node, permutation)
@@ -77,7 +77,7 @@ def _changes(graph: Graph, layout: Layout) -> Iterator[tuple[Node, Permutation]]
 
 
 def _node_now(editor: Editor, node: Node) -> Node:
-    """The node as it is now: earlier changes may have renamed its operands."""
+    """The current version of a node, whose operands earlier changes may have replaced."""
     current = editor.producer(node.outputs[0])
     assert current is not None
     return current
@@ -86,7 +86,7 @@ def _node_now(editor: Editor, node: Node) -> Node:
 def _rearrange(
     editor: Editor, node: Node, arranged: Arranged, readers: list[tuple[Node, int]]
 ) -> None:
-    """Replace the node by the arranged one, with transposes before and after it."""
+    """Replace a node by its arranged operator, with transposes before and after it."""
     operands = [
         value if p is None else _moved(editor, node, value, p)
         for value, p in zip(node.inputs, arranged.operands, strict=True)
@@ -103,7 +103,7 @@ def _rearrange(
 
 
 def _moved(editor: Editor, node: Node, value: str, permutation: Permutation) -> str:
-    """An operand with its axes permuted; its rank may be lower than the permutation's."""
+    """An operand with its axes permuted; it may have fewer axes than the permutation."""
     shape = editor.type(value).shape
     full = (1,) * (len(permutation) - len(shape)) + shape
     if editor.array(value) is not None:
@@ -124,7 +124,10 @@ def _moved_constant(
 
 
 def _permute_rows(editor: Editor, flow: Flow, node: Node, permutation: Permutation) -> None:
-    """Permute the rows of the dense layer before an image, so that it computes the wanted order."""
+    """Permute the rows of the dense layer whose result is reshaped to an image.
+
+    The layer then computes the elements of the image in the order that `permutation` gives.
+    """
     chain = flow.row_producers(node)
     assert chain is not None and isinstance(node.op, Reshape)
     order = columns(node.op.shape, flow.graph.types[node.inputs[0]].shape, permutation)
@@ -136,7 +139,7 @@ def _permute_rows(editor: Editor, flow: Flow, node: Node, permutation: Permutati
 def _flatten(
     editor: Editor, node: Node, operand: str, arranged: Arranged, readers: list[tuple[Node, int]]
 ) -> None:
-    """Flatten an image in another order, and permute the columns of its readers' weights alike."""
+    """Flatten an image in another order, and permute the columns of its readers' weights."""
     (permutation,) = arranged.operands
     assert permutation is not None and isinstance(node.op, Reshape)
     indices = columns(editor.type(node.inputs[0]).shape, node.op.shape, permutation)

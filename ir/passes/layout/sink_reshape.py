@@ -1,4 +1,4 @@
-"""Move views after elementwise operators, so that these can be fused with the node before."""
+"""Move reshapes after elementwise operators, so that these can be fused with the node before."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from ellc.ir.types import DType
 @register_pass("sink_reshape")
 @dataclass(frozen=True)
 class SinkReshape(Pass):
-    """`pointwise(reshape(x), ..)` becomes `reshape(pointwise(x, ..))` if a node computes x.
+    """Turn `pointwise(reshape(x), ..)` into `reshape(pointwise(x, ..))` if a node computes x.
 
-    A further operand must be one number, a vector along a last axis that the reshape keeps, a
-    constant of the full shape, or the result of an equal reshape. If the result is bits, the
-    reshape must keep the last axis, along which they are packed. Two reshapes in a row become one.
+    A further operand must be a single number, a vector along the last axis if the reshape keeps
+    that axis, a constant of the full shape, or the result of another reshape from x's shape. If the
+    result is bits, the reshape must keep the last axis, along which bits are packed. Two
+    consecutive reshapes become one.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (
@@ -76,7 +77,7 @@ class SinkReshape(Pass):
 def _moved(
     editor: Editor, value: str, inside: tuple[int, ...], outside: tuple[int, ...]
 ) -> str | None:
-    """The further operand to use before the reshape, None if there is none."""
+    """The further operand for an operator before the reshape; None if there is none."""
     type_ = editor.type(value)
     producer = editor.producer(value)
     if producer is not None and isinstance(producer.op, Reshape) and type_.shape == outside:

@@ -10,10 +10,10 @@ from ellc.ir.types import DType
 
 
 def tidy_transposes(editor: Editor) -> None:
-    """Merge transposes with those before them; those that move nothing become views.
+    """Merge consecutive transposes; a transpose that moves nothing becomes a `Reshape` or nothing.
 
-    Between two of them there may be reshapes that only add or drop axes of extent 1. Equal
-    transposes become one, and unused ones are removed.
+    Between consecutive transposes there may be reshapes that only add or drop axes of extent 1.
+    Equal transposes become one; unused ones are removed.
     """
     known: dict[tuple[str, Permutation, Shape], str] = {}
     for node in editor.nodes():
@@ -48,9 +48,9 @@ def _tidy(editor: Editor, node: Node, known: dict[tuple[str, Permutation, Shape]
 
 
 def _origin(editor: Editor, node: Node) -> tuple[str, Permutation]:
-    """(value, permutation) that give a transpose's result, except for axes of extent 1.
+    """(value, permutation) that give the result of a transpose, up to axes of extent 1.
 
-    Consecutive transposes and views of unit axes before it are skipped.
+    The value is before all consecutive transposes and reshapes that only add or drop such axes.
     """
     after = editor.type(node.output).shape
     chain = [node]
@@ -59,7 +59,7 @@ def _origin(editor: Editor, node: Node) -> tuple[str, Permutation]:
         chain.append(producer)
         base = producer.inputs[0]
     while isinstance(chain[-1].op, Reshape) and editor.producer(base) is not None:
-        base = chain.pop().output  # reshapes before all transposes stay, except after an input
+        base = chain.pop().output  # keep reshapes before the first transpose, except of an input
     shape = editor.type(base).shape
     axes = [a for a, e in enumerate(shape) if e != 1]
     for step in reversed(chain):
@@ -71,7 +71,10 @@ def _origin(editor: Editor, node: Node) -> tuple[str, Permutation]:
 
 
 def _filled(shape: Shape, axes: list[int], after: Shape) -> Permutation:
-    """A permutation with this order of axes, whose result has the shape `after` if possible."""
+    """The permutation with this order of `axes`, completed by the axes of extent 1.
+
+    These are placed such that the result has the shape `after`, if the ranks are equal.
+    """
     units = [a for a, e in enumerate(shape) if e == 1]
     if len(after) != len(shape):
         return (*units, *axes)
@@ -80,7 +83,7 @@ def _filled(shape: Shape, axes: list[int], after: Shape) -> Permutation:
 
 
 def _is_view(editor: Editor, node: Node) -> bool:
-    """Whether a node only permutes axes, or adds and drops those of extent 1."""
+    """Whether a node is a transpose, or a reshape that only adds or drops axes of extent 1."""
     if isinstance(node.op, Transpose):
         return True
     if not isinstance(node.op, Reshape) or editor.type(node.output).dtype is DType.BIT:

@@ -1,4 +1,4 @@
-"""Recognise tensors with only two different numbers, chosen by a comparison with constants."""
+"""Recognise tensors of only two different numbers, between which a comparison chooses."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _COMPARISONS = (Greater, GreaterEqual, Less, LessEqual)
 
 @dataclass(frozen=True)
 class TwoValues:
-    """Every element is `middle + half` where the comparison holds and `middle - half` elsewhere.
+    """A tensor whose elements are `middle + half` where a comparison is true, else `middle - half`.
 
-    `comparison` compares a value with a constant. `views` are the operators between it and the
-    tensor, the last one first: views, and pools that take the maximum.
+    `comparison` compares a value with a constant. `views` are the operators from the tensor back to
+    the comparison: reshapes, transposes and max pools.
     """
 
     comparison: Node
@@ -31,12 +31,12 @@ class TwoValues:
 
     @property
     def rises(self) -> bool:
-        """Whether larger compared numbers give the larger of the two values."""
+        """Whether the tensor's larger value belongs to larger numbers in the comparison."""
         return isinstance(self.comparison.op, Greater | GreaterEqual) == (self.half > 0)
 
 
 def two_values(editor: Editor, value: str) -> TwoValues | None:
-    """The two values of a tensor, None if it may hold others."""
+    """The two values of a tensor; None if it may hold other values."""
     scale, offset = 1.0, 0.0
     views: list[tuple[Node, float]] = []
     while (producer := editor.producer(value)) is not None:
@@ -44,7 +44,7 @@ def two_values(editor: Editor, value: str) -> TwoValues | None:
         if chosen is not None:
             middle, half = offset + scale * chosen.middle, scale * chosen.half
             candidate = replace(chosen, middle=middle, half=half, views=tuple(n for n, _ in views))
-            # Maximum and comparison may only be exchanged if the pool's operand rises.
+            # A max pool may be moved before the comparison only if its operand rises.
             pools = [outer for n, outer in views if n.op.takes_largest]
             good = all(replace(candidate, half=half * outer).rises for outer in pools)
             return candidate if good and half != 0 and np.isfinite([middle, half]).all() else None
@@ -66,7 +66,7 @@ def _is_view(node: Node) -> bool:
 
 
 def _chosen(editor: Editor, node: Node) -> TwoValues | None:
-    """A condition converted to 0 and 1, or a choice between two numbers; None for other nodes."""
+    """The two values of a node that converts or selects by a comparison; None for other nodes."""
     match node.op, node.inputs:
         case Cast(dtype=dtype), (condition,) if dtype.is_float:
             low, high = 0.0, 1.0
@@ -91,7 +91,7 @@ def _chosen(editor: Editor, node: Node) -> TwoValues | None:
 
 
 def _number(editor: Editor, value: str) -> float | None:
-    """The number in all elements of a constant, which may be expanded; None for others."""
+    """The number in all elements of a constant or expanded constant; None for other values."""
     producer = editor.producer(value)
     if producer is not None and isinstance(producer.op, Expand):
         value = producer.inputs[0]
