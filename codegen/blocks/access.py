@@ -1,7 +1,7 @@
-"""Where the elements of a tensor are: buffers, constants, and accesses to them.
+"""Tensors in memory: buffers, constants, and accesses to them.
 
-A *buffer* is a range of bytes: the caller's input or output, a state, or a part of the arena. An
-*access* gives the position of each element of a tensor in a buffer or a constant.
+A *buffer* is a range of bytes: an input or output of the caller, a state, or a part of the arena.
+An *access* gives the offset of each element of a tensor in a buffer or a constant.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ BufferKind = Literal["input", "output", "state", "arena", "scratch"]
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """A range of bytes. `index` is that of the port or state; the plan assigns arena offsets."""
+    """A range of bytes. `index` is the index of the port or state, if the buffer holds one.
+
+    The plan assigns offsets in the arena.
+    """
 
     id: str
     kind: BufferKind
@@ -34,15 +37,15 @@ class Buffer:
 
     @property
     def align_bytes(self) -> int:
-        """Alignment that kernels may assume; of the caller's buffers only that of one element."""
+        """The alignment that kernels may assume. The caller's buffers may start at any byte."""
         return ARENA_ALIGN if self.kind in ("arena", "state", "scratch") else 1
 
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """Constant bytes that the code reads. `array` is called only when the file is written.
+    """Constant bytes that kernels read. `array` is called only when the output file is written.
 
-    `key` identifies the content: equal keys are stored once.
+    `key` identifies the content: weights with equal keys are stored once.
     """
 
     key: str
@@ -51,21 +54,21 @@ class Weight:
 
     @property
     def align_bytes(self) -> int:
-        """Alignment that kernels may assume."""
+        """The alignment that kernels may assume."""
         return WEIGHT_ALIGN
 
     def array(self) -> Array:
-        """The content. What is derived from weights may overflow, of which numpy shall not warn."""
+        """The content. numpy's warnings are off: values derived from weights may overflow."""
         with np.errstate(all="ignore"):
             return self.make()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Scratch:
-    """Dense memory that a kernel uses while its node runs; the planner gives it a buffer.
+    """Dense memory that a kernel uses while its node runs. The planner assigns it a buffer.
 
-    Before the node runs, the elements of `source` are copied into it; afterwards its elements are
-    copied to `target`.
+    If there is a `source`, its elements are copied to this memory before the node runs. If there is
+    a `target`, the elements of this memory are copied to it after the node has run.
     """
 
     bytes: int
@@ -74,7 +77,7 @@ class Scratch:
 
     @property
     def align_bytes(self) -> int:
-        """Alignment that kernels may assume."""
+        """The alignment that kernels may assume."""
         return ARENA_ALIGN
 
 
@@ -82,10 +85,10 @@ class Scratch:
 class Access:
     """A tensor in memory: element `(i, j, ..)` is at `offset + i*strides[0] + j*strides[1] ..`.
 
-    Inside a loop, `trip` elements are added for every trip. Counts are in elements of `elem`.
-    Packed bits are stored as bytes: the last extent is the number of bytes per pixel, and all bits
-    after the last channel are 0. The memory of a constant is its `Weight`, so that a kernel reads
-    constants and buffers in the same way.
+    Inside a loop, the offset grows by `trip` on every trip. Offsets and strides count elements of
+    type `elem`. Packed bits are stored as bytes: the last extent is the number of bytes per pixel,
+    and all bits after the last channel are 0. The memory of a constant is its `Weight`, so that a
+    kernel reads constants and buffers in the same way.
     """
 
     memory: Buffer | Weight | Scratch
@@ -114,7 +117,7 @@ class Access:
 
     @property
     def align_bytes(self) -> int:
-        """Alignment of the tensor's first element, on every trip."""
+        """The alignment that the tensor's first element has on every trip."""
         step = math.gcd(self.offset, self.trip) * self.elem.bytes
         return max(
             self.elem.bytes,
@@ -123,7 +126,7 @@ class Access:
 
 
 def dense(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Row-major strides in elements."""
+    """The row-major strides, in elements, of a tensor of this shape without gaps."""
     strides: list[int] = []
     step = 1
     for extent in reversed(shape):
@@ -133,10 +136,11 @@ def dense(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def bit_bytes(channels: int) -> int:
-    """Bytes that hold the bits of one pixel: whole 32-bit words, from 33 channels on 64-bit words.
+    """The number of bytes that hold the bits of one pixel.
 
-    A kernel may then always read words of 32 bits, and words of 64 bits if there are more than 32
-    channels. Targets are little endian, so the bytes are in the same order for every word size.
+    They are whole words of 32 bits, or of 64 bits for more than 32 channels, so that a kernel may
+    read such words. Targets are little endian, so the order of the bytes does not depend on the
+    size of the words.
     """
     word = 4 if channels <= 32 else 8
     return -(-channels // (8 * word)) * word
@@ -150,7 +154,10 @@ def stored_shape(type_: TensorType) -> tuple[int, ...]:
 
 
 def element_access(sequence: Access, walk: Walk, trips: int) -> Access:
-    """The element of a sequence that the first trip visits; `trip` leads to the next ones."""
+    """The element of a sequence that the first trip of a loop visits.
+
+    The `trip` of the access leads to the elements of the other trips.
+    """
     axis, step = walk.axis, sequence.strides[walk.axis]
     return replace(
         sequence,

@@ -1,4 +1,4 @@
-"""Kernels that fill the border of a buffer: the constant pixels around an image."""
+"""Kernels that fill the border of a buffer, the constant pixels around an image."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from ellc.ir.weights import content_key
 
 
 def fill_border(name: str, target: Target, access: Access) -> KernelCall:
-    """The call that fills the border of an image `[1, rows, columns, channels]` with its values.
+    """The call that fills the border of an image `[1, rows, columns, channels]`.
 
-    It is not split over threads. In memory the border is a long run before the first row, the
-    right edge of each row joined to the left edge of the next, and a long run after the last row.
+    One thread does it. In memory, the border is a long run before the first row; after each row a
+    run that consists of the right edge of this row and the left edge of the next; and a long run
+    after the last row.
     """
     border = access.border
     if border is None or access.shape[0] != 1:
@@ -42,7 +43,7 @@ def fill_border(name: str, target: Target, access: Access) -> KernelCall:
 
 
 class _Fill:
-    """Fills runs of pixels; if the border has a value per channel, they come from a small table."""
+    """Fills runs of pixels. If each channel has its own border value, a small table holds them."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Kernel calls: a kernel and what its parameters point to. Also the user's options for both."""
+"""Kernel calls: a kernel with the memory its parameters point to. Also the user's options."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ellc.ir.errors import InternalError
 
 @dataclass(frozen=True, slots=True)
 class BufferArg:
-    """A pointer `offset_bytes` into a buffer; inside a loop it advances by `trip_bytes` a trip."""
+    """A pointer to a buffer at `offset_bytes`; in a loop it advances by `trip_bytes` per trip."""
 
     buffer: Buffer
     offset_bytes: int = 0
@@ -20,7 +20,7 @@ class BufferArg:
 
 @dataclass(frozen=True, slots=True)
 class WeightArg:
-    """A pointer `offset_bytes` into constant bytes, which are aligned to 64."""
+    """A pointer to constant bytes at `offset_bytes`. The constant is aligned to 64 bytes."""
 
     weight: Weight
     offset_bytes: int = 0
@@ -28,7 +28,7 @@ class WeightArg:
 
 @dataclass(frozen=True, slots=True)
 class ScratchArg:
-    """A pointer `offset_bytes` into scratch memory; the planner replaces it by a `BufferArg`."""
+    """A pointer to scratch memory at `offset_bytes`. The planner replaces it by a `BufferArg`."""
 
     scratch: Scratch
     offset_bytes: int = 0
@@ -40,9 +40,9 @@ Arg = PlacedArg | ScratchArg
 
 @dataclass(frozen=True, slots=True)
 class KernelCall:
-    """A kernel with what its parameters point to, and the extent of its parallel loop.
+    """A kernel, the arguments of its parameters, and the extent of its parallel loop.
 
-    `note` names the variant chosen (tile, algorithm) for reports.
+    `note` describes the chosen variant (algorithm, tile) in reports.
     """
 
     kernel: Kernel
@@ -52,7 +52,7 @@ class KernelCall:
 
     @property
     def placed_args(self) -> tuple[PlacedArg, ...]:
-        """The arguments of a call in a plan. Raises `InternalError` for scratch memory."""
+        """The arguments, none of which may be scratch memory any more. Raises `InternalError`."""
         placed = tuple(arg for arg in self.args if not isinstance(arg, ScratchArg))
         if len(placed) < len(self.args):
             raise InternalError(f"{self.kernel.name}: the planner gave scratch memory no buffer")
@@ -61,10 +61,11 @@ class KernelCall:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The user's options for code generation; by default the planner chooses everything.
+    """The user's options for code generation.
 
-    `kernels` has pairs (node, candidate). The node is named by a layer of the model or by a value
-    that it computes, the candidate as `family` or `family:schedule`.
+    `kernels` has pairs (node, candidate). A node is named by a layer of the model or by a value
+    that it computes. A candidate is written `family` or `family:schedule`. The planner chooses the
+    candidates of all other nodes.
     """
 
     threads: int = 1

@@ -1,9 +1,9 @@
 """The registry of kernel families, and the candidates that they offer for a node.
 
-A family is a function that offers candidates for a node: its own choice first, then every other
-schedule that it can make. The planner takes the family whose own choice has the lowest predicted
-cost (`planning.choice`), or the candidate that a user or a tuning file names. So a second kernel
-for an operator is one more file with one more family.
+A family is a function that offers candidates for a node. Its preferred candidate comes first, then
+every other schedule that it can make. The planner compares the preferred candidates of all families
+and takes the one with the lowest predicted cost (`planning.choice`), unless a user or a tuning file
+names a candidate. Another kernel for an operator is therefore just another file with a family.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ellc.ir.op import Op
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A way to compute a node: family, schedule (such as `8x8`) and predicted cost.
+    """The name and the predicted cost of a candidate: family, schedule (such as `8x8`), cycles.
 
-    `schedule` is empty if the family has only one. `cycles` is modelled for one core: it counts
-    issue slots without the epilogue and cache misses, which all candidates have in common. It is
-    None if nothing is predicted, because the node has only one candidate.
+    `schedule` is empty if the family has only one. `cycles` are predicted for one core. They count
+    issue slots, without the epilogue and cache misses, which all candidates have in common. They
+    are None if the node has only one candidate.
     """
 
     kernel: str
@@ -38,18 +38,18 @@ class Prediction:
         return f"{self.kernel}:{self.schedule}" if self.schedule else self.kernel
 
     def is_named(self, asked: str) -> bool:
-        """Whether `asked`, as `family` or `family:schedule`, names this prediction."""
+        """Whether `asked`, written `family` or `family:schedule`, means this candidate."""
         return asked in (self.kernel, self.name)
 
     @property
     def known_cycles(self) -> float:
-        """The cycles, or infinity if none are predicted."""
+        """The predicted cycles, or infinity if there is no prediction."""
         return math.inf if self.cycles is None else self.cycles
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A prediction and a function that makes the kernels, called for the chosen candidate only."""
+    """A prediction, and a function that makes the kernels. Only the chosen one is called."""
 
     prediction: Prediction
     make: Callable[[], Sequence[KernelCall]]
@@ -60,10 +60,9 @@ Offer = Callable[[PlacedNode], Iterable[Candidate]]
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A kernel family: `offer` yields candidates for a node, or none if it cannot compute it.
+    """A kernel family: `offer` yields candidates for a node, or none if it cannot compute the node.
 
-    The first candidate is the choice of the family's own rule; all other schedules follow, computed
-    on demand.
+    The preferred candidate comes first. The others follow and are made on demand.
     """
 
     name: str
@@ -78,7 +77,7 @@ LowerT = TypeVar("LowerT", bound=Lowering)
 
 
 def kernel(*ops: type[Op], name: str) -> Callable[[OfferT], OfferT]:
-    """Decorator: this function offers candidates for these operators, with or without stages."""
+    """Decorator: registers a function that offers candidates for nodes with these anchors."""
 
     def add(function: OfferT) -> OfferT:
         for op in ops:
@@ -89,33 +88,36 @@ def kernel(*ops: type[Op], name: str) -> Callable[[OfferT], OfferT]:
 
 
 def lowers(*ops: type[Op], name: str = "") -> Callable[[LowerT], LowerT]:
-    """Decorator: this function makes the kernels of every node with one of these operators.
+    """Decorator: registers a function that makes the kernels of all nodes with these anchors.
 
-    It becomes a family with one candidate; its default name is the function's without `lower_`.
+    The function becomes a family with one candidate. By default the family has the name of the
+    function without `lower_`.
     """
 
     def add(function: LowerT) -> LowerT:
         for op in ops:
-            _register(op, only_way(name or function.__name__.removeprefix("lower_"), function))
+            family_name = name or function.__name__.removeprefix("lower_")
+            _register(op, single_candidate(family_name, function))
         return function
 
     return add
 
 
-def only_way(name: str, lowering: Lowering) -> Family:
-    """A family of one candidate without a prediction."""
+def single_candidate(name: str, lowering: Lowering) -> Family:
+    """A family that offers one candidate, without predicted cycles."""
     only = Prediction(name)
     return Family(name, lambda node: (Candidate(only, partial(lowering, node)),))
 
 
-def own_first(own: Candidate, every: Iterable[Candidate]) -> Iterator[Candidate]:
-    """A family's own choice, then the others of `every` in order of predicted cost.
+def preferred_first(preferred: Candidate, every: Iterable[Candidate]) -> Iterator[Candidate]:
+    """A family's preferred candidate, then the others in `every`, in order of predicted cost.
 
-    The rule of a family knows what predictions leave out, such as spilled registers;
-    `tests/benchmarks/predictions.py --schedules` prints both beside modelled cycles.
+    A family chooses its preferred candidate by a rule, not by predicted cost: a rule can account
+    for effects that predictions leave out, such as spilled registers.
+    `tests/benchmarks/predictions.py --schedules` prints both choices beside modelled cycles.
     """
-    yield own
-    others = [c for c in every if c.prediction.name != own.prediction.name]
+    yield preferred
+    others = [c for c in every if c.prediction.name != preferred.prediction.name]
     yield from sorted(others, key=lambda c: c.prediction.known_cycles)
 
 

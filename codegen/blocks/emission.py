@@ -1,7 +1,7 @@
-"""Pointwise operators as kernel IR, by the rules that are registered for them.
+"""Emits pointwise operators as kernel IR, by the rules that are registered for them.
 
-Kernels do not look at pointwise operators: they call `emit_pointwise`. So every pointwise operator
-works in a kernel of its own and as a stage of every other kernel.
+Kernels call `emit_pointwise` for any pointwise operator. Therefore every pointwise operator works
+both as an anchor and as a stage of any other kernel.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from ellc.ir.op import Op, Pointwise
 
 
 def is_costly(op: Pointwise) -> bool:
-    """Whether the rule emits much code, as for an elementary function or an integer division."""
+    """Whether the rule emits much code, such as an elementary function or an integer division."""
     return type(op) in COSTLY
 
 
 def computes_in_double(op: Op) -> bool:
-    """Whether the rule of an operator computes in float64, whatever the operands' types."""
+    """Whether the operator's rule computes in float64, whatever the element types of operands."""
     return type(op) in IN_DOUBLE
 
 
 def emit_pointwise(op: Pointwise, b: KernelBuilder, x: Operand, *extras: Operand) -> Operand:
-    """The result of one operator on vectors."""
+    """The result vector of an operator whose operands are the vectors `x` and `extras`."""
     rule = RULES.get(type(op))
     if rule is None:
         raise EllcError(f"no kernel for operator '{op.name}'", code="E301")

@@ -1,9 +1,9 @@
-"""The epilogue of every kernel: pointwise stages on the values in registers, then the store.
+"""The epilogue of every kernel: it applies pointwise stages to values in registers and stores them.
 
 A kernel walks its result in a shape that it chooses, for instance (image, row, column, channel),
-with vectors along the last axis. The epilogue knows how each stage's operand broadcasts along
-that walk, loads what is needed and writes the result, packed if it is bits. If strides cannot
-express the walk over a result or an operand, a dense copy of it is used.
+with vectors along the last axis. The epilogue loads the operands of the stages, which may broadcast
+along this walk, and writes the result; it packs bits. If strides cannot express the walk over the
+result or an operand, the epilogue uses a dense copy.
 """
 
 from __future__ import annotations
@@ -29,12 +29,15 @@ __all__ = ["Coordinates", "Epilogue"]
 
 
 class Epilogue:
-    """Stages and store of one kernel. Declare the kernel's own parameters before creating it."""
+    """The stages and the stores of one kernel.
+
+    Constructing it declares parameters, after those that the kernel has declared for itself.
+    """
 
     def __init__(self, node: PlacedNode, b: KernelBuilder, walk: tuple[int, ...]) -> None:
-        """The kernel walks its result as shape `walk`, with vectors along the last axis.
+        """The kernel walks its result in the shape `walk`, with vectors along the last axis.
 
-        For a result of bits, its last axis must be that of the result.
+        If the result has bits, the last axis of `walk` must be the last axis of the result.
         """
         self._b = b
         self._stages = node.stages
@@ -46,12 +49,12 @@ class Epilogue:
 
     @property
     def args(self) -> list[Arg]:
-        """The arguments of its parameters, which are known once everything is stored."""
+        """The arguments of the epilogue's parameters; complete only after the last store."""
         return [*self._extras.args, access_arg(self._result)]
 
     @property
     def is_bits(self) -> bool:
-        """Whether the result is packed bits: channel blocks must then be multiples of 8."""
+        """Whether the result has packed bits. Blocks of channels must then be multiples of 8."""
         return self._dtype is DType.BIT
 
     @property
@@ -63,9 +66,9 @@ class Epilogue:
     def apply(
         self, value: Operand, at: Coordinates, delta: Sequence[int] = (), count: int = 0
     ) -> Operand:
-        """Apply all stages to one vector of consecutive channels at `at + delta`.
+        """The result of all stages on one vector of consecutive channels at `at + delta`.
 
-        `count` is the number of its valid lanes (default: all).
+        Its first `count` lanes are valid (default: all).
         """
         lanes = value.type.lanes
         count = min(count or lanes, lanes)
@@ -88,10 +91,10 @@ class Epilogue:
         *,
         last: bool = False,
     ) -> None:
-        """Apply the stages to vectors of consecutive channels and store them from `at + delta` on.
+        """Apply the stages to vectors of consecutive channels, and store them from `at + delta` on.
 
-        `count` is the number of valid channels in all vectors (default: every lane); `last` says
-        that they are the last ones along the walk's last axis.
+        The vectors together have `count` valid channels (default: all lanes). `last` says that the
+        last axis of the walk ends with these channels.
         """
         self.store_pixels([(values, delta)], at, count, last=last)
 
@@ -104,9 +107,9 @@ class Epilogue:
         last: bool = False,
         at_once: int = 1,
     ) -> None:
-        """Like `store`, for several pixels' vectors, each with its `delta`.
+        """Like `store`, for several pixels. Each has its own vectors and its own `delta`.
 
-        The stages of `at_once` pixels are interleaved. That needs more registers, but hides the
+        The stages of `at_once` pixels are interleaved. This needs more registers, but hides the
         latency of long stages.
         """
         for first in range(0, len(pixels), at_once):
@@ -123,7 +126,7 @@ class Epilogue:
     def _chains(
         self, values: Sequence[Operand], at: Coordinates, delta: Sequence[int], count: int
     ) -> list[Callable[[], Operand]]:
-        """For each vector of a pixel with valid channels, a function that applies all stages."""
+        """For each vector that has valid channels, a function that applies all stages."""
         delta = tuple(delta) or (0,) * len(self._walk)
         count = count or sum(v.type.lanes for v in values)
         done = 0
@@ -145,7 +148,7 @@ class Epilogue:
         *,
         last: bool = False,
     ) -> None:
-        """Like `store`, for values to which all stages have already been applied."""
+        """Like `store`, for vectors that have already passed all stages."""
         *outer, inner = delta or (0,) * len(self._walk)
         count = count or sum(v.type.lanes for v in finished)
         if self.is_bits:
@@ -165,9 +168,9 @@ class Epilogue:
     def _store_bits(
         self, masks: list[Operand], at: Coordinates, delta: Sequence[int], count: int, last: bool
     ) -> None:
-        """Pack masks into bytes and store them.
+        """Pack masks into bytes, and store the bytes.
 
-        Bits after `count` are 0; if `last`, the remaining bytes of the pixel are set to 0, too.
+        Bits after the first `count` are 0. If `last`, the remaining bytes of the pixel become 0.
         """
         b = self._b
         merged = joined(b, masks)
@@ -188,7 +191,7 @@ class Epilogue:
                 b.store(zero, self.y, index, offset=offset + extra)
 
     def _masked(self, packed: Operand, count: int) -> Operand:
-        """Clear the bits of the last byte that are after bit `count` of the vector."""
+        """The packed bytes, with all bits after the first `count` cleared in the last byte."""
         b = self._b
         keep = (1 << count % 8) - 1
         if packed.type.lanes == 1:
@@ -199,7 +202,7 @@ class Epilogue:
 
 
 def _walked_result(result: NodeResult, walk: tuple[int, ...]) -> Access:
-    """The result viewed in the shape of the walk, for bits with bytes on its last axis."""
+    """The result, viewed in the shape of the walk. The last axis of a result of bits has bytes."""
     access, is_bits = result.access, result.type.dtype is DType.BIT
     stored = (*walk[:-1], access.shape[-1]) if is_bits else walk
     walked = viewed_as(access, stored)

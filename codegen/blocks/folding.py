@@ -1,4 +1,4 @@
-"""Parts of kernels that reduce axes: groups of axes, and loops that carry accumulators."""
+"""What kernels that reduce axes share: groups of axes, and loops that carry accumulators."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import Elem
 
-# body(coordinates, slot, count, values) updates `values` in place with `count` elements that follow
-# the coordinates along the last axis
+# `body(coordinates, slot, count, values)` updates `values` in place. It reads `count` elements
+# along the last axis, from `coordinates` on.
 Body = Callable[[list[Operand], int, int, list[Operand]], None]
 
 _COUNTERS = {1: Elem.I8, 2: Elem.I16, 4: Elem.I32, 8: Elem.I64}
@@ -25,7 +25,10 @@ _COUNTERS = {1: Elem.I8, 2: Elem.I16, 4: Elem.I32, 8: Elem.I64}
 
 @dataclass(frozen=True, slots=True)
 class AxisGroup:
-    """Some axes of an operand, neighbours merged: extents, strides in operand and result."""
+    """Some axes of an operand, merged where possible.
+
+    `extents` has their extents, `x` their strides in the operand, `y` their strides in the result.
+    """
 
     extents: tuple[int, ...]
     x: tuple[int, ...]
@@ -38,7 +41,7 @@ class AxisGroup:
 
 
 def axis_group(x: Access, axes: Sequence[int], y_strides: Sequence[int]) -> AxisGroup:
-    """The axes `axes` of `x`, in that order; `y_strides` has the result's stride for each."""
+    """The group of the axes `axes` of `x`, in this order. `y_strides` has their result strides."""
     shape = tuple(x.shape[a] for a in axes)
     x_strides, others = tuple(x.strides[a] for a in axes), tuple(y_strides)
     extents = merged(shape, x_strides, others)
@@ -48,12 +51,12 @@ def axis_group(x: Access, axes: Sequence[int], y_strides: Sequence[int]) -> Axis
 
 
 def kept_axes(rank: int, axes: Sequence[int]) -> list[int]:
-    """The axes that are not among `axes`."""
+    """The axes of a tensor that are not in `axes`."""
     return [a for a in range(rank) if a not in axes]
 
 
 def combined(b: KernelBuilder, name: str, values: Sequence[Operand]) -> Operand:
-    """All values combined by an associative operation: pairs first, then pairs of pairs."""
+    """All values, combined by the associative operation `name` as a balanced tree."""
     while len(values) > 1:
         pairs = zip(values[::2], values[1::2], strict=False)
         values = [*(b.op(name, *pair) for pair in pairs), *values[len(values) // 2 * 2 :]]
@@ -64,24 +67,24 @@ def sweep(
     b: KernelBuilder,
     extents: Sequence[int],
     step: int,
-    ways: int,
+    unroll: int,
     carry: Sequence[Operand],
     body: Body,
 ) -> list[Operand]:
-    """Call `body` for all elements, `step` at a time along the last axis; returns the final values.
+    """Write loops that call `body` for all elements, `step` at a time along the last axis.
 
-    The innermost loop is unrolled into `ways` calls, numbered by `slot`. Their instructions are
-    interleaved, so each slot may only change accumulators of its own. The last call of a row may
-    have fewer than `step` elements.
+    Returns the final values of the accumulators, which start as `carry`. A trip of the innermost
+    loop has `unroll` calls, numbered by `slot`. Their instructions are interleaved, so a slot may
+    change only its own accumulators. The last call of a row may have fewer than `step` elements.
     """
     *outer, inner = extents
 
     def along(at: list[Operand], values: list[Operand]) -> list[Operand]:
-        block = step * ways
+        block = step * unroll
         stop = inner - inner % block
         with b.loop("element", 0, stop, block, carry=values) as loop:
             running = list(loop.carried)
-            starts = [[*at, b.add(loop.index, slot * step)] for slot in range(ways)]
+            starts = [[*at, b.add(loop.index, slot * step)] for slot in range(unroll)]
             b.interleaved(
                 [partial(body, start, slot, step, running) for slot, start in enumerate(starts)]
             )
@@ -104,7 +107,7 @@ def sweep(
 def index_of(
     b: KernelBuilder, base: Operand | int, at: Sequence[Operand], strides: Sequence[int]
 ) -> Operand:
-    """`base` plus the offset, in elements, of coordinates `at`."""
+    """`base` plus the offset in elements of the coordinates `at`."""
     index: Operand = Imm(base) if isinstance(base, int) else base
     for coordinate, stride in zip(at, strides, strict=True):
         index = b.add(index, b.mul(coordinate, stride))
@@ -114,15 +117,15 @@ def index_of(
 def load_filled(
     b: KernelBuilder, param: Param, index: Operand, lanes: int, count: int, fill: float
 ) -> Operand:
-    """A vector of `count` consecutive elements, with `fill` in the lanes after them."""
+    """A vector whose first `count` lanes are consecutive elements; the other lanes are `fill`."""
     value = load_lanes(b, param, index, lanes, count)
     return filled(b, value, count, fill)
 
 
 def nan_ranked(b: KernelBuilder, value: Operand, *, largest: bool) -> Operand:
-    """The value that a search for the largest or smallest compares.
+    """`value` with NaN replaced by the infinity that never wins.
 
-    NaN is replaced by the infinity that never wins.
+    With `largest`, the search is for the largest element, and NaN becomes -inf; else +inf.
     """
     if not value.type.elem.is_float:
         return value
@@ -131,7 +134,7 @@ def nan_ranked(b: KernelBuilder, value: Operand, *, largest: bool) -> Operand:
 
 
 def filled(b: KernelBuilder, value: Operand, count: int, fill: float) -> Operand:
-    """The value with `fill` in place of the lanes from `count` on."""
+    """The value, with the lanes from `count` on replaced by `fill`."""
     lanes = value.type.lanes
     if count >= lanes:
         return value

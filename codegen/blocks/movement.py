@@ -1,4 +1,4 @@
-"""Copies between any two layouts of one shape."""
+"""Kernels that copy a tensor from any layout to any other."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.machine.target import Target
 
 _GATHER_LANES = 8
-"""The most strided elements that are collected into one vector. Modelled cycles of the Cortex-A53
-(`tests/benchmarks/constants.py`), a matrix of bytes transposed, 256x196: pi3_64 1: 129,157,
-4: 133,733, 8: 99,858, 16: 100,590; pi3 1: 115,912, 4: 138,314, 8: 108,419, 16: 123,945."""
+"""The most elements with a stride that are gathered into one vector. Modelled cycles of the
+Cortex-A53 (`tests/benchmarks/constants.py`) for transposing a 256x196 matrix of bytes:
+pi3_64 1: 129,157, 4: 133,733, 8: 99,858, 16: 100,590; pi3 1: 115,912, 4: 138,314, 8: 108,419,
+16: 123,945."""
 
 
 def copy_call(
@@ -26,8 +27,8 @@ def copy_call(
 ) -> KernelCall:
     """The call that copies every element of `source` to the same coordinates of `result`.
 
-    Both have one shape and any strides; those of the source may be 0 or negative. Neighbouring axes
-    that can be merged in both are walked as one.
+    Both must have the same shape, and may have any strides. Strides of the source may be 0 or
+    negative.
     """
     source, x_first = _lowest(source)
     result, y_first = _lowest(result)
@@ -44,9 +45,9 @@ def copy_call(
 
 
 def _lowest(access: Access) -> tuple[Access, int]:
-    """The access moved to its element of lowest address, and the first element's index from there.
+    """(the access, moved to start at its lowest address; the index of its first element there).
 
-    An index into a parameter is then never negative.
+    After this, an index into a kernel parameter is never negative.
     """
     down = sum(min(0, (n - 1) * s) for n, s in zip(access.shape, access.strides, strict=True))
     return replace(access, offset=access.offset + down), -down
@@ -55,8 +56,9 @@ def _lowest(access: Access) -> tuple[Access, int]:
 class _CopyLoops:
     """Writes the loops of a copy.
 
-    If the source is strided along the result's last axis but consecutive along another axis, each
-    trip also copies a few elements of that other axis, because they share the source's cache lines.
+    If the source is not consecutive along the result's last axis but along another axis, each trip
+    copies a few elements along both axes, because elements along the other axis share cache lines
+    of the source.
     """
 
     def __init__(
@@ -82,9 +84,9 @@ class _CopyLoops:
         self._vectors = 4 if straight and walk[-1] >= 4 * self._lanes else 1
 
     def _pull_inward(self) -> int:
-        """Move the axis that is consecutive in the source next to the last.
+        """Make the axis that is consecutive in the source the second to last axis.
 
-        Returns by how much that axis is unrolled: 1 if there is no such axis.
+        Returns the factor by which this axis is unrolled, or 1 if there is no such axis.
         """
         consecutive = [i for i, s in enumerate(self._x_strides[:-1]) if s == 1]
         if not consecutive:
@@ -97,7 +99,7 @@ class _CopyLoops:
         return factor
 
     def write(self) -> int:
-        """Write the copy; returns the extent of its parallel loop."""
+        """Write the copy. Returns the extent of the parallel loop."""
         block = self._lanes * self._vectors
         return ElementWalk(tuple(self._walk), block, self._threads).write(self._b, self._copy_block)
 
@@ -123,5 +125,5 @@ class _CopyLoops:
 
 
 def copy_step(node: PlacedNode, source: Access, result: Access) -> KernelCall:
-    """A copy as part of a node."""
+    """The call of a copy that is part of a node."""
     return copy_call(f"{node.name}_copy", node.target, source, result, threads=node.threads)

@@ -1,4 +1,4 @@
-"""The operands of a kernel that follow its walk element by element, loaded as vectors."""
+"""Loads operands that a kernel reads element by element along its walk, as vectors."""
 
 from __future__ import annotations
 
@@ -25,31 +25,32 @@ from ellc.ir.types import Array, DType, TensorType
 Coordinates = Sequence[Operand | int]
 
 _ROW_ELEMENTS = 4096
-"""The most elements to which a constant is repeated so that rows become longer. A larger limit
-would cost small boards too much memory. Thousand modelled cycles, by
+"""A constant may be repeated up to this many elements, so that a kernel can walk longer rows. A
+larger limit would cost small boards too much memory. Thousands of modelled cycles, by
 `tests/benchmarks/constants.py`, for a factor per channel: 6 channels, 28x28 (4,704 elements) take
 15.5 on pi3_64 with this limit and 8.9 with 16384 (on pi3 16.2 and 11.1); 64 channels, 9x9 take 9.3
-with this limit and 8.9 with 1."""
+with this limit and 8.9 with a limit of 1."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Walked:
-    """A constant in the form in which a walk reads it."""
+    """A constant in the form in which a kernel walks it; `steps` has a stride for each axis."""
 
     data: Array
     steps: tuple[int, ...]
-    padded: bool  # vectors may reach beyond the last channel
-    span: tuple[int, int] | None  # smallest and largest integer
+    padded: bool  # vectors may extend beyond the last channel; zeros follow the constant
+    span: tuple[int, int] | None  # (smallest, largest) integer
 
     def arg(self, beyond: int) -> Arg:
-        """The constant with so many zeros after it."""
+        """The argument for the constant followed by `beyond` zeros."""
         return constant(np.pad(self.data, (0, beyond)))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Source:
-    """One operand: a literal, or a constant or other memory with a stride for every axis of the
-    walk.
+    """Where one operand comes from: a literal, a walked constant, or other memory.
+
+    `strides` has one stride for each axis of the walk.
     """
 
     operand: NodeOperand
@@ -61,10 +62,10 @@ class _Source:
 
 
 class Operands:
-    """Operands that broadcast to a result, which a kernel walks as `walk`.
+    """Operands that broadcast to the result of a kernel. The kernel walks the result as `walk`.
 
-    Operands in memory become parameters of the kernel, named by `prefix` and their number; `args`
-    are the arguments. An operand in the buffer of the result may alias the parameter `y`.
+    Every operand in memory becomes a kernel parameter, named by `prefix` and the operand's index;
+    `args` has the arguments. An operand in the same buffer as the result may alias parameter `y`.
     """
 
     def __init__(
@@ -78,13 +79,14 @@ class Operands:
         self._b, self._result, self._walk = b, result, walk
         self._shape = result.type.shape
         self._sources = [self._source(x, f"{prefix}{i}") for i, x in enumerate(operands)]
-        self._beyond = [0] * len(operands)  # elements after the constant that vectors reach
+        # For each operand, how many elements after a constant its vectors read.
+        self._beyond = [0] * len(operands)
 
     @property
     def args(self) -> list[Arg]:
-        """The arguments, which are known once everything is loaded.
+        """The arguments; complete only after the last load.
 
-        A constant is followed by as many zeros as vectors reach beyond it.
+        A constant is followed by as many zeros as its vectors read beyond it.
         """
         made: list[Arg] = []
         for source, beyond in zip(self._sources, self._beyond, strict=True):
@@ -98,9 +100,9 @@ class Operands:
     def load(
         self, index: int, at: Coordinates, delta: Sequence[int], lanes: int, count: int
     ) -> Operand:
-        """A vector of operand `index` along the last axis from `at + delta` on.
+        """A vector of operand `index`, along the last axis of the walk from `at + delta` on.
 
-        Its first `count` lanes are valid.
+        Only the first `count` lanes are valid.
         """
         b, source = self._b, self._sources[index]
         dtype, walked = source.operand.type.dtype, source.walked
@@ -109,12 +111,12 @@ class Operands:
             if dtype is DType.BOOL:
                 return Imm(int(source.literal), VType(Elem.MASK, lanes))
             return b.const(source.literal, VType(Elem.of(dtype), lanes))
-        where, offset = address(b, source.strides, at, delta)
+        element, offset = address(b, source.strides, at, delta)
         valid = count
         if walked is not None and walked.padded:
             valid = lanes
             self._beyond[index] = max(self._beyond[index], lanes - count)
-        value = load_lanes(b, source.param, where, lanes, valid, source.strides[-1], offset)
+        value = load_lanes(b, source.param, element, lanes, valid, source.strides[-1], offset)
         if walked is not None and walked.span is not None:
             b.know_range(value, *walked.span)
         if dtype is DType.BOOL:
@@ -167,10 +169,10 @@ def _walked(array: Array, shape: tuple[int, ...], walk: tuple[int, ...], dtype: 
 
 
 def common_walk(result: NodeResult, operands: Sequence[NodeOperand]) -> tuple[int, ...]:
-    """The result's axes, merged wherever the result and all operands allow it.
+    """The shape of the result, with axes merged wherever the result and all operands allow it.
 
-    A result of bits keeps its last axis. A constant that would shorten the rows is counted as
-    repeated (`expanded`) if it then has at most `_ROW_ELEMENTS` elements.
+    A result of bits keeps its last axis. A constant that would prevent merging is assumed to be
+    repeated (`expanded`) if the repeated constant has at most `_ROW_ELEMENTS` elements.
     """
     shape, bits = result.type.shape, result.type.dtype is DType.BIT
     steps: list[Sequence[int]] = [result.access.strides]
@@ -196,7 +198,7 @@ def common_walk(result: NodeResult, operands: Sequence[NodeOperand]) -> tuple[in
 def address(
     b: KernelBuilder, strides: Sequence[int], at: Coordinates, delta: Sequence[int]
 ) -> tuple[Operand, int]:
-    """Index and constant offset of the element at `at + delta`."""
+    """(index, constant offset) of the element at `at + delta`."""
     index: Operand = Imm(0)
     offset = 0
     for coordinate, shift, stride in zip(at, delta, strides, strict=True):
@@ -206,10 +208,10 @@ def address(
 
 
 def expanded(array: Array, shape: tuple[int, ...], walk: tuple[int, ...]) -> Array:
-    """A view of a constant, repeated until it is as long as the walk's last axis.
+    """A view of a constant that repeats it until it is as long as the walk's last axis.
 
-    Without this, a constant per channel would limit rows to the channels of one pixel. The constant
-    is returned unchanged if it differs along the axes before.
+    Without this, a constant with one value per channel would limit rows to the channels of one
+    pixel. A constant that varies along the outer axes is returned unchanged.
     """
     inner = walk[-1] if walk else 1
     own = array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
@@ -222,7 +224,7 @@ def expanded(array: Array, shape: tuple[int, ...], walk: tuple[int, ...]) -> Arr
 
 
 def _span(data: Array) -> tuple[int, int] | None:
-    """The smallest and the largest integer; None for floats and for no elements."""
+    """(smallest, largest) integer; None for floats, and if there are no elements."""
     if data.dtype.kind not in "iu" or not data.size:
         return None
     return int(data.min()), int(data.max())

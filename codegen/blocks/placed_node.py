@@ -1,4 +1,4 @@
-"""A node as kernel families see it: its operator, and its operands and results in memory."""
+"""A node as kernel families see it: an operator, and the memory of its operands and results."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ FormT = TypeVar("FormT")
 
 @dataclass(frozen=True, slots=True)
 class NodeOperand:
-    """One operand: its type, and either where its computed elements are, or its constant array.
+    """One operand: its type, and either an access to its computed elements or a constant array.
 
-    `key` identifies the content of a constant. `cache` has the forms that were derived from it so
-    far, for all nodes that read it.
+    `key` identifies the content of a constant. `cache` holds forms derived from the constant, and
+    is shared by all nodes that read it.
     """
 
     type: TensorType
@@ -35,7 +35,7 @@ class NodeOperand:
 
     @property
     def access(self) -> Access:
-        """The elements in memory, computed or constant."""
+        """The access to the elements, whether computed or constant."""
         if self.array is not None:
             array, dtype = self.array, self.type.dtype
             return self.once(("access", dtype), lambda: constant_access(array, dtype))
@@ -43,10 +43,10 @@ class NodeOperand:
         return self.computed
 
     def once(self, what: Hashable, make: Callable[[], FormT]) -> FormT:
-        """The result of `make`, which is called once for all nodes that read this constant.
+        """The result of `make`, which is called only once for all nodes that read this constant.
 
-        So a large constant that many nodes read is rearranged and hashed once, and memory has that
-        form once. `what` distinguishes it from other forms of the same constant.
+        A large constant that many nodes read is thus rearranged and hashed once, and is in memory
+        once. `what` distinguishes this form from other forms of the same constant.
         """
         if what not in self.cache:
             self.cache[what] = make()
@@ -56,8 +56,8 @@ class NodeOperand:
     def derived(self, what: str, bytes_: int, make: Callable[[], Array]) -> WeightArg:
         """A pointer to `bytes_` bytes that `make` derives from this constant.
 
-        `make` is called when the file is written. `what` distinguishes the bytes from others that
-        are derived from the same constant.
+        `make` is called when the output file is written. `what` distinguishes these bytes from
+        other bytes that are derived from the same constant.
         """
         return WeightArg(Weight(f"{what}:{self.key}", bytes_, make))
 
@@ -66,7 +66,7 @@ class NodeOperand:
 class NodeResult:
     """One result: the name of its value in the graph, its type, and its memory.
 
-    With `is_viewed` the value is a view of an operand, so no kernel has to write it.
+    With `is_viewed` the value is a view of an operand, and no kernel has to write it.
     """
 
     value: str
@@ -79,8 +79,9 @@ class NodeResult:
 class PlacedNode:
     """An operator, the pointwise stages fused after it, and the memory of operands and results.
 
-    `inputs` are the operator's operands and `extras` those of all stages, in order. `name` begins
-    the names of the node's kernels; `where` names its layers in error messages.
+    `inputs` are the operands of the operator. `extras` are the other operands of all stages, in
+    order. The names of the node's kernels begin with `name`. Error messages name its layers by
+    `where`.
     """
 
     name: str
@@ -95,7 +96,7 @@ class PlacedNode:
 
     @property
     def result(self) -> NodeResult:
-        """The first result, which is the only one of most operators."""
+        """The first result. Most operators have only one."""
         return self.results[0]
 
     @property
@@ -108,7 +109,10 @@ class PlacedNode:
         return self.anchor.infer(*(x.type.meaning for x in self.inputs))[0]
 
     def constant(self, index: int, what: str) -> Array:
-        """The array of an operand; raises `EllcError` (E302), which names `what`, without one."""
+        """The array of a constant operand.
+
+        If the operand is computed, raises `EllcError` (E302), which calls the operand `what`.
+        """
         array = self.inputs[index].array
         if array is None:
             message = f"'{self.anchor.name}' needs constant {what}"
@@ -116,7 +120,7 @@ class PlacedNode:
         return array
 
     def refuse_stages(self) -> None:
-        """Raise `EllcError` (E301) if a stage is fused after an operator that takes none."""
+        """Raise `EllcError` (E301) if there are stages. For kernels that have no epilogue."""
         if self.stages:
             message = f"'{self.anchor.name}' with an epilogue"
             raise EllcError(message, code="E301", where=self.where)

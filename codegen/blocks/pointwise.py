@@ -1,8 +1,8 @@
-"""How each pointwise operator becomes kernel IR: one small rule per operator.
+"""The registry of rules that turn pointwise operators into kernel IR, one rule per operator.
 
-A rule gets the operator, the builder and its operands as vectors of equal lanes, and returns the
-result vector. Booleans are masks. The rules are in the modules of `blocks/rules`, which register
-them here; `blocks/emission.py` applies them.
+A rule gets the operator, the builder, and the operands as vectors with equal numbers of lanes; it
+returns the result vector. Booleans are masks. The modules of `blocks/rules` define the rules and
+register them here; `blocks/emission.py` applies them.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ IN_DOUBLE: set[type[Op]] = set()
 def emits(
     *ops: type[Pointwise], costly: bool = False, in_double: bool = False
 ) -> Callable[[RuleT], RuleT]:
-    """Decorator: the rule for these operators.
+    """Decorator: registers the rule for these operators.
 
-    A `costly` rule emits much code, which needs many registers. A rule `in_double` computes in
-    float64, whatever the operands' types.
+    A `costly` rule emits much code and needs many registers. A rule that is `in_double` computes in
+    float64, whatever the element types of the operands.
     """
 
     def add(rule: RuleT) -> RuleT:

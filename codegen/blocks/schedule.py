@@ -1,4 +1,4 @@
-"""Schedules: how a kernel is tiled on a target. Small frozen dataclasses chosen by rules."""
+"""Schedules of implicit matrix products: how they are tiled on a target, and by which rules."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.target import Target
 
 _MOST_PIXELS = 14
-"""The most pixels of a tile: 14 divides rows of 14, 28, 56 and 112 pixels of common networks."""
+"""The most pixels of a tile. 14 divides the rows of common networks: 14, 28, 56, 112 pixels."""
 _MOST_WIDE_PIXELS = 8
-"""The same with vectors of 64 bytes. An AMD EPYC with AVX-512, with 14 and with 8 pixels: MobileNet
-V1 0.25 224 takes 402 and 357 us in floats, 421 and 423 in 8 bits; the code of a face detector of
-8 bits is smaller by 150 KB, and its time is 3 % more."""
+"""The same limit for vectors of 64 bytes. On an AMD EPYC with AVX-512, MobileNet V1 0.25 224 takes
+402 us with 14 pixels and 357 us with 8 in floats, 421 and 423 us in 8 bits. With 8 pixels, the code
+of a face detector of 8 bits is smaller by 150 KB and takes 3 % longer."""
 
 
 def most_pixels(target: Target) -> int:
-    """The most pixels of a tile on a target."""
+    """The most pixels that a tile may have on this target."""
     return _MOST_WIDE_PIXELS if target.vector_bytes >= 64 else _MOST_PIXELS
 
 
 @dataclass(frozen=True, slots=True)
 class GemmSchedule:
-    """Register tile of an implicit matrix product: `pixels` x (`vectors` * `lanes`) accumulators.
+    """The register tile of an implicit matrix product, and the height of its bands.
 
-    With `by_lane` the image is read as vectors of `k_step` channels, and an instruction multiplies
-    by one of their lanes (fmla by element); otherwise each value is loaded and broadcast. With
-    `weights_first` a step loads all its weights before it multiplies: on an in-order core, loads
-    between multiply-adds cost more than the additional registers. `band_rows` output rows are
-    finished for all filters before the next band starts.
+    A tile has `pixels` x (`vectors` * `lanes`) accumulators. With `by_lane` the kernel loads
+    vectors of `k_step` channels of the image and multiplies by single lanes of them (fmla by
+    element); otherwise it loads and broadcasts each value. With `weights_first` a step loads all
+    its weights before it multiplies: on an in-order core, loads between multiply-adds cost more
+    than the additional registers. A band of `band_rows` output rows is finished for all filters
+    before the next band starts.
     """
 
     pixels: int
@@ -42,25 +43,25 @@ class GemmSchedule:
 
     @property
     def block(self) -> int:
-        """Filters in one tile."""
+        """The number of filters in one tile."""
         return self.vectors * self.lanes
 
     @property
     def registers(self) -> int:
-        """Vector registers in use: sums, a step's image values, and the weights loaded so far."""
+        """How many vector registers hold sums, image values of a step, and loaded weights."""
         sums = self.pixels * self.vectors
         values = -(-self.pixels * min(self.k_step, self.lanes) // self.lanes) if self.by_lane else 1
         return sums + values + self.vectors * (self.k_step if self.weights_first else 1)
 
     @property
     def note(self) -> str:
-        """Short name for reports: `8x8`."""
+        """A short name for reports, such as `8x8`."""
         return f"{self.pixels}x{self.block}"
 
 
 @dataclass(frozen=True, slots=True)
 class GemmTraffic:
-    """Bytes an implicit matrix product moves, for choosing its bands."""
+    """What an implicit matrix product reads and writes; the choice of bands depends on it."""
 
     rows: int
     input_row_bytes: int
@@ -90,8 +91,10 @@ def gemm_tile(target: Target, total: Elem, pixels: int, filters: int) -> GemmSch
 def gemm_tiles(
     target: Target, usual: GemmSchedule, pixels: int, filters: int
 ) -> Iterator[GemmSchedule]:
-    """Every tile of up to `pixels` by `filters` whose sums, one row of weights and one vector of
-    image values fit in the registers; it loads operands in the same way as the usual tile.
+    """Every tile that fits in the registers, with at most `pixels` pixels.
+
+    Its sums, one row of weights and one vector of image values must fit. It has no more vectors
+    than `filters` filters need, and loads operands in the same way as the usual tile.
     """
     most = min(most_pixels(target), pixels)
     for vectors in range(1, -(-filters // usual.lanes) + 1):
@@ -103,10 +106,10 @@ def gemm_tiles(
 
 
 def _integer_tile(target: Target, pixels: int, filters: int) -> GemmSchedule:
-    """The tile for sums of 32 bits. NEON multiplies by the lanes of vectors of 8 image values."""
+    """The usual tile for 32-bit sums. NEON multiplies by single lanes of 8 image values."""
     lanes = target.lanes(4)
     if lanes == 1:
-        # Of the 13 or so core registers, pointers and counters leave few for sums.
+        # Pointers and counters take most of the 13 or so core registers, and leave few for sums.
         return GemmSchedule(min(2, pixels), min(2, filters), 1, 2, False, 1)
     by_lane = target.has("neon")
     vectors = _vectors(lanes, target.vector_registers, pixels, filters)
@@ -114,24 +117,27 @@ def _integer_tile(target: Target, pixels: int, filters: int) -> GemmSchedule:
     if not by_lane:
         tile = _pixels(target, budget, vectors, by_lane)
     else:
-        # Each pixel has a register of image values; in 32-bit state an instruction can multiply
-        # only by lanes of the lower quarter of the register file. Four more registers hold the
-        # weights in use and those being loaded.
+        # Each pixel has a register of image values. On 32-bit Arm an instruction can multiply only
+        # by lanes of the lower quarter of the register file. Four more registers hold the weights
+        # in use and the weights that are being loaded.
         tile = max(1, min(budget // 4, (budget - 4) // (vectors + 1)))
     return GemmSchedule(min(tile, max(1, pixels)), vectors, lanes, 8 if by_lane else 2, by_lane, 1)
 
 
 def band_rows(traffic: GemmTraffic, blocks: int, target: Target) -> int:
-    """The rows of a band for which the fewest bytes are moved to and from the second-level cache.
+    """The number of rows in a band.
 
-    If a band, its results and all weights fit in the cache, everything is moved once. If only a
-    band and the weights of one block fit, all weights are moved once per band. Otherwise the input
-    is moved once per block of filters. Of bands with equal counts the larger one is taken, which
-    reads the weights less often; but if all weights stay in the cache, the smallest one, because
-    blocks that share a cache line of results then follow each other closely.
+    If all weights fit in half of the first-level cache, a band is as large as the rest of that
+    cache allows. Memory is then read and written once, in order.
 
-    If all weights fit in half of the first-level cache, a band is as large as the rest of it
-    allows: then memory is read and written once, in order.
+    Otherwise, a band is chosen for which the fewest bytes are moved between memory and the
+    second-level cache. If a band, its results and all weights fit in that cache, everything is
+    moved once. If only a band and the weights of one block fit, all weights are moved once per
+    band. If not even these fit, input and results are moved once per block of filters.
+
+    If several sizes move equally many bytes, the largest is taken, because it reads the weights
+    least often. But if all weights stay in the cache, the smallest is taken, because blocks that
+    share a cache line of results then follow each other closely.
     """
     row_bytes = traffic.input_row_bytes + traffic.output_row_bytes
     if traffic.weight_bytes <= target.l1_bytes // 2:
@@ -159,7 +165,7 @@ def band_rows(traffic: GemmTraffic, blocks: int, target: Target) -> int:
 
 
 def _vectors(lanes: int, registers: int, pixels: int, filters: int) -> int:
-    """Vectors of filters in a tile: up to two, more for scalars and for a single pixel."""
+    """The number of vectors in a tile: at most two, but more for scalars and for a single pixel."""
     needed = -(-filters // lanes)
     if pixels == 1:
         return min(needed, 8 if registers >= 32 else 4)
@@ -167,20 +173,21 @@ def _vectors(lanes: int, registers: int, pixels: int, filters: int) -> int:
 
 
 def pixel_limit(target: Target, total: Elem) -> int:
-    """The most pixels of the usual tile, for callers that may choose the length of a row."""
+    """The most pixels that the usual tile has for any length of rows and number of filters."""
     return gemm_tile(target, total, 1 << 16, 1 << 16).pixels
 
 
 def _pixels(target: Target, registers: int, vectors: int, by_lane: bool) -> int:
-    """Pixels in a tile: accumulators, one row of weights and the image's values must fit."""
+    """The most pixels whose sums, weights and image values fit in the registers."""
     most = most_pixels(target)
     if by_lane and registers >= 32:
-        # A step has four channels: a register of image values per pixel, and four rows of weights.
+        # A step has four channels. It needs a register of image values per pixel, and four rows of
+        # weights.
         return max(1, min(most, (registers - 4 * vectors) // (vectors + 1)))
     if by_lane:
-        # A step has two channels: half a register of image values per pixel, and one register of
-        # weights at a time. The tile has one pixel less than would fit, because the half registers
-        # must be in the lower half of the register file.
+        # A step has two channels. It needs half a register of image values per pixel, and one
+        # register of weights at a time. The tile has one pixel less than would fit, because the
+        # half registers must be in the lower half of the register file.
         return max(1, min(most, 2 * (registers - 1) // (2 * vectors + 1) - 1))
     spare = vectors + (2 if registers >= 32 else 1)
     return max(1, min(most, (registers - spare) // vectors))

@@ -1,4 +1,4 @@
-"""Memory that is used during one node only: copies of operands and results, and intermediates."""
+"""Memory that only one node uses: copies of operands and results, and intermediate values."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from ellc.codegen.kir.types import Elem
 
 
 def scratch(elem: Elem, shape: tuple[int, ...]) -> Access:
-    """Scratch memory for a dense tensor."""
+    """The access to scratch memory for a dense tensor."""
     return Access(Scratch(_bytes(elem, shape)), elem, shape, dense(shape))
 
 
 def dense_copy(source: Access) -> Access:
-    """The elements of `source` in row-major order, copied before the node runs."""
+    """The access to a dense copy of `source`, which is made before the node runs."""
     memory = Scratch(_bytes(source.elem, source.shape), source=source)
     return Access(memory, source.elem, source.shape, dense(source.shape))
 
 
 def dense_result(target: Access, shape: tuple[int, ...]) -> Access:
-    """Dense memory for a result that the kernel cannot write to `target` directly.
+    """The access to dense memory for a result that the kernel cannot write to `target` directly.
 
-    The kernel writes it as `shape`, which has the same element order; after the node it is copied
-    to `target`.
+    The kernel writes the result in the shape `shape`, in the same element order. After the node has
+    run, the result is copied to `target`.
     """
     memory = Scratch(_bytes(target.elem, shape), target=target)
     return Access(memory, target.elem, shape, dense(shape))
 
 
 def reshaped(access: Access, shape: tuple[int, ...], *, inner_dense: bool = True) -> Access:
-    """A tensor in another shape with the same element order: a view if possible, else a dense copy.
+    """The tensor in another shape with the same element order: a view, or a dense copy if needed.
 
-    With `inner_dense` the last axis has stride 1; a view with another stride is copied.
+    With `inner_dense`, the last axis of the result has stride 1; a view without that is copied.
     """
     view = viewed_as(access, shape)
     if view is None or (inner_dense and view.strides[-1] != 1 and shape[-1] != 1):

@@ -1,9 +1,9 @@
-"""Windows that slide over every channel of an image separately: pooling, depthwise convolution.
+"""Loops for windows that slide over every channel separately: pooling, depthwise convolution.
 
-A tile is a small rectangle of output pixels times a block of channels. Channels are the innermost
-loop, so memory is read in order. Input pixels that lie in several windows of the rectangle are
-loaded once. Which taps fall outside the image is known when the code is written: rectangles at an
-edge get code of their own.
+A tile is a small rectangle of output pixels times a block of channels. The innermost loop is over
+blocks of channels, so that memory is read in order. An input pixel that several windows of the
+rectangle contain is loaded once. Rectangles at an edge have their own code, because the taps that
+fall outside the image must be known when the code is written.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ Taps = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Sliding:
-    """An image, the result's extents (images, rows, columns, channels), and the window."""
+    """A windowed operator: its image, the window along rows and columns, and the result.
+
+    `walk` has the extents of the result: (images, rows, columns, channels).
+    """
 
     x: Access
     walk: tuple[int, int, int, int]
@@ -31,7 +34,7 @@ class Sliding:
 
 @dataclass(frozen=True, slots=True)
 class Rectangle:
-    """The size of a tile: output rows, pixels of a row, and vectors of `lanes` channels."""
+    """The size of a tile: output rows, output pixels per row, and vectors of `lanes` channels."""
 
     rows: int
     pixels: int
@@ -40,12 +43,12 @@ class Rectangle:
 
     @property
     def block(self) -> int:
-        """Channels of the result in a tile."""
+        """The number of result channels in a tile."""
         return self.vectors * self.lanes
 
     @property
     def note(self) -> str:
-        """Short name for reports."""
+        """A short name for reports."""
         return f"{self.rows}x{self.pixels}x{self.block}"
 
 
@@ -53,8 +56,8 @@ class Rectangle:
 class RectanglePosition:
     """The position of a tile in the loops.
 
-    `rows` and `columns` are the taps [first, end) of each output row and column. `valid` channels
-    of the block exist; `last` says that they are the last ones.
+    `rows` has the taps [first, end) of each output row, and `columns` those of each output column.
+    The first `valid` channels of the block exist. `last` says that the block is the last one.
     """
 
     image: Operand
@@ -68,7 +71,7 @@ class RectanglePosition:
 
     @property
     def at(self) -> tuple[Operand, Operand, Operand, Operand]:
-        """Coordinates of the tile's first result."""
+        """The coordinates of the tile's first result."""
         return (self.image, self.row, self.column, self.channel)
 
 
@@ -84,15 +87,15 @@ def write_tiles(
     threads: int,
     split_last: bool,
 ) -> int:
-    """Write the loops around the tiles; returns the extent of the parallel loop.
+    """Write the loops around the tiles. Returns the extent of the parallel loop.
 
-    With `split_last` the last block of channels has code of its own even if it is full.
+    With `split_last` the last block of channels has its own code even if the block is full.
     """
     return _SlidingLoops(b, shape, tile, body, threads, split_last).write()
 
 
 class _SlidingLoops:
-    """Loops: (image, rectangle of rows, part of the channels) > columns > channels."""
+    """Writes the loops over (image, tile row, part of the channels), columns, and channels."""
 
     def __init__(
         self,
@@ -179,7 +182,7 @@ class _SlidingLoops:
 
 
 def origin(b: KernelBuilder, shape: Sliding, tile: RectanglePosition, channel: Operand) -> Operand:
-    """Index of `channel` of the input pixel under tap (0, 0) of the tile's first window."""
+    """The index of `channel` in the input pixel under tap (0, 0) of the tile's first window."""
     index: Operand = b.mul(tile.image, shape.x.strides[0])
     for output, axis, stride in (
         (tile.row, shape.rows, shape.x.strides[1]),
@@ -193,7 +196,7 @@ def origin(b: KernelBuilder, shape: Sliding, tile: RectanglePosition, channel: O
 def input_readers(axis: Axis, taps: tuple[Taps, ...]) -> dict[int, list[tuple[int, int]]]:
     """For each input position of a tile along an axis, the pairs (output, tap) that read it.
 
-    Position 0 is that of tap 0 of output 0; positions are in ascending order.
+    Tap 0 of output 0 reads position 0. Positions are in ascending order.
     """
     readers: dict[int, list[tuple[int, int]]] = {}
     for output, (first, end) in enumerate(taps):

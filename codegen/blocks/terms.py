@@ -1,13 +1,13 @@
-"""What a product kernel multiplies and adds: element types, weights, and start values of sums.
+"""What a kernel of products multiplies and adds: element types, weights, start values of sums.
 
-Floats are multiplied as they are. Bytes are widened first. The zero point `a` of the image and `b`
-of the weights are moved out of the loops:
+Floats are multiplied directly. Bytes are widened first. The zero point `a` of the image is moved
+out of the loops:
 
     sum of (x - a)(w - b) = sum of x * (w - b) - a * sum of (w - b)
 
-So an integer convolution computes with the stored values x and the weights `w - b`; the second sum
-is constant and becomes part of the bias, and taps outside the image read the stored value `a`.
-Everything is modulo 2^32.
+An integer convolution multiplies the stored values x by `w - b`, where `b` is the zero point of the
+weights. The second sum is constant and becomes part of the bias. Taps outside the image read the
+stored value `a`. All arithmetic is modulo 2^32.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ from ellc.codegen.machine.target import Target
 from ellc.ir.types import Array, Padding
 
 _MOST_PRODUCTS = 4
-"""The most products of bytes that are summed in 16 bits, if the weights are small enough. Two
-already give the whole gain; million modelled cycles on pi3_64 by `tests/benchmarks/constants.py`
-for 3x3, 64 channels, 28x28: 1: 9.39, 2: 7.79, 4: 7.79, 8: 7.80."""
-_LARGEST_SUM = 32767 // 128  # of the magnitudes of weights whose products are summed in 16 bits
+"""The most products of bytes that are summed in 16 bits, if the weights are small enough. More than
+two products give no further gain. Millions of modelled cycles on pi3_64 by
+`tests/benchmarks/constants.py` for 3x3, 64 channels, 28x28: 1: 9.39, 2: 7.79, 4: 7.79, 8: 7.80."""
+# Products are summed in 16 bits only if the magnitudes of their weights add up to at most this.
+_LARGEST_SUM = 32767 // 128
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
-    """The arithmetic of a product kernel: element types of image, weights, factors and sums.
+class ProductTypes:
+    """The element types in which a kernel reads, multiplies and sums, and how it converts values.
 
-    `image` and `weight` are the stored types, `factor` is that in which both are multiplied.
-    `weight_zero` is subtracted from stored weights before they are multiplied. With `flipped` the
-    image's bytes are unsigned and 128 is subtracted from them. `products_at_once` products of bytes
-    are summed in 16 bits before they are added to a sum of 32.
+    `image` and `weight` are the stored types. Both are converted to `factor` before they are
+    multiplied; `weight_zero` is subtracted from weights. With `flipped` the bytes of the image are
+    unsigned, and 128 is subtracted from them. Sums have the type `total`; `products_at_once`
+    products of bytes are first summed in 16 bits.
     """
 
     image: Elem
@@ -50,38 +51,41 @@ class Numbers:
     weight_zero: int = 0
 
     @staticmethod
-    def floats(elem: Elem) -> Numbers:
-        """The arithmetic of floats: one element type for everything."""
-        return Numbers(elem, elem, elem, elem)
+    def floats(elem: Elem) -> ProductTypes:
+        """The types for floats: the same element type for everything."""
+        return ProductTypes(elem, elem, elem, elem)
 
     @staticmethod
-    def integers(image: Elem, weight: Elem, target: Target) -> Numbers:
-        """Operands of 8 or 16 bits, sums of 32; NEON multiplies factors of 16 bits into these."""
-        return Numbers(image, weight, Elem.I16 if target.has("neon") else Elem.I32, Elem.I32)
+    def integers(image: Elem, weight: Elem, target: Target) -> ProductTypes:
+        """The types for operands of 8 or 16 bits and sums of 32 bits.
+
+        NEON multiplies factors of 16 bits and adds the products to sums of 32 bits.
+        """
+        return ProductTypes(image, weight, Elem.I16 if target.has("neon") else Elem.I32, Elem.I32)
 
     @property
     def stored_at_once(self) -> int:
-        """Pixels whose epilogues are interleaved: two for integers, whose epilogues are long."""
+        """How many pixels have interleaved epilogues. Integers have long epilogues: two pixels."""
         return 1 if self.total.is_float else 2
 
     @property
     def sums_products(self) -> bool:
-        """Whether several products are summed in 16 bits before they are added to a sum."""
+        """Whether several products are summed in 16 bits before they are added to a total."""
         return self.products_at_once > 1
 
     def image_factor(self, b: KernelBuilder, value: Operand) -> Operand:
-        """A stored value of the image, converted to the type in which it is multiplied."""
+        """A stored value of the image, converted to a factor."""
         if self.flipped:
             return b.bitcast(b.op("xor", value, b.const(128, value)), Elem.I8)
         return self.widened(b, value)
 
     def weight_factor(self, b: KernelBuilder, value: Operand) -> Operand:
-        """Stored weights, widened and minus their zero point; one instruction does both on NEON."""
+        """Stored weights, widened, minus their zero point. NEON does both in one instruction."""
         wide = self.widened(b, value)
         return b.sub(wide, b.const(self.weight_zero, wide)) if self.weight_zero else wide
 
     def widened(self, b: KernelBuilder, value: Operand) -> Operand:
-        """A stored value, converted to the type in which it is multiplied."""
+        """A stored value, converted to the type of factors."""
         return b.convert(value, self.factor)
 
     def widening_slots(self, target: Target) -> float:
@@ -93,7 +97,7 @@ class Numbers:
     def multiply_add(
         self, b: KernelBuilder, weight: Operand, value: Operand, total: Operand | None
     ) -> Operand:
-        """A sum with one more product; the product alone if there is no sum yet."""
+        """`total + weight * value`, or the product alone if there is no total yet."""
         if self.factor in (Elem.I8, Elem.I16):
             if total is None:
                 return b.op("wide_mul", weight, value)
@@ -103,9 +107,10 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True)
 class ZeroPoints:
-    """The stored integers that mean 0: `left` in the image or left matrix, `right` in the weights.
+    """The stored integers that stand for 0.
 
-    `right` has one number, or one for each filter or column of the right matrix.
+    `left` is the zero point of the image or left matrix. `right` has the zero points of the weights
+    or right matrix: one for all, or one for each filter or column.
     """
 
     left: int = 0
@@ -117,13 +122,13 @@ NO_ZEROS = ZeroPoints()
 
 @dataclass(frozen=True, eq=False)
 class Terms:
-    """A convolution's weights [F,kh,kw,C/groups] as they are multiplied, its bias and padding.
+    """A convolution's weights [F,kh,kw,C/groups] minus their zero points, its bias and padding.
 
     `exact` is the bias in the type in which start values are computed. `key` distinguishes these
-    weights from the stored ones.
+    weights from the weights of the graph.
     """
 
-    numbers: Numbers
+    types: ProductTypes
     weights: Array
     exact: Array | None
     padding: Padding
@@ -131,30 +136,31 @@ class Terms:
 
     @property
     def stored(self) -> Array:
-        """The weights as they are stored."""
-        kind, zero = self.numbers.weight.numpy, self.numbers.weight_zero
+        """The weights in the form in which they are stored."""
+        kind, zero = self.types.weight.numpy, self.types.weight_zero
         return self.weights if self.weights.dtype == kind else (self.weights + zero).astype(kind)
 
     def starts_at_zero(self, *, edges: bool) -> bool:
-        """Whether every sum starts from 0; `edges`: some windows reach beyond the image."""
+        """Whether every sum starts from 0. `edges`: whether some windows reach beyond the image."""
         return self.exact is None and not self.depends_on_taps(edges=edges)
 
     def depends_on_taps(self, *, edges: bool) -> bool:
-        """Whether the start value of a sum depends on the taps that its output reads."""
+        """Whether the start value of a sum depends on which taps its output reads."""
         return edges and self._padding_adds
 
     @cached_property
     def _padding_adds(self) -> bool:
-        """Whether a tap outside the image adds anything; 0 times an infinite weight adds NaN."""
+        """Whether taps outside the image may add anything. 0 times an infinite weight adds NaN."""
         return not self.padding.is_zero or not bool(np.isfinite(self.weights).all())
 
     def start(self, groups: int, taps: Sequence[tuple[int, int]] | None) -> Array:
-        """The start value of each filter's sum; `taps`: the window rows and columns that are read.
+        """The start value of each filter's sum, for an output that reads the given taps.
 
-        A tap that is not read adds the constant `padding value * weight`. None means all taps.
+        `taps` is (window rows, window columns), both [first, end); None means all taps. A tap that
+        is not read adds the constant `padding value * weight`.
         """
         filters, depth = self.weights.shape[0], self.weights.shape[3]
-        kind = np.dtype(np.float64 if self.numbers.total.is_float else np.int64)
+        kind = np.dtype(np.float64 if self.types.total.is_float else np.int64)
         total = np.zeros(filters, kind) if self.exact is None else self.exact
         if taps is not None and self._padding_adds:
             (top, bottom), (left, right) = taps
@@ -165,17 +171,18 @@ class Terms:
             missed = self.weights[:, outside].astype(kind)
             with np.errstate(invalid="ignore"):
                 total = total + (missed * share[:, None, :]).sum(axis=(1, 2))
-        return total.astype(self.numbers.total.numpy)
+        return total.astype(self.types.total.numpy)
 
 
 def in_bytes(terms: Terms, target: Target) -> Terms:
     """The terms with bytes as factors, if NEON can sum two or more of their products in 16 bits.
 
-    A product of a weight and a signed byte is at most 128 times the weight in magnitude, so the
-    largest weights of a filter decide how many products are sure to fit.
+    The magnitude of a product of a weight and a signed byte is at most 128 times the weight.
+    Therefore the largest weights of each filter limit how many products fit. Terms for which fewer
+    than two products fit are returned unchanged.
     """
-    weights, numbers = terms.weights, terms.numbers
-    if numbers.weight is not Elem.I8 or numbers.image.bytes > 1 or not target.has("neon"):
+    weights, types = terms.weights, terms.types
+    if types.weight is not Elem.I8 or types.image.bytes > 1 or not target.has("neon"):
         return terms
     sizes = np.abs(weights.reshape(weights.shape[0], -1).astype(np.int16))
     most = min(_MOST_PRODUCTS, sizes.shape[1])
@@ -183,40 +190,40 @@ def in_bytes(terms: Terms, target: Target) -> Terms:
     products_at_once = int((np.cumsum(largest, axis=1) <= _LARGEST_SUM).all(axis=0).sum())
     if products_at_once < 2:
         return terms
-    flipped = numbers.image is Elem.U8
-    narrow = replace(numbers, factor=Elem.I8, flipped=flipped, products_at_once=products_at_once)
+    flipped = types.image is Elem.U8
+    narrow = replace(types, factor=Elem.I8, flipped=flipped, products_at_once=products_at_once)
     if not flipped:
-        return replace(terms, numbers=narrow)
+        return replace(terms, types=narrow)
     share = 128 * weights.sum(axis=(1, 2, 3), dtype=np.int64)
     exact = share if terms.exact is None else terms.exact + share
     (zero,) = terms.padding.values
     return replace(
-        terms, numbers=narrow, exact=exact, padding=replace(terms.padding, values=(zero - 128,))
+        terms, types=narrow, exact=exact, padding=replace(terms.padding, values=(zero - 128,))
     )
 
 
 def in_fewest_bytes(terms: Terms) -> Terms:
-    """The terms with weights stored as bytes if the largest minus the smallest fits in one.
+    """The terms with weights stored as bytes, if their largest minus their smallest value fits.
 
     Unsigned bytes minus their zero point may need 9 bits. If they are stored as bytes, kernels
-    widen them and subtract the zero point. That takes one more instruction for each vector of
-    weights, but half of the memory. Kernels that have few weights and read them for every tile
-    (`depthwise`) would get slower.
+    widen them and subtract the zero point. This takes one more instruction for each vector of
+    weights, but halves their memory. Kernels that have few weights and read them for every tile
+    (`depthwise`) would become slower.
     """
-    weights, numbers = terms.weights, terms.numbers
-    if numbers.weight is not Elem.I16 or not weights.size:
+    weights, types = terms.weights, terms.types
+    if types.weight is not Elem.I16 or not weights.size:
         return terms
     least, most = int(weights.min()), int(weights.max())
     if most - least > np.iinfo(np.uint8).max:
         return terms
-    bytewise = replace(numbers, weight=Elem.U8, weight_zero=-least)
-    return replace(terms, numbers=bytewise, key=f"{terms.key}above {least}:")
+    bytewise = replace(types, weight=Elem.U8, weight_zero=-least)
+    return replace(terms, types=bytewise, key=f"{terms.key}above {least}:")
 
 
 def float_terms(image: Elem, weights: Array, bias: Array | None, padding: Padding) -> Terms:
-    """The terms of a convolution of floats; weights [F,kh,kw,C/groups]."""
+    """The terms of a convolution of floats. The weights are [F,kh,kw,C/groups]."""
     exact = None if bias is None else bias.astype(np.float64)
-    return Terms(Numbers.floats(image), weights, exact, padding)
+    return Terms(ProductTypes.floats(image), weights, exact, padding)
 
 
 def integer_terms(
@@ -229,15 +236,16 @@ def integer_terms(
 ) -> Terms:
     """The terms of a convolution of bytes.
 
-    The weights minus their zero points are bytes if all of them fit, else 16-bit integers.
+    The weights minus their zero points are stored as bytes if they all fit, else as 16-bit
+    integers.
     """
     weights = stored.astype(np.int16) - np.reshape(zeros.right, (-1, 1, 1, 1)).astype(np.int16)
     is_byte = weights.min() >= -128 and weights.max() <= 127
     weights = weights.astype(np.int8) if is_byte else weights
-    numbers = Numbers.integers(image, Elem.I8 if is_byte else Elem.I16, target)
+    types = ProductTypes.integers(image, Elem.I8 if is_byte else Elem.I16, target)
     exact = None if bias is None else bias.astype(np.int64)
     if zeros.left:
         share = zeros.left * weights.sum(axis=(1, 2, 3), dtype=np.int64)
         exact = -share if exact is None else exact - share
     padding = replace(padding, values=(float(zeros.left),))
-    return Terms(numbers, weights, exact, padding, f"minus {zeros.right}:{is_byte}:")
+    return Terms(types, weights, exact, padding, f"minus {zeros.right}:{is_byte}:")

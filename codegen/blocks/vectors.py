@@ -1,4 +1,4 @@
-"""Loads and stores of vectors with any stride, which access only the requested elements."""
+"""Loads and stores of vectors with any stride. Only the requested elements are accessed."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from ellc.codegen.machine.target import Target
 
 
 def vector_lanes(target: Target, elem: Elem) -> int:
-    """Lanes of one register for arithmetic on an element type."""
+    """How many lanes one register has for arithmetic on an element type."""
     if elem is Elem.F64 and not target.vector_f64:
         return 1
     return target.lanes(elem.bytes)
 
 
 def fitted_lanes(lanes: int, extent: int) -> int:
-    """The lanes that rows of `extent` elements can use: halved while half of them hold a row."""
+    """`lanes`, halved as often as the rest of the lanes still holds a row of `extent` elements."""
     while lanes > 1 and lanes // 2 >= extent:
         lanes //= 2
     return lanes
@@ -31,9 +31,9 @@ def load_lanes(
     stride: int = 1,
     offset: int = 0,
 ) -> Operand:
-    """A vector of `lanes` lanes, the first `count` from elements that are `stride` apart.
+    """A vector whose first `count` lanes are elements that are `stride` apart.
 
-    The other lanes are 0, and no memory is read for them. With stride 0 the one element fills all
+    The other lanes are 0, and no memory is read for them. With stride 0, the same element fills all
     lanes.
     """
     if stride == 0:
@@ -46,9 +46,9 @@ def load_lanes(
 def gathered(
     b: KernelBuilder, param: Param, index: Operand | int, offsets: list[int], lanes: int
 ) -> Operand:
-    """A vector of the elements at `index` plus each of `offsets`; the lanes after them are 0.
+    """A vector of the elements at `index + offset` for each of `offsets`; other lanes are 0.
 
-    An element whose offset occurs more than once is loaded once. `lanes` is a power of two.
+    If an offset occurs more than once, its element is loaded once. `lanes` must be a power of two.
     """
     loaded: dict[int, Operand] = {}
     for offset in offsets:
@@ -60,7 +60,7 @@ def gathered(
 
 
 def joined(b: KernelBuilder, items: list[Operand]) -> Operand:
-    """One vector that holds all items in order; neighbours are joined pair by pair."""
+    """One vector that contains all items in order. Neighbours are joined in a balanced tree."""
     while len(items) > 1:
         pairs = [
             _joined_pair(b, items[i], items[i + 1]) if i + 1 < len(items) else items[i]

@@ -1,4 +1,4 @@
-"""Strides of a tensor viewed in another shape: axes are merged, split or broadcast."""
+"""Views of a tensor in another shape: strides after axes are merged, split or broadcast."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from ellc.codegen.blocks.access import Access
 def regrouped(
     shape: tuple[int, ...], strides: tuple[int, ...], wanted: tuple[int, ...]
 ) -> tuple[int, ...] | None:
-    """Strides of the same elements in the shape `wanted`, or None if no strides describe it.
+    """The strides of the same elements in the shape `wanted`, or None if there are no such strides.
 
-    Axes are merged wherever `outer == extent * inner`, then split from the right.
+    Two neighbouring axes are merged if the outer stride is the inner extent times the inner stride.
+    The merged axes are then split from the right.
     """
     merged: list[tuple[int, int]] = []
     for extent, stride in zip(shape, strides, strict=True):
@@ -21,25 +22,25 @@ def regrouped(
         elif extent != 1:
             merged.append((extent, stride))
     result: list[int] = []
-    left, step = 1, 1  # the part of a merged extent that is not split yet, and its stride
+    remaining, step = 1, 1  # the part of a merged extent that is not split yet, and its stride
     for extent in reversed(wanted):
         if extent == 1:
             result.append(0)
             continue
-        if left == 1 and merged:
-            left, step = merged.pop()
-        if left % extent:
+        if remaining == 1 and merged:
+            remaining, step = merged.pop()
+        if remaining % extent:
             return None
         result.append(step)
-        left //= extent
+        remaining //= extent
         step *= extent
-    return tuple(reversed(result)) if left == 1 and not merged else None
+    return tuple(reversed(result)) if remaining == 1 and not merged else None
 
 
 def broadcast_strides(
     shape: tuple[int, ...], strides: tuple[int, ...], wanted: tuple[int, ...]
 ) -> tuple[int, ...]:
-    """Strides of an operand that broadcasts to `wanted` as in numpy: 0 where it repeats."""
+    """The strides of an operand that broadcasts to `wanted` as in numpy: 0 along repeated axes."""
     missing = len(wanted) - len(shape)
     own = (1,) * missing + shape
     steps = (0,) * missing + strides
@@ -47,13 +48,13 @@ def broadcast_strides(
 
 
 def broadcast_to(access: Access, shape: tuple[int, ...]) -> Access:
-    """The operand broadcast to `shape` by strides of 0: no element is copied."""
+    """The operand, broadcast to `shape` by strides of 0. No element is copied."""
     strides = broadcast_strides(access.shape, access.strides, shape)
     return replace(access, shape=shape, strides=strides, border=None)
 
 
 def viewed_as(access: Access, shape: tuple[int, ...]) -> Access | None:
-    """The tensor reshaped without a copy; None if strides cannot express that.
+    """The tensor, viewed in the shape `shape`, or None if strides cannot express the view.
 
     The border is kept only if the shape does not change.
     """

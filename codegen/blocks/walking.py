@@ -1,4 +1,4 @@
-"""Loops over every element of a tensor: outer axes, then blocks of vectors along the last one."""
+"""Loops over every element of a tensor: over outer axes, then over blocks along the last axis."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Body = Callable[[list[Operand], int, bool], None]
 
 @dataclass(frozen=True, slots=True)
 class ElementWalk:
-    """Loops over axes of `extents`, outer to inner; the last advances by `block` elements.
+    """Loops over the axes of `extents`. Along the last axis they advance by `block` elements.
 
-    If there is only one row, the parallel loop runs over its blocks, else over as many leading axes
-    as give every thread something to do. With `split_last` the last block of a row always has code
-    of its own, so that its body may differ.
+    The parallel loop runs over as many leading axes as are needed to give every thread several
+    trips; if there is only one row, it runs over the blocks of this row. With `split_last` the last
+    block of a row always has its own code, so that its body may differ.
     """
 
     extents: tuple[int, ...]
@@ -28,10 +28,10 @@ class ElementWalk:
     split_last: bool = False
 
     def write(self, b: KernelBuilder, body: Body) -> int:
-        """Write the loops; returns the extent of the parallel one.
+        """Write the loops. Returns the extent of the parallel loop.
 
-        `body(at, length, last)` writes `length` (at most `block`) elements from the coordinates
-        `at`; `last` says that they end their row.
+        `body(at, length, last)` writes `length` elements, at most `block`, from the coordinates
+        `at` on. `last` says that the row ends with them.
         """
         if prod(self.extents) == 0:
             return 0
@@ -52,7 +52,7 @@ class ElementWalk:
         return prod(self.extents[:count])
 
     def _cut(self) -> tuple[int, int]:
-        """(whole blocks, elements after them) of a row."""
+        """(number of whole blocks, number of elements after them) in a row."""
         whole, rest = divmod(self.extents[-1], self.block)
         if rest == 0 and self.split_last:
             return whole - 1, self.block
@@ -71,7 +71,7 @@ class ElementWalk:
         return whole + (1 if rest else 0)
 
     def _parallel_axes(self) -> int:
-        """How many leading axes the parallel loop covers: enough for four trips a thread."""
+        """How many leading axes the parallel loop covers, to have four trips per thread or more."""
         wanted = 4 * self.threads if self.threads > 1 else 1
         for count in range(1, len(self.extents)):
             if prod(self.extents[:count]) >= wanted:
@@ -80,7 +80,7 @@ class ElementWalk:
 
 
 def unraveled(b: KernelBuilder, index: Operand, extents: Sequence[int]) -> list[Operand]:
-    """The coordinates, in axes of these extents, of an index that counts in row-major order."""
+    """The coordinates, along axes of these extents, of a row-major index."""
     at: list[Operand] = []
     for extent in reversed(extents[1:]):
         at.append(b.rem(index, extent))
@@ -93,10 +93,10 @@ def unraveled(b: KernelBuilder, index: Operand, extents: Sequence[int]) -> list[
 def merged(
     shape: Sequence[int], *strides: Sequence[int], keep_last: bool = False
 ) -> tuple[int, ...]:
-    """The shape with neighbouring axes merged wherever all of `strides` allow it.
+    """The shape, with neighbouring axes merged wherever all of `strides` allow it.
 
-    Axes of extent 1 are dropped; `keep_last` leaves the last axis as it is. At least one axis is
-    left.
+    Axes of extent 1 are dropped, but at least one axis remains. With `keep_last` the last axis
+    stays unchanged.
     """
     axes: list[tuple[int, tuple[int, ...]]] = []
     for axis, extent in enumerate(shape):

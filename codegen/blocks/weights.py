@@ -1,4 +1,4 @@
-"""Constants in the form in which kernels read them, each with a key that identifies its content."""
+"""Constants in the form in which kernels read them. A key identifies the content of each."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def constant(array: Array) -> WeightArg:
 
 
 def constant_access(array: Array, dtype: DType) -> Access:
-    """The dense, aligned access to a constant in the form of `stored_array`."""
+    """The access to a constant that is stored as `stored_array`: dense and aligned."""
     data = stored_array(array, dtype)
     return Access(_weight(data), Elem.of(dtype), data.shape, dense(data.shape))
 
 
 def stored_array(array: Array, dtype: DType) -> Array:
-    """A constant as it is stored: bits packed for each pixel, booleans as bytes 0 and 1."""
+    """A constant as it is stored: the bits of each pixel packed, booleans as bytes 0 and 1."""
     if dtype is DType.BIT:
         packed = np.packbits(array, axis=-1, bitorder="little")
         width = bit_bytes(array.shape[-1]) - packed.shape[-1]

@@ -1,8 +1,8 @@
 """Geometry of windows that slide over an image: which taps fall outside, and how rows are cut.
 
-A kernel that reads an image without a border must leave out the taps that fall outside it. Along
-columns this is static: a kernel writes one piece of code for tiles of columns that miss the same
-taps. Along rows it is the bounds of the loop over window rows.
+A kernel that reads an image without a border must leave out the taps that fall outside the image.
+Along columns this is decided at compile time: tiles of columns that leave out different taps have
+different code. Along rows it is decided at run time, by the bounds of the loop over window rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ellc.ir.types import Padding
 class Axis:
     """A window along one axis: output o reads inputs `o*stride + t*dilation - before`, t < taps.
 
-    With `bordered` those inputs may be read even outside `[0, size)`.
+    With `bordered`, inputs outside of `[0, size)` are in memory and may be read.
     """
 
     size: int
@@ -32,7 +32,7 @@ class Axis:
     bordered: bool
 
     def valid(self, position: int) -> tuple[int, int]:
-        """The taps [first, end) of an output position that may be read."""
+        """The taps [first, end) that may be read for the output at `position`."""
         if self.bordered:
             return (0, self.taps)
         start = position * self.stride - self.before
@@ -42,11 +42,11 @@ class Axis:
 
     @property
     def is_interior(self) -> bool:
-        """Whether every output reads every tap, which is so if the first and the last one do."""
+        """Whether every output reads every tap. It is enough to test the first and the last."""
         return all(self.valid(end) == (0, self.taps) for end in (0, self.outputs - 1))
 
     def dynamic_taps(self, b: KernelBuilder, position: Operand) -> tuple[Operand, Operand]:
-        """The taps [first, end) of an output position that is known only at run time.
+        """The taps [first, end) that are read for an output position known only at run time.
 
         With dilation d: first = max(0, ceil(-start/d)), end = min(taps, ceil((size-start)/d)).
         """
@@ -54,7 +54,7 @@ class Axis:
             return Imm(0), Imm(self.taps)
         shift = self.dilation - 1
         start = b.sub(b.mul(position, self.stride), self.before)
-        # Clamped at 0 before the division, which rounds toward zero, so that d - 1 more gives ceil.
+        # `div` rounds toward zero. For a dividend of at least 0, adding d - 1 first gives `ceil`.
         first = b.div(b.add(b.max(b.sub(0, start), 0), shift), self.dilation)
         reach = b.div(b.add(b.max(b.sub(self.size, start), 0), shift), self.dilation)
         return first, b.min(reach, self.taps)
@@ -68,7 +68,10 @@ def window_axes(
     dilation: tuple[int, int],
     padding: Padding,
 ) -> tuple[Axis, Axis]:
-    """(rows, columns) of a window over an NHWC image; a border that covers the padding is read."""
+    """(rows, columns) of a window over an NHWC image.
+
+    If the image has a border that covers the padding, the border is read.
+    """
     bordered = x.border is not None and x.border.covers(padding)
     before = (padding.top, padding.left)
     rows, columns = (
@@ -80,7 +83,7 @@ def window_axes(
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A length cut into `count` tiles of `size` and one of `rest` (0: none)."""
+    """A length cut into `count` tiles of `size`, and one tile of `rest` unless that is 0."""
 
     size: int
     count: int
@@ -88,16 +91,17 @@ class Cut:
 
 
 def cut(length: int, limit: int) -> Cut:
-    """Cut into as few tiles of at most `limit` as possible, as even as two sizes allow."""
+    """Cut `length` into as few tiles of at most `limit` as possible, of nearly equal sizes."""
     tiles = math.ceil(length / limit)
     size = math.ceil(length / tiles)
     return Cut(size, length // size, length % size)
 
 
 def fold_rows(pixels: int, limit: int) -> tuple[int, int]:
-    """(rows, columns) in which to walk `pixels` consecutive pixels by tiles of at most `limit`.
+    """(rows, columns) as which a kernel walks `pixels` consecutive pixels.
 
-    The fewest tiles win, then the most rows, so that there is something to split over threads.
+    Of all factorisations, those with the fewest tiles of at most `limit` pixels are best. Of these,
+    the one with the most rows is taken, so that threads can share the work.
     """
     best = (pixels, 1, pixels)
     for rows in range(1, pixels + 1):
@@ -112,9 +116,10 @@ def fold_rows(pixels: int, limit: int) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """`count` tiles of `size` output columns from `start`; `taps` has those of each column.
+    """`count` tiles of `size` output columns each, from column `start` on.
 
-    There is more than one tile only if every column reads every tap.
+    `taps` has the taps [first, end) that each column of a tile reads. If `count` is more than 1,
+    every column reads every tap.
     """
 
     start: int
@@ -123,7 +128,7 @@ class Tiles:
     taps: tuple[tuple[int, int], ...]
 
     def tap_groups(self) -> list[tuple[tuple[int, int], tuple[int, ...]]]:
-        """Pairs of neighbouring taps [first, end) and the columns that read all of them."""
+        """Pairs (neighbouring taps [first, end), the columns of the tile that read them all)."""
         groups: list[tuple[tuple[int, int], tuple[int, ...]]] = []
         for tap in range(max(end for _, end in self.taps)):
             readers = tuple(i for i, (first, end) in enumerate(self.taps) if first <= tap < end)
@@ -135,7 +140,10 @@ class Tiles:
 
 
 def column_tiles(columns: Axis, limit: int) -> list[Tiles]:
-    """Cut an output row into tiles of at most `limit` columns; equal inner tiles share an entry."""
+    """Cut an output row into tiles of at most `limit` columns.
+
+    Neighbouring tiles of equal size share an entry if they read every tap.
+    """
     pieces = cut(columns.outputs, limit)
     sizes = [pieces.size] * pieces.count + [pieces.rest] * (pieces.rest > 0)
     tiles: list[Tiles] = []

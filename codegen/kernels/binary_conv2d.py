@@ -1,12 +1,12 @@
 """Binary convolution: exclusive or and population count on packed bits.
 
 Each lane holds one filter. A step loads one word of a pixel (8 or 32 channels), broadcasts it to
-all lanes, and counts the bits in which it differs from the filters' words:
+all lanes, and counts the bits in which the word differs from each filter's word. If `differing` of
+n bits differ, the sum of the n products of +-1 is (n - differing) - differing. Therefore
 
     result = base - 2 * differing,   base = products inside the image + contribution of the padding
 
-because a sum of n products of +-1 is equal - differing = n - 2 * differing. No horizontal sum is
-needed, and taps outside the image are skipped by the same loops as in a float convolution. Counts
+No horizontal sum is needed. The loops skip taps outside the image as in a float convolution. Counts
 in bytes are widened before they can overflow.
 """
 
@@ -47,7 +47,10 @@ BYTE_STEPS = 31  # 31 bytes differ in at most 248 bits, a count that fits in a b
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Element types: of a word of bits and its counts, and of the totals, which cannot overflow."""
+    """Two element types: `word` for packed bits and for counts of bits, `total` for sums of counts.
+
+    A total cannot overflow; a count in bytes can.
+    """
 
     word: Elem
     total: Elem
@@ -59,10 +62,11 @@ class Words:
 
 
 def choose_words(target: Target, bits: int, align_bytes: int) -> Words:
-    """Words of 8 bits if vectors can count the bits of bytes, by an instruction or a table.
+    """The words of a kernel whose sums have at most `bits` products.
 
-    Otherwise words of 32 bits, which need an aligned image: one in the caller's memory may start at
-    any byte, and is read by bytes.
+    Words have 32 bits on scalar targets and where AVX-512 counts the bits of 32-bit lanes, if the
+    image is aligned to 4 bytes. An image in the caller's memory may start at any byte, so its words
+    have 8 bits, as on all other targets.
     """
     wide = target.vector_bytes <= 4 or target.has("avx512_vpopcntdq")
     if wide and align_bytes >= Elem.U32.bytes:
@@ -71,9 +75,9 @@ def choose_words(target: Target, bits: int, align_bytes: int) -> Words:
 
 
 def choose_schedule(target: Target, words: Words, filters: int, multiple: int) -> GemmSchedule:
-    """The register tile: counts, totals, weights and image words must fit in the registers.
+    """A tile whose counts, totals, weights and image words fit in the registers.
 
-    Scalar targets take a block of filters that is a multiple of `multiple`.
+    On scalar targets the number of filters in a block is a multiple of `multiple`.
     """
     lanes = target.lanes(words.word.bytes)
     many_registers = target.vector_registers >= 32
@@ -91,7 +95,7 @@ def choose_schedule(target: Target, words: Words, filters: int, multiple: int) -
 
 @lowers(BinaryConv2D)
 def lower_binary_conv2d(node: PlacedNode) -> list[KernelCall]:
-    """Any binary convolution with constant weights."""
+    """Kernels for every binary convolution; its weights must be constant."""
     conv = node.anchor
     assert isinstance(conv, BinaryConv2D)
     x = node.inputs[0].access
@@ -118,7 +122,7 @@ def lower_binary_conv2d(node: PlacedNode) -> list[KernelCall]:
 
 
 def _in_words(x: Access, word: Elem) -> Access:
-    """The packed bits as words; the stride between pixels is a whole number of them."""
+    """The packed bits as words. The stride between pixels must be a whole number of words."""
     size = word.bytes
     strides = tuple(1 if i == 3 else s // size for i, s in enumerate(x.strides))
     shape = (*x.shape[:3], x.shape[3] // size)
@@ -171,14 +175,15 @@ def _kernel(
 
 
 def _packed(weights: Array, word: Elem, block: int) -> Array:
-    """Signs [F, kh, kw, C] packed into words [1, blocks, kh, kw, words, block]."""
+    """The signs [F, kh, kw, C], packed into words [1, blocks, kh, kw, words, block]."""
     return pack_filters(stored_array(weights, DType.BIT).view(word.numpy), 1, block)
 
 
 def _base(weights: Array, outside: float, rows: tuple[int, int], columns: tuple[int, int]) -> Array:
     """[F]: the number of products inside the image, plus the contribution of the padding.
 
-    The window `rows` and `columns` [first, end) are inside the image.
+    Window rows `rows` and window columns `columns`, both [first, end), are inside the image.
+    `outside` is the value of the padding.
     """
     inside = np.zeros(weights.shape[1:3], bool)
     inside[rows[0] : rows[1], columns[0] : columns[1]] = True
@@ -188,7 +193,7 @@ def _base(weights: Array, outside: float, rows: tuple[int, int], columns: tuple[
 
 
 class _Differences(TileArithmetic):
-    """Counts of differing bits: a register of totals for each pixel and vector of filters."""
+    """Counts differing bits; each pixel has one register of totals per vector of filters."""
 
     def __init__(
         self,
@@ -206,7 +211,7 @@ class _Differences(TileArithmetic):
         self._table, self._scale, self._float_lanes = table, scale, float_lanes
 
     def start(self, position: TilePosition, taps: tuple[int, int]) -> list[Operand]:
-        """Totals of zero."""
+        """A pixel's totals: 0."""
         zero = self._b.const(0, VType(self._words.total, self._schedule.lanes))
         return [zero] * self._schedule.vectors
 
@@ -218,7 +223,10 @@ class _Differences(TileArithmetic):
         length: int,
         pixels: Sequence[int],
     ) -> list[Operand]:
-        """Differences of `length` words; bytes in chunks whose counts cannot overflow."""
+        """The totals plus the differences in `length` words of each pixel.
+
+        Words of one byte are counted in chunks that are too short for a count to overflow.
+        """
         if not self._words.is_narrow:
             return self.inner_loop(sums, inside, panel, length, pixels)
         b, block = self._b, self._schedule.block
@@ -237,7 +245,7 @@ class _Differences(TileArithmetic):
     def finish(
         self, position: TilePosition, taps: tuple[int, int], sums: list[Operand]
     ) -> list[Operand]:
-        """base - 2 * differences (exact in float32), times the scale."""
+        """`base - 2 * total`, which is exact in float32, times the scale if there is one."""
         b, schedule = self._b, self._schedule
         lanes = min(self._float_lanes, schedule.lanes)
         bases = self._table.values(position, taps, lanes)
@@ -261,7 +269,7 @@ class _Differences(TileArithmetic):
         length: int,
         pixels: Sequence[int],
     ) -> list[Operand]:
-        """Differences of at most `BYTE_STEPS` bytes, added to the totals."""
+        """The totals plus the differences in `length` bytes, at most `BYTE_STEPS`."""
         b, vectors = self._b, self._schedule.vectors
         zero = b.const(0, VType(Elem.U8, self._schedule.lanes))
         counts = self.inner_loop([zero] * len(sums), image_index, weight_index, length, pixels)
@@ -271,6 +279,6 @@ class _Differences(TileArithmetic):
         return sums
 
     def accumulate(self, weight: Operand, value: Operand, total: Operand) -> Operand:
-        """The total plus the number of bits that differ in a word."""
+        """The total plus the number of bits in which `weight` and `value` differ."""
         differs = self._b.op("popcount", self._b.op("xor", weight, value))
         return self._b.add(total, differs)

@@ -1,4 +1,4 @@
-"""Packed bits to bytes and back, for operators that move single bits."""
+"""Kernels that unpack bits to bytes and pack them again, for operators that move single bits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ellc.ir.errors import InternalError
 def unpacked(
     name: str, source: Access, shape: tuple[int, ...], threads: int
 ) -> tuple[Access, KernelCall]:
-    """Scratch memory of `shape` with a byte 0 or 1 for each bit, and the call that fills it."""
+    """(scratch memory of `shape` with one byte, 0 or 1, per bit; the call that fills it)."""
     unpacked_bits = scratch(Elem.U8, shape)
     *outer, channels = shape
     b = KernelBuilder(f"{name}_unpack")
@@ -39,7 +39,10 @@ def unpacked(
 def pack(
     name: str, source: Access, shape: tuple[int, ...], result: Access, threads: int
 ) -> KernelCall:
-    """The call that packs dense bytes 0 or 1 into bits of `result`; bits after the last are 0."""
+    """The call that packs `source`, dense bytes of 0 or 1, into the bits of `result`.
+
+    Bits after the last element of a row are 0.
+    """
     *outer, channels = shape
     view = viewed_as(result, (*outer, result.shape[-1]))
     if view is None:
@@ -67,7 +70,7 @@ def pack(
 
 
 def _index(b: KernelBuilder, at: list[Operand], strides: tuple[int, ...]) -> Operand:
-    """The offset, in elements, of the coordinates of all axes but the last."""
+    """The offset in elements of the coordinates `at`, which leave out the last axis."""
     index: Operand = Imm(0)
     for coordinate, stride in zip(at, strides, strict=False):
         index = b.add(index, b.mul(coordinate, stride))

@@ -1,11 +1,12 @@
 """Convolutions of bytes on NEON as dot products along the channels.
 
-Image and weights are both read sixteen channels at a time. The sum of two products of bytes fits in
-16 bits, and one instruction adds pairs of these sums to sums of 32 bits. So three instructions do
-sixteen multiply-adds, and no value is broadcast. Each filter of a block has a register of four sums
-for each pixel, which are added at the end. Weights are packed
-`[group][block][kernel row][kernel column][sixteen channels][filter][channel]`; eight remaining
-channels are packed in the same way.
+The kernel reads sixteen channels of the image and of the weights at a time. Two multiplications add
+two products of bytes in each of eight 16-bit lanes, which cannot overflow; a third instruction adds
+pairs of these lanes to four 32-bit sums. So three instructions do sixteen multiply-adds, and no
+value is broadcast. A tile has one register of four partial sums for each pixel and filter; the four
+are added at the end. Weights are packed
+`[group][block][kernel row][kernel column][sixteen channels][filter][channel]`. If eight channels
+are left, they follow in the same order.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from ellc.codegen.blocks.candidates import Candidate, kernel
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.schedule import GemmSchedule
-from ellc.codegen.blocks.terms import Numbers, in_bytes
+from ellc.codegen.blocks.terms import ProductTypes, in_bytes
 from ellc.codegen.blocks.window import cut
 from ellc.codegen.kernels.convolution import (
     Problem,
@@ -39,25 +40,27 @@ from ellc.ir.types import Array
 
 _STEP, _HALF = 16, 8  # bytes in a register, and in half a register
 _GROUP = 4
-"""How many products are computed interleaved, so that none waits for the one before it. Million
-modelled cycles for other numbers, by `tests/benchmarks/constants.py`, 64 channels, 28x28:
+"""How many products are interleaved, so that no instruction waits for the result of the previous
+one. Millions of modelled cycles for other values of this constant, by
+`tests/benchmarks/constants.py`, 64 channels, 28x28:
 pi3_64: 1x1 1: 1.73, 2: 1.33, 4: 1.13, 8: 1.15; 3x3 1: 12.9, 2: 9.5, 4: 7.8, 8: 7.8;
 pi3: 1x1 2: 1.70, 4: 1.58, 8: 1.75; 3x3 2: 10.3, 4: 11.0, 8: 13.6."""
 
 _SHORTEST_SUM = 40
-"""The fewest products of a sum for which adding its four parts at the end pays. Thousand modelled
-cycles on pi3_64 with this family : without, by the same script, 1x1, 64 filters, 28x28:
+"""The fewest products in a sum for which this family is offered on targets with 32 registers: in
+shorter sums, adding the four partial sums costs too much. Thousands of modelled cycles on pi3_64
+with this family : without it, by the same script, 1x1, 64 filters, 28x28:
 16 channels 416 : 388, 32 channels 682 : 653, 48 channels 913 : 916."""
 
 
 @kernel(IntConv2D, IntDense, name="dots")
 def dots(node: PlacedNode) -> Iterator[Candidate]:
-    """Layers whose products can be summed in 16 bits and whose channels are a multiple of 8."""
+    """Candidates if pairs of products fit in 16 bits and the channels are a multiple of 8."""
     if not has_constant_operands(node) or node.inputs[1].type.shape[-1] % _HALF:
         return
     problem = problem_of(node)
     terms, shape = in_bytes(problem.terms, node.target), problem.shape
-    if shape.channels % _HALF or not terms.numbers.sums_products or _is_short(node.target, shape):
+    if shape.channels % _HALF or not terms.types.sums_products or _is_short(node.target, shape):
         return
     shape = folded(node, shape, pixel_limit(node.target))
     pixels = shape.columns.outputs
@@ -67,22 +70,23 @@ def dots(node: PlacedNode) -> Iterator[Candidate]:
 
 
 def _is_short(target: Target, shape: ConvShape) -> bool:
-    """Whether sums are so short that adding the four parts of each at the end costs too much."""
+    """Whether adding the four partial sums at the end costs more than this family saves."""
     length = shape.rows.taps * shape.columns.taps * shape.channels
-    # With few registers, `gemm` is slow for bytes, so that even short sums are faster here.
+    # With few registers `gemm` is slow for bytes, so this family is faster even for short sums.
     return length < (_SHORTEST_SUM if target.vector_registers >= 32 else _STEP)
 
 
 def dots_cycles(
-    target: Target, shape: ConvShape, schedule: GemmSchedule, numbers: Numbers
+    target: Target, shape: ConvShape, schedule: GemmSchedule, types: ProductTypes
 ) -> float:
-    """Issue slots: for sixteen channels, two multiplications and their share of pairwise additions.
+    """Predicted issue slots of the whole kernel.
 
-    Each sum is set to 0, and its four parts are added at the end.
+    Sixteen channels cost two multiplications, a share of a pairwise addition, and their loads. Each
+    register of sums costs two more slots: one to set it to 0, one to add its four parts at the end.
     """
     load = target.core.load_cycles
     sums = schedule.pixels * schedule.block
-    once = sums * (2 + 2 / numbers.products_at_once) + (schedule.pixels + schedule.block) * load
+    once = sums * (2 + 2 / types.products_at_once) + (schedule.pixels + schedule.block) * load
     steps = shape.rows.taps * shape.columns.taps * shape.channels / _STEP
     return shape.tiles(schedule) * (once * steps + 2 * sums)
 
@@ -93,7 +97,7 @@ def pixel_limit(target: Target) -> int:
 
 
 def dot_tile(target: Target, pixels: int) -> GemmSchedule:
-    """The usual tile for rows of `pixels` pixels; few pixels leave registers for more filters."""
+    """The usual tile for rows of `pixels` pixels. With few pixels it has more filters."""
     limit = pixel_limit(target)
     size = cut(pixels, limit).size
     vectors = 2 if limit == 4 and size <= 2 else 1
@@ -126,7 +130,7 @@ def pack_rows(weights: Array, groups: int, block: int) -> Array:
 
 
 class ByteDots(ProductArithmetic):
-    """The arithmetic of a tile with `block` registers of four sums for each pixel."""
+    """The arithmetic of a tile with `block` registers of four partial sums for each pixel."""
 
     def __init__(
         self,
@@ -141,13 +145,13 @@ class ByteDots(ProductArithmetic):
         self.joins_taps = shape.channels % _STEP == 0
 
     def start(self, position: TilePosition, taps: tuple[int, int]) -> list[Operand]:
-        """Zero: the start values are added at the end."""
+        """Zeros; `finish` adds the start values."""
         return [self._b.const(0, VType(Elem.I32, 4))] * self._schedule.block
 
     def finish(
         self, position: TilePosition, taps: tuple[int, int], sums: list[Operand]
     ) -> list[Operand]:
-        """The total of each filter, four filters in a vector, plus its start value."""
+        """The totals plus the start values, in vectors of four filters."""
         totals = self._neighbours_added(self._neighbours_added(sums))
         if self._table is None:
             return totals
@@ -155,7 +159,7 @@ class ByteDots(ProductArithmetic):
         return [self._b.add(t, s) for t, s in zip(totals, starts, strict=True)]
 
     def _neighbours_added(self, sums: list[Operand]) -> list[Operand]:
-        """Sums of neighbouring lanes; every two vectors become one."""
+        """Sums of neighbouring lanes: each pair of vectors becomes one vector."""
         pairs = zip(sums[::2], sums[1::2], strict=True)
         return [self._b.op("pair_sums", self._b.op("join", *pair)) for pair in pairs]
 
@@ -167,7 +171,7 @@ class ByteDots(ProductArithmetic):
         length: int,
         pixels: Sequence[int],
     ) -> list[Operand]:
-        """The sums with `length` channels added: a register at a time, then half a register."""
+        """The sums plus the products of `length` channels: sixteen at a time, then eight."""
         b, block = self._b, self._schedule.block
         whole = length - length % _STEP
         with b.loop("k", 0, whole, _STEP, carry=sums) as k:
@@ -180,12 +184,15 @@ class ByteDots(ProductArithmetic):
         return sums
 
     def accumulate(self, weight: Operand, value: Operand, total: Operand) -> Operand:
-        """The total plus the products of all lanes, of which neighbours are added first."""
+        """The total plus the products of all lanes.
+
+        The products of the two halves of a register are added in 16 bits first.
+        """
         b, halves = self._b, range(0, weight.type.lanes, _HALF)
         product: Operand | None = None
         for start in halves:
             w, x = b.part(weight, start, _HALF), b.part(value, start, _HALF)
-            product = self._numbers.multiply_add(b, w, x, product)
+            product = self._types.multiply_add(b, w, x, product)
         assert product is not None
         return b.op("add_pairs", total, product)
 
@@ -197,15 +204,15 @@ class ByteDots(ProductArithmetic):
         width: int,
         pixels: Sequence[int],
     ) -> list[Operand]:
-        """The sums with `width` channels added.
+        """The sums plus the products of `width` channels.
 
-        `_GROUP` products are interleaved; each weight is loaded one filter before it is needed.
+        `_GROUP` products are interleaved. Each weight is loaded one filter before it is needed.
         """
         b, block = self._b, self._schedule.block
         pixel_stride = self._shape.columns.stride * self._shape.x.strides[2]
         weights = [self._weight(weight_index, 0, width)]
         loaded = {p: b.load(self._x, image_index, width, offset=p * pixel_stride) for p in pixels}
-        values = {p: self._numbers.image_factor(b, v) for p, v in loaded.items()}
+        values = {p: self._types.image_factor(b, v) for p, v in loaded.items()}
         uses = [(f, p) for f in range(block) for p in pixels]
         for first in range(0, len(uses), _GROUP):
             group = uses[first : first + _GROUP]

@@ -1,6 +1,7 @@
-"""Parts that the families of convolutions share: the problem, the shape of its loops, the call.
+"""What the families of convolutions share: a normal form of the node, and how its kernel is made.
 
-A dense layer is a 1x1 convolution, whose pixels are the elements of all leading axes.
+A dense layer is computed as a 1x1 convolution. Its pixels are the rows of its input: every axis but
+the last counts as pixels.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from functools import partial
 import numpy as np
 
 from ellc.codegen.blocks.calls import Arg, KernelCall, access_arg
-from ellc.codegen.blocks.candidates import Candidate, Prediction, own_first
+from ellc.codegen.blocks.candidates import Candidate, Prediction, preferred_first
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.placed_node import NodeOperand, PlacedNode
 from ellc.codegen.blocks.schedule import GemmSchedule, GemmTraffic, band_rows
 from ellc.codegen.blocks.scratch import reshaped
-from ellc.codegen.blocks.terms import Numbers, Terms, ZeroPoints, float_terms, integer_terms
+from ellc.codegen.blocks.terms import ProductTypes, Terms, ZeroPoints, float_terms, integer_terms
 from ellc.codegen.blocks.views import regrouped
 from ellc.codegen.blocks.window import Axis, fold_rows, window_axes
 from ellc.codegen.kernels.edge_table import EdgeTable
@@ -33,7 +34,7 @@ from ellc.ir.types import Array, DType, Padding
 
 
 def has_filter_per_channel(node: PlacedNode) -> bool:
-    """Whether a node is a depthwise convolution, whose groups have one channel."""
+    """Whether a node is a depthwise convolution: each of its groups has one input channel."""
     conv = node.anchor
     return isinstance(conv, Conv2D | IntConv2D) and (
         conv.groups > 1 and node.inputs[1].type.shape[3] == 1
@@ -41,20 +42,20 @@ def has_filter_per_channel(node: PlacedNode) -> bool:
 
 
 def has_constant_operands(node: PlacedNode) -> bool:
-    """Whether weights and bias are constants; those of convolutions always are."""
+    """Whether weights and bias are constants; in a convolution they always are."""
     is_dense = isinstance(node.anchor, Dense | IntDense)
     return not is_dense or all(x.array is not None for x in node.inputs[1:])
 
 
 def terms_of(node: PlacedNode) -> Terms:
-    """The terms of a convolution or dense layer: what it multiplies and adds.
+    """What a convolution or dense layer multiplies and adds.
 
     Raises `EllcError` (E302) if weights or bias are computed.
     """
     image = Elem.of(node.inputs[0].type.dtype)
     weights = node.constant(1, "weights")
     bias = node.constant(2, "bias") if len(node.inputs) > 2 else None
-    # Weights of a dense layer are filters of one pixel.
+    # The weights of a dense layer are filters with a 1x1 window.
     filters = weights if weights.ndim == 4 else weights[:, None, None, :]
     conv = node.anchor
     padding = conv.padding if isinstance(conv, Conv2D | IntConv2D) else Padding()
@@ -73,7 +74,7 @@ class Problem:
 
 
 def problem_of(node: PlacedNode) -> Problem:
-    """The problem of a node; an image whose strides no kernel can walk is copied first."""
+    """The problem of a node. An image whose strides no kernel can walk is copied first."""
     terms = terms_of(node)
     if isinstance(node.anchor, Dense | IntDense):
         return Problem(_dense_shape(node.inputs[0], terms), terms)
@@ -107,9 +108,9 @@ def _dense_shape(image: NodeOperand, terms: Terms) -> ConvShape:
 
 
 def _ungrouped(weights: Array, groups: int) -> Array:
-    """The same filters over all channels, with weights of 0 for those of other groups.
+    """The same filters over the channels of all groups; weights for other groups' channels are 0.
 
-    Needed for results of bits, where a byte would otherwise hold channels of several groups.
+    Results of bits need this if a byte would otherwise hold results of several groups.
     """
     filters, rows, columns, depth = weights.shape
     wide = np.zeros((filters, rows, columns, groups * depth), weights.dtype)
@@ -120,16 +121,16 @@ def _ungrouped(weights: Array, groups: int) -> Array:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class TileInputs:
-    """What a tile of products reads: image, packed weights, start values; and its element types."""
+    """What a tile reads (image, packed weights, start values), and the products' element types."""
 
     x: Param
     w: Param
     table: EdgeTable | None
-    numbers: Numbers
+    types: ProductTypes
 
 
 class ProductArithmetic(TileArithmetic):
-    """The arithmetic of a tile of products, whose sums start from a table of edges or from 0."""
+    """The arithmetic of a tile of products. Sums start from values of an edge table, or from 0."""
 
     def __init__(
         self,
@@ -139,12 +140,12 @@ class ProductArithmetic(TileArithmetic):
         inputs: TileInputs,
     ) -> None:
         super().__init__(b, shape, schedule, inputs.x, inputs.w)
-        self._table, self._numbers = inputs.table, inputs.numbers
+        self._table, self._types = inputs.table, inputs.types
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Product:
-    """A convolution and how one family computes it: everything that its kernel needs but the tile.
+    """A convolution and how one family computes it: all that the kernel depends on but the tile.
 
     `pack(weights, groups, block)` puts the weights in the order in which the kernel reads them.
     """
@@ -157,32 +158,35 @@ class Product:
     def candidates(
         self,
         node: PlacedNode,
-        cycles: Callable[[Target, ConvShape, GemmSchedule, Numbers], float],
+        cycles: Callable[[Target, ConvShape, GemmSchedule, ProductTypes], float],
         usual: GemmSchedule,
         tiles: Iterable[GemmSchedule],
     ) -> Iterator[Candidate]:
-        """The kernel with its usual tile, then with every other one; `cycles` predicts its cost."""
-        shape, numbers = self.problem.shape, self.problem.terms.numbers
+        """A candidate with the usual tile, then one with each of the other `tiles`.
+
+        `cycles` predicts their costs.
+        """
+        shape, types = self.problem.shape, self.problem.terms.types
 
         def candidate(tile: GemmSchedule) -> Candidate:
-            predicted_cycles = cycles(node.target, shape, tile, numbers)
+            predicted_cycles = cycles(node.target, shape, tile, types)
             prediction = Prediction(self.kernel, tile.note, predicted_cycles)
             return Candidate(prediction, partial(self.call, node, tile))
 
         dtype = node.result.type.dtype
         fitting = (tile for tile in tiles if has_whole_bytes(dtype, tile))
-        return own_first(candidate(fitted(dtype, shape, usual)), map(candidate, fitting))
+        return preferred_first(candidate(fitted(dtype, shape, usual)), map(candidate, fitting))
 
     def call(self, node: PlacedNode, tile: GemmSchedule) -> list[KernelCall]:
-        """Write the kernel with this tile; returns its call."""
+        """Write the kernel with this tile, and return its call."""
         shape, terms = self.problem.shape, self.problem.terms
-        schedule = _banded(node, shape, tile, terms.numbers)
+        schedule = _banded(node, shape, tile, terms.types)
         b = KernelBuilder(node.name)
-        x = b.param("x", terms.numbers.image, shape.x.align_bytes)
-        w = b.param("w", terms.numbers.weight, 64)
+        x = b.param("x", terms.types.image, shape.x.align_bytes)
+        w = b.param("w", terms.types.weight, 64)
         args: list[Arg] = [access_arg(shape.x), self._packed(node.inputs[1], schedule.block)]
         table = _start_table(b, shape, schedule, terms)
-        arithmetic = self.arithmetic(b, shape, schedule, TileInputs(x, w, table, terms.numbers))
+        arithmetic = self.arithmetic(b, shape, schedule, TileInputs(x, w, table, terms.types))
         args += table.args if table else []
         epilogue = Epilogue(node, b, shape.walk)
         extent = TileNest(b, shape, schedule, arithmetic, epilogue).write()
@@ -190,49 +194,49 @@ class Product:
         return [KernelCall(b.finish(), (*args, *epilogue.args), extent, note)]
 
     def _packed(self, stored: NodeOperand, block: int) -> Arg:
-        """The weights in whole blocks of filters; the last one is filled up with 0."""
+        """The packed weights as an argument. Zeros fill the last block of filters."""
         shape, terms = self.problem.shape, self.problem.terms
         weights = terms.weights
         blocks = -(-shape.filters // block)
         count = shape.groups * blocks * block * int(np.prod(weights.shape[1:]))
-        size = count * terms.numbers.weight.bytes
+        size = count * terms.types.weight.bytes
         make = partial(_pack, self.pack, terms, shape.groups, block)
         what = f"{self.kernel}:{shape.groups}:{block}:{terms.key}{weights.shape}"
         return stored.derived(what, size, make)
 
 
 def _pack(pack: Callable[[Array, int, int], Array], terms: Terms, groups: int, block: int) -> Array:
-    """The packed weights; their stored form is computed only here, because it takes memory."""
+    """The packed weights. `terms.stored` is computed only here, because it takes memory."""
     return pack(terms.stored, groups, block)
 
 
 def has_whole_bytes(dtype: DType, tile: GemmSchedule) -> bool:
-    """Whether the results of a block of filters fill whole bytes, if they are bits."""
+    """Whether the results of a block of filters fill whole bytes. Only results of bits may not."""
     return dtype is not DType.BIT or tile.block % 8 == 0
 
 
 def fitted(dtype: DType, shape: ConvShape, tile: GemmSchedule) -> GemmSchedule:
-    """The usual tile, with enough filters for whole bytes of bits and registers left for edges."""
+    """The usual tile, with filters for whole bytes of bits, and with spare registers at edges."""
     while not has_whole_bytes(dtype, tile):
         tile = replace(tile, vectors=tile.vectors + 1)
     if not shape.columns.is_interior and not tile.by_lane:
-        # A tile at an edge has several inner loops, through which all sums stay in registers. One
-        # pixel less leaves enough registers for that.
+        # A tile at an edge has several inner loops, and all sums stay in registers throughout them.
+        # With one pixel less there are enough registers for this.
         tile = replace(tile, pixels=max(1, tile.pixels - 1))
     return tile
 
 
 def _banded(
-    node: PlacedNode, shape: ConvShape, tile: GemmSchedule, numbers: Numbers
+    node: PlacedNode, shape: ConvShape, tile: GemmSchedule, types: ProductTypes
 ) -> GemmSchedule:
-    """The tile with the number of rows in a band."""
+    """The tile as a schedule: with the number of rows in a band."""
     columns = shape.columns
     taps = shape.rows.taps * columns.taps
     traffic = GemmTraffic(
         shape.rows.outputs,
-        shape.x.strides[1] * shape.rows.stride * numbers.image.bytes,
+        shape.x.strides[1] * shape.rows.stride * types.image.bytes,
         shape.walk[2] * shape.walk[3] * Elem.of(node.result.type.dtype).bytes,
-        taps * shape.channels * shape.walk[3] * numbers.weight.bytes,
+        taps * shape.channels * shape.walk[3] * types.weight.bytes,
     )
     blocks = -(-shape.filters // tile.block)
     schedule = replace(tile, band_rows=band_rows(traffic, blocks, node.target))
@@ -240,10 +244,10 @@ def _banded(
 
 
 def folded(node: PlacedNode, shape: ConvShape, limit: int) -> ConvShape:
-    """The shape with all pixels as one sequence, cut into rows that suit tiles of `limit` pixels.
+    """The shape with all pixels in one sequence, cut into rows that suit tiles of `limit` pixels.
 
-    Only a 1x1 convolution with stride 1 over one image without gaps allows this, if its stages'
-    operands do, too; any other shape is returned unchanged.
+    This is possible for a 1x1 convolution with stride 1 over one image without gaps if the operands
+    of its stages can be folded in the same way. Any other shape is returned unchanged.
     """
     rows, columns = shape.rows, shape.columns
     is_pointwise = (rows.taps, columns.taps, rows.stride, columns.stride) == (1, 1, 1, 1)
@@ -279,7 +283,10 @@ def _folds(operand: tuple[int, ...], result: tuple[int, ...]) -> bool:
 def _start_table(
     b: KernelBuilder, shape: ConvShape, schedule: GemmSchedule, terms: Terms
 ) -> EdgeTable | None:
-    """The start values of sums: the bias, and what taps outside the image would add."""
+    """The table of the sums' start values, or None if all are 0.
+
+    A start value is the bias plus what taps outside the image would add.
+    """
     edges = not (shape.rows.is_interior and shape.columns.is_interior)
     if terms.starts_at_zero(edges=edges):
         return None
@@ -288,4 +295,4 @@ def _start_table(
     def row(rows: tuple[int, int], columns: tuple[int, int]) -> Array:
         return terms.start(shape.groups, (rows, columns) if by_class else None)
 
-    return EdgeTable(b, shape, schedule, terms.numbers.total, row, by_class=by_class)
+    return EdgeTable(b, shape, schedule, terms.types.total, row, by_class=by_class)

@@ -1,8 +1,8 @@
-"""Depthwise convolution: every channel has filters of its own.
+"""Depthwise convolution: every filter reads a single channel.
 
-Vectors run along the channels. A tile is a rectangle of output pixels: each input value is loaded
-once and multiplied into every window of the rectangle that contains it, while the window's weights
-stay in registers. Weights are packed `[block][window row][window column][lane]`.
+Vectors run along the channels. A tile is a rectangle of output pixels. A kernel loads each input
+value of a tile once and adds its products to the sums of all windows that contain the value; the
+weights stay in registers. Weights are packed `[block][window row][window column][lane]`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from itertools import groupby
 import numpy as np
 
 from ellc.codegen.blocks.calls import Arg, KernelCall, access_arg
-from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel, own_first
+from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel, preferred_first
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.placed_node import NodeOperand, PlacedNode
 from ellc.codegen.blocks.scratch import reshaped
@@ -28,7 +28,7 @@ from ellc.codegen.blocks.sliding import (
     origin,
     write_tiles,
 )
-from ellc.codegen.blocks.terms import Numbers, Terms, in_bytes
+from ellc.codegen.blocks.terms import ProductTypes, Terms, in_bytes
 from ellc.codegen.blocks.vectors import joined
 from ellc.codegen.blocks.weights import constant
 from ellc.codegen.blocks.window import window_axes
@@ -49,12 +49,12 @@ from ellc.ir.types import Array
 Slot = tuple[int, int, int]  # output row, output pixel, vector
 
 _LOADED_AT_ONCE = 7
-"""How many inputs are loaded in a row. Thousand modelled cycles on pi3_64 for other numbers, by
-`tests/benchmarks/constants.py`:
+"""How many inputs are loaded one after the other before they are multiplied. Thousands of modelled
+cycles on pi3_64 for other values of this constant, by `tests/benchmarks/constants.py`:
 3x3, 96 channels, 56x56: 1: 6,744, 3: 5,431, 5: 4,813, 7: 4,776, 9: 4,675, 14: 5,247;
 5x5, 32 channels, 28x28: 5: 325, 7: 318, 9: 300; bytes, 3x3, 64 channels, 28x28: 7: 239, 9: 241."""
 _LOADED_WITHOUT_OFFSETS = 3
-"""The same in 32-bit state, where each load moves a pointer. On pi3, by the same script:
+"""The same for 32-bit Arm, where each load advances a pointer. On pi3, by the same script:
 3x3, 96 channels, 56x56: 1: 7,056, 3: 5,759, 4: 5,718, 5: 5,523, 7: 6,591;
 3x3, 256 channels, 14x14: 3: 550, 5: 647, 7: 670; 5x5: 3: 452, 5: 502, 7: 529;
 7x7: 3: 804, 5: 943, 7: 1,052; bytes: 3: 347, 5: 359, 7: 371."""
@@ -62,11 +62,11 @@ _LOADED_WITHOUT_OFFSETS = 3
 
 @dataclass(frozen=True, slots=True)
 class _FilterBlock:
-    """How a block of filters is computed; `multiplier` filters read the same channel.
+    """How a block of filters is computed. `multiplier` filters read the same channel.
 
-    `looped` tiles have one output row and a loop over the window's rows. With `late_start` a sum
-    begins with its first product, and its start value is added at the end: that saves copying start
-    values into all registers. `loaded_at_once` inputs are loaded in a row.
+    A `looped` tile has one output row and a loop over the window's rows. With `late_start` a sum
+    begins with its first product, and its start value is added at the end; this avoids copying the
+    start values into all registers. `loaded_at_once` inputs are loaded before they are multiplied.
     """
 
     multiplier: int
@@ -77,13 +77,13 @@ class _FilterBlock:
 
     @property
     def channels(self) -> int:
-        """Input channels of a block; one if all filters of the block share it."""
+        """The number of input channels that a block of filters reads."""
         return max(1, self.tile.block // self.multiplier)
 
 
 @kernel(Conv2D, IntConv2D, name="depthwise")
 def depthwise(node: PlacedNode) -> Iterator[Candidate]:
-    """Convolutions whose groups have one channel; weights are [F, kh, kw, 1]."""
+    """Candidates for convolutions whose groups have one channel; weights are [F, kh, kw, 1]."""
     conv = node.anchor
     if not has_filter_per_channel(node):
         return
@@ -109,19 +109,19 @@ def depthwise(node: PlacedNode) -> Iterator[Candidate]:
         prediction = Prediction("depthwise", tile.note, cycles * vectors)
         return Candidate(prediction, partial(_call, node, shape, terms, block))
 
-    tiles = Rectangles.of(node.target, node.result.type.dtype, shape, multiplier, terms.numbers)
-    yield from own_first(candidate(tiles.usual()), map(candidate, tiles.every()))
+    tiles = Rectangles.of(node.target, node.result.type.dtype, shape, multiplier, terms.types)
+    yield from preferred_first(candidate(tiles.usual()), map(candidate, tiles.every()))
 
 
 def _call(node: PlacedNode, shape: Sliding, terms: Terms, block: _FilterBlock) -> list[KernelCall]:
-    """Write the kernel; returns its call."""
-    numbers, x = terms.numbers, shape.x
+    """Write the kernel, and return its call."""
+    types, x = terms.types, shape.x
     b = KernelBuilder(node.name)
-    source, panel = b.param("x", x.elem, x.align_bytes), b.param("w", numbers.weight, 64)
+    source, panel = b.param("x", x.elem, x.align_bytes), b.param("w", types.weight, 64)
     args: list[Arg] = [access_arg(x), _packed(node.inputs[1], terms, block.tile.block)]
     start = _StartValues(b, shape, terms, block.tile.lanes, args)
     epilogue = Epilogue(node, b, shape.walk)
-    writer = _TileWriter(b, shape, block, numbers, source, panel, start, epilogue)
+    writer = _TileWriter(b, shape, block, types, source, panel, start, epilogue)
     extent = write_tiles(
         b,
         shape,
@@ -156,28 +156,28 @@ def pack_windows(weights: Array, block: int) -> Array:
 
 
 class _StartValues:
-    """Start values of sums: 0 or the bias, and what taps outside the image would add."""
+    """The start values of sums: the bias, if any, plus what taps outside the image would add."""
 
     def __init__(
         self, b: KernelBuilder, shape: Sliding, terms: Terms, lanes: int, args: list[Arg]
     ) -> None:
-        """Adds the argument of the parameter that it declares, if any, to `args`."""
+        """Declares a kernel parameter, unless all start values are 0, and extends `args` by it."""
         self._b = b
         self._param: Param | None = None
         edges = not (shape.rows.is_interior and shape.columns.is_interior)
         if terms.starts_at_zero(edges=edges):
             return
-        self._param = b.param("start", terms.numbers.total, 64)
+        self._param = b.param("start", terms.types.total, 64)
         self._classes = _classes(shape) if terms.depends_on_taps(edges=edges) else []
-        kinds: list[tuple[Taps, Taps] | None] = [*self._classes] or [None]
-        tables = [_in_vectors(terms.start(shape.x.shape[3], taps), lanes) for taps in kinds]
+        classes: list[tuple[Taps, Taps] | None] = [*self._classes] or [None]
+        tables = [_in_vectors(terms.start(shape.x.shape[3], taps), lanes) for taps in classes]
         self._width = tables[0].size
         args.append(constant(np.stack(tables)))
 
     def value(
         self, type_: VType, rows: Taps, columns: Taps, channel: Operand, shift: int
     ) -> Operand:
-        """The start values of one pixel that reads these taps, from `channel + shift` on."""
+        """A vector of start values, from `channel + shift` on, for pixels that read these taps."""
         if self._param is None:
             return self._b.const(0.0, type_)
         table = self._classes.index((rows, columns)) if self._classes else 0
@@ -186,14 +186,14 @@ class _StartValues:
 
 
 def _classes(shape: Sliding) -> list[tuple[Taps, Taps]]:
-    """All pairs (row taps, column taps) that some output reads."""
+    """The different pairs (row taps, column taps) that outputs read."""
     rows = dict.fromkeys(shape.rows.valid(r) for r in range(shape.rows.outputs))
     columns = dict.fromkeys(shape.columns.valid(c) for c in range(shape.columns.outputs))
     return [(r, c) for r in rows for c in columns]
 
 
 def _in_vectors(values: Array, lanes: int) -> Array:
-    """The values in whole vectors; zeros fill the last one."""
+    """The values, padded with zeros to a whole number of vectors."""
     return np.pad(values, (0, -values.size % lanes))
 
 
@@ -202,7 +202,7 @@ def _in_vectors(values: Array, lanes: int) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class _Input:
-    """An input pixel of a tile, and the pairs (output, tap) that read it along each axis."""
+    """An input pixel of a tile; for each axis, the pairs (output, tap) that read it."""
 
     row: int
     column: int
@@ -210,7 +210,7 @@ class _Input:
     columns: list[Taps]
 
     def uses(self) -> list[tuple[int, int, int, int]]:
-        """(output row, output pixel, tap row, tap column) of every product."""
+        """(output row, output pixel, tap row, tap column) of every product of this pixel."""
         return [
             (r, p, tap_row, tap_column)
             for r, tap_row in self.rows
@@ -218,41 +218,41 @@ class _Input:
         ]
 
     def taps(self) -> list[Taps]:
-        """The taps by which it is multiplied."""
+        """The taps whose weights multiply this pixel."""
         return [(tap_row, tap_column) for _, _, tap_row, tap_column in self.uses()]
 
 
 class _Sums:
-    """Adds products to the sum of each slot; products of bytes are first summed in 16 bits."""
+    """Adds products to the sum of each slot. A few products of bytes are first added in 16 bits."""
 
-    def __init__(self, b: KernelBuilder, numbers: Numbers, sums: dict[Slot, Operand]) -> None:
-        self._b, self._numbers, self._sums = b, numbers, sums
+    def __init__(self, b: KernelBuilder, types: ProductTypes, sums: dict[Slot, Operand]) -> None:
+        self._b, self._types, self._sums = b, types, sums
         self._small: dict[Slot, tuple[int, Operand]] = {}
 
     def tap(self, products: Iterable[tuple[Slot, Operand, Operand]]) -> None:
-        """Add the products of one tap, which all go into different sums."""
-        if not self._numbers.sums_products:
+        """Add the products of one tap. Each must belong to a different sum."""
+        if not self._types.sums_products:
             for slot, value, weight in products:
-                self._sums[slot] = self._numbers.multiply_add(
+                self._sums[slot] = self._types.multiply_add(
                     self._b, value, weight, self._sums.get(slot)
                 )
             return
         for slot, value, weight in products:
             count, small = self._small.get(slot, (0, None))
-            self._small[slot] = count + 1, self._numbers.multiply_add(self._b, value, weight, small)
-        # Only now are the results of the tap's first products available without waiting.
+            self._small[slot] = count + 1, self._types.multiply_add(self._b, value, weight, small)
+        # The full 16-bit sums are added after the whole tap, when none of them is still pending.
         for slot in [
-            s for s, (count, _) in self._small.items() if count == self._numbers.products_at_once
+            s for s, (count, _) in self._small.items() if count == self._types.products_at_once
         ]:
             self._add(slot)
 
     def finish(self) -> None:
-        """Add the 16-bit sums that are left."""
+        """Add the remaining 16-bit sums to their totals."""
         for slot in list(self._small):
             self._add(slot)
 
     def _add(self, slot: Slot) -> None:
-        small = self._b.convert(self._small.pop(slot)[1], self._numbers.total)
+        small = self._b.convert(self._small.pop(slot)[1], self._types.total)
         total = self._sums.get(slot)
         self._sums[slot] = small if total is None else self._b.add(total, small)
 
@@ -265,18 +265,18 @@ class _TileWriter:
         b: KernelBuilder,
         shape: Sliding,
         block: _FilterBlock,
-        numbers: Numbers,
+        types: ProductTypes,
         x: Param,
         w: Param,
         start: _StartValues,
         epilogue: Epilogue,
     ) -> None:
-        self._b, self._shape, self._block, self._numbers = b, shape, block, numbers
+        self._b, self._shape, self._block, self._types = b, shape, block, types
         self._x, self._w, self._start, self._epilogue = x, w, start, epilogue
-        self._type = VType(numbers.total, block.tile.lanes)
+        self._type = VType(types.total, block.tile.lanes)
 
     def tile(self, position: RectanglePosition) -> None:
-        """A rectangle of windows for one block of filters."""
+        """Write a rectangle of windows for one block of filters."""
         b, tile = self._b, self._block.tile
         vectors = range(-(-position.valid // tile.lanes))
         late = self._block.late_start
@@ -296,7 +296,7 @@ class _TileWriter:
             for row in range(len(position.rows))
             for pixel in range(len(position.columns))
         ]
-        at_once = self._numbers.stored_at_once
+        at_once = self._types.stored_at_once
         self._epilogue.store_pixels(
             results, position.at, position.valid, last=position.last, at_once=at_once
         )
@@ -314,7 +314,7 @@ class _TileWriter:
         }
 
     def _sum(self, total: Operand | None, start: Operand) -> Operand:
-        """`total + start`; None stands for a sum without products."""
+        """`total + start`. A `total` of None is a sum without products."""
         if total is None:
             return start
         is_zero = isinstance(start, Imm) and start.value == 0
@@ -328,10 +328,11 @@ class _TileWriter:
         sums: dict[Slot, Operand],
         vectors: range,
     ) -> None:
-        """The whole window as straight-line code.
+        """Write the whole window as straight-line code.
 
-        One vector is computed after the other, which needs fewer registers for weights; but all at
-        once if one vector has too few independent sums to hide the latency of multiply-adds.
+        Computing one vector of filters after the other needs fewer registers for weights. All
+        vectors are computed together if one alone has too few independent sums to hide the latency
+        of multiply-adds.
         """
         few = len(position.rows) * len(position.columns) < 4 or self._block.multiplier > 1
         groups = [list(vectors)] if few else [[v] for v in vectors]
@@ -351,7 +352,7 @@ class _TileWriter:
         sums: dict[Slot, Operand],
         vectors: range,
     ) -> None:
-        """One output row of a large window: a loop over the window's rows."""
+        """Write one output row, with a loop over the window's rows."""
         b, shape = self._b, self._shape
         first, end = position.rows[0]
         keys = list(sums)
@@ -379,15 +380,15 @@ class _TileWriter:
         sums: dict[Slot, Operand],
         vectors: list[int],
     ) -> None:
-        """Multiply every input value into all windows that contain it.
+        """Add the products of every input value to the sums of all windows that contain the value.
 
-        Weights are loaded first, then groups of inputs: the first value of a group arrives while
-        the last ones are requested. No load is between products, where an in-order core would wait
-        for it.
+        All weights are loaded first. Then inputs are loaded in groups, each followed by its
+        products: the first value of a group arrives while the last ones are still being requested.
+        A load between the products would make an in-order core wait.
         """
         taps = dict.fromkeys(tap for x in inputs for tap in x.taps())
         weights = {(*tap, v): self._weight(panel, *tap, v) for tap in taps for v in vectors}
-        added = _Sums(self._b, self._numbers, sums)
+        added = _Sums(self._b, self._types, sums)
         size = max(1, self._block.loaded_at_once // len(vectors))
         for first in range(0, len(inputs), size):
             group = inputs[first : first + size]
@@ -395,7 +396,7 @@ class _TileWriter:
             products = [
                 (use, values) for x, values in zip(group, loaded, strict=True) for use in x.uses()
             ]
-            # Sorted by taps, because neighbouring products then go into different sums.
+            # Products of one tap belong to different sums, so that none waits for its predecessor.
             products.sort(key=lambda p: p[0][2:])
             for tap, of_tap in groupby(products, key=lambda p: p[0][2:]):
                 added.tap(
@@ -414,12 +415,12 @@ class _TileWriter:
             offset=tap * tile.block + vector * tile.lanes,
             align_bytes=tile.lanes * self._w.elem.bytes,
         )
-        return self._numbers.weight_factor(self._b, weight)
+        return self._types.weight_factor(self._b, weight)
 
     def _values(
         self, position: RectanglePosition, base: Operand, x: _Input, vectors: list[int]
     ) -> list[Operand]:
-        """The values of an input pixel: one vector for each vector of filters."""
+        """The values of an input pixel, one vector for each vector of filters."""
         b, lanes, multiplier = self._b, self._block.tile.lanes, self._block.multiplier
         strides, valid = self._shape.x.strides, position.valid
         offset = x.row * strides[1] + x.column * strides[2]
@@ -435,12 +436,12 @@ class _TileWriter:
         return [self._repeated(loaded, v * lanes) for v in vectors]
 
     def _loaded(self, base: Operand, lanes: int, count: int, offset: int) -> Operand:
-        """A vector of `lanes` image values, the first `count` of them loaded, ready to multiply."""
+        """A vector of `lanes` image values as factors. Only the first `count` lanes are loaded."""
         value = self._b.load_some(self._x, base, lanes, count, offset=offset)
-        return self._numbers.image_factor(self._b, value)
+        return self._types.image_factor(self._b, value)
 
     def _repeated(self, channels: Operand, first: int) -> Operand:
-        """One vector for the filters from `first` on: each has the value of its channel."""
+        """A vector for the filters from `first` on; each lane has its filter's input value."""
         b, lanes, multiplier = self._b, self._block.tile.lanes, self._block.multiplier
         pieces: list[Operand] = []
         filter_ = first

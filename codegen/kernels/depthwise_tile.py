@@ -1,4 +1,4 @@
-"""Tiles of depthwise convolutions: numbers of output rows, pixels and vectors of channels."""
+"""The tiles of depthwise convolutions: output rows, pixels per row, and vectors of channels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 from itertools import count
 
 from ellc.codegen.blocks.sliding import Rectangle, Sliding, input_readers
-from ellc.codegen.blocks.terms import Numbers
+from ellc.codegen.blocks.terms import ProductTypes
 from ellc.codegen.blocks.vectors import fitted_lanes, vector_lanes
 from ellc.codegen.blocks.window import Axis, cut
 from ellc.codegen.kir.types import Elem
@@ -16,21 +16,22 @@ from ellc.codegen.machine.target import SCALAR_BYTES, Target
 from ellc.ir.types import DType
 
 _STRAIGHT = 200
-"""The most multiply-adds of one vector for which a tile is straight-line code. Thousand modelled
-cycles on pi3_64 for other limits, by `tests/benchmarks/constants.py`:
+"""A tile is straight-line code if each of its vectors has at most this many multiply-adds.
+Thousands of modelled cycles on pi3_64 for other limits, by `tests/benchmarks/constants.py`:
 5x5, 32 channels, 28x28: 100: 310, 200: 313, 300: 333, 700: 397;
 7x7: 100: 524, 200: 536, 300: 530, 700: 663;
 3x3, 96 channels, 56x56: 100: 4,982, 200: 4,762, 700: 4,777.
-On an x86-64, 200 takes as long as 700 for 5x5 and 5 % longer for 7x7; but with 700 the kernel of a
-1x13 window whose results are bits has more than 65,536 values."""
+On an x86-64, a limit of 200 takes as long as 700 for 5x5 and 5 % longer for 7x7. But with 700 the
+kernel of a 1x13 window whose results are bits has more than 65,536 values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rectangles:
     """The tiles that a convolution can have.
 
-    The filters of a block are a multiple of `multiple`, and belong either to whole channels or to
-    one channel, which has `multiplier` filters. `budget` vectors of sums fit in the registers.
+    Each input channel has `multiplier` filters. A block of filters covers either whole channels or
+    a part of one channel, and has a multiple of `multiple` filters. `budget` vectors of sums fit in
+    the registers.
     """
 
     target: Target
@@ -42,23 +43,24 @@ class Rectangles:
 
     @classmethod
     def of(
-        cls, target: Target, result: DType, shape: Sliding, multiplier: int, numbers: Numbers
+        cls, target: Target, result: DType, shape: Sliding, multiplier: int, types: ProductTypes
     ) -> Rectangles:
         """The tiles of a convolution whose result has the element type `result`."""
-        narrow = numbers.factor.bytes < 2  # the products of bytes are 16 bits wide
-        widest = vector_lanes(target, Elem.I16 if narrow else numbers.factor)
+        narrow = types.factor.bytes < 2  # the products of bytes are 16 bits wide
+        widest = vector_lanes(target, Elem.I16 if narrow else types.factor)
         lanes = fitted_lanes(widest, shape.walk[3])
         multiple = 8 if result is DType.BIT else 1
-        # Registers of one vector of sums.
-        registers = lanes * numbers.total.bytes // target.vector_bytes or 1
-        # With AVX-512, 16 sums take as long as 8 (bytes 0 to 1 %, floats 2 % more for 16, words
-        # 1 % less; AMD EPYC), and 123 KB more code in a face detector of 8 bits.
+        # How many registers one vector of sums takes.
+        registers = lanes * types.total.bytes // target.vector_bytes or 1
+        # With AVX-512, 16 sums are no faster than 8 but add 123 KB of code to a face detector of
+        # 8 bits. On an AMD EPYC, 16 sums take 0 to 1 % longer for bytes, 2 % longer for floats,
+        # and 1 % less for words.
         many = target.vector_registers >= 32 and target.vector_bytes < 64
         sums = 16 if many else 8
         return cls(target, shape, lanes, multiplier, multiple, sums // registers)
 
     def usual(self) -> Rectangle:
-        """The tile with the lowest `tile_cycles`, and with more vectors if it has few pixels."""
+        """The tile with the lowest `tile_cycles`. If it has few pixels, it gets more vectors."""
         vectors = self._least_vectors()
         rows, pixels = min(self._sizes(vectors), key=partial(tile_cycles, self.target, self.shape))
         rows = cut(self.shape.rows.outputs, rows).size
@@ -103,8 +105,9 @@ class Rectangles:
 def is_looped(target: Target, shape: Sliding, windows: int) -> bool:
     """Whether a tile of this many windows has a loop over the window's rows.
 
-    It has if straight-line code would be too long, and always in 32-bit NEON, whose vector loads
-    take no offset: every load would need a pointer, and registers are few.
+    It has one if straight-line code would be too long. With 32-bit NEON it always has one: vector
+    loads take no offset there, so that in straight-line code every load would need a pointer in one
+    of the few registers.
     """
     if not loads_take_offsets(target):
         return True
@@ -112,17 +115,17 @@ def is_looped(target: Target, shape: Sliding, windows: int) -> bool:
 
 
 def loads_take_offsets(target: Target) -> bool:
-    """Whether a load into the registers that kernels use can add a constant to its pointer."""
+    """Whether loads, into vectors or scalars as kernels use them, can add a constant offset."""
     return target.vector_bytes == SCALAR_BYTES or target.isa.vector_loads_take_offsets
 
 
 def tile_cycles(
     target: Target, shape: Sliding, tile: tuple[int, int], vectors: int = 1
 ) -> tuple[float, int]:
-    """(predicted cycles, pixels of the tile): for a whole image and one vector of channels.
+    """(predicted cycles of a whole image and one vector of channels, pixels of the tile).
 
-    Loads, multiply-adds and stores are counted. Of tiles with equal cycles the smaller one sorts
-    first.
+    Loads, multiply-adds and stores are counted. As a sort key, the pair puts the smaller of two
+    equally fast tiles first.
     """
     load = target.core.load_cycles
     total = 0.0
@@ -131,7 +134,8 @@ def tile_cycles(
             reads = _span(shape.rows, rows) * _span(shape.columns, pixels)
             taps = shape.rows.taps * shape.columns.taps
             work = rows * pixels * (taps + 2)
-            # With fewer than eight independent sums, a multiply-add waits for the one before it.
+            # With fewer than eight independent sums, a multiply-add waits for the result of an
+            # earlier one.
             idle = max(1.0, 8 / (rows * min(pixels, shape.columns.taps) * vectors))
             is_short = rows * pixels * vectors < 8
             once = load * (reads + taps) + work * (idle if is_short else 1.0) + 8 / vectors
@@ -146,5 +150,5 @@ def _sizes(axis: Axis, limit: int) -> list[tuple[int, int]]:
 
 
 def _span(axis: Axis, outputs: int) -> int:
-    """How many different inputs are read by `outputs` neighbouring outputs."""
+    """How many different inputs `outputs` neighbouring outputs read."""
     return len(input_readers(axis, ((0, axis.taps),) * outputs))

@@ -1,14 +1,15 @@
 """Convolutions of few channels, such as a network's first layer, a window row at a time.
 
-The pixels of a tile read overlapping pieces of one image row. Every vector of that row is loaded
-once for all pixels and all taps of a window row, and its lanes are multiplied; the matrix product
-(`gemm.py`) loads the values of each pixel separately. A window row has few values here, so it is
-straight-line code: around such short sums, the loops of a matrix product would cost much.
+The pixels of a tile read overlapping parts of one image row. A kernel loads every vector of this
+row once for all pixels and all taps of a window row, and multiplies by lanes of the vector. The
+matrix product (`gemm.py`) loads the values of each pixel separately. A window row has few values
+here, and therefore is straight-line code; the loops of a matrix product would take a large share of
+the time.
 
-The table compares this family with the matrix product, each with its own tile, in thousand cycles
-on a modelled Cortex-A53, by `tests/benchmarks/predictions.py --first-layers`. A layer is its
-window, stride s, channels -> filters, rows of the image; `*` marks the family with the lower
-prediction, which the planner takes:
+The table compares this family with the matrix product, each with its own tile. Figures are
+thousands of cycles on a modelled Cortex-A53, by `tests/benchmarks/predictions.py --first-layers`. A
+layer is described by its window, stride s, channels -> filters, and rows of the image. `*` marks
+the family whose predicted cost is lower; the planner takes this family:
 
 | layer             | pi3_64           | pi3              |
 |-------------------|------------------|------------------|
@@ -28,10 +29,10 @@ prediction, which the planner takes:
 | 3x3 s2 3->8 96    |   *220 :    258  |    357 :   *373  |
 | 3x3 s1 3->12 112  | *1,773 :  2,694  | *2,356 :  4,177  |
 
-With a stride of 2 and few registers (pi3) the prediction is wrong for five layers, which then take
-4 to 8 % longer than they could. The family is not offered on x86-64, where one instruction loads
-and repeats a value: with its best tile, a kernel of this form took 0.95 to 1.00 of the matrix
-product's time from 16 filters on (0.7 to 0.9 with 8).
+For five layers with stride 2 on pi3, which has few registers, the prediction is wrong, and the
+chosen kernel takes 4 to 8 % longer than the other one. This family is not offered on x86-64, where
+one instruction loads and broadcasts a value. There, even with its best tile, a kernel of this
+family takes 0.95 to 1.00 of the matrix product's time for 16 or more filters, and 0.7 to 0.9 for 8.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from dataclasses import dataclass, replace
 from ellc.codegen.blocks.candidates import Candidate, kernel
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.schedule import GemmSchedule, gemm_tile, gemm_tiles
-from ellc.codegen.blocks.terms import Numbers
+from ellc.codegen.blocks.terms import ProductTypes
 from ellc.codegen.blocks.window import Tiles, column_tiles
 from ellc.codegen.kernels.convolution import Product, has_whole_bytes, problem_of
 from ellc.codegen.kernels.gemm import Products
@@ -53,36 +54,36 @@ from ellc.codegen.machine.target import Target
 from ellc.ir.ops.conv import Conv2D
 
 MOST_CHANNELS = 4
-"""The most channels of a network's input image: grey, colours, or colours with a mask."""
+"""The most channels that an image may have: those of grey, RGB, or RGB with a mask."""
 LONGEST_ROW = 48
-"""The most values of a window row that is written as straight-line code: 11 taps of 4 channels."""
+"""The most values in a window row; 11 taps of 4 channels fit."""
 
 
 @kernel(Conv2D, name="direct")
 def direct(node: PlacedNode) -> Iterator[Candidate]:
-    """Windows of at least 3x3 over float32 images with up to four channels and no gaps.
+    """Candidates for windows of at least 3x3 over float32 images without gaps, up to four channels.
 
-    Offered on in-order cores whose multiply-adds take a lane as operand; the costs below were
-    measured on a modelled Cortex-A53.
+    They are offered on in-order cores whose multiply-adds take a lane as an operand. The constants
+    of the cost model below were measured on a modelled Cortex-A53.
     """
     target = node.target
     if node.inputs[0].type.shape[3] > MOST_CHANNELS or not target.core.in_order:
         return
     problem = problem_of(node)
-    shape, numbers = problem.shape, problem.terms.numbers
-    if numbers.total is not Elem.F32 or shape.groups > 1 or not shape.consecutive_taps:
+    shape, types = problem.shape, problem.terms.types
+    if types.total is not Elem.F32 or shape.groups > 1 or not shape.consecutive_taps:
         return
     if min(shape.rows.taps, shape.columns.taps) < 3 or _row_length(shape) > LONGEST_ROW:
         return
     pixels, filters = shape.columns.outputs, shape.filters
-    usual = gemm_tile(target, numbers.total, pixels, filters)
+    usual = gemm_tile(target, types.total, pixels, filters)
     if not usual.by_lane:
         return
     dtype = node.result.type.dtype
     tiles = [t for t in gemm_tiles(target, usual, pixels, filters) if has_whole_bytes(dtype, t)]
     if not tiles:
         return  # results are bits, and there are too few filters for a byte
-    best = min(tiles, key=lambda tile: direct_cycles(target, shape, tile, numbers))
+    best = min(tiles, key=lambda tile: direct_cycles(target, shape, tile, types))
     product = Product("direct", problem, _WindowRows, pack_filters)
     yield from product.candidates(node, direct_cycles, best, tiles)
 
@@ -94,10 +95,10 @@ def _row_length(shape: ConvShape) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _ImageRow:
-    """The part of an image row that some pixels read: `length` values each, from indices `starts`.
+    """The part of an image row that some pixels read, cut into vectors.
 
-    No vector reaches beyond the first and the last value that is read. A kernel takes `step` values
-    of every pixel at a time.
+    Pixel p reads `length` values from index `starts[p]` on; a kernel multiplies `step` values of
+    every pixel at a time. No vector extends beyond the first or the last value that is read.
     """
 
     starts: tuple[int, ...]
@@ -108,7 +109,7 @@ class _ImageRow:
     def of(
         cls, shape: ConvShape, schedule: GemmSchedule, length: int, pixels: Sequence[int]
     ) -> _ImageRow:
-        """The part that these pixels of a tile read."""
+        """The part of a row that these pixels of a tile read."""
         pixel_stride = shape.columns.stride * shape.x.strides[2]
         return cls(tuple(pixel * pixel_stride for pixel in pixels), length, schedule.k_step)
 
@@ -119,18 +120,18 @@ class _ImageRow:
         return min(self.step, 1 << span.bit_length() - 1)
 
     def vector_of(self, index: int) -> int:
-        """Where the vector that holds value `index` begins; the last vector ends with the row."""
+        """The start of the vector that holds value `index`. The last vector ends with the row."""
         begin, end, width = self.starts[0], self.starts[-1] + self.length, self.width
         return min(index - (index - begin) % width, end - width)
 
     def steps(self) -> Iterator[tuple[range, list[int]]]:
-        """For each step, the values of a window row that it takes, and the vectors it needs."""
+        """For each step, the values that it multiplies, and the vectors that it reads."""
         for start in range(0, self.length, self.step):
             values = range(start, min(start + self.step, self.length))
             yield values, sorted({self.vector_of(p + k) for p in self.starts for k in values})
 
     def vector_steps(self) -> dict[int, tuple[int, int]]:
-        """The first and the last step that needs each vector."""
+        """For each vector, the first and the last step that reads it."""
         uses: dict[int, tuple[int, int]] = {}
         for number, (_, vectors) in enumerate(self.steps()):
             for vector in vectors:
@@ -138,32 +139,34 @@ class _ImageRow:
         return uses
 
 
-# The percentages: how far predictions are from modelled cycles with that value, on average over all
-# schedules of 15 layers, by `tests/benchmarks/predictions.py --first-layers --schedules`.
+# The following constants of the cost model are issue slots. For several values of a constant, each
+# comment gives the error of the predictions: the mean difference from modelled cycles over all
+# schedules of 15 layers, by `tests/benchmarks/predictions.py --first-layers --schedules`. Some also
+# give the loss: how much slower the chosen schedules are than the fastest ones.
 _TILE_SLOTS = 16
-"""Slots that each tile spends on pointers, tests of edges and counters. pi3_64 0: 7.9 %, 8: 6.8 %,
-16: 6.0 %, 32: 5.5 %, but with 32 the chosen schedules are 1.9 % slower than the fastest ones, with
-16 1.3 %; pi3 0: 13.5 %, 16: 10.3 %."""
+"""What each tile spends on pointers, tests of edges and counters. Error on pi3_64 0: 7.9 %,
+8: 6.8 %, 16: 6.0 %, 32: 5.5 %; on pi3 0: 13.5 %, 16: 10.3 %. Loss on pi3_64 16: 1.3 %, 32: 1.9 %.
+"""
 _STEP_SLOTS = 6.0
-"""Slots that the first load of a step waits for multiply-adds. On pi3_64, for a row of a 3x3 window
-of 3 channels, an 8x8 tile has 198 instructions in three steps and takes 215 modelled cycles.
-pi3_64 0: 13.2 %, 3: 9.1 %, 6: 6.0 %, 12: 7.7 %."""
+"""How long the first load of a step waits for multiply-adds, where loads take offsets. On pi3_64,
+for a row of a 3x3 window of 3 channels, an 8x8 tile has 198 instructions in three steps and takes
+215 modelled cycles. Error on pi3_64 0: 13.2 %, 3: 9.1 %, 6: 6.0 %, 12: 7.7 %."""
 _LOAD_SLOTS = 1.5
-"""The same in 32-bit state, but for every load of weights: loads have no offsets there, and LLVM
-moves them between the multiply-adds. pi3 0: 21.2 %, 0.75: 15.8 %, 1.5: 10.3 %, 3: 4.6 %; with 1.5
-and with 3 the same schedules are chosen, 0.2 % slower than the fastest ones, with 0.75 5.6 %."""
+"""How long every load of weights waits where loads take no offsets (32-bit Arm). LLVM moves such
+loads between the multiply-adds. Error on pi3 0: 21.2 %, 0.75: 15.8 %, 1.5: 10.3 %, 3: 4.6 %. Loss
+on pi3 0.75: 5.6 %, 1.5 and 3: 0.2 %, as both choose the same schedules."""
 _LINE_SLOTS = 4.0
-"""Slots that a pixel costs in addition if a block has one vector instead of two: a cache line of
-results is then written in twice as many pieces. pi3 0: 13.8 %, 4: 10.3 %, 8: 9.5 %, but the chosen
-schedules are 1.6, 0.2 and 6.3 % slower than the fastest ones; pi3_64: 1.1, 1.3 and 1.9 %."""
+"""The additional cost of a pixel if a block of filters has one vector instead of two: a cache line
+of results is then written in twice as many pieces. Error on pi3 0: 13.8 %, 4: 10.3 %, 8: 9.5 %.
+Loss on pi3 0: 1.6 %, 4: 0.2 %, 8: 6.3 %; on pi3_64 0: 1.1 %, 4: 1.3 %, 8: 1.9 %."""
 
 
 def direct_cycles(
-    target: Target, shape: ConvShape, schedule: GemmSchedule, numbers: Numbers
+    target: Target, shape: ConvShape, schedule: GemmSchedule, types: ProductTypes
 ) -> float:
-    """Issue slots of a kernel: multiply-adds, loads of weights and of the image's row, overhead.
+    """Issue slots of a kernel: multiply-adds, loads of weights and of the image row, overhead.
 
-    The last block has no instructions for vectors without filters.
+    The last block of filters has instructions only for vectors that contain filters.
     """
     images, rows, _, _ = shape.walk
     blocks, rest = divmod(shape.filters, schedule.block)
@@ -174,7 +177,7 @@ def direct_cycles(
 
 
 def _row_cycles(target: Target, shape: ConvShape, schedule: GemmSchedule) -> float:
-    """Issue slots of one row of results and one block of filters."""
+    """Issue slots of one row of results, for one block of filters."""
     return sum(
         tiles.count * _tile_cycles(target, shape, schedule, tiles)
         for tiles in column_tiles(shape.columns, schedule.pixels)
@@ -184,7 +187,7 @@ def _row_cycles(target: Target, shape: ConvShape, schedule: GemmSchedule) -> flo
 def _tile_cycles(target: Target, shape: ConvShape, schedule: GemmSchedule, tiles: Tiles) -> float:
     """Issue slots of one tile.
 
-    Values that do not fit in the registers are stored and loaded again for every value of a window
+    Values that do not fit in the registers are spilled and reloaded for every value of a window
     row.
     """
     load, sums = target.core.load_cycles, tiles.size * schedule.vectors
@@ -207,7 +210,7 @@ def _tile_cycles(target: Target, shape: ConvShape, schedule: GemmSchedule, tiles
 
 
 class _WindowRows(Products):
-    """Products of a whole window row, as straight-line code."""
+    """Adds the products of a whole window row in straight-line code."""
 
     def depth(
         self,
@@ -217,7 +220,7 @@ class _WindowRows(Products):
         length: int,
         pixels: Sequence[int],
     ) -> list[Operand]:
-        """Add the products of `length` values in steps: loads first, then multiply-adds."""
+        """The sums plus the products of `length` values. Each step loads first, then multiplies."""
         b, schedule = self._b, self._schedule
         row = _ImageRow.of(self._shape, schedule, length, pixels)
         loaded: dict[int, Operand] = {}

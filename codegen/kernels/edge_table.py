@@ -1,4 +1,4 @@
-"""A table that an implicit matrix product reads for each output: numbers that depend on edges."""
+"""Per-filter values that a convolution reads for each output, and that differ at image edges."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ellc.ir.types import Array
 
 
 class EdgeTable:
-    """A table with one number per filter for each set of taps that an output can read.
+    """A table with one value per filter for each set of taps that an output can read.
 
-    If an image has no border, outputs near its edges do not read all taps. A number that depends on
-    the taps is constant for each pair (window rows, window columns) that is read.
+    If an image has no border, outputs near its edges do not read all taps. The values depend only
+    on which taps are read, that is, on the pair (window rows, window columns).
     """
 
     def __init__(
@@ -33,9 +33,10 @@ class EdgeTable:
         *,
         by_class: bool,
     ) -> None:
-        """`row(window_rows, window_columns)` returns the numbers [filters], converted to `elem`.
+        """`row(window_rows, window_columns)` returns the values [filters] of a pair of taps.
 
-        Without `by_class` every output uses the row of the first pair.
+        The table stores them as `elem`. Without `by_class` every output uses the values of the
+        first pair.
         """
         self._b, self._shape, self._schedule = b, shape, schedule
         self._elem, self._by_class = elem, by_class
@@ -55,14 +56,14 @@ class EdgeTable:
             self.args.append(constant(np.array(classes, np.int32)))
 
     def _padded(self, values: Array) -> Array:
-        """The numbers as [groups, blocks * block], with zeros after the last filter."""
+        """The values as [groups, blocks * block], with zeros after the last filter."""
         block = self._schedule.block
         grouped = values.reshape(self._shape.groups, self._shape.filters)
         width = -(-self._shape.filters // block) * block - self._shape.filters
         return np.pad(grouped, ((0, 0), (0, width))).astype(self._elem.numpy)
 
     def values(self, position: TilePosition, taps: tuple[int, int], lanes: int) -> list[Operand]:
-        """The numbers of one output for a block of filters, as vectors of `lanes` lanes.
+        """The values of one output for a block of filters, as vectors of `lanes` lanes.
 
         `taps` are the window columns that the output reads.
         """

@@ -1,4 +1,4 @@
-"""Pointwise operators, alone or in a chain: one pass over memory."""
+"""Pointwise operators, alone or fused into a chain, in one pass over memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ellc.ir.ops.quantised_arithmetic import QuantAdd, QuantMul
 
 @lowers(Pointwise)
 def lower_elementwise(node: PlacedNode) -> list[KernelCall]:
-    """Any pointwise operator, on operands of any shapes that broadcast to the result's."""
+    """Kernels for any pointwise operator whose operands broadcast to the shape of the result."""
     walk = common_walk(node.result, (*node.inputs, *node.extras))
     b = KernelBuilder(node.name)
     operands = Operands(b, node.inputs, node.result, walk, "x")
@@ -50,17 +50,17 @@ def lower_elementwise(node: PlacedNode) -> list[KernelCall]:
 
 
 def _lanes(node: PlacedNode, inner: int) -> int:
-    """The lanes of a vector: a register of the widest element type, at most as long as a row."""
+    """The lanes of a vector: a register of the widest element type, but no longer than a row."""
     types = [x.type for x in (*node.inputs, *node.extras)] + [node.anchor_type(), node.result.type]
     lanes = min(vector_lanes(node.target, Elem.of(t.dtype)) for t in types)
     if any(isinstance(op, QuantAdd | QuantMul) for op in node.operators):
-        # These compute in 32 bits: a vector of more than two registers would spill.
+        # These operators compute in 32 bits, and a vector of more than two registers would spill.
         lanes = min(lanes, 2 * vector_lanes(node.target, Elem.I32))
     return fitted_lanes(lanes, inner)
 
 
 def _vectors(node: PlacedNode, lanes: int, inner: int, *, is_bits: bool) -> int:
-    """The vectors of a block, which are computed interleaved; those of bits fill whole bytes."""
+    """The number of vectors in a block. They are interleaved; vectors of bits fill whole bytes."""
     costly = any(isinstance(op, Pointwise) and is_costly(op) for op in node.operators)
     wanted = 2 if costly else 4
     vectors = max(1, min(wanted, inner // lanes))

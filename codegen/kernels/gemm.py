@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from ellc.codegen.blocks.candidates import Candidate, kernel
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.schedule import GemmSchedule, gemm_tile, gemm_tiles, pixel_limit
-from ellc.codegen.blocks.terms import Numbers, in_fewest_bytes
+from ellc.codegen.blocks.terms import ProductTypes, in_fewest_bytes
 from ellc.codegen.blocks.window import cut
 from ellc.codegen.kernels.convolution import (
     Problem,
@@ -30,12 +30,12 @@ from ellc.ir.ops.quantised_conv import IntConv2D, IntDense
 
 @kernel(Conv2D, IntConv2D, Dense, IntDense, name="gemm")
 def gemm(node: PlacedNode) -> Iterator[Candidate]:
-    """Every convolution and every dense layer with constant weights."""
+    """Candidates for every convolution and every dense layer with constant weights."""
     if not has_constant_operands(node):
         return
     problem = problem_of(node)
     terms = in_fewest_bytes(problem.terms)
-    total = terms.numbers.total
+    total = terms.types.total
     shape = folded(node, problem.shape, pixel_limit(node.target, total))
     pixels, filters = shape.columns.outputs, shape.filters
     usual = gemm_tile(node.target, total, pixels, filters)
@@ -45,25 +45,27 @@ def gemm(node: PlacedNode) -> Iterator[Candidate]:
 
 
 OVERHEAD_SLOTS = 32
-"""Slots for pointers, tests of edges and counters of each tile and each of its runs. With 8, this
-family was chosen for seven small grouped layers on a Raspberry Pi 3 for which depthwise kernels
-need 0.4 to 0.9 of the modelled cycles: `tests/benchmarks/predictions.py --target pi3`."""
+"""Issue slots that each tile, and each of its runs of consecutive taps, spends on pointers, tests
+of edges and counters. With 8 slots the planner chose this family for seven small grouped layers on
+a Raspberry Pi 3 for which depthwise kernels take only 0.4 to 0.9 of the modelled cycles
+(`tests/benchmarks/predictions.py --target pi3`)."""
 
 
 def gemm_cycles(
-    target: Target, shape: ConvShape, schedule: GemmSchedule, numbers: Numbers
+    target: Target, shape: ConvShape, schedule: GemmSchedule, types: ProductTypes
 ) -> float:
-    """Issue slots: multiply-adds, loads, instructions that widen bytes, and overhead of loops.
+    """Issue slots of a kernel: multiply-adds, loads, widening of bytes, and overhead of loops.
 
-    A step of a tile over one channel of one tap multiplies `pixels * vectors` registers. It loads
-    the block's weights, and for each pixel a value, or a vector of `k_step` of them where lanes
-    multiply. A load counts as `Core.load_cycles`. Every sum is started and stored, and every run of
-    taps that are consecutive in memory, as every tile, has `OVERHEAD_SLOTS` of its own. What does
-    not fit in the registers is stored and loaded again in every step.
+    In each step, over one channel of one tap, a tile multiplies `pixels * vectors` registers, loads
+    the block's weights, and loads a value of each pixel. With `by_lane` it loads a vector of
+    `k_step` values of each pixel in every `k_step`-th step instead. A load costs
+    `Core.load_cycles`. Values that do not fit in the registers are spilled and reloaded in every
+    step. Each sum is started and stored once. Each tile, and each of its runs of taps that are
+    consecutive in memory, costs `OVERHEAD_SLOTS`.
     """
     load = target.core.load_cycles
-    weight = load + numbers.widening_slots(target)
-    value = load + (1.0 if numbers.image is not numbers.factor else 0.0)
+    weight = load + types.widening_slots(target)
+    value = load + (1.0 if types.image is not types.factor else 0.0)
     values = schedule.pixels / (schedule.k_step if schedule.by_lane else 1)
     sums = schedule.pixels * schedule.vectors
     once = sums + schedule.vectors * weight + values * value
@@ -75,16 +77,16 @@ def gemm_cycles(
 
 
 CHAIN = 256
-"""The most products that one register sums before it is added to a total. The error of a chain
-grows with its length; with this limit the error of any sum is close to numpy's, at the cost of one
-addition, one load and one store for each chain."""
+"""The most float products that are added one after the other before their sum is added to a total.
+The rounding error of such a chain grows with its length. With this limit the error of any sum is
+close to numpy's. Each chain costs one addition, one load and one store."""
 
 
 class Products(ProductArithmetic):
-    """Sums of products: one vector register for each pixel and each vector of filters.
+    """Adds products to one register of sums for each pixel and each vector of filters.
 
-    If there are more than `CHAIN` products of floats, several window rows, or parts of one, are
-    summed separately.
+    Sums of more than `CHAIN` float products are split into chains: a chain covers some window rows,
+    or a part of one row if rows are long.
     """
 
     def __init__(
@@ -95,28 +97,30 @@ class Products(ProductArithmetic):
         inputs: TileInputs,
     ) -> None:
         super().__init__(b, shape, schedule, inputs)
-        numbers = inputs.numbers
-        narrow = numbers.factor is Elem.I16 and schedule.block % 8 == 0
-        self.weights_at_once = 8 if narrow else 0  # half a register of bytes, a whole one widened
-        self.stored_at_once = numbers.stored_at_once
+        types = inputs.types
+        narrow = types.factor is Elem.I16 and schedule.block % 8 == 0
+        # Eight bytes are half a register, and fill a register when they are widened to 16 bits.
+        self.weights_at_once = 8 if narrow else 0
+        self.stored_at_once = types.stored_at_once
         row = shape.columns.taps * shape.channels
-        # A window row of less than two chains is not cut: at edges it already has short loops.
-        self._in_parts = numbers.total.is_float and row >= 2 * CHAIN
-        long = numbers.total.is_float and row * shape.rows.taps > CHAIN
+        # A window row of less than two chains is not cut: the loops of tiles at edges are short
+        # enough without that.
+        self._in_parts = types.total.is_float and row >= 2 * CHAIN
+        long = types.total.is_float and row * shape.rows.taps > CHAIN
         if long and not self._in_parts and shape.rows.taps > 1:
             self.rows_at_once = max(1, CHAIN // row)
 
     def start(self, position: TilePosition, taps: tuple[int, int]) -> list[Operand]:
-        """The start values of the table: the bias, and what taps outside would add; or 0."""
+        """The start values from the table (bias and what taps outside would add), or 0."""
         if self._table is None:
-            zero = self._b.const(0, VType(self._numbers.total, self._schedule.lanes))
+            zero = self._b.const(0, VType(self._types.total, self._schedule.lanes))
             return [zero] * self._schedule.vectors
         return self._table.values(position, taps, self._schedule.lanes)
 
     def finish(
         self, position: TilePosition, taps: tuple[int, int], sums: list[Operand]
     ) -> list[Operand]:
-        """The sums, joined in pairs if two of them will fill a register when they are narrowed."""
+        """The sums, joined in pairs if two of them fill one register after they are narrowed."""
         if self.weights_at_once != 2 * self._schedule.lanes:
             return sums
         return [self._b.op("join", *pair) for pair in zip(sums[::2], sums[1::2], strict=True)]
@@ -129,7 +133,7 @@ class Products(ProductArithmetic):
         length: int,
         pixels: Sequence[int],
     ) -> list[Operand]:
-        """The sums with the products of `length` values added, in chains if there are many."""
+        """The sums plus the products of `length` values, in chains if a window row is long."""
         if not self._in_parts:
             return self.inner_loop(sums, inside, panel, length, pixels)
         b, block = self._b, self._schedule.block
@@ -157,7 +161,7 @@ class Products(ProductArithmetic):
         length: int,
         pixels: Sequence[int],
     ) -> list[Operand]:
-        """The sums plus new chains of products that start from 0."""
+        """The sums plus the products of `length` values, which are first summed from 0."""
         zeros: list[Operand] = [self._b.const(0, s) for s in sums]
         fresh = self.inner_loop(zeros, image_index, weight_index, length, pixels)
         vectors = self._schedule.vectors
@@ -168,13 +172,13 @@ class Products(ProductArithmetic):
         ]
 
     def image_factor(self, value: Operand) -> Operand:
-        """Image values, converted to the type in which they are multiplied."""
-        return self._numbers.image_factor(self._b, value)
+        """Image values, converted to the element type of factors."""
+        return self._types.image_factor(self._b, value)
 
     def weight_factor(self, weight: Operand) -> Operand:
-        """Weights, converted to the type in which they are multiplied."""
-        return self._numbers.weight_factor(self._b, weight)
+        """Weights, converted to the element type of factors."""
+        return self._types.weight_factor(self._b, weight)
 
     def accumulate(self, weight: Operand, value: Operand, total: Operand) -> Operand:
-        """One multiply-add."""
-        return self._numbers.multiply_add(self._b, weight, value, total)
+        """`total + weight * value`."""
+        return self._types.multiply_add(self._b, weight, value, total)

@@ -1,11 +1,11 @@
 """Convolution as an implicit matrix product: packed weights, register tiles, no im2col.
 
-A tile holds `pixels` x `block` sums in registers and runs over the window's taps and channels.
-Weights are packed `[group][block][kernel row][kernel column][channel][lane]`, so the inner loop
-reads them in order. Taps that are consecutive in memory (a window row of an image without gaps)
-are one inner loop. Loops: band of rows and filter block (parallel) > row > tile > window row >
-taps and channels. A `TileArithmetic` defines how values are multiplied and added: floats, bytes or
-packed bits.
+A tile holds `pixels` x `block` sums in registers and loops over the window's taps and channels.
+Weights are packed `[group][block][kernel row][kernel column][channel][lane]`, so that the inner
+loop reads them in order. Taps that are consecutive in memory (a window row of an image without
+gaps) share one inner loop. The loops, from the outermost: band of rows and filter block (parallel),
+row, tile, window row, taps and channels. A `TileArithmetic` defines how values are multiplied and
+added: as floats, bytes or packed bits.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ellc.ir.types import Array
 
 @dataclass(frozen=True, slots=True)
 class ConvShape:
-    """The shape for which a convolution kernel is written. `filters`, `channels`: of one group."""
+    """The shape of a convolution. `filters` and `channels` are the numbers in one group."""
 
     x: Access
     walk: tuple[int, int, int, int]  # the result as (images, rows, columns, channels)
@@ -45,7 +45,7 @@ class ConvShape:
         return self.columns.dilation == 1 and self.x.strides[2] == self.channels
 
     def tiles(self, schedule: GemmSchedule) -> int:
-        """The number of tiles of the whole result: of all images, rows and blocks of filters."""
+        """The number of tiles in the whole result: in all images, rows and blocks of filters."""
         images, rows, columns, _ = self.walk
         blocks = self.groups * -(-self.filters // schedule.block)
         return images * rows * -(-columns // schedule.pixels) * blocks
@@ -67,7 +67,7 @@ def pack_filters(weights: Array, groups: int, block: int) -> Array:
 
 
 def split_bands(schedule: GemmSchedule, shape: ConvShape, threads: int) -> GemmSchedule:
-    """The schedule, with smaller bands if the parallel loop has fewer than 4 parts per thread."""
+    """The schedule, with smaller bands if the parallel loop has fewer than 4 trips per thread."""
     blocks = -(-shape.filters // schedule.block) * shape.groups
     if blocks * -(-shape.rows.outputs // schedule.band_rows) < 4 * threads > 4:
         return replace(schedule, band_rows=max(1, shape.rows.outputs * blocks // (4 * threads)))
@@ -76,10 +76,10 @@ def split_bands(schedule: GemmSchedule, shape: ConvShape, threads: int) -> GemmS
 
 @dataclass(frozen=True, slots=True)
 class TilePosition:
-    """The position of a tile in the loop nest, without its column.
+    """The position of a tile in the loop nest, but for its column.
 
-    `row_taps` are the window rows [first, end) that are read. `valid` filters of the block exist;
-    `last_block` says that they are the last ones.
+    The tile reads the window rows `row_taps`, [first, end). The first `valid` filters of the block
+    exist. `last_block` says that the block is the last one.
     """
 
     image: Operand
@@ -92,16 +92,16 @@ class TilePosition:
 
 
 class TileArithmetic(ABC):
-    """The arithmetic of a kernel: what a tile's sums are and how taps are added to them.
+    """The arithmetic of a kernel: how a tile's sums begin, how products are added, how they end.
 
-    A pixel has one sum for each vector of filters, or `sums_of_pixel` sums if that is not 0. With
-    `rows_at_once`, new sums are started after that many window rows and added to the old ones. With
-    `weights_at_once`, that many weights are loaded and widened by one instruction. The epilogues of
-    `stored_at_once` pixels are interleaved. Without `joins_taps`, each tap has an inner loop of its
-    own.
+    A pixel has `sums_of_pixel` sums; if that is 0, one sum for each vector of filters. If
+    `rows_at_once` is not 0, the products of so many window rows are summed from 0, and then added
+    to the sums. If `weights_at_once` is not 0, one instruction loads so many weights, and one
+    widens them. The epilogues of `stored_at_once` pixels are interleaved. Without `joins_taps`,
+    each tap has an inner loop of its own.
 
-    In all methods `inside` is the index of an element of the image and `panel` that of an element
-    of the packed weights.
+    In all methods, `inside` is the index of an element in the image, and `panel` is the index of an
+    element in the packed weights.
     """
 
     rows_at_once: int = 0
@@ -117,7 +117,7 @@ class TileArithmetic(ABC):
 
     @abstractmethod
     def start(self, position: TilePosition, taps: tuple[int, int]) -> list[Operand]:
-        """The start values of a pixel's sums; `taps` are the window columns that it reads."""
+        """The start values of a pixel's sums. The pixel reads the window columns `taps`."""
 
     @abstractmethod
     def depth(
@@ -128,9 +128,9 @@ class TileArithmetic(ABC):
         length: int,
         pixels: Sequence[int],
     ) -> list[Operand]:
-        """Add the products of `length` consecutive values of each pixel with the rows of weights.
+        """The sums plus the products of `length` consecutive values of each pixel in `pixels`.
 
-        `sums` has the sums of all pixels of the tile; only those of `pixels` change.
+        `sums` has the sums of all pixels of the tile. The sums of other pixels stay the same.
         """
 
     @abstractmethod
@@ -149,7 +149,7 @@ class TileArithmetic(ABC):
     def finish(
         self, position: TilePosition, taps: tuple[int, int], sums: list[Operand]
     ) -> list[Operand]:
-        """A pixel's results as vectors of consecutive filters."""
+        """The results of a pixel with these sums, as vectors of consecutive filters."""
 
     def inner_loop(
         self,
@@ -159,7 +159,7 @@ class TileArithmetic(ABC):
         length: int,
         pixels: Sequence[int],
     ) -> list[Operand]:
-        """`depth` as a loop over steps of `k_step` values, then straight-line code for the rest."""
+        """`depth` as a loop over steps of `k_step` values; straight-line code does the rest."""
         b, schedule = self._b, self._schedule
         whole = length - length % schedule.k_step
         with b.loop("k", 0, whole, schedule.k_step, carry=sums) as k:
@@ -182,7 +182,7 @@ class TileArithmetic(ABC):
         pixels: Sequence[int],
         steps: int,
     ) -> list[Operand]:
-        """Straight-line code for `steps` values of each pixel."""
+        """The sums plus the products of `steps` values of each pixel, in straight-line code."""
         b, schedule = self._b, self._schedule
         pixel_stride = self._shape.columns.stride * self._shape.x.strides[2]
         by_lane = schedule.by_lane and steps == schedule.k_step
@@ -217,7 +217,7 @@ class TileArithmetic(ABC):
         return 1 if by_lane and self.weights_at_once else 0
 
     def _row(self, weight_index: Operand, k: int) -> list[Operand]:
-        """Row `k` of a block's weights as they are stored."""
+        """Row `k` of a block's weights, in the stored element type."""
         b, block = self._b, self._schedule.block
         at_once = self.weights_at_once or self._schedule.lanes
         return [
@@ -232,7 +232,7 @@ class TileArithmetic(ABC):
         ]
 
     def _widened_row(self, row: list[Operand]) -> list[Operand]:
-        """A row of weights, as loaded, in the vectors that `accumulate` takes."""
+        """A loaded row of weights, converted to the vectors that `accumulate` takes."""
         b, lanes = self._b, self._schedule.lanes
         wide = [self.weight_factor(v) for v in row]
         return [b.part(v, start, lanes) for v in wide for start in range(0, v.type.lanes, lanes)]
@@ -253,7 +253,10 @@ class TileNest:
         self._arithmetic, self._epilogue = arithmetic, epilogue
 
     def write(self) -> int:
-        """Write the nest; returns the extent of the parallel loop (image, group, band, block)."""
+        """Write the loops and tiles.
+
+        Returns the extent of the parallel loop, which visits (image, group, band, block).
+        """
         b, shape, schedule = self._b, self._shape, self._schedule
         blocks = -(-shape.filters // schedule.block)
         bands = -(-shape.rows.outputs // schedule.band_rows)
@@ -288,9 +291,9 @@ class TileNest:
         *,
         last_block: bool,
     ) -> None:
-        """Rows [first, last) of one block.
+        """Write rows [first, last) of one block of filters.
 
-        Tiles that read every tap share a loop; those at an edge have code of their own.
+        Tiles that read every tap share a loop; tiles at an edge have their own code.
         """
         b, columns = self._b, self._shape.columns
         with b.loop("row", first, last) as row:
@@ -302,7 +305,7 @@ class TileNest:
                     self._tile(position, column.index, tiles)
 
     def _tile(self, position: TilePosition, column: Operand, tiles: Tiles) -> None:
-        """The sums of neighbouring pixels for one block of filters, then the epilogue."""
+        """Write the sums of neighbouring pixels for one block of filters, and the epilogue."""
         b, shape, schedule = self._b, self._shape, self._schedule
         sums: list[Operand] = []
         for taps in tiles.taps:
@@ -346,7 +349,7 @@ class TileNest:
         weights: Operand,
         tiles: Tiles,
     ) -> list[Operand]:
-        """The sums with window rows [first, last) added."""
+        """The sums plus the products of window rows [first, last)."""
         b, shape = self._b, self._shape
         with b.loop("window_row", first, last, carry=sums) as window_row:
             inside = b.add(base, b.mul(window_row.index, shape.rows.dilation * shape.x.strides[1]))
@@ -384,7 +387,7 @@ class TileNest:
         taps: tuple[int, int],
         pixels: Sequence[int],
     ) -> list[Operand]:
-        """The sums with neighbouring taps of a window row added, for the pixels that read them."""
+        """The sums plus the products of neighbouring taps of a window row, which `pixels` read."""
         b, shape, schedule = self._b, self._shape, self._schedule
         first, end = taps
         tap_step = shape.columns.dilation * shape.x.strides[2]

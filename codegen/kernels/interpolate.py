@@ -1,4 +1,4 @@
-"""A piecewise linear function: for each element, tables give the base and slope of its piece."""
+"""A piecewise linear function. Tables hold the base and the slope of each piece."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from ellc.codegen.kir.types import Elem
 from ellc.ir.ops.fixed_point_functions import Interpolate
 
 _UNROLLED = 4
-"""Independent loads in flight. Modelled cycles of the Cortex-A53 (`tests/benchmarks/constants.py`),
-4,096 elements: pi3_64 1: 65,580, 2: 59,642, 4: 57,957, 8: 56,777; pi3 2: 39,239, 4: 45,599."""
+"""How many elements, whose loads are independent, are interleaved. Modelled cycles of the
+Cortex-A53 (`tests/benchmarks/constants.py`) for 4,096 elements: pi3_64 1: 65,580, 2: 59,642,
+4: 57,957, 8: 56,777; pi3 2: 39,239, 4: 45,599."""
 
 
 @lowers(Interpolate)
 def lower_interpolate(node: PlacedNode) -> list[KernelCall]:
-    """Element by element, because each element reads the tables at an index of its own."""
+    """A kernel that works element by element: each element reads the tables at its own index."""
     op = node.anchor
     assert isinstance(op, Interpolate)
     data, walk = node.inputs[:1], common_walk(node.result, (*node.inputs[:1], *node.extras))

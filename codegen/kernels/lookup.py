@@ -1,4 +1,4 @@
-"""A function of one byte, read from a table."""
+"""A function of one byte, given as a table of its 256 results."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from ellc.codegen.machine.target import Target
 from ellc.ir.ops.quantised import Lookup
 
 _UNROLLED = {32: 4, 64: 8}
-"""Independent loads of a block, by the bits of a word. Modelled cycles of the Cortex-A53
-(`tests/benchmarks/constants.py`), 28x28x64 to 16 bits: pi3_64 2: 353,834, 4: 278,683, 8: 266,254,
-16: 259,576; pi3 2: 379,023, 4: 202,484, 8: 227,183, 16: 343,090."""
+"""For 32-bit and 64-bit targets: how many elements of a block are loaded, independently, from the
+table in memory. Modelled cycles of the Cortex-A53 (`tests/benchmarks/constants.py`), 28x28x64
+elements, results of 16 bits: pi3_64 2: 353,834, 4: 278,683, 8: 266,254, 16: 259,576; pi3
+2: 379,023, 4: 202,484, 8: 227,183, 16: 343,090."""
 _VECTORS = 2
-"""Vectors of a block, if the table fits in the registers. Between 1 and 4 the cycles of the same
-measurement to 8 bits differ by 2.5 % on pi3_64 and 1.7 % on pi3."""
+"""How many vectors a block has if the table fits in the registers. With results of 8 bits, the
+cycles of the same measurement for 1 to 4 vectors differ by 2.5 % on pi3_64 and 1.7 % on pi3."""
 _ENTRIES = 256
 
 
 @lowers(Lookup)
 def lower_lookup(node: PlacedNode) -> list[KernelCall]:
-    """A register of bytes at a time if the target can look them up, else element by element."""
+    """A kernel that looks up a register of bytes at a time if the target can, else single bytes."""
     data, walk = node.inputs[:1], common_walk(node.result, (*node.inputs[:1], *node.extras))
     source = node.inputs[1].access
     (step,) = source.strides
@@ -49,7 +50,8 @@ def lower_lookup(node: PlacedNode) -> list[KernelCall]:
             index = b.mul(b.convert(value, Elem.INDEX), step)
             return b.load(table, index, offset=-lowest * step)
         number = b.bitcast(value, Elem.U8)
-        # The table begins with the lowest value; for signed bytes, xor 128 adds 128 modulo 256.
+        # The table begins with the result of the lowest value. For signed bytes, xor 128 adds 128
+        # modulo 256, which turns a value into its index.
         number = b.op("xor", number, b.const(-lowest, number)) if lowest else number
         return b.bitcast(b.op("pick", number, entries), source.elem)
 
@@ -69,9 +71,7 @@ def lower_lookup(node: PlacedNode) -> list[KernelCall]:
 
 
 def _lanes(target: Target, elem: Elem, step: int, inner: int) -> int:
-    """How many bytes are looked up at once: a register of them if the target's registers can hold
-    the table, else 1.
-    """
+    """How many bytes are looked up at once: 1 if the target's registers cannot hold the table."""
     if not target.isa.looks_up_in_registers or elem.bytes > 1 or step != 1:
         return 1
     lanes = target.lanes(1)

@@ -1,9 +1,8 @@
-"""Products of two computed matrices, floats or bytes, read without packing.
+"""Products of two computed matrices of floats or bytes. The matrices are not packed.
 
-The sums of a tile stay in registers.
-
-Vectors run along the result's columns. A right matrix that is stored column by column is transposed
-first. With few rows, or with one column, dot products along the depth cost less than that.
+The sums of a tile stay in registers, in vectors along the result's columns. A right matrix that is
+stored column by column is transposed first. If the result has few rows or one column, this would
+cost too much: vectors then run along the depth, and each result is a dot product.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.folding import index_of
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.scratch import dense_copy, reshaped
-from ellc.codegen.blocks.terms import NO_ZEROS, Numbers, ZeroPoints
+from ellc.codegen.blocks.terms import NO_ZEROS, ProductTypes, ZeroPoints
 from ellc.codegen.blocks.vectors import fitted_lanes, joined, vector_lanes
 from ellc.codegen.blocks.views import broadcast_strides
 from ellc.codegen.blocks.walking import unraveled
@@ -35,20 +34,20 @@ from ellc.ir.ops.quantised_conv import IntDense, IntMatMul
 from ellc.ir.types import DType
 
 _FEW_ROWS = 3
-"""With up to this many rows of the left matrix, transposing the right one costs more than it saves.
+"""If the left matrix has at most this many rows, the right matrix is not transposed.
 
-Measured by `tests/benchmarks/constants.py`: thousands of modelled cycles without : with the
-transposition, depth and columns 64. pi3_64: 2 rows 10.7 : 17.4, 4 rows 21.9 : 21.5, 6 rows
-33.5 : 23.8; pi3: 4 rows 24.7 : 18.4."""
+Measured by `tests/benchmarks/constants.py`, in thousands of modelled cycles without : with the
+transposition, for 64 columns and a depth of 64. pi3_64: 2 rows 10.7 : 17.4, 4 rows 21.9 : 21.5,
+6 rows 33.5 : 23.8; pi3: 4 rows 24.7 : 18.4."""
 _MOST_ROWS = 12
-"""The most rows of a tile: with two vectors of sums for each they take 24 of 32 registers."""
+"""The most rows of a tile. With two vectors of sums per row, 12 rows take 24 of 32 registers."""
 _SHARE_OF_ROWS = 4
-"""If multiply-adds take lanes of the left matrix, one of this many registers may hold its values.
+"""If multiply-adds take lanes of the left matrix, a tile has at most `registers / _SHARE_OF_ROWS`
+rows, because each row needs one register for values of the left matrix.
 
-Each row of a tile has one such register, so a tile has at most a quarter as many rows as there are
-registers. Thousands of modelled cycles for the shares 2 to 5 (same script, 24 rows, depth and
-columns 64): floats on pi3_64 96.3, 59.2, 58.8, 63.3, on pi3 116.7, 80.1, 75.0, 91.8; bytes on pi3
-109.2, 85.3, 95.8, 118.9."""
+Thousands of modelled cycles for the divisors 2 to 5 (same script, 24 rows, 64 columns, depth 64):
+floats on pi3_64 96.3, 59.2, 58.8, 63.3, on pi3 116.7, 80.1, 75.0, 91.8; bytes on pi3 109.2, 85.3,
+95.8, 118.9."""
 _DOTS = 4
 """The number of columns whose dot products are computed interleaved.
 
@@ -59,12 +58,12 @@ Thousands of modelled cycles (same script, 3 rows, depth 256, 32 columns): on pi
 
 @dataclass(frozen=True, slots=True)
 class _MatrixProduct:
-    """The operands `a` [batch.., row, depth] and `b` [batch.., depth, column], with any strides."""
+    """A product of `a` [batch.., row, depth] and `b` [batch.., depth, column], of any strides."""
 
     a: Access
     b: Access
     walk: tuple[int, ...]  # of the result: [batch.., row, column]
-    numbers: Numbers
+    types: ProductTypes
     zeros: ZeroPoints = NO_ZEROS
 
     @property
@@ -85,9 +84,9 @@ class _MatrixProduct:
 
 @lowers(MatMul, IntMatMul)
 def lower_matmul(node: PlacedNode) -> list[KernelCall]:
-    """A product of any two matrices.
+    """Kernels for a product of any two matrices.
 
-    Passes have already turned most products with a constant matrix into dense layers.
+    Earlier passes turn most products with a constant matrix into dense layers.
     """
     op = node.anchor
     assert isinstance(op, MatMul | IntMatMul)
@@ -95,16 +94,16 @@ def lower_matmul(node: PlacedNode) -> list[KernelCall]:
     walk = node.result.type.shape
     a = _exchanged(a) if op.transpose_a else a
     b = _exchanged(b) if op.transpose_b else b
-    product = _MatrixProduct(a, b, walk, Numbers.floats(a.elem))
+    product = _MatrixProduct(a, b, walk, ProductTypes.floats(a.elem))
     if isinstance(op, IntMatMul):
-        numbers = Numbers.integers(a.elem, b.elem, node.target)
-        product = _MatrixProduct(a, b, walk, numbers, ZeroPoints(op.a_zero, op.b_zero))
+        types = ProductTypes.integers(a.elem, b.elem, node.target)
+        product = _MatrixProduct(a, b, walk, types, ZeroPoints(op.a_zero, op.b_zero))
     return _lower(node, product, None)
 
 
 @kernel(Dense, IntDense, name="matmul")
 def computed_dense(node: PlacedNode) -> Iterator[Candidate]:
-    """A dense layer whose weights or bias are computed, so that they cannot be packed."""
+    """A candidate for dense layers whose weights or bias are computed, and so cannot be packed."""
     if any(x.array is None for x in node.inputs[1:]):
         yield Candidate(Prediction("matmul"), partial(_computed_dense, node))
 
@@ -117,11 +116,11 @@ def _computed_dense(node: PlacedNode) -> list[KernelCall]:
     x = reshaped(node.inputs[0].access, (pixels, depth))
     bias = reshaped(node.inputs[2].access, (filters,)) if len(node.inputs) > 2 else None
     walk = (pixels, filters)
-    product = _MatrixProduct(x, _exchanged(weights), walk, Numbers.floats(x.elem))
+    product = _MatrixProduct(x, _exchanged(weights), walk, ProductTypes.floats(x.elem))
     if isinstance(op, IntDense):
-        numbers = Numbers.integers(x.elem, weights.elem, node.target)
+        types = ProductTypes.integers(x.elem, weights.elem, node.target)
         zeros = ZeroPoints(op.input_zero, op.weight_zero)
-        product = replace(product, numbers=numbers, zeros=zeros)
+        product = replace(product, types=types, zeros=zeros)
     return _lower(node, product, bias)
 
 
@@ -150,14 +149,14 @@ def _lower(node: PlacedNode, product: _MatrixProduct, bias: Access | None) -> li
     if bias is not None:
         start = builder.param("bias", bias.elem, bias.align_bytes)
         args.append(access_arg(bias))
-    factors = Factors(builder, params[1], product.numbers, product.zeros)
+    factors = Factors(builder, params[1], product.types, product.zeros)
     args += factors.args
     epilogue = Epilogue(node, builder, product.walk)
-    lanes = vector_lanes(node.target, product.numbers.total)
+    lanes = vector_lanes(node.target, product.types.total)
     kernel = _ProductWriter(builder, product, params[0], params[1], start, factors, epilogue, lanes)
     multiple = 8 if node.result.type.dtype is DType.BIT else 1
     if by_dots:
-        kernel = replace(kernel, lanes=vector_lanes(node.target, product.numbers.factor))
+        kernel = replace(kernel, lanes=vector_lanes(node.target, product.types.factor))
         extent, note = kernel.dots(max(_DOTS, multiple))
     else:
         kernel = replace(kernel, lanes=fitted_lanes(lanes, product.columns))
@@ -170,15 +169,15 @@ def _tile(
 ) -> tuple[int, int, int]:
     """(rows, vectors, steps of depth in one trip) of a tile.
 
-    A tile has `vectors * lanes` columns, a multiple of `multiple`. Its sums, one row of the right
-    matrix and a few values of the left one must fit in the registers.
+    A tile has `vectors * lanes` columns, a multiple of `multiple`. Its sums, a row of the right
+    matrix, and a few values of the left matrix must fit in the registers.
     """
     vectors = max(1, min(2 if lanes > 1 else 4, -(-product.columns // lanes)))
     while vectors * lanes % multiple:
         vectors += 1
     spare = vectors + (3 if target.vector_registers >= 32 else 2)
     rows = max(1, min(_MOST_ROWS, (target.vector_registers - spare) // vectors))
-    in_lanes = target.lane_fma if product.numbers.total.is_float else target.has("neon")
+    in_lanes = target.lane_fma if product.types.total.is_float else target.has("neon")
     by_lane = in_lanes and lanes == 4 and product.a.strides[-1] == 1
     if by_lane:  # each row has a register of left values
         rows = min(rows, target.vector_registers // _SHARE_OF_ROWS)
@@ -201,9 +200,10 @@ class _ProductWriter:
     # --- vectors along the columns ---------------------------------------------------------------
 
     def tiles(self, rows: int, vectors: int, steps: int) -> tuple[int, str]:
-        """Write the loops of all tiles; returns (extent of the parallel loop, note).
+        """Write the loops over all tiles.
 
-        The parallel loop visits (batch, block of columns, tile of rows).
+        Returns (extent of the parallel loop, note). The parallel loop visits (batch, block of
+        columns, tile of rows).
         """
         b, product = self.builder, self.product
         block = vectors * self.lanes
@@ -286,12 +286,12 @@ class _ProductWriter:
         steps: int,
         valid: int,
     ) -> list[Operand]:
-        """The sums of a tile after `steps` more steps along the depth.
+        """The sums of a tile plus the products of `steps` more indices along the depth.
 
-        A step adds the products of a column of the left matrix and a row of the right one. `zeros`
-        holds the zero points of each vector of columns.
+        Each step multiplies a column of the left matrix by a row of the right one. `zeros` has the
+        zero points of each vector of columns.
         """
-        b, lanes, a, numbers = self.builder, self.lanes, self.product.a, self.product.numbers
+        b, lanes, a, types = self.builder, self.lanes, self.product.a, self.product.types
         by_lane = steps == 4 and a.strides[-1] == 1
         lines: Sequence[Operand] = ()
         if by_lane:
@@ -315,15 +315,16 @@ class _ProductWriter:
                     value = b.splat(self.factors.left(b.load(self.a, left, offset=offset)), lanes)
                 for v, weight in enumerate(weights):
                     slot = line * len(weights) + v
-                    sums[slot] = numbers.multiply_add(b, weight, value, sums[slot])
+                    sums[slot] = types.multiply_add(b, weight, value, sums[slot])
         return sums
 
     # --- vectors along the depth -----------------------------------------------------------------
 
     def dots(self, at_once: int) -> tuple[int, str]:
-        """Write the loops of all dot products; returns (extent of the parallel loop, note).
+        """Write the loops over all dot products.
 
-        The parallel loop visits (batch, row, group of `at_once` columns).
+        Returns (extent of the parallel loop, note). The parallel loop visits (batch, row, group of
+        `at_once` columns).
         """
         b, product = self.builder, self.product
         pieces, rest = divmod(product.columns, at_once)
@@ -359,7 +360,7 @@ class _ProductWriter:
         a_base = b.add(a_base, b.mul(row, product.a.strides[-2]))
         step = product.b.strides[-1]
         b_base = b.add(b_base, b.mul(column, step))
-        zero = b.const(0, VType(product.numbers.total, lanes))
+        zero = b.const(0, VType(product.types.total, lanes))
         zeros = self.factors.zeros_of_each(column, count, lanes)
 
         def step_of_depth(at: Operand, length: int, sums: Sequence[Operand]) -> list[Operand]:
@@ -368,10 +369,9 @@ class _ProductWriter:
             values = [
                 self.factors.right(right, i * step, lanes, length, zeros[i]) for i in range(count)
             ]
-            numbers = product.numbers
+            types = product.types
             return [
-                numbers.multiply_add(b, v, left, total)
-                for v, total in zip(values, sums, strict=True)
+                types.multiply_add(b, v, left, total) for v, total in zip(values, sums, strict=True)
             ]
 
         whole = product.depth - product.depth % lanes
@@ -387,10 +387,10 @@ class _ProductWriter:
             value = b.add(value, b.load_some(self.bias, column, at_once, count))
         self.epilogue.store([value], (*batch, row, column), (), count, last=last)
 
-    # --- for tiles and dot products --------------------------------------------------------------
+    # --- shared by tiles and dot products --------------------------------------------------------
 
     def _bases(self, batch: list[Operand]) -> tuple[Operand, Operand]:
-        """The index of the first element of each matrix in a batch."""
+        """The indices of the first elements of both matrices at the batch coordinates `batch`."""
         outer = self.product.walk[:-2]
         bases = []
         for access in (self.product.a, self.product.b):
@@ -402,7 +402,7 @@ class _ProductWriter:
         """The start values of the sums of one row: the bias, or 0."""
         b, lanes = self.builder, self.lanes
         if self.bias is None:
-            return [b.const(0, VType(self.product.numbers.total, lanes))] * vectors
+            return [b.const(0, VType(self.product.types.total, lanes))] * vectors
         return [
             b.load_some(self.bias, column, lanes, min(lanes, valid - v * lanes), offset=v * lanes)
             for v in range(vectors)

@@ -1,4 +1,4 @@
-"""Local response normalisation: every channel is divided by a power of its neighbours' energy."""
+"""Local response normalisation: divides every channel by a power of its neighbours' energy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ellc.ir.types import DType
 
 @lowers(LRN)
 def lower_lrn(node: PlacedNode) -> list[KernelCall]:
-    """Vectors run along the channels; a neighbourhood is a sum of loads at shifted addresses."""
+    """A kernel with vectors along the channels. Neighbours are loaded at shifted addresses."""
     op = node.anchor
     assert isinstance(op, LRN)
     walk = _walk(node)
@@ -68,7 +68,10 @@ def lower_lrn(node: PlacedNode) -> list[KernelCall]:
 
 
 def _walk(node: PlacedNode) -> tuple[int, ...]:
-    """The shape to walk: rows of channels; axes before them are merged where strides allow it."""
+    """The shape to walk, at least two axes; the last axis is the channels.
+
+    The other axes are merged where their strides allow it.
+    """
     shape = node.result.type.shape
     if node.extras or node.result.type.dtype is DType.BIT:
         return shape if len(shape) > 1 else (1, *shape)
@@ -88,9 +91,10 @@ class _Lrn:
     type: VType
 
     def interior(self, block: int) -> tuple[int, int]:
-        """The channels [first, end) of whole blocks whose neighbours all exist.
+        """The channels [first, end) of the whole blocks in which every channel has all neighbours.
 
-        The last channel is never among them, so that the code of its block is known to end the row.
+        The last channel is never included: its block is written separately, with a start that is
+        known at compile time, so that the epilogue knows that the row ends there.
         """
         before, after = self.op.reach(self.channels)
         first = -(-before // block) * block
@@ -110,7 +114,7 @@ class _Lrn:
         return self._divided(middle, energy)
 
     def _shifted(self, base: Operand, start: Operand, shift: int) -> Operand:
-        """A vector of channels from `start + shift` on, with 0 for channels that do not exist."""
+        """A vector of the channels from `start + shift` on; channels that do not exist are 0."""
         b, lanes = self.b, self.type.lanes
         if not isinstance(start, Imm):
             return b.load(self.x, b.add(base, start), lanes, offset=shift)
@@ -125,7 +129,7 @@ class _Lrn:
         return b.op("join", b.const(0.0, self.type.with_lanes(missing)), value)
 
     def _divided(self, value: Operand, energy: Operand) -> Operand:
-        """value / energy^beta; the usual exponents 0.5 and 0.75 need only roots."""
+        """`value / energy^beta`. The usual exponents 0.5 and 0.75 need only square roots."""
         b, beta = self.b, self.op.beta
         if beta == 1.0:
             return b.div(value, energy)
@@ -137,14 +141,14 @@ class _Lrn:
         return b.div(value, root if beta == 0.5 else b.mul(root, b.op("sqrt", root)))
 
     def _has_quick_root(self, energy: Operand) -> bool:
-        """Whether `_inverse_root` works: for a float32 energy that is normal and positive."""
+        """Whether `_inverse_root` can be used: the energy must be float32, normal and positive."""
         op = self.op
         return energy.type.elem is Elem.F32 and op.bias > 1e-30 and op.alpha >= 0
 
     def _by_inverse_roots(self, value: Operand, energy: Operand) -> Operand:
-        """value / energy^beta without a root or a division.
+        """`value / energy^beta`, for a beta of 0.5 or 0.75, without a square root or a division.
 
-        With r = energy^(-1/2), energy^(-3/4) is r^2 r^(-1/2).
+        If r is energy^(-1/2), then energy^(-3/4) is r^2 r^(-1/2).
         """
         b = self.b
         factor = _inverse_root(b, energy)
@@ -155,9 +159,9 @@ class _Lrn:
 
 
 def _inverse_root(b: KernelBuilder, x: Operand) -> Operand:
-    """x^(-1/2) of normal positive float32 values, to 2 ulp.
+    """x^(-1/2) for normal positive float32 values, with an error of at most 2 ulp.
 
-    Halving the exponent gives a first guess, which three of Newton's steps improve.
+    Halving the exponent gives a first approximation. Three steps of Newton's method improve it.
     """
     bits = b.shift_right(b.bitcast(x, Elem.I32), 1)
     y = b.bitcast(b.sub(b.const(0x5F375A86, bits), bits), Elem.F32)

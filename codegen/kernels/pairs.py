@@ -1,10 +1,10 @@
 """Convolutions of bytes by an instruction that adds the products of two neighbouring channels.
 
-An instruction of x86-64 and WebAssembly multiplies vectors of 16-bit lanes and adds neighbouring
-products in 32 bits. So image and weights are widened to 16 bits, two channels of a pixel are
-repeated in the whole vector, and the weights of two channels of a filter are neighbours. That takes
-half the instructions of one product for each channel. Weights are packed
-`[group][block][kernel row][kernel column][two channels][filter][channel]`.
+x86-64 and WebAssembly have an instruction that multiplies vectors of 16-bit lanes and adds
+neighbouring products in 32 bits. The kernel widens image and weights to 16 bits, and repeats two
+channels of a pixel throughout a vector; the weights of the same two channels of a filter are
+neighbours. This takes half as many instructions as multiplying one channel at a time. Weights are
+packed `[group][block][kernel row][kernel column][two channels][filter][channel]`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from ellc.codegen.blocks.candidates import Candidate, kernel
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.schedule import GemmSchedule, gemm_tile, most_pixels
-from ellc.codegen.blocks.terms import Numbers, in_fewest_bytes
+from ellc.codegen.blocks.terms import ProductTypes, in_fewest_bytes
 from ellc.codegen.kernels.convolution import (
     Problem,
     Product,
@@ -41,7 +41,7 @@ _PAIR = 2
 
 @kernel(IntConv2D, IntDense, name="pairs")
 def pairs(node: PlacedNode) -> Iterator[Candidate]:
-    """Layers with an even number of channels, on targets that have the instruction."""
+    """Candidates for layers with an even number of channels, if the target has the instruction."""
     if not has_constant_operands(node) or node.inputs[1].type.shape[-1] % _PAIR:
         return
     target = node.target
@@ -49,25 +49,26 @@ def pairs(node: PlacedNode) -> Iterator[Candidate]:
         return
     problem = problem_of(node)
     terms = in_fewest_bytes(problem.terms)
-    numbers = replace(terms.numbers, factor=Elem.I16)
-    terms = replace(terms, numbers=numbers)
-    shape = folded(node, problem.shape, _most_pixels(target, numbers, 2))
-    usual = pair_tile(target, numbers, shape.columns.outputs, shape.filters)
-    others = pair_tiles(target, numbers, usual, shape)
+    types = replace(terms.types, factor=Elem.I16)
+    terms = replace(terms, types=types)
+    shape = folded(node, problem.shape, _most_pixels(target, types, 2))
+    usual = pair_tile(target, types, shape.columns.outputs, shape.filters)
+    others = pair_tiles(target, types, usual, shape)
     product = Product("pairs", Problem(shape, terms), PairProducts, pack_pairs)
     yield from product.candidates(node, pair_cycles, usual, others)
 
 
 def pair_cycles(
-    target: Target, shape: ConvShape, schedule: GemmSchedule, numbers: Numbers
+    target: Target, shape: ConvShape, schedule: GemmSchedule, types: ProductTypes
 ) -> float:
-    """Issue slots, counted as for the matrix product (`gemm.py`), but two channels at a time.
+    """Issue slots of a kernel, counted as in `gemm_cycles`, but for two channels at a time.
 
-    A sum takes a product and an addition; two image values are loaded, widened and repeated.
+    Each sum takes a multiplication and an addition. Each pixel's two values are loaded, widened and
+    repeated.
     """
     load = target.core.load_cycles
     sums = schedule.pixels * schedule.vectors
-    weights = schedule.vectors * (load + numbers.widening_slots(target))
+    weights = schedule.vectors * (load + types.widening_slots(target))
     once = 2 * sums + weights + schedule.pixels * (load + 2)
     taps = shape.rows.taps * shape.columns.taps
     runs = shape.rows.taps if shape.consecutive_taps else taps
@@ -75,29 +76,32 @@ def pair_cycles(
     return shape.tiles(schedule) * (once * taps * shape.channels / _PAIR + around)
 
 
-def pair_tile(target: Target, numbers: Numbers, pixels: int, filters: int) -> GemmSchedule:
-    """The usual tile: vectors of filters as for `gemm`, and as many pixels as fit in registers."""
-    usual = gemm_tile(target, numbers.total, pixels, filters)
-    size = min(pixels, _most_pixels(target, numbers, usual.vectors))
+def pair_tile(target: Target, types: ProductTypes, pixels: int, filters: int) -> GemmSchedule:
+    """The usual tile: as many vectors as `gemm` has, and as many pixels as fit in registers."""
+    usual = gemm_tile(target, types.total, pixels, filters)
+    size = min(pixels, _most_pixels(target, types, usual.vectors))
     return replace(usual, pixels=max(1, size), k_step=_PAIR, by_lane=False)
 
 
 def pair_tiles(
-    target: Target, numbers: Numbers, usual: GemmSchedule, shape: ConvShape
+    target: Target, types: ProductTypes, usual: GemmSchedule, shape: ConvShape
 ) -> Iterator[GemmSchedule]:
     """Every tile that fits in the registers."""
     for vectors in range(1, -(-shape.filters // usual.lanes) + 1):
-        most = min(_most_pixels(target, numbers, vectors), shape.columns.outputs)
+        most = min(_most_pixels(target, types, vectors), shape.columns.outputs)
         if most < 1:
             return
         for tile_pixels in range(1, most + 1):
             yield replace(usual, pixels=tile_pixels, vectors=vectors)
 
 
-def _most_pixels(target: Target, numbers: Numbers, vectors: int) -> int:
-    """The most pixels for which sums, a row of weights, an image value, a product and, if there is
-    one, the zero point fit in the registers."""
-    spare = vectors + (3 if numbers.weight_zero else 2)
+def _most_pixels(target: Target, types: ProductTypes, vectors: int) -> int:
+    """The most pixels that a tile with this many vectors may have.
+
+    Their sums, a row of weights, an image value, a product and, unless it is 0, the zero point must
+    fit in the registers.
+    """
+    spare = vectors + (3 if types.weight_zero else 2)
     return min(most_pixels(target), (target.vector_registers - spare) // vectors)
 
 
@@ -110,7 +114,7 @@ def pack_pairs(weights: Array, groups: int, block: int) -> Array:
 
 
 class PairProducts(Products):
-    """Sums of products of two channels: a register for each pixel and each vector of filters."""
+    """Adds products of two channels; there is a register for each pixel and vector of filters."""
 
     def __init__(
         self, b: KernelBuilder, shape: ConvShape, schedule: GemmSchedule, inputs: TileInputs
@@ -126,7 +130,7 @@ class PairProducts(Products):
         length: int,
         pixels: Sequence[int],
     ) -> list[Operand]:
-        """The sums with `length` values of each pixel added, two at a time."""
+        """The sums plus the products of `length` values of each pixel, two values at a time."""
         b, block = self._b, self._schedule.block
         with b.loop("k", 0, length, _PAIR, carry=sums) as k:
             image_index = b.add(inside, k.index)
@@ -141,7 +145,7 @@ class PairProducts(Products):
         weight_index: Operand,
         pixels: Sequence[int],
     ) -> list[Operand]:
-        """The sums with two values of each pixel added."""
+        """The sums plus the products of two values of each pixel."""
         b, vectors, width = self._b, self._schedule.vectors, _PAIR * self._schedule.lanes
         pixel_stride = self._shape.columns.stride * self._shape.x.strides[2]
         align = width * self._w.elem.bytes

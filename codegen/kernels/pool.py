@@ -1,7 +1,7 @@
 """Maximum and mean over windows.
 
-The rows of each image column are combined first, once for all windows that share the column; then
-the columns of each window.
+First the rows of each image column are combined, once for all windows that share the column. Then
+the columns of each window are combined.
 """
 
 from __future__ import annotations
@@ -39,21 +39,23 @@ from ellc.ir.ops.quantised_pool import IntAvgPool2D
 Pool = MaxPool2D | AvgPool2D | IntAvgPool2D
 _SMALL_WINDOW = 3
 """A window is straight-line code if it has at most this many taps for every vector register.
-Thousand modelled cycles for other limits, by `tests/benchmarks/constants.py`, 32 channels, 28x28:
+Thousands of modelled cycles for other limits, by `tests/benchmarks/constants.py`, 32 channels,
+28x28:
 pi3_64: 9x9 2: 935, 3: 411; 7x7 1: 707, 2: 266, 4: 272; pi3: 7x7 2: 763, 4: 1,393."""
 
 _REGISTERS = 12
-"""The most window columns that a tile keeps in registers, if there are 32. By the same script for
-other numbers on pi3_64: 2x2 9: 59, 12: 61, 16: 64; 3x3 6: 136, 9: 122, 12: 117, 16: 117, 24: 121;
-5x5 6: 342, 9: 232, 12: 201, 16: 185, 24: 191."""
+"""The most window columns that a tile keeps in registers, on targets with 32 vector registers.
+Cycles for other limits on pi3_64, as above: 2x2 9: 59, 12: 61, 16: 64; 3x3 6: 136, 9: 122, 12: 117,
+16: 117, 24: 121; 5x5 6: 342, 9: 232, 12: 201, 16: 185, 24: 191."""
 _FEW_REGISTERS = 7
-"""The same for fewer registers, on pi3: 2x2 4: 96, 7: 85, 9: 84, 12: 88; 3x3 4: 152, 5: 135,
-7: 124, 9: 124, 12: 134; 5x5, where more would be faster: 5: 745, 7: 399, 9: 348, 12: 312."""
+"""The same limit for targets with fewer registers. Cycles on pi3: 2x2 4: 96, 7: 85, 9: 84, 12: 88;
+3x3 4: 152, 5: 135, 7: 124, 9: 124, 12: 134; 5x5 (a higher limit would be better) 5: 745, 7: 399,
+9: 348, 12: 312."""
 
 
 @lowers(MaxPool2D, AvgPool2D)
 def lower_pool(node: PlacedNode) -> list[KernelCall]:
-    """Maximum and mean over any window."""
+    """Kernels for the maximum and the mean over windows of any size."""
     return lower_windows(node, _Maximum if isinstance(node.anchor, MaxPool2D) else _Mean)
 
 
@@ -64,7 +66,7 @@ def lower_windows(node: PlacedNode, combination_type: CombinationType) -> list[K
     type_ = node.inputs[0].type
     x = reshaped(node.inputs[0].access, type_.shape)
     if isinstance(op, IntAvgPool2D) or (isinstance(op, AvgPool2D) and not op.include_padding):
-        x = replace(x, border=None)  # elements outside the image are not part of the mean
+        x = replace(x, border=None)  # the mean leaves out elements outside the image
     images, rows, columns, channels = node.anchor_type().shape
     dilation = (1, 1) if isinstance(op, IntAvgPool2D) else op.dilation
     axes = window_axes(x, (rows, columns), op.window, op.stride, dilation, op.padding)
@@ -85,16 +87,16 @@ def lower_windows(node: PlacedNode, combination_type: CombinationType) -> list[K
 
 
 def _is_small(target: Target, shape: Sliding) -> bool:
-    """Whether a window is straight-line code."""
+    """Whether the code of a window is straight-line code instead of loops."""
     limit = _SMALL_WINDOW * target.vector_registers
     return shape.rows.taps * shape.columns.taps <= limit and shape.columns.taps <= 12
 
 
 def _rectangle(target: Target, shape: Sliding, elem: Elem, multiple: int) -> Rectangle:
-    """The tile: pixels of one row whose window columns fit in the registers.
+    """The tile: as many pixels of one row as have all their window columns in registers.
 
-    Several vectors of channels are combined interleaved if few columns are. The channels of a tile
-    are a multiple of `multiple`.
+    If these are few columns, several vectors of channels are interleaved. The number of channels in
+    a tile is a multiple of `multiple`.
     """
     channels = shape.walk[3]
     lanes = fitted_lanes(vector_lanes(target, elem), channels)
@@ -111,7 +113,7 @@ def _rectangle(target: Target, shape: Sliding, elem: Elem, multiple: int) -> Rec
 
 
 class Combination(ABC):
-    """How a pool combines the elements of a window, and in which element type `elem`."""
+    """How a pool combines the elements of a window. It computes in the element type `elem`."""
 
     operation: str
     elem: Elem
@@ -138,17 +140,17 @@ class Combination(ABC):
 
     @abstractmethod
     def finish(self, value: Operand, taps: int, channel: Operand, shift: int) -> Operand:
-        """The result of a window that has `taps` elements inside the image.
+        """The results of a window, for the channels from `channel + shift` on.
 
-        `value` combines these, for the channels from `channel + shift` on.
+        `value` is the combination of the `taps` elements of the window that are inside the image.
         """
 
     def loaded(self, value: Operand) -> Operand:
-        """An element of the image, converted to the type in which it is combined."""
+        """An element of the image, converted to `elem`."""
         return self._b.convert(value, self.elem)
 
     def outside(self, type_: VType, channel: Operand, shift: int) -> Operand:
-        """The padding's values in the channels from `channel + shift` on."""
+        """The values of the padding in the channels from `channel + shift` on."""
         if self._outside is None:
             return self._b.const(self._value, type_)
         return self._b.load(self._outside, channel, type_.lanes, offset=shift)
@@ -158,7 +160,7 @@ CombinationType = Callable[[KernelBuilder, Pool, Sliding, list[Arg]], Combinatio
 
 
 class _Maximum(Combination):
-    """The largest element; padding counts as elements of the window."""
+    """The largest element of a window, including the padding."""
 
     operation = "max"
 
@@ -174,7 +176,7 @@ class _Maximum(Combination):
 
 
 class _Mean(Combination):
-    """The sum, divided by the number of elements that the operator counts."""
+    """The sum of a window, divided by the number of elements that the operator counts."""
 
     operation = "add"
 
@@ -213,7 +215,7 @@ class _TileWriter:
         self._small = is_small
 
     def tile(self, position: RectanglePosition) -> None:
-        """One row of neighbouring windows for one block of channels."""
+        """Write a row of neighbouring windows for one block of channels."""
         base = origin(self._b, self._shape, position, position.channel)
         windows = self._small_windows if self._small else self._large_window
         values = windows(position, base)
@@ -229,7 +231,7 @@ class _TileWriter:
             )
 
     def _small_windows(self, position: RectanglePosition, base: Operand) -> list[list[Operand]]:
-        """Values [pixel][vector]; every column is combined once, whatever windows contain it."""
+        """Values [pixel][vector]. Each image column is combined once for all windows."""
         tile, (first, end) = self._tile, position.rows[0]
         columns = input_readers(self._shape.columns, position.columns)
         results: list[list[Operand]] = [[] for _ in position.columns]
@@ -255,9 +257,10 @@ class _TileWriter:
         vector: int,
         position: RectanglePosition,
     ) -> dict[int, Operand]:
-        """For each column, its rows combined.
+        """For each column, the combination of its rows.
 
-        Each column is loaded before the one to its left is combined, so that no load is waited for.
+        Each column is loaded before its left neighbour is combined, so that no instruction waits
+        for a load.
         """
         combined: dict[int, Operand] = {}
         following: list[Operand] = []
@@ -270,7 +273,7 @@ class _TileWriter:
         return combined
 
     def _vectors(self, position: RectanglePosition) -> int:
-        """How many vectors of the block have valid channels."""
+        """How many vectors of the block contain channels that exist."""
         return -(-position.valid // self._tile.lanes)
 
     def _load(
@@ -284,7 +287,7 @@ class _TileWriter:
         return self._combination.loaded(stored)
 
     def _tree(self, values: Sequence[Operand]) -> Operand:
-        """All values combined in pairs; the identity element if there are none."""
+        """The combination of all values, as a balanced tree; of no values, the identity element."""
         if not values:
             return self._combination.identity(VType(self._combination.elem, self._tile.lanes))
         items = list(values)
@@ -296,12 +299,12 @@ class _TileWriter:
             items = pairs + items[len(items) & ~1 :]
         return items[0]
 
-    # --- windows too large for straight-line code ------------------------------------------------
+    # --- windows that are too large for straight-line code ---------------------------------------
 
     def _large_window(self, position: RectanglePosition, base: Operand) -> list[list[Operand]]:
-        """Values [pixel][vector] of one pixel: loops over the window.
+        """Values [pixel][vector] of a single pixel, computed by loops over the window.
 
-        Each vector has several accumulators, so that no instruction waits for the one before it.
+        Each vector has several accumulators, so that no instruction waits for the previous result.
         """
         b, shape = self._b, self._shape
         (top, bottom), (left, right) = position.rows[0], position.columns[0]
@@ -309,18 +312,18 @@ class _TileWriter:
         row_step = shape.x.strides[1] * shape.rows.dilation
         step = shape.x.strides[2] * shape.columns.dilation
         base = b.add(base, top * row_step + left * step)
-        if row_step == columns * step:  # whole rows without gaps: one long row
+        if row_step == columns * step:  # the rows have no gaps between them: treat them as one row
             rows, columns = 1, rows * columns
-        vectors, ways = self._vectors(position), max(1, 8 // self._tile.vectors)
-        ways = max(1, min(ways, columns))
+        vectors, unroll = self._vectors(position), max(1, 8 // self._tile.vectors)
+        unroll = max(1, min(unroll, columns))
         identity = self._combination.identity(VType(self._combination.elem, self._tile.lanes))
-        start = [identity] * (vectors * ways)
+        start = [identity] * (vectors * unroll)
         with b.loop("window_row", 0, rows, carry=start) as window_row:
             row_base = b.add(base, b.mul(window_row.index, row_step))
-            whole = columns - columns % ways
-            with b.loop("tap", 0, whole, ways, carry=window_row.carried) as tap:
+            whole = columns - columns % unroll
+            with b.loop("tap", 0, whole, unroll, carry=window_row.carried) as tap:
                 inside = b.add(row_base, b.mul(tap.index, step))
-                tap.carry(self._combine_taps(list(tap.carried), inside, ways, vectors, position))
+                tap.carry(self._combine_taps(list(tap.carried), inside, unroll, vectors, position))
             sums = list(tap.results)
             if columns - whole:
                 rest = b.add(row_base, whole * step)
@@ -337,7 +340,7 @@ class _TileWriter:
         vectors: int,
         position: RectanglePosition,
     ) -> list[Operand]:
-        """Combine `taps` neighbours, each into accumulators of its own."""
+        """Combine `taps` neighbouring elements with the sums. Each tap has its own accumulators."""
         values = [
             self._load(inside, 0, tap * self._shape.columns.dilation, vector, position)
             for tap in range(taps)

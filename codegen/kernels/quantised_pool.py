@@ -1,4 +1,4 @@
-"""Average pooling of 8- and 16-bit integers; sums have 16 bits if they fit, else 32."""
+"""Average pooling of 8- and 16-bit integers. Sums have 16 bits if they fit, else 32 bits."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem, VType
 from ellc.ir.ops.quantised_pool import IntAvgPool2D
 
-_NARROW_AREA = 255  # the sum of 255 elements of 8 bits fits in 16: 255 * 255 < 2^16
+_NARROW_AREA = 255  # the sum of 255 elements of 8 bits fits in 16 bits: 255 * 255 < 2^16
 
 
 @lowers(IntAvgPool2D)
 def lower_int_pool(node: PlacedNode) -> list[KernelCall]:
-    """Average pooling with any window."""
+    """Kernels for average pooling with windows of any size."""
     return lower_windows(node, _IntMean)
 
 
@@ -48,7 +48,7 @@ class _IntMean(Combination):
         return b.convert(clamped, self._stored)
 
     def _quotient(self, total: Operand, count: int) -> Operand:
-        """total / count, rounded to nearest: half of `count` is added because `div` truncates."""
+        """`total / count`, rounded: half of `count` is added first, because `div` truncates."""
         b, half = self._b, self._b.const(count // 2, total)
         if not self._stored.is_signed:
             return b.div(b.add(total, half), b.const(count, total))

@@ -1,4 +1,4 @@
-"""Softmax of bytes: exponentials are read from a table, the reciprocal of their sum is computed."""
+"""Softmax of bytes. Exponentials come from a table; the reciprocal of their sum is computed."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ from ellc.ir.fixed_point import SOFTMAX_SUM_BITS, divide_by_power
 from ellc.ir.ops.quantised_softmax import QuantSoftmax
 from ellc.ir.types import DType
 
-_WAYS = 4
-"""Elements in flight. Modelled cycles of the Cortex-A53 (`tests/benchmarks/constants.py`), 16x1000:
-pi3_64 2: 410,253, 4: 286,733, 8: 268,133; pi3 2: 443,182, 4: 335,447, 8: 463,221."""
+_UNROLL = 4
+"""How many elements are interleaved. Modelled cycles of the Cortex-A53
+(`tests/benchmarks/constants.py`), 16 rows of 1,000: pi3_64 2: 410,253, 4: 286,733, 8: 268,133; pi3
+2: 443,182, 4: 335,447, 8: 463,221."""
 
 
 @lowers(QuantSoftmax)
 def lower_quant_softmax(node: PlacedNode) -> list[KernelCall]:
-    """One row after the other, element by element: each one reads a table at its own index."""
+    """A kernel without vectors: each element reads the tables at its own index."""
     op = node.anchor
     assert isinstance(op, QuantSoftmax)
     node.refuse_stages()
@@ -54,7 +55,11 @@ def lower_quant_softmax(node: PlacedNode) -> list[KernelCall]:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """Writes one row. For a distance d to the largest, `powers` has e^-d as Q0, `terms` as Q12."""
+    """Writes the code of one row.
+
+    An element whose distance to the largest element of the row is d has e^-d in `powers` as a Q0
+    number and in `terms` as a Q12 number, both at index d.
+    """
 
     b: KernelBuilder
     x: Param
@@ -67,7 +72,7 @@ class _Row:
     dtype: DType
 
     def write(self, at: list[Operand], length: int, last: bool) -> None:
-        """Three passes: the largest element, the sum of exponentials, each one's share of it."""
+        """Write three passes: the largest element, the sum of exponentials, and the shares."""
         b = self.b
         base, target = index_of(b, 0, at, self.rows.x), index_of(b, 0, at, self.rows.y)
         top = self._folded("max", INDEX, partial(self._element, base), -128)
@@ -83,14 +88,15 @@ class _Row:
 
         def store(at: list[Operand], slot: int, count: int, values: list[Operand]) -> None:
             power = b.load(self.powers, distance(at[0]))
-            product = b.op("mul_high", scale, power)  # at least 0, so `shr_round` rounds halves up
+            # The product is not negative, so `shr_round` rounds halves up.
+            product = b.op("mul_high", scale, power)
             share = self._stored(b.op("shr_round", product, bits))
             b.store(share, self.y, b.add(target, b.mul(at[0], self.steps[1])))
 
-        sweep(b, (self.length,), 1, _WAYS, [], store)
+        sweep(b, (self.length,), 1, _UNROLL, [], store)
 
     def _element(self, base: Operand, position: Operand) -> Operand:
-        """One stored integer of the row, as an index."""
+        """One stored integer of the row, converted to an index."""
         b = self.b
         value = b.load(self.x, b.add(base, b.mul(position, self.steps[0])))
         return b.convert(value, Elem.INDEX)
@@ -98,17 +104,23 @@ class _Row:
     def _folded(
         self, name: str, type_: VType, value: Callable[[Operand], Operand], start: int
     ) -> Operand:
-        """`value` of all positions of the row, combined in several independent accumulators."""
+        """The combination, by `name`, of `value(position)` for all positions of the row.
+
+        Several independent accumulators start from `start`.
+        """
         b = self.b
-        first: list[Operand] = [b.const(start, type_)] * _WAYS
+        first: list[Operand] = [b.const(start, type_)] * _UNROLL
 
         def visit(at: list[Operand], slot: int, count: int, values: list[Operand]) -> None:
             values[slot] = b.op(name, values[slot], value(at[0]))
 
-        return combined(b, name, sweep(b, (self.length,), 1, _WAYS, first, visit))
+        return combined(b, name, sweep(b, (self.length,), 1, _UNROLL, first, visit))
 
     def _reciprocal(self, total: Operand) -> tuple[Operand, Operand]:
-        """(scale, bits): a share is `mul_high(scale, power) / 2^bits`, or 0 beyond 31 bits."""
+        """(scale, bits): the share of `power` in `total` is `mul_high(scale, power) / 2^bits`.
+
+        If it would need more than 31 bits, `scale` is 0.
+        """
         b = self.b
         zeros, highest = fixed_point.leading_zeros(b, b.bitcast(total, Elem.U32))
         one = b.const(1 << 31, highest)

@@ -32,10 +32,11 @@ from ellc.ir.ops.reduce import ArgMax, ArgMin, Reduce
 
 @dataclass(frozen=True, slots=True)
 class _ReductionLoops:
-    """The loops of a reduction: over the axes that are kept, and over those that are reduced.
+    """The loops of a reduction: over the kept axes, and over the reduced (`folded`) axes.
 
-    Vectors of `lanes` run along the kept axes, several at a time; with `by_rows` along the reduced
-    axes. `ways` trips of the innermost loop are unrolled, each with accumulators of its own.
+    A vector has `lanes` lanes. Vectors run along the kept axes, `vectors` of them at a time; with
+    `by_rows` they run along the reduced axes. `unroll` trips of the innermost loop are unrolled,
+    each with its own accumulators.
     """
 
     kept: AxisGroup
@@ -43,7 +44,7 @@ class _ReductionLoops:
     by_rows: bool
     lanes: int
     vectors: int
-    ways: int
+    unroll: int
 
 
 def _reduction_loops(
@@ -63,8 +64,8 @@ def _reduction_loops(
     if by_rows:
         return _ReductionLoops(kept, folded, True, lanes, 1, max(1, min(4, extent // lanes)))
     vectors = max(1, min(4, extent // lanes))
-    ways = max(1, min(4 // vectors, folded.extents[-1]))
-    return _ReductionLoops(kept, folded, False, lanes, vectors, ways)
+    unroll = max(1, min(4 // vectors, folded.extents[-1]))
+    return _ReductionLoops(kept, folded, False, lanes, vectors, unroll)
 
 
 # --- values --------------------------------------------------------------------------------------
@@ -72,7 +73,7 @@ def _reduction_loops(
 
 @lowers(Reduce)
 def lower_reduce(node: PlacedNode) -> list[KernelCall]:
-    """Every kind of reduction along any axes."""
+    """Kernels for every kind of reduction along any axes."""
     op = node.anchor
     assert isinstance(op, Reduce)
     x = node.inputs[0].access
@@ -97,7 +98,7 @@ _OPERATIONS = {"sum": "add", "mean": "add", "l2sum": "add", "prod": "mul"}
 
 
 class _Fold:
-    """Combines elements in several accumulators, and these in pairs at the end."""
+    """Combines elements in several accumulators, and finally the accumulators in pairs."""
 
     def __init__(
         self, b: KernelBuilder, op: Reduce, x: Param, elem: Elem, loops: _ReductionLoops
@@ -108,7 +109,7 @@ class _Fold:
         self._identity = _identity(op.kind, elem)
 
     def columns(self, base: Operand, length: int) -> list[Operand]:
-        """Vectors of `length` results that are neighbours along the kept axes."""
+        """`length` results that are neighbours along the kept axes, in vectors."""
         b, loops = self._b, self._loops
         starts = range(0, length, loops.lanes)
         start = b.const(self._identity, self._type)
@@ -123,12 +124,12 @@ class _Fold:
                 number = slot * len(starts) + vector
                 values[number] = self._step(values[number], value)
 
-        carry = [start] * (loops.ways * len(starts))
-        totals = sweep(b, loops.folded.extents, 1, loops.ways, carry, visit)
+        carry = [start] * (loops.unroll * len(starts))
+        totals = sweep(b, loops.folded.extents, 1, loops.unroll, carry, visit)
         return [self._finished(self._tree(totals[v :: len(starts)])) for v in range(len(starts))]
 
     def rows(self, base: Operand) -> list[Operand]:
-        """One result, which combines the lanes of all accumulators."""
+        """One result. The lanes of all accumulators are combined at the end."""
         b, loops = self._b, self._loops
 
         def visit(at: list[Operand], slot: int, count: int, values: list[Operand]) -> None:
@@ -137,8 +138,8 @@ class _Fold:
             value = filled(b, b.convert(loaded, self._type.elem), count, self._identity)
             values[slot] = self._step(values[slot], value)
 
-        carry: list[Operand] = [b.const(self._identity, self._type)] * loops.ways
-        totals = sweep(b, loops.folded.extents, loops.lanes, loops.ways, carry, visit)
+        carry: list[Operand] = [b.const(self._identity, self._type)] * loops.unroll
+        totals = sweep(b, loops.folded.extents, loops.lanes, loops.unroll, carry, visit)
         return [self._finished(b.fold(self._combine, self._tree(totals)))]
 
     def _step(self, total: Operand, value: Operand) -> Operand:
@@ -166,7 +167,7 @@ class _Fold:
 
 
 def _identity(kind: str, elem: Elem) -> float | int:
-    """The identity element. For sums of squares it is 0, too: it fills lanes that are squared."""
+    """The identity element; for sums of squares, a number whose square adds nothing."""
     if kind == "prod":
         return 1
     if kind not in ("max", "min"):
@@ -182,7 +183,10 @@ def _identity(kind: str, elem: Elem) -> float | int:
 
 @lowers(ArgMax, ArgMin)
 def lower_arg(node: PlacedNode) -> list[KernelCall]:
-    """The first or last of the largest or smallest elements along an axis."""
+    """Kernels for the position of the largest or smallest element along an axis.
+
+    If several elements are equal, the operator says whether the first or the last one counts.
+    """
     op = node.anchor
     assert isinstance(op, ArgMax | ArgMin)
     x = node.inputs[0].access
@@ -204,7 +208,10 @@ def lower_arg(node: PlacedNode) -> list[KernelCall]:
 
 
 class _PositionSearch:
-    """Finds the best element and its position, separately in each lane."""
+    """Finds the best element and its position, separately in each lane.
+
+    Better means larger for `ArgMax` and smaller for `ArgMin`.
+    """
 
     def __init__(
         self, b: KernelBuilder, op: ArgMax | ArgMin, x: Param, loops: _ReductionLoops
@@ -212,11 +219,12 @@ class _PositionSearch:
         self._b, self._x, self._loops = b, x, loops
         self._largest = isinstance(op, ArgMax)
         strict, equal = ("gt", "ge") if self._largest else ("lt", "le")
-        self._better = equal if op.last else strict  # the comparison by which a later element wins
+        # The comparison that tells whether an element is better than an earlier one.
+        self._better = equal if op.last else strict
         self._strict, self._sooner = strict, "gt" if op.last else "lt"
 
     def column(self, base: Operand, length: int) -> Operand:
-        """The positions for a vector of results, neighbours along the kept axes."""
+        """The positions for a vector of results that are neighbours along the kept axes."""
         b, loops = self._b, self._loops
         stride, step = loops.kept.x[-1], loops.folded.x[0]
         best = self._loaded(base, loops.lanes, length, stride)
@@ -248,7 +256,7 @@ class _PositionSearch:
         best, position = loop.results[0], loop.results[1]
         if extent - whole:
             rest = self._loaded(b.add(base, whole), lanes, extent - whole)
-            # Lanes after the end repeat the best element so far and its position.
+            # Lanes after the end of the row repeat the best element so far and its position.
             inside = filled(b, b.const(1, position), extent - whole, 0)
             exists = b.compare("ne", inside, b.const(0, inside))
             rest = b.select(exists, rest, best)
@@ -263,7 +271,7 @@ class _PositionSearch:
         return position
 
     def _loaded(self, index: Operand, lanes: int, count: int, stride: int = 1) -> Operand:
-        """`count` elements in the form in which they are compared."""
+        """`count` elements, with NaN replaced as `nan_ranked` does."""
         elements = load_lanes(self._b, self._x, index, lanes, count, stride)
         return nan_ranked(self._b, elements, largest=self._largest)
 
@@ -276,9 +284,10 @@ class _PositionSearch:
         *,
         later: bool,
     ) -> tuple[Operand, Operand]:
-        """The better of two elements and its position; of equal ones, the first or the last.
+        """(the better one of `value` and `other`, its position).
 
-        `later` says that the other one's position is known to be the later one.
+        If both are equal, the operator takes the first or the last. `later` says that
+        `other_position` is known to come after `position`.
         """
         b = self._b
         if later:

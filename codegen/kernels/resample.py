@@ -1,4 +1,4 @@
-"""Resampling along an axis: weighted sums of elements, which a table of indices selects."""
+"""Resampling along an axis: weighted sums of elements that a table of indices selects."""
 
 from __future__ import annotations
 
@@ -24,18 +24,20 @@ from ellc.codegen.kir.types import Elem, VType
 from ellc.ir.ops.resize import Resample
 
 _UNROLLED_TAPS = 8
-"""The most taps whose offsets and weights stay in registers for all inner elements. Modelled cycles
-of the Cortex-A53 (`tests/benchmarks/constants.py`), in thousands: pi3_64, 3 channels, 56 to 28 (4
-taps) 2: 101.9, 4: 77.8; 64 channels, 56 to 112 (2 taps) 1: 6,516, 2: 5,109. With 12 taps (56 to 10)
-16 takes 0.81 of the cycles for 3 channels and 1.01 for 64."""
+"""The most taps that are unrolled; their offsets and weights stay in registers for all inner
+elements. Thousands of modelled cycles of the Cortex-A53 (`tests/benchmarks/constants.py`) for other
+limits: pi3_64, 3 channels, 56 to 28 (4 taps) 2: 101.9, 4: 77.8; 64 channels, 56 to 112 (2 taps)
+1: 6,516, 2: 5,109. With 12 taps (56 to 10), a limit of 16 takes 0.81 of the cycles of this limit
+for 3 channels and 1.01 for 64."""
 _VECTORS = 4
-"""Vectors in flight. The same for 64 channels, 56 to 112: pi3_64 1: 7,095, 2: 5,703, 4: 5,081,
-8: 6,170; pi3 1: 5,903, 2: 5,756, 4: 5,075, 8: 5,579."""
+"""How many vectors are interleaved. Thousands of modelled cycles, by the same script, for 64
+channels, 56 to 112: pi3_64 1: 7,095, 2: 5,703, 4: 5,081, 8: 6,170; pi3 1: 5,903, 2: 5,756,
+4: 5,075, 8: 5,579."""
 
 
 @lowers(Resample)
 def lower_resample(node: PlacedNode) -> list[KernelCall]:
-    """Vectors run along the axes after the resampled one: each weight is loaded once for them."""
+    """A kernel with vectors along the axes after the resampled axis, which share each weight."""
     op = node.anchor
     assert isinstance(op, Resample)
     indices, weights = (node.constant(i, "tables") for i in (1, 2))
@@ -57,9 +59,10 @@ def lower_resample(node: PlacedNode) -> list[KernelCall]:
 
 @dataclass(frozen=True, slots=True)
 class _Axes:
-    """The axes before and after the resampled one, merged where possible, and their strides.
+    """Extents: of the resampled axis (`size`), and of the axes before it and after it.
 
-    `outer_x` and `inner_x` are strides of the operand.
+    `outer` and `inner` are merged where strides allow it. `outer_x` and `inner_x` are their strides
+    in the operand.
     """
 
     outer: tuple[int, ...]
@@ -82,9 +85,10 @@ class _Axes:
 
 @dataclass(frozen=True, slots=True)
 class _ResampleWriter:
-    """Writes the code for the elements at one index of the axis.
+    """Writes the code for all elements at one index of the resampled axis.
 
-    `offsets` and `factors` are tables [index, tap]: element offsets along the axis, and weights.
+    `offsets` and `factors` are tables [index, tap] of element offsets along the axis and of
+    weights.
     """
 
     b: KernelBuilder
@@ -97,11 +101,10 @@ class _ResampleWriter:
     epilogue: Epilogue
 
     def element(self, at: list[Operand], length: int, last: bool) -> None:
-        """All inner elements at these outer coordinates."""
+        """Write all inner elements at the coordinates `at`: outer axes, then the resampled axis."""
         b, axes = self.b, self.axes
         base = index_of(b, 0, at[:-1], axes.outer_x)
         row = b.mul(at[-1], self.taps)
-        # The offsets and weights of a few taps stay in registers for all inner elements.
         if self.taps <= _UNROLLED_TAPS:
             table = [self._tap(base, row, tap) for tap in range(self.taps)]
             self._blocks(at, lambda inner, count: self._sum(table, inner, count))
@@ -109,7 +112,7 @@ class _ResampleWriter:
             self._blocks(at, lambda inner, count: self._looped(base, row, inner, count))
 
     def _tap(self, base: Operand, row: Operand, tap: int) -> tuple[Operand, Operand]:
-        """The index of a tap's first element, and its weight in every lane."""
+        """(the index of a tap's first element, the tap's weight in every lane)."""
         b = self.b
         start = b.add(base, b.convert(b.load(self.offsets, row, offset=tap), Elem.INDEX))
         return start, b.splat(b.load(self.factors, row, offset=tap), self.lanes)
@@ -119,7 +122,10 @@ class _ResampleWriter:
         at: list[Operand],
         sums: Callable[[list[Operand], int], list[Operand]],
     ) -> None:
-        """Loops over the inner axes; `sums(at, count)` computes `count` elements from `at` on."""
+        """Write the loops over the inner axes.
+
+        `sums(at, count)` computes `count` elements from the inner coordinates `at` on.
+        """
         b, (*outer, extent) = self.b, self.axes.inner
         block = self.lanes * max(1, min(_VECTORS, extent // self.lanes))
         stop = extent - extent % block

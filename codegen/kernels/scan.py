@@ -16,7 +16,7 @@ from ellc.ir.ops.scan import CumProd, CumSum, Running
 
 @lowers(CumSum, CumProd)
 def lower_running(node: PlacedNode) -> list[KernelCall]:
-    """Vectors run along the other axes; a loop along the axis carries their running totals."""
+    """A kernel whose loop along the axis carries running totals, in vectors along other axes."""
     op = node.anchor
     assert isinstance(op, Running)
     combine = "mul" if isinstance(op, CumProd) else "add"

@@ -1,4 +1,4 @@
-"""Updates of parts of a tensor, at coordinates that may be computed."""
+"""Scatter: updates parts of a tensor at coordinates that may be computed at run time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ from ellc.ir.ops.scatter import Scatter
 
 @lowers(Scatter)
 def lower_scatter(node: PlacedNode) -> list[KernelCall]:
-    """A copy of the data, then the updates: one thread applies them, because they have an order."""
+    """A copy of the data, then a kernel that applies the updates.
+
+    One thread applies all updates, because a later update overwrites an earlier one.
+    """
     op = node.anchor
     assert isinstance(op, Scatter)
     node.refuse_stages()
@@ -32,22 +35,24 @@ def lower_scatter(node: PlacedNode) -> list[KernelCall]:
     count, inner = prod(indices.shape[:-1]), y.shape[depth:]
     calls = [copy_step(node, x, y)] if prod(y.shape) else []
     if prod(updates.shape) and calls:
-        places = reshaped(indices, (count, depth), inner_dense=False)
+        coordinates = reshaped(indices, (count, depth), inner_dense=False)
         parts = reshaped(updates, (count, *inner), inner_dense=False)
-        calls.append(_apply(node, op, places, parts, y))
+        calls.append(_apply(node, op, coordinates, parts, y))
     return calls
 
 
-def _apply(node: PlacedNode, op: Scatter, places: Access, parts: Access, y: Access) -> KernelCall:
-    """The call that applies update after update to `y`.
+def _apply(
+    node: PlacedNode, op: Scatter, coordinates: Access, parts: Access, y: Access
+) -> KernelCall:
+    """The call that applies the updates to `y`, one after the other.
 
-    `places` has their coordinates [updates, axes], `parts` their elements [updates, ...inner].
+    `coordinates` [updates, axes] says where, `parts` [updates, ...inner] has the elements.
     """
-    count, depth = places.shape
+    count, depth = coordinates.shape
     inner = range(1, len(parts.shape))
     row = axis_group(parts, inner, y.strides[depth:])
     b = KernelBuilder(node.name)
-    chosen = b.param("indices", places.elem, places.align_bytes)
+    chosen = b.param("indices", coordinates.elem, coordinates.align_bytes)
     source = b.param("updates", parts.elem, parts.align_bytes)
     target = b.param("y", y.elem, y.align_bytes, writable=True)
     lanes = _lanes(node, op, row, y.elem)
@@ -65,20 +70,24 @@ def _apply(node: PlacedNode, op: Scatter, places: Access, parts: Access, y: Acce
         store_lanes(b, value, target, y_index, length, row.y[-1])
 
     with b.loop("once", b.begin, b.end), b.loop("update", 0, count) as update:
-        first = b.mul(update.index, places.strides[0])
-        place = [b.load(chosen, first, offset=a * places.strides[1]) for a in range(depth)]
-        axes = zip(place, y.shape, strict=False)
+        first = b.mul(update.index, coordinates.strides[0])
+        loaded = [b.load(chosen, first, offset=a * coordinates.strides[1]) for a in range(depth)]
+        axes = zip(loaded, y.shape, strict=False)
         inside = [test for number, extent in axes for test in _inside(b, number, extent)]
         with b.when(reduce(partial(b.op, "and"), inside)):
-            at = [b.convert(number, Elem.INDEX) for number in place]
+            at = [b.convert(number, Elem.INDEX) for number in loaded]
             bases = b.mul(update.index, parts.strides[0]), index_of(b, 0, at, y.strides[:depth])
             sweep(b, row.extents, lanes, 1, (), partial(block, bases))
-    args = (access_arg(places), access_arg(parts), access_arg(y))
+    args = (access_arg(coordinates), access_arg(parts), access_arg(y))
     return KernelCall(b.finish(), args, 1, f"scatter {op.reduction}")
 
 
 def _lanes(node: PlacedNode, op: Scatter, row: AxisGroup, elem: Elem) -> int:
-    """Lanes of the vectors along a part; a copy is not arithmetic, so it takes any element type."""
+    """The lanes of vectors along the elements of an update.
+
+    An update that only copies uses whole registers for every element type; one that computes is
+    limited to the element types that the target has vector arithmetic for.
+    """
     if row.x[-1] != 1 or row.y[-1] != 1:
         return 1
     copies = op.reduction == "none"
@@ -87,7 +96,10 @@ def _lanes(node: PlacedNode, op: Scatter, row: AxisGroup, elem: Elem) -> int:
 
 
 def _inside(b: KernelBuilder, number: Operand, extent: int) -> list[Operand]:
-    """Tests that are all true for 0..extent-1, made before a conversion could wrap the number."""
+    """Tests that are all true if `number` is in 0..extent-1.
+
+    They compare before the conversion to an index, which could wrap the number.
+    """
     info = np.iinfo(number.type.elem.numpy)
     low, high = b.const(0, number), b.const(min(extent - 1, info.max), number)
     tests = [b.compare("le", number, high)]

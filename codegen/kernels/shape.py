@@ -1,7 +1,7 @@
-"""Operators that only move elements, unless their results are views.
+"""Operators that only move elements. An operator whose result is a view needs no kernel.
 
-Each one becomes copies between views of its operands and of its result. Bits are unpacked into
-bytes, moved, and packed again.
+Every other operator becomes copies between views of its operands and of its result. Bits are
+unpacked into bytes, moved, and packed again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ElementCopy = tuple[Access, Access]  # source and target, of the same shape
 
 @lowers(Reshape, Transpose, Slice, Concat, Split, Pad, Embed, Expand, Gather)
 def lower_movement(node: PlacedNode) -> list[KernelCall]:
-    """The copies of any operator that moves elements; results that are views need none."""
+    """The copies that compute an operator that moves elements; none for results that are views."""
     if node.result.type.dtype is DType.BIT:
         return _move_bits(node)
     operands = [x.access for x in node.inputs]
@@ -60,7 +60,7 @@ def _move(
 
 
 def _move_bits(node: PlacedNode) -> list[KernelCall]:
-    """Unpack bits into bytes, move these, and pack the results."""
+    """The calls that unpack bits into bytes, move the bytes, and pack the results."""
     calls, operands = [], []
     for operand in node.inputs:
         access = operand.access
@@ -110,7 +110,7 @@ def _copies(
 
 
 def _reshaped(source: Access, result: Access) -> ElementCopy:
-    """The copy in row-major order: one of the two is viewed in the other's shape."""
+    """The copy in row-major order. Either access is viewed in the shape of the other."""
     target = viewed_as(result, source.shape)
     if target is not None:
         return source, target
@@ -148,9 +148,9 @@ def _split(
 
 
 def _padded(op: Pad, dtype: DType, source: Access, result: Access) -> list[ElementCopy]:
-    """Copy the operand into the middle, then pad axis by axis.
+    """The copies that put the operand into the middle and pad one axis after the other.
 
-    Each axis is padded over the full extent of the axes before it, so that corners are filled, too.
+    An axis is padded over the full extent of all earlier axes, so that the corners are filled too.
     """
     copies: list[ElementCopy] = [(source, part(result, op.before, source.shape))]
     if op.mode == "constant":
@@ -165,7 +165,7 @@ def _padded(op: Pad, dtype: DType, source: Access, result: Access) -> list[Eleme
 
 
 def _filled(op: Pad, dtype: DType, result: Access) -> list[ElementCopy]:
-    """Fill the padding with one number, axis by axis; no element is written twice."""
+    """The copies that fill the padding with one number; no element is written twice."""
     value = padding_values(Padding(values=(op.value,)), dtype.numpy)[:1]
     number = constant_access(value, dtype)
     copies: list[ElementCopy] = []
@@ -190,10 +190,14 @@ def _mirrored(
     done_size: Sequence[int],
     low: bool,
 ) -> ElementCopy:
-    """The copy that pads one side of an axis from the part of the result that is complete."""
+    """The copy that pads one side of an axis from the finished part of the result.
+
+    The finished part begins at `done_first` and has the extents `done_size`. The padding has
+    `amount` elements, before the finished part if `low`, else after it.
+    """
     step = 0 if op.mode == "edge" else -1
     inner, count = op.before[axis], done_size[axis]
-    # From the edge outwards: the first element of the padding is next to the edge.
+    # The copy runs from the edge outwards: its first target is next to the edge.
     edge = inner if low else inner + count - 1
     inward = 1 if low else -1
     read, write, size = list(done_first), list(done_first), list(done_size)
@@ -214,7 +218,7 @@ def part(
     sizes: Sequence[int],
     steps: Sequence[int] | None = None,
 ) -> Access:
-    """A view of the elements `starts + i * steps` of a tensor, for i < `sizes` along each axis."""
+    """A view of the elements `starts + i * steps` along each axis, for i in 0..sizes-1."""
     factors = steps or (1,) * len(starts)
     shift = sum(a * s for a, s in zip(starts, access.strides, strict=True))
     strides = tuple(f * s for f, s in zip(factors, access.strides, strict=True))
@@ -226,7 +230,10 @@ def part(
 
 
 def _gather(node: PlacedNode, op: Gather, operands: Sequence[Access], result: Access) -> KernelCall:
-    """The call that fills [outer, picked, inner]: for every index, a run of the inner elements."""
+    """The call that fills the result [outer, picked, inner].
+
+    For every index, it copies the inner elements that the index selects.
+    """
     source, indices = operands
     outer, inner = source.shape[: op.axis], source.shape[op.axis + 1 :]
     picked = prod(indices.shape)
@@ -271,7 +278,7 @@ def _gather(node: PlacedNode, op: Gather, operands: Sequence[Access], result: Ac
 
 
 def _clamped(b: KernelBuilder, number: Operand, extent: int) -> Operand:
-    """An index clamped to 0..extent-1, before a conversion could wrap it."""
+    """`number` as an index in 0..extent-1. It is clamped before the conversion could wrap it."""
     info = np.iinfo(number.type.elem.numpy)
     if info.min < 0:
         number = b.max(number, b.const(0, number))

@@ -1,4 +1,4 @@
-"""Softmax and its logarithm: maximum, sum of exponentials, scaled result, in one kernel."""
+"""Softmax and its logarithm. One kernel computes maximum, sum of exponentials and results."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.kir.types import VType
 from ellc.ir.ops.reduce import LogSoftmax, Softmax
 
-_WAYS = 4
-"""The number of vectors that are computed interleaved.
+_UNROLL = 4
+"""How many vectors are interleaved.
 
-Modelled cycles of the Cortex-A53 (`tests/benchmarks/constants.py`), 16x1000:
+Modelled cycles of the Cortex-A53 (`tests/benchmarks/constants.py`), 16 rows of 1,000:
 pi3_64 1: 481,447, 2: 283,622, 4: 235,459; pi3 1: 513,803, 2: 345,725, 4: 344,568."""
-_SCALAR_WAYS = 2
-"""The number of elements instead, where there are no vectors.
+_SCALAR_UNROLL = 2
+"""How many elements are interleaved on cores without vectors.
 
-It is smaller because cores without vectors have little memory for code."""
+There are fewer because such cores have little memory for code."""
 
 
 @lowers(Softmax, LogSoftmax)
 def lower_softmax(node: PlacedNode) -> list[KernelCall]:
-    """Softmax or its logarithm over any axes."""
+    """A kernel for softmax or its logarithm over any axes."""
     op = node.anchor
     assert isinstance(op, Softmax | LogSoftmax)
     node.refuse_stages()
@@ -68,8 +68,8 @@ def lower_softmax(node: PlacedNode) -> list[KernelCall]:
 class _SoftmaxWriter:
     """Writes the code for one row of elements, or for a vector of neighbouring rows.
 
-    A row runs over the axes that the operator normalises (`folded`). The other axes (`kept`) number
-    the rows.
+    A row has the elements along the axes that the operator normalises (`folded`). There is one row
+    for each index of the other axes (`kept`).
     """
 
     b: KernelBuilder
@@ -81,7 +81,7 @@ class _SoftmaxWriter:
     log: bool
 
     def row(self, at: list[Operand], length: int, last: bool) -> None:
-        """One row, with vectors along the folded axes; the last one has stride 1."""
+        """Write one row, with vectors along the folded axes, the last of which has stride 1."""
         b = self.b
         x_base, y_base = index_of(b, 0, at, self.kept.x), index_of(b, 0, at, self.kept.y)
 
@@ -104,7 +104,7 @@ class _SoftmaxWriter:
         self._passes(self.lanes, load, reload, store, over_lanes)
 
     def columns(self, at: list[Operand], length: int, last: bool) -> None:
-        """`length` rows, with vectors along the kept axes, so that each lane has its own row."""
+        """Write `length` rows, with vectors along the kept axes: each lane computes its own row."""
         b = self.b
         x_base, y_base = index_of(b, 0, at, self.kept.x), index_of(b, 0, at, self.kept.y)
         x_step, y_step = self.kept.x[-1], self.kept.y[-1]
@@ -131,21 +131,22 @@ class _SoftmaxWriter:
         store: Callable[[Operand, Sequence[Operand], int], None],
         over_lanes: Callable[[Operand, str], Operand],
     ) -> None:
-        """Three passes over the folded axes: maximum, exponentials and their sum, scaled results.
+        """Write three passes over the folded axes.
 
-        The second pass stores the exponentials in the result; the third reloads and scales them.
-        The logarithm stores only in the third pass. `over_lanes` combines all lanes that belong to
-        the same row and returns a vector with the combination in each of them.
+        The first pass finds the maximum. The second computes the exponentials and their sum, and
+        stores the exponentials in the result. The third reloads and scales them. The logarithm
+        stores only in the third pass. `over_lanes` combines all lanes that belong to the same row,
+        and returns a vector with the combination in each of these lanes.
         """
         b, extents = self.b, self.folded.extents
         type_ = VType(self.x.elem, self.lanes)
-        ways = _WAYS if self.lanes > 1 else _SCALAR_WAYS
+        unroll = _UNROLL if self.lanes > 1 else _SCALAR_UNROLL
         low, zero = b.const(-np.inf, type_), b.const(0.0, type_)
 
         def largest(at: list[Operand], slot: int, count: int, values: list[Operand]) -> None:
             values[slot] = b.max(values[slot], load(at, count, -np.inf))
 
-        tops = sweep(b, extents, step, ways, [low] * ways, largest)
+        tops = sweep(b, extents, step, unroll, [low] * unroll, largest)
         top = over_lanes(combined(b, "max", tops), "max")
 
         def exponentials(at: list[Operand], slot: int, count: int, values: list[Operand]) -> None:
@@ -155,7 +156,7 @@ class _SoftmaxWriter:
             addend = filled(b, exponential, count, 0.0) if step > 1 else exponential
             values[slot] = b.add(values[slot], addend)
 
-        totals = sweep(b, extents, step, ways, [zero] * ways, exponentials)
+        totals = sweep(b, extents, step, unroll, [zero] * unroll, exponentials)
         total = over_lanes(combined(b, "add", totals), "add")
         scale = vmath.log(b, total) if self.log else b.div(b.const(1.0, total), total)
 
@@ -166,4 +167,4 @@ class _SoftmaxWriter:
                 value = b.mul(reload(at, count), scale)
             store(value, at, count)
 
-        sweep(b, extents, step, ways, [], finish)
+        sweep(b, extents, step, unroll, [], finish)

@@ -1,8 +1,9 @@
-"""Fourier transforms of real signals and back: decimation in time, one loop for each stage.
+"""Fourier transforms of real signals, and their inverse: decimation in time, a loop for each stage.
 
-The `2 n` real numbers of a row are taken as `n` complex numbers ("pairs"), whose transform is then
-separated into that of the row. The twiddle factors of the stages are in `turns`, those of the
-separation in `joints`.
+The transform of `n` complex numbers is computed: each of them, called a pair, consists of two
+neighbouring numbers of a row of `2 n` real numbers. The spectrum of the row is then computed from
+the spectrum of the pairs. The operand `turns` has the twiddle factors of the stages; `joints` has
+the factors for the conversion between the two spectra.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ _Complex = tuple[Operand, Operand]
 
 @lowers(Rfft, Irfft)
 def lower_rfft(node: PlacedNode) -> list[KernelCall]:
-    """All rows by one thread: each stage of a transform needs all numbers of the one before."""
+    """A kernel in which one thread computes all rows.
+
+    A row cannot be split: each stage of its transform reads all results of the previous stage.
+    """
     op = node.anchor
     node.refuse_stages()
     operands = [x.access for x in node.inputs]
@@ -54,7 +58,7 @@ def lower_rfft(node: PlacedNode) -> list[KernelCall]:
 
 @dataclass(frozen=True, slots=True)
 class _Transform:
-    """Writes the kernel. `work` holds the `half` complex numbers of one row."""
+    """Writes the kernel. `work` holds the `half` pairs of one row."""
 
     b: KernelBuilder
     x: Param
@@ -72,7 +76,10 @@ class _Transform:
         self._unmix(row)
 
     def signal(self, row: Operand) -> None:
-        """Write the signal of a row of the spectrum; `y` first holds the spectrum of its pairs."""
+        """Write the signal of one row of the spectrum.
+
+        Until the signal is stored in it, `y` holds the spectrum of the pairs.
+        """
         self._mix(row)
         self._load_pairs(self.y, self.accesses[3], row)
         self._stages(inverse=True)
@@ -81,14 +88,14 @@ class _Transform:
     # --- memory ------------------------------------------------------------------------------
 
     def _load_pairs(self, source: Param, access: Access, row: Operand) -> None:
-        """Load the pairs of the row into `work`, in the order in which stages read them."""
+        """Copy the pairs of the row to `work`, in the order in which the stages read them."""
         b = self.b
         base = b.mul(row, access.strides[0])
         with b.loop("pair", 0, self.half) as pair:
             rest: Operand = pair.index
             position: Operand = Imm(0)
             size, step = self.half, 1
-            for radix in radices(self.half):  # digits of the index, the highest first
+            for radix in radices(self.half):  # the digits of the index, the highest first
                 size //= radix
                 digit, rest = b.div(rest, size), b.rem(rest, size)
                 position, step = b.add(position, b.mul(digit, step)), step * radix
@@ -98,7 +105,7 @@ class _Transform:
                 b.store(value, self.work, b.mul(pair.index, 2), offset=part)
 
     def _store_signal(self, row: Operand) -> None:
-        """Copy `work` to the row of the result; floats are divided by the length."""
+        """Copy `work` to the row of the result. Floats are divided by the length of the row."""
         b, access = self.b, self.accesses[3]
         base = b.mul(row, access.strides[0])
         with b.loop("number", 0, 2 * self.half) as number:
@@ -108,7 +115,7 @@ class _Transform:
             b.store(value, self.y, b.add(base, b.mul(number.index, access.strides[1])))
 
     def _load(self, param: Param, index: Operand, step: int = 1) -> _Complex:
-        """A complex number, whose parts are widened to the type of products."""
+        """A complex number, loaded and widened to the element type of products."""
         real, imaginary = (self.b.load(param, index, offset=part * step) for part in (0, 1))
         return self.b.convert(real, self._wide), self.b.convert(imaginary, self._wide)
 
@@ -129,7 +136,7 @@ class _Transform:
             size *= radix
 
     def _stage(self, size: int, radix: int, *, inverse: bool) -> None:
-        """Combine each `radix` neighbouring transforms of `size` numbers in `work` into one."""
+        """Combine each group of `radix` neighbouring transforms of `size` pairs into one."""
         b = self.b
         step = self.half // (size * radix)
         with b.loop("block", 0, step) as block, b.loop("place", 0, size) as position:
@@ -157,7 +164,7 @@ class _Transform:
         return [self._sum("add", low, both), quarter, self._sum("sub", low, both), last]
 
     def _mix(self, row: Operand) -> None:
-        """Compute the spectrum of a row's pairs from that of the row; it is stored in `y`."""
+        """Compute the spectrum of a row's pairs from the spectrum of the row; store it in `y`."""
         b, source, access = self.b, self.accesses[0], self.accesses[3]
         read, base = b.mul(row, source.strides[0]), b.mul(row, access.strides[0])
         step = access.strides[1]
@@ -180,10 +187,10 @@ class _Transform:
     def _joined(
         self, position: Operand, first: _Complex, second: _Complex
     ) -> tuple[_Complex, _Complex]:
-        """The sum and the difference of the first pair and the conjugate of the second.
+        """(sum, difference) of the first pair and the conjugate of the second pair.
 
-        The difference is multiplied by the factor of `position`. Both are halved if the signal has
-        integers, which could overflow; `_unmix` halves floats.
+        The difference is multiplied by the factor of `position`. If the signal has integers, both
+        pairs are halved first, because sums could overflow; `_unmix` halves floats.
         """
         b, joints = self.b, self.accesses[2]
         real, imaginary = second
@@ -194,7 +201,7 @@ class _Transform:
         return both, self._product(difference, self._load(self.joints, row_of, joints.strides[1]))
 
     def _unmix(self, row: Operand) -> None:
-        """Compute the spectrum of the row from that of its pairs in `work`; it is stored in `y`."""
+        """Compute the row's spectrum from the spectrum of its pairs in `work`; store it in `y`."""
         b, access = self.b, self.accesses[3]
         base, step = b.mul(row, access.strides[0]), access.strides[1]
         zero = b.const(0, self._wide_type)
@@ -225,11 +232,11 @@ class _Transform:
         return VType(self._wide)
 
     def _kept(self, value: Operand) -> Operand:
-        """The value wrapped to the signal's element type, and widened again."""
+        """The value, wrapped to the element type of the signal and widened again."""
         return self.b.convert(self.b.convert(value, self.x.elem), self._wide)
 
     def _rounded(self, product: Operand) -> Operand:
-        """A product of fractions in fixed point, rounded; floats are unchanged."""
+        """A fixed-point product, rounded to the scale of its factors; floats are unchanged."""
         if product.type.elem.is_float:
             return product
         bits = 8 * self.x.elem.bytes - 1
@@ -237,7 +244,7 @@ class _Transform:
         return self._kept(self.b.shift_right(product, bits))
 
     def _scaled(self, value: _Complex, count: int) -> _Complex:
-        """value / count, so that a sum of `count` such integers fits; floats are unchanged."""
+        """Integers divided by `count`, so that a sum of `count` of them fits; floats unchanged."""
         if self.x.elem.is_float:
             return value
         share = self.b.const(int(np.iinfo(self.x.elem.numpy).max) // count, value[0])

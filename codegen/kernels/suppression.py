@@ -1,4 +1,4 @@
-"""Non-maximum suppression: one pass over all boxes for each box that is chosen."""
+"""Non-maximum suppression. Each chosen box costs one pass over all boxes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from ellc.codegen.kir.types import Elem, VType
 from ellc.ir.ops.detection import NonMaxSuppression
 
 _NONE = float("-inf")
-# scores(start, count): a vector with `count` scores from box `start` on, and -inf in other lanes
+# `scores(start, count)` is a vector of `count` scores from box `start` on; other lanes are -inf.
 _Scores = Callable[[Operand, int], Operand]
 
 
 @lowers(NonMaxSuppression)
 def lower_suppression(node: PlacedNode) -> list[KernelCall]:
-    """One thread computes all rows: the index of a row depends on the number of rows before it."""
+    """A kernel in which one thread computes all rows.
+
+    The index of a row depends on how many boxes were chosen before.
+    """
     op = node.anchor
     assert isinstance(op, NonMaxSuppression)
     node.refuse_stages()
@@ -58,8 +61,7 @@ def lower_suppression(node: PlacedNode) -> list[KernelCall]:
 class _SuppressionWriter:
     """Writes the kernel. `left` holds the scores of one class.
 
-    The scores of boxes that are already chosen or rejected are replaced by -inf, which also fills
-    the last vector.
+    The score of a chosen or rejected box is replaced by -inf. So are the lanes after the last box.
     """
 
     b: KernelBuilder
@@ -74,7 +76,7 @@ class _SuppressionWriter:
     lanes: int
 
     def write(self) -> None:
-        """Write rows for the chosen boxes of every image and class; further rows are -1."""
+        """Write rows for the chosen boxes of every image and class; fill further rows with -1."""
         b = self.b
         images, classes, _ = self.accesses[1].shape
         with b.loop("once", b.begin, b.end):
@@ -87,7 +89,7 @@ class _SuppressionWriter:
                 self._store(row.index, (nothing, nothing, nothing))
 
     def _class(self, image: Operand, kind: Operand, count: Operand) -> Operand:
-        """Write the rows of one class, from row `count` on; returns the count after them."""
+        """Write the rows of one class, from row `count` on. Returns the new number of rows."""
         b = self.b
         value, box_index = self._first(image, kind)
         with b.loop("rank", 0, self.op.most, carry=(count, value, box_index)) as rank:
@@ -102,7 +104,7 @@ class _SuppressionWriter:
         return rank.results[0]
 
     def _first(self, image: Operand, kind: Operand) -> tuple[Operand, Operand]:
-        """Store the scores that reach the threshold in `left`; returns the best and its box."""
+        """Store the scores that reach the threshold in `left`. Returns (best score, its box)."""
         b, access = self.b, self.accesses[1]
         base = b.add(b.mul(image, access.strides[0]), b.mul(kind, access.strides[1]))
         least = b.splat(b.load(self.threshold, 0), self.lanes)
@@ -121,15 +123,15 @@ class _SuppressionWriter:
     def _without(
         self, image: Operand, box_index: Operand, stop: Operand
     ) -> tuple[Operand, Operand]:
-        """Remove a box and all that overlap it from `left`; returns the best score and its box.
+        """Remove a box, and all boxes that overlap it, from `left`. Returns (best score, its box).
 
-        Boxes up to `stop` are visited, and those after the last whole vector.
+        Boxes up to `stop` are visited, and then the boxes after the last whole vector.
         """
         b, lanes = self.b, self.lanes
         access = self.accesses[0]
         image_base = b.mul(image, access.strides[0])
         bases = [b.add(image_base, i * access.strides[1]) for i in range(4)]
-        # If no box was left, the index has no meaning, but the loads below need a valid one.
+        # If no box was left, the index has no meaning, but the loads below need a valid index.
         own_index = b.max(b.convert(box_index, Elem.INDEX), 0)
         step = b.mul(own_index, access.strides[2])
         own = [b.splat(b.load(self.corners, b.add(base, step)), lanes) for base in bases]
@@ -150,7 +152,7 @@ class _SuppressionWriter:
         return self._best(scores, stop)
 
     def _overlaps(self, ends: list[Operand], own: list[Operand], limit: Operand) -> Operand:
-        """Whether the intersection over union of boxes `ends` with box `own` is above the limit."""
+        """Whether the intersection over union of each box in `ends` and `own` exceeds the limit."""
         b = self.b
         zero = b.const(0.0, limit)
         height, width = (
@@ -164,9 +166,9 @@ class _SuppressionWriter:
         return b.compare("gt", b.select(solid, ratio, zero), limit)
 
     def _best(self, scores: _Scores, stop: Operand) -> tuple[Operand, Operand]:
-        """Store the scores of all boxes in `left`; returns the best one and its box.
+        """Store the scores of all boxes in `left`. Returns (best score, its box).
 
-        Whole vectors are visited up to `stop`; of equal scores the first is the best.
+        Whole vectors are visited up to `stop`. Of equal scores the first one is the best.
         """
         b = self.b
         none = b.const(_NONE, VType(Elem.F32, self.lanes))

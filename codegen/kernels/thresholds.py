@@ -1,4 +1,4 @@
-"""Counting, for every element, the thresholds that it reaches: one pass over memory."""
+"""Counts, for every element, how many thresholds it reaches, in one pass over memory."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from ellc.codegen.kir.ir import Operand
 from ellc.ir.errors import InternalError
 from ellc.ir.ops.thresholds import CountReached
 
-# Vectors of elements in a block, for 32 and for 16 registers. Modelled cycles of a Cortex-A53, for
-# 14x14x64 and 15 thresholds that all channels share: in 64-bit state eight take 383,113, four
-# 422,684 and two 506,089; in 32-bit state four take 352,325, two 360,310 and eight 409,203.
+# For 32 and for 16 vector registers: how many vectors of elements a block has. Modelled cycles of a
+# Cortex-A53 for 14x14x64 elements and 15 thresholds that all channels share: in 64-bit state
+# 383,113 for eight vectors, 422,684 for four, 506,089 for two; in 32-bit state 352,325 for four,
+# 360,310 for two, 409,203 for eight.
 _VECTORS = {32: 8, 16: 4}
 
 
 @lowers(CountReached)
 def lower_count_reached(node: PlacedNode) -> list[KernelCall]:
-    """A block of elements stays in registers while a loop over the thresholds counts."""
+    """A kernel that keeps a block of elements in registers while it loops over the thresholds."""
     x, thresholds = node.inputs
     shape = node.result.type.shape
     source = thresholds.access

@@ -1,4 +1,4 @@
-"""The largest or smallest elements along an axis: each pass over it finds the next one in order."""
+"""The `k` largest or smallest elements along an axis. Each pass over the axis finds one of them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from ellc.ir.ops.sorting import TopK
 
 @lowers(TopK)
 def lower_top_k(node: PlacedNode) -> list[KernelCall]:
-    """One pass over the axis for each result; no memory is needed for the earlier results.
+    """A kernel that makes one pass over the axis for each result.
 
-    A pass looks for the best element that comes after the last result in the order by rank, then
-    position.
+    The results are ordered by value, and by position among equal values. A pass finds the element
+    that follows the previous result in this order, so that it need not know the earlier results.
     """
     op = node.anchor
     assert isinstance(op, TopK)
@@ -51,7 +51,9 @@ def lower_top_k(node: PlacedNode) -> list[KernelCall]:
 
 
 def _lanes(target: Target, elem: Elem, rows: int) -> int:
-    """How many rows one vector covers; positions have 32 bits."""
+    """How many rows one vector covers. Positions have 32 bits, so an element counts as 4 bytes or
+    more.
+    """
     return fitted_lanes(vector_lanes(target, elem if elem.bytes > 4 else Elem.I32), rows)
 
 
@@ -69,7 +71,7 @@ class _TopKWriter:
     lanes: int
 
     def row(self, at: list[Operand], length: int, last: bool) -> None:
-        """All results of `length` rows from the coordinates `at` on."""
+        """Write all results of `length` rows, from the coordinates `at` on."""
         b, axis = self.b, self.op.axis
         strides = [[a.strides[i] for i in self.order] or [0] for a in self.accesses]
         x_base, y_base, z_base = (index_of(b, 0, at, s) for s in strides)
@@ -119,10 +121,11 @@ class _TopKWriter:
         best: Operand,
         best_position: Operand,
     ) -> Operand:
-        """Whether an element comes after the last result and before the best one of this pass.
+        """Whether an element comes after the previous result and before the best one of this pass.
 
-        `element` and `number` are its value and position, `value` and `position` those of the last
-        result, `best` and `best_position` (-1: none) those of the best one.
+        The element's value and position are `element` and `number`. Those of the previous result
+        are `value` and `position`. Those of the best element so far are `best` and `best_position`,
+        which is -1 if there is none.
         """
         b = self.b
         worse, better = ("lt", "gt") if self.op.largest else ("gt", "lt")

@@ -1,4 +1,4 @@
-"""Rows of packed weights in the order in which an implicit matrix product reads them."""
+"""Loads rows of packed weights in the order in which an implicit matrix product uses them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from ellc.codegen.kir.ir import Operand
 
 
 class WeightRows:
-    """Rows of weights, which are loaded `ahead` rows before they are multiplied.
+    """Rows of weights. Each row is loaded `ahead` rows before it is multiplied.
 
-    An in-order core would otherwise wait for each value that is not loaded yet.
+    An in-order core would otherwise wait for each load.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class WeightRows:
         self._fill(ahead)
 
     def next(self) -> list[Operand]:
-        """The next row; also loads the row that is `ahead` rows after it."""
+        """The next row, widened. Also loads the row that follows `ahead` rows later."""
         self._fill(self._taken + self._ahead + 1)
         if len(self._wide) == self._taken:
             self._wide.append(self._widen(self._loaded[self._taken]))
@@ -35,7 +35,7 @@ class WeightRows:
         return self._wide[self._taken - 1]
 
     def widen_next(self) -> None:
-        """Widen the row after the current one if it is loaded."""
+        """Widen the row after the current one, if it is already loaded."""
         if self._ahead and self._taken < len(self._loaded) and len(self._wide) == self._taken:
             self._wide.append(self._widen(self._loaded[self._taken]))
 

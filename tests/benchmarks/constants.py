@@ -204,8 +204,8 @@ TUNED = (
     Tuned("kernels.interpolate", "_UNROLLED", (1, 2, 4, 8), (interpolated(4096),)),
     Tuned("kernels.lookup", "_UNROLLED", (1, 2, 4, 8, 16), (looked_up(28, 64, DType.I16),)),
     Tuned("kernels.lookup", "_VECTORS", (1, 2, 4), (looked_up(28, 64, DType.I8),)),
-    Tuned("kernels.softmax", "_WAYS", (1, 2, 4), (softmax(16, 1000), softmax(64, 64, 0))),
-    Tuned("kernels.quantised_softmax", "_WAYS", (1, 2, 4, 8), (byte_softmax(16, 1000),)),
+    Tuned("kernels.softmax", "_UNROLL", (1, 2, 4), (softmax(16, 1000), softmax(64, 64, 0))),
+    Tuned("kernels.quantised_softmax", "_UNROLL", (1, 2, 4, 8), (byte_softmax(16, 1000),)),
     Tuned(
         "kernels.resample",
         "_UNROLLED_TAPS",

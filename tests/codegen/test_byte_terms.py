@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ellc.codegen.blocks.terms import Numbers, Terms, in_bytes, in_fewest_bytes
+from ellc.codegen.blocks.terms import ProductTypes, Terms, in_bytes, in_fewest_bytes
 from ellc.codegen.kernels.byte_dots import pack_rows
 from ellc.codegen.kernels.pairs import pack_pairs
 from ellc.codegen.kir.types import Elem
@@ -18,11 +18,9 @@ NEON = resolve("pi3_64")
 
 
 def terms_of(weights: Array, image: Elem = Elem.I8, zero: int = 0) -> Terms:
-    numbers = Numbers.integers(image, Elem.I8, NEON)
+    types = ProductTypes.integers(image, Elem.I8, NEON)
     padding = Padding.same(1, float(zero))
-    return Terms(
-        numbers, weights.astype(np.int8).reshape(-1, 1, 1, weights.shape[-1]), None, padding
-    )
+    return Terms(types, weights.astype(np.int8).reshape(-1, 1, 1, weights.shape[-1]), None, padding)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +40,7 @@ def test_as_many_products_are_summed_as_fit_in_16_bits(
     weights: list[list[int]], at_once: int
 ) -> None:
     array = np.array(weights)
-    made = in_bytes(terms_of(array), NEON).numbers
+    made = in_bytes(terms_of(array), NEON).types
     assert made.products_at_once == at_once
     largest = np.sort(np.abs(array), axis=1)[:, ::-1]
     assert largest[:, : made.products_at_once].sum(axis=1).max() * 128 <= np.iinfo(
@@ -61,7 +59,7 @@ def test_bytes_without_sign_are_moved_and_so_is_where_sums_start() -> None:
     terms = terms_of(weights, Elem.U8, zero=131)
     terms = replace(terms, exact=-131 * weights.sum(axis=1))
     moved = in_bytes(terms, NEON)
-    assert moved.numbers.flipped and moved.numbers.factor is Elem.I8
+    assert moved.types.flipped and moved.types.factor is Elem.I8
     for some, values in ((terms, x), (moved, x - 128)):
         np.testing.assert_array_equal(some.start(1, None) + weights @ values, weights @ (x - 131))
         # A pixel outside the image counts as its zero point: all that it adds is in the start.
@@ -70,16 +68,16 @@ def test_bytes_without_sign_are_moved_and_so_is_where_sums_start() -> None:
 
 def differences(*numbers: int) -> Terms:
     """Terms with these weights, which bytes with a sign cannot hold."""
-    numbers_ = Numbers.integers(Elem.U8, Elem.I16, NEON)
+    types = ProductTypes.integers(Elem.U8, Elem.I16, NEON)
     weights = np.array(numbers, np.int16).reshape(-1, 1, 1, 1)
-    return Terms(numbers_, weights, None, Padding())
+    return Terms(types, weights, None, Padding())
 
 
 @pytest.mark.parametrize("numbers", [(-131, 5, 124), (-255, 0), (1, 256), (-1, 254)])
 def test_differences_of_bytes_are_stored_as_bytes(numbers: tuple[int, ...]) -> None:
     terms = in_fewest_bytes(differences(*numbers))
-    stored, zero = terms.stored, terms.numbers.weight_zero
-    assert stored.dtype == np.uint8 and terms.numbers.weight is Elem.U8
+    stored, zero = terms.stored, terms.types.weight_zero
+    assert stored.dtype == np.uint8 and terms.types.weight is Elem.U8
     np.testing.assert_array_equal(stored.astype(np.int16) - zero, terms.weights)
     assert terms.key != differences(*numbers).key
 

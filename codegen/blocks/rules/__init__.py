@@ -1,4 +1,4 @@
-"""Rules of the pointwise operators, one module per family; importing this package registers all."""
+"""The rules of the pointwise operators. Importing this package registers all of them."""
 
 from __future__ import annotations
 

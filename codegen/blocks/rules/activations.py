@@ -37,7 +37,7 @@ def _clip(op: pointwise.Clip, b: KernelBuilder, x: Operand) -> Operand:
     if elem.is_float:
         return _between(b, x, op.low, op.high)
     low, high = op.whole_bounds(elem.numpy)
-    # In numpy's order: the upper bound wins if no integer is between the bounds.
+    # As in numpy, the upper bound wins if no integer is between the bounds.
     return b.min(b.max(x, b.const(low, x)), b.const(high, x))
 
 
@@ -75,7 +75,7 @@ def _selu(op: Any, b: KernelBuilder, x: Operand) -> Operand:
 
 
 def _exponential_unit(b: KernelBuilder, x: Operand, above: float, below: float) -> Operand:
-    """above * x for x >= 0, else below * (e^x - 1)."""
+    """`above * x` for x >= 0, else `below * (e^x - 1)`."""
     zero = b.const(0, x)
     negative = b.mul(vmath.expm1_negative(b, b.min(x, zero)), b.const(below, x))
     positive = x if above == 1.0 else b.mul(x, b.const(above, x))
@@ -97,7 +97,7 @@ def _softplus(op: Any, b: KernelBuilder, x: Operand) -> Operand:
 def _gelu(op: pointwise.Gelu, b: KernelBuilder, x: Operand) -> Operand:
     if not op.approximate:
         return vmath.gelu(b, x)
-    # (1 + tanh(u)) / 2 is the sigmoid of 2u, which does not cancel for u far below 0.
+    # (1 + tanh(u)) / 2 is the sigmoid of 2u. Unlike the sum, the sigmoid is accurate far below 0.
     factor = 2 * math.sqrt(2 / math.pi)
     square = b.mul(x, x)
     inner = b.mul_add(square, b.const(0.044715 * factor, x), b.const(factor, x))
@@ -112,7 +112,7 @@ def _swish(op: pointwise.Swish, b: KernelBuilder, x: Operand) -> Operand:
 
 @emits(pointwise.Mish, costly=True)
 def _mish(op: Any, b: KernelBuilder, x: Operand) -> Operand:
-    # With e = exp(x): tanh(log(1 + e)) = (e^2 + 2e) / (e^2 + 2e + 2), which is 1 from x = 20 on.
+    # With e = exp(x), tanh(log(1 + e)) is (e^2 + 2e) / (e^2 + 2e + 2). From x = 20 on this is 1.
     exponential = vmath.exp(b, b.min(x, b.const(20.0, x)))
     above = b.mul(exponential, b.add(exponential, b.const(2.0, x)))
     return b.mul(x, b.div(above, b.add(above, b.const(2.0, x))))

@@ -63,7 +63,7 @@ def _pow(op: Any, b: KernelBuilder, x: Operand, y: Operand) -> Operand:
 
 
 def _constant_power(b: KernelBuilder, x: Operand, exponent: float) -> Operand | None:
-    """x to one of the few exponents that need only products, a division or a root, else None."""
+    """x^exponent by products, a division or a square root; None for all other exponents."""
     one = b.const(1.0, x)
     match exponent:
         case 0.0:
@@ -76,7 +76,7 @@ def _constant_power(b: KernelBuilder, x: Operand, exponent: float) -> Operand | 
             return b.mul(b.mul(x, x), x)
         case -1.0:
             return b.div(one, x)
-        case 0.5:  # unlike the root, pow(-0, 1/2) is +0 and pow(-infinity, 1/2) is +infinity
+        case 0.5:  # unlike `sqrt`, pow(-0, 1/2) is +0 and pow(-infinity, 1/2) is +infinity
             root = b.add(b.op("sqrt", x), b.const(0.0, x))
             below = b.compare("eq", x, b.const(-math.inf, x))
             return b.select(below, b.const(math.inf, x), root)
@@ -85,10 +85,10 @@ def _constant_power(b: KernelBuilder, x: Operand, exponent: float) -> Operand | 
 
 @emits(Atan2, costly=True)
 def _atan2(op: Any, b: KernelBuilder, x: Operand, y: Operand) -> Operand:
-    """The angle of the magnitudes (first quadrant), moved to the quadrant of the signs."""
+    """The angle of (|y|, |x|) in the first quadrant, then moved to the quadrant of (y, x)."""
     up, right = Expression.of(b, x), Expression.of(b, y)
     height, width = up.abs(), right.abs()
-    # The usual quotient, but 0 / 0 is 0, and infinity / infinity is 1.
+    # The slope is the quotient, but 0 / 0 counts as 0, and infinity / infinity as 1.
     slope = height.choose("eq", height, width, 1.0, height / width)
     slope = slope.choose("eq", height + width, 0.0, 0.0, slope)
     angle = up.like(vmath_inverse.atan(b, slope.operand))
@@ -121,7 +121,7 @@ def _floor_mod(op: Any, b: KernelBuilder, x: Operand, y: Operand) -> Operand:
 
 
 def _unlike(b: KernelBuilder, rest: Operand, y: Operand) -> Operand:
-    """A mask: the remainder is not 0, and its sign differs from the divisor's."""
+    """A mask: whether the remainder is not 0 and its sign differs from that of the divisor."""
     zero = b.const(0, rest)
     differ = b.op("xor", b.compare("lt", rest, zero), b.compare("lt", y, zero))
     return b.op("and", b.compare("ne", rest, zero), differ)

@@ -1,4 +1,4 @@
-"""Comparisons, logic, bits, choice and conversion as kernel IR."""
+"""Comparisons, logic, shifts, selection and conversion as kernel IR."""
 
 from __future__ import annotations
 
@@ -102,9 +102,9 @@ def _shifted(
     shift: Callable[[Operand, int], Operand],
     overflow: Operand,
 ) -> Operand:
-    """`x` shifted by `y`: one conditional shift by 1, 2, 4, .. for each bit that `y` may have.
+    """`x` shifted by `y`. There is a conditional shift by 1, 2, 4, .. for each bit of `y`.
 
-    The result is `overflow` where `y` is not in [0, bits of x).
+    In lanes where `y` is not in [0, bits of x) the result is `overflow`.
     """
     bits = x.type.elem.bytes * 8
     if isinstance(y, Imm):

@@ -1,4 +1,4 @@
-"""Stored integers as kernel IR: 32-bit lanes between loads and stores of 8 or 16 bits."""
+"""Operators on stored integers as kernel IR. Their 8 or 16 bits are computed in 32-bit lanes."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from ellc.ir.ops.quantised import Dequantize, Quantize, Requantize
 from ellc.ir.ops.quantised_arithmetic import QuantAdd, QuantDiv, QuantMul
 from ellc.ir.types import DType
 
-# Added to a float of magnitude below 2^22, it leaves the nearest integer in the lowest bits.
+# Adding `_MAGIC` to a float of magnitude below 2^22 leaves the nearest integer in the lowest bits.
 _MAGIC, _MAGIC_BITS = 1.5 * 2.0**23, 0x4B400000
-_FAR = 2.0**20  # larger magnitudes saturate anyway
+_FAR = 2.0**20  # larger magnitudes saturate in any case
 
 
 @emits(Requantize, costly=True)
@@ -109,7 +109,7 @@ def _leading_zeros(op: LeadingZeros, b: KernelBuilder, x: Operand) -> Operand:
 
 
 def _difference(b: KernelBuilder, x: Operand, zero: int) -> Operand:
-    """x - zero in 32 bits."""
+    """`x - zero` in 32 bits."""
     wide = b.convert(x, Elem.I32)
     return b.sub(wide, b.const(zero, wide)) if zero else wide
 
@@ -117,7 +117,10 @@ def _difference(b: KernelBuilder, x: Operand, zero: int) -> Operand:
 def _raised(
     b: KernelBuilder, x: Operand, left_shift: int, zero: int, multiplier: int, shift: int
 ) -> Operand:
-    """(x - zero) * 2^left_shift times a fixed-point factor; the factor 1/2 is a shorter shift."""
+    """`(x - zero) * 2^left_shift` times a fixed-point factor.
+
+    If the factor is 1/2, shifting by one bit less saves the multiplication.
+    """
     wide = _difference(b, x, zero)
     if multiplier == 1 << 30 and left_shift > 0 and x.type.elem.bytes == 1:
         product = b.shift_left(wide, left_shift - 1)
@@ -129,9 +132,10 @@ def _raised(
 def _stored(
     b: KernelBuilder, scaled: Operand, op: Requantize | QuantAdd | QuantMul | QuantDiv
 ) -> Operand:
-    """Clamped, moved by the zero point, and narrowed to the stored type.
+    """The stored integers: `scaled`, clamped, plus the zero point, narrowed to the stored type.
 
-    Vectors for bytes are narrowed to 16 bits first, so that each instruction has twice the lanes.
+    Bytes are narrowed to 16 bits before they are clamped, so that each instruction clamps twice as
+    many lanes.
     """
     elem = Elem.of(op.dtype)
     if elem.bytes == 1 and scaled.type.lanes > 1:
@@ -143,7 +147,7 @@ def _stored(
 
 
 def _narrowed(b: KernelBuilder, wide: Operand, dtype: DType) -> Operand:
-    """Saturated to a narrower type; vector units halve the width at each step."""
+    """`wide`, saturated to a narrower type. Vectors halve the width at each step."""
     elem = Elem.of(dtype)
     if elem.bytes == 1 and wide.type.lanes > 1:
         wide = _saturated(b, wide, Elem.I16)
@@ -157,7 +161,7 @@ def _saturated(b: KernelBuilder, wide: Operand, elem: Elem) -> Operand:
 
 
 def _quotient(b: KernelBuilder, x: Operand, scale: Operand) -> Operand:
-    """x / scale; a product with the inverse for powers of two, which is as exact."""
+    """`x / scale`. For powers of two, a product with the inverse, which gives the same result."""
     if isinstance(scale, Imm):
         mantissa, exponent = math.frexp(scale.value)
         if mantissa == 0.5 and abs(exponent) < 120:
@@ -166,13 +170,13 @@ def _quotient(b: KernelBuilder, x: Operand, scale: Operand) -> Operand:
 
 
 def _rounded_even(b: KernelBuilder, real: Operand, zero_point: int = 0) -> Operand:
-    """The nearest integer, halves to the even one, plus the zero point."""
+    """The nearest integer (halves go to the even integer), plus the zero point."""
     bits = b.bitcast(b.add(real, b.const(_MAGIC, real)), Elem.I32)
     return b.sub(bits, b.const(_MAGIC_BITS - zero_point, bits))
 
 
 def _rounded_away(b: KernelBuilder, real: Operand) -> Operand:
-    """The nearest integer, halves away from zero."""
+    """The nearest integer (halves go away from zero)."""
     whole = b.convert(real, Elem.I32)
     rest = b.sub(real, b.convert(whole, Elem.F32))
     one, zero = b.const(1, whole), b.const(0, whole)

@@ -24,6 +24,9 @@ def _scaled_add(op: ScaledAdd, b: KernelBuilder, x: Operand, y: Operand) -> Oper
 
 
 def _product(b: KernelBuilder, x: Operand, factor: float) -> Operand:
-    """x * factor in float64, where it is exact; a fused float32 is not available on all targets."""
+    """`x * factor` in float64, which holds it exactly.
+
+    A fused multiply-add in float32 would do, but not all targets have one.
+    """
     wide = b.convert(b.convert(x, Elem.I32), Elem.F64)
     return b.mul(wide, b.const(factor, wide))
