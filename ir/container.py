@@ -204,7 +204,10 @@ def _entries(head: object) -> list[_Entry]:
 
 
 def _slices(raw: Array, entries: list[_Entry]) -> dict[str, Array]:
-    """The arrays by key. Raises `ValueError` if they overlap: checking them could take too long."""
+    """The arrays by key. Raises `ValueError` if they overlap.
+
+    Otherwise, a small file with many overlapping arrays could take very long to check.
+    """
     arrays = [_slice(raw, entry) for entry in entries]
     if sum(array.nbytes for array in arrays) > raw.size:
         raise ValueError("the arrays overlap")

@@ -54,11 +54,11 @@ class Fixed(Enum):
 
 
 Kind = int | Fixed
-"""A value's axis of steps, or the kind of a value that has none."""
+"""The kind of a value: its axis of steps, or `Fixed` if it has none."""
 
 
 def stepwise(graph: Graph, where: str = "") -> Graph:
-    """A network of which each call computes one step of what `graph` computes for a sequence.
+    """The network that computes a single step of `graph` in each call.
 
     The k-th call after a reset gives the results of `graph` for step k. Inputs and outputs have
     extent 1 along their axis of steps. A result that `graph` computes from the last step only is
@@ -105,9 +105,9 @@ def _refused(where: str, problems: Sequence[str]) -> EllcError:
 
 
 def _guesses(graph: Graph) -> Iterator[tuple[int, tuple[Kind, ...]]]:
-    """Guesses of the number of steps, which is the trips of some loop, and of the inputs' kinds.
+    """Guesses (number of steps, kinds of the inputs) to try.
 
-    Each kind fits the shape of its input.
+    The number of steps is the number of trips of some loop. Each kind fits the shape of its input.
     """
     trips = {n.op.trips for n in graph.nodes if isinstance(n.op, Loop) and n.op.trips > 1}
     for steps in sorted(trips, reverse=True):
@@ -204,7 +204,7 @@ class _Stepped:
 
     def _enter_step(self, node: Node, kinds: Sequence[Kind]) -> None:
         """Add the part for one step of a node that has an operand with an axis of steps."""
-        _want(Fixed.LATEST not in kinds, "combines every step with a result of the last one")
+        _want(Fixed.LATEST not in kinds, "combines every step with a result of the last step")
         _want(Fixed.KEPT not in kinds, "reads a state outside of the loop that owns it")
         axes = tuple(kind if isinstance(kind, int) else None for kind in kinds)
         types, _ = self._old.node_types(node)

@@ -72,7 +72,7 @@ class Clip(Unary):
             yield Case(cls(bound, bound), (INTEGERS.copy(),), label=f"integers to {bound}")
 
     def infer(self, *inputs: TensorType) -> Types:
-        require(self.low <= self.high, f"clip: low {self.low} above high {self.high}")
+        require(self.low <= self.high, f"clip: low {self.low} is above high {self.high}")
         return Unary.infer(self, *inputs)
 
     def changes_nothing(self, operands: Types, results: Types) -> bool:

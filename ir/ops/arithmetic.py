@@ -233,7 +233,7 @@ def _integer_power(x: Array, y: Array) -> Array:
 @register_op("mul_add")
 @dataclass(frozen=True, slots=True)
 class MulAdd(Pointwise):
-    """(x, scale, offset): x * scale + offset of floats, with or without rounding the product."""
+    """(x, scale, offset): x * scale + offset, float; kernels may or may not round the product."""
 
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("mul_add", inputs, 3)

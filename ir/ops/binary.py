@@ -91,7 +91,7 @@ class BinaryConv2D(Op):
         require(w.rank == 4, f"binary_conv2d: weights of rank {w.rank}, expected [F,kh,kw,C]")
         require(
             self.padding.values in ((0,), (-1,), (1,)),
-            f"binary_conv2d: padding value {self.padding.values}, expected 0, -1 or 1",
+            f"binary_conv2d: padding values {self.padding.values}, expected one of 0, -1 and 1",
         )
         filters, rows, columns, depth = w.shape
         sizes = window_sizes("binary_conv2d", x, (rows, columns), self.stride, self.padding)

@@ -42,7 +42,7 @@ def want_shape(name: str, what: str, type_: TensorType, *shape: int) -> None:
 def want_axes(name: str, axes: Sequence[int], rank: int) -> None:
     """Raise `ShapeError` unless `axes` are different numbers in 0..rank-1."""
     good = all(0 <= a < rank for a in axes) and len(set(axes)) == len(axes)
-    require(good, f"{name}: axes {tuple(axes)} of a tensor of rank {rank}")
+    require(good, f"{name}: axes {tuple(axes)} do not fit a tensor of rank {rank}")
 
 
 def window_sizes(
@@ -60,7 +60,8 @@ def window_sizes(
     an attribute is out of range.
     """
     require(x.rank == 4, f"{name}: expects an NHWC tensor, not rank {x.rank}")
-    require(min(*window, *stride, *dilation) >= 1, f"{name}: window, stride, dilation start at 1")
+    good = min(*window, *stride, *dilation) >= 1
+    require(good, f"{name}: window, stride and dilation must be at least 1")
     require(min(padding.amounts) >= 0, f"{name}: negative padding {padding.amounts}")
     channels = x.shape[3]
     count = len(padding.values)
@@ -70,10 +71,13 @@ def window_sizes(
         x.shape[2] + padding.left + padding.right,
     )
     reach = [d * (w - 1) + 1 for w, d in zip(window, dilation, strict=True)]
-    require(max(extents) < 2**31, f"{name}: a padded input of {extents[0]}x{extents[1]}")
+    require(
+        max(extents) < 2**31, f"{name}: a padded input of {extents[0]}x{extents[1]} is too large"
+    )
     require(
         extents[0] >= reach[0] and extents[1] >= reach[1],
-        f"{name}: a window of {reach[0]}x{reach[1]} on a padded input of {extents[0]}x{extents[1]}",
+        f"{name}: a window of {reach[0]}x{reach[1]} does not fit into a padded input of "
+        f"{extents[0]}x{extents[1]}",
     )
     rows, columns = ((e - r) // s + 1 for e, r, s in zip(extents, reach, stride, strict=True))
     return rows, columns

@@ -60,7 +60,8 @@ class Conv2D(Op):
             self.groups >= 1 and depth * self.groups == x.shape[3],
             f"conv2d: {x.shape[3]} channels, weights for {self.groups} groups of {depth}",
         )
-        require(filters % self.groups == 0, f"conv2d: {filters} filters in {self.groups} groups")
+        good = filters % self.groups == 0
+        require(good, f"conv2d: {self.groups} groups do not divide {filters} filters")
         if bias:
             want_shape("conv2d", "bias", bias[0], filters)
         return (TensorType(dtype, (x.shape[0], *sizes, filters)),)

@@ -94,17 +94,21 @@ class _ConvTranspose(Op):
     def result_shape(self, x: TensorType, w: TensorType) -> tuple[int, ...]:
         """The result's shape; raises `ShapeError` if the operands do not fit."""
         name = self.name
-        require(x.rank == 4 and w.rank == 4, f"{name}: operands of rank {x.rank} and {w.rank}")
+        good = x.rank == 4 and w.rank == 4
+        require(good, f"{name}: operands of rank {x.rank} and {w.rank}, expected rank 4")
         filters, _, _, depth = w.shape
         good = min(*self.stride, *self.dilation, self.groups) >= 1 and min(w.shape) >= 1
-        require(good, f"{name}: stride, dilation, groups and kernel start at 1")
+        require(good, f"{name}: stride, dilation, groups and weight extents must be at least 1")
         good = min(*self.crop, *self.output_padding) >= 0
-        require(good, f"{name}: negative crop {self.crop} or {self.output_padding}")
+        amounts = f"crop {self.crop} or output padding {self.output_padding}"
+        require(good, f"{name}: {amounts} is negative")
         good = depth * self.groups == x.shape[3] and filters % self.groups == 0
-        require(good, f"{name}: {x.shape[3]} channels, {self.groups} groups, weights {w.shape}")
+        parts = f"{x.shape[3]} channels, {self.groups} groups and weights {w.shape}"
+        require(good, f"{name}: {parts} do not fit")
         rows, columns = self.axes(x.shape, w.shape)
         good = min(rows.size, columns.size) >= 1
-        require(good, f"{name}: {x.shape} gives {rows.size}x{columns.size} pixels")
+        extents = f"{rows.size}x{columns.size}"
+        require(good, f"{name}: the result of {x.shape} would have {extents} pixels")
         return (x.shape[0], rows.size, columns.size, filters)
 
     def sums(self, x: Array, w: Array) -> Array:
@@ -223,7 +227,8 @@ class IntConvTranspose2D(_ConvTranspose):
         shape = self.result_shape(x, w)
         want_zeros(self.name, w, self.weight_zero, w.shape[0])
         if bias:
-            require(bias[0].dtype is DType.I32, f"{self.name}: bias of {bias[0].dtype.value}")
+            kind = bias[0].dtype
+            require(kind is DType.I32, f"{self.name}: bias of {kind.value}, expected i32")
             want_shape(self.name, "bias", bias[0], w.shape[0])
         return (TensorType(DType.I32, shape),)
 

@@ -41,11 +41,11 @@ class RegionDetection(Op):
         counts = f"{self.boxes} boxes, {self.coordinates} coordinates, {self.classes} classes"
         require(
             self.boxes >= 1 and self.coordinates >= 0 and self.classes >= int(self.apply_softmax),
-            f"region_detection: {counts}",
+            f"region_detection: cannot have {counts}",
         )
         channels = self.boxes * (self.coordinates + 1 + self.classes)
         good = x.rank == 4 and x.shape[3] == channels
-        require(good, f"region_detection: {counts} in {x.shape}, expected {channels} channels")
+        require(good, f"region_detection: {counts} need {channels} channels, not {x.shape}")
         return (TensorType(dtype, x.shape),)
 
     def reference(self, *inputs: Array) -> Arrays:
@@ -99,7 +99,8 @@ class NonMaxSuppression(Op):
             f"non_max_suppression: operands {shown}",
         )
         images, classes, boxes = scores.shape
-        require(1 <= self.most <= boxes, f"non_max_suppression: {self.most} of {boxes} boxes")
+        good = 1 <= self.most <= boxes
+        require(good, f"non_max_suppression: at most {self.most} boxes, expected 1 to {boxes}")
         return (TensorType(DType.I32, (images * classes * self.most, 3)),)
 
     def reference(self, *inputs: Array) -> Arrays:
@@ -151,7 +152,7 @@ class NonMaxSuppression(Op):
             yield Case(cls(9, at_least), inputs, label=f"equal scores {at_least}")
         yield Case(cls(9), (corners, few, ones, ones * 5), label="nothing is good enough")
         same = np.repeat(corners[:, :, :1], 29, 2)
-        yield Case(cls(9), (same, few, limits[0], limits[1]), (0,), label="one place")
+        yield Case(cls(9), (same, few, limits[0], limits[1]), (0,), label="equal boxes")
 
 
 def _boxes(rng: np.random.Generator, images: int, boxes: int) -> Array:

@@ -83,7 +83,7 @@ class InverseRoot(Pointwise):
     part: str
 
     def infer(self, *inputs: TensorType) -> Types:
-        require(self.part in PARTS, f"inverse_root: has no part '{self.part}'")
+        require(self.part in PARTS, f"inverse_root: unknown part '{self.part}'")
         return _whole("inverse_root", *inputs)
 
     def reference(self, *inputs: Array) -> Arrays:
@@ -167,7 +167,8 @@ class Function16(Pointwise):
         known = self.function in fixed_point_16.FUNCTIONS
         require(known, f"function_16: unknown function '{self.function}'")
         good = 0 <= self.integer_bits <= fixed_point_16.MOST_INTEGER_BITS
-        require(good, f"function_16: {self.integer_bits} integer bits")
+        most = fixed_point_16.MOST_INTEGER_BITS
+        require(good, f"function_16: {self.integer_bits} integer bits, expected 0 to {most}")
         return _whole("function_16", *inputs)
 
     def ranges(self, *inputs: TensorType) -> Mapping[int, Range]:
@@ -210,8 +211,8 @@ class Interpolate(Op):
             want_type("interpolate", what, type_, DType.I32)
         x, bases, slopes = inputs
         good = bases.rank == 1 and bases.shape == slopes.shape and bases.elements > 0
-        require(good, f"interpolate: {bases.shape} bases and {slopes.shape} slopes")
-        require(0 <= self.bits < 31, f"interpolate: pieces of {self.bits} bits")
+        require(good, f"interpolate: bases {bases.shape} and slopes {slopes.shape} do not fit")
+        require(0 <= self.bits < 31, f"interpolate: {self.bits} bits, expected 0 to 30")
         return (TensorType(DType.I32, x.shape),)
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:

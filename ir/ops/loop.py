@@ -86,16 +86,18 @@ class Loop(Op):
 
     def infer(self, *inputs: TensorType) -> Types:
         body, moving = self.body, self.carried + len(self.inward)
-        require(1 <= self.trips < 2**31, f"loop: {self.trips} trips")
-        require(self.carried >= 0, f"loop: {self.carried} carried values")
+        require(1 <= self.trips < 2**31, f"loop: cannot have {self.trips} trips")
+        require(self.carried >= 0, f"loop: cannot have {self.carried} carried values")
         require(not body.states, "loop: its body has states")
         good = len(inputs) == len(body.inputs) >= moving
         require(good, f"loop: {len(inputs)} operands, its body has {len(body.inputs)} inputs")
         good = len(body.outputs) == self.carried + len(self.outward) > 0
-        require(good, f"loop: its body has {len(body.outputs)} outputs")
+        wanted = self.carried + len(self.outward)
+        require(good, f"loop: its body has {len(body.outputs)} outputs, expected {wanted}")
         for given, walk in zip(inputs[self.carried : moving], self.inward, strict=True):
             along = given.shape[walk.axis] if walk.axis < given.rank else None
-            require(along == self.trips, f"loop: {self.trips} trips along {given.shape}")
+            good = along == self.trips
+            require(good, f"loop: {self.trips} trips do not fit axis {walk.axis} of {given.shape}")
         starts, sequences, fixed = self.parts(inputs)
         given_types = (
             *starts,

@@ -40,7 +40,8 @@ class LRN(Op):
         want_operands("lrn", inputs, 1)
         (x,) = inputs
         want_floats("lrn", x)
-        require(x.rank >= 1 and self.size >= 1, f"lrn: size {self.size}, rank {x.rank}")
+        good = x.rank >= 1 and self.size >= 1
+        require(good, f"lrn: size {self.size} and rank {x.rank} must be at least 1")
         return (TensorType(x.dtype, x.shape),)
 
     def reach(self, channels: int) -> tuple[int, int]:
@@ -157,9 +158,9 @@ class Normalize(Op):
         (x,) = inputs
         want_floats("normalize", x)
         want_axes("normalize", self.axes, x.rank)
-        require(self.epsilon >= 0, f"normalize: epsilon {self.epsilon}")
+        require(self.epsilon >= 0, f"normalize: epsilon {self.epsilon} is negative")
         count = prod(x.shape[a] for a in self.axes)
-        require(count > 0, f"normalize: nothing along {self.axes} of {x.shape}")
+        require(count > 0, f"normalize: no elements along axes {self.axes} of {x.shape}")
         return (TensorType(x.dtype, x.shape),)
 
     def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:

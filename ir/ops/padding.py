@@ -38,11 +38,12 @@ class Pad(Mover):
         require(self.mode in ("constant", "edge", "reflect"), f"pad: unknown mode '{self.mode}'")
         amounts = (*self.before, *self.after)
         good = len(self.before) == len(self.after) == x.rank and min(amounts, default=0) >= 0
-        require(good, f"pad: {self.before} before and {self.after} after {x.shape}")
+        require(good, f"pad: {self.before} before and {self.after} after do not fit {x.shape}")
         sides = list(zip(self.before, self.after, x.shape, strict=True))
         if self.mode == "reflect":
             good = all(max(a, b) < e for a, b, e in sides if a or b)
-            require(good, f"pad: {x.shape} reflected {self.before} before, {self.after} after")
+            added = f"{self.before} before and {self.after} after"
+            require(good, f"pad: {x.shape} has too few elements to reflect {added}")
         if self.mode == "edge":
             good = all(e for a, b, e in sides if a or b)
             require(good, f"pad: {x.shape} has no edge to repeat")
@@ -118,7 +119,7 @@ class Embed(Mover):
             o >= 0 and o + a <= b
             for o, a, b in zip(self.offsets, x.shape, around.shape, strict=True)
         )
-        require(good, f"embed: {x.shape} at {self.offsets} in {around.shape}")
+        require(good, f"embed: {x.shape} at {self.offsets} does not fit into {around.shape}")
         return (x.with_shape(*around.shape),)
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:

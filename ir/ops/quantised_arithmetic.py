@@ -85,7 +85,7 @@ class QuantAdd(Pointwise):
     def infer(self, *inputs: TensorType) -> Types:
         shifts = (self.x_shift, self.y_shift, self.out_shift)
         good = 0 <= self.left_shift <= 22 and all(-31 <= s <= 0 for s in shifts)
-        require(good, f"quant_add: shifts {shifts} after {self.left_shift} bits")
+        require(good, f"quant_add: left shift {self.left_shift} or shifts {shifts} out of range")
         want_multipliers("quant_add", self.x_multiplier, self.y_multiplier, self.out_multiplier)
         return _stored(self, *inputs)
 
@@ -163,7 +163,7 @@ class QuantMul(Pointwise):
         return replace(self, x_zero=self.y_zero, y_zero=self.x_zero)
 
     def infer(self, *inputs: TensorType) -> Types:
-        require(-31 <= self.shift <= 31, f"quant_mul: a shift by {self.shift}")
+        require(-31 <= self.shift <= 31, f"quant_mul: shift {self.shift}, expected -31 to 31")
         want_multipliers("quant_mul", self.multiplier)
         return _stored(self, *inputs)
 
@@ -233,7 +233,7 @@ class QuantDiv(Pointwise):
         want_multipliers("quant_div", self.multiplier)
         results = _stored(self, *inputs)
         most = _QUOTIENT_SHIFTS[inputs[0].dtype]
-        require(-31 <= self.shift <= most, f"quant_div: a shift by {self.shift}")
+        require(-31 <= self.shift <= most, f"quant_div: shift {self.shift}, expected -31 to {most}")
         return results
 
     def reference(self, *inputs: Array) -> Arrays:
@@ -272,7 +272,7 @@ class QuantDiv(Pointwise):
 def want_multipliers(name: str, *multipliers: int) -> None:
     """Raise `ShapeError` unless all multipliers fit into int32."""
     good = all(-(2**31) <= m < 2**31 for m in multipliers)
-    require(good, f"{name}: multipliers {multipliers} of more than 32 bits")
+    require(good, f"{name}: multipliers {multipliers} have more than 32 bits")
 
 
 def _stored(op: QuantAdd | QuantMul | QuantDiv, *inputs: TensorType) -> Types:

@@ -69,7 +69,8 @@ class IntConv2D(Op):
             self.groups >= 1 and depth * self.groups == x.shape[3],
             f"int_conv2d: {x.shape[3]} channels, weights for {self.groups} groups of {depth}",
         )
-        require(filters % self.groups == 0, f"int_conv2d: {filters} filters, {self.groups} groups")
+        good = filters % self.groups == 0
+        require(good, f"int_conv2d: {self.groups} groups do not divide {filters} filters")
         require(self.padding.values == (0.0,), "int_conv2d: padding values are not supported")
         want_zeros("int_conv2d", x, (self.input_zero,), 1, *_IMAGES)
         want_zeros("int_conv2d", w, self.weight_zero, filters)
@@ -308,7 +309,8 @@ def want_zeros(
     16-bit numbers must be 0, so that differences have 16 bits, too.
     """
     want_type(name, "an operand", type_, *(allowed or _BYTES))
-    require(type_.dtype in _BYTES or not any(zeros), f"{name}: zero points of 16-bit numbers")
+    good = type_.dtype in _BYTES or not any(zeros)
+    require(good, f"{name}: zero points of 16-bit numbers must be 0")
     require(len(zeros) in (1, count), f"{name}: {len(zeros)} zero points for {count} outputs")
     info = np.iinfo(type_.dtype.numpy)
     good = all(info.min <= zero <= info.max for zero in zeros)
@@ -379,7 +381,7 @@ def _conv_case(
 
 
 def _extreme_case(op: IntConv2D, depth: int, label: str) -> Case:
-    """A case with the largest possible sums: in a window, all products are extreme and equal.
+    """A case with sums of the largest possible magnitude: all products in a window are extreme.
 
     `depth` is the number of channels per group.
     """

@@ -44,7 +44,8 @@ class IntAvgPool2D(Op):
         sizes = window_sizes("int_avg_pool2d", x, self.window, self.stride, self.padding)
         require(self.padding.values == (0.0,), "int_avg_pool2d: padding values are not supported")
         inside = all(a < w for a, w in zip(self.padding.amounts, self.window * 2, strict=True))
-        require(inside, f"int_avg_pool2d: a window of {self.window} inside {self.padding.amounts}")
+        described = f"window {self.window} with padding {self.padding.amounts}"
+        require(inside, f"int_avg_pool2d: {described} can be entirely outside the image")
         want_range("int_avg_pool2d", self.low, self.high, x.dtype)
         return (x.with_shape(x.shape[0], *sizes, x.shape[3]),)
 

@@ -38,9 +38,11 @@ class QuantSoftmax(Op):
         (x,) = inputs
         want_type("quant_softmax", "x", x, *BYTES)
         require(self.dtype in BYTES, f"quant_softmax: the result cannot be {self.dtype.value}")
-        require(x.rank >= 1 and x.shape[-1] >= 1, f"quant_softmax: nothing along axes of {x.shape}")
+        good = x.rank >= 1 and x.shape[-1] >= 1
+        require(good, f"quant_softmax: no elements along the last axis of {x.shape}")
         fits = 0 <= self.input_shift <= 31 and 0 <= self.input_multiplier < 2**31
-        require(fits, f"quant_softmax: {self.input_multiplier} shifted by {self.input_shift}")
+        pair = f"multiplier {self.input_multiplier} or shift {self.input_shift}"
+        require(fits, f"quant_softmax: {pair} out of range")
         return (TensorType(self.dtype, x.shape, quant=self.quant),)
 
     def exponentials(self) -> Array:

@@ -27,7 +27,7 @@ from ellc.ir.ops.elementwise import nan_ranked, want_kind
 from ellc.ir.reads import Reads, apart_from
 from ellc.ir.types import Array, DType, TensorType
 
-_EXPONENTIALS = 8  # roundings for the exponentials of a softmax, beside those of the sum
+_EXPONENTIALS = 8  # roundings of the exponentials in a softmax, in addition to those of the sum
 KINDS = ("sum", "mean", "max", "min", "prod", "l2sum")
 
 
@@ -38,8 +38,8 @@ class Reduce(Op):
 
     `kind` is sum, mean, max, min, prod or l2sum (the sum of squares). max and min are NaN if any
     element is NaN; for booleans they mean any and all. Integers wrap around. The mean of integers
-    is their sum divided by their number, truncated toward zero; it needs at least 32 bits. Of no
-    elements, sums are 0, products are 1, and max, min and mean are an error. `wide` is a larger
+    is their sum divided by their number, truncated toward zero; it needs at least 32 bits. Without
+    elements, sums are 0, products are 1, and max, min and mean raise an error. `wide` is a larger
     integer type to which integers are converted first.
     """
 
@@ -58,13 +58,14 @@ class Reduce(Op):
         if self.wide is not None:
             wider = x.dtype.is_integer and self.wide.is_integer
             wider = wider and self.wide.item_bytes > x.dtype.item_bytes
-            require(wider, f"reduce: {x.dtype.value} as {self.wide.value}")
+            require(wider, f"reduce: {x.dtype.value} cannot be widened to {self.wide.value}")
         dtype = self.wide or x.dtype
         narrow = self.kind == "mean" and dtype.item_bytes < 4
-        require(not narrow, f"reduce: a mean of {dtype.value}, which would wrap around")
+        require(not narrow, f"reduce: the sum for a mean of {dtype.value} would wrap around")
         want_axes("reduce", self.axes, x.rank)
         count = prod(x.shape[a] for a in self.axes)
-        require(count > 0 or self.kind in ("sum", "prod", "l2sum"), f"reduce: {self.kind} of none")
+        good = count > 0 or self.kind in ("sum", "prod", "l2sum")
+        require(good, f"reduce: no elements along axes {self.axes} of {x.shape} for {self.kind}")
         quant = x.quant if self.kind in ("max", "min") and self.wide is None else None
         return (TensorType(dtype, _reduced(x.shape, self.axes, self.keep_dims), quant=quant),)
 
@@ -247,7 +248,7 @@ class ArgMin(_Arg):
 @register_op("softmax")
 @dataclass(frozen=True, slots=True)
 class Softmax(Op):
-    """e^(x - m) / sum of e^(x - m), float, where m is the maximum; both are over all `axes`."""
+    """e^(x - m) / sum of e^(x - m), float; m is the maximum of x along `axes`, as is the sum."""
 
     axes: tuple[int, ...]
 
@@ -282,7 +283,7 @@ class Softmax(Op):
 @register_op("log_softmax")
 @dataclass(frozen=True, slots=True)
 class LogSoftmax(Op):
-    """x - m - log(sum of e^(x - m)), float, where m is the maximum; both are over all `axes`."""
+    """x - m - log(sum of e^(x - m)), float; m is the maximum of x along `axes`, as is the sum."""
 
     axes: tuple[int, ...]
 
@@ -313,7 +314,8 @@ def _same_shape(name: str, axes: tuple[int, ...], inputs: Types) -> Types:
     (x,) = inputs
     want_floats(name, x)
     want_axes(name, axes, x.rank)
-    require(prod(x.shape[a] for a in axes) > 0, f"{name}: nothing along axes {axes} of {x.shape}")
+    good = prod(x.shape[a] for a in axes) > 0
+    require(good, f"{name}: no elements along axes {axes} of {x.shape}")
     return (TensorType(x.dtype, x.shape),)
 
 

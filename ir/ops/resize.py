@@ -82,23 +82,25 @@ class Resize(Op):
         want_operands("resize", inputs, 1)
         (x,) = inputs
         good = len(self.sizes) == x.rank and min((*self.sizes, *x.shape), default=1) > 0
-        require(good, f"resize: {x.shape} to {self.sizes}")
+        require(good, f"resize: cannot change {x.shape} to {self.sizes}")
         for what, numbers, count in (("scales", self.scales, 1), ("roi", self.roi, 2)):
             good = len(numbers) in (0, count * x.rank)
-            require(good, f"resize: {len(numbers)} {what} for rank {x.rank}")
+            require(good, f"resize: {len(numbers)} {what}, expected {count * x.rank} or none")
         good = all(0 < s < inf for s in self.scales) and all(isfinite(r) for r in self.roi)
-        require(good, f"resize: scales {self.scales}, roi {self.roi}")
+        require(good, f"resize: invalid scales {self.scales} or roi {self.roi}")
         for axis in range(x.rank):
             weights = self.sizes[axis] * self._taps(axis, x)
-            require(weights <= MOST_WEIGHTS, f"resize: {weights} weights along axis {axis}")
+            good = weights <= MOST_WEIGHTS
+            require(good, f"resize: {weights} weights along axis {axis}, limit {MOST_WEIGHTS}")
         require(self.mode in MODES, f"resize: unknown mode '{self.mode}'")
-        require(self.coordinates in COORDINATES, f"resize: unknown '{self.coordinates}'")
+        known = self.coordinates in COORDINATES
+        require(known, f"resize: unknown coordinates '{self.coordinates}'")
         require(self.rounding in ROUNDINGS, f"resize: unknown rounding '{self.rounding}'")
         if self.mode == "linear" and x.dtype in _SMALL_INTEGERS:
             good = self.coordinates in ("half_pixel", "asymmetric", "align_corners")
-            require(good, f"resize: {x.dtype.value} with coordinates {self.coordinates}")
+            require(good, f"resize: {self.coordinates} is not supported for {x.dtype.value}")
             good = x.dtype is not DType.U8 or len(self.changed(x)) <= 2
-            require(good, f"resize: u8 along {len(self.changed(x))} axes")
+            require(good, f"resize: u8 along {len(self.changed(x))} axes, expected at most 2")
         elif self.mode != "nearest":
             want_kind(f"resize: mode {self.mode}", x.dtype, "f")
         return (x.with_shape(*self.sizes),)
@@ -251,7 +253,7 @@ class Resample(Op):
         want_kind("resample", want_same("resample", x, weights), "fi")
         want_axes("resample", (self.axis,), x.rank)
         good = indices.dtype is DType.I32 and indices.rank == 2 and indices.elements > 0
-        require(good, f"resample: indices {indices.dtype.value} {indices.shape}")
+        require(good, f"resample: indices {indices.dtype.value}{indices.shape}, expected i32[O,K]")
         require(x.shape[self.axis] > 0, f"resample: axis {self.axis} of {x.shape} is empty")
         want_shape("resample", "weights", weights, *indices.shape)
         return (
@@ -314,8 +316,8 @@ class RoundingShift(Pointwise):
         want_operands("rounding_shift", inputs, 1)
         (x,) = inputs
         good = x.dtype in (DType.I32, DType.I64) and self.dtype.is_integer
-        require(good, f"rounding_shift: {x.dtype.value} to {self.dtype.value}")
-        require(0 < self.bits < 31, f"rounding_shift: by {self.bits} bits")
+        require(good, f"rounding_shift: cannot convert {x.dtype.value} to {self.dtype.value}")
+        require(0 < self.bits < 31, f"rounding_shift: {self.bits} bits, expected 1 to 30")
         return (TensorType(self.dtype, x.shape, quant=self.quant),)
 
     def reference(self, *inputs: Array) -> Arrays:

@@ -34,7 +34,7 @@ class ScaledAdd(Pointwise):
     def of(
         cls, x: Quant, y: Quant, result: Quant, dtype: DType, quant: Quant | None = None
     ) -> Self:
-        """The operator for operands and a result with these scales and zero points (per tensor)."""
+        """The operator for these scales and zero points (per tensor) of operands and result."""
         scales = [np.float32(q.scale[0]) for q in (x, y, result)]
         zeros = [np.float32(q.zero_point[0]) for q in (x, y, result)]
         ratios = scales[0] / scales[2], scales[1] / scales[2]
@@ -45,7 +45,8 @@ class ScaledAdd(Pointwise):
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("scaled_add", inputs, 2)
         dtype = want_same("scaled_add", *inputs)
-        require(dtype in BYTES and self.dtype in BYTES, f"scaled_add: of {dtype.value}")
+        good = dtype in BYTES and self.dtype in BYTES
+        require(good, f"scaled_add: {dtype.value} to {self.dtype.value}, expected i8 or u8")
         want_broadcast("scaled_add", *inputs)
         return (TensorType(self.dtype, inputs[0].shape, quant=self.quant),)
 
@@ -78,7 +79,7 @@ class ScaledAdd(Pointwise):
         yield case("uint8", DType.U8, (0.1, 0.003, 0.1), wide, wide, zeros=(128, 3, 140))
         yield case("per channel", DType.I8, near, image, (3,), zeros=(-3, 5, 10), fixed=True)
         yield case("broadcast", DType.U8, near, (1, 6, 5, 4), (6, 1, 4), zeros=(9, 8, 7))
-        bytes_ = np.arange(-128, 128, 2, dtype=np.int8)  # every second one keeps the sample small
+        bytes_ = np.arange(-128, 128, 2, dtype=np.int8)  # only even bytes, for a smaller case
         pairs = np.meshgrid(bytes_, bytes_ + np.int8(1), indexing="ij")
         for scales in ((0.5, 0.5, 1.0), (0.1, 0.2, 0.4), (0.3, 0.1, 0.2)):
             every = case("pairs", DType.I8, scales, (1,), (1,), zeros=(1, -1, 3))
@@ -86,6 +87,6 @@ class ScaledAdd(Pointwise):
 
 
 def _fused(x: Array | np.float32, factor: float | np.float32, addend: Array | np.float32) -> Array:
-    """x * factor + addend, rounded once to float32: the product of a byte is exact in float64."""
+    """x * factor + addend, rounded once to float32: the product is exact in float64."""
     wide = [np.asarray(v, np.float64) for v in (x, factor, addend)]
     return np.asarray(wide[0] * wide[1] + wide[2], np.float32)

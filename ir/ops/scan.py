@@ -29,7 +29,7 @@ class Running(Op):
     start: ClassVar[int]  # the identity element of the combination
 
     def combined(self, x: Array) -> Array:
-        """The combinations of elements 0 to i, for every i."""
+        """For every index i along the axis, the combination of elements 0 to i."""
         raise NotImplementedError(self.name)
 
     def infer(self, *inputs: TensorType) -> Types:

@@ -47,12 +47,13 @@ class Scatter(Op):
     def infer(self, *inputs: TensorType) -> Types:
         want_operands("scatter", inputs, 3)
         x, indices, updates = inputs
-        require(self.reduction in _COMBINED, f"scatter: no reduction {self.reduction!r}")
+        require(self.reduction in _COMBINED, f"scatter: unknown reduction {self.reduction!r}")
         want_same("scatter", x, updates)
         want_kind("scatter", x.dtype, "fi" if self.reduction in ("add", "mul") else "fib")
         want_kind("scatter", indices.dtype, "i")
         depth = indices.shape[-1] if indices.rank else 0
-        require(1 <= depth <= x.rank, f"scatter: coordinates {indices.shape} into {x.shape}")
+        good = 1 <= depth <= x.rank
+        require(good, f"scatter: coordinates {indices.shape} do not fit {x.shape}")
         wanted = (*indices.shape[:-1], *x.shape[depth:])
         want_shape("scatter", "updates", updates, *wanted)
         same = self.reduction == "none" and x.quant == updates.quant

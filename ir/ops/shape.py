@@ -93,7 +93,7 @@ class Transpose(Mover):
         want_operands("transpose", inputs, 1)
         (x,) = inputs
         good = sorted(self.permutation) == list(range(x.rank))
-        require(good, f"transpose: permutation {self.permutation} of rank {x.rank}")
+        require(good, f"transpose: {self.permutation} is not a permutation of {x.rank} axes")
         quant, shape = x.quant, tuple(x.shape[a] for a in self.permutation)
         if quant is not None and quant.axis is not None:
             quant = replace(quant, axis=self.permutation.index(quant.axis))
@@ -146,8 +146,8 @@ class Slice(Mover):
             last = first + (size - 1) * step
             inside = 0 <= first < extent and 0 <= last < extent
             good = size >= 0 and step != 0 and (size == 0 or inside)
-            part = f"{size} from {first} on in steps of {step}"
-            require(good, f"slice: {part} along axis {axis}, which has {extent} elements")
+            part = f"{size} elements from index {first} on in steps of {step}"
+            require(good, f"slice: {part} are not inside axis {axis} with {extent} elements")
         return (x.with_shape(*self.sizes),)
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:
@@ -268,7 +268,8 @@ class Split(Mover):
         (x,) = inputs
         want_axes("split", (self.axis,), x.rank)
         good = min(self.sizes, default=0) >= 1 and sum(self.sizes) == x.shape[self.axis]
-        require(good, f"split: {x.shape[self.axis]} elements into {self.sizes}")
+        extent = x.shape[self.axis]
+        require(good, f"split: the sizes {self.sizes} do not add up to {extent} elements")
         head, tail = x.shape[: self.axis], x.shape[self.axis + 1 :]
         return tuple(x.with_shape(*head, size, *tail) for size in self.sizes)
 

@@ -37,7 +37,7 @@ class TopK(Op):
         want_axes("top_k", (self.axis,), x.rank)
         good = 1 <= self.count <= x.shape[self.axis]
         extent = x.shape[self.axis]
-        require(good, f"top_k: the best {self.count} of {extent}; expected 1 to {extent}")
+        require(good, f"top_k: count {self.count}, expected 1 to {extent}")
         shape = (*x.shape[: self.axis], self.count, *x.shape[self.axis + 1 :])
         return (TensorType(x.dtype, shape, quant=x.quant), TensorType(DType.I32, shape))
 

@@ -29,10 +29,10 @@ def radices(length: int) -> tuple[int, ...]:
 def rfft_tables(length: int, dtype: DType, inverse: bool = False) -> tuple[Array, Array]:
     """(turns [length/2, 2], joints [length/4, 2]): the constant operands of an `Rfft`.
 
-    With n = length / 2, row k of the turns is e^(-2 pi i k / n), the factor of a butterfly. Row k
-    of the joints is e^(-pi i ((k + 1) / n + 1/2)), which turns a transform of pairs of samples into
-    the spectrum of the samples. Both are stored as (real, imaginary). With `inverse`, the tables
-    are the complex conjugates, for an `Irfft`.
+    With n = length / 2, row k of the turns is e^(-2 pi i k / n), a factor in the butterflies. Row k
+    of the joints is e^(-pi i ((k + 1) / n + 1/2)), a factor in the last step, from the transform
+    of pairs of samples to the spectrum of the samples. Both are stored as (real, imaginary). With
+    `inverse`, the tables are the complex conjugates, for an `Irfft`.
     """
     half, sign = length // 2, 1 if inverse else -1
     turns = sign * 2 * np.pi * np.arange(half) / half
@@ -83,7 +83,7 @@ class Rfft(Op):
 @register_op("irfft")
 @dataclass(frozen=True, slots=True)
 class Irfft(Op):
-    """(x [R,L+2], turns [L/2,2], joints [L/4,2]) -> [R,L]: the signals of which rows are spectra.
+    """(x [R,L+2], turns [L/2,2], joints [L/4,2]) -> [R,L]: a signal from the spectrum in each row.
 
     x has the form of the result of an `Rfft`; for floats, this is the inverse of `Rfft`. The
     imaginary parts of the first and the last pair count as 0. `rfft_tables` with `inverse` returns
@@ -125,7 +125,8 @@ def _rows(name: str, inputs: Types, extra: int) -> tuple[int, int]:
     length = x.shape[1] - extra if x.rank == 2 else 0
     good = length >= 4 and length.bit_count() == 1
     more = f" + {extra}" if extra else ""
-    require(good, f"{name}: rows {x.shape}; expected [rows, a power of two from 4 on{more}]")
+    wanted = f"[rows, length{more}] with a length of 2^n >= 4"
+    require(good, f"{name}: x has shape {x.shape}, expected {wanted}")
     want_shape(name, "the table of turns", turns, length // 2, 2)
     want_shape(name, "the table of joints", joints, length // 4, 2)
     return x.shape[0], length
@@ -194,7 +195,7 @@ def _transformed(
 ) -> Array:
     """The complex transform of [R,n,2].
 
-    With the radix r of the last stage: transforms of every r-th number, which that stage combines.
+    The last stage, with radix r, combines r transforms, each of every r-th number.
     """
     radix = stages[0]
     parts = [x[:, first::radix] for first in range(radix)]

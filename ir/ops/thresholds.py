@@ -34,7 +34,7 @@ class CountReached(Op):
         x, thresholds = inputs
         want_floats("count_reached", *inputs)
         fits = thresholds.rank == x.rank + 1
-        require(fits, f"count_reached: thresholds {thresholds.shape} for {x.shape}")
+        require(fits, f"count_reached: thresholds {thresholds.shape} do not fit {x.shape}")
         require(thresholds.shape[0] > 0, "count_reached: no thresholds")
         want_broadcast("count_reached", x, thresholds.with_shape(*thresholds.shape[1:]))
         return (TensorType(x.dtype, x.shape),)
