@@ -1,1 +1,1 @@
-"""Text of a model in generated files: literals, identifiers and comments of each language."""
+"""Texts of a model in generated files: literals, identifiers and comments of each language."""

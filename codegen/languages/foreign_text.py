@@ -1,15 +1,17 @@
-"""Text of a model or a user in generated files: every such text goes through this module.
+"""Converts texts of a model or a user for generated files; all such texts go through this module.
 
-Names of ports and layers, metadata and file names are *foreign*: they may have any characters. A
-template does not take them. It takes integers and the types of this file, one for each language
-(`render` rejects everything else). These functions convert a foreign text:
+Names of ports and layers, metadata and file names are *foreign* texts: they may contain any
+character. A template accepts only integers and texts of the types below, one type for each
+language; `render` rejects everything else. These functions convert a foreign text:
 
-* `names.valid_name` and `names.distinct_names` to an `Identifier`, which every language takes;
-* `comment` to a `Comment`, for comments of every language and for Python's docstrings;
-* `c_string`, `python_literal` and `cmake_file` to literals, `html_text` to text of HTML and SVG.
+* `names.valid_name` and `names.distinct_names` make an `Identifier`, which is valid in every
+  language;
+* `comment` makes a `Comment`, for comments of every language and for Python's docstrings;
+* `c_string`, `python_literal` and `cmake_file` make literals;
+* `html_text` makes text for HTML and SVG.
 
-`c_code` and `html_code` put such parts together. The functions for programming languages have a
-list of allowed characters and escape all others.
+`c_code` and `html_code` combine converted texts. The functions for programming languages have a
+list of allowed characters, and escape all others.
 """
 
 from __future__ import annotations
@@ -23,25 +25,25 @@ from ellc.ir.printable import visible
 
 
 class CCode(str):
-    """Text of C and C++, whole tokens."""
+    """Text of C and C++ that consists of whole tokens."""
 
     __slots__ = ()
 
 
 class PythonCode(str):
-    """Text of Python, whole tokens."""
+    """Text of Python that consists of whole tokens."""
 
     __slots__ = ()
 
 
 class CMakeCode(str):
-    """Text of CMake, whole arguments."""
+    """Text of CMake that consists of whole arguments."""
 
     __slots__ = ()
 
 
 class HtmlCode(str):
-    """Text of HTML or SVG: whole elements, or the text between them or in their attributes."""
+    """Text of HTML or SVG: whole elements, text between elements, or text in attributes."""
 
     __slots__ = ()
 
@@ -51,7 +53,10 @@ class _EveryLanguage(CCode, PythonCode, CMakeCode):
 
 
 class Identifier(_EveryLanguage):
-    """ASCII letters, digits and underscores, no digit first. Raises `ValueError` for other text."""
+    """ASCII letters, digits and underscores, not beginning with a digit.
+
+    Raises `ValueError` for other text.
+    """
 
     __slots__ = ()
 
@@ -62,7 +67,7 @@ class Identifier(_EveryLanguage):
 
 
 class Comment(_EveryLanguage):
-    """One line that neither ends a comment or docstring nor begins another one.
+    """One line of text that neither ends a comment or docstring nor begins one.
 
     Raises `ValueError` for text that `comment` would change.
     """
@@ -76,18 +81,18 @@ class Comment(_EveryLanguage):
 
 
 _NOT_IN_COMMENTS = re.compile(r"[^ -~]|\\")
-# Ends and beginnings of comments, and trigraphs: `??/` is a backslash.
+# Splits the ends and beginnings of comments, and trigraphs (`??/` means a backslash).
 _PAIRS = re.compile(r"(?<=\*)(?=/)|(?<=/)(?=\*)|(?<=\?)(?=\?)")
 
 
 def comment_text(text: str) -> str:
-    """The text of `comment` as a plain string."""
+    """The result of `comment` as a plain string."""
     plain = _NOT_IN_COMMENTS.sub(lambda c: f"<U+{ord(c[0]):04X}>", text).replace('"', "'")
     return _PAIRS.sub(" ", plain)
 
 
 def comment(text: str) -> Comment:
-    r"""A foreign text for a comment: printable ASCII without backslash and double quote.
+    r"""A foreign text, converted for a comment: printable ASCII without backslash and double quote.
 
     >>> str(comment('a "b" *' + "/ é"))
     "a 'b' * / <U+00E9>"
@@ -96,7 +101,7 @@ def comment(text: str) -> Comment:
 
 
 def c_string(text: str) -> CCode:
-    r"""A string literal of C for any text, in UTF-8.
+    r"""The C string literal for any text, in UTF-8.
 
     >>> print(c_string('say "hi"'))
     "say \"hi\""
@@ -114,7 +119,7 @@ def c_string(text: str) -> CCode:
 
 
 def c_double(value: float) -> CCode:
-    """A constant of type double."""
+    """The C constant expression for a value of type double."""
     if math.isnan(value):
         return CCode("(0.0 / 0.0)")
     if math.isinf(value):
@@ -123,17 +128,17 @@ def c_double(value: float) -> CCode:
 
 
 def c_code(form: str, *parts: CCode | int) -> CCode:
-    """C text with a part in place of each `{}`. Raises `TypeError` if a part is foreign text."""
+    """`form` with each `{}` replaced by a part. Raises `TypeError` if a part is foreign text."""
     return CCode(form.format(*(checked(part, CCode) for part in parts)))
 
 
 def joined(parts: Iterable[CCode | int], separator: str = ", ") -> CCode:
-    """C text of several parts. Raises `TypeError` like `c_code`."""
+    """The parts, joined by a separator. Raises `TypeError` if a part is foreign text."""
     return CCode(separator.join(checked(part, CCode) for part in parts))
 
 
 def python_literal(value: object) -> PythonCode:
-    """A Python literal, in ASCII, for a text, a number, None, or tuples of these.
+    """The Python literal, in ASCII, for a text, a number, None, or a tuple of these.
 
     >>> print(python_literal(("é", 1)))
     ('\\xe9', 1)
@@ -152,14 +157,17 @@ def python_literal(value: object) -> PythonCode:
 
 
 def cmake_file(name: str) -> CMakeCode:
-    """The name of a generated file, for CMake. Raises `ValueError` for unusual characters."""
+    """The name of a generated file as an argument of CMake.
+
+    Raises `ValueError` if it has other characters than names of generated files have.
+    """
     if not re.fullmatch(r"[A-Za-z0-9_.+-]+", name):
         raise ValueError(f"{name!r} is not the name of a generated file")
     return CMakeCode(name)
 
 
 def html_text(text: str) -> HtmlCode:
-    """A foreign text for HTML and SVG, between elements or in a quoted attribute.
+    """A foreign text, escaped for HTML and SVG, between elements or in a quoted attribute.
 
     >>> print(html_text('a < "b"'))
     a &lt; &quot;b&quot;
@@ -168,7 +176,7 @@ def html_text(text: str) -> HtmlCode:
 
 
 def html_code(form: str, *parts: HtmlCode | int) -> HtmlCode:
-    """HTML with a part in place of each `{}`. Raises `TypeError` if a part is foreign text."""
+    """`form` with each `{}` replaced by a part. Raises `TypeError` if a part is foreign text."""
     return HtmlCode(form.format(*(checked(part, HtmlCode) for part in parts)))
 
 
@@ -181,7 +189,10 @@ Language = type[CCode] | type[PythonCode] | type[CMakeCode] | type[HtmlCode]
 
 
 def checked(value: object, language: Language) -> str:
-    """The text of a value that is safe in a file of this language; `TypeError` for any other."""
+    """The text of a value that is safe in a file of this language.
+
+    Raises `TypeError` if the value is neither an integer nor text of the language.
+    """
     if type(value) is int:
         return str(value)
     if isinstance(value, language):

@@ -1,14 +1,16 @@
-"""Names of models and ports as C, C++ and Python identifiers: one rule for all of them.
+"""Turns names of models and ports into identifiers of C, C++ and Python, by one rule.
 
-Every character that is not an ASCII letter, digit or underscore becomes `_`; names are cut to 64
-characters. Leading underscores before a capital or another underscore are removed, because C
-reserves such names. A leading digit gets a `_` before it, an empty name becomes `model`. A reserved
-word (`reserved_words`) gets a `_` at its end, and so do
-* a port's name that is a macro, or may be one because it has only capitals (`linux`, `INT32_MAX`),
-  that the templates use, or that begins like the model's functions (`NAME_`);
-* a model's name whose files or functions would hide others (`random.py`, `libm.so`, `sem_init`).
+Every character that is not an ASCII letter, digit or underscore becomes `_`. Names are cut to 64
+characters. Leading underscores before a capital letter or another underscore are removed, because C
+reserves such names. A leading digit gets a `_` before it. An empty name becomes `model`. A `_` is
+added at the end of
 
-If several names must differ, later ones that equal an earlier one get `_2`, `_3`, ...
+* reserved words (`reserved_words`);
+* names of ports that are macros (`linux`) or, having only capitals, may be macros (`INT32_MAX`);
+* names of ports that the templates use, or that begin like the model's functions (`NAME_`);
+* names of models whose files or functions would hide others (`random.py`, `libm.so`, `sem_init`).
+
+Where names must differ, a name that equals an earlier one gets `_2`, `_3`, ... at its end.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ LONGEST_NAME = 64
 
 
 def valid_name(text: str) -> Identifier:
-    """The identifier for the name of a model, by the rule above.
+    """The identifier for the name of a model, by the rule of this module.
 
     >>> valid_name("mobilenet-v1 1.0"), valid_name("3d"), valid_name("class")
     ('mobilenet_v1_1_0', '_3d', 'class_')
@@ -33,7 +35,7 @@ def valid_name(text: str) -> Identifier:
 
 
 def port_names(texts: Sequence[str], model: Identifier) -> tuple[Identifier, ...]:
-    """Identifiers for the ports of a model, all different, by the rule above.
+    """Different identifiers for the ports of a model, by the rule of this module.
 
     >>> port_names(["x", "x", "m", "NULL", "net_t"], Identifier("net"))
     ('x', 'x_2', 'm_', 'NULL_', 'net_t_')
@@ -42,7 +44,7 @@ def port_names(texts: Sequence[str], model: Identifier) -> tuple[Identifier, ...
 
 
 def distinct_names(texts: Iterable[str]) -> tuple[Identifier, ...]:
-    """Identifiers in order, all different from each other.
+    """The texts, which must be identifiers, made different from each other.
 
     >>> distinct_names(["x", "x", "x_2"])
     ('x', 'x_2', 'x_2_2')
@@ -60,7 +62,7 @@ def distinct_names(texts: Iterable[str]) -> tuple[Identifier, ...]:
 
 
 def identifier(text: str) -> Identifier:
-    """The identifier for a text, to be used as a part of names: it may be a reserved word.
+    """The identifier for a text that becomes a part of a name; it may be a reserved word.
 
     >>> identifier("__3d x"), identifier("__x"), identifier("_x")
     ('_3d_x', 'x', '_x')
@@ -72,7 +74,7 @@ def identifier(text: str) -> Identifier:
 
 
 def wrapper_name(model: Identifier) -> Identifier:
-    """The name of the class with ELL's API in the Python module."""
+    """The name of the class in the Python module that has ELL's API."""
     return Identifier(f"{model[:1].upper()}{model[1:]}Wrapper")
 
 

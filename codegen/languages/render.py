@@ -1,8 +1,8 @@
-"""Text from the templates in `codegen/templates`.
+"""Fills the templates in `codegen/templates`.
 
-A template writes integers and text of its own language (`foreign_text.py`); anything else, such as
-a plain string, is an error in the template. Its filters are the functions of `foreign_text.py` for
-its language.
+A template may write integers and texts of its own language (`foreign_text.py`). Writing anything
+else, such as a plain string, is an error. The filters of a template are the functions of
+`foreign_text.py` for its language.
 """
 
 from __future__ import annotations
@@ -56,7 +56,10 @@ def render_cmake(template: str, /, **values: object) -> str:
 
 @functools.cache
 def environment(language: Language, package: str = "ellc.codegen") -> jinja2.Environment:
-    """The environment for templates of a language; unknown names and foreign text are errors."""
+    """The environment for the templates of a language.
+
+    Undefined names and foreign text in a template raise errors.
+    """
     jinja = jinja2.Environment(
         loader=jinja2.PackageLoader(package),
         trim_blocks=True,

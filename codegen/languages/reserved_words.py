@@ -1,4 +1,4 @@
-"""Words that cannot be names in generated files, grouped by what reserves them."""
+"""Words that cannot be names in generated files, grouped by the reason."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ int_fast8_t int_fast16_t int_fast32_t int_fast64_t
 uint_fast8_t uint_fast16_t uint_fast32_t uint_fast64_t
 """
 
-# Compilers predefine them (GNU modes), or headers do that programs include beside a model's.
+# Macros that compilers predefine in GNU modes, or that are in headers which programs often include
+# besides the header of a model.
 _MACROS = """
 linux unix i386 i486 i586 i686 mips sparc sun sgi vax hpux m68k mc68000 tahoe pyr bfin vms arm
 offsetof assert errno stdin stdout stderr complex imaginary noreturn alloca min max near far
@@ -40,15 +41,15 @@ entries nothing inputs outputs frame begin end size TensorShape ELL_TensorShape
 """
 
 WORDS = frozenset([*_C_AND_CXX.split(), *_TYPES.split(), *keyword.kwlist, *keyword.softkwlist])
-"""Words that cannot be names: those of C up to C23, C++ up to C++26 and Python."""
+"""Words that cannot be names: the keywords and types of C (to C23), C++ (to C++26) and Python."""
 
 MACROS = frozenset(_MACROS.split())
-"""Words that cannot be names of ports. Macros of capitals only need no list: see `names`."""
+"""Macros that cannot be names of ports. `names` recognises macros that have only capitals."""
 
 PARAMETERS = frozenset(_TEMPLATES.split())
-"""Names that the C templates use in functions that also have the names of ports."""
+"""Names that the C templates use in functions in which ports are also named."""
 
-# A model's file of such a name would hide Python's own module.
+# The file of a model with such a name would hide another Python module.
 _MODULES = sys.stdlib_module_names | {"numpy", "cffi", "sitecustomize", "usercustomize"}
 
 # NAME_t, NAME_init, NAME_destroy, ... are types and functions of the C library.
@@ -57,7 +58,7 @@ wchar char8 char16 char32 sem mtx cnd tss thrd div ldiv lldiv fpos time clock of
 id key regex iconv va_list jmp_buf sigset mbstate locale atomic
 """
 
-# `libc.so`; `-lm` and CMake's `target_link_libraries(x m)` would find these first.
+# Libraries: `-lm`, or CMake's `target_link_libraries(x m)`, would find the library of the model.
 _LIBRARIES = "c m dl rt pthread util stdc gcc gcc_s atomic resolv crypt unwind"
 
 _FILES = "demo ellc ellc_pool ellc_clock ellc_step CMakeLists"
@@ -79,10 +80,10 @@ _TAKEN_FOR_MODELS = _MODULES.union(
 
 
 def is_taken_for_models(name: str) -> bool:
-    """Whether files or functions named after a model of this name would hide others.
+    """Whether files or functions of a model with this name would hide others.
 
-    These are modules of Python, functions of C, libraries, other generated files, targets of CMake
-    and devices of Windows.
+    The others are Python modules, C functions, libraries, other generated files, CMake targets and
+    Windows devices.
     """
     is_device = name.lower() in _DEVICES.split()
     return is_device or name in _TAKEN_FOR_MODELS or name.startswith("pthread_")

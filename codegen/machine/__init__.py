@@ -1,1 +1,1 @@
-"""Facts about machines: cores, instruction sets, platforms, boards; targets combine them."""
+"""Facts about machines: cores, instruction sets, platforms and boards. A target combines them."""

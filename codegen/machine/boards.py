@@ -1,4 +1,4 @@
-"""The targets that have a name: one row per board, and the row for a board that was asked."""
+"""The named targets, one row per board, and the choice of a target for a given machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PC = "x86_64-unknown-linux-gnu"
 
 @dataclass(frozen=True, slots=True)
 class _Board:
-    """One board. Fields without a value are as usual for its architecture and operating system."""
+    """One board. A field that is not given has the usual value of the board's platform."""
 
     name: str
     description: str
@@ -29,12 +29,12 @@ class _Board:
     cores: int = 0
     mhz: int = 0
     emulated_cpu: str = ""
-    """The emulator's name for the core, or for one with the same extensions."""
+    """The emulator's name for the core, or for another core with the same extensions."""
     models: tuple[str, ...] = ()
-    """How the names of such boards begin in Linux's device tree, if the core alone does not tell.
-    """
+    """How the name of this board begins in Linux's device tree. Needed only if several boards have
+    the same core."""
     is_general: bool = False
-    """Whether its code is also made for boards without a row of their own."""
+    """Whether its code is also meant for boards that have no row."""
 
     def target(self) -> Target:
         core = core_named(self.cpu, profile_of(self.triple))
@@ -67,10 +67,11 @@ _ROWS: tuple[_Board, ...] = (
         _ARMV7,
         "cortex-a53",
         "+neon,+vfp4",
-        # qemu-arm 7.2 has no 32-bit Cortex-A53. `max` also runs instructions that the A53 lacks;
-        # `toolchain/disassemble.py` finds these.
+        # qemu-arm 7.2 has no 32-bit Cortex-A53. `max` also runs instructions that the Cortex-A53
+        # lacks; `toolchain/disassemble.py` finds such instructions.
         emulated_cpu="max",
-        # Newer models with a 32-bit system run the same code, older ones lack its instructions.
+        # Newer models with a 32-bit system run the same code. Older models lack instructions, and
+        # are ruled out by their flags.
         models=("Raspberry Pi",),
     ),
     _Board(
@@ -130,7 +131,7 @@ _ROWS: tuple[_Board, ...] = (
         "cortex-a55",
         cores=2,
         mhz=1700,
-        # qemu 7.2 has no Cortex-A55; the A76 is an Armv8.2 core with the same extensions.
+        # qemu 7.2 has no Cortex-A55. The Cortex-A76 has the same Armv8.2 extensions.
         emulated_cpu="cortex-a76",
         models=("NXP i.MX93", "NXP i.MX 93"),
     ),
@@ -187,14 +188,14 @@ _ROWS: tuple[_Board, ...] = (
 )
 
 BOARDS: dict[str, Target] = {row.name: row.target() for row in _ROWS}
-"""All rows, in the order in which they are shown."""
+"""All boards by name, in the order in which they are listed."""
 
 
 def target_for(machine: Machine) -> Target | None:
-    """The target whose code is best for a machine; None if no named target's code runs there.
+    """The target whose code suits a machine best, or None if no named target's code runs there.
 
-    A row is taken by the board's name, else by one of its cores, else because it is made for all
-    boards of an architecture. Its number of cores is that of the machine.
+    A board with the machine's name is preferred, then a board with one of the machine's cores, then
+    a board whose code is general. The target gets the number of cores of the machine.
     """
     rows = [row for row in _ROWS if not unfit(BOARDS[row.name], machine)]
     by_name = [row for row in rows if machine.model.startswith(row.models) and row.models]
@@ -206,7 +207,7 @@ def target_for(machine: Machine) -> Target | None:
 
 
 def unfit(target: Target, machine: Machine) -> str:
-    """Why code for the target cannot run on the machine; empty if it can."""
+    """The reason why code for the target cannot run on the machine; empty if it can."""
     if target.os != "linux":
         return "the board has Linux"
     if target.arch != machine.arch:

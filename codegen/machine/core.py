@@ -1,7 +1,7 @@
-"""CPU cores: the facts that kernels and emitters need, whatever the clock and operating system.
+"""CPU cores: facts for kernels and emitters that depend on neither clock nor operating system.
 
-LLVM knows more about each core but has no interface for it, so the facts are in a table here, by
-LLVM's names. A core that is not in the table has the minimum that its architecture guarantees.
+LLVM has such facts but no interface to read them. Therefore this table has them, by LLVM's names of
+cores. A core that is not in the table has the minimum that its architecture guarantees.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Literal
 
 Arch = Literal["arm", "aarch64", "x86_64", "wasm32"]
 Profile = Literal[Arch, "thumb"]
-"""An architecture; `thumb` for the ARM cores that have no other instructions (Cortex-M)."""
+"""An architecture, or `thumb` for ARM cores that have only Thumb instructions (Cortex-M)."""
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -22,36 +22,37 @@ class Core:
     """One CPU core."""
 
     name: str
-    """LLVM's name."""
+    """LLVM's name of the core."""
     in_order: bool = False
-    """Whether an instruction that waits for its operands delays all that come after it."""
+    """Whether the core issues instructions in order, so that an instruction that waits for its
+    operands delays all later instructions."""
     as_written: bool = False
-    """Whether LLVM keeps the order of a kernel's instructions. On the Cortex-A53 LLVM's schedulers
-    put loads between multiply-adds, where each waits four cycles; with loads kept in groups,
-    register tiles are 1.1 to 1.2 times as fast, in 32-bit state 1.4 times (measured)."""
+    """Whether LLVM must keep the order of a kernel's instructions. LLVM's schedulers for the
+    Cortex-A53 put loads between multiply-adds, where each load costs four cycles. If loads stay in
+    groups, register tiles are 1.1 to 1.2 times as fast, and 1.4 times on 32-bit Arm (measured)."""
     scheduler: str = ""
-    """Name of the scheduler (`kir.scheduling`) that orders the statements of straight-line blocks;
-    empty: they keep the order in which the kernel was built."""
+    """The name of the scheduler (`kir.scheduling`) that orders the statements of straight-line
+    blocks. If it is empty, statements keep the order in which the kernel was built."""
     features: frozenset[str] = frozenset()
-    """Kernel features beyond those that its architecture guarantees; see `machine.features`."""
+    """Kernel features that the architecture does not guarantee; see `machine.features`."""
     is_v8: bool = False
-    """Whether it is an Armv8 core, even when it runs 32-bit code."""
+    """Whether it is an Armv8 core, even if it runs 32-bit code."""
     divides: bool = False
-    """Whether it divides 32-bit integers when it runs 32-bit ARM code."""
+    """Whether it has an instruction that divides 32-bit integers in 32-bit ARM code."""
     fuses: bool = False
-    """Whether it has a fused multiply-add (VFPv4) when it runs 32-bit ARM code."""
+    """Whether it has a fused multiply-add (VFPv4) in 32-bit ARM code."""
     multiplies_by_lane: bool = False
-    """Whether LLVM compiles a product and a sum in 32-bit state to `vmla q, q, d[i]`, which rounds
-    the product, instead of `vfma`, which takes no lane."""
+    """Whether LLVM compiles a product and a sum in 32-bit ARM code to `vmla q, q, d[i]`, which
+    rounds the product, instead of `vfma`, which cannot take a lane."""
     doubles: bool = False
-    """Whether a Cortex-M computes float64 in hardware."""
+    """Whether a Cortex-M core computes float64 in hardware."""
     load_cycles: float = 2.0
-    """Issue slots of a vector load, where a multiply-add takes 1."""
+    """The issue slots that a vector load takes. A multiply-add takes 1."""
     l1_bytes: int = 32 * KIB
-    """Data cache."""
+    """The size of the first-level data cache."""
     l2_bytes: int = 512 * KIB
-    """Second-level cache that one core can fill; 0 if there is none. If chip makers choose its
-    size, it is that of the boards that ellc names."""
+    """The size of the second-level cache that one core can fill; 0 if there is none. If chip makers
+    choose the size, this is the size on the boards that ellc has targets for."""
 
     @property
     def zig_name(self) -> str:
@@ -84,7 +85,7 @@ _ROWS: tuple[Core, ...] = (
     *(replace(_V8A, name=f"cortex-a{number}") for number in (57, 73)),
     replace(_V8A, name="cortex-a72", l2_bytes=1 * MIB),
     replace(_V82A, name="cortex-a55", in_order=True, l2_bytes=64 * KIB),
-    # The smallest caches of a complex that has L2 at all (Arm's technical reference manual).
+    # The smallest caches of a core complex that has an L2 cache (Arm's technical reference manual).
     replace(_V82A, name="cortex-a510", in_order=True, l2_bytes=128 * KIB),
     replace(_V82A, name="cortex-a76", l1_bytes=64 * KIB),
     *(replace(_V82A, name=f"cortex-a{number}") for number in (65, 75, 77, 78, 710)),
@@ -111,14 +112,15 @@ _LEAST: dict[Profile, Core] = {
 
 
 def core_named(name: str, profile: Profile) -> Core:
-    """The core of this name; an empty name gives the minimum of the profile."""
+    """The core with this name. An empty name means the minimum that the profile guarantees."""
     least = _LEAST[profile]
     if name in ("", least.name):
         return least
-    # An unknown 32-bit ARM core is taken to be recent and have VFPv4; old ones are in the table.
+    # An unknown 32-bit ARM core is assumed to be recent and to have VFPv4. The table has the old
+    # cores.
     return _TABLE.get(name) or replace(least, name=name, fuses=True)
 
 
 def core_names() -> tuple[str, ...]:
-    """All cores of the table."""
+    """The names of all cores in the table."""
     return tuple(_TABLE)

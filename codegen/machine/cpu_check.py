@@ -1,14 +1,15 @@
-"""The check of `NAME_init` that the CPU has all instructions that the kernels use.
+"""How `NAME_init` checks that the CPU has all instructions that the kernels use.
 
-* x86-64: CPUID, and XGETBV for the registers that the operating system saves; on Linux and Windows.
-* 64-bit ARM: the Linux kernel's capability words; nothing for the baseline, which has NEON.
-* 32-bit ARM on Linux: the capability words, too. An ARMv8 core in 32-bit state is recognised by the
-  CRC32 instructions, which every such Cortex-A has, whatever the kernel calls the machine.
-* Cortex-M: MVFR0 and CPACR, which tell whether there is a floating point unit and whether it is
-  switched on. They can be read only in privileged mode; in other modes nothing is checked.
-* Macs have all that is needed, and wasm engines reject a module that they cannot run.
+* x86-64: by CPUID, and by XGETBV for the registers that the operating system saves.
+* 64-bit ARM on Linux: by the Linux kernel's capability words. The baseline, which includes NEON,
+  needs no check.
+* 32-bit ARM on Linux: by the capability words. The CRC32 bit shows that a core is ARMv8: every such
+  Cortex-A has these instructions, while the kernel may call the machine ARMv7.
+* Cortex-M: by MVFR0 and CPACR, which tell whether there is a floating point unit and whether it is
+  switched on. Only privileged code can read them; other code checks nothing.
+* Macs need no check. WebAssembly engines reject a module that they cannot run.
 
-The capability words are in /proc/self/auxv, which is read by system calls because there is no C
+The capability words are in /proc/self/auxv. System calls read this file, because there is no C
 library. If it cannot be read, the check fails.
 """
 
@@ -22,7 +23,10 @@ from ellc.codegen.machine.target import Target
 
 @dataclass(frozen=True, slots=True)
 class CpuidTest:
-    """Bits that must be set in one register (0 to 3: eax to edx) of a CPUID leaf."""
+    """A test that the bits of `mask` are set in a register of a CPUID leaf.
+
+    Registers are 0 to 3 for eax, ebx, ecx, edx.
+    """
 
     leaf: int
     subleaf: int
@@ -32,21 +36,23 @@ class CpuidTest:
 
 @dataclass(frozen=True, slots=True)
 class CpuCheck:
-    """The values that the template `cpu.c.j2` needs; if all are empty, nothing is checked."""
+    """The values for the template `cpu.c.j2`. If all are 0 or empty, nothing is checked."""
 
     cpuid: tuple[CpuidTest, ...] = ()
     xcr0: int = 0
+    """Bits that XGETBV must return."""
     hwcap: int = 0
-    """Bits of AT_HWCAP on Linux."""
+    """Bits that must be set in AT_HWCAP of Linux."""
     hwcap2: int = 0
+    """Bits that must be set in AT_HWCAP2 of Linux."""
     wide: bool = False
-    """Whether the system calls are those of 64-bit ARM."""
+    """Whether to use the system calls of 64-bit ARM, not those of 32-bit ARM."""
     mvfr0: int = 0
-    """0: no check of MVFR0; 1: it must have single precision; above: double precision, too."""
+    """What MVFR0 must show. 0: not checked; 1: single precision; more: also double precision."""
 
     @property
     def kind(self) -> str:
-        """Which part of the template is used: `x86`, `linux`, `cortex_m` or none."""
+        """The part of the template to use: `x86`, `linux`, `cortex_m`, or empty for none."""
         if self.cpuid:
             return "x86"
         if self.hwcap or self.hwcap2:
@@ -86,7 +92,7 @@ _X86_BITS: dict[str, tuple[int, int, int, int]] = {
     "avx512bf16": (7, 1, _EAX, 5),
     "lzcnt": (0x80000001, 0, _ECX, 5),
 }
-"""Extensions that LLVM may use, by its names: CPUID leaf, subleaf, register and bit."""
+"""By LLVM's name of an extension: the CPUID leaf, subleaf, register and bit that report it."""
 
 _V3 = "sse3 ssse3 sse4.1 sse4.2 popcnt movbe avx f16c fma avx2 bmi bmi2 lzcnt"
 _V4 = "avx512f avx512bw avx512cd avx512dq avx512vl"
@@ -112,7 +118,7 @@ _LINUX_NAMES = {
         for name in ("vbmi2", "vnni", "bitalg", "vpopcntdq", "fp16", "bf16")
     },
 }
-"""Flags of x86-64 in /proc/cpuinfo whose names differ from LLVM's."""
+"""By LLVM's name of an x86-64 extension: its name in /proc/cpuinfo, where the two differ."""
 _A64_NAMES = {
     _A64_FPHP: "fphp",
     _A64_ASIMDHP: "asimdhp",
@@ -123,7 +129,7 @@ _A32_NAMES = {_A32_VFP: "vfp", _A32_NEON: "neon", _A32_VFPV4: "vfpv4", _A32_IDIV
 
 
 def linux_flags(target: Target) -> frozenset[str]:
-    """The flags of /proc/cpuinfo on a CPU that passes `cpu_check`."""
+    """The flags that /proc/cpuinfo must show on a CPU that passes `cpu_check`."""
     check = cpu_check(target)
     if target.arch == "x86_64":
         return frozenset(_LINUX_NAMES.get(flag, flag) for flag in _x86_flags(target))
@@ -133,7 +139,7 @@ def linux_flags(target: Target) -> frozenset[str]:
 
 
 def cpu_check(target: Target) -> CpuCheck:
-    """The check of a CPU that runs code for this target."""
+    """The check that a CPU must pass to run code for this target."""
     match target.arch:
         case "x86_64":
             return _x86(target)
@@ -171,7 +177,7 @@ def _x86(target: Target) -> CpuCheck:
     masks: dict[tuple[int, int, int], int] = {}
     for leaf, subleaf, register, bit in bits:
         masks[leaf, subleaf, register] = masks.get((leaf, subleaf, register), 0) | 1 << bit
-    # Leaf 1 comes first: it tells whether XGETBV exists.
+    # Leaf 1 is tested first, because it tells whether XGETBV exists.
     tests = tuple(CpuidTest(*key, mask) for key, mask in sorted(masks.items()))
     return CpuCheck(cpuid=tests, xcr0=xcr0)
 

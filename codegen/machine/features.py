@@ -1,4 +1,4 @@
-"""Names of CPU features by which kernels are selected, and LLVM's names for the same."""
+"""The CPU features that kernels depend on, and the translation of LLVM's feature strings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FROM_LLVM: dict[str, str] = {
     "avx512vpopcntdq": "avx512_vpopcntdq",
     "fullfp16": "fp16",
 }
-"""Features that LLVM names differently: LLVM's name, ellc's name."""
+"""Features that have different names in LLVM and in ellc: LLVM's name, ellc's name."""
 
 _KNOWN: frozenset[str] = frozenset(
     {"neon", "dotprod", "fp16", "i8mm", "simd128", "dsp", "avxvnni"}
@@ -31,13 +31,13 @@ _IMPLIED: tuple[tuple[str, frozenset[str]], ...] = (
     ("avx512_vnni", frozenset({"avx512f"}) | _AVX2),
     ("dotprod", frozenset({"neon"})),
 )
-"""A feature and the features that LLVM switches on with it."""
+"""Pairs (feature, features that LLVM switches on with it)."""
 
 
 def features_of(least: Iterable[str], llvm_features: str) -> frozenset[str]:
-    """The features `least` of a core, with LLVM's `+name` and `-name` words applied.
+    """The features `least`, changed by LLVM's `+name` and `-name` words.
 
-    Raises `EllcError` (`E604`) for a word without a sign.
+    Raises `EllcError` (E604) if a word has no sign.
     """
     added, removed = _split(llvm_features)
     features = frozenset(least) | added
@@ -48,12 +48,12 @@ def features_of(least: Iterable[str], llvm_features: str) -> frozenset[str]:
 
 
 def words_of(llvm_features: str) -> list[str]:
-    """The words of a feature string."""
+    """The words of a feature string, which are separated by commas."""
     return [word.strip() for word in llvm_features.split(",") if word.strip()]
 
 
 def _split(llvm_features: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Kernel features that a feature string switches on, and those it switches off."""
+    """(kernel features that a feature string switches on, kernel features that it switches off)."""
     words = words_of(llvm_features)
     for word in words:
         if word[0] not in "+-":

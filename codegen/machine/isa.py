@@ -1,4 +1,4 @@
-"""Instruction sets: facts for emitters, kernels and linkers that do not depend on the core."""
+"""Instruction sets: facts for emitters, kernels and linkers that are the same for all cores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ellc.codegen.machine.core import Arch
 
 
 class FloatMin(Enum):
-    """Where one instruction computes minimum and maximum of floats such that NaN wins."""
+    """Where one instruction computes a minimum or maximum of floats that is NaN if either is."""
 
     NOWHERE = auto()
     NEON_VECTORS = auto()
@@ -18,37 +18,37 @@ class FloatMin(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Isa:
-    """One instruction set, a row of `ISAS`."""
+    """One instruction set; a row of `ISAS`."""
 
     name: Arch
     always_has_neon: bool = False
     float_min: FloatMin = FloatMin.NOWHERE
     looks_up_in_registers: bool = False
-    """Whether an instruction looks up bytes in a table in four vector registers."""
+    """Whether an instruction looks up bytes in a table that is in four vector registers."""
     masks_are_bits: bool = False
     """Whether an instruction converts a mask to one bit per lane."""
     vector_loads_take_offsets: bool = True
     """Whether a vector load can add a constant to its pointer."""
     freezes_narrow_loads: bool = False
-    """Whether loads of byte vectors need LLVM's `freeze`: otherwise it combines a load with the
-    instruction that widens it, and goes through the stack."""
+    """Whether loads of byte vectors need LLVM's `freeze`. Without it, LLVM combines a load with the
+    instruction that widens it, and passes the vector through the stack."""
     calls_wide_arithmetic: bool = False
-    """Whether LLVM calls a library to divide and convert integers of 64 bits."""
+    """Whether LLVM calls library functions to divide and convert 64-bit integers."""
 
     return_address_bytes: int = 0
-    """Bytes that a call pushes, which are not in the called function's frame."""
+    """How many bytes a call pushes; the frame of the called function does not include them."""
     stack_align_bytes: int = 8
     has_red_zone: bool = False
-    """Whether a function may use bytes below the stack pointer, which its frame does not count."""
+    """Whether a function may use bytes below the stack pointer; its frame does not include them."""
     c_flags: tuple[str, ...] = ()
-    """Options without which C code of a package would need a library."""
+    """Compiler options without which the C code of a package would need a library."""
     elf_flags: int = 0
     elf_page_bytes: int = 0
-    """Alignment of loaded segments; 0 for the linker's default.
+    """The alignment of loaded segments; 0 means the linker's default, which is 64 KiB on ARM.
 
-    Operating systems that run 32-bit ARM programs have 4 KiB pages (64-bit kernels, too), so the
-    linker's default of 64 KiB would waste address space on small boards. There are AArch64 systems
-    with pages of 16 and 64 KiB, such as Raspberry Pi 5, which need the default.
+    All operating systems that run 32-bit ARM programs have 4 KiB pages, even with a 64-bit kernel,
+    and the default would waste address space on small boards. AArch64 needs the default, because
+    some systems, such as those of the Raspberry Pi 5, have pages of 16 or 64 KiB.
     """
 
 

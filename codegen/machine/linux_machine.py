@@ -1,4 +1,4 @@
-"""What a machine with Linux tells of itself: its programs and its CPUs."""
+"""A machine with Linux, as described by its /proc/cpuinfo and by the header of a program."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from ellc.codegen.machine.core import Arch
 
 _ARCHS: Mapping[tuple[int, int], Arch] = {(1, 40): "arm", (2, 183): "aarch64", (2, 62): "x86_64"}
-"""Architectures by class and machine of an ELF header."""
+"""Architectures, by the class and the machine number in an ELF header."""
 _ARM_HARD_FLOAT = 0x400
 _IN_32_BITS = {"asimd": ("neon", "vfpv4", "idiva"), "fp": ("vfp",)}
-"""Flags of 64-bit ARM, and those that the same CPU has for 32-bit programs."""
+"""By a flag of a 64-bit ARM system: the flags that a 32-bit system on the same CPU has."""
 _PARTS = {
     0xB76: "arm1176jzf-s",
     0xC07: "cortex-a7",
@@ -28,21 +28,21 @@ _PARTS = {
     0xD0B: "cortex-a76",
     0xD0C: "neoverse-n1",
 }
-"""LLVM's names of cores by their part in /proc/cpuinfo, for the implementer `_ARM_LIMITED`."""
+"""LLVM's names of cores by the `CPU part` of /proc/cpuinfo, for the implementer `_ARM_LIMITED`."""
 _ARM_LIMITED = 0x41
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A machine with Linux: its programs and its CPUs."""
+    """A machine with Linux: what its programs are compiled for, and what its CPUs can do."""
 
     arch: Arch
-    """The architecture of its programs; a 64-bit CPU may run a system of 32-bit programs."""
+    """The architecture of its programs. A 64-bit CPU may run a system of 32-bit programs."""
     flags: frozenset[str]
-    """The flags that /proc/cpuinfo has for every CPU, by the names that 32-bit ARM, 64-bit ARM or
-    x86-64 have for them, as `arch` is."""
+    """The flags that /proc/cpuinfo lists for all CPUs, under the names that Linux uses on `arch`.
+    """
     cores: tuple[str, ...] = ()
-    """LLVM's names of the CPUs' cores, as far as they are known."""
+    """LLVM's names of the CPUs' cores. Unknown cores are left out."""
     model: str = ""
     """The name of the board in the device tree."""
     processors: int = 0
@@ -50,10 +50,10 @@ class Machine:
 
 
 def machine_of(head: bytes, cpus: str, model: str = "", processors: int = 0) -> Machine | None:
-    """The machine with such programs and CPUs; None if nothing is compiled for them.
+    """The machine, or None if ellc has no target with its architecture.
 
-    `head` is the start of the ELF header of one of its programs (40 bytes, or none), `cpus` its
-    /proc/cpuinfo.
+    `head` is the start of the ELF header of one of its programs: 40 bytes, or empty. `cpus` is the
+    text of its /proc/cpuinfo.
     """
     arch = _arch(head)
     if arch is None:
@@ -62,7 +62,10 @@ def machine_of(head: bytes, cpus: str, model: str = "", processors: int = 0) -> 
 
 
 def programs_text(head: bytes) -> str:
-    """In words, what the program with this header is made for; empty if there is none."""
+    """A description of the architecture that a program with this ELF header is compiled for.
+
+    It is empty if the header is.
+    """
     if not head:
         return ""
     bits, machine = 32 * head[4], head[18] | head[19] << 8
@@ -83,7 +86,7 @@ def _flags_of(head: bytes) -> int:
 
 
 def _flags(cpus: str, arch: Arch) -> frozenset[str]:
-    """The flags that every CPU has."""
+    """The flags that all CPUs have in common."""
     lists = [set(value.split()) for value in _values(cpus, ("Features", "flags"))]
     if not lists:
         return frozenset()
@@ -110,5 +113,5 @@ def _values(cpus: str, names: Sequence[str]) -> list[str]:
 
 
 def _core_of(implementer: int, part: int) -> str:
-    """LLVM's name of the core with these numbers; empty if there is none here."""
+    """LLVM's name of the core with these numbers of /proc/cpuinfo; empty if it is unknown."""
     return _PARTS.get(part, "") if implementer == _ARM_LIMITED else ""

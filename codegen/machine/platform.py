@@ -1,4 +1,4 @@
-"""Facts that depend on architecture and operating system: formats, linking, emulation."""
+"""Platforms: facts that depend on architecture and operating system, such as file formats."""
 
 from __future__ import annotations
 
@@ -26,12 +26,11 @@ class Platform:
     lld_emulation: str = ""
     elf_machine: int = 0
     emulator: str = ""
-    """Program that runs Linux programs of this platform on other machines; empty if there is none.
-    """
+    """The program that runs Linux programs of this platform on other machines; may be empty."""
     wheel_tags: tuple[str, ...] = ()
-    """pip's names of the platforms that load its shared libraries; empty: there is no Python."""
+    """pip's names of this platform; empty if Python does not run there."""
     cores: int = 1
-    """The number of cores that such a machine usually has."""
+    """The usual number of cores of such a machine."""
     clock_hz: int = 0
 
 
@@ -63,13 +62,13 @@ _X86_64 = Platform(
 
 
 _ARMV6_WHEEL_TAGS = ("linux_armv6l", "linux_armv7l")
-"""A Pi with an ARMv7 core reports armv7l to pip and runs ARMv6 code, too."""
+"""A Pi with an ARMv7 core reports armv7l to pip, and can run ARMv6 code."""
 
 
 def _elsewhere(
     linux: Platform, os: OperatingSystem, object_format: ObjectFormat, c_target: str, wheel_tag: str
 ) -> Platform:
-    """The same processors with an operating system whose programs cannot be emulated here."""
+    """The platform with another operating system, whose programs no emulator runs here."""
     return replace(
         linux, os=os, object_format=object_format, c_target=c_target, musl_target="",
         lld_emulation="", elf_machine=0, emulator="", wheel_tags=(wheel_tag,),
@@ -121,7 +120,7 @@ _TABLE: dict[tuple[str, str], Platform] = {(row.arch, row.os): row for row in _R
 
 
 def platform_of(triple: str) -> Platform:
-    """The platform of a triple; `EllcError` (`E603`) if no row covers it."""
+    """The platform of a triple. Raises `EllcError` (E603) if there is none."""
     arch, os_word = arch_of(triple), _os_of(triple)
     row = _TABLE.get((arch, os_word))
     if row is None:
@@ -143,7 +142,7 @@ def profile_of(triple: str) -> Profile:
 
 
 def arch_of(triple: str) -> Arch:
-    """The architecture of a triple; `EllcError` (`E603`) if there is no code generator for it."""
+    """The architecture of a triple. Raises `EllcError` (E603) if there is no code generator."""
     head = triple.split("-", 1)[0]
     if head in ("aarch64", "arm64"):
         return "aarch64"

@@ -1,4 +1,4 @@
-"""Finds the target for a name: a board, this machine, or a custom target."""
+"""Finds the target with a given name: a board, this machine, or a custom target."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ellc.ir.errors import EllcError
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """Values that replace those of a target's row; None keeps the row's value."""
+    """Values that replace the values of a target. None keeps the target's value."""
 
     triple: str | None = None
     cpu: str | None = None
@@ -25,23 +25,22 @@ class Overrides:
 
 
 def target_names() -> tuple[str, ...]:
-    """All names that `resolve` accepts, in display order."""
+    """All names that `resolve` accepts, in the order in which they are listed."""
     return ("host", *BOARDS, "custom")
 
 
 def fixed_targets() -> tuple[Target, ...]:
-    """The targets that do not depend on this machine or on options: all but `host` and `custom`."""
+    """All targets but `host`, which depends on this machine, and `custom`, which needs options."""
     return tuple(BOARDS.values())
 
 
 def resolve(name: str, overrides: Overrides | None = None) -> Target:
-    """Return the target of this name.
+    """The target with this name, changed by `overrides`.
 
-    `host` asks llvmlite for the CPU of the running machine. `custom` needs `overrides.triple`; its
-    vector width and feature set follow from the triple, the CPU name and the features. Overrides of
-    another target derive its vector width and feature set again. Raises `EllcError` if the name is
-    unknown (with similar names), if `custom` has no triple, or if there is no code generator for
-    the architecture.
+    The vector width and the feature set follow from the triple, the name of the CPU and the
+    features. For `host`, llvmlite reports the CPU of this machine. `custom` needs
+    `overrides.triple`. Raises `EllcError` if the name is unknown (it then lists similar names), if
+    `custom` has no triple, or if there is no code generator for the architecture.
     """
     asked = overrides or Overrides()
     if name == "custom":
@@ -78,9 +77,9 @@ def _custom(asked: Overrides) -> Target:
 
 
 def _overridden(row: Target, asked: Overrides) -> Target:
-    """The row with the values of `asked`, and with what follows from them.
+    """The target `row` with the values of `asked`, and with all values that follow from these.
 
-    Raises `EllcError` E604 if `asked` has a triple of another architecture but no CPU.
+    Raises `EllcError` (E604) if `asked` has a triple of another architecture but no CPU.
     """
     if asked.triple is asked.cpu is asked.llvm_features is None:
         return row
@@ -104,7 +103,7 @@ def _overridden(row: Target, asked: Overrides) -> Target:
 
 
 def _host() -> Target:
-    """This machine, with the CPU, features, caches and cores that it reports."""
+    """The target for this machine, with the CPU, features, caches and cores that it reports."""
     import llvmlite.binding as llvm
 
     flags = llvm.get_host_cpu_features()
@@ -129,7 +128,7 @@ def _usable_cores() -> int:
 
 
 def _cache_bytes() -> tuple[int, int]:
-    """Sizes of the first core's data cache and second-level cache; 0 if they are unknown."""
+    """(size of the first core's data cache, size of its second-level cache); 0 if unknown."""
     sizes: dict[int, int] = {}
     for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         try:

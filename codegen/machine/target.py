@@ -1,9 +1,9 @@
-"""A target: a core with an operating system, an ABI, a clock and a number of cores.
+"""Targets: a core with an operating system, an ABI, a clock and a number of cores.
 
-A `Target` answers all questions of the planner, the emitters and the linker about a machine, so
-that nothing else in the compiler compares names of CPUs, architectures or triples. Only
-`make_target` creates targets: a board and a custom target with the same core and triple have the
-same abilities.
+A `Target` has all facts about a machine that the planner, the emitters and the linker need, so that
+nothing else in the compiler compares names of CPUs, architectures or triples. Only `make_target`
+creates targets, so that a board and a custom target with the same core and triple have the same
+abilities.
 """
 
 from __future__ import annotations
@@ -34,37 +34,36 @@ class Target:
     name: str
     description: str
     triple: str
-    """Four parts, as LLVM needs it (`arch-vendor-os-environment`); decides the float ABI on ARM."""
+    """LLVM's triple with four parts, `arch-vendor-os-environment`. On ARM it sets the float ABI."""
     core: Core
     platform: Platform
     llvm_features: str = ""
-    """Comma separated `+name` / `-name`, for LLVM, in addition to the core's own features."""
+    """LLVM's features, `+name` or `-name` separated by commas, that change those of the core."""
 
     vector_bytes: int = 16
-    """Bytes of one vector register; 4 if there is no float SIMD and code is scalar."""
+    """The size of a vector register; 4 if there is no float SIMD and kernels are scalar."""
     vector_registers: int = 32
-    """Number of registers of `vector_bytes` each (scalar float registers if that is 4)."""
+    """The number of vector registers, or of scalar float registers if `vector_bytes` is 4."""
     fused_multiply_add: bool = True
-    """Whether there is a fused multiply-add, which rounds once; without one, LLVM would call a
-    library function."""
+    """Whether there is a fused multiply-add, which rounds once. Without one, LLVM would call a
+    library function for it."""
     lane_fma: bool = False
-    """Whether a multiply-add takes one lane of a vector as a factor: AArch64 `fmla v, v, v.s[i]`,
-    32-bit ARM `vmla q, q, d[i]` on cores where LLVM chooses it."""
+    """Whether a multiply-add takes one lane of a vector as a factor: `fmla v, v, v.s[i]` on
+    AArch64, and `vmla q, q, d[i]` on those 32-bit ARM cores for which LLVM chooses it."""
     vector_f64: bool = False
-    """Whether vectors of double exist (32-bit NEON has none)."""
+    """Whether there are vectors of float64. 32-bit NEON has none."""
     scalar_f64: bool = True
-    """Whether the hardware computes doubles; if not, LLVM calls library functions."""
+    """Whether the hardware computes float64. Without this, LLVM calls library functions."""
     features: frozenset[str] = frozenset()
-    """Features that kernels depend on: neon, dotprod, fp16, avx2, fma, avx512f, avx512_vpopcntdq,
-    avx512_vnni, simd128, dsp, ..."""
+    """The features that kernels depend on, such as neon or avx2; see `machine.features`."""
 
     cores: int = 1
     clock_hz: int = 0
     emulator: tuple[str, ...] | None = None
-    """Command prefix that runs a Linux program of this target here; (): none is needed, None: it
-    cannot run here."""
+    """The command prefix that runs a Linux program of this target on this machine. It is empty if
+    no emulator is needed, and None if the program cannot run here."""
     zig_cpu: str = "baseline"
-    """Core for which `zig cc` compiles the C code of a package."""
+    """The core for which `zig cc` compiles the C code of a package."""
 
     @property
     def cpu(self) -> str:
@@ -78,17 +77,17 @@ class Target:
 
     @property
     def l1_bytes(self) -> int:
-        """Size of one core's data cache."""
+        """The size of one core's data cache."""
         return self.core.l1_bytes
 
     @property
     def l2_bytes(self) -> int:
-        """Size of the second-level cache that one core can fill; 0 if there is none."""
+        """The size of the second-level cache that one core can fill; 0 if there is none."""
         return self.core.l2_bytes
 
     @property
     def arch(self) -> Arch:
-        """The architecture's name, a key for tables; code asks `isa` instead of comparing it."""
+        """The name of the architecture, a key for tables. Do not compare it: use facts of `isa`."""
         return self.platform.arch
 
     @property
@@ -98,12 +97,12 @@ class Target:
 
     @property
     def has_neon(self) -> bool:
-        """Whether there are NEON vectors, in 32-bit or 64-bit state."""
+        """Whether there are NEON vectors, on 32-bit or 64-bit ARM."""
         return self.isa.always_has_neon or self.has("neon")
 
     @property
     def divides_words(self) -> bool:
-        """Whether there is an instruction that divides integers of one word."""
+        """Whether there is an instruction that divides integers of `word_bits` bits."""
         if not self.isa.calls_wide_arithmetic:
             return True
         asked = "+hwdiv-arm" in words_of(self.llvm_features)
@@ -117,42 +116,42 @@ class Target:
 
     @property
     def object_format(self) -> ObjectFormat:
-        """Format of object files and of linked files."""
+        """The format of object files and of linked files."""
         return self.platform.object_format
 
     @property
     def word_bits(self) -> Literal[32, 64]:
-        """Bits of a pointer, of `size_t` and of the widest natural integer register."""
+        """The bits of a pointer, of `size_t` and of a core register."""
         return self.platform.word_bits
 
     @property
     def c_target(self) -> str:
-        """Target of `zig cc`; on Linux with glibc 2.28, which all systems since 2018 have."""
+        """The target of `zig cc`. On Linux with glibc 2.28, which all systems since 2018 have."""
         return self.platform.c_target
 
     @property
     def musl_target(self) -> str:
-        """Target of `zig cc` for static test programs; empty if no emulator runs them."""
+        """The target of `zig cc` for static test programs; empty if no emulator runs them."""
         return self.platform.musl_target
 
     @property
     def musl_cpu(self) -> str:
-        """CPU of the static C library: one per architecture, as zig builds a library for each."""
+        """The CPU for which zig builds the static C library; one per architecture saves builds."""
         return self.platform.musl_cpu
 
     @property
     def lld_emulation(self) -> str:
-        """Value of `ld.lld -m`; empty for formats other than ELF."""
+        """The value of `ld.lld -m`; empty for formats other than ELF."""
         return self.platform.lld_emulation
 
     @property
     def elf_machine(self) -> int:
-        """e_machine of ELF objects: 40 ARM, 62 x86-64, 183 AArch64; 0 for other formats."""
+        """`e_machine` of ELF objects: 40 ARM, 62 x86-64, 183 AArch64; 0 for other formats."""
         return self.platform.elf_machine
 
     @property
     def has_os(self) -> bool:
-        """Whether there is an operating system, which can load a shared library."""
+        """Whether there is an operating system that can load a shared library."""
         return self.os not in ("none", "wasm")
 
     @property
@@ -173,12 +172,12 @@ class Target:
 
     @property
     def default_threads(self) -> int:
-        """Default number of threads of a model that is compiled for this target."""
+        """The default number of threads of a model that is compiled for this target."""
         return self.cores if self.has_os else 1
 
     @property
     def datalayout(self) -> str:
-        """LLVM's data layout string; loads llvmlite at the first use."""
+        """LLVM's data layout string. The first use loads llvmlite."""
         return _datalayout(self.triple)
 
     def has(self, *features: str) -> bool:
@@ -186,15 +185,15 @@ class Target:
         return self.features.issuperset(features)
 
     def lanes(self, element_bytes: int) -> int:
-        """Elements of this size in one vector register, at least 1."""
+        """How many elements of this size one vector register holds, at least 1."""
         return max(1, self.vector_bytes // element_bytes)
 
 
 def make_target(name: str, description: str, triple: str, core: Core, llvm_features: str) -> Target:
-    """The target with the abilities of core, triple and features.
+    """The target with the abilities of a core, a triple and LLVM's features.
 
-    The number of cores and the clock are typical values for such a machine. Raises `EllcError` for
-    an unsupported architecture or operating system (`E603`) and a feature without a sign (`E604`).
+    The number of cores and the clock are typical values for such a machine. Raises `EllcError`:
+    E603 for an unsupported architecture or operating system, E604 for a feature without a sign.
     LLVM reports unknown cores and features only when it first compiles for them.
     """
     platform = platform_of(triple)
@@ -226,14 +225,14 @@ def make_target(name: str, description: str, triple: str, core: Core, llvm_featu
 
 
 def _least(triple: str) -> frozenset[str]:
-    """Features that every CPU of this architecture has."""
+    """The features that every CPU of this architecture has."""
     match profile_of(triple):
         case "aarch64":
             return frozenset({"neon"})
         case "x86_64":
             return frozenset({"sse2"})
         case "arm" if triple.startswith(("armv7", "armv8")):
-            # As Cortex-A7 and A53; the features of an armv7 without NEON contain -neon.
+            # Like Cortex-A7 and A53. For an armv7 core without NEON, LLVM's features say `-neon`.
             return frozenset({"neon", "dsp"})
         case "arm" if triple.startswith("armv6"):
             return frozenset({"dsp"})

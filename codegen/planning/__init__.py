@@ -1,1 +1,1 @@
-"""Makes plans: which kernels run in which order on which bytes."""
+"""Makes plans. A plan says which kernels run, in which order, and on which bytes."""

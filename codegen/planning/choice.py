@@ -1,4 +1,4 @@
-"""Chooses the candidate that computes a node: the cheapest by prediction, or one that is named."""
+"""Chooses the candidate that computes a node: the cheapest, or one that is asked for by name."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ ASK_THE_PLAN = "without --kernel, ELLC_DEBUG=plan lists the candidates of every 
 
 
 OFFERED = 4
-"""The most schedules of a family that a plan lists; `--kernel` takes all others, too."""
+"""The most schedules per family that a plan lists. `--kernel` accepts the others as well."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The calls of the chosen kernels, the scratch memory that they need, and predictions.
+    """The kernel calls of the chosen candidate, the scratch memory they need, and predictions.
 
-    The chosen prediction is the first; the others follow in order of cost, at most `OFFERED` of a
-    family.
+    The first prediction is that of the chosen candidate. The others follow in order of predicted
+    cost, at most `OFFERED` per family.
     """
 
     calls: tuple[KernelCall, ...]
@@ -42,13 +42,16 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class _Offer:
-    """The candidates of a family: those that a plan lists, its own choice first, and the rest."""
+    """The candidates of a family: first those that a plan lists, then the rest.
+
+    The first one listed is the family's preferred candidate.
+    """
 
     listed: tuple[Candidate, ...]
     rest: Iterator[Candidate]
 
     def named(self, asked: str) -> Candidate | None:
-        """The candidate of this name; for the name of the family, its own choice."""
+        """The candidate with this name. The name of the family means its preferred candidate."""
         if asked == self.listed[0].prediction.kernel:
             return self.listed[0]
         if asked.partition(":")[0] != self.listed[0].prediction.kernel:
@@ -56,26 +59,26 @@ class _Offer:
         return next((c for c in self.all() if c.prediction.name == asked), None)
 
     def all(self) -> Iterator[Candidate]:
-        """Every schedule of the family; can be iterated only once."""
+        """Every candidate of the family. This iterator can be used only once."""
         yield from self.listed
         yield from self.rest
 
 
 def families_of(op: Op) -> tuple[Family, ...]:
-    """The kernel families of an operator, none if nothing computes it.
+    """The kernel families of an operator; empty if no kernel computes it.
 
-    Pointwise operators without families of their own have those of `Pointwise`.
+    A pointwise operator for which no family is registered has the families of `Pointwise`.
     """
     families = FAMILIES.get(type(op), ())
     return FAMILIES.get(Pointwise, ()) if not families and isinstance(op, Pointwise) else families
 
 
 def choose(node: PlacedNode, asked: str = "", tuned: str = "") -> Choice:
-    """Choose among the candidates of a node.
+    """Choose one of the candidates of a node.
 
-    `asked` is `family` or `family:schedule`, and so is `tuned`, which is ignored if the node has no
-    such candidate. Raises `EllcError`: E301 if no kernel computes the node, E305 if `asked` is not
-    a candidate.
+    `asked` and `tuned` name a candidate as `family` or `family:schedule`. If the node does not have
+    the candidate `tuned`, `tuned` is ignored. Raises `EllcError`: E301 if no kernel computes the
+    node, E305 if the node does not have the candidate `asked`.
     """
     _want_doubles(node)
     offers = _offers(node)
@@ -91,7 +94,7 @@ def choose(node: PlacedNode, asked: str = "", tuned: str = "") -> Choice:
 
 
 def _offers(node: PlacedNode) -> list[_Offer]:
-    """What each family offers. Raises `EllcError` E301 if none can compute the node."""
+    """The offers of all families. Raises `EllcError` E301 if no family can compute the node."""
     offers = []
     for family in families_of(node.anchor):
         candidates = iter(family.offer(node))
@@ -108,7 +111,7 @@ def _offers(node: PlacedNode) -> list[_Offer]:
 
 
 def _cheapest(offers: Sequence[_Offer]) -> Candidate:
-    """The candidate with the lowest predicted cost among the families' own choices."""
+    """The preferred candidate of a family that has the lowest predicted cost."""
     return min((o.listed[0] for o in offers), key=lambda c: c.prediction.known_cycles)
 
 
@@ -118,7 +121,7 @@ def _named(offers: Sequence[_Offer], name: str) -> Candidate | None:
 
 
 def _asked(node: PlacedNode, offers: Sequence[_Offer], asked: str) -> Candidate:
-    """The candidate of this name. Raises `EllcError` E305, which lists all, if there is none."""
+    """The candidate with this name. If there is none, raises E305, which lists candidates."""
     if candidate := _named(offers, asked):
         return candidate
     names = [c.prediction.name for offer in _offers(node) for c in offer.all()]
@@ -134,7 +137,7 @@ def _asked(node: PlacedNode, offers: Sequence[_Offer], asked: str) -> Candidate:
 
 
 def _want_doubles(node: PlacedNode) -> None:
-    """Raise E303 for a node that needs float64, if the target has no hardware for it."""
+    """Raise E303 if the node needs float64 and the target has no hardware for float64."""
     if node.target.scalar_f64:
         return
     types = [x.type for x in (*node.inputs, *node.extras)]
@@ -150,19 +153,19 @@ def _want_doubles(node: PlacedNode) -> None:
 
 
 class AskedKernels:
-    """The kernels that a user names for layers or values, and a record of which were used."""
+    """The kernels that a user has named for layers or values, and which of them are used."""
 
     def __init__(self, by_name: Mapping[str, str]) -> None:
         self._by_name, self._used = by_name, set[str]()
 
     def of(self, node: Node) -> str:
-        """The kernel named for a node; empty if none is."""
+        """The kernel that the user has named for a node, or an empty string."""
         named = [n for n in (*node.outputs, *node.source) if n in self._by_name]
         self._used.update(named)
         return self._by_name[named[0]] if named else ""
 
     def unused(self, graph: Graph) -> Iterator[EllcError]:
-        """An error (E305) for every name that no node has."""
+        """An error (E305) for every name of a layer or value that no node has."""
         names = {name for node in graph.nodes for name in (*node.outputs, *node.source)}
         for name in sorted(self._by_name.keys() - self._used):
             close = difflib.get_close_matches(name, names, n=3)

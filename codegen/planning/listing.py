@@ -1,7 +1,7 @@
-"""The content of a plan's text: memory, calls in order, and the candidates of every kernel.
+"""Listings: what the text of a plan contains, that is, memory, calls in order, and candidates.
 
-A plan holds weights, kernels and a graph; a listing holds only what decides which kernel runs on
-which bytes, so it can be printed, read back and compared.
+A plan holds weights, kernels and a graph. A listing holds only which kernels run on which bytes, so
+that it can be printed, read back and compared.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ellc.codegen.planning.plan import Plan, Step
 
 @dataclass(frozen=True, slots=True)
 class ListedBuffer:
-    """A buffer: its offset in the arena, and the first and last step that need it.
+    """A buffer. In the arena, it has an `offset` and is `live` from one step to another.
 
     The caller's buffers (inputs and outputs) have neither. Step -1 is `init`.
     """
@@ -40,7 +40,7 @@ class ListedConstant:
 
 @dataclass(frozen=True, slots=True)
 class ListedPointer:
-    """An argument: an offset into a buffer, given by its id, or a constant, given by its number."""
+    """An argument: an offset into `memory`, which is a buffer's id or a constant's number."""
 
     memory: str | int
     offset_bytes: int = 0
@@ -58,7 +58,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class ListedCall:
-    """A step; see `plan.Step`. The chosen candidate is the first; cycles are whole numbers."""
+    """A step (see `plan.Step`). The first candidate is the chosen one. Cycles are whole numbers."""
 
     name: str
     kernel: str
@@ -77,7 +77,7 @@ class ListedCall:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A whole plan. `once` runs in `init`, `steps` in every call."""
+    """A whole plan. The calls `once` run in `init`, the calls `steps` in every `predict`."""
 
     graph: str
     target: str
@@ -92,7 +92,7 @@ class Listing:
 
 
 def listing(plan: Plan) -> Listing:
-    """The listing of a plan: buffers in the order of their arena offsets, then the caller's."""
+    """The listing of a plan. Buffers of the arena come first, by offset; then the caller's."""
     numbers = {weight.key: number for number, (weight, _) in enumerate(plan.weights)}
     return Listing(
         plan.graph.name,

@@ -1,7 +1,8 @@
-"""Flattens loops for the planner: the nodes of a body are put into the graph around the loop.
+"""Flattens loops for the planner: each loop is replaced by the nodes of its body.
 
-They are there once, between an `Enter` and a `Leave` node, which say how often they run. Values of
-the body get new names; an operand that is the same in all trips is the outer value itself.
+The nodes of the body occur once, between an `Enter` and a `Leave` node, which hold the number of
+trips. Values of the body get new names, but a loop-invariant operand of the body is replaced by the
+value outside of the loop.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from ellc.ir.ops.shape import Reshape
 from ellc.ir.types import TensorType
 
 MACS_WORTH_A_BARRIER = 32_768
-"""A kernel with more multiply-adds than this takes longer than the barrier after it."""
+"""A kernel with at least this many multiply-adds takes longer than the barrier after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """A loop of the plan, identified by its `number`; its steps run `trips` times.
+    """A loop of the plan, identified by `number`. Its steps run `trips` times.
 
-    With `alone` one thread runs them all, because there is too little work between barriers.
+    With `alone`, one thread runs the whole loop, because there is too little work between barriers.
     """
 
     number: int
@@ -35,7 +36,7 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class Enter(Op):
-    """(initial values.., sequences..) -> (carried values.., elements..) before a body."""
+    """The node before the body: (initial values.., sequences..) -> (carried.., elements..)."""
 
     repeat: Repeat
     carried: int
@@ -45,9 +46,9 @@ class Enter(Op):
 
 @dataclass(frozen=True, slots=True)
 class Leave(Op):
-    """(next values.., elements..) -> (last values.., sequences..) after the body of an `Enter`.
+    """The node after the body: (next values.., elements..) -> (last values.., sequences..).
 
-    `held` names the carried values that receive the next values.
+    `held` names the carried values to which the next values are assigned.
     """
 
     repeat: Repeat
@@ -57,9 +58,9 @@ class Leave(Op):
 
 
 def flattened(graph: Graph) -> Graph:
-    """The graph with every loop replaced by the nodes of its body; itself if it has no loops.
+    """The graph, with every loop replaced by the nodes of its body.
 
-    Raises `EllcError` (E304) for a loop in a loop.
+    Raises `EllcError` (E304) if the body of a loop contains another loop.
     """
     if not any(isinstance(node.op, Loop) for node in graph.nodes):
         return graph
@@ -77,7 +78,7 @@ def flattened(graph: Graph) -> Graph:
 
 
 class _Inlined:
-    """The nodes, types and constants of one loop, with names that are unique in the outer graph."""
+    """One loop as nodes, types and constants, whose names are unique in the outer graph."""
 
     def __init__(self, node: Node, op: Loop, repeat: Repeat, graph: Graph) -> None:
         self._node, self._op, self._repeat = node, op, repeat
@@ -96,7 +97,7 @@ class _Inlined:
         self.constants = [Constant(self._names[c.value], c.key) for c in body.constants]
 
     def nodes(self) -> Iterator[Node]:
-        """The nodes: copies of constant sequences, the `Enter`, the body, the `Leave`."""
+        """The nodes in order: copies of constant sequences, `Enter`, the body, `Leave`."""
         op, node = self._op, self._node
         starts, sequences, _ = op.parts(node.inputs)
         placed = []
@@ -132,10 +133,10 @@ class _Inlined:
 
 
 def last_uses_in_loops(nodes: tuple[Node, ...], last: Mapping[str, int]) -> dict[str, int]:
-    """The last use of each value, by index of node; a loop's end for values that each trip needs.
+    """The index of the last node that uses each value.
 
-    Each trip needs the values that the loop reads and that are computed before it, and the
-    sequences that it walks.
+    A value that is computed before a loop and read in it, or a sequence that a loop walks, is
+    needed on every trip. Its last use is therefore at the end of the loop or later.
     """
     result = dict(last)
     computed: dict[str, int] = {v: i for i, n in enumerate(nodes) for v in n.outputs}

@@ -1,4 +1,4 @@
-"""Static memory: offsets in one arena from lifetimes, and the lower bound of its size."""
+"""Static memory: places buffers in one arena by their live ranges, and gives a lower bound."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from itertools import accumulate
 from ellc.ir.errors import EllcError
 
 MOST_ARENA_BYTES = (1 << 31) - 1
-"""The largest signed offset of 32 bits; no board has more memory."""
+"""The largest signed offset of 32 bits. No board has more memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
-    """A buffer of the arena: needed from step `first` to step `last`, both included."""
+    """The live range of a buffer of the arena: from step `first` to step `last`, both included."""
 
     id: str
     bytes: int
@@ -24,7 +24,10 @@ class Lifetime:
 
 @dataclass(frozen=True, slots=True)
 class ArenaPlan:
-    """Byte offsets by buffer id, the arena's size, and the most bytes that are live at one step."""
+    """The offset of each buffer by id, the size of the arena, and a lower bound of the size.
+
+    The lower bound is the most bytes that are live at one step.
+    """
 
     offsets: Mapping[str, int]
     arena_bytes: int
@@ -33,12 +36,13 @@ class ArenaPlan:
 
 
 def plan_arena(lifetimes: Sequence[Lifetime], align_bytes: int) -> ArenaPlan:
-    """Place buffers so that none with overlapping live ranges share memory.
+    """Place buffers so that buffers with overlapping live ranges share no memory.
 
-    Several orders of first-fit are tried and the smallest arena wins; ties go to the first, so
-    the plan is deterministic. Offsets and sizes are multiples of `align_bytes`.
+    First-fit places the buffers in several orders, and the smallest arena wins. If several are
+    equally small, the first order wins, so that the result is deterministic. Offsets and sizes are
+    multiples of `align_bytes`.
 
-    Raises `EllcError` E304 if even the largest sum of live bytes is beyond `MOST_ARENA_BYTES`.
+    Raises `EllcError` E304 if the lower bound exceeds `MOST_ARENA_BYTES`.
     """
     rounded = [_rounded(x, align_bytes) for x in lifetimes]
     bound = lower_bound(rounded)

@@ -1,4 +1,4 @@
-"""The plan: which kernels run in which order on which bytes; later stages only write it out."""
+"""The plan: which kernels run, in which order, on which bytes. Later stages only write it out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ellc.ir.graph import Graph
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """A condition: the byte of `value` that `flag` points to is `wanted`."""
+    """A condition of a step: the Boolean `value`, which `flag` points to, must be `wanted`."""
 
     value: str
     flag: BufferArg
@@ -33,14 +33,17 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One kernel call of `predict`, in order.
+    """One kernel call of `predict`.
 
-    `values` are the graph's values that it computes, `source` the layers of the model that they
-    come from. `macs` counts multiply-adds and `moved_bytes` operands, weights and results once
-    each, for all trips. The steps of a loop are neighbours with the same `repeat`. A step runs only
-    if all its `guards` hold; otherwise nothing reads its results. The last step of a node has the
-    `predictions` of its candidates, the chosen one first, and, if there are several families, the
-    `layer` by which a tuning file names it (`planning.tuning`).
+    The steps of a loop are neighbours, and have the same `repeat`. A step runs only if all its
+    `guards` hold; otherwise no step that runs reads its results. `source` names the layers of the
+    model from which the step comes.
+
+    The following fields are set only for the last step of a node. `values` are the values of the
+    graph that the node computes. For all trips together, `macs` counts multiply-adds, and
+    `moved_bytes` counts each operand, weight and result once. `predictions` has the candidates of
+    the node, the chosen one first. If several families could compute the node, `layer` is its key
+    in tuning files (`planning.tuning`).
     """
 
     name: str
@@ -58,11 +61,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """A network as steps over an arena.
+    """A network as a sequence of steps over an arena.
 
-    `once` runs in init: it fills borders that nothing else ever overwrites. `weights` lists every
-    constant with its byte offset in the weight section. `viewed` are results that are views, which
-    no kernel writes. `notes` are messages for the user about entries of a tuning file that cannot
+    The steps `once` run in `init`; they fill borders whose memory no other step overwrites.
+    `weights` has pairs (constant, byte offset in the weight section). `viewed` has the values that
+    are views, which no kernel writes. `notes` tells the user which entries of a tuning file cannot
     be used.
     """
 
@@ -80,5 +83,5 @@ class Plan:
     notes: tuple[str, ...] = ()
 
     def arena_offset(self, buffer: Buffer) -> int:
-        """Byte offset of a state, arena or scratch buffer in the arena."""
+        """The byte offset of a buffer in the arena. The caller's buffers have none."""
         return self.arena.offsets[buffer.id]

@@ -17,9 +17,9 @@
       candidate depthwise:3x3x4, 18432 cycles
       candidate gemm:8x4, 26012 cycles
 
-A step and its kernel have different names if an earlier step shares the kernel. The first candidate
-is the chosen one. Names of the model are JSON strings. Buffers are live from one step to another,
-both included and counted from 0; -1 is `init`.
+A step has another name than its kernel if it shares the kernel of an earlier step. The first
+candidate is the chosen one. Names that come from the model are JSON strings. `live 0..1` are the
+first and the last step at which a buffer is live; steps are counted from 0, and -1 is `init`.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ from ellc.ir.errors import EllcError
 
 
 def print_plan(plan: Plan) -> str:
-    """The plan's listing as text."""
+    """The plan as text."""
     return print_listing(listing(plan))
 
 
 def print_listing(listed: Listing) -> str:
-    """The listing as text; ends with a line break."""
+    """The listing as text, with a line break at the end."""
     return "".join(f"{line}\n" for line in _lines(listed))
 
 
@@ -114,7 +114,10 @@ def _quoted(text: str) -> str:
 
 
 def parse(text: str) -> Listing:
-    """The listing that was printed; `EllcError` (`E321`) with every line that cannot be read."""
+    """The listing whose text this is.
+
+    Raises `EllcError` (E321), which lists every line that cannot be read.
+    """
     reader = _Reader()
     for number, line in enumerate(text.splitlines(), 1):
         reader.read(number, line)
@@ -134,11 +137,11 @@ _KINDS = "|".join(get_args(BufferKind))
 
 
 class _BadLine(Exception):
-    """What is wrong with the current line."""
+    """The current line cannot be read; the message says why."""
 
 
 class _Reader:
-    """Reads line by line; a line that cannot be read is recorded and skipped."""
+    """Reads a text line by line. A line that cannot be read becomes a problem and is skipped."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []
@@ -148,7 +151,8 @@ class _Reader:
         self._buffers: list[ListedBuffer] = []
         self._constants: list[ListedConstant] = []
         self._calls: dict[str, list[ListedCall]] = {"once": [], "step": []}
-        self._last: list[ListedCall] | None = None  # the list whose last call has further lines
+        # The list whose last call the following indented lines describe.
+        self._last: list[ListedCall] | None = None
 
     def read(self, number: int, line: str) -> None:
         """Read one line."""
@@ -158,11 +162,11 @@ class _Reader:
                     method(self, *match.groups(default=""))
                     return
             raise _BadLine(f"not a line of a plan: {line[:80]}")
-        except (_BadLine, ValueError) as problem:  # ValueError for instance for too many digits
+        except (_BadLine, ValueError) as problem:  # `int` raises ValueError for too many digits
             self.problems.append(f"line {number}: {problem}")
 
     def listing(self) -> Listing | None:
-        """The listing that has been read; None, and a problem, if an obligatory line is missing."""
+        """The listing that has been read. If a required line is missing: None, and a problem."""
         if self._head is None or self._arena is None or self._constant_bytes is None:
             self.problems.append("the lines 'plan', 'arena' and 'constants' must be there")
             return None

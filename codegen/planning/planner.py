@@ -1,4 +1,4 @@
-"""Makes a plan from a graph: chooses kernels node by node, copies results, lays out the arena."""
+"""Makes a plan from a graph: chooses kernels for each node, adds copies, lays out the arena."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ from ellc.ir.graph import Graph, Node
 from ellc.ir.ops.fused import Fused
 
 _LONGEST_PART = 40
-"""The most characters of a layer's name in a kernel's name."""
+"""How many characters of a layer's name the name of a kernel may contain."""
 
 
-# Constants that are derived from weights may overflow, as in `run_pipeline`.
+# numpy must not warn here, because constants that are derived from weights may overflow.
 @np.errstate(all="ignore")
 def make_plan(
     graph: Graph,
@@ -62,11 +62,12 @@ def make_plan(
     prefix: str,
     tuned: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
-    """Choose kernels and memory for a graph that has been through the passes.
+    """Choose kernels and memory for a graph. The passes must already have run on the graph.
 
-    Kernel names start with `prefix`. `tuned` names kernels by layer (`tuning.layer_key`), which are
-    used in place of those that are predicted to be fastest. Raises one `EllcError` (E300) that
-    lists every operator without a kernel, and `InternalError` if `verify_plan` rejects the plan.
+    The names of kernels start with `prefix`. `tuned` maps layers (`tuning.layer_key`) to candidates
+    that are used instead of the candidates with the lowest predicted cost. If operators have no
+    kernel, raises one `EllcError` (E300) that lists all of them. Raises `InternalError` if
+    `verify_plan` rejects the plan.
     """
     flat = flattened(graph)
     needed = needs(flat)
@@ -77,7 +78,7 @@ def make_plan(
 
 
 class _Steps:
-    """Collects steps, then lays out the arena and inserts the steps that fill borders."""
+    """Collects steps. Finally lays out the arena and inserts the steps that fill borders."""
 
     def __init__(
         self,
@@ -146,7 +147,7 @@ class _Steps:
         label = _label(node)
         name = f"{self._prefix}_{len(self._steps):03d}_{label}"
         placed = self._storage.placed(node, self._target, self._options.threads, name)
-        # A node with only one family has nothing to tune.
+        # A node that only one family computes is not tuned.
         layer = layer_key(placed) if len(families_of(placed.anchor)) > 1 else ""
         tuned = self._tuned.get(layer, "")
         try:
@@ -159,7 +160,7 @@ class _Steps:
         self._append(node, name, choice, layer)
 
     def _append(self, node: Node, name: str, choice: Choice, layer: str) -> None:
-        """Append the steps of a node; the last one has the facts that are counted once a node."""
+        """Append the steps of a node. The last step gets the fields that are set once per node."""
         calls = choice.calls
         self._scratch += [(b, len(self._steps)) for b in choice.scratch]
         types = self._graph.node_types(node)
@@ -208,16 +209,18 @@ class _Steps:
         return total
 
     def _enter(self, node: Node, op: Enter) -> None:
-        """Copy initial values to the carried ones; the following steps belong to the loop."""
+        """Copy initial values to the carried values. The steps after that belong to the loop."""
         for initial, value in zip(node.inputs[: op.carried], node.outputs, strict=False):
             self._copy_value(initial, self._storage.accesses[value], op.name)
             self._steps[-1] = replace(self._steps[-1], values=(value,))
         self._repeat = op.repeat
 
     def _leave(self, node: Node, op: Leave) -> None:
-        """Copy elements that no kernel wrote to their sequence, then next values to carried ones.
+        """Write the end of a trip, and end the loop.
 
-        Next values come last, because an element may be a carried value.
+        First the elements that kernels did not write directly are copied to their sequences. Then
+        the next values are copied to the carried values. The order matters, because an element may
+        be a carried value.
         """
         accesses, carried = self._storage.accesses, len(op.held)
         pairs = zip(node.inputs[carried:], node.outputs[carried:], strict=True)
@@ -238,13 +241,13 @@ class _Steps:
         self._steps[-1] = replace(last, values=(*last.values, *node.outputs))
 
     def _copy_value(self, value: str, target: Access, label: str) -> None:
-        """Copy a value, computed or constant, unless it already is at `target`."""
+        """Copy a computed or constant value to `target`, unless it is already there."""
         source = self._source(value)
         if source != target:
             self._copy(source, target, label)
 
     def _copy_results(self) -> None:
-        """Copy outputs that no kernel wrote to the caller's memory, and next values of states."""
+        """Copy outputs that no kernel wrote directly to the caller's memory; update the states."""
         accesses = self._storage.accesses
         buffers = {b.id: b for b in self._storage.buffers}
         for index, port in enumerate(self._graph.outputs):
@@ -254,7 +257,10 @@ class _Steps:
         self._carry(moves)
 
     def _carry(self, moves: Sequence[tuple[str, Access, str]]) -> None:
-        """Copy next values over the current ones; first save current values that are still read."""
+        """Copy each value of `moves` to its target, as if all copies happened at the same time.
+
+        If a value to be copied lies in the target buffer of any copy, it is saved first.
+        """
         current = {target.buffer for _, target, _ in moves}
         ready: list[tuple[Access, Access, str]] = []
         for value, target, label in moves:
@@ -273,7 +279,7 @@ class _Steps:
             self._copy(*move)
 
     def _source(self, value: str) -> Access:
-        """The access to a value, computed or constant."""
+        """The access to a computed or constant value."""
         if value in self._constants:
             array = self._graph.weights[self._constants[value].key]
             return constant_access(array, self._graph.types[value].dtype)
@@ -288,10 +294,11 @@ class _Steps:
         )
 
     def _borders(self) -> tuple[list[Step], dict[int, list[Step]]]:
-        """Lay out the arena; returns the steps that fill borders once, and those before each step.
+        """Lay out the arena, and make the steps that fill borders.
 
-        A border that shares no memory with another buffer is filled once, in init; any other one in
-        every call, before the first step that uses its buffer.
+        A border that shares no memory with another buffer is filled once, in `init`. Any other
+        border is filled in every call, before the first step that uses its buffer. Returns (steps
+        for `init`, the other steps by the index of the step before which they run).
         """
         lifetimes = self._lifetimes()
         self._arena = plan_arena(lifetimes, ARENA_ALIGN)
@@ -339,7 +346,7 @@ class _Steps:
         return [Lifetime(i, max(1, sizes[i]), *span) for i, span in spans.items()]
 
     def _widen(self, spans: dict[str, tuple[int, int]]) -> None:
-        """A buffer that is used both inside and outside a loop is live during all of its trips."""
+        """Extend live ranges: a buffer used inside and outside a loop is live in the whole loop."""
         loops: dict[Repeat, tuple[int, int]] = {}
         for index, step in enumerate(self._steps):
             if step.repeat is not None:
@@ -352,7 +359,7 @@ class _Steps:
 
 
 def _renumbered(arena: ArenaPlan, inserted: Sequence[int]) -> ArenaPlan:
-    """The lifetimes, renumbered for a plan that has `inserted[i]` new steps before step i."""
+    """The arena plan, with live ranges renumbered for `inserted[i]` new steps before step i."""
     before = [0, *accumulate(inserted)]
     last = len(inserted)
 
@@ -364,7 +371,7 @@ def _renumbered(arena: ArenaPlan, inserted: Sequence[int]) -> ArenaPlan:
 
 
 def _part(text: str) -> str:
-    """A foreign text as a part of a kernel's name, which a number before it makes unique."""
+    """A text of the model as part of a kernel's name. A number before it makes the name unique."""
     return identifier(text)[:_LONGEST_PART]
 
 
@@ -386,7 +393,7 @@ def _place_weights(steps: Sequence[Step]) -> tuple[tuple[tuple[Weight, int], ...
 
 
 def _all_problems(problems: list[EllcError], target: Target) -> EllcError:
-    """One report of operators without a kernel, and of requested kernels that cannot be used."""
+    """One error that reports operators without a kernel and requested kernels that do not exist."""
     if len(problems) == 1:
         return problems[0]
     lines = tuple(dict.fromkeys(f"{p.where or '?'}: {p.message}" for p in problems))

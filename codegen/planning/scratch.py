@@ -1,4 +1,4 @@
-"""Allocates buffers for the scratch memory of kernels, and adds copies before and after a node."""
+"""Assigns buffers to the scratch memory of kernels, and adds the copies to and from it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ellc.codegen.blocks.placed_node import PlacedNode
 
 
 class ScratchBuffers:
-    """The buffers for the scratch memory of one node, in the order of the kernels' arguments."""
+    """Makes buffers for the scratch memory of one node, in the order of the kernels' arguments."""
 
     def __init__(self, node: PlacedNode) -> None:
         self._node = node
@@ -22,11 +22,11 @@ class ScratchBuffers:
 
     @property
     def buffers(self) -> tuple[Buffer, ...]:
-        """All buffers so far."""
+        """All buffers made so far."""
         return tuple(self._buffers.values())
 
     def surrounded(self, calls: Sequence[KernelCall]) -> tuple[KernelCall, ...]:
-        """The calls of a node with buffers as arguments, and the copies before and after them."""
+        """The calls of a node, with buffers for scratch memory and with copies before and after."""
         placed = [self._placed(call) for call in calls]
         return (*self._before, *placed, *self._after)
 
@@ -52,5 +52,5 @@ class ScratchBuffers:
 
 
 def _dense(scratch: Scratch, other: Access) -> Access:
-    """Dense access to the memory in the shape of the tensor that is copied to or from it."""
+    """The dense access to scratch memory in the shape of `other`, the other end of its copy."""
     return Access(scratch, other.elem, other.shape, dense(other.shape))

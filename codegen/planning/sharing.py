@@ -1,8 +1,8 @@
-"""Shares one function among kernels that differ only in name, and one array among equal constants.
+"""Lets kernels that differ only in name share one function, and equal constants share one array.
 
-Layers with the same shapes get equal kernels. Only the first of equal kernels is compiled and takes
-flash, under its own name. Its statements are put in the order that suits the core
-(`kir.scheduling`).
+Layers with the same shapes get equal kernels. Of several equal kernels only the first is compiled,
+under its own name; steps of the others call it. Its statements are put in an order that suits the
+core (`kir.scheduling`).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from ellc.codegen.planning.plan import Plan
 
 
 class SharedWeights:
-    """Collects constants and replaces equal ones by one object, so that each is stored once."""
+    """Collects constants, and replaces equal constants by one object that is stored once."""
 
     def __init__(self) -> None:
         self._weights: dict[str, Weight] = {}
 
     def call(self, call: KernelCall) -> KernelCall:
-        """The same call, with constants replaced by earlier ones of equal content."""
+        """The call, with each constant replaced by an earlier equal constant if there is one."""
         return replace(call, args=tuple(map(self._arg, call.args)))
 
     def _arg(self, arg: Arg) -> Arg:
@@ -35,10 +35,10 @@ class SharedWeights:
 
 
 class SharedKernels:
-    """Collects kernels, schedules them for a core, and keeps one of equal kernels.
+    """Collects kernels, schedules them for a core, and replaces equal kernels by the first.
 
-    Two kernels are equal if their texts before scheduling differ only in the kernels' names.
-    `core` is None for the kernels of finished plans, which are scheduled already.
+    Two kernels are equal if their texts before scheduling differ only in the name of the kernel.
+    For kernels that are already scheduled, `core` is None.
     """
 
     def __init__(self, core: Core | None = None) -> None:
@@ -46,8 +46,8 @@ class SharedKernels:
         self._kernels: dict[str, Kernel] = {}
 
     def call(self, call: KernelCall) -> KernelCall:
-        """The same call, with its kernel replaced by the one that equal kernels share."""
-        # The text identifies a kernel exactly, down to the sign of a zero.
+        """The call, with its kernel replaced by the first equal kernel, scheduled for the core."""
+        # The text identifies a kernel exactly, including the sign of zeros.
         text = print_kernel(replace(call.kernel, name=""))
         if text not in self._kernels:
             core = self._core
@@ -55,9 +55,9 @@ class SharedKernels:
         return replace(call, kernel=self._kernels[text])
 
     def plan(self, plan: Plan) -> Plan:
-        """The plan with its kernels replaced by equal ones of earlier plans.
+        """The plan, with its kernels replaced by equal kernels of earlier plans.
 
-        That saves a third of the kernels in the plans of all operators' samples.
+        In the plans of the samples of all operators, a third of the kernels is saved.
         """
         once, steps = (
             tuple(replace(step, call=self.call(step.call)) for step in some)

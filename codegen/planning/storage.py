@@ -1,7 +1,7 @@
-"""Gives every value memory: buffers, views into them, borders around them.
+"""Assigns memory to every value: buffers, views into buffers, and borders around images.
 
-Reshapes, slices, splits and most concatenations are views, which copy nothing: their operands and
-results share memory.
+Reshapes, slices, splits and most concatenations become views: operand and result share memory, and
+nothing is copied.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ from ellc.ir.types import DType, TensorType
 
 
 class Storage:
-    """The accesses of a graph's values, and its buffers in order of creation.
+    """The accesses to a graph's values, and its buffers in order of creation.
 
-    `accesses` has every computed value; `viewed` are results that are views, which no kernel
-    writes. `needed` has the conditions under which each node runs; these values are read then.
+    `accesses` has every computed value. `viewed` has the values that are views, which no kernel
+    writes. The argument `needed` has the conditions under which each node runs; a node reads the
+    values of its conditions.
     """
 
     def __init__(self, graph: Graph, needed: Sequence[Needs]) -> None:
@@ -60,7 +61,7 @@ class Storage:
         return tuple(self._buffers.values())
 
     def placed(self, node: Node, target: Target, threads: int, name: str) -> PlacedNode:
-        """A node with its operands and results in memory; its kernels' names begin with `name`."""
+        """A node with its operands and results in memory. Its kernels' names begin with `name`."""
         op = node.op
         fused = op if isinstance(op, Fused) else Fused(op, len(node.inputs), ())
         operands = tuple(self._operand(v) for v in node.inputs)
@@ -89,7 +90,7 @@ class Storage:
         return NodeOperand(type_, None, self._graph.weights[key], key, forms)
 
     def port_access(self, value: str, buffer: Buffer) -> Access:
-        """The dense access of a value in the caller's buffer."""
+        """The access to a value that lies densely in a buffer of the caller."""
         type_ = self._graph.types[value]
         shape = stored_shape(type_)
         return Access(buffer, Elem.of(type_.dtype), shape, dense(shape))
@@ -106,10 +107,10 @@ class Storage:
             self._destinations[port.value] = self._own(port.value, "output", index)
 
     def _assign_destinations(self) -> None:
-        """Choose destinations: memory of a later value into which a value can be written directly.
+        """Choose destinations: values that can be written directly to the memory of a later value.
 
-        The operands of a concatenation or a reshape are written to the memory of its result. That
-        of the result must be known first, so nodes are visited backwards.
+        For example, the operands of a concatenation are written to the memory of its result. The
+        memory of the result must be known first, so nodes are visited from the last to the first.
         """
         for node in reversed(self._graph.nodes):
             if isinstance(node.op, Leave):
@@ -120,7 +121,7 @@ class Storage:
                 self._place_reshape_operand(node)
 
     def _place_elements(self, node: Node, walks: tuple[Walk, ...], trips: int) -> None:
-        """Elements that a loop computes on each trip are written directly to their sequence."""
+        """Let the elements that a loop computes be written directly to their sequences."""
         carried = len(node.outputs) - len(walks)
         for walk, value, sequence in zip(
             walks, node.inputs[carried:], node.outputs[carried:], strict=True
@@ -159,7 +160,7 @@ class Storage:
             self._viewed.add(node.output)
 
     def _is_placeable(self, value: str) -> bool:
-        """Whether a kernel computes the value, and its memory is not chosen yet."""
+        """Whether the memory of a value can still be chosen, and a kernel writes the value."""
         producer = self._producers.get(value)
         return (
             producer is not None
@@ -171,7 +172,7 @@ class Storage:
         )
 
     def _last_values(self, leave: Node) -> tuple[str, ...]:
-        """Results of a loop that stay in the memory of the carried values."""
+        """The results of a loop that stay in the memory of the carried values."""
         assert isinstance(leave.op, Leave)
         return leave.outputs[: len(leave.op.held)]
 
@@ -195,7 +196,7 @@ class Storage:
                 self._accesses[value] = access or self._own(value, "arena")
 
     def _assign_moving(self, node: Node, walks: tuple[Walk, ...], carried: int, trips: int) -> None:
-        """Carried values get buffers of their own; elements are views of their sequences."""
+        """Assign a new buffer to each carried value, and a view of its sequence to each element."""
         for value in node.outputs[:carried]:
             self._accesses[value] = self._own(value, "arena")
         pairs = zip(node.inputs[carried:], node.outputs[carried:], strict=True)
@@ -222,9 +223,10 @@ class Storage:
         return node.op.view(tuple(self._graph.types[v] for v in node.inputs), position)
 
     def _in_place(self, node: Node, index: int) -> Access | None:
-        """The access of an operand that a pointwise result may overwrite, or None.
+        """The access to an operand that the result of a pointwise node may overwrite, or None.
 
-        It has the same element type, shape and border, and is not read later.
+        The operand must have the element type, shape and border of the result, and must not be read
+        later.
         """
         if not is_pointwise(node.op) or len(node.outputs) != 1:
             return None
@@ -241,7 +243,7 @@ class Storage:
         return None
 
     def _overlapped(self, node: Node, access: Access) -> bool:
-        """Whether an operand reads the same buffer through another access."""
+        """Whether another operand of the node reads the same buffer through a different access."""
         others = [self._accesses[v] for v in node.inputs if v in self._accesses]
         return any(a.buffer == access.buffer and a != access for a in others)
 
@@ -251,7 +253,7 @@ class Storage:
         return max(self._last_use.get(v, -1) for v in values)
 
     def _own(self, value: str, kind: BufferKind, index: int = 0) -> Access:
-        """A new buffer for a value, with the border of its type."""
+        """The access to a new buffer for a value. In the arena, it has the border of its type."""
         type_ = self._graph.types[value]
         elem, shape = Elem.of(type_.dtype), stored_shape(type_)
         allocated, offset = shape, 0
@@ -290,7 +292,7 @@ def _sliced(source: Access, starts: tuple[int, ...], type_: TensorType) -> Acces
 
 
 def _last_uses(graph: Graph, needed: Sequence[Needs]) -> dict[str, int]:
-    """Index of the last node that reads, computes or depends on each value.
+    """For each value, the index of the last node that computes it, reads it or depends on it.
 
     Outputs and the next values of states are live to the end.
     """

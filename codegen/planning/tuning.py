@@ -1,4 +1,4 @@
-"""The key of a layer in tuning files: layers with equal keys can use the same measured kernel."""
+"""The keys of layers in tuning files. Measurements of a layer apply to all layers with its key."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ellc.ir.types import TensorType
 
 
 def layer_key(node: PlacedNode) -> str:
-    """The operator with its attributes, its operands, its stages and its result, as text.
+    """The operator with its attributes, the types of operands and result, and the stages, as text.
 
-    `conv2d{..}(f32[1,8,8,16], const f32[32,3,3,16]) relu -> f32[1,6,6,32]`. Scales and zero points
-    of operands are left out: they are constants of the same kernel.
+    An example is `conv2d{..}(f32[1,8,8,16], const f32[32,3,3,16]) relu -> f32[1,6,6,32]`. Scales
+    and zero points of operands are left out, because the speed of a kernel does not depend on them.
     """
     operands = ", ".join(
         ("const " if x.array is not None else "") + _type(x.type) for x in node.inputs

@@ -1,23 +1,25 @@
-"""Verifies plans: no step reads bytes that nothing has written, or that belong to another value.
+"""Verifies that no step of a plan reads bytes that are unwritten or belong to another value.
 
-The steps of a plan are followed without computing anything. Every element of every buffer has an
-*owner*: the value for which it was last written. A step's kernel tells which buffers it loads from
-and stores to; the operands and results of its node tell which elements. Errors of the planner are:
+The verifier simulates the steps of a plan without computing values. For every element of every
+buffer it records the *owner*: the value for which the element was last written. The code of a
+step's kernel shows which buffers the step loads from and stores to. The operands and results of
+the step's node show which elements of these buffers. The verifier reports:
 
-* a load from a buffer that is no state and has been written neither in this call nor in init;
-* an operand or a condition with an element whose owner is another value or none;
-* two buffers that share bytes although the contents of both are still to be read, or although one
-  step uses both;
-* an argument at or past the end of its buffer, such as any argument in an empty buffer;
-* a buffer of the arena, or an output, that nothing writes.
+* a load from a buffer, other than a state, that was written neither in `init` nor in this call;
+* an operand, or the condition of a guard, that does not own all its elements;
+* two buffers that share bytes, if one step uses both, or if the contents of both are read later;
+* an argument at or past the end of its buffer;
+* a buffer of the arena, or an output, that no step writes.
 
-Of the trips of a loop, the first two and the last are followed. After a trip, next values become
-carried values and elements become parts of sequences: their cells get new owners.
+The verifier simulates the first two trips and the last trip of a loop. After each trip, next values
+become carried values, and elements become parts of sequences; their elements get new owners.
 
-Scratch memory is followed as whole buffers, and so is what the kernels of one node exchange.
+The elements of scratch memory have no owners: for scratch memory, and for buffers that kernels of
+the same node exchange, the verifier records only whether the buffer was written.
 
-Elements are followed in *cells*. A cell is a run of elements of which every tensor in the buffer
-has all or none: mostly a pixel or the whole buffer. A cell's owner is stored in 1, 2 or 4 bytes.
+Owners are recorded per *cell*. A cell is a run of consecutive elements, chosen so that each tensor
+in the buffer contains either the whole cell or no part of it. Typically a cell is a pixel or the
+whole buffer. The owner of a cell is a number of 1, 2 or 4 bytes.
 """
 
 from __future__ import annotations
@@ -40,22 +42,21 @@ from ellc.ir.errors import InternalError
 from ellc.ir.graph import Node
 from ellc.ir.types import Array
 
-_NOBODY, _BORDER, _COPY, _FIRST = 0, 1, 2, 3
-"""Owners of elements: none (never written), a border, or a copy step.
-
-Values are numbered from `_FIRST` on."""
+_NO_OWNER, _BORDER, _COPY, _FIRST = 0, 1, 2, 3
+"""Numbers of owners: no owner (the cell is unwritten), a border, a copy step, and the first value.
+Other values have the numbers from `_FIRST` on."""
 _DTYPES = (np.uint8, np.uint16, np.uint32)
 
 
 def verify_plan(plan: Plan) -> None:
-    """Raise `InternalError` for the first error; it names the step and the value."""
-    follower = _Follower(plan)
-    follower.init()
-    follower.call()
+    """Raise `InternalError`, which names the step and the value, for the first error in a plan."""
+    simulation = _Simulation(plan)
+    simulation.init()
+    simulation.call()
 
 
-class _Follower:
-    """Follows the steps and records the owner of each element."""
+class _Simulation:
+    """Simulates the steps of a plan, and records the owner of each cell."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -67,15 +68,15 @@ class _Follower:
         self._bordered = {
             a.buffer.id: a for a in plan.accesses.values() if a.border and not a.border.is_empty
         }
-        self._owners: dict[str, Array] = {}
-        self._stored: set[str] = set()
-        self._lost: set[str] = set()
-        self._recent: set[str] = set()  # buffers that the kernels of a node have written so far
-        self._trip = 0  # of the current loop
-        self._stored_now: set[str] = set()  # buffers written on this trip
+        self._owners: dict[str, Array] = {}  # of the cells of each buffer that has contents
+        self._stored: set[str] = set()  # buffers that were written at any time
+        self._lost: set[str] = set()  # buffers whose contents were overwritten in this call
+        self._recent: set[str] = set()  # buffers that kernels of the current node have written
+        self._trip = 0  # the trip of the current loop
+        self._stored_now: set[str] = set()  # buffers that were written on this trip
 
     def init(self) -> None:
-        """Follow init: states, and the steps that run once."""
+        """Simulate `init`, which sets the states and runs the steps `once`."""
         graph, accesses = self._plan.graph, self._plan.accesses
         for index, _ in enumerate(graph.inputs):
             self._stored.add(f"input{index}")
@@ -87,7 +88,7 @@ class _Follower:
             self._run(step)
 
     def call(self) -> None:
-        """Follow one call; at its end, everything that init wrote must still be there."""
+        """Simulate one call. It must not overwrite anything that `init` wrote."""
         kept, self._lost = set(self._owners), set()
         steps, count = self._plan.steps, len(self._plan.steps)
         copies = next((i for i, s in enumerate(steps) if s.op == "copy" and not s.values), count)
@@ -115,30 +116,31 @@ class _Follower:
             )
 
     def _loop(self, steps: tuple[Step, ...], leave: Node) -> None:
-        """Follow the trips of a loop."""
+        """Simulate the first two trips and the last trip of a loop."""
         assert isinstance(leave.op, Leave)
         trips, held = leave.op.repeat.trips, leave.op.held
-        followed = sorted({0, min(1, trips - 1), trips - 1})
-        for self._trip in followed:
+        simulated = sorted({0, min(1, trips - 1), trips - 1})
+        for self._trip in simulated:
             self._stored_now = set()
             for step in steps:
                 self._run(step)
             self._end_trip(leave, leave.op)
-        for way, value in zip(leave.op.walks, leave.outputs[len(held) :], strict=True):
-            access = element_access(self._plan.accesses[value], way, trips)
+        # The trips that were not simulated write the rest of each sequence.
+        for sequence_walk, value in zip(leave.op.walks, leave.outputs[len(held) :], strict=True):
+            access = element_access(self._plan.accesses[value], sequence_walk, trips)
             self._on_trips(access, 2, trips - 1)[...] = self._number(access, value)
         for current, value in zip(held, leave.outputs, strict=False):
             self._give(self._plan.accesses[current], value)
         self._trip = 0
 
     def _end_trip(self, leave: Node, op: Leave) -> None:
-        """Make next values the current ones, and elements parts of their sequences."""
+        """Let each next value become a carried value, and each element part of its sequence."""
         accesses, carried = self._plan.accesses, len(op.held)
         moves = [(v, accesses[c], c) for v, c in zip(leave.inputs, op.held, strict=False)]
-        for way, value, sequence in zip(
+        for sequence_walk, value, sequence in zip(
             op.walks, leave.inputs[carried:], leave.outputs[carried:], strict=True
         ):
-            element = element_access(accesses[sequence], way, op.repeat.trips)
+            element = element_access(accesses[sequence], sequence_walk, op.repeat.trips)
             moves.append((value, element, sequence))
         for value, access, owner in moves:
             if accesses.get(value) == access:
@@ -163,14 +165,14 @@ class _Follower:
         self._mark(step, stored)
 
     def _mark(self, step: Step, stored: list[Buffer]) -> None:
-        """Record the owners of the elements that a step has written."""
+        """Record the owners of the cells that a step has written."""
         self._recent |= {b.id for b in stored}
         for value in step.values:
             access = self._plan.accesses[value]
             if value in self._plan.viewed or 0 in access.shape:
                 continue
             if isinstance(self._producers[value].op, Leave):
-                continue  # `_end_trip` gives its results their elements
+                continue  # `_end_trip` sets the owners of a loop's results
             if access.buffer.id not in self._recent:
                 raise _error(step, f"'{value}' is in '{access.buffer.id}', which it does not write")
             self._give(access, value)
@@ -185,20 +187,20 @@ class _Follower:
             self._owners[stored[0].id][...] = _COPY
 
     def _store(self, buffer: Buffer) -> None:
-        """A buffer is written: the contents of all others that share its bytes are lost."""
+        """Record that a buffer is written; buffers that share its bytes lose their contents."""
         self._stored.add(buffer.id)
         self._stored_now.add(buffer.id)
         for other in self._occupied.put(buffer):
             del self._owners[other]
             self._lost.add(other)
         if buffer.id not in self._owners:
-            # The elements of scratch memory are not followed.
-            self._owners[buffer.id] = self._maps.get(buffer.id, _SCRATCH).nobody()
+            # Scratch memory has no cells.
+            self._owners[buffer.id] = self._maps.get(buffer.id, _SCRATCH).unwritten()
 
     def _require(self, value: str, reader: str) -> None:
         """Raise `InternalError` unless a value owns all its elements.
 
-        Those of a view must be owned by the values that it shows.
+        The elements of a view must be owned by the values of which it is a view.
         """
         access = self._plan.accesses.get(value)
         if access is None or access.buffer.kind == "input" or 0 in access.shape:
@@ -223,7 +225,7 @@ class _Follower:
             self._require(value, "the end of a call")
 
     def _require_states(self) -> None:
-        """Every state must have its next value: written there directly, or else copied."""
+        """Require that every state has been updated, either directly or by a copy step."""
         accesses = self._plan.accesses
         for state in self._plan.graph.states:
             current = accesses[state.current]
@@ -231,7 +233,7 @@ class _Follower:
                 raise InternalError(f"a call leaves the state '{state.name}' as it was")
 
     def _parts(self, value: str) -> Iterator[str]:
-        """The values whose elements a view shows; of a value that is no view, the value itself."""
+        """The values of which `value` is a view. If it is not a view, `value` itself."""
         pending = [value]
         while pending:
             name = pending.pop()
@@ -241,20 +243,23 @@ class _Follower:
                 yield name
 
     def _number(self, access: Access, value: str) -> int:
-        """The number that stands for a value among the owners of its buffer."""
+        """The number that stands for a value as an owner of cells in its buffer."""
         numbers = self._maps[access.buffer.id].numbers
         return numbers.setdefault(value, _FIRST + len(numbers))
 
     def _give(self, access: Access, value: str) -> None:
-        """Make a value the owner of a tensor's elements on the current trip."""
+        """Make a value the owner of the cells of an access on the current trip."""
         self._elements(access)[...] = self._number(access, value)
 
     def _elements(self, access: Access) -> Array:
-        """The owners of a tensor's cells on the current trip, as a view."""
+        """The owners of the cells of an access on the current trip, as a numpy view."""
         return self._on_trips(access, self._trip, self._trip + 1)[0, ...]
 
     def _on_trips(self, access: Access, first: int, end: int) -> Array:
-        """The owners of a tensor's cells on some trips [trips, ..], as a view."""
+        """The owners of the cells of an access on the trips [first, end), as a numpy view.
+
+        The first axis of the view has the trips.
+        """
         owners, cell = self._owners[access.buffer.id], self._maps[access.buffer.id].cell
         if any(number % cell for number in _multiples(access)):
             raise InternalError(f"'{access.buffer.id}' is not followed in whole cells")
@@ -270,9 +275,10 @@ class _Follower:
 
 @dataclass(frozen=True, slots=True)
 class _Map:
-    """How a buffer is followed: as `cells` cells of `cell` elements each.
+    """The cells of a buffer: `cells` cells of `cell` elements each.
 
-    `numbers` has the number that stands for each value as an owner.
+    `numbers` maps a value to the number that stands for it as an owner. `dtype` is the numpy type
+    of these numbers.
     """
 
     cell: int
@@ -280,16 +286,16 @@ class _Map:
     dtype: np.dtype[Any]
     numbers: dict[str, int]
 
-    def nobody(self) -> Array:
-        """The owners of all cells before anything is written."""
-        return np.full(self.cells, _NOBODY, self.dtype)
+    def unwritten(self) -> Array:
+        """The owners of all cells before anything is written to the buffer."""
+        return np.full(self.cells, _NO_OWNER, self.dtype)
 
 
 _SCRATCH = _Map(1, 0, np.dtype(np.uint8), {})
 
 
 def _maps(plan: Plan, leaves: Iterable[Node]) -> dict[str, _Map]:
-    """A map for every buffer that has values, by its id."""
+    """The cells of every buffer that holds values, by the id of the buffer."""
     placed: dict[str, list[Access]] = {}
     owners: dict[str, set[str]] = {}
     for value, access in (*plan.accesses.items(), *_of_leaves(plan, leaves)):
@@ -306,26 +312,26 @@ def _maps(plan: Plan, leaves: Iterable[Node]) -> dict[str, _Map]:
 
 
 def _of_leaves(plan: Plan, leaves: Iterable[Node]) -> Iterator[tuple[str, Access]]:
-    """The accesses of a loop's results: final carried values, and elements of sequences."""
+    """Accesses to the results of loops: the last carried values, and elements of sequences."""
     for leave in leaves:
         assert isinstance(leave.op, Leave)
         for current, value in zip(leave.op.held, leave.outputs, strict=False):
             yield value, plan.accesses[current]
         sequences = leave.outputs[len(leave.op.held) :]
-        for way, value in zip(leave.op.walks, sequences, strict=True):
-            yield value, element_access(plan.accesses[value], way, leave.op.repeat.trips)
+        for sequence_walk, value in zip(leave.op.walks, sequences, strict=True):
+            yield value, element_access(plan.accesses[value], sequence_walk, leave.op.repeat.trips)
 
 
 def cell_elements(size: int, accesses: Iterable[Access]) -> int:
-    """The number of elements in the largest cell that fits a buffer of `size` elements.
+    """The number of elements in a cell of a buffer that has `size` elements.
 
-    Every access then consists of whole cells, on every trip of a loop.
+    It is the largest number for which every access consists of whole cells on every trip.
     """
     return gcd(size, *(n for access in accesses for n in _multiples(access))) or 1
 
 
 def _multiples(access: Access) -> Iterator[int]:
-    """Lengths and offsets of an access, in elements, that must be multiples of a cell."""
+    """The lengths, offsets and strides of an access that must be multiples of the cell size."""
     if 0 in access.shape:
         return
     run, _, strides = _runs(access)
@@ -333,7 +339,7 @@ def _multiples(access: Access) -> Iterator[int]:
 
 
 def _runs(access: Access) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
-    """(number of consecutive elements, extents of the axes outside of them, their strides)."""
+    """(number of consecutive elements, extents of the outer axes, strides of the outer axes)."""
     run, axes = 1, list(zip(access.shape, access.strides, strict=True))
     while axes and (axes[-1][0] == 1 or axes[-1][1] == run):
         run *= axes.pop()[0]
@@ -342,7 +348,7 @@ def _runs(access: Access) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
 
 
 def _traffic(step: Step) -> tuple[list[Buffer], list[Buffer]]:
-    """(buffers that a step's kernel only loads from, buffers that it stores to)."""
+    """(buffers that a step's kernel only loads from, buffers that the kernel stores to)."""
     loads, stores = _touched(step.call.kernel)
     loaded: list[Buffer] = []
     stored: list[Buffer] = []
@@ -366,7 +372,7 @@ def _touched(kernel: Kernel) -> tuple[set[str], set[str]]:
 
 
 def _operands(plan: Plan, producers: Mapping[str, Node]) -> dict[str, tuple[str, ...]]:
-    """The operands of each node, by the name of its first step."""
+    """For each node, the operands, by the name of the node's first step."""
     by_step: dict[str, tuple[str, ...]] = {}
     first = ""
     for step in plan.steps:
@@ -383,7 +389,7 @@ def _operands(plan: Plan, producers: Mapping[str, Node]) -> dict[str, tuple[str,
 class _OccupiedBytes:
     """The buffers of the arena that have contents, sorted by address.
 
-    No two of them share bytes, so the order of their starts is also the order of their ends.
+    No two of these buffers share bytes, so they are sorted by their ends as well.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -393,7 +399,7 @@ class _OccupiedBytes:
         self._names: list[str] = []
 
     def put(self, buffer: Buffer) -> list[str]:
-        """Add a buffer; returns those that share bytes with it, which lose their contents."""
+        """Add a buffer. Removes, and returns, all other buffers that share bytes with it."""
         start = self._offsets.get(buffer.id)
         if start is None or buffer.bytes == 0:
             return []
