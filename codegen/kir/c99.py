@@ -14,6 +14,7 @@ from ellc.codegen.kir.c_operations import expression
 from ellc.codegen.kir.c_prelude import C_TYPES, Prelude
 from ellc.codegen.kir.c_writer import CWriter
 from ellc.codegen.kir.ir import (
+    Assembled,
     For,
     If,
     Kernel,
@@ -105,6 +106,8 @@ class _CFunction(CWriter):
                     self.put(f"if ({self.value(condition)}) {{")
                     self._indented(inner)
                     self.put("}")
+                case Assembled(_, source, _):  # a C compiler gets portable code
+                    self._body(source)
                 case _:
                     assert_never(statement)
 

@@ -10,6 +10,7 @@ from typing import assert_never
 import numpy as np
 
 from ellc.codegen.kir.ir import (
+    Assembled,
     For,
     If,
     Imm,
@@ -106,6 +107,8 @@ class Program:
                 return self._for(statement)
             case If():
                 return self._if(statement)
+            case Assembled():
+                return self._assembled(statement)
             case Prefetch():
                 raise AssertionError("left out by the caller")
             case _:
@@ -189,6 +192,15 @@ class Program:
             if registers[condition][0]:
                 for inner in body:
                     inner(registers, memories)
+
+        return function
+
+    def _assembled(self, statement: Assembled) -> _Function:
+        source = self._functions(statement.source)
+
+        def function(registers: _Registers, memories: _Memories) -> None:
+            for inner in source:
+                inner(registers, memories)
 
         return function
 

@@ -126,7 +126,37 @@ class If:
     body: tuple[Stmt, ...]
 
 
-Stmt = Union[Let, Load, Store, Prefetch, For, If]  # noqa: UP007
+@dataclass(frozen=True, slots=True)
+class AssemblyFunction:
+    """The body of a function in assembly, with physical registers.
+
+    Its only argument is the address of its frame (`kir.assembly.Frame`), in the first argument
+    register of the C calling convention. The body reads its inputs from the frame and writes its
+    results there. It neither moves the stack pointer nor returns: the function's prologue saves
+    `saves`, and its epilogue restores them and returns.
+    """
+
+    lines: tuple[str, ...]
+    """Instructions and labels, one in each line. Labels begin with `.L`; in the source file each
+    has the function's name after it, so that other functions may have the same labels."""
+    saves: tuple[str, ...] = ()
+    """Registers that the body overwrites and that the calling convention preserves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """A call of an assembly function that computes what `source` computes.
+
+    `source` stands for the function wherever it is not called: in the interpreter and in C. Of the
+    values that it defines, later statements may read only `results`.
+    """
+
+    function: AssemblyFunction
+    source: tuple[Stmt, ...]
+    results: tuple[Var, ...]
+
+
+Stmt = Union[Let, Load, Store, Prefetch, For, If, Assembled]  # noqa: UP007
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +176,11 @@ class Kernel:
 
 
 def walk(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
-    """Every statement of a body, outer before inner."""
+    """Every statement of a body, outer before inner; of an assembly function also its source."""
     for statement in body:
         yield statement
-        if isinstance(statement, For | If):
-            yield from walk(statement.body)
+        match statement:
+            case For() | If():
+                yield from walk(statement.body)
+            case Assembled():
+                yield from walk(statement.source)

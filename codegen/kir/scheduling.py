@@ -1,36 +1,41 @@
-"""The order of statements in straight-line blocks, which a core's scheduler may choose.
+"""Straight-line blocks in the order, or in the assembly function, that a core's scheduler chooses.
 
-A scheduler takes one `Block` and returns the order in which its statements run. The order is
-checked: if a dependence forbids it, that is an `InternalError`, never a wrong result.
+A scheduler takes one `Block`. It returns the order in which the block's statements run, or a call
+of an assembly function that replaces the block or the loop around it. An order is checked: if a
+dependence forbids it, that is an `InternalError`, never a wrong result. Of an assembly function
+only its interface is checked here: its source must be the block or the loop, its results all the
+values that later statements read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from ellc.codegen.kir.ir import For, If, Kernel, Stmt
+from ellc.codegen.kir.ir import Assembled, For, If, Kernel, Stmt
 from ellc.codegen.kir.straight_line import SCHEDULERS, Block, BlockBuilder, Plain
 from ellc.codegen.kir.text import print_statement
 from ellc.codegen.kir.verify import verify
-from ellc.codegen.machine.core import Core
+from ellc.codegen.machine.target import Target
 from ellc.ir.errors import InternalError
 
 
-def schedule(kernel: Kernel, core: Core) -> Kernel:
-    """The kernel with the statements of each straight-line block in the order that suits the core.
+def schedule(kernel: Kernel, target: Target) -> Kernel:
+    """The kernel with each straight-line block as the scheduler of the target's core wants it.
 
     Results are the same to the bit. For a core without a scheduler the kernel is returned as it is.
-    Raises `InternalError` if the core's scheduler does not exist, omits or repeats a statement, or
-    puts a statement before one whose value or store it needs.
+    Raises `InternalError` if the core's scheduler does not exist, omits or repeats a statement,
+    puts a statement before one whose value or store it needs, or replaces other statements than it
+    was given.
     """
+    core = target.core
     if not core.scheduler:
         return kernel
     if core.scheduler not in SCHEDULERS:
         raise InternalError(f"core {core.name}: there is no scheduler {core.scheduler!r}")
     verify(kernel)
-    scheduled = _Scheduling(kernel, core).kernel()
+    scheduled = _Scheduling(kernel, target).kernel()
     verify(scheduled)
     return scheduled
 
@@ -38,45 +43,65 @@ def schedule(kernel: Kernel, core: Core) -> Kernel:
 class _Scheduling:
     """Walks one kernel and passes each block to the core's scheduler."""
 
-    def __init__(self, kernel: Kernel, core: Core) -> None:
+    def __init__(self, kernel: Kernel, target: Target) -> None:
         self._kernel = kernel
-        self._core = core
+        self._target = target
         self._blocks = BlockBuilder(kernel)
-        self._scheduler = SCHEDULERS[core.scheduler]
+        self._scheduler = SCHEDULERS[target.core.scheduler]
 
     def kernel(self) -> Kernel:
         return replace(self._kernel, body=self._body(self._kernel.body))
 
-    def _body(self, body: tuple[Stmt, ...], loop: For | None = None) -> tuple[Stmt, ...]:
+    def _body(self, body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
         scheduled: list[Stmt] = []
-        for branches, group in groupby(body, key=lambda s: isinstance(s, For | If)):
+        for branches, group in groupby(body, key=lambda s: not isinstance(s, Plain)):
             if branches:
                 scheduled += [self._inside(s) for s in group]
-                continue
-            statements = tuple(s for s in group if isinstance(s, Plain))
-            scheduled += self._ordered(statements, loop if len(statements) == len(body) else None)
+            else:
+                block = self._blocks.block(tuple(s for s in group if isinstance(s, Plain)), None)
+                scheduled += self._scheduled(block)
         return tuple(scheduled)
 
     def _inside(self, statement: Stmt) -> Stmt:
         match statement:
             case For():
-                return replace(statement, body=self._body(statement.body, statement))
+                return self._loop(statement)
             case If():
                 return replace(statement, body=self._body(statement.body))
         return statement
 
-    def _ordered(self, statements: tuple[Plain, ...], loop: For | None) -> Iterator[Plain]:
-        block = self._blocks.block(statements, loop)
-        order = self._scheduler(block, self._core)
-        if wrong := problem(block, order):
-            raise InternalError(
-                f"kernel {self._kernel.name}: scheduler {self._core.scheduler!r} {wrong}"
-            )
-        return (statements[index] for index in order)
+    def _loop(self, loop: For) -> Stmt:
+        """A loop; if its body is one block, the scheduler may also replace the loop itself."""
+        plain = tuple(s for s in loop.body if isinstance(s, Plain))
+        if not plain or len(plain) < len(loop.body):
+            return replace(loop, body=self._body(loop.body))
+        scheduled = self._scheduled(self._blocks.block(plain, loop))
+        match scheduled:
+            case (Assembled(_, (inner,), _) as whole,) if inner is loop:
+                return whole
+        return replace(loop, body=scheduled)
+
+    def _scheduled(self, block: Block) -> tuple[Stmt, ...]:
+        chosen = self._scheduler(block, self._target)
+        if wrong := problem(block, chosen):
+            name = self._target.core.scheduler
+            raise InternalError(f"kernel {self._kernel.name}: scheduler {name!r} {wrong}")
+        if isinstance(chosen, Assembled):
+            return (chosen,)
+        return tuple(block.statements[index] for index in chosen)
 
 
-def problem(block: Block, order: Sequence[int]) -> str:
-    """What is wrong with an order of a block's statements; empty if nothing is."""
+def problem(block: Block, chosen: Sequence[int] | Assembled) -> str:
+    """What is wrong with what a scheduler made of a block; empty if nothing is."""
+    if not isinstance(chosen, Assembled):
+        return _order_problem(block, chosen)
+    allowed = [block.assembled(chosen.function)]
+    if block.loop is not None:
+        allowed.append(block.loop_assembled(chosen.function))
+    return "" if chosen in allowed else "replaces other statements than it was given"
+
+
+def _order_problem(block: Block, order: Sequence[int]) -> str:
     count = len(block.statements)
     if sorted(order) != list(range(count)):
         return f"gives {list(order)}, which is not a permutation of 0..{count - 1}"

@@ -7,20 +7,20 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ellc.codegen.kir.dataflow import registers_read
 from ellc.codegen.kir.ir import (
+    Assembled,
+    AssemblyFunction,
     For,
-    If,
     Kernel,
     Let,
     Load,
-    Operand,
     Prefetch,
-    Stmt,
     Store,
     Var,
     walk,
 )
-from ellc.codegen.machine.core import Core
+from ellc.codegen.machine.target import Target
 
 Plain = Let | Load | Store | Prefetch
 """A statement that contains no others."""
@@ -34,7 +34,8 @@ class Block:
     below i. `live_in` are the
     registers that the block reads and does not define, `live_out` those that it defines and other
     statements read. `loop` is the loop whose whole body this block is, if there is one; the block
-    defines the values that it carries.
+    defines the values that it carries. `loop_out` are those of the loop's results that statements
+    after it read.
     """
 
     statements: tuple[Plain, ...]
@@ -42,10 +43,22 @@ class Block:
     live_in: tuple[Var, ...]
     live_out: tuple[Var, ...]
     loop: For | None = None
+    loop_out: tuple[Var, ...] = ()
+
+    def assembled(self, function: AssemblyFunction) -> Assembled:
+        """The statement that runs an assembly function instead of the block."""
+        return Assembled(function, self.statements, self.live_out)
+
+    def loop_assembled(self, function: AssemblyFunction) -> Assembled:
+        """The statement that runs an assembly function instead of the whole loop."""
+        assert self.loop is not None
+        return Assembled(function, (self.loop,), self.loop_out)
 
 
-Scheduler = Callable[[Block, Core], Sequence[int]]
-"""Returns the indices of a block's statements in the order in which a core shall run them."""
+Scheduler = Callable[[Block, Target], Sequence[int] | Assembled]
+"""Returns either the indices of a block's statements in the order in which the target's core shall
+run them, or a call of an assembly function that the scheduler has written, instead of the block
+(`Block.assembled`) or of the loop around it (`Block.loop_assembled`)."""
 
 SCHEDULERS: dict[str, Scheduler] = {}
 """Schedulers by the name in `Core.scheduler`; the decorator `scheduler` adds them."""
@@ -79,6 +92,7 @@ class BlockBuilder:
             tuple(dict.fromkeys(v for v in read if v not in defined)),
             tuple(v for v in defined if self._reads[v.name] > inside[v.name]),
             loop,
+            tuple(v for v in loop.results if self._reads[v.name]) if loop else (),
         )
 
     def _dependences(self, statements: tuple[Plain, ...]) -> tuple[frozenset[int], ...]:
@@ -107,25 +121,6 @@ class BlockBuilder:
         if a.index != b.index:
             return True
         return a.offset < b.offset + _lanes(b) and b.offset < a.offset + _lanes(a)
-
-
-def registers_read(statement: Stmt) -> tuple[Var, ...]:
-    """The registers that a statement reads outside its body; a loop also reads what it yields."""
-    return tuple(o for o in _operands(statement) if isinstance(o, Var))
-
-
-def _operands(statement: Stmt) -> tuple[Operand, ...]:
-    match statement:
-        case Let():
-            return statement.args
-        case Load() | Prefetch():
-            return (statement.index,)
-        case Store():
-            return (statement.value, statement.index)
-        case For():
-            return (statement.start, statement.stop, *statement.inits, *statement.yields)
-        case If():
-            return (statement.condition,)
 
 
 def _lanes(access: Load | Store) -> int:

@@ -9,6 +9,14 @@
       } -> r5
     }
 
+A call of an assembly function shows first the function's instructions, each after `code`, and then
+the statements that it stands for. Of their values, those after the arrow are its results:
+
+    assembly saves (d8) {
+      code ldr x1, [x0]
+      v5: f32x4 = add v3, v4
+    } -> v5
+
 An integer without a type is an index. Attributes of an operation follow its operands, in brackets.
 An attribute that is an element type is written as its name: `v6: i32x4 = convert v4 [i32]`.
 """
@@ -21,6 +29,8 @@ from types import MappingProxyType
 from typing import assert_never
 
 from ellc.codegen.kir.ir import (
+    Assembled,
+    AssemblyFunction,
     For,
     If,
     Imm,
@@ -88,6 +98,8 @@ def _print_body(body: tuple[Stmt, ...], pad: str, lines: list[str]) -> None:
                 lines.append(f"{pad}if {print_operand(condition)} {{")
                 _print_body(inner, pad + "  ", lines)
                 lines.append(f"{pad}}}")
+            case Assembled():
+                _print_assembled(statement, pad, lines)
             case _:
                 assert_never(statement)
 
@@ -139,6 +151,15 @@ def _print_address(param: Param, index: Operand, offset: int) -> str:
     return f"{param.name}[{print_operand(index)} {sign} {abs(offset)}]"
 
 
+def _print_assembled(statement: Assembled, pad: str, lines: list[str]) -> None:
+    saves = ", ".join(statement.function.saves)
+    lines.append(f"{pad}assembly{f' saves ({saves})' if saves else ''} {{")
+    lines += [f"{pad}  code {line}" for line in statement.function.lines]
+    _print_body(statement.source, pad + "  ", lines)
+    results = ", ".join(r.name for r in statement.results)
+    lines.append(f"{pad}}}{' -> ' if results else ''}{results}")
+
+
 # --- parsing -------------------------------------------------------------------------------------
 
 
@@ -169,6 +190,8 @@ _PREFETCH = re.compile(r"prefetch (.*)")
 _FOR = re.compile(rf"for ({_WORD}) in (\S+?)\.\.(\S+)(?: step (-?\d+))?(?: carry \((.*)\))? {{")
 _CARRY = re.compile(rf"({_WORD}): ({_TYPE}) = (.*)")
 _IF = re.compile(r"if (.*) {")
+_ASSEMBLY = re.compile(r"assembly(?: saves \((.*)\))? {")
+_CODE = "code "
 _ADDRESS = re.compile(rf"({_WORD})\[(\S+)(?: ([+-]) (\d+))?\]")
 _LITERAL = re.compile(rf"({_TYPE})\((.*)\)")
 _TYPE_PARTS = re.compile(rf"({_ELEM})(?:x(\d+))?")
@@ -278,6 +301,19 @@ class _Parser:
         results = tuple(self._declare(r, c.type) for r, c in zip(names, carried, strict=True))
         return For(index, *bounds, int(step or 1), carried, inits, body, yields, results)
 
+    def _assembly(self, saves: str) -> Assembled:
+        code: list[str] = []
+        while self._at < len(self._lines) and self._lines[self._at][1].startswith(_CODE):
+            code.append(self._lines[self._at][1].removeprefix(_CODE))
+            self._at += 1
+        source, closing = self._body()
+        if not closing.startswith("}"):
+            raise _BadLine("the source of assembly must end with a brace")
+        names = _listed(closing.removeprefix("}").removeprefix(" -> "))
+        results = map(self._operand, names)
+        function = AssemblyFunction(tuple(code), tuple(_listed(saves)))
+        return Assembled(function, source, tuple(r for r in results if isinstance(r, Var)))
+
     # By the first word of a line. A line with any other first word is a `Let` or a `Load`.
     _READERS: Mapping[str, tuple[re.Pattern[str], Callable[..., Stmt]]] = MappingProxyType(
         {
@@ -285,6 +321,7 @@ class _Parser:
             "prefetch": (_PREFETCH, _prefetch),
             "for": (_FOR, _for),
             "if": (_IF, _if),
+            "assembly": (_ASSEMBLY, _assembly),
         }
     )
 

@@ -7,8 +7,11 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import assert_never
 
+from ellc.codegen.kir.dataflow import inputs
 from ellc.codegen.kir.instructions.row import Instruction
 from ellc.codegen.kir.ir import (
+    Assembled,
+    AssemblyFunction,
     For,
     If,
     Imm,
@@ -21,6 +24,7 @@ from ellc.codegen.kir.ir import (
     Stmt,
     Store,
     Var,
+    walk,
 )
 from ellc.codegen.kir.operations import OPERATIONS
 from ellc.codegen.kir.ops import ELEM_CODES, OpRow
@@ -111,8 +115,26 @@ class _Checker:
                     self._use(index)
                     self._type(index, INDEX, "an index")
                     self._check_param(f"prefetch of {param.name}", param)
+                case Assembled():
+                    self._assembled(statement)
                 case _:
                     assert_never(statement)
+
+    def _assembled(self, statement: Assembled) -> None:
+        outer = dict(self._visible)
+        self._body(statement.source)
+        inner, self._visible = self._visible, outer
+        for result in statement.results:
+            if result.name in outer or inner.get(result.name) != result.type:
+                self._report(f"{result.name} is no value that the source of assembly defines")
+            self._visible[result.name] = result.type
+        for value in (*statement.results, *inputs(statement.source)):
+            if value.type.elem is Elem.MASK:
+                self._report(f"{value.name} is a mask, which assembly can neither take nor give")
+        if any(isinstance(s, Assembled) for s in walk(statement.source)):
+            self._report("assembly within the source of assembly")
+        for problem in _assembly_problems(statement.function):
+            self._report(problem)
 
     def _let(self, let: Let) -> None:
         for arg in let.args:
@@ -215,6 +237,20 @@ class _Checker:
 
     def _report(self, problem: str) -> None:
         self.problems.append(problem)
+
+
+def _assembly_problems(function: AssemblyFunction) -> Iterator[str]:
+    """What is wrong with the text of an assembly function."""
+    if not function.lines:
+        yield "an assembly function without instructions"
+    for line in function.lines:
+        if not line.isprintable() or line != line.strip() or not line:
+            yield f"{line!r} is not one line of assembly"
+    for register in function.saves:
+        if not re.fullmatch(r"[a-z]\w*", register):
+            yield f"{register!r} is not the name of a register"
+    if len(set(function.saves)) != len(function.saves):
+        yield "assembly saves a register twice"
 
 
 # --- rules of literals and operations ------------------------------------------------------------

@@ -12,6 +12,7 @@ import functools
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from ellc.codegen.machine.calling import CONVENTIONS, Convention
 from ellc.codegen.machine.core import Arch, Core
 from ellc.codegen.machine.features import AVX512_WHOLE, features_of, words_of
 from ellc.codegen.machine.isa import ISAS, Isa
@@ -158,6 +159,11 @@ class Target:
     def is_thumb(self) -> bool:
         """Whether this is an ARM M-profile core."""
         return profile_of(self.triple) == "thumb"
+
+    @property
+    def convention(self) -> Convention | None:
+        """How ELF objects of this architecture call a function in assembly; None if unknown."""
+        return CONVENTIONS.get(profile_of(self.triple))
 
     @property
     def shared_suffix(self) -> str:

@@ -19,14 +19,13 @@ from ellc.codegen.blocks.weights import stored_array
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.languages.foreign_text import CCode, Identifier, c_code
 from ellc.codegen.machine.target import Target
-from ellc.codegen.output.emit import kernel_jobs, plan_kernels, weight_pieces
+from ellc.codegen.output.emit import compile_kernels, plan_kernels, weight_pieces
 from ellc.codegen.output.glue import header_text, make_model, source_text
 from ellc.codegen.output.model import ApiPort, Call, Model
 from ellc.codegen.output.runtime import runtime_dir
 from ellc.codegen.planning.plan import Plan, Step
 from ellc.codegen.toolchain import elf, emulate
 from ellc.codegen.toolchain.compile_c import compile_c
-from ellc.codegen.toolchain.llvm import LlvmPool, usable_cores
 from ellc.ir.types import Array, DType
 
 _PROBES = Path(__file__).resolve().parents[1] / "templates" / "probes.c"
@@ -127,12 +126,9 @@ def model_objects(plan: Plan, model: Model, folder: Path) -> list[Path]:
     source.write_text(source_text(model, "probe"), encoding="utf-8")
     objects = [source.with_suffix(".o")]
     compile_c(source, target, (folder, runtime_dir()), objects[0])
-    jobs = kernel_jobs(plan_kernels(plan), target)
-    if jobs:
-        with LlvmPool(min(len(jobs), usable_cores())) as pool:
-            for index, data in enumerate(pool.compile(jobs, target)):
-                objects.append(folder / f"{model.name}_kernels{index}.o")
-                objects[-1].write_bytes(data)
+    for index, compiled in enumerate(compile_kernels(plan_kernels(plan), target)):
+        objects.append(folder / f"{model.name}_kernels{index}.o")
+        objects[-1].write_bytes(compiled.data)
     if model.weight_bytes:
         objects.append(folder / f"{model.name}_weights.o")
         pieces = weight_pieces(model.weights)

@@ -22,7 +22,7 @@ from ellc.codegen.kir.c99 import c_kernels
 from ellc.codegen.kir.ir import Kernel
 from ellc.codegen.machine.target import Target
 from ellc.codegen.output.c_package import c_constants
-from ellc.codegen.output.emit import kernel_jobs, plan_kernels, weight_pieces
+from ellc.codegen.output.emit import compile_kernels, plan_kernels, weight_pieces
 from ellc.codegen.output.glue import header_text, make_model, source_text
 from ellc.codegen.output.model import Model
 from ellc.codegen.output.runtime import compile_runtime, runtime_dir
@@ -34,7 +34,7 @@ from ellc.codegen.toolchain.compile_c import compile_c
 from ellc.codegen.toolchain.elf_reader import ElfFile
 from ellc.codegen.toolchain.guarded_constants import guard_symbols, write_guarded
 from ellc.codegen.toolchain.link import Tools
-from ellc.codegen.toolchain.llvm import LlvmPool, usable_cores
+from ellc.codegen.toolchain.llvm import usable_cores
 from ellc.codegen.toolchain.repeats import first_and_steady, repeated
 from ellc.ir.errors import EllcError, InternalError
 from ellc.ir.graph import Graph
@@ -244,22 +244,19 @@ def _pool(program: _ProgramOptions, folder: Path) -> Path:
 
 
 def _kernels(parts: Sequence[_PlannedTrial], target: Target, folder: Path) -> list[Path]:
-    kernels = _every_kernel(parts)
-    if not kernels:
-        return []
-    jobs = kernel_jobs(kernels, target)
-    with LlvmPool(min(len(jobs), usable_cores())) as pool:
-        compiled = pool.compile(jobs, target)
-    paths = [folder / f"kernels{index}.o" for index in range(len(compiled))]
-    for path, data in zip(paths, compiled, strict=True):
-        want_no_calls(data)
+    objects = [compiled.data for compiled in compile_kernels(_every_kernel(parts), target)]
+    want_no_calls(objects)
+    paths = [folder / f"kernels{index}.o" for index in range(len(objects))]
+    for path, data in zip(paths, objects, strict=True):
         path.write_bytes(data)
     return paths
 
 
-def want_no_calls(data: bytes) -> None:
+def want_no_calls(objects: Sequence[bytes]) -> None:
     """Raise `InternalError` if kernels need a library, which the runner would link silently."""
-    needed = ElfFile(data).undefined
+    read = [ElfFile(data) for data in objects]
+    defined = {symbol.name for file in read for symbol in file.symbols if symbol.is_defined}
+    needed = {name for file in read for name in file.undefined} - defined
     if needed:
         raise InternalError(f"kernels call {', '.join(sorted(needed))}")
 

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from ellc.codegen.kir.assembly import assembly_functions, assembly_text, stack_bytes
 from ellc.codegen.kir.ir import Kernel
 from ellc.codegen.kir.llvm import llvm_module
-from ellc.codegen.output.emit import kernel_jobs, plan_kernels, weight_pieces
+from ellc.codegen.output.emit import compile_kernels, plan_kernels, weight_pieces
 from ellc.codegen.output.glue import header_text, make_model, source_text
 from ellc.codegen.output.model import Model
 from ellc.codegen.output.runtime import compile_runtime, runtime_dir
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.toolchain import elf, link
 from ellc.codegen.toolchain.compile_c import c_frames, compile_c
-from ellc.codegen.toolchain.llvm import EmitKind, IrJob, LlvmPool, usable_cores
+from ellc.codegen.toolchain.llvm import EmitKind, IrJob, LlvmPool
 from ellc.codegen.toolchain.localize import localize
 from ellc.ir.errors import EllcError
 from ellc.ir.work_folders import temporary_folder
@@ -146,11 +147,14 @@ class _Builder:
                     profile=self._options.profile,
                 )
             case "llvm":
-                return (self._write("ll", llvm_module(self._kernels, self._target).encode()),)
+                text = llvm_module(self._kernels, self._target)
+                return (self._write("ll", text.encode()), *self._assembly_functions())
             case "bitcode":
-                return (self._write("bc", self._whole_module(EmitKind.BITCODE)),)
+                module = self._whole_module(EmitKind.BITCODE)
+                return (self._write("bc", module), *self._assembly_functions())
             case _:
-                return (self._write("s", self._whole_module(EmitKind.ASM)),)
+                module = self._whole_module(EmitKind.ASM)
+                return (self._write("s", module), *self._assembly_functions())
 
     # --- files ----------------------------------------------------------------------------------
 
@@ -204,6 +208,11 @@ class _Builder:
         )
         return path
 
+    def _assembly_functions(self) -> tuple[Path, ...]:
+        """The source of the assembly functions that kernels call, beside LLVM's text of these."""
+        text = assembly_text(self._kernels, self._target)
+        return (self._write("functions.s", text.encode()),) if text else ()
+
     def _write(self, ending: str, data: bytes) -> Path:
         path = self._folder / f"{self._name}.{ending}"
         path.write_bytes(data)
@@ -234,18 +243,19 @@ class _Builder:
         return parts
 
     def _kernel_objects(self) -> tuple[list[Path], int]:
-        """Objects of the kernels, and the largest stack frame among them."""
-        jobs = kernel_jobs(self._kernels, self._target)
+        """Objects of the kernels, and the stack that the deepest call of one takes."""
+        self._progress("compiling kernels", 0, 0)
         paths: list[Path] = []
-        largest = 0
-        self._progress("compiling kernels", 0, len(jobs))
-        with LlvmPool(max(1, min(len(jobs), usable_cores()))) as pool:
-            for index, compiled in enumerate(pool.compile_measured(jobs, self._target)):
-                path = self._work / f"kernels{index:03d}.o"
-                path.write_bytes(compiled.data)
-                paths.append(path)
-                largest = max(largest, *compiled.frame_bytes.values(), 0)
-        return paths, largest + self._return_address_bytes + self._alignment_bytes
+        own = functions = 0
+        for index, compiled in enumerate(compile_kernels(self._kernels, self._target)):
+            paths.append(self._work / f"kernels{index:03d}.o")
+            paths[-1].write_bytes(compiled.data)
+            own = max(own, *compiled.frame_bytes.values(), 0)
+        for kernel in self._kernels:
+            for _, function in assembly_functions(kernel):
+                needed = stack_bytes(function, self._target) + self._return_address_bytes
+                functions = max(functions, needed)
+        return paths, own + functions + self._return_address_bytes + self._alignment_bytes
 
     def _glue_source(self) -> Path:
         shutil.copyfile(self._header, self._work / self._header.name)

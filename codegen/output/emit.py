@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ellc.codegen.blocks.access import WEIGHT_ALIGN, Weight
+from ellc.codegen.kir.assembly import assembly_text
 from ellc.codegen.kir.ir import Kernel, walk
 from ellc.codegen.kir.llvm import llvm_module
 from ellc.codegen.machine.target import Target
 from ellc.codegen.planning.plan import Plan
+from ellc.codegen.toolchain.assemble import assemble
 from ellc.codegen.toolchain.elf import Deferred, Piece
-from ellc.codegen.toolchain.llvm import EmitKind, IrJob
+from ellc.codegen.toolchain.llvm import Compiled, EmitKind, IrJob, LlvmPool, usable_cores
 
 MODULE_STATEMENTS = 1500
 """Size of a module in kernel IR statements: small enough that all cores finish at about the same
@@ -49,6 +51,24 @@ def kernel_jobs(
         IrJob(f"{group[0].name}..{group[-1].name}", llvm_module(group, target), emit)
         for group in kernel_groups(kernels)
     ]
+
+
+def compile_kernels(kernels: Sequence[Kernel], target: Target) -> list[Compiled]:
+    """The objects that together define all kernels and the assembly functions that they call."""
+    jobs = kernel_jobs(kernels, target)
+    if not jobs:
+        return []
+    with LlvmPool(min(len(jobs), usable_cores())) as pool:
+        compiled = pool.compile_measured(jobs, target)
+    return [*compiled, *_assembled(kernels, target)]
+
+
+def _assembled(kernels: Sequence[Kernel], target: Target) -> list[Compiled]:
+    """The object of the assembly functions, if there are any."""
+    text = assembly_text(kernels, target)
+    if not text:
+        return []
+    return [Compiled(assemble(text, target), {})]
 
 
 def weight_pieces(weights: Sequence[tuple[Weight, int]]) -> list[Piece]:

@@ -115,7 +115,7 @@ class _Steps:
         steps = [s for i, step in enumerate(self._steps) for s in (*borders.get(i, ()), step)]
         arena = _renumbered(self._arena, [len(borders.get(i, ())) for i in range(len(self._steps))])
         weights, weight_bytes = _place_weights([*once, *steps])
-        kernels = SharedKernels(self._target.core)
+        kernels = SharedKernels(self._target)
         once, steps = (
             [replace(step, call=kernels.call(step.call)) for step in some] for some in (once, steps)
         )

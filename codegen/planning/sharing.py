@@ -1,8 +1,8 @@
 """Lets kernels that differ only in name share one function, and equal constants share one array.
 
 Layers with the same shapes get equal kernels. Of several equal kernels only the first is compiled,
-under its own name; steps of the others call it. Its statements are put in an order that suits the
-core (`kir.scheduling`).
+under its own name; steps of the others call it. It is scheduled for the core
+(`kir.scheduling`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ellc.codegen.blocks.calls import Arg, KernelCall, WeightArg
 from ellc.codegen.kir.ir import Kernel
 from ellc.codegen.kir.scheduling import schedule
 from ellc.codegen.kir.text import print_kernel
-from ellc.codegen.machine.core import Core
+from ellc.codegen.machine.target import Target
 from ellc.codegen.planning.plan import Plan
 
 
@@ -35,14 +35,14 @@ class SharedWeights:
 
 
 class SharedKernels:
-    """Collects kernels, schedules them for a core, and replaces equal kernels by the first.
+    """Collects kernels, schedules them for a target, and replaces equal kernels by the first.
 
     Two kernels are equal if their texts before scheduling differ only in the name of the kernel.
-    For kernels that are already scheduled, `core` is None.
+    For kernels that are already scheduled, `target` is None.
     """
 
-    def __init__(self, core: Core | None = None) -> None:
-        self._core = core
+    def __init__(self, target: Target | None = None) -> None:
+        self._target = target
         self._kernels: dict[str, Kernel] = {}
 
     def call(self, call: KernelCall) -> KernelCall:
@@ -50,8 +50,8 @@ class SharedKernels:
         # The text identifies a kernel exactly, including the sign of zeros.
         text = print_kernel(replace(call.kernel, name=""))
         if text not in self._kernels:
-            core = self._core
-            self._kernels[text] = call.kernel if core is None else schedule(call.kernel, core)
+            target = self._target
+            self._kernels[text] = call.kernel if target is None else schedule(call.kernel, target)
         return replace(call, kernel=self._kernels[text])
 
     def plan(self, plan: Plan) -> Plan:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from ellc.codegen.kir.assembly import assembly_text
 from ellc.codegen.kir.ir import Kernel
 from ellc.codegen.kir.llvm import llvm_module
 from ellc.codegen.machine.target import Target
@@ -52,7 +53,10 @@ def assemble(kernels: Sequence[Kernel], target: Target, modelled: Modelled) -> d
     jobs = [IrJob(k.name, llvm_module([k], target), EmitKind.ASM) for k in kernels]
     texts = compile_ir(jobs, target) if jobs else []
     return {
-        kernel.name: _assembly(text.decode(), modelled.instructions.get(kernel.name, {}))
+        kernel.name: _assembly(
+            text.decode() + assembly_text([kernel], target),
+            modelled.instructions.get(kernel.name, {}),
+        )
         for kernel, text in zip(kernels, texts, strict=True)
     }
 

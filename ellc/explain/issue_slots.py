@@ -13,6 +13,7 @@ from typing import assert_never
 import numpy as np
 
 from ellc.codegen.kir.ir import (
+    Assembled,
     For,
     If,
     Imm,
@@ -66,6 +67,8 @@ class _Counter:
                 return self._for(statement)
             case If(condition, inner):
                 return 1.0 if self._value(condition) == 0 else 1.0 + self.body(inner)
+            case Assembled(_, source, _):
+                return self.body(source)
         assert_never(statement)
 
     def _for(self, loop: For) -> float:

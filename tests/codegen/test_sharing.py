@@ -13,7 +13,6 @@ from ellc.codegen.blocks.placed_node import NodeOperand
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Kernel
 from ellc.codegen.kir.types import Elem, VType
-from ellc.codegen.machine.core import core_named
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.testing import Emitter, Trial, run_trials
 from ellc.codegen.output.emit import plan_kernels
@@ -88,7 +87,7 @@ def _stores(name: str, value: float) -> Kernel:
 
 
 def test_constants_that_compare_equal_keep_kernels_apart() -> None:
-    kernels = SharedKernels(core_named("", "aarch64"))
+    kernels = SharedKernels(resolve("pi3_64"))
     calls = [
         kernels.call(KernelCall(_stores(f"k{i}", value), (), 1))
         for i, value in enumerate((0.0, -0.0, 0.0))

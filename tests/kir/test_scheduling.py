@@ -18,7 +18,7 @@ from ellc.codegen.kir.ir import For, Kernel, walk
 from ellc.codegen.kir.scheduling import schedule
 from ellc.codegen.kir.straight_line import SCHEDULERS, Block
 from ellc.codegen.kir.text import parse, print_kernel
-from ellc.codegen.machine.core import Core, core_named, core_names
+from ellc.codegen.machine.core import core_named, core_names
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.machine.target import Target
 from ellc.codegen.measure.testing import run_trials
@@ -30,7 +30,7 @@ from ellc.ir.types import Array
 INTERPRETED_SHARE, COMPILED_SHARE = 12, 50  # one sample of so many; all of them take a minute
 
 
-def shuffled(block: Block, core: Core) -> Sequence[int]:
+def shuffled(block: Block, target: Target) -> Sequence[int]:
     """A random order of those that dependences leave; the same for the same statements."""
     rng = random.Random(zlib.crc32(repr(block.statements).encode()))
     order: list[int] = []
@@ -54,8 +54,8 @@ def shuffled(block: Block, core: Core) -> Sequence[int]:
 def schedulers(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, function in (
         ("shuffled", shuffled),
-        ("backwards", lambda block, core: range(len(block.statements))[::-1]),
-        ("forgetful", lambda block, core: range(len(block.statements) - 1)),
+        ("backwards", lambda block, target: range(len(block.statements))[::-1]),
+        ("forgetful", lambda block, target: range(len(block.statements) - 1)),
     ):
         monkeypatch.setitem(SCHEDULERS, name, function)
 
@@ -64,8 +64,8 @@ def with_scheduler(target: Target, name: str) -> Target:
     return replace(target, core=replace(target.core, scheduler=name))
 
 
-def asking(name: str) -> Core:
-    return Core("test", scheduler=name)
+def asking(name: str) -> Target:
+    return with_scheduler(resolve("pi3_64"), name)
 
 
 @functools.cache
@@ -78,7 +78,7 @@ def every_sample() -> tuple[Sample, ...]:
 
 def test_every_core_asks_for_a_scheduler_that_exists() -> None:
     for name in core_names():
-        schedule(product(), core_named(name, "aarch64"))
+        schedule(product(), replace(resolve("pi3_64"), core=core_named(name, "aarch64")))
 
 
 def test_a_core_without_a_scheduler_changes_nothing() -> None:
@@ -136,7 +136,7 @@ def test_an_order_without_a_statement_is_refused() -> None:
 
 
 def test_a_scheduler_that_does_not_exist_is_an_error() -> None:
-    with pytest.raises(InternalError, match="core test: there is no scheduler 'missing'"):
+    with pytest.raises(InternalError, match="core cortex-a53: there is no scheduler 'missing'"):
         schedule(in_place(), asking("missing"))
 
 
@@ -146,7 +146,7 @@ def test_a_scheduler_that_does_not_exist_is_an_error() -> None:
 def blocks_of(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> list[Block]:
     blocks = []
 
-    def look(block: Block, core: Core) -> Sequence[int]:
+    def look(block: Block, target: Target) -> Sequence[int]:
         blocks.append(block)
         return range(len(block.statements))
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import assert_never
 
+from ellc.codegen.kir.assembly import FRAME_ALIGN_BYTES, frame, function_name
+from ellc.codegen.kir.dataflow import inputs
 from ellc.codegen.kir.ir import (
+    Assembled,
     For,
     If,
     Imm,
@@ -64,6 +67,7 @@ class _LlvmFunction(InstructionWriter):
         super().__init__(target)
         self._kernel = kernel
         self._block = "entry"
+        self._frames: list[str] = []
 
     def text(self) -> str:
         """The whole definition."""
@@ -77,6 +81,7 @@ class _LlvmFunction(InstructionWriter):
             [
                 f"define hidden void @{self._kernel.name}({head}) #0 {{",
                 "entry:",
+                *self._frames,
                 *self.lines,
                 "  ret void",
                 "}",
@@ -109,6 +114,8 @@ class _LlvmFunction(InstructionWriter):
                     self._for(statement)
                 case If(condition, inner):
                     self._if(condition, inner)
+                case Assembled():
+                    self._assembled(statement)
                 case _:
                     assert_never(statement)
 
@@ -150,6 +157,33 @@ class _LlvmFunction(InstructionWriter):
         self._open(done)
         for result, carried in zip(loop.results, loop.carried, strict=True):
             self.names[result.name] = f"%{carried.name}"
+
+    def _assembled(self, statement: Assembled) -> None:
+        """Fill a frame, call the assembly function, and load its results from the frame."""
+        layout = frame(statement.source, statement.results, self.target.word_bits)
+        name = function_name(self._kernel.name, len(self._frames))
+        memory = self.temporary()
+        # In the entry block, so that a call in a loop takes no more stack in every iteration.
+        shape = f"[{layout.bytes} x i8], align {FRAME_ALIGN_BYTES}"
+        self._frames.append(f"  {memory} = alloca {shape}")
+        for param, offset in layout.params.items():
+            self.put(f"store ptr %{param}, ptr {self._slot(memory, offset)}")
+        for value in inputs(statement.source):
+            pointer = self._slot(memory, layout.inputs[value.name])
+            self.put(f"store {self.typed(value)}, ptr {pointer}, align {self._frame_align(value)}")
+        self.declarations.add(f"declare hidden void @{name}(ptr) nounwind")
+        self.put(f"call void @{name}(ptr {memory})")
+        for result in statement.results:
+            pointer = self._slot(memory, layout.results[result.name])
+            loaded = f"load {self.type(result.type)}, ptr {pointer}"
+            self.put(f"%{result.name} = {loaded}, align {self._frame_align(result)}")
+
+    def _frame_align(self, value: Var) -> int:
+        is_word = value.type.elem is Elem.INDEX
+        return self.target.word_bits // 8 if is_word else FRAME_ALIGN_BYTES
+
+    def _slot(self, memory: str, offset: int) -> str:
+        return self.let(f"getelementptr i8, ptr {memory}, i64 {offset}") if offset else memory
 
     def _if(self, condition: Operand, inner: tuple[Stmt, ...]) -> None:
         then, done = self.label("then"), self.label("done")
