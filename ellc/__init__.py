@@ -1,7 +1,8 @@
 """ellc compiles trained neural networks to native code for small boards.
 
 The public Python entry points are ``ellc.driver`` (compile), ``ellc.frontends`` (read a model),
-``ellc.zoo`` (build one) and ``ellc.ir`` (the graph itself). Importing ``ellc`` itself is cheap.
+``ellc.zoo`` (build a model) and ``ellc.ir`` (the graph of a model). Importing ``ellc`` itself is
+fast.
 
 Raises ``ImportError`` in a checkout without its symbolic links: see `_check_links`.
 """
@@ -14,10 +15,10 @@ __version__ = "0.2.0"
 
 
 def _check_links() -> None:
-    """Refuse to start in a checkout where ``ellc/ir`` and ``ellc/codegen`` are not folders.
+    """Raise ``ImportError`` if ``ellc/ir`` or ``ellc/codegen`` is not a folder.
 
     Both are symbolic links to folders next to this one. Git on Windows writes them as small text
-    files by default, and Python would only report that there is no module ``ellc.ir``.
+    files by default. Python alone would only report that there is no module ``ellc.ir``.
     """
     here = Path(__file__).parent
     missing = [name for name in ("ir", "codegen") if not (here / name).is_dir()]

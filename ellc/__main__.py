@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> None:
-    """The `ellc` command; Ctrl-C also works while its modules are imported."""
+    """Run the `ellc` command; Ctrl-C ends it quietly even while modules are being imported."""
     try:
         from ellc.cli import main as command_line
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Convert a caller's arrays to inputs of a network; doubtful shapes and values are errors."""
+"""Converts a caller's arrays to inputs of a network; ambiguous shapes and values are errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ellc.ir.types import Array, DType, TensorType
 
 
 def accepted_shapes(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-    """Shapes of arrays that an input accepts: its own, that without a batch of one, and flat.
+    """The shapes of arrays that an input accepts: its own, without a batch axis of 1, and flat.
 
     >>> accepted_shapes((1, 2, 3))
     ((1, 2, 3), (2, 3), (6,))
@@ -19,18 +19,18 @@ def accepted_shapes(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
 
 
 def as_input(array: Array, type: TensorType, where: str = "") -> Array:
-    """An array of numbers as a tensor of exactly this type; the order of elements stays.
+    """Convert an array of numbers to a tensor of exactly this type, with the same element order.
 
-    For a float input, numbers are rounded to its precision. For an integer or boolean input, they
-    must be such numbers and in range. For an input of bits, positive numbers become +1.
-
-    Raises `EllcError`: E721 for any shape but the `accepted_shapes`, even with the same number of
-    elements; E722 for values that the type cannot hold. `where` names the array in the error.
+    A float type rounds the numbers to its precision. An integer or boolean type accepts only
+    numbers that it holds exactly. A bit type turns positive numbers into +1 and others into -1.
+    Raises `EllcError`: E721 if the shape is not one of `accepted_shapes`, even if the number of
+    elements is right; E722 for values that the type cannot hold. `where` is the name of the array
+    in the error.
     """
     if array.shape not in accepted_shapes(type.shape):
         accepted = " or ".join(map(str, accepted_shapes(type.shape)))
         raise EllcError(
-            f"an array of shape {array.shape}, the network takes {accepted}",
+            f"the array has shape {array.shape}, but the network takes {accepted}",
             code="E721",
             where=where,
         )

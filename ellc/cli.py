@@ -1,11 +1,12 @@
 """The command line: the list of commands, and the reports of all errors.
 
-Each command is a module of `ellc.commands` with one click command called `command`; it parses,
-calls and prints. Heavy imports (llvmlite) are inside the functions, so that `--help` is quick.
+Each command is a module of `ellc.commands` with one click command called `command`, which parses
+its arguments, calls a function and prints the result. Heavy imports (llvmlite) are inside the
+functions, so that `--help` is quick.
 
 Exit codes: 0 success; 1 the command ran and its answer is no (`check` found a difference); 2 bad
 input or usage, with a report of every problem; 3 an internal error of ellc; 130 interrupted.
-Results go to stdout, reports and progress to stderr.
+Results go to stdout, error reports and progress to stderr.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ Shell completion: eval "$(_ELLC_COMPLETE=bash_source ellc)" (or zsh_source; fish
 
 
 class _LazyGroup(click.Group):
-    """A group whose commands are imported on demand."""
+    """A click group that imports the module of a command when the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -118,7 +119,7 @@ def _crash_report(error: BaseException, arguments: Sequence[str]) -> Path | None
 
 
 def _report(text: str) -> None:
-    """Print on stderr why the command ends; if stderr is closed, only the exit code says it."""
+    """Print an error on stderr; if stderr is closed or full, only the exit code shows the error."""
     try:
         echo(text, err=True)
     except (OSError, EllcError):
@@ -137,7 +138,10 @@ def _report_internal(error: BaseException, arguments: Sequence[str]) -> None:
 
 
 def _report_usage(error: click.ClickException) -> None:
-    """Print click's message about a command line, which may quote any text."""
+    """Print click's error about a command line, with control characters made visible.
+
+    The message may quote arbitrary text of the user.
+    """
     context = error.ctx if isinstance(error, click.UsageError) else None
     if context is not None:
         _report(context.get_usage())
@@ -164,7 +168,8 @@ def run(arguments: Sequence[str]) -> int:
         _report("interrupted")
         return EXIT_INTERRUPTED
     except SystemExit:
-        # Only click raises this, when the reader of our output has ended (`ellc print m | head`).
+        # Only click raises this, if the program that reads our output has ended, as in `ellc print
+        # MODEL | head`.
         return 0
     except Exception as error:
         if isinstance(error, OSError) and refuses_to_write(error):
@@ -183,13 +188,13 @@ def main() -> None:
     ):  # unless the caller ignores it
         signal.signal(signal.SIGINT, _interrupt_once)
     if not sys.warnoptions:
-        # Warnings of numpy or Pillow do not help a user. `run` does not hide them, so that tests
-        # see them.
+        # Warnings of numpy or Pillow do not help a user. They are hidden here and not in `run`, so
+        # that tests, which call `run`, see them.
         warnings.simplefilter("ignore")
     sys.exit(run(sys.argv[1:]))
 
 
 def _interrupt_once(_signal: int, _frame: object) -> None:
-    """Stop; a second Ctrl-C does not interrupt the removal of half-written files."""
+    """Handle the first Ctrl-C, and ignore further ones: they must not interrupt the cleanup."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt

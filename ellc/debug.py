@@ -1,4 +1,4 @@
-"""`ELLC_DEBUG`: words, separated by commas, that say what to print while compiling."""
+"""The environment variable `ELLC_DEBUG`: a comma-separated list of what to print."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ellc.ir.text import print_graph
 
 VARIABLE = "ELLC_DEBUG"
 WORDS = {
-    "traceback": "errors as Python shows them",
+    "traceback": "errors with Python's traceback",
     "time": "seconds of every stage and every pass",
     "passes": "what every pass changed, as a difference of the graph's text",
     "plan": "the steps, their kernels' variants and all memory locations",
@@ -20,11 +20,12 @@ WORDS = {
 }
 
 Watch = Callable[[str, Callable[[], str]], None]
-"""Called with a level (a word of `WORDS`) and a function that gives its text, if it is wanted."""
+"""A function that is called with a level (a key of `WORDS`) and a function that makes its text. The
+text is made only if the level is to be printed."""
 
 
 def unwatched(_level: str, _text: Callable[[], str]) -> None:
-    """Print nothing."""
+    """A watcher that prints nothing."""
 
 
 def debug_words(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
@@ -40,7 +41,7 @@ def debug_words(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
 
 
 def watch(words: frozenset[str], show: Callable[[str], None]) -> Watch:
-    """A watcher that shows the levels of these words."""
+    """A watcher that calls `show` with the text of each level in `words`."""
 
     def show_level(level: str, text: Callable[[], str]) -> None:
         if level in words:
@@ -50,7 +51,7 @@ def watch(words: frozenset[str], show: Callable[[str], None]) -> Watch:
 
 
 def difference(name: str, before: Graph, after: Graph) -> str:
-    """What a pass changed, as a unified diff; one line if it changed nothing."""
+    """A unified diff of a graph before and after a pass; one line if nothing changed."""
     if before == after:
         return f"--- {name}: nothing changed"
     lines = difflib.unified_diff(
@@ -65,7 +66,7 @@ def difference(name: str, before: Graph, after: Graph) -> str:
 
 
 def seconds_table(seconds: Mapping[str, float]) -> str:
-    """A line for each stage, and one for the sum."""
+    """A text with one line for the seconds of each stage, and one line for the sum."""
     width = max(map(len, (*seconds, "all")))
     rows = [*seconds.items(), ("all", sum(seconds.values()))]
     return "\n".join(f"{stage:<{width}} {s:8.3f} s" for stage, s in rows)

@@ -1,4 +1,4 @@
-"""Compiles a model to a folder of files for a board, in one call."""
+"""Compiles a model into a folder of files for a board."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ from ellc.tuning import tuned_kernels
 
 @dataclass(frozen=True)
 class CompileOptions:
-    """Options of a compile; the defaults depend on the target.
+    """Options of a compilation; some defaults depend on the target.
 
-    `emit` names kinds of files (`emit_kinds`); header and manifest are always written. With
-    `threads` None a call uses all cores of a target with an operating system, and one thread
-    otherwise. `kernels` names a kernel for some layers (`planning.choice`), and `tuning` is a file
-    of measured kernels (`ellc.tuning`). `labels` name the classes of an output, in place of names
-    that the model has; with `profile` calls count the time of each step. `model` says how a model
-    file is read; it has no effect on a graph.
+    `emit` lists kinds of files (`emit_kinds`); the header and the manifest are always written. If
+    `threads` is None, a call uses all cores of a target with an operating system, and one thread on
+    other targets. `kernels` are pairs of a layer and the kernel to use for it (`planning.choice`).
+    `tuning` is a file with the fastest kernels (`ellc.tuning`). `labels` are the class names of an
+    output and replace those in the model. With `profile`, the compiled code measures the time of
+    each step. `model` says how a model file is read; it has no effect if the source is a graph.
     """
 
     emit: tuple[str, ...] = ()
@@ -76,7 +76,7 @@ class CompileOptions:
 
 @dataclass(frozen=True)
 class Artifact:
-    """The result of a compile: files, costs on the device, and seconds of each stage."""
+    """The result of a compilation: files, costs on the device, and seconds of each stage."""
 
     name: str
     folder: Path
@@ -123,11 +123,12 @@ def compile_model(
     progress: Progress = silent,
     watch: Watch = unwatched,
 ) -> Artifact:
-    """Compile a model file, or a graph, for a target into `out_dir` (default: the target's name).
+    """Compile a model file or a graph for a target.
 
-    `out_dir` is replaced as a whole when all files are written; other files in it are kept. After
-    an error it is unchanged (`ellc.folders`). `watch` is called with every level. Raises one
-    `EllcError` that lists all problems of the model and the options.
+    The files are written to `out_dir`, by default a folder with the name of the target. All files
+    appear at once, and after an error the folder is unchanged (`ellc.folders`); other files in it
+    are kept. `watch` is called with the text of every level (`ellc.debug`). Raises one `EllcError`
+    that lists all problems of the model and the options.
     """
     chosen = options or CompileOptions()
     row = resolve(target) if isinstance(target, str) else target
@@ -176,15 +177,16 @@ def _interface(
 
 
 def _labelled(graph: Graph, labels: tuple[str, ...]) -> Graph:
-    """The graph with these class names; raises `EllcError` E709 if they fit no output."""
+    """The graph with these class names; raises `EllcError` E709 if no output has so many
+    classes."""
     if not labels:
         return graph
     shapes = [graph.types[port.value].shape for port in graph.outputs]
     if not any(len(labels) == math.prod(shape) == max(shape, default=1) for shape in shapes):
         outputs = ", ".join(map(str, shapes))
         raise EllcError(
-            f"there are {len(labels)} labels, but no output has so many classes; the shapes of the "
-            f"outputs are {outputs}",
+            f"there are {len(labels)} labels, but no output has {len(labels)} classes; the shapes "
+            f"of the outputs are {outputs}",
             code="E709",
             hint="give one name per line, in the order of the classes",
         )
@@ -192,7 +194,7 @@ def _labelled(graph: Graph, labels: tuple[str, ...]) -> Graph:
 
 
 class _Clock:
-    """Reports the current stage and records the time of each."""
+    """Reports the current stage of a compilation and records the time of each stage."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
@@ -250,7 +252,10 @@ def _planned(
 
 
 def default_threads(target: Target, requested: int | None = None) -> int:
-    """Threads of a call: `requested`, or all cores of a target with an operating system, or 1."""
+    """The number of threads of a call.
+
+    It is `requested` if given; otherwise all cores of a target with an operating system, or 1.
+    """
     if requested is not None:
         return requested
     return target.default_threads if target.has_os else 1
@@ -288,7 +293,7 @@ def _package(
     file: FileInterface | None,
 ) -> list[Path]:
     model, files = built.model, []
-    # A DLL cannot be linked with; its import library can.
+    # A program is not linked with the DLL itself but with its import library.
     order = ("lib", "c") if target.os == "windows" else ("so", "obj", "lib", "c")
     linkable = next((kind for kind in order if kind in built.files), None)
     if {*_PYTHON} & {*kinds}:
@@ -321,7 +326,7 @@ def _python(
 
 
 def _linkable(built: BuildResult, kind: str, target: Target) -> Linkable:
-    """What CMake is told of the files; `kind` is that of its target NAME."""
+    """The files that CMakeLists.txt mentions; its target NAME links the file of this `kind`."""
     files = built.files
     shared = files["so"][0] if "so" in files and target.os != "windows" else None
     static = next((files[k][0] for k in ("obj", "lib") if k in files), None)

@@ -1,4 +1,4 @@
-"""Run a network: by the reference in numpy, or as a compiled library, here or emulated."""
+"""Runs a network: with the reference in numpy, or as a compiled library here or in an emulator."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class Network:
 class Executable:
     """A network that can be run.
 
-    `call` takes one array per input, which `ellc.arrays.as_input` converts, and returns one per
-    output. It raises `EllcError` for arrays that do not fit, and if the network cannot be run on
-    this machine.
+    `call` takes one array for each input and returns one array for each output. It converts the
+    inputs with `ellc.arrays.as_input`. It raises `EllcError` for arrays that do not fit the inputs,
+    and if the network cannot run on this machine.
     """
 
     network: Network
@@ -61,8 +61,8 @@ class Executable:
 class Library:
     """A shared library with the facts from its manifest.
 
-    `abi` is the hash of the interface, which must be the same in the library and its manifest.
-    `object` is an object file of the same code, if there is one in the same folder.
+    `abi` is the hash of the interface; it must be the same in the library and in its manifest.
+    `object` is the object file with the same code, or None if it is not in the same folder.
     """
 
     path: Path
@@ -81,10 +81,11 @@ class Library:
     def run(
         self, inputs: Arrays, *, threads: int = 0, repeat_ms: int = 0
     ) -> tuple[Arrays, tuple[int, ...]]:
-        """The outputs of a first call, and the nanoseconds of each later call during `repeat_ms`.
+        """Call the network, and repeat the call for `repeat_ms`.
 
-        The library runs in a separate process, under an emulator if necessary. `threads` 0 means
-        the library's default. Raises `EllcError` if it cannot be run here or returns an error.
+        Returns the outputs of the first call, and the nanoseconds of each later call. The library
+        runs in a separate process, in an emulator if necessary. `threads` 0 means the library's
+        default. Raises `EllcError` if the library cannot run here or returns an error.
         """
         if self.object is not None and not repeat_ms and not has_c_library(self.target):
             request = emulate.Request(0, self.bytes_of(inputs))
@@ -104,9 +105,10 @@ class Library:
     def starts(
         self, inputs: Arrays, *, threads: int = 0, count: int = 5, repeat_ms: int = 1
     ) -> list[RunResult]:
-        """Times of loading and of calls in so many new processes; the last repeats for long.
+        """Start `count` new processes, and return the times of loading and calling in each.
 
-        Raises `EllcError` as `run`.
+        The last process repeats the call for `repeat_ms`, the others for 1 ms. Raises `EllcError`
+        as `run`.
         """
         return time_starts(
             self.target,
@@ -121,9 +123,10 @@ class Library:
 
     @contextmanager
     def session(self, *, threads: int = 0) -> Iterator[Callable[[Arrays], Arrays]]:
-        """A function that calls one instance, which lives as long as the block, in its own process.
+        """Open an instance in a separate process until the block ends.
 
-        States are as after a reset in every call. Raises `EllcError` as `run`.
+        The block gets a function that calls the instance; states are reset before every call.
+        Raises `EllcError` as `run`.
         """
         sizes = (
             [_memory_bytes(t) for _, t in ports]
@@ -133,10 +136,11 @@ class Library:
             yield lambda inputs: self.arrays_of(opened.call(self.bytes_of(inputs)))
 
     def run_in_junk(self, calls: Sequence[Arrays]) -> list[Arrays]:
-        """The outputs of calls that each start from init, in one program with the object file.
+        """Run calls in memory that is filled with junk bytes, and return their outputs.
 
-        Unwritten memory holds junk bytes. The first call is repeated with other junk bytes, and
-        after another call and a reset; raises `InternalError` if its results differ.
+        Each call starts with a new initialisation. The first call is repeated with other junk
+        bytes, and again after another call and a reset. Raises `InternalError` if its results
+        differ. The object file must exist; all calls run in one program that is linked with it.
         """
         assert self.object is not None
         encoded = [self.bytes_of(inputs) for inputs in calls]
@@ -153,7 +157,7 @@ class Library:
     def _run_object(
         self, object: Path, requests: Sequence[emulate.Request], threads: int = 0
     ) -> list[tuple[bytes, ...]]:
-        """The outputs of all requests; the object is linked into a static program without libc."""
+        """Link the object file into a static program without libc, and return all its outputs."""
         case = emulate.Case(
             self.prefix,
             tuple(_buffer(t) for _, t in self.network.inputs),
@@ -168,23 +172,29 @@ class Library:
             return emulate.run_cases(runner, requests)
 
     def bytes_of(self, inputs: Arrays) -> tuple[bytes, ...]:
-        """The inputs as they lie in memory; raises `EllcError` if they do not fit."""
+        """The bytes of the inputs in the library's memory layout.
+
+        Raises `EllcError` for arrays that do not fit the inputs.
+        """
         ports = zip(inputs, self.network.inputs, strict=True)
         return tuple(_to_memory(as_input(x, type_, name), type_) for x, (name, type_) in ports)
 
     def arrays_of(self, outputs: Sequence[bytes]) -> Arrays:
-        """The outputs from their memory."""
+        """Convert the bytes of the outputs, in the library's memory layout, to arrays."""
         ports = zip(outputs, self.network.outputs, strict=True)
         return tuple(_from_memory(data, type_) for data, (_, type_) in ports)
 
 
 def is_library(path: Path) -> bool:
-    """Whether a path names a compiled library rather than a model."""
+    """Whether the suffix of a path is that of a compiled library."""
     return path.suffix.lower() in LIBRARY_SUFFIXES
 
 
 def reference(path: Path, options: ModelOptions = DEFAULT_OPTIONS) -> Executable:
-    """The network of a model file, computed by the reference in numpy: slow, but the definition."""
+    """The network of a model file, computed by the reference in numpy.
+
+    The reference is slow; it defines the right results.
+    """
     graph = read_model(path, options)
     network = Network(
         graph.name,
@@ -210,9 +220,10 @@ def compiled(
     options: ModelOptions = DEFAULT_OPTIONS,
     progress: Progress = silent,
 ) -> Iterator[Library]:
-    """A library to run: `path` itself if it is one, otherwise the model compiled for `target`.
+    """Open the library at `path`, or compile the model at `path` for `target`.
 
-    `options` say how the model is read. The compiled files are removed when the block ends.
+    `options` say how the model is read. Files that were compiled here are removed when the block
+    ends.
     """
     if is_library(path):
         yield open_library(path)
@@ -227,18 +238,19 @@ def compiled(
 
 
 def open_library(path: Path) -> Library:
-    """A library by its path; its manifest NAME.json must be in the same folder.
+    """Open a library; its manifest NAME.json must be in the same folder.
 
-    Raises `EllcError` E705 if there is none, or if it belongs to another library. The latter is
-    checked here if the library can be loaded, otherwise when its object file runs.
+    Raises `EllcError` E705 if the manifest is missing or belongs to another library. If this
+    machine cannot load the library, the second check is left to the program that runs the object
+    file.
     """
     library = described_library(path)
     if library.target.os == "linux" and has_c_library(library.target):
         actual = library_abi(library.target, path, library.prefix)
         if actual != library.abi:
             raise EllcError(
-                f"the manifest belongs to another library: its interface is 0x{library.abi:08x}, "
-                f"that of the library is 0x{actual:08x}",
+                f"the manifest belongs to another library: its interface hash is "
+                f"0x{library.abi:08x}, but the library has 0x{actual:08x}",
                 code="E705",
                 where=str(path),
                 hint="keep the files of one `ellc compile` together",
@@ -247,7 +259,7 @@ def open_library(path: Path) -> Library:
 
 
 def described_library(path: Path) -> Library:
-    """A library with the facts of its manifest, which are not compared with the library."""
+    """A library with the facts of its manifest; they are not compared with the library itself."""
     name = path.name[: -len(path.suffix)]
     name = name if path.suffix == ".dll" else name.removeprefix("lib")
     if not path.is_file():
@@ -259,7 +271,7 @@ def described_library(path: Path) -> Library:
     return Library(path, facts.name, facts.target, network, facts.arena_bytes, facts.abi, object)
 
 
-# --- the layout of arrays in memory at the C interface ---
+# --- the memory layout of arrays at the C interface ---
 
 
 def _word_bytes(channels: int) -> int:

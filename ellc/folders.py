@@ -1,8 +1,8 @@
-"""An output folder that is replaced whole or not at all.
+"""Replaces an output folder as a whole or not at all.
 
-The new folder is created next to the old one, gets hard links to the old one's other files, and
-replaces it by one exchange of names. A writer that is killed leaves a folder `.ellc-HASH-*`, which
-the next writer of the same folder removes.
+A new folder is created next to the old folder. It gets hard links to the files of the old folder
+that have no new version. Then the two folders exchange their names in one step. A writer that is
+killed leaves a work folder `.ellc-HASH-*`, which the next writer of the same folder removes.
 """
 
 from __future__ import annotations
@@ -28,13 +28,15 @@ _NEW, _OLD = "new", "old"
 
 @contextmanager
 def replaced_folder(folder: Path, last: str, *, needed_bytes: int = 0) -> Iterator[Path]:
-    """A new folder that replaces `folder` when the `with` block succeeds, and is removed otherwise.
+    """Yield a new folder, which replaces `folder` if the `with` block succeeds.
 
-    Files of other names in `folder` are kept. A link is followed. Some folders cannot be renamed:
-    the current one, a mount point, one of another owner, or one whose parent is not writable. Such
-    a folder gets the files one by one. The file called `last` is removed first and written last, so
-    that its presence shows that all files belong together. Raises `EllcError` (E703) if the system
-    refuses; `needed_bytes`, if known, goes into the message about a full disk.
+    If the block raises, the new folder is removed. Files in `folder` with other names are kept. If
+    `folder` is a symbolic link, the folder to which it points is replaced. Some folders cannot be
+    renamed: the current folder, a mount point, a folder of another owner, and a folder whose parent
+    is not writable. Then the new files are moved into `folder` one by one. In this case the file
+    called `last` is removed first and written last, so that its presence shows that all files
+    belong together. Raises `EllcError` (E703) if the system refuses an operation. `needed_bytes` is
+    shown in the error about a full disk.
     """
     try:
         target = real_path(folder)
@@ -58,20 +60,24 @@ def replaced_folder(folder: Path, last: str, *, needed_bytes: int = 0) -> Iterat
 
 def _want_writable(target: Path) -> None:
     if target.exists() and not target.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, "it is a file, not a folder")
+        raise NotADirectoryError(errno.ENOTDIR, "this is a file, not a folder")
     if target.exists() and not os.access(target, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _want_no_folders(target: Path, new: Path) -> None:
-    """Raise if a file would replace a folder of the user."""
+    """Raise `IsADirectoryError` if a new file has the name of a folder in `target`."""
     for path in sorted(new.iterdir()):
         if (target / path.name).is_dir():
-            raise IsADirectoryError(errno.EISDIR, f"there is a folder called {path.name} in it")
+            raise IsADirectoryError(errno.EISDIR, f"it contains a folder called {path.name}")
 
 
 def _can_be_renamed(target: Path) -> bool:
-    """Whether a folder can be renamed: not entered, no mount point inside, writable parent."""
+    """Whether a folder can be renamed.
+
+    The current folder and mount points must not be inside it, it must have the same owner as this
+    process, and its parent must be writable.
+    """
     if not target.exists():
         return True
     if _is_entered(target) or any(os.path.ismount(p) for p in _folders(target)):
@@ -81,7 +87,7 @@ def _can_be_renamed(target: Path) -> bool:
 
 
 def _is_entered(folder: Path) -> bool:
-    """Whether the current folder is this one or below it; false if the current one was removed."""
+    """Whether the current folder is `folder` or below it; False if the current one was removed."""
     try:
         return Path.cwd().is_relative_to(folder)
     except FileNotFoundError:
@@ -89,7 +95,7 @@ def _is_entered(folder: Path) -> bool:
 
 
 def _folders(folder: Path) -> Iterator[Path]:
-    """The folder and all folders below it."""
+    """The folder itself and all folders below it."""
     return (Path(path) for path, _, _ in os.walk(folder))
 
 
@@ -97,12 +103,17 @@ def _folders(folder: Path) -> Iterator[Path]:
 
 
 def _prefix(target: Path) -> str:
-    """The prefix of this target's work folders: unique to its name, and never too long."""
+    """The prefix of the work folders of a target: a hash, because the name itself may be too
+    long."""
     return f".ellc-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]}-"
 
 
 def _tidy(target: Path) -> None:
-    """Remove work folders of killed writers; an old folder without its successor is restored."""
+    """Remove the work folders of killed writers.
+
+    If a writer was killed between moving the old folder away and moving the new one in, the old
+    folder is restored.
+    """
     for folder in (target.parent, target):
         for work, lock in abandoned(folder, _prefix(target)):
             if (work / _OLD).exists() and not target.exists():
@@ -124,13 +135,13 @@ def _replace(target: Path, work: Path) -> None:
     else:
         target.rename(old)
         new.rename(target)
-    for path in sorted(old.iterdir()):  # files that others created meanwhile
+    for path in sorted(old.iterdir()):  # other programs may have created them meanwhile
         if not os.path.lexists(target / path.name):
             path.rename(target / path.name)
 
 
 def _keep(old: Path, new: Path) -> None:
-    """Add to `new` what only `old` has: files as hard links, folders as new folders."""
+    """Copy into `new` what it lacks of `old`: files as hard links, folders recursively."""
     for path in sorted(old.iterdir()):
         kept = new / path.name
         if path.is_dir() and not path.is_symlink():

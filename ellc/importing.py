@@ -17,24 +17,24 @@ _TIDYING = (
     "fold_constants, eliminate_common, eliminate_dead, simplify, sink_reshape, move_transposes, "
     "simplify, absorb_padding, absorb_order, eliminate_common, eliminate_dead"
 )
-"""Passes whose results `.ell` can express: they fuse nothing and keep batch norms whole."""
+"""Passes that keep to operators of `.ell`: they fuse nothing and do not split batch norms."""
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """The graph that was written, and the file's size."""
+    """The graph that was written, and the size of the file."""
 
     graph: Graph
     file_bytes: int
 
     @property
     def parameters(self) -> int:
-        """Elements of all constants."""
+        """The number of elements of all constants."""
         return parameters(self.graph)
 
 
 def tidied(graph: Graph) -> Graph:
-    """The graph without the exporter's shape arithmetic, transposes and duplicates."""
+    """Remove shape arithmetic, transposes and duplicates that the exporter left in a graph."""
     after, _ = run_pipeline(graph, parse_passes(_TIDYING))
     return after
 
@@ -47,9 +47,9 @@ def import_file(
 ) -> Imported:
     """Read a model, simplify it, and write it in the format of `path`'s suffix, `.ell` or `.eir`.
 
-    Images in `.ell` are NHWC, whatever layout `options` ask for. Raises `EllcError`: errors of
-    reading; E742 for another suffix; E206 with everything that `.ell` cannot express; E207 or E703
-    if the file cannot be written.
+    Images in `.ell` are always NHWC, regardless of the layout in `options`. Raises `EllcError` as
+    `read_model`; E742 for another suffix; E206 with everything that `.ell` cannot express; E207 or
+    E703 if the file cannot be written.
     """
     writer = _writer(path)
     if not path.parent.is_dir():
@@ -68,7 +68,7 @@ def _writer(path: Path) -> Writer:
     writer = writers().get(path.suffix.lower())
     if writer is None:
         raise EllcError(
-            f"models cannot be written as '{path.suffix}'",
+            f"models cannot be written with the suffix '{path.suffix}'",
             code="E742",
             where=str(path),
             hint=f"give the file a name that ends in {' or '.join(writers())}",

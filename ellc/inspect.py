@@ -14,10 +14,10 @@ from ellc.receptive_field import fields
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One node of the graph. Bytes are those of tensors without borders.
+    """One node of the graph. Byte counts do not include borders of tensors.
 
-    `field` is the receptive field: None if every element depends on the whole input, (0, 0) if none
-    depends on it.
+    `field` is the receptive field of an element of the result: None if it is the whole input, (0,
+    0) if the result does not depend on the input.
     """
 
     index: int
@@ -36,13 +36,13 @@ class Layer:
 
     @property
     def name(self) -> str:
-        """The layers of the model that this node stands for, joined by `+`."""
+        """The names of the model's layers that this node computes, joined by `+`."""
         return "+".join(self.sources)
 
 
 @dataclass(frozen=True, slots=True)
 class PortFacts:
-    """A public input or output."""
+    """A public input or output of the network."""
 
     name: str
     type: str
@@ -52,7 +52,7 @@ class PortFacts:
 
 @dataclass(frozen=True, slots=True)
 class NetworkReport:
-    """A whole network. A constant that several layers share counts once in the totals."""
+    """The costs of a whole network. A constant that several layers share is counted once."""
 
     name: str
     inputs: tuple[PortFacts, ...]
@@ -64,7 +64,7 @@ class NetworkReport:
     peak_live_bytes: int
     state_bytes: int
     about: tuple[str, ...] = ()
-    """Lines of the model's metadata under `about.*`."""
+    """The lines of the metadata whose keys begin with `about.`."""
 
     def document(self) -> dict[str, object]:
         """The report as plain data for JSON."""
@@ -72,7 +72,7 @@ class NetworkReport:
 
 
 def type_bytes(type_: TensorType) -> int:
-    """Bytes of a tensor without its border; eight `BIT`s along the channels take one byte."""
+    """The bytes of a tensor without its border; eight bits along the channel axis take one byte."""
     if type_.dtype is DType.BIT:
         channels = type_.shape[-1] if type_.shape else 1
         return type_.elements // max(1, channels) * -(-channels // 8)
@@ -80,7 +80,7 @@ def type_bytes(type_: TensorType) -> int:
 
 
 def _live_bytes(graph: Graph) -> list[int]:
-    """For every node, the bytes of all values that must exist while it runs (not the constants)."""
+    """For each node, the bytes of all values that are live while it runs, without constants."""
     last_use = {v: i for i, node in enumerate(graph.nodes) for v in (*node.outputs, *node.inputs)}
     last_use |= dict.fromkeys((p.value for p in graph.outputs), len(graph.nodes))
     last_use |= dict.fromkeys((s.next for s in graph.states), len(graph.nodes))
@@ -100,7 +100,7 @@ def _live_bytes(graph: Graph) -> list[int]:
 
 
 def _parameters(graph: Graph, node: Node, constants: dict[str, str]) -> dict[str, TensorType]:
-    """The constants that a node and its bodies read: key -> type."""
+    """The types, by key, of the constants that a node and its loop bodies read."""
     own = {constants[v]: graph.types[v] for v in node.inputs if v in constants}
     for body in bodies(node.op):
         own |= constant_types(body)
@@ -108,7 +108,8 @@ def _parameters(graph: Graph, node: Node, constants: dict[str, str]) -> dict[str
 
 
 def _shown(graph: Graph, node: Node, read: set[str]) -> TensorType:
-    """The type of the first result that is read, which skips unused final states of loops."""
+    """The type of the first result that is in `read`, so that unused states of loops are
+    skipped."""
     return graph.types[next((v for v in node.outputs if v in read), node.outputs[0])]
 
 
@@ -118,7 +119,7 @@ def _port_facts(graph: Graph, port: Port) -> PortFacts:
 
 
 def inspect(graph: Graph) -> NetworkReport:
-    """The costs of a graph as it is; nothing is compiled or computed."""
+    """The costs of a graph, without running passes or computing anything."""
     constants = {c.value: c.key for c in graph.constants}
     live = _live_bytes(graph)
     read = {v for node in graph.nodes for v in node.inputs} | {p.value for p in graph.outputs}
@@ -166,7 +167,7 @@ def inspect(graph: Graph) -> NetworkReport:
 
 
 def operator_text(op: Op, inputs: Types) -> str:
-    """A short text of an operator: `conv2d 3x3/2 +add +relu`."""
+    """A short description of an operator, such as `conv2d 3x3/2 +add +relu`."""
     if isinstance(op, Fused):
         stages = "".join(f" +{stage.op.name}" for stage in op.stages)
         return operator_text(op.anchor, inputs[: op.operands]) + stages

@@ -1,7 +1,8 @@
-"""Reader of manifests, `NAME.json` in the folder of a library, which are not trusted.
+"""Reads manifests: the file `NAME.json` in the folder of a library.
 
-Everything that is used is checked here: types, ranges, and that the hash of inputs, outputs,
-metadata and memory is the number of the interface in the manifest.
+Manifests are not trusted, so this module checks the types and ranges of all fields that it reads.
+It also computes the hash of inputs, outputs, metadata and memory, which must equal the manifest's
+field `abi`.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def _manifest(document: object) -> Manifest:
     fields = _mapping(document)
     if (number := _whole(fields["format"])) != FORMAT:
         raise ValueError(
-            f"it has format {number}, but this version of ellc reads {FORMAT}: "
+            f"its format is {number}, but this version of ellc reads {FORMAT}: "
             "compile the model again"
         )
     memory = _mapping(fields["memory"])
@@ -83,7 +84,7 @@ def _manifest(document: object) -> Manifest:
         metadata,
     )
     if abi != _whole(fields["abi"]):
-        raise ValueError("its inputs, outputs, pixels and memory are not those of its `abi`")
+        raise ValueError("its `abi` is not the hash of its inputs, outputs, metadata and memory")
     target = _target(_mapping(fields["target"]))
     macs = _whole(fields["macs"])
     return Manifest(name, inputs, outputs, metadata, macs, target, arena_bytes, abi)
@@ -102,9 +103,9 @@ def _port(value: object) -> Port:
     shape = tuple(_whole(extent) for extent in _list(fields["shape"]))
     item_bytes = 1 if dtype is DType.BIT else dtype.item_bytes
     if len(shape) > MOST_AXES or math.prod(shape) * item_bytes > _MOST_BYTES:
-        raise ValueError(f"a shape of {len(shape)} axes and {math.prod(shape)} elements")
+        raise ValueError(f"it has a shape of {len(shape)} axes and {math.prod(shape)} elements")
     if dtype is DType.BIT and not shape:
-        raise ValueError("a shape of bits without channels")
+        raise ValueError("it has a port of type bit without a channel axis")
     quant = _quant(fields["quantisation"], len(shape)) if "quantisation" in fields else None
     return _text(fields["name"]), TensorType(dtype, shape, quant=quant)
 
@@ -115,15 +116,15 @@ def _quant(value: object, rank: int) -> Quant:
     zero = tuple(_whole(x, signed=True) for x in _list(fields["zero_point"]))
     axis = None if fields["axis"] is None else _whole(fields["axis"])
     if not scale or not zero or (axis is not None and axis >= rank):
-        raise ValueError("a quantisation without scale, zero point or axis")
+        raise ValueError("a quantisation has no scale, no zero point or an invalid axis")
     return Quant(scale, zero, axis)
 
 
 class _Object(dict[str, object]):
-    """An object of the file; a missing entry raises `ValueError` with its name."""
+    """A JSON object of the file; reading a missing entry raises `ValueError` with the key."""
 
     def __missing__(self, key: str) -> object:
-        raise ValueError(f"it has no '{key}'")
+        raise ValueError(f"the entry '{key}' is missing")
 
 
 def _mapping(value: object) -> _Object:
@@ -152,7 +153,7 @@ def _text(value: object) -> str:
 
 
 def _plain(value: object) -> str:
-    """A name of plain characters, since it becomes part of a command."""
+    """A name; only plain characters are allowed, because it becomes part of a command."""
     if not _PLAIN.fullmatch(_text(value)):
         raise ValueError(f"{_short(value)} is not a name")
     return _text(value)

@@ -1,4 +1,4 @@
-"""Reads model files of all formats; the content of a file tells its format."""
+"""Reads model files of all formats; the format is recognised by the content of the file."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from ellc.ir.graph import Graph
 from ellc.pictures.pixels import PixelOptions
 
 LIBRARY_SUFFIXES = (".so", ".dylib", ".dll")
-"""File name endings of compiled libraries."""
+"""The suffixes of compiled libraries."""
 _MANIFEST_MARK = b'"made_by": "ellc '
 _SNIFF_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
-    """Options of reading a model; every command that takes a model has them.
+    """Options for reading a model; every command that takes a model has them.
 
-    With `stepwise` a call computes one step of the sequences that loops walk along
-    (`ellc.ir.stepwise`). `pixels` is preprocessing that becomes part of the network
-    (`ellc.pictures.pixels`), if any of its fields is set.
+    With `stepwise`, each call computes one element of the sequences over which loops run
+    (`ellc.ir.stepwise`). If any field of `pixels` is set, this preprocessing becomes part of the
+    network (`ellc.pictures.pixels`).
     """
 
     imports: ImportOptions = field(default_factory=ImportOptions)
@@ -38,8 +38,8 @@ DEFAULT_OPTIONS = ModelOptions()
 def read_model(path: Path, options: ModelOptions = DEFAULT_OPTIONS) -> Graph:
     """Read a model file as a verified graph.
 
-    Raises `EllcError` for a file that is missing, damaged, of an unknown kind, or holds something
-    that is not supported; the report lists every problem. E211: a package for the format is
+    Raises `EllcError` if the file is missing, damaged or of an unknown format, or if it has
+    something unsupported; the report lists every problem. E211: a package for the format is
     missing; E704: an option has no effect for the format; E160: the network cannot be computed
     stepwise.
     """
@@ -72,7 +72,7 @@ def file_interface(path: Path, options: ModelOptions = DEFAULT_OPTIONS) -> FileI
 
 
 def default_name(path: Path) -> str:
-    """A model's name: that of its file, without the suffix of its format."""
+    """The default name of a model: the name of its file without the suffix of the format."""
     for suffix in suffixes():
         if path.name.lower().endswith(suffix) and len(path.name) > len(suffix):
             return path.name[: -len(suffix)]
@@ -80,7 +80,10 @@ def default_name(path: Path) -> str:
 
 
 def format_of(path: Path) -> Format:
-    """The format of a file by its content, else by its name. Raises `EllcError` E701 or E702."""
+    """The format of a file, recognised by its content or else by its name.
+
+    Raises `EllcError`: E701 if the file cannot be read, E702 if it is not a model file.
+    """
     try:
         with path.open("rb") as file:
             head = file.read(_SNIFF_BYTES)
@@ -100,7 +103,7 @@ def format_of(path: Path) -> Format:
 
 
 def _check_options(path: Path, form: Format, imports: ImportOptions) -> None:
-    """Raise E704 for options that would have no effect."""
+    """Raise `EllcError` E704 for options that have no effect for the format."""
     useless = [name for name in imports.chosen() if name not in form.takes]
     if useless:
         names = " and ".join(OPTIONS[name] for name in useless)
@@ -122,7 +125,11 @@ def _known() -> str:
 
 
 def _library_hint(path: Path) -> str:
-    """A hint that names the only compiled library in a folder, or the library of a manifest."""
+    """A hint for a path that is not a model.
+
+    It names a library if `path` is a folder with exactly one library, or the manifest of a library.
+    Otherwise it lists the formats that ellc reads.
+    """
     folder = path if path.is_dir() else path.parent
     names = {f"{lib}{path.stem}{suffix}" for lib in ("", "lib") for suffix in LIBRARY_SUFFIXES}
     try:

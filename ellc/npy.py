@@ -1,8 +1,8 @@
-"""A safe reader of `.npy` files.
+"""Reads `.npy` files safely.
 
-numpy's own reader evaluates the header with fallbacks for old Pythons, which may raise any error on
-hostile text. This reader accepts only the three entries that every writer writes, and reads no more
-elements than the caller expects.
+numpy's own reader evaluates the header as Python text and may raise any exception for a hostile
+file. This reader accepts only the three entries that numpy writes, and reads no more bytes than the
+caller expects.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Header:
 
 
 def read_npy(path: Path, elements: int) -> Array:
-    """The array of a file, which must have exactly `elements` elements.
+    """Read the array in a file, which must have exactly `elements` elements.
 
     Raises `EllcError`: E713 if there is no such file, E720 if it is not a `.npy` file with one
     array of numbers, E721 if the number of elements differs.
@@ -53,8 +53,8 @@ def read_npy(path: Path, elements: int) -> Array:
             header = _header(file)
             if header.elements != elements:
                 raise EllcError(
-                    f"{header.elements} values of shape {header.shape}, where {elements} are"
-                    " expected",
+                    f"the file has {header.elements} values of shape {header.shape}, but "
+                    f"{elements} values are expected",
                     code="E721",
                     where=str(path),
                 )
@@ -68,7 +68,10 @@ def read_npy(path: Path, elements: int) -> Array:
 
 
 def read_member(file: IO[bytes], size: int) -> Array:
-    """The array of an open `.npy` file of `size` bytes; raises `ValueError` if it is not one."""
+    """Read the array in an open `.npy` file of `size` bytes.
+
+    Raises `ValueError` if the file is not a `.npy` file with one array of numbers.
+    """
     header = _header(file)
     if header.elements * header.dtype.itemsize > size:
         raise ValueError("the file ends before its array does")
@@ -76,10 +79,10 @@ def read_member(file: IO[bytes], size: int) -> Array:
 
 
 def read_texts(file: IO[bytes], size: int) -> tuple[str, ...]:
-    """The texts of an open `.npy` file of `size` bytes, also of numbers.
+    """Read an array of texts in an open `.npy` file of `size` bytes; numbers are written as text.
 
-    Raises `ValueError` if it has neither. Bytes that are no characters become U+FFFD; numpy's own
-    conversion raises `SystemError`.
+    Raises `ValueError` if the array holds neither texts nor numbers. Bytes that are not valid
+    characters become U+FFFD; numpy's own conversion would raise `SystemError`.
     """
     header = _header(file, _NUMBER_OR_TEXT)
     if header.elements * header.dtype.itemsize > size:
@@ -100,17 +103,17 @@ def _array(file: IO[bytes], header: Header) -> Array:
     if len(data) != size:
         raise ValueError("the file ends before its array does")
     if header.dtype.kind == "b" and max(data, default=0) > 1:
-        raise ValueError(f"its array of booleans holds the byte {max(data)}")
+        raise ValueError(f"its array of booleans has a byte with the value {max(data)}")
     flat: Array = np.frombuffer(data, header.dtype)
     return flat.reshape(header.shape[::-1]).T if header.is_fortran else flat.reshape(header.shape)
 
 
 def _header(file: IO[bytes], element: re.Pattern[str] = _NUMBER) -> Header:
-    """The header; raises `ValueError` for one that numpy does not write or for other elements."""
+    """Read the header; raises `ValueError` if it is invalid or has another element type."""
     start = file.read(8)
     count = _LENGTH_BYTES.get(start[6]) if len(start) == 8 and start[:6] == _MAGIC else None
     if count is None:
-        raise ValueError("it does not begin like one")
+        raise ValueError("it does not begin with the signature of a .npy file")
     size = int.from_bytes(file.read(count), "little")
     if size > _MOST_HEADER_BYTES:
         raise ValueError(f"its header has {size} bytes")
@@ -129,7 +132,7 @@ def _header(file: IO[bytes], element: re.Pattern[str] = _NUMBER) -> Header:
 def _entries(text: str) -> object:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # warnings about escapes that Python does not know
+            warnings.simplefilter("ignore")  # of invalid escape sequences in strings
             entries: object = ast.literal_eval(_OLD_LONG.sub("", text.strip()))
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
         raise ValueError("its header cannot be read") from None

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 from ellc.ir.printable import shortened, visible
 
-# Called with (current stage, parts done, number of parts or 0 if unknown).
+# A function that is called with the current stage, the number of finished parts, and the total
+# number of parts (0 if it is unknown).
 Progress = Callable[[str, int, int], None]
 
 

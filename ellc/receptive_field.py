@@ -1,6 +1,6 @@
 """Receptive fields: the part of the network's input on which one element of a value depends.
 
-They are derived axis by axis from what operators declare to read (`Op.reads`).
+They are derived axis by axis from `Op.reads`, in which operators declare what they read.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """The rows of a field, or its columns, in input pixels, including padding.
+    """The rows or the columns of a field, in input pixels, including padding.
 
-    `axis` is the axis of the value along which the field moves, by `stride` pixels from one element
-    to the next; None if all elements have the same field.
+    The field moves by `stride` pixels from one element to the next along `axis` of the value.
+    `axis` is None if all elements have the same field.
     """
 
     axis: int | None
@@ -27,7 +27,10 @@ class Side:
     stride: int = 1
 
     def read_by(self, reads: Reads, shape: Shape) -> Side | None:
-        """This side for the result of an operator with these `reads` of a value of this `shape`."""
+        """The side for the result of an operator; `reads` and `shape` describe the operand.
+
+        Returns None if the result may depend on the whole input.
+        """
         if self.axis is None:
             return self
         along = reads[self.axis]
@@ -39,27 +42,27 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Rows and columns on which an element depends; None for all of them."""
+    """The rows and columns of the input on which an element depends; None stands for all."""
 
     rows: Side | None
     columns: Side | None
 
     @property
     def size(self) -> Pair | None:
-        """Rows and columns; None if it is all of the input."""
+        """The number of rows and columns; None if the field is the whole input."""
         if self.rows is None or self.columns is None:
             return None
         return (self.rows.size, self.columns.size)
 
     @property
     def stride(self) -> Pair | None:
-        """Pixels from one element's field to the next one's; None if it is all of the input."""
+        """The pixels between the fields of neighbouring elements; None for the whole input."""
         if self.rows is None or self.columns is None:
             return None
         return (self.rows.stride, self.columns.stride)
 
     def read_by(self, reads: Reads, shape: Shape) -> Field:
-        """The field of the result of an operator with these `reads` of a value of this `shape`."""
+        """The field for the result of an operator; `reads` and `shape` describe the operand."""
         sides = (self.rows, self.columns)
         return Field(*(side and side.read_by(reads, shape) for side in sides))
 
@@ -68,7 +71,7 @@ EVERYTHING = Field(None, None)
 
 
 def fields(graph: Graph) -> Iterator[Field | None]:
-    """The field of every node's first result in order; None if it depends on no input."""
+    """For each node in order, the field of its first result; None if it depends on no input."""
     planes = graph.metadata.get(LAYOUT_KEY) == "NCHW"
     image = Field(Side(2), Side(3)) if planes else Field(Side(1), Side(2))
     known = {
@@ -99,7 +102,10 @@ def _field(graph: Graph, node: Node, index: int, known: dict[str, Field]) -> Fie
 
 
 def _joined(sides: Sequence[Side | None]) -> Side | None:
-    """A side that covers all; None if one is the whole input or two move along different axes."""
+    """The smallest side that covers all `sides`.
+
+    Returns None, the whole input, if one of them is None or if two move along different axes.
+    """
     certain = [side for side in sides if side is not None]
     axes = {side.axis for side in certain if side.axis is not None}
     if len(certain) < len(sides) or len(axes) > 1:

@@ -1,4 +1,4 @@
-"""Standard streams of the process, which may be full or closed by the caller."""
+"""Handles standard streams that are full, or that the caller has closed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Stream(io.TextIOWrapper):
             stream.buffer, stream.encoding, stream.errors, line_buffering=stream.line_buffering
         )
         self._what = what
-        self._kept = stream  # if it were deleted, it would close the buffer
+        self._kept = stream  # deleting it would close the buffer
 
     def write(self, text: str, /) -> int:
         with self._named():
@@ -58,11 +58,11 @@ class _Stream(io.TextIOWrapper):
 
 
 def open_standard_streams() -> None:
-    """Replace the standard streams by ones that report full disks, and closed ones by dummies.
+    """Make the standard streams report full disks, and replace closed streams by dummies.
 
     Without dummies, a file that is opened later would get the descriptor of a closed stream, and
-    printed text would go into it. Writing to a closed stderr is silently ignored, since the caller
-    wants no reports. Writing to a closed stdout is an error, since the result would be lost.
+    printed text would go into this file. Text for a closed stderr is ignored, because the caller
+    wants no reports. Writing to a closed stdout is an error, because the result would be lost.
     """
     closed = [name for name in ("stdin", "stdout", "stderr") if getattr(sys, name) is None]
     for name in closed:

@@ -1,4 +1,4 @@
-"""The supported operators of each model format, from the importers' own tables."""
+"""The supported operators of each model format, taken from the tables of the importers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ NAMES = {form.name: form.title for form in formats() if form.operators}
 
 @dataclass(frozen=True, slots=True)
 class Supported:
-    """An operator of a format; `limits` describes what of it is not supported."""
+    """An operator of a format; `limits` says which uses of it are not supported."""
 
     operator: str
     limits: str
 
 
 def supported(format: str) -> tuple[Supported, ...]:
-    """The supported operators of a format of `FORMATS`, sorted by name."""
+    """The supported operators of a format (an element of `FORMATS`), sorted by name."""
     return tuple(Supported(kind, limits) for kind, limits in sorted(_TABLES[format]().items()))

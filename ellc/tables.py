@@ -7,22 +7,23 @@ from collections.abc import Mapping
 from typing import Any
 
 _QUOTED_LETTERS = 80
-"""The most of a wrong value that a problem quotes."""
+"""The most characters of a wrong value that a problem quotes."""
 
 
 class Table:
-    """Reads the values of a table one by one; invalid values are added to `problems`.
+    """Reads the values of a table one by one, and adds a line to `problems` for each invalid value.
 
-    `where` begins each problem.
+    Each line begins with `where`.
     """
 
     def __init__(self, table: Mapping[str, Any], where: str, problems: list[str]) -> None:
-        self._left = dict(table)
+        self._unread = dict(table)
         self._where = where
         self._problems = problems
 
     def text(self, key: str, *, among: tuple[str, ...] = (), needed: bool = True) -> str:
-        """A text, one of `among` if given; empty if it is missing and not `needed`."""
+        """A text; if `among` is given, one of these. Empty if the key is missing and not
+        `needed`."""
         value = self._take(key, (str,), needed)
         if not isinstance(value, str):
             return ""
@@ -33,7 +34,7 @@ class Table:
         return value
 
     def number(self, key: str, low: float, high: float, *, needed: bool = True) -> float | None:
-        """A number from `low` to `high`, both included."""
+        """A number from `low` to `high`, both included; None if it is missing or invalid."""
         value = self._take(key, (int, float), needed)
         if value is None:
             return None
@@ -42,7 +43,7 @@ class Table:
         return float(value) if abs(value) <= sys.float_info.max else None
 
     def whole(self, key: str, high: int) -> int | None:
-        """An integer from 1 to `high`; optional."""
+        """An optional integer from 1 to `high`; None if it is missing."""
         value = self._take(key, (int,), needed=False)
         if value is not None and not 1 <= value <= high:
             self.problem(f"{key}: {_quoted(value)} is not between 1 and {high}")
@@ -60,29 +61,29 @@ class Table:
         return tuple(right)
 
     def table(self, key: str) -> Table | None:
-        """A table within this one; optional. Its problems begin with the key."""
+        """An optional table within this table; its problems begin with the key."""
         value = self._take(key, (dict,), needed=False)
         return None if value is None else Table(value, f"{self._where}: {key}", self._problems)
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """A list of texts; optional."""
+        """An optional list of texts."""
         value = self._take(key, (list,), needed=False) or []
         if not all(isinstance(line, str) for line in value):
-            self.problem(f"{key}: not all are texts")
+            self.problem(f"{key}: not all elements are texts")
         return tuple(map(str, value))
 
     def tables(self, key: str) -> list[Table]:
-        """The tables of an array; optional."""
+        """The tables in an optional array of tables."""
         value = self._take(key, (list,), needed=False) or []
         where = f"{self._where}: {key}"
         rows = [row for row in value if isinstance(row, dict)]
         if len(rows) < len(value):
-            self.problem(f"{key}: not all are tables: write [[{key}]]")
+            self.problem(f"{key}: not all elements are tables (in TOML: [[{key}]])")
         return [Table(row, f"{where} {i}", self._problems) for i, row in enumerate(rows, 1)]
 
     def end(self) -> None:
-        """Report the keys that were not read, which are unknown."""
-        for key in sorted(self._left):
+        """Report each key that was not read as unknown; call this last."""
+        for key in sorted(self._unread):
             self.problem(f"{key[:_QUOTED_LETTERS]}: unknown key")
 
     def problem(self, text: str) -> None:
@@ -90,7 +91,7 @@ class Table:
         self._problems.append(f"{self._where}: {text}")
 
     def _take(self, key: str, kinds: tuple[type, ...], needed: bool) -> Any:
-        value = self._left.pop(key, None)
+        value = self._unread.pop(key, None)
         if value is None:
             if needed:
                 self.problem(f"{key}: it is missing")

@@ -1,8 +1,8 @@
-"""Measure the candidates of a network's layers for a tuning file.
+"""Measures the candidate kernels of a network's layers for a tuning file.
 
-Every layer is measured inside the network, so that its operands and the content of caches are as in
-real use. The network is compiled once for each position in the longest list of candidates: the
-second build has the second candidate of every layer, and so on.
+Every layer is measured inside the network, so that its operands and the contents of the caches are
+as in real use. The network is built several times: the first build has the first candidate of every
+layer, the second build the second candidate, and so on.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from ellc.progress import Progress, silent
 from ellc.tuning import Entry
 
 _ROUNDS = 5
-"""Rounds in which all builds are measured in turn, so that a slower machine slows all of them."""
+"""In each round all builds are measured in turn. So a phase in which the machine is slower affects
+all builds equally."""
 _HERE = "median on this machine, builds in turn, one thread"
 _MODELLED = f"modelled by {VARIABLE}, the network's second call, one thread"
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredKernel:
-    """One candidate of one layer; a layer's first candidate is the default without tuning."""
+    """The time of one candidate of one layer. A layer's first candidate is used without tuning."""
 
     layer: str
     source: tuple[str, ...]
@@ -42,11 +43,11 @@ class MeasuredKernel:
 def measure(
     graph: Graph, target: Target, limit_ms: int = 1000, progress: Progress = silent
 ) -> tuple[MeasuredKernel, ...]:
-    """Measure all candidates of the plan, for every layer that has several.
+    """Measure all candidates of every layer that has more than one.
 
-    `graph` has been through the passes. On this machine, times are in nanoseconds and each build is
-    measured for `limit_ms`; for a core that the cycle tool knows, times are modelled cycles. Raises
-    `EllcError` E761 if neither is possible.
+    `graph` must have been through the passes. If the target's code runs on this machine, times are
+    nanoseconds and each build is measured for `limit_ms`. Otherwise times are cycles from the cycle
+    tool. Raises `EllcError` E761 if neither is possible.
     """
     plans = list(_builds(graph, target))
     if not plans:
@@ -60,12 +61,14 @@ def measure(
                 kernel = step.predictions[0].name
                 one = MeasuredKernel(step.layer, step.source, kernel, max(time, 1e-3))
                 by_candidate.setdefault((step.layer, kernel), []).append(one)
-    # Equal layers, and builds in which a layer has no further candidate, give several times.
+    # A candidate has several times if equal layers use it, and if a build has no other candidate
+    # for the layer.
     return tuple(min(some, key=lambda m: m.time) for some in by_candidate.values())
 
 
 def fastest(measured: Iterable[MeasuredKernel], target: Target) -> tuple[Entry, ...]:
-    """The entry of each layer with its fastest kernel; if times are equal, the default kernel."""
+    """For each layer, the entry of its fastest kernel; the default kernel wins if times are
+    equal."""
     best: dict[str, MeasuredKernel] = {}
     for one in measured:
         if one.layer not in best or one.time < best[one.layer].time:
@@ -76,7 +79,8 @@ def fastest(measured: Iterable[MeasuredKernel], target: Target) -> tuple[Entry, 
 
 
 def _builds(graph: Graph, target: Target) -> Iterator[Plan]:
-    """A plan for each position in the lists of candidates; none if no layer has two."""
+    """A plan for each position in the lists of candidates; none if every layer has one
+    candidate."""
     first = make_plan(graph, target, Options(), "tune0")
     tunable = [step for step in first.steps if len(step.predictions) > 1]
     if not tunable:

@@ -1,4 +1,4 @@
-"""The tuning database: a JSON file with the kernel that was measured to be fastest for each layer.
+"""The tuning database: a JSON file with the fastest measured kernel of each layer.
 
     {
       "format": "ellc tuning 1",
@@ -16,10 +16,10 @@
       ]
     }
 
-`layer` is `codegen.planning.tuning.layer_key`. The kernel is used for every layer with this text on
-this core and architecture. Entries of other versions of ellc are ignored with a note, and so are
-kernels that cannot compute the layer. The file need not be trusted: it can only select among
-kernels that compute the same result.
+`layer` is the text that `codegen.planning.tuning.layer_key` gives for a layer. On this core and
+architecture, every layer with the same text uses the kernel. Entries of other versions of ellc are
+ignored with a note, and so are kernels that cannot compute the layer. The file need not be trusted:
+it can only select among kernels that compute the same result.
 """
 
 from __future__ import annotations
@@ -60,17 +60,17 @@ class Entry:
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """The key of an entry; no two entries of a file have the same one."""
+        """The key of an entry; a file must not have two entries with the same key."""
         return self.layer, self.core, self.architecture, self.compiler
 
 
 def read_tuning(path: Path) -> tuple[Entry, ...]:
-    """The entries of a file. Raises `EllcError` E760, which lists the first 20 problems."""
+    """Read the entries of a file; raises `EllcError` E760 with the first 20 problems."""
     try:
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
         if len(data) > MOST_BYTES:
-            raise ValueError(f"it has more than {MOST_BYTES:,} bytes")
+            raise ValueError(f"the file has more than {MOST_BYTES:,} bytes")
         document = values_of(data, _object)
     except (OSError, ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
@@ -79,7 +79,9 @@ def read_tuning(path: Path) -> tuple[Entry, ...]:
         raise _damaged(path, [f'format: it must be "{FORMAT}"'])
     listed = document.get("entries")
     if not isinstance(listed, list) or document.keys() != {"format", "entries"}:
-        raise _damaged(path, ['it must hold "format" and "entries", a list, and nothing else'])
+        raise _damaged(
+            path, ['it must have the keys "format" and "entries" (a list), and no other']
+        )
     all_problems = (line for index, item in enumerate(listed) for line in _problems(index, item))
     if problems := list(islice(all_problems, _MOST_PROBLEMS + 1)):
         raise _damaged(path, problems)
@@ -90,22 +92,23 @@ def read_tuning(path: Path) -> tuple[Entry, ...]:
 
 
 def write_tuning(path: Path, entries: Iterable[Entry]) -> None:
-    """Write the entries, sorted, so that equal entries give equal files."""
+    """Write the entries in sorted order, so that equal entries give equal files."""
     listed = [asdict(entry) for entry in sorted(entries, key=lambda e: e.key)]
     write_text(path, json.dumps({"format": FORMAT, "entries": listed}, indent=1) + "\n")
 
 
 def merged(old: Iterable[Entry], new: Iterable[Entry]) -> tuple[Entry, ...]:
-    """All entries, except old ones (of any version) for whose layer and core there is a new one."""
+    """All entries of both; a new entry replaces old ones, of any version, for its layer and
+    core."""
     entries = {e.key[:3]: e for e in old}
     entries.update({e.key[:3]: e for e in new})
     return tuple(entries.values())
 
 
 def tuned_kernels(path: Path | None, target: Target) -> tuple[Mapping[str, str], tuple[str, ...]]:
-    """(kernels by layer for a target, notes about entries of other versions).
+    """The tuned kernels by layer for a target, and notes about entries of other versions.
 
-    Both are empty without a file. Raises `EllcError` as `read_tuning` does.
+    Both are empty without a file. Raises `EllcError` as `read_tuning`.
     """
     entries = read_tuning(path) if path else ()
     of_target = [e for e in entries if (e.core, e.architecture) == (target.core.name, target.arch)]
@@ -116,15 +119,15 @@ def tuned_kernels(path: Path | None, target: Target) -> tuple[Mapping[str, str],
     count = sum(e.compiler != __version__ for e in of_target)
     versions = ", ".join(others)[:100]
     return current, (
-        f"tuning: {count} entries were measured with ellc {versions}, and {__version__} does not"
-        " use them: run `ellc tune` again",
+        f"tuning: {count} entries were measured with ellc {versions} and are not used by"
+        f" {__version__}: run `ellc tune` again",
     )
 
 
 def _problems(index: int, item: object) -> Iterator[str]:
     """The problems of an entry, each with its position in the file."""
     if not isinstance(item, dict):
-        yield f"entries[{index}]: it must be an object"
+        yield f"entries[{index}]: the entry must be an object"
         return
     names = [field.name for field in fields(Entry)]
     for name in sorted({*names} ^ item.keys()):
@@ -148,13 +151,13 @@ def _duplicates(entries: tuple[Entry, ...]) -> Iterator[str]:
     first: dict[tuple[str, ...], int] = {}
     for index, entry in enumerate(entries):
         if (other := first.setdefault(entry.key, index)) != index:
-            yield f"entries[{index}]: it is for the same layer and core as entries[{other}]"
+            yield f"entries[{index}]: entries[{other}] is for the same layer and core"
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
-        raise ValueError("an object has a name twice")
+        raise ValueError("an object has a key twice")
     return result
 
 
@@ -166,5 +169,5 @@ def _damaged(path: Path, problems: list[str]) -> EllcError:
         code="E760",
         where=str(path),
         problems=shown if len(problems) > 1 else (),
-        hint="`ellc tune MODEL --target T --tuning FILE` writes one",
+        hint="`ellc tune MODEL --target T --tuning FILE` writes a tuning file",
     )

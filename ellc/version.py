@@ -28,7 +28,7 @@ def linker_version() -> str:
 
 
 def version_text() -> str:
-    """Two lines for ``ellc --version``."""
+    """The text of ``ellc --version``: two lines."""
     from llvmlite import binding
 
     llvm = ".".join(str(part) for part in binding.llvm_version_info)

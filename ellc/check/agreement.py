@@ -1,4 +1,4 @@
-"""The tolerances within which a compiled result agrees with the reference."""
+"""Compares a compiled result with the reference, within tolerances."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from ellc.ir.types import Array
 RELATIVE = 1e-4
 OF_LARGEST = 1e-2
 MOST_OF_LARGEST = 1e-2
-"""The largest difference that measured rounding can justify, relative to the largest magnitude. If
-rounding alone moves a result further, agreement would mean nothing."""
+"""The largest difference that measured rounding can excuse, as a fraction of the largest magnitude.
+If rounding alone could move a result further than this, any result would seem right."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How two tensors compare. `worst` is the largest error relative to the allowed error.
+    """The result of comparing two tensors. `worst` is the largest error relative to the allowed
+    error.
 
-    `grown` counts elements that exceed the usual tolerance, by a factor of at most `growth`, but
-    not the rounding error that was measured (`ellc.check.growth`). `unbounded` counts wrong
-    elements that are within the measured error, but beyond `MOST_OF_LARGEST`.
+    `grown` counts elements that count as equal only because their error is within the measured
+    movement by rounding (`ellc.check.growth`); they exceed the usual tolerance by a factor of at
+    most `growth`. `unbounded` counts wrong elements whose error is also within the measured
+    movement, but above `MOST_OF_LARGEST`. `undecided` counts differences that were forgiven.
+    `first` describes the first wrong element.
     """
 
     elements: int
@@ -34,7 +37,7 @@ class Agreement:
     unbounded: int = 0
 
     def merged(self, other: Agreement) -> Agreement:
-        """The sum of both; the first difference is that of `self`, if it has one."""
+        """The sum of both results; the first difference is that of `self` if it has one."""
         return Agreement(
             self.elements + other.elements,
             self.wrong + other.wrong,
@@ -48,10 +51,10 @@ class Agreement:
 
 
 def allowed_error(want: Array, movement: Array | None = None) -> Array:
-    """The allowed error of each float: 1e-4 * max(|b|, 1e-2 * max|tensor|), in float64.
+    """The allowed error of each float b of `want`: 1e-4 * max(|b|, 1e-2 * max|tensor|), in float64.
 
-    `movement` is how far rounding alone moves each element (`ellc.check.growth`). Where it is
-    larger, it is allowed instead, up to 1e-2 * max|tensor|.
+    `movement` is how far rounding alone moves each element (`ellc.check.growth`). If it is larger
+    than this error, it is the allowed error, but never more than 1e-2 * max|tensor|.
     """
     size = np.abs(want.astype(np.float64))
     largest = size[np.isfinite(size)].max(initial=0.0)
@@ -78,8 +81,8 @@ def compare(
 ) -> Agreement:
     """Compare a result with the reference.
 
-    `forgiven` marks elements that may differ; those that do count as undecided. `movement` is that
-    of `allowed_error`. Raises `ValueError` for tensors of different types or shapes.
+    `forgiven` marks elements that may differ; they count as undecided if they do. `movement` is the
+    argument of `allowed_error`. Raises `ValueError` for tensors of different types or shapes.
     """
     if got.dtype != want.dtype or got.shape != want.shape:
         raise ValueError(f"{got.dtype}{got.shape} compared with {want.dtype}{want.shape}")

@@ -1,8 +1,9 @@
-"""Compare compiled code with the reference: whole networks, and kernel by kernel.
+"""Compares compiled code with the reference: whole networks, and kernel by kernel.
 
-To compare kernel by kernel, a build of the same kernels records what each of them wrote, and numpy
-evaluates every node of the compiled graph on the operands that the compiled code had. So one wrong
-layer does not make all later layers look wrong, and an undecided sign has no effect on later nodes.
+To compare kernel by kernel, a second build of the same kernels records what each kernel wrote. Then
+numpy evaluates every node of the compiled graph on the operands that the compiled code had. So one
+wrong layer does not make all later layers look wrong, and an undecided sign has no effect on later
+nodes.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from ellc.pictures.pixels import Geometry, Preprocessing, is_picture
 from ellc.progress import Progress, silent
 
 CALLS_WITH_STATE = 3
-"""Consecutive calls of a network with state, for each seed."""
+"""The number of consecutive calls, for each seed, of a network with states."""
 _SIGNAL_SPAN = 1.0
 _OTHER_SEED = 1 << 20  # seeds of calls whose results are not compared
 _VIEW = "view "  # prefix of values that no kernel computes; names of kernels contain no space
@@ -54,9 +55,10 @@ Bytes = tuple[bytes, ...]
 
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
-    """Options of a check: `seeds` is the number of inputs; `layers` also compares every kernel.
+    """Options of a check.
 
-    `threads` is that of the shipped build, None for the target's default.
+    `seeds` is the number of random inputs. With `layers`, every kernel is compared as well.
+    `threads` is the number of threads of the shipped build, None for the target's default.
     """
 
     seeds: int = 3
@@ -66,10 +68,11 @@ class CheckOptions:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One result and how it compares over all seeds.
+    """A result of the network or of a kernel, compared over all seeds.
 
-    `name` is a kernel or an output, `source` the layers of the model that it stands for. `seed` is
-    the first that showed a difference, None if none did. `is_view`: no kernel computes it.
+    `name` is the name of a kernel or an output, and `source` the layers of the model that it
+    computes. `seed` is the first seed with a difference, None if there is none. `is_view` is true
+    if no kernel computes the result, because it is a view of an operand.
     """
 
     name: str
@@ -90,12 +93,13 @@ class Checked:
 class CheckReport:
     """The results of a check. `layers` is empty if only outputs were compared.
 
-    `decides` says that the network takes signs or other steps, which rounding can change. Then
-    the check judges by `layers` and `guided` instead of `outputs`: `guided` has the signs and
-    outputs of a reference that takes undecided signs from the compiled code
-    (`ellc.check.following`). `same_bytes` says whether the build that records results gives the
-    same bytes as the shipped one (None: not compared). `steady` says that repeated calls gave the
-    same bytes, whatever memory held before (`ellc.codegen.toolchain.repeats`).
+    `decides` is true if the network has step functions, such as signs, whose results rounding can
+    change. Then `layers` and `guided` decide instead of `outputs` whether the code is right.
+    `guided` compares the signs and outputs with a reference that takes undecided signs from the
+    compiled code (`ellc.check.following`). `same_bytes` says whether the build that records results
+    gives the same bytes as the shipped build; it is None if that was not compared. `steady` says
+    whether repeated calls gave the same bytes for any previous content of memory
+    (`ellc.codegen.toolchain.repeats`).
     """
 
     name: str
@@ -117,22 +121,24 @@ class CheckReport:
 
     @property
     def first_difference(self) -> Checked | None:
-        """The first layer that differs, else the first output."""
+        """The first layer that differs, or else the first output that differs; None if all
+        agree."""
         return next((c for c in self._compared if not c.agrees), None)
 
     @property
     def undecided(self) -> int:
-        """The number of undecided signs that differ from a run of the whole reference."""
+        """The number of undecided signs that differ from those of the guided reference."""
         return sum(c.agreement.undecided for c in self.guided)
 
     @property
     def undecided_in_kernels(self) -> int:
-        """The number of undecided signs that differ although the operands are the same."""
+        """The number of undecided signs that differ from those of the reference on equal
+        operands."""
         return sum(c.agreement.undecided for c in self.layers)
 
     @property
     def grown(self) -> tuple[Checked, ...]:
-        """Results that agree only because rounding errors grow (`ellc.check.growth`)."""
+        """Results that agree only because measured rounding explains their error."""
         return tuple(c for c in self._compared if c.agreement.grown)
 
     @property
@@ -146,11 +152,11 @@ def check(
     options: CheckOptions | None = None,
     progress: Progress = silent,
 ) -> CheckReport:
-    """Compile a graph as read from its file, and compare it with the reference.
+    """Compile a graph, as it was read from its file, and compare the code with the reference.
 
-    If outputs differ and the network takes signs of floats, layers are compared even without
-    `layers`: they tell whether rounding may be the reason. Raises `EllcError` if the network cannot
-    be compiled or run here.
+    If outputs differ and the network has step functions, the layers are compared even if the
+    options do not ask for it, because they show whether rounding may be the reason. Raises
+    `EllcError` if the network cannot be compiled or cannot run here.
     """
     chosen = options or CheckOptions()
     emulate.prefix(target)
@@ -184,11 +190,11 @@ def check(
 
 
 def plausible_inputs(graph: Graph, seed: int) -> tuple[Array, ...]:
-    """Seeded random inputs in the range for which a network is made.
+    """Seeded random inputs in the range that a network expects.
 
-    Float pictures (1 or 3 channels) hold random pixels after the preprocessing that the metadata
-    describe (default: 0 to 255). Other floats are from -1 to 1, 8-bit integers from the whole
-    range, wider ones from 0 to 9, since they may be indices.
+    Float pictures (1 or 3 channels) are random pixels, preprocessed as the metadata describe
+    (without a description: 0 to 255). Other floats are between -1 and 1. 8-bit integers have their
+    whole range. Wider integers are from 0 to 9, because they may be indices.
     """
     rng = np.random.default_rng(seed)
     preprocessing = Preprocessing.from_metadata(graph.metadata)
@@ -219,7 +225,8 @@ def _plan(graph: Graph, target: Target, threads: int | None) -> Plan:
 
 
 def _shipped(plan: Plan, name: str, folder: Path) -> emulate.Runner:
-    """The object file that `ellc compile` writes, linked into a program that calls it."""
+    """Build the object file that `ellc compile` writes, and link it into a program that calls
+    it."""
     options = BuildOptions(__version__, plan.options.threads)
     built = build(plan, name, ("h", "obj"), folder, options)
     return emulate.build_runner(plan.target, built.files["obj"], [model_case(built.model)], folder)
@@ -227,7 +234,7 @@ def _shipped(plan: Plan, name: str, folder: Path) -> emulate.Runner:
 
 @dataclass
 class _Tally:
-    """The comparisons of one kernel or output, seed by seed."""
+    """The sum of the comparisons of one kernel or output; seeds are added one by one."""
 
     operator: str
     source: tuple[str, ...]
@@ -246,7 +253,7 @@ class _Tally:
 
 
 class _Checker:
-    """Runs builds and collects the comparisons of their results."""
+    """Runs the builds and collects the comparisons of their results."""
 
     def __init__(self, graph: Graph, plan: Plan, progress: Progress) -> None:
         self._graph, self._plan, self._progress = graph, plan, progress
@@ -261,19 +268,20 @@ class _Checker:
         self._guided: dict[str, _Tally] = {}
 
     def outputs(self) -> tuple[Checked, ...]:
-        """Public outputs, compared with the reference of the graph as it was read."""
+        """The network's outputs, compared with the reference for the graph as it was read."""
         return tuple(t.checked(name) for name, t in self._outputs.items())
 
     def layers(self) -> tuple[Checked, ...]:
-        """Kernels in order, compared with the reference on the kernels' own operands."""
+        """The kernels in order, compared with the reference on the operands that each kernel
+        had."""
         return tuple(t.checked(name) for name, t in self._layers.items())
 
     def guided(self) -> tuple[Checked, ...]:
-        """Signs and outputs, compared with a reference that takes undecided signs from the code."""
+        """The signs and outputs, compared with those of the guided reference."""
         return tuple(t.checked(name) for name, t in self._guided.items())
 
     def run_shipped(self, runner: emulate.Runner, seed: int) -> list[Bytes]:
-        """Make the calls of one seed, compare their outputs, and return the outputs' bytes."""
+        """Run the shipped build for one seed, compare the outputs, and return their bytes."""
         self._progress("running", seed, 0)
         calls = self._calls(seed)
         other = self._encoded(plausible_inputs(self._graph, _OTHER_SEED + seed))
@@ -288,7 +296,7 @@ class _Checker:
     def _compare_outputs(
         self, into: dict[str, _Tally], got: Bytes, wanted: Sequence[Array], at: tuple[int, int]
     ) -> None:
-        """Compare the outputs of a call; `at` is (seed, number of the call)."""
+        """Compare the outputs of a call; `at` is the seed and the index of the call."""
         seed, call = at
         for i, (port, data, want) in enumerate(zip(self._graph.outputs, got, wanted, strict=True)):
             type_ = self._graph.types[port.value]
@@ -300,7 +308,7 @@ class _Checker:
             self._tally(into, port.name, "output", (), type_).add(agreement, seed)
 
     def _movements(self, seed: int, recurrent: bool) -> list[tuple[Array, ...]]:
-        """How far rounding moves the outputs of a seed's calls; measured on first use."""
+        """How far rounding moves the outputs of a seed's calls; measured once for each seed."""
         if (seed, recurrent) not in self._moved:
             self._progress("measuring how rounding grows", seed, 0)
             self._moved[seed, recurrent] = (
@@ -311,7 +319,10 @@ class _Checker:
         return self._moved[seed, recurrent]
 
     def run_kept(self, program: KeptProgram, seed: int, shipped: Sequence[Bytes]) -> bool:
-        """Compare every kernel; returns whether the outputs equal those of the shipped build."""
+        """Run the recording build for one seed, and compare every kernel.
+
+        Returns whether the outputs equal those of the shipped build.
+        """
         self._progress("comparing layers", seed, 0)
         calls = self._calls(seed)
         encoded = [self._encoded(inputs) for inputs in calls]
@@ -333,7 +344,7 @@ class _Checker:
         outputs: Bytes,
         at: tuple[int, int],
     ) -> Mapping[str, Array]:
-        """Run the guided reference for a call and compare its outputs; returns its states."""
+        """Run the guided reference for a call, and compare the code with it; returns its states."""
         graph = self._plan.graph
         guided = follow(graph, inputs, states, steps)
         producers = {v: n for n in graph.nodes for v in n.outputs}
@@ -344,7 +355,7 @@ class _Checker:
         return guided.states
 
     def _walk(self, memory: Memory, record: bytes, seed: int) -> dict[str, Array]:
-        """Compare one call node by node; returns the results of nodes that take steps."""
+        """Compare one call node by node; returns the results of nodes with step functions."""
         steps: dict[str, Array] = {}
         done = 0
         carried: dict[str, Array] = {}
@@ -391,7 +402,7 @@ class _Checker:
             tally.add(compare(g, w, forgiven, far), seed)
 
     def _compare_final(self, memory: Memory, carried: Mapping[str, Array], seed: int) -> None:
-        """States must hold, bit for bit, what their kernels computed."""
+        """Check that each state holds, bit for bit, the value that its kernel computed."""
         graph, accesses = self._plan.graph, self._plan.accesses
         states = [(s.name, s.next, accesses[s.current]) for s in graph.states]
         for name, value, access in states:
@@ -428,9 +439,10 @@ class _Checker:
 
 
 def _evaluated(node: Node, operands: Mapping[str, Array]) -> Sequence[Array]:
-    """The reference of a node, in float64, so that its own rounding does not count as a difference.
+    """Evaluate a node with the reference.
 
-    Nodes that take steps are evaluated in the graph's own types.
+    The reference computes in float64, so that its own rounding does not count as a difference.
+    Nodes with step functions are evaluated in the types of the graph.
     """
     if takes_steps(node.op):
         return run_node(node, operands)
@@ -442,7 +454,7 @@ def _widened(operands: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _references(graph: Graph, calls: Sequence[tuple[Array, ...]]) -> list[tuple[Array, ...]]:
-    """The reference's outputs for consecutive calls after a reset."""
+    """The outputs of the reference for consecutive calls that begin with reset states."""
     outputs = []
     states: Mapping[str, Array] | None = None
     for inputs in calls:
@@ -462,7 +474,7 @@ def _as(array: Array, type_: TensorType) -> Array:
 
 def _equal(got: Array, want: Array) -> Agreement:
     same = got.tobytes() == want.tobytes()
-    return Agreement(want.size, 0 if same else 1, first="" if same else "its bytes have changed")
+    return Agreement(want.size, 0 if same else 1, first="" if same else "its bytes differ")
 
 
 def _channels(type_: TensorType) -> int:

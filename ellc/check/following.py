@@ -1,11 +1,11 @@
-"""A reference that takes signs from the compiled code where rounding leaves them undecided.
+"""A guided reference: it takes signs that rounding leaves undecided from the compiled code.
 
 A network that computes signs of sums cannot be compared by its outputs alone: the sign of a sum
-close to zero depends on rounding, and all later values depend on the sign. Here the reference runs
-in float64 and compares its signs with those of the compiled code. Where a sign differs, the
-reference's sum must be within the error bound of the float arithmetic since the last signs. The
-reference then continues with the compiled sign, so its outputs must agree within the usual
-tolerance.
+close to zero depends on rounding, and all later values depend on the sign. So the guided reference
+runs in float64 and compares its signs with those of the compiled code. If a sign differs, the
+reference's sum must be so close to zero that float rounding since the last signs can explain the
+difference. The reference then continues with the sign of the compiled code. So its outputs must
+agree with the compiled outputs within the usual tolerance.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from ellc.ir.types import Array, DType
 
 @dataclass
 class GuidedRun:
-    """A run of the guided reference: outputs, next states, and how each node's steps compare.
+    """A run of the guided reference: outputs, next states, and comparisons of steps by value name.
 
-    Steps are mostly signs: results that jump where an operand crosses a threshold.
+    Steps are results that jump where an operand crosses a threshold, mostly signs.
     """
 
     outputs: Arrays = ()
@@ -41,10 +41,11 @@ def follow(
     states: Mapping[str, Array] | None,
     compiled: Mapping[str, Array],
 ) -> GuidedRun:
-    """Evaluate a graph, with the compiled code's results for nodes that take steps.
+    """Evaluate a graph, but take the results of nodes with step functions from the compiled code.
 
-    `compiled` holds the results of all these nodes by the value's name; so does `steps` of the
-    returned run. A sign that differs and is not undecided is wrong.
+    `compiled` maps the names of these results to the values that the compiled code computed. The
+    returned run has a comparison for each of them: a sign that differs counts as undecided if
+    rounding can explain the difference, and as wrong otherwise.
     """
     guided = GuidedRun()
     errors: dict[str, Array | float] = {}

@@ -1,23 +1,24 @@
-"""Measure how far rounding alone moves the results of networks.
+"""Measures how far rounding alone moves the results of networks.
 
-In a recurrence a rounding error returns to where it arose, trip by trip and call by call, and may
-grow each time. How much depends on weights and inputs, so it is measured by random rounding
-(Parker, Monte Carlo Arithmetic, 1997): the reference runs in float64, and in each of a few seeded
-trials every float result of a node is moved at random within the error bound of that node alone
-(`ellc.ir.rounding`). The largest distance among the trials is how far rounding may move each
-result. It needs no safety factor, since the bounds are worst cases: n * eps for n terms, whereas
-actual rounding errors are about sqrt(n) * eps.
+Networks with a recurrence: a rounding error can feed back into its own cause, in every trip of a
+loop and in every call, and may grow each time. How much it grows depends on weights and inputs, so
+it is measured with random rounding (Parker, Monte Carlo Arithmetic, 1997). The reference runs in
+float64. In each of a few seeded trials, every float result of a node is moved by a random amount
+within the error bound of that node alone (`ellc.ir.rounding`). The largest distance among the
+trials is how far rounding may move a result. No safety factor is needed, because the bounds are
+worst cases: a sum of n terms has the bound n * eps, but its actual error is about sqrt(n) * eps.
 
-In most networks without recurrence a rounding error passes a few layers and stays far below the
-usual tolerance, and bounds of the worst case, layer after layer, would hide mistakes. But numbers
-that cancel, steep functions and unrolled recurrences enlarge errors there, too. So their movement
-is sampled: the trials compute in float32, in numpy's order of additions, and move the floats
-between nodes at random by at most the distance of two neighbours. The float operands of a node
-that rounds several times are moved as well, which stands for the rounding inside. Other orders of
-additions may be worse, by a fixed factor.
+Networks without a recurrence: a rounding error usually passes through a few layers only and stays
+far below the usual tolerance. Worst-case bounds, added up layer after layer, would hide mistakes.
+But cancellation, steep functions and unrolled recurrences can enlarge errors in such networks, too.
+So their movement is sampled. The trials compute in float32, in numpy's order of additions, and move
+each float between nodes at random by at most the distance between two neighbouring floats. The
+float operands of a node that rounds several times are moved as well, to represent the rounding
+inside the node. Another order of additions may move results further; the constant `_OTHER_ORDERS`
+allows for this.
 
-Signs and other steps are those of the unmoved run; `ellc.check.following` treats steps that
-rounding flips.
+Signs and other steps are those of the run without random rounding. `ellc.check.following` handles
+steps that rounding changes.
 """
 
 from __future__ import annotations
@@ -34,19 +35,21 @@ from ellc.ir.rounding import DOUBLE, SINGLE, interval, takes_steps
 from ellc.ir.types import Array, DType
 
 TRIALS = 8
-"""Runs with random rounding; with this many, it is unlikely that all move a result too little."""
+"""The number of runs with random rounding; it is unlikely that all of them move a result too
+little."""
 _OTHER_ORDERS = 8.0
-"""How many times further than a sample another order of additions may move a result."""
+"""The factor by which another order of additions may move a result further than the samples."""
 
 Moving = Callable[[Graph, np.random.Generator, Iterator[Arrays]], RunNode]
-"""Makes an evaluator of a graph's nodes that rounds at random and takes the recorded steps."""
+"""A function that makes an evaluator of a graph's nodes; the evaluator rounds at random and takes
+the results of step functions from the iterator."""
 
 
 def recurrent_values(graph: Graph) -> frozenset[str]:
-    """Values that depend on a recurrence.
+    """The values that depend on a recurrence.
 
     A recurrence is a loop with carried values, a recurrent cell, or a state whose next value
-    depends on the state itself, directly or through other states. A delay line is not one.
+    depends on the state itself, directly or through other states. A delay line is not a recurrence.
     """
     cyclic = _cyclic_states(graph)
     values = {s.current for s in graph.states if s.name in cyclic}
@@ -57,21 +60,26 @@ def recurrent_values(graph: Graph) -> frozenset[str]:
 
 
 def movement(graph: Graph, calls: Sequence[Arrays]) -> list[Arrays]:
-    """How far rounding moves every output of every call: float64 arrays of the outputs' shapes.
+    """How far rounding moves the outputs of each call: float64 arrays with the outputs' shapes.
 
-    `calls` are consecutive calls after a reset. The graph must have been through the passes, which
-    lower recurrent cells, so that rounding inside the cells counts as well.
+    This function is for outputs that depend on a recurrence. `calls` are the inputs of consecutive
+    calls after a reset. The graph must have been through the passes: they lower recurrent cells, so
+    that rounding inside the cells counts as well.
     """
     return _spread(lambda run_in: _outputs(graph, calls, run_in(graph)), _moving)
 
 
 def node_movement(graph: Graph, node: Node, operands: Mapping[str, Array]) -> Arrays:
-    """The same for one node of a graph on exact operands (floats in float64)."""
+    """As `movement`, for one node; its operands are taken as exact, floats in float64."""
     return _spread(lambda run_in: [run_in(graph)(node, operands)], _moving)[0]
 
 
 def sampled_movement(graphs: Sequence[Graph], calls: Sequence[Arrays]) -> list[Arrays]:
-    """The same for results that depend on no recurrence: the furthest of graphs of one meaning."""
+    """As `movement`, but for outputs that do not depend on a recurrence.
+
+    `graphs` compute the same function, for example before and after the passes; the largest
+    movement among them counts.
+    """
     found = [
         _spread(lambda run_in, graph=graph: _outputs(graph, calls, run_in(graph)), _rounding)  # type: ignore[misc]
         for graph in graphs
@@ -83,7 +91,7 @@ def sampled_movement(graphs: Sequence[Graph], calls: Sequence[Arrays]) -> list[A
 
 
 def sampled_node_movement(graph: Graph, node: Node, operands: Mapping[str, Array]) -> Arrays:
-    """The same for one node of a graph, on operands that are taken as exact (floats in float64)."""
+    """As `sampled_movement`, for one node; its operands are taken as exact, floats in float64."""
     (found,) = _spread(lambda run_in: [run_in(graph)(node, operands)], _rounding)
     return tuple(_OTHER_ORDERS * each for each in found)
 
@@ -123,7 +131,7 @@ def _outputs(graph: Graph, calls: Sequence[Arrays], run: RunNode) -> list[Arrays
 
 
 def _recording(graph: Graph, steps: list[Arrays]) -> RunNode:
-    """A function that evaluates nodes in float64 and appends results of steps to `steps`."""
+    """An evaluator in float64 that appends the results of step functions to `steps`."""
 
     def run(node: Node, env: Mapping[str, Array]) -> Arrays:
         if isinstance(node.op, Loop):
@@ -137,7 +145,10 @@ def _recording(graph: Graph, steps: list[Arrays]) -> RunNode:
 
 
 def _moving(graph: Graph, rng: np.random.Generator, steps: Iterator[Arrays]) -> RunNode:
-    """The same, but floats are moved within their node's error bound; `steps` gives the steps."""
+    """An evaluator in float64 that moves each float result within the error bound of its node.
+
+    The results of step functions are taken from `steps`.
+    """
 
     def run(node: Node, env: Mapping[str, Array]) -> Arrays:
         if isinstance(node.op, Loop):
@@ -145,7 +156,7 @@ def _moving(graph: Graph, rng: np.random.Generator, steps: Iterator[Arrays]) -> 
         if takes_steps(node.op):
             return next(steps)
         if len(node.outputs) != 1:
-            return run_double(node, env)  # nodes with several results only copy and round nothing
+            return run_double(node, env)  # nodes with several results copy and do not round
         epsilon = DOUBLE if graph.types[node.output].dtype is DType.F64 else SINGLE
         operands = [env[v] for v in node.inputs]
         low, middle, high = interval(node.op, operands, (0.0,) * len(operands), epsilon)
@@ -160,7 +171,10 @@ def _moving(graph: Graph, rng: np.random.Generator, steps: Iterator[Arrays]) -> 
 
 
 def _rounding(graph: Graph, rng: np.random.Generator, steps: Iterator[Arrays]) -> RunNode:
-    """Evaluates nodes in the precision of the graph, floats moved to a neighbour at random."""
+    """An evaluator in the precision of the graph that moves floats at random to a neighbour.
+
+    The results of step functions are taken from `steps`.
+    """
 
     def run(node: Node, env: Mapping[str, Array]) -> Arrays:
         if isinstance(node.op, Loop):
@@ -179,7 +193,7 @@ def _rounding(graph: Graph, rng: np.random.Generator, steps: Iterator[Arrays]) -
 
 
 def _moved(x: Array, dtype: DType, rng: np.random.Generator) -> Array:
-    """A float in float64, off by the distance of two neighbours of its type at most."""
+    """Convert floats to float64 and move them by at most the distance between two neighbours."""
     if x.dtype.kind != "f":
         return x
     between = 2.0 * (DOUBLE if dtype is DType.F64 else SINGLE)
@@ -192,7 +206,7 @@ def _loop(op: Loop, node: Node, env: Mapping[str, Array], run: RunNode) -> Array
 
 
 def _cyclic_states(graph: Graph) -> set[str]:
-    """Names of the states that depend on themselves."""
+    """The names of the states whose next value depends on the state itself."""
     needs: dict[str, frozenset[str]] = {s.current: frozenset({s.name}) for s in graph.states}
     for node in graph.nodes:
         union = frozenset().union(*(needs.get(v, frozenset()) for v in node.inputs))

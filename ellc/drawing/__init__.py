@@ -1,1 +1,1 @@
-"""Pictures of a graph: text for Graphviz, and svg with ellc's own layout."""
+"""Pictures of a graph: as text for Graphviz, or as svg with ellc's own layout."""

@@ -14,10 +14,12 @@ from ellc.ir.types import TensorType
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One box. `reads` and `makes` are values of the graph; `name` is the model's name for it.
+    """One box of a drawing.
 
-    Three fields are for programs that add figures to a drawing: `key` identifies the box, `note` is
-    written at its right, and the fraction `share` (0 to 1) of its width is marked.
+    `reads` and `makes` are the graph's values that the box consumes and produces. `name` is the
+    name of the layer or port in the model. Three fields are for programs that add figures to a
+    drawing: `key` identifies the box, `note` is written at its right edge, and a bar of the
+    fraction `share` (0 to 1) of its width is drawn in it.
     """
 
     title: str
@@ -32,7 +34,7 @@ class Box:
 
 
 def boxes(graph: Graph) -> list[Box]:
-    """Everything to draw, in the order in which it is computed. Constants are left out."""
+    """The boxes of a graph in order of execution; constants have no box."""
     constants = {c.value for c in graph.constants}
     types = graph.types
     every_box = [Box("input", _shape(types[p.value]), p.name, (), (p.value,), "input")
@@ -62,7 +64,7 @@ def _node(graph: Graph, node: Node, constants: set[str]) -> Box:
 
 
 def first_layer(node: Node) -> str:
-    """The first of the layers that a node stands for; converters join names with `;`."""
+    """The name of the first layer that a node computes; converters join several names with `;`."""
     joined = "+".join(node.source)
     return joined.split(";")[0]
 
@@ -77,8 +79,9 @@ def columns(text: str) -> int:
 
 
 def fitted(text: str, most: int) -> str:
-    """The text in at most `most` columns; a longer one loses its middle, since names differ at
-    their ends.
+    """The text, shortened to at most `most` columns.
+
+    The middle of a longer text is left out, because names usually differ at their ends.
     """
     shown = visible(text)
     if columns(shown) <= most:

@@ -1,4 +1,4 @@
-"""A graph in Graphviz's language."""
+"""Writes a graph in the language of Graphviz."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LABEL_COLUMNS = 48
 
 
 def dot(graph: Graph) -> str:
-    """The graph as a program for `dot`."""
+    """The graph as input text for Graphviz's program `dot`."""
     lines = [f"digraph {_quoted(graph.name)} {{", "  node [fontname=Helvetica];"]
     producers: dict[str, int] = {}
     for index, box in enumerate(boxes(graph)):

@@ -1,8 +1,8 @@
-"""The routes of a drawing's lines: a column of boxes in order, and tracks for long lines beside it.
+"""Finds the routes of a drawing's lines, next to a column of boxes.
 
-A box's result goes straight down to the next box. Later readers get it from a track at the right of
-the column, which the value keeps from its box to its last reader, so that no line crosses a box.
-Short lines use inner tracks, and a track is reused as soon as it is free.
+A straight line leads from a box to the next box. If later boxes read the result too, it gets a
+track: a vertical line to the right of the column, from the box to the last reader. So no line
+crosses a box. Short lines use inner tracks. A track is used again for lines that do not overlap.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from ellc.drawing.boxes import Box
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """One value on a track: from the row that computes it to the rows that read it, ascending."""
+    """A value on a track, from the row `start` that computes it to the rows that read it.
+
+    `consumers` are these rows in ascending order.
+    """
 
     value: str
     start: int
@@ -25,13 +28,13 @@ class Wire:
 
     @property
     def end(self) -> int:
-        """The last row that reads it."""
+        """The last row that reads the value."""
         return self.consumers[-1]
 
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """The routes: rows with a straight line from the row above, wires, and the number of tracks."""
+    """The routes of all lines; `straight` are the rows with a straight line from the row above."""
 
     straight: frozenset[int]
     wires: tuple[Wire, ...]
@@ -39,7 +42,7 @@ class Routes:
 
 
 def lay_out(every: Sequence[Box]) -> Routes:
-    """The routes for all boxes, one box per row."""
+    """Find the routes between boxes; each box is a row."""
     rows: dict[str, list[int]] = {}
     producers: dict[str, int] = {}
     for row, box in enumerate(every):
@@ -58,7 +61,7 @@ def lay_out(every: Sequence[Box]) -> Routes:
 
 
 def _on_tracks(long: Sequence[tuple[str, int, tuple[int, ...]]]) -> tuple[Wire, ...]:
-    """Give each line the innermost free track, the shortest line first."""
+    """Assign the innermost free track to each line, beginning with the shortest line."""
     occupied: list[list[tuple[int, int]]] = []  # by track, sorted and disjoint
     wires = []
     for value, start, consumers in sorted(long, key=lambda w: (w[2][-1] - w[1], w[1], w[0])):
@@ -74,7 +77,7 @@ def _on_tracks(long: Sequence[tuple[str, int, tuple[int, ...]]]) -> tuple[Wire, 
 
 
 def _is_free(spans: Sequence[tuple[int, int]], span: tuple[int, int]) -> bool:
-    """Whether a span overlaps none of `spans`; one may end in the row where another begins."""
+    """Whether a span overlaps none of `spans`; a span may begin in the row where another ends."""
     index = bisect_left(spans, span)
     before = index > 0 and spans[index - 1][1] > span[0]
     return not before and not (index < len(spans) and spans[index][0] < span[1])

@@ -1,4 +1,4 @@
-"""A graph as a picture in svg."""
+"""Draws a graph as an svg picture."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ellc.ir.graph import Graph
 
 _ROW_PX, _BOX_PX, _MARGIN_PX, _TRACK_PX, _PAD_PX = 66, 44, 16, 11, 10
 _COLUMN_PX = 7.3
-"""The most that a character of 12 px takes in any common monospaced font."""
+"""The width of a 12 px character in the widest of the common monospaced fonts."""
 _LEAST_COLUMNS, _MOST_COLUMNS = 30, 56
 _MARK_PX = 4
 _APART_PX = 5
-"""Half of the distance between lines into a box and lines out of it."""
+"""Half of the vertical distance between lines into a box and lines out of it."""
 _COLOURS = {
     "input": ("#e3f1e1", "#4d8a52"),
     "output": ("#fbe9d6", "#b9803f"),
@@ -32,7 +32,7 @@ def svg(graph: Graph) -> HtmlCode:
 
 
 def drawing(every: Sequence[Box], title: str) -> HtmlCode:
-    """Boxes in a column, one per row, with lines between them."""
+    """Draw boxes in a column, one per row, with lines between them."""
     layout = lay_out(every)
     measure = _Measure(_columns_of(every))
     width = measure.right + (layout.tracks + 1) * _TRACK_PX + _MARGIN_PX
@@ -81,7 +81,10 @@ class _Measure:
 
 
 def _columns_of(every: Sequence[Box]) -> int:
-    """Columns of text in a box: titles and shapes fit, names may be shortened."""
+    """The number of text columns of a box: wide enough for titles and shapes, up to a limit.
+
+    Long names of layers are shortened to fit.
+    """
     wanted = [columns(b.title) + (2 + columns(b.note) if b.note else 0) for b in every]
     wanted += [columns(b.shape) + 2 + min(columns(b.name), _LEAST_COLUMNS) for b in every]
     return min(_MOST_COLUMNS, max((_LEAST_COLUMNS, *wanted)))
@@ -101,7 +104,7 @@ def _lines(every: Sequence[Box], layout: Routes, measure: _Measure) -> Iterator[
 
 
 class _Entries:
-    """Heights at which wires enter and leave boxes, so that no two share one."""
+    """The heights at which wires enter and leave boxes; each wire at a box has its own height."""
 
     def __init__(self, wires: Sequence[Wire]) -> None:
         self._into: dict[int, list[str]] = {}
@@ -112,11 +115,17 @@ class _Entries:
                 self._into.setdefault(row, []).append(wire.value)
 
     def into(self, row: int, value: str) -> int:
-        """The height of a wire into a box: in the upper half, the innermost track lowest."""
+        """The y coordinate at which a wire enters a box.
+
+        Wires enter in the upper half of a box; the wire on the innermost track is the lowest.
+        """
         return _top(row) + _BOX_PX // 2 - _APART_PX - _spread(self._into[row], value)
 
     def out_of(self, row: int, value: str) -> int:
-        """The height of a wire out of a box: in the lower half, the innermost track highest."""
+        """The y coordinate at which a wire leaves a box.
+
+        Wires leave in the lower half of a box; the wire on the innermost track is the highest.
+        """
         return _top(row) + _BOX_PX // 2 + _APART_PX + _spread(self._out_of[row], value)
 
 
@@ -176,7 +185,7 @@ def _box(box: Box, row: int, measure: _Measure) -> HtmlCode:
 
 
 def _mark(box: Box, left: int, top: int, measure: _Measure) -> HtmlCode:
-    """A bar along the lower edge, as long as the box's share."""
+    """A bar along the lower edge of a box; its length shows the box's `share`."""
     length = round(min(1.0, box.share) * (measure.width - 2))
     if not length:
         return HtmlCode("")

@@ -1,8 +1,9 @@
-"""Every code of an `EllcError`, with its cause and its remedy.
+"""All codes of `EllcError`, each with its cause and its remedy.
 
-Codes are stable: scripts may test for them, and a code that is no longer raised is not reused. Each
-group of codes has a file of rows here. `tests/project/test_error_codes.py` compares them with the
-source, in both directions; `docs/generate.py` writes the page of error codes.
+Codes are stable: scripts may test for them, and a code that is no longer raised is never used
+again. Each group of codes has a module with its rows in this folder.
+`tests/project/test_error_codes.py` checks that every row is raised in the source and that every
+code in the source has a row. `docs/generate.py` writes the page of error codes.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ GROUPS = {
 """Titles of the groups, by the first two characters of a code."""
 
 ROWS = (*graphs.ROWS, *model_files.ROWS, *kernels.ROWS, *targets.ROWS, *command_line.ROWS)
-"""All rows in order."""
+"""The rows of all groups in order."""
 
 ERROR_CODES = {row.code: row for row in ROWS}
 """The rows by their codes."""
 
 
 def group_of(code: str) -> str:
-    """The title of a code's group; raises `KeyError` if no group has such codes."""
+    """The title of the group of a code; raises `KeyError` if the code belongs to no group."""
     return GROUPS[code[:2]]

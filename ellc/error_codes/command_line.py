@@ -15,41 +15,44 @@ ROWS = (
         "E702",
         "Not a model file",
         "Neither the content nor the name of the file belongs to a format that ellc reads.",
-        "Give an `.ell`, `.onnx`, `.tflite` or `.eir` file. `ellc run` and `ellc bench` take "
-        "compiled libraries, too.",
+        "Give an `.ell`, `.onnx`, `.tflite` or `.eir` file. `ellc run` and `ellc bench` also "
+        "accept compiled libraries.",
     ),
     ErrorCode(
         "E703",
         "A file, folder or standard output cannot be written",
-        "A folder is missing, the system does not permit it, the disk is full, or standard output "
+        "A folder is missing, the user may not write there, the disk is full, or standard output "
         "is full or closed.",
-        "Check folder and permissions; free some space, or set `TMPDIR` for temporary files.",
+        "Check the folder and its permissions, free some space, or choose another folder for "
+        "temporary files with `TMPDIR`.",
     ),
     ErrorCode(
         "E704",
-        "An option has no meaning for this format",
-        "`--outputs`, `--shape`, `--set` or `--layout` was given for a format that has no such "
-        "choice.",
-        "Leave the option out; the report says which formats take it.",
+        "An option cannot be used with this format",
+        "`--outputs`, `--shape`, `--set` or `--layout` was given for a format to which it does "
+        "not apply.",
+        "Leave out the option; the report says with which formats it can be used.",
     ),
     ErrorCode(
         "E705",
         "Library and manifest do not belong together",
-        "The JSON file in the folder of a library is missing, damaged, or of another compile.",
+        "The JSON file in the folder of a library is missing, is damaged, or belongs to another "
+        "library.",
         "Keep the files of one `ellc compile` together, or give the model itself.",
     ),
     ErrorCode(
         "E706",
         "This needs the model, not a library",
-        "The reference and the times of single layers need information that only the model file "
-        "holds.",
+        "The command runs the reference or measures single layers, and only a model file has the "
+        "information for this.",
         "Give the model file instead of the library.",
     ),
     ErrorCode(
         "E707",
         "Only the device can time this library",
-        "The library is for another machine, and times under an emulator mean nothing.",
-        "Give the device with `--ssh`, or compile `demo.c` there and run it with `--bench`.",
+        "The library is for another machine, and an emulator does not show how fast it is there.",
+        "Name the device with `--ssh`, or compile `demo.c` on the device and run it with "
+        "`--bench`.",
     ),
     ErrorCode(
         "E708",
@@ -59,17 +62,17 @@ ROWS = (
     ),
     ErrorCode(
         "E709",
-        "Labels do not fit",
-        "No output has as many classes as the file of `ellc compile --labels` has names.",
-        "Give one name per line, in the order of the classes. A background class needs a name, "
-        "too.",
+        "The labels do not fit the network",
+        "The file given with `ellc compile --labels` has N names, but no output has N classes.",
+        "Write one name per line, in the order of the classes. A background class also needs a "
+        "name.",
     ),
     ErrorCode(
         "E711",
         "Impossible preprocessing",
-        "Options or metadata would turn pixels into infinities, NaN, or the same number for every "
-        "pixel; or the metadata hold something that is not a number.",
-        "Give `--range`, `--mean` and `--scale`; an option replaces the value in the metadata.",
+        "The options or the model's metadata would turn pixels into infinities, NaN or all into "
+        "the same number; or a value in the metadata is not a number.",
+        "Give `--range`, `--mean` and `--scale`: an option replaces the value in the metadata.",
     ),
     ErrorCode(
         "E713",
@@ -80,8 +83,8 @@ ROWS = (
     ErrorCode(
         "E714",
         "No input takes a picture",
-        "A picture or an option of preprocessing was given, but no input of the network has the "
-        "shape of a picture.",
+        "A picture or a preprocessing option was given, but no input of the network has the shape "
+        "of a picture.",
         "Give the values as a `.npy` file (`numpy.save`).",
     ),
     ErrorCode(
@@ -93,44 +96,46 @@ ROWS = (
     ErrorCode(
         "E717",
         "Several inputs take pictures",
-        "Preprocessing is for one input, but a picture fits several inputs of the network.",
+        "Preprocessing options apply to one input, but several inputs of the network have the "
+        "shape of a picture.",
         "Leave out the options, and prepare the inputs as `.npy` files.",
     ),
     ErrorCode(
         "E719",
         "The network already contains its preprocessing",
-        "Options of preprocessing were given for a library or network that takes pixels.",
+        "Preprocessing options were given for a library or network that preprocesses pixels "
+        "itself.",
         "Leave out `--pixels`, `--color`, `--range`, `--mean`, `--scale` and `--resize`.",
     ),
     ErrorCode(
         "E720",
         "A `.npy` file cannot be read",
-        "The file is damaged, or holds anything but one array of numbers.",
+        "The file is damaged, or its content is not one array of numbers.",
         "Write it with `numpy.save`.",
     ),
     ErrorCode(
         "E721",
-        "An array has another shape than the input",
-        "The shape of a given array is not the shape of the network's input.",
-        "`ellc inspect` prints the shapes of the inputs.",
+        "The shape of an array does not fit",
+        "An array has another shape than the network's input.",
+        "Use the shapes that `ellc inspect` prints.",
     ),
     ErrorCode(
         "E722",
         "Values do not fit the input's element type",
-        "An input of integers was given numbers that its type cannot hold.",
+        "An array for an integer input has numbers that the input's type cannot hold.",
         "Convert the array first; for an 8-bit input, round and clip.",
     ),
     ErrorCode(
         "E723",
         "Wrong number of input files",
-        "The number of given files is not the number of the model's inputs.",
+        "The command needs one file for each input of the model, but got more or fewer files.",
         "Give one file for each input, in the order that the report shows.",
     ),
     ErrorCode(
         "E724",
         "Several input files cannot be used",
-        "More than one of the given files cannot be used.",
-        "The report has a line for each file that says what is wrong with it.",
+        "At least two of the given files cannot be used.",
+        "The report has a line for each of these files and says what is wrong.",
     ),
     ErrorCode(
         "E730",
@@ -141,112 +146,115 @@ ROWS = (
     ErrorCode(
         "E740",
         "No such network in the zoo",
-        "`ellc zoo` was given an unknown name, or that of a gallery page with too little "
-        "information.",
+        "`ellc zoo` was given an unknown name, or the name of a page in ELL's gallery that does "
+        "not list all layers.",
         "`ellc zoo list` shows all names.",
     ),
     ErrorCode(
         "E741",
-        "Not a width",
-        "The width is not a number above 0 and at most 1.",
-        "For example `1/16` or `0.5`.",
+        "Invalid width",
+        "The width must be a number above 0 and at most 1.",
+        "Give a number such as `1/16` or `0.5`.",
     ),
     ErrorCode(
         "E742",
         "Models cannot be written with this suffix",
-        "`-o` names a file of a format that cannot be written, or not for this network.",
-        "The report names the suffixes: `.ell` or `.eir`.",
+        "The suffix of the file after `-o` is not that of a format that ellc can write.",
+        "Use one of the suffixes in the report: `.ell` or `.eir`.",
     ),
     ErrorCode(
         "E743",
-        "Facts of networks cannot be used",
-        "A file in `ellc/zoo/facts` is invalid; the report lists every problem.",
-        "Each line names the file, the entry and the problem.",
+        "Facts about a network cannot be used",
+        "A file in `ellc/zoo/facts` is invalid.",
+        "Correct the entries: the report has a line with file, entry and problem for each.",
     ),
     ErrorCode(
         "E744",
         "Weights do not fit a network",
-        "The file of `--weights` cannot be read, or its tensors are not those of the network.",
-        "The report lists missing and superfluous tensors with their shapes. Check that the file "
-        "belongs to this network at this width. Tensors are matched by role, shape and order, not "
+        "The file given with `--weights` cannot be read, or its tensors are not those of the "
+        "network.",
+        "Check that the file belongs to this network at this width. The report lists missing and "
+        "superfluous tensors with their shapes. Tensors are matched by role, shape and order, not "
         "by name.",
     ),
     ErrorCode(
         "E750",
         "No such node to explain",
-        "`ellc explain --node` was given a name that no layer, value or kernel has.",
-        "The report lists similar names; `ellc explain MODEL` lists all nodes.",
+        "No layer, value or kernel has the name given with `ellc explain --node`.",
+        "Use a name from `ellc explain MODEL`, which lists all nodes; the report lists similar "
+        "names.",
     ),
     ErrorCode(
         "E751",
-        "This level shows one node",
+        "This level shows only one node",
         "Kernels, LLVM IR and assembly are shown for one node, but no node was named.",
-        "Name one with `--node NAME`; the report lists the nodes that cost most.",
+        "Name a node with `--node NAME`; the report lists the most expensive nodes.",
     ),
     ErrorCode(
         "E760",
         "A tuning file cannot be read",
-        "The file given with `--tuning` is damaged, or not a tuning file; the report says where.",
-        "Write it anew with `ellc tune`.",
+        "The file given with `--tuning` is damaged or is not a tuning file.",
+        "Write the file again with `ellc tune`; the report says what is wrong.",
     ),
     ErrorCode(
         "E761",
         "Kernels cannot be measured for this target",
-        "The target of `ellc tune` is not this machine, and it has no cycle model.",
+        "The target of `ellc tune` is not this machine, and there is no cycle model for it.",
         "Run `ellc tune --target host` on the device itself, or set ELLC_CYCLE_TOOL.",
     ),
     ErrorCode(
         "E770",
         "Not a data set",
-        "`ellc evaluate` does not know the layout of the data at the path of `--data`.",
-        "The report lists the known layouts. For a flat folder of pictures give `--truth FILE`.",
+        "`ellc evaluate` does not recognise the data given with `--data`.",
+        "Use one of the layouts in the report. A flat folder of pictures also needs `--truth "
+        "FILE`.",
     ),
     ErrorCode(
         "E771",
         "A data set is damaged",
         "The labels do not fit the samples, a file ends early, or a picture cannot be read.",
-        "The report names the file or the line. Get the data again, or remove the damaged part.",
+        "Get the data again, or remove the damaged file or line, which the report names.",
     ),
     ErrorCode(
         "E772",
         "A network has several inputs or outputs",
-        "`ellc evaluate` gives a sample to the only input and reads the scores from the only "
-        "output.",
-        "Fix the other inputs with `--set INPUT=VALUE`; choose the output with `--outputs NAME`.",
+        "`ellc evaluate` needs a network with one input, for the sample, and one output, with the "
+        "scores.",
+        "Give the other inputs a constant value with `--set INPUT=VALUE`, and choose the output "
+        "with `--outputs NAME`.",
     ),
     ErrorCode(
         "E773",
         "A package for `ellc evaluate` is not installed",
-        "`--vs onnxruntime`, `--vs litert`, `--workers` and `--scheduler` need a package each.",
+        "Each of `--vs onnxruntime`, `--vs litert`, `--workers` and `--scheduler` needs a package.",
         "Install it with the command in the report.",
     ),
     ErrorCode(
         "E774",
         "Processes that call a network died",
-        "Something killed them, or so many need too much memory; or the Dask cluster of "
+        "Something killed the processes, often a lack of memory; or the Dask cluster given with "
         "`--scheduler` cannot be reached.",
-        "Start again with fewer processes: `--jobs 1`. Answers in a journal are not lost.",
+        "Start again with fewer processes, such as `--jobs 1`. Answers in a journal are not lost.",
     ),
     ErrorCode(
         "E775",
         "Not a journal of this evaluation",
-        "The file of `--journal` belongs to another model, other data or other options, or is not "
-        "a journal.",
+        "The file given with `--journal` belongs to another model, other data or other options, "
+        "or is not a journal.",
         "Name another file.",
     ),
     ErrorCode(
         "E780",
         "Results of a gallery cannot be used",
-        "A file given to `ellc gallery` is no result, or contradicts another one; the report lists "
-        "every problem of every file.",
-        "Each line names the file and the value. The guide's page of the gallery describes them.",
+        "A file given to `ellc gallery` is not a valid result, or contradicts another result.",
+        "Correct the files: the report has a line with file, value and problem for each. The page "
+        "'A gallery of models' of the guide describes the files.",
     ),
     ErrorCode(
         "E781",
         "Commands of a gallery's results failed",
-        "`ellc gallery measure` runs the commands recorded in results; some failed, are not among "
-        "those that are run, or do not print their figure.",
-        "Each line names the file, the command and the problem. Run it by hand in the result's "
-        "folder.",
+        "`ellc gallery measure` runs the commands recorded in result files. Some commands failed, "
+        "are not allowed, or did not print the figure.",
+        "Run each command in the report by hand, in the folder of its result file.",
     ),
 )

@@ -8,23 +8,23 @@ ROWS = (
     ErrorCode(
         "E300",
         "Operators have no kernel for this target",
-        "The planner found no kernel for at least one operator; the report lists all of them with "
-        "their reasons.",
-        "`ellc ops` lists what can be compiled. `--outputs` compiles the part before them.",
+        "The planner found no kernel for at least one operator.",
+        "Use `--outputs` to compile the part before these operators. The report lists each of them "
+        "with the reason; `ellc ops` lists the operators that can be compiled.",
     ),
     ErrorCode(
         "E301",
         "No kernel computes this operator in this form",
-        "The operator has no kernel, or none for its element types or for what is fused with it.",
+        "The operator has no kernel, or no kernel for its element types or for its fused stages.",
         "For a model file this is a bug of ellc: please report it. If you are adding an operator, "
         "its kernel is missing: see the tutorial.",
     ),
     ErrorCode(
         "E302",
         "An operand must be constant",
-        "The operator is compiled only with constant weights, bias, scale or tables, and the "
-        "network computes them; or a transposed convolution has strides that are too large.",
-        "Export the model with weights as constants; use smaller strides.",
+        "The kernels of the operator need constant weights, bias, scale or tables, but the network "
+        "computes them; or a transposed convolution has strides that are too large.",
+        "Export the model with constant weights, or use smaller strides.",
     ),
     ErrorCode(
         "E303",
@@ -35,24 +35,23 @@ ROWS = (
     ErrorCode(
         "E304",
         "The network does not fit",
-        "Its intermediate results need more memory than can be addressed or than the compiling "
-        "machine has, a kernel would be too long, or a loop inside a loop is too long to be "
-        "unrolled.",
-        "Give smaller inputs (`--shape`), smaller windows, or fewer trips to one of the loops.",
+        "The intermediate results need more memory than can be addressed or than this machine has, "
+        "a kernel would be too long, or an inner loop has too many trips to be unrolled.",
+        "Use smaller inputs (`--shape`), smaller windows, or fewer trips of one of the loops.",
     ),
     ErrorCode(
         "E305",
         "There is no such kernel",
         "`--kernel LAYER=KERNEL` names a layer that the network does not have, or a kernel or "
-        "schedule that is not a candidate for it.",
-        "Compile without the option and with `ELLC_DEBUG=plan`, which lists the candidates of "
+        "schedule that is not a candidate for this layer.",
+        "Compile without the option and with `ELLC_DEBUG=plan`: this lists the candidates of "
         "every layer.",
     ),
     ErrorCode(
         "E310",
         "No such kind of output file",
         "`--emit` names a kind of file that does not exist.",
-        "The report lists the kinds.",
+        "Use one of the kinds in the report.",
     ),
     ErrorCode(
         "E311",
@@ -75,25 +74,26 @@ ROWS = (
     ErrorCode(
         "E314",
         "`ELLC_DEBUG` holds an unknown word",
-        "The environment variable contains a word that ellc does not know.",
-        "The report lists the known words.",
+        "The environment variable has a word that ellc does not know.",
+        "Use the words in the report.",
     ),
     ErrorCode(
         "E315",
         "The target has no clock",
-        "`--profile` builds in counters of time, and a WebAssembly module cannot read a clock.",
-        "Leave out `--profile`, or use `ellc profile` for costs without a run.",
+        "`--profile` measures times in the compiled code, but a WebAssembly module cannot read a "
+        "clock.",
+        "Leave out `--profile`, or use `ellc profile`, which predicts costs without running code.",
     ),
     ErrorCode(
         "E320",
         "Kernel text cannot be read",
-        "The text form of a kernel has syntax errors; the report lists the lines.",
-        "Correct the lines, or print the kernel again.",
+        "The text form of a kernel has syntax errors.",
+        "Correct the lines in the report, or print the kernel again.",
     ),
     ErrorCode(
         "E321",
         "The text of a plan cannot be read",
-        "The text form of a plan has syntax errors; the report lists the lines.",
-        "Correct the lines, or print the plan again.",
+        "The text form of a plan has syntax errors.",
+        "Correct the lines in the report, or print the plan again.",
     ),
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ErrorCode:
-    """One code: `title` is a heading, `cause` says when it is raised, `remedy` what to do."""
+    """An error code; `cause` says when the error is raised, and `remedy` what the user can do."""
 
     code: str
     title: str

@@ -1,1 +1,1 @@
-"""Pictures and camera pixels: reading, and preprocessing to a network's numbers."""
+"""Reads pictures, and preprocesses pixels into the numbers that a network takes."""

@@ -1,11 +1,13 @@
-"""Read pictures as inputs of a network, and label its outputs, for `ellc run`.
+"""Reads pictures as inputs of a network, and labels its outputs.
 
-A picture becomes a tensor as in ELL's tutorials: its middle is cropped to the wanted aspect ratio
-and scaled to the wanted size, and `ellc.pictures.preprocessing` converts the pixels to numbers. A
-network that takes pixels gets them unchanged.
+A picture becomes a tensor as in ELL's tutorials: it is cropped to a centred part with the aspect
+ratio of the input, and this part is scaled to the size of the input. Then
+`ellc.pictures.preprocessing` converts the pixels to numbers. A network that takes pixels gets the
+pixels unchanged.
 
-Scaling down averages over all pixels that become one (Pillow's bilinear filter), whereas OpenCV's
-default uses only four neighbours; results can differ in the last digits from ELL's own scripts.
+When a picture is scaled down, Pillow's bilinear filter averages over all pixels that become one
+pixel. OpenCV's default uses only four neighbours. So results can differ in the last digits from
+those of ELL's own scripts, which use OpenCV.
 """
 
 from __future__ import annotations
@@ -33,25 +35,25 @@ from ellc.pictures.pixels import Geometry, Preprocessing
 from ellc.pictures.preprocessing import prepare
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM")
-"""Supported picture formats, by Pillow's names."""
+"""The supported picture formats, with the names that Pillow gives them."""
 _PICTURE_DAMAGE = (
     *(OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, OverflowError),
     *(AttributeError, NotImplementedError, RuntimeError, struct.error, zlib.error),
 )
-"""Exceptions of Pillow's decoders on damaged files; Pillow does not document them."""
+"""The exceptions of Pillow's decoders for damaged files; Pillow does not document them."""
 
 SCANS = 16
-"""Most scans of a progressive JPEG of the largest size; encoders write 6 to 10."""
+"""The most scans of a progressive JPEG with the largest size; encoders write 6 to 10 scans."""
 _START_OF_SCAN = rb"\xff\xda"
 
 
 def crop_box(
     width: int, height: int, rows: int, columns: int, share: float = 1.0
 ) -> tuple[int, int, int, int]:
-    """The largest centred part with the aspect ratio of rows x columns: (left, top, right, bottom).
+    """The largest centred box with the aspect ratio rows x columns: (left, top, right, bottom).
 
-    For a square network this is ELL's centre crop to a square. With `share` each side is that part
-    of the largest one: 0.875 is the usual crop of 224 from 256 pixels.
+    For a square input this is ELL's centre crop. Both sides of the box are multiplied by `share`:
+    0.875 gives the usual crop of 224 from 256 pixels.
     """
     scale = min(width / columns, height / rows) * share
     box_width = min(width, max(1, round(columns * scale)))
@@ -61,7 +63,7 @@ def crop_box(
 
 
 def _eight_bit(picture: Image.Image) -> Image.Image:
-    """The picture, with 16-bit greyscale (mode `I`) scaled to 8 bits; `convert` would clip it."""
+    """Scale 16-bit grey (mode `I`) to 8 bits, which `convert` would clip; other modes stay."""
     if not picture.mode.startswith("I"):
         return picture
     values = np.asarray(picture).clip(0, 0xFFFF).astype(np.int32)
@@ -77,7 +79,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""How to turn a picture upright, by the EXIF orientation with which the camera stored it."""
+"""How to turn a picture upright, by the EXIF orientation in the file."""
 _MIRRORED_COLUMNS = (2, 3, 7, 8)
 _MIRRORED_ROWS = (3, 4, 6, 7)
 _FROM_SIDE_TO_SIDE = (5, 6, 7, 8)
@@ -86,19 +88,22 @@ _BAND_PIXELS = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class _Upright:
-    """A picture turned upright; `part` turns only the pixels that it returns."""
+    """A picture as it looks after turning it upright.
+
+    The stored picture is not turned as a whole: `part` turns only the pixels that it returns.
+    """
 
     stored: Image.Image
     orientation: int = 1
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height."""
+        """The width and height of the upright picture."""
         width, height = self.stored.size
         return (height, width) if self.orientation in _FROM_SIDE_TO_SIDE else (width, height)
 
     def part(self, box: tuple[int, int, int, int]) -> Image.Image:
-        """The pixels of (left, top, right, bottom)."""
+        """The pixels of a box (left, top, right, bottom) of the upright picture."""
         (left, top, right, bottom), orientation = box, self.orientation
         if orientation in _FROM_SIDE_TO_SIDE:
             left, top, right, bottom = top, left, bottom, right
@@ -116,12 +121,15 @@ class _Upright:
 def _scaled(
     picture: _Upright, size: tuple[int, int], channels: Literal[1, 3], share: float
 ) -> Image.Image:
-    """The centred part, grey or in colours, scaled to (rows, columns).
+    """Crop a picture to its centred part, and scale it to (rows, columns), grey or in colours.
 
-    To save memory, bands of rows are copied, converted and scaled in width; then the whole is
-    scaled in height. The result does not depend on the bands. Scaled by Pillow at once, pixels may
-    differ by one level, since Pillow 13 scales some pictures in height first.
-    The part is cropped first, because the filter with Pillow's own `box` uses pixels outside it.
+    To save memory, bands of rows are copied, converted and scaled in width; then all rows together
+    are scaled in height. The result does not depend on the height of the bands. One call of
+    Pillow's `resize` may give pixels that differ by one level, because Pillow 13 scales some
+    pictures in height first.
+
+    The picture is cropped before it is scaled, because Pillow's own argument `box` lets the filter
+    use pixels outside the box.
     """
     rows, columns = size
     mode: Literal["L", "RGB"] = "L" if channels == 1 else "RGB"
@@ -137,9 +145,10 @@ def _scaled(
 
 
 def _check_scans(picture: Image.Image, path: Path, most_pixels: int) -> None:
-    """Refuse (E715) a progressive JPEG whose scans write more than `SCANS * most_pixels` pixels.
+    """Raise `EllcError` E715 for a progressive JPEG that would take too long to decode.
 
-    Every scan visits all pixels but may take only a few bytes, so a small file can hold very many.
+    Each scan visits all pixels, even if it has only a few bytes in the file. So a small file can
+    hold very many scans. The limit is `SCANS * most_pixels` visited pixels.
     """
     if not picture.info.get("progressive"):
         return
@@ -164,20 +173,21 @@ def load_picture(
 ) -> Array:
     """Read a picture file as uint8 pixels [rows,columns,channels]: red, green, blue, or grey.
 
-    `crop_box` says which part of it.
-
-    Raises `EllcError`: E713 if there is no such file, E715 if it is not a picture in one of
-    `FORMATS`, is damaged, has more than `most_pixels` pixels or too many scans of them.
+    The picture is cropped to the box that `crop_box` gives and scaled to `size`. Raises
+    `EllcError`: E713 if there is no such file; E715 if the file is not a picture in one of
+    `FORMATS`, is damaged, has more than `most_pixels` pixels, or is a progressive JPEG with too
+    many scans.
     """
     rows, columns = size
     try:
-        # For other formats Pillow may start programs (Ghostscript). Its warnings are about sizes,
-        # which are checked here, and about metadata, which are not needed.
+        # Only `FORMATS` are allowed, because Pillow may start a program (Ghostscript) for others.
+        # Its warnings are ignored: they are about sizes, which are checked here, and about
+        # metadata, which are not used.
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as picture:
             if picture.width * picture.height > most_pixels:
                 raise EllcError(
-                    f"the picture has {picture.width} x {picture.height} pixels, at most"
-                    f" {most_pixels} are read",
+                    f"the picture has {picture.width} x {picture.height} pixels, but at most"
+                    f" {most_pixels} pixels are read",
                     code="E715",
                     where=str(path),
                     hint="scale it down first",
@@ -197,7 +207,7 @@ def load_picture(
         ) from None
     except UnidentifiedImageError as error:
         raise EllcError(
-            "this is not a picture in a format that is read",
+            "this is not a picture in a supported format",
             code="E715",
             where=str(path),
             hint=f"give a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file, or the values as a"
@@ -213,7 +223,7 @@ def load_picture(
 def fitted_pixels(
     pixels: Array, size: tuple[int, int], channels: Literal[1, 3], share: float = 1.0
 ) -> Array:
-    """Pixels [rows,columns,1|3] of any size, cropped and scaled as `load_picture` does it."""
+    """Crop and scale pixels [rows,columns,1|3] of any size as `load_picture` does."""
     rows, columns = size
     if pixels.shape == (rows, columns, channels) and share == 1.0:
         return pixels
@@ -223,7 +233,7 @@ def fitted_pixels(
 
 
 def dequantise(values: Array, type: TensorType) -> Array:
-    """The real numbers that a quantised output stands for; any other output unchanged."""
+    """Convert a quantised output to real numbers; any other output is returned unchanged."""
     if type.quant is None:
         return values
     return type.quant.scale[0] * (values.astype(np.float64) - type.quant.zero_point[0])
@@ -232,8 +242,8 @@ def dequantise(values: Array, type: TensorType) -> Array:
 def load_array(path: Path, type: TensorType) -> Array:
     """Read a .npy file as an input tensor, without preprocessing.
 
-    Shapes and values are checked by `as_input`. Raises `EllcError` for a file that is not a .npy
-    file, holds objects, or does not fit.
+    `as_input` checks the shape and the values. Raises `EllcError` if the file is not a .npy file
+    with numbers, or if the array does not fit.
     """
     return as_input(read_npy(path, type.elements), type, str(path))
 
@@ -249,7 +259,11 @@ def load_input(path: Path, type: TensorType, preprocessing: Preprocessing) -> Ar
 
 
 def load_labels(path: Path) -> tuple[str, ...]:
-    """Read class names, one per line (ELL's categories.txt), without empty lines at the end."""
+    """Read class names from a file with one name per line, such as ELL's categories.txt.
+
+    Empty lines at the end are ignored. Raises `EllcError`: E713 if there is no such file, E730 if
+    it is not readable as UTF-8.
+    """
     try:
         with path.open("rb") as file:
             data = read_stream(file, DEFAULT_LIMITS.text_bytes, str(path))
@@ -267,7 +281,7 @@ def load_labels(path: Path) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One class and its score; `label` is empty if the names of classes are not known."""
+    """A class and its score; `label` is empty if the name of the class is not known."""
 
     index: int
     label: str
@@ -275,9 +289,9 @@ class Score:
 
 
 def top_scores(output: Array, labels: Sequence[str] = (), count: int = 5) -> tuple[Score, ...]:
-    """The `count` highest elements of an output, highest first; equal ones in order of index.
+    """The `count` highest elements of an output, the highest first.
 
-    NaN ranks below every number.
+    Equal elements are in the order of their indices. NaN ranks below every number.
     """
     values = np.asarray(output, dtype=np.float64).ravel()
     ranked = np.where(np.isnan(values), -np.inf, values)

@@ -1,14 +1,14 @@
-"""The description of preprocessing: how pixels become the values that a network was trained on.
+"""Describes preprocessing: how pixels become the values for which a network was trained.
 
-Pictures are first scaled to the network's size, and their channels are put into its order. Then
-8-bit pixels become values by, for each colour,
+First a picture is scaled to the size of the network's input, and its channels are put into the
+network's order. Then each 8-bit pixel becomes a value, with the numbers of its colour:
 
     value = (low + (high - low) * pixel / 255 - mean) * scale
 
-`ellc.pictures.preprocessing` computes it.
+`ellc.pictures.preprocessing` makes the graph that computes this.
 
-The metadata keys are those that ELL wrote (`model.input.expectedColorChannelOrder` and so on).
-Missing keys have ELL's defaults: blue, green, red, values 0 to 255.
+The metadata keys are those of ELL (`model.input.expectedColorChannelOrder` and so on). Missing keys
+have ELL's defaults: the order blue, green, red and values from 0 to 255.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ _KEYS = {
     "scale": tuple(f"{c}ChannelStdDev" for c in _COLOURS),
 }
 """The metadata keys that each option of `PixelOptions` overrides."""
-_HINT = "override it: --color, --range, --mean and --scale"
+_HINT = "override the metadata with --color, --range, --mean and --scale"
 
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How pixels become the values that a network was trained on.
+    """How pixels become the values for which a network was trained.
 
-    `order` is the network's order of colours, `pixels` that of the picture. Means and scales are
-    for red, green, blue, whatever the order. `size` is rows and columns of the picture, or None for
-    the network's own size.
+    `order` is the colour order of the network's input, and `pixels` the colour order of the
+    picture. `mean` and `scale` are always in the order red, green, blue. `size` is the number of
+    rows and columns of the picture; None means the size of the network's input.
     """
 
     order: ColourOrder = "bgr"
@@ -60,9 +60,9 @@ class Preprocessing:
     def from_metadata(metadata: Mapping[str, str]) -> Preprocessing:
         """Read ELL's keys from a graph's metadata; raises `EllcError` listing every bad value.
 
-        `model.input.expectedColorChannelOrder` (`bgr` or `rgb`),
-        `model.input.expectedPixelRangeLow` / `High`, and `model.input.redChannelMean`,
-        `...redChannelStdDev` and the same for green and blue. Missing keys keep the defaults.
+        The keys are `model.input.expectedColorChannelOrder` (`bgr` or `rgb`),
+        `model.input.expectedPixelRangeLow` and `High`, and for each colour such as red
+        `model.input.redChannelMean` and `redChannelStdDev`. Missing keys have the default values.
         """
         given = {
             k.removeprefix(INPUT_PREFIX): v
@@ -105,15 +105,16 @@ class Preprocessing:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the values equal the pixels."""
+        """Whether the preprocessing leaves the pixels unchanged, apart from size and colour
+        order."""
         return replace(self, order="rgb", pixels="rgb", size=None) == Preprocessing("rgb")
 
     def affine(self, channels: int, dtype: DType = DType.F32) -> tuple[Array, Array]:
-        """Factor and offset of each channel in the network's order, float64.
+        """The float64 factor and offset of each channel, in the network's order.
 
-        A single channel is grey and has the average of the colours' means and deviations. Raises
-        `EllcError` E711 if, computed in the float `dtype`, all pixels have the same value, or a
-        pixel has a value that is not finite.
+        A single channel is grey: its mean and deviation are the averages of those of the colours.
+        Raises `EllcError` E711 if, computed in the float type `dtype`, all pixels would have the
+        same value or a pixel would have a value that is not finite.
         """
         with np.errstate(all="ignore"):  # the results are checked
             mean, scale = np.array(self.mean), np.array(self.scale)
@@ -127,7 +128,8 @@ class Preprocessing:
 
 
 def _check_affine(factor: Array, offset: Array, dtype: DType) -> None:
-    """Raise E711 for values that `Preprocessing.affine` must not return."""
+    """Raise `EllcError` E711 for factors and offsets that `Preprocessing.affine` must not
+    return."""
     black = offset.astype(dtype.numpy)
     change = factor.astype(dtype.numpy) * dtype.numpy.type(255)
     white = change + black
@@ -147,7 +149,7 @@ def _check_affine(factor: Array, offset: Array, dtype: DType) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PixelOptions:
-    """Preprocessing options; None keeps the value in the model's metadata."""
+    """Preprocessing options of the user; None keeps the value in the model's metadata."""
 
     pixels: ColourOrder | None = None
     color: ColourOrder | None = None
@@ -165,7 +167,7 @@ class PixelOptions:
         """The preprocessing in a graph's metadata, overridden by these options.
 
         Metadata that an option overrides are not read, so they may be invalid. Raises `EllcError`
-        E711 for other invalid metadata, like `Preprocessing.from_metadata`.
+        E711 for other invalid metadata, as `Preprocessing.from_metadata`.
         """
         overridden = {
             f"{INPUT_PREFIX}{key}"
@@ -177,7 +179,7 @@ class PixelOptions:
         return self.over(Preprocessing.from_metadata(read))
 
     def with_defaults(self, others: PixelOptions) -> PixelOptions:
-        """A copy of these options; `others` supplies those that are not set here."""
+        """These options, with options that are not set taken from `others`."""
         own = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(others, **{name: value for name, value in own.items() if value is not None})
 
@@ -209,14 +211,14 @@ PRESETS: Mapping[str, PixelOptions] = MappingProxyType(
         "raw": PixelOptions(color="rgb", range=(0.0, 255.0)),
     }
 )
-"""Usual ways to prepare pictures. `imagenet-torch`: mean and deviation of the colours, as
+"""Common preprocessing options. `imagenet-torch`: the mean and deviation of the colours that
 torchvision documents for its trained networks; `imagenet-tf` and `imagenet-caffe`: the modes `tf`
-and `caffe` of `preprocess_input` in Keras; `unit`: 0 to 1; `raw`: 0 to 255."""
+and `caffe` of `preprocess_input` in Keras; `unit`: values from 0 to 1; `raw`: 0 to 255."""
 
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """The size of the picture that a network takes; with `planes` it is NCHW, otherwise NHWC."""
+    """The size of a picture input; the layout is NCHW if `planes` is true, otherwise NHWC."""
 
     rows: int
     columns: int
@@ -225,9 +227,10 @@ class Geometry:
 
     @staticmethod
     def of(type: TensorType) -> Geometry:
-        """The size from a shape: (1, rows, columns, channels) or (1, channels, rows, columns).
+        """The geometry of a type with shape (1, rows, columns, channels) or (1, channels, rows,
+        columns).
 
-        The leading 1 may be missing. Raises `EllcError` E714 for an input that no picture fits.
+        The leading 1 may be missing. Raises `EllcError` E714 for a type that cannot take a picture.
         """
         shape = type.shape[1:] if type.rank == 4 and type.shape[0] == 1 else type.shape
         numeric = type.dtype.is_float or type.dtype.is_integer

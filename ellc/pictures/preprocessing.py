@@ -1,8 +1,8 @@
-"""Preprocessing from camera pixels to a network's numbers: one graph with two uses.
+"""Makes a graph that preprocesses camera pixels into a network's numbers.
 
-The reference evaluates `pixel_graph` to prepare pictures for a network that takes numbers (`ellc
-run`). `with_preprocessing` prepends it to a network, so that the compiled function takes pixels
-from a camera. `ellc.pictures.pixels` describes what it computes.
+The graph has two uses. `prepare` evaluates it with the reference, to prepare a picture for a
+network that takes numbers. `with_preprocessing` prepends it to a network, so that the compiled
+function takes pixels from a camera. `ellc.pictures.pixels` describes what the graph computes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from ellc.ir.weights import WeightPool
 from ellc.pictures.pixels import ORDER_KEY, Geometry, Preprocessing, is_picture
 
 PREPROCESSING_KEY = "about.input"
-"""Metadata key of the preprocessing inside a network. Header and Python module show `about.*`."""
+"""The metadata key that describes the preprocessing inside a network. The generated header and
+Python module show all metadata under `about.*`."""
 _WORDS = {"rgb": "red, green, blue", "bgr": "blue, green, red"}
 _BYTES = (DType.U8, DType.I8)
 _PIXELS = np.arange(256)
@@ -35,10 +36,11 @@ _PIXELS = np.arange(256)
 def pixel_graph(type: TensorType, how: Preprocessing, weights: WeightPool | None = None) -> Graph:
     """The graph from uint8 pixels [1,rows,columns,channels] to an input of this type.
 
-    Integer inputs are quantised if the type has a quantisation, rounded to the nearest integer
-    (halves to even), and saturated. If there is no description (`is_plain`), an 8-bit quantised
-    input gets pixel + lowest number of its type, as such networks expect from cameras. Raises
-    `EllcError` E714 for a type that no picture fits.
+    The values of an integer input are quantised if its type has a quantisation, rounded to the
+    nearest integer (halves to even), and saturated. There is one exception: if the input is
+    quantised to 8 bits and the description is plain (`is_plain`), each value is the pixel plus the
+    lowest number of the type, as such networks expect from a camera. Raises `EllcError` E714 for a
+    type that cannot take a picture.
     """
     geometry = Geometry.of(type)
     inner = (geometry.rows, geometry.columns)
@@ -65,9 +67,9 @@ def pixel_graph(type: TensorType, how: Preprocessing, weights: WeightPool | None
 
 
 def _table(type: TensorType, how: Preprocessing, channels: int) -> Array | None:
-    """The stored number of an 8-bit input for each of the 256 pixel values.
+    """A table with the stored integer of an 8-bit input for each of the 256 pixel values.
 
-    None for other types, and if colours need different tables.
+    Returns None for other types, and if the colours would need different tables.
     """
     factor, offset = how.affine(channels, _wide(type))
     if type.dtype not in _BYTES or np.ptp(factor) != 0 or np.ptp(offset) != 0:
@@ -82,7 +84,7 @@ def _table(type: TensorType, how: Preprocessing, channels: int) -> Array | None:
 
 
 def _numbers(b: GraphBuilder, x: Ref, type: TensorType, how: Preprocessing) -> Ref:
-    """Convert pixels (integers, or floats if scaled) to the numbers of an input."""
+    """Convert pixels to the numbers of an input; pixels are floats if the picture was scaled."""
     wide = _wide(type)
     factor, offset = how.affine(x.type.shape[3], wide)
     if x.type.dtype is not wide:
@@ -102,7 +104,7 @@ def _numbers(b: GraphBuilder, x: Ref, type: TensorType, how: Preprocessing) -> R
 
 
 def _wide(type: TensorType) -> DType:
-    """The float type in which pixels are converted for an input."""
+    """The float type in which the values of an input are computed."""
     return DType.F64 if type.dtype is DType.F64 else DType.F32
 
 
@@ -116,17 +118,18 @@ def _step(type: TensorType) -> tuple[float, int]:
 
 
 def prepare(pixels: Array, type: TensorType, how: Preprocessing) -> Array:
-    """A picture's uint8 pixels [rows,columns,channels] as an input of exactly `type`."""
+    """Convert the uint8 pixels [rows,columns,channels] of a picture to an input of exactly
+    `type`."""
     (result,) = evaluate(pixel_graph(type, how), (pixels[np.newaxis],)).outputs
     return result
 
 
 def with_preprocessing(graph: Graph, how: Preprocessing) -> Graph:
-    """The network with `pixel_graph` before it, so that its only picture input takes uint8 pixels.
+    """Prepend `pixel_graph` to a network, so that its only picture input takes uint8 pixels.
 
-    The metadata then describe the new input and, under `PREPROCESSING_KEY`, the preprocessing.
-    Raises `EllcError`: E714 if no input takes a picture, E717 if several do, E719 if the network
-    already contains preprocessing.
+    The metadata of the result describe the new input and, under `PREPROCESSING_KEY`, the
+    preprocessing. Raises `EllcError`: E714 if no input takes a picture, E717 if several do, E719 if
+    the network already contains preprocessing.
     """
     if PREPROCESSING_KEY in graph.metadata:
         raise has_preprocessing(graph.name)
@@ -139,7 +142,7 @@ def with_preprocessing(graph: Graph, how: Preprocessing) -> Graph:
 
 
 def has_preprocessing(where: str) -> EllcError:
-    """The error for preprocessing options of a network that already contains preprocessing."""
+    """The error for preprocessing options that are given for a network with preprocessing."""
     return EllcError(
         "the network already contains its preprocessing and takes unchanged pixels",
         code="E719",
@@ -155,7 +158,7 @@ def _picture_port(graph: Graph) -> Port:
     if ports:
         names = ", ".join(p.name for p in ports)
         raise EllcError(
-            f"several inputs take pictures ({names}); preprocessing is for one",
+            f"several inputs take pictures ({names}), but preprocessing is for one input",
             code="E717",
             where=graph.name,
         )
@@ -170,7 +173,8 @@ def _picture_port(graph: Graph) -> Port:
 
 
 def _prepended(front: Graph, graph: Graph, port: Port) -> Graph:
-    """`graph` with `front` before one of its inputs; the port then takes the front's input."""
+    """Connect the output of `front` to one input of `graph`; the input of `front` takes its
+    place."""
     (source,), (target,) = front.inputs, front.outputs
     names = _fresh_names(front, graph) | {target.value: port.value}
     nodes = tuple(
@@ -193,7 +197,7 @@ def _prepended(front: Graph, graph: Graph, port: Port) -> Graph:
 
 
 def _fresh_names(front: Graph, graph: Graph) -> dict[str, str]:
-    """New ids for the front's values, which the graph does not use."""
+    """New names for the values of `front` that `graph` does not use."""
     unused = (name for i in count() if (name := f"p{i}") not in graph.types)
     return dict(zip(front.types, unused, strict=False))  # `unused` is endless
 
@@ -201,7 +205,7 @@ def _fresh_names(front: Graph, graph: Graph) -> dict[str, str]:
 def _described_metadata(
     graph: Graph, port: Port, front: Graph, how: Preprocessing
 ) -> dict[str, str]:
-    """The graph's metadata, with keys that describe pixels instead of the former input."""
+    """The metadata of `graph`, with keys that describe pixels instead of the former input."""
     kept = {k: v for k, v in graph.metadata.items() if not k.startswith(INPUT_PREFIX)}
     (pixels,) = front.input_types()
     inside = Geometry.of(graph.types[port.value])
@@ -214,7 +218,7 @@ def _described_metadata(
 
 
 def _steps(front: Graph, inside: Geometry, how: Preprocessing) -> Iterator[str]:
-    """The steps of the preprocessing, in words."""
+    """A text for each step of the preprocessing."""
     (pixels,), (type_,) = front.input_types(), front.output_types()
     if pixels.shape[1:3] != (inside.rows, inside.columns):
         yield f"scaled to {inside.rows}x{inside.columns} (bilinear)"

@@ -63,7 +63,7 @@ def test_a_measured_kernel_is_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("made", "said"),
     [
-        (entry("gemm:5x4", "0.0.9"), "measured with ellc 0.0.9, and "),
+        (entry("gemm:5x4", "0.0.9"), "measured with ellc 0.0.9 and are not used"),
         (entry("wobble:5x4"), "kernel 'wobble:5x4' cannot compute conv2d"),
         (entry("gemm:99x4"), "kernel 'gemm:99x4' cannot compute conv2d"),
     ],
@@ -80,12 +80,15 @@ def damaged() -> Iterator[tuple[str, str]]:
     good = {"format": "ellc tuning 1", "entries": [json.loads(json.dumps(vars_of(entry("gemm"))))]}
     yield "", "Expecting value: line 1 column 1"
     yield "[" * 100_000, "nested too deeply"
-    yield '{"format": 1, "format": 1}', "a name twice"
+    yield '{"format": 1, "format": 1}', "a key twice"
     yield "[]", "format"
     yield json.dumps({**good, "format": "ellc tuning 2"}), "format"
     yield json.dumps({**good, "entries": {}}), "a list"
-    yield json.dumps({**good, "entries": [5]}), "entries[0]: it must be an object"
-    yield json.dumps({**good, "entries": good["entries"] * 2}), "same layer and core as entries[0]"
+    yield json.dumps({**good, "entries": [5]}), "entries[0]: the entry must be an object"
+    yield (
+        json.dumps({**good, "entries": good["entries"] * 2}),
+        "entries[0] is for the same layer and core",
+    )
     for name, value in (("measured", True), ("measured", -1), ("unit", "s"), ("kernel", 7)):
         changed = {**good["entries"][0], name: value}  # type: ignore[dict-item]
         yield json.dumps({**good, "entries": [changed]}), f"entries[0].{name}: it must be"
