@@ -1,1 +1,1 @@
-"""The commands of the command line, one module each: parse, call, print."""
+"""The commands of the command line; each module parses options, calls a function and prints."""

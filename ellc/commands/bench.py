@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Times of single calls in milliseconds, without the first call, whose caches are cold."""
+    """Times of single calls in milliseconds; the first call, with cold caches, is not counted."""
 
     name: str
     target: str
@@ -47,7 +47,11 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class StepLatency:
-    """One kernel: its time in a call, its share of all kernels' time, its fraction of the peak."""
+    """The time of one kernel in a call.
+
+    `share` is the fraction of the time of all kernels. `of_peak` is the fraction of the core's peak
+    rate that the kernel reaches; None if the kernel has no float multiply-adds.
+    """
 
     kernel: str
     variant: str
@@ -62,7 +66,10 @@ class StepLatency:
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """All kernels of a call on one thread, and the peak of one core, measured in the same run."""
+    """The times of all kernels of a call on one thread, and the peak rates of the core.
+
+    Times and peak rates are measured in the same run.
+    """
 
     name: str
     calls: int
@@ -104,20 +111,20 @@ def command(
     """Measure the latency of a call: median and spread.
 
     MODEL is a model file, or a library that was compiled for this machine. The first call, with
-    cold caches, does not count. Inputs are random numbers from a fixed seed. Without
-    --ssh, a library for a foreign target is refused: times under an emulator mean nothing.
+    cold caches, is not counted. Inputs are random numbers from a fixed seed. Without --ssh, a
+    library for another machine is refused, because times in an emulator mean nothing.
 
-    With --layers every kernel is timed inside a call and compared with the peak of one core, which
-    is measured between the calls.
+    With --layers every kernel is timed inside a call. Its rate is compared with the peak rate of
+    one core, which is measured between the calls.
 
     With --ssh the call is timed on a board: the network is compiled for the board, copied there,
     timed, and removed.
     """
     if host is None and target is not None:
-        raise click.UsageError("--target needs --ssh: without --ssh, this machine is measured")
+        raise click.UsageError("--target needs --ssh: without --ssh, this machine is timed")
     if host is not None:
         if layers:
-            raise click.UsageError("--layers measures this machine only, not a board")
+            raise click.UsageError("--layers works on this machine only: leave out --ssh")
         latency = time_on_board(
             model, Connection(host, ssh_command), target, threads, seconds, options, quiet=as_json
         )
@@ -136,7 +143,8 @@ def command(
     ):
         if not runs_directly(library.target):
             raise EllcError(
-                f"the library is for target {library.target.name!r}: only the device can time it",
+                f"the library is for target {library.target.name!r}, so it can only be timed on "
+                "the device",
                 code="E707",
                 where=str(model),
                 hint="name the device with --ssh, or build demo.c there and run it with --bench",
@@ -195,10 +203,12 @@ def _bench_layers(
 
     if is_library(model):
         raise EllcError(
-            "--layers needs the model, and this is a library", code="E706", where=str(model)
+            "--layers needs a model file, but this is a library",
+            code="E706",
+            where=str(model),
         )
     if threads not in (None, 1):
-        raise EllcError("layers are timed on one thread", code="E708", hint="leave --threads out")
+        raise EllcError("layers are timed on one thread", code="E708", hint="leave out --threads")
     with progress(quiet=as_json) as report:
         layers = time_layers(model, seconds, options, report)
     if as_json:
@@ -226,7 +236,7 @@ def time_layers(model: Path, seconds: float, options: ModelOptions, progress: Pr
 
 
 def layer_summary(plan: Plan, times: Times) -> Layers:
-    """The times of a plan's steps as shares of the whole and of the peak."""
+    """The times of a plan's steps, as shares of a call and as fractions of the peak rate."""
     (steps,) = times.plans
     whole = sum(step.median_ns for step in steps) or 1.0
     kernels = []
@@ -299,7 +309,7 @@ def noise(network: Network) -> Arrays:
 
 
 def summary(network: Network, target: str, times_ns: tuple[int, ...]) -> Latency:
-    """Median and spread of the times of single calls."""
+    """The median and the spread of the times of single calls."""
     median_ns = statistics.median(times_ns)
     tenth, ninetieth = (float(np.percentile(times_ns, p)) for p in (10, 90))
     return Latency(

@@ -1,4 +1,4 @@
-"""Inputs and outputs of a call: how commands read them from files and show them."""
+"""Reads the inputs of a call from files, and shows its outputs."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ _GUESS = {
 def prepared_inputs(
     model: Path, network: Network, files: Sequence[Path], asked: PixelOptions
 ) -> Arrays:
-    """The inputs of a call, read from pictures and `.npy` files: one file for each input.
+    """Read the inputs of a call from pictures and `.npy` files, one file for each input.
 
-    Prints a note if nothing describes how pictures become numbers. Raises `EllcError`.
+    Prints a note if a picture is given and neither the model nor the options describe how pictures
+    become numbers. Raises `EllcError` if a file does not fit.
     """
     how = _preprocessing(model, network, asked)
     if _is_guessed(network, how) and any(file.suffix.lower() != ".npy" for file in files):
@@ -38,14 +39,15 @@ def prepared_inputs(
 
 
 def _is_guessed(network: Network, how: Preprocessing) -> bool:
-    """Whether pixels become floats from 0 to 255 only because nothing describes preprocessing."""
+    """Whether pixels become floats from 0 to 255 only because there is no description."""
     described = {key for key in network.metadata if key.startswith(INPUT_PREFIX)} - {ORDER_KEY}
     floats = any(type_.dtype.is_float for _, type_ in network.inputs)
     return floats and how.is_plain and not described and PREPROCESSING_KEY not in network.metadata
 
 
 def want_files(files: Sequence[Path]) -> None:
-    """Report missing files before compiling, which may take a minute."""
+    """Raise `EllcError` E713 for missing files; called before compiling, which may take a
+    minute."""
     missing = [str(file) for file in files if not file.exists()]
     if len(missing) == 1:
         raise EllcError("no such file", code="E713", where=missing[0])
@@ -55,11 +57,12 @@ def want_files(files: Sequence[Path]) -> None:
 
 
 def _preprocessing(model: Path, network: Network, asked: PixelOptions) -> Preprocessing:
-    """The preprocessing of a picture before the call."""
+    """The preprocessing that is applied to a picture before the call."""
     from ellc.execute import is_library
 
     if not is_library(model) or not asked.is_given:
-        # The options are compiled into a model; its metadata describe what is left to do.
+        # If the user gave options for a model file, they are compiled in, and the metadata describe
+        # what the caller still has to do.
         return Preprocessing.from_metadata(network.metadata)
     if PREPROCESSING_KEY in network.metadata:
         raise has_preprocessing(str(model))
@@ -67,11 +70,12 @@ def _preprocessing(model: Path, network: Network, asked: PixelOptions) -> Prepro
 
 
 def _input_arrays(network: Network, files: Sequence[Path], preprocessing: Preprocessing) -> Arrays:
-    """The input arrays. One error reports all files that do not fit."""
+    """Read the input arrays; raises one `EllcError` for all files that do not fit."""
     if len(files) != len(network.inputs):
         wanted = ", ".join(name for name, _ in network.inputs)
         raise EllcError(
-            f"{len(files)} input files, but the model takes {len(network.inputs)}: {wanted}",
+            f"{len(files)} input files are given, but the model takes {len(network.inputs)}: "
+            f"{wanted}",
             code="E723",
         )
     tensors: list[Array] = []
@@ -93,7 +97,7 @@ def _input_arrays(network: Network, files: Sequence[Path], preprocessing: Prepro
 
 
 def class_names(network: Network, file: Path | None) -> tuple[str, ...]:
-    """The names of the classes: from the file, or else from the network."""
+    """The names of the classes: from `file` if it is given, otherwise from the metadata."""
     if file is not None:
         return load_labels(file)
     return tuple(network.metadata.get(LABELS_KEY, "").splitlines())
@@ -107,7 +111,7 @@ def _is_list(result: Array) -> bool:
 def answer_text(
     name: str, type_: TensorType, result: Array, labels: Sequence[str], top: int
 ) -> str:
-    """An output for people: the best classes of scores, the shape and range of all others."""
+    """Show an output to people: scores by the `top` best classes, others by shape and range."""
     head = f"{visible(name)}: {type_.dtype.value} {'x'.join(map(str, type_.shape)) or 'scalar'}"
     result = dequantise(result, type_)
     if not _is_list(result):
@@ -128,7 +132,7 @@ def _extent_text(result: Array) -> str:
 def answer_document(
     name: str, type_: TensorType, result: Array, labels: Sequence[str], top: int
 ) -> dict[str, object]:
-    """An output for scripts, with the same content as `answer_text`."""
+    """Show an output to scripts: a JSON document with the content of `answer_text`."""
     document: dict[str, object] = {
         "name": name,
         "type": type_.dtype.value,

@@ -23,7 +23,11 @@ EXIT_DIFFERENT = 1
 @target_option
 @click.option("--layers", is_flag=True, help="Compare every kernel, not only the outputs.")
 @click.option(
-    "--seeds", default=3, show_default=True, type=click.IntRange(1), help="Inputs to try."
+    "--seeds",
+    default=3,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Number of random inputs to try.",
 )
 @threads_option
 @model_options
@@ -39,25 +43,28 @@ def command(
     options: ModelOptions,
     as_json: bool,
 ) -> None:
-    """Compare the compiled code of MODEL with the reference, under qemu for a foreign target.
+    """Compare the compiled code of MODEL with the reference; code for a foreign target runs in
+    qemu.
 
-    Integers and bits must be equal, floats within 1e-4 * max(|b|, 1e-2 * max|tensor|). A float may
-    differ by more, up to 1e-2 * max|tensor|, if rounding alone can move it as far. This is measured
-    with 8 runs of the reference. In a recurrence (a loop, a recurrent cell, a state that depends on
-    itself) each run moves every value at random within the error bound of its operator, and the
-    largest movement counts; elsewhere each run is in float32 and moves values at random by at most
-    the distance to a neighbour, and 8 times the largest movement counts. The report says where this
-    decided.
+    Integers and bits must be equal, and floats within 1e-4 * max(|b|, 1e-2 * max|tensor|). A larger
+    difference is allowed, up to 1e-2 * max|tensor|, if rounding alone can cause it. How far
+    rounding moves a value is measured with 8 runs of the reference. In a recurrence (a loop, a
+    recurrent cell, a state that depends on itself), each run moves every value at random within the
+    error bound of its operator, and the largest movement counts. Elsewhere, each run computes in
+    float32 and moves each value at random by at most the distance to a neighbouring float, and 8
+    times the largest movement counts. The report shows where this rule was needed.
 
-    With --layers a build of the same kernels records every intermediate result. Each kernel is
-    compared on the operands that the compiled code had, and the first that differs is named with
-    the layers of the model it stands for. The sign of a float, or a float rounded to an integer,
-    may differ if the float is closer to the next step of this function than the error bound of its
-    sum (terms * 2^-24 * sum of |terms|); the report counts these. If the outputs of a network with
-    such steps differ, layers are compared even without the option, and the outputs are compared
-    with a reference that takes signs and rounded integers from the compiled code.
+    With --layers, a second build of the same kernels records every intermediate result. Each kernel
+    is compared with the reference on the operands that the compiled code had. The first kernel that
+    differs is named, with the layers of the model that it computes.
 
-    Exit code 1 if something differs.
+    Step functions are the sign of a float and rounding a float to an integer. Their results may
+    differ if the float is closer to a step than the error bound of its sum (terms * 2^-24 * sum of
+    |terms|); the report counts such differences. If a network with step functions has outputs that
+    differ, its layers are compared even without --layers, and its outputs are compared with a
+    reference that takes signs and rounded integers from the compiled code.
+
+    The exit code is 1 if something differs.
     """
     from ellc.check.checking import CheckOptions, check
     from ellc.codegen.machine.resolve import resolve
@@ -123,7 +130,7 @@ def text(report: CheckReport) -> str:
 
 
 def _guided(report: CheckReport) -> list[str]:
-    """Lines about the signs and the guided reference."""
+    """Lines about the signs and the outputs of the guided reference."""
     if not report.guided:
         return []
     steps = [c for c in report.guided if c.operator == "step"]
@@ -145,7 +152,7 @@ def _guided(report: CheckReport) -> list[str]:
 
 
 def _grown(c: Checked) -> str:
-    """A line about a result that exceeds the usual tolerance because rounding errors grow."""
+    """A line about a result that agrees only because measured rounding explains its error."""
     a = c.agreement
     return (
         f"{visible(c.name)}: {a.grown:,} of {a.elements:,} elements exceed the tolerance by up to "

@@ -43,12 +43,12 @@ if TYPE_CHECKING:
 @threads_option
 @click.option("--name", default="", help="Name in C and Python; default: the file's name.")
 @click.option(
-    "--strip", is_flag=True, help="Leave out local symbols; profilers then show no layers."
+    "--strip", is_flag=True, help="Leave out local symbols: then profilers cannot show layers."
 )
 @click.option("--wheel", is_flag=True, help="Also make a Python package for `pip install`.")
 @click.option("--no-optimize", is_flag=True, help="Run only the passes that kernels need.")
-@click.option("--paranoid", is_flag=True, help="Check in double that no pass changes a result.")
-@click.option("--dump-dir", type=FILE_PATH, help="Write the network after every pass here.")
+@click.option("--paranoid", is_flag=True, help="Check in float64 that no pass changes a result.")
+@click.option("--dump-dir", type=FILE_PATH, help="Folder for the network's text after every pass.")
 @click.option(
     "--cc",
     type=command_words,
@@ -67,12 +67,12 @@ if TYPE_CHECKING:
     "--labels",
     type=FILE_PATH,
     metavar="FILE",
-    help="File with the class names, one per line; C and Python code get them.",
+    help="File with the class names, one per line, to put into the C and Python code.",
 )
 @click.option(
     "--profile",
     is_flag=True,
-    help="Build in counters; the C functions NAME_profile_... then return the time of each layer.",
+    help="Measure the time of each layer; the C functions NAME_profile_... return the times.",
 )
 @kernels_option
 @tuning_option
@@ -102,13 +102,13 @@ def command(
 ) -> None:
     """Compile a model (.onnx, .tflite, .ell, .eir) for a device.
 
-    Writes a shared library, an object, a C header, a Python module, a manifest, a CMake file and a
-    demo. Names that C or Python could not take are changed: characters other than letters, digits
-    and _ become _; a leading digit gets a _ before it, a keyword one after it.
+    Writes a shared library, an object file, a C header, a Python module, a manifest, a CMake file
+    and a demo. Names that are not allowed in C or Python are changed: characters other than
+    letters, digits and _ become _; a _ is put before a leading digit and after a keyword.
 
-    With any of --pixels, --color, --range, --mean, --scale and --resize the function takes a
-    picture's uint8 pixels, rows x columns x 3, and computes (low + (high - low) * pixel / 255 -
-    mean) * scale itself. Values without an option come from the model's metadata.
+    With any of --pixels, --color, --range, --mean, --scale and --resize, the compiled function
+    takes the uint8 pixels of a picture, rows x columns x 3, and itself computes (low + (high - low)
+    * pixel / 255 - mean) * scale. Values without an option come from the model's metadata.
     """
     from ellc.codegen.machine.resolve import resolve
     from ellc.codegen.toolchain.link import Tools
@@ -149,7 +149,7 @@ def _kinds(emit: str | None, target: Target, *, wheel: bool) -> tuple[str, ...]:
 
 
 def _watch() -> Watch:
-    """Prints on stderr what ELLC_DEBUG asks for."""
+    """A watcher that prints on stderr what ELLC_DEBUG asks for."""
     from ellc.debug import debug_words, watch
 
     return watch(debug_words(), partial(echo, err=True, whole=True))

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     "--service",
     metavar="COMMAND",
     help="Also write a systemd unit that runs this command, such as 'python3 camera.py', in the "
-    "folder whenever the board starts; the commands that enable the unit are printed.",
+    "folder whenever the board starts, and print the commands that enable the unit.",
 )
 @click.option(
     "--with",
@@ -92,12 +92,12 @@ def command(
     options: ModelOptions,
     as_json: bool,
 ) -> None:
-    """Compile MODEL for the board of --ssh, copy the files there, and with --run also run it.
+    """Compile MODEL for the board of --ssh and copy the files there; with --run, also run MODEL.
 
     ellc asks the board for its CPU and C library, and chooses the target that fits. Nothing is
-    built or installed on the board. The files of `ellc compile` go into a folder of their
-    own, which is replaced as a whole; a folder that ellc did not make is never touched. If MODEL is
-    a compiled library that runs on the board, it is copied as it is.
+    built or installed on the board. The files that `ellc compile` writes are copied into a folder
+    of their own. An older version of this folder is replaced as a whole; a folder that ellc did not
+    make is never changed. If MODEL is a compiled library, it is copied without compiling.
     """
     from ellc.codegen.machine.resolve import resolve
     from ellc.driver import CompileOptions
@@ -120,20 +120,19 @@ def command(
             if inputs:
                 arrays = prepared_inputs(model, network, inputs, options.pixels)
                 run = BoardRun(arrays, (threads or 0) if is_library(model) else 0)
-            place = deployed_folder(board, made.library.prefix, folder)
+            target_folder = deployed_folder(board, made.library.prefix, folder)
+            kept_folder = None if remove else target_folder
             report("copying", 0, 0)
-            call = deploy(
-                board, made, None if remove else place, run=run, service=service, others=others
-            )
+            call = deploy(board, made, kept_folder, run=run, service=service, others=others)
     for note in made.notes:
         echo_note(note)
-    shown = (board, made, None if remove else place, call)
+    shown = (board, made, kept_folder, call)
     if as_json:
         echo_json(_document(*shown, class_names(network, labels), top))
     else:
         echo(_text(*shown, class_names(network, labels), top))
         if service is not None:
-            echo(_service_text(board, made, place))
+            echo(_service_text(board, made, target_folder))
 
 
 def _named(host: str | None) -> str:
@@ -146,7 +145,7 @@ def _check_usage(service: str | None, *, remove: bool, is_run: bool) -> None:
     from ellc.remote.service import check_command
 
     if remove and (service is not None or not is_run):
-        raise click.UsageError("--remove needs --run, and excludes --service")
+        raise click.UsageError("--remove needs --run, and cannot be used with --service")
     if service is not None:
         check_command(service)
 

@@ -54,7 +54,7 @@ MOST_PROBLEMS = 20
     type=click.Choice(["test", "train"]),
     default="test",
     show_default=True,
-    help="Part of the data set, if it has parts.",
+    help="Which part of the data set to use, if it has parts.",
 )
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Use only the first N samples.")
 @click.option(
@@ -62,12 +62,13 @@ MOST_PROBLEMS = 20
     type=click.FloatRange(0.01, 1),
     default=1.0,
     show_default=True,
-    help="Keep only the middle of each picture: this share of its sides, such as 0.875.",
+    help="Keep only the middle of each picture: this fraction of its sides, such as 0.875.",
 )
 @click.option(
     "--background",
     is_flag=True,
-    help="The network's class 0 is the background: class N of the data is its class N + 1.",
+    help="Class 0 of the network is the background: class N of the data is class N + 1 of the "
+    "network.",
 )
 @click.option(
     "--labels",
@@ -80,7 +81,7 @@ MOST_PROBLEMS = 20
     "other",
     metavar="OTHER",
     help="Compare with another model or library, or with another engine for the same file: "
-    "reference, onnxruntime or litert. FILE=ENGINE names both.",
+    "reference, onnxruntime or litert. FILE=ENGINE compares with another file and engine.",
 )
 @target_option
 @click.option(
@@ -102,7 +103,8 @@ MOST_PROBLEMS = 20
     "--journal",
     type=FILE_PATH,
     metavar="FILE",
-    help="Store the answers in this file; after an interruption the same command continues.",
+    help="Store the answers in this file; after an interruption, the same command continues "
+    "from them.",
 )
 @click.option(
     "--html", type=FILE_PATH, metavar="FILE", help="Also write an HTML page with pictures."
@@ -132,11 +134,11 @@ def command(
     """Measure the accuracy of MODEL, or of a compiled library, on labelled data.
 
     The report has top-1 and top-5 accuracy, the accuracy of each class and the worst mistakes.
-    Several models form a chain: the outputs of each are the inputs of the next. A library for a
-    foreign target runs under qemu. Pictures are cropped, scaled and turned into numbers as by
-    `ellc run`; the states of a network are reset before every sample.
+    Several models form a chain: the outputs of each model are the inputs of the next. A library for
+    a foreign target runs in qemu. Pictures are cropped, scaled and turned into numbers as in `ellc
+    run`. The states of a network are reset before every sample.
 
-    A sample that cannot be read does not count; the command reports it and exits with code 2.
+    A sample that cannot be read is not counted; the command reports it and exits with code 2.
     """
     from ellc.evaluate.layouts import open_data
     from ellc.evaluate.layouts.options import DataOptions
@@ -145,7 +147,7 @@ def command(
     from ellc.progress import progress
 
     if workers and scheduler:
-        raise click.UsageError("--workers and --scheduler exclude each other: give one of them")
+        raise click.UsageError("--workers and --scheduler cannot be combined: give one of them")
     data = open_data(data_path, DataOptions(truth, truth_column, split))
     judged = Subject(models, "compiled", options, target)
     check_options(judged)
@@ -177,7 +179,7 @@ def _class_names(data: Data, background: bool) -> tuple[str, ...]:
 def _task(
     subjects: tuple[Subject, ...], data: Data, crop: float, background: bool, report: Progress
 ) -> Iterator[Task]:
-    """Compile the subjects; the libraries exist for as long as the block lasts."""
+    """Compile the subjects; the libraries are removed when the block ends."""
     from ellc.evaluate.judging import Task
     from ellc.evaluate.subject import compiled, interface
     from ellc.ir.work_folders import temporary_folder
@@ -200,7 +202,10 @@ def _answers(
     jobs: int | None,
     report: Progress,
 ) -> list[Answer]:
-    """All answers in order of the samples: from the journal, or computed and added to it."""
+    """All answers in the order of the samples.
+
+    Answers in the journal are taken from there; missing answers are computed and added to it.
+    """
     from ellc.evaluate.journal import open_journal
 
     stored = (
@@ -235,7 +240,7 @@ def _computed_answers(
 
 
 def _identity(task: Task, subjects: tuple[Subject, ...]) -> str:
-    """A text that is equal for two evaluations only if they compute the same answers."""
+    """A text that identifies an evaluation: evaluations with equal texts have the same answers."""
     from ellc.evaluate.samples import fingerprint
 
     shares = tuple(interface.preparation.share for interface in task.interfaces)
@@ -246,7 +251,7 @@ def _identity(task: Task, subjects: tuple[Subject, ...]) -> str:
 def _report_problems(problems: tuple[str, ...]) -> None:
     if problems:
         raise EllcError(
-            f"{len(problems)} samples cannot be read, so they do not count",
+            f"{len(problems)} samples cannot be read and are not counted",
             code="E771",
             problems=problems[:MOST_PROBLEMS],
         )

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     "page",
     type=FILE_PATH,
     metavar="FILE",
-    help="Write everything as one page for a browser; it needs no network.",
+    help="Write all levels of all nodes to one HTML page, which works offline.",
 )
 @click.option("--no-optimize", is_flag=True, help="Run only the passes that kernels need.")
 @threads_option
@@ -69,7 +69,7 @@ def command(
     options: ModelOptions,
     as_json: bool,
 ) -> None:
-    """Show how a model is compiled, level by level, and why a layer is slow.
+    """Show how a model is compiled, level by level, and why its layers take their time.
 
     \b
     cost    the cost of each layer and its share; begin here
@@ -77,13 +77,13 @@ def command(
     plan    the candidate kernels of a layer, their predicted costs,
             the chosen one, and where its operands are in memory
     kernel  the kernel of a layer in ellc's own kernel IR
-    llvm    the same in LLVM IR, before LLVM optimises it
-    asm     the same in assembly
+    llvm    the kernel in LLVM IR, before LLVM optimises it
+    asm     the kernel in assembly
 
-    kernel, llvm and asm need --node. --html shows all levels of all layers: begin with the layers
-    that cost most, and go down level by level. Costs are issue slots, counted in the kernels' text.
-    If the environment variable ELLC_CYCLE_TOOL names a model of the target's core, cost and asm
-    also show modelled cycles, down to single instructions.
+    The levels kernel, llvm and asm need --node. --html shows all levels of all layers: begin with
+    the most expensive layers, and go down level by level. Costs are issue slots, counted in the
+    text of the kernels. If the environment variable ELLC_CYCLE_TOOL names a model of the target's
+    core, cost and asm also show modelled cycles, down to single instructions.
 
     The options of `ellc compile`, such as --cpu, --kernel and --tuning, have the same effect here.
     --json gives the figures of cost and plan.

@@ -1,4 +1,4 @@
-"""`ellc gallery`: a web site of accuracies and speeds, from result files."""
+"""`ellc gallery`: make a web site of accuracies and speeds from result files."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from ellc.commands.parameters import FILE_PATH
 
 @click.group("gallery", context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """Show models by accuracy and speed: a web site made from result files.
+    """Make a web site that compares models by accuracy and speed.
 
-    A result file is JSON. It has the figures of one model in one precision, on one board, by one
-    engine. Each figure is measured, modelled or published, and the pages show which.
+    The site is made from result files. A result file is JSON and has the figures of one model, in
+    one precision, on one board, as computed by one engine. Each figure is measured, modelled or
+    published, and the pages show which.
     """
 
 
 @command.command("build")
 @click.argument("results", type=FILE_PATH, nargs=-1, metavar="[RESULTS]...")
 @click.option(
-    "-o", "--output", type=FILE_PATH, required=True, metavar="FOLDER", help="Folder to write."
+    "-o", "--output", type=FILE_PATH, required=True, metavar="FOLDER", help="Folder for the site."
 )
 @click.option(
     "--published/--no-published",
@@ -49,13 +50,13 @@ def build(
     try_mebibytes: float,
     as_json: bool,
 ) -> None:
-    """Write a site that needs only a browser: open index.html in its folder.
+    """Write a site that needs no web server: open index.html in its folder.
 
-    RESULTS are result files, or folders of them. All problems in them are reported at once. The
-    same results give the same bytes.
+    RESULTS are result files, or folders with result files. All their problems are reported at once.
+    The same results give the same bytes.
 
-    A network with trained weights that classifies pictures gets a page that runs it in the browser,
-    compiled for WebAssembly: a visitor drops a picture there, or draws a digit.
+    For a network with trained weights that classifies pictures, the site has a page that runs the
+    network in the browser, compiled for WebAssembly: visitors drop a picture there or draw a digit.
     """
     from ellc.gallery.site import build_site
     from ellc.progress import progress
@@ -83,9 +84,10 @@ def build(
 def measure(results: tuple[Path, ...], as_json: bool) -> None:
     """Run the commands recorded in result files, and write the values into them.
 
-    Only `ellc evaluate`, `bench`, `inspect` and `explain` are run, in the folder of the result; its
-    `prepare` commands (`ellc zoo build`, `ellc import`) are run first. Times that were measured on
-    another machine are kept, and so are figures of other programs. A new result file needs no
+    The commands are run in the folder of the result file. Only `ellc evaluate`, `bench`, `inspect`,
+    `zoo inspect` and `explain` are allowed. Before them, the commands in `prepare` are run, of
+    which only `ellc zoo build` and `ellc import` are allowed. Times that were measured on another
+    machine are kept, and so are figures of other programs. A new result file may leave out all
     values.
     """
     from ellc.gallery.measure import measure as measure_results

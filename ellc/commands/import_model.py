@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 @model_options
 @json_option
 def command(model: Path, output: Path, options: ModelOptions, as_json: bool) -> None:
-    """Write a model as .ell, for ELL's tools, or as .eir, ellc's own container.
+    """Write a model as .ell, for ELL's tools, or as .eir, ellc's own format.
 
     The network is simplified: shape arithmetic is computed, and transposes and duplicates that
-    exporters leave are removed. An .ell file holds a chain of ELL's layers with NHWC images; layers
-    that do not fit are reported. An .eir file can hold every network.
+    exporters leave are removed. An .ell file can only hold a chain of ELL's layers with NHWC
+    images; the command reports layers that do not fit. An .eir file can hold any network.
     """
     from ellc.importing import import_file
     from ellc.progress import progress

@@ -34,11 +34,12 @@ def command(model: Path, options: ModelOptions, as_json: bool) -> None:
     """Show a model's layers: shapes, parameters, arithmetic, memory, receptive field.
 
     MACs are multiply-adds (sign products in binary layers). "live" is the memory of all values that
-    are needed while the layer runs, without parameters; its maximum is a lower bound for the arena
-    if layers run one by one. "sees" is the part of the input on which one output pixel depends,
-    "step" the distance in input pixels between neighbouring output pixels. Networks from ONNX and
-    TFLite are shown without the transposes and shape arithmetic that their formats need. "scale"
-    and "zero" describe quantised results: the real value is scale * (stored - zero).
+    are needed while the layer runs, without parameters; the largest "live" is a lower bound for the
+    arena if layers run one by one. "sees" is the size of the part of the input on which one output
+    pixel depends. "step" is the distance, in input pixels, between these parts for neighbouring
+    output pixels. Networks from ONNX and TFLite are shown without the transposes and shape
+    arithmetic that their formats need. "scale" and "zero" describe quantised results: the real
+    value is scale * (stored - zero).
     """
     from ellc.importing import tidied
     from ellc.models import format_of, read_model
@@ -91,7 +92,7 @@ def _port(port: PortFacts) -> str:
 
 
 def _steps(quant: Quant | None) -> tuple[str, str]:
-    """Scale and zero point as text; if there are several, their ranges."""
+    """Scale and zero point as text; several scales or zero points are shown as a range."""
     if quant is None:
         return "", ""
     scale = _range([f"{x:.6g}" for x in (min(quant.scale), max(quant.scale))])

@@ -1,4 +1,4 @@
-"""`ellc ops`: list ellc's operators, or the operators of a model format that it reads."""
+"""`ellc ops`: list ellc's own operators, or the operators that it reads from a model format."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ellc.support import FORMATS, supported
     "--format",
     "form",
     type=click.Choice(FORMATS),
-    help="List the operators of this format that ellc reads, with their limits.",
+    help="List the operators that ellc reads from this format, with their limits.",
 )
 @json_option
 def command(form: str | None, as_json: bool) -> None:
-    """List ellc's own operators, or with --format those of a model format.
+    """List ellc's own operators, or with --format the operators of a model format.
 
-    Kinds: "pointwise" operators can run in the epilogue of the kernel before them; "composite" ones
-    are always rewritten as others before code is generated.
+    A "pointwise" operator can run in the epilogue of another operator's kernel. A "composite"
+    operator is always rewritten as other operators before code is generated.
     """
     if form is not None:
         _list_format(form, as_json)
@@ -55,7 +55,7 @@ def _list_format(form: str, as_json: bool) -> None:
 
 
 def kind(cls: type[Op]) -> str:
-    """`pointwise`, `composite` or `plain`."""
+    """The kind of an operator: `pointwise`, `composite` or `plain`."""
     if cls.composite:
         return "composite"
     return "pointwise" if issubclass(cls, Pointwise) else "plain"

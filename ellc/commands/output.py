@@ -1,7 +1,8 @@
-"""The output of commands: aligned tables for people, one JSON document for scripts.
+"""Prints the output of commands: aligned tables for people, one JSON document for scripts.
 
-Everything that is printed goes through `echo`: names and metadata are text from the model file, and
-a terminal would obey control characters in it. (ruff forbids `click.echo` elsewhere.)
+Everything is printed with `echo`, which escapes control characters: names and metadata come from
+the model file, and a terminal would obey control characters in them. ruff forbids `click.echo` in
+all other modules.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ json_option = click.option(
 
 
 def echo(text: str, *, err: bool = False, nl: bool = True, whole: bool = False) -> None:
-    """Print text, on stderr if `err`, with a line end if `nl`; escape unprintable characters.
+    """Print a text with unprintable characters escaped.
 
-    Line ends are not escaped, so apply `visible` to a name within a line. Very long lines lose
-    their middle, unless `whole` says that the text is a document that a program may read.
+    The text is printed on stderr if `err`, otherwise on stdout, and with a line end if `nl`. Line
+    ends in the text are not escaped, so apply `visible` to a name within a line. The middle of very
+    long lines is left out, unless `whole` says that a program may read the text.
     """
     shown = visible(text.expandtabs(), keep="\n") if whole else readable(text)
     click.echo(shown, err=err, nl=nl)  # noqa: TID251
@@ -36,7 +38,7 @@ def echo(text: str, *, err: bool = False, nl: bool = True, whole: bool = False) 
 def echo_files(text: str) -> None:
     """Print the report of a command that wrote a file.
 
-    The file is the result, so it is not an error if standard output is closed.
+    It is not an error if standard output is closed, because the file is the result.
     """
     if not isinstance(sys.stdout, ClosedOutput):
         echo(text)
@@ -60,22 +62,22 @@ def _finite(document: object) -> object:
 
 
 def echo_notes(metadata: Mapping[str, str]) -> None:
-    """Show on stderr the notes of a model's importer (metadata `note.N`)."""
+    """Print on stderr the notes that an importer left in the metadata, with the keys `note.N`."""
     for key, note in metadata.items():
         if key.startswith("note."):
             echo_note(note)
 
 
 def echo_note(note: str) -> None:
-    """Show a remark on stderr."""
+    """Print a note on stderr."""
     echo(f"note: {visible(note)}", err=True)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: str = "") -> str:
-    """Rows in aligned columns with two spaces between them.
+    """The rows as text in aligned columns, with two spaces between columns.
 
-    `right` has one character per column: `r` aligns the column to the right. All other columns are
-    aligned to the left. Widths are counted in characters; trailing spaces are removed.
+    `right` has one character for each column: `r` aligns the column to the right, any other
+    character to the left. Widths are counted in characters; trailing spaces are removed.
     """
     cells = [[shortened_line(visible(str(cell))) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
@@ -90,7 +92,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: str = 
 
 
 def shortened(text: str) -> str:
-    """A name, cut to fit a column: converters join the names of all layers that they merge."""
+    """A name, cut to fit a column; names can be long, because converters join those of merged
+    layers.
+    """
     return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"
 
 

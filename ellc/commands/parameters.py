@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""The options that several commands share."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ Named = tuple[tuple[str, Any], ...]
 
 
 class _FilePath(click.Path):
-    """A file or folder as a `Path`.
+    """The type of an argument that names a file or folder; the value is a `Path`.
 
-    It refuses an empty text, which `Path` takes for `.`, and a path that the system cannot follow
-    (too long, a loop of links, a folder that may not be read), for which `Path.exists` would raise
-    `OSError`.
+    It refuses an empty text, which `Path` would take as `.`. It also refuses a path that the system
+    cannot resolve (too long, a loop of links, a folder that may not be read), because `Path.exists`
+    would raise `OSError` for it.
     """
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not os.fspath(value):
-            self.fail("'' names no file or folder", param, ctx)
+            self.fail("the name of the file or folder is empty", param, ctx)
         try:
             os.stat(value)
         except (FileNotFoundError, NotADirectoryError):
-            pass  # the command reports that it is missing, or creates it
+            pass  # the command reports a missing file, or creates it
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             self.fail(f"{os.fspath(value)!r}: {reason}", param, ctx)
@@ -62,15 +62,15 @@ target_option = click.option(
     show_default=True,
     metavar="TARGET",
     shell_complete=_complete_target,
-    help="Machine for which to compile; `ellc targets` lists them.",
+    help="Machine for which to compile; `ellc targets` lists all machines.",
 )
 
 _OVERRIDES_OPTIONS = (
     click.option(
-        "--triple", help="LLVM triple, for --target custom or in place of the target's own."
+        "--triple", help="LLVM triple, for --target custom or to replace the target's triple."
     ),
-    click.option("--cpu", help="LLVM's name of the CPU, in place of the target's own."),
-    click.option("--features", help="LLVM features such as +dotprod,-neon, for --cpu."),
+    click.option("--cpu", help="LLVM's name of a CPU, to replace the target's CPU."),
+    click.option("--features", help="LLVM features to add or remove, such as +dotprod,-neon."),
 )
 
 threads_option = click.option(
@@ -99,12 +99,12 @@ board_target_option = click.option(
     "--target",
     metavar="TARGET",
     shell_complete=_complete_target,
-    help="Target of the board; default: the one that fits its CPU and system.",
+    help="Target of the board; default: the target that fits its CPU and system.",
 )
 
 
 def overrides_options(command: Command) -> Callable[..., Any]:
-    """Decorator: options that change a target, passed to the command as `overrides: Overrides`."""
+    """Decorator that adds options to change a target, passed as `overrides: Overrides`."""
 
     @wraps(command)
     def call(*args: Any, **values: Any) -> Any:
@@ -114,7 +114,7 @@ def overrides_options(command: Command) -> Callable[..., Any]:
 
 
 def _overrides(values: dict[str, Any]) -> Overrides:
-    """Pop the values of `_OVERRIDES_OPTIONS` from a command's values."""
+    """Remove the values of `_OVERRIDES_OPTIONS` from `values`, and return them as `Overrides`."""
     from ellc.codegen.machine.resolve import Overrides
 
     return Overrides(
@@ -123,26 +123,26 @@ def _overrides(values: dict[str, Any]) -> Overrides:
 
 
 def _decorated(call: Callable[..., Any], options: Sequence[Option]) -> Callable[..., Any]:
-    """The command with these options, which `--help` lists in this order."""
+    """Add options to a command; `--help` lists them in this order."""
     for option in reversed(options):
         call = option(call)
     return call
 
 
 def command_words(text: str) -> tuple[str, ...]:
-    """The words of a program with options, quoted as for a shell; empty for an empty text."""
+    """Split a command line into words as a shell does; an empty text gives no words."""
     try:
         words = tuple(shlex.split(text))
     except ValueError as error:  # an unclosed quotation or escape
         raise click.BadParameter(f"{text!r} is not a command: {error}") from None
     if text and not (words and words[0]):
-        raise click.BadParameter(f"{text!r} names no program")
+        raise click.BadParameter(f"{text!r} does not name a program")
     return words
 
 
 def _kernel_request(text: str) -> tuple[str, str]:
-    """(layer, kernel) from `LAYER=KERNEL`."""
-    layer, _, kernel = text.rpartition("=")  # names of layers may hold a =
+    """Split `LAYER=KERNEL` into the layer and the kernel."""
+    layer, _, kernel = text.rpartition("=")  # the name of a layer may contain =
     if not layer or not kernel:
         raise click.BadParameter(f"{text!r} is not a layer and a kernel, such as conv1=gemm")
     return layer, kernel
@@ -154,8 +154,8 @@ kernels_option = click.option(
     type=_kernel_request,
     metavar="LAYER=KERNEL",
     multiple=True,
-    help="Use this kernel for a layer instead of the one that is predicted to be fastest; "
-    "`ellc explain MODEL --level plan` lists candidates. May be repeated.",
+    help="Use this kernel for a layer, not the kernel that is predicted to be fastest; "
+    "`ellc explain MODEL --level plan` lists the candidates. May be repeated.",
 )
 
 tuning_option = click.option(
@@ -167,7 +167,7 @@ tuning_option = click.option(
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    """Numbers separated by commas; fractions such as 1/255 are allowed."""
+    """Parse numbers that are separated by commas; fractions such as 1/255 are allowed."""
     try:
         numbers = tuple(map(_number, text.split(",")))
     except (ValueError, ZeroDivisionError):
@@ -186,20 +186,22 @@ def _number(text: str) -> float:
 def _pair(text: str) -> tuple[float, ...]:
     numbers = _numbers(text)
     if len(numbers) != 2:
-        raise click.BadParameter(f"{text!r} is not two numbers, such as 0,1")
+        raise click.BadParameter(f"{text!r} is not a pair of numbers, such as 0,1")
     return numbers
 
 
 def _per_colour(text: str) -> tuple[float, ...]:
-    """Three numbers, or one number for all three colours."""
+    """Parse three numbers, or one number that applies to all three colours."""
     numbers = _numbers(text)
     if len(numbers) not in (1, 3):
-        raise click.BadParameter(f"{text!r} is neither one number nor three, for red, green, blue")
+        raise click.BadParameter(
+            f"{text!r} is neither one number nor three numbers, for red, green and blue"
+        )
     return numbers if len(numbers) == 3 else numbers * 3
 
 
 def _is_number(text: str) -> bool:
-    """Whether a text is a whole number in the digits 0 to 9; Unicode has others."""
+    """Whether a text has only the digits 0 to 9; other digits of Unicode are not accepted."""
     return text.isascii() and text.isdecimal()
 
 
@@ -208,34 +210,35 @@ def _size(text: str) -> tuple[int, int]:
     numbers = _is_number(rows) and _is_number(columns)
     if not numbers or not all(0 < int(n) <= _LONGEST_SIDE for n in (rows, columns)):
         raise click.BadParameter(
-            f"{text!r} is not rows and columns up to {_LONGEST_SIDE}, such as 480x640"
+            f"{text!r} is not a size such as 480x640, with rows and columns from 1 to "
+            f"{_LONGEST_SIDE}"
         )
     return int(rows), int(columns)
 
 
 def _shape(text: str) -> tuple[str, tuple[int, ...]]:
-    name, _, shown = text.rpartition("=")  # names may hold a =
+    name, _, shown = text.rpartition("=")  # a name may contain =
     extents = shown.split(",") if shown else []
     if not name or not all(_is_number(e) and int(e) for e in extents):
-        raise click.BadParameter(f"{text!r} is not a name and extents, such as data=1,3,224,224")
+        raise click.BadParameter(f"{text!r} is not INPUT=N,N,... such as data=1,3,224,224")
     return name, tuple(map(int, extents))
 
 
 def _setting(text: str) -> tuple[str, tuple[float, ...]]:
-    name, _, shown = text.rpartition("=")  # names may hold a =
+    name, _, shown = text.rpartition("=")  # a name may contain =
     if not name:
-        raise click.BadParameter(f"{text!r} is not a name and numbers, such as rate=16000")
+        raise click.BadParameter(f"{text!r} is not INPUT=VALUE, such as rate=16000")
     flags = {"true": "1", "false": "0"}
     return name, _numbers(flags.get(shown.lower(), shown))
 
 
 def _once_each(_ctx: click.Context, _param: click.Parameter, pairs: Named) -> Named:
-    """The pairs, after a check that no input is named twice."""
+    """Check that no input is named twice, and return the pairs."""
     names = [name for name, _ in pairs]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         shown = ", ".join(f"'{name}'" for name in repeated)
-        raise click.BadParameter(f"given more than once for {shown}; give it once for each input")
+        raise click.BadParameter(f"the option is given more than once for {shown}")
     return pairs
 
 
@@ -271,29 +274,29 @@ _MODEL_OPTIONS = (
         callback=_once_each,
         metavar="INPUT=VALUE[,...]",
         multiple=True,
-        help="Make an input of an ONNX or TFLite file a constant, such as a sample rate or a flag: "
-        "one number for all its elements, or one for each. May be repeated.",
+        help="Replace an input of an ONNX or TFLite file, such as a sample rate or a flag, by a "
+        "constant: one number for all elements, or one number for each element. May be repeated.",
     ),
     click.option(
         "--outputs",
         type=_names,
         metavar="NAME,...",
-        help="Compile only the part of the network that computes these values, which become the "
-        "outputs (for .ell: ports such as 1003.output).",
+        help="Compile only the part of the network that computes these values; they become the "
+        "outputs (in an .ell file: ports such as 1003.output).",
     ),
     click.option(
         "--signature",
         type=_name,
         metavar="NAME",
-        help="The signature to compile, if a TFLite file has several; default: that of its first "
-        "graph.",
+        help="The signature to compile, if a TFLite file has several signatures; default: the "
+        "signature of the first graph.",
     ),
     click.option(
         "--layout",
         type=click.Choice(["file", "nhwc"]),
         default="file",
         show_default=True,
-        help="nhwc: inputs and outputs are NHWC pictures, even if those of the file are NCHW.",
+        help="nhwc: inputs and outputs are NHWC pictures, even if they are NCHW in the file.",
     ),
     click.option(
         "--double-is",
@@ -305,8 +308,8 @@ _MODEL_OPTIONS = (
     click.option(
         "--stepwise",
         is_flag=True,
-        help="One call computes one step of the sequence of recurrent layers; their state is kept "
-        "until a reset.",
+        help="One call computes one element of the sequence of recurrent layers, whose states are "
+        "kept until a reset.",
     ),
     click.option(
         "--pixels",
@@ -318,9 +321,9 @@ _MODEL_OPTIONS = (
         type=click.Choice(["imagenet-torch", "imagenet-tf", "imagenet-caffe", "unit", "raw"]),
         help="Set --color, --range, --mean and --scale as in torchvision (imagenet-torch), as in "
         "the modes tf and caffe of Keras, or for values from 0 to 1 (unit) or 0 to 255 (raw). "
-        "Options that are also given override these values.",
+        "An option that is given as well takes precedence.",
     ),
-    click.option("--color", type=_COLOURS, help="Order of colours that the model was trained on."),
+    click.option("--color", type=_COLOURS, help="Order of colours used in training the model."),
     click.option(
         "--range",
         "span",
@@ -344,13 +347,14 @@ _MODEL_OPTIONS = (
         "--resize",
         type=_size,
         metavar="ROWSxCOLUMNS",
-        help="Size of the pictures that a call takes; it scales them to the model's (bilinear).",
+        help="Size of the pictures that a call takes; the call scales them (bilinear) to the "
+        "model's size.",
     ),
 )
 
 
 def model_options(command: Command) -> Callable[..., Any]:
-    """Decorator: options of reading a model, passed to the command as `options: ModelOptions`."""
+    """Decorator that adds options for reading a model, passed as `options: ModelOptions`."""
 
     @wraps(command)
     def call(*args: Any, **values: Any) -> Any:
@@ -361,7 +365,7 @@ def model_options(command: Command) -> Callable[..., Any]:
 
 
 def _options(values: dict[str, Any]) -> ModelOptions:
-    """Pop the values of `_MODEL_OPTIONS` from a command's values."""
+    """Remove the values of `_MODEL_OPTIONS` from `values`, and return them as `ModelOptions`."""
     from ellc.frontends.options import ImportOptions
     from ellc.models import ModelOptions
     from ellc.pictures.pixels import PRESETS, PixelOptions

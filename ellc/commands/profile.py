@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     "page",
     type=FILE_PATH,
     metavar="FILE",
-    help="Write one page for a browser, with pictures; it needs no network.",
+    help="Write an HTML page with tables and pictures, which works offline.",
 )
 @click.option(
     "--chrome-trace",
@@ -51,21 +51,21 @@ if TYPE_CHECKING:
     "explorer",
     type=FILE_PATH,
     metavar="FILE",
-    help="Write node data for Google's Model Explorer, which shows them over the model's graph.",
+    help="Write node data, with which Google's Model Explorer colours the model's graph.",
 )
 @click.option(
     "--threads",
     type=click.IntRange(1, 32),
     default=1,
     show_default=True,
-    help="Threads of the calls that are timed as phases; layers always run on one.",
+    help="Threads of the calls that are timed as phases; layers are timed on one thread.",
 )
 @click.option(
     "--seconds",
     default=2.0,
     show_default=True,
     type=click.FloatRange(0.01, 300),
-    help="Time to measure layers, and the same time again for steady calls.",
+    help="Time to spend on measuring layers, and again on measuring steady calls.",
 )
 @kernels_option
 @tuning_option
@@ -91,9 +91,9 @@ def command(
     ELLC_CYCLE_TOOL names a model of the target's core, and predicted issue slots otherwise. Every
     output says which.
 
-    Each layer is shown with its cost, its multiply-adds and the fraction of the core's peak that
-    they reach, the bytes that it moves and the part of its time that memory needs for them, and the
-    bytes of the arena that are live.
+    For each layer the report has its cost, its multiply-adds, the fraction of the core's peak rate
+    that it reaches, the bytes that it moves, the fraction of its cost that the memory needs to move
+    them, and the live bytes of the arena.
 
     Four phases are timed separately on this machine: compile, load, first call, steady call. For a
     target that does not run here, only compile is timed.
@@ -107,7 +107,11 @@ def command(
     from ellc.progress import progress
 
     if is_library(model):
-        raise EllcError("a profile needs the model, not a library", code="E706", where=str(model))
+        raise EllcError(
+            "this is a library, but a profile needs a model file",
+            code="E706",
+            where=str(model),
+        )
     chosen = StudyOptions(True, 1, kernels, tuning, options)
     row, limit_ms = resolve(target, overrides), max(1, round(1000 * seconds))
     with progress(quiet=as_json) as report:

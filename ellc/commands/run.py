@@ -61,14 +61,14 @@ def command(
 ) -> None:
     """Run MODEL, or a compiled library, on INPUTS: a picture or .npy file for each input.
 
-    A library needs its manifest NAME.json in the same folder. Code for a foreign target runs under
+    A library needs its manifest NAME.json in the same folder. Code for a foreign target runs in
     qemu.
 
-    Pictures are cropped and scaled to the model's shape. Order of colours, range, means and scales
-    come from its metadata; without metadata, pixels are passed unchanged. For a model,
-    preprocessing options are compiled in; for a library, they are applied to the picture before the
-    call. Arrays are not preprocessed. Outputs that are lists of scores are shown by their highest
-    elements, others by their shape and range.
+    Pictures are cropped and scaled to the size of the model's input. The order of colours, range,
+    means and scales come from the model's metadata; without metadata, pixels are passed unchanged.
+    Preprocessing options for a model file are compiled in; for a library, they are applied to the
+    picture before the call. Arrays are not preprocessed. For an output with scores the best classes
+    are shown, for other outputs the shape and the range of the values.
     """
     want_files(inputs)
     with _executable(model, target, threads, options, reference) as executable:
@@ -95,7 +95,7 @@ def _executable(
     from ellc.progress import progress
 
     if use_reference and is_library(model):
-        raise EllcError("--reference needs the model, and this is a library", code="E706")
+        raise EllcError("--reference needs a model file, but this is a library", code="E706")
     if use_reference:
         yield reference(model, options)
         return

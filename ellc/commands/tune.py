@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     required=True,
     type=FILE_PATH,
     metavar="FILE",
-    help="The file to write; its entries for other layers and cores are kept.",
+    help="The tuning file to write; entries for other layers and cores in it are kept.",
 )
 @click.option(
     "--seconds",
@@ -44,11 +44,12 @@ def command(
     options: ModelOptions,
     as_json: bool,
 ) -> None:
-    """Measure all kernels that could compute each layer of MODEL, and record the fastest in a file.
+    """Measure all candidate kernels for each layer of MODEL, and write the fastest to a file.
 
-    On this machine, times are measured; for a target whose core the tool in ELLC_CYCLE_TOOL models,
-    cycles are counted. `ellc compile --tuning FILE` uses these kernels for layers with the same
-    operator and shapes, in any model, on the same core and with the same version of ellc.
+    If the target's code runs on this machine, times are measured. If ELLC_CYCLE_TOOL names a model
+    of the target's core, cycles are counted instead. `ellc compile --tuning FILE` uses these
+    kernels for layers with the same operator and shapes, in any model, on the same core and with
+    the same version of ellc.
     """
     from ellc.codegen.machine.resolve import resolve
     from ellc.ir.pipeline import run_pipeline
@@ -72,7 +73,7 @@ def command(
 
 
 def _text(measured: tuple[MeasuredKernel, ...], best: dict[str, str], unit: str, path: Path) -> str:
-    """A line for each layer: the default kernel and the fastest one."""
+    """The report: a table with the default kernel and the fastest kernel of each layer."""
     usual: dict[str, MeasuredKernel] = {}
     times: dict[tuple[str, str], float] = {}
     for one in measured:
@@ -91,5 +92,5 @@ def _text(measured: tuple[MeasuredKernel, ...], best: dict[str, str], unit: str,
     ]
     header = ("layer", "kernel", unit, "fastest", unit, "times")
     changed = sum(first.kernel != best[layer] for layer, first in usual.items())
-    last = f"{len(rows)} layers with several kernels, {changed} faster with another one: {path}"
+    last = f"{len(rows)} layers with several kernels, {changed} faster with another kernel: {path}"
     return "\n".join([*([table(header, rows, "  r rr"), ""] if rows else []), last])

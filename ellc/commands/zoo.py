@@ -26,9 +26,10 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def command() -> None:
     """List, show, build and compile published networks.
 
-    The architectures are real, but the weights are random numbers from a seed: speed and size are
-    those of the real network, and its outputs mean nothing. `--weights` takes trained weights,
-    which `fetch` downloads for some networks. Published figures are shown with their sources.
+    The architectures are as published, but the weights are random numbers from a seed. So speed and
+    size are those of the published network, but the outputs mean nothing. For meaningful outputs
+    give trained weights with `--weights`; for some networks `fetch` downloads them. Published
+    figures are shown with their sources.
     """
 
 
@@ -52,14 +53,14 @@ _BUILD_OPTIONS = (
         default="1",
         show_default=True,
         metavar="FRACTION",
-        help="Share of the channels of inner layers, such as 1/16.",
+        help="Fraction of the channels to keep in inner layers, such as 1/16.",
     ),
     click.option(
         "--batch-norm",
         type=click.Choice(["folded", "kept"]),
         default="folded",
         show_default=True,
-        help="folded: computed into the weights; kept: as separate layers, as in training.",
+        help="folded: part of the weights; kept: separate layers, as in training.",
     ),
 )
 
@@ -134,7 +135,7 @@ def _input(network: ZooNetwork) -> str:
 
 
 def _row(facts: Facts | None) -> tuple[str, str, str]:
-    """(dataset, top-1, top-5); the accuracies are the first ones of the facts."""
+    """The data set, top-1 and top-5 accuracy; of several accuracies the first is shown."""
     if facts is None:
         return "", "", ""
     if not facts.accuracies:
@@ -153,9 +154,9 @@ def _percent(share: float | None) -> str:
 def show(network: str, as_json: bool) -> None:
     """Show a network: its sizes, and published figures with their sources.
 
-    Sizes are those of ellc's own network: parameters with batch normalisation folded into weights,
-    and trained parameters including batch normalisation. 8-bit sizes include biases of 32 bits. If
-    a published size differs, the reason is shown.
+    Sizes are counted in ellc's own network. "parameters" counts with batch normalisation folded
+    into the weights, "trained" counts with the parameters of batch normalisation. 8-bit sizes
+    include biases of 32 bits. If a published size differs, the reason is shown.
     """
     from ellc.zoo import find
     from ellc.zoo.facts import Facts, facts
@@ -220,7 +221,7 @@ def _weights(sizes: dict[str, int]) -> str:
 
 
 def _published(facts: Facts, measured: NetworkSizes) -> list[str]:
-    """The tables of published figures that have rows."""
+    """The non-empty tables of published figures, as lines."""
     lines: list[str] = []
     if facts.accuracies:
         header: tuple[str, ...] = ("accuracy", "top-1 %", "top-5 %", "source")
@@ -258,7 +259,7 @@ def _speed(row: Speed) -> tuple[str, ...]:
     "--output",
     type=FILE_PATH,
     required=True,
-    help="File to write: FILE.ell, or FILE.eir for ellc's own, faster form.",
+    help="File to write: FILE.ell, or FILE.eir in ellc's own format, which is faster to read.",
 )
 @_build_options
 @_weights_option
@@ -274,8 +275,8 @@ def build_(
 ) -> None:
     """Build a network and write it as a model file.
 
-    The same arguments give the same bytes on every machine. The tensors of --weights are matched
-    with the network's by role, shape and order; their names need not be the same.
+    The same arguments give the same bytes on every machine. The tensors in the file of --weights
+    are matched with the tensors of the network by role, shape and order; their names may differ.
     """
     from ellc.progress import progress
     from ellc.zoo.files import build_file
@@ -307,14 +308,14 @@ def build_(
 @command.command("fetch")
 @_network_argument
 @click.option(
-    "-o", "--output", type=FILE_PATH, required=True, help="File to write; --weights takes it."
+    "-o", "--output", type=FILE_PATH, required=True, help="File to write, for use with --weights."
 )
 @json_option
 def fetch_(network: str, output: Path, as_json: bool) -> None:
     """Download a network's published weights.
 
-    No other command of ellc downloads anything. The file must have the SHA-256 that ellc knows.
-    `ellc zoo show` says where the weights are from.
+    No other command of ellc downloads anything. The downloaded file is checked against the SHA-256
+    that ellc has recorded. `ellc zoo show` shows the address of the weights.
     """
     from ellc.progress import progress
     from ellc.zoo.weights.fetch import fetch
@@ -334,7 +335,7 @@ def fetch_(network: str, output: Path, as_json: bool) -> None:
 def inspect_(network: str, seed: int, width: str, batch_norm: str, as_json: bool) -> None:
     """Show a network's layers, like `ellc inspect` for a model file.
 
-    No weights are generated, so even the largest network takes only a moment.
+    No weights are generated, so the command is fast even for the largest network.
     """
     from ellc.zoo import build
     from ellc.zoo.widths import parse_width
@@ -374,7 +375,7 @@ def _compile(
 
 
 def _compile_command() -> click.Command:
-    """The command `zoo compile`: its own parameters, then those of `ellc compile`."""
+    """Make the command `zoo compile`: its own parameters, then the parameters of `ellc compile`."""
     zoo_compile: click.Command = click.command("compile")(_compile)
     zoo_compile.params += [x for x in compile_command.command.params if x.name != "model"]
     return zoo_compile

@@ -1,1 +1,1 @@
-"""`ellc explain`: shows how a network is compiled and why so, level by level."""
+"""Shows how a network is compiled, and the reasons for it, level by level (`ellc explain`)."""

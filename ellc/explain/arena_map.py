@@ -1,6 +1,6 @@
-"""A map of the arena over time, with a rectangle for every buffer.
+"""Draws a map of the arena over time, with a rectangle for every buffer.
 
-The horizontal axis has the steps of the plan, the vertical one the addresses in the arena.
+The horizontal axis shows the steps of the plan, and the vertical axis the addresses in the arena.
 """
 
 from __future__ import annotations
@@ -33,12 +33,15 @@ class _Scale:
         return _LEFT_PX + round((step - self.first) * _WIDTH_PX / max(1, self.steps))
 
     def y(self, address: int) -> int:
-        """Address 0 is at the bottom."""
+        """The y coordinate of an address; address 0 is at the bottom."""
         return _TOP_PX + _HEIGHT_PX - round(address * _HEIGHT_PX / max(1, self.arena_bytes))
 
 
 def arena_map(study: Study) -> HtmlCode:
-    """The map as SVG; `data-key` of a rectangle names the first node that writes the buffer."""
+    """The map as SVG.
+
+    The attribute `data-key` of a rectangle has the value of the first node that writes the buffer.
+    """
     arena, steps = study.plan.arena, study.plan.steps
     scale = _Scale(0, len(steps), arena.arena_bytes)
     owners = _owners(study)
@@ -56,7 +59,7 @@ def arena_map(study: Study) -> HtmlCode:
 
 
 def _owners(study: Study) -> dict[str, PlannedNode]:
-    """The first node that writes each buffer."""
+    """For each buffer, by its id, the first node that writes it."""
     owners: dict[str, PlannedNode] = {}
     for node in study.nodes:
         for value in node.node.outputs:
@@ -121,7 +124,10 @@ def _rectangle(study: Study, life: Lifetime, scale: _Scale, owner: PlannedNode |
 
 
 def _contents(study: Study, life: Lifetime, owner: PlannedNode | None) -> str:
-    """The content of a buffer: the value or scratch memory of its first writer, or its name."""
+    """A text about the content of a buffer: a value or scratch memory of its first writer.
+
+    Without a writer it is the id of the buffer.
+    """
     if owner is None:
         return life.id
     scratch = study.plan.buffers[life.id].kind == "scratch"

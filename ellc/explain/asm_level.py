@@ -1,4 +1,4 @@
-"""The kernels of a node as assembly."""
+"""The level `asm`: the kernels of a node as assembly."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ellc.explain.study import PlannedNode, Study
 
 
 def of_node(study: Study, node: PlannedNode) -> str:
-    """Every kernel's assembly, after a line about modelled cycles."""
+    """The assembly of every kernel of a node, after a line about modelled cycles."""
     if not node.kernels:
         return ""
     assemblies = study.assemblies(node.kernels)
@@ -15,7 +15,7 @@ def of_node(study: Study, node: PlannedNode) -> str:
 
 
 def cycles_line(study: Study) -> str:
-    """What the columns of cycles mean, or why there are none."""
+    """A text that says what the columns of cycles mean, or why there are none."""
     if study.modelled.missing:
         return study.modelled.missing
     return (

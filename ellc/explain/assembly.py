@@ -1,4 +1,4 @@
-"""Readable assembly of kernels: without directives, with cycles where they are known."""
+"""Makes readable assembly of kernels: without directives, and with cycles if they are known."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LABEL = re.compile(r"^[^\s:]+:")
 _DATA = re.compile(r"^\.(byte|short|hword|2byte|word|long|4byte|quad|xword|8byte|zero|inst)\b")
 _ALIGN = re.compile(r"^\.p2align\s+(\d+)(?:\s*,[^,]*,\s*(\d+))?")
 _INSTRUCTION_BYTES = 4
-"""The size of an instruction on cores whose cycles can be modelled, in AArch64 and A32 state."""
+"""The size of an instruction on the cores whose cycles can be modelled (AArch64 and A32)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +29,23 @@ class Line:
 
     @property
     def cycles(self) -> float:
-        """Modelled cycles in a call of the network."""
+        """The modelled cycles of all runs of this instruction in a call of the network."""
         return self.cost.runs * self.cost.cycles if self.cost else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """One kernel. Lines have costs only if `has_cycles`."""
+    """The assembly of one kernel; its lines have costs only if `has_cycles`."""
 
     lines: tuple[Line, ...]
     has_cycles: bool = False
 
     def text(self) -> str:
-        """The lines as text; with cycles: cycles in a call, runs in a call, cycles of each run."""
+        """The lines as text.
+
+        If cycles are known, a line begins with its cycles in a call, its runs in a call, and the
+        cycles of each run.
+        """
         if not self.has_cycles:
             return "\n".join(line.text for line in self.lines)
         rows = [f"{'cycles':>12} {'runs':>10} {'each':>7}", *map(_with_cost, self.lines)]
@@ -49,7 +53,9 @@ class Assembly:
 
 
 def assemble(kernels: Sequence[Kernel], target: Target, modelled: Modelled) -> dict[str, Assembly]:
-    """The assembly of kernels by name; each is compiled as a separate module, in parallel."""
+    """Compile kernels to assembly, by name; each kernel is a module, and modules compile in
+    parallel.
+    """
     jobs = [IrJob(k.name, llvm_module([k], target), EmitKind.ASM) for k in kernels]
     texts = compile_ir(jobs, target) if jobs else []
     return {
@@ -92,7 +98,7 @@ def _padding(offset: int, align: int, most: str | None) -> int:
 
 
 def _spaced(line: str) -> str:
-    """The line with its mnemonic padded to a column."""
+    """An instruction with its mnemonic padded, so that operands are aligned."""
     mnemonic, _, rest = line.partition("\t")
     return f"{mnemonic:<8}{rest}" if rest else mnemonic
 

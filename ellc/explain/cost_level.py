@@ -1,4 +1,4 @@
-"""The cost of each node in issue slots and modelled cycles, and its share of the network's cost."""
+"""The level `cost`: the cost of each node in issue slots and modelled cycles, and its share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ellc.ir.types import TensorType
 
 MOST_COSTLY = 5
 WAITS_MORE = 1.5
-"""A node is said to wait if it takes this many times the network's average cycles per slot."""
+"""The report says that a node waits if its cycles per slot are this many times the average."""
 WHAT_SLOTS_ARE = (
     "slots: instructions that the kernels issue, counted in their text by vector registers;\n"
     "waiting for memory does not count. moved: operands, weights and results, each once."
@@ -19,7 +19,7 @@ WHAT_SLOTS_ARE = (
 
 
 def whole(study: Study) -> str:
-    """Every node in order, then the most expensive ones."""
+    """A table of all nodes in order, then a list of the most expensive nodes."""
     header = ["node", "layer", "operator", "result", "MACs", "MACs/slot", "moved", "slots", "share"]
     header += ["cycles", "share"] if has_cycles(study) else []
     rows = [row(study, node) for node in study.nodes]
@@ -41,7 +41,7 @@ def whole(study: Study) -> str:
 
 
 def of_node(study: Study, node: PlannedNode) -> str:
-    """The figures of one node, one per line, then the slots of its steps."""
+    """The figures of one node, one figure per line, then the slots of its steps."""
     lines = [f"{short_name(node)}: {node.operator}", "", *remarks(study, node), ""]
     lines += [f"{name:<18} {text}" for name, text in facts(study, node)]
     if len(node.steps) > 1:
@@ -51,7 +51,7 @@ def of_node(study: Study, node: PlannedNode) -> str:
 
 
 def facts(study: Study, node: PlannedNode) -> list[tuple[str, str]]:
-    """(name, figure) for everything that is known about a node's cost."""
+    """The names and texts of all figures about a node's cost."""
     slots = study.node_slots[node.value]
     rank = costliest(study).index(node) + 1
     pairs = [
@@ -92,7 +92,7 @@ def remarks(study: Study, node: PlannedNode) -> list[str]:
 
 
 def _where_from(study: Study, node: PlannedNode) -> str:
-    """Which cache level can hold the operands, weights and results of a node."""
+    """A text that says which cache level can hold the operands, weights and results of a node."""
     core = study.target.core
     if node.moved_bytes <= core.l1_bytes:
         return f"all of it fits into the first-level cache ({bytes_text(core.l1_bytes)})"
@@ -103,7 +103,7 @@ def _where_from(study: Study, node: PlannedNode) -> str:
 
 
 def _waiting(study: Study, node: PlannedNode) -> list[str]:
-    """Compare the node's cycles per slot with the network's; a high number means that it waits."""
+    """Compare the node's cycles per slot with the network's average; a waiting node has more."""
     slots = study.node_slots[node.value]
     if not has_cycles(study) or not slots or not study.all_slots:
         return []
@@ -180,5 +180,5 @@ def result_text(study: Study, node: PlannedNode) -> str:
 
 
 def type_text(type_: TensorType) -> str:
-    """`1x28x28x3 f32`."""
+    """A type as short text, such as `1x28x28x3 f32`."""
     return f"{'x'.join(map(str, type_.shape)) or 'scalar'} {type_.dtype.value}"

@@ -1,9 +1,10 @@
-"""Modelled cycles of kernels and their instructions, by the tool that `ELLC_CYCLE_TOOL` names.
+"""Gets modelled cycles of kernels and instructions from the tool in `ELLC_CYCLE_TOOL`.
 
-The tool is a program that is called as `TOOL --json FILE --roi FUNCTION --diff N M -- PROGRAM {}`.
-It runs PROGRAM with N and with M in place of `{}`, counts inside FUNCTION, and writes the
-difference for one unit: `functions` with `name` and `cycles`, and `blocks` of consecutive
-instructions with `function`, `count` and `asm`, a list of [address, cycles per run, instruction].
+The tool is a Python program that is called as `TOOL --json FILE --roi FUNCTION --diff N M --
+PROGRAM {}`. It runs PROGRAM twice, with N and with M in place of `{}`, and counts cycles inside
+FUNCTION. To FILE it writes the difference of the two runs divided by M - N: `functions` with `name`
+and `cycles`, and `blocks` of consecutive instructions with `function`, `count` and `asm`, a list of
+[address, cycles per run, instruction].
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ MODELLED_CORES = ("cortex-a53",)
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """One instruction: the number of runs in a call of the network, and the cycles of each run."""
+    """How often an instruction runs in a call of the network, and the cycles of each run."""
 
     runs: float
     cycles: float
@@ -39,9 +40,9 @@ class Cost:
 class Modelled:
     """Cycles of one call of the network on one thread, with caches warm from an earlier call.
 
-    `instructions` has the costs of each kernel's instructions by byte offset from its first one.
-    `whole_cycles` also has what runs between the kernels. `missing` says why there are no cycles,
-    and is empty otherwise.
+    `by_kernel` has the cycles of each kernel. `instructions` has, for each kernel, the costs of its
+    instructions by their byte offset from the first instruction. `whole_cycles` includes the code
+    between the kernels. `missing` says why there are no cycles; it is empty if there are.
     """
 
     by_kernel: Mapping[str, float] = field(default_factory=dict)
@@ -58,10 +59,10 @@ class Modelled:
 def modelled_cycles(
     plan: Plan, prefix: str, environment: Mapping[str, str] = os.environ
 ) -> Modelled:
-    """Cycles of every kernel of a plan; the kernels' names begin with `prefix`.
+    """Model the cycles of every kernel of a plan; the kernels' names begin with `prefix`.
 
-    Only the reason why there are none, if the variable is not set or the tool does not model the
-    target's core. Raises `EllcError` (E623) if the tool fails.
+    If the variable is not set, or if the tool does not model the target's core, the result has only
+    the reason in `missing`. Raises `EllcError` (E623) if the tool fails.
     """
     target, tool = plan.target, environment.get(VARIABLE, "")
     if not tool:
@@ -81,7 +82,10 @@ def modelled_cycles(
 
 
 def run_tool(tool: str, plans: Sequence[tuple[str, Plan]], target: Target) -> dict[str, Any]:
-    """The tool's document about a second call of the networks. Raises `EllcError` (E623)."""
+    """Run the tool, and return its document about the second call of the networks.
+
+    Raises `EllcError` (E623) if the tool fails.
+    """
     with temporary_folder("cycles") as folder:
         program, answer = folder / "program", folder / "answer.json"
         build_calls(plans, target, program)
@@ -114,13 +118,17 @@ def _failed(tool: str, output: str) -> EllcError:
         f"the tool that {VARIABLE} names failed",
         code="E623",
         where=tool,
-        hint=f"without {VARIABLE} everything but modelled cycles is shown",
+        hint=f"unset {VARIABLE}: then everything except modelled cycles is shown",
         problems=output.strip().splitlines()[-10:],
     )
 
 
 def _instructions(document: dict[str, Any], kernels: set[str]) -> dict[str, dict[int, Cost]]:
-    """Costs by kernel and offset; a function's first instruction always runs."""
+    """The costs by kernel and byte offset.
+
+    The lowest address of a kernel has the offset 0, because a function's first instruction always
+    runs and so is in a block.
+    """
     by_kernel: dict[str, dict[int, Cost]] = {}
     for block in document["blocks"]:
         if block["function"] not in kernels:
@@ -137,6 +145,6 @@ def _instructions(document: dict[str, Any], kernels: set[str]) -> dict[str, dict
 
 
 def _sum(a: Cost, b: Cost) -> Cost:
-    """The cost of an instruction that is part of two blocks."""
+    """The cost of an instruction that belongs to two blocks."""
     runs = a.runs + b.runs
     return Cost(runs, (a.runs * a.cycles + b.runs * b.cycles) / runs if runs else 0.0)

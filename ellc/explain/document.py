@@ -1,4 +1,4 @@
-"""The figures of `ellc explain` as data for scripts."""
+"""Makes a JSON document of the figures of `ellc explain`, for scripts."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ellc.explain.study import PlannedNode, Study
 
 
 def document(study: Study, nodes: Sequence[PlannedNode]) -> dict[str, object]:
-    """Costs and kernels of the network and of some of its nodes.
+    """The costs of the network, and the costs and kernels of the given nodes.
 
-    Slots and cycles are those of one call of the network. If there are no cycles, they are None and
-    `cycles_missing` gives the reason. A node without a choice of kernels has no candidates, and a
+    Slots and cycles are for one call of the network. If cycles are not modelled, they are None and
+    `cycles_missing` has the reason. A node without a choice of kernels has no candidates, and a
     view has no steps.
     """
     modelled = study.modelled

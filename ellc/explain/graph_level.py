@@ -1,4 +1,4 @@
-"""The changes of each pass: differences of the graph's text."""
+"""The level `graph`: the changes of each pass, as differences of the graph's text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from ellc.ir.printable import shortened
 from ellc.ir.text import print_graph, print_node
 
 LONGEST_LINE = 600
-"""Most characters of a line; lines with a number for every channel lose their middle."""
+"""The most characters of a line. The middle of a longer line, such as one with a number for every
+channel, is left out."""
 
 
 def whole(study: Study) -> str:
@@ -26,14 +27,14 @@ def whole(study: Study) -> str:
 
 
 def of_node(study: Study, node: PlannedNode) -> str:
-    """The changes of the nodes that became this one, and the node after all passes."""
+    """The changes of the nodes from which this node was made, and the node after all passes."""
     lines = [f"{short_name(node)}: {node.operator}"]
     for change in study.changes:
         changed = list(node_difference(change, node))
         if changed:
             lines += ["", heading(change), *changed]
     if len(lines) == 1:
-        lines.append("no pass changed it")
+        lines.append("no pass changed this node")
     return "\n".join([*lines, "", "after all passes", node_text(study.graph, node)])
 
 
@@ -44,23 +45,26 @@ def passes_line(study: Study) -> str:
 
 
 def heading(change: Change) -> str:
-    """The pass with the number of nodes before and after it."""
+    """The name of a pass, with the number of nodes before and after it."""
     return f"{change.name}: {len(change.before.nodes)} -> {len(change.after.nodes)} nodes"
 
 
 def difference(change: Change) -> Iterator[str]:
-    """Lines of a unified difference of the whole graph's text."""
+    """The lines of a unified diff of the graph's text before and after a pass."""
     yield from _unified(*map(_graph_lines, (change.before, change.after)))
 
 
 def node_difference(change: Change, node: PlannedNode) -> Iterator[str]:
-    """The lines of the difference that concern a node."""
+    """The lines of a unified diff of those nodes from which a node was made."""
     graphs = (change.before, change.after)
     yield from _unified(*(_printed(graph, _related(graph, node)) for graph in graphs))
 
 
 def node_text(graph: Graph, node: PlannedNode) -> str:
-    """The node as in the graph's text; a phrase for begin and end of a loop, which have no text."""
+    """A node as it is in the graph's text.
+
+    The begin and the end of a loop have no text there, so they are described here.
+    """
     if isinstance(node.node.op, Enter | Leave):
         end = "begin" if isinstance(node.node.op, Enter) else "end"
         operands, results = (
@@ -76,7 +80,7 @@ def _unified(before: list[str], after: list[str]) -> Iterator[str]:
 
 
 def _related(graph: Graph, node: PlannedNode) -> list[Node]:
-    """Nodes that stand for one of the node's layers or compute one of its values."""
+    """The nodes of a graph that compute one of the node's layers or one of its values."""
     sources, values = set(node.node.source), set(node.node.outputs)
     return [n for n in graph.nodes if not sources.isdisjoint(n.source) or values & {*n.outputs}]
 

@@ -1,9 +1,10 @@
-"""Issue slots of a kernel: its operations, counted in registers, without running it.
+"""Counts the issue slots of a kernel without running it.
 
-This is an estimate for comparing layers, with the same rule for every kernel. Loops with known
-bounds count as often as they run. An index has the middle value of its range, so that conditions
-for the edges of an image are false. Caches are ignored, and so are instructions that LLVM removes
-or adds.
+An operation counts once for each vector register of its widest value. This is an estimate for
+comparing layers, with the same rule for every kernel. The body of a loop with known bounds counts
+once for each trip. Inside a loop its index has the middle value of its range, so that conditions
+that hold only at the edges of an image are false. Caches are ignored, and so are instructions that
+LLVM removes or adds.
 """
 
 from __future__ import annotations
@@ -30,20 +31,21 @@ from ellc.codegen.kir.types import Elem, VType
 from ellc.codegen.machine.target import Target
 
 _FREE = frozenset({"splat_lane", "bitcast", "part", "lane"})
-"""Operations that the instruction which reads their result usually includes."""
+"""Operations that usually become part of the instruction that reads their result."""
 _LONG = {"div": 10.0, "rem": 12.0, "sqrt": 10.0}
-"""Operations of several cycles in every core, by the tables of Cortex-A53 and A72."""
+"""Operations that take several cycles on every core, with cycles from the tables of Cortex-A53 and
+A72."""
 
 
 def issue_slots(kernel: Kernel, extent: int, target: Target) -> float:
-    """Issue slots of all trips of the kernel's outermost loop."""
+    """The issue slots of a kernel call whose outermost loop has `extent` trips."""
     counter = _Counter(target)
     counter.known = {kernel.begin.name: 0, kernel.end.name: extent}
     return counter.body(kernel.body)
 
 
 class _Counter:
-    """Counts issue slots; `known` has the values of scalars that do not come from memory."""
+    """Counts issue slots; `known` has the values of scalars that are not loaded from memory."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
@@ -85,7 +87,7 @@ class _Counter:
         type_ = let.result.type
         if type_.lanes == 1 and type_.elem in (Elem.INDEX, Elem.MASK):
             self._evaluate(let)
-            return 0.0  # scalar units compute addresses in parallel to the vector units
+            return 0.0  # scalar units compute addresses while the vector units work
         if let.op in _FREE:
             return 0.0
         widest = max(map(self._registers, (type_, *(a.type for a in let.args))))
@@ -109,7 +111,7 @@ class _Counter:
         return self.known.get(operand.name)
 
     def _registers(self, type_: VType) -> float:
-        """Vector registers of a value; masks count as one."""
+        """The number of vector registers that hold a value; a mask counts as one."""
         if type_.lanes == 1 or type_.elem in (Elem.MASK, Elem.INDEX):
             return 1.0
         return float(-(-type_.lanes * type_.elem.bytes // self._target.vector_bytes))

@@ -1,4 +1,4 @@
-"""The kernels of a node as kernel IR."""
+"""The level `kernel`: the kernels of a node as kernel IR."""
 
 from __future__ import annotations
 

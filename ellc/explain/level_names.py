@@ -1,4 +1,4 @@
-"""Names of the levels; `--help` needs only these, and does not import the levels' code."""
+"""The names of the levels. They have a module of their own so that `--help` imports only this."""
 
 from __future__ import annotations
 

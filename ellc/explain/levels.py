@@ -13,7 +13,7 @@ from ellc.ir.errors import EllcError
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One level: a description, its text for a node, and for the whole network if that is short."""
+    """A level: a description, and functions that show a node and, if that is short, the network."""
 
     what: str
     of_node: Callable[[Study, PlannedNode], str]
@@ -33,9 +33,10 @@ OF_A_NODE_BY_DEFAULT = ("cost", "graph", "plan")
 
 
 def explanation(study: Study, node: str = "", levels: tuple[str, ...] = ()) -> str:
-    """The text of some levels, by default of the short ones.
+    """The text of some levels for the network, or for a node if it is named.
 
-    Raises `EllcError`: E750 for an unknown node; E751 for a level that needs a node.
+    By default these are `WHOLE_BY_DEFAULT` or `OF_A_NODE_BY_DEFAULT`. Raises `EllcError`: E750 for
+    an unknown node, E751 for a level that needs a node.
     """
     if not node:
         return "\n\n".join(_whole(study, level) for level in levels or WHOLE_BY_DEFAULT)
@@ -57,7 +58,7 @@ def _whole(study: Study, level: str) -> str:
         return shown(study)
     costly = ", ".join(f"%{n.value}" for n in cost_level.costliest(study)[: cost_level.MOST_COSTLY])
     raise EllcError(
-        f"level '{level}' shows one node; none was named",
+        f"level '{level}' shows one node, but no node was named",
         code="E751",
-        hint=f"--node NAME; the most expensive are {costly}",
+        hint=f"name a node with --node NAME; the most expensive nodes are {costly}",
     )

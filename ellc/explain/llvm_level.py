@@ -1,4 +1,4 @@
-"""The kernels of a node as LLVM IR."""
+"""The level `llvm`: the kernels of a node as LLVM IR."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from ellc.explain.study import PlannedNode, Study
 
 
 def of_node(study: Study, node: PlannedNode) -> str:
-    """A module with the node's kernels, as passed to LLVM."""
+    """An LLVM module with the kernels of a node, before LLVM optimises it."""
     return llvm_module(node.kernels, study.target).rstrip("\n") if node.kernels else ""

@@ -1,4 +1,4 @@
-"""Find nodes by names that a user may know: a layer of the model, a value, a step of the plan."""
+"""Finds nodes by names that a user knows: a layer of the model, a value or a step of the plan."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _LONGEST = 60
 
 
 def find(study: Study, name: str) -> tuple[PlannedNode, ...]:
-    """The nodes that have a name, in order; a layer may have become several.
+    """The nodes with a name, in order; a layer of the model may have become several nodes.
 
-    Raises `EllcError` (E750) with similar names if there are none.
+    Raises `EllcError` (E750) with similar names if no node has the name.
     """
     nodes = tuple(n for n in study.nodes if name in names_of(n))
     if nodes:
@@ -32,7 +32,7 @@ def find(study: Study, name: str) -> tuple[PlannedNode, ...]:
 
 
 def names_of(node: PlannedNode) -> set[str]:
-    """All names of a node: results with and without `%`, layers, steps and their kernels."""
+    """All names of a node: its results with and without `%`, its layers, its steps and kernels."""
     names = {node.layer, *node.node.source, *node.node.outputs}
     names |= {f"%{value}" for value in node.node.outputs}
     names |= {part for source in node.node.source for part in source.split(";")}
@@ -42,18 +42,18 @@ def names_of(node: PlannedNode) -> set[str]:
 
 
 def short_source(source: str, longest: int = _LONGEST) -> str:
-    """The first of the layers that a converter has joined, shortened."""
+    """The first name in a source (converters join several names with `;`), shortened."""
     return middle_out(source.split(";")[0], longest, "...")
 
 
 def short_name(node: PlannedNode, longest: int = _LONGEST) -> str:
-    """A name for a table: the first of joined layers, shortened; its value without layers."""
+    """A short name of a node for a table: its first layer, or its value if it has no layer."""
     layer = visible(node.layer.split(";")[0])
     return middle_out(layer, longest) if layer else f"%{node.value}"
 
 
 def middle_out(text: str, longest: int, mark: str = "…") -> str:
-    """The text without its middle if it is too long, since names of layers differ at both ends."""
+    """The text, without its middle if it is too long; names of layers differ at their ends."""
     if len(text) <= longest:
         return text
     kept = longest - len(mark)

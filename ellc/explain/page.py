@@ -1,4 +1,4 @@
-"""All levels of all nodes as one page of HTML, which needs only a browser."""
+"""Writes all levels of all nodes as one HTML page without external resources."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ MOST_COSTLY = 12
 
 
 def write_page(study: Study, path: Path) -> str:
-    """Write the page; returns a line about its content. Raises `EllcError` if that fails."""
+    """Write the page, and return a line about its content.
+
+    Raises `EllcError` if the file cannot be written.
+    """
     text = page(study)
     write_text(path, text)
     kernels = len(list(all_kernels(study.nodes)))
@@ -38,7 +41,7 @@ def write_page(study: Study, path: Path) -> str:
 
 
 def page(study: Study) -> str:
-    """The page as text. Texts of levels are packed data, which the page's script shows as text."""
+    """The HTML of the page; the texts of levels are packed data, which a script shows as text."""
     kernels = list(all_kernels(study.nodes))
     numbers = {kernel.name: number for number, kernel in enumerate(kernels)}
     largest = max((cost_level.share(study, node) for node in study.nodes), default=0.0)
@@ -99,14 +102,14 @@ def _totals(study: Study) -> list[tuple[str, str]]:
 def _arena_text(study: Study) -> str:
     arena = study.plan.arena
     return (
-        f"{arena.arena_bytes:,} bytes. At most {arena.lower_bound_bytes:,} are live at once, a "
-        "lower bound for every arrangement."
+        f"The arena has {arena.arena_bytes:,} bytes. At most {arena.lower_bound_bytes:,} bytes "
+        "are live at once, so no arrangement needs less."
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Bar:
-    """A row of a bar chart; `permille` of the longest bar."""
+    """A row of a bar chart; `permille` is its length in thousandths of the longest bar."""
 
     key: str
     label: str
@@ -123,13 +126,13 @@ def _bar(study: Study, node: PlannedNode, largest: float) -> _Bar:
 
 
 def _heading(text: str) -> tuple[str, str]:
-    """A pass's name and its numbers of nodes."""
+    """Split a heading into the name of the pass and its numbers of nodes."""
     name, _, counts = text.partition(": ")
     return name, counts
 
 
 def _node(study: Study, node: PlannedNode, numbers: dict[str, int]) -> dict[str, Any]:
-    """A node's data for the template."""
+    """The data of a node for the template."""
     return {
         "key": node.value,
         "name": short_name(node),
@@ -176,7 +179,7 @@ def _step(study: Study, node: PlannedNode, index: int, numbers: dict[str, int]) 
 
 
 def _data(study: Study, kernels: list[Kernel]) -> dict[str, Any]:
-    """The long texts: kernels by number, passes by number, nodes by value."""
+    """The long texts: kernels and passes in lists, nodes by value."""
     assemblies = study.assemblies(kernels)
     return {
         "kernels": [_kernel(study, kernel, assemblies[kernel.name]) for kernel in kernels],
@@ -195,7 +198,7 @@ def _kernel(study: Study, kernel: Kernel, assembly: Assembly) -> dict[str, Any]:
 
 
 def _cost(line: Line) -> list[float] | None:
-    """[cycles in a call, runs in a call, cycles of each run]."""
+    """The cost of a line as a list: cycles in a call, runs in a call, cycles of each run."""
     if line.cost is None:
         return None
     return [round(line.cycles), round(line.cost.runs), round(line.cost.cycles, 2)]
@@ -211,6 +214,6 @@ def _graph_texts(study: Study, node: PlannedNode) -> dict[str, Any]:
 
 
 def _packed(data: dict[str, Any]) -> HtmlCode:
-    """JSON, deflated, in base64, so that it has only letters, digits and `+/=`."""
+    """The data as JSON, deflated and in base64: only letters, digits and `+/=`."""
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=True, sort_keys=True)
     return html_text(base64.b64encode(zlib.compress(text.encode(), 9)).decode())

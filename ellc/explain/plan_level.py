@@ -1,4 +1,4 @@
-"""The choice of a kernel: candidates, their predicted costs, and the operands in memory."""
+"""The level `plan`: candidate kernels, their predicted costs, and the operands in memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ WHAT_CYCLES_ARE = (
 
 
 def whole(study: Study) -> str:
-    """Memory sizes, and every node's kernel with the number of candidates."""
+    """The sizes of memory, and a table with the kernel and the number of candidates of each
+    node."""
     plan = study.plan
     lines = [
         f"arena {plan.arena.arena_bytes:,} bytes ({plan.arena.lower_bound_bytes:,} are live at "
@@ -41,7 +42,7 @@ def of_node(study: Study, node: PlannedNode) -> str:
 
 
 def why(study: Study, node: PlannedNode) -> str:
-    """One sentence on the choice."""
+    """A sentence that says why a node has its kernel."""
     if not node.steps:
         return "No kernel: the result is a view of bytes that are already there."
     if not node.predictions:
@@ -65,7 +66,7 @@ def why(study: Study, node: PlannedNode) -> str:
 
 
 def _cheaper(chosen: Prediction, others: Sequence[Prediction]) -> str:
-    """A sentence about candidates with a lower prediction than the family's own choice."""
+    """A sentence about candidates whose predicted cost is lower than that of the chosen one."""
     cheaper = [p.name for p in others if p.known_cycles < chosen.known_cycles]
     if not cheaper:
         return ""
@@ -82,7 +83,7 @@ def candidates_table(node: PlannedNode) -> str:
 
 
 def step_lines(plan: Plan, step: Step) -> Iterator[str]:
-    """A call: its kernel, the extent of its loop, and its arguments in memory."""
+    """Lines about a step: its kernel, the extent of its loop, and its arguments in memory."""
     variant = f" [{step.call.note}]" if step.call.note else ""
     yield f"step {step.name}{variant}"
     if step.call.kernel.name != step.name:
@@ -113,7 +114,7 @@ def _candidate(prediction: Prediction, chosen: Prediction) -> list[str]:
 
 
 def argument(plan: Plan, arg: PlacedArg) -> list[str]:
-    """[location of an argument, size of the constant or buffer]."""
+    """Two texts: the location of an argument, and the size of its constant or buffer."""
     if not isinstance(arg, BufferArg):
         return [f"constant +{arg.offset_bytes}", bytes_text(arg.weight.bytes)]
     buffer = arg.buffer

@@ -1,4 +1,4 @@
-"""All decisions between a model and its code, collected for the levels of `ellc explain`."""
+"""Collects all decisions of a compilation for the levels of `ellc explain`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ellc.tuning import tuned_kernels
 
 @dataclass(frozen=True, slots=True)
 class StudyOptions:
-    """Options of the user, as in `ellc.driver.CompileOptions`."""
+    """Options of the user with the same meaning as in `ellc.driver.CompileOptions`."""
 
     optimize: bool = True
     threads: int | None = None
@@ -40,7 +40,7 @@ class StudyOptions:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One pass that changed the graph."""
+    """A pass that changed the graph, with the graph before and after it."""
 
     name: str
     before: Graph
@@ -51,8 +51,8 @@ class Change:
 class PlannedNode:
     """A node of the graph after the passes, with the steps that compute it.
 
-    A view has no steps: its operand's bytes are its result. `operator` is a short text of the
-    operator.
+    A view has no steps, because its operand's bytes are its result. `operator` is a short
+    description of the operator.
     """
 
     node: Node
@@ -61,32 +61,33 @@ class PlannedNode:
 
     @property
     def value(self) -> str:
-        """The node's first result, which no other node has."""
+        """The name of the node's first result; it identifies the node."""
         return self.node.outputs[0]
 
     @property
     def layer(self) -> str:
-        """The layers of the model that it stands for, empty if it stands for none."""
+        """The names of the model's layers that the node computes, joined by `+`; may be empty."""
         return "+".join(self.node.source)
 
     @property
     def macs(self) -> int:
-        """Multiply-adds, on all trips of a loop."""
+        """The multiply-adds of the node in a call, on all trips of a loop."""
         return sum(step.macs for step in self.steps)
 
     @property
     def moved_bytes(self) -> int:
-        """Bytes of operands, weights and results, each once per trip."""
+        """The bytes of operands, weights and results, each counted once per trip."""
         return sum(step.moved_bytes for step in self.steps)
 
     @property
     def predictions(self) -> tuple[Prediction, ...]:
-        """The candidates of its kernel, the chosen one first."""
+        """The candidate kernels of the node, the chosen candidate first."""
         return next((s.predictions for s in reversed(self.steps) if s.predictions), ())
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:
-        """Every kernel that its steps call, each once; those that only write borders come last."""
+        """The kernels of the node's steps without duplicates; kernels that write borders come
+        last."""
         steps = sorted(self.steps, key=lambda step: step.op == "border")
         return tuple({s.call.kernel.name: s.call.kernel for s in steps}.values())
 
@@ -95,11 +96,11 @@ class PlannedNode:
 class Study:
     """A network, and how it is compiled for a target.
 
-    `passes` are the names of all passes that ran, `changes` those that changed something. `graph`
-    is the graph after them, in which the nodes of loop bodies follow each other flatly; `nodes` are
-    its nodes, with all steps of the plan except `copies`, which only move results into the caller's
-    buffers. `tuned` maps layers (`Step.layer`) to the kernels that a tuning file names for the
-    target.
+    `passes` are the names of all passes that ran, and `changes` the passes that changed the graph.
+    `graph` is the graph after the passes; the nodes of a loop's body are listed in it like other
+    nodes. `nodes` are the nodes of this graph with their steps. `copies` are the other steps of the
+    plan, which only move results into the caller's buffers. `tuned` maps layers (`Step.layer`) to
+    the kernels that a tuning file names for the target.
     """
 
     name: str
@@ -114,11 +115,11 @@ class Study:
 
     @property
     def target(self) -> Target:
-        """The target of the code."""
+        """The target for which the network is compiled."""
         return self.plan.target
 
     def slots(self, step: Step) -> float:
-        """Issue slots of a step in one call of the network, on all trips of its loop."""
+        """The issue slots of a step in one call of the network, on all trips of its loop."""
         trips = step.repeat.trips if step.repeat else 1
         return trips * self._call_slots[step.call.kernel.name, step.call.extent]
 
@@ -131,22 +132,26 @@ class Study:
 
     @cached_property
     def node_slots(self) -> dict[str, float]:
-        """Issue slots by node."""
+        """The issue slots of each node; keys are the nodes' values."""
         return {n.value: sum(map(self.slots, n.steps)) for n in self.nodes}
 
     @cached_property
     def all_slots(self) -> float:
-        """Issue slots of one call of the network."""
+        """The issue slots of one call of the network."""
         return sum(self.node_slots.values()) + sum(map(self.slots, self.copies))
 
     @cached_property
     def modelled(self) -> Modelled:
-        """Cycles from the tool that the environment names, or why there are none."""
+        """Cycles from the tool in `ELLC_CYCLE_TOOL`, or the reason why there are none."""
         self.progress("modelling cycles", 0, 0)
         return modelled_cycles(self.plan, self.name)
 
     def node_cycles(self, node: PlannedNode) -> float:
-        """Modelled cycles of a node; those of a shared kernel are divided by the steps' slots."""
+        """The modelled cycles of a node.
+
+        The cycles of a kernel that several steps share are divided in proportion to the slots of
+        the steps.
+        """
         return sum(self._step_cycles(step) for step in node.steps)
 
     def _step_cycles(self, step: Step) -> float:
@@ -164,7 +169,7 @@ class Study:
         return slots
 
     def assemblies(self, kernels: Sequence[Kernel]) -> dict[str, Assembly]:
-        """The assembly of kernels by name, with modelled cycles where there are any."""
+        """The assembly of kernels by name, with modelled cycles if they are known."""
         self.progress("compiling kernels", 0, 0)
         return assemble(kernels, self.target, self.modelled)
 
@@ -175,9 +180,9 @@ def study(
     options: StudyOptions | None = None,
     progress: Progress = silent,
 ) -> Study:
-    """Read a model, or take a graph, and plan it for the target.
+    """Plan a model file or a graph for the target, and record every decision.
 
-    Raises `EllcError` for everything that the reader, the passes or the planner refuse.
+    Raises `EllcError` if the model cannot be read or compiled.
     """
     chosen = options or StudyOptions()
     progress("reading the model", 0, 0)
@@ -213,10 +218,10 @@ def _planned(graph: Graph, node: Node, steps: dict[str, list[Step]]) -> PlannedN
 def _steps_by_value(
     steps: Sequence[Step], graph: Graph
 ) -> tuple[dict[str, list[Step]], tuple[Step, ...]]:
-    """The steps of each node by its first result, and the steps after the last node.
+    """The steps of each node, by the node's first result, and the steps after the last node.
 
-    Only the last step of a node names its results; the steps before it prepare operands or write
-    borders.
+    Only the last step of a node names the node's results. The steps before it, which prepare
+    operands or write borders, belong to the same node.
     """
     first = {value: node.outputs[0] for node in graph.nodes for value in node.outputs}
     by_value: dict[str, list[Step]] = {}
@@ -230,5 +235,5 @@ def _steps_by_value(
 
 
 def all_kernels(nodes: Sequence[PlannedNode]) -> Iterator[Kernel]:
-    """All kernels of these nodes, each once."""
+    """All kernels of these nodes without duplicates."""
     yield from {k.name: k for node in nodes for k in node.kernels}.values()

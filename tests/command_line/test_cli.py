@@ -83,7 +83,8 @@ def test_wrong_usage_is_exit_2(ellc_command, args: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("", "'' names no file or folder"), ("a" * 5000, "File name too long")]
+    ("text", "said"),
+    [("", "the name of the file or folder is empty"), ("a" * 5000, "File name too long")],
 )
 def test_what_cannot_be_a_path_is_no_place(
     text: str, said: str, capsys: pytest.CaptureFixture[str]

@@ -93,7 +93,7 @@ def test_unknown_node_names_near_ones(small: Study) -> None:
 
 @pytest.mark.parametrize("level", [n for n, level in LEVELS.items() if level.whole is None])
 def test_level_of_a_node_without_one(small: Study, level: str) -> None:
-    with pytest.raises(EllcError, match="most expensive are %") as caught:
+    with pytest.raises(EllcError, match="most expensive nodes are %") as caught:
         explanation(small, levels=(level,))
     assert caught.value.code == "E751"
 

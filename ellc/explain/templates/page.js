@@ -1,6 +1,6 @@
 "use strict";
 
-// Long texts are packed; they are put into the page as text, never as HTML.
+// Unpack the long texts. They are put into the page as text, never as HTML.
 async function unpacked() {
   const letters = atob(document.getElementById("data").textContent);
   const bytes = Uint8Array.from(letters, (letter) => letter.charCodeAt(0));
@@ -74,7 +74,7 @@ async function fill(panel) {
   const node = nodes[panel.dataset.key];
   const parts = node.changes.flatMap(([heading, text]) => changeShown(heading, text));
   panel.querySelector(".changes").replaceChildren(
-    ...(parts.length ? parts : [line("No pass changed it.")]),
+    ...(parts.length ? parts : [line("No pass changed this node.")]),
     ...changeShown("after all passes: ", node.now),
   );
   for (const section of panel.querySelectorAll("[data-kernel]")) {
