@@ -1,6 +1,6 @@
-"""The pages of the documentation that are made from the code, so that none of them can be stale.
+"""Generate pages of the documentation from the code, so that they are never out of date.
 
-    python docs/generate.py FOLDER    # write them, to look at them without mkdocs
+    python docs/generate.py FOLDER    # write the pages to a folder, to view them without mkdocs
 
 mkdocs loads this file as a hook (`mkdocs.yml`) and adds what `pages` returns to the site.
 """
@@ -40,11 +40,11 @@ COPIES = {
     "reference/onnx-attributes.md": "ellc/frontends/onnx/ATTRIBUTES.md",
     "reference/tflite-options.md": "ellc/frontends/tflite/OPTIONS.md",
 }
-"""Pages that are files of the checkout: each folder's README is its page of the design."""
+"""Pages that are copies of files in the checkout: READMEs of folders are pages of the design."""
 
 
 def pages() -> dict[str, str]:
-    """Every generated page: its path below `docs/`, and its Markdown."""
+    """The Markdown of every generated page, by its path in `docs/`."""
     made = {page: _copied(page, source) for page, source in COPIES.items()}
     made["reference/commands.md"] = commands_page()
     made["reference/error-codes.md"] = error_codes_page()
@@ -56,7 +56,7 @@ def pages() -> dict[str, str]:
 
 
 def _copied(page: str, source: str) -> str:
-    """A file of the checkout, with links to other files changed to links to their pages."""
+    """The text of a file in the checkout, with links to files replaced by links to their pages."""
     folder = (ROOT / source).parent
     places = {path.resolve(): path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
     places |= {(ROOT / file).resolve(): name for name, file in COPIES.items()}
@@ -74,7 +74,7 @@ def _copied(page: str, source: str) -> str:
 
 
 def commands_page() -> str:
-    """Every command with its help and its options, as click knows them."""
+    """The page of commands, with the help and options that click has."""
     import click
 
     from ellc.cli import cli
@@ -106,13 +106,13 @@ def _command(command: click.Command, title: str, parent: Any, level: int) -> Ite
 
 
 def _help(command: click.Command) -> str:
-    """A help text as Markdown: its `a * b` and `<b>` are characters, no markup."""
+    """A help text as Markdown, in which `a * b` and `<b>` must not become markup."""
     text = (command.help or "").replace("\f", "").replace("\b\n", "")
     return _literal("\n".join(map(str.strip, text.splitlines())))
 
 
 def _literal(text: str) -> str:
-    """Text whose *, < and [ are no markup; what stands between backticks is left alone."""
+    """Text with escaped *, < and [; text between backticks is unchanged."""
     parts = text.split("`")
     parts[::2] = [re.sub(r"([*<>\[\]])", r"\\\1", part) for part in parts[::2]]
     return "`".join(parts)
@@ -122,15 +122,15 @@ def _literal(text: str) -> str:
 
 
 def error_codes_page() -> str:
-    """Every error code with its cause and its remedy."""
+    """The page of error codes, with the cause and the remedy of each."""
     from ellc.error_codes import ERROR_CODES, group_of
 
     parts = [
         "# Error codes",
-        "Whatever is wrong with a model, a picture or an option is reported as `error[CODE]`, with "
-        "the place, every problem that was found, and a hint what to do; the command then ends "
-        "with exit code 2. Codes are stable: scripts may test for them (`EllcError.code`). "
-        "Exit code 3, an internal error, is a bug of ellc.",
+        "If a model, a picture or an option has problems, the command prints `error[CODE]` with "
+        "the location, all problems that it found, and a hint, and ends with exit code 2. "
+        "Codes are stable, so scripts may test for them (`EllcError.code`). "
+        "Exit code 3 means an internal error, which is a bug in ellc.",
     ]
     group = ""
     for row in ERROR_CODES.values():
@@ -143,7 +143,7 @@ def error_codes_page() -> str:
 
 
 def targets_page() -> str:
-    """The machines that code can be made for."""
+    """The page of targets."""
     from ellc.codegen.machine.resolve import fixed_targets
 
     cells = [
@@ -159,30 +159,30 @@ def targets_page() -> str:
     ]
     return (
         "# Targets\n\n`--target host`, the default, is the machine that runs the compiler. "
-        "`--target custom` is any other one, described by `--triple`, `--cpu` and `--features` in "
-        "LLVM's words. `ellc targets` prints this table.\n\n"
+        "`--target custom` is another machine, which `--triple`, `--cpu` and `--features` describe "
+        "with LLVM's names. `ellc targets` prints this table.\n\n"
         + table(("name", "machine", "CPU", "cores", "vectors", "makes"), cells)
         + "\n"
     )
 
 
 def graph_operators_page() -> str:
-    """The operators of the graph IR."""
+    """The page of operators of the graph IR."""
     from ellc.commands.ops import kind, summary
     from ellc.ir.op import all_ops
 
     cells = [(f"`{name}`", kind(cls), _literal(summary(cls))) for name, cls in all_ops().items()]
     return (
-        "# Operators of the graph IR\n\nWhat a network is made of after import. *Pointwise* "
-        "operators can run in the epilogue of the kernel before them; *composite* ones are "
-        "rewritten into others before code is made. `ellc ops` prints this table.\n\n"
+        "# Operators of the graph IR\n\nImporters translate a network to these operators. "
+        "*Pointwise* operators can be computed in the epilogue of the kernel before them. "
+        "*Composite* operators are replaced by others. `ellc ops` prints this table.\n\n"
         + table(("operator", "kind", "meaning"), cells)
         + "\n"
     )
 
 
 def format_pages() -> dict[str, str]:
-    """A page for each format of model files: the operators that are read, with their limits."""
+    """A page for each format of model files: the supported operators, with their limits."""
     from ellc.support import FORMATS, NAMES, supported
 
     made = {}
@@ -195,8 +195,8 @@ def format_pages() -> dict[str, str]:
                 limited.setdefault(row.limits, []).append(f"`{row.operator}`")
         parts = [
             f"# {NAMES[form]}: {len(rows)} operators",
-            "Made from the tables that the importer works with; `ellc ops --format "
-            f"{form}` prints the same.",
+            "This table is generated from the tables of the importer. `ellc ops --format "
+            f"{form}` prints the same table.",
             "## Without limits",
             whole,
         ]
@@ -211,21 +211,21 @@ def format_pages() -> dict[str, str]:
 
 
 def zoo_page() -> str:
-    """The networks of the zoo with what is published of them, and ELL's gallery page by page."""
+    """The page of the zoo: its networks with published figures, and all pages of ELL's gallery."""
     from ellc.zoo.catalogue import patterns
     from ellc.zoo.facts import facts
 
     _, sources = facts()
     parts = [
         "# The zoo",
-        "Published networks that `ellc zoo build`, `compile` and `inspect` make with seeded "
-        "weights. Parameters are those of the deployed network, with batch normalisation folded; "
-        "they and the MACs are measured here. **Accuracies and times are published by others**, "
-        "`ellc zoo show NAME` has them all with their sources. Other widths and sizes have names "
-        "of their own: " + ", ".join(f"`{pattern}`" for pattern in patterns()) + ".",
-        "`--weights FILE` gives a network of this first table (but AlexNet and CaffeNet) trained "
-        "weights: a PyTorch state dict, safetensors, `.npz`, ONNX or TensorFlow Lite. `ellc zoo "
-        "fetch` downloads published ones of " + ", ".join(_fetched()) + ".",
+        "`ellc zoo build`, `compile` and `inspect` make these published networks with random "
+        "weights from a seed. Parameters and MACs are counted in these networks, after batch "
+        "normalisation is folded. **Accuracies and times are published by others**; "
+        "`ellc zoo show NAME` prints all of them with their sources. Networks of other widths and "
+        "sizes have these names: " + ", ".join(f"`{pattern}`" for pattern in patterns()) + ".",
+        "`--weights FILE` gives a network of this first table, except AlexNet and CaffeNet, "
+        "trained weights from a PyTorch state dict, safetensors, `.npz`, ONNX or TensorFlow Lite "
+        "file. `ellc zoo fetch` downloads published weights of " + ", ".join(_fetched()) + ".",
         table(
             ("network", "input", "data", "parameters", "MACs", "top-1 %, published", "origin"),
             [_network_cells(name) for name in _own_facts()],
@@ -233,8 +233,8 @@ def zoo_page() -> str:
         "## Published times",
         table(("network", "ms", "board", "threads", "precision", "engine", "source"), [*_times()]),
         "## Published sizes that differ",
-        "A test compares every published size with the network, to the published digit. These "
-        "differ, for the reason given.",
+        "A test compares every published size with the network, in all published digits. These "
+        "sizes differ, for the given reasons.",
         table(("network", "size", "published", "here", "reason", "source"), [*_differences()]),
         *_gallery_parts(),
         "## Sources",
@@ -244,14 +244,14 @@ def zoo_page() -> str:
 
 
 def _fetched() -> list[str]:
-    """The networks whose trained weights are known by URL and SHA-256."""
+    """The networks with trained weights that `ellc zoo fetch` can download."""
     from ellc.zoo.facts import facts
 
     return [f"`{name}`" for name, row in facts()[0].items() if row.weights]
 
 
 def _own_facts() -> list[str]:
-    """The networks that are not of ELL's gallery."""
+    """The names of the networks that are not from ELL's gallery."""
     from ellc.zoo import networks
 
     return [network.name for network in networks() if network.origin != "ELL gallery"]
@@ -301,7 +301,7 @@ def _differences() -> Iterator[tuple[str, ...]]:
 
 
 def _gallery_parts() -> Iterator[str]:
-    """Every page of ELL's gallery: built from what, or why not."""
+    """The table of all pages of ELL's gallery: how a network is built from a page, or why not."""
     from ellc.zoo.facts import facts
     from ellc.zoo.gallery import pages
     from ellc.zoo.plots import missing, plots, twice
@@ -314,11 +314,11 @@ def _gallery_parts() -> Iterator[str]:
     names = sorted({*built, *missing()})
     yield "## ELL's gallery, page by page"
     yield (
-        f"The gallery had {len(names) + len(twice())} pages over the years, of {len(names)} "
-        f"networks: {', '.join(f'`{name}`' for name in twice())} have two each. {len(built)} "
-        "networks are built, from what their pages show; where a page is silent, the last column "
-        "says where the missing facts come from (`ellc.zoo.gallery` explains the words). Times are "
-        "those of the page's last revision, on a Raspberry Pi 3 at 700 MHz with Raspbian."
+        f"Over the years, the gallery had {len(names) + len(twice())} pages of {len(names)} "
+        f"networks: {', '.join(f'`{name}`' for name in twice())} have two pages each. ellc builds "
+        f"{len(built)} of the networks from the facts on their pages. If a page lacks facts, the "
+        "last column says where they come from (`ellc.zoo.gallery` explains its terms). Times are "
+        "those of the last revision of the page, on a Raspberry Pi 3 at 700 MHz with Raspbian."
     )
     rows = []
     for name in names:
@@ -333,7 +333,7 @@ def _gallery_parts() -> Iterator[str]:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; a | in a cell stays a character."""
+    """A Markdown table; a | in a cell is escaped."""
     lines = [head, ["---"] * len(head), *([c.replace("|", "\\|") for c in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -342,7 +342,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages to the site (a hook of mkdocs)."""
+    """Add the generated pages to the site (a hook of mkdocs)."""
     from mkdocs.structure.files import File
 
     for name, text in pages().items():
