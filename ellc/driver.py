@@ -26,9 +26,11 @@ from ellc.codegen.output.package.texts import (
     write_cmake,
     write_demo,
     write_ell_names,
+    write_ell_package,
     write_labels,
     write_python_module,
 )
+from ellc.codegen.output.package.version import PackageVersion
 from ellc.codegen.output.package.wheel import write_wheel
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.plan_text import print_plan
@@ -56,7 +58,8 @@ class CompileOptions:
     other targets. `kernels` are pairs of a layer and the kernel to use for it (`planning.choice`).
     `tuning` is a file with the fastest kernels (`ellc.tuning`). `labels` are the class names of an
     output and replace those in the model. With `profile`, the compiled code measures the time of
-    each step. `model` says how a model file is read; it has no effect if the source is a graph.
+    each step. `version` is that of the package, for pip and CMake. `model` says how a model file is
+    read; it has no effect if the source is a graph.
     """
 
     emit: tuple[str, ...] = ()
@@ -72,6 +75,7 @@ class CompileOptions:
     model: ModelOptions = DEFAULT_OPTIONS
     labels: tuple[str, ...] = ()
     profile: bool = False
+    version: PackageVersion = field(default_factory=PackageVersion)
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,11 @@ class Artifact:
     notes: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files' names in the folder."""
+        return tuple(path.relative_to(self.folder).as_posix() for path in self.files)
+
 
 def emit_kinds() -> dict[str, str]:
     """Every kind of file that `emit` can name, with a description."""
@@ -96,7 +105,7 @@ def emit_kinds() -> dict[str, str]:
         "litert": "adapter for Python programs written for LiteRT (TensorFlow Lite)",
         "onnxruntime": "adapter for Python programs written for ONNX Runtime",
         "wheel": "Python package with the shared library, for pip",
-        "ell": "the functions of Microsoft's ELL, as C source",
+        "ell": "the functions of Microsoft's ELL, as C source; with py also its package",
         "cmake": "CMakeLists.txt",
         "demo": "demo.c, an application to start from",
     }
@@ -145,12 +154,14 @@ def compile_model(
     document_name, weight_bytes = f"{name}.json", sum(w.bytes for w, _ in plan.weights)
     with replaced_folder(folder, document_name, needed_bytes=weight_bytes) as new_folder:
         files, built, costs = _write(plan, name, kinds, chosen, new_folder, clock, file)
-        document = manifest(plan, built.model, costs, __version__, files)
+        document = manifest(
+            plan, built.model, costs, __version__, new_folder, files, chosen.version
+        )
         files.append(new_folder / document_name)
         write_manifest(files[-1], document)
         if "wheel" in kinds:
-            files.append(_wheel(built, new_folder, row, files))
-        final = sorted(folder / path.name for path in files)
+            files.append(_wheel(built, new_folder, row, files, chosen.version))
+        final = sorted(folder / path.relative_to(new_folder) for path in files)
     library = built.files.get("so", (None,))[0]
     watch("time", lambda: seconds_table(clock.seconds))
     notes = tuple(v for k, v in graph.metadata.items() if k.startswith("note.")) + plan.notes
@@ -281,7 +292,7 @@ def _write(
     if built.model.labels:
         files.append(write_labels(built.model, __version__, folder))
     with clock.stage("package"):
-        files += _package(built, kinds, folder, plan.target, file)
+        files += _package(built, kinds, folder, plan.target, file, options.version)
     return list(dict.fromkeys(files)), built, _costs(plan, built)
 
 
@@ -291,38 +302,45 @@ def _package(
     folder: Path,
     target: Target,
     file: FileInterface | None,
+    own: PackageVersion,
 ) -> list[Path]:
     model, files = built.model, []
     # A program is not linked with the DLL itself but with its import library.
     order = ("lib", "c") if target.os == "windows" else ("so", "obj", "lib", "c")
     linkable = next((kind for kind in order if kind in built.files), None)
     if {*_PYTHON} & {*kinds}:
-        files += _python(built, kinds, folder, file)
+        files += _python(built, kinds, folder, file, own)
     if "ell" in kinds or "cmake" in kinds:
         files += write_ell_names(model, __version__, folder)
+    if {"ell", "py"} <= {*kinds}:
+        files += write_ell_package(model, __version__, folder)
     if "demo" in kinds:
         files += write_demo(model, __version__, folder)
     if "cmake" in kinds and linkable is not None:
         chosen, demo = _linkable(built, linkable, target), "demo" in kinds
-        files += write_cmake(model, chosen, __version__, folder, demo=demo)
+        files += write_cmake(model, chosen, __version__, folder, own, demo=demo)
     return files
 
 
 def _python(
-    built: BuildResult, kinds: tuple[str, ...], folder: Path, file: FileInterface | None
+    built: BuildResult,
+    kinds: tuple[str, ...],
+    folder: Path,
+    file: FileInterface | None,
+    own: PackageVersion,
 ) -> list[Path]:
     """The Python module, and the adapters that were asked for or that the model's format has."""
     if "so" not in built.files:
         raise EllcError(
             "the Python module needs the shared library", code="E312", hint="--emit so,py"
         )
-    library, own = built.files["so"][0].name, file.runtime if file else None
+    library, usual = built.files["so"][0].name, file.runtime if file else None
     adapters = [
         write_adapter(built.model, file, runtime, __version__, folder)
         for runtime in get_args(Runtime)
-        if runtime in kinds or runtime == own
+        if runtime in kinds or runtime == usual
     ]
-    return [write_python_module(built.model, library, __version__, folder), *adapters]
+    return [write_python_module(built.model, library, __version__, folder, own), *adapters]
 
 
 def _linkable(built: BuildResult, kind: str, target: Target) -> Linkable:
@@ -335,7 +353,9 @@ def _linkable(built: BuildResult, kind: str, target: Target) -> Linkable:
     return Linkable(kind, shared, static, tuple(files.get("c", ())), headers)
 
 
-def _wheel(built: BuildResult, folder: Path, target: Target, files: list[Path]) -> Path:
+def _wheel(
+    built: BuildResult, folder: Path, target: Target, files: list[Path], own: PackageVersion
+) -> Path:
     """The wheel: a package NAME, and beside it the adapters, which import NAME."""
     model, (library,) = built.model, built.files["so"]
     name = model.name
@@ -347,7 +367,7 @@ def _wheel(built: BuildResult, folder: Path, target: Target, files: list[Path]) 
         f"{name}/{name}.json": folder / f"{name}.json",
         **{path.name: path for path in files if path.name in adapters},
     }
-    version = f"{__version__}+m{model.hash[:12]}"
+    version = own.text or f"{__version__}+m{model.hash[:12]}"
     return write_wheel(folder, name, version, target, inside)
 
 

@@ -66,10 +66,19 @@ def _want_writable(target: Path) -> None:
 
 
 def _want_no_folders(target: Path, new: Path) -> None:
-    """Raise `IsADirectoryError` if a new file has the name of a folder in `target`."""
+    """Raise `OSError` if a new file has the name of a folder in `target`, or a folder of a file."""
     for path in sorted(new.iterdir()):
-        if (target / path.name).is_dir():
+        there = target / path.name
+        if path.is_dir() and os.path.lexists(there) and not _is_folder(there):
+            raise NotADirectoryError(errno.ENOTDIR, f"it contains a file called {path.name}")
+        if path.is_dir() and there.exists():
+            _want_no_folders(there, path)
+        elif there.is_dir():
             raise IsADirectoryError(errno.EISDIR, f"it contains a folder called {path.name}")
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def _can_be_renamed(target: Path) -> bool:
@@ -144,8 +153,8 @@ def _keep(old: Path, new: Path) -> None:
     """Copy into `new` what it lacks of `old`: files as hard links, folders recursively."""
     for path in sorted(old.iterdir()):
         kept = new / path.name
-        if path.is_dir() and not path.is_symlink():
-            kept.mkdir()
+        if _is_folder(path):
+            kept.mkdir(exist_ok=True)
             _keep(path, kept)
         elif not os.path.lexists(kept):
             _link(path, kept)
@@ -177,6 +186,11 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def _move_into(target: Path, new: Path, last: str) -> None:
-    (target / last).unlink(missing_ok=True)
+    if last:
+        (target / last).unlink(missing_ok=True)
     for path in sorted(new.iterdir(), key=lambda p: (p.name == last, p.name)):
-        path.replace(target / path.name)
+        if path.is_dir():
+            (target / path.name).mkdir(exist_ok=True)
+            _move_into(target / path.name, path, "")
+        else:
+            path.replace(target / path.name)

@@ -29,6 +29,16 @@ if TYPE_CHECKING:
     from ellc.models import ModelOptions
 
 
+def _list_kinds(context: click.Context, _: click.Parameter, emit: str | None) -> str | None:
+    """List the kinds of files if that is all that is asked for."""
+    from ellc.driver import emit_kinds
+
+    if emit == "help":
+        echo("\n".join(f"{kind:<11}  {what}" for kind, what in emit_kinds().items()))
+        context.exit()
+    return emit
+
+
 @click.command("compile")
 @click.argument("model", type=FILE_PATH)
 @target_option
@@ -39,13 +49,25 @@ if TYPE_CHECKING:
     type=FILE_PATH,
     help="Folder for the files; default: the target's name.",
 )
-@click.option("--emit", help="Kinds of files, separated by commas; `--emit help` lists them.")
+@click.option(
+    "--emit",
+    callback=_list_kinds,
+    help="Kinds of files, separated by commas; `--emit help` lists them.",
+)
 @threads_option
 @click.option("--name", default="", help="Name in C and Python; default: the file's name.")
 @click.option(
     "--strip", is_flag=True, help="Leave out local symbols: then profilers cannot show layers."
 )
 @click.option("--wheel", is_flag=True, help="Also make a Python package for `pip install`.")
+@click.option(
+    "--package-version",
+    "version",
+    default="",
+    metavar="VERSION",
+    help="Version of the package, for pip and CMake, such as 1.2.3; default for pip: ellc's, with "
+    "a hash of the network.",
+)
 @click.option("--no-optimize", is_flag=True, help="Run only the passes that kernels need.")
 @click.option("--paranoid", is_flag=True, help="Check in float64 that no pass changes a result.")
 @click.option("--dump-dir", type=FILE_PATH, help="Folder for the network's text after every pass.")
@@ -88,6 +110,7 @@ def command(
     name: str,
     strip: bool,
     wheel: bool,
+    version: str,
     no_optimize: bool,
     paranoid: bool,
     dump_dir: Path | None,
@@ -111,14 +134,12 @@ def command(
     * pixel / 255 - mean) * scale. Values without an option come from the model's metadata.
     """
     from ellc.codegen.machine.resolve import resolve
+    from ellc.codegen.output.package.version import PackageVersion
     from ellc.codegen.toolchain.link import Tools
-    from ellc.driver import CompileOptions, compile_model, emit_kinds
+    from ellc.driver import CompileOptions, compile_model
     from ellc.pictures.images import load_labels
     from ellc.progress import progress
 
-    if emit == "help":
-        echo("\n".join(f"{kind:<8}  {what}" for kind, what in emit_kinds().items()))
-        return
     row = resolve(target, overrides)
     chosen = CompileOptions(
         emit=_kinds(emit, row, wheel=wheel),
@@ -134,6 +155,7 @@ def command(
         model=options,
         labels=load_labels(labels) if labels else (),
         profile=profile,
+        version=PackageVersion(version),
     )
     with progress(quiet=as_json) as report:
         artifact = compile_model(model, row, chosen, output, report, _watch())
@@ -169,7 +191,7 @@ def _document(artifact: Artifact, target: Target) -> dict[str, object]:
         "name": artifact.name,
         "target": target.name,
         "folder": str(artifact.folder),
-        "files": [path.name for path in artifact.files],
+        "files": list(artifact.names),
         "library": str(artifact.library) if artifact.library else None,
         "flash_bytes": artifact.costs.flash_bytes,
         "arena_bytes": artifact.costs.arena_bytes,
@@ -179,7 +201,7 @@ def _document(artifact: Artifact, target: Target) -> dict[str, object]:
 
 
 def _text(artifact: Artifact, target: Target) -> str:
-    files = ", ".join(path.name for path in artifact.files)
+    files = ", ".join(artifact.names)
     costs = [
         ("flash", artifact.costs.flash_bytes),
         ("arena", artifact.costs.arena_bytes),

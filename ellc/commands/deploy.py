@@ -164,7 +164,7 @@ def _text(
     parts = (name or facts.kernel, facts.libc, f"target {package.library.target.name}")
     lines = [f"{visible(board.connection.host)}: {visible(', '.join(filter(None, parts)))}"]
     if folder is not None:
-        files = ", ".join(path.name for path in package.files)
+        files = ", ".join(package.files)
         lines.append(f"{visible(folder)}: {visible(files)}")
     if call is not None:
         network = package.library.network

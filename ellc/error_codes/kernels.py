@@ -85,6 +85,12 @@ ROWS = (
         "Leave out `--profile`, or use `ellc profile`, which predicts costs without running code.",
     ),
     ErrorCode(
+        "E316",
+        "Not a version of a package",
+        "`--package-version` has a text that PEP 440 does not know, or not in its normal form.",
+        "Write it as in `1.2.3`, `2.0rc1`, `1.0.post2` or `1.0+board7`.",
+    ),
+    ErrorCode(
         "E320",
         "Kernel text cannot be read",
         "The text form of a kernel has syntax errors.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,10 +38,10 @@ class ReachedBoard:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A network compiled for a board: its library, and all files to copy to the board."""
+    """A network compiled for a board: its library, and all files to copy there, by their names."""
 
     library: Library
-    files: tuple[Path, ...]
+    files: Mapping[str, Path]
     notes: tuple[str, ...] = ()
 
 
@@ -95,14 +95,15 @@ def package(
         check_libc(host, facts, chosen_target(host, facts, library.target), is_run=is_run)
         endings = (".json", ".h", ".py", *(f"_{runtime}.py" for runtime in get_args(Runtime)))
         names = (f"{library.prefix}{ending}" for ending in endings)
-        beside = tuple(path for name in names if (path := model.with_name(name)).is_file())
-        yield Package(library, (model, *beside))
+        beside = {name: path for name in names if (path := model.with_name(name)).is_file()}
+        yield Package(library, {model.name: model, **beside})
         return
     check_libc(host, facts, board.target, is_run=is_run)
     with temporary_folder("deploy") as folder:
         made = compile_model(model, board.target, options, folder / "out", progress)
         assert made.library is not None
-        yield Package(described_library(made.library), made.files, made.notes)
+        files = dict(zip(made.names, made.files, strict=True))
+        yield Package(described_library(made.library), files, made.notes)
 
 
 def deployed_folder(board: ReachedBoard, name: str, asked: str) -> str:
@@ -146,15 +147,15 @@ def deploy(
     files: dict[str, Path | bytes] = {}
     if service is not None and folder is not None:
         files[unit_name(name)] = unit_text(name, folder, service)
-    for path in (*package.files, *others):
-        if path.name in files or len(path.name.encode()) > _LONGEST_NAME:
+    for known, path in (*package.files.items(), *((path.name, path) for path in others)):
+        if known in files or len(known.encode()) > _LONGEST_NAME:
             raise EllcError(
-                "two files have this name" if path.name in files else "the name is too long",
+                "two files have this name" if known in files else "the name is too long",
                 code="E636",
                 where=str(path),
                 hint="rename the file",
             )
-        files[path.name] = path
+        files[known] = path
     if run is None:
         put(connection, files, folder)
         return None

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 from xml.etree import ElementTree
 
 import pytest
@@ -40,6 +41,7 @@ from ellc.codegen.languages.render import environment
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.output.emit import plan_kernels
 from ellc.codegen.output.glue import header_text, make_model, source_text
+from ellc.codegen.output.package.adapters import write_adapter
 from ellc.codegen.output.package.manifest import Costs, manifest, write_manifest
 from ellc.codegen.output.package.texts import (
     Linkable,
@@ -48,9 +50,11 @@ from ellc.codegen.output.package.texts import (
     write_ell_names,
     write_python_module,
 )
+from ellc.codegen.output.package.version import PackageVersion
 from ellc.codegen.planning.planner import make_plan
 from ellc.codegen.toolchain import zig
 from ellc.ir.builder import GraphBuilder
+from ellc.ir.file_interface import FileInterface, FilePort, Runtime
 from ellc.ir.graph import Graph
 from ellc.ir.ops.pointwise import Relu
 from ellc.ir.printable import visible
@@ -66,16 +70,22 @@ class Files:
         name = valid_name(graph.name)
         plan = make_plan(ready(graph), resolve("host"), Options(), name)
         self.model = make_model(plan, name)
-        python = write_python_module(self.model, f"lib{name}.so", "1", folder)
+        own = PackageVersion("1.2")
+        python = write_python_module(self.model, f"lib{name}.so", "1", folder, own)
+        adapters = [
+            write_adapter(self.model, _file(graph, runtime), runtime, "1", folder)
+            for runtime in get_args(Runtime)
+        ]
         ell = write_ell_names(self.model, "1", folder)
         demo = write_demo(self.model, "1", folder)[0]
         library, header = folder / f"lib{name}.so", folder / f"{name}.h"
         linkable = Linkable("so", library, None, (), (header,))
-        cmake, _ = write_cmake(self.model, linkable, "1", folder, demo=True)
-        write_manifest(folder / "m.json", manifest(plan, self.model, Costs(0, 0, 0), "1", []))
-        self.python, self.cmake, self.json = (
-            path.read_text("utf-8") for path in (python, cmake, folder / "m.json")
-        )
+        cmake, *_ = write_cmake(self.model, linkable, "1", folder, own, demo=True)
+        costs = Costs(0, 0, 0)
+        document = manifest(plan, self.model, costs, "1", folder, [], own)
+        write_manifest(folder / "m.json", document)
+        self.cmake, self.json = (p.read_text("utf-8") for p in (cmake, folder / "m.json"))
+        self.python = [path.read_text("utf-8") for path in (python, *adapters)]
         self.c = {
             "header": header_text(self.model, "1"),
             "source": source_text(self.model, "1"),
@@ -83,6 +93,11 @@ class Files:
             "demo": demo.read_text("utf-8"),
         }
         self.llvm = llvm_module(plan_kernels(plan), plan.target)
+
+    @property
+    def trees(self) -> list[str]:
+        """The syntax trees of the Python files."""
+        return list(map(_tree, self.python))
 
     def tokens(self, file: str) -> list[Token]:
         """Tokens of a C file, without the text of literals and the names of kernels and ports.
@@ -93,6 +108,17 @@ class Files:
         ports = {p.c_name: f"port{i}" for i, p in enumerate(self.model.inputs + self.model.outputs)}
         names = kernels if file == "demo" else kernels | ports
         return [_plain(token, names) for token in tokens(self.c[file])]
+
+
+def _file(graph: Graph, runtime: Runtime) -> FileInterface:
+    """A file with the texts of the graph wherever it has texts."""
+    ports = [
+        [FilePort(p.name, p.name, i, (p.name,) * 9) for i, p in enumerate(side)]
+        for side in (graph.inputs, graph.outputs)
+    ]
+    texts = tuple(graph.metadata.items())
+    text = graph.inputs[0].name
+    return FileInterface(runtime, text, tuple(ports[0]), tuple(ports[1]), text, texts, texts)
 
 
 def _plain(token: Token, names: dict[str, str]) -> Token:
@@ -124,10 +150,10 @@ def test_files_differ_in_literals_and_names_only(fine: Files, place: str, tmp_pa
     for text in TEXTS:
         made = Files(network(text, place), tmp_path)
         assert {file: made.tokens(file) for file in made.c} == wanted, text
-        assert _tree(made.python) == _tree(fine.python), text
+        assert made.trees == fine.trees, text
         assert made.cmake == fine.cmake
         assert list(json.loads(made.json)) == list(json.loads(fine.json))
-        assert all(map(_is_plain, (made.python, made.json, made.llvm, *made.c.values()))), text
+        assert all(map(_is_plain, (*made.python, made.json, made.llvm, *made.c.values()))), text
 
 
 @pytest.mark.slow
@@ -138,8 +164,8 @@ def test_ports_in_the_description_of_pixels(tmp_path: Path) -> None:
     for text in TEXTS:
         made = Files(with_preprocessing(network(text, "input"), how), tmp_path)
         assert all(made.tokens(file) == wanted.tokens(file) for file in made.c), text
-        assert _tree(made.python) == _tree(wanted.python), text
-        assert all(map(_is_plain, (made.python, made.json, made.llvm, *made.c.values()))), text
+        assert made.trees == wanted.trees, text
+        assert all(map(_is_plain, (*made.python, made.json, made.llvm, *made.c.values()))), text
 
 
 def _is_plain(text: str) -> bool:
@@ -150,7 +176,7 @@ def test_reserved_words_as_names_of_ports(tmp_path: Path) -> None:
     made = Files(many_ports(WORDS), tmp_path)
     wanted = Files(many_ports([f"port {i}" for i in range(len(WORDS))]), tmp_path)
     assert all(made.tokens(file) == wanted.tokens(file) for file in made.c)
-    assert _tree(made.python) == _tree(wanted.python)
+    assert made.trees == wanted.trees
 
 
 def test_ports_that_differ_in_case_only_share_no_macro(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +175,48 @@ def test_functions_of_ell_print_times_of_a_network_with_any_names(tmp_path: Path
     assert lines[0].startswith("Model net [model]: ") and lines[0].endswith(", count 2")
     assert sum("[conv2d]: " in line and line.startswith("Node ") for line in lines) == 1
     assert lines[-1] == "0 0"
+
+
+PYTHON_CLIENT = """
+import net
+import numpy as np
+
+m = net.Model()
+x = np.random.default_rng(0).normal(size=(9, 11, 3))
+y = m.predict(x)
+assert np.array_equal(m.predict(x), y)
+steps = m.profile()
+assert [(s.name, s.kind) for s in steps] == list(net.STEPS)
+assert all(s.count == 2 and 0 < s.seconds < 10 for s in steps)
+print([(s.name, s.kind) for s in steps if s.kind != "border"])
+m.print_profile()
+m.reset_profile()
+assert not any(s.count or s.seconds for s in m.profile())
+m.print_profile()
+
+net.predict(x)
+net.net_PrintModelProfilingInfo()
+net.net_PrintNodeProfilingInfo()
+net.net_PrintNodeTypeProfilingInfo()
+net.net_ResetNodeProfilingInfo()
+net.net_PrintModelProfilingInfo()
+m.close()
+"""
+
+
+def test_functions_of_python(tmp_path: Path) -> None:
+    options = CompileOptions(emit=("so", "py"), threads=2, profile=True, name="net")
+    compile_model(convolution_network(), "host", options, tmp_path)
+    words = [sys.executable, "-W", "error", "-c", PYTHON_CLIENT]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    layers = [("conv1+relu1", "conv2d"), ("pool1", "max_pool2d"), ("conv2", "conv2d")]
+    assert lines[0] == str(layers)
+    assert "mean of 2 calls" in lines and "mean of 0 calls" in lines
+    assert sum(line.startswith("Node ") and line.endswith("ms, count 1") for line in lines) >= 3
+    assert any(line.startswith("NodeType conv2d [conv2d]: ") for line in lines)
+    assert lines[-1] == "Model net [model]: 0.000000 ms, count 0"
 
 
 def test_without_the_option_nothing_is_there() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ellc.codegen.output.model import ApiPort, Model
+from ellc.codegen.output.package.version import PackageVersion
 from ellc.codegen.planning.plan import Plan, Step
 from ellc.ir.printable import visible
 
@@ -28,13 +29,23 @@ class Costs:
 
 
 def manifest(
-    plan: Plan, model: Model, costs: Costs, version: str, files: Sequence[Path]
+    plan: Plan,
+    model: Model,
+    costs: Costs,
+    version: str,
+    folder: Path,
+    files: Sequence[Path],
+    own: PackageVersion,
 ) -> dict[str, object]:
-    """The document; `files` are listed with their sizes and SHA-256."""
+    """The document; `files` of the folder are listed with their sizes and SHA-256.
+
+    `version` is that of ellc, `own` that of the package.
+    """
     target = plan.target
     return {
         "format": FORMAT,
         "name": model.name,
+        **({"version": own.text} if own.text else {}),
         "made_by": f"ellc {version}",
         "hash": model.hash,
         "abi": model.abi,
@@ -61,7 +72,7 @@ def manifest(
         "operators": [_step(s) for s in plan.steps],
         "macs": sum(s.macs for s in plan.steps),
         "metadata": dict(plan.graph.metadata),
-        "files": {path.name: _file(path) for path in sorted(files)},
+        "files": {path.relative_to(folder).as_posix(): _file(path) for path in sorted(files)},
     }
 
 

@@ -8,15 +8,29 @@ from pathlib import Path
 
 from ellc.codegen.languages.render import render, render_cmake, render_python
 from ellc.codegen.output.model import Model
+from ellc.codegen.output.package.version import PackageVersion
 from ellc.codegen.output.runtime import runtime_dir
 
 
-def write_python_module(model: Model, library: str, version: str, folder: Path) -> Path:
+def write_python_module(
+    model: Model, library: str, version: str, folder: Path, own: PackageVersion
+) -> Path:
     """`NAME.py`, which loads the shared library `library` from its own folder."""
     path = folder / f"{model.name}.py"
-    text = render_python("package/model.py.j2", m=model, version=version, library=library)
+    values = {"version": version, "library": library, "package_version": own.text or version}
+    text = render_python("package/model.py.j2", m=model, **values)
     path.write_text(text, encoding="utf-8", newline="\n")
     return path
+
+
+def write_ell_package(model: Model, version: str, folder: Path) -> tuple[Path, Path]:
+    """`__init__.py` and `build/NAME.py`: the folder is a package of ELL, with its module inside."""
+    paths = folder / "__init__.py", folder / "build" / f"{model.name}.py"
+    paths[1].parent.mkdir()
+    for path, name in zip(paths, ("ell_init", "ell_build"), strict=True):
+        text = render_python(f"package/{name}.py.j2", m=model, version=version)
+        path.write_text(text, encoding="utf-8", newline="\n")
+    return paths
 
 
 def write_ell_names(model: Model, version: str, folder: Path) -> tuple[Path, Path]:
@@ -71,9 +85,12 @@ class Linkable:
 
 
 def write_cmake(
-    model: Model, files: Linkable, version: str, folder: Path, *, demo: bool
-) -> tuple[Path, Path]:
-    """`CMakeLists.txt` with a library target NAME, and `NAMEConfig.cmake` for `find_package`."""
+    model: Model, files: Linkable, version: str, folder: Path, own: PackageVersion, *, demo: bool
+) -> tuple[Path, ...]:
+    """`CMakeLists.txt` with a library target NAME, and `NAMEConfig.cmake` for `find_package`.
+
+    If the package has a version of its own, `NAMEConfigVersion.cmake` tells it.
+    """
     built = files.kind == "c"
     libraries = [f.name for f in (files.shared, files.static) if f is not None]
     both = {
@@ -82,24 +99,39 @@ def write_cmake(
         "threads": model.threads > 1,
         "soname": bool(files.shared and files.shared.suffix == ".so"),
     }
-    project = render_cmake(
-        "package/CMakeLists.txt.j2",
-        kind=files.kind,
-        file=files.file,
-        sources=[f.name for f in files.sources if f.suffix == ".c"],
-        libraries=libraries,
-        headers=[f.name for f in files.headers],
-        demo=demo,
-        **both,
+    texts = {
+        "CMakeLists.txt": render_cmake(
+            "package/CMakeLists.txt.j2",
+            kind=files.kind,
+            file=files.file,
+            sources=[f.name for f in files.sources if f.suffix == ".c"],
+            libraries=libraries,
+            headers=[f.name for f in files.headers],
+            demo=demo,
+            has_version=bool(own.text),
+            **both,
+        ),
+        f"{model.name}Config.cmake": render_cmake(
+            "package/Config.cmake.j2",
+            shared=files.shared.name if files.shared and not built else "",
+            static=files.static.name if files.static and not built else "",
+            built=built,
+            **both,
+        ),
+    }
+    if own.text:
+        texts[f"{model.name}ConfigVersion.cmake"] = _version_file(model, version, own)
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8", newline="\n")
+    return tuple(folder / name for name in texts)
+
+
+def _version_file(model: Model, version: str, own: PackageVersion) -> str:
+    return render_cmake(
+        "package/ConfigVersion.cmake.j2",
+        name=model.name,
+        version=version,
+        package_version=own.text,
+        release=own.release,
+        major=own.major,
     )
-    config = render_cmake(
-        "package/Config.cmake.j2",
-        shared=files.shared.name if files.shared and not built else "",
-        static=files.static.name if files.static and not built else "",
-        built=built,
-        **both,
-    )
-    paths = folder / "CMakeLists.txt", folder / f"{model.name}Config.cmake"
-    for path, text in zip(paths, (project, config), strict=True):
-        path.write_text(text, encoding="utf-8", newline="\n")
-    return paths

@@ -36,7 +36,7 @@ def write_wheel(
 ) -> Path:
     """Write the wheel of a distribution `name` with `files` (name in the wheel: path).
 
-    `version` is ellc's public version with the network's hash as the local part.
+    `version` is the user's, or ellc's public version with the network's hash as the local part.
     """
     distribution = re.sub(r"[-_.]+", "_", name).strip("_").lower() or "model"
     tags = [f"py3-none-{platform}" for platform in sorted(platform_tags(target))]
