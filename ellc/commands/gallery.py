@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ellc.commands.output import echo_files, echo_json, json_option, table
 from ellc.commands.parameters import FILE_PATH
+
+if TYPE_CHECKING:
+    from ellc.gallery.measure import Change
 
 
 @click.group("gallery", context_settings={"help_option_names": ["-h", "--help"]})
@@ -79,9 +83,42 @@ def build(
 
 
 @command.command("measure")
-@click.argument("results", type=FILE_PATH, nargs=-1, required=True, metavar="RESULTS...")
+@click.argument("results", type=FILE_PATH, nargs=-1, metavar="[RESULTS]...")
+@click.option(
+    "--models", type=FILE_PATH, metavar="FOLDER", help="Make results of all model files in FOLDER."
+)
+@click.option(
+    "--facts",
+    type=FILE_PATH,
+    metavar="FILE",
+    help="What the files in --models do not say, in TOML: data for the accuracy, labels, ...",
+)
+@click.option(
+    "--zoo", multiple=True, metavar="NAME", help="Make results of a network of the zoo; or `all`."
+)
+@click.option(
+    "-t",
+    "--target",
+    "targets",
+    multiple=True,
+    default=("host", "pi3_64"),
+    show_default="host and pi3_64",
+    metavar="TARGET",
+    help="Machine of the results of --models and --zoo. May be repeated.",
+)
+@click.option(
+    "-o", "--output", type=FILE_PATH, metavar="FOLDER", help="Folder for new results, and models."
+)
 @json_option
-def measure(results: tuple[Path, ...], as_json: bool) -> None:
+def measure(
+    results: tuple[Path, ...],
+    models: Path | None,
+    facts: Path | None,
+    zoo: tuple[str, ...],
+    targets: tuple[str, ...],
+    output: Path | None,
+    as_json: bool,
+) -> None:
     """Run the commands recorded in result files, and write the values into them.
 
     The commands are run in the folder of the result file. Only `ellc evaluate`, `bench`, `inspect`,
@@ -89,14 +126,59 @@ def measure(results: tuple[Path, ...], as_json: bool) -> None:
     which only `ellc zoo build` and `ellc import` are allowed. Times that were measured on another
     machine are kept, and so are figures of other programs. A new result file may leave out all
     values.
+
+    --models and --zoo write new result files into the folder -o, and copies of the models, and then
+    run their commands: times on this machine are measured, those for another target are modelled by
+    the tool that ELLC_CYCLE_TOOL names. A model that cannot be read is left out, with the reason.
     """
     from ellc.gallery.measure import measure as measure_results
     from ellc.gallery.measure import summary
     from ellc.progress import progress
 
     with progress(quiet=as_json) as report:
-        changes = measure_results(results, report)
+        report("reading models", 0, 0)
+        new, left_out = _new_results(models, facts, zoo, targets, output)
+        if not results and not new:
+            raise click.UsageError("name results, or --models or --zoo")
+        changes = (*left_out, *measure_results([*results, *new], report))
     if as_json:
         echo_json([asdict(change) for change in changes])
     else:
         echo_files(table(("file", "figure", "before", "now"), summary(changes), "  rr"))
+
+
+def _new_results(
+    models: Path | None,
+    facts: Path | None,
+    zoo: tuple[str, ...],
+    targets: tuple[str, ...],
+    output: Path | None,
+) -> tuple[list[Path], list[Change]]:
+    """The paths of the new results, and the models that are left out."""
+    from ellc.gallery.drafts import drafts_of_models, drafts_of_zoo, write_drafts
+    from ellc.gallery.measure import Change, this_machine
+    from ellc.gallery.model_facts import read_facts
+    from ellc.zoo import networks
+
+    if facts and not models:
+        raise click.UsageError("--facts is for --models")
+    if not models and not zoo:
+        if output:
+            raise click.UsageError(
+                "-o is for --models and --zoo: other results stay where they are"
+            )
+        return [], []
+    if output is None:
+        raise click.UsageError("--models and --zoo need -o, the folder of the new results")
+    names = [n.name for n in networks()] if "all" in zoo else list(zoo)
+    drafts = [drafts_of_zoo(names, targets, this_machine())]
+    if models:
+        known = read_facts(facts, models) if facts else {}
+        drafts.append(drafts_of_models(models, known, targets, this_machine(), output))
+    paths = [path for one in drafts for path in write_drafts(one, output)]
+    skipped = [
+        Change(str(path), "", None, None, f"left out: {reason}")
+        for one in drafts
+        for path, reason in one.skipped.items()
+    ]
+    return paths, skipped

@@ -39,8 +39,9 @@ by one engine.
 `of` is one of `FIGURES`: `top1` and `top5` are percentages, `ms` is the time of one prediction,
 `parameters` and `macs` are counts, and the others are bytes of weights, of the model file and of
 RAM. A measured or modelled figure has a command; its value may be missing until `ellc gallery
-measure` has run the command. A published figure has a source instead. Each file name is relative to
-the folder of the result and must lie inside that folder.
+measure` has run the command. A published figure has a source instead. An accuracy that is not of
+the whole test part of the data has `"sample": "300 pictures"` or the like. Each file name is
+relative to the folder of the result and must lie inside that folder.
 """
 
 from ellc.gallery.load import read_results

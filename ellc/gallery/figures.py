@@ -88,7 +88,12 @@ def marked(figure: Figure | None) -> HtmlCode:
     """The number and the symbol of its provenance; empty if there is no figure or no value."""
     if figure is None or figure.value is None:
         return NOTHING
-    return html_code("{} {}", html_text(number_text(figure)), mark(figure.provenance))
+    number = html_text(number_text(figure))
+    if not figure.sample:
+        return html_code("{} {}", number, mark(figure.provenance))
+    star = '<span title="{}">*<span class="unseen"> {}</span></span>'
+    note = html_text(f"of a sample: {figure.sample}")
+    return html_code("{}{} {}", number, html_code(star, note, note), mark(figure.provenance))
 
 
 def origin(figure: Figure) -> HtmlCode:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ellc.gallery.rows import (
+    ACCURACIES,
     COLOURS,
     FIGURES,
     FORMAT,
@@ -179,8 +180,11 @@ def _figure(row: Table) -> Figure:
     threads = row.whole("threads", 1024)
     if threads and of != "ms":
         row.problem("threads: only a time (ms) may have them")
+    sample = row.text("sample", needed=False)
+    if sample and of not in ACCURACIES:
+        row.problem("sample: only an accuracy (top1, top5) may have one")
     row.end()
-    return Figure(of, value, provenance, command, source, threads)
+    return Figure(of, value, provenance, command, source, threads, sample)
 
 
 def _source(row: Table | None) -> Source | None:

@@ -49,11 +49,13 @@ class Model:
     def best(self, of: str, near: Result, provenance: str) -> Figure | None:
         """The figure of one kind that best matches a result; None if there is none.
 
-        Only figures of the result's precision match. The result's own figure is preferred, then a
-        figure of the given provenance.
+        Only figures of the result's precision match. A figure without a sample is preferred, then
+        the result's own, then a figure of the given provenance.
         """
         found = list(self.figures(of, near.precision))
-        ranked = sorted(found, key=lambda x: (x[0] is not near, x[1].provenance != provenance))
+        ranked = sorted(
+            found, key=lambda x: (x[1].sample, x[0] is not near, x[1].provenance != provenance)
+        )
         return ranked[0][1] if ranked else None
 
 

@@ -169,6 +169,7 @@ def _row(row: _Row, hue: int) -> dict[str, HtmlCode]:
         "engine": result.engine,
         "speed": time.provenance if time else "",
         "accuracy": figures["top1"].provenance if figures["top1"] else "",
+        "sample": figures["top1"].sample if figures["top1"] else "",
         **{key: repr(figure.value) if figure else "" for key, figure in figures.items()},
     }
     attributes = [html_code(' data-{}="{}"', HtmlCode(k), html_text(v)) for k, v in data.items()]
@@ -286,7 +287,7 @@ def _speed(result: Result, figure: Figure) -> dict[str, HtmlCode]:
         "threads": html_text(str(figure.threads or "")),
         "engine": html_text(result.engine),
         "precision": html_text(result.precision),
-        "machine": html_text(result.machine),
+        "machine": html_text("" if result.machine == result.board else result.machine),
     }
 
 
@@ -295,6 +296,7 @@ def _accuracy(result: Result, figure: Figure) -> dict[str, HtmlCode]:
     return _figure(figure) | {
         "precision": html_text(result.precision),
         "engine": html_text(engine),
+        "sample": html_text(figure.sample),
     }
 
 

@@ -38,7 +38,9 @@ class Figure:
     """One number and its provenance.
 
     A published figure has a source. Any other figure has a command; its `value` may be None until
-    it is measured. `of` is the kind of figure, a key of `FIGURES`. Only times have `threads`.
+    it is measured. `of` is the kind of figure, a key of `FIGURES`. Only times have `threads`. An
+    accuracy that was not measured with the whole test part of the data has a `sample`, which says
+    with what.
     """
 
     of: str
@@ -47,6 +49,7 @@ class Figure:
     command: str = ""
     source: Source | None = None
     threads: int | None = None
+    sample: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,14 +46,16 @@ class Trial:
     probabilities: bool
     drawing: float | None
     preprocessing: str
+    """What the module does to the pixels; empty if it takes them as they are."""
 
 
 def trial(result: Result, network: Counted, most_bytes: int = MOST_BYTES) -> Trial | None:
     """The network of a result, compiled for the browser; None if it cannot be tried there.
 
-    It can if it has trained weights of at most `most_bytes`, takes one picture, gives scores of
-    classes, and it is known how a picture becomes its input: the result says it (`try`), the
-    model's metadata do, or the input has 8 bits, which are pixels. Raises `EllcError` E780 if a
+    It can if it has trained weights of at most `most_bytes`, takes one picture, and gives scores of
+    classes. Without `try` in the result it must be known how a picture becomes the input, because
+    the model's metadata say it or the input is pixels of 8 bits, and that the output is scores,
+    because it is a softmax or has labels. Raises `EllcError` E780 if a
     result has `try`, and the network is not one that can be tried.
     """
     reason = "".join(list(_reasons(result, network.graph))[:1])
@@ -81,7 +83,7 @@ def trial(result: Result, network: Counted, most_bytes: int = MOST_BYTES) -> Tri
         labels,
         _is_softmax(network.graph),
         facts.drawing,
-        graph.metadata[PREPROCESSING_KEY].rpartition("inside: ")[2],
+        graph.metadata[PREPROCESSING_KEY].rpartition("inside: ")[2].replace("nothing to do", ""),
     )
 
 
@@ -89,13 +91,16 @@ def _reasons(result: Result, graph: Graph) -> Iterator[str]:
     """Why a network cannot be tried; the first is the most important."""
     if result.network is None or result.network.zoo:
         yield "the weights of the zoo are random numbers: name a model file with trained ones"
-    if len(graph.inputs) != 1 or not is_picture(graph.input_types()[0]):
+    picture = len(graph.inputs) == 1 and is_picture(graph.input_types()[0])
+    if not picture or result.colours == "none":
         yield "the network does not take one picture"
     shapes = [type_.shape for type_ in graph.output_types()]
     if len(shapes) != 1 or not _FEWEST_CLASSES <= math.prod(shapes[0]) == max(shapes[0]):
         yield "the network does not have one output with a score for each class"
     if not result.trial and not _is_described(graph):
         yield "it is not known how a picture becomes the input"
+    if not result.trial and not _is_softmax(graph) and LABELS_KEY not in graph.metadata:
+        yield "the output may be something else than scores of classes"
 
 
 def _is_described(graph: Graph) -> bool:

@@ -100,6 +100,7 @@ def test_only_networks_that_can_be_tried_have_a_page(folder: Path, tmp_path: Pat
         result(tmp_path, "digits8", precision="int8", network={"file": "digits8.tflite"}),
         result(tmp_path, "unknown", network={"file": "colours.eir"}, input=[5, 7, 3]),
         result(tmp_path, "drawn", network={"zoo": "lenet5"}, input=[28, 28, 1]),
+        result(tmp_path, "sound", network={"file": "digits8.tflite"}, colours="none"),
     ]
     site = tmp_path / "site"
     built = build_site(paths, site, with_published=False)

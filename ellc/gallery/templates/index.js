@@ -104,7 +104,7 @@ for (const head of heads) {
 
 // --- the plot ---
 
-const MARGIN = { left: 46, right: 14, top: 12, bottom: 42 };
+const MARGIN = { left: 46, right: 24, top: 12, bottom: 42 };
 let shown = []; // the rows that the plot can show, by time
 let area = null; // the visible range {x0, x1, y0, y1} on the scaled axes; null shows all points
 let frame = null; // the current scales
@@ -155,7 +155,7 @@ function front(points) {
   let best = -Infinity;
   const kept = [];
   for (const row of points) { // sorted by time, then by accuracy, the highest first
-    if (row.top1 > best) {
+    if (row.top1 > best && row.sample === "") { // accuracies of samples cannot be compared
       kept.push(row);
       best = row.top1;
     }
@@ -166,7 +166,7 @@ function front(points) {
 function words(row) {
   const lines = [
     `image ${row.size}, ${row.precision}`,
-    `top-1 ${figure(row.top1)} % (${MEANINGS[row.accuracy]})`,
+    `top-1 ${figure(row.top1)} % (${MEANINGS[row.accuracy]}${row.sample ? `, of a sample: ${row.sample}` : ""})`,
     `${figure(row.ms)} ms (${MEANINGS[row.speed]})`,
     [row.board, row.engine, row.threads ? `${row.threads} thread${row.threads > 1 ? "s" : ""}` : ""].filter(Boolean).join(", "),
   ];
