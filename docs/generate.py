@@ -26,6 +26,7 @@ COPIES = {
     "contributing.md": ".github/CONTRIBUTING.md",
     "security.md": ".github/SECURITY.md",
     "examples/index.md": "examples/README.md",
+    "examples/app-cmake.md": "examples/app_cmake/README.md",
     "examples/camera.md": "examples/camera/README.md",
     "examples/digits.md": "examples/digits/README.md",
     "design/graph-ir.md": "ir/README.md",

@@ -75,7 +75,7 @@ def program(block: Block, environment: Environment) -> list[str | Path]:
 def is_missing(needed: str) -> bool:
     """Whether what a block needs is not there."""
     if needed not in ("torch", "tensorflow"):
-        return bool(needed) and shutil.which(needed) is None
+        return bool(needed) and any(shutil.which(name) is None for name in needed.split(", "))
     python = os.environ.get(TRAINING, "")
     found = python and subprocess.run(
         [python, "-c", f"import importlib.util as u; assert u.find_spec('{needed}')"],

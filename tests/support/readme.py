@@ -4,7 +4,7 @@ A comment on the line before a fenced block says what a test needs to know of it
 several:
 
     <!-- test: slow -->                   the page's test has this pytest marker
-    <!-- test: needs cmake -->            is run where this program is there, and told otherwise
+    <!-- test: needs cmake, cc -->        is run where these programs are there, and told otherwise
     <!-- test: not run (needs a board) -->
     <!-- test: install -->                what the environment of the test is made by
     <!-- test: in out/host -->            is run in this folder
