@@ -28,6 +28,8 @@ COPIES = {
     "examples/index.md": "examples/README.md",
     "examples/app-cmake.md": "examples/app_cmake/README.md",
     "examples/camera.md": "examples/camera/README.md",
+    "examples/side-by-side.md": "examples/side_by_side/README.md",
+    "examples/keyword-spotter.md": "examples/keyword_spotter/README.md",
     "examples/digits.md": "examples/digits/README.md",
     "design/graph-ir.md": "ir/README.md",
     "design/passes.md": "ir/passes/README.md",

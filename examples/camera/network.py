@@ -66,15 +66,13 @@ class PictureNetwork:
             raise SystemExit(str(error)) from None
 
     def _labels(self, known: Sequence[str], file: Path | None) -> tuple[str, ...]:
+        labels = tuple(known) or tuple(f"class {i}" for i in range(self.classes))
         if file is not None:
             try:
-                known = file.read_text(encoding="utf-8-sig").splitlines()
+                labels = tuple(file.read_text(encoding="utf-8-sig").rstrip().splitlines())
             except (OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or error
                 raise SystemExit(f"{file}: {reason}") from None
-            while known and not known[-1].strip():
-                known.pop()
-        labels = tuple(known) or tuple(f"class {i}" for i in range(self.classes))
         if len(labels) != self.classes:
             raise SystemExit(
                 f"{self.name} has {self.classes} classes, and there are {len(labels)} labels"

@@ -194,6 +194,7 @@ def test_the_firmware_is_asked_where_no_file_says_it(
         (("NETWORK", "--picamera"), "apt-get install python3-picamera2"),
         (("NETWORK", "--labels", "nowhere", "--folder", "x"), "nowhere: No such file"),
         (("NETWORK", "--labels", "damaged.gif", "--folder", "x"), "10 classes, and there are 1"),
+        (("NETWORK", "--labels", "empty", "--folder", "x"), "10 classes, and there are 0"),
         (("NETWORK", "--top", "0"), "argument --top: 0: at least 1"),
         (("NETWORK", "--folder", "x", "--clip", "y"), "not allowed with argument"),
     ],
@@ -206,6 +207,7 @@ def test_mistakes_are_said_in_words(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "damaged.gif").write_text("what")
+    (tmp_path / "empty").touch()
     ran = python_program(
         "camera/camera.py", *(digits_network if w == "NETWORK" else w for w in words)
     )

@@ -1,0 +1,130 @@
+"""A small network to try the spotter with: it knows whistles that rise, fall, or stay.
+
+    python3 whistles.py FOLDER      # whistles.onnx, labels.txt, and a recording, whistles.wav
+
+Whistles and noise are made by numpy. The network has one hidden layer of fixed random weights; its
+last layer is the solution of a system of equations, so training takes a second and is always the
+same. Needs the Python package onnx.
+"""
+
+from __future__ import annotations
+
+import sys
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from features import COEFFICIENTS, FRAMES, RATE, features
+
+LABELS = ("Silence", "rising", "falling", "steady")
+EXAMPLES = 250
+"""Seconds of sound for each class."""
+HIDDEN = 256
+SAID = ("rising", "steady", "falling", "rising")
+"""The whistles of the recording: one each two seconds."""
+
+
+def whistle(label: str, random: np.random.RandomState) -> Any:
+    """A whistle of half a second, more or less, as samples between -1 and 1."""
+    length = int(RATE * random.uniform(0.45, 0.6))
+    low, high = random.uniform(500, 700), random.uniform(1600, 2200)
+    ends = {"rising": (low, high), "falling": (high, low), "steady": (1000.0, 1000.0)}[label]
+    hertz = np.geomspace(*ends, length) * random.uniform(0.9, 1.1)
+    fade = np.minimum(1, np.minimum(np.arange(length), np.arange(length)[::-1]) / 800)
+    return fade * np.sin(2 * np.pi * np.cumsum(hertz) / RATE)
+
+
+def second(label: str, whole: bool, random: np.random.RandomState) -> Any:
+    """A second of noise, with a whistle somewhere in it, or only a part of one at an end."""
+    sound = random.normal(size=3 * RATE) * random.uniform(0.002, 0.02)
+    if label != "Silence":
+        made = whistle(label, random)
+        missing = 0 if whole else int(len(made) * random.uniform(0.25, 1))
+        starts = (RATE - missing, 2 * RATE - len(made) + missing)
+        start = random.randint(*starts) if whole else starts[random.randint(2)]
+        sound[start : start + len(made)] += made
+    return sound[RATE : 2 * RATE]
+
+
+def examples(random: np.random.RandomState) -> Iterator[tuple[str, Any]]:
+    """Seconds of sound with their labels; a part of a whistle is none."""
+    for label in LABELS:
+        for _ in range(EXAMPLES):
+            yield label, second(label, True, random)
+            yield "Silence", second(label, False, random)
+
+
+def recording(random: np.random.RandomState) -> Any:
+    """Nine seconds with the whistles of `SAID`, as whole numbers of 16 bits."""
+    sound = random.normal(size=RATE * (2 * len(SAID) + 1)) * 0.01
+    for i, label in enumerate(SAID):
+        made = whistle(label, random)
+        start = RATE + 2 * RATE * i
+        sound[start : start + len(made)] += made
+    return np.rint(np.clip(sound, -1, 1) * 20000).astype("<i2")
+
+
+def train(random: np.random.RandomState) -> tuple[Any, ...]:
+    """Weights and biases of both layers."""
+    labels, sounds = zip(*examples(random), strict=True)
+    kinds = np.array([LABELS.index(label) for label in labels])
+    heard = np.array([features(sound).ravel() for sound in sounds], np.float64)
+    mean, spread = heard.mean(axis=0), heard.std(axis=0)
+    first = random.normal(size=(heard.shape[1], HIDDEN)) / np.sqrt(heard.shape[1])
+    weights, bias = first / spread[:, np.newaxis], -(mean / spread) @ first
+    hidden = np.maximum(0, heard @ weights + bias)
+    hidden = np.hstack([hidden, np.ones((len(hidden), 1))])
+    wanted = 12.0 * np.eye(len(LABELS))[kinds] - 3.0  # so that softmax is sure of them
+    equations = hidden.T @ hidden + np.eye(hidden.shape[1])
+    last = np.linalg.solve(equations, hidden.T @ wanted)
+    return weights, bias, last[:-1], last[-1]
+
+
+def save_network(layers: tuple[Any, ...], file: Path) -> None:
+    """The network as an ONNX file."""
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    names = ("weights", "bias", "last_weights", "last_bias")
+    stored = [
+        numpy_helper.from_array(np.asarray(a, np.float32), n)
+        for a, n in zip(layers, names, strict=True)
+    ]
+    nodes = [
+        helper.make_node("Flatten", ["features"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "weights", "bias"], ["sums"]),
+        helper.make_node("Relu", ["sums"], ["hidden"]),
+        helper.make_node("Gemm", ["hidden", "last_weights", "last_bias"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["probabilities"]),
+    ]
+    shapes = {"features": (1, FRAMES, COEFFICIENTS), "probabilities": (1, len(LABELS))}
+    given, made = (
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, s)] for n, s in shapes.items()
+    )
+    graph = helper.make_graph(nodes, "whistles", given, made, stored)
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]), file)
+
+
+def save_wav(samples: Any, file: Path) -> None:
+    """Samples of 16 bits as a WAV file of one channel."""
+    with wave.open(str(file), "wb") as opened:
+        opened.setnchannels(1)
+        opened.setsampwidth(2)
+        opened.setframerate(RATE)
+        opened.writeframes(samples.tobytes())
+
+
+def main() -> None:
+    """Run the program."""
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        raise SystemExit("usage: whistles.py FOLDER")
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    save_network(train(np.random.RandomState(0)), folder / "whistles.onnx")
+    save_wav(recording(np.random.RandomState(1)), folder / "whistles.wav")
+    (folder / "labels.txt").write_text("\n".join(LABELS) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
