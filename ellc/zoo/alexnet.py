@@ -1,7 +1,8 @@
 """AlexNet and CaffeNet, as published with the Caffe framework.
 
-Both take 227x227 pictures, blue first, and have 60,965,224 parameters (244 MB as float32). In
-AlexNet the local normalisation comes before the pooling, in CaffeNet after it.
+Both take pictures of 227x227 pixels in the order blue, green, red, and have 60,965,224 parameters
+(244 MB as float32). In AlexNet the local normalisation comes before the pooling, in CaffeNet after
+it.
 """
 
 from __future__ import annotations
@@ -43,12 +44,12 @@ _CONVOLUTIONS = (
 def build_alexnet(
     name: str, options: ZooOptions, metadata: dict[str, str], *, pool_first: bool
 ) -> Graph:
-    """AlexNet, or with `pool_first` CaffeNet, at a fraction of its inner channels."""
+    """Build AlexNet, or CaffeNet if `pool_first`; `options.width` narrows the inner layers."""
     chain, width = Chain(name, IMAGE, options), options.width
     chain.begin("Minus")
     chain.subtract(_MEAN)
     for number, conv in enumerate(_CONVOLUTIONS, 1):
-        # Even, since the next layer's two groups divide these channels.
+        # The number is even, because the two groups of the next layer divide the channels.
         filters = scaled(conv.filters, width, 2)
         chain.begin(f"conv{number}")
         chain.convolution(filters, conv.window, conv.stride, conv.pad, conv.groups)

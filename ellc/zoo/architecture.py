@@ -1,4 +1,4 @@
-"""A published network as a list of layers, and families of such networks."""
+"""Describes a published network by its layers, and families of networks by a name pattern."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from ellc.zoo.construction import ZooOptions
 from ellc.zoo.net import Net, Pad
 
 Input = Literal["imagenet", "symmetric", "raw", "unit", "caffe", "features"]
-"""The numbers of the input: pixels with torchvision's normalisation, from -1 to 1, from 0 to 255,
-from 0 to 1, blue first minus Caffe's means; or numbers that are not pixels."""
+"""What the numbers of the input are. `imagenet`: pixels with torchvision's normalisation;
+`symmetric`: pixels from -1 to 1; `raw`: from 0 to 255; `unit`: from 0 to 1; `caffe`: in the order
+blue, green, red, minus Caffe's means; `features`: numbers that are not pixels."""
 
 _METADATA: dict[Input, dict[str, str]] = {
     "imagenet": {
@@ -42,7 +43,7 @@ _METADATA: dict[Input, dict[str, str]] = {
     },
     "features": {},
 }
-# Mean and standard deviation of photographs' pixels, for each kind of input.
+# The mean and standard deviation of the input's numbers, if the pictures are photographs.
 _NUMBERS: dict[Input, tuple[float, float]] = {
     "imagenet": (0.0, 1.0),
     "symmetric": (-0.1, 0.55),
@@ -55,9 +56,10 @@ _NUMBERS: dict[Input, tuple[float, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """One network: `layers` adds all layers to a `Net` whose current value is the input.
+    """A published network.
 
-    Its batch normalisation adds `epsilon` to variances.
+    `layers` adds all layers to a `Net` whose current value is the input. `epsilon` is the number
+    that batch normalisation adds to variances.
     """
 
     name: str
@@ -69,7 +71,7 @@ class Architecture:
     epsilon: float = 1e-5
 
     def build(self, options: ZooOptions, metadata: dict[str, str]) -> Graph:
-        """The graph; its metadata describe the numbers of the input."""
+        """Build the graph; its metadata describe the numbers of the input."""
         middle, spread = _NUMBERS[self.input]
         net = Net(
             self.name,
@@ -87,10 +89,10 @@ class Architecture:
 
 @dataclass(frozen=True, slots=True)
 class NetworkFamily:
-    """Networks whose names match one pattern, such as `mobilenet_v1_<width>_<size>`.
+    """Networks whose names match a pattern, such as `mobilenet_v1_<width>_<size>`.
 
-    `listed` are the names to show. `make` takes a name and its parameters: widths are fractions,
-    sizes integers.
+    `listed` are the names that lists of networks show. `make` takes a name and the parameters in
+    it: a width as a fraction, a size as an integer.
     """
 
     pattern: str
@@ -98,7 +100,7 @@ class NetworkFamily:
     make: Callable[..., Architecture]
 
     def find(self, name: str) -> Architecture | None:
-        """The network of this name, None if it does not belong to the family."""
+        """The network with this name; None if the name does not match the pattern."""
         regex = re.escape(self.pattern)
         regex = regex.replace("<width>", r"(?P<width>\d(\.\d{1,3})?)")
         match = re.fullmatch(regex.replace("<size>", r"(?P<size>[1-9]\d{1,3})"), name)
@@ -111,6 +113,6 @@ class NetworkFamily:
 
 
 def divisible(filters: Fraction | int, by: int = 8) -> int:
-    """The multiple of `by` nearest to a number of filters, but at most a tenth below it."""
+    """The multiple of `by` that is nearest to `filters` but not more than a tenth below it."""
     rounded = max(by, int(filters + Fraction(by, 2)) // by * by)
     return rounded + by if rounded < Fraction(9, 10) * filters else rounded

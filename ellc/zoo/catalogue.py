@@ -1,4 +1,4 @@
-"""The networks that can be built, by name."""
+"""Finds and builds the networks of the zoo by name."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ from ellc.zoo.page_network import at_width, build_page
 from ellc.zoo.plots import Plot, build_plot, missing, plots
 from ellc.zoo.weights import supply_for
 
-_ALL = "`ellc zoo list` shows all"
+_ALL = "`ellc zoo list` shows all names"
 _Build = Callable[[ZooOptions, dict[str, str]], Graph]
 
 
 @dataclass(frozen=True, slots=True)
 class ZooNetwork:
-    """A network of the zoo; `input` is the shape of its input without the batch axis.
+    """A network of the zoo.
 
-    `inferred` maps facts that are not published to their origin.
+    `input` is the shape of its input without the batch axis. `inferred` maps each fact that is not
+    published to the origin of the assumed value.
     """
 
     name: str
@@ -43,10 +44,10 @@ class ZooNetwork:
 
 @cache
 def networks() -> tuple[ZooNetwork, ...]:
-    """All networks in the order in which they are listed.
+    """All networks in the order in which commands list them.
 
-    First the pages of ELL's gallery that list all layers, then AlexNet and CaffeNet, then the best
-    known networks of the families, then the pages with a plot or a table.
+    These are the pages of ELL's gallery that list all layers, AlexNet and CaffeNet, the listed
+    networks of the families, and the pages of ELL's gallery with a plot or a table.
     """
     listed = [family.find(name) for family in FAMILIES for name in family.listed]
     return (
@@ -64,7 +65,7 @@ def patterns() -> tuple[str, ...]:
 
 
 def find(name: str) -> ZooNetwork:
-    """The network of this name, listed or not. Raises `EllcError` E740 with similar names."""
+    """The network with this name, even if it is not listed; raises `EllcError` E740 for others."""
     by_name = {network.name: network for network in networks()}
     if name in by_name:
         return by_name[name]
@@ -92,14 +93,14 @@ def build(
     blank: bool = False,
     weights: Path | None = None,
 ) -> Graph:
-    """A network with seeded weights: the same graph for the same arguments, on every machine.
+    """Build a network as a graph; the same arguments give the same graph on every machine.
 
-    The input is `input` [1, ...] f32; metadata describe its numbers. The output is `output`, f32.
-    The weights are not trained: they have the scale of a trained network's, but the outputs mean
-    nothing. `width` scales the channels of inner layers. `keep_batch_norm` keeps batch
-    normalisation as layers instead of folding it into weights. A `blank` graph is built in no time;
-    it has weights without numbers, so it can be inspected, but not run. `weights` is a file of
-    trained weights (`ellc.zoo.weights`).
+    The graph has an input `input` [1, ...] f32, whose numbers the metadata describe, and an output
+    `output` f32. The weights are random numbers with the scale of trained weights, so the outputs
+    mean nothing; `weights` is a file with trained weights to use instead (`ellc.zoo.weights`).
+    `width` scales the channels of inner layers. With `keep_batch_norm`, batch normalisation is a
+    separate layer and not folded into weights. With `blank`, all weights are views of a single
+    zero: such a graph is built quickly and can be inspected, but not run.
 
     Raises `EllcError` E740 for an unknown name, E744 for weights that do not fit, `ValueError` for
     a negative seed or a width outside (0, 1].
@@ -117,7 +118,7 @@ def build(
         raise EllcError(
             f"{name} cannot take trained weights",
             code="E744",
-            hint="choose a network of a family; networks of ELL's pages and of Caffe cannot",
+            hint="networks from ELL's pages and from Caffe cannot; choose another network",
         )
     supply = supply_for(weights, lambda probe: network.make(replace(options, supply=probe), {}))
     about = {"zoo.network": name, "zoo.weights": f"from {weights.name}"}

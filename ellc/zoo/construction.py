@@ -1,8 +1,9 @@
-"""Base class of the zoo's builders: a growing graph with seeded weights.
+"""The base class of the zoo's builders: a graph under construction with seeded weights.
 
-Weights of convolutions and dense layers have He's standard deviation, sqrt(2 / inputs). Biases and
-batch normalisation are derived from the values' expected statistics (`moments`), plus random
-deviations as in trained networks, so that values neither grow nor vanish.
+The weights of convolutions and dense layers have He's standard deviation, sqrt(2 / inputs). Biases
+and batch normalisation are chosen so that values neither grow nor vanish from layer to layer: they
+are computed from the expected statistics of the values (`moments`). Random deviations are added, as
+in trained networks.
 """
 
 from __future__ import annotations
@@ -27,24 +28,24 @@ from ellc.zoo.weights.match import Supply
 from ellc.zoo.weights.tensors import BIAS, GAMMA, MEAN, VARIANCE, WEIGHT, Slot
 
 LOGIT_SPREAD = 2.0
-"""Standard deviation of the operand of a softmax."""
+"""The standard deviation of the operand of a softmax."""
 
 PIXEL_DEVIATION = 70.0
-"""Standard deviation of photographs' pixels 0..255."""
+"""The standard deviation of the pixels (0 to 255) of photographs."""
 
 _ALPHA, _ALPHA_SCATTER = 0.25, 0.05  # slopes of parametric ReLUs: mean, standard deviation
 _EPSILON = 1e-5
-_BIAS_SCATTER = 0.2  # standard deviation of biases, relative to that of the values
+_BIAS_SCATTER = 0.2  # standard deviation of biases, as a fraction of that of the values
 _GAMMA_SCATTER, _BETA_SCATTER = 0.1, 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class ZooOptions:
-    """Options of building a network.
+    """Options for building a network.
 
-    `width` is the share of its filters. Batch normalisation is folded into weights and biases, or
-    kept as separate layers. `blank` weights have shapes, but no numbers; a
-    `supply` has trained ones.
+    `width` is the fraction of filters to keep in inner layers. With `keep_batch_norm`, batch
+    normalisation is a separate layer; otherwise it is folded into weights and biases. With `blank`,
+    weights are views of a single zero. `supply` provides trained weights.
     """
 
     seed: int = 0
@@ -56,14 +57,14 @@ class ZooOptions:
 
     @property
     def draws(self) -> bool:
-        """Whether weights are random numbers, so that the construction can choose their scale."""
+        """Whether weights are random numbers, whose scale the construction can choose."""
         return not self.blank and self.supply is None
 
 
 class Construction:
     """A graph under construction, from `input` [1, *shape] f32 to the current value.
 
-    Every layer that begins is reported to `progress`.
+    Each layer is reported to `progress` when it begins.
     """
 
     def __init__(self, name: str, shape: tuple[int, ...], options: ZooOptions) -> None:
@@ -88,20 +89,23 @@ class Construction:
         return self._moments
 
     def begin(self, kind: str) -> None:
-        """Begin a layer of this kind; the following operators belong to it."""
+        """Begin a layer of this kind; operators that are added from now on belong to it."""
         self._layers += 1
         self._source = f"{self._layers} {kind}"
         self._draws.restart(self._layers)
         self._options.progress(f"making weights: layer {self._source}", 0, 0)
 
     def finish(self, metadata: dict[str, str]) -> Graph:
-        """The graph; the current value is its output."""
+        """Make the graph; the current value is its output."""
         self._builder.output("output", self._value)
         self._builder.metadata(metadata)
         return self._builder.build()
 
     def subtract(self, mean: tuple[float, ...]) -> None:
-        """Subtract a number from each channel, or one number from all; results are around zero."""
+        """Subtract one number from each channel, or the same number from all channels.
+
+        The result is expected to have a mean of zero.
+        """
         channels = self.shape[2]
         numbers = np.resize(np.array(mean, np.float32), channels)
         self._add(Add(), -numbers)
@@ -117,7 +121,7 @@ class Construction:
         self._moments = self._moments.plus(values)
 
     def batch_normalization(self) -> None:
-        """Batch normalisation as ELL's three layers: normalise, scale, add."""
+        """Add batch normalisation as the three layers that ELL has: normalise, scale, add."""
         self._normalise(*self._statistics(self._moments))
 
     def _normalise(self, factors: Array, terms: Array, gamma: Array, beta: Array) -> None:
@@ -127,13 +131,13 @@ class Construction:
         self._moments = self._moments.times(factors).plus(terms).times(gamma).plus(beta)
 
     def parametric_relu(self) -> None:
-        """A ReLU with a separate slope for every element."""
+        """Add a ReLU with a separate slope for every element."""
         alpha = self._draws.normal((1, *self.shape), _ALPHA_SCATTER, _ALPHA)
         self._add(PRelu(), alpha)
         self._moments = self._moments.rectified(alpha.mean((0, 1, 2), np.float64))
 
     def temperature(self) -> None:
-        """A factor for each class, so that the softmax gets numbers with `LOGIT_SPREAD`."""
+        """Multiply each class by a factor, so that the softmax gets numbers with `LOGIT_SPREAD`."""
         factor = LOGIT_SPREAD / self._moments.spread
         scales = self._draws.normal((self.shape[2],), 0.05 * factor, factor)
         self._add(Mul(), scales)
@@ -142,16 +146,17 @@ class Construction:
     # ---- help -----------------------------------------------------------------------------------
 
     def _centring(self, moments: Moments) -> Array:
-        """A bias that brings every channel's mean to about zero, or the given one."""
+        """A bias that brings every channel's mean to about zero, or the next bias of the supply."""
         if self._options.supply:
             return self._given(BIAS, moments.mean.shape)
         scatter = self._draws.normal(moments.mean.shape, _BIAS_SCATTER * moments.spread)
         return (scatter - moments.mean).astype(np.float32)
 
     def _statistics(self, moments: Moments) -> tuple[Array, Array, Array, Array]:
-        """(factors, terms, gammas, betas) of a batch normalisation of values with these moments.
+        """The factors, terms, gammas and betas of a batch normalisation.
 
-        Factors and terms normalise; gammas and betas are random, or all four are the supply's.
+        Factors and terms normalise values with the given moments; gammas and betas are random. If
+        there is a supply, all four come from it.
         """
         channels = moments.mean.shape
         if self._options.supply:
@@ -168,7 +173,7 @@ class Construction:
     def _drawn(
         self, filters: int, window: tuple[int, int], groups: int = 1
     ) -> tuple[Array, Moments]:
-        """Weights of He's scale, and the expected statistics after a convolution with them."""
+        """Random or supplied weights, and the expected statistics after a convolution with them."""
         depth = self._moments.mean.size // groups
         if self._options.supply:
             given = self._given(WEIGHT, (filters, *window, depth))
@@ -178,7 +183,7 @@ class Construction:
         return weights, self._moments.filtered(weights, groups)
 
     def _given(self, role: str, shape: tuple[int, ...], *, dense: bool = False) -> Array:
-        """The next array of the supply, of shape `shape`."""
+        """The next array of the supply, with shape `shape`."""
         assert self._options.supply
         return self._options.supply.take(Slot(role, shape, self._source, dense))
 

@@ -1,8 +1,9 @@
 """Seeded random numbers that are the same on every machine and with every version of numpy.
 
-numpy guarantees the raw bits of its generators, but not its distributions. So normal numbers are
-computed here: the sum of four 16-bit numbers is close to normal (its range is +-3.5 standard
-deviations), exact in integers, and scaled with one rounding.
+numpy guarantees that the raw bits of its generators stay the same, but not its distributions. So
+normally distributed numbers are computed here as the sum of four 16-bit numbers. The sum is close
+to a normal distribution, with a range of +-3.5 standard deviations. It is exact in integers, and
+scaling it needs only one rounding.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _DEVIATION = math.sqrt(_TERMS * (0x10000**2 - 1) / 12)
 
 
 class Draws:
-    """A stream of random numbers for a seed, a network and a layer."""
+    """A stream of random numbers, which depends on a seed, a network and a layer."""
 
     def __init__(self, seed: int, network: str) -> None:
         self._seed = seed
@@ -31,19 +32,19 @@ class Draws:
         self.restart(0)
 
     def restart(self, layer: int) -> None:
-        """Begin the stream of a layer, which does not depend on numbers drawn before."""
+        """Begin the stream of a layer; it does not depend on numbers that were drawn before."""
         key = (self._network, layer)
         self._bits = np.random.PCG64(np.random.SeedSequence(self._seed, spawn_key=key))
 
     def normal(self, shape: tuple[int, ...], deviation: float, mean: float = 0.0) -> Array:
-        """Normally distributed float32."""
+        """Draw normally distributed float32 numbers."""
         count = math.prod(shape)
         numbers = np.empty(count, np.float32)
         scale = np.float32(deviation / _DEVIATION)
         for start in range(0, count, _CHUNK):
             size = min(_CHUNK, count - start)
             parts = self._raw(size).view("<u2").reshape(size, _TERMS)
-            # Added one by one: numpy sums a short axis slowly.
+            # The terms are added one by one, because numpy is slow at summing a short axis.
             total = parts[:, 0].astype(np.int32)
             for term in range(1, _TERMS):
                 total += parts[:, term]
@@ -53,7 +54,7 @@ class Draws:
         return numbers.reshape(shape)
 
     def signs(self, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-        """Fair signs, true for +1."""
+        """Draw signs with equal probability; True stands for +1."""
         count = math.prod(shape)
         octets = self._raw(-(-count // 64)).view(np.uint8)
         return np.unpackbits(octets, count=count).astype(np.bool_).reshape(shape)
@@ -64,22 +65,22 @@ class Draws:
 
 
 class Blanks(Draws):
-    """Weights of the right shapes without random numbers, to inspect a network in no time.
+    """Weights of the right shapes without random numbers, for inspecting a network quickly.
 
     Every array is a view of a single zero: all its strides are 0.
     """
 
     def normal(self, shape: tuple[int, ...], deviation: float, mean: float = 0.0) -> Array:
-        """Zeros."""
+        """A view of zero."""
         return np.broadcast_to(np.float32(0), shape)
 
     def signs(self, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-        """All -1."""
+        """A view of False, which stands for -1."""
         return np.broadcast_to(np.False_, shape)
 
 
 class BlankPool(WeightPool):
-    """A pool that merges no arrays, since blank arrays of one shape are all equal."""
+    """A weight pool that never merges equal arrays: all blank arrays of one shape are equal."""
 
     def add(self, array: Array) -> str:
         """Add an array under a new key."""

@@ -1,4 +1,4 @@
-"""Write networks of the zoo as model files."""
+"""Writes networks of the zoo as model files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ellc.zoo.catalogue import build, find
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """The written file: number of elements in constants, and size in bytes."""
+    """What was written: the number of elements of all constants, and the size of the file."""
 
     parameters: int
     file_bytes: int
@@ -40,13 +40,13 @@ def build_file(
     if path.suffix not in network.formats:
         wanted = " or ".join(network.formats)
         raise EllcError(
-            f"{name} cannot be written as '{path.suffix}'",
+            f"{name} cannot be written with the suffix '{path.suffix}'",
             code="E742",
             where=str(path),
             hint=f"give the file a name that ends in {wanted}",
         )
     if not path.parent.is_dir():
-        # Checked before minutes of work.
+        # This is checked first, because building may take minutes.
         raise EllcError("the folder does not exist", code="E703", where=str(path.parent))
     graph = build(name, seed, width, progress, keep_batch_norm=keep_batch_norm, weights=weights)
     progress(f"writing {path.name}", 0, 0)

@@ -1,18 +1,19 @@
-"""The networks on ELL's gallery pages of 2017, as typed facts.
+"""The networks on the pages of ELL's gallery of 2017, as typed data.
 
 `gallery.json` holds every page that lists all layers with their padded shapes. The pages do not
-contain all facts; inferred ones are marked with their origin:
+contain all facts. Each inferred fact is marked with its origin:
 
-* `table`: a summary table in later revisions of the page;
+* `table`: a summary table in a later revision of the page;
 * `shapes`: the only window that fits the padded shapes, by rules that hold on every page with a
-  table (convolutions have stride 1; maxima are 3x3 with a border, 2x2 without one, and have
-  stride 2; means are over the whole image);
-* `plot`: the plotted graph of the same network after another training. It shows that hidden dense
-  layers have an activation; that it is the one of the convolutions is assumed. It also shows a
-  bias in every float convolution and dense layer, and none in binary ones;
-* `assumed`: no source; the usual value.
+  table. Convolutions have stride 1. Maxima have stride 2 and are 3x3 with a border or 2x2 without
+  one. Means are over the whole image;
+* `plot`: a plot of the graph of the same network, trained another time. It shows that hidden dense
+  layers have an activation, which is assumed to be that of the convolutions. It also shows that
+  float convolutions and dense layers have a bias, and that binary convolutions have none;
+* `assumed`: the usual value, without a source.
 
-The pages do not contain the slope of a leaky ReLU either: it is the training framework's 0.01.
+The pages do not contain the slope of a leaky ReLU. It is assumed to be 0.01, the default of the
+training framework.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ LEAKY_SLOPE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class PageLayer:
-    """One line of a page.
+    """A layer as a page lists it.
 
-    `out` is [rows, columns, channels] including a border of `out_pad` pixels for the next layer.
-    `window` and `stride` (square, in pixels) are 0 if the layer has none.
+    `out` is the shape of the result, [rows, columns, channels], including a border of `out_pad`
+    pixels that the next layer needs. `window` and `stride` are in pixels along both axes, and 0 for
+    layers without a window.
     """
 
     kind: str
@@ -58,7 +60,7 @@ class Page:
     hidden_activation_from: str = ""
 
     def inferred(self) -> dict[str, str]:
-        """Facts that are not on the page, with their origins."""
+        """The facts that are not on the page, each with its origin."""
         leaky = any(layer.activation == "LeakyReLU" for layer in self.layers)
         facts = {"windows and strides": self.windows_from, "mean": self.mean_from, "bias": "plot"}
         if self.hidden_activation:
@@ -68,7 +70,7 @@ class Page:
 
 @cache
 def pages() -> tuple[Page, ...]:
-    """Every page, in the order of the file."""
+    """All pages in the order of the file."""
     text = resources.files("ellc.zoo").joinpath("gallery.json").read_text(encoding="utf-8")
     return tuple(_page(entry) for entry in json.loads(text)["pages"])
 

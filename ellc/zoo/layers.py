@@ -1,7 +1,7 @@
-"""Builds a chain of layers with seeded weights that have the scale of trained ones.
+"""Builds a chain of layers with seeded weights that have the scale of trained weights.
 
-Every binarisation gets both signs. The operands of a softmax are scaled by the values' expected
-statistics, so that probabilities differ, but none is nearly 1.
+The scales are chosen by the expected statistics of the values. So the operand of every binarisation
+has both signs, and the operand of a softmax gives probabilities that differ but are not close to 1.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ellc.zoo.moments import Moments
 
 
 class Chain(Construction):
-    """A chain of layers, from pixels 0..255."""
+    """A chain of layers whose input are pixels from 0 to 255."""
 
     def convolution(
         self,
@@ -36,10 +36,10 @@ class Chain(Construction):
         groups: int = 1,
         spread: float = 0.0,
     ) -> None:
-        """Convolution and bias.
+        """Add a convolution with a bias.
 
-        Weights have He's scale, or with `spread` the scale that gives the results this standard
-        deviation.
+        Weights have He's scale. If `spread` is not 0, they are scaled so that the results have this
+        standard deviation.
         """
         weights, after = self._drawn(filters, (window, window), groups)
         op = Conv2D((stride, stride), Padding.same(pad) if pad else Padding(), groups=groups)
@@ -49,7 +49,7 @@ class Chain(Construction):
         self.centre()
 
     def binary_convolution(self, filters: int, window: int, pad: int) -> None:
-        """Convolution of the values' signs with signs; no scale, no bias."""
+        """Add a convolution of the signs of the values with signs, without scale and bias."""
         weights = self._draws.signs((filters, window, window, self.shape[2]))
         op = BinaryConv2D((1, 1), Padding.same(pad) if pad else Padding())
         self._value = self._builder.add(Binarize(), self._value, source=self._source)
@@ -58,7 +58,7 @@ class Chain(Construction):
         self._moments = self._moments.signs().filtered(np.where(weights, 1.0, -1.0))
 
     def dense(self, outputs: int, spread: float = 0.0) -> None:
-        """A dense layer on the whole image, with a bias; weights are scaled as in `convolution`."""
+        """Add a dense layer on the whole image, with a bias; `spread` is as in `convolution`."""
         rows, columns, channels = self.shape
         inputs = rows * columns * channels
         weights = self._draws.normal((outputs, inputs), math.sqrt(2 / inputs))
@@ -71,7 +71,7 @@ class Chain(Construction):
         self.centre()
 
     def activation(self, name: str) -> None:
-        """`ReLU`, `LeakyReLU`, or nothing for an empty name."""
+        """Add an activation: `ReLU`, `LeakyReLU`, or nothing for an empty name."""
         match name:
             case "":
                 return
@@ -86,36 +86,39 @@ class Chain(Construction):
                 raise ValueError(f"no activation called {name}")
 
     def max_pool(self, window: int, stride: int, pad: int = 0, *, beyond: int = 0) -> None:
-        """Maximum; windows may reach `beyond` pixels further to the right and down."""
-        # ELL's files have this padding value, so a network that is written and read is unchanged.
+        """Add a maximum over windows, which may reach `beyond` pixels further right and down."""
+        # ELL's files have this padding value, so writing and reading a network does not change it.
         padding = Padding(pad, pad, pad + beyond, pad + beyond, (-FLT_MAX,))
         self._add(MaxPool2D((window, window), (stride, stride), padding))
         self._moments = self._moments.largest(window * window)
 
     def mean_pool(self, window: int, stride: int) -> None:
-        """Mean over windows inside the image."""
+        """Add a mean over windows inside the image."""
         self._add(AvgPool2D((window, window), (stride, stride)))
         self._moments = self._moments.averaged(window * window)
 
     def normalize_locally(self, size: int, alpha: float, beta: float) -> None:
-        """Local response normalisation across `size` neighbouring channels."""
+        """Add local response normalisation across `size` neighbouring channels."""
         self._add(LRN(size, alpha, beta))
         self._moments = self._moments.times(
             np.full(self.shape[2], (1 + alpha * self._moments.power) ** -beta)
         )
 
     def dropout(self) -> None:
-        """Dropout, which does nothing in inference."""
+        """Add a dropout layer, which does nothing in inference."""
         self._add(Dropout())
 
     def softmax(self) -> None:
-        """Probabilities of the classes."""
+        """Add a softmax, which makes probabilities of the classes."""
         axes = tuple(axis for axis, size in enumerate(self._value.type.shape) if size > 1)
         self._add(Softmax(axes or (3,)))
 
 
 def _rescaled(weights: Array, after: Moments, spread: float) -> tuple[Array, Moments]:
-    """Weights and statistics, scaled so that results have the deviation `spread` (0: unchanged)."""
+    """Scale weights and statistics so that results have the standard deviation `spread`.
+
+    They are unchanged if `spread` is 0.
+    """
     if not spread:
         return weights, after
     factor = np.float32(spread / after.spread)

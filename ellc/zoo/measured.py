@@ -1,4 +1,4 @@
-"""The sizes of the zoo's own networks, for comparison with published ones."""
+"""Measures the sizes of the zoo's own networks, for comparison with published sizes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from ellc.zoo.catalogue import build
 from ellc.zoo.facts import Size
 
 _FILE_SHARE, _FILE_BYTES = 0.06, 48 << 10
-"""Most bytes of a file in addition to its weights: a share of the weights, plus a constant."""
+"""The most bytes that a file may have besides its weights: a fraction of the weights' bytes, plus a
+constant number of bytes."""
 
 
 @dataclass(frozen=True)
 class NetworkSizes:
-    """Sizes of a network at full width; no weights are generated."""
+    """The sizes of a network at full width; no weights are generated to measure them."""
 
     name: str
 
@@ -37,8 +38,8 @@ class NetworkSizes:
         return inspect(build(self.name, blank=True, keep_batch_norm=True))
 
     def parameters(self, counts: str) -> int:
-        """The number of parameters, by one of `facts.COUNTS`."""
-        # Means and deviations of batch normalisation are in separate layers.
+        """The number of parameters; `counts` is one of `facts.COUNTS`."""
+        # Only the `mul_add` layers hold the means and deviations of batch normalisation.
         untrained = sum(x.parameters for x in self._kept.layers if x.operator == "mul_add")
         match counts:
             case "all":
@@ -52,25 +53,27 @@ class NetworkSizes:
 
     @property
     def int8_bytes(self) -> int:
-        """Bytes of all weights with 1 byte and biases with 4 bytes each."""
+        """The bytes of the network if each weight takes 1 byte and each bias takes 4 bytes."""
         types = constant_types(self._graph).values()
         return sum(t.elements * (1 if t.rank > 1 else 4) for t in types)
 
     @property
     def is_binary(self) -> bool:
-        """Whether some weights are bits."""
+        """Whether at least one weight tensor has bits."""
         return any(t.dtype is DType.BIT for t in constant_types(self._graph).values())
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of all trained parameters: packed bits, and 4 bytes for each other number."""
+        """The bytes of all trained parameters: packed bits, and 4 bytes for each other
+        parameter."""
         types = constant_types(self._graph).values()
         signs = sum(t.elements for t in types if t.dtype is DType.BIT)
         return signs // 8 + 4 * (self.parameters("trainable") - signs)
 
     @property
     def receptive_field(self) -> int:
-        """Rows of the image on which an element depends, before the image becomes one pixel."""
+        """The rows of the input on which an element depends, in the last layer with several
+        pixels."""
         windowed = [
             x.field
             for x in self.folded.layers
@@ -79,7 +82,7 @@ class NetworkSizes:
         return windowed[-1][0] if windowed else 0
 
     def of(self, size: Size) -> float:
-        """This network's figure of the same kind as a published one."""
+        """The figure of this network that corresponds to a published size."""
         match size.of:
             case "parameters":
                 return self.parameters(size.counts)
@@ -97,10 +100,10 @@ class NetworkSizes:
                 return self.receptive_field
 
     def agrees(self, size: Size) -> bool:
-        """Whether a published figure agrees with this network's, to its last digit.
+        """Whether a published size agrees with that of this network, up to its last digit.
 
-        A file may be larger than its weights, since formats store more. Some publications write MB
-        and mean MiB.
+        A file may be larger than its weights, because formats also store other data. Some
+        publications write MB and KB but mean MiB and KiB, so both are tried.
         """
         ours, published, step = self.of(size), size.value, size.step
         if size.of not in ("fp32 file", "int8 file"):

@@ -1,12 +1,13 @@
-"""Expected mean and variance of a network's values, channel by channel, without running it.
+"""Computes the expected mean and variance of a network's values, by channel, without running it.
 
-Weights of a trained network keep its values in a reasonable range. To get this with seeded weights,
-each layer's statistics are computed from those of the layer before, as if values were normally
-distributed; batch normalisation and biases are derived from them. Pixels of one channel are neither
-equal nor independent: half of their variance is assumed to be common to a window.
+The weights of a trained network keep its values in a reasonable range. To get this with seeded
+weights, the statistics of each layer are computed from the statistics of the previous layer, as if
+values were normally distributed. Biases and batch normalisation are then chosen by these
+statistics. The pixels of a channel are neither equal nor independent, so half of their variance is
+assumed to be common to all pixels of a window.
 
-All arithmetic is in double. Weights are rounded to float32 afterwards, which hides differences of
-machines in the last digits.
+All arithmetic is in double precision. Weights are rounded to float32 afterwards, so that different
+last digits on different machines disappear.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from ellc.ir.types import Array
 Doubles = NDArray[np.float64]
 
 COMMON = 0.5
-"""The share of a channel's variance that all pixels of a window have in common."""
+"""The fraction of a channel's variance that is common to all pixels of a window."""
 
-# Mean and variance of the largest of n independent standard normal numbers.
+# For n: the mean and the variance of the largest of n independent standard normal numbers.
 _LARGEST = {1: (0.0, 1.0), 4: (1.02938, 0.49172), 9: (1.48501, 0.35735), 25: (1.96531, 0.25851)}
 _ROWS_AT_ONCE = 64
 # Points at which functions of a standard normal number are sampled, with their weights.
@@ -35,24 +36,27 @@ _SHARES = np.exp(-(_POINTS**2) / 2) / np.exp(-(_POINTS**2) / 2).sum()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moments:
-    """Mean and variance of every channel, float64 [C]."""
+    """The mean and the variance of every channel, float64 [C].
+
+    Each method returns the moments after an operation on the values.
+    """
 
     mean: Doubles
     variance: Doubles
 
     @staticmethod
     def of(channels: int, mean: float, deviation: float) -> Moments:
-        """The same mean and standard deviation for all channels."""
+        """Moments with the same mean and standard deviation for all channels."""
         return Moments(np.full(channels, mean), np.full(channels, deviation**2))
 
     @property
     def power(self) -> float:
-        """The mean square over all channels."""
+        """The mean square of the values of all channels."""
         return float(np.mean(self.mean**2 + self.variance))
 
     @property
     def spread(self) -> float:
-        """The standard deviation around the channels' means, over all channels."""
+        """The standard deviation of the values of all channels around their channels' means."""
         return math.sqrt(float(np.mean(self.variance)))
 
     def plus(self, offset: Array) -> Moments:
@@ -94,33 +98,33 @@ class Moments:
             w = weights[start : start + _ROWS_AT_ONCE].astype(np.float64)
             sums = w.sum((1, 2))
             shared = COMMON * sums**2 + (1 - COMMON) * (w**2).sum((1, 2))
-            # Not a matrix product, whose order of additions differs between machines.
+            # A matrix product would be faster, but its order of additions differs between machines.
             parts.append(((sums * mean[own]).sum(1), (shared * variance[own]).sum(1)))
         return Moments(np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]))
 
     def mapped(self, function: Callable[[Doubles], Doubles]) -> Moments:
-        """After applying a function to each number."""
+        """After applying a function to each value."""
         values = function(self.mean + np.sqrt(self.variance) * _POINTS[:, None])
         mean = (values * _SHARES[:, None]).sum(0)
         return Moments(mean, (((values - mean) ** 2) * _SHARES[:, None]).sum(0))
 
     def summed(self, other: Moments) -> Moments:
-        """After adding independent numbers."""
+        """After adding values that are independent of these."""
         return Moments(self.mean + other.mean, self.variance + other.variance)
 
     def multiplied(self, other: Moments) -> Moments:
-        """After multiplying with independent numbers."""
+        """After multiplying by values that are independent of these."""
         mean = self.mean * other.mean
         power = (self.mean**2 + self.variance) * (other.mean**2 + other.variance)
         return Moments(mean, np.maximum(power - mean**2, 0.0))
 
     def picked(self, channels: NDArray[np.intp] | slice) -> Moments:
-        """The moments of some channels, in their order."""
+        """The moments of the given channels, in the given order."""
         return Moments(self.mean[channels], self.variance[channels])
 
     @staticmethod
     def joined(parts: Sequence[Moments]) -> Moments:
-        """After concatenating the channels."""
+        """After concatenating the channels of several values."""
         means, variances = [x.mean for x in parts], [x.variance for x in parts]
         return Moments(np.concatenate(means), np.concatenate(variances))
 
@@ -140,7 +144,7 @@ class Moments:
         return Moments(self.mean, self.variance * (COMMON + (1 - COMMON) / cells))
 
     def _above_zero(self) -> tuple[Doubles, Doubles]:
-        """The share of values above zero, and the standard normal density there."""
+        """For each channel, the fraction of values above zero, and the normal density at zero."""
         ratio = self.mean / np.sqrt(np.maximum(self.variance, 1e-30))
         share = np.array([math.erfc(-r / math.sqrt(2)) / 2 for r in ratio])
         density = np.array([math.exp(-min(r * r / 2, 700)) for r in ratio]) / math.sqrt(2 * math.pi)

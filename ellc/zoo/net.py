@@ -1,14 +1,16 @@
-"""The builder for the zoo's architectures: layers with branches.
+"""The builder for the zoo's architectures, which may have branches.
 
-A `Net` is a graph under construction with a current value. Most methods add a layer to the current
-value. `here` remembers a value, `at` returns to one, `add` and `concat` join values:
+A `Net` is a graph under construction with a current value. Most methods add a layer that reads the
+current value and computes the new one. `here` is the current value; `at` makes an earlier value the
+current one again; `add` and `concat` join values:
 
     start = net.here
     net.conv(64, 3, act="relu")
     net.conv(64, 3)
     net.add(start, act="relu")
 
-Numbers of filters are the published ones; a narrower network has a share of each (`scaled`).
+The arguments are the published numbers of filters; a narrower network has a fraction of each number
+(`scaled`).
 """
 
 from __future__ import annotations
@@ -42,8 +44,8 @@ from ellc.zoo.widths import scaled
 
 Window = int | tuple[int, int]
 Pad = Literal["centred", "same", "valid"]
-"""How far a window may reach beyond the image: half its extent on each side (PyTorch, Caffe), as
-in TensorFlow's SAME, or not at all."""
+"""How far a window may reach beyond the image. `centred`: by half its extent on each side, as in
+PyTorch and Caffe; `same`: as in TensorFlow's SAME; `valid`: not at all."""
 Activation = Literal[
     "", "relu", "leaky_relu", "relu6", "hard_swish", "hard_sigmoid", "sigmoid", "tanh"
 ]
@@ -71,8 +73,8 @@ class Tensor:
 class Net(Construction):
     """A network under construction, from `input` [1, *shape] f32 to `output`.
 
-    `pad` is the default padding of layers. `middle` and `spread` are mean and standard deviation of
-    the input's numbers. A flat input becomes one pixel.
+    `pad` is the default padding of layers. `middle` and `spread` are the expected mean and standard
+    deviation of the input's numbers. A flat input becomes one pixel.
     """
 
     def __init__(
@@ -97,16 +99,16 @@ class Net(Construction):
 
     @property
     def here(self) -> Tensor:
-        """The current value, for a later `at`, `add` or `concat`."""
+        """The current value, to be used in a later `at`, `add` or `concat`."""
         return Tensor(self._value, self._moments)
 
     def at(self, tensor: Tensor) -> Net:
-        """Make a value the current one; returns this object."""
+        """Make `tensor` the current value; returns this object."""
         self._value, self._moments = tensor.value, tensor.moments
         return self
 
     def finish(self, metadata: dict[str, str]) -> Graph:
-        """The graph; the current value is its output, flat if it is one pixel."""
+        """Make the graph; the current value is its output, flattened if it is one pixel."""
         if self.shape[:2] == (1, 1):
             self._reshape((1, self.shape[2]))
         return super().finish(metadata)
@@ -126,11 +128,12 @@ class Net(Construction):
         whole: bool = False,
         logits: bool = False,
     ) -> None:
-        """Convolution, then batch normalisation, or with `norm` false a bias; then `act`.
+        """Add a convolution, batch normalisation and an activation.
 
-        `bias` overrides that: true adds a bias before batch normalisation, too; false omits it.
-        With `whole` the number of filters is not scaled by the width, as for classes. With `logits`
-        the results have `LOGIT_SPREAD`.
+        If `norm` is false, there is a bias instead of batch normalisation. `bias` overrides this:
+        True adds a bias in any case (before batch normalisation), False omits it. With `whole` the
+        number of filters does not depend on the width, as needed for classes. With `logits` the
+        results have the standard deviation `LOGIT_SPREAD`.
         """
         count = filters if whole else self.scaled(filters)
         self._convolve(count, window, stride, 1, pad, norm=norm, bias=bias, logits=logits)
@@ -147,13 +150,13 @@ class Net(Construction):
         bias: bool | None = None,
         pad: Pad | None = None,
     ) -> None:
-        """Depthwise convolution, `times` filters per channel; other options as in `conv`."""
+        """Add a depthwise convolution with `times` filters per channel; others are as in `conv`."""
         groups = self.shape[2]
         self._convolve(times * groups, window, stride, groups, pad, norm=norm, bias=bias)
         self.act(act)
 
     def blur(self, window: int, stride: int) -> None:
-        """A depthwise convolution with binomial weights, which are not trained."""
+        """Add a depthwise convolution with fixed binomial weights."""
         self.begin("blur")
         row = np.array([math.comb(window - 1, i) for i in range(window)], np.float32)
         kernel = np.outer(row, row) / row.sum() ** 2
@@ -163,7 +166,7 @@ class Net(Construction):
         self._filter(op, weights, self._moments.averaged(4))
 
     def binary(self, filters: int, window: int = 3, stride: int = 1, *, outside: int = 0) -> None:
-        """Convolution of signs with signs. `outside` is the padding value: 0, -1 or 1."""
+        """Add a convolution of signs with signs; `outside` is the padding value: 0, -1 or 1."""
         self.begin("binary")
         count, pair = self.scaled(filters), (window, window)
         shape = (count, *pair, self.shape[2])
@@ -177,12 +180,12 @@ class Net(Construction):
         op = BinaryConv2D((stride, stride), padding)
         self._value = self._builder.add(op, self._value, bits, source=self._source)
         moments = self._moments.signs()
-        # Blank signs (with strides of 0) are passed on unchanged, so that `filtered` sees them.
+        # Blank signs, which have strides of 0, stay as they are, so that `filtered` detects them.
         weights = np.where(signs, np.float32(1), np.float32(-1)) if any(signs.strides) else signs
         self._moments = moments.filtered(weights)
 
     def norm(self) -> None:
-        """Batch normalisation as a separate layer, which is not folded into weights."""
+        """Add batch normalisation as a separate layer, which is never folded into weights."""
         self.begin("norm")
         self.batch_normalization()
 
@@ -195,7 +198,7 @@ class Net(Construction):
         whole: bool = False,
         logits: bool = False,
     ) -> None:
-        """A dense layer on the whole image, with a bias and, with `norm`, batch normalisation."""
+        """Add a dense layer on the whole image, with a bias, and batch normalisation if `norm`."""
         rows, columns, _ = self.shape
         self._moments = self._moments.repeated(rows * columns)
         count = outputs if whole else self.scaled(outputs)
@@ -205,7 +208,10 @@ class Net(Construction):
     def squeeze_excite(
         self, hidden: int, act: Activation = "relu", gate: Activation = "hard_sigmoid"
     ) -> None:
-        """Squeeze and excite: scale each channel by a factor, computed from all channels' means."""
+        """Add squeeze and excite: each channel is scaled by a factor.
+
+        The factors are computed by two layers from the means of all channels.
+        """
         before = self.here
         self.global_mean()
         self.conv(hidden, act=act, norm=False)
@@ -219,14 +225,14 @@ class Net(Construction):
     # ---- layers without weights -----------------------------------------------------------------
 
     def act(self, name: Activation) -> None:
-        """An activation, or nothing for an empty name."""
+        """Add an activation, or nothing for an empty name."""
         if name:
             op, function = _ACTIVATIONS[name]
             self._add(op)
             self._moments = self._moments.mapped(function)
 
     def max(self, window: int, stride: int, *, pad: Pad | None = None, ceil: bool = False) -> None:
-        """Maximum; with `ceil` the last window may reach beyond the image."""
+        """Add a maximum over windows; with `ceil` the last window may reach beyond the image."""
         self.begin("max")
         padding = self._padding((window, window), (stride, stride), -FLT_MAX, pad)
         self._add(
@@ -235,34 +241,34 @@ class Net(Construction):
         self._moments = self._moments.largest(window * window)
 
     def mean(self, window: int, stride: int) -> None:
-        """Mean over windows inside the image."""
+        """Add a mean over windows inside the image."""
         self.begin("mean")
         self._add(AvgPool2D((window, window), (stride, stride)))
         self._moments = self._moments.averaged(window * window)
 
     def global_mean(self) -> None:
-        """Mean over the whole image, which becomes one pixel."""
+        """Add a mean over the whole image, which becomes one pixel."""
         self.begin("global mean")
         rows, columns, _ = self.shape
         self._add(AvgPool2D((rows, columns), (1, 1)))
         self._moments = self._moments.averaged(rows * columns)
 
     def add(self, other: Tensor, act: Activation = "") -> None:
-        """The sum with another value of the same shape."""
+        """Add another value of the same shape to the current value."""
         self.begin("add")
         self._value = self._builder.add(Add(), self._value, other.value, source=self._source)
         self._moments = self._moments.summed(other.moments)
         self.act(act)
 
     def concat(self, *tensors: Tensor) -> None:
-        """Concatenate values along the channels."""
+        """Concatenate the given values along the channel axis."""
         self.begin("concat")
         values = [tensor.value for tensor in tensors]
         self._value = self._builder.add(Concat(3), *values, source=self._source)
         self._moments = Moments.joined([tensor.moments for tensor in tensors])
 
     def halves(self) -> tuple[Tensor, Tensor]:
-        """The first and the last half of the channels."""
+        """The first half and the second half of the channels."""
         self.begin("halves")
         rows, columns, channels = self.shape
         size, halves = channels // 2, []
@@ -273,7 +279,8 @@ class Net(Construction):
         return halves[0], halves[1]
 
     def shuffle(self, groups: int = 2) -> None:
-        """Interleave the channels of the groups: the first of each group, then the second, ..."""
+        """Interleave the channels of groups: the first channel of each group, then the second,
+        ..."""
         self.begin("shuffle")
         rows, columns, channels = self.shape
         order = np.arange(channels).reshape(groups, -1).T.reshape(-1)
@@ -283,17 +290,17 @@ class Net(Construction):
         self._moments = self._moments.picked(order)
 
     def normalise_locally(self) -> None:
-        """Local response normalisation over five channels, as in AlexNet and GoogLeNet."""
+        """Add local response normalisation over five channels, as in AlexNet and GoogLeNet."""
         self.begin("normalise locally")
         self._add(LRN(5, 1e-4, 0.75))
 
     def softmax(self) -> None:
-        """Probabilities of the classes."""
+        """Add a softmax, which makes probabilities of the classes."""
         self.begin("softmax")
         self._add(Softmax((3,)))
 
     def classify(self, classes: int) -> None:
-        """Mean over the image, a dense layer and a softmax, the end of most networks."""
+        """Add the end of most networks: a mean over the image, a dense layer and a softmax."""
         self.global_mean()
         self.dense(classes, whole=True, logits=True)
         self.softmax()
@@ -301,7 +308,7 @@ class Net(Construction):
     # ---- help -----------------------------------------------------------------------------------
 
     def scaled(self, filters: int) -> int:
-        """A published number of filters at the network's width; even numbers stay even."""
+        """Scale a published number of filters by the network's width; even numbers stay even."""
         width = self._options.width
         return scaled(filters, width, 2 if filters % 2 == 0 else 1) if width != 1 else filters
 
@@ -338,7 +345,7 @@ class Net(Construction):
     def _weights(
         self, filters: int, size: tuple[int, int], groups: int, *, dense: bool
     ) -> tuple[Array, Moments]:
-        """Weights [filters,rows,columns,channels], and the expected moments of their outputs.
+        """Weights [filters,rows,columns,channels], and the expected moments of the layer's results.
 
         The weights of a dense layer have one row and one column.
         """
@@ -348,7 +355,8 @@ class Net(Construction):
         return given.reshape(filters, 1, 1, -1), Moments.of(filters, 0.0, 1.0)
 
     def _normalised(self, op: Op, weights: Array, after: Moments, *, bias: bool) -> None:
-        """A convolution, an optional bias, and batch normalisation, either folded or as layers."""
+        """Add `op`, an optional bias, and batch normalisation, which is folded or a separate
+        layer."""
         terms_before = self._centring(after) if bias else np.zeros(len(weights), np.float32)
         factors, terms, gamma, beta = self._statistics(after.plus(terms_before))
         if self._options.keep_batch_norm:
@@ -392,7 +400,7 @@ class Net(Construction):
                 return Padding.of((top, left, bottom, right), (value,))
 
     def _ceil(self, padding: Padding, window: int, stride: int, ceil: bool) -> Padding:
-        """The padding, with `ceil` extended so that a last window may begin inside the image."""
+        """The padding; with `ceil` it is extended at the end, so that one more window fits."""
         if not ceil:
             return padding
         top, left, bottom, right = padding.amounts

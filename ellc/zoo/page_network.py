@@ -1,4 +1,4 @@
-"""Build the network of a gallery page as a graph."""
+"""Builds the graph of the network on a gallery page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ellc.zoo.widths import scaled
 
 
 def at_width(page: Page, width: Fraction) -> Page:
-    """The page of a narrower network: the same images and classes, fewer inner channels."""
+    """Make the page of a narrower network, with the same image and classes."""
     weighted = [
         index
         for index, layer in enumerate(page.layers)
@@ -30,7 +30,7 @@ def at_width(page: Page, width: Fraction) -> Page:
 
 
 def build_page(page: Page, options: ZooOptions, metadata: dict[str, str]) -> Graph:
-    """The graph of a page with seeded weights: a chain of layers that `write_ell` can write."""
+    """Build the graph of a page: a chain of layers that an `.ell` file can hold."""
     chain = Chain(page.name, page.input, options)
     pad = 0
     for index, layer in enumerate(page.layers):
@@ -74,18 +74,22 @@ def _add(chain: Chain, page: Page, index: int, pad: int) -> None:
 
 
 def _beyond(chain: Chain, layer: PageLayer, pad: int) -> int:
-    """How far the last window must reach beyond the padded image to give the page's shape."""
+    """How many pixels the last window must reach beyond the padded image.
+
+    The page lists the shape of the result; this many pixels are needed to get it.
+    """
     outputs = layer.out[0] - 2 * layer.out_pad
     return max(0, (outputs - 1) * layer.stride + layer.window - (chain.shape[0] + 2 * pad))
 
 
 def _spread(page: Page, index: int) -> float:
-    """The spread of a layer's results: `LOGIT_SPREAD` for the last weights, otherwise 0 (He's).
+    """The argument `spread` of a layer: `LOGIT_SPREAD` for the last layer with weights, else 0.
 
-    It is 0 as well if an `ElementTimes` follows, which scales the classes.
+    It is also 0 if an `ElementTimes` follows, because this scales the classes.
     """
     later = page.layers[index + 1 :]
     if any(layer.kind in ("Convolution", "Dense", "ElementTimes") for layer in later):
         return 0.0
-    # A mean over the last, small image hardly changes it: the pixels depend on the same inputs.
+    # A mean over the last image may follow, but it hardly changes the spread: the image is small,
+    # and all its pixels depend on the same inputs.
     return LOGIT_SPREAD

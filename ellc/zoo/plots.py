@@ -1,17 +1,18 @@
-"""ELL's gallery pages with a plot of the graph or a summary table instead of a list of layers.
+"""Networks on pages of ELL's gallery that have a plot or a table, but no list of layers.
 
-`plots.json` holds a short text for each layer: a kind, its numbers, and the activation that a table
-shows after a convolution. `3/2` is a window and its stride. A layer reads the previous one, or the
-layers that `@` names by their numbers: 0 is the input, 1 the first layer.
+`plots.json` has a short text for each layer: its kind, its numbers, and, for a convolution in a
+table, its activation. `3/2` is a 3x3 window with stride 2. A layer reads the result of the previous
+layer, or of the layers whose numbers follow `@`: 0 is the input, and 1 is the first layer.
 
     conv 64 7/2 bias relu     depthwise 3/1     norm     max 3/2     plus @4
 
-Facts that the pages do not contain are inferred, and marked with their origin as in `gallery.json`:
+Facts that the pages do not contain are inferred and marked with their origin, as in `gallery.json`:
 
-* A plot shows neither the window of a pooling nor the function of an `Activation`. The window is
-  from the table (`table`), or the usual 3x3 after a first convolution (`assumed`).
-* A table shows neither batch normalisation, which is left out, nor the number that is subtracted
-  from pixels.
+* A plot does not show the window of a pooling layer. The window is taken from a table (`table`); if
+  there is none, it is the usual 3x3 after the first convolution (`assumed`).
+* A plot does not show the function of an `Activation`.
+* A table does not show batch normalisation, which is left out.
+* A table does not show the number that is subtracted from pixels.
 
 A softmax follows the last layer.
 """
@@ -34,7 +35,7 @@ _PIXEL_MEAN = 114.0
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A network of the gallery, from its plot or its table."""
+    """A network of the gallery, as its page describes it by a plot or a table."""
 
     name: str
     input: tuple[int, ...]
@@ -44,13 +45,14 @@ class Plot:
 
     @property
     def is_chain(self) -> bool:
-        """Whether the network is a chain of layers that ELL has (not depthwise)."""
+        """Whether the network is a chain of layers that `.ell` files can hold (none is
+        depthwise)."""
         return not any("@" in layer or layer.startswith("depthwise") for layer in self.layers)
 
 
 @cache
 def plots() -> tuple[Plot, ...]:
-    """All pages, in the order of their names."""
+    """All pages, sorted by name."""
     return tuple(map(_plot, _document()["pages"]))
 
 
@@ -62,7 +64,7 @@ def missing() -> dict[str, str]:
 
 @cache
 def twice() -> tuple[str, ...]:
-    """The networks that have a second, orphaned page."""
+    """The networks that have a second page, to which no other page links."""
     return tuple(_document()["twice"])
 
 
@@ -88,8 +90,8 @@ def _plot(entry: dict[str, Any]) -> Plot:
 
 
 def build_plot(plot: Plot, options: ZooOptions, metadata: dict[str, str]) -> Graph:
-    """The graph of a page, from pixels 0..255."""
-    # These networks keep batch normalisation as layers, since it often follows a pooling.
+    """Build the graph of a page; its input are pixels from 0 to 255."""
+    # In these networks batch normalisation often follows a pooling layer, so it is not folded.
     options = replace(options, keep_batch_norm=True)
     net = Net(plot.name, plot.input, options, middle=_PIXEL_MEAN, spread=PIXEL_DEVIATION)
     values = [net.here]
@@ -108,7 +110,7 @@ def build_plot(plot: Plot, options: ZooOptions, metadata: dict[str, str]) -> Gra
 
 
 def _add(net: Net, words: list[str], *, scaled: bool) -> None:
-    """Add a layer. A network that is `scaled` needs no `LOGIT_SPREAD` before its softmax."""
+    """Add a layer. If the network is `scaled`, a layer scales the classes before the softmax."""
     match words:
         case ["conv", filters, size, *more]:
             window, stride = map(int, size.split("/"))
@@ -128,7 +130,7 @@ def _add(net: Net, words: list[str], *, scaled: bool) -> None:
             net.dense(int(outputs), whole=int(outputs) == _CLASSES)
         case ["max", size]:
             window, stride = map(int, size.split("/"))
-            # Windows of even extent begin inside the image; the last one may reach beyond it.
+            # Windows of even extent begin inside the image, but the last window may reach beyond.
             even = window % 2 == 0
             net.max(window, stride, pad="valid" if even else "centred", ceil=even)
         case ["minus", means]:

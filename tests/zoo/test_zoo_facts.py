@@ -141,11 +141,11 @@ sha256 = "12"
         "b.toml: speed 1: board: it is empty",
         "b.toml: speed 1: engine: True is not of type str",
         "b.toml: speed 1: threads: 0 is not between",
-        "b.toml: weights 1: url: it does not begin with https://",
-        "b.toml: weights 1: sha256: it is not 64 hexadecimal digits",
+        "b.toml: weights 1: url: it must begin with https://",
+        "b.toml: weights 1: sha256: it must be 64 hexadecimal digits",
         "b.toml: weights 1: bytes: it is missing",
         "c.toml: Invalid value",
         "sources.toml: two: title: it is empty",
-        "sources.toml: two: url: it does not begin with https://",
+        "sources.toml: two: url: it must begin with https://",
     ):
         assert part in said

@@ -1,4 +1,4 @@
-"""Reads the files of facts, and reports all problems in them at once."""
+"""Reads the files with published facts, and reports all their problems at once."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ Row = TypeVar("Row")
 
 @cache
 def facts() -> tuple[dict[str, Facts], dict[str, Source]]:
-    """(facts by network, sources by name), including those of ELL's gallery."""
+    """The facts of all networks by name, including those of ELL's gallery, and sources by name."""
     with resources.as_file(resources.files("ellc.zoo.facts")) as folder:
         by_network, sources = load(folder)
         return {**page_facts(folder / PAGES), **by_network}, sources
 
 
 def load(folder: Path) -> tuple[dict[str, Facts], dict[str, Source]]:
-    """(facts by network, sources by name) from a folder of TOML files.
+    """Read the facts of networks by name, and sources by name, from a folder of TOML files.
 
-    Raises `EllcError` E743 with every problem in them.
+    Raises `EllcError` E743 with every problem in the files.
     """
     problems: list[str] = []
     sources = _sources(folder / SOURCES, problems)
@@ -75,7 +75,7 @@ def _sources(path: Path, problems: list[str]) -> dict[str, Source]:
         table = Table(entry if isinstance(entry, dict) else {}, f"{path.name}: {name}", problems)
         sources[name] = Source(table.text("title"), table.text("url"))
         if not sources[name].url.startswith("https://"):
-            table.problem("url: it does not begin with https://")
+            table.problem("url: it must begin with https://")
         table.end()
     return sources
 
@@ -100,13 +100,13 @@ def _facts(name: str, table: Table, sources: Mapping[str, Source]) -> Facts:
 def _weights(table: Table) -> WeightsFile | None:
     rows = table.tables("weights")
     if len(rows) > 1:
-        table.problem("weights: there is more than one")
+        table.problem("weights: there must be at most one")
     for row in rows:
         url, sha256 = row.text("url"), row.text("sha256")
         if not url.startswith("https://"):
-            row.problem("url: it does not begin with https://")
+            row.problem("url: it must begin with https://")
         if not re.fullmatch("[0-9a-f]{64}", sha256):
-            row.problem("sha256: it is not 64 hexadecimal digits")
+            row.problem("sha256: it must be 64 hexadecimal digits")
         size = row.whole("bytes", 1 << 40)
         if size is None:
             row.problem("bytes: it is missing")
@@ -131,7 +131,7 @@ def _size(row: Table, source: str) -> Size:
     counts = row.text("counts", among=COUNTS, needed=of == "parameters")
     size = Size(of, row.text("published"), source, counts, row.text("difference", needed=False))
     if counts and of != "parameters":
-        row.problem("counts: only parameters have it")
+        row.problem("counts: only a size of parameters may have it")
     try:
         _ = size.value
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The figures of ELL's gallery pages: accuracies, and times on boards in milliseconds."""
+"""Reads the figures on the pages of ELL's gallery: accuracies, and times on boards."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BOARD = re.compile(r"(.*) @ ([\d.]+)(MHz|GHz)")
 
 
 def page_facts(path: Path) -> dict[str, Facts]:
-    """The facts of every page, including those of networks that cannot be built."""
+    """The facts on every page, including pages of networks that cannot be built."""
     colours = {page.name: page.colours for page in pages()}
     colours |= {plot.name: plot.colours for plot in plots()}
     signs = {page.name for page in pages() if any("Binary" in x.kind for x in page.layers)}
@@ -31,7 +31,7 @@ def page_facts(path: Path) -> dict[str, Facts]:
             "ELL gallery",
             accuracies=(Accuracy(precision, top1, SOURCE, top5),) if top1 else (),
             speeds=tuple(_speed(board, ms, precision) for board, ms in times.items()),
-            notes=(f"Figures of the page's revision of {date}.",),
+            notes=(f"The figures are from the page as of {date}.",),
         )
     return by_network
 

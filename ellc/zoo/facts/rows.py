@@ -1,4 +1,4 @@
-"""Published facts as typed data."""
+"""Typed data for published facts."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ SIZES = (
     "memory",
     "receptive field",
 )
-"""A MAC counts as two `operations`. `memory` is that of weights, with packed bits. The receptive
-field is that of the last layer with windows, before the image becomes one pixel."""
+"""The kinds of published sizes. A MAC counts as two `operations`. `memory` is the size of the
+weights, with bits packed. `receptive field` is that of the last layer with windows before the image
+becomes one pixel."""
 COUNTS = ("all", "trainable", "folded", "weights")
-"""Which parameters are counted. `all`: with the four numbers of batch normalisation for each
-channel; `trainable`: with the two of them that are trained; `folded`: with batch normalisation
-folded into weights and biases; `weights`: without biases."""
+"""Which parameters are counted. `all`: including the four numbers of batch normalisation for each
+channel; `trainable`: including only the two of these numbers that are trained; `folded`: with batch
+normalisation folded into weights and biases; `weights`: without biases."""
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KB": 10**3, "MB": 10**6}
 _UNITS |= {"KiB": 2**10, "MiB": 2**20}
@@ -38,7 +39,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A published size as the source writes it; `difference`: why that of the zoo's differs."""
+    """A published size. `published` is the number as the source writes it.
+
+    `difference` says why the zoo's network has another size; it is empty if the sizes agree.
+    """
 
     of: str
     published: str
@@ -48,13 +52,13 @@ class Size:
 
     @property
     def value(self) -> float:
-        """The published number, without unit prefixes."""
+        """The published number, with its unit prefix multiplied in."""
         number, _, unit = self._parts
         return float(number) * _UNITS[unit or ""]
 
     @property
     def step(self) -> float:
-        """The precision of the published number: a unit of its last digit."""
+        """The precision of the published number: one unit of its last digit."""
         _, decimals, unit = self._parts
         return 10.0 ** -len(decimals or "") * _UNITS[unit or ""]
 
@@ -68,7 +72,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """A published accuracy, in per cent of the data set's pictures."""
+    """A published accuracy as a percentage of the data set's samples."""
 
     precision: str
     top1: float
@@ -91,7 +95,7 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
-    """Published weights: a file of so many bytes, or the `member` of an archive."""
+    """Published weights: a file of `bytes` bytes at `url`, or its `member` if it is an archive."""
 
     url: str
     sha256: str
@@ -101,7 +105,7 @@ class WeightsFile:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The published facts of a network that the zoo knows."""
+    """The published facts about a network."""
 
     name: str
     dataset: str
@@ -115,6 +119,6 @@ class Facts:
 
     @property
     def sources(self) -> set[str]:
-        """The names of all sources of its figures."""
+        """The names of the sources of all figures."""
         named = {x.source for x in self.sizes} | {x.source for x in self.accuracies}
         return named | {x.source for x in self.speeds}

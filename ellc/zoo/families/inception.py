@@ -1,11 +1,12 @@
-"""GoogLeNet as published with the Caffe framework, without training's auxiliary classifiers."""
+"""GoogLeNet as published with the Caffe framework, without the classifiers used in training."""
 
 from __future__ import annotations
 
 from ellc.zoo.architecture import Architecture, NetworkFamily
 from ellc.zoo.net import Net
 
-# Filters of each module: 1x1; 1x1 before 3x3, 3x3; 1x1 before 5x5, 5x5; 1x1 after the maximum.
+# The numbers of filters in each module, by branch: a 1x1 convolution; a 1x1 and a 3x3 convolution;
+# a 1x1 and a 5x5 convolution; a 1x1 convolution after a maximum.
 _THIRD = ((64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64))
 _FOURTH = (
     (192, 96, 208, 16, 48, 64),

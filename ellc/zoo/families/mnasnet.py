@@ -1,4 +1,4 @@
-"""MNasNet: B1 as in torchvision; A1, which has squeeze and excite, as in TensorFlow."""
+"""MNasNet: version B1 as in torchvision, and version A1 (squeeze and excite) as in TensorFlow."""
 
 from __future__ import annotations
 

@@ -55,9 +55,10 @@ def inverted_residual(
     squeeze: int = 0,
     gate: Activation = "hard_sigmoid",
 ) -> None:
-    """1x1 to `hidden` channels, depthwise, 1x1 to `outputs`; the input is added if shapes match.
+    """Add a 1x1 convolution to `hidden` channels, a depthwise and a 1x1 convolution to `outputs`.
 
-    If `squeeze` is not 0, squeeze and excite with that many channels follows the depthwise layer.
+    The block's input is added to its result if their shapes are the same. If `squeeze` is not 0, a
+    squeeze-and-excite layer with `squeeze` channels follows the depthwise convolution.
     """
     start = net.here
     if hidden != inputs:

@@ -1,4 +1,5 @@
-"""Small networks for microcontrollers: facial expressions, keywords, anomalies of machines."""
+"""Small networks for microcontrollers: facial expressions, keywords, anomalies in machine
+sounds."""
 
 from __future__ import annotations
 

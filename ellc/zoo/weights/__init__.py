@@ -1,7 +1,8 @@
-"""Trained weights for the networks of the zoo, from files of other programs.
+"""Reads trained weights for the networks of the zoo from files of other programs.
 
-The tensors of a file are matched with the slots of a network by role, shape and order. Their names
-only give the role (`running_mean`) and, if a format does not keep the order, the order.
+The tensors of a file are matched with the slots of a network by role, shape and order. Names of
+tensors are used only to find the role (such as `running_mean`) and, if a format does not keep the
+order of the tensors, to sort them.
 """
 
 from ellc.zoo.weights.files import SUFFIXES, read_tensors

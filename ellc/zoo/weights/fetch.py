@@ -1,4 +1,4 @@
-"""Fetches published weights, when asked to: the one place of ellc that uses a network."""
+"""Downloads published weights when the user asks for them; nothing else in ellc downloads."""
 
 from __future__ import annotations
 
@@ -17,26 +17,28 @@ from ellc.progress import Progress, silent
 from ellc.zoo.facts import WeightsFile, facts
 
 _CHUNK = 1 << 20
-_SECONDS = 60  # without a byte
+_SECONDS = 60  # the longest time in which no byte arrives
 Open = Callable[[str], AbstractContextManager[IO[bytes]]]
 
 
 def _open(url: str) -> Any:
-    return urllib.request.urlopen(url, timeout=_SECONDS)  # facts have https only
+    return urllib.request.urlopen(url, timeout=_SECONDS)  # `facts` accept only https
 
 
 def fetch(name: str, path: Path, progress: Progress = silent, open_url: Open = _open) -> int:
-    """Fetch the published weights of a network into a file; the number of bytes written.
+    """Download the published weights of a network into a file; returns the number of bytes written.
 
-    What arrives must have the SHA-256 that the facts say, or nothing is written. Raises `EllcError`
-    E744 if the facts know no weights, if they cannot be fetched or are others, E703 if the file
-    cannot be written.
+    Nothing is written if the download does not have the SHA-256 in the facts. Raises `EllcError`:
+    E744 if the facts of the network have no weights, or if these cannot be downloaded or have
+    another SHA-256; E703 if the file cannot be written.
     """
     row = facts()[0].get(name)
     if row is None or row.weights is None:
         known = ", ".join(other for other, it in facts()[0].items() if it.weights)
         raise EllcError(
-            f"no published weights of '{name}' are known", code="E744", hint=f"known are: {known}"
+            f"no published weights of '{name}' are known",
+            code="E744",
+            hint=f"there are published weights of {known}",
         )
     content = _member(_received(row.weights, progress, open_url), row.weights)
     with whole_file(path, needed_bytes=len(content)) as partial:
@@ -51,20 +53,20 @@ def _received(weights: WeightsFile, progress: Progress, open_url: Open) -> bytes
             while part := answer.read(_CHUNK):
                 count += len(part)
                 if count > weights.bytes:
-                    raise _others(weights, f"it is larger than {weights.bytes:,} bytes")
+                    raise _others(weights, f"there are more than {weights.bytes:,} bytes")
                 parts.append(part)
                 progress(f"fetching {weights.url}", count, weights.bytes)
     except (OSError, ValueError) as error:
-        raise EllcError(f"cannot fetch: {error}", code="E744", where=weights.url) from error
+        raise EllcError(f"cannot download: {error}", code="E744", where=weights.url) from error
     content = b"".join(parts)
     if hashlib.sha256(content).hexdigest() != weights.sha256:
-        raise _others(weights, "its SHA-256 is another")
+        raise _others(weights, "their SHA-256 differs")
     return content
 
 
 def _others(weights: WeightsFile, why: str) -> EllcError:
     return EllcError(
-        f"what arrived are not the published weights: {why}",
+        f"the downloaded bytes are not the published weights: {why}",
         code="E744",
         where=weights.url,
         hint="nothing was written",
@@ -72,7 +74,7 @@ def _others(weights: WeightsFile, why: str) -> EllcError:
 
 
 def _member(content: bytes, weights: WeightsFile) -> bytes:
-    """The file inside an archive, where the weights are one."""
+    """The file with the weights in a downloaded archive; `content` itself if it is no archive."""
     if not weights.member:
         return content
     with zipfile.ZipFile(io.BytesIO(content)) as archive:

@@ -1,4 +1,4 @@
-"""Reads the tensors of a file, in its order if it has one; executes nothing from the file."""
+"""Reads the tensors of a file without executing any code from it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ellc.zoo.weights.tensors import NamedArray
 from ellc.zoo.weights.torch_file import read_torch
 
 _SAFETENSORS = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
-_MOST_EXPANSION = 64  # of compressed arrays
+_MOST_EXPANSION = 64  # the most bytes of arrays for each byte of a compressed file
 _MOST_HEADER_BYTES = 100 << 20
 
 
@@ -30,11 +30,11 @@ _UNREADABLE = (
     *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, RuntimeError),
     *(TypeError, ValueError, zipfile.BadZipFile, zlib.error),
 )
-"""Exceptions that readers of the standard library raise for damaged files."""
+"""The exceptions that the standard library raises for damaged files."""
 
 
 def read_tensors(path: Path) -> list[NamedArray]:
-    """All tensors of a file.
+    """Read all tensors of a file, in the order of the layers.
 
     Raises `EllcError`: E744 if the file cannot be read; for a model file also the errors of its
     frontend.
@@ -43,7 +43,7 @@ def read_tensors(path: Path) -> list[NamedArray]:
     if reader is None:
         raise unreadable(path, f"its suffix '{path.suffix}' is none of {', '.join(SUFFIXES)}")
     if reader is _model:
-        return reader(path)  # it reports its own errors
+        return reader(path)  # raises `EllcError` for damaged files
     try:
         return reader(path)
     except OSError as error:
@@ -75,7 +75,7 @@ def _safetensors(path: Path) -> list[NamedArray]:
     data = path.read_bytes()
     size = int.from_bytes(data[:8], "little")
     if len(data) < 8 or not 2 <= size <= min(len(data) - 8, _MOST_HEADER_BYTES):
-        raise ValueError("the header is not of safetensors")
+        raise ValueError("the file does not have a safetensors header")
     header: dict[str, Any] = json.loads(data[8 : 8 + size])
     tensors, body = [], memoryview(data)[8 + size :]
     for name, entry in header.items():
@@ -83,12 +83,12 @@ def _safetensors(path: Path) -> list[NamedArray]:
             continue
         start, end = entry["data_offsets"]
         if not 0 <= start <= end <= len(body):
-            raise ValueError(f"'{name}' lies outside of the file")
+            raise ValueError(f"'{name}' is outside of the file")
         kind = _SAFETENSORS.get(entry["dtype"])
         if kind:
             array = np.frombuffer(body[start:end], kind).reshape(entry["shape"])
             tensors.append(NamedArray(name, array))
-    # The format sorts tensors by name as text: layer 10 comes before layer 2.
+    # The format sorts the names as text, so that layer 10 comes before layer 2.
     return sorted(tensors, key=lambda tensor: _natural(tensor.name))
 
 
@@ -98,7 +98,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 def _model(path: Path) -> list[NamedArray]:
-    """The weights and biases of a model's convolutions and dense layers, in order of its graph."""
+    """The weights and biases of a model's convolutions and dense layers, in order of execution."""
     from ellc.importing import tidied
     from ellc.models import read_model
 

@@ -1,4 +1,4 @@
-"""Finds the tensor of a file for every slot of a network, and converts its layout."""
+"""Matches the tensors of a file with the slots of a network, and converts their layout."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _MOST_PROBLEMS = 20
 
 @dataclass
 class Supply:
-    """Gives the trained weights of a network in the order of its layers.
+    """Provides the trained weights of a network in the order of its layers.
 
-    `folded`: batch normalisation is folded into the weights. Without `tensors` the supply gives
-    zeros; `asked` records the slots either way.
+    `folded` says that batch normalisation is folded into the weights. If `tensors` is None, the
+    supply returns zeros. `asked` records all slots that were asked for.
     """
 
     folded: bool
@@ -31,7 +31,7 @@ class Supply:
     asked: list[Slot] = field(default_factory=list)
 
     def take(self, slot: Slot) -> Array:
-        """The next tensor, float32 of the shape of `slot`."""
+        """The tensor for the next slot: float32 with the shape of `slot`."""
         self.asked.append(slot)
         if self.tensors is None:
             return np.broadcast_to(np.float32(0), slot.shape)
@@ -46,11 +46,11 @@ class _Match:
 
 
 def supply_for(path: Path, ask: Callable[[Supply], object]) -> Supply:
-    """Read the weights of a file for a network; `ask` builds the network from a supply.
+    """Read the weights of a file for a network; `ask` builds the network with a supply.
 
-    This tries the layouts of PyTorch, Keras and ellc, each with separate and with folded batch
-    normalisation. Raises `EllcError`: E744 with the problems of the best match if none fits, and
-    the errors of `read_tensors`.
+    The function tries the layouts of PyTorch, Keras and ellc, each with separate and with folded
+    batch normalisation. Raises `EllcError` E744 with the problems of the best match if no layout
+    fits, and as `read_tensors`.
     """
     tensors = [tensor for tensor in read_tensors(path) if tensor.counts]
     matches = []
@@ -71,13 +71,13 @@ def _misfit(path: Path, problems: list[str]) -> EllcError:
         "the weights do not fit the network",
         code="E744",
         where=str(path),
-        hint="weights are matched by role, shape and order: is it this network, of this width?",
+        hint="weights are matched by role, shape and order: check the network and its width",
         problems=shown,
     )
 
 
 def _matched(slots: list[Slot], tensors: list[NamedArray], layout: _Layout, folded: bool) -> _Match:
-    # If a vector has no role, only the order tells vectors apart.
+    # If one vector has no role, the roles of all vectors are ignored, and only their order counts.
     named = all(tensor.role for tensor in tensors)
     queues: dict[tuple[str, tuple[int, ...]], deque[NamedArray]] = defaultdict(deque)
     for tensor in tensors:
@@ -91,8 +91,8 @@ def _matched(slots: list[Slot], tensors: list[NamedArray], layout: _Layout, fold
                 break
         else:
             problems.append(f"missing: {slot}")
-    left = [tensor for queue in queues.values() for tensor in queue]
-    problems += [f"too many: '{x.name}' {'x'.join(map(str, x.array.shape))}" for x in left]
+    unused = [tensor for queue in queues.values() for tensor in queue]
+    problems += [f"superfluous: '{x.name}' {'x'.join(map(str, x.array.shape))}" for x in unused]
     problems += [
         f"'{slot}' is not finite"
         for slot, array in zip(slots, arrays, strict=False)
@@ -104,7 +104,7 @@ def _matched(slots: list[Slot], tensors: list[NamedArray], layout: _Layout, fold
 def _forms(slot: Slot, layout: _Layout) -> list[_Form]:
     """The forms that the array of a slot may have in a file.
 
-    A file may have a 1x1 convolution as a dense layer, and the other way round.
+    A file may store a 1x1 convolution as a dense layer, and a dense layer as a 1x1 convolution.
     """
     if slot.role != WEIGHT:
         return [(slot.shape, np.asarray)]
@@ -120,12 +120,12 @@ def _kind(role: str, named: bool) -> str:
 # ---- layouts -------------------------------------------------------------------------------------
 
 _Form = tuple[tuple[int, ...], Callable[[Array], Array]]
-"""A shape that a file may have for a slot, and the conversion to the shape of the slot."""
+"""The shape of an array in a file, and the function that converts it to the shape of a slot."""
 _Layout = Callable[[Slot], list[_Form]]
 
 
 def _pytorch(slot: Slot) -> list[_Form]:
-    """[filters, channels, rows, columns]; a dense layer has [filters, channels*rows*columns]."""
+    """PyTorch: [filters,channels,rows,columns]; dense: [filters,channels*rows*columns]."""
     filters, rows, columns, channels = slot.shape
     planes = (filters, channels, rows, columns)
 
@@ -136,7 +136,7 @@ def _pytorch(slot: Slot) -> list[_Form]:
 
 
 def _keras(slot: Slot) -> list[_Form]:
-    """[rows, columns, channels, filters]; depthwise weights are [rows, columns, channels, 1]."""
+    """Keras: [rows,columns,channels,filters]; depthwise: [rows,columns,channels,1]."""
     filters, rows, columns, channels = slot.shape
     if slot.dense:
         return [((prod(slot.shape[1:]), filters), lambda array: array.T.reshape(slot.shape))]
@@ -149,7 +149,7 @@ def _keras(slot: Slot) -> list[_Form]:
 
 
 def _own(slot: Slot) -> list[_Form]:
-    """[filters, rows, columns, channels], the layout of the graph IR."""
+    """The graph IR: [filters,rows,columns,channels]; dense: [filters,rows*columns*channels]."""
     shape = (slot.shape[0], prod(slot.shape[1:])) if slot.dense else slot.shape
     return [(shape, lambda array: array.reshape(slot.shape))]
 

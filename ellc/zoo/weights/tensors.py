@@ -1,4 +1,4 @@
-"""The tensors of a file, and the slots of a network that need them."""
+"""Data types for the tensors of a file, and for the slots of a network that need them."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ _ROLES = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NamedArray:
-    """A named array of a file."""
+    """An array of a file with its name."""
 
     name: str
     array: Array
 
     @property
     def counts(self) -> bool:
-        """Whether it can be a weight; a counter of training steps, for example, cannot."""
+        """Whether the array can be a weight; a counter of training steps, for example, cannot."""
         floating = np.issubdtype(self.array.dtype, np.floating)
         return bool(floating and self.array.ndim in (1, 2, 4))
 
     @property
     def role(self) -> str:
-        """The role that its rank or its name gives; empty if neither does."""
+        """The role, taken from the array's rank or name; empty if these do not show it."""
         if self.array.ndim > 1:
             return WEIGHT
         last = self.name.removesuffix(":0").replace("/", ".").rsplit(".", 1)[-1]
@@ -50,9 +50,10 @@ class NamedArray:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A tensor that a network needs: `shape` is [filters, rows, columns, channels] or [channels].
+    """A tensor that a network needs.
 
-    The rows and columns of a dense layer are those of its input image.
+    `shape` is [filters, rows, columns, channels] or [channels]. For a dense layer, rows and columns
+    are those of its input image.
     """
 
     role: str

@@ -1,11 +1,12 @@
-"""Reads state dicts of PyTorch without PyTorch, and without trusting them.
+"""Reads state dicts of PyTorch without PyTorch, and without trusting the file.
 
-A state dict is a pickle, and a pickle may call any function that it names. This reader knows only
-what a state dict needs: dictionaries, and two functions that describe a tensor as a view of a
-storage. Any other name is an error; the reader imports nothing and calls nothing for it.
+A state dict is a pickle, and a pickle may call any function that it names. This reader accepts only
+the names that a state dict needs: dictionaries, and two functions that describe a tensor as a view
+of a storage. Any other name is an error: the reader does not import or call it.
 
-A pickle may use one object many times, so that a few bytes stand for a tuple of 2^60 elements, or
-for thousands of large tensors. So no key of a dictionary is a tuple, and no tensor is copied.
+A pickle may refer to one object many times. So a few bytes can describe a tuple of 2^60 elements,
+or thousands of large tensors. Therefore keys of dictionaries must not be tuples, and tensors are
+never copied.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class _View:
     strides: tuple[int, ...]
 
     def array(self, storages: dict[str, bytes]) -> Array:
-        """The elements, not copied; raises `ValueError` if some are outside the storage."""
+        """A view of the elements; raises `ValueError` if some elements are outside the storage."""
         flat = np.frombuffer(storages[self.storage.key], self.storage.dtype)
         if len(self.shape) != len(self.strides) or min((*self.shape, *self.strides, 0)) < 0:
             raise ValueError("a tensor has impossible strides")
@@ -82,7 +83,7 @@ class _View:
 
 
 def read_torch(path: Path) -> list[NamedArray]:
-    """The tensors of a state dict in its order; reads the formats of all versions of `torch.save`.
+    """Read the tensors of a state dict in its order, in any format that `torch.save` has written.
 
     Raises `ValueError` if the file is not a state dict.
     """
@@ -100,7 +101,7 @@ def _read_archive(path: Path) -> tuple[Any, dict[str, bytes]]:
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         if sum(info.file_size for info in archive.infolist()) > path.stat().st_size:
-            raise ValueError("the archive is compressed, as PyTorch does not do it")
+            raise ValueError("the archive is compressed, which PyTorch never does")
         (main,) = [name for name in names if name.endswith("/data.pkl")] or [""]
         if not main:
             raise ValueError("the archive has no data.pkl")
@@ -133,10 +134,11 @@ def _read_stream(file: IO[bytes], size: int) -> tuple[Any, dict[str, bytes]]:
 
 
 class _Reader(pickle._Unpickler):
-    """An unpickler that accepts only the names of a state dict.
+    """An unpickler that accepts only the names that a state dict needs.
 
-    It derives from the unpickler in Python, because the one in C fills gigabytes for a large memo
-    index. It refuses opcodes that build objects or large empty arrays.
+    It derives from Python's unpickler that is written in Python: the one that is written in C would
+    allocate gigabytes for a large memo index. It refuses opcodes that build objects or large empty
+    arrays.
     """
 
     dispatch: ClassVar[dict[int, Callable[[pickle.Unpickler], None]]] = {
@@ -152,7 +154,7 @@ class _Reader(pickle._Unpickler):
             return _TYPES[name]
         if known := _KNOWN.get((module, name)):
             return known
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which is not data")
+        raise pickle.UnpicklingError(f"it refers to {module}.{name}, which is not data")
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, dtype, key, *_ = pid
@@ -164,12 +166,12 @@ class _Reader(pickle._Unpickler):
 
 
 def _without_attributes(reader: Any) -> None:
-    """Drop the attributes of an object; those of a state dict are no weights."""
+    """Ignore the attributes of an object: in a state dict they are not weights."""
     reader.stack.pop()
 
 
 def _with_checked_keys(word: bytes, first_key: int) -> Callable[[Any], None]:
-    """The opcode `word`, which takes keys and values from the stack."""
+    """The action of the opcode `word`, with a check of the keys that it takes from the stack."""
     action: Callable[[Any], None] = pickle._Unpickler.dispatch[word[0]]
 
     def checked(reader: Any) -> None:
@@ -189,14 +191,14 @@ _Reader.dispatch |= {
 
 
 def _checked_key(key: Any) -> Any:
-    """The key of a dictionary or a storage; raises `ValueError` unless it is a text or a number."""
+    """Return the key of a dictionary or storage; raises an error if it is not a text or number."""
     if not isinstance(key, str | bytes | int | float | None):
         raise pickle.UnpicklingError(f"a key is a {type(key).__name__}")
     return key
 
 
 def _ordered(items: Any = ()) -> dict[Any, Any]:
-    """An `OrderedDict`; pickles of Python 2 give its items."""
+    """Make the dictionary for an `OrderedDict`; pickles of Python 2 pass its items."""
     return {_checked_key(key): value for key, value in items}
 
 
@@ -216,9 +218,9 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
 
 
 def _views(tree: Any, prefix: str, visited: set[int]) -> Iterator[tuple[str, _View]]:
-    """Every tensor in nested dictionaries, with its keys joined by dots.
+    """All tensors in nested dictionaries, each with its keys joined by dots.
 
-    `visited` has the identities of the dictionaries that were read; each is read once.
+    `visited` has the ids of the dictionaries that were read; each dictionary is read once.
     """
     if isinstance(tree, _View):
         yield prefix, tree
