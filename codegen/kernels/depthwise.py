@@ -233,9 +233,9 @@ class _Sums:
         """Add the products of one tap. Each must belong to a different sum."""
         if not self._types.sums_products:
             for slot, value, weight in products:
-                self._sums[slot] = self._types.multiply_add(
-                    self._b, value, weight, self._sums.get(slot)
-                )
+                # The upper half of the first of two short factors is cleared: weights are fewer.
+                factors = (weight, value) if self._types.short else (value, weight)
+                self._sums[slot] = self._types.multiply_add(self._b, *factors, self._sums.get(slot))
             return
         for slot, value, weight in products:
             count, small = self._small.get(slot, (0, None))

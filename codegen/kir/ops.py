@@ -166,6 +166,14 @@ _row("pair_products", "TT", "s",
      c="({c})(({u}){0} * ({u}){2} + ({u}){1} * ({u}){3})")  # fmt: skip
 
 
+def _short_product(a: Array, b: Array) -> Array:
+    return np.asarray(a.astype(np.int16).astype(a.dtype) * b.astype(np.int16).astype(a.dtype))
+
+
+# Products of the low 16 bits, which are signed. 32 bits only.
+_row("mul_short", "TT", "s", _same, _short_product, c="({c})(int16_t){0} * (int16_t){1}")
+
+
 def _mul_high(a: Array, b: Array) -> Array:
     product = a.astype(np.int64) * b.astype(np.int64)
     high = np.minimum((product + (1 << 30)) >> 31, (1 << 31) - 1)

@@ -354,7 +354,7 @@ def _attribute_problems(
         case ("part", (start, count)):
             yield from _outside("lanes", (start, count), 0, types[0].lanes)
             yield from _outside("last lane", (start + count - 1,), start, types[0].lanes - 1)
-        case (("mul_high" | "shr_round"), ()) if types[0].elem is not Elem.I32:
+        case (("mul_high" | "mul_short" | "shr_round"), ()) if types[0].elem is not Elem.I32:
             yield f"takes i32, not {types[0].elem.value}"
         case (("wide_mul" | "wide_mul_add" | "pair_products"), ()) if types[0].elem.bytes > 2:
             yield f"takes 8 or 16 bits, not {types[0].elem.value}"

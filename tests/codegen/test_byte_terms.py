@@ -10,8 +10,11 @@ import pytest
 from ellc.codegen.blocks.terms import ProductTypes, Terms, in_bytes, in_fewest_bytes
 from ellc.codegen.kernels.byte_dots import pack_rows
 from ellc.codegen.kernels.pairs import pack_pairs
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.llvm import llvm_module
 from ellc.codegen.kir.types import Elem
-from ellc.codegen.machine.resolve import resolve
+from ellc.codegen.machine.resolve import Overrides, resolve
+from ellc.codegen.toolchain.llvm import EmitKind, IrJob, LlvmPool
 from ellc.ir.types import Array, Padding
 
 NEON = resolve("pi3_64")
@@ -115,3 +118,29 @@ def test_rows_are_packed_in_the_order_in_which_they_are_read(depth: int) -> None
                 for channel in range(first, min(depth, first + 16)):
                     want = weights[group * 5 + filter_, row, column, channel] if inside else 0
                     assert next(read) == want
+
+
+def test_avx_512_multiplies_signed_bytes_as_numbers_of_16_bits() -> None:
+    """Products of 32 bits need a second instruction to be added."""
+    triple = "x86_64-unknown-linux-gnu"
+    cores = {
+        cpu: resolve("custom", Overrides(triple=triple, cpu=cpu)) for cpu in ("znver4", "x86-64-v4")
+    }
+    assert ProductTypes.integers(Elem.I8, Elem.I8, cores["znver4"]).short
+    # LLVM itself finds the instruction for bytes without a sign.
+    assert not ProductTypes.integers(Elem.U8, Elem.I16, cores["znver4"]).short
+    assert not ProductTypes.integers(Elem.I8, Elem.I8, cores["x86-64-v4"]).short
+    b = KernelBuilder("products")
+    x, w = b.param("x", Elem.I8), b.param("w", Elem.I8)
+    y = b.param("y", Elem.I32, writable=True)
+    numbers = ProductTypes.integers(Elem.I8, Elem.I8, cores["znver4"])
+    with b.loop("i", b.begin, b.end, 16) as loop:
+        value = numbers.image_factor(b, b.load(x, loop.index, 16))
+        weight = numbers.weight_factor(b, b.load(w, loop.index, 16))
+        first = numbers.multiply_add(b, weight, value, None)
+        other = numbers.image_factor(b, b.load(x, loop.index, 16, offset=16))
+        b.store(numbers.multiply_add(b, weight, other, first), y, loop.index)
+    module = llvm_module([b.finish()], cores["znver4"])
+    with LlvmPool() as pool:
+        (assembly,) = pool.compile([IrJob("products", module, EmitKind.ASM)], cores["znver4"])
+    assert b"vpdpwssd" in assembly and b"vpmulld" not in assembly

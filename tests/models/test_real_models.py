@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from real_models import Arrays, RealModel, disagreement, macs, real_models
 
+from ellc.codegen.machine.resolve import Overrides, resolve
 from ellc.driver import CompileOptions, compile_model
 from ellc.execute import open_library
 from ellc.ir.graph import Graph
@@ -116,3 +117,14 @@ def test_products_of_signs_are_computed_on_bits() -> None:
         ops = [node.op.anchor if isinstance(node.op, Fused) else node.op for node in ready.nodes]
         assert any(isinstance(op, BinaryConv2D) for op in ops)
         assert not [op for op in ops if op.name in ("dense", "mat_mul", "conv2d")]
+
+
+@pytest.mark.slow
+def test_code_of_bytes_for_avx_512_stays_small(test_data: Path, tmp_path: Path) -> None:
+    """Each of a face detector's depthwise layers has code of its own for every edge of its image:
+    kernels were 12 KB larger than this when every product of bytes took two instructions."""
+    file = test_data / "models" / "nxp_yolo_face_detect_int8.tflite"
+    target = resolve("custom", Overrides(triple="x86_64-unknown-linux-gnu", cpu="znver4"))
+    made = compile_model(file, target, CompileOptions(emit=("obj",)), tmp_path)
+    assert made.costs.flash_bytes is not None
+    assert made.costs.flash_bytes <= 1.5 * file.stat().st_size + 100_000

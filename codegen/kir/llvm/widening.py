@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ellc.codegen.kir.ir import Let, Var
+from ellc.codegen.kir.llvm.instructions import by_registers, row_for
 from ellc.codegen.kir.llvm.operations import spells, value_of
 from ellc.codegen.kir.llvm.writer import InstructionWriter, is_the_same_everywhere
-from ellc.codegen.kir.types import VType
+from ellc.codegen.kir.types import Elem, VType
 
 
 @spells("wide_mul")
@@ -52,6 +53,26 @@ def pair_products(w: InstructionWriter, let: Let) -> str:
     products = let.args[0].type.with_elem(let.result.type.elem)
     even, odd = _halves(w, products, wide_mul(w, replace(let, result=Var("", products))))
     return w.let(f"add {w.type(let.result.type)} {even}, {odd}")
+
+
+@spells("mul_short")
+def mul_short(w: InstructionWriter, let: Let) -> str:
+    """Products of the low halves of lanes.
+
+    An instruction that adds the products of two neighbours computes them if one upper half is 0:
+    that of the first operand, which should be the one that is used more often.
+    """
+    type_ = let.result.type
+    t, pairs = w.type(type_), VType(Elem.I16, 2 * type_.lanes)
+    a, b = (w.value(x) for x in let.args)
+    if row := row_for(w, "pair_products", (pairs, pairs), type_):
+        low = w.let(f"and {t} {a}, {w.number(0xFFFF, type_)}")
+        both = [w.let(f"bitcast {t} {x} to {w.type(pairs)}") for x in (low, b)]
+        return by_registers(w, row, (pairs, pairs), both)
+    bits = w.number(16, type_)
+    # LLVM removes both shifts where a value was widened from 16 bits or fewer.
+    signed = [w.let(f"ashr {t} {w.let(f'shl {t} {x}, {bits}')}, {bits}") for x in (a, b)]
+    return w.let(f"mul {t} {signed[0]}, {signed[1]}")
 
 
 def _halves(w: InstructionWriter, type_: VType, value: str) -> tuple[str, str]:
