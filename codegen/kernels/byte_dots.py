@@ -32,6 +32,7 @@ from ellc.codegen.kernels.convolution import (
 )
 from ellc.codegen.kernels.implicit_gemm import ConvShape, TilePosition
 from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.instructions import INSTRUCTIONS
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem, VType
 from ellc.codegen.machine.target import Target
@@ -86,7 +87,11 @@ def dots_cycles(
     """
     load = target.core.load_cycles
     sums = schedule.pixels * schedule.block
-    once = sums * (2 + 2 / types.products_at_once) + (schedule.pixels + schedule.block) * load
+    product, pairs = (
+        INSTRUCTIONS[name].slots(target) for name in ("neon_smlal_8b", "neon_sadalp_8h")
+    )
+    sixteen = 2 * product + 2 * pairs / types.products_at_once
+    once = sums * sixteen + (schedule.pixels + schedule.block) * load
     steps = shape.rows.taps * shape.columns.taps * shape.channels / _STEP
     return shape.tiles(schedule) * (once * steps + 2 * sums)
 

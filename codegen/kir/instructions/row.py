@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from ellc.codegen.kir.instructions.costs import COSTS
 from ellc.codegen.kir.types import VType
 from ellc.codegen.machine.core import Arch
+from ellc.codegen.machine.cost import Cost
 from ellc.codegen.machine.target import Target
 from ellc.ir.types import Array
 
@@ -38,8 +40,28 @@ class Instruction:
     asm: Mapping[Arch, str] = field(default_factory=dict)
     """Assembly, with the operands as in `llvm` and {r} for the result. If `llvm` has several lines,
     this is the one instruction into which LLVM combines them."""
-    cycles: Mapping[str, float] = field(default_factory=dict)
-    """Issue slots that it takes on a core, by the core's name, where they have been measured."""
+
+    @property
+    def updates(self) -> int | None:
+        """The index of the operand that the instruction updates, such as a sum; None without one.
+
+        Its register is that of the result, or it is wider than all others, as sums of products are.
+        """
+        for index, type_ in enumerate(self.takes):
+            tied = any(f"{{{index}}}" not in text for text in self.asm.values())
+            narrower = [t for t in self.takes if t.elem.bytes < type_.elem.bytes]
+            if tied or 0 < len(narrower) == len(self.takes) - 1:
+                return index
+        return None
+
+    def cost(self, target: Target) -> Cost | None:
+        """What it takes on the target's core; None where there is no source for that."""
+        return COSTS.get(target.core.name, {}).get(target.arch, {}).get(self.name)
+
+    def slots(self, target: Target) -> float:
+        """Its issue slots in predictions: the cycles of its cost, one where there is no source."""
+        cost = self.cost(target)
+        return cost.cycles if cost else 1.0
 
     def result(self, types: tuple[VType, ...], attrs: tuple[int, ...]) -> VType:
         """The result's type, as for the rows of `ops.py`."""
