@@ -34,7 +34,7 @@ from ellc.codegen.output.package.version import PackageVersion
 from ellc.codegen.output.package.wheel import write_wheel
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.plan_text import print_plan
-from ellc.codegen.planning.planner import make_plan
+from ellc.codegen.planning.threads import plan_for_threads
 from ellc.codegen.toolchain.elf_reader import ElfFile
 from ellc.codegen.toolchain.link import BUILT_IN, Tools
 from ellc.debug import Watch, difference, seconds_table, unwatched
@@ -54,8 +54,8 @@ class CompileOptions:
     """Options of a compilation; some defaults depend on the target.
 
     `emit` lists kinds of files (`emit_kinds`); the header and the manifest are always written. If
-    `threads` is None, a call uses all cores of a target with an operating system, and one thread on
-    other targets. `kernels` are pairs of a layer and the kernel to use for it (`planning.choice`).
+    `threads` is None, a call has as many threads as it can use, at most one for each core
+    (`planning.threads`). `kernels` are pairs of a layer and the kernel to use for it (`planning.choice`).
     `tuning` is a file with the fastest kernels (`ellc.tuning`). `labels` are the class names of an
     output and replace those in the model. With `profile`, the compiled code measures the time of
     each step. `version` is that of the package, for pip and CMake. `model` says how a model file is
@@ -251,25 +251,15 @@ def _planned(
         )
     watch("time", report.table)
     with clock.stage("planning"):
-        chosen = Options(threads=default_threads(target, options.threads), kernels=options.kernels)
+        chosen = Options(kernels=options.kernels)
         tuned, notes = tuned_kernels(options.tuning, target)
-        plan = make_plan(ready, target, chosen, name, tuned)
+        plan = plan_for_threads(ready, target, chosen, name, tuned, threads=options.threads)
         plan = replace(plan, notes=(*notes, *plan.notes))
     watch("plan", lambda: print_plan(plan))
     watch("kernels", lambda: "\n".join(map(print_kernel, plan_kernels(plan))))
     if options.dump_dir is not None:
         write_text(options.dump_dir / f"{name}.ll", llvm_module(plan_kernels(plan), target))
     return plan
-
-
-def default_threads(target: Target, requested: int | None = None) -> int:
-    """The number of threads of a call.
-
-    It is `requested` if given; otherwise all cores of a target with an operating system, or 1.
-    """
-    if requested is not None:
-        return requested
-    return target.default_threads if target.has_os else 1
 
 
 def _write(

@@ -45,7 +45,6 @@ static void thread_join(system_thread thread)
 #include <pthread.h>
 
 typedef pthread_mutex_t system_lock;
-typedef pthread_cond_t system_condition;
 typedef pthread_t system_thread;
 #define THREAD_RESULT void *
 #define THREAD_DONE 0
@@ -54,15 +53,81 @@ static int lock_init(system_lock *lock) { return pthread_mutex_init(lock, 0); }
 static void lock_take(system_lock *lock) { pthread_mutex_lock(lock); }
 static void lock_give(system_lock *lock) { pthread_mutex_unlock(lock); }
 static void lock_destroy(system_lock *lock) { pthread_mutex_destroy(lock); }
-static int condition_init(system_condition *c) { return pthread_cond_init(c, 0); }
-static void condition_wait(system_condition *c, system_lock *lock) { pthread_cond_wait(c, lock); }
-static void condition_wake_all(system_condition *c) { pthread_cond_broadcast(c); }
-static void condition_destroy(system_condition *c) { pthread_cond_destroy(c); }
 static int thread_start(system_thread *thread, void *(*main)(void *), void *argument)
 {
     return pthread_create(thread, 0, main, argument);
 }
 static void thread_join(system_thread thread) { pthread_join(thread, 0); }
+
+#ifndef __linux__
+typedef pthread_cond_t system_condition;
+
+static int condition_init(system_condition *c) { return pthread_cond_init(c, 0); }
+static void condition_wait(system_condition *c, system_lock *lock) { pthread_cond_wait(c, lock); }
+static void condition_wake_all(system_condition *c) { pthread_cond_broadcast(c); }
+static void condition_destroy(system_condition *c) { pthread_cond_destroy(c); }
+#endif
+#endif
+
+/* Where threads sleep until a word changes: the kernel's queue for its address, or a condition. */
+#ifdef __linux__
+#include <sys/syscall.h>
+
+long syscall(long number, ...); /* unistd.h declares it for GNU's dialects of C only */
+enum { WAIT_PRIVATE = 128, WAKE_PRIVATE = 129 }; /* FUTEX_WAIT and FUTEX_WAKE within a process */
+
+/* After a fork the child has none of the threads, and must not wait for them to end. */
+static uint32_t this_process(void) { return (uint32_t)syscall(SYS_getpid); }
+
+typedef char sleeping_place;
+static int place_init(sleeping_place *place) { *place = 0; return 0; }
+static void place_destroy(sleeping_place *place) { (void)place; }
+static void sleep_while(sleeping_place *place, uint32_t *value, uint32_t old)
+{
+    (void)place;
+    syscall(SYS_futex, value, WAIT_PRIVATE, old, (void *)0); /* back at once if it has changed */
+}
+static void wake_all(sleeping_place *place, uint32_t *value)
+{
+    (void)place;
+    syscall(SYS_futex, value, WAKE_PRIVATE, 0x7FFFFFFF);
+}
+#else
+static uint32_t this_process(void) { return 0; }
+
+typedef struct {
+    system_lock lock;
+    system_condition changed;
+} sleeping_place;
+static int place_init(sleeping_place *place)
+{
+    if (lock_init(&place->lock))
+        return 1;
+    if (!condition_init(&place->changed))
+        return 0;
+    lock_destroy(&place->lock);
+    return 1;
+}
+static void place_destroy(sleeping_place *place)
+{
+    condition_destroy(&place->changed);
+    lock_destroy(&place->lock);
+}
+static void sleep_while(sleeping_place *place, uint32_t *value, uint32_t old)
+{
+    lock_take(&place->lock);
+    while (__atomic_load_n(value, __ATOMIC_SEQ_CST) == old)
+        condition_wait(&place->changed, &place->lock);
+    lock_give(&place->lock);
+}
+/* Taking the lock waits until who has seen the old value really sleeps. */
+static void wake_all(sleeping_place *place, uint32_t *value)
+{
+    (void)value;
+    lock_take(&place->lock);
+    condition_wake_all(&place->changed);
+    lock_give(&place->lock);
+}
 #endif
 
 /* Tells the core that this is a waiting loop. */
@@ -77,12 +142,15 @@ static void pause_hint(void)
 
 /* ---- words that threads wait on ------------------------------------------------------------- */
 
-enum {
-    /* Waiting loop before a thread sleeps: some ten microseconds, about what waking it costs. */
-    SPIN_TURNS = 2000,
-    STOP = 0xFF, /* thread count in a ticket that means: end */
-    COUNT_BITS = 8
-};
+/* Turns of the waiting loop before a thread sleeps: some 4 microseconds, of which `pause` is nearly all.
+ * With ten times as many a call beside busy processes takes up to 1.4 times as long (a worker that waits
+ * spends its time slice, and is then put aside in the middle of a chunk); without them none is faster.
+ * tests/benchmarks/threads.py measures it. */
+#if defined(__x86_64__) || defined(__i386__)
+enum { SPIN_TURNS = 200 };
+#else
+enum { SPIN_TURNS = 1000 };
+#endif
 
 /* Words that different threads write get a cache line each. */
 #define OWN_LINE __attribute__((aligned(ELLC_POOL_ALIGN)))
@@ -90,28 +158,29 @@ enum {
 typedef struct {
     uint32_t value;
     uint32_t sleepers;
-    system_lock lock;
-    system_condition changed;
+    sleeping_place place;
 } OWN_LINE wait_word;
 
 static uint32_t word_read(wait_word *word) { return __atomic_load_n(&word->value, __ATOMIC_SEQ_CST); }
 
-/* Change the word and wake who sleeps on it. Why no wake-up is lost: all four accesses (here: write
- * value, read sleepers; in word_wait: count itself, read value) are in one total order. If this read
- * does not see a sleeper, the sleeper counted itself later and its read sees the new value. If it does
- * see one, taking the lock waits until the sleeper really waits, or has seen the new value.
- * The value is exchanged rather than stored because of QEMU (7.2, on x86): it lets an ARM load-acquire
- * pass a store-release before it (up to 4,858 of 300,000 times in programs that do only this), and a
- * pool then waits for ever. A read-modify-write is never passed there. A fence would do as well, but
- * GCC's thread sanitizer refuses fences. */
+/* Wake who sleeps on a word that has just been changed. Why no wake-up is lost: all four accesses (the
+ * change, the read of sleepers here; in word_wait: count itself, read value) are in one total order. If
+ * this read does not see a sleeper, the sleeper counted itself later and its read sees the new value. If
+ * it does see one, `wake_all` finds it asleep, or it has seen the new value.
+ * Every change is a read-modify-write rather than a store because of QEMU (7.2, on x86): it lets an ARM
+ * load-acquire pass a store-release before it (up to 4,858 of 300,000 times in programs that do only
+ * this), and a pool then waits for ever. A read-modify-write is never passed there. A fence would do as
+ * well, but GCC's thread sanitizer refuses fences. */
+static void word_wake(wait_word *word)
+{
+    if (__atomic_load_n(&word->sleepers, __ATOMIC_SEQ_CST))
+        wake_all(&word->place, &word->value);
+}
+
 static void word_write(wait_word *word, uint32_t value)
 {
     (void)__atomic_exchange_n(&word->value, value, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&word->sleepers, __ATOMIC_SEQ_CST)) {
-        lock_take(&word->lock);
-        condition_wake_all(&word->changed);
-        lock_give(&word->lock);
-    }
+    word_wake(word);
 }
 
 /* Wait until the word is no longer `old`, and return what it is. */
@@ -125,12 +194,10 @@ static uint32_t word_wait(wait_word *word, uint32_t old)
     }
     if (now != old)
         return now;
-    lock_take(&word->lock);
     __atomic_add_fetch(&word->sleepers, 1, __ATOMIC_SEQ_CST);
     while ((now = word_read(word)) == old)
-        condition_wait(&word->changed, &word->lock);
+        sleep_while(&word->place, &word->value, old);
     __atomic_sub_fetch(&word->sleepers, 1, __ATOMIC_SEQ_CST);
-    lock_give(&word->lock);
     return now;
 }
 
@@ -138,34 +205,38 @@ static int word_init(wait_word *word)
 {
     word->value = 0;
     word->sleepers = 0;
-    if (lock_init(&word->lock))
-        return 1;
-    if (condition_init(&word->changed)) {
-        lock_destroy(&word->lock);
-        return 1;
-    }
-    return 0;
+    return place_init(&word->place);
 }
 
-static void word_destroy(wait_word *word)
-{
-    condition_destroy(&word->changed);
-    lock_destroy(&word->lock);
-}
+static void word_destroy(wait_word *word) { place_destroy(&word->place); }
 
 /* ---- the pool ------------------------------------------------------------------------------- */
 
-struct ellc_pool {
-    /* Start signal: number of the run in the upper bits, its thread count in the lower. A worker that
-     * has no part in a run reads nothing but this word, so the next run may already be written. */
-    wait_word ticket;
-    wait_word barrier; /* number of barriers passed */
-    uint32_t arrived OWN_LINE;
-    uint32_t next_worker;
-    system_lock turn; /* held by the instance that runs */
-    const ellc_step *steps;
+enum {
+    /* With fewer, a thread that is put aside holds more of a step; with more, calls get longer. */
+    CHUNKS_PER_THREAD = 4,
+    COUNT_BITS = 8,
+    COUNT_MASK = (1 << COUNT_BITS) - 1,
+    STOP = COUNT_MASK /* number of chunks that means: end */
+};
+
+/* Units of a step, cut into chunks; the first `rest` chunks have one unit more than `share`. */
+typedef struct {
+    ellc_step_fn run;
     const void *frame;
-    int32_t n_steps;
+    uint32_t extent, grain, units, chunks, share, rest;
+} work;
+
+struct ellc_pool {
+    /* Number of the step in the upper bits, chunks that nobody has taken in the lower. A thread takes a
+     * chunk by counting them down. Who has taken one may read `now`, for the step cannot end before it. */
+    wait_word claims;
+    wait_word left; /* chunks of the step that are not finished */
+    work now OWN_LINE;
+    uint32_t users; /* threads that may take chunks of this run */
+    uint32_t next_worker;
+    uint32_t process;
+    system_lock turn; /* held by the instance that runs */
     int32_t threads;
     system_thread workers[ELLC_POOL_MAX_THREADS - 1];
 };
@@ -173,7 +244,7 @@ struct ellc_pool {
 typedef char pool_fits[sizeof(struct ellc_pool) <= ELLC_POOL_BYTES ? 1 : -1];
 
 /* Division by shifting: ARMv6 has no instruction for it, and nothing here may need a library. The
- * quotient is at most `n`; called with n < 2^31 and 1 <= d <= ELLC_POOL_MAX_THREADS or a grain. */
+ * quotient is at most `n`; called with n < 2^31 and 1 <= d < 2^31. */
 static uint32_t divide(uint32_t n, uint32_t d, uint32_t *rest)
 {
     uint32_t quotient = 0, part = 0;
@@ -196,71 +267,78 @@ static uint32_t units_of(const ellc_step *step)
         return 0;
     if (step->grain <= 1)
         return (uint32_t)step->extent;
+    if (step->grain >= step->extent)
+        return 1;
     units = divide((uint32_t)step->extent, (uint32_t)step->grain, &rest);
     return units + (rest != 0);
 }
 
-/* Thread `thread` of `threads` gets a run of whole grains; sizes differ by one grain at most. */
-static void run_share(const ellc_step *step, const void *frame, uint32_t thread, uint32_t threads)
+/* Chunk number `index` of a step. */
+static void run_chunk(const work *now, uint32_t index)
 {
-    uint32_t rest, units = units_of(step);
-    uint32_t grain = step->grain <= 1 ? 1 : (uint32_t)step->grain;
-    uint32_t share = divide(units, threads, &rest);
-    uint32_t begin = thread * share + (thread < rest ? thread : rest);
-    uint32_t end = begin + share + (thread < rest);
-    if (begin == end)
-        return;
-    begin *= grain;
-    end = end == units ? (uint32_t)step->extent : end * grain;
-    step->run(frame, (int32_t)begin, (int32_t)end);
+    uint32_t begin = index * now->share + (index < now->rest ? index : now->rest);
+    uint32_t end = begin + now->share + (index < now->rest);
+    begin *= now->grain;
+    end = end == now->units ? now->extent : end * now->grain;
+    now->run(now->frame, (int32_t)begin, (int32_t)end);
 }
 
-static void pass_barrier(struct ellc_pool *pool, uint32_t threads)
+/* Take chunks until there are none. `claims` is what the word was when last read; returns what it is. */
+static uint32_t take_chunks(struct ellc_pool *pool, uint32_t claims)
 {
-    uint32_t passed = word_read(&pool->barrier);
-    if (__atomic_add_fetch(&pool->arrived, 1, __ATOMIC_SEQ_CST) == threads) {
-        __atomic_store_n(&pool->arrived, 0, __ATOMIC_RELAXED); /* published by the next line */
-        word_write(&pool->barrier, passed + 1);
-    } else {
-        word_wait(&pool->barrier, passed);
+    uint32_t mine = 0;
+    while (claims & COUNT_MASK) {
+        if (__atomic_compare_exchange_n(
+                &pool->claims.value, &claims, claims - 1, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+            run_chunk(&pool->now, pool->now.chunks - (claims & COUNT_MASK));
+            mine++;
+            claims = word_read(&pool->claims);
+        }
     }
-}
-
-/* One thread's way through a run: its share of every step, and a barrier after it. Between two steps
- * that both have work for the first thread only, nobody has to wait. */
-static void walk(struct ellc_pool *pool, uint32_t thread, uint32_t threads)
-{
-    const ellc_step *steps = pool->steps;
-    const void *frame = pool->frame;
-    int32_t i, n_steps = pool->n_steps;
-    for (i = 0; i < n_steps; i++) {
-        int alone = i + 1 < n_steps && units_of(&steps[i]) <= 1 && units_of(&steps[i + 1]) <= 1;
-        run_share(&steps[i], frame, thread, threads);
-        if (!alone)
-            pass_barrier(pool, threads);
-    }
+    if (mine && !__atomic_sub_fetch(&pool->left.value, mine, __ATOMIC_SEQ_CST))
+        word_wake(&pool->left);
+    return claims;
 }
 
 static THREAD_RESULT worker_main(void *argument)
 {
     struct ellc_pool *pool = argument;
     uint32_t thread = __atomic_add_fetch(&pool->next_worker, 1, __ATOMIC_RELAXED);
-    uint32_t ticket = 0;
+    uint32_t claims = 0;
     for (;;) {
-        uint32_t count;
-        ticket = word_wait(&pool->ticket, ticket);
-        count = ticket & ((1u << COUNT_BITS) - 1);
-        if (count == STOP)
+        claims = word_wait(&pool->claims, claims);
+        if ((claims & COUNT_MASK) == STOP)
             return THREAD_DONE;
-        if (thread < count)
-            walk(pool, thread, count);
+        if (thread < __atomic_load_n(&pool->users, __ATOMIC_RELAXED))
+            claims = take_chunks(pool, claims);
+    }
+}
+
+/* Run a step on all threads that come for it. This thread waits for no thread that has not come. */
+static void run_together(
+    struct ellc_pool *pool, const ellc_step *step, const void *frame, uint32_t units, uint32_t threads)
+{
+    uint32_t claims, left, chunks = CHUNKS_PER_THREAD * threads;
+    work *now = &pool->now;
+    now->run = step->run;
+    now->frame = frame;
+    now->extent = (uint32_t)step->extent;
+    now->grain = step->grain <= 1 ? 1 : (uint32_t)step->grain;
+    now->units = units;
+    now->chunks = chunks = units < chunks ? units : chunks;
+    now->share = divide(units, chunks, &now->rest);
+    (void)__atomic_exchange_n(&pool->left.value, chunks, __ATOMIC_SEQ_CST);
+    claims = ((word_read(&pool->claims) >> COUNT_BITS) + 1) << COUNT_BITS | chunks;
+    word_write(&pool->claims, claims);
+    (void)take_chunks(pool, claims);
+    for (left = word_read(&pool->left); left; left = word_wait(&pool->left, left)) {
     }
 }
 
 static void stop_workers(struct ellc_pool *pool, int count)
 {
     int i;
-    word_write(&pool->ticket, STOP);
+    word_write(&pool->claims, word_read(&pool->claims) | STOP);
     for (i = 0; i < count; i++)
         thread_join(pool->workers[i]);
 }
@@ -276,15 +354,14 @@ SHARED_DEFINITION int ellc_pool_init(ellc_pool *pool, size_t bytes, int threads)
         return ELLC_POOL_EMEMORY;
     if (threads < 1 || threads > ELLC_POOL_MAX_THREADS)
         return ELLC_POOL_ETHREADS;
-    pool->arrived = pool->next_worker = 0;
-    pool->steps = 0;
-    pool->frame = 0;
-    pool->n_steps = 0;
+    pool->next_worker = 0;
+    pool->users = 0;
+    pool->process = this_process();
     pool->threads = threads;
-    if (word_init(&pool->ticket))
+    if (word_init(&pool->claims))
         return ELLC_POOL_ESYSTEM;
-    if (word_init(&pool->barrier))
-        goto no_barrier;
+    if (word_init(&pool->left))
+        goto no_left;
     if (lock_init(&pool->turn))
         goto no_turn;
     for (i = 0; i < threads - 1; i++)
@@ -296,9 +373,9 @@ no_worker:
     stop_workers(pool, i);
     lock_destroy(&pool->turn);
 no_turn:
-    word_destroy(&pool->barrier);
-no_barrier:
-    word_destroy(&pool->ticket);
+    word_destroy(&pool->left);
+no_left:
+    word_destroy(&pool->claims);
     return ELLC_POOL_ESYSTEM;
 }
 
@@ -307,29 +384,28 @@ SHARED_DEFINITION void ellc_pool_run(
 {
     int most = ellc_pool_threads(pool);
     uint32_t count = (uint32_t)(threads < 1 || threads > most ? most : threads);
-    if (n_steps <= 0)
-        return;
-    if (count == 1) {
-        int32_t i;
-        for (i = 0; i < n_steps; i++)
-            run_share(&steps[i], frame, 0, 1);
-        return;
+    int32_t i;
+    if (count > 1) {
+        lock_take(&pool->turn);
+        __atomic_store_n(&pool->users, count, __ATOMIC_RELAXED);
     }
-    lock_take(&pool->turn);
-    pool->steps = steps;
-    pool->frame = frame;
-    pool->n_steps = n_steps;
-    word_write(&pool->ticket, ((word_read(&pool->ticket) >> COUNT_BITS) + 1) << COUNT_BITS | count);
-    walk(pool, 0, count);
-    lock_give(&pool->turn);
+    for (i = 0; i < n_steps; i++) {
+        uint32_t units = units_of(&steps[i]);
+        if (count > 1 && units > 1)
+            run_together(pool, &steps[i], frame, units, count);
+        else if (units)
+            steps[i].run(frame, 0, steps[i].extent);
+    }
+    if (count > 1)
+        lock_give(&pool->turn);
 }
 
 SHARED_DEFINITION void ellc_pool_destroy(ellc_pool *pool)
 {
-    if (!pool)
+    if (!pool || pool->process != this_process())
         return;
     stop_workers(pool, pool->threads - 1);
     lock_destroy(&pool->turn);
-    word_destroy(&pool->barrier);
-    word_destroy(&pool->ticket);
+    word_destroy(&pool->left);
+    word_destroy(&pool->claims);
 }

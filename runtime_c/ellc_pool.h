@@ -1,11 +1,17 @@
-/* A fixed pool of threads that runs a model's steps, split evenly, with one barrier after each.
+/* A fixed pool of threads that runs a model's steps, one after the other.
+ *
+ * A step is cut into chunks, and threads take chunks until there are none. So a thread that the system
+ * has not woken yet costs nothing, for the others compute its part; the end of a step waits only for
+ * chunks that somebody has begun. Where chunks begin depends only on the number of threads; which
+ * thread computes a chunk is left to chance. Results depend on neither if each element of a step is
+ * computed independently. A thread that waits does so awake for some microseconds, then it sleeps.
  *
  * No malloc: a pool lives in memory of the caller. No globals. Several model instances may share one
- * pool; their runs take turns. Which thread computes which elements depends only on the number of
- * threads. Results do not even depend on that if each element of a step is computed independently.
+ * pool; their runs take turns.
  *
- * fork(): threads do not survive it. A child process must neither run nor destroy a pool of its
- * parent; it makes one of its own, in other memory (in Python: os.register_at_fork).
+ * fork(): threads do not survive it. If no run was going on, a child process may run a pool of its
+ * parent, which then has the caller as its only thread; on Linux it may also destroy it. For more
+ * threads it makes a pool of its own, in other memory (in Python: os.register_at_fork).
  *
  * Part of every package that ellc generates with threads; yours without conditions.
  */
@@ -38,7 +44,7 @@ typedef void (*ellc_step_fn)(const void *frame, int32_t begin, int32_t end);
 typedef struct {
     ellc_step_fn run;
     int32_t extent; /* elements of the step, such as output rows; 0 or more */
-    int32_t grain;  /* elements that must stay together, 1 or more: every begin is a multiple of it */
+    int32_t grain;  /* elements that stay together, 1 or more: every begin is a multiple of it */
 } ellc_step;
 
 typedef struct ellc_pool ellc_pool;

@@ -280,7 +280,7 @@ class _Builder:
     @property
     def _needed(self) -> tuple[str, ...]:
         """The system libraries that a shared library calls."""
-        pool = ("pthread",) if self._options.threads > 1 else ()
+        pool = ("pthread", "kernel") if self._options.threads > 1 else ()
         return (*pool, "clock") if self._options.profile else pool
 
     def _runtime_object(self, name: str) -> Path:

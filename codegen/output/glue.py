@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from ellc.codegen.output.model import (
     c_type,
 )
 from ellc.codegen.planning.plan import Plan, Step
+from ellc.codegen.planning.threads import grains
 from ellc.ir.graph import LABELS_KEY, LAYOUT_KEY, Graph
 from ellc.ir.graph import Port as GraphPort
 from ellc.ir.printable import visible
@@ -58,7 +60,10 @@ def make_model(
     inputs = tuple(_port(graph, p, next(c_names)) for p in graph.inputs)
     outputs = tuple(_port(graph, p, next(c_names)) for p in graph.outputs)
     constants = _ConstantArrays(name) if portable else _ConstantSection(name, plan)
-    steps = tuple(_call(plan, constants, s) for s in plan.steps)
+    steps = tuple(
+        replace(_call(plan, constants, s), grain=grain)
+        for s, grain in zip(plan.steps, grains(plan.steps), strict=True)
+    )
     once = tuple(_call(plan, constants, s) for s in plan.once)
     states = tuple(_states(plan, constants))
     arena = plan.arena.arena_bytes

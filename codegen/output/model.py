@@ -94,7 +94,8 @@ class ApiPort:
 class Call:
     """One kernel call as C: `arguments` and `parameter_types` end with a comma if not empty.
 
-    If there is an expression `only_if`, the call is made only if it is true.
+    If there is an expression `only_if`, the call is made only if it is true. A thread computes
+    `grain` elements of the extent at a time, or a multiple.
     """
 
     kernel: Identifier
@@ -103,6 +104,7 @@ class Call:
     extent: int
     repeat: Repeat | None = None
     only_if: CCode | None = None
+    grain: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,12 @@ from ellc.ir.ops.shape import Reshape
 from ellc.ir.types import TensorType
 
 MACS_WORTH_A_BARRIER = 32_768
-"""A kernel with at least this many multiply-adds takes longer than the barrier after it."""
+"""A kernel with at least this many multiply-adds takes longer than the barrier after it.
+
+A barrier costs what a call on several threads takes longer, per step that is divided, than its
+share of the call on one thread. `tests/benchmarks/threads.py --barrier` measures that on an idle
+machine, and multiplies it by the multiply-adds that one thread makes in that time.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain import elf, elf_reader, system_libraries, zig
+from ellc.codegen.toolchain.system_libraries import SystemLibrary
 from ellc.ir.errors import EllcError, InternalError
 from ellc.ir.work_folders import temporary_folder
 
@@ -168,7 +169,7 @@ def _shared_elf(link: _Link, needed: Sequence[str], tools: Tools) -> None:
         *("-o", str(link.out)),
         *map(str, link.objects),
         "--as-needed",
-        *(str(_stub(link, name, tools)) for name in needed),
+        *(str(_stub(link, library, tools)) for library in system_libraries.elf_libraries(needed)),
     ]
     _run(words, link.what, tools)
     missing = sorted(set(link.exports) - set(elf_reader.ElfFile.read(link.out).exported))
@@ -183,7 +184,7 @@ def _page_size(target: Target) -> list[str]:
     return ["-z", f"max-page-size={page_bytes}"] if page_bytes else []
 
 
-def _stub(link: _Link, library: str, tools: Tools) -> Path:
+def _stub(link: _Link, described: SystemLibrary, tools: Tools) -> Path:
     """Make a stub of a system library: its name, functions and symbol versions, without code.
 
     Without it, a network that calls `pthread_create` would name no library that defines it, and
@@ -193,15 +194,15 @@ def _stub(link: _Link, library: str, tools: Tools) -> Path:
     glibc loads its real `libpthread.so.0` (since 2.34 an empty file for such references); musl
     takes every `libpthread.*` to be itself and ignores versions.
     """
-    described = system_libraries.LIBRARIES[library]
     versions = described.versions(link.target.arch)
+    library = described.elf_soname.partition(".")[0]
     empty = link.folder / f"{library}.o"
     elf.write_constants(empty, f"ellc_stub_{library}", [], link.target)
     script = "".join(
         f"{version} {{ global: {' '.join(f'{name};' for name in names)} }};\n"
         for version, names in versions.items()
     )
-    out = link.folder / f"lib{library}.so"
+    out = link.folder / f"{library}.so"
     words = [
         *_ld(link.target, tools),
         "-shared",
@@ -222,6 +223,8 @@ def _shared_windows(link: _Link, needed: Sequence[str]) -> None:
     imports = []
     for name in needed:
         library = system_libraries.LIBRARIES[name]
+        if not library.windows_functions:
+            continue
         functions = "".join(f"  {function}\n" for function in library.windows_functions)
         source = link.file(f"{name}.def", f"LIBRARY {library.windows_dll}\nEXPORTS\n{functions}")
         import_library = str(link.folder / f"{name}.lib")

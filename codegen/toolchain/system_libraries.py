@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 _FIRST_GLIBC = {"x86_64": (2, 2, 5), "arm": (2, 4), "aarch64": (2, 17)}
 """The first glibc of each architecture: there, all older functions have this version."""
@@ -59,6 +59,12 @@ LIBRARIES: Mapping[str, SystemLibrary] = {
             "WakeAllConditionVariable",
         ),
     ),
+    "kernel": SystemLibrary(
+        elf_soname="libc.so.6",
+        elf_functions={"syscall": (2, 0)},
+        windows_dll="KERNEL32.dll",
+        windows_functions=(),
+    ),
     "clock": SystemLibrary(
         elf_soname="libc.so.6",
         elf_functions={"clock_gettime": (2, 17)},
@@ -67,6 +73,15 @@ LIBRARIES: Mapping[str, SystemLibrary] = {
     ),
 }
 """By the name that `link_shared` takes in `needed`."""
+
+
+def elf_libraries(needed: Iterable[str]) -> Iterator[SystemLibrary]:
+    """The `needed` libraries of ELF systems; those of one file are one, for a linker takes one."""
+    rows = [LIBRARIES[name] for name in needed]
+    for soname in dict.fromkeys(row.elf_soname for row in rows):
+        same = [row for row in rows if row.elf_soname == soname]
+        functions = {name: since for row in same for name, since in row.elf_functions.items()}
+        yield replace(same[0], elf_functions=functions)
 
 
 def least_glibc(arch: str, needed: Iterable[str]) -> tuple[int, ...]:

@@ -31,7 +31,7 @@ from ellc.codegen.measure.instrument import KeptProgram, Memory, build_kept, mod
 from ellc.codegen.measure.testing import from_bytes, to_bytes
 from ellc.codegen.output.build import BuildOptions, build
 from ellc.codegen.planning.plan import Plan
-from ellc.codegen.planning.planner import make_plan
+from ellc.codegen.planning.threads import plan_for_threads
 from ellc.codegen.toolchain import emulate
 from ellc.codegen.toolchain.repeats import first_and_steady, repeated
 from ellc.ir.graph import Graph, Node
@@ -220,8 +220,7 @@ def _plausible(type_: TensorType, how: Preprocessing, rng: np.random.Generator) 
 
 def _plan(graph: Graph, target: Target, threads: int | None) -> Plan:
     ready, _ = run_pipeline(graph)
-    count = threads or (target.default_threads if target.has_os else 1)
-    return make_plan(ready, target, Options(threads=count), valid_name(graph.name))
+    return plan_for_threads(ready, target, Options(), valid_name(graph.name), threads=threads)
 
 
 def _shipped(plan: Plan, name: str, folder: Path) -> emulate.Runner:

@@ -82,7 +82,9 @@ class Layers:
 @click.command("bench")
 @click.argument("model", type=FILE_PATH)
 @click.option(
-    "--threads", type=click.IntRange(1, 32), help="Threads; default: the machine's cores."
+    "--threads",
+    type=click.IntRange(1, 32),
+    help="Threads; default: as many as it can use, the machine's cores at most.",
 )
 @click.option(
     "--seconds",

@@ -74,7 +74,9 @@ _OVERRIDES_OPTIONS = (
 )
 
 threads_option = click.option(
-    "--threads", type=click.IntRange(1, 32), help="Threads of a call; default: the target's cores."
+    "--threads",
+    type=click.IntRange(1, 32),
+    help="Threads of a call; default: as many as it can use, the target's cores at most.",
 )
 
 

@@ -14,8 +14,7 @@ from ellc.codegen.languages.names import valid_name
 from ellc.codegen.machine.target import Target
 from ellc.codegen.planning.loops import flattened
 from ellc.codegen.planning.plan import Plan, Step
-from ellc.codegen.planning.planner import make_plan
-from ellc.driver import default_threads
+from ellc.codegen.planning.threads import plan_for_threads
 from ellc.explain.assembly import Assembly, assemble
 from ellc.explain.cycle_tool import Modelled, modelled_cycles
 from ellc.explain.issue_slots import issue_slots
@@ -198,9 +197,9 @@ def study(
     groups = default_groups(PipelineOptions(optimize=chosen.optimize))
     ready, _ = run_pipeline(graph, groups, watch=watch)
     progress("planning", 0, 0)
-    asked = Options(threads=default_threads(target, chosen.threads), kernels=chosen.kernels)
+    asked = Options(kernels=chosen.kernels)
     tuned, notes = tuned_kernels(chosen.tuning, target)
-    plan = make_plan(ready, target, asked, name, tuned)
+    plan = plan_for_threads(ready, target, asked, name, tuned, threads=chosen.threads)
     plan = replace(plan, notes=(*notes, *plan.notes))
     flat = flattened(ready)
     steps, copies = _steps_by_value(plan.steps, flat)

@@ -10,7 +10,7 @@ from ellc.codegen.toolchain.system_libraries import LIBRARIES, least_glibc
 from ellc.ir.errors import EllcError
 from ellc.remote.facts import BoardFacts, unknown_board
 
-_LIBRARY_NEEDS = ("pthread",)
+_LIBRARY_NEEDS = ("pthread", "kernel")
 _LOADER_NEEDS = tuple(LIBRARIES)
 
 

@@ -17,7 +17,7 @@ from small_networks import convolution_network, inputs_of
 from ellc.cli import run
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.toolchain.load import build_loader
-from ellc.driver import compile_model
+from ellc.driver import CompileOptions, compile_model
 from ellc.execute import open_library
 from ellc.ir.container import save
 from ellc.ir.errors import EllcError
@@ -54,7 +54,8 @@ def home(board: LocalBoard) -> Path:
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A library for this machine."""
-    made = compile_model(GRAPH, "host", out_dir=tmp_path_factory.mktemp("made") / "out")
+    options = CompileOptions(threads=2)
+    made = compile_model(GRAPH, "host", options, out_dir=tmp_path_factory.mktemp("made") / "out")
     assert made.library is not None
     return made.library
 

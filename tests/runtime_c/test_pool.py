@@ -108,7 +108,9 @@ def test_links_into_a_shared_library(row: Target, tmp_path: Path) -> None:
     out = tmp_path / f"libx{row.shared_suffix}"
     objects.append(tmp_path / "model.o")
     objects[-1].write_bytes(compile_ir([model_job(row)], row)[0])
-    link.link_shared(objects, ["predict"], out.name, row, out, needed=["pthread", "clock"])
+    link.link_shared(
+        objects, ["predict"], out.name, row, out, needed=["pthread", "kernel", "clock"]
+    )
     if row.object_format == "elf":
         made = ElfFile.read(out)
         assert made.needed == ("libpthread.so.0", "libc.so.6")
@@ -158,7 +160,9 @@ def test_threads_of_a_loaded_library(name: str, tmp_path: Path) -> None:
     for path, data in zip(objects, made, strict=True):
         path.write_bytes(data)
     out = tmp_path / "libx.so"
-    link.link_shared(objects, ["predict"], out.name, row, out, needed=["pthread", "clock"])
+    link.link_shared(
+        objects, ["predict"], out.name, row, out, needed=["pthread", "kernel", "clock"]
+    )
     (tmp_path / "main.c").write_text(MAIN_C)
     words = ["cc", "-O1", "-g0", "-target", row.c_target, "main.c", "-o", "main", "-ldl"]
     zig.run(words, what="building a test program", cwd=tmp_path)

@@ -1,0 +1,101 @@
+"""How many threads a network can use, and how finely a step is divided among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+from ellc.codegen.blocks.calls import BufferArg, Options
+from ellc.codegen.machine.target import Target
+from ellc.codegen.planning.loops import MACS_WORTH_A_BARRIER
+from ellc.codegen.planning.plan import Plan, Step
+from ellc.codegen.planning.planner import make_plan
+from ellc.ir.graph import Graph
+
+_WORTH_A_THREAD = 0.95
+"""The most of a call's time that may remain for one more thread to be worth having."""
+
+
+def plan_for_threads(
+    graph: Graph,
+    target: Target,
+    options: Options,
+    prefix: str,
+    tuned: Mapping[str, str] = MappingProxyType({}),
+    *,
+    threads: int | None = None,
+) -> Plan:
+    """`make_plan` for that many threads; for None, as many as the network can use on the target.
+
+    Those are never more than the cores of the target, and 1 without an operating system.
+    """
+    asked = threads or target.default_threads
+    plan = make_plan(graph, target, replace(options, threads=asked), prefix, tuned)
+    useful = asked if threads else useful_threads(plan.steps, asked)
+    if useful == asked:
+        return plan
+    return make_plan(graph, target, replace(options, threads=useful), prefix, tuned)
+
+
+def useful_threads(steps: Sequence[Step], most: int) -> int:
+    """The number of threads, up to `most`, above which a call is predicted to gain next to nothing.
+
+    A step's time is its work divided by the threads that it has parts for, and the cost of a
+    barrier if there are several.
+    """
+    works = step_works(steps)
+    times = {n: sum(map(_time, steps, works, [n] * len(steps))) for n in range(1, most + 1)}
+    best = 1
+    for n in range(2, most + 1):
+        if times[n] < times[best] * _WORTH_A_THREAD:
+            best = n
+    return best
+
+
+def grains(steps: Sequence[Step]) -> tuple[int, ...]:
+    """For each step the number of elements of its extent that one thread computes at a time.
+
+    They are worth a barrier at least, so that a step that is worth less than two, which would gain
+    nothing from a second thread, is not divided at all.
+    """
+    works = step_works(steps)
+    return tuple(_grain(step.call.extent, work) for step, work in zip(steps, works, strict=True))
+
+
+def step_works(steps: Sequence[Step]) -> tuple[int, ...]:
+    """The work of one trip of each step, in multiply-adds; a byte that is moved counts as one.
+
+    A node's figures stand at its last step; the steps before it count as much.
+    """
+    works: list[int] = []
+    following: Step | None = None
+    for step in reversed(steps):
+        of_node = step
+        if step.values:
+            following = step
+        elif following and (step.op, step.source) == (following.op, following.source):
+            of_node = following
+        work = max(of_node.macs, of_node.moved_bytes)
+        trips = 1 if step.repeat is None else step.repeat.trips
+        works.append(work // trips or _buffer_bytes(step))
+    return tuple(reversed(works))
+
+
+def _buffer_bytes(step: Step) -> int:
+    buffers = {a.buffer.id: a.buffer for a in step.call.placed_args if isinstance(a, BufferArg)}
+    return max((buffer.bytes for buffer in buffers.values()), default=0)
+
+
+def _grain(extent: int, work: int) -> int:
+    if work < 2 * MACS_WORTH_A_BARRIER:
+        return max(1, extent)
+    return max(1, min(extent, -(-extent * MACS_WORTH_A_BARRIER // work)))
+
+
+def _time(step: Step, work: int, threads: int) -> float:
+    grain = _grain(step.call.extent, work)
+    parts = min(threads, -(-step.call.extent // grain))
+    if parts < 2 or (step.repeat is not None and step.repeat.alone):
+        return work
+    return work / parts + MACS_WORTH_A_BARRIER

@@ -1,0 +1,86 @@
+"""How many threads a network is compiled for, and how finely its steps are divided."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from small_networks import convolution_network
+
+from ellc.codegen.blocks.calls import Options
+from ellc.codegen.machine.resolve import resolve
+from ellc.codegen.output.glue import make_model
+from ellc.codegen.planning.loops import MACS_WORTH_A_BARRIER
+from ellc.codegen.planning.plan import Plan
+from ellc.codegen.planning.plan_text import print_plan
+from ellc.codegen.planning.threads import plan_for_threads, step_works, useful_threads
+from ellc.driver import compile_model
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.graph import Graph
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.padding import Padding
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.types import DType, TensorType
+
+BOARD = resolve("pi3_64")
+
+
+def network(size: int, channels: int = 16) -> Graph:
+    """Three convolutions of an image of `size` x `size`; the last one has but one result."""
+    b = GraphBuilder("three")
+    x = b.input("x", TensorType(DType.F32, (1, size, size, channels)))
+    weights = np.ones((channels, 3, 3, channels), np.float32)
+    for _ in range(2):
+        x = b.add(Conv2D(padding=Padding.same(1)), x, b.constant(weights))
+    whole = b.constant(np.ones((1, size, size, channels), np.float32))
+    b.output("y", b.add(Conv2D(), x, whole))
+    return run_pipeline(b.build())[0]
+
+
+def planned(graph: Graph, threads: int | None = None) -> Plan:
+    return plan_for_threads(graph, BOARD, Options(), "m", threads=threads)
+
+
+def test_a_small_network_is_built_for_one_thread_and_a_large_one_for_all_cores() -> None:
+    small, _ = run_pipeline(convolution_network())
+    assert planned(small).options.threads == 1
+    assert print_plan(planned(small)) == print_plan(planned(small, 1))
+    assert planned(small, 3).options.threads == 3
+    assert BOARD.cores == 4
+    assert planned(network(48)).options.threads == 4
+    assert "threads 4" in print_plan(planned(network(48)))
+
+
+def test_no_more_threads_than_are_worth_having() -> None:
+    steps = planned(network(48), 32).steps
+    counts = [useful_threads(steps, most) for most in range(1, 33)]
+    assert counts == sorted(counts) and counts[:4] == [1, 2, 3, 4]
+    some = planned(network(12), 32)
+    assert 1 < useful_threads(some.steps, 32) < 32
+    assert planned(network(48)).target.has_os
+    alone = replace(BOARD, cores=1)
+    assert plan_for_threads(network(48), alone, Options(), "m").options.threads == 1
+
+
+def test_a_part_of_a_step_is_worth_a_barrier() -> None:
+    for size in (4, 12, 48):
+        plan = planned(network(size), 4)
+        model = make_model(plan, "m", 4)
+        works = step_works(plan.steps)
+        assert max(works) == max(step.macs for step in plan.steps)
+        for call, work in zip(model.steps, works, strict=True):
+            assert 1 <= call.grain <= max(1, call.extent)
+            if work < 2 * MACS_WORTH_A_BARRIER:
+                assert call.grain >= call.extent
+            else:
+                assert work * call.grain >= MACS_WORTH_A_BARRIER * call.extent
+        assert (model.steps[0].grain < model.steps[0].extent) == (size > 4)
+
+
+def test_the_manifest_says_how_many(tmp_path: Path) -> None:
+    for size, threads in ((4, 1), (48, 4)):
+        made = compile_model(network(size), "pi3_64", out_dir=tmp_path / str(size))
+        assert made.manifest["threads"] == threads
+        header = (tmp_path / str(size) / "three.h").read_text()
+        assert f"#define three_THREADS {threads} " in header
