@@ -55,11 +55,11 @@ class CompileOptions:
 
     `emit` lists kinds of files (`emit_kinds`); the header and the manifest are always written. If
     `threads` is None, a call has as many threads as it can use, at most one for each core
-    (`planning.threads`). `kernels` are pairs of a layer and the kernel to use for it (`planning.choice`).
-    `tuning` is a file with the fastest kernels (`ellc.tuning`). `labels` are the class names of an
-    output and replace those in the model. With `profile`, the compiled code measures the time of
-    each step. `version` is that of the package, for pip and CMake. `model` says how a model file is
-    read; it has no effect if the source is a graph.
+    (`planning.threads`). `kernels` are pairs of a layer and the kernel to use for it
+    (`planning.choice`). `tuning` is a file with the fastest kernels (`ellc.tuning`). `labels` are
+    the class names of an output and replace those in the model. With `profile`, the compiled code
+    measures the time of each step. `version` is that of the package, for pip and CMake. `model`
+    says how a model file is read; it has no effect if the source is a graph.
     """
 
     emit: tuple[str, ...] = ()
