@@ -1,1 +1,1 @@
-"""Kernel IR: loops, vector values and memory accesses, between the graph and the machine."""
+"""Kernel IR, the language of kernels: loops, vector values and memory accesses."""

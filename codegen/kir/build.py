@@ -1,4 +1,4 @@
-"""Writing kernels: a builder that appends statements and folds constant index arithmetic."""
+"""The builder of kernels. It appends statements, and folds constant index arithmetic."""
 
 from __future__ import annotations
 
@@ -31,13 +31,18 @@ from ellc.ir.errors import EllcError
 
 ValueT = TypeVar("ValueT")
 MOST_VALUES = 1 << 16
-"""The most values of one kernel. Straight-line code, for instance for every tap of a window, grows
-with the numbers in a model file; kernels of networks in use have a few thousand values."""
+"""The most values that a kernel may have. The length of straight-line code, for instance for all
+taps of a window, depends on numbers in a model file. Kernels of real networks have a few thousand
+values."""
 
 
 @dataclass
 class OpenLoop:
-    """A loop being written: use `index` and `carried` inside, call `carry`, use `results` after."""
+    """A loop whose body is being written.
+
+    The body uses `index` and `carried`, and calls `carry` at its end. Code after the loop uses
+    `results`.
+    """
 
     index: Operand
     carried: tuple[Operand, ...]
@@ -45,12 +50,15 @@ class OpenLoop:
     _yields: tuple[Operand, ...] = field(default=())
 
     def carry(self, values: Sequence[Operand]) -> None:
-        """Set the carried values for the next trip, and for the code after the loop."""
+        """Set the values that `carried` has on the next trip, and `results` after the last one."""
         self._yields = tuple(values)
 
 
 class KernelBuilder:
-    """Appends to the innermost open block. Values are `Var` or `Imm`; ints stand for indices."""
+    """Builds a kernel by appending statements to the innermost open block.
+
+    Values are `Var` or `Imm`. A Python int stands for an index.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -59,9 +67,9 @@ class KernelBuilder:
         self._count = 0
         self._in_place: list[tuple[str, str]] = []
         self._ranges: dict[str, tuple[int, int]] = {}
-        # The condition of each `rarely`, by the index of its loop.
+        # For each `rarely`, by the index of its loop: (largest lane, limit).
         self._rare: dict[str, tuple[Var, Imm]] = {}
-        # The largest of several results of `largest`, by these results.
+        # For several results of `largest`: the largest of them.
         self._joint: dict[tuple[Var, ...], Operand] = {}
         self.begin = Var("begin", INDEX)
         self.end = Var("end", INDEX)
@@ -71,22 +79,25 @@ class KernelBuilder:
     def param(
         self, name: str, elem: Elem, align_bytes: int = 0, *, writable: bool = False
     ) -> Param:
-        """A pointer parameter; without `align_bytes` it is aligned to its element."""
+        """Declare a pointer parameter. By default it is aligned to the size of its elements."""
         param = Param(name, elem, align_bytes or elem.bytes, writable)
         self._params.append(param)
         return param
 
     def may_alias(self, a: Param, b: Param) -> None:
-        """The two parameters may be one and the same buffer (elementwise, in place)."""
+        """Declare that two parameters may point to the same buffer (an operation in place)."""
         self._in_place.append((a.name, b.name))
 
     def know_range(self, value: Operand, low: int, high: int) -> None:
-        """Declare that all valid lanes of an integer are within low..high; rules may rely on it."""
+        """Declare that all valid lanes of an integer value are in low..high.
+
+        Functions that emit code may rely on this (`range_of`).
+        """
         if isinstance(value, Var):
             self._ranges[value.name] = (low, high)
 
     def range_of(self, value: Operand) -> tuple[int, int]:
-        """The range in which all valid lanes of an integer are known to be."""
+        """(low, high): the range in which all valid lanes of an integer value are known to be."""
         if isinstance(value, Imm):
             return int(value.value), int(value.value)
         info = np.iinfo(value.type.elem.numpy)
@@ -113,9 +124,10 @@ class KernelBuilder:
         step: int = 1,
         carry: Sequence[Operand] = (),
     ) -> Iterator[OpenLoop]:
-        """`for name in range(start, stop, step)`.
+        """`for name in range(start, stop, step)`, with the initial carried values `carry`.
 
-        If it is known to have one trip, its body is written without a loop; if none, it is dropped.
+        A loop that is known to have one trip becomes its body. A loop that is known to have no
+        trips is dropped.
         """
         first, last = _index(start), _index(stop)
         if isinstance(first, Imm) and isinstance(last, Imm) and _trips(first, last, step) <= 1:
@@ -154,10 +166,10 @@ class KernelBuilder:
 
     @contextmanager
     def rarely(self, largest: Operand, limit: Imm, carry: Sequence[Operand]) -> Iterator[OpenLoop]:
-        """Run the following code once if `largest`, a result of that operation, is above the limit.
+        """Run the following code once if `largest`, a result of `largest()`, is above the limit.
 
-        If it is `interleaved` with others, it may also run when only theirs is above the limit. It
-        must then carry the values that it was given.
+        If several chains with `rarely` are interleaved, this code also runs when the value of only
+        another chain is above its limit. The code must then leave its carried values unchanged.
         """
         trips = self.convert(self.compare("gt", largest, limit), Elem.INDEX)
         with self.loop("once", 0, trips, 1, carry) as loop:
@@ -167,11 +179,11 @@ class KernelBuilder:
         self._rare[done.index.name] = (largest, limit)
 
     def interleaved(self, chains: Sequence[Callable[[], ValueT]]) -> list[ValueT]:
-        """Write independent pieces of code, one statement of each in turn; returns their results.
+        """Write independent chains of code, one statement of each in turn. Returns their results.
 
-        An in-order core can then run one piece while another waits for a result. A piece must not
-        read what another one stores. If all have a `rarely` at the same statement, these become one
-        branch; any other loop or branch is one statement.
+        An in-order core can then run one chain while another chain waits for a result. A chain must
+        not read what another chain stores. If every chain has a `rarely` at the same position, they
+        share one branch. Any other loop or branch counts as one statement.
         """
         written: list[list[Stmt]] = []
         results: list[ValueT] = []
@@ -191,7 +203,7 @@ class KernelBuilder:
                 self._join_largest(row)
 
     def _join_largest(self, row: Sequence[Stmt]) -> None:
-        """If every piece computes its `largest` lane here, compute the largest of all, too."""
+        """If all statements of `row` are `largest`, also compute the largest of their results."""
         searches = [s for s in row if isinstance(s, Let) and s.op == "largest"]
         values = [s.args[0] for s in searches]
         if len(row) == len(searches) > 1 and len({v.type for v in values}) == 1:
@@ -199,7 +211,10 @@ class KernelBuilder:
             self._joint[tuple(s.result for s in searches)] = self.largest(value)
 
     def _join_branches(self, row: Sequence[Stmt]) -> bool:
-        """If every piece has a `rarely` here, write them as one branch; returns whether it did."""
+        """If all statements of `row` are `rarely`, write one branch for them.
+
+        Returns whether the branch was written.
+        """
         loops = [s for s in row if isinstance(s, For) and s.index.name in self._rare]
         conditions = [self._rare[loop.index.name] for loop in loops]
         largest = self._joint.get(tuple(result for result, _ in conditions))
@@ -235,7 +250,10 @@ class KernelBuilder:
         offset: int = 0,
         align_bytes: int = 0,
     ) -> Var:
-        """`lanes` elements at `param[index + offset]`; alignment defaults to the element's."""
+        """`lanes` elements at `param[index + offset]`.
+
+        The default alignment is the size of an element.
+        """
         result = self._var(VType(param.elem, lanes))
         base, extra = _split_index(index)
         align = align_bytes or param.elem.bytes
@@ -251,20 +269,20 @@ class KernelBuilder:
         offset: int = 0,
         align_bytes: int = 0,
     ) -> None:
-        """Store all lanes of `value` at `param[index + offset]`; alignment as for `load`."""
+        """Store all lanes of `value` at `param[index + offset]`. Alignment works as for `load`."""
         base, extra = _split_index(index)
         align = align_bytes or param.elem.bytes
         self._append(Store(value, param, base, offset + extra, align))
 
     def prefetch(self, param: Param, index: Operand | int, *, offset: int = 0) -> None:
-        """Request the cache line of `param[index + offset]`, which may be any address."""
+        """Prefetch the cache line of `param[index + offset]`, even outside of the buffer."""
         base, extra = _split_index(index)
         self._append(Prefetch(param, base, offset + extra))
 
     def load_some(
         self, param: Param, index: Operand | int, lanes: int, count: int, *, offset: int = 0
     ) -> Var:
-        """`lanes` lanes: the first `count` loaded, the others 0; no memory after those is read."""
+        """A vector whose first `count` lanes are loaded; the others are 0, and are not read."""
         if count >= lanes:
             return self.load(param, index, lanes, offset=offset)
         parts: list[Operand] = []
@@ -283,7 +301,7 @@ class KernelBuilder:
     def store_some(
         self, value: Operand, param: Param, index: Operand | int, count: int, *, offset: int = 0
     ) -> None:
-        """Store the first `count` lanes; no memory after them is written."""
+        """Store the first `count` lanes. No memory after these is written."""
         if count >= value.type.lanes:
             self.store(value, param, index, offset=offset)
             return
@@ -296,14 +314,14 @@ class KernelBuilder:
     # --- operations ------------------------------------------------------------------------------
 
     def op(self, name: str, *args: Operand, attrs: tuple[int, ...] = ()) -> Operand:
-        """Append an operation by name; `verify` checks the types of its operands."""
+        """The result of the operation `name`. `verify` checks the types of operands later."""
         types = tuple(a.type for a in args)
         result = self._var(result_type(name, types, attrs))
         self._append(Let(result, name, args, attrs))
         return result
 
     def add(self, a: Operand | int, b: Operand | int) -> Operand:
-        """a + b; an int stands for an index, and constant indices fold."""
+        """a + b. Like the other arithmetic methods, it folds constant index arithmetic."""
         return self._arith("add", _index(a), _index(b))
 
     def sub(self, a: Operand | int, b: Operand | int) -> Operand:
@@ -315,19 +333,19 @@ class KernelBuilder:
         return self._arith("mul", _index(a), _index(b))
 
     def div(self, a: Operand | int, b: Operand | int) -> Operand:
-        """a / b; integers truncate toward zero."""
+        """a / b. Integers truncate toward zero."""
         return self._arith("div", _index(a), _index(b))
 
     def rem(self, a: Operand | int, b: Operand | int) -> Operand:
-        """Remainder of `div`, with the sign of a."""
+        """The remainder of `div`. It has the sign of a."""
         return self._arith("rem", _index(a), _index(b))
 
     def min(self, a: Operand | int, b: Operand | int) -> Operand:
-        """The smaller; NaN if either is."""
+        """The smaller of a and b, or NaN if either is NaN."""
         return self._arith("min", _index(a), _index(b))
 
     def max(self, a: Operand | int, b: Operand | int) -> Operand:
-        """The larger; NaN if either is."""
+        """The larger of a and b, or NaN if either is NaN."""
         return self._arith("max", _index(a), _index(b))
 
     def mul_add(self, a: Operand, b: Operand, c: Operand) -> Operand:
@@ -335,20 +353,20 @@ class KernelBuilder:
         return self.op("mul_add", a, b, c)
 
     def compare(self, how: str, a: Operand, b: Operand) -> Operand:
-        """A mask: `how` is eq, ne, lt, le, gt or ge."""
+        """The mask of a comparison. `how` is eq, ne, lt, le, gt or ge."""
         return self.op(how, a, b)
 
     def select(self, mask: Operand, a: Operand, b: Operand) -> Operand:
-        """Lane by lane: a where the mask is set, else b."""
+        """For each lane, a if the mask is set, else b."""
         return self.op("select", mask, a, b)
 
     def const(self, value: int | float, like: Operand | VType) -> Imm:
-        """A literal of the same type as another value."""
+        """A literal of the type `like`, or of the same type as the value `like`."""
         type_ = like if isinstance(like, VType) else like.type
         return Imm(float(value) if type_.elem.is_float else int(value), type_)
 
     def splat(self, scalar: Operand, lanes: int) -> Operand:
-        """A scalar in every lane."""
+        """A vector with a scalar in every lane."""
         if lanes == 1:
             return scalar
         if isinstance(scalar, Imm):
@@ -356,11 +374,11 @@ class KernelBuilder:
         return self.op("splat", scalar, attrs=(lanes,))
 
     def lane(self, vector: Operand, index: int) -> Operand:
-        """One lane as a scalar."""
+        """One lane of a vector, as a scalar."""
         return vector if vector.type.lanes == 1 else self.op("lane", vector, attrs=(index,))
 
     def part(self, vector: Operand, start: int, count: int) -> Operand:
-        """`count` lanes from lane `start` on."""
+        """`count` lanes of a vector, from lane `start` on."""
         if start == 0 and count == vector.type.lanes:
             return vector
         if count == 1:
@@ -368,15 +386,15 @@ class KernelBuilder:
         return self.op("part", vector, attrs=(start, count))
 
     def largest(self, vector: Operand) -> Operand:
-        """The largest lane of integers, as a scalar."""
+        """The largest lane of a vector of integers, as a scalar."""
         return self.op("largest", vector)
 
     def convert(self, a: Operand, elem: Elem) -> Operand:
-        """The same numbers in another element type."""
+        """The value, converted to another element type."""
         return a if a.type.elem is elem else self.op("convert", a, attrs=(elem_code(elem),))
 
     def bitcast(self, a: Operand, elem: Elem) -> Operand:
-        """The same bits as another element type of equal size."""
+        """The bits of the value, as another element type of equal size."""
         return a if a.type.elem is elem else self.op("bitcast", a, attrs=(elem_code(elem),))
 
     def shift_left(self, a: Operand, bits: int) -> Operand:
@@ -384,15 +402,15 @@ class KernelBuilder:
         return self.op("shl", a, attrs=(bits,))
 
     def shift_right(self, a: Operand, bits: int) -> Operand:
-        """a >> bits; keeps the sign of signed elements."""
+        """a >> bits. Signed elements keep their sign."""
         return self.op("shr", a, attrs=(bits,))
 
     def iota(self, elem: Elem, lanes: int) -> Operand:
-        """0, 1, 2, .. in the lanes."""
+        """A vector whose lanes are 0, 1, 2, .."""
         return self.op("iota", attrs=(elem_code(elem), lanes))
 
     def fold(self, name: str, vector: Operand) -> Operand:
-        """All lanes combined by a two-operand operation, halves first; a scalar."""
+        """A scalar: all lanes, combined by the two-operand operation `name`, halves first."""
         value = vector
         while value.type.lanes > 1:
             half = value.type.lanes // 2
@@ -428,7 +446,7 @@ def _index(value: Operand | int) -> Operand:
 
 
 def _split_index(index: Operand | int) -> tuple[Operand, int]:
-    """(index, offset): a constant index becomes an offset from index 0."""
+    """(index, offset). A constant index becomes an offset from index 0."""
     operand = _index(index)
     return (Imm(0), int(operand.value)) if isinstance(operand, Imm) else (operand, 0)
 
@@ -438,7 +456,7 @@ def _trips(first: Imm, last: Imm, step: int) -> int:
 
 
 def _fold_index(name: str, a: Operand, b: Operand) -> Operand | None:
-    """The result of index arithmetic that needs no instruction, else None."""
+    """The result of index arithmetic if it needs no instruction, else None."""
     if a.type.elem is not Elem.INDEX:
         return None
     if isinstance(a, Imm) and isinstance(b, Imm):

@@ -1,8 +1,8 @@
-"""Kernel IR to C99: for toolchains that cannot link an object file, and for people to read.
+"""Translates kernel IR to C99: for toolchains that cannot link object files, and for readers.
 
-The code needs <stddef.h> and <stdint.h> and no library, has no undefined behaviour for any input,
-and compiles without a warning under -Wall -Wextra -pedantic. Integers and bits equal those of the
-LLVM emitter; floats may differ where one of them fuses a product and a sum.
+The code needs <stddef.h> and <stdint.h> but no library, has no undefined behaviour for any input,
+and compiles without a warning under -Wall -Wextra -pedantic. Results in integers and bits equal
+those of the LLVM emitter. Floats may differ where only one of the two fuses a product and a sum.
 """
 
 from __future__ import annotations
@@ -37,12 +37,13 @@ LINE_LENGTH = 100
 
 
 def c_kernels(kernels: Iterable[Kernel], target: Target, *, static: bool = True) -> CCode:
-    """Helpers and one function for each kernel, as one C file.
+    """One C file that has a function for each kernel, and the helpers that these need.
 
-    The functions are `void NAME(const T0 *restrict p0, ..., ptrdiff_t begin, ptrdiff_t end)` with
-    the kernel's parameters in order; those that may be one buffer are not `restrict`. `static` is
-    for a file that also holds their callers. The emitter does not depend on the target, for which
-    kernels are already written. Raises `InternalError` for a kernel that `verify` rejects.
+    A function is `void NAME(const T0 *restrict p0, ..., ptrdiff_t begin, ptrdiff_t end)`, with the
+    parameters of the kernel in order. Parameters that may point to the same buffer are not
+    `restrict`. The functions are `static` if the file also contains their callers. `target` has no
+    effect, because kernels are already written for it. Raises `InternalError` if `verify` rejects a
+    kernel.
     """
     prelude = Prelude()
     functions = [_CFunction(kernel, prelude).text(static) for kernel in kernels]
@@ -50,7 +51,7 @@ def c_kernels(kernels: Iterable[Kernel], target: Target, *, static: bool = True)
 
 
 class _CFunction(CWriter):
-    """Emits one kernel."""
+    """Writes one kernel as a C function."""
 
     def __init__(self, kernel: Kernel, prelude: Prelude) -> None:
         verify(kernel)
@@ -60,7 +61,7 @@ class _CFunction(CWriter):
         self._live = live_values(kernel)
 
     def text(self, static: bool) -> str:
-        """The whole definition."""
+        """The whole definition of the function."""
         used = used_names(self._kernel, self._live)
         names = [*(p.name for p in self._kernel.params), *self._bounds]
         for name in names:
@@ -129,7 +130,10 @@ class _CFunction(CWriter):
             self.names[loop.results[i].name] = loop.carried[i].name
 
     def _carry(self, pairs: list[tuple[Var, Operand]]) -> None:
-        """Assign the carried values of the next trip at once: none may read another's new value."""
+        """Assign the carried values of the next trip.
+
+        All must change at the same time: no assignment may read the new value of another one.
+        """
         carried = {c.name for c, _ in pairs}
         assigned: list[tuple[Var, str]] = []
         for target, value in pairs:
@@ -169,7 +173,7 @@ class _CFunction(CWriter):
 
 
 def _sum(index: str, offset: int) -> str:
-    """`index + offset` without zeros."""
+    """`index + offset` as C text; a zero is left out."""
     if index == "0":
         return str(offset)
     if offset == 0:

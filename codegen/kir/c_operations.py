@@ -1,8 +1,7 @@
-"""Operations of the kernel IR as C expressions.
+"""Writes operations of the kernel IR as C expressions.
 
-The expression comes from the first of these that exists: the row of an instruction; a function that
-is registered here for the operation; the C template of the operation's row in `ops.py`, applied
-lane by lane.
+An instruction is written by its row. Any other operation is written by the function that is
+registered for it in this module, or else by the C template of its row in `ops.py`, lane by lane.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from ellc.codegen.kir.types import Elem, VType
 
 Spelling = Callable[[CWriter, Let, list[str]], str]
 SPELLINGS: Spellings[Spelling] = Spellings()
-"""Functions that return the C expression of an operation, by its name. They take the operation's
+"""By the name of an operation: the function that returns its C expression. The function gets the
 operands as C expressions."""
 spells = SPELLINGS.spells
 
@@ -39,7 +38,7 @@ def _called(function: str, args: list[str]) -> str:
 
 
 def _instruction(w: CWriter, row: Instruction) -> str:
-    """The name of the C helper function that computes an instruction."""
+    """The name of the C helper function for an instruction."""
     return w.prelude.once((row.name,), lambda: _instruction_helper(w, row))
 
 
@@ -51,19 +50,19 @@ def _instruction_helper(w: CWriter, row: Instruction) -> str:
     return w.prelude.function(w.type(row.gives), row.name, parameters, f"return {row.c};")
 
 
-# --- operations that are not lane by lane --------------------------------------------------------
+# --- operations that do not work lane by lane ----------------------------------------------------
 
 
 @spells("convert")
 def convert(w: CWriter, let: Let, args: list[str]) -> str:
-    """Values converted to another type, by a cast or a helper function."""
+    """A value converted to another element type, by a cast or a helper function."""
     function = w.prelude.convert(let.args[0].type, ELEM_CODES[let.attrs[0]])
     return f"{function}{args[0]}" if function[0] == "(" else _called(function, args)
 
 
 @spells("bitcast")
 def bitcast(w: CWriter, let: Let, args: list[str]) -> str:
-    """Bits reinterpreted as another type."""
+    """The bits of a value, reinterpreted as another element type."""
     return _called(w.prelude.bitcast(let.args[0].type, ELEM_CODES[let.attrs[0]]), args)
 
 
@@ -105,13 +104,13 @@ def join(w: CWriter, let: Let, args: list[str]) -> str:
 
 @spells("pick")
 def pick(w: CWriter, let: Let, args: list[str]) -> str:
-    """Lanes of a table, selected by indices."""
+    """The lanes of a table that indices select."""
     return _called(w.prelude.pick(let.args[0].type, let.args[1].type), args)
 
 
 @spells("iota")
 def iota(w: CWriter, let: Let, args: list[str]) -> str:
-    """0, 1, 2, .. as a literal."""
+    """The literal 0, 1, 2, .."""
     result, one = let.result.type, let.result.type.with_lanes(1)
     values = [Imm(float(i) if one.elem.is_float else i, one) for i in range(result.lanes)]
     lanes = ", ".join(w.scalar_literal(v) for v in values)
@@ -120,7 +119,7 @@ def iota(w: CWriter, let: Let, args: list[str]) -> str:
 
 @spells("pack_bits")
 def pack_bits(w: CWriter, let: Let, args: list[str]) -> str:
-    """A mask as packed bits."""
+    """The packed bits of a mask."""
     return _called(w.prelude.pack_bits(let.args[0].type), args)
 
 
@@ -131,7 +130,7 @@ def largest(w: CWriter, let: Let, args: list[str]) -> str:
     return args[0] if vector.type.lanes == 1 else _called(w.prelude.largest(vector.type), args)
 
 
-# --- operations that are lane by lane ------------------------------------------------------------
+# --- operations that work lane by lane -----------------------------------------------------------
 
 
 def _by_template(w: CWriter, let: Let, args: list[str]) -> str:
@@ -148,7 +147,7 @@ def _by_template(w: CWriter, let: Let, args: list[str]) -> str:
 
 
 def _lanewise(w: CWriter, row: OpRow, let: Let) -> str:
-    """The helper function that applies a row's expression to every lane."""
+    """The name of the helper function that applies a row's expression to every lane."""
     names = "abc"[: len(let.args)]
     lanes = [
         text
@@ -157,7 +156,7 @@ def _lanewise(w: CWriter, row: OpRow, let: Let) -> str:
     ]
     params = [f"{w.type(a.type)} {n}" for n, a in zip(names, let.args, strict=True)]
     params += ["int n"] * len(let.attrs)
-    # The name contains the type of the operands of a comparison, or of the values of a select.
+    # The name contains the type of a comparison's operands, or of the values that `select` selects.
     subject = let.args[-1].type
     suffix = "_by_one" if let.op == "select" and let.args[0].type.lanes == 1 else ""
     return w.prelude.lanewise(
@@ -169,7 +168,10 @@ def _lanewise(w: CWriter, row: OpRow, let: Let) -> str:
 
 
 def _pair(operand: Operand, result: VType, value: str, lane: str) -> list[str]:
-    """The operand's lanes for one lane of the result: two if it has twice as many, else one."""
+    """The lanes of an operand that belong to one lane of the result.
+
+    There are two if the operand has twice as many lanes as the result, else one.
+    """
     if operand.type.lanes == 1:
         return [value]
     if operand.type.lanes != 2 * result.lanes:
@@ -179,14 +181,14 @@ def _pair(operand: Operand, result: VType, value: str, lane: str) -> list[str]:
 
 
 def _expression(row: OpRow, let: Let, args: list[str], amount: str = "") -> str:
-    """One lane of an operation whose row has a C template."""
+    """The expression for one lane of an operation whose row has a C template."""
     text, names = _template(row.name, let.args[-1].type.elem, let.result.type.elem)
     return text.format(*args, **names, n=amount or (str(let.attrs[0]) if let.attrs else ""))
 
 
 @cache
 def _template(op: str, elem: Elem, result: Elem) -> tuple[str, Mapping[str, str]]:
-    """The C template for an element type, and the types that it names."""
+    """(the C template for an element type, the values of the names in it)."""
     row, text = OPS[op], OPS[op].c
     if elem.is_float:
         text = row.c_float or row.c

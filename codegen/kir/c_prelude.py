@@ -1,11 +1,11 @@
-"""Types and helper functions that kernels in C need, each defined only if it is used.
+"""Types and helper functions of kernels in C. Only those that a kernel uses are defined.
 
-A vector is a struct around lanes: an array, which every C99 compiler accepts, or a GNU vector,
-which is subscripted in the same way but which gcc keeps in registers (ten times faster). Helpers
-are written lane by lane in either case, so both give the same bits.
+A vector is a struct that contains its lanes: as an array, which every C99 compiler accepts, or as a
+GNU vector, which gcc keeps in registers (ten times faster). Both are subscripted in the same way.
+Helpers work lane by lane in either case, so that both give the same bits.
 
-Nothing here calls a library. Signed arithmetic wraps by computing in unsigned types; bits are
-reinterpreted by unions; memory is accessed as the element type only.
+No helper calls a library. Signed arithmetic wraps because it is done in unsigned types. Unions
+reinterpret bits. Memory is accessed only as the element type.
 """
 
 from __future__ import annotations
@@ -111,8 +111,9 @@ static inline int16_t i16_saturated(int32_t a)
 }
 """
 
-# With -fno-math-errno, the compiler's builtin is one instruction; without, it would call libm for
-# negative arguments. The integer algorithm rounds as IEEE 754 prescribes.
+# With -fno-math-errno, the compiler's builtin is one instruction. Without this option, the builtin
+# calls libm for negative arguments, and the integer algorithm is used instead. Both round as
+# IEEE 754 prescribes.
 _SQRT = """\
 #if defined(__NO_MATH_ERRNO__) && !defined(ELLC_PLAIN_C) && (defined(__SSE2__) || \\
     defined(__aarch64__) || defined(__wasm__) || (defined(__ARM_FP) && (__ARM_FP & {arm_fp})))
@@ -187,7 +188,8 @@ _F64_TEXT = {
     "nan": "UINT64_C(0x7ff8000000000000)", "hidden": "UINT64_C(0x10000000000000)", "turns": 55,
 }  # fmt: skip
 _FIXED = {
-    # The root has `turns` digits, the first before its point, and a sticky bit: unit 2^-turns.
+    # The integer `root` has `turns` binary digits, the first of them before the point, and then a
+    # sticky bit. Its unit is therefore 2^-turns.
     "f32_sqrt": _SQRT.format(**_F32_TEXT, scale=127 - 26),
     "f64_sqrt": _SQRT.format(**_F64_TEXT, scale=1023 - 55),
     "f32_abs": _ABS.format(**_F32_TEXT),
@@ -200,7 +202,7 @@ _FIXED = {
 
 
 def _once(method: _Method) -> _Method:
-    """A method of `Prelude` that writes nothing when it is called again with the same arguments."""
+    """Decorator: a method of `Prelude` that runs only once for the same arguments."""
     name = method.__name__
 
     @functools.wraps(method)
@@ -211,7 +213,7 @@ def _once(method: _Method) -> _Method:
 
 
 class Prelude:
-    """Collects the types and helpers that are used; `text` defines each before its use."""
+    """Collects the types and helpers that are used. `text` defines each of them before its use."""
 
     def __init__(self) -> None:
         self._types: dict[str, str] = {}
@@ -220,7 +222,7 @@ class Prelude:
         self._written: dict[tuple[Any, ...], str] = {}
 
     def once(self, what: tuple[Any, ...], write: Callable[[], str]) -> str:
-        """The result of `write`, which is slow and called only for the first request of `what`."""
+        """The result of `write`, which is slow and is called once for each `what`."""
         text = self._written.get(what)
         if text is None:
             text = self._written[what] = write()
@@ -243,7 +245,7 @@ class Prelude:
         return name
 
     def need(self, expression: str) -> str:
-        """Define the fixed helpers that the expression names, and return it."""
+        """The expression. Defines the fixed helpers that it names."""
         for name in re.findall(r"\w+", expression):
             if name in _FIXED and name not in self._functions:
                 self._bitcasts_of(_FIXED[name])
@@ -255,7 +257,7 @@ class Prelude:
             self.bitcast(VType(Elem(source)), Elem(to))
 
     def function(self, head: str, name: str, parameters: str, body: str) -> str:
-        """Define a helper unless there is one of this name; returns the name."""
+        """The name of a helper. Defines it if there is no helper with this name yet."""
         if name not in self._functions:
             self.need(body)
             lines = "".join(f"    {line}\n" for line in body.splitlines())
@@ -264,7 +266,7 @@ class Prelude:
         return name
 
     def lanewise(self, result: VType, name: str, parameters: str, expression: str) -> str:
-        """Define a helper that computes every lane `i` of `result` by an expression."""
+        """The name of a helper that computes every lane `i` of `result` by an expression."""
         type_ = self.type(result)
         body = f"{type_} r;\nint i;\n"
         body += f"for (i = 0; i < {result.lanes}; i++)\n    r.l[i] = {expression};\nreturn r;"
@@ -272,40 +274,40 @@ class Prelude:
 
     @_once
     def load(self, type_: VType) -> str:
-        """The helper `(const T *p)` that loads a vector."""
+        """The name of the helper `(const T *p)` that loads a vector."""
         element = C_TYPES[type_.elem]
         return self.lanewise(type_, f"{type_}_load", f"const {element} *p", "p[i]")
 
     @_once
     def store(self, type_: VType) -> str:
-        """The helper `(T *p, vector v)` that stores a vector."""
+        """The name of the helper `(T *p, vector v)` that stores a vector."""
         body = f"int i;\nfor (i = 0; i < {type_.lanes}; i++)\n    p[i] = v.l[i];"
         parameters = f"{C_TYPES[type_.elem]} *p, {self.type(type_)} v"
         return self.function("void", f"{type_}_store", parameters, body)
 
     @_once
     def splat(self, type_: VType) -> str:
-        """The helper `(T a)` that broadcasts a scalar."""
+        """The name of the helper `(T a)` that broadcasts a scalar."""
         return self.lanewise(type_, f"{type_}_splat", f"{C_TYPES[type_.elem]} a", "a")
 
     @_once
     def repeat(self, result: VType, source: VType) -> str:
-        """The helper `(vector a)` that repeats all lanes."""
+        """The name of the helper `(vector a)` that repeats all lanes."""
         name, parameters = f"{result}_repeat_{source}", f"{self.type(source)} a"
         return self.lanewise(result, name, parameters, f"a.l[i % {source.lanes}]")
 
     @_once
     def part(self, result: VType, source: VType) -> str:
-        """The helper `(vector a, int start)` that takes consecutive lanes."""
+        """The name of the helper `(vector a, int start)` that takes consecutive lanes."""
         parameters = f"{self.type(source)} a, int start"
         return self.lanewise(result, f"{result}_part_{source}", parameters, "a.l[start + i]")
 
     @_once
     def join(self, first: VType, second: VType) -> str:
-        """The helper `(a, b)` that concatenates two vectors or scalars."""
+        """The name of the helper `(a, b)` that concatenates two vectors or scalars."""
         result = first.with_lanes(first.lanes + second.lanes)
         type_ = self.type(result)
-        # Two loops, because gcc 12 -O3 compiles one loop with a choice wrongly for masks.
+        # There are two loops, because gcc 12 -O3 miscompiles a single loop with a choice for masks.
         body = f"{type_} r;\nint i;\n"
         for name, part, start in (("a", first, ""), ("b", second, f"{first.lanes} + ")):
             lane = name if part.lanes == 1 else f"{name}.l[i]"
@@ -316,7 +318,10 @@ class Prelude:
 
     @_once
     def pick(self, indices: VType, table: VType) -> str:
-        """The helper `(indices, table)` that selects lanes of the table; 0 beyond them."""
+        """The name of the helper `(indices, table)` that selects lanes of the table.
+
+        For an index beyond the table it gives 0.
+        """
         index = "a" if indices.lanes == 1 else "a.l[i]"
         lane = "b" if table.lanes == 1 else f"b.l[{index}]"
         if table.lanes < 256:
@@ -329,7 +334,7 @@ class Prelude:
 
     @_once
     def pack_bits(self, source: VType) -> str:
-        """The helper `(mask)` that packs a mask into bytes, or into one byte."""
+        """The name of the helper `(mask)` that packs a mask into one or more bytes."""
         result = VType(Elem.U8, source.lanes // 8)
         lane = "r" if result.lanes == 1 else "r.l[i / 8]"
         zero = "0" if result.lanes == 1 else "{{0}}"
@@ -340,7 +345,7 @@ class Prelude:
 
     @_once
     def largest(self, source: VType) -> str:
-        """The helper `(a)` that finds the largest lane."""
+        """The name of the helper `(a)` that finds the largest lane."""
         element = C_TYPES[source.elem]
         body = f"{element} r = a.l[0];\nint i;\nfor (i = 1; i < {source.lanes}; i++)\n"
         body += "    r = a.l[i] > r ? a.l[i] : r;\nreturn r;"
@@ -348,7 +353,7 @@ class Prelude:
 
     @_once
     def bitcast(self, source: VType, to: Elem) -> str:
-        """The helper `(a)` that reinterprets bits."""
+        """The name of the helper `(a)` that reinterprets bits."""
         result = source.with_elem(to)
         name = f"{result}_of_bits_{source}"
         if source.lanes == 1:
@@ -360,7 +365,10 @@ class Prelude:
 
     @_once
     def convert(self, source: VType, to: Elem) -> str:
-        """The helper `(a)`, or the cast, that converts numbers; floats to integers saturate."""
+        """The name of the helper `(a)`, or the cast, that converts to another element type.
+
+        Conversions from floats to integers saturate.
+        """
         result = source.with_elem(to)
         name = f"{result}_of_{source}"
         saturates = source.elem.is_float and not to.is_float
@@ -377,7 +385,7 @@ class Prelude:
 def _lanes_macro(type_: VType) -> str:
     """The macro that declares a vector's lanes.
 
-    The number of lanes of a GNU vector is a power of two; no machine has vectors above 64 bytes.
+    GNU vectors must have a power of two of lanes. No machine has vectors of more than 64 bytes.
     """
     size = type_.lanes * (1 if type_.elem is Elem.MASK else 8 if type_.elem is Elem.INDEX else 0)
     size = size or type_.lanes * type_.elem.bytes
@@ -387,7 +395,7 @@ def _lanes_macro(type_: VType) -> str:
 
 
 def _saturated(source: Elem, to: Elem) -> str:
-    """Statements that convert the float `a`: truncated, saturated, NaN to 0."""
+    """C statements that convert the float `a`. They truncate, saturate, and turn NaN into 0."""
     bits, suffix = to.bytes * 8, "f" if source is Elem.F32 else ""
     top = f"{float(1 << (bits - (1 if to.is_signed else 0))):.1f}{suffix}"
     name = "INT" if to.is_signed else "UINT"

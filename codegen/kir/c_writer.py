@@ -1,4 +1,4 @@
-"""Writing C: values, literals and types of one function, and the helpers that they need."""
+"""Writes the lines of a C function, with values, literals and types as C text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from ellc.codegen.kir.types import Elem, VType
 
 
 class CWriter:
-    """Appends lines of a function. `names` maps registers to C names where they differ."""
+    """Appends the lines of a function.
+
+    `names` maps a register of the kernel to its C name if the two differ.
+    """
 
     def __init__(self, prelude: Prelude) -> None:
         self.prelude = prelude
@@ -22,7 +25,7 @@ class CWriter:
         self.depth = 1
 
     def put(self, line: str) -> None:
-        """Append a line at the current depth."""
+        """Append a line, indented by the current depth."""
         self.lines.append("    " * self.depth + line)
 
     def type(self, type_: VType) -> str:
@@ -30,7 +33,7 @@ class CWriter:
         return self.prelude.type(type_)
 
     def value(self, operand: Operand) -> str:
-        """An expression for an operand."""
+        """The C expression of an operand."""
         if isinstance(operand, Var):
             return self.names.get(operand.name, operand.name)
         scalar = self.scalar_literal(operand)
@@ -39,18 +42,18 @@ class CWriter:
         return self.splat(scalar, operand.type)
 
     def splat(self, scalar: str, result: VType) -> str:
-        """A scalar expression in every lane."""
+        """The expression of a vector with a scalar expression in every lane."""
         return scalar if result.lanes == 1 else f"{self.prelude.splat(result)}({scalar})"
 
     def lane(self, operand: Operand, lane: int) -> str:
-        """One lane of an operand."""
+        """The expression of one lane of an operand."""
         if isinstance(operand, Imm):
             return self.scalar_literal(operand)
         value = self.value(operand)
         return value if operand.type.lanes == 1 else f"{value}.l[{lane}]"
 
     def scalar_literal(self, imm: Imm) -> str:
-        """A literal's lane."""
+        """The C literal for a lane of `imm`."""
         elem = imm.type.elem
         return self.prelude.once((elem, imm.text), lambda: self._literal(imm))
 
@@ -67,7 +70,7 @@ class CWriter:
 
 
 def integer_literal(value: int, elem: Elem) -> str:
-    """A C literal of this value; a negative one has parentheses."""
+    """The C literal of this value. A negative literal has parentheses."""
     match elem:
         case Elem.U32:
             return f"{value}u"
@@ -84,7 +87,7 @@ def integer_literal(value: int, elem: Elem) -> str:
 
 
 def float_literal(value: np.floating[Any]) -> str:
-    """The shortest decimal literal that C reads back as this finite number."""
+    """The shortest decimal literal that a C compiler reads as exactly this finite number."""
     text = str(value)
     if "." not in text and "e" not in text:
         text += ".0"

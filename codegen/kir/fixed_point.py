@@ -1,6 +1,7 @@
 """Fixed-point arithmetic on 32-bit lanes as kernel IR; `ellc.ir.fixed_point` defines its results.
 
-On NEON `mul_high` and `shr_round` are one instruction each.
+A Qn number has n integer bits and 31 - n fraction bits. NEON has one instruction for `mul_high` and
+one for `shr_round`.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from ellc.codegen.kir.types import Elem
 from ellc.ir.fixed_point import LOG_BITS, LOG_CENTRE, SOFTMAX_SUM_BITS, log_terms
 
 _BITS = 31
-_MOST_REDUCED = -2  # shift of a factor in `multiply_reduced`
+_MOST_REDUCED = -2  # the largest shift of a factor in `multiply_reduced`
 
 
 def multiply(b: KernelBuilder, x: Operand, mantissa: Operand, shift: Operand) -> Operand:
-    """x times the factor mantissa / 2^31 * 2^shift, as TensorFlow Lite computes it.
+    """x times the factor `mantissa / 2^31 * 2^shift`, as TensorFlow Lite computes it.
 
-    A positive `shift` moves x left before `mul_high`, a negative one divides the product.
+    A positive `shift` shifts x left before `mul_high`. A negative `shift` divides the product.
     """
     product = b.op("mul_high", _shifted_left(b, x, shift), mantissa)
     low, high = b.range_of(shift)
@@ -28,8 +29,8 @@ def multiply(b: KernelBuilder, x: Operand, mantissa: Operand, shift: Operand) ->
     if low >= 0:
         return product
     zero = b.const(0, x)
-    # `down` is minus the number of bits to divide by. Its sign bit is set in lanes that divide, so
-    # that `and` leaves the sign of the products in these.
+    # `down` is minus the number of bits to shift right. It is negative only in lanes that divide,
+    # so that `and` keeps the sign of the product in these lanes and clears it in the others.
     down = b.min(shift, zero) if high > 0 else shift
     negative = product if high < 0 else b.op("and", product, down)
     borrow = b.shift_right(negative, _BITS)
@@ -37,7 +38,7 @@ def multiply(b: KernelBuilder, x: Operand, mantissa: Operand, shift: Operand) ->
 
 
 def multiply_once(b: KernelBuilder, x: Operand, mantissa: Operand, shift: Operand) -> Operand:
-    """x times a factor that is not negative, rounded only once."""
+    """x times a factor `mantissa / 2^31 * 2^shift` that is not negative, rounded only once."""
     if x.type.elem is Elem.I64:
         bits = b.sub(b.const(_BITS, shift), shift)
         return _scaled_once(b, x, b.convert(mantissa, Elem.I64), bits)
@@ -47,7 +48,7 @@ def multiply_once(b: KernelBuilder, x: Operand, mantissa: Operand, shift: Operan
     if low >= 0:
         return product
     zero, half = b.const(0, x), b.const(1 << (_BITS - 1), x)
-    # `mul_high` rounds up if bit 30 of the product is set. Undo that, unless nothing is divided.
+    # `mul_high` rounds up if bit 30 of the product is set. Lanes that divide must undo this.
     rounded_up = b.compare("ne", b.op("and", b.mul(raised, mantissa), half), zero)
     below = b.select(rounded_up, b.sub(product, b.const(1, x)), product)
     if low == high:
@@ -58,20 +59,23 @@ def multiply_once(b: KernelBuilder, x: Operand, mantissa: Operand, shift: Operan
 
 
 def multiply_reduced(b: KernelBuilder, x: Operand, mantissa: Operand, shift: Operand) -> Operand:
-    """x, of 32 or 64 bits, times a factor with a mantissa of 15 bits, rounded only once."""
+    """x times a factor whose mantissa is reduced to 15 bits, rounded only once.
+
+    x has 32 or 64 bits.
+    """
     half, most = b.const(1 << 15, mantissa), b.const((1 << 15) - 1, mantissa)
-    # Unsigned, because the sum of a mantissa and the half that rounds it may exceed 31 bits.
+    # The mantissa is rounded by adding a half. The sum is unsigned, as it may exceed 31 bits.
     unsigned = b.add(b.bitcast(mantissa, Elem.U32), b.bitcast(half, Elem.U32))
     factor = b.min(b.bitcast(b.shift_right(unsigned, 16), Elem.I32), most)
-    if b.range_of(shift)[1] > _MOST_REDUCED:  # a computed shift may be larger in invalid lanes
+    if b.range_of(shift)[1] > _MOST_REDUCED:  # lanes that are not valid may have larger shifts
         shift = b.min(shift, b.const(_MOST_REDUCED, shift))
     return _scaled_once(b, x, b.convert(factor, x.type.elem), b.sub(b.const(15, shift), shift))
 
 
 def _scaled_once(b: KernelBuilder, x: Operand, factor: Operand, bits: Operand) -> Operand:
-    """x * factor / 2^bits in 32 bits, rounded, halves up; `bits` is at least 17.
+    """`x * factor / 2^bits` in 32 bits, rounded to nearest (halves up). `bits` is at least 17.
 
-    x is multiplied in two halves, so that no product needs more bits than x has.
+    The two halves of x are multiplied separately, so that no product needs more bits than x has.
     """
     low = b.op("and", x, b.const(0xFFFF, x))
     high = b.add(b.mul(b.shift_right(x, 16), factor), b.shift_right(b.mul(low, factor), 16))
@@ -84,7 +88,7 @@ def _scaled_once(b: KernelBuilder, x: Operand, factor: Operand, bits: Operand) -
 
 
 def _shifted_left(b: KernelBuilder, x: Operand, shift: Operand) -> Operand:
-    """x * 2^shift where the shift is positive."""
+    """`x * 2^shift` in lanes where the shift is positive, else x."""
     low, high = b.range_of(shift)
     if high <= 0:
         return x
@@ -94,15 +98,18 @@ def _shifted_left(b: KernelBuilder, x: Operand, shift: Operand) -> Operand:
 
 
 def divide_by_power(b: KernelBuilder, x: Operand, bits: int) -> Operand:
-    """x / 2^bits, rounded, halves away from zero; x is not the lowest number."""
+    """`x / 2^bits`, rounded to nearest (halves away from zero). x must not be the lowest number."""
     if bits == 0:
         return x
-    # `shr_round` rounds halves up; 1 is subtracted from negative numbers so that it rounds down.
+    # `shr_round` rounds halves up. Subtracting 1 from negative numbers makes it round them down.
     return b.op("shr_round", b.add(x, b.shift_right(x, _BITS)), b.const(bits, x))
 
 
 def quotient(b: KernelBuilder, x: Operand, y: Operand, mantissa: int, shift: int) -> Operand:
-    """x / y times a factor, for n-bit numbers and shifts up to 32 - n; y = 0 counts as 1."""
+    """`x / y * mantissa / 2^31 * 2^shift`. A y of 0 counts as 1.
+
+    If x and y have n bits, `shift` must be at most 32 - n.
+    """
     zero, one, most = b.const(0, x), b.const(1, x), b.const(_BITS, x)
     x = b.select(b.compare("lt", y, zero), b.sub(zero, x), x)
     y = b.max(b.op("abs", y), one)
@@ -110,21 +117,22 @@ def quotient(b: KernelBuilder, x: Operand, y: Operand, mantissa: int, shift: int
     inverse = one_over_one_plus(
         b, b.bitcast(b.sub(highest, b.const(1 << _BITS, highest)), Elem.I32)
     )
-    # Redundant sign bits of x: one less than the zeros above its magnitude, 31 for 0 and -1.
+    # `room` is how far x can be shifted left: one less than the number of zero bits above its
+    # magnitude, and 31 for 0 and -1.
     magnitude = b.op("xor", x, b.shift_right(x, _BITS))
     doubled = b.add(b.shift_left(magnitude, 1), one)
     room = b.bitcast(leading_zeros(b, b.bitcast(doubled, Elem.U32))[0], Elem.I32)
     whole = b.op("mul_high", b.op("shl_by", x, room), inverse)
     product = b.op("mul_high", whole, b.const(mantissa, x))
     bits = b.add(b.sub(room, b.bitcast(zeros, Elem.I32)), b.const(_BITS - shift, x))
-    # As in `divide_by_power`, but only if anything is divided.
+    # As in `divide_by_power`, 1 is subtracted from negative numbers, but only if bits is not 0.
     borrow = b.select(b.compare("gt", bits, zero), b.shift_right(product, _BITS), zero)
     scaled = b.op("shr_round", b.add(product, borrow), b.min(bits, most))
     return b.select(b.compare("gt", bits, most), zero, scaled)
 
 
 def log_of_sum(b: KernelBuilder, x: Operand) -> Operand:
-    """The natural logarithm, as Q5, of a number from 1 up, as Q12."""
+    """The natural logarithm, as a Q5 number, of x >= 1, a Q12 number."""
     half_root, one = b.const(_q0(math.sqrt(0.5)), x), b.const(1, x)
     zeros = zeros_above(b, x)
     scaled = b.op("mul_high", b.op("shl_by", x, b.sub(zeros, one)), half_root)
@@ -146,7 +154,7 @@ def log_of_sum(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def _log_fraction(b: KernelBuilder, r: Operand) -> tuple[Operand, Operand]:
-    """Numerator, and denominator less 1, of the logarithm's rational function."""
+    """(numerator, denominator - 1) of the rational function that approximates the logarithm."""
 
     def product(first: Operand, second: Operand | int) -> Operand:
         return b.op("mul_high", first, b.const(second, r) if isinstance(second, int) else second)
@@ -162,7 +170,7 @@ def _log_fraction(b: KernelBuilder, r: Operand) -> tuple[Operand, Operand]:
 
 
 def inverse_root(b: KernelBuilder, x: Operand) -> Operand:
-    """The mantissa of 1 / sqrt(x); numbers up to 1 count as 1."""
+    """The mantissa of 1 / sqrt(x). An x below 1 counts as 1."""
     one = b.const(1, x)
     wide, pairs = _even_shift(b, x)
     whole = b.shift_right(b.op("shl_by", wide, b.shift_left(pairs, 1)), 1)
@@ -174,7 +182,7 @@ def inverse_root(b: KernelBuilder, x: Operand) -> Operand:
         step = b.sub(b.op("mul_high", guess, b.const(3 << 27, x)), b.op("mul_high", half, cube))
         guess = saturating_shift(b, step, 3)
     mantissa = b.op("mul_high", guess, b.const(_q0(math.sqrt(0.5)), x))
-    # The shift of small numbers would be to the left: the mantissa is shifted instead.
+    # For small x, the result would need a left shift. The mantissa is shifted instead.
     more = b.max(b.sub(pairs, b.const(11, x)), b.const(0, x))
     mantissa = b.op("shl_by", mantissa, more)
     return b.select(b.compare("le", x, one), b.const((1 << _BITS) - 1, x), mantissa)
@@ -189,7 +197,10 @@ def inverse_root_shift(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def _even_shift(b: KernelBuilder, x: Operand) -> tuple[Operand, Operand]:
-    """(x, or a quarter of it from 2^29 on; the pairs of bits that shift this to at least 2^27)."""
+    """(wide, pairs): `wide * 4^pairs` is at least 2^27.
+
+    `wide` is x if x is below 2^29, else a quarter of x.
+    """
     positive = b.max(x, b.const(1, x))
     large = b.compare("ge", positive, b.const(1 << 29, x))
     wide = b.select(large, b.shift_right(positive, 2), positive)
@@ -198,12 +209,12 @@ def _even_shift(b: KernelBuilder, x: Operand) -> tuple[Operand, Operand]:
 
 
 def zeros_above(b: KernelBuilder, x: Operand) -> Operand:
-    """The number of zero bits above the highest one bit, as signed integers; x is not negative."""
+    """The number of leading zero bits of x, as a signed integer. x must not be negative."""
     return b.bitcast(leading_zeros(b, b.bitcast(x, Elem.U32))[0], Elem.I32)
 
 
 def leading_zeros(b: KernelBuilder, x: Operand) -> tuple[Operand, Operand]:
-    """(number of zero bits above the highest one, x shifted left by it); 31 and 0 for x = 0."""
+    """(number of leading zero bits of x, x shifted left by this number); (31, 0) for x = 0."""
     zeros: Operand = b.const(0, x)
     for bits in (16, 8, 4, 2, 1):
         small = b.compare("lt", x, b.const(1 << (32 - bits), x))
@@ -213,12 +224,12 @@ def leading_zeros(b: KernelBuilder, x: Operand) -> tuple[Operand, Operand]:
 
 
 def one_over_one_plus(b: KernelBuilder, x: Operand) -> Operand:
-    """1 / (1 + x) as Q0 for 0 <= x < 1 as Q0: three steps of Newton's method."""
+    """1 / (1 + x) for 0 <= x < 1, by three steps of Newton's method. Both are Q0 numbers."""
 
     def product(first: Operand, second: Operand) -> Operand:
         return b.op("mul_high", first, second)
 
-    # Half the denominator, (x + 1 + 2^31 - 1) / 2, without leaving 32 bits.
+    # Half the denominator, (x + 1 + 2^31 - 1) / 2, computed without exceeding 32 bits.
     unsigned = b.add(b.bitcast(x, Elem.U32), Imm(1 << _BITS, x.type.with_elem(Elem.U32)))
     half = b.bitcast(b.shift_right(unsigned, 1), Elem.I32)
     guess = b.add(b.const(_q2(48 / 17), x), product(half, b.const(_q2(-32 / 17), x)))
@@ -229,7 +240,7 @@ def one_over_one_plus(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def saturating_shift(b: KernelBuilder, x: Operand, bits: int) -> Operand:
-    """x * 2^bits, or the lowest or highest number if that does not fit."""
+    """`x * 2^bits`, saturated to the lowest or highest number."""
     highest = (1 << _BITS) - 1
     result = b.shift_left(x, bits)
     above = b.compare("gt", x, b.const(highest >> bits, x))
@@ -239,24 +250,24 @@ def saturating_shift(b: KernelBuilder, x: Operand, bits: int) -> Operand:
 
 
 def _saturating_shift_by(b: KernelBuilder, x: Operand, bits: Operand) -> Operand:
-    """x * 2^bits for x >= 0, or the highest number if that does not fit; bits are below 32."""
+    """`x * 2^bits`, saturated to the highest number, for x >= 0 and bits below 32."""
     raised = b.op("shl_by", b.bitcast(x, Elem.U32), b.bitcast(bits, Elem.U32))
     highest = b.const((1 << _BITS) - 1, raised)
     return b.bitcast(b.min(raised, highest), Elem.I32)
 
 
 def _q0(real: float) -> int:
-    """The nearest Q0 number, which has no integer bits."""
+    """The nearest Q0 number."""
     return math.floor(real * 2.0**_BITS + 0.5)
 
 
 def _q2(real: float) -> int:
-    """The nearest Q2 number, which has two integer bits."""
+    """The nearest Q2 number."""
     return round(real * 2.0**29)
 
 
 def rounded_root(b: KernelBuilder, x: Operand) -> Operand:
-    """The rounded square root of 64-bit integers in 32 bits; each trip finds one bit of it."""
+    """The rounded square root of 64-bit integers, in 32 bits. Each trip finds one bit of it."""
     zero, top = b.const(0, x), b.const(1 << 62, x)
     with b.loop("digit", 0, 32, carry=(x, zero, top)) as loop:
         rest, root, bit = loop.carried

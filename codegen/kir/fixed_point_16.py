@@ -1,6 +1,7 @@
-"""Functions of 16-bit fixed-point numbers on 32-bit lanes, as in `ellc.ir.fixed_point_16`.
+"""Functions of 16-bit fixed-point numbers; `ellc.ir.fixed_point_16` defines their results.
 
-A product of two 16-bit numbers fits in a 32-bit lane.
+They are computed in 32-bit lanes, which can hold a product of two 16-bit numbers. A Qn number has n
+integer bits.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from ellc.ir.fixed_point_16 import ONE, QUARTER_BITS, constant, deepest, exponen
 
 
 def function_16(b: KernelBuilder, x: Operand, function: str, integer_bits: int) -> Operand:
-    """A function of 16-bit numbers with `integer_bits` integer bits, as Q0.
+    """The logistic function or the hyperbolic tangent of x, as a Q0 number.
 
-    `function` is "logistic", anything else the hyperbolic tangent.
+    x has 16 bits, of which `integer_bits` are integer bits. `function` "logistic" means the
+    logistic function, any other the hyperbolic tangent.
     """
     zero = b.const(0, x)
     negative = b.sub(zero, b.op("abs", x))
@@ -31,12 +33,12 @@ def function_16(b: KernelBuilder, x: Operand, function: str, integer_bits: int) 
 
 
 def _product(b: KernelBuilder, first: Operand, second: Operand | int) -> Operand:
-    """first * second / 2^15, rounded, halves up."""
+    """`first * second / 2^15`, rounded to nearest (halves up)."""
     return b.op("shr_round", b.mul(first, second), b.const(15, first))
 
 
 def _exp_of_negative(b: KernelBuilder, x: Operand, integer_bits: int) -> Operand:
-    """e^x as Q0 for x <= 0."""
+    """e^x for x <= 0, as a Q0 number."""
     zero, quarter = b.const(0, x), 1 << (QUARTER_BITS - integer_bits)
     inside = b.sub(b.op("and", x, b.const(quarter - 1, x)), b.const(quarter, x))
     result = _exp_of_quarter(b, b.shift_left(inside, integer_bits))
@@ -51,7 +53,7 @@ def _exp_of_negative(b: KernelBuilder, x: Operand, integer_bits: int) -> Operand
 
 
 def _exp_of_quarter(b: KernelBuilder, x: Operand) -> Operand:
-    """e^x for -1/4 <= x < 0, both Q0."""
+    """e^x for -1/4 <= x < 0. Both are Q0 numbers."""
     d = b.add(x, b.const(1 << 12, x))
     square = _product(b, d, d)
     cube, fourth = _product(b, square, d), _product(b, square, square)
@@ -63,7 +65,7 @@ def _exp_of_quarter(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def _reciprocal(b: KernelBuilder, x: Operand) -> Operand:
-    """2 / (1 + x) as Q2 for 0 <= x <= 1 as Q0."""
+    """2 / (1 + x), as a Q2 number, for 0 <= x <= 1, a Q0 number."""
     half = b.shift_right(b.add(x, b.const(ONE + 1, x)), 1)
     first = _product(b, half, b.const(constant(-32 / 17, 2), x))
     guess = b.add(b.const(constant(48 / 17, 2), x), first)
@@ -74,11 +76,11 @@ def _reciprocal(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def _one_over_one_plus(b: KernelBuilder, x: Operand) -> Operand:
-    """1 / (1 + x) for 0 <= x <= 1, both Q0."""
+    """1 / (1 + x) for 0 <= x <= 1. Both are Q0 numbers."""
     return b.min(b.shift_left(_reciprocal(b, x), 1), b.const(ONE, x))
 
 
 def _one_minus_over_one_plus(b: KernelBuilder, x: Operand) -> Operand:
-    """(1 - x) / (1 + x) for 0 <= x <= 1, both Q0."""
+    """(1 - x) / (1 + x) for 0 <= x <= 1. Both are Q0 numbers."""
     rest = b.sub(_reciprocal(b, x), b.const(1 << 13, x))
     return b.min(b.shift_left(rest, 2), b.const(ONE, x))

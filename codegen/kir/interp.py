@@ -1,4 +1,4 @@
-"""Runs a kernel with numpy, one operation at a time; the tests compare every emitter with it."""
+"""Interprets a kernel with numpy, one operation at a time. Tests compare the emitters with this."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from ellc.ir.types import Array
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """A pointer to element `first` of an array; elements before it have negative indices."""
+    """A pointer to element `first` of an array. Elements before that have negative indices."""
 
     array: Array
     first: int = 0
 
 
 _Memory = tuple[Array, int, int]
-"""An array, the number of its elements before the pointer, and of those from the pointer on."""
+"""(array, number of its elements before the pointer, number of its elements from there on)."""
 _Registers = list[Array]
 _Memories = list[_Memory]
 _Function = Callable[[_Registers, _Memories], None]
@@ -48,17 +48,17 @@ _UNSET = np.empty(0)
 
 
 def run(kernel: Kernel, buffers: Mapping[str, Array | Pointer], begin: int, end: int) -> None:
-    """Run iterations `begin` to `end` of the outermost loop on 1-D arrays, one per parameter.
+    """Run the trips [begin, end) of the outermost loop on 1-D arrays, one per parameter.
 
-    Arrays have the parameter's element type (`Elem.numpy`); writable ones are changed in place.
-    An access outside its array, a misaligned one (relative to the pointer) and a write to a
-    parameter that is not writable raise `InternalError`: nothing is clipped or wrapped.
+    An array has the parameter's element type (`Elem.numpy`). Arrays of writable parameters are
+    changed in place. Raises `InternalError` for an access outside of its array, for an access that
+    is misaligned relative to the pointer, and for a store to a parameter that is not writable.
     """
     Program(kernel).run(buffers, begin, end)
 
 
 class Program:
-    """A kernel prepared to run several times: a function per statement, a register per value.
+    """A kernel, prepared to run several times: a function per statement, a register per value.
 
     Raises `InternalError` if a statement reads a value that no earlier statement defines.
     """
@@ -66,7 +66,8 @@ class Program:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._registers: dict[str, int] = {}
-        self._literals: dict[int, int] = {}  # by `id`, which is faster than comparing their texts
+        # By the `id` of a literal, which is faster than comparing literals.
+        self._literals: dict[int, int] = {}
         self._start: list[Array] = []
         self._memories = {param.name: number for number, param in enumerate(kernel.params)}
         self._begin, self._end = self._new(kernel.begin), self._new(kernel.end)
@@ -78,7 +79,7 @@ class Program:
         registers = self._start.copy()
         registers[self._begin] = np.array([begin], np.int64)
         registers[self._end] = np.array([end], np.int64)
-        # Operations define their results for overflow and invalid operands: numpy need not warn.
+        # numpy need not warn: the results for overflow and invalid operands are defined.
         with np.errstate(all="ignore"):
             for function in self._body:
                 function(registers, memories)
@@ -125,7 +126,7 @@ class Program:
                 gave = f"{value.dtype}{list(value.shape)}"
                 raise self._error(f" {let.op} gave {gave} for {let.result.name}: {type_}")
 
-        # One function for each number of operands: these calls are most of what a run takes.
+        # There is a function for each number of operands, as these calls take most of the time.
         def one(registers: _Registers, memories: _Memories) -> None:
             registers[result] = value = meaning(registers[first], *attrs)
             if value.dtype is not dtype or value.shape != shape:
@@ -229,9 +230,9 @@ class Program:
     def _elements(
         self, param: Param, index: Operand, offset: int, type_: VType, align: int
     ) -> Callable[[_Registers, _Memory], slice]:
-        """A function that returns which elements an access uses; it checks bounds and alignment."""
+        """A function that returns the elements of an access after checking bounds and alignment."""
         register, lanes = self._register(index), type_.lanes
-        # Only the pointer is known to be aligned, to `align_bytes`: an access cannot rely on more.
+        # The pointer is aligned to `param.align_bytes`. An access must not assume more than that.
         aligned = align <= param.align_bytes
         multiple = align // math.gcd(align, param.elem.bytes)
 
@@ -278,7 +279,7 @@ class Program:
 
 
 def literal(imm: Imm) -> Array:
-    """The array of shape (lanes,) that a literal stands for; integers wrap to their width."""
+    """The array of shape (lanes,) for a literal. Integers wrap to their width."""
     to = imm.type.elem.numpy
     if to.kind in "iu":
         bits = to.itemsize * 8

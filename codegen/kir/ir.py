@@ -1,4 +1,4 @@
-"""Kernel IR nodes: a kernel is a tree of loops around straight-line code over virtual registers."""
+"""The nodes of kernel IR. A kernel is a tree of loops around code on virtual registers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ellc.codegen.kir.types import INDEX, Elem, VType
 
 @dataclass(frozen=True, slots=True)
 class Var:
-    """A virtual register, assigned once."""
+    """A virtual register. Exactly one statement assigns it."""
 
     name: str
     type: VType
@@ -19,9 +19,10 @@ class Var:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Imm:
-    """A literal; a vector literal has the same value in every lane.
+    """A literal. A vector literal has the same value in every lane.
 
-    Two literals are equal if their types and texts are: 0.0 differs from -0.0, NaN equals NaN.
+    Two literals are equal if they have equal types and texts, so that 0.0 differs from -0.0, and
+    NaN equals NaN.
     """
 
     value: int | float
@@ -38,7 +39,7 @@ class Imm:
 
     @property
     def text(self) -> str:
-        """The exact number as text."""
+        """The exact value as text."""
         return repr(float(self.value)) if self.type.elem.is_float else str(int(self.value))
 
 
@@ -47,9 +48,9 @@ Operand = Union[Var, Imm]  # noqa: UP007  (a name usable at run time in annotati
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A parameter that points to elements; the pointer itself is aligned to `align_bytes`.
+    """A parameter that points to elements. The pointer is aligned to `align_bytes`.
 
-    The memory of two parameters never overlaps unless `Kernel.in_place` lists them.
+    The memory of two parameters never overlaps, unless `Kernel.in_place` lists the pair.
     """
 
     name: str
@@ -60,7 +61,7 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class Let:
-    """`result = op(args; attrs)`; the row of `op` in `operations.OPERATIONS` defines it."""
+    """`result = op(args; attrs)`. The row of `op` in `operations.OPERATIONS` defines it."""
 
     result: Var
     op: str
@@ -70,7 +71,7 @@ class Let:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Consecutive elements from `param[index + offset]`."""
+    """Load consecutive elements from `param[index + offset]` on."""
 
     result: Var
     param: Param
@@ -81,7 +82,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Consecutive elements to `param[index + offset]`."""
+    """Store consecutive elements from `param[index + offset]` on."""
 
     value: Operand
     param: Param
@@ -92,7 +93,7 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Prefetch:
-    """A hint that `param[index + offset]` is read soon. The address may be outside the buffer."""
+    """A hint that `param[index + offset]` will be read soon. It may be outside of the buffer."""
 
     param: Param
     index: Operand
@@ -103,8 +104,8 @@ class Prefetch:
 class For:
     """`for index in range(start, stop, step)`, with values carried in registers.
 
-    `carried[i]` is `inits[i]` in the first trip and becomes `yields[i]` after every trip; after the
-    loop its value is `results[i]`. `step` is a positive constant.
+    `carried[i]` is `inits[i]` on the first trip and becomes `yields[i]` after every trip. After the
+    loop, `results[i]` has its last value. `step` is a positive constant.
     """
 
     index: Var
@@ -120,7 +121,7 @@ class For:
 
 @dataclass(frozen=True, slots=True)
 class If:
-    """Run `body` when the scalar mask is true."""
+    """Run `body` if the scalar mask `condition` is true."""
 
     condition: Operand
     body: tuple[Stmt, ...]
@@ -161,10 +162,10 @@ Stmt = Union[Let, Load, Store, Prefetch, For, If, Assembled]  # noqa: UP007
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """One function over pointers and a range of its outermost, parallel loop.
+    """A function of pointers and a range of the outermost, parallel loop.
 
-    `begin` and `end` are the part of that loop which a call runs; any partition into consecutive
-    ranges gives the same bytes. `in_place` names pairs of parameters that may be one buffer.
+    A call runs the trips [begin, end) of that loop. Calls for any partition of the loop give the
+    same bytes. `in_place` has the pairs of parameters that may point to the same buffer.
     """
 
     name: str
@@ -176,7 +177,10 @@ class Kernel:
 
 
 def walk(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
-    """Every statement of a body, outer before inner; of an assembly function also its source."""
+    """Every statement of a body. Outer statements come before the statements inside them.
+
+    The source statements of an assembly function count as well.
+    """
     for statement in body:
         yield statement
         match statement:

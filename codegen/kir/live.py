@@ -1,4 +1,4 @@
-"""The live values of a kernel: those on which a store, a condition or a loop bound depends."""
+"""The live values of a kernel: a store, a condition or a loop bound depends on them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ellc.codegen.kir.ir import (
 
 
 def live_values(kernel: Kernel) -> frozenset[str]:
-    """Names of the values that a store, a condition or a loop bound depends on."""
+    """The names of the values on which a store, a condition or a loop bound depends."""
     sources: dict[str, tuple[Operand, ...]] = {}
     wanted: list[Operand] = []
     for statement in walk(kernel.body):
@@ -45,7 +45,7 @@ def live_values(kernel: Kernel) -> frozenset[str]:
 
 
 def used_names(kernel: Kernel, live: frozenset[str]) -> frozenset[str]:
-    """Names of parameters, bounds and values that the live part of the kernel reads or writes."""
+    """The names of parameters, bounds and values that live statements read or write."""
     used = set(live)
     for statement in walk(kernel.body):
         match statement:
@@ -57,7 +57,7 @@ def used_names(kernel: Kernel, live: frozenset[str]) -> frozenset[str]:
 
 
 def _add_carried(loop: For, sources: dict[str, tuple[Operand, ...]]) -> None:
-    """Add the operands from which the values that a loop carries come."""
+    """Add, for the carried values and results of a loop, the operands that they come from."""
     for carried, first, after, result in zip(
         loop.carried, loop.inits, loop.yields, loop.results, strict=True
     ):

@@ -1,4 +1,4 @@
-"""Everything that a `Let` may name: the operations of `ops.py`, and instructions of machines."""
+"""All operations that a `Let` may name: those of `ops.py`, and the instructions of machines."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ OPERATIONS: dict[str, OpRow | Instruction] = {**OPS, **INSTRUCTIONS}
 
 @functools.cache
 def result_type(name: str, types: tuple[VType, ...], attrs: tuple[int, ...]) -> VType:
-    """The type of an operation's result. Cached: kernels use few combinations of types."""
+    """The type of an operation's result. It is cached, as kernels use few combinations of types."""
     return OPERATIONS[name].result(types, attrs)

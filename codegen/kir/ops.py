@@ -1,16 +1,23 @@
-"""The kernel IR's operations, one row each: operands, result type, meaning in numpy, LLVM, C.
+"""The operations of kernel IR, one row each: operands, result type, meaning in numpy, LLVM and C.
 
-`takes` has a letter per operand: T any type that `kinds` admits (all T are equal, lanes too),
-E the same element with any lanes, S its scalar, W an integer of twice its bits in as many lanes, N
-one of half its bits in twice as many, M a mask of as many lanes or of one. `kinds` has a letter per
-class of elements: f float, s signed, u unsigned, x index, m mask.
+`takes` has a letter for each operand:
 
-LLVM templates use {t} the result's type, {a} the first operand's type, {0} {1} .. the operands, {n}
-the attribute; `@llvm.name(..)` calls an intrinsic. C templates are expressions for one lane: {0}
-{1} .. the operands, {c} the result's C type, {u} the unsigned type to compute in, {e} the element's
-name, {w} the unsigned element of its size and {v} the C type of that, {n} the attribute. An operand
-with two lanes for each of the result's counts as two. Operations without a template are spelled out
-by the emitters.
+* T: any element type of `kinds` and any number of lanes; all T operands have equal types;
+* E: the element type of the first operand, with any number of lanes;
+* S: a scalar;
+* W: an integer with twice the bits of the first operand, and as many lanes;
+* N: an integer with half the bits of the first operand, and twice as many lanes;
+* M: a mask with as many lanes as the other operands, or with one lane.
+
+`kinds` has a letter for each class of element types: f float, s signed, u unsigned, x index,
+m mask.
+
+In templates, {0}, {1}, .. are the operands, and {n} is the attribute. LLVM templates also use the
+types of the result, {t}, and of the first operand, {a}; `@llvm.name(..)` calls an intrinsic. C
+templates are expressions for one lane. They also use the C type of the result, {c}; the unsigned
+C type to compute in, {u}; the name of the element type, {e}; the unsigned element type of the same
+size, {w}, and its C type, {v}. An operand that has two lanes for each lane of the result counts as
+two operands. The emitters have functions for operations without templates.
 """
 
 from __future__ import annotations
@@ -29,10 +36,11 @@ ResultRule = Callable[[tuple[VType, ...], tuple[int, ...]], VType]
 
 @dataclass(frozen=True, slots=True)
 class OpRow:
-    """One operation. `meaning` maps arrays of shape (lanes,) and the attributes to such an array.
+    """One operation. `meaning` maps arrays of shape (lanes,) and the attributes to the result.
 
-    `llvm` may differ by signedness (`llvm_unsigned`) and for floats (`llvm_float`); `c` may differ
-    for integers of fixed width (`c_int`) and for floats (`c_float`).
+    `llvm` is the template for LLVM; if given, `llvm_unsigned` replaces it for unsigned integers and
+    `llvm_float` for floats. `c` is the template for C; if given, `c_int` replaces it for integers
+    of fixed width and `c_float` for floats.
     """
 
     name: str
@@ -48,7 +56,7 @@ class OpRow:
     c_float: str = ""
 
     def admits(self, elem: Elem) -> bool:
-        """Whether operands marked T or E may have this element."""
+        """Whether operands T and E may have this element type."""
         return kind_of(elem) in self.kinds
 
 
@@ -56,7 +64,7 @@ OPS: dict[str, OpRow] = {}
 
 
 def kind_of(elem: Elem) -> str:
-    """The letter of an element's class, as in `OpRow.kinds`."""
+    """The letter for the class of an element type in `OpRow.kinds`."""
     match elem:
         case Elem.INDEX:
             return "x"
@@ -79,7 +87,8 @@ def _mask(types: tuple[VType, ...], attrs: tuple[int, ...]) -> VType:
     return types[0].with_elem(Elem.MASK)
 
 
-ELEM_CODES = tuple(Elem)  # attributes are ints: an element type is given by its index here
+ELEM_CODES = tuple(Elem)
+"""Attributes are integers. The index of an element type in this tuple stands for it."""
 
 
 def elem_code(elem: Elem) -> int:
@@ -92,7 +101,7 @@ def _to_elem(types: tuple[VType, ...], attrs: tuple[int, ...]) -> VType:
 
 
 # --- arithmetic ------------------------------------------------------------------------------
-# Integers of fixed width wrap: C computes in unsigned types. Indices never overflow.
+# Integers of fixed width wrap, so C computes in unsigned types. Indices never overflow.
 
 _row("add", "TT", "fsux", _same, np.add, llvm="add {t} {0}, {1}", llvm_float="fadd {t} {0}, {1}",
      c="{0} + {1}", c_int="({c})(({u}){0} + ({u}){1})")  # fmt: skip
@@ -107,11 +116,11 @@ _row("mul", "TT", "fsux", _same, np.multiply, llvm="mul {t} {0}, {1}",
 def _divide(a: Array, b: Array) -> Array:
     if a.dtype.kind == "f":
         return np.asarray(np.divide(a, b))
-    # a - fmod(a, b) is a multiple of b, so that rounding down does not matter.
+    # a - fmod(a, b) is a multiple of b, so `//` divides it exactly.
     return np.asarray((a - np.fmod(a, b)) // b)
 
 
-# Integer division truncates toward zero; the divisor must not be 0, the quotient must fit.
+# Integer division truncates toward zero. The divisor must not be 0, and the quotient must fit.
 _row("div", "TT", "fsux", _same, _divide, llvm="sdiv {t} {0}, {1}",
      llvm_unsigned="udiv {t} {0}, {1}", llvm_float="fdiv {t} {0}, {1}",
      c="{0} / {1}", c_int="({c})({0} / {1})")  # fmt: skip
@@ -124,7 +133,7 @@ _row("abs", "T", "fsx", _same, np.abs, llvm="@llvm.abs({0}, i1 false)",
      c_int="({c})({0} < 0 ? 0u - ({u}){0} : ({u}){0})", c_float="{e}_abs({0})")  # fmt: skip
 _row("sqrt", "T", "f", _same, np.sqrt, llvm_float="@llvm.sqrt({0})",
      c="{e}_sqrt({0})")  # fmt: skip
-# Rounded once or twice: emitters choose what is faster on the target.
+# The result is rounded once or twice. Emitters choose what is faster on the target.
 _row("mul_add", "TTT", "fsux", _same, lambda a, b, c: a * b + c,
      c="{0} * {1} + {2}", c_int="({c})(({u}){0} * ({u}){1} + ({u}){2})")  # fmt: skip
 
@@ -138,7 +147,7 @@ def _wide_product(a: Array, b: Array) -> Array:
     return np.asarray(a.astype(wide) * b.astype(wide))
 
 
-# Exact products of 8- or 16-bit integers, with twice the bits.
+# The exact products of 8- or 16-bit integers, with twice the bits.
 _row("wide_mul", "TT", "su", _wider, _wide_product, c="({c})(({u}){0} * ({u}){1})")
 _row("wide_mul_add", "TTW", "su", _wider, lambda a, b, c: _wide_product(a, b) + c,
      c="({c})(({u}){0} * ({u}){1} + ({u}){2})")  # fmt: skip
@@ -148,7 +157,8 @@ def _pair_sums(a: Array, wide: np.dtype[Any]) -> Array:
     return np.asarray(a[::2].astype(wide) + a[1::2].astype(wide))
 
 
-# Sums of two neighbouring lanes: added to lanes of twice the bits, or alone in the same type.
+# The sums of two neighbouring lanes: `add_pairs` adds them to lanes with twice the bits, and
+# `pair_sums` gives them in the same type.
 _row("add_pairs", "TN", "su", _same, lambda a, b: a + _pair_sums(b, a.dtype),
      c="({c})(({u}){0} + ({u}){1} + ({u}){2})")  # fmt: skip
 _row("pair_sums", "T", "su", lambda t, a: t[0].with_lanes(t[0].lanes // 2),
@@ -160,7 +170,7 @@ def _pair_products(a: Array, b: Array) -> Array:
     return _pair_sums(products, products.dtype)
 
 
-# Sums of two neighbouring products, with twice the bits; they wrap.
+# The sums of two neighbouring products, with twice the bits. The sums wrap.
 _row("pair_products", "TT", "s",
      lambda t, a: VType(t[0].elem.wider, t[0].lanes // 2), _pair_products,
      c="({c})(({u}){0} * ({u}){2} + ({u}){1} * ({u}){3})")  # fmt: skip
@@ -180,10 +190,11 @@ def _mul_high(a: Array, b: Array) -> Array:
     return np.asarray(high, np.int64).astype(np.int32)
 
 
-# 2ab / 2^32, rounded, halves up; the lowest number times itself gives the highest. 32 bits only.
+# 2ab / 2^32 for 32-bit integers, rounded to nearest (halves up). The square of the lowest number
+# saturates to the highest number.
 _row("mul_high", "TT", "s", _same, _mul_high, c="i32_mul_high({0}, {1})")
 
-# Both propagate NaN, like numpy; which of two zeros they give is unspecified.
+# Both propagate NaN, as numpy does. Of two zeros, either may be the result.
 _row("min", "TT", "fsux", _same, np.minimum, llvm="@llvm.smin({0}, {1})",
      llvm_unsigned="@llvm.umin({0}, {1})", c="{1} < {0} ? {1} : {0}",
      c_float="{0} != {0} || {0} < {1} ? {0} : {1}")  # fmt: skip
@@ -209,7 +220,7 @@ def _popcount(a: Array) -> Array:
 
 _row("popcount", "T", "su", _same, _popcount, llvm="@llvm.ctpop({0})",
      c="({c}){w}_popcount(({v}){0})")  # fmt: skip
-# Shifts by a constant number of bits (attribute); right shift follows the element's sign.
+# Shifts by a constant number of bits, the attribute. Right shifts keep the sign of signed elements.
 _row("shl", "T", "sux", _same, lambda a, n: np.left_shift(a, a.dtype.type(n)),
      llvm="shl {t} {0}, {n}", c="{0} * ((ptrdiff_t)1 << {n})",
      c_int="({c})(({u}){0} << {n})")  # fmt: skip
@@ -219,9 +230,9 @@ _row("shr", "T", "sux", _same, lambda a, n: np.right_shift(a, a.dtype.type(n)),
 
 
 def _bits_of(a: Array, b: Array) -> Array:
-    """The second operand of a shift, checked: from 0 to one less than the bits of an element.
+    """The second operand of a shift, after checking that it is in [0, bits of an element).
 
-    Anything else is undefined in C, even in a lane whose result is not used.
+    A shift by any other number is undefined in C, even in a lane whose result is not used.
     """
     low, high = np.minimum.reduce(b), np.maximum.reduce(b)
     if low < 0 or high >= a.dtype.itemsize * 8:
@@ -229,7 +240,7 @@ def _bits_of(a: Array, b: Array) -> Array:
     return b
 
 
-# Shifts by the number of bits in the second operand.
+# Shifts by a number of bits that is the second operand.
 _row("shl_by", "TT", "su", _same, lambda a, b: np.left_shift(a, _bits_of(a, b)),
      llvm="shl {t} {0}, {1}", c_int="({c})(({u}){0} << {1})")  # fmt: skip
 _row("shr_by", "TT", "su", _same, lambda a, b: np.right_shift(a, _bits_of(a, b)),
@@ -242,11 +253,11 @@ def _shr_round(a: Array, b: Array) -> Array:
     return np.asarray((a + half) >> b, np.int64).astype(np.int32)
 
 
-# a / 2^b, rounded, halves up. 32 bits only.
+# a / 2^b for 32-bit integers, rounded to nearest (halves up).
 _row("shr_round", "TT", "s", _same, _shr_round,
      c_int="({c})(({0} >> {1}) + (({0} & ({c})(({u})1 << {1} >> 1)) != 0))")  # fmt: skip
 
-# --- comparison and choice; comparisons with NaN are false, except `ne` ------------------------
+# --- comparison and selection: comparisons with NaN are false, except `ne` ----------------------
 
 for _name, _numpy, _fcmp, _icmp, _ucmp, _sign in (
     ("eq", np.equal, "oeq", "eq", "eq", "=="),
@@ -287,8 +298,9 @@ def _convert(a: Array, code: int) -> Array:
     return a.astype(to)
 
 
-# Float to integer truncates and saturates, NaN gives 0; narrowing an integer drops high bits;
-# a mask becomes 0 or 1. Floats cannot become indices, and nothing can become a mask.
+# A float becomes an integer by truncation and saturation; NaN becomes 0. An integer that becomes
+# narrower loses its upper bits. A mask becomes 0 or 1. Floats cannot become indices, and no value
+# can become a mask.
 _row("convert", "T", "fsuxm", _to_elem, _convert)
 _row("bitcast", "T", "fsu", _to_elem, lambda a, code: a.view(ELEM_CODES[code].numpy),
      llvm="bitcast {a} {0} to {t}")  # fmt: skip
@@ -296,16 +308,16 @@ _row("bitcast", "T", "fsu", _to_elem, lambda a, code: a.view(ELEM_CODES[code].nu
 # --- between lanes -------------------------------------------------------------------------------
 
 _row("splat", "S", "fsuxm", lambda t, a: t[0].with_lanes(a[0]), lambda a, n: np.repeat(a, n))
-# Lane i, broadcast to n lanes.
+# Lane i (first attribute), broadcast to n lanes (second attribute).
 _row("splat_lane", "T", "fsuxm", lambda t, a: t[0].with_lanes(a[1]),
      lambda a, i, n: np.repeat(a[i], n))  # fmt: skip
 _row("lane", "T", "fsuxm", lambda t, a: t[0].with_lanes(1), lambda a, i: a[i : i + 1])
-# All lanes, repeated as often as the attribute says.
+# All lanes, repeated n times (the attribute).
 _row("repeat", "T", "fsux", lambda t, a: t[0].with_lanes(a[0] * t[0].lanes),
      lambda a, n: np.tile(a, n))  # fmt: skip
-# Lanes [start, start + count).
+# Lanes [start, start + count); the attributes are start and count.
 _row("part", "T", "fsuxm", lambda t, a: t[0].with_lanes(a[1]), lambda a, i, n: a[i : i + n])
-# Lanes of two values, concatenated.
+# The lanes of two values, concatenated.
 _row("join", "EE", "fsuxm", lambda t, a: t[0].with_lanes(t[0].lanes + t[1].lanes),
      lambda a, b: np.concatenate([a, b]))  # fmt: skip
 
@@ -315,12 +327,13 @@ def _pick(indices: Array, table: Array) -> Array:
     return np.where(inside, table[np.where(inside, indices, 0)], 0).astype(table.dtype)
 
 
-# Lanes of the second operand, selected by the indices in the first; 0 beyond them. Bytes only.
+# Bytes of the second operand, a table, selected by the indices in the first. An index beyond the
+# table gives 0.
 _row("pick", "TE", "u", _same, _pick)
-# 0, 1, 2, ..
+# 0, 1, 2, ..; the attributes are the element type and the number of lanes.
 _row("iota", "", "fsux", lambda t, a: VType(ELEM_CODES[a[0]], a[1]),
      lambda code, n: np.arange(n, dtype=ELEM_CODES[code].numpy))  # fmt: skip
-# A mask as bits, lane 0 in bit 0 of byte 0; lanes are a multiple of 8.
+# The bits of a mask, with lane 0 in bit 0 of byte 0. The number of lanes is a multiple of 8.
 _row("pack_bits", "T", "m", lambda t, a: VType(Elem.U8, t[0].lanes // 8),
      lambda a: np.packbits(a, bitorder="little"))  # fmt: skip
 # The largest lane.

@@ -1,4 +1,4 @@
-"""A registry of functions that write operations of the kernel IR in LLVM IR or C."""
+"""A registry of functions that write operations of the kernel IR as LLVM IR or C."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ SpellingT = TypeVar("SpellingT", bound=Callable[..., str])
 
 
 class Spellings(dict[str, SpellingT]):
-    """Functions by the name of the operation that they write; `spells` adds one."""
+    """By the name of an operation: the function that writes it. `spells` registers a function."""
 
     def spells(self, *operations: str) -> Callable[[SpellingT], SpellingT]:
-        """Decorator: the function writes these operations."""
+        """Decorator: registers a function that writes these operations."""
 
         def register(function: SpellingT) -> SpellingT:
             self.update(dict.fromkeys(operations, function))

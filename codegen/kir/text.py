@@ -1,4 +1,4 @@
-"""The textual form of a kernel, one statement a line: `parse(print_kernel(k)) == k`.
+"""The textual form of a kernel, one statement per line: `parse(print_kernel(k)) == k`.
 
     kernel relu(x: f32 align 4, y: f32 align 4 writable; begin, end) alias (x y) {
       for i1 in begin..end step 4 carry (c2: f32x4 = f32x4(0.0)) {
@@ -9,16 +9,18 @@
       } -> r5
     }
 
-A call of an assembly function shows first the function's instructions, each after `code`, and then
-the statements that it stands for. Of their values, those after the arrow are its results:
+A call of an assembly function shows the instructions of the function, each after `code`, and then
+the statements that the function replaces. After the arrow are the results, which are values that
+these statements define:
 
     assembly saves (d8) {
       code ldr x1, [x0]
       v5: f32x4 = add v3, v4
     } -> v5
 
-An integer without a type is an index. Attributes of an operation follow its operands, in brackets.
-An attribute that is an element type is written as its name: `v6: i32x4 = convert v4 [i32]`.
+An integer literal without a type is an index. Attributes of an operation follow its operands, in
+brackets. An attribute that stands for an element type is written by its name:
+`v6: i32x4 = convert v4 [i32]`.
 """
 
 from __future__ import annotations
@@ -67,7 +69,7 @@ def print_kernel(kernel: Kernel) -> str:
 
 
 def print_statement(statement: Stmt) -> str:
-    """One statement as text, with the statements inside it."""
+    """A statement, and the statements inside it, as text."""
     lines: list[str] = []
     _print_body((statement,), "", lines)
     return "\n".join(lines)
@@ -136,7 +138,7 @@ def _declared(var: Var) -> str:
 
 
 def print_operand(operand: Operand) -> str:
-    """A name, a bare index, or a literal with its type."""
+    """An operand as text: a name, an index without its type, or another literal with its type."""
     if isinstance(operand, Var):
         return operand.name
     return operand.text if operand.type == INDEX else f"{operand.type}({operand.text})"
@@ -166,8 +168,8 @@ def _print_assembled(statement: Assembled, pad: str, lines: list[str]) -> None:
 def parse(text: str) -> Kernel:
     """The kernel that `text` describes.
 
-    Raises `EllcError` (`E320`) that lists every line which cannot be read. A kernel that can be
-    read may still be wrong: `verify` checks it.
+    Raises `EllcError` (E320), which lists every line that cannot be read. The kernel may still
+    break rules; `verify` checks them.
     """
     parser = _Parser(text)
     kernel = parser.kernel()
@@ -198,11 +200,11 @@ _TYPE_PARTS = re.compile(rf"({_ELEM})(?:x(\d+))?")
 
 
 class _BadLine(Exception):
-    """What is wrong with the current line."""
+    """The current line cannot be read; the message says why."""
 
 
 class _Parser:
-    """Reads line by line; a line that cannot be read is recorded and skipped."""
+    """Reads a text line by line. A line that cannot be read becomes a problem and is skipped."""
 
     def __init__(self, text: str) -> None:
         self._lines = [(i, line.strip()) for i, line in enumerate(text.splitlines(), 1)]
@@ -235,7 +237,10 @@ class _Parser:
         return Kernel(name, tuple(self._params.values()), *bounds, body, in_place)
 
     def _body(self) -> tuple[tuple[Stmt, ...], str]:
-        """(statements, the closing brace or yield after them), which are read and skipped."""
+        """(statements, the line with the closing brace or the yield after them).
+
+        Advances to the line after that.
+        """
         body: list[Stmt] = []
         while self._at < len(self._lines):
             number, line = self._lines[self._at]
@@ -314,7 +319,8 @@ class _Parser:
         function = AssemblyFunction(tuple(code), tuple(_listed(saves)))
         return Assembled(function, source, tuple(r for r in results if isinstance(r, Var)))
 
-    # By the first word of a line. A line with any other first word is a `Let` or a `Load`.
+    # By the first word of a line: its pattern, and the method that reads it. Lines with other first
+    # words are `Let` or `Load`.
     _READERS: Mapping[str, tuple[re.Pattern[str], Callable[..., Stmt]]] = MappingProxyType(
         {
             "store": (_STORE, _store),

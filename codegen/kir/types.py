@@ -1,4 +1,4 @@
-"""Values of the kernel IR: a scalar or a vector of one element type, in one virtual register."""
+"""The types of values in kernel IR: scalars and vectors of an element type."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class Elem(enum.Enum):
     INDEX = "idx"
     MASK = "mask"
 
-    # Look-ups by type hash members all the time, and Enum's own hash is slow.
+    # Members are keys of many tables, and Enum's own hash is slow.
     __hash__ = object.__hash__
 
-    # Attributes instead of properties: the interpreter reads them millions of times.
+    # These are attributes, not properties, because the interpreter reads them millions of times.
     is_float: bool
-    """Whether values are floating point."""
+    """Whether values are floating-point numbers."""
     is_signed: bool
-    """Whether order and right shift are those of signed integers."""
+    """Whether values are signed integers, as indices are."""
     numpy: np.dtype[Any]
-    """The numpy type of such values in the interpreter."""
+    """The numpy type of these values in the interpreter."""
 
     def __init__(self, spelled: str) -> None:
         kind = {"f": "float", "i": "int", "u": "uint"}.get(spelled[0], "")
@@ -47,28 +47,28 @@ class Elem(enum.Enum):
 
     @property
     def bytes(self) -> int:
-        """Size in memory; `INDEX` and `MASK` are never stored (`ValueError`)."""
+        """The size in memory. Raises `ValueError` for `INDEX` and `MASK`, which have none."""
         if not self._bytes:
             raise ValueError(f"{self.value} has no form in memory")
         return self._bytes
 
     @property
     def wider(self) -> Elem:
-        """The integer of twice as many bits; `ValueError` if there is none."""
+        """The integer type with twice as many bits. Raises `ValueError` if there is none."""
         if self.is_float:
             raise ValueError(f"{self.value} is not an integer")
         return Elem(f"{self.value[0]}{16 * self.bytes}")
 
     @staticmethod
     def of(dtype: DType) -> Elem:
-        """The type that stores a tensor's elements: booleans and packed bits are bytes."""
+        """The type in which elements of a tensor are stored; booleans and packed bits are bytes."""
         return Elem.U8 if dtype in (DType.BOOL, DType.BIT) else Elem(dtype.value)
 
 
 class VType(NamedTuple):
-    """`lanes` elements in one virtual register; one lane is a scalar.
+    """A vector of `lanes` elements of one type, or a scalar if there is one lane.
 
-    A tuple, because types are compared and looked up several times for every statement.
+    It is a tuple for speed, because every statement compares and looks up types several times.
     """
 
     elem: Elem
@@ -78,11 +78,11 @@ class VType(NamedTuple):
         return _text(self)
 
     def with_elem(self, elem: Elem) -> VType:
-        """Another element type, as many lanes."""
+        """This type with another element type."""
         return VType(elem, self.lanes)
 
     def with_lanes(self, lanes: int) -> VType:
-        """The same element type, another number of lanes."""
+        """This type with another number of lanes."""
         return VType(self.elem, lanes)
 
 

@@ -1,4 +1,4 @@
-"""Rules that every kernel must obey: types of operands, single assignment, use after definition."""
+"""The rules that every kernel must obey: operand types, single assignment, use after definition."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from ellc.codegen.kir.types import INDEX, Elem, VType
 from ellc.ir.errors import InternalError
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# Names become identifiers of C, so they must not be its keywords.
+# Names become C identifiers, so they must not be C keywords.
 _RESERVED = frozenset(
     {
         *("auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else"),
@@ -44,21 +44,21 @@ _RESERVED = frozenset(
 
 
 def verify(kernel: Kernel) -> None:
-    """Raise `InternalError` with every violation in one report."""
+    """Raise `InternalError`, which lists all problems, if the kernel breaks a rule."""
     broken = problems(kernel)
     if broken:
         raise InternalError(f"kernel {kernel.name} is malformed:\n" + "\n".join(broken))
 
 
 def problems(kernel: Kernel) -> tuple[str, ...]:
-    """One line for every rule that the kernel breaks, in the order of its text."""
+    """One line for every violation of a rule, in the order of the kernel's text."""
     checker = _Checker(kernel)
     checker.kernel()
     return tuple(checker.problems)
 
 
 class _Checker:
-    """Walks a kernel and tracks the values that are visible at each statement."""
+    """Walks a kernel, and keeps track of the values that are visible at each statement."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
@@ -257,7 +257,10 @@ def _assembly_problems(function: AssemblyFunction) -> Iterator[str]:
 
 
 def literal_problems(imm: Imm) -> Iterator[str]:
-    """What is wrong with a literal: its kind, or the range of its type, signed or unsigned."""
+    """The problems of a literal: it has the wrong Python type, or does not fit in its type.
+
+    The literal of an integer type may be in the range of the signed or the unsigned type.
+    """
     elem, value = imm.type.elem, imm.value
     if elem.is_float:
         if not isinstance(value, float):
@@ -283,7 +286,7 @@ def _result_or_problem(op: str, types: tuple[VType, ...], attrs: tuple[int, ...]
 def operation_problems(
     row: OpRow | Instruction, types: tuple[VType, ...], attrs: tuple[int, ...]
 ) -> Iterator[str]:
-    """The first problem of operand types and attributes under an operation's row."""
+    """The problems of operand types and attributes, by the row of an operation."""
     if len(types) != len(row.takes):
         yield f"takes {len(row.takes)} operands, not {len(types)}"
         return
@@ -377,7 +380,7 @@ def _attribute_problems(
 
 
 def _is_wider(type_: VType, narrow: VType) -> bool:
-    """Whether a type has twice the bits of an integer of 8 or 16 bits."""
+    """Whether `narrow` has integers of 8 or 16 bits, and `type_` has twice their bits."""
     is_narrow = narrow.elem in (Elem.I8, Elem.U8, Elem.I16, Elem.U16)
     return is_narrow and type_ == narrow.with_elem(narrow.elem.wider)
 

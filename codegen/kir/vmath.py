@@ -1,9 +1,9 @@
-"""Elementary functions as kernel IR: no libm, any number of lanes, every target.
+"""Elementary functions as kernel IR, without libm, for any number of lanes and every target.
 
-Each function appends straight-line code to a builder and returns a value of the type of its
-argument (f32 or f64). Errors are given in units in the last place (ulp) of the result; they hold
-whether or not the target fuses `mul_add`. NaN gives NaN, infinities and zeros give what numpy
-gives. Results that would be denormal may be 0 where the unit flushes them (32-bit NEON).
+Each function appends code to a builder, and returns a value of the type of its argument (f32 or
+f64). Docstrings give bounds of the error in units in the last place (ulp) of the result; they hold
+whether or not the target fuses `mul_add`. NaN gives NaN. Results for infinities and zeros are those
+of numpy. Results that are denormal may be 0 where the unit flushes them (32-bit NEON).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ellc.codegen.kir.vmath_range_reduction import of_reduced_angle
 
 
 def exp(b: KernelBuilder, x: Operand) -> Operand:
-    """e^x to 1 ulp; 0 and infinity beyond the range, denormal results included."""
+    """e^x to 1 ulp, including denormal results. Beyond the range it is 0 or infinity."""
     v = Expression.of(b, x)
     low, high = v.format.exp_range
     part, power = exp_reduced(v.clamp(low, high))
@@ -35,7 +35,7 @@ def exp(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def expm1_negative(b: KernelBuilder, x: Operand) -> Operand:
-    """e^x - 1 for x <= 0, to 3 ulp, for small arguments too."""
+    """e^x - 1 for x <= 0, to 3 ulp even near 0."""
     v = Expression.of(b, x)
     # Below this bound, e^x is less than half a unit in the last place of 1.
     part, power = exp_reduced(v.max(-float(v.format.fraction_bits + 3)))
@@ -44,21 +44,22 @@ def expm1_negative(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def tanh(b: KernelBuilder, x: Operand) -> Operand:
-    """The hyperbolic tangent to 3 ulp (f64: 3 ulp), for small arguments too; odd to the bit."""
+    """The hyperbolic tangent to 3 ulp, even near 0. tanh(-x) is exactly -tanh(x)."""
     v = Expression.of(b, x)
     size = v.abs()
     part, power = exp_reduced((size + size).min(v.format.tanh_limit * 2))
-    # expm1(2 |x|) = 2^n (1 + part) - 1, without the cancellation near 0; n is never negative.
+    # `grown` is expm1(2 |x|) = 2^n (1 + part) - 1, computed so that nothing cancels near 0. n is
+    # never negative.
     scale = power_of_two(v, power)
     grown = part.fma(scale, scale - 1.0)
     return (grown / (grown + 2.0)).with_sign_of(v).operand
 
 
 def sigmoid(b: KernelBuilder, x: Operand) -> Operand:
-    """1 / (1 + e^-x) to 3 ulp; results below the smallest normal number are 0."""
+    """1 / (1 + e^-x) to 3 ulp. Results below the smallest normal number are 0."""
     v = Expression.of(b, x)
-    # One multiplication scales: a power that is too large has the bits of infinity, and the clamp
-    # leaves none that is too small.
+    # One multiplication by a power of two is enough here: a power that is too large has the bits of
+    # infinity, and the clamp prevents powers that are too small.
     low, high = (1 - v.format.bias) * math.log(2), v.format.exp_range[1]
     part, power = exp_reduced((-v).clamp(low, high))
     grown = (part + 1.0) * power_of_two(v, power)
@@ -66,39 +67,40 @@ def sigmoid(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def log(b: KernelBuilder, x: Operand) -> Operand:
-    """Natural logarithm to 2 ulp; -infinity at 0, NaN below."""
+    """The natural logarithm to 2 ulp. It is -infinity at 0, and NaN below 0."""
     v = Expression.of(b, x)
     return log_special(v, log_positive(v)).operand
 
 
 def log10(b: KernelBuilder, x: Operand) -> Operand:
-    """Logarithm to base 10, to 3 ulp; -infinity at 0, NaN below."""
+    """The logarithm to base 10, to 3 ulp. It is -infinity at 0, and NaN below 0."""
     v = Expression.of(b, x)
     return (v.like(log(b, x)) * (1 / math.log(10))).operand
 
 
 def softplus(b: KernelBuilder, x: Operand) -> Operand:
-    """log(1 + e^x) to 4 ulp, without overflow, and e^x far below 0."""
+    """log(1 + e^x) to 4 ulp, also far below 0, and without overflow."""
     v = Expression.of(b, x)
     small = v.like(exp(b, (-v.abs()).operand))
     total = small + 1.0
-    # The rounding error of `total`, divided by it; a product with 1 - small/2 is exact enough.
+    # The rounding error of `total`, divided by `total`. Instead of dividing, multiplying by
+    # 1 - small/2 is exact enough.
     lost = (small - (total - 1.0)) * small.fma(v.const(-0.5), v.const(1.0))
     return (v.max(0.0) + (log_positive(total) + lost)).operand
 
 
 def sin(b: KernelBuilder, x: Operand) -> Operand:
-    """Sine to 2 ulp of 1, of any argument; infinity gives NaN."""
+    """The sine, for any argument, to 2 ulp of 1. Infinities give NaN."""
     return _sin_or_cos(Expression.of(b, x), quadrant=0).operand
 
 
 def cos(b: KernelBuilder, x: Operand) -> Operand:
-    """Cosine; error as `sin`."""
+    """The cosine, for any argument, to 2 ulp of 1. Infinities give NaN."""
     return _sin_or_cos(Expression.of(b, x), quadrant=1).operand
 
 
 def tan(b: KernelBuilder, x: Operand) -> Operand:
-    """Tangent to 4 ulp, of any argument; infinity gives NaN."""
+    """The tangent, for any argument, to 4 ulp. Infinities give NaN."""
 
     def of_turns(r: Expression, turns: Operand) -> Expression:
         sine, cosine = _sine_and_cosine(r)
@@ -109,23 +111,23 @@ def tan(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def round_even(b: KernelBuilder, x: Operand) -> Operand:
-    """The nearest integer, halves to the even one; exact, keeps the sign of zeros."""
+    """The nearest integer (halves go to the even integer), exact. Zeros keep their sign."""
     v = Expression.of(b, x)
-    integral = 2.0**v.format.fraction_bits  # from here on there are no fractions
+    integral = 2.0**v.format.fraction_bits  # all numbers from here on are integers
     size = v.abs()
     rounded = ((size + integral) - integral).with_sign_of(v)
     return v.choose("lt", size, integral, rounded, v).operand
 
 
 def floor(b: KernelBuilder, x: Operand) -> Operand:
-    """The largest integer not above x; exact, keeps the sign of zeros."""
+    """The largest integer not above x, exact. Zeros keep their sign."""
     v = Expression.of(b, x)
     near = v.like(round_even(b, x))
     return v.choose("gt", near, v, near - 1.0, near).operand
 
 
 def ceil(b: KernelBuilder, x: Operand) -> Operand:
-    """The smallest integer not below x; exact, -0 for -1 < x <= -0."""
+    """The smallest integer not below x, exact. It is -0 for -1 < x <= -0."""
     v = Expression.of(b, x)
     near = v.like(round_even(b, x))
     up = v.choose("lt", near, v, near + 1.0, near)
@@ -133,7 +135,7 @@ def ceil(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def erf(b: KernelBuilder, x: Operand) -> Operand:
-    """The error function to 3 ulp; odd to the bit."""
+    """The error function to 3 ulp. erf(-x) is exactly -erf(x)."""
     v = Expression.of(b, x)
     size = v.abs().min(v.format.erfc_limit)
     high = size.upper_half()
@@ -143,12 +145,12 @@ def erf(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def gelu(b: KernelBuilder, x: Operand) -> Operand:
-    """x (1 + erf(x / sqrt 2)) / 2 to 8 ulp, also far below 0; NaN at -infinity, like numpy."""
+    """x (1 + erf(x / sqrt 2)) / 2 to 8 ulp, even far below 0. NaN at -infinity, as in numpy."""
     v = Expression.of(b, x)
     root = v * math.sqrt(0.5)
     size = root.abs().min(v.format.erfc_limit)
-    # The exponent -x^2/2 is computed from x, not from the rounded root: far below 0 the rounding
-    # error of the root would dominate the result.
+    # The exponent -x^2/2 is computed from x, not from `root`, whose rounding error would dominate
+    # the result far below 0.
     whole = v.abs().min(v.format.erfc_limit * math.sqrt(2))
     high = whole.upper_half()
     square = -(high * high * 0.5)
@@ -160,7 +162,7 @@ def gelu(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def pow(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
-    """x^y to 3 ulp, all special cases as in C99 and numpy; both arguments of one type."""
+    """x^y to 3 ulp, with all special cases of C99 and numpy. Both arguments have the same type."""
     base, exponent = Expression.of(b, x), Expression.of(b, y)
     size = base.abs()
     low, high = base.format.exp_range
@@ -179,19 +181,20 @@ def pow(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
 
 
 def _log_pair(v: Expression) -> tuple[Expression, Expression]:
-    """log of positive finite numbers, as a sum whose first part has half a significand."""
+    """log(v) for positive finite v, as a sum whose first part uses half of the significand."""
     m, power = split_exponent(v)
     high, low = v.format.ln2
     f, divisor = m - 1.0, m + 1.0
     s = f / divisor
-    # s = s_high + s_low: the remainder of the division is exact in halves.
+    # The quotient is s_high + s_low. The products of halves in its remainder are exact.
     s_high, divisor_high = s.upper_half(), divisor.upper_half()
     divisor_low = m - (divisor_high - 1.0)
     s_low = ((f - s_high * divisor_high) - s_high * divisor_low) / divisor
     z = s * s
     rest = s_low + s_low + s * z * z.polynomial(v.format.log_ratio) + power * low
     first, second = power * high, s_high + s_high
-    total = first + second  # |first| >= |second| or first = 0: its rounding error is exact
+    # Since |first| >= |second| or first = 0, second - (total - first) is the exact rounding error.
+    total = first + second
     rest = rest + (second - (total - first))
     upper = (total + rest).upper_half()
     return upper, (total - upper) + rest
@@ -200,27 +203,30 @@ def _log_pair(v: Expression) -> tuple[Expression, Expression]:
 def _exact_product(
     pair: tuple[Expression, Expression], factor: Expression
 ) -> tuple[Expression, Expression]:
-    """The product of a sum and a number, as a sum whose first part is exact."""
+    """The product of a sum of two parts and a factor, as a sum whose first part is exact."""
     upper, lower = pair
     factor_upper = factor.upper_half()
     return factor_upper * upper, (factor - factor_upper) * upper + factor * lower
 
 
 def _power_special(x: Expression, y: Expression, result: Expression) -> Expression:
-    """x^y, given `result` = |x|^y: sets the sign, and handles zeros, infinities and NaN."""
+    """x^y, given `result`, which is |x|^y for ordinary arguments.
+
+    Sets the sign, and handles zeros, infinities and NaN.
+    """
     b, size = x.b, x.abs()
     whole = _is_integer(y)
     is_zero, is_infinite = size.test("eq", 0.0), size.test("eq", math.inf)
     vanishes = b.op("xor", is_zero, y.test("lt", 0.0))
     extreme = result.select(vanishes, 0.0, math.inf)
     result = result.select(b.op("or", is_zero, is_infinite), extreme, result)
-    # A negative base: odd exponents keep the sign, fractional ones have no real result.
+    # With a negative base, odd exponents keep the sign, and fractional exponents give NaN.
     odd = b.op("and", whole, b.op("xor", _is_integer(y * 0.5), _all_lanes(x)))
     sign = b.select(odd, x.sign_bits(), x.bits_const(0))
     result = result.bits_op("or", sign)
     below = b.op("and", x.test("lt", 0.0), x.test("gt", -math.inf))
     result = result.select(b.op("and", below, b.op("xor", whole, _all_lanes(x))), math.nan, result)
-    # x^0 and 1^y are 1 even for NaN; all other powers with NaN are NaN.
+    # x^0 and 1^y are 1 even for NaN. All other powers of or by NaN are NaN.
     result = result.select(b.op("or", x.test("ne", x), y.test("ne", y)), x + y, result)
     return result.select(b.op("or", y.test("eq", 0.0), x.test("eq", 1.0)), 1.0, result)
 
@@ -239,7 +245,7 @@ def _all_lanes(v: Expression) -> Operand:
 
 
 def _sin_or_cos(v: Expression, quadrant: int) -> Expression:
-    """sin(v + quadrant pi/2): one of two polynomials and a sign."""
+    """sin(v + quadrant pi/2), from one of two polynomials and a sign."""
 
     def of_turns(r: Expression, turns: Operand) -> Expression:
         b = v.b
@@ -273,7 +279,7 @@ def _erf_inner(v: Expression) -> Expression:
 
 
 def _erfc_tail(t: Expression, minus_square: Expression, rest: Expression) -> Expression:
-    """erfc(t) for t >= 1/2, given -t^2 as a sum of two parts."""
+    """erfc(t) for t >= 1/2, given -t^2 as the sum of `minus_square` and `rest`."""
     inverse = t.const(1.0) / (t + 3.0)
     shape = ((t - 3.0) * inverse).polynomial(t.format.erfc) * inverse
     part, power = exp_reduced(minus_square, rest)

@@ -1,4 +1,4 @@
-"""Operands with Python's operators, in which elementary functions (`exp`, `tanh`) are written."""
+"""Operands with Python operators; elementary functions such as `exp` are written with them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ellc.codegen.kir.vmath_formats import FloatFormat, format_of
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """An operand whose Python operators emit operations of the kernel; numbers become literals."""
+    """An operand of a kernel. Its Python operators emit operations; floats become literals."""
 
     b: KernelBuilder
     operand: Operand
@@ -55,7 +55,7 @@ class Expression:
         return self.max(low).min(high)
 
     def fma(self, factor: Expression, term: Expression) -> Expression:
-        """self * factor + term, rounded once where the target can fuse them, else twice."""
+        """`self * factor + term`, rounded once if the target can fuse them, else twice."""
         return self.like(self.b.mul_add(self.operand, factor.operand, term.operand))
 
     def select(self, mask: Operand, yes: Expression | float, no: Expression | float) -> Expression:
@@ -69,7 +69,7 @@ class Expression:
         yes: Expression | float,
         no: Expression | float,
     ) -> Expression:
-        """`yes` in the lanes where the comparison holds, else `no`."""
+        """`yes` in the lanes in which the comparison of `a` and `b` holds, else `no`."""
         return self.select(a.test(how, b), yes, no)
 
     def test(self, how: str, other: Expression | float) -> Operand:
@@ -77,13 +77,13 @@ class Expression:
         return self.b.compare(how, self.operand, self._lift(other).operand)
 
     def polynomial(self, coefficients: tuple[float, ...]) -> Expression:
-        """Horner's rule, lowest power first."""
+        """The polynomial with these coefficients, lowest power first, by Horner's rule."""
         result = self.const(coefficients[-1])
         for coefficient in reversed(coefficients[:-1]):
             result = result.fma(self, self.const(coefficient))
         return result
 
-    # The bits of a value, as an operand of the integer type of the same width.
+    # The following methods work on the bits of a value, as integers of the same width.
 
     def bits(self) -> Operand:
         return self.b.bitcast(self.operand, self.format.bits)
@@ -92,13 +92,13 @@ class Expression:
         return self.like(self.b.bitcast(bits, self.format.elem))
 
     def bits_const(self, value: int) -> Imm:
-        """A literal with these bits; `value` is unsigned, the literal in two's complement."""
+        """The signed integer literal with the bits of the unsigned integer `value`."""
         width = self.format.bits.bytes * 8
         signed = value - (1 << width) if value >> (width - 1) else value
         return Imm(signed, self.operand.type.with_elem(self.format.bits))
 
     def bits_op(self, name: str, other: Operand | int) -> Expression:
-        """The value whose bits are this bitwise operation on the bits of `self` and of `other`."""
+        """The value whose bits are the result of a bitwise operation on the bits of `self`."""
         literal = self.bits_const(other) if isinstance(other, int) else other
         return self.from_bits(self.b.op(name, self.bits(), literal))
 
@@ -106,11 +106,11 @@ class Expression:
         return self.b.op("and", self.bits(), self.bits_const(self.format.sign_mask))
 
     def with_sign_of(self, other: Expression) -> Expression:
-        """The value with the sign of `other`; its own sign bit must be 0."""
+        """The value with the sign of `other`. The sign bit of `self` must be 0."""
         return self.bits_op("or", other.sign_bits())
 
     def upper_half(self) -> Expression:
-        """The value with the lower half of its significand cleared, so that its square is exact."""
+        """The value with the lower half of its significand cleared. Its square is exact."""
         return self.bits_op("and", self.format.split_mask)
 
     def _lift(self, other: Expression | float) -> Expression:

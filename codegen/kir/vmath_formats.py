@@ -1,7 +1,7 @@
 """Constants of the elementary functions, one set for each floating-point format.
 
-The coefficients are minimax fits (Remez exchange, 50 digits), lowest power first, which minimise
-the error relative to the function's value; the error of the fit is given with each set.
+Coefficients have the lowest power first. They are minimax fits (Remez exchange with 50 digits) that
+minimise the error relative to the function's value. The comment on each set gives this error.
 """
 
 from __future__ import annotations
@@ -13,40 +13,42 @@ from ellc.codegen.kir.types import Elem
 
 @dataclass(frozen=True, slots=True)
 class FloatFormat:
-    """One floating-point format; `bits` is the integer element of equal size."""
+    """One floating-point format. `bits` is the signed integer type of the same size."""
 
     elem: Elem
     bits: Elem
     fraction_bits: int
     bias: int
     split_mask: int
-    """Mask of the upper half of the significand: a product of two such halves is exact."""
+    """The mask for the upper half of the significand. Products of two upper halves are exact."""
 
     ln2: tuple[float, float]
-    """ln 2 as a sum: the first part times any exponent is exact, the sum is twice as precise as the
-    format."""
+    """ln 2 as a sum that is twice as precise as the format. The product of the first part and any
+    exponent is exact."""
     half_pi: tuple[float, ...]
-    """Parts of pi/2 that are exact times any integer up to `trig_limit` * 2/pi."""
+    """pi/2 as a sum. The product of a part and any integer up to `trig_limit` * 2/pi is exact."""
     trig_limit: float
-    """Larger angles are reduced by multiplying with 1 / (2 pi) in integers."""
+    """Angles of larger magnitude are multiplied by 1 / (2 pi) in integers to reduce them."""
     turn_digits: int
-    """How many 32-bit digits of 1 / (2 pi) such an angle's significand is multiplied by."""
+    """How many 32-bit digits of 1 / (2 pi) this multiplication uses."""
     rest_digits: int
-    """How many digits of the product form an angle's remainder. They have at least twice the bits
-    of the format, because half of them are 0 for the float closest to a multiple of pi/2."""
+    """How many 32-bit digits of the product are the reduced angle. They have at least twice the
+    bits of the format, because half of them are 0 for the float that is closest to a multiple of
+    pi/2."""
     exp_range: tuple[float, float]
-    """Below the first bound exp is 0, above the second it is infinity."""
+    """exp is 0 below the first bound, and infinity above the second."""
     tanh_limit: float
-    """From here on tanh rounds to 1."""
+    """tanh rounds to 1 from here on."""
     erfc_limit: float
-    """From here on erfc rounds to 0."""
+    """erfc rounds to 0 from here on."""
     power_limit: float
-    """Exponents of larger magnitude give 0, 1 or infinity for any base."""
+    """x^y is 0, 1 or infinity for any x if the magnitude of y is larger than this."""
 
     exp: tuple[float, ...]
     """(expm1(r) - r) / r^2 for |r| <= 0.37."""
     log: tuple[float, ...]
-    """(log1p(f) - f + f^2/2) / f^3 for sqrt(1/2) <= 1 + f <= sqrt(2); empty: use `log_ratio`."""
+    """(log1p(f) - f + f^2/2) / f^3 for sqrt(1/2) <= 1 + f <= sqrt(2). If empty, `log_ratio` is
+    used."""
     log_ratio: tuple[float, ...]
     """(log((1 + s) / (1 - s)) - 2 s) / s^3 in powers of s^2, for |s| <= 0.1716."""
     sin: tuple[float, ...]
@@ -64,12 +66,12 @@ class FloatFormat:
 
     @property
     def round_magic(self) -> float:
-        """Added to a small number, it leaves the nearest integer in the low bits."""
+        """A number that, added to a small x, leaves the integer nearest to x in the low bits."""
         return 1.5 * 2.0**self.fraction_bits
 
     @property
     def sign_mask(self) -> int:
-        """The sign bit."""
+        """The mask for the sign bit."""
         return 1 << (self.bits.bytes * 8 - 1)
 
 
@@ -275,7 +277,7 @@ F64_FORMAT = FloatFormat(
 
 
 def format_of(elem: Elem) -> FloatFormat:
-    """The format of a floating-point element type; `ValueError` for any other."""
+    """The format of a floating-point element type. Raises `ValueError` for other types."""
     match elem:
         case Elem.F32:
             return F32_FORMAT

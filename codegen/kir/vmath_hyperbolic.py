@@ -1,4 +1,4 @@
-"""Hyperbolic functions, expm1 and log1p, as kernel IR; see `vmath`."""
+"""Hyperbolic functions and their inverses, expm1 and log1p, as kernel IR; see `vmath`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.vmath_expression import Expression
 from ellc.codegen.kir.vmath_parts import exp_reduced, log_positive, log_special, power_of_two, scale
 
-_NO_ONE = 40.0  # from here on e^x and e^x - 1, or e^x and 2 sinh(x), are the same number
-_NO_ROOT = 2.0**28  # from here on x and sqrt(x^2 + 1) are the same number
+# From here on, e^x - 1 and 2 sinh(x) round to the same number as e^x.
+_NO_ONE = 40.0
+# From here on, sqrt(x^2 + 1) rounds to x.
+_NO_ROOT = 2.0**28
 
 
 def expm1(b: KernelBuilder, x: Operand) -> Operand:
-    """e^x - 1 to 3 ulp, for small arguments too."""
+    """e^x - 1 to 3 ulp, even near 0."""
     v = Expression.of(b, x)
     part, power = exp_reduced(v.clamp(-float(v.format.fraction_bits + 3), v.format.exp_range[1]))
     near = _minus_one(part, power)
@@ -22,7 +24,7 @@ def expm1(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def sinh(b: KernelBuilder, x: Operand) -> Operand:
-    """The hyperbolic sine to 4 ulp, for small arguments too; odd to the bit."""
+    """The hyperbolic sine to 4 ulp, even near 0. sinh(-x) is exactly -sinh(x)."""
     v = Expression.of(b, x)
     size, part, power, far = _half_exponential(v)
     grown = _minus_one(part, power)
@@ -40,14 +42,14 @@ def cosh(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def log1p(b: KernelBuilder, x: Operand) -> Operand:
-    """log(1 + x) to 3 ulp, for small arguments too; -infinity at -1, NaN below."""
+    """log(1 + x) to 3 ulp, even near 0. It is -infinity at -1, and NaN below -1."""
     v = Expression.of(b, x)
     total = v + 1.0
     return log_special(total, _log_of_sum(v, total)).operand
 
 
 def asinh(b: KernelBuilder, x: Operand) -> Operand:
-    """The inverse hyperbolic sine to 5 ulp; odd to the bit."""
+    """The inverse hyperbolic sine to 5 ulp. asinh(-x) is exactly -asinh(x)."""
     v = Expression.of(b, x)
     size = v.abs()
     square = size.min(_NO_ROOT) * size.min(_NO_ROOT)
@@ -56,7 +58,7 @@ def asinh(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def acosh(b: KernelBuilder, x: Operand) -> Operand:
-    """The inverse hyperbolic cosine to 5 ulp; NaN below 1."""
+    """The inverse hyperbolic cosine to 5 ulp. It is NaN below 1."""
     v = Expression.of(b, x)
     above = v - 1.0
     short = above.min(_NO_ROOT)
@@ -65,7 +67,10 @@ def acosh(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def atanh(b: KernelBuilder, x: Operand) -> Operand:
-    """The inverse hyperbolic tangent to 5 ulp: infinities at -1 and 1, NaN outside; odd."""
+    """The inverse hyperbolic tangent to 5 ulp. atanh(-x) is exactly -atanh(x).
+
+    It is infinite at -1 and 1, and NaN outside of [-1, 1].
+    """
     v = Expression.of(b, x)
     size = v.abs()
     ratio = (size + size) / (v.const(1.0) - size)
@@ -77,14 +82,17 @@ def atanh(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def _minus_one(part: Expression, power: Operand) -> Expression:
-    """2^power (1 + part) - 1 for arguments up to `_NO_ONE`."""
+    """2^power (1 + part) - 1, if the argument of the function is at most `_NO_ONE`."""
     limit = part.bits_const(64)
     factor = power_of_two(part, part.b.min(power, limit))
     return part.fma(factor, factor - 1.0)
 
 
 def _half_exponential(v: Expression) -> tuple[Expression, Expression, Operand, Expression]:
-    """(|v|, its reduction: part, power, e^|v| / 2), the last even if e^|v| would overflow."""
+    """(|v|, part, power, e^|v| / 2), where `exp_reduced` gives part and power.
+
+    The last value is correct even if e^|v| would overflow.
+    """
     size = v.abs()
     part, power = exp_reduced(size.min(v.format.exp_range[1] + 1.0))
     half = scale(part + 1.0, v.b.sub(power, v.bits_const(1)))
@@ -92,15 +100,15 @@ def _half_exponential(v: Expression) -> tuple[Expression, Expression, Operand, E
 
 
 def _log_of_sum(rest: Expression, total: Expression) -> Expression:
-    """log(1 + rest) for finite totals above 0, where `total` is the rounded 1 + rest.
+    """log(1 + rest), where `total` is 1 + rest after rounding, finite and above 0.
 
-    The rounding error of the total, divided by it, is added to its logarithm.
+    The rounding error of the total, divided by the total, is added to the logarithm of the total.
     """
     return log_positive(total) + (rest - (total - 1.0)) / total
 
 
 def _log_of_grown(size: Expression, rest: Expression) -> Expression:
-    """log(1 + rest), or log(2 size) if `size` is large; infinity and NaN are unchanged."""
+    """log(1 + rest), or log(2 size) if `size` is large. Infinity and NaN are unchanged."""
     far = log_positive(size) + math.log(2)
     result = size.choose("lt", size, _NO_ROOT, _log_of_sum(rest, rest + 1.0), far)
     return size.choose("lt", size, math.inf, result, size)

@@ -9,7 +9,7 @@ from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.kir.vmath_expression import Expression
 
-# pi/2 as a sum: the second part is the rounding error of the first.
+# pi/2 as a sum. The second part is the rounding error of the first.
 _HALF_PI = {
     Elem.F32: (1.5707963705062866, -4.371139000186241e-08),
     Elem.F64: (math.pi / 2, 6.123233995736766e-17),
@@ -17,7 +17,7 @@ _HALF_PI = {
 
 
 def atan(b: KernelBuilder, x: Operand) -> Operand:
-    """The arc tangent to 3 ulp; odd to the bit."""
+    """The arc tangent to 3 ulp. atan(-x) is exactly -atan(x)."""
     v = Expression.of(b, x)
     size = v.abs()
     high, low = _HALF_PI[v.format.elem]
@@ -34,7 +34,7 @@ def atan(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def asin(b: KernelBuilder, x: Operand) -> Operand:
-    """The arc sine to 4 ulp; NaN outside -1..1; odd to the bit."""
+    """The arc sine to 4 ulp. It is NaN outside of [-1, 1]. asin(-x) is exactly -asin(x)."""
     v = Expression.of(b, x)
     high, low = _HALF_PI[v.format.elem]
     size = v.abs()
@@ -44,7 +44,7 @@ def asin(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def acos(b: KernelBuilder, x: Operand) -> Operand:
-    """The arc cosine to 4 ulp; NaN outside -1..1."""
+    """The arc cosine to 4 ulp. It is NaN outside of [-1, 1]."""
     v = Expression.of(b, x)
     high, low = _HALF_PI[v.format.elem]
     near, inner = _near_one(v, v.abs())
@@ -56,7 +56,10 @@ def acos(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def _near_one(v: Expression, size: Expression) -> tuple[Operand, Expression]:
-    """(whether size > 1/2, the arc sine of sqrt((1 - size) / 2) if so, else of size)."""
+    """(near, angle), where `near` is the mask of size > 1/2.
+
+    The angle is the arc sine of sqrt((1 - size) / 2) in lanes that are near 1, else of size.
+    """
     near = size.test("gt", 0.5)
     half = (v.const(1.0) - size) * 0.5
     root = v.like(v.b.op("sqrt", half.operand))
@@ -64,6 +67,6 @@ def _near_one(v: Expression, size: Expression) -> tuple[Operand, Expression]:
 
 
 def _series(r: Expression, coefficients: tuple[float, ...]) -> Expression:
-    """r + r^3 p(r^2)."""
+    """`r + r^3 p(r^2)`, where the polynomial p has these coefficients."""
     z = r * r
     return (r * z).fma(z.polynomial(coefficients), r)

@@ -1,7 +1,7 @@
-"""Operations that vector units lack and compilers call a library for, as kernel IR.
+"""Kernel IR for operations that vector units lack and for which compilers call a library.
 
-These are division of integers, remainders of floats, and conversions between floats and 64-bit
-integers. They are written as straight-line code and loops, so that an object needs no library.
+These are division and powers of integers, remainders of floats, and conversions between floats and
+64-bit integers. They are written as kernel IR so that an object needs no library.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ _UNSIGNED = {Elem.I8: Elem.U8, Elem.I16: Elem.U16, Elem.I32: Elem.U32, Elem.I64:
 
 
 def divide(b: KernelBuilder, x: Operand, y: Operand) -> tuple[Operand, Operand]:
-    """(quotient, remainder) of integers, truncated toward zero; both are 0 if y is 0.
+    """(quotient, remainder) of integers, truncated toward zero. Both are 0 if y is 0.
 
-    The remainder has the sign of x. The lowest number divided by -1 gives itself.
+    The remainder has the sign of x. The quotient of the lowest number and -1 wraps to the lowest
+    number.
     """
     elem = x.type.elem
     quotient, remainder = _divide_unsigned(b, _magnitude(b, x), _magnitude(b, y))
@@ -36,7 +37,7 @@ def divide(b: KernelBuilder, x: Operand, y: Operand) -> tuple[Operand, Operand]:
 
 
 def _magnitude(b: KernelBuilder, x: Operand) -> Operand:
-    """|x| as an unsigned number of the same width."""
+    """|x| as an unsigned integer of the same width."""
     elem = x.type.elem
     if not elem.is_signed:
         return x
@@ -45,10 +46,10 @@ def _magnitude(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def _divide_unsigned(b: KernelBuilder, x: Operand, y: Operand) -> tuple[Operand, Operand]:
-    """Long division, one bit per trip; results are unspecified if y is 0."""
+    """(quotient, remainder) by long division, one bit per trip; undefined if y is 0."""
     bits = x.type.elem.bytes * 8
     one, zero = b.const(1, x), b.const(0, x)
-    # `number` loses its upper bits to `rest` while the quotient's bits enter from below.
+    # Each trip moves the upper bit of `number` to `rest`, and adds a bit of the quotient below.
     with b.loop("bit", 0, bits, carry=(x, zero)) as loop:
         number, rest = loop.carried
         overflow = b.compare("ne", b.shift_right(rest, bits - 1), zero)
@@ -62,7 +63,7 @@ def _divide_unsigned(b: KernelBuilder, x: Operand, y: Operand) -> tuple[Operand,
 
 
 def power(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
-    """x^y of integers, modulo their width; for a negative y, 1 / x^-y truncated."""
+    """x^y of integers, which wraps to their width. For a negative y, 1 / x^-y, truncated."""
     elem = x.type.elem
     one, zero = b.const(1, x), b.const(0, x)
     with b.loop("bit", 0, elem.bytes * 8 - elem.is_signed, carry=(one, x, y)) as loop:
@@ -73,7 +74,7 @@ def power(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
     result = loop.results[0]
     if not elem.is_signed:
         return result
-    # For negative y, powers of 1 are 1, those of -1 alternate, and all others truncate to 0.
+    # For negative y, powers of 1 are 1, powers of -1 alternate, and all other powers truncate to 0.
     minus = b.const(-1, x)
     odd = b.compare("ne", b.op("and", y, one), zero)
     alternating = b.select(b.compare("eq", x, minus), b.select(odd, minus, one), zero)
@@ -85,10 +86,10 @@ def power(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
 
 
 def fmod(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
-    """C's fmod, exact: the remainder with the sign of x; NaN for an infinite x or y = 0.
+    """The exact result of C's fmod, which has the sign of x. NaN if x is infinite or y is 0.
 
-    Powers of two times |y| are subtracted where they fit, the largest first. The number of trips is
-    the largest difference of exponents in the vector.
+    The code subtracts powers of two times |y| where they fit, the largest power first. The number
+    of trips is the largest difference of exponents in the vector.
     """
     f = format_of(x.type.elem)
     size, divisor = b.op("abs", x), b.op("abs", y)
@@ -96,10 +97,10 @@ def fmod(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
     ordinary = b.op("and", b.compare("lt", size, infinity), b.compare("gt", divisor, zero))
     smaller = b.compare("lt", size, divisor)
     active = b.op("and", ordinary, b.op("xor", smaller, Imm(1, smaller.type)))
-    # Lanes whose result is already known must not need trips.
+    # Lanes that are not active get operands for which no trips are needed.
     divisor = b.select(active, divisor, b.const(1.0, x))
     start = b.select(active, size, zero)
-    # A denormal divisor is scaled to a normal number, whose exponent can be read.
+    # A denormal divisor is scaled to a normal number, whose exponent can be read from its bits.
     tiny = b.compare("lt", divisor, b.const(2.0 ** (1 - f.bias), x))
     lifted = b.select(tiny, b.mul(divisor, b.const(2.0**f.fraction_bits, x)), divisor)
     bits_type = x.type.with_elem(f.bits)
@@ -119,10 +120,10 @@ def fmod(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
         step = b.select(b.compare("gt", step, divisor), b.mul(step, half), step)
         loop.carry((rest, step))
     result = b.select(active, loop.results[0], size)
-    # The sign is copied as a bit: arithmetic that flushes denormal numbers would lose it.
+    # The sign bit is copied by bitwise operations, because arithmetic may flush denormal numbers.
     sign = b.op("and", b.bitcast(x, f.bits), b.const(-1 << (f.bits.bytes * 8 - 1), bits_type))
     signed = b.bitcast(b.op("or", b.bitcast(result, f.bits), sign), x.type.elem)
-    # For y = infinity the result is x. NaN in either, an infinite x and y = 0 give NaN.
+    # If y is infinite, the result is x. If either is NaN, x is infinite or y is 0, it is NaN.
     known = b.op("and", ordinary, b.compare("eq", y, y))
     return b.select(known, signed, b.const(float("nan"), x))
 
@@ -131,7 +132,7 @@ def fmod(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
 
 
 def convert(b: KernelBuilder, x: Operand, to: Elem) -> Operand:
-    """Like `KernelBuilder.convert`; 64-bit integers from and to floats are converted by halves."""
+    """Like `KernelBuilder.convert`, but converts 64-bit integers from and to floats in halves."""
     have = x.type.elem
     if have.is_float and to in (Elem.I64, Elem.U64):
         return _float_to_wide(b, x, to)
@@ -141,9 +142,9 @@ def convert(b: KernelBuilder, x: Operand, to: Elem) -> Operand:
 
 
 def _float_to_wide(b: KernelBuilder, x: Operand, to: Elem) -> Operand:
-    """Truncated and saturated; NaN gives 0."""
+    """A float as a 64-bit integer, truncated and saturated. NaN gives 0."""
     size = b.op("abs", x)
-    # Both halves are exact: the upper is a whole number below 2^32, the lower a difference.
+    # Both halves are exact: `upper` is an integer below 2^32, and the difference has no rounding.
     upper = b.convert(b.mul(size, b.const(2.0**-32, x)), Elem.U32)
     upper_part = b.mul(b.convert(upper, x.type.elem), b.const(2.0**32, x))
     lower = b.convert(b.sub(size, upper_part), Elem.U32)
@@ -164,7 +165,7 @@ def _float_to_wide(b: KernelBuilder, x: Operand, to: Elem) -> Operand:
 
 
 def _wide_to_float(b: KernelBuilder, x: Operand, to: Elem) -> Operand:
-    """Rounded once, to the nearest, halves to even."""
+    """A 64-bit integer as a float, rounded once to nearest (halves to even)."""
     size = _magnitude(b, x)
     if to is Elem.F64:
         upper = b.convert(b.convert(b.shift_right(size, 32), Elem.U32), to)
@@ -178,7 +179,10 @@ def _wide_to_float(b: KernelBuilder, x: Operand, to: Elem) -> Operand:
 
 
 def _wide_to_single(b: KernelBuilder, size: Operand) -> Operand:
-    """As float32: the bits after the upper 32 become one sticky bit, which decides halves."""
+    """An unsigned 64-bit integer as float32.
+
+    The bits after the 32 leading bits become one sticky bit, so that halves are rounded correctly.
+    """
     zero, one = b.const(0, size), b.const(1, size)
     factor: Operand = b.const(1.0, size.type.with_elem(Elem.F32))
     for bits in (16, 8, 4, 2, 1, 1):

@@ -181,7 +181,7 @@ def html_code(form: str, *parts: HtmlCode | int) -> HtmlCode:
 
 
 def html_joined(parts: Iterable[HtmlCode], separator: str = "") -> HtmlCode:
-    """HTML of several parts. Raises `TypeError` like `html_code`."""
+    """The parts, joined by a separator. Raises `TypeError` if a part is foreign text."""
     return HtmlCode(separator.join(checked(part, HtmlCode) for part in parts))
 
 

@@ -1,1 +1,1 @@
-"""Builds of a plan for measuring: results are compared, steps are timed or their results kept."""
+"""Builds and runs plans for tests and measurements: compares results, times steps, keeps values."""

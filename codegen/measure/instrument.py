@@ -1,7 +1,7 @@
-"""Builds of a plan with probes between its kernels, which keep results or measure times.
+"""Builds a plan with probes between its kernels. Probes keep results or measure times.
 
-The kernels are those of the shipped build, in the same arena; only the C code around them differs.
-A probe has the parameters of a kernel (`templates/probes.c`).
+The kernels and their arena are those of the shipped build. Only the C code around the kernels
+differs. A probe has the parameters of a kernel (`templates/probes.c`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PROBES = Path(__file__).resolve().parents[1] / "templates" / "probes.c"
 
 @dataclass(frozen=True, slots=True)
 class KeptBuffer:
-    """The contents of a buffer after a step; `offset` is in the record, in bytes."""
+    """The contents of a buffer after a step, at byte `offset` of the record."""
 
     step: int
     buffer: Buffer
@@ -49,16 +49,19 @@ class KeptProgram:
     copies: tuple[KeptBuffer, ...]
 
     def run(self, calls: Sequence[tuple[bytes, ...]]) -> list[tuple[tuple[bytes, ...], bytes]]:
-        """(outputs, record) of consecutive calls from a reset; errors are those of `run_cases`."""
+        """(outputs, record) of each of several consecutive calls after a reset.
+
+        Raises the errors of `run_cases`.
+        """
         requests = [emulate.Request(0, x, keep_state=i > 0) for i, x in enumerate(calls)]
         answers = emulate.run_cases(self.runner, requests)
         return [(answer[:-1], answer[-1]) for answer in answers]
 
 
 def build_kept(plan: Plan, name: str, folder: Path) -> KeptProgram:
-    """A program of the plan's kernels that copies every result right after its step; one thread.
+    """Build a program with one thread that copies every result right after its step.
 
-    `name` is the kernels' prefix. Errors are those of `emulate.build_runner`.
+    The names of the plan's kernels start with `name`. Raises the errors of `emulate.build_runner`.
     """
     model = make_model(plan, name)
     record = len(model.outputs)
@@ -66,7 +69,8 @@ def build_kept(plan: Plan, name: str, folder: Path) -> KeptProgram:
     copies: list[KeptBuffer] = []
     at = 0
     for index, (step, call) in enumerate(zip(plan.steps, model.steps, strict=True)):
-        steps.append(replace(call, only_if=None))  # results that nothing reads are compared, too
+        # Steps run without their conditions, because results that nothing reads are also compared.
+        steps.append(replace(call, only_if=None))
         for buffer in _written(step):
             steps.append(
                 Call(
@@ -93,9 +97,10 @@ def build_kept(plan: Plan, name: str, folder: Path) -> KeptProgram:
 
 
 def ticking_model(plan: Plan, name: str) -> Model:
-    """The model with one more output of 64-bit nanoseconds: the last tick, then each step's time.
+    """The model with an additional output of 64-bit numbers of nanoseconds.
 
-    A step of a loop has the time of all its trips. The caller must fill the output with zeros.
+    The first is the time of the last tick, the others are the times of the steps. A step of a loop
+    has the time of all its trips. The caller must fill the output with zeros.
     """
     model = make_model(plan, name)
     output = len(model.outputs)
@@ -119,7 +124,10 @@ def model_case(model: Model, threads: int = 0) -> emulate.Case:
 
 
 def model_objects(plan: Plan, model: Model, folder: Path) -> list[Path]:
-    """Objects of API functions, kernels and constants; `model` may have more steps."""
+    """The objects of API functions, kernels and constants.
+
+    `model` is the model of the plan, but may have additional steps.
+    """
     target = plan.target
     (folder / f"{model.name}.h").write_text(header_text(model, "probe"), encoding="utf-8")
     source = folder / f"{model.name}_api.c"
@@ -137,14 +145,14 @@ def model_objects(plan: Plan, model: Model, folder: Path) -> list[Path]:
 
 
 def probe_object(target: Target, folder: Path) -> Path:
-    """The object of the functions that are called between kernels."""
+    """The object of the probes, which are called between kernels."""
     out = folder / "probes.o"
     compile_c(_PROBES, target, (runtime_dir(),), out)
     return out
 
 
 class Memory:
-    """The contents of a plan's buffers, step by step, from a record."""
+    """Reconstructs the contents of a plan's buffers, step by step, from a record."""
 
     def __init__(self, program: KeptProgram) -> None:
         self._plan, self._copies = program.plan, program.copies
@@ -155,7 +163,7 @@ class Memory:
             self._bytes[f"state{index}"] = np.frombuffer(first.tobytes(), np.uint8)
 
     def begin(self, inputs: Sequence[bytes]) -> None:
-        """Start a call: sets the inputs; states are those that the previous call left."""
+        """Start a call with these inputs. States keep the values that the previous call left."""
         for index, data in enumerate(inputs):
             self._bytes[f"input{index}"] = np.frombuffer(data, np.uint8)
 
@@ -167,7 +175,7 @@ class Memory:
                 self._bytes[copy.buffer.id] = view
 
     def read(self, access: Access, dtype: DType, channels: int) -> Array:
-        """The current tensor at `access`; bits are unpacked to `channels` booleans."""
+        """The current elements of an access. Bits are unpacked to `channels` booleans."""
         size = access.elem.bytes
         data = self._bytes[access.buffer.id]
         whole = data[: len(data) // size * size].view(access.elem.numpy)

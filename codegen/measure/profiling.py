@@ -1,9 +1,9 @@
-"""Programs that measure compiled plans: one times every step, the other runs on a cycle model.
+"""Measures compiled plans: times every step, or builds programs for a profiler or a cycle model.
 
 `time_steps` builds and runs a program that reads the clock between kernels. The program also times
-two loops, as bounds for the kernels under the same clock rate and load: independent fused
-multiply-adds in all registers (the peak), and reads of a block larger than the caches (the stream).
-`build_calls` builds a program without clocks, to be run by a profiler or a cycle model.
+two loops, which give bounds for kernels at the same clock rate and load. The peak loop does
+independent fused multiply-adds in all registers. The stream loop reads a block that is larger than
+the caches. `build_calls` builds a program without clocks, for a profiler or a cycle model.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from ellc.ir.work_folders import temporary_folder
 _PEAK_TRIPS = 5000
 _STREAM_BYTES = 256 << 20  # larger than any cache
 _UNROLLED = 4  # multiply-adds of each chain in one trip
-_CALM = 4  # one call of so many counts as undisturbed: the fastest ones
+_CALM = 4  # one in `_CALM` calls, the fastest, counts as undisturbed
 
 
 @dataclass(frozen=True, slots=True)
 class StepTime:
-    """Times of one step over many calls, in nanoseconds: the fastest, the median, and the calm.
+    """The times of one step over many calls: the fastest, the median, and a mean.
 
-    `calm_ns` is the mean over the calls that were least disturbed (`Times`).
+    `calm_ns` is the mean over the calls that were least disturbed by other processes (`Times`).
     """
 
     fastest_ns: int
@@ -50,14 +50,15 @@ class StepTime:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """What `time_steps` measured: for each plan its steps, its calls and their times.
+    """What `time_steps` measured. Tuples have an entry for each plan.
 
-    `call_median_ns` is the median of the sum of the steps. `calm_ns` is the mean of `predict`, in
-    which they run, over the fastest quarter of its calls. The steps' own means over these calls add
-    up to it; medians do not where another process takes the core in most calls.
+    `plans` has the times of the steps, and `calls` the number of calls. `call_median_ns` is the
+    median of the sum of all steps. `calm_ns` is the mean time of `predict` over the fastest quarter
+    of the calls. The steps' means over the same calls add up to it; their medians would not if
+    another process takes the core in most calls.
 
-    `peak_macs_per_ns` and `stream_bytes_per_ns` are the bounds of one core, measured in the same
-    run: the float multiply-adds it can do, and the bytes it can read from memory.
+    `peak_macs_per_ns` and `stream_bytes_per_ns` are bounds of one core, measured in the same run:
+    how many float multiply-adds it can do, and how many bytes it can read from memory.
     """
 
     plans: tuple[tuple[StepTime, ...], ...]
@@ -73,10 +74,10 @@ def time_steps(
 ) -> Times:
     """Time every step of the plans on one thread, each plan for `limit_ms` in total.
 
-    Each plan comes with the prefix of its kernels' names. The time is divided into `rounds`; every
-    round times all plans, one after the other, so that a change of the clock rate affects all
-    alike. Raises `EllcError` (`E620`) if the target is not this machine, because times under an
-    emulator mean nothing.
+    `plans` has pairs (prefix of the kernels' names, plan). The time is divided into `rounds`. Every
+    round times all plans one after the other, so that a change of the clock rate affects all plans.
+    Raises `EllcError` (E620) if the target is not this machine, because times under an emulator are
+    meaningless.
     """
     with temporary_folder("profile") as folder:
         program = folder / "profile"
@@ -99,9 +100,9 @@ def time_steps(
 
 
 def build_calls(plans: Sequence[tuple[str, Plan]], target: Target, program: Path) -> None:
-    """Build a static program; `PROGRAM N` calls every model N times, in a function `forward`.
+    """Build a static program. `PROGRAM N` calls every model N times, in a function `forward`.
 
-    Kernels keep their names as symbols, so that a profiler or a cycle model can distinguish them.
+    The names of kernels remain as symbols, so that a profiler or a cycle model can tell them apart.
     """
     with temporary_folder("profile") as folder:
         models = [make_model(plan, prefix) for prefix, plan in plans]
@@ -130,7 +131,7 @@ def _build(
 
 
 def _described(plan: Plan, model: Model) -> dict[str, object]:
-    """What the template `profile.c.j2` needs to know of a model."""
+    """What the template `profile.c.j2` needs to know about a model."""
 
     def port(size: int, dtype: DType) -> dict[str, object]:
         return {"bytes": size, "is_float": dtype is DType.F32}
@@ -145,7 +146,7 @@ def _described(plan: Plan, model: Model) -> dict[str, object]:
 
 
 def _parsed(printed: str, plans: int, peak_macs: int) -> Times:
-    """Read the lines that the program prints; `profile.c.j2` describes them."""
+    """The times in the lines that the program prints. `profile.c.j2` describes these lines."""
     calls: list[list[list[int]]] = [[] for _ in range(plans)]
     peaks: list[int] = []
     streams: list[int] = []
@@ -179,11 +180,11 @@ def _parsed(printed: str, plans: int, peak_macs: int) -> Times:
 
 
 def _peak_kernel(target: Target) -> tuple[Kernel, int]:
-    """A loop of independent chains of multiply-adds, and the multiply-adds of one trip."""
+    """(a loop of independent chains of multiply-adds, the number of multiply-adds in one trip)."""
     b = KernelBuilder("ellc_peak")
     y = b.param("y", Elem.F32, 64, writable=True)
     lanes = target.lanes(4)
-    # Three quarters of the registers hold chains; the rest is for the two factors and the compiler.
+    # Three quarters of the registers hold chains. The two factors and the compiler need the others.
     chains = max(4, target.vector_registers * 3 // 4)
     factors = [b.load(y, i * lanes, lanes) for i in range(2)]
     sums: list[Operand] = [b.load(y, i * lanes, lanes) for i in range(chains)]
@@ -198,7 +199,7 @@ def _peak_kernel(target: Target) -> tuple[Kernel, int]:
 
 
 def _stream_kernel(target: Target) -> tuple[Kernel, int]:
-    """A loop that sums a block of `_STREAM_BYTES` bytes, and its number of trips."""
+    """(a loop that sums a block of `_STREAM_BYTES` bytes, its number of trips)."""
     b = KernelBuilder("ellc_stream")
     x = b.param("x", Elem.F32, 64)
     y = b.param("y", Elem.F32, 64, writable=True)

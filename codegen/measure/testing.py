@@ -1,8 +1,9 @@
-"""Compiles many graphs into one program and runs them all: fast tests of every operator.
+"""Compiles many graphs into one program and runs them all, to test every operator quickly.
 
-The program is that of `toolchain.emulate`: one process, each buffer between guard pages and aligned
-to no more than promised. Calls are repeated in memory full of junk and after a reset, and must give
-the same bytes (`toolchain.repeats`). It runs here or, for a foreign target, under an emulator.
+The program is a runner of `toolchain.emulate`: a single process in which each buffer is between
+guard pages, and is aligned only as far as kernels may assume. Calls are repeated in memory full of
+junk and after a reset, and must give the same bytes (`toolchain.repeats`). The program runs on this
+machine directly or, for another architecture, under an emulator.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ from ellc.ir.types import Array, DType, TensorType
 from ellc.ir.work_folders import temporary_folder
 
 C_FILE_PARTS = 80
-"""Most models in one C file: few compilers to start, but a file for every core."""
+"""The most models in one C file. Large files need few starts of the compiler, but there should be a
+file for every core."""
 
 Emitter = Literal["llvm", "c"]
 Outputs = tuple[Array, ...]
@@ -50,10 +52,11 @@ Outputs = tuple[Array, ...]
 
 @dataclass(frozen=True)
 class Trial:
-    """A graph that has been through the passes, and the inputs of one or more calls in a row.
+    """A graph on which the passes have run, and the inputs of one or more consecutive calls.
 
-    The first call starts from reset states; later ones from those of the call before. `kernels` are
-    used in place of the cheapest; see `Options`. `threads`, unless 0, replaces that of the options.
+    The first call starts from reset states, and every other call from the states that the previous
+    call left. `kernels` names candidates as in `Options`. A `threads` other than 0 replaces the
+    number of threads in the options.
     """
 
     graph: Graph
@@ -63,7 +66,7 @@ class Trial:
 
 
 def rivals(trial: Trial, target: Target) -> list[Trial]:
-    """The same trial with each family that the planner does not choose, one at a time."""
+    """For each family that the planner does not choose for a node, the trial with that family."""
     plan = make_plan(trial.graph, target, Options(), "rivals")
     return [
         replace(trial, kernels=((step.values[0], other),))
@@ -75,7 +78,7 @@ def rivals(trial: Trial, target: Target) -> list[Trial]:
 
 @dataclass(frozen=True)
 class _ProgramOptions:
-    """How a program of trials is built; see `run_trials`."""
+    """How the program of several trials is built; see `run_trials`."""
 
     target: Target
     emitter: Emitter
@@ -85,7 +88,7 @@ class _ProgramOptions:
 
 @dataclass(frozen=True)
 class _PlannedTrial:
-    """A trial and its plan; `index` is its number among all trials."""
+    """A trial and its plan. `index` is the index of the trial among all trials."""
 
     index: int
     trial: Trial
@@ -94,11 +97,11 @@ class _PlannedTrial:
 
     @property
     def weights(self) -> str:
-        """The symbol of its constants, if these are an object of their own."""
+        """The symbol of the trial's constants, if a separate object defines them."""
         return f"{self.model.name}_weights"
 
     def case(self, program: _ProgramOptions) -> emulate.Case:
-        """The case by which the runner calls it."""
+        """The case by which the runner calls the model."""
         has_weights = program.emitter == "llvm" and self.model.weight_bytes > 0
         return emulate.Case(
             self.model.name,
@@ -120,16 +123,16 @@ def run_trials(
     guard: emulate.Guard = "end",
     cc: Sequence[str] = (),
 ) -> list[list[Outputs] | Exception]:
-    """Compile and run all trials; returns the outputs of each one's calls, or its exception.
+    """Compile and run all trials. Returns for each trial the outputs of its calls or an exception.
 
-    With `options.threads` above 1 every call runs on that many threads. Kernels that several trials
-    share are compiled once. `guard` says which end of every buffer and of each trial's constants is
-    next to a guard page. `cc`, the command of a C compiler of this machine, compiles all C code
-    in place of the built-in one, for instance with a sanitizer.
+    If `options.threads` is above 1, every call runs on so many threads. Kernels that several trials
+    share are compiled once. `guard` says which end of every buffer, and of each trial's constants,
+    is next to a guard page. `cc` may be the command of a C compiler of this machine, for instance
+    with a sanitizer; it then compiles all C code.
 
-    A trial gets an `EllcError` or `InternalError` if an operator has no kernel, or if its code does
-    not compile, crashes, writes where it must not, or gives results that depend on earlier contents
-    of memory. The other trials are not affected.
+    The exception is an `EllcError` or `InternalError`. It means that an operator has no kernel, or
+    that the code does not compile, crashes, writes outside of its buffers, or gives results that
+    depend on what memory held before. It does not affect other trials.
     """
     chosen, shared = options or Options(), SharedKernels()
     outcomes: list[list[Outputs] | Exception] = [InternalError("did not run")] * len(trials)
@@ -149,7 +152,7 @@ def run_trials(
 
 
 def _every_kernel(parts: Sequence[_PlannedTrial]) -> list[Kernel]:
-    """Each kernel of some trials once."""
+    """The kernels of several trials, each once."""
     kernels = (kernel for part in parts for kernel in plan_kernels(part.plan))
     return [*{kernel.name: kernel for kernel in kernels}.values()]
 
@@ -159,7 +162,7 @@ def _run_parts(
     program: _ProgramOptions,
     outcomes: list[list[Outputs] | Exception],
 ) -> None:
-    """Run trials in one program; if that fails, run halves of them, until the cause is found."""
+    """Run trials in one program. If that fails, run each half, until the failing trial is found."""
     if not parts:
         return
     try:
@@ -198,7 +201,7 @@ def _run_together(
 
 
 def _glue(parts: Sequence[_PlannedTrial], program: _ProgramOptions, folder: Path) -> list[Path]:
-    """Objects with the API functions of all trials, and in C also their kernels."""
+    """The objects of the API functions of all trials; with the C emitter, also of the kernels."""
     size = len(parts)
     if program.emitter == "c":
         size = min(C_FILE_PARTS, -(-size // usable_cores()))
@@ -211,7 +214,7 @@ def _glue(parts: Sequence[_PlannedTrial], program: _ProgramOptions, folder: Path
 
 
 def _source(parts: Sequence[_PlannedTrial], program: _ProgramOptions, path: Path) -> Path:
-    """One C file with several models, whose kernels are written together to share helpers."""
+    """Write one C file with several models. Their kernels share helper functions."""
     text: list[str] = []
     if program.emitter == "c":
         text.append(c_kernels(_every_kernel(parts), program.target))
@@ -226,8 +229,8 @@ def _source(parts: Sequence[_PlannedTrial], program: _ProgramOptions, path: Path
 
 def _compiled(source: Path, program: _ProgramOptions) -> Path:
     out = source.with_suffix(".o")
-    # -O0 takes a quarter of the time to compile, and results do not depend on it. Without -mcpu,
-    # wide vectors would take ten times as long.
+    # -O0 compiles in a quarter of the time and does not change results. Without -mcpu, wide vectors
+    # would take ten times as long to compile.
     extra = ["-O0"]
     if program.emitter == "c" and not program.cc:
         extra.append(f"-mcpu={program.target.zig_cpu}")
@@ -253,7 +256,7 @@ def _kernels(parts: Sequence[_PlannedTrial], target: Target, folder: Path) -> li
 
 
 def want_no_calls(objects: Sequence[bytes]) -> None:
-    """Raise `InternalError` if kernels need a library, which the runner would link silently."""
+    """Raise `InternalError` if kernels call a library. The runner would link it silently."""
     read = [ElfFile(data) for data in objects]
     defined = {symbol.name for file in read for symbol in file.symbols if symbol.is_defined}
     needed = {name for file in read for name in file.undefined} - defined
@@ -300,16 +303,16 @@ def _decoded_calls(
 
 
 def to_bytes(array: Array, type_: TensorType) -> bytes:
-    """The bytes of a tensor in a caller's buffer: bits packed, booleans as bytes."""
+    """The bytes of a tensor in a caller's buffer. Bits are packed, and booleans are bytes."""
     data = np.asarray(array, dtype=type_.dtype.numpy).reshape(type_.shape)
     return np.asarray(stored_array(data, type_.dtype), order="C").tobytes()
 
 
 def from_bytes(data: bytes, type_: TensorType) -> Array:
-    """The tensor in a caller's buffer.
+    """The tensor whose bytes are in a caller's buffer.
 
-    Raises `InternalError` for bits after the last channel that are not 0, and for booleans that
-    are neither 0 nor 1.
+    Raises `InternalError` if a bit after the last channel is not 0, or if a boolean is neither 0
+    nor 1.
     """
     if type_.dtype is DType.BIT:
         channels = type_.shape[-1]

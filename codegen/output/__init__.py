@@ -1,1 +1,1 @@
-"""Writes the files of a plan: objects, libraries, C, and the other files of a package."""
+"""Writes the files of a compiled network: objects, libraries, C, and other files of a package."""

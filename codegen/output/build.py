@@ -1,4 +1,4 @@
-"""Writes the files of a plan: objects, shared library, archive, header, and kernels as text."""
+"""Builds the files of a plan: object, shared library, archive, header, and kernels as text."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ KINDS: dict[str, str] = {
     "bitcode": "LLVM bitcode of the kernels",
     "asm": "assembly of the kernels",
 }
-"""The kinds of files that `build` can write."""
+"""The kinds of files that `build` can write, with descriptions."""
 
-_GLUE_DEPTH = 4  # predict, predict_v, run, a step
-_POOL_DEPTH = 4
+_GLUE_DEPTH = 4  # how deep the API's functions call each other: predict, predict_v, run, a step
+_POOL_DEPTH = 4  # the same for the pool's functions
 
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
     """How a plan is built.
 
-    `version` is that of ellc and is written into the files. With `threads` 1 the code has no
-    threads. With `strip`, libraries have no local symbols. With `profile`, calls count the time of
-    their steps (`glue.Counters`).
+    `version` is the version of ellc, which is written into the files. If `threads` is 1, the code
+    uses no threads. With `strip`, libraries have no local symbols. With `profile`, calls count the
+    time of their steps (`model.Counters`).
     """
 
     version: str
@@ -61,8 +61,8 @@ class BuildOptions:
 class BuildResult:
     """The result of `build`: files by kind, and facts about them.
 
-    `stack_bytes` is the stack that the deepest call needs; None if nothing was compiled to machine
-    code, or if the object format has no stack sizes.
+    `stack_bytes` is the size of the stack that the deepest call needs. It is None if nothing was
+    compiled to machine code, or if the object format does not record stack sizes.
     """
 
     model: Model
@@ -82,11 +82,12 @@ def build(
     options: BuildOptions,
     progress: Progress = silent,
 ) -> BuildResult:
-    """Write files of these kinds for a plan whose kernels' names start with `name`.
+    """Write files of these kinds for a plan.
 
-    `name` is a valid identifier. The bytes depend only on plan, name and options. Raises
-    `EllcError`: `E310` for an unknown kind, `E311` for threads if the target has none, `E315` for
-    counters if it has no clock, and the errors of compiler and linker.
+    `name` is a valid identifier, with which the names of the plan's kernels start. The bytes depend
+    only on plan, name and options. Raises `EllcError`: E310 for an unknown kind, E311 if the target
+    has no threads but `options` ask for them, E315 if it has no clock but `options` ask for
+    counters, and the errors of compiler and linker.
     """
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
@@ -106,7 +107,7 @@ def build(
 
 
 class _Builder:
-    """Writes each kind of file; parts that several kinds need are compiled once."""
+    """Writes each kind of file. Objects that several kinds need are compiled once."""
 
     def __init__(
         self,
@@ -177,7 +178,7 @@ class _Builder:
         return self._delivered(out)
 
     def _merged(self, out: Path) -> Path:
-        """One object, whose only global symbols are those of the API."""
+        """One object that contains all others. Only the API's symbols are global in it."""
         objects = self._objects
         self._progress("linking", 0, 0)
         link.link_relocatable(objects, self._target, out, tools=self._options.tools)
@@ -187,16 +188,16 @@ class _Builder:
 
     def _archive(self) -> Path:
         out = self._work / f"lib{self._name}.a"
-        if self._target.object_format == "coff":  # these cannot be merged
+        if self._target.object_format == "coff":  # COFF objects cannot be merged
             link.archive(self._objects, self._target, out)
         else:
             link.archive([self._merged(self._work / f"{self._name}.o")], self._target, out)
         return self._delivered(out)
 
     def _delivered(self, file: Path) -> Path:
-        """Move a finished file to the user's folder; returns its new path.
+        """Move a finished file to the user's folder. Returns its new path.
 
-        Compilers and linkers never see that path, so that no byte depends on it.
+        Compilers and linkers never see this path, so that no byte of the file depends on it.
         """
         return Path(shutil.move(file, self._folder / file.name))
 
@@ -243,7 +244,7 @@ class _Builder:
         return parts
 
     def _kernel_objects(self) -> tuple[list[Path], int]:
-        """Objects of the kernels, and the stack that the deepest call of one takes."""
+        """(objects of the kernels, bytes of stack that the deepest call of a kernel takes)."""
         self._progress("compiling kernels", 0, 0)
         paths: list[Path] = []
         own = functions = 0
@@ -273,13 +274,13 @@ class _Builder:
     def _c_stack(
         self, source: Path, depth: int, include: Sequence[Path], *, keep: bool = False
     ) -> int:
-        """The most stack that calls `depth` functions deep within a C file take, in bytes."""
+        """The most bytes of stack that a chain of `depth` calls within a C file can take."""
         frames = c_frames(source, self._target, include, self._work, keep=keep)[:depth]
         return sum(frames) + depth * self._return_address_bytes
 
     @property
     def _needed(self) -> tuple[str, ...]:
-        """The system libraries that a shared library calls."""
+        """The system libraries whose functions the shared library calls."""
         pool = ("pthread", "kernel") if self._options.threads > 1 else ()
         return (*pool, "clock") if self._options.profile else pool
 
@@ -303,10 +304,10 @@ class _Builder:
 
     @property
     def _return_address_bytes(self) -> int:
-        """Bytes that a call pushes, which are not in the called function's frame."""
+        """How many bytes a call pushes; the frame of the called function does not include them."""
         return self._target.isa.return_address_bytes
 
     @property
     def _alignment_bytes(self) -> int:
-        """The most bytes that the alignment of a kernel's frame to whole vectors takes."""
+        """The most bytes that aligning a kernel's frame to whole vectors can take."""
         return max(0, self._target.vector_bytes - self._target.isa.stack_align_bytes)

@@ -1,4 +1,4 @@
-"""A model as C99: kernels, constants and API in one file that any C compiler can compile."""
+"""Writes a model as portable C99: one file with kernels, constants and the API."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ellc.codegen.planning.plan import Plan
 from ellc.ir.types import Array
 
 SEPARATE_WEIGHT_BYTES = 16 * 1024 * 1024
-"""Constants of more bytes than this go to a file of their own."""
+"""If the constants have more bytes than this, they are written to a separate file."""
 
 _LINE_LENGTH = 100
 _CHUNK_ELEMENTS = 4096
@@ -34,9 +34,10 @@ def write_c_package(
     *,
     profile: bool = False,
 ) -> tuple[Path, ...]:
-    """Write `NAME.h`, `NAME.c`, large constants as `NAME_weights.c`, and the runtime that it calls.
+    """Write `NAME.h`, `NAME.c`, and the runtime that it calls. Returns the paths.
 
-    `NAME.c` needs no options but `-std=c99`. Returns the paths.
+    Large constants are written to `NAME_weights.c`. `NAME.c` needs no compiler option but
+    `-std=c99`.
     """
     model = make_model(plan, name, threads, portable=True, profile=profile)
     header = folder / f"{name}.h"
@@ -59,7 +60,7 @@ def write_c_package(
 
 
 def c_constants(model: Model, *, extern: bool = False) -> CCode:
-    """The model's constants as C arrays, or with `extern` their names only."""
+    """The definitions of the model's constants as C arrays, or with `extern` their declarations."""
     return joined(
         (
             c_code("extern {};", _head(array))
@@ -86,7 +87,7 @@ def _head(array: WeightArray) -> CCode:
 
 
 def _definition(array: WeightArray) -> Iterator[CCode]:
-    """The array with its values, in pieces."""
+    """The definition of an array with its values, as a sequence of short texts."""
     yield c_code("{} = {{\n", _head(array))
     data = np.asarray(array.weight.array(), order="C").reshape(-1).view(array.elem.numpy)
     for start in range(0, len(data), _CHUNK_ELEMENTS):
@@ -115,7 +116,7 @@ def _literal(value: float | int, elem: Elem) -> str:
         digits = f"{value:.9g}" if elem is Elem.F32 else repr(value)
         return f"{digits if set(digits) & set('.e') else digits + '.0'}{suffix}"
     if elem is Elem.I64:
-        # The lowest value cannot be written as a literal: 9223372036854775808 fits no signed type.
+        # There is no literal for the lowest value, as 9223372036854775808 fits no signed type.
         return f"{value}ll" if value > -(2**63) else "-9223372036854775807ll - 1"
     if elem is Elem.I32 and value == -(2**31):
         return "-2147483647 - 1"

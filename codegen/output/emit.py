@@ -1,4 +1,4 @@
-"""A plan's kernels as LLVM modules and its constants as pieces of one object."""
+"""Prepares a plan for compilation: its kernels as LLVM modules, its constants for one object."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from ellc.codegen.toolchain.elf import Deferred, Piece
 from ellc.codegen.toolchain.llvm import Compiled, EmitKind, IrJob, LlvmPool, usable_cores
 
 MODULE_STATEMENTS = 1500
-"""Size of a module in kernel IR statements: small enough that all cores finish at about the same
-time, large enough that the start of a module does not matter. It does not depend on the machine,
-because the bytes of the objects must not."""
+"""The size of a module, in statements of kernel IR. It is small enough that all cores finish at
+about the same time, and large enough that the start-up time of a module does not matter. It must
+not depend on this machine, because the bytes of the objects depend on it."""
 
 
 def plan_kernels(plan: Plan) -> list[Kernel]:
-    """Every kernel once, those of init first."""
+    """Every kernel of a plan once. The kernels of `init` come first."""
     kernels = [step.call.kernel for step in (*plan.once, *plan.steps)]
     return [*{kernel.name: kernel for kernel in kernels}.values()]
 
 
 def kernel_groups(kernels: Sequence[Kernel]) -> Iterator[list[Kernel]]:
-    """The kernels in order, cut into modules of about `MODULE_STATEMENTS`."""
+    """The kernels in order, grouped into modules of about `MODULE_STATEMENTS` statements."""
     group: list[Kernel] = []
     size = 0
     for kernel in kernels:
@@ -46,7 +46,7 @@ def kernel_groups(kernels: Sequence[Kernel]) -> Iterator[list[Kernel]]:
 def kernel_jobs(
     kernels: Sequence[Kernel], target: Target, emit: EmitKind = EmitKind.OBJECT
 ) -> list[IrJob]:
-    """Modules that together define all kernels."""
+    """The jobs that compile modules which together define all kernels."""
     return [
         IrJob(f"{group[0].name}..{group[-1].name}", llvm_module(group, target), emit)
         for group in kernel_groups(kernels)
@@ -72,7 +72,7 @@ def _assembled(kernels: Sequence[Kernel], target: Target) -> list[Compiled]:
 
 
 def weight_pieces(weights: Sequence[tuple[Weight, int]]) -> list[Piece]:
-    """Constants with their offsets as pieces of one object; each is computed when it is written."""
+    """The constants as pieces of one object. Each is computed only when it is written."""
     return [Piece(WEIGHT_ALIGN, _deferred(weight)) for weight, _ in weights]
 
 

@@ -1,4 +1,4 @@
-"""The C code around the kernels: a plan in the form that the templates need."""
+"""Turns a plan into a `Model`, from which templates make the C code around the kernels."""
 
 from __future__ import annotations
 
@@ -37,22 +37,24 @@ from ellc.ir.types import TensorType
 from ellc.ir.weights import content_key
 
 POOL_BYTES = 1024
-"""ELLC_POOL_BYTES of runtime_c/ellc_pool.h."""
+"""The value of ELLC_POOL_BYTES in runtime_c/ellc_pool.h."""
 HASH_LENGTH = 32
 _COLOURS = (1, 3, 4)
 ABOUT = "about."
-"""Metadata under such keys is text for people, shown in the header and the Python module."""
-_ABOUT_LINES, _ABOUT_CHARACTERS = 100, 500  # in the comment of the header; the metadata has all
+"""Metadata whose keys start with this is text for people; header and Python module show it."""
+# The most lines, and characters per line, of such text in the header. The metadata has all of it.
+_ABOUT_LINES, _ABOUT_CHARACTERS = 100, 500
 
 
 def make_model(
     plan: Plan, prefix: str, threads: int = 1, *, portable: bool = False, profile: bool = False
 ) -> Model:
-    """The model of a plan for the templates; kernels' names start with `prefix`, the model's name.
+    """The model of a plan, for the templates.
 
-    `portable` is for C that any compiler may compile: constants are arrays of their own types, and
-    init does not check the CPU. With `profile` a call counts the time of its steps. Raises
-    `ValueError` for a name that is not an identifier.
+    `prefix` is the name of the model; the names of its kernels start with it. `portable` is for C
+    that any compiler can compile: every constant is an array of its own type, and `init` does not
+    check the CPU. With `profile`, a call counts the time of its steps. Raises `ValueError` if the
+    name is not an identifier.
     """
     graph, name = plan.graph, Identifier(prefix)
     names = port_names([p.name for p in (*graph.inputs, *graph.outputs)], name)
@@ -98,7 +100,10 @@ def _counters(plan: Plan, offset: int) -> Counters:
 
 
 def _labels(outputs: Sequence[ApiPort], metadata: Mapping[str, str]) -> tuple[tuple[str, ...], int]:
-    """The class names in the metadata and the output that they name; none if no output fits."""
+    """(class names from the metadata, index of the output whose elements they name).
+
+    There are no names if no output has as many elements.
+    """
     labels = tuple(metadata.get(LABELS_KEY, "").splitlines())
     for index, port in enumerate(outputs):
         is_list = not port.packed and port.elements == max(port.shape, default=1)
@@ -108,14 +113,15 @@ def _labels(outputs: Sequence[ApiPort], metadata: Mapping[str, str]) -> tuple[tu
 
 
 def header_text(model: Model, version: str) -> str:
-    """`NAME.h`."""
+    """The text of `NAME.h`."""
     return render("model.h.j2", m=model, version=version)
 
 
 def source_text(model: Model, version: str, preamble: CCode | None = None) -> str:
-    """The C file of the API's functions.
+    """The text of the C file with the functions of the API.
 
-    `preamble` holds kernels and constants of a portable model; without it other objects have them.
+    `preamble` has the kernels and constants of a portable model. Without it, other objects define
+    them.
     """
     return render(
         "model.c.j2",
@@ -146,13 +152,16 @@ def _port(graph: Graph, port: GraphPort, c_name: Identifier) -> ApiPort:
 
 
 def _may_be_planes(type_: TensorType) -> bool:
-    """Whether channels may be the second axis: not if only the last axis can be colours."""
+    """Whether the second axis may be the channels.
+
+    It may not if the last axis can be colours by its extent and the second axis cannot.
+    """
     shape = type_.shape
     return len(shape) == 4 and not (shape[3] in _COLOURS and shape[1] not in _COLOURS)
 
 
 class _ConstantSection:
-    """Constants in one section that another object defines."""
+    """Places constants in one section, which another object defines."""
 
     arrays: tuple[WeightArray, ...] = ()
 
@@ -164,7 +173,7 @@ class _ConstantSection:
 
     @property
     def placed(self) -> tuple[tuple[Weight, int], ...]:
-        """Every constant and its offset."""
+        """Every constant with its offset in the section."""
         return tuple(self._placed)
 
     def pointer(self, weight: Weight, elem: Elem) -> CCode:
@@ -177,7 +186,7 @@ class _ConstantSection:
 
 
 class _ConstantArrays:
-    """Constants as C arrays."""
+    """Makes each constant a C array."""
 
     placed: tuple[tuple[Weight, int], ...] = ()
 
@@ -187,7 +196,7 @@ class _ConstantArrays:
 
     @property
     def arrays(self) -> tuple[WeightArray, ...]:
-        """Every constant, once for each type in which it is read."""
+        """The arrays. A constant that is read as several types has an array for each type."""
         return tuple(self._known.values())
 
     @property
@@ -276,7 +285,10 @@ def _port_text(port: ApiPort) -> str:
 
 
 def _hash(plan: Plan, name: str, threads: int, profile: bool) -> str:
-    """A hash of the network and its compilation, which the manifest and `NAME.py` repeat."""
+    """A hash of the network and of the options of its compilation.
+
+    The library, the manifest and `NAME.py` contain it, so that a mismatch is noticed.
+    """
     digest = hashlib.sha256()
     steps = [
         (s.name, s.call.note, s.call.extent, s.repeat and s.repeat.trips)

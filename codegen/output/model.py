@@ -1,4 +1,4 @@
-"""What templates see of a model: ports, calls, states, constants, and the hash of its interface."""
+"""A model as templates see it: ports, calls, states, constants, and the hash of its interface."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ellc.ir.graph import INPUT_PREFIX, LAYOUT_KEY
 from ellc.ir.types import DType, Quant, TensorType
 
 API_VERSION = 1
-"""Increased when the C API changes its meaning; part of `NAME_ABI`."""
+"""This number is increased when the meaning of the C API changes. `NAME_ABI` depends on it."""
 _PROFILE_FUNCTIONS = tuple(
     f"profile_{word}" for word in ("calls", "kind", "layer", "ns", "reset", "steps")
 )
@@ -38,7 +38,7 @@ _C_TYPES: dict[Elem, CCode] = {
 
 @dataclass(frozen=True, slots=True)
 class ApiPort:
-    """A public input or output. `elements` counts stored elements: bytes of 8 bits if `packed`."""
+    """A public input or output. `elements` counts stored elements; packed bits are bytes."""
 
     name: str
     c_name: Identifier
@@ -50,11 +50,11 @@ class ApiPort:
     item_bytes: int
     quantisation: Quant | None
     planes: bool = False
-    """Whether an image's channels come before its rows."""
+    """Whether the port is an image whose channels come before its rows."""
 
     @property
     def type(self) -> TensorType:
-        """Its type in the graph."""
+        """The type of the port in the graph."""
         return TensorType(self.dtype, self.shape, quant=self.quantisation)
 
     @property
@@ -64,22 +64,22 @@ class ApiPort:
 
     @property
     def rows(self) -> int | None:
-        """Rows of an image; None if the port is not an image."""
+        """The rows of an image; None if the port is not an image."""
         return self.shape[2 if self.planes else 1] if self._is_image else None
 
     @property
     def columns(self) -> int:
-        """Columns of an image."""
+        """The columns of an image."""
         return self.shape[3 if self.planes else 2]
 
     @property
     def channels(self) -> int:
-        """Channels of an image."""
+        """The channels of an image."""
         return self.shape[1 if self.planes else 3]
 
     @property
     def quant(self) -> tuple[float, int] | None:
-        """Scale and zero point, if the whole tensor has one pair."""
+        """(scale, zero point) if there is one pair for the whole tensor, else None."""
         q = self.quantisation
         if q is None or len(q.scale) != 1 or len(q.zero_point) != 1:
             return None
@@ -92,10 +92,10 @@ class ApiPort:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One kernel call as C: `arguments` and `parameter_types` end with a comma if not empty.
+    """One kernel call in C. `arguments` and `parameter_types` end with a comma unless empty.
 
-    If there is an expression `only_if`, the call is made only if it is true. A thread computes
-    `grain` elements of the extent at a time, or a multiple.
+    If there is an expression `only_if`, the call is made only if the expression is true. A thread
+    computes a multiple of `grain` elements of the extent at a time.
     """
 
     kernel: Identifier
@@ -109,9 +109,9 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class CallSequence:
-    """Consecutive calls; `first` is the index of the first one among all steps.
+    """Consecutive calls: a loop with `trips` trips, or code outside of loops if `trips` is None.
 
-    They are made `trips` times in a row, or once if that is None; by one thread if `alone`.
+    `first` is the index of the first call among all steps. If `alone`, one thread makes all calls.
     """
 
     trips: int | None
@@ -122,7 +122,10 @@ class CallSequence:
 
 @dataclass(frozen=True, slots=True)
 class ArenaState:
-    """Arena bytes that keep their value between calls. `first` points to the initial value."""
+    """Bytes of the arena that keep their value between calls.
+
+    `first` points to the initial value; None means zeros.
+    """
 
     name: str
     offset: int
@@ -132,7 +135,7 @@ class ArenaState:
 
 @dataclass(frozen=True, slots=True)
 class WeightArray:
-    """A constant as a C array of its own."""
+    """A constant as a C array."""
 
     name: Identifier
     elem: Elem
@@ -140,16 +143,16 @@ class WeightArray:
 
     @property
     def c_type(self) -> CCode:
-        """Type of its elements."""
+        """The C type of the elements."""
         return _C_TYPES[self.elem]
 
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """Counters of a build that times its steps: at `offset` in the arena, 64 bits each.
+    """The 64-bit counters of a build that times its steps, at `offset` in the arena.
 
-    The first counts calls; then there are the nanoseconds of each step. `layers` and `kinds` name
-    the steps.
+    The first counts calls. The others count the nanoseconds of each step. `layers` and `kinds` have
+    the layer and the kind of each step.
     """
 
     offset: int
@@ -163,20 +166,21 @@ class Counters:
 
     @property
     def types(self) -> tuple[str, ...]:
-        """Every kind once, in the order of the steps."""
+        """Every kind once, in the order in which kinds first occur."""
         return tuple(dict.fromkeys(self.kinds))
 
     @property
     def type_numbers(self) -> tuple[int, ...]:
-        """The index in `types` of each step's kind."""
+        """For each step, the index of its kind in `types`."""
         return tuple(map(self.types.index, self.kinds))
 
 
 @dataclass(frozen=True)
 class Model:
-    """Everything that the templates need to know of a model. Offsets and sizes are in bytes.
+    """Everything that the templates need to know about a model. Offsets and sizes are in bytes.
 
-    `threads` is the number that a call uses by default; with 1 the code has no threads.
+    `threads` is the number of threads that a call uses by default. If it is 1, the code uses no
+    threads.
     """
 
     name: Identifier
@@ -187,9 +191,9 @@ class Model:
     steps: tuple[Call, ...]
     states: tuple[ArenaState, ...]
     weights: tuple[tuple[Weight, int], ...]
-    """Constants with their offsets in the weight section; empty in portable C."""
+    """The constants with their offsets in the weight section; empty in portable C."""
     arrays: tuple[WeightArray, ...]
-    """Constants as C arrays, in portable C; empty otherwise."""
+    """The constants as C arrays in portable C; otherwise empty."""
     weight_bytes: int
     arena_bytes: int
     pool_offset: int
@@ -199,14 +203,14 @@ class Model:
     hash: str
     cpu: CpuCheck
     labels: tuple[str, ...] = ()
-    """Names of the classes of the output `labelled`."""
+    """The names of the classes of output `labelled`; empty if there are none."""
     labelled: int = 0
     arena_align: int = ARENA_ALIGN
     counters: Counters | None = None
 
     @property
     def segments(self) -> tuple[CallSequence, ...]:
-        """The steps, cut where loops begin and end."""
+        """The steps, split where loops begin and end."""
         segments: list[CallSequence] = []
         for repeat, calls in groupby(self.steps, key=lambda call: call.repeat):
             first = segments[-1].first + len(segments[-1].calls) if segments else 0
@@ -216,7 +220,7 @@ class Model:
 
     @property
     def abi(self) -> int:
-        """`interface_hash` of this model: `NAME_ABI`."""
+        """The `interface_hash` of this model, which is `NAME_ABI`."""
         inputs, outputs = ([(p.name, p.type) for p in x] for x in (self.inputs, self.outputs))
         memory = self.arena_bytes, self.arena_align
         return interface_hash(self.name, *memory, inputs, outputs, dict(self.metadata))
@@ -239,10 +243,10 @@ def interface_hash(
     outputs: Sequence[tuple[str, TensorType]],
     metadata: Mapping[str, str],
 ) -> int:
-    """A 32-bit hash that changes whenever a caller compiled with an older header would be wrong.
+    """A 32-bit hash of the interface. If it changes, callers must be compiled with the new header.
 
-    It covers ports by name, element type, shape and quantisation, and the metadata that tells how
-    pixels become an input.
+    It covers the memory, the ports (name, element type, shape, quantisation), and the metadata that
+    says how pixels become an input.
     """
     pixels = sorted(
         (key, text)
@@ -252,7 +256,8 @@ def interface_hash(
     ports = ([_port_facts(*port) for port in x] for x in (inputs, outputs))
     facts = [API_VERSION, name, arena_bytes, arena_align, *ports, pixels]
     digest = hashlib.sha256(json.dumps(facts).encode()).digest()
-    return int.from_bytes(digest[:4], "little") | 1  # never 0, which marks a destroyed instance
+    # The hash is never 0, because 0 marks a destroyed instance.
+    return int.from_bytes(digest[:4], "little") | 1
 
 
 def _port_facts(name: str, type_: TensorType) -> list[object]:
@@ -263,5 +268,5 @@ def _port_facts(name: str, type_: TensorType) -> list[object]:
 
 
 def c_type(dtype: DType) -> CCode:
-    """C type of the stored elements of a port; packed bits are bytes."""
+    """The C type of the stored elements of a port. Packed bits are bytes."""
     return _C_TYPES[Elem.of(dtype)]

@@ -1,4 +1,4 @@
-"""The C files that ship inside generated packages: where they are, and how they become objects."""
+"""Finds the C files of `runtime_c/`, which ship inside generated packages, and compiles them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ellc.ir.work_folders import temporary_folder
 
 @functools.cache
 def runtime_dir() -> Path:
-    """Return the folder of the C files: data of this package, or a link to it in a checkout."""
+    """Return the folder of the C files, which is data of this package or a link in a checkout."""
     folder = Path(str(importlib.resources.files("ellc.codegen"))) / "runtime_c"
     if not (folder / "ellc_pool.c").is_file():
         raise InternalError(f"the C files of the runtime are not in {folder}")
@@ -31,10 +31,10 @@ def runtime_text(name: str) -> str:
 def compile_runtime(
     sources: Sequence[str], target: Target, *, tools: Tools = BUILT_IN
 ) -> list[bytes]:
-    """Compile C files of the runtime, such as "ellc_pool.c", to objects of the target, in order.
+    """Compile C files of the runtime, such as "ellc_pool.c". Return their objects in order.
 
-    The objects call only the functions of `system_libraries`, contain no path of this machine, and
-    have the same bytes each time. Raises `EllcError` (`E610`) if the compiler fails.
+    The objects call only functions that `system_libraries` lists, contain no path of this machine,
+    and always have the same bytes. Raises `EllcError` (E610) if the compiler fails.
     """
     with temporary_folder("runtime") as folder:
         return [_compile(source, folder / "made.o", target, tools) for source in sources]
@@ -43,8 +43,8 @@ def compile_runtime(
 def _compile(source: str, out: Path, target: Target, tools: Tools) -> bytes:
     arguments = ["-c", *compile_flags(target), source, "-o", str(out)]
     what = f"compiling {source} for target {target.name!r}"
-    # Run in the folder of the sources with a relative name: the compiler writes that name into the
-    # object, and zig's cache then finds earlier results.
+    # The compiler runs in the folder of the sources and gets a relative name: it writes this name
+    # into the object, and zig's cache finds earlier results by it.
     if tools.cc:
         zig.run_tool([*tools.cc, *arguments], what=what, code="E610", cwd=runtime_dir())
     else:
@@ -55,9 +55,9 @@ def _compile(source: str, out: Path, target: Target, tools: Tools) -> bytes:
 
 
 def compile_flags(target: Target) -> list[str]:
-    """Return the options for C code of a package, for both GCC and Clang."""
+    """Return the options with which GCC or Clang compiles the C code of a package."""
     flags = ["-std=c99", "-O2", "-g0", "-Wall", "-Wextra", "-Werror"]
-    # No calls that compilers insert, because the object must not need a library.
+    # The object must not need a library, so compilers must not insert calls.
     flags += ["-fno-builtin", "-fno-stack-protector", "-ffunction-sections", "-fdata-sections"]
     flags += ["-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fvisibility=hidden"]
     if target.os in ("linux", "macos"):

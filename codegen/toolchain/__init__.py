@@ -1,4 +1,4 @@
-"""Tools that turn finished code into files, and run them.
+"""Tools that turn emitted code into files, and run the files.
 
 | module | what |
 |---|---|

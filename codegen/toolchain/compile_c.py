@@ -1,4 +1,4 @@
-"""Compiles C that calls no library to objects, and measures the stack frames of its functions."""
+"""Compiles C files that call no library to objects, and measures the stack frames of functions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _OPTIONS = (
     "-g0",
     "-Wall",
     "-Wextra",
-    # Nothing that calls a library: no memset for loops, no stack protector, no unwinding.
+    # The compiler must not insert calls of a library: no memset for loops, no stack protector, no
+    # unwinding.
     "-ffreestanding",
     "-fno-builtin",
     "-fno-stack-protector",
@@ -25,10 +26,10 @@ _OPTIONS = (
     "-fno-exceptions",
     "-fvisibility=hidden",
 )
-# With -g0 alone a Windows object contains the path of its temporary source; -s removes it.
+# With -g0 alone, a Windows object contains the path of its temporary source. -s removes this path.
 _ZIG_OPTIONS = ("-fno-addrsig", "-fno-sanitize=all", "-Werror", "-s")
-# A user's compiler may be GCC, which does not know -fno-addrsig, and which turns loops into memset
-# in spite of -fno-builtin.
+# A user's compiler may be GCC. GCC does not know -fno-addrsig, and turns loops into memset in spite
+# of -fno-builtin.
 _GCC_OPTIONS = ("-fno-tree-loop-distribute-patterns",)
 _STACK_SIZES = ".stack_sizes"
 
@@ -43,8 +44,8 @@ def compile_c(
 ) -> None:
     """Compile one C file to an object for the oldest CPU of the target's architecture.
 
-    The code that checks the CPU's features can then run on every CPU. `extra` options come last.
-    Raises `EllcError` (`E610`) if the compiler fails.
+    The code that checks the features of the CPU can then run on every CPU. The options `extra` come
+    last. Raises `EllcError` (E610) if the compiler fails.
     """
     words = [*_OPTIONS, *_machine_options(target)]
     words += [f"-I{folder}" for folder in include]
@@ -59,9 +60,9 @@ def compile_c(
 def c_frames(
     source: Path, target: Target, include: Sequence[Path], work: Path, *, keep: bool = False
 ) -> list[int]:
-    """Stack frames, in bytes, of the file's functions as `compile_c` compiles them, largest first.
+    """The stack frames, in bytes, of the functions that `compile_c` compiles, largest first.
 
-    Empty for targets whose objects are not ELF. `keep` is that of `zig.run`.
+    Empty for targets whose objects are not ELF. `keep` is passed to `zig.run`.
     """
     if target.object_format != "elf":
         return []
@@ -89,13 +90,13 @@ def _zig_words(target: Target) -> list[str]:
 
 def _machine_options(target: Target) -> list[str]:
     independent = ["-fPIC"] if target.os in ("linux", "macos") else []
-    # A red zone below the stack pointer is not part of a frame, so it would not be counted.
+    # A red zone below the stack pointer is not part of a frame, and would not be counted.
     exact = ["-mno-red-zone"] if target.isa.has_red_zone else []
     return independent + exact
 
 
 def _stack_sizes(data: bytes, address_bytes: int) -> list[int]:
-    """The sizes in a section whose entries are an address and a size in LEB128."""
+    """The sizes in a section whose entries consist of an address and a size in LEB128."""
     sizes, at = [], 0
     while at < len(data):
         at += address_bytes

@@ -1,8 +1,8 @@
 """Checks that code has no instructions that its target's CPU lacks.
 
-qemu-arm has no 32-bit Cortex-A53, so it runs `pi3` code on a CPU that has all instructions; this
-module finds those that the Cortex-A53 lacks. There are two ways: `llvm-objdump`, if it is
-installed, reads objects; zig's assembler, which is always there, rejects assembly text.
+qemu-arm has no 32-bit Cortex-A53, so it runs `pi3` code on a CPU that has all instructions. This
+module finds instructions that the Cortex-A53 lacks, by one of two tools: `llvm-objdump`, which may
+be installed, disassembles objects; zig's assembler, which is always installed, rejects assembly.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _INSTRUCTION = re.compile(r"^\s*[0-9a-f]+:\s")
 
 
 def find_llvm_objdump() -> str | None:
-    """Return the path of the newest llvm-objdump; None if there is none."""
+    """Return the path of the newest llvm-objdump, or None."""
     numbered = sorted(
         {
             entry
@@ -41,9 +41,9 @@ def find_llvm_objdump() -> str | None:
 
 
 def instructions_above(path: Path, target: Target) -> tuple[str, ...]:
-    """Return the lines of a disassembly with instructions that the target's CPU lacks.
+    """Return the lines of the disassembly that have instructions which the target's CPU lacks.
 
-    `path` is an ELF object or library. Raises `EllcError` (`E622`) if there is no llvm-objdump or
+    `path` is an ELF object or library. Raises `EllcError` (E622) if there is no llvm-objdump or if
     it fails.
     """
     text = _disassembly(path, target)
@@ -51,8 +51,7 @@ def instructions_above(path: Path, target: Target) -> tuple[str, ...]:
 
 
 def instruction_count(path: Path, target: Target) -> int:
-    """Return the number of instructions in a disassembly. Errors are those of
-    `instructions_above`."""
+    """Return the number of instructions in a file. Raises the errors of `instructions_above`."""
     lines = _disassembly(path, target).splitlines()
     return sum(bool(_INSTRUCTION.match(line)) for line in lines)
 
@@ -73,10 +72,10 @@ def _disassembly(path: Path, target: Target) -> str:
 
 
 def reassemble(assembly: str, target: Target) -> tuple[str, ...]:
-    """Return the assembler's errors about instructions that the target's CPU lacks.
+    """Return the errors of the assembler about instructions that the target's CPU lacks.
 
-    `assembly` is the output of `EmitKind.ASM`. Directives that name an architecture are removed,
-    because they would allow its instructions.
+    `assembly` is the output of `EmitKind.ASM`. Directives that name an architecture are removed
+    first, because they would allow the instructions of that architecture.
     """
     with temporary_folder("asm") as folder:
         source = folder / "code.s"

@@ -1,7 +1,7 @@
-"""Constant data, such as weights, as one object file with one symbol.
+"""Writes constant data, such as weights, as one object file with one symbol.
 
-An ELF file is written here, streamed from the arrays: a quarter of a gigabyte takes a tenth of a
-second and no memory, for which LLVM would take seconds and gigabytes. For other formats an
+An ELF file is written directly, streamed from the arrays: a quarter of a gigabyte takes a tenth of
+a second and hardly any memory. LLVM would take seconds and gigabytes. For other formats, an
 assembler includes the data by `.incbin`.
 """
 
@@ -21,10 +21,10 @@ from ellc.codegen.toolchain import zig
 from ellc.ir.work_folders import temporary_folder
 
 BytesLike = bytes | bytearray | memoryview | np.ndarray[Any, np.dtype[Any]]
-"""Types that hold bytes; from Python 3.12 on, this could be `collections.abc.Buffer`."""
+"""Types that hold bytes. From Python 3.12 on, this could be `collections.abc.Buffer`."""
 
 SECTION_ALIGN = 64
-"""Alignment of the data's first byte in memory: one cache line, and the widest vector."""
+"""The alignment of the first byte in memory: a cache line, and the widest vector."""
 
 _SHF_ALLOC = 2
 _SHT_PROGBITS, _SHT_SYMTAB, _SHT_STRTAB = 1, 2, 3
@@ -36,19 +36,19 @@ def _view(data: BytesLike) -> memoryview:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """Bytes that are computed when they are written, so that they need not all exist at once."""
+    """Bytes that are computed only when they are written, so that not all exist at once."""
 
     bytes: int
     make: Callable[[], BytesLike]
-    """Returns exactly `bytes` bytes, C-contiguous."""
+    """A function that returns exactly `bytes` bytes, C-contiguous."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One run of bytes within the data."""
+    """A run of bytes within the data."""
 
     alignment: int
-    """Alignment of its offset, a power of two, at most `SECTION_ALIGN`."""
+    """The alignment of the offset: a power of two, at most `SECTION_ALIGN`."""
     data: BytesLike | Deferred
     """The bytes, C-contiguous: an array, `bytes` or `memoryview`."""
 
@@ -59,7 +59,7 @@ class Piece:
         return data.bytes if isinstance(data, Deferred) else _view(data).nbytes
 
     def view(self) -> memoryview:
-        """The bytes; `ValueError` if a deferred piece has more or fewer than it announced."""
+        """The bytes. Raises `ValueError` if a deferred piece has another size than it announced."""
         data = self.data.make() if isinstance(self.data, Deferred) else self.data
         view = _view(data)
         if view.nbytes != self.bytes:
@@ -77,9 +77,9 @@ class PieceOffsets:
 
 
 def layout(pieces: Sequence[Piece]) -> PieceOffsets:
-    """Return the offset of each piece, in their order, and the size of all with the gaps.
+    """Return the offset of each piece, in order, and the total size including gaps.
 
-    Raises `ValueError` for an alignment that is not a power of two or exceeds `SECTION_ALIGN`.
+    Raises `ValueError` if an alignment is not a power of two or exceeds `SECTION_ALIGN`.
     """
     offsets: list[int] = []
     end = 0
@@ -96,11 +96,11 @@ def layout(pieces: Sequence[Piece]) -> PieceOffsets:
 def write_constants(
     out: Path, symbol: str, pieces: Sequence[Piece], target: Target
 ) -> PieceOffsets:
-    """Write an object that defines the read-only data `symbol`; returns the pieces' offsets.
+    """Write an object that defines the read-only data `symbol`. Returns the offsets of the pieces.
 
-    The symbol is hidden: visible to the objects it is linked with, never exported. Its section is
-    `.rodata.SYMBOL`, aligned to `SECTION_ALIGN`. Raises `ValueError` for a wrong alignment and
-    `EllcError` when a format other than ELF cannot be assembled.
+    The symbol is hidden: objects that are linked with it can use it, but it is never exported. Its
+    section is `.rodata.SYMBOL`, aligned to `SECTION_ALIGN`. Raises `ValueError` for a wrong
+    alignment, and `EllcError` if an object that is not ELF cannot be assembled.
     """
     placed = layout(pieces)
     if target.object_format != "elf":
@@ -138,7 +138,7 @@ def _write_elf(
 ) -> None:
     wide = target.word_bits == 64
     header_bytes = 64 if wide else 52
-    data_at = SECTION_ALIGN  # the header fits before it in both classes
+    data_at = SECTION_ALIGN  # the header of a 32-bit or 64-bit file fits before the data
     symbols = bytes(24 if wide else 16) + _symbol(wide, placed.total_bytes)
     strings = b"\0" + symbol.encode() + b"\0"
     names, name_offsets = _string_table(
@@ -157,7 +157,7 @@ def _write_elf(
             placed.total_bytes,
             SECTION_ALIGN,
         ),
-        # info: index of the first symbol that is not local; entry 0 is the empty one
+        # `info` is the index of the first symbol that is not local. Entry 0 is empty.
         _Section(
             ".symtab",
             _SHT_SYMTAB,
@@ -171,7 +171,7 @@ def _write_elf(
         ),
         _Section(".strtab", _SHT_STRTAB, 0, strings_at, len(strings), 1),
         _Section(".shstrtab", _SHT_STRTAB, 0, names_at, len(names), 1),
-        # Without this empty section a linker would ask for an executable stack.
+        # Without this empty section, a linker would make the stack executable.
         _Section(".note.GNU-stack", _SHT_PROGBITS, 0, names_at, 0, 1),
     )
     file.write(_header(target, headers_at, section_count=len(sections) + 1, names_index=4))
@@ -188,7 +188,7 @@ def _header(target: Target, headers_at: int, *, section_count: int, names_index:
     wide = target.word_bits == 64
     identity = struct.pack("<4sBBB9x", b"\x7fELF", 2 if wide else 1, 1, 1)
     sizes = (64, 0, 0, 64) if wide else (52, 0, 0, 40)
-    # type 1: relocatable; no entry point and no program headers
+    # Type 1 means relocatable. There are no entry point and no program headers.
     return identity + struct.pack(
         "<HHIQQQIHHHHHH" if wide else "<HHIIIIIHHHHHH",
         *(1, target.elf_machine, 1, 0, 0, headers_at, target.isa.elf_flags),
@@ -197,7 +197,7 @@ def _header(target: Target, headers_at: int, *, section_count: int, names_index:
 
 
 def _symbol(wide: bool, size: int) -> bytes:
-    """A global data object, hidden, at the start of section 1; its name is at 1 in the strings."""
+    """The entry of a hidden global data object at the start of section 1, named by string 1."""
     name, info, other, section = 1, 0x11, 2, 1
     if wide:
         return struct.pack("<IBBHQQ", name, info, other, section, 0, size)
@@ -223,7 +223,7 @@ def _string_table(names: Sequence[str]) -> tuple[bytes, dict[str, int]]:
 def _assemble(
     out: Path, symbol: str, pieces: Sequence[Piece], placed: PieceOffsets, target: Target
 ) -> None:
-    """Write the object by zig's assembler, which includes the bytes from a file."""
+    """Write the object with zig's assembler, which includes the bytes from a file."""
     with temporary_folder("data") as folder:
         with (folder / "data.bin").open("wb") as file:
             _stream(file, pieces, placed)
@@ -243,7 +243,7 @@ def _digest(path: Path) -> str:
 
 
 def _assembly(symbol: str, digest: str, total_bytes: int, target: Target) -> str:
-    """Assembly text of the data for COFF, Mach-O or wasm."""
+    """The assembly text that defines the data, for COFF, Mach-O or WebAssembly."""
     align = SECTION_ALIGN.bit_length() - 1
     match target.object_format:
         case "macho":
@@ -256,7 +256,7 @@ def _assembly(symbol: str, digest: str, total_bytes: int, target: Target) -> str
             section, name = f'.section .rdata${symbol},"dr"', symbol
             marks = []
     lines = [
-        # zig's cache does not read the included file: a new digest makes it assemble again.
+        # zig's cache ignores the included file. A new digest in the text makes zig assemble again.
         f"# {digest}",
         section,
         f".globl {name}",

@@ -1,7 +1,7 @@
 """Reads ELF files: symbols, needed libraries, sections, segments.
 
-It serves checks and reports (undefined symbols, flash bytes), which so need no binutils for the
-target.
+Checks and reports use this, for instance to find undefined symbols or the size in flash, so that
+they need no binutils for the target.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Segment:
 
     @property
     def executable(self) -> bool:
-        """Whether its pages may be executed."""
+        """Whether the pages of the segment may be executed."""
         return bool(self.flags & 1)
 
 
@@ -64,23 +64,26 @@ class Symbol:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is visible in this file only."""
+        """Whether the symbol is visible only in this file."""
         return self.info >> 4 == 0
 
     @property
     def is_function(self) -> bool:
-        """Whether it names code."""
+        """Whether the symbol names a function."""
         return self.info & 15 == 2
 
     @property
     def is_defined(self) -> bool:
-        """Whether this file defines it."""
+        """Whether this file defines the symbol."""
         return self.section != 0
 
 
 @dataclass(frozen=True)
 class ElfFile:
-    """A little-endian ELF file, object or shared library. Raises `ValueError` for anything else."""
+    """A little-endian ELF file: an object or a shared library.
+
+    Raises `ValueError` if the data is anything else.
+    """
 
     data: bytes | mmap.mmap
 
@@ -90,7 +93,7 @@ class ElfFile:
 
     @classmethod
     def read(cls, path: Path) -> ElfFile:
-        """Return the file at `path`, mapped, because most of a large file is never read."""
+        """Return the file at `path`. It is mapped, because most of a large file is never read."""
         with path.open("rb") as file:
             if path.stat().st_size == 0:
                 raise ValueError("not a little-endian ELF file")
@@ -103,7 +106,7 @@ class ElfFile:
 
     @property
     def machine(self) -> int:
-        """e_machine: 40 ARM, 62 x86-64, 183 AArch64."""
+        """`e_machine`: 40 ARM, 62 x86-64, 183 AArch64."""
         return int.from_bytes(self.data[18:20], "little")
 
     @cached_property
@@ -113,7 +116,7 @@ class ElfFile:
 
     @cached_property
     def sections(self) -> tuple[Section, ...]:
-        """All sections, the empty first one included."""
+        """All sections. The first one is empty."""
         start, size, count, names = (self._header[i] for i in (5, 10, 11, 12))
         layout = "<IIQQQQIIQQ" if self.wide else "<IIIIIIIIII"
         raw = [struct.unpack_from(layout, self.data, start + i * size) for i in range(count)]
@@ -125,7 +128,7 @@ class ElfFile:
 
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
-        """All program headers; none in an object."""
+        """All program headers. An object has none."""
         start, size, count = (self._header[i] for i in (4, 8, 9))
         found = []
         for i in range(count):
@@ -153,20 +156,20 @@ class ElfFile:
 
     @property
     def undefined(self) -> tuple[str, ...]:
-        """Names that this file needs from others, sorted."""
+        """The names that other files must define, sorted."""
         names = {s.name for s in (*self.symbols, *self.dynamic_symbols) if not s.is_defined}
         return tuple(sorted(names - {""}))
 
     @property
     def exported(self) -> tuple[str, ...]:
-        """Names that a shared library exports, sorted."""
+        """The names that a shared library exports, sorted."""
         return tuple(
             sorted(s.name for s in self.dynamic_symbols if s.is_defined and not s.is_local)
         )
 
     @property
     def needed(self) -> tuple[str, ...]:
-        """Libraries that are loaded with this one, in order."""
+        """The libraries that must be loaded with this one, in order."""
         return tuple(
             self._dynamic_string(value) for tag, value in self._dynamic if tag == _DT_NEEDED
         )
@@ -181,7 +184,7 @@ class ElfFile:
 
     @property
     def has_text_relocations(self) -> bool:
-        """Whether loading it writes into code pages."""
+        """Whether the loader must write to code pages of this file."""
         return any(
             tag == _DT_TEXTREL or (tag == _DT_FLAGS and value & _DF_TEXTREL)
             for tag, value in self._dynamic
@@ -189,7 +192,10 @@ class ElfFile:
 
     @property
     def has_executable_stack(self) -> bool:
-        """Whether loading it makes the stack executable, which is also the default."""
+        """Whether the stack becomes executable if this file is loaded.
+
+        It does so, too, if the file does not say.
+        """
         stack = [segment for segment in self.segments if segment.kind == _PT_GNU_STACK]
         return not stack or stack[0].executable
 
@@ -199,7 +205,7 @@ class ElfFile:
         return tuple(segment for segment in self.segments if segment.kind == _PT_LOAD)
 
     def read_only_bytes(self) -> int:
-        """Return the bytes of code and constants, which go into flash."""
+        """Return the size of code and constants, which are stored in flash."""
         return sum(
             s.size
             for s in self.sections
@@ -207,7 +213,7 @@ class ElfFile:
         )
 
     def writable_bytes(self) -> int:
-        """Return the bytes of initialised and zeroed data."""
+        """Return the size of initialised and zeroed data."""
         both = _SHF_ALLOC | _SHF_WRITE
         return sum(s.size for s in self.sections if s.flags & both == both)
 

@@ -1,7 +1,7 @@
-"""Run code for a target on this machine: directly if it can, otherwise by qemu's user mode.
+"""Runs code for a target on this machine: directly if possible, otherwise by qemu's user mode.
 
-A *runner* is one static program that holds many compiled cases and runs them in one process, so
-that a whole family of operators costs one link and one emulator start per target.
+A *runner* is a static program that contains many compiled cases and runs them in one process, so
+that testing a whole family of operators takes one link and one emulator start per target.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from ellc.codegen.toolchain import zig
 from ellc.ir.errors import EllcError, InternalError
 
 Guard = Literal["start", "end"]
-"""Which end of a buffer is next to a page that must not be accessed."""
+"""Which end of a buffer is next to a guard page, which must not be accessed."""
 
 GUARD_BYTES = 4096
-"""The page size of all machines that run tests; with larger pages, weights are not guarded."""
+"""The size of guard pages. On machines with larger pages, weights are not guarded."""
 
 _C_OPTIONS = ("-std=c99", "-D_DEFAULT_SOURCE", "-O1", "-g0")
 _WARNINGS = ("-Wall", "-Wextra", "-Werror")
 _KEEP_STATE, _RESET, _JUNK_SHIFT = 1, 2, 8
 JUNK_KINDS = 4
-"""The kinds of junk in memory before a call: 0xFF bytes, 0x7F bytes, zeros, irregular bytes."""
+"""How many kinds of junk memory may hold before a call: 0xFF bytes, 0x7F bytes, zeros, irregular
+bytes."""
 _OTHER_ABI = -5  # NAME_EABI
 _STATUS_WORDS = {
     -1001: "it changed one of its inputs",
@@ -40,9 +41,9 @@ _STATUS_WORDS = {
 
 
 def prefix(target: Target) -> tuple[str, ...]:
-    """Return the command that starts a program of this target; empty if it runs directly.
+    """Return the command that starts programs of this target; empty if they run directly.
 
-    Raises `EllcError` (`E620`) if this machine cannot run it.
+    Raises `EllcError` (E620) if this machine cannot run such programs.
     """
     if runs_directly(target):
         return ()
@@ -62,7 +63,7 @@ def prefix(target: Target) -> tuple[str, ...]:
 
 
 def runs_directly(target: Target) -> bool:
-    """Whether this machine has the target's system and architecture, and all its features."""
+    """Whether this machine has the target's operating system, architecture and features."""
     if target.os != "linux":
         return False
     if target.emulator == ():
@@ -90,8 +91,8 @@ def run(
 ) -> bytes:
     """Run a program of the target and return its standard output.
 
-    Raises `EllcError`: `E620` if this machine cannot run it, `E621` if it ends with an error or
-    takes longer than `limit_s` seconds.
+    Raises `EllcError`: E620 if this machine cannot run the program, E621 if the program ends with
+    an error or takes longer than `limit_s` seconds.
     """
     ran = _execute(target, argv, stdin, cwd, limit_s)
     if ran.returncode != 0:
@@ -123,13 +124,13 @@ def _execute(
 
 
 def ending(returncode: int) -> str:
-    """A description of how a process ended."""
+    """A description of how a process ended, for messages."""
     return f"was killed by signal {-returncode}" if returncode < 0 else f"failed ({returncode})"
 
 
 @dataclass(frozen=True, slots=True)
 class PortMemory:
-    """One input or output: its size, and the alignment that the code may rely on."""
+    """One input or output: its size, and the alignment that the code may assume."""
 
     bytes: int
     align: int = 4
@@ -139,10 +140,10 @@ class PortMemory:
 class Case:
     """One function or model that a runner can call.
 
-    A plain case is `int SYMBOL(void *arena, const void *const *in, void *const *out)`, 0 for
-    success. A model case (`is_model`) is the C API of a package: SYMBOL_init, SYMBOL_predict_v,
-    SYMBOL_reset, SYMBOL_destroy and, with `threads`, SYMBOL_set_threads. The arena is
-    aligned to 64 bytes.
+    A plain case is a function `int SYMBOL(void *arena, const void *const *in, void *const *out)`,
+    which returns 0 for success. A model case (`is_model`) is the C API of a package: SYMBOL_init,
+    SYMBOL_predict_v, SYMBOL_reset, SYMBOL_destroy and, with `threads`, SYMBOL_set_threads. The
+    arena is aligned to 64 bytes.
     """
 
     symbol: str
@@ -152,9 +153,9 @@ class Case:
     is_model: bool = False
     threads: int = 0
     abi: int = 0
-    """The version of its interface that a model must have (SYMBOL_init_abi); 0 if any will do."""
+    """The interface hash that a model must have (SYMBOL_init_abi); 0 accepts any."""
     guards: tuple[str, ...] = ()
-    """Symbols of whole pages (`GUARD_BYTES`, aligned) that must not be accessed."""
+    """The symbols of guard pages, which have `GUARD_BYTES` bytes and are aligned to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,20 +163,21 @@ class Request:
     """One call of a case."""
 
     case: int
-    """Index in the runner's cases."""
+    """The index of the case in the runner."""
     inputs: tuple[bytes, ...]
     keep_state: bool = False
-    """Call the case of the previous request again, with its arena (and instance) as it is now."""
+    """Whether to call the case of the previous request again, with its arena and instance
+    unchanged."""
     reset: bool = False
-    """Reset a model before the call."""
+    """Whether to reset the model before the call."""
     junk: int = 0
-    """The kind of junk (below `JUNK_KINDS`) that fills new memory: the outputs', and all other
-    memory unless the state is kept."""
+    """The kind of junk, below `JUNK_KINDS`, that fills the outputs and, unless the state is kept,
+    all other memory before the call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """A program that holds cases."""
+    """A program that contains cases."""
 
     program: Path
     target: Target
@@ -193,12 +195,12 @@ def build_program(
 ) -> None:
     """Compile C sources and link them with objects into a static program for the target.
 
-    If `cc` is given, the command of another compiler of this machine, it is used with its own
-    defaults in place of the target's options.
+    `cc` may be the command of another compiler of this machine. It is then used with its own
+    defaults, without the target's options.
 
-    The first program of an architecture takes up to a minute, because its C library is built; later
-    ones take a tenth of a second. Raises `EllcError`: `E620` for a target without such programs,
-    `E610` if the compiler or the linker fails.
+    The first program for an architecture takes up to a minute, because the C library is built for
+    it. Later programs take a tenth of a second. Raises `EllcError`: E620 if there are no static
+    programs for the target, E610 if the compiler or the linker fails.
     """
     machine = _machine(target)
     words = [*_C_OPTIONS, *options, *map(str, sources), *map(str, objects), "-o", str(out)]
@@ -210,7 +212,7 @@ def build_program(
 
 
 def _machine(target: Target) -> list[str]:
-    """Compiler options for static programs of the target; E620 if there are none."""
+    """The compiler options for static programs of the target. Raises E620 if there are none."""
     if not target.musl_target:
         raise EllcError(
             f"there are no static programs for target {target.name!r}",
@@ -229,10 +231,10 @@ def build_runner(
     guard: Guard = "end",
     cc: Sequence[str] = (),
 ) -> Runner:
-    """Write, compile and link a runner in `folder` that holds all the cases.
+    """Write, compile and link a runner in `folder` that contains all cases.
 
-    The objects together define the symbols of all cases. `guard` says which end of every buffer is
-    next to a guard page. `cc` and errors are those of `build_program`.
+    Together, the objects define the symbols of all cases. `guard` says which end of every buffer is
+    next to a guard page. `cc` is passed to `build_program`, whose errors are raised.
     """
     source, program = folder / "runner_cases.c", folder / "runner"
     values = {
@@ -254,7 +256,7 @@ def build_runner(
 
 
 def _fixed_part(target: Target, source: Path, out: Path) -> Path:
-    """The object of the part that all runners share; zig keeps it in its cache."""
+    """The object of the part that all runners share. zig keeps it in its cache."""
     words = [*_machine(target), *_C_OPTIONS, *_WARNINGS, "-c", source.name, "-o", str(out)]
     what = f"compiling {source.name} for target {target.name!r}"
     zig.run(["cc", *words], what=what, cwd=source.parent, keep=True)
@@ -266,10 +268,12 @@ def run_cases(
 ) -> list[tuple[bytes, ...]]:
     """Make all calls in one process, in order, and return the outputs of each.
 
-    New memory is filled with junk before a call, and is between guard pages. Raises `ValueError`
-    for a request that does not fit its case; `InternalError` if compiled code crashes, returns an
-    error, changes an input or writes where it must not; `EllcError` like `run`, and E705 for a
-    model whose interface is not the expected one.
+    Memory is between guard pages, and is filled with junk before a call. Raises
+
+    * `ValueError` if a request does not fit its case;
+    * `InternalError` if compiled code crashes, returns an error, changes an input, or writes
+      outside of its buffers;
+    * `EllcError` as `run` does, and E705 if a model has another interface than expected.
     """
     stdin = b"".join(_encode(runner.cases[request.case], request) for request in requests)
     ran = _execute(runner.target, [runner.program], stdin, None, limit_s)

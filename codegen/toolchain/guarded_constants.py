@@ -1,4 +1,4 @@
-"""Read-only data between pages that a test program makes inaccessible."""
+"""Writes read-only data between guard pages, which a test program makes inaccessible."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from ellc.codegen.toolchain import zig
 from ellc.codegen.toolchain.elf import SECTION_ALIGN, Piece, layout
 from ellc.codegen.toolchain.emulate import GUARD_BYTES, Guard
 
-_FILL = 0xA5  # as the runner fills its buffers
+_FILL = 0xA5  # the byte with which the runner also fills its buffers
 
 
 def guard_symbols(symbol: str) -> tuple[str, str]:
-    """The pages before and after the data of a symbol."""
+    """The symbols of the guard pages before and after the data of a symbol."""
     return f"{symbol}_page_before", f"{symbol}_page_after"
 
 
 def write_guarded(
     out: Path, constants: Mapping[str, Sequence[Piece]], target: Target, guard: Guard
 ) -> None:
-    """Write an object that defines each symbol, like `elf.write_constants`, between guard pages.
+    """Write an object that defines the data of each symbol between guard pages.
 
-    `guard` says whether the data's start or its end is next to a guard page (the end as closely as
-    its alignment allows). Raises `EllcError` (`E610`) if the assembler fails.
+    `guard` says whether the start or the end of the data is next to a guard page. The end is as
+    close to the page as the alignment of the data allows. Raises `EllcError` (E610) if the
+    assembler fails.
     """
     text = ['.section .rodata.guarded,"a"']
     for symbol, pieces in constants.items():

@@ -1,8 +1,8 @@
 """Links objects to shared libraries, relocatable objects and archives, for every object format.
 
-The linkers inside zig are called directly, without a C library of the target: of its functions
-generated code calls only a few for threads, which are linked with stub libraries written here.
-For ELF targets users may name a linker of their own (GNU ld and lld take the same options).
+The linkers inside zig are called directly. They need no C library of the target: generated code
+calls only a few system functions, for which this module makes stub libraries. For ELF targets,
+users may name their own linker; GNU ld and lld take the same options.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from ellc.ir.work_folders import temporary_folder
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The user's own tools; empty ones are those that come with ellc."""
+    """The user's own tools. An empty field means the tool that comes with ellc."""
 
     cc: tuple[str, ...] = ()
-    """C compiler for the target with its options: ("arm-linux-gnueabihf-gcc", "-mcpu=...")."""
+    """A C compiler for the target, with options: ("arm-linux-gnueabihf-gcc", "-mcpu=...")."""
     linker: tuple[str, ...] = ()
-    """Linker with GNU ld's options, for ELF targets only."""
+    """A linker that takes the options of GNU ld, for ELF targets only."""
 
 
 BUILT_IN = Tools()
@@ -43,17 +43,17 @@ def link_shared(
     strip: bool = False,
     tools: Tools = BUILT_IN,
 ) -> None:
-    """Link the file `out` that an operating system (or a wasm engine) loads.
+    """Link the shared library `out`, which an operating system or a WebAssembly engine loads.
 
-    `exports` are the only symbols that it exports, in C spelling; on macOS, where the linker takes
-    no list, other symbols must be hidden in the objects. `soname` is the name by which it is
-    loaded. `needed` names system libraries of `system_libraries.LIBRARIES` ("pthread") whose
-    functions may be called; one without a call is not recorded in the file. Local symbols are kept
-    for profilers unless `strip`.
+    It exports only the symbols `exports`, which are written as in C. On macOS, where the linker
+    takes no such list, all other symbols must be hidden in the objects. `soname` is the name by
+    which the library is loaded. `needed` names system libraries of `system_libraries.LIBRARIES`
+    ("pthread") whose functions may be called; the file records only libraries that are called.
+    Local symbols are kept for profilers unless `strip`.
 
-    Raises `EllcError`: `E612` when the linker fails (most often for an undefined symbol), `E613`
-    for a target without shared libraries, or for a user's linker and a target that is not ELF.
-    Raises `InternalError` when an object does not define one of the exports.
+    Raises `EllcError`: E612 if the linker fails, most often for an undefined symbol; E613 if the
+    target has no shared libraries, or if `tools` has a linker and the target is not ELF. Raises
+    `InternalError` if no object defines one of the exports.
     """
     if tools.linker and target.object_format != "elf":
         raise EllcError(
@@ -85,8 +85,7 @@ def link_relocatable(
 ) -> None:
     """Merge the objects into one relocatable object (`ld -r`).
 
-    Raises `EllcError`: `E612` when the linker fails, `E613` for Windows, whose linkers cannot
-    merge.
+    Raises `EllcError`: E612 if the linker fails, E613 for Windows, whose linkers cannot do this.
     """
     match target.object_format:
         case "elf":
@@ -107,7 +106,7 @@ def link_relocatable(
 
 
 def archive(objects: Sequence[Path], target: Target, out: Path) -> None:
-    """Put the objects into a static library. Raises `EllcError` (`E612`) if that fails."""
+    """Make a static library of the objects. Raises `EllcError` (E612) if that fails."""
     out.unlink(missing_ok=True)  # `ar` would add to an existing file
     style = "darwin" if target.object_format == "macho" else "gnu"
     words = ["ar", f"--format={style}", "rcsD", str(out), *map(str, objects)]
@@ -116,7 +115,7 @@ def archive(objects: Sequence[Path], target: Target, out: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Link:
-    """One link: its inputs, its output, and a folder for temporary files."""
+    """The inputs and the output of one link, and a folder for temporary files."""
 
     objects: list[Path]
     exports: tuple[str, ...]
@@ -137,7 +136,7 @@ class _Link:
 
 
 def _run(words: Sequence[str], what: str, tools: Tools) -> None:
-    """Run the user's linker (`words` is the command) or one of zig's (`words`: its arguments)."""
+    """Run a linker: the user's, whose command is `words`, or zig with the arguments `words`."""
     if tools.linker:
         zig.run_tool(words, what=what, code="E612")
     else:
@@ -155,11 +154,11 @@ def _shared_elf(link: _Link, needed: Sequence[str], tools: Tools) -> None:
         "-shared",
         *("-soname", link.soname),
         "--build-id=none",
-        # glibc and musl both use the GNU hash table; the old one would only add bytes.
+        # glibc and musl both use the GNU hash table. The old hash table would only add bytes.
         "--hash-style=gnu",
         "--gc-sections",
         "--no-undefined",
-        # The library's functions call each other directly and cannot be replaced from outside.
+        # Functions of the library call each other directly; other libraries cannot replace them.
         "-Bsymbolic",
         *("-z", "now", "-z", "relro", "-z", "noexecstack", "-z", "text"),
         *_page_size(link.target),
@@ -174,25 +173,28 @@ def _shared_elf(link: _Link, needed: Sequence[str], tools: Tools) -> None:
     _run(words, link.what, tools)
     missing = sorted(set(link.exports) - set(elf_reader.ElfFile.read(link.out).exported))
     if missing:
-        # The linker ignores names in a version script that no object defines or that are hidden.
+        # The linker ignores names in a version script that are hidden, or that no object defines.
         raise InternalError(f"{link.what}: these cannot be exported: {', '.join(missing)}")
 
 
 def _page_size(target: Target) -> list[str]:
-    """The option for the alignment of loaded segments, unless it is the linker's default."""
+    """The option for the alignment of loaded segments; empty for the linker's default."""
     page_bytes = target.isa.elf_page_bytes
     return ["-z", f"max-page-size={page_bytes}"] if page_bytes else []
 
 
 def _stub(link: _Link, described: SystemLibrary, tools: Tools) -> Path:
-    """Make a stub of a system library: its name, functions and symbol versions, without code.
+    """Make a stub of a system library: a library with its name, functions and symbol versions.
 
-    Without it, a network that calls `pthread_create` would name no library that defines it, and
-    would load only into programs that are linked with one; before glibc 2.34 not every program is.
-    The target's own library is not available here. The versions matter on x86-64, where an
-    unversioned reference to `pthread_cond_wait` binds to the incompatible one of 2002. At run time
-    glibc loads its real `libpthread.so.0` (since 2.34 an empty file for such references); musl
-    takes every `libpthread.*` to be itself and ignores versions.
+    The target's own library is not available here. Without a stub, the linked library would not
+    record which library defines `pthread_create`, and could be loaded only by programs that
+    themselves load that library. Before glibc 2.34, not all programs did.
+
+    The symbol versions matter on x86-64, where a reference to `pthread_cond_wait` without a version
+    binds to an incompatible function of 2002.
+
+    At run time, glibc loads the real `libpthread.so.0`, which is an empty file since 2.34. musl
+    treats every `libpthread.*` as itself, and ignores versions.
     """
     versions = described.versions(link.target.arch)
     library = described.elf_soname.partition(".")[0]
@@ -217,7 +219,7 @@ def _stub(link: _Link, described: SystemLibrary, tools: Tools) -> Path:
 
 
 def _shared_windows(link: _Link, needed: Sequence[str]) -> None:
-    """Link a DLL without a C runtime: no entry point, and imports by name only."""
+    """Link a DLL without a C runtime. It has no entry point, and imports functions by name."""
     exports = "".join(f"  {name}\n" for name in link.exports)
     listed = link.file("exports.def", f"LIBRARY {link.soname}\nEXPORTS\n{exports}")
     imports = []
@@ -236,7 +238,7 @@ def _shared_windows(link: _Link, needed: Sequence[str]) -> None:
         imports.append(import_library)
     words = [
         *("lld-link", "/dll", "/noentry", "/nodefaultlib", "/opt:ref"),
-        "/Brepro",  # a hash of the contents instead of the time
+        "/Brepro",  # records a hash of the contents instead of the time
         f"/def:{listed}",
         f"/implib:{link.folder / 'import.lib'}",
         f"/out:{link.out}",
@@ -268,9 +270,9 @@ ___chkstk_ms:
   popq %rcx
   ret
 """
-"""The function that LLVM calls on Windows before it takes more than a page of stack. It touches
-each page downwards, because Windows grows a stack by one guard page at a time. rax holds the number
-of bytes; all registers are preserved."""
+"""The function that LLVM calls on Windows before a function uses more than a page of stack. It
+touches every page from the top down, because Windows extends a stack by one guard page at a time.
+rax holds the number of bytes. All registers are preserved."""
 
 
 def _stack_probe(link: _Link) -> Path:
@@ -282,7 +284,8 @@ def _stack_probe(link: _Link) -> Path:
 
 
 def _shared_macos(link: _Link) -> None:
-    # The code signature contains the name of the output, so it is linked under its final name.
+    # The code signature contains the name of the output, so the file is linked under its final
+    # name.
     linked = link.folder / link.out.name
     words = [
         *("cc", "-shared", "-nostdlib", "-target", link.target.c_target),

@@ -1,9 +1,9 @@
 """Compiles LLVM IR text to objects, in as many child processes as the machine has cores.
 
-LLVM ends the whole process when it cannot compile something, and llvmlite holds one lock in every
-call. Child processes solve both: a crash becomes an `InternalError` with a file that reproduces it,
-and kernels compile in parallel. The bytes of a result depend only on the job and the target, not on
-the worker or its earlier jobs.
+LLVM ends its process if it cannot compile a module, and llvmlite holds a lock during every call.
+Child processes solve both problems: a crash becomes an `InternalError` with a file that reproduces
+it, and modules are compiled in parallel. The bytes of a result depend only on the job and the
+target, not on the child process or its earlier jobs.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ class EmitKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Passes:
-    """The passes that LLVM runs before it selects instructions.
+    """The passes that LLVM runs before instruction selection.
 
-    The defaults are for kernels, which are already vectorised and unrolled, with most invariant
-    code hoisted. LLVM's own pipeline of level 3 takes five times as long for them (it combines
-    instructions eight times), and the code is not faster.
+    The defaults suit kernels, which are already vectorised and unrolled, and in which most
+    loop-invariant code is already hoisted. LLVM's own pipeline of level 3 takes five times as long
+    for kernels, because it combines instructions eight times, and the code is not faster.
     """
 
     names: tuple[str, ...] = (
@@ -59,9 +59,10 @@ class Passes:
         "new_gvn",
         "simplify_cfg",
     )
-    """In this order, as `llvmlite.binding.ModulePassManager` names them in `add_NAME_pass`."""
+    """The passes in order, by NAME as in `add_NAME_pass` of
+    `llvmlite.binding.ModulePassManager`."""
     codegen_level: int = 3
-    """Effort of instruction selection, scheduling and register allocation, 0 to 3."""
+    """The effort of instruction selection, scheduling and register allocation, from 0 to 3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +70,9 @@ class IrJob:
     """One module to compile."""
 
     name: str
-    """A name for error reports; not part of the result."""
+    """A name for error messages. The result does not contain it."""
     text: str
-    """LLVM IR. Triple and data layout are added if it has none."""
+    """The LLVM IR. Triple and data layout are added if they are missing."""
     emit: EmitKind = EmitKind.OBJECT
     passes: Passes = Passes()
 
@@ -82,17 +83,17 @@ class Compiled:
 
     data: bytes
     frame_bytes: dict[str, int]
-    """Stack frame of each function that has one, without the return address."""
+    """The size of each function's stack frame, without the return address."""
 
 
 def compile_ir(
     jobs: Sequence[IrJob], target: Target, *, pool: LlvmPool | None = None
 ) -> list[bytes]:
-    """Compile the jobs for the target, in parallel; results in the order of the jobs.
+    """Compile the jobs for the target in parallel. Return the results in the order of the jobs.
 
-    Without `pool`, child processes are started for this call (about a tenth of a second). Raises
-    `InternalError` with a reproducer file if LLVM rejects a job or crashes, and `EllcError`
-    (`E604`) if it does not know the target's CPU or one of its features.
+    Without `pool`, child processes are started for this call, which takes about a tenth of a
+    second. Raises `InternalError` with a reproducer file if LLVM rejects a job or crashes, and
+    `EllcError` (E604) if LLVM does not know the target's CPU or one of its features.
     """
     if pool is not None:
         return pool.compile(jobs, target)
@@ -101,20 +102,20 @@ def compile_ir(
 
 
 def usable_cores() -> int:
-    """Return how many processes can run at once on this machine."""
+    """Return how many processes can run at the same time on this machine."""
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return os.cpu_count() or 1
 
 
 class LlvmPool:
-    """Child processes that compile; a context manager that ends them.
+    """Child processes that compile. As a context manager, it ends them.
 
-    A process starts with its first job. May be used from several threads.
+    A process starts with its first job. Several threads may use the pool.
     """
 
     def __init__(self, processes: int | None = None, *, job_limit_s: float = 600.0) -> None:
-        """`job_limit_s`: a job that takes longer counts as crashed."""
+        """A job that takes longer than `job_limit_s` seconds counts as crashed."""
         count = max(1, usable_cores() if processes is None else processes)
         self._executor = ThreadPoolExecutor(count, thread_name_prefix="ellc-llvm")
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
@@ -127,11 +128,12 @@ class LlvmPool:
         return [compiled.data for compiled in self.compile_measured(jobs, target)]
 
     def compile_measured(self, jobs: Sequence[IrJob], target: Target) -> list[Compiled]:
-        """The same, with the stack frames of functions that have `"warn-stack-size"="0"`.
+        """Like `compile`, but also returns stack frames.
 
-        This attribute changes no byte of code.
+        They are known for functions with the attribute `"warn-stack-size"="0"`, which does not
+        change the code.
         """
-        # Longest first: a big module that starts last would leave the other cores idle.
+        # The longest job starts first. If it started last, the other cores would be idle meanwhile.
         order = sorted(range(len(jobs)), key=lambda index: -len(jobs[index].text))
         futures = {index: self._executor.submit(self._one, jobs[index], target) for index in order}
         outcomes = [futures[index].result() for index in range(len(jobs))]
@@ -175,7 +177,7 @@ class _Failure:
 
 
 class _Worker:
-    """One child process, started when it is first needed and again after a crash."""
+    """One child process. It starts with its first job, and again after a crash."""
 
     def __init__(self, job_limit_s: float) -> None:
         self._job_limit_s = job_limit_s
@@ -185,10 +187,10 @@ class _Worker:
 
     def compile(self, job: IrJob, target: Target) -> Compiled | _Failure | EllcError:
         if self._process is not None and self._as_written is not target.as_written:
-            self.stop()  # LLVM takes this option only once in a process
+            self.stop()  # a process can set this LLVM option only once
         self._as_written = target.as_written
         process = self._process or self._start()
-        # The child stops reading only when it ends, so a plain write cannot wait for ever.
+        # The child stops reading only when it ends, so that a write cannot block for ever.
         timer = threading.Timer(self._job_limit_s, process.kill)
         timer.start()
         try:
@@ -215,8 +217,8 @@ class _Worker:
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._stderr = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - open as long as the process
-        # -I -S: neither the working directory, nor PYTHON* variables, nor site hooks affect the
-        # child, which needs only the standard library and llvmlite's folder.
+        # With -I -S, the working directory, PYTHON* variables and site hooks do not affect the
+        # child. It needs only the standard library and llvmlite's folder.
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", _worker_file(), *_llvmlite_folders()],
             stdin=subprocess.PIPE,
@@ -226,7 +228,7 @@ class _Worker:
         return self._process
 
     def _autopsy(self) -> str:
-        """Return how the process ended and what it printed last; then discard it."""
+        """Return how the process ended and what it printed, and discard the process."""
         process, stderr = self._process, self._stderr
         assert process is not None and stderr is not None
         status = process.wait()
@@ -279,7 +281,7 @@ def _request(job: IrJob, target: Target) -> dict[str, str | int | bool]:
         "triple": target.triple,
         "cpu": target.cpu,
         "features": target.llvm_features,
-        # Code that an operating system loads at any address must not contain absolute addresses.
+        # An operating system may load code at any address: it must be position-independent.
         "reloc": "pic" if target.has_os else "static",
         "codegen_level": job.passes.codegen_level,
         "passes": " ".join(job.passes.names),
@@ -311,7 +313,7 @@ def _internal_error(failed: Sequence[_Failure], target: Target) -> InternalError
 
 
 def _failed_functions(failure: _Failure) -> str:
-    """The function that LLVM named, otherwise those that the module defines."""
+    """The function that LLVM named, or else the functions that the module defines."""
     named = re.search(r"In function: (\S+)", failure.message)
     if named:
         return f"function {named[1]!r}"
@@ -321,7 +323,7 @@ def _failed_functions(failure: _Failure) -> str:
 
 
 def _summary(message: str) -> str:
-    """The lines before LLVM's stack dump, which is long and of no use to a user."""
+    """The lines before LLVM's stack dump, which does not help a user."""
     kept = []
     for line in message.splitlines():
         if line.startswith(("Stack dump", "PLEASE submit")) or re.match(r"\s*#\d+ ", line):
@@ -331,7 +333,7 @@ def _summary(message: str) -> str:
 
 
 def _write_reproducer(failure: _Failure, target: Target) -> Path:
-    """Write the IR with everything that is needed to compile it again; returns the path."""
+    """Write the IR with everything that is needed to compile it again. Returns the path."""
     request = _request(failure.job, target)
     comments = [f"{name}: {value}" for name, value in request.items()]
     comments += ["", *failure.message.splitlines()]

@@ -1,14 +1,14 @@
 """The child process that runs LLVM: reads jobs from standard input, writes to standard output.
 
-The parent runs this file as a script (see `llvm.py`). It imports only the standard library and
-llvmlite, so that it starts fast and depends on nothing of the parent's state. Some jobs that LLVM
-cannot compile end the whole process: after "Cannot select" LLVM aborts. The parent then sees the
-pipe close.
+The parent runs this file as a script (see `llvm.py`). The script imports only the standard library
+and llvmlite, so that it starts quickly and does not depend on the state of the parent. LLVM aborts
+if it cannot compile some jobs, for instance after "Cannot select". The parent then sees that the
+pipe is closed.
 
-A message in either direction is 4 bytes of little-endian length, then that many bytes. A request
-consists of two messages: JSON, then the IR text. An answer is a message whose first byte is `R`
-(result), `E` (LLVM's error message) or `C` (LLVM does not know the CPU or a feature). After an `R`,
-a second message has what LLVM printed during the job: its remarks on stack frames.
+A message in either direction consists of its length, as 4 little-endian bytes, and so many bytes. A
+request consists of two messages: JSON, and the IR text. An answer is a message whose first byte is
+`R` (result), `E` (an error message of LLVM) or `C` (LLVM does not know the CPU or a feature). After
+`R`, a second message contains what LLVM printed during the job: remarks on stack frames.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class UnknownCpu(Exception):
 
 
 def read_message(stream: BinaryIO) -> bytes | None:
-    """Return the next message, None at the end of the stream."""
+    """Return the next message, or None at the end of the stream."""
     head = stream.read(LENGTH_BYTES)
     if len(head) < LENGTH_BYTES:
         return None
@@ -36,7 +36,7 @@ def read_message(stream: BinaryIO) -> bytes | None:
 
 
 def write_message(stream: BinaryIO, *parts: bytes) -> None:
-    """Write the parts as one message and flush."""
+    """Write the parts as one message, and flush the stream."""
     stream.write(sum(map(len, parts)).to_bytes(LENGTH_BYTES, "little"))
     for part in parts:
         stream.write(part)
@@ -44,19 +44,19 @@ def write_message(stream: BinaryIO, *parts: bytes) -> None:
 
 
 def _stderr_since(start: int) -> str:
-    """What standard error has from this offset on; the parent made it a file, so it can be read."""
+    """The content of standard error from an offset on. The parent made standard error a file."""
     os.lseek(2, start, os.SEEK_SET)
     text = os.read(2, 1 << 20).decode(errors="replace")
     os.lseek(2, 0, os.SEEK_END)
     return text
 
 
-# Options that keep instructions in the order of the kernel.
+# LLVM options that keep instructions in the order of the kernel.
 _AS_WRITTEN = ("--enable-misched=false", "--enable-post-misched=false", "--pre-RA-sched=source")
 
 
 class Compiler:
-    """LLVM, with one target machine for all requests with the same target options."""
+    """Runs LLVM. Requests with the same target options share one target machine."""
 
     def __init__(self) -> None:
         import llvmlite.binding as llvm
@@ -67,7 +67,10 @@ class Compiler:
         self.machines: dict[tuple[Any, ...], Any] = {}
 
     def machine(self, request: dict[str, Any]) -> Any:
-        """Return a request's target machine; raises `UnknownCpu` if LLVM ignores a name."""
+        """Return the target machine for a request.
+
+        Raises `UnknownCpu` if LLVM ignores the name of the CPU or of a feature.
+        """
         key = tuple(
             request[name] for name in ("triple", "cpu", "features", "reloc", "codegen_level")
         )
@@ -85,16 +88,16 @@ class Compiler:
         return self.machines[key]
 
     def set_order(self, as_written: bool) -> None:
-        """Switch off LLVM's schedulers if `as_written`, before the first machine is made.
+        """If `as_written`, switch off LLVM's schedulers before the first machine is made.
 
-        The options hold for the whole process, so all its requests have the same `as_written`.
+        The options hold for the whole process, whose requests all have the same `as_written`.
         """
         if as_written and not self.machines:
             for option in _AS_WRITTEN:
                 self.llvm.set_option("ellc", option)
 
     def compile(self, request: dict[str, Any], text: str) -> bytes:
-        """Compile one module; a context of its own keeps names independent of earlier modules."""
+        """Compile one module, in a new context, so that names do not depend on earlier modules."""
         machine = self.machine(request)
         layout = str(machine.target_data)
         module = self.llvm.parse_assembly(text, self.llvm.create_context())
@@ -130,7 +133,7 @@ class Compiler:
 def main() -> None:
     """Answer requests until standard input ends."""
     stdin, stdout = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # output of libraries must not get between the messages
+    os.dup2(2, 1)  # what libraries print must not appear between the messages
     compiler = Compiler()
     while (head := read_message(stdin)) is not None:
         body = read_message(stdin)

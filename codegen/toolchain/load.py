@@ -1,7 +1,7 @@
-"""Runs a finished shared library of any Linux target here: the same file that goes to the board.
+"""Runs a shared library of any Linux target on this machine, unchanged.
 
-A small loader program for the target, built by zig, opens the library. For another architecture it
-runs under qemu, with the C library of Debian's cross packages.
+A small loader program for the target, which zig builds, opens the library. If the target has
+another architecture, the loader runs under qemu, with the C library of Debian's cross packages.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ellc.ir.work_folders import temporary_folder
 
 _SOURCE = Path(__file__).resolve().parents[1] / "templates" / "load_library.c"
 
-# Where Debian's libc6-*-cross packages put the C library of another architecture.
+# By architecture: the folder of the C library, and the Debian package that contains it.
 _SYSTEM_ROOTS = {
     "arm": (Path("/usr/arm-linux-gnueabihf"), "libc6-armhf-cross"),
     "aarch64": (Path("/usr/aarch64-linux-gnu"), "libc6-arm64-cross"),
@@ -32,8 +32,9 @@ _SYSTEM_ROOTS = {
 class RunResult:
     """The result of a run: the raw outputs of the first call, and times in nanoseconds.
 
-    They are those of loading the library up to init, of the first call, and of each later call; 0
-    and empty if the call was not repeated.
+    `load_ns` is the time from opening the library to the end of `init`, `first_ns` is the time of
+    the first call, and `call_ns` has the times of later calls. If the call was not repeated, the
+    times are 0 or empty.
     """
 
     outputs: tuple[bytes, ...]
@@ -53,11 +54,11 @@ def call_library(
     repeat_ms: int = 0,
     limit_s: float = 600.0,
 ) -> RunResult:
-    """Make an instance of the model in `library` and predict; then repeat that for `repeat_ms`.
+    """Make an instance of the model in `library`, predict, and repeat the call for `repeat_ms`.
 
-    `name` is the prefix of the library's C functions; with `threads` 0 the library chooses. Raises
-    `EllcError`: `E620` if this machine cannot run it (the hint says what to install), `E621` with
-    the message of the library or the loader if they fail.
+    `name` is the prefix of the library's C functions. If `threads` is 0, the library chooses the
+    number of threads. Raises `EllcError`: E620 if this machine cannot run the library (the hint
+    says what to install), E621 with the message of the library or the loader if one of them fails.
     """
     _check_runnable(target)
     (answer,) = _answers(
@@ -77,9 +78,9 @@ def time_starts(
     starts: int = 5,
     repeat_ms: int = 1,
 ) -> list[RunResult]:
-    """`call_library` in so many processes, one after the other; only the last repeats for long.
+    """Call the library in `starts` processes, one after the other. See `call_library`.
 
-    Raises `EllcError` as `call_library`.
+    The last process repeats the call for `repeat_ms`, the others for one millisecond.
     """
     repeats = [1] * (starts - 1) + [repeat_ms]
     return _answers(target, library, name, inputs, output_bytes, threads, repeats)
@@ -96,7 +97,7 @@ def _answers(
     *,
     limit_s: float = 600.0,
 ) -> list[RunResult]:
-    """The answer of one process for each of `repeats_ms`."""
+    """The results of one process for each of `repeats_ms`."""
     machine = _with_system_root(target)
     with temporary_folder("load") as folder:
         loader = folder / "load_library"
@@ -113,7 +114,7 @@ def _answers(
 def loader_numbers(
     input_bytes: Iterable[int], output_bytes: Iterable[int], threads: int, repeat_ms: int
 ) -> tuple[str, ...]:
-    """What the loader program takes after the library and the prefix of its functions."""
+    """The arguments of the loader program after the library and the prefix of its functions."""
     return (
         *map(str, (threads, repeat_ms, *input_bytes)),
         ":",
@@ -131,9 +132,10 @@ def open_session(
     *,
     threads: int = 0,
 ) -> Iterator[Session]:
-    """An instance of the model in `library` for many calls; states are reset before each.
+    """Context manager: an instance of the model in `library`, for many calls.
 
-    Arguments and errors are those of `call_library`. The process is ended after the `with` block.
+    States are reset before each call. Arguments and errors are those of `call_library`. The process
+    ends after the `with` block.
     """
     _check_runnable(target)
     machine = _with_system_root(target)
@@ -172,7 +174,7 @@ class Session:
     errors: IO[bytes]
 
     def call(self, inputs: Sequence[bytes]) -> tuple[bytes, ...]:
-        """The outputs of one call; raises `EllcError` E621 if the process ended."""
+        """The outputs of one call. Raises `EllcError` (E621) if the process has ended."""
         stdin, stdout = self.process.stdin, self.process.stdout
         assert stdin is not None and stdout is not None
         try:
@@ -198,7 +200,7 @@ class Session:
 
 
 def library_abi(target: Target, library: Path, name: str) -> int:
-    """The result of `NAME_abi` of a library. Raises `EllcError` like `call_library`."""
+    """The result of a library's function `NAME_abi`. Raises `EllcError` as `call_library` does."""
     machine = _with_system_root(target)
     with temporary_folder("load") as folder:
         loader = folder / "load_library"
@@ -210,9 +212,10 @@ def library_abi(target: Target, library: Path, name: str) -> int:
 
 
 def build_loader(target: Target, loader: Path, glibc: Sequence[int] = ()) -> None:
-    """Build the program that runs a library of the target, for systems with at least this glibc.
+    """Build the loader program for libraries of the target.
 
-    Without `glibc` it is that of `Target.c_target`. The first program for a glibc takes seconds.
+    It needs at least the version `glibc`; the default is that of `Target.c_target`. The first
+    program for a version takes seconds to build.
     """
     platform = target.c_target
     if glibc:
@@ -225,13 +228,13 @@ def build_loader(target: Target, loader: Path, glibc: Sequence[int] = ()) -> Non
 
 
 def has_c_library(target: Target) -> bool:
-    """Whether this machine has the C library that a shared library of this target needs."""
+    """Whether this machine has the C library that a shared library of the target needs."""
     root, _ = _SYSTEM_ROOTS.get(target.arch, (None, ""))
     return emulate.runs_directly(target) or (root is not None and root.is_dir())
 
 
 def _with_system_root(target: Target) -> Target:
-    """The target, with an emulator that finds the dynamic loader and the C library."""
+    """The target, with a command of its emulator that finds dynamic loader and C library."""
     if emulate.runs_directly(target):
         return target
     words = emulate.prefix(target)
@@ -242,13 +245,16 @@ def _with_system_root(target: Target) -> Target:
             code="E620",
             hint=f"on Debian and Ubuntu: apt-get install {package}" if package else "",
         )
-    # Debian's 32-bit C library is made for ARMv7, so an emulated ARMv6 core cannot start it.
+    # Debian's 32-bit C library is for ARMv7, so that an emulated ARMv6 core cannot run it.
     words = (words[0], "-cpu", "max") if words[1:] == ("-cpu", "arm1176") else words
     return replace(target, emulator=(*words, "-L", str(root)))
 
 
 def split_answer(answer: bytes, sizes: Sequence[int]) -> RunResult:
-    """What the loader program wrote, for outputs of these sizes; `EllcError` E621 if it is not."""
+    """The result that the loader program wrote, for outputs of these sizes.
+
+    Raises `EllcError` (E621) if the answer does not have the right size.
+    """
     rest = len(answer) - sum(sizes)
     if rest < 0 or rest % 8 or rest == 8:
         raise EllcError(

@@ -1,6 +1,6 @@
 """Makes all but a few symbols of an ELF object local, like `objcopy --keep-global-symbol`.
 
-An object that is linked into an application so adds the names of its API and no others.
+An application that is linked with the object then gets only the names of its API.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from ellc.ir.errors import InternalError
 
 _SHT_SYMTAB, _SHT_RELA, _SHT_REL, _SHT_GROUP = 2, 4, 9, 17
 _SH_INFO_AT = {True: 44, False: 28}
-"""Offset of sh_info in a section header, by whether it is a 64-bit one."""
+"""The offset of `sh_info` in a section header, by whether the file has 64 bits."""
 
 
 def localize(path: Path, keep: Collection[str]) -> None:
     """Edit the object in place: defined symbols that are not in `keep` become local.
 
-    Local symbols must come first in the table, so the table is sorted again, and relocations get
-    the new numbers of their symbols.
+    Local symbols must come first in the symbol table. Therefore the table is sorted again, and
+    relocations get the new indices of their symbols.
     """
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
         _localize(data, ElfFile(data), keep)
@@ -59,7 +59,7 @@ def _renumber(
 ) -> None:
     if section.kind in (_SHT_REL, _SHT_RELA):
         _renumber_relocations(data, elf, section, new_number)
-    elif section.kind == _SHT_GROUP:  # its signature is a symbol
+    elif section.kind == _SHT_GROUP:  # the signature of a group is a symbol
         (signature,) = struct.unpack_from("<I", data, header)
         struct.pack_into("<I", data, header, new_number[signature])
     else:

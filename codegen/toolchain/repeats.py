@@ -1,9 +1,9 @@
-"""Repeated calls of compiled code, whose results must not depend on earlier contents of memory.
+"""Repeats calls of compiled code, to check that results do not depend on what memory held before.
 
-The calls of a case are made in a row after init; then again in the same memory, after another call
-and a reset; and the first of them once more after init in memory with each kind of junk. All must
-give the same bytes. This finds reads of bytes that nothing has written, and states that a reset
-does not restore.
+First, the calls of a case are made one after the other after `init`. Then another call and a reset
+are made, and the calls are repeated in the same memory. Finally, the first call is repeated after
+`init` in memory with each other kind of junk. All repetitions must give the same bytes. This finds
+reads of bytes that nothing has written, and states that a reset does not restore.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Call = tuple[bytes, ...]
 
 
 def repeated(case: int, calls: Sequence[Call], other: Call) -> list[Request]:
-    """The requests for `calls` and their repetitions; `other` has the inputs of the other call."""
+    """The requests for `calls` and their repetitions. `other` has the inputs of the other call."""
     requests = [Request(case, inputs, keep_state=i > 0) for i, inputs in enumerate(calls)]
     requests.append(Request(case, other, keep_state=True, reset=True))
     requests += [
@@ -28,7 +28,7 @@ def repeated(case: int, calls: Sequence[Call], other: Call) -> list[Request]:
 
 
 def first_and_steady(answers: Sequence[Call], count: int) -> tuple[list[Call], bool]:
-    """The answers to the first `count` calls, and whether every repetition gave the same bytes."""
+    """(answers to the first `count` calls, whether all repetitions gave the same bytes)."""
     first = list(answers[:count])
     again, fresh = list(answers[count + 1 : 2 * count + 1]), answers[2 * count + 1 :]
     return first, again == first and all(answer == first[0] for answer in fresh)

@@ -6,21 +6,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 _FIRST_GLIBC = {"x86_64": (2, 2, 5), "arm": (2, 4), "aarch64": (2, 17)}
-"""The first glibc of each architecture: there, all older functions have this version."""
+"""The first glibc of each architecture. Functions that are older have the version of this glibc."""
 
 
 @dataclass(frozen=True, slots=True)
 class SystemLibrary:
-    """The facts about a library that the linker needs in place of the library."""
+    """What the linker must know about a library that is not available."""
 
     elf_soname: str
     elf_functions: Mapping[str, tuple[int, ...]]
-    """Functions, with the glibc version that introduced them in the form of today's headers."""
+    """The functions, with the version of glibc that introduced their present form."""
     windows_dll: str
     windows_functions: tuple[str, ...]
 
     def versions(self, arch: str) -> dict[str, tuple[str, ...]]:
-        """Return the functions by their symbol version in glibc, oldest first."""
+        """Return the functions by their symbol version in glibc, the oldest version first."""
         first = _FIRST_GLIBC[arch]
         dated = {name: max(first, since) for name, since in self.elf_functions.items()}
         return {
@@ -72,7 +72,7 @@ LIBRARIES: Mapping[str, SystemLibrary] = {
         windows_functions=("QueryPerformanceCounter", "QueryPerformanceFrequency"),
     ),
 }
-"""By the name that `link_shared` takes in `needed`."""
+"""The libraries, by the names that `link_shared` takes in `needed`."""
 
 
 def elf_libraries(needed: Iterable[str]) -> Iterator[SystemLibrary]:
@@ -85,6 +85,6 @@ def elf_libraries(needed: Iterable[str]) -> Iterator[SystemLibrary]:
 
 
 def least_glibc(arch: str, needed: Iterable[str]) -> tuple[int, ...]:
-    """The oldest glibc of an architecture that has all functions of the `needed` libraries."""
+    """The oldest glibc of an architecture that has all functions of the libraries `needed`."""
     dates = (date for name in needed for date in LIBRARIES[name].elf_functions.values())
     return max(_FIRST_GLIBC[arch], *dates)

@@ -1,8 +1,9 @@
-"""The only module that starts zig: compiler, linkers and archiver of the `ziglang` wheel.
+"""Runs zig, the compiler, linkers and archiver of the `ziglang` wheel. No other module starts it.
 
-Every call has a time limit. Every call names its cache folder, because zig without a usable home
-folder fails in unclear ways or never ends. Zig never removes anything from a cache, so the
-permanent one holds only what is used again: C libraries for targets, and the objects of `keep`.
+Every call has a time limit. Every call names a cache folder, because zig fails in unclear ways, or
+never ends, without a usable home folder. zig never removes files from a cache. Therefore the
+permanent cache contains only files that are used again: C libraries for targets, and objects that
+are compiled with `keep`.
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ from ellc.ir.installing import core_hint
 from ellc.ir.work_folders import temporary_folder
 
 FIRST_USE_LIMIT_S = 900.0
-"""Enough for zig to build a C library for a new target on a slow machine; a PC takes a minute."""
+"""This is enough for zig to build a C library for a new target on a slow machine. A PC takes a
+minute."""
 
 
 def command() -> tuple[str, ...]:
-    """Return the command that starts zig; `EllcError` (`E611`) if the wheel is not installed."""
+    """Return the command that starts zig. Raises `EllcError` (E611) if it is not installed."""
     spec = importlib.util.find_spec("ziglang")
     if spec is None or not spec.submodule_search_locations:
         raise EllcError(
@@ -40,15 +42,15 @@ def command() -> tuple[str, ...]:
             hint=f"{core_hint('ziglang')}; or name your own tools with --cc and --linker",
         )
     binary = Path(next(iter(spec.submodule_search_locations))) / "zig"
-    # Starting the program directly saves a start of Python; the module is the documented way.
+    # Starting the program directly saves the start of Python that `python -m ziglang` needs.
     return (str(binary),) if binary.exists() else (sys.executable, "-m", "ziglang")
 
 
 def cache_folder() -> Path:
-    """Return a writable folder for zig's cache, created if necessary.
+    """Return a writable folder for zig's cache, which is created if necessary.
 
     It is `ZIG_GLOBAL_CACHE_DIR` if set, else `ellc/zig` in `XDG_CACHE_HOME` or `~/.cache`. If none
-    of them is writable, it is a folder of this user in the system's temporary folder.
+    of these is writable, it is a folder of this user in the system's temporary folder.
     """
     named = os.environ.get("ZIG_GLOBAL_CACHE_DIR")
     if named:
@@ -71,11 +73,13 @@ def run(
 ) -> bytes:
     """Run zig and return its standard output.
 
-    `keep` leaves compiled objects in the cache folder, for a source that will be compiled again
-    from the same path. Without it they go to a temporary cache, which is removed after the call:
-    a source in a temporary folder is never found in a cache again, because its path is part of the
-    key. `what` describes the action in error messages. Raises `EllcError`: `code` with zig's output
-    if it fails or takes longer than `limit_s` seconds, `E611` if it is not installed.
+    With `keep`, compiled objects stay in the cache folder, for sources that will be compiled again
+    from the same path. Without it, they go to a temporary cache, which is removed after the call.
+    Sources in temporary folders need no cache: their path, which is part of the key, never occurs
+    again.
+
+    `what` describes the action in error messages. Raises `EllcError`: `code` with zig's output if
+    zig fails or takes longer than `limit_s` seconds, E611 if zig is not installed.
     """
     words, lasting = (*command(), *map(str, arguments)), cache_folder()
     with nullcontext(lasting) if keep else temporary_folder("zig") as local:
@@ -98,7 +102,7 @@ def run_tool(
     limit_s: float = FIRST_USE_LIMIT_S,
     environment: dict[str, str] | None = None,
 ) -> bytes:
-    """Run any build tool and return its standard output; `EllcError` with `code` if it fails."""
+    """Run any build tool and return its standard output. Raises `EllcError` `code` if it fails."""
     try:
         ran = subprocess.run(
             words,
@@ -141,17 +145,17 @@ def run_tool(
 
 
 _NO_PAGE = -getattr(signal, "SIGBUS", 0) or None
-"""The exit status of lld on a full disk: it writes to mapped pages for which there is no room."""
+"""The exit status of lld on a full disk: it writes to mapped pages for which there is no space."""
 
 
 _LEAST_BYTES = 1 << 20
-"""A disk with less free space counts as full if a tool was ended there without a message."""
+"""If a tool ends without a message, a disk with less free space than this counts as full."""
 
 
 def _stopped_by_a_full_disk(ran: subprocess.CompletedProcess[bytes], cwd: Path | None) -> bool:
-    """Whether a tool that printed nothing was ended by a signal, and a disk that it used is full.
+    """Whether a tool ended by a signal without a message, and a disk that it used is full.
 
-    Clang does so: it removes the file that it cannot finish, and aborts.
+    On a full disk, Clang removes the file that it cannot finish, and aborts.
     """
     if ran.returncode >= 0 or ran.stderr:
         return False
@@ -162,7 +166,7 @@ def _stopped_by_a_full_disk(ran: subprocess.CompletedProcess[bytes], cwd: Path |
 
 
 def _is_full(printed: Sequence[str]) -> bool:
-    """Whether the output has the C library's or zig's message about a full disk."""
+    """Whether the output contains the message of the C library or of zig about a full disk."""
     return any("No space left on device" in line or "NoSpaceLeft" in line for line in printed)
 
 
@@ -173,7 +177,7 @@ def _status(returncode: int) -> str:
 def _cache_bases() -> list[Path]:
     named = os.environ.get("XDG_CACHE_HOME")
     bases = [Path(named)] if named else []
-    with contextlib.suppress(RuntimeError):  # no home folder at all
+    with contextlib.suppress(RuntimeError):  # there is no home folder
         bases.append(Path.home() / ".cache")
     return bases
 
@@ -189,7 +193,7 @@ def _usable(folder: Path) -> bool:
 
 @functools.cache
 def _private_temporary_folder() -> Path:
-    """A folder with a fixed name for this user, so that later runs find what earlier ones built."""
+    """A folder with a fixed name for this user, so that later runs find files of earlier runs."""
     user = getattr(os, "getuid", lambda: "user")()
     folder = Path(tempfile.gettempdir()) / f"ellc-zig-{user}"
     try:
@@ -197,5 +201,5 @@ def _private_temporary_folder() -> Path:
         owned = not hasattr(os, "getuid") or folder.lstat().st_uid == os.getuid()
     except OSError:
         owned = False
-    # A folder of that name that belongs to another user could hold a manipulated C library.
+    # If the folder belongs to another user, it could contain a manipulated C library.
     return folder if owned and _usable(folder) else Path(tempfile.mkdtemp(prefix="ellc-zig-"))

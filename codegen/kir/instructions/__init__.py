@@ -1,4 +1,4 @@
-"""The instructions that kernels can use, one file per instruction set."""
+"""The machine instructions that kernels can use, one file per instruction set."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ SETS: dict[str, tuple[Instruction, ...]] = {
 }
 
 INSTRUCTIONS: dict[str, Instruction] = {row.name: row for rows in SETS.values() for row in rows}
-"""All rows by name."""
+"""All rows of all instruction sets, by name."""
 
 
 def implementing(operation: str) -> tuple[Instruction, ...]:
-    """The rows that implement an operation, those with the largest registers first."""
+    """The rows that implement an operation, in descending order of the lanes of their results."""
     return _IMPLEMENTING.get(operation, ())
 
 

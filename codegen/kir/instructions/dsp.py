@@ -1,6 +1,6 @@
-"""Instructions of the DSP extension of Cortex-M4, M7 and M33, and of 32-bit ARM cores since Armv6.
+"""Instructions of the DSP extension: Cortex-M4, M7, M33, and 32-bit ARM cores since Armv6.
 
-A vector is one general register of 32 bits: four 8-bit or two 16-bit integers.
+A vector is a general register of 32 bits, which holds four 8-bit or two 16-bit integers.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ _PAIR = VType(Elem.I16, 2)
 
 
 def _pairs(*calls: str) -> str:
-    """LLVM lines that turn the first two operands into 32-bit integers a and b, then `calls`."""
+    """Lines of LLVM IR: the first two operands as 32-bit integers a and b, then `calls`."""
     return "\n".join(
         ("a = bitcast <2 x i16> {0} to i32", "b = bitcast <2 x i16> {1} to i32", *calls)
     )
 
 
 def _product(a: Array, b: Array, total: Array) -> Array:
-    """total + a[0] * b[0] + a[1] * b[1], in the type of the total, modulo its width."""
+    """`total + a[0] * b[0] + a[1] * b[1]`, which wraps to the width of the total."""
     products = a.astype(total.dtype) * b.astype(total.dtype)
     return np.asarray(total + products.sum(dtype=total.dtype))
 
 
 def _widened(sign: str, elem: Elem, first: int) -> Instruction:
-    """Bytes 0 and 2 (`first` = 0) or 1 and 3 (`first` = 1), sign- or zero-extended to 16 bits."""
+    """The row that extends bytes `first` and `first + 2` to 16 bits, with or without a sign."""
     word = elem.wider
     lines = ["word = bitcast <4 x i8> {0} to i32"]
     if first:

@@ -1,4 +1,4 @@
-"""NEON, in the 64-bit and the 32-bit state of ARM cores."""
+"""Instructions of NEON, on 64-bit and 32-bit ARM."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _WIDTHS = {1: "b", 2: "h", 4: "s"}
 
 
 def _arranged(type_: VType) -> str:
-    """The lanes of a vector in assembly, such as 8b."""
+    """The arrangement of a vector in assembly, such as `8b`."""
     return f"{type_.lanes}{_WIDTHS[type_.elem.bytes]}"
 
 
 # --- products twice as wide as their factors -----------------------------------------------------
-# Written as intrinsics, because LLVM transforms plain code: it narrows 16-bit factors that were
-# bytes, and then has to widen every product.
+# These are intrinsics, because LLVM transforms plain multiplications: if 16-bit factors have been
+# widened from bytes, LLVM multiplies the bytes, and then has to widen every product.
 
 
 def _long_products(sign: str, narrow: VType) -> Iterator[Instruction]:
@@ -59,7 +59,7 @@ def _long_products(sign: str, narrow: VType) -> Iterator[Instruction]:
             "arm": f"vmull.{kind} {{r}}, {{0}}, {{1}}",
         },
     )
-    # LLVM makes one instruction of a product and a sum.
+    # LLVM combines the product and the sum into one instruction.
     lines = {
         arch: f"product = {llvm_call(name, wide, (narrow, '0'), (narrow, '1'))}\n"
         f"add {llvm_type(wide)} {{product}}, {{2}}"
@@ -98,7 +98,7 @@ def _pair_sums(sign: str, narrow: VType) -> Instruction:
         wide,
         OPS["add_pairs"].meaning,
         {
-            # AArch64's intrinsic does not accumulate; LLVM makes one instruction of both lines.
+            # AArch64's intrinsic does not accumulate. LLVM combines both lines to one instruction.
             "aarch64": f"both = {llvm_call(sums, wide, (narrow, '1'))}\n"
             f"add {llvm_type(wide)} {{0}}, {{both}}",
             "arm": f"@llvm.arm.neon.vpadal{sign}.{suffix}",
@@ -153,7 +153,7 @@ def _fixed_point(lanes: VType) -> Iterator[Instruction]:
 
 
 def _rounding_shift(a: Array, b: Array) -> Array:
-    """a shifted left by b bits; right by -b bits if b is negative, rounded, halves up."""
+    """a shifted left by b bits or, if b is negative, right by -b bits and rounded (halves up)."""
     left, right = np.maximum(b, 0), np.maximum(-b, 0)
     half = np.int64(1) << right.astype(np.int64) >> 1
     return np.asarray(((a + half) >> right) << left).astype(np.int32)
@@ -163,7 +163,7 @@ def _rounding_shift(a: Array, b: Array) -> Array:
 
 
 def _dot(name: str, a: Elem, b: Elem, lanes: VType) -> Instruction:
-    """Each lane plus the sum of four neighbouring products of bytes."""
+    """The row of an instruction that adds four neighbouring products of bytes to each lane."""
     n, bytes_ = _arranged(lanes), 4 * lanes.lanes
     intrinsic = f"neon.{name}.{llvm_suffix(lanes)}.v{bytes_}i8"
     kind = {"sdot": "vsdot.s8", "udot": "vudot.u8", "usdot": "vusdot.s8"}[name]
@@ -184,7 +184,7 @@ def _dot(name: str, a: Elem, b: Elem, lanes: VType) -> Instruction:
 
 
 def _matrix_product(total: Array, x: Array, y: Array) -> Array:
-    """The 2x2 product of two rows and two columns of eight bytes, added to the total."""
+    """`total` plus the 2x2 product of two rows of x and two columns of y, of 8 bytes each."""
     product = x.reshape(2, 8).astype(np.int32) @ y.reshape(2, 8).astype(np.int32).T
     return np.asarray(total + product.reshape(4).astype(total.dtype))
 
@@ -212,7 +212,7 @@ def _matrix(name: str, a: Elem, b: Elem, to: Elem) -> Instruction:
 # --- bytes looked up in registers ----------------------------------------------------------------
 
 MOST_TABLES = 4
-"""The most registers that one instruction takes as a table."""
+"""The most registers that the table of one instruction may have."""
 
 
 def _looked_up(*operands: Array) -> Array:
@@ -226,7 +226,10 @@ def _looked_up_or_kept(kept: Array, *operands: Array) -> Array:
 
 
 def _tables(indices: VType, count: int, keeps: bool) -> Instruction:
-    """For an index beyond the tables, tbl gives 0 and tbx the lane of its first operand."""
+    """The row of tbl, or of tbx if it `keeps`, for a table of `count` registers.
+
+    If an index is beyond the table, tbl gives 0, and tbx keeps the lane of its first operand.
+    """
     name, n = f"tb{'x' if keeps else 'l'}{count}", _arranged(indices)
     letters = "abcdef"[: count + 1 + keeps]
     tables, index = letters[keeps:-1], letters[-1]

@@ -1,4 +1,4 @@
-"""A row describes a machine instruction to the kernel IR: meaning and spelling."""
+"""The description of a machine instruction: its meaning, and how LLVM and C write it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from ellc.ir.types import Array
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Instruction:
-    """An operation of the kernel IR that is one instruction of some machines.
+    """An operation of the kernel IR that is one instruction on some machines.
 
-    `meaning` maps arrays of shape (lanes,), one per operand, to such an array, exactly. Kernels use
-    an instruction by its name; the LLVM emitter rejects it for a target that lacks it.
+    `takes` are the types of its operands, and `gives` is the type of its result. `meaning` maps
+    arrays of shape (lanes,), one per operand, to the exact result. Kernels use an instruction by
+    its name. The LLVM emitter rejects an instruction that the target lacks.
     """
 
     name: str
@@ -26,26 +27,29 @@ class Instruction:
     gives: VType
     meaning: Callable[..., Array]
     llvm: Mapping[Arch, str]
-    """How each architecture's intrinsics spell it: `@NAME`, called with all operands, or lines of
-    LLVM IR in which {0}, {1}, .. are the operands' names. All but the last line are `NAME = ...`,
-    and {NAME} is that value in the lines after it."""
+    """LLVM IR for each architecture. Either an intrinsic, `@NAME`, which is called with all
+    operands, or several lines in which {0}, {1}, .. are the operands. Every line but the last is
+    `NAME = ...`; later lines refer to its value as {NAME}."""
     c: str
     """One lane of the result as a C expression: `i` is the lane, a, b, c, .. are the operands, and
     `a.l[i]` is a lane of a vector."""
     needs: tuple[str, ...] = ("",)
-    """Alternatives, each a list of words: features that `Target.features` must contain."""
+    """Alternatives, each a list of features. `Target.features` must contain all features of one of
+    the alternatives."""
     implements: str = ""
-    """The operation of `ops.py` that it computes, or a part of one that the LLVM emitter looks up.
-    The emitter uses the instruction if the operands fill one or several of its registers."""
+    """The operation of `ops.py` that the instruction computes, or a name by which the LLVM emitter
+    looks it up for a part of an operation. The emitter uses the instruction if the operands fill
+    one or several of its registers."""
     asm: Mapping[Arch, str] = field(default_factory=dict)
-    """Assembly, with the operands as in `llvm` and {r} for the result. If `llvm` has several lines,
-    this is the one instruction into which LLVM combines them."""
+    """Assembly, with operands as in `llvm`, and with {r} for the result. If `llvm` has several
+    lines, LLVM combines them into this one instruction."""
 
     @property
     def updates(self) -> int | None:
-        """The index of the operand that the instruction updates, such as a sum; None without one.
+        """The index of the operand that the instruction updates, such as a sum, or None.
 
-        Its register is that of the result, or it is wider than all others, as sums of products are.
+        This operand shares its register with the result, or is wider than all other operands, as
+        sums of products are.
         """
         for index, type_ in enumerate(self.takes):
             tied = any(f"{{{index}}}" not in text for text in self.asm.values())
@@ -55,26 +59,26 @@ class Instruction:
         return None
 
     def cost(self, target: Target) -> Cost | None:
-        """What it takes on the target's core; None where there is no source for that."""
+        """The cost of the instruction on the target's core, or None if no source gives it."""
         return COSTS.get(target.core.name, {}).get(target.arch, {}).get(self.name)
 
     def slots(self, target: Target) -> float:
-        """Its issue slots in predictions: the cycles of its cost, one where there is no source."""
+        """The issue slots that predictions assume: the cycles of its cost, or 1 if unknown."""
         cost = self.cost(target)
         return cost.cycles if cost else 1.0
 
     def result(self, types: tuple[VType, ...], attrs: tuple[int, ...]) -> VType:
-        """The result's type, as for the rows of `ops.py`."""
+        """The type of the result. Rows of `ops.py` have the same method."""
         return self.gives
 
     def available(self, target: Target) -> bool:
-        """Whether the target has it."""
+        """Whether the target has this instruction."""
         return target.arch in self.llvm and any(target.has(*words.split()) for words in self.needs)
 
     def registers(self, types: tuple[VType, ...], result: VType) -> int:
-        """How many of these instructions compute such a result, one for each register.
+        """How many of these instructions, one per register, compute an operation on these types.
 
-        0 if they cannot.
+        It is 0 if they cannot compute it.
         """
         count, rest = divmod(result.lanes, self.gives.lanes)
         if rest or count & (count - 1):

@@ -1,4 +1,4 @@
-"""x86-64: sums of neighbouring products, in vectors of 128, 256 and 512 bits."""
+"""Instructions of x86-64 that add neighbouring products, on vectors of 128, 256 and 512 bits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _VNNI = ("avx512_vnni avx512vl", "avxvnni")
 
 
 def _pmaddwd(bits: int, llvm: str, needs: str) -> Instruction:
-    """Sums of two products of 16-bit integers; they wrap."""
+    """The row that adds two neighbouring products of 16-bit integers. The sums wrap."""
     return Instruction(
         f"x86_pmaddwd_{bits}",
         (VType(Elem.I16, bits // 16), VType(Elem.I16, bits // 16)),
@@ -33,7 +33,10 @@ def _saturated_pairs(a: Array, b: Array) -> Array:
 
 
 def _pmaddubsw(bits: int, llvm: str, needs: str) -> Instruction:
-    """Sums of two products of an unsigned and a signed byte; they saturate at 16 bits."""
+    """The row that adds two neighbouring products of an unsigned and a signed byte.
+
+    The sums saturate at 16 bits.
+    """
     return Instruction(
         f"x86_pmaddubsw_{bits}",
         (VType(Elem.U8, bits // 8), VType(Elem.I8, bits // 8)),
@@ -52,7 +55,10 @@ def _rounded_high(a: Array, b: Array) -> Array:
 
 
 def _pmulhrsw(bits: int, llvm: str, needs: str) -> Instruction:
-    """Products of 16-bit fractions (unit 2^-15), rounded, halves up; -1 squared wraps to -1."""
+    """The row that multiplies 16-bit fractions (unit 2^-15) and rounds (halves up).
+
+    The product of -1 and -1 wraps to -1.
+    """
     return Instruction(
         f"x86_pmulhrsw_{bits}",
         (VType(Elem.I16, bits // 16), VType(Elem.I16, bits // 16)),
@@ -66,7 +72,7 @@ def _pmulhrsw(bits: int, llvm: str, needs: str) -> Instruction:
 
 
 def _dot(name: str, bits: int, a: Elem, b: Elem, needs: tuple[str, ...]) -> Instruction:
-    """Each 32-bit lane plus the sum of its neighbouring products; it wraps."""
+    """The row that adds two or four neighbouring products to each 32-bit lane. The sums wrap."""
     count = 4 // a.bytes
     lanes = bits // 32
     return Instruction(

@@ -1,4 +1,4 @@
-"""Kernel IR to LLVM IR text. Modules register functions that write operations; this imports all."""
+"""Translates kernel IR to LLVM IR. Importing this registers all functions that write operations."""
 
 from __future__ import annotations
 

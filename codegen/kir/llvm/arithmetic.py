@@ -1,4 +1,4 @@
-"""Products and sums, division, roots, minimum and maximum: the best instructions of each target."""
+"""Writes multiply-adds, division, square roots, minima and maxima as LLVM IR, by target."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ellc.codegen.machine.isa import FloatMin
 
 @spells("mul_add")
 def mul_add(w: InstructionWriter, let: Let) -> str:
-    """One fused instruction if the target has one, else a product and a sum."""
+    """A fused multiply-add if the target has one, else a product and a sum."""
     type_, elem = let.result.type, let.result.type.elem
     fused = w.target.fused_multiply_add
     fused &= elem is not Elem.F64 or w.target.scalar_f64
@@ -27,7 +27,7 @@ def mul_add(w: InstructionWriter, let: Let) -> str:
 
 @spells("div", "rem")
 def divide(w: InstructionWriter, let: Let) -> str:
-    """Division and remainder; by an internal function where LLVM would call a library."""
+    """A division or remainder: an instruction, or a helper where LLVM would call a library."""
     elem = let.result.type.elem
     constant = isinstance(let.args[1], Imm)
     helper = ""
@@ -38,13 +38,13 @@ def divide(w: InstructionWriter, let: Let) -> str:
 
 @spells("sqrt")
 def square_root(w: InstructionWriter, let: Let) -> str:
-    """An instruction, or an internal function where LLVM would call a library."""
+    """A square root: an instruction, or a helper where LLVM would call a library."""
     helper = helpers.square_root(let.result.type.elem, w.target)
     return by_helper(w, helper, let) if helper else by_template(w, let)
 
 
 def by_helper(w: InstructionWriter, helper: str, let: Let) -> str:
-    """Call an internal function, lane by lane; narrow integers are widened for it."""
+    """The result of a helper function, called for each lane. Narrow integers are widened for it."""
     w.helpers.add(helper)
     result = let.result.type
     value = "poison"
@@ -60,7 +60,7 @@ def by_helper(w: InstructionWriter, helper: str, let: Let) -> str:
 
 
 def _widened_scalar(w: InstructionWriter, arg: Operand, lane: int) -> str:
-    """One lane of an operand, typed and at least 32 bits wide."""
+    """One lane of an operand, as a typed value of at least 32 bits."""
     typed = w.scalar(arg, lane)
     if typed.split()[0] not in ("i8", "i16"):
         return typed
@@ -70,7 +70,7 @@ def _widened_scalar(w: InstructionWriter, arg: Operand, lane: int) -> str:
 
 @spells("min", "max")
 def min_max(w: InstructionWriter, let: Let) -> str:
-    """Integers by intrinsic; floats by the fewest instructions that propagate NaN."""
+    """A minimum or maximum: for floats, the fewest instructions that propagate NaN."""
     if not let.result.type.elem.is_float:
         return by_template(w, let)
     if has_float_min(w, let.result.type):
@@ -88,14 +88,14 @@ def min_max(w: InstructionWriter, let: Let) -> str:
 
 
 def better(w: InstructionWriter, op: str, a: Operand, b: Operand) -> str:
-    """`min` or `max` by one comparison and one select: b if either is NaN."""
+    """The minimum or maximum by one comparison and one select. It is b if either is NaN."""
     how = "olt" if op == "min" else "ogt"
     test = w.let(f"fcmp {how} {w.typed(a)}, {w.value(b)}")
     return w.let(f"select {w.mask(a.type)} {test}, {w.typed(a)}, {w.typed(b)}")
 
 
 def has_float_min(w: InstructionWriter, type_: VType) -> bool:
-    """Whether the target has one instruction for min and max of floats that propagates NaN."""
+    """Whether one instruction of the target computes a float minimum that propagates NaN."""
     match w.target.isa.float_min:
         case FloatMin.EVERYWHERE:
             return True

@@ -1,4 +1,4 @@
-"""Conversions between element types."""
+"""Writes conversions between element types as LLVM IR."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ellc.ir.errors import InternalError
 
 @spells("convert")
 def convert(w: InstructionWriter, let: Let) -> str:
-    """Values converted to another element type, with the same lanes."""
+    """A value converted to another element type."""
     (arg,) = let.args
     source, to = arg.type.elem, let.result.type.elem
     if source is to:
@@ -23,7 +23,8 @@ def convert(w: InstructionWriter, let: Let) -> str:
     lanes = arg.type.lanes
     if lanes & (lanes - 1) == 0:
         return _converted(w, w.typed(arg), arg.type, to)
-    # LLVM 22 cannot narrow odd vectors of 64-bit integers (AArch64): lane by lane.
+    # For AArch64, LLVM 22 cannot narrow vectors of 64-bit integers whose number of lanes is not a
+    # power of two. They are converted lane by lane.
     value = "poison"
     for lane in range(lanes):
         one = _converted(w, w.scalar(arg, lane), arg.type.with_lanes(1), to)
@@ -32,7 +33,7 @@ def convert(w: InstructionWriter, let: Let) -> str:
 
 
 def _converted(w: InstructionWriter, typed: str, source: VType, to: Elem) -> str:
-    """A conversion by one LLVM instruction; `typed` is a value of type `source`."""
+    """The result of one LLVM instruction that converts `typed`, a value of type `source`."""
     result = source.with_elem(to)
     if source.elem.is_float and not to.is_float:
         kind = "s" if to.is_signed else "u"
@@ -44,7 +45,7 @@ def _converted(w: InstructionWriter, typed: str, source: VType, to: Elem) -> str
 
 
 def _verb(source: Elem, to: Elem, word_bits: int) -> str:
-    """The LLVM cast between two element types; empty if the bits are the same."""
+    """The LLVM cast between two element types; empty if the bits do not change."""
     if source.is_float and to.is_float:
         return "fpext" if to is Elem.F64 else "fptrunc"
     if to.is_float:

@@ -1,4 +1,4 @@
-"""The rounding 32-bit operations of fixed-point arithmetic, for targets without an instruction."""
+"""Writes the fixed-point operations as LLVM IR, for targets without instructions for them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ellc.codegen.kir.types import Elem
 
 @spells("mul_high")
 def mul_high(w: InstructionWriter, let: Let) -> str:
-    """The upper half of a 64-bit product, doubled, rounded and saturated."""
+    """The upper 32 bits of the doubled 64-bit product, rounded and saturated."""
     narrow = let.result.type
     wide = narrow.with_elem(Elem.I64)
     t, long = w.type(narrow), w.type(wide)
     a, b = (w.let(f"sext {t} {w.value(x)} to {long}") for x in let.args)
     product = w.let(f"mul {long} {a}, {b}")
     rounded = w.let(f"add {long} {product}, {w.number(1 << 30, wide)}")
-    # Only the lower 32 bits are kept, so that it does not matter which bits the shift inserts.
+    # Only the lower 32 bits are kept, so the shift need not preserve the sign.
     high = w.let(f"lshr {long} {rounded}, {w.number(31, wide)}")
     result = w.let(f"trunc {long} {high} to {t}")
-    # Only the square of the lowest number overflows; its result would be the lowest number.
+    # Only the square of the lowest number overflows. It wraps to the lowest number.
     lowest, highest = (w.number(n, narrow) for n in (-(1 << 31), (1 << 31) - 1))
     over = w.let(f"icmp eq {t} {result}, {lowest}")
     return w.let(f"select {w.mask(narrow)} {over}, {t} {highest}, {t} {result}")
@@ -29,7 +29,10 @@ def mul_high(w: InstructionWriter, let: Let) -> str:
 
 @spells("shr_round")
 def shr_round(w: InstructionWriter, let: Let) -> str:
-    """A shift plus the last bit shifted out; NEON has one instruction, with negated shifts."""
+    """A right shift plus the last bit that was shifted out.
+
+    NEON has one instruction for this, which takes the negated number of bits.
+    """
     type_ = let.result.type
     t, one = w.type(type_), w.number(1, type_)
     x, bits = (w.value(a) for a in let.args)

@@ -1,4 +1,4 @@
-"""Kernels as functions of an LLVM module: loops, conditions, memory."""
+"""Writes kernels as functions of an LLVM module: loops, conditions, loads and stores."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from ellc.codegen.machine.target import Target
 
 
 def llvm_module(kernels: Iterable[Kernel], target: Target) -> str:
-    """A module that defines every kernel as a hidden function of its own name.
+    """The text of an LLVM module that defines every kernel as a hidden function with its name.
 
-    Raises `InternalError` for a kernel that `verify` rejects.
+    Raises `InternalError` if `verify` rejects a kernel.
     """
     emitters = [_LlvmFunction(kernel, target) for kernel in kernels]
     bodies = [e.text() for e in emitters]
@@ -60,7 +60,7 @@ def llvm_module(kernels: Iterable[Kernel], target: Target) -> str:
 
 
 class _LlvmFunction(InstructionWriter):
-    """Emits one kernel."""
+    """Writes one kernel as an LLVM function."""
 
     def __init__(self, kernel: Kernel, target: Target) -> None:
         verify(kernel)
@@ -70,7 +70,7 @@ class _LlvmFunction(InstructionWriter):
         self._frames: list[str] = []
 
     def text(self) -> str:
-        """The whole definition."""
+        """The whole definition of the function."""
         self._body(self._kernel.body)
         aliased = {n for pair in self._kernel.in_place for n in pair}
         word = scalar_type(Elem.INDEX, self.target.word_bits)
@@ -124,7 +124,7 @@ class _LlvmFunction(InstructionWriter):
         text = f"load {type_}, ptr {pointer}, align {align}"
         if narrow and result.type.lanes > 1 and self.target.isa.freezes_narrow_loads:
             # Without `freeze`, LLVM combines this load with the instruction that widens it, and
-            # goes through the stack.
+            # passes the vector through the stack.
             text = f"freeze {type_} {self.let(text)}"
         self.put(f"%{result.name} = {text}")
 
@@ -134,7 +134,7 @@ class _LlvmFunction(InstructionWriter):
         word = self.type(loop.index.type)
         following = self.temporary()
         self.put(f"br label %{head}")
-        start = len(self.lines)  # phis are inserted here when the latch is known
+        start = len(self.lines)  # phis are inserted here as soon as the name of the latch is known
         self._open(head)
         test = self.temporary()
         self.put(f"{test} = icmp slt {word} %{loop.index.name}, {self.value(loop.stop)}")

@@ -1,12 +1,12 @@
-"""Internal functions in LLVM IR that replace calls of a run-time library on 32-bit ARM.
+"""Helpers: functions in LLVM IR for operations that LLVM would turn into library calls.
 
-There, LLVM turns 64-bit division, conversions between 64-bit integers and floats, and (on cores
-without a divide instruction) 32-bit division into calls. Code must not need a library, so internal
-functions of the module do the same; a module defines those that it uses.
+On 32-bit ARM, LLVM calls library functions for 64-bit division, for conversions between 64-bit
+integers and floats, and for 32-bit division if the core has no divide instruction. Kernels must not
+need a library, so a module calls internal functions instead, and defines those that it calls.
 
-Arithmetic on floats that a core does not have in hardware remains a call: `__aeabi_dadd` and the
-like belong to the ARM run-time ABI, which every toolchain for such boards links. `sqrt` does not
-belong to it, so it is defined here.
+Floating-point arithmetic that a core lacks in hardware remains a call: `__aeabi_dadd` and similar
+functions belong to the ARM run-time ABI, which every toolchain for such boards links. The square
+root does not belong to that ABI, so this module has a helper for it.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ define internal {t} @ellc.{s}rem.{t}({t} %a, {t} %b) #0 {{
 }}
 """
 
-# Converts the 32 leading bits. The lowest of them is set if any bit after them is, so that the
-# only rounding is correct.
+# Converts the 32 leading bits, which is the only rounding. The lowest of these bits is also set if
+# any bit after them is set, so that the result is rounded correctly.
 _U64_TO_F32 = """\
 define internal float @ellc.u64.f32(i64 %a) #0 {
   %upper.64 = lshr i64 %a, 32
@@ -107,7 +107,7 @@ define internal float @ellc.i64.f32(i64 %a) #0 {
 }
 """
 
-# Both halves are exact in float64; only their sum rounds.
+# Both halves are exact in float64. Only their sum is rounded.
 _TO_F64 = """\
 define internal double @ellc.{s}64.f64(i64 %a) #0 {{
   %upper.64 = lshr i64 %a, 32
@@ -121,7 +121,8 @@ define internal double @ellc.{s}64.f64(i64 %a) #0 {{
 }}
 """
 
-# Integer arithmetic on the bits: the significand shifted by the exponent, saturated, NaN to 0.
+# By integer arithmetic on the bits: shifts the significand by the exponent. The result saturates,
+# and NaN becomes 0.
 _FROM_FLOAT = """\
 define internal i64 @ellc.{f}.{s}64({float} %a) #0 {{
   %bits = bitcast {float} %a to {w}
@@ -273,7 +274,7 @@ _DECLARATIONS = {
 
 
 def with_needed(names: Iterable[str]) -> tuple[list[str], set[str]]:
-    """Definitions of these helpers and of what they call, and the intrinsics to declare."""
+    """(definitions of these helpers and of the helpers they call, declarations of intrinsics)."""
     wanted, texts, declared = sorted(names), dict[str, str](), set[str]()
     while wanted:
         name = wanted.pop()
@@ -287,9 +288,9 @@ def with_needed(names: Iterable[str]) -> tuple[list[str], set[str]]:
 
 
 def division(op: str, elem: Elem, target: Target, *, by_constant: bool) -> str:
-    """The helper for `div` or `rem` of integers; empty if the target needs none.
+    """The name of the helper for `div` or `rem` of integers; empty if the target needs none.
 
-    Up to 32 bits LLVM divides by a constant with a multiplication.
+    LLVM divides integers of up to 32 bits by a constant without a helper: it multiplies.
     """
     bits = target.word_bits if elem is Elem.INDEX else elem.bytes * 8
     in_hardware = bits <= 32 and (by_constant or target.divides_words)
@@ -299,7 +300,7 @@ def division(op: str, elem: Elem, target: Target, *, by_constant: bool) -> str:
 
 
 def conversion(source: Elem, to: Elem, target: Target) -> str:
-    """The helper that converts between a 64-bit integer and a float; empty if none is needed."""
+    """The name of the helper that converts between a 64-bit integer and a float; may be empty."""
     wide = (Elem.I64, Elem.U64)
     converts = source.is_float != to.is_float and bool({source, to} & {*wide})
     if not converts or not target.isa.calls_wide_arithmetic:
@@ -310,7 +311,7 @@ def conversion(source: Elem, to: Elem, target: Target) -> str:
 
 
 def square_root(elem: Elem, target: Target) -> str:
-    """The helper for a square root; empty if the target has an instruction."""
+    """The name of the helper for a square root; empty if the target has an instruction."""
     soft = "+soft-float" in target.llvm_features.split(",")
     missing = soft or (elem is Elem.F64 and not target.scalar_f64)
     return f"ellc.sqrt.{elem.value}" if missing else ""

@@ -1,4 +1,4 @@
-"""Rows of instructions as LLVM IR: calls of intrinsics, one for each register."""
+"""Writes machine instructions as LLVM IR: calls of intrinsics, one call for each register."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAMED = re.compile(r"(\w+) = (.*)")
 def row_for(
     w: InstructionWriter, operation: str, types: tuple[VType, ...], result: VType
 ) -> Instruction | None:
-    """The target's instruction that computes an operation on such operands, or None."""
+    """The target's instruction that computes an operation on these types, or None."""
     key = (operation, types, result)
     if key not in w.rows:
         w.rows[key] = _row_for(w.target, *key)
@@ -40,7 +40,10 @@ def _row_for(
 def by_registers(
     w: InstructionWriter, row: Instruction, types: Sequence[VType], values: Sequence[str]
 ) -> str:
-    """One instruction for each register: LLVM does not split an intrinsic's operands."""
+    """The result of an instruction that is written once for each register.
+
+    LLVM does not split the operands of an intrinsic, so they are split here.
+    """
     results = []
     for part in range(types[0].lanes // row.takes[0].lanes):
         args = [
@@ -52,7 +55,7 @@ def by_registers(
 
 
 def instruction(w: InstructionWriter, row: Instruction, args: Sequence[str]) -> str:
-    """One instruction; `args` are its operands without their types."""
+    """The result of one instruction. `args` are its operands without their types."""
     value, names = "", dict[str, str]()
     for line in _lines(row, w.target.arch, w.target.word_bits):
         if line.declaration:
@@ -63,8 +66,11 @@ def instruction(w: InstructionWriter, row: Instruction, args: Sequence[str]) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A line of a row's LLVM text: the name by which later lines use it, its template, and the
-    declaration of the intrinsic that it calls."""
+    """A line of a row's LLVM text.
+
+    `name` is the name by which later lines use its value, `template` is the instruction, and
+    `declaration` declares the intrinsic that it calls.
+    """
 
     name: str
     template: str
@@ -73,7 +79,7 @@ class _Line:
 
 @functools.cache
 def _lines(row: Instruction, arch: Arch, word_bits: int) -> tuple[_Line, ...]:
-    """The lines of a row's LLVM text; the last one has no name."""
+    """The lines of a row's LLVM text. The last line has no name."""
     text = row.llvm[arch]
     if text.startswith("@"):
         types = [type_name(type_, word_bits) for type_ in (*row.takes, row.gives)]
@@ -85,7 +91,7 @@ def _lines(row: Instruction, arch: Arch, word_bits: int) -> tuple[_Line, ...]:
 
 
 def _declaration(text: str) -> str:
-    """The declaration of the intrinsic that a line calls; empty if it calls none."""
+    """The declaration of the intrinsic that a line calls; empty if the line calls none."""
     if not text.startswith("call "):
         return ""
     result, function, operands = _parts(_CALL, text)

@@ -1,4 +1,4 @@
-"""Operations that move lanes: broadcast, extract, concatenate, pack masks."""
+"""Writes operations that move lanes as LLVM IR: broadcast, extract, concatenate, pack masks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def splat(w: InstructionWriter, let: Let) -> str:
 
 @spells("splat_lane")
 def splat_lane(w: InstructionWriter, let: Let) -> str:
-    """One lane broadcast to all lanes; LLVM folds it into a multiply-add by lane."""
+    """One lane broadcast to all lanes. LLVM folds this into a multiply-add by lane."""
     (arg,), (index, count) = let.args, let.attrs
     if count == 1:
         return lane(w, let)
@@ -82,7 +82,7 @@ def _widened(w: InstructionWriter, arg: Operand, lanes: int) -> str:
 
 @spells("iota")
 def iota(w: InstructionWriter, let: Let) -> str:
-    """0, 1, 2, .. as a literal."""
+    """The literal 0, 1, 2, .."""
     type_ = let.result.type
     if type_.lanes == 1:
         return "0.0" if type_.elem.is_float else "0"
@@ -105,9 +105,10 @@ def largest(w: InstructionWriter, let: Let) -> str:
 
 @spells("pack_bits")
 def pack_bits(w: InstructionWriter, let: Let) -> str:
-    """A mask as packed bits.
+    """The packed bits of a mask.
 
-    x86 has an instruction. Elsewhere each lane becomes the weight of its bit, and lanes are added.
+    x86 has an instruction for this. On other targets each lane that is set becomes the weight of
+    its bit, and the lanes of each byte are added.
     """
     (arg,), result = let.args, let.result.type
     if w.target.isa.masks_are_bits:

@@ -1,8 +1,9 @@
-"""Operations of the kernel IR as LLVM instructions.
+"""Writes operations of the kernel IR as LLVM instructions.
 
-An operation is written by the first of these that exists: the row of an instruction, the row of an
-instruction of the target that implements the operation, a function that is registered here for it,
-the LLVM template of its row in `ops.py`.
+A machine instruction is written by its row. If the target has an instruction that implements an
+operation, the operation is written by the row of that instruction. Any other operation is written
+by the function that is registered for it in this module, or else by the LLVM template of its row in
+`ops.py`.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from ellc.ir.errors import InternalError
 
 Spelling = Callable[[InstructionWriter, Let], str]
 SPELLINGS: Spellings[Spelling] = Spellings()
-"""Functions that write one operation and return its value, by the operation's name."""
+"""By the name of an operation: the function that writes it and returns its value."""
 spells = SPELLINGS.spells
 
 
 def write(w: InstructionWriter, let: Let) -> None:
     """Write an operation, and record the name of its result.
 
-    Raises `InternalError` for an instruction that the target does not have.
+    Raises `InternalError` if the target lacks the instruction.
     """
     w.names[let.result.name] = value_of(w, let)
 
@@ -48,7 +49,7 @@ def value_of(w: InstructionWriter, let: Let) -> str:
 
 
 def by_template(w: InstructionWriter, let: Let) -> str:
-    """Write an operation by the template of its row."""
+    """The result of an operation that is written by the template of its row."""
     template = _template(OPS[let.op], let)
     if template.startswith("@"):
         return _by_intrinsic(w, template, let)

@@ -1,4 +1,4 @@
-"""Look-up of bytes in a table of lanes: by AArch64's instructions, elsewhere lane by lane."""
+"""Writes the look-up of bytes in a table: by instructions on AArch64, else lane by lane."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ellc.codegen.kir.llvm.operations import spells
 from ellc.codegen.kir.llvm.writer import InstructionWriter
 from ellc.codegen.kir.types import VType
 
-_BYTES = 16  # of a register
+_BYTES = 16  # in a register
 _ENTRIES = 256
 
 
 @spells("pick")
 def pick(w: InstructionWriter, let: Let) -> str:
-    """Lanes of the second operand, selected by the indices in the first."""
+    """The lanes of the second operand that the indices in the first operand select."""
     indices, table = (arg.type for arg in let.args)
     index, lanes = (w.value(arg) for arg in let.args)
     whole = indices.lanes == 8 or indices.lanes % _BYTES == 0
@@ -35,7 +35,11 @@ def pick(w: InstructionWriter, let: Let) -> str:
 
 
 def _looked_up(w: InstructionWriter, type_: VType, index: str, registers: list[str]) -> str:
-    """Look up in groups of registers; a later group keeps the result of indices outside it."""
+    """The bytes at these indices of a table in several registers.
+
+    Each instruction looks up in a group of registers. Indices outside of its group keep the result
+    of the instruction before.
+    """
     result = ""
     for start in range(0, len(registers), MOST_TABLES):
         some = registers[start : start + MOST_TABLES]
@@ -51,7 +55,7 @@ def _looked_up(w: InstructionWriter, type_: VType, index: str, registers: list[s
 
 
 def _registers(w: InstructionWriter, table: VType, lanes: str) -> list[str]:
-    """The table as whole registers, filled up with zeros."""
+    """The table in whole registers, padded with zeros."""
     t = w.type(table)
     if table.lanes == 1:
         t = "<1 x i8>"
@@ -83,7 +87,7 @@ def _picked_singly(
 
 
 def _one(w: InstructionWriter, one_index: str, table: VType, t: str, lanes: str) -> str:
-    """The byte at one index."""
+    """The byte of the table at one index; 0 beyond the table."""
     inside = ""
     if table.lanes < _ENTRIES:
         inside = w.let(f"icmp ult i8 {one_index}, {table.lanes}")

@@ -1,4 +1,4 @@
-"""Products twice as wide as their factors and sums of pairs, for targets without an instruction."""
+"""Writes widening products and sums of pairs as LLVM IR, for targets without an instruction."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ellc.codegen.kir.types import Elem, VType
 
 @spells("wide_mul")
 def wide_mul(w: InstructionWriter, let: Let) -> str:
-    """A product of two narrow values."""
+    """The product of two values, with twice the bits of the factors."""
     narrow, wide = w.type(let.args[0].type), w.type(let.result.type)
     verb = "sext" if let.args[0].type.elem.is_signed else "zext"
     a, b = (w.let(f"{verb} {narrow} {w.value(x)} to {wide}") for x in let.args)
@@ -22,14 +22,14 @@ def wide_mul(w: InstructionWriter, let: Let) -> str:
 
 @spells("wide_mul_add")
 def wide_mul_add(w: InstructionWriter, let: Let) -> str:
-    """A product added to a wide value, which LLVM combines into one instruction if it can."""
+    """A widening product plus a wide value. LLVM combines them into one instruction if it can."""
     product = value_of(w, replace(let, op="wide_mul", args=let.args[:2]))
     return w.let(f"add {w.type(let.result.type)} {product}, {w.value(let.args[2])}")
 
 
 @spells("add_pairs")
 def add_pairs(w: InstructionWriter, let: Let) -> str:
-    """Sums of two widened neighbours, added to the first operand."""
+    """The first operand plus the sums of two neighbouring lanes of the second, widened."""
     wide, narrow = let.args[0].type, let.args[1].type
     total = w.value(let.args[0])
     verb = "sext" if narrow.elem.is_signed else "zext"
@@ -42,14 +42,14 @@ def add_pairs(w: InstructionWriter, let: Let) -> str:
 
 @spells("pair_sums")
 def pair_sums(w: InstructionWriter, let: Let) -> str:
-    """Sums of two neighbours."""
+    """The sums of two neighbouring lanes."""
     even, odd = _halves(w, let.args[0].type, w.value(let.args[0]))
     return w.let(f"add {w.type(let.result.type)} {even}, {odd}")
 
 
 @spells("pair_products")
 def pair_products(w: InstructionWriter, let: Let) -> str:
-    """Products of narrow values, then sums of two neighbouring products."""
+    """The sums of two neighbouring widening products."""
     products = let.args[0].type.with_elem(let.result.type.elem)
     even, odd = _halves(w, products, wide_mul(w, replace(let, result=Var("", products))))
     return w.let(f"add {w.type(let.result.type)} {even}, {odd}")

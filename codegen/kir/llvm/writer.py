@@ -1,4 +1,4 @@
-"""Writing LLVM instructions: types, literals, registers, calls of intrinsics."""
+"""Writes LLVM instructions, with types, literals and registers as text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ellc.codegen.machine.target import Target
 
 @functools.cache
 def scalar_type(elem: Elem, word_bits: int) -> str:
-    """LLVM's name of an element type."""
+    """The LLVM type of an element type."""
     match elem:
         case Elem.F32:
             return "float"
@@ -30,23 +30,24 @@ def scalar_type(elem: Elem, word_bits: int) -> str:
 
 @functools.cache
 def type_name(type_: VType, word_bits: int) -> str:
-    """LLVM's name of a type."""
+    """The LLVM type of a scalar or vector type."""
     scalar = scalar_type(type_.elem, word_bits)
     return scalar if type_.lanes == 1 else f"<{type_.lanes} x {scalar}>"
 
 
 def float_literal(value: float, elem: Elem) -> str:
-    """The exact hexadecimal literal; LLVM writes even a 32-bit float with the bits of a double."""
+    """The exact hexadecimal literal. LLVM writes a float32, too, with the bits of a float64."""
     if elem is Elem.F32:
         value = struct.unpack("<f", struct.pack("<f", value))[0]
     return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
 
 
 class InstructionWriter:
-    """Appends instructions to `lines`. `names` maps registers to LLVM names where they differ.
+    """Appends instructions to `lines`.
 
-    Methods pass values as text. A *value* is the name of a register or a literal; a *typed* value
-    has its type before it.
+    `names` maps a register of the kernel to its LLVM name if the two differ. Methods take and
+    return values as text. A *value* is the name of a register, or a literal. A *typed* value has
+    its type in front.
     """
 
     def __init__(self, target: Target) -> None:
@@ -55,8 +56,9 @@ class InstructionWriter:
         self.lines: list[str] = []
         self.names: dict[str, str] = {}
         self._count = 0
-        # Parts of vectors, by (whole vector, first lane, lanes). `_parts` were concatenated to the
-        # whole; `_slices` were extracted from it in this block. Reusing them saves LLVM time.
+        # Parts of vectors, by (whole vector, first lane, lanes). Vectors in `_parts` have been
+        # concatenated to the whole vector. Vectors in `_slices` have been extracted from it in this
+        # block. Reusing both saves LLVM time.
         self._parts: dict[tuple[str, int, int], str] = {}
         self._slices: dict[tuple[str, int, int], str] = {}
         # The instruction for (operation, types of its operands, type of its result); None if the
@@ -72,28 +74,28 @@ class InstructionWriter:
         self.lines.append(f"  {line}")
 
     def let(self, text: str) -> str:
-        """Append an instruction that has a result; returns the result's name."""
+        """Append an instruction that has a result. Returns the name of the result."""
         name = self.temporary()
         self.put(f"{name} = {text}")
         return name
 
     def temporary(self) -> str:
-        """A name that no register of a kernel has."""
+        """A new name, which no register of the kernel has."""
         self._count += 1
         return f"%.{self._count}"
 
     def open_block(self, label: str) -> None:
-        """Begin a block; parts that other blocks extracted may not be available in it."""
+        """Begin a block. Vectors that other blocks have extracted are not reused in it."""
         self.lines.append(f"{label}:")
         self._slices.clear()
 
     def label(self, kind: str) -> str:
-        """The name of a new block."""
+        """A name for a new block."""
         self._count += 1
         return f".{kind}{self._count}"
 
     def call(self, name: str, result: VType, args: list[str], suffix: VType | None = None) -> str:
-        """Call an overloaded intrinsic and declare it; `args` are typed operands."""
+        """Call an overloaded intrinsic, and declare it. `args` are typed values."""
         full = f"{name}.{self._mangled(result)}"
         if suffix is not None:
             full += f".{self._mangled(suffix)}"
@@ -104,26 +106,26 @@ class InstructionWriter:
         return self.let(f"call {self.type(result)} {full}({', '.join(args)})")
 
     def shuffle(self, vector: VType, first: str, second: str, picks: Iterable[int | str]) -> str:
-        """A vector of the lanes `picks`, counted through `first` and on through `second`."""
+        """A vector of the lanes `picks` of the concatenation of `first` and `second`."""
         t = self.type(vector)
         return self.let(f"shufflevector {t} {first}, {t} {second}, {_index_list(tuple(picks))}")
 
     # --- types and values ------------------------------------------------------------------------
 
     def type(self, type_: VType) -> str:
-        """LLVM's name of a type."""
+        """The LLVM type of a scalar or vector type."""
         return type_name(type_, self._word_bits)
 
     def mask(self, type_: VType) -> str:
-        """The type of the mask that results from comparing two values of this type."""
+        """The LLVM type of the mask that a comparison of values of this type gives."""
         return self.type(type_.with_elem(Elem.MASK))
 
     def typed(self, operand: Operand) -> str:
-        """An operand with its type."""
+        """The typed value of an operand."""
         return f"{self.type(operand.type)} {self.value(operand)}"
 
     def value(self, operand: Operand) -> str:
-        """An operand's name or literal."""
+        """The value of an operand."""
         if isinstance(operand, Var):
             return self.names.get(operand.name, f"%{operand.name}")
         elem = operand.type.elem
@@ -138,26 +140,26 @@ class InstructionWriter:
         return f"splat ({scalar_type(elem, self.target.word_bits)} {text})"
 
     def number(self, value: int, type_: VType) -> str:
-        """An integer literal in every lane."""
+        """The literal of type `type_` with an integer in every lane."""
         one = f"{self.type(type_.with_lanes(1))} {value}"
         return str(value) if type_.lanes == 1 else f"splat ({one})"
 
     # --- lanes -----------------------------------------------------------------------------------
 
     def scalar(self, operand: Operand, lane: int) -> str:
-        """One lane of an operand, typed."""
+        """The typed value of one lane of an operand."""
         if operand.type.lanes == 1:
             return self.typed(operand)
         name = self.let(f"extractelement {self.typed(operand)}, i32 {lane}")
         return f"{self.type(operand.type.with_lanes(1))} {name}"
 
     def inserted(self, vector: VType, value: str, scalar: str, lane: int) -> str:
-        """The vector with one lane set."""
+        """The vector `value`, with lane `lane` replaced by `scalar`."""
         one = self.type(vector.with_lanes(1))
         return self.let(f"insertelement {self.type(vector)} {value}, {one} {scalar}, i32 {lane}")
 
     def lanes_of(self, value: str, type_: VType, start: int, count: int) -> str:
-        """`count` lanes of a value from lane `start` on, as a vector."""
+        """A vector of `count` lanes of a value, from lane `start` on."""
         if type_.lanes == count or is_the_same_everywhere(value):
             return value
         key = (value, start, count)
@@ -169,7 +171,7 @@ class InstructionWriter:
         return known
 
     def concatenated(self, parts: Sequence[str], part: VType) -> str:
-        """The concatenation of `parts`, a power of two of vectors of the type `part`."""
+        """The concatenation of `parts`: vectors of type `part`, whose number is a power of two."""
         lanes, whole = part.lanes, tuple(parts)
         while len(parts) > 1:
             both = range(2 * lanes)
@@ -178,7 +180,7 @@ class InstructionWriter:
                 for low, high in zip(parts[::2], parts[1::2], strict=True)
             ]
             lanes *= 2
-        # The parts are available wherever the whole is, so that they need not be extracted again.
+        # The parts are available wherever the whole vector is, and need not be extracted again.
         for index, one in enumerate(whole):
             self._parts[parts[0], index * part.lanes, part.lanes] = one
         return parts[0]
@@ -193,7 +195,7 @@ class InstructionWriter:
 def is_the_same_everywhere(value: str) -> bool:
     """Whether a value is a literal with equal lanes.
 
-    The text of such a literal does not depend on the number of lanes.
+    The text of such a literal is the same for every number of lanes.
     """
     return not value.startswith(("%", "<"))
 
@@ -208,7 +210,7 @@ def _vector_of(typed: str) -> str:
 
 
 def _signed(value: int, elem: Elem) -> int:
-    """The value as a signed literal, because LLVM takes no literal wider than the type."""
+    """The value as a signed integer. LLVM accepts no literal that is wider than its type."""
     if elem is Elem.INDEX:
         return value
     bits = elem.bytes * 8

@@ -1,1 +1,1 @@
-"""The files around a compiled network: Python module, manifest, CMake file, demo, wheel."""
+"""Writes the files around a compiled network: Python module, manifest, CMake file, demo, wheel."""

@@ -1,4 +1,4 @@
-"""`NAME_litert.py` and `NAME_onnxruntime.py`: a network for programs that know another runtime."""
+"""Writes `NAME_litert.py` and `NAME_onnxruntime.py`, for programs that use these runtimes' API."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from ellc.ir.file_interface import FileInterface, FilePort, Runtime
 from ellc.ir.types import DType
 
 _MOST_THREADS = 32
-"""ELLC_POOL_MAX_THREADS of runtime_c/ellc_pool.h."""
+"""The value of ELLC_POOL_MAX_THREADS in runtime_c/ellc_pool.h."""
 
 Extent = int | str | None
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterPort:
-    """An input or output as a program sees it; `dtype` is numpy's name.
+    """An input or output as a program sees it. `dtype` is the name of a numpy type.
 
-    `name` is that of the network's port, `tensor` and `index` are those of the model's file.
-    `declared` is the shape in the file, where an open extent is None or a symbol.
+    `name` is the name of the network's port. `tensor` and `index` are the name and the index in the
+    model file. `declared` is the shape in the model file, in which an open extent is None or a
+    symbol.
     """
 
     name: str
@@ -36,15 +37,15 @@ class AdapterPort:
 
     @property
     def signature(self) -> tuple[int, ...]:
-        """The declared shape in LiteRT's form: -1 is an open extent."""
+        """The declared shape in LiteRT's form, in which an open extent is -1."""
         return tuple(extent if isinstance(extent, int) else -1 for extent in self.declared)
 
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """What the templates of adapters need beside the model.
+    """What the templates of adapters need in addition to the model.
 
-    `sha256` is that of the model's file; empty if there is none.
+    `sha256` is the hash of the model file; empty if there is no such file.
     """
 
     sha256: str
@@ -59,7 +60,10 @@ class Adapter:
 def write_adapter(
     model: Model, file: FileInterface | None, runtime: Runtime, version: str, folder: Path
 ) -> Path:
-    """The module for programs of a runtime; `file` is used if it is a file of that runtime."""
+    """Write the module for programs that use a runtime. Returns its path.
+
+    `file` describes the model file. It is ignored unless it is a file of this runtime.
+    """
     path = folder / adapter_name(model.name, runtime)
     known = file if file is not None and file.runtime == runtime else None
     adapter = _adapter(model, known)
@@ -75,7 +79,7 @@ def adapter_name(name: str, runtime: Runtime) -> str:
 
 def _adapter(model: Model, file: FileInterface | None) -> Adapter:
     ports = (*file.inputs, *file.outputs) if file else ()
-    # Numbers for ports that the file does not have, such as a picture in place of an input.
+    # Ports that the file does not have, such as a picture in place of an input, get new indices.
     free = 1 + max((port.index for port in ports), default=-1)
     inputs = _ports(model.inputs, file.inputs if file else (), free)
     outputs = _ports(model.outputs, file.outputs if file else (), free + len(inputs))
@@ -113,7 +117,10 @@ def _port(port: ApiPort, file: FilePort | None, number: int) -> AdapterPort:
 
 
 def _declared(shape: tuple[int, ...], file: FilePort | None) -> tuple[Extent, ...]:
-    """The shape in the file, if the network has that shape; open extents are those of the file."""
+    """The shape in the model file, with its open extents, if the network's shape agrees with it.
+
+    Otherwise the shape of the network.
+    """
     declared = file.declared if file else None
     if declared is None or len(declared) != len(shape):
         return shape

@@ -1,4 +1,4 @@
-"""`NAME.json`: the description of a compiled network, for programs and for people."""
+"""Writes `NAME.json`, the description of a compiled network for programs and people."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Bytes that a compiled network needs; None if they are unknown.
+    """The memory that a compiled network needs. None means that a size is unknown.
 
-    `flash_bytes`: code and constants. `stack_bytes`: of the calling thread, in the deepest call.
+    `flash_bytes` counts code and constants. `stack_bytes` is what the deepest call needs on the
+    stack of the calling thread.
     """
 
     flash_bytes: int | None
@@ -37,9 +38,9 @@ def manifest(
     files: Sequence[Path],
     own: PackageVersion,
 ) -> dict[str, object]:
-    """The document; `files` of the folder are listed with their sizes and SHA-256.
+    """The content of the manifest. It lists `files` with their sizes and SHA-256 hashes.
 
-    `version` is that of ellc, `own` that of the package.
+    `version` is the version of ellc, and `own` is the version of the package.
     """
     target = plan.target
     return {
@@ -77,8 +78,8 @@ def manifest(
 
 
 def write_manifest(path: Path, document: dict[str, object]) -> None:
-    """Write the document, keys in its order."""
-    # Escaped, because people also read the file, on a terminal.
+    """Write the manifest as JSON, with keys in the order of `document`."""
+    # Control characters are escaped, because people also read the file on a terminal.
     text = visible(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False), keep="\n")
     path.write_text(text + "\n", encoding="utf-8", newline="\n")
 

@@ -1,4 +1,4 @@
-"""Text files of a package: Python module, ELL's functions in C, CMake file, demo."""
+"""Writes the text files of a package: Python module, ELL's functions in C, CMake file, demo."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ellc.codegen.output.runtime import runtime_dir
 def write_python_module(
     model: Model, library: str, version: str, folder: Path, own: PackageVersion
 ) -> Path:
-    """`NAME.py`, which loads the shared library `library` from its own folder."""
+    """Write `NAME.py`, which loads the shared library `library` from its own folder."""
     path = folder / f"{model.name}.py"
     values = {"version": version, "library": library, "package_version": own.text or version}
     text = render_python("package/model.py.j2", m=model, **values)
@@ -34,7 +34,7 @@ def write_ell_package(model: Model, version: str, folder: Path) -> tuple[Path, P
 
 
 def write_ell_names(model: Model, version: str, folder: Path) -> tuple[Path, Path]:
-    """`NAME_ell.h` and `NAME_ell.c`: ELL's C functions on one static instance."""
+    """Write `NAME_ell.h` and `NAME_ell.c`, which define ELL's C functions on a static instance."""
     paths = folder / f"{model.name}_ell.h", folder / f"{model.name}_ell.c"
     for path, template in zip(paths, ("package/ell.h.j2", "package/ell.c.j2"), strict=True):
         text = render(template, m=model, version=version)
@@ -43,7 +43,7 @@ def write_ell_names(model: Model, version: str, folder: Path) -> tuple[Path, Pat
 
 
 def write_labels(model: Model, version: str, folder: Path) -> Path:
-    """`NAME_labels.h`: the names of the classes as an array."""
+    """Write `NAME_labels.h`, which defines an array of the names of the classes."""
     path = folder / f"{model.name}_labels.h"
     text = render("package/labels.h.j2", m=model, version=version)
     path.write_text(text, encoding="utf-8", newline="\n")
@@ -51,7 +51,7 @@ def write_labels(model: Model, version: str, folder: Path) -> Path:
 
 
 def write_demo(model: Model, version: str, folder: Path) -> tuple[Path, ...]:
-    """`demo.c`, and the files of the clock that it uses."""
+    """Write `demo.c` and the files of the clock that it uses."""
     demo = folder / "demo.c"
     text = render("package/demo.c.j2", m=model, version=version)
     demo.write_text(text, encoding="utf-8", newline="\n")
@@ -63,10 +63,11 @@ def write_demo(model: Model, version: str, folder: Path) -> tuple[Path, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Linkable:
-    """The files of a network that programs link with; `kind` says what CMake's target NAME is.
+    """The files of a network that programs are linked with.
 
-    `kind` is so, obj, lib or c. `shared` and `static` are the shared library and the object or
-    archive, if they exist; `sources` are files of C. `headers` are installed.
+    `kind` says what the CMake target NAME consists of: so, obj, lib or c. `shared` is the shared
+    library, and `static` the object or archive, if they exist. `sources` are C files. `headers` are
+    installed.
     """
 
     kind: str
@@ -77,7 +78,7 @@ class Linkable:
 
     @property
     def file(self) -> str:
-        """The file that the target NAME is made of; the first one of several sources."""
+        """The file that the target NAME consists of; if there are several sources, the first."""
         chosen = {"so": self.shared, "c": self.sources[0] if self.sources else None}
         file = chosen.get(self.kind, self.static)
         assert file is not None
@@ -87,9 +88,9 @@ class Linkable:
 def write_cmake(
     model: Model, files: Linkable, version: str, folder: Path, own: PackageVersion, *, demo: bool
 ) -> tuple[Path, ...]:
-    """`CMakeLists.txt` with a library target NAME, and `NAMEConfig.cmake` for `find_package`.
+    """Write `CMakeLists.txt`, which defines the library target NAME, and `NAMEConfig.cmake`.
 
-    If the package has a version of its own, `NAMEConfigVersion.cmake` tells it.
+    If the package has its own version, also write `NAMEConfigVersion.cmake`.
     """
     built = files.kind == "c"
     libraries = [f.name for f in (files.shared, files.static) if f is not None]

@@ -1,8 +1,7 @@
-"""A compiled network as a wheel: `pip install` it on the board, then `import NAME`.
+"""Writes a compiled network as a wheel: `pip install` it on the board, then `import NAME`.
 
-The file is written here, so that it has the same bytes each time: entries are sorted, have no
-times, and are not compressed (the output of compressors depends on their version, and weights would
-hardly shrink).
+The wheel always has the same bytes: entries are sorted, have no times, and are not compressed. The
+output of compressors depends on their version, and weights would hardly become smaller.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def platform_tags(target: Target) -> tuple[str, ...]:
-    """pip's names of the platforms on which a library for this target loads.
+    """pip's names of the platforms that can load a library for this target.
 
-    Raises `EllcError` (E313) for a target that has no Python.
+    Raises `EllcError` (E313) if there is no Python for the target.
     """
     tags = target.platform.wheel_tags
     if tags:
@@ -34,9 +33,10 @@ def platform_tags(target: Target) -> tuple[str, ...]:
 def write_wheel(
     folder: Path, name: str, version: str, target: Target, files: Mapping[str, Path]
 ) -> Path:
-    """Write the wheel of a distribution `name` with `files` (name in the wheel: path).
+    """Write the wheel of a distribution `name`. Returns its path.
 
-    `version` is the user's, or ellc's public version with the network's hash as the local part.
+    `files` maps names in the wheel to paths. `version` is the version that the user gave. The
+    default is ellc's public version, with the hash of the network as the local part.
     """
     distribution = re.sub(r"[-_.]+", "_", name).strip("_").lower() or "model"
     tags = [f"py3-none-{platform}" for platform in sorted(platform_tags(target))]
@@ -65,6 +65,6 @@ def _add(archive: zipfile.ZipFile, name: str, data: bytes, record: list[str]) ->
     digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
     record.append(f"{name},sha256={digest},{len(data)}")
     entry = zipfile.ZipInfo(name, _EPOCH)
-    entry.create_system = 3  # permissions are Unix's
+    entry.create_system = 3  # the permissions below are those of Unix
     entry.external_attr = (0o100755 if name.endswith((".so", ".dylib")) else 0o100644) << 16
     archive.writestr(entry, data)
