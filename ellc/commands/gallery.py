@@ -46,12 +46,20 @@ def command() -> None:
     metavar="MIB",
     help="Largest weights of a network that visitors can try in the browser; 0: none.",
 )
+@click.option(
+    "--package",
+    "targets",
+    multiple=True,
+    metavar="TARGET",
+    help="Offer the models compiled for this target, and as .ell.zip. May be repeated.",
+)
 @json_option
 def build(
     results: tuple[Path, ...],
     output: Path,
     with_published: bool,
     try_mebibytes: float,
+    targets: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Write a site that needs no web server: open index.html in its folder.
@@ -72,6 +80,7 @@ def build(
             report,
             with_published=with_published,
             most_trial_bytes=int(try_mebibytes * (1 << 20)),
+            targets=tuple(dict.fromkeys(targets)),
         )
     if as_json:
         echo_json({"folder": str(output), **asdict(built)})

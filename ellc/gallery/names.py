@@ -17,6 +17,11 @@ def trial_name(model: str, precision: str) -> str:
     return f"try-{precision}-{model}.html"
 
 
+def package_name(model: str, precision: str, target: str) -> str:
+    """The file name of a model compiled for a target, or of the model for ELL's tools (`ell`)."""
+    return f"package-{precision}-{target}-{model}{'.ell' if target == 'ell' else ''}.zip"
+
+
 def download_name(model: str, file_name: str) -> str:
     """The name that the site gives to a download of a model.
 

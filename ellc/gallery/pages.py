@@ -24,6 +24,7 @@ from ellc.gallery.figures import (
 )
 from ellc.gallery.models import Counted, Model, layer_rows
 from ellc.gallery.names import download_name, page_name, trial_name
+from ellc.gallery.packages import Package
 from ellc.gallery.rows import ACCURACIES, PRECISIONS, PROVENANCES, SIZES, Figure, Result
 from ellc.gallery.trial import Trial
 
@@ -204,8 +205,13 @@ def _board(result: Result) -> str:
 # --- the page of a model --------------------------------------------------------------------------
 
 
-def model_page(described: Described, network: Counted | None, trials: Sequence[Trial] = ()) -> str:
-    """The HTML of a model's page: it shows the layers of `network` and has links to `trials`."""
+def model_page(
+    described: Described,
+    network: Counted | None,
+    trials: Sequence[Trial] = (),
+    packages: Sequence[Package] = (),
+) -> str:
+    """The HTML of a model's page, with the layers of `network`, links to trials and packages."""
     model, style = described.model, asset("site.css")
     about = model.about
     layers = layer_rows(network) if network else []
@@ -231,6 +237,9 @@ def model_page(described: Described, network: Counted | None, trials: Sequence[T
             (html_text(x.title), html_text(download_name(model.name, x.file.name)),
              html_text(bytes_text(x.file.stat().st_size)))
             for x in dict.fromkeys(x for r in model.results for x in r.downloads)
+        ] + [
+            (html_text(x.title), html_text(x.file), html_text(bytes_text(x.bytes)))
+            for x in packages
         ],
         layers_from=html_text(network.command if network else ""),
         totals=html_text(_totals(network)) if network else NOTHING,

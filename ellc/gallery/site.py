@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ellc.codegen.machine.resolve import resolve
 from ellc.folders import replaced_folder
 from ellc.gallery.load import read_results, refuse
 from ellc.gallery.models import Counted, Model, counted, counted_figures, models_of
 from ellc.gallery.names import INDEX, download_name, page_name, trial_name
+from ellc.gallery.packages import Package, write_packages
 from ellc.gallery.pages import Described, index_page, model_page
 from ellc.gallery.published import published
 from ellc.gallery.rows import Figure, NetworkName, Result
@@ -38,14 +40,18 @@ def build_site(
     *,
     with_published: bool = True,
     most_trial_bytes: int = MOST_BYTES,
+    targets: Sequence[str] = (),
 ) -> Built:
     """Write the pages for results, and for the zoo's published figures if `with_published`.
 
-    Visitors can try networks with at most `most_trial_bytes` of weights in the browser. The pages
-    in the folder are replaced all together, or not at all if there is an error; other files in the
-    folder are kept. The same results give the same bytes. Raises `EllcError` E780 with all problems
-    of the results, E703 if the folder cannot be written.
+    Visitors can try networks with at most `most_trial_bytes` of weights in the browser, and can
+    download the model files of results, compiled for `targets`. The pages in the folder are
+    replaced all together, or not at all if there is an error; other files in the folder are kept.
+    The same results give the same bytes. Raises `EllcError` E780 with all problems of the results,
+    E703 if the folder cannot be written, and errors of `resolve` for `targets`.
     """
+    for target in targets:
+        resolve(target)
     others = published() if with_published else ()
     results = (*read_results(paths, others), *others)
     if not results:
@@ -59,9 +65,10 @@ def build_site(
             progress(f"pages: {model.name}", number, len(models))
             one, networks = _described(model, problems)
             tried = _trials(model, networks, most_trial_bytes, problems)
+            made = _packages(model, targets, new, problems)
             if not problems:
                 shown = next(iter(networks.values()), None)
-                write_text(new / page_name(model.name), model_page(one, shown, tried))
+                write_text(new / page_name(model.name), model_page(one, shown, tried, made))
                 for each in tried:
                     page = trial_page(model.name, each)
                     write_text(new / trial_name(model.name, each.precision), page)
@@ -113,6 +120,22 @@ def _trials(
             if one:
                 found[precision] = one
     return list(found.values())
+
+
+def _packages(
+    model: Model, targets: Sequence[str], folder: Path, problems: list[str]
+) -> list[Package]:
+    """Write the packages of a model: of the first model file for each precision."""
+    made: list[Package] = []
+    for precision in model.precisions if targets else ():
+        of = [x for x in model.results if x.precision == precision and x.network]
+        files = [(x, x.network.file) for x in of if x.network and x.network.file]
+        for result, file in files[:1]:
+            try:
+                made += write_packages(model.name, precision, file, targets, folder)
+            except EllcError as error:
+                problems.append(f"{result.path}: package: {error.message}")
+    return made
 
 
 def _is_of(results: Sequence[Result], network: object, precision: str) -> bool:

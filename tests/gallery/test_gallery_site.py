@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import shutil
+import zipfile
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -24,6 +25,7 @@ from ellc.gallery.published import published
 from ellc.gallery.rows import NetworkName, Result
 from ellc.gallery.site import build_site
 from ellc.ir.errors import EllcError
+from ellc.models import read_model
 from ellc.zoo.gallery import pages
 
 DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits" / "digits8.tflite"
@@ -216,6 +218,38 @@ def test_the_command_writes_the_same_bytes_everywhere(tmp_path: Path, ellc_comma
         assert json.loads(done.stdout) == built
 
     assert "site/index.html" in assert_same_bytes_twice(build, tmp_path)
+
+
+@pytest.mark.slow
+def test_packages_are_downloads(tmp_path: Path) -> None:
+    """A compiled package with all its files, and `.ell.zip` of models that fit that format."""
+    shutil.copy(DIGITS.parent / "digits_float.ell", tmp_path)
+    path = own_result(tmp_path)
+    document = json.loads(path.read_text(encoding="utf-8"))
+    both = document | {"network": {"file": "digits_float.ell"}, "precision": "fp32"}
+    (tmp_path / "float.json").write_text(json.dumps(both), encoding="utf-8")
+    folder = tmp_path / "site"
+    paths = [path, tmp_path / "float.json"]
+    build_site(paths, folder, with_published=False, targets=("pi3_64",), most_trial_bytes=0)
+    names = {
+        f"package-{of}.zip"
+        for of in ("fp32-pi3_64-digits8", "fp32-ell-digits8.ell", "int8-pi3_64-digits8")
+    }
+    assert {x.name for x in folder.glob("package-*")} == names
+    page = (folder / "model-digits8.html").read_text(encoding="utf-8")
+    assert all(f'<a href="{name}" download>' in page for name in names)
+    with zipfile.ZipFile(folder / "package-int8-pi3_64-digits8.zip") as archive:
+        inside = archive.namelist()
+    assert len(set(inside)) == len(inside)
+    wanted = ("libdigits8.so", "digits8.h", "digits8.json", "build/digits8.py", "demo.c")
+    assert {f"digits8-pi3_64/{name}" for name in wanted} <= {*inside}
+    graph = read_model(folder / "package-fp32-ell-digits8.ell.zip")
+    assert graph.output_types() == read_model(tmp_path / "digits_float.ell").output_types()
+    first = {x.name: x.read_bytes() for x in folder.iterdir()}
+    build_site(paths, folder, with_published=False, targets=("pi3_64",), most_trial_bytes=0)
+    assert {x.name: x.read_bytes() for x in folder.iterdir()} == first
+    with pytest.raises(EllcError, match="unknown target"):
+        build_site([path], folder, with_published=False, targets=("pi33",))
 
 
 # --- in a browser ---
