@@ -1,26 +1,25 @@
 """Measures compiled plans: times every step, or builds programs for a profiler or a cycle model.
 
 `time_steps` builds and runs a program that reads the clock between kernels. The program also times
-two loops, which give bounds for kernels at the same clock rate and load. The peak loop does
-independent fused multiply-adds in all registers. The stream loop reads a block that is larger than
-the caches. `build_calls` builds a program without clocks, for a profiler or a cycle model.
+loops (`peaks.py`), which give bounds for kernels at the same clock rate and load. `build_calls`
+builds a program without clocks, for a profiler or a cycle model.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from ellc.codegen.kir.build import KernelBuilder
-from ellc.codegen.kir.ir import Imm, Kernel, Operand
+from ellc.codegen.kir.ir import Kernel
 from ellc.codegen.kir.llvm import llvm_module
-from ellc.codegen.kir.types import Elem
 from ellc.codegen.languages.render import render
 from ellc.codegen.machine.target import Target
 from ellc.codegen.measure.instrument import model_objects, ticking_model
+from ellc.codegen.measure.peaks import Loops, measuring_loops
 from ellc.codegen.output.glue import make_model
 from ellc.codegen.output.model import Model
 from ellc.codegen.output.runtime import runtime_dir
@@ -30,9 +29,7 @@ from ellc.codegen.toolchain.llvm import IrJob, LlvmPool
 from ellc.ir.types import DType
 from ellc.ir.work_folders import temporary_folder
 
-_PEAK_TRIPS = 5000
 _STREAM_BYTES = 256 << 20  # larger than any cache
-_UNROLLED = 4  # multiply-adds of each chain in one trip
 _CALM = 4  # one in `_CALM` calls, the fastest, counts as undisturbed
 
 
@@ -57,8 +54,9 @@ class Times:
     of the calls. The steps' means over the same calls add up to it; their medians would not if
     another process takes the core in most calls.
 
-    `peak_macs_per_ns` and `stream_bytes_per_ns` are bounds of one core, measured in the same run:
-    how many float multiply-adds it can do, and how many bytes it can read from memory.
+    `peak_macs_per_ns`, `byte_macs_per_ns` and `stream_bytes_per_ns` are bounds of one core,
+    measured in the same run: how many multiply-adds of floats and of 8-bit integers it can do, and
+    how many bytes it can read from memory.
     """
 
     plans: tuple[tuple[StepTime, ...], ...]
@@ -66,37 +64,60 @@ class Times:
     call_median_ns: tuple[float, ...]
     calm_ns: tuple[float, ...]
     peak_macs_per_ns: float
+    byte_macs_per_ns: float
     stream_bytes_per_ns: float
 
 
+Run = Callable[[Path, Sequence[str]], bytes]
+"""Runs a program with these arguments and returns its standard output."""
+
+
 def time_steps(
-    plans: Sequence[tuple[str, Plan]], target: Target, limit_ms: int, rounds: int = 1
+    plans: Sequence[tuple[str, Plan]],
+    target: Target,
+    limit_ms: int,
+    rounds: int = 1,
+    *,
+    run: Run | None = None,
+    stream_bytes: int = _STREAM_BYTES,
 ) -> Times:
     """Time every step of the plans on one thread, each plan for `limit_ms` in total.
 
     `plans` has pairs (prefix of the kernels' names, plan). The time is divided into `rounds`. Every
     round times all plans one after the other, so that a change of the clock rate affects all plans.
-    Raises `EllcError` (E620) if the target is not this machine, because times under an emulator are
-    meaningless.
+    `run` runs the program on another machine, for example on a board; all caches of that machine
+    together must be smaller than `stream_bytes`. Raises `EllcError` (E620) if there is no `run` and
+    the target is not this machine, because times under an emulator are meaningless.
     """
     with temporary_folder("profile") as folder:
         program = folder / "profile"
         models = [ticking_model(plan, prefix) for prefix, plan in plans]
-        peak, peak_macs = _peak_kernel(target)
-        stream, stream_trips = _stream_kernel(target)
-        loops = _kernel_object([peak, stream], target, folder)
+        loops = measuring_loops(target, stream_bytes)
         values: dict[str, object] = {
             "timed": True,
-            "peak_turns": _PEAK_TRIPS,
-            "stream_turns": stream_trips,
-            "stream_bytes": _STREAM_BYTES,
+            "peak_turns": loops.peak.turns,
+            "byte_turns": loops.byte_peak.turns,
+            "stream_turns": loops.stream.turns,
+            "stream_bytes": stream_bytes,
         }
-        _build(plans, models, target, folder, program, values, [loops])
-        command: list[str | Path] = [program, str(max(1, limit_ms // rounds))]
-        printed = "".join(
-            emulate.run(target, command, limit_s=3600).decode() for _ in range(rounds)
-        )
-    return _parsed(printed, len(plans), peak_macs * _PEAK_TRIPS)
+        kernels = [loops.peak.kernel, loops.byte_peak.kernel, loops.stream.kernel]
+        _build(plans, models, target, folder, program, values, [_object(kernels, target, folder)])
+        chosen = run or partial(_run_here, target)
+        words = [str(max(1, limit_ms // rounds))]
+        printed = "".join(chosen(program, words).decode() for _ in range(rounds))
+    return _parsed(printed, len(plans), loops)
+
+
+def _run_here(target: Target, program: Path, words: Sequence[str]) -> bytes:
+    return emulate.run(target, [program, *words], limit_s=3600)
+
+
+def _object(kernels: Sequence[Kernel], target: Target, folder: Path) -> Path:
+    with LlvmPool(1) as pool:
+        (data,) = pool.compile([IrJob("loops", llvm_module(kernels, target))], target)
+    path = folder / "loops.o"
+    path.write_bytes(data)
+    return path
 
 
 def build_calls(plans: Sequence[tuple[str, Plan]], target: Target, program: Path) -> None:
@@ -145,21 +166,17 @@ def _described(plan: Plan, model: Model) -> dict[str, object]:
     }
 
 
-def _parsed(printed: str, plans: int, peak_macs: int) -> Times:
+def _parsed(printed: str, plans: int, loops: Loops) -> Times:
     """The times in the lines that the program prints. `profile.c.j2` describes these lines."""
     calls: list[list[list[int]]] = [[] for _ in range(plans)]
-    peaks: list[int] = []
-    streams: list[int] = []
+    times: dict[str, list[int]] = {"p": [], "b": [], "s": []}
     for line in printed.splitlines():
         kind, *numbers = line.split()
         values = [int(x) for x in numbers]
-        match kind:
-            case "m":
-                calls[values[0]].append(values[1:])
-            case "p":
-                peaks.append(values[0])
-            case _:
-                streams.append(values[0])
+        if kind == "m":
+            calls[values[0]].append(values[1:])
+        else:
+            times[kind].append(values[0])
     calm = [sorted(rows)[: math.ceil(len(rows) / _CALM)] for rows in calls]
     return Times(
         tuple(
@@ -174,53 +191,7 @@ def _parsed(printed: str, plans: int, peak_macs: int) -> Times:
         tuple(len(rows) for rows in calls),
         tuple(statistics.median(sum(row[1:]) for row in rows) for rows in calls),
         tuple(statistics.fmean(row[0] for row in least) for least in calm),
-        peak_macs / min(peaks),
-        _STREAM_BYTES / min(streams),
+        loops.peak.work / min(times["p"]),
+        loops.byte_peak.work / min(times["b"]),
+        loops.stream.work / min(times["s"]),
     )
-
-
-def _peak_kernel(target: Target) -> tuple[Kernel, int]:
-    """(a loop of independent chains of multiply-adds, the number of multiply-adds in one trip)."""
-    b = KernelBuilder("ellc_peak")
-    y = b.param("y", Elem.F32, 64, writable=True)
-    lanes = target.lanes(4)
-    # Three quarters of the registers hold chains. The two factors and the compiler need the others.
-    chains = max(4, target.vector_registers * 3 // 4)
-    factors = [b.load(y, i * lanes, lanes) for i in range(2)]
-    sums: list[Operand] = [b.load(y, i * lanes, lanes) for i in range(chains)]
-    with b.loop("turn", b.begin, b.end, carry=sums) as loop:
-        values = list(loop.carried)
-        for _ in range(_UNROLLED):
-            values = [b.mul_add(factors[0], factors[1], v) for v in values]
-        loop.carry(values)
-    for i, value in enumerate(loop.results):
-        b.store(value, y, i * lanes)
-    return b.finish(), _UNROLLED * chains * lanes
-
-
-def _stream_kernel(target: Target) -> tuple[Kernel, int]:
-    """(a loop that sums a block of `_STREAM_BYTES` bytes, its number of trips)."""
-    b = KernelBuilder("ellc_stream")
-    x = b.param("x", Elem.F32, 64)
-    y = b.param("y", Elem.F32, 64, writable=True)
-    lanes, count = target.lanes(4), 8
-    step = lanes * count
-    sums: list[Operand] = [b.load(y, i * lanes, lanes) for i in range(count)]
-    with b.loop("turn", b.begin, b.end, carry=sums) as loop:
-        start = b.mul(loop.index, Imm(step))
-        values = [
-            b.add(v, b.load(x, b.add(start, Imm(i * lanes)), lanes))
-            for i, v in enumerate(loop.carried)
-        ]
-        loop.carry(values)
-    for i, value in enumerate(loop.results):
-        b.store(value, y, i * lanes)
-    return b.finish(), _STREAM_BYTES // (4 * step)
-
-
-def _kernel_object(kernels: Sequence[Kernel], target: Target, folder: Path) -> Path:
-    with LlvmPool(1) as pool:
-        (data,) = pool.compile([IrJob("loops", llvm_module(kernels, target))], target)
-    path = folder / "loops.o"
-    path.write_bytes(data)
-    return path

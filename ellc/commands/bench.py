@@ -20,6 +20,7 @@ from ellc.commands.parameters import (
 )
 from ellc.ir.errors import EllcError
 from ellc.ir.printable import visible
+from ellc.profile.bounds import numbers_of
 from ellc.remote.connection import Connection
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Layers:
     calls: int
     median_ms: float
     peak_gflops: float
+    byte_peak_gops: float
     memory_gb_per_second: float
     kernels: tuple[StepLatency, ...]
 
@@ -241,9 +243,10 @@ def layer_summary(plan: Plan, times: Times) -> Layers:
     """The times of a plan's steps, as shares of a call and as fractions of the peak rate."""
     (steps,) = times.plans
     whole = sum(step.median_ns for step in steps) or 1.0
+    peaks = {"float": times.peak_macs_per_ns, "byte": times.byte_macs_per_ns}
     kernels = []
     for step, time in zip(plan.steps, steps, strict=True):
-        floats = step.macs and step.op != "binary_conv2d"
+        peak = peaks.get(numbers_of(step.op))
         rate = step.macs / max(time.median_ns, 1.0)
         kernels.append(
             StepLatency(
@@ -255,7 +258,7 @@ def layer_summary(plan: Plan, times: Times) -> Layers:
                 time.median_ns / whole,
                 step.macs,
                 step.moved_bytes,
-                rate / times.peak_macs_per_ns if floats else None,
+                rate / peak if peak is not None and step.macs else None,
             )
         )
     return Layers(
@@ -263,6 +266,7 @@ def layer_summary(plan: Plan, times: Times) -> Layers:
         times.calls[0],
         times.call_median_ns[0] / 1e6,
         2 * times.peak_macs_per_ns,
+        2 * times.byte_macs_per_ns,
         times.stream_bytes_per_ns,
         tuple(kernels),
     )
@@ -288,7 +292,8 @@ def layers_text(layers: Layers) -> str:
             table(header, rows, "  rrrrr"),
             "",
             f"{visible(layers.name)} on one core: median {layers.median_ms:.3f} ms of "
-            f"{layers.calls:,} calls; fma peak {layers.peak_gflops:.0f} GFLOP/s, memory "
+            f"{layers.calls:,} calls; fma peak {layers.peak_gflops:.0f} GFLOP/s, "
+            f"8-bit peak {layers.byte_peak_gops:.0f} GOP/s, memory "
             f"{layers.memory_gb_per_second:.1f} GB/s",
         ]
     )

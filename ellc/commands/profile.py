@@ -14,6 +14,8 @@ from ellc.commands.parameters import (
     kernels_option,
     model_options,
     overrides_options,
+    ssh_command_option,
+    ssh_option,
     target_option,
     tuning_option,
 )
@@ -22,7 +24,8 @@ from ellc.ir.printable import visible
 
 if TYPE_CHECKING:
     from ellc.codegen.machine.resolve import Overrides
-    from ellc.explain.study import Study
+    from ellc.codegen.machine.target import Target
+    from ellc.explain.study import Study, StudyOptions
     from ellc.models import ModelOptions
     from ellc.profile.figures import Profile
     from ellc.progress import Progress
@@ -67,6 +70,8 @@ if TYPE_CHECKING:
     type=click.FloatRange(0.01, 300),
     help="Time to spend on measuring layers, and again on measuring steady calls.",
 )
+@ssh_option
+@ssh_command_option
 @kernels_option
 @tuning_option
 @model_options
@@ -80,6 +85,8 @@ def command(
     explorer: Path | None,
     threads: int,
     seconds: float,
+    host: str | None,
+    ssh_command: tuple[str, ...],
     kernels: tuple[tuple[str, str], ...],
     tuning: Path | None,
     options: ModelOptions,
@@ -97,14 +104,16 @@ def command(
 
     Four phases are timed separately on this machine: compile, load, first call, steady call. For a
     target that does not run here, only compile is timed.
+
+    With --ssh, layers and phases are measured on a board instead, for which the model is compiled.
+    Nothing stays on the board.
     """
     from ellc.codegen.machine.resolve import resolve
     from ellc.execute import is_library
-    from ellc.explain.study import StudyOptions, study
-    from ellc.profile.costs import costs
-    from ellc.profile.phases import phases
-    from ellc.profile.profiler import profile
+    from ellc.explain.study import StudyOptions
+    from ellc.profile.on_board import profile_on_board
     from ellc.progress import progress
+    from ellc.remote.connection import Connection
 
     if is_library(model):
         raise EllcError(
@@ -112,18 +121,40 @@ def command(
             code="E706",
             where=str(model),
         )
-    chosen = StudyOptions(True, 1, kernels, tuning, options)
+    chosen = StudyOptions(True, threads, kernels, tuning, options)
     row, limit_ms = resolve(target, overrides), max(1, round(1000 * seconds))
     with progress(quiet=as_json) as report:
-        studied = study(model, row, chosen, report)
-        found = costs(studied, limit_ms)
-        timed = phases(model, row, replace(chosen, threads=threads), limit_ms, report)
-        result = profile(studied, found, timed)
+        if host is None:
+            studied, result = _profiled_here(model, row, chosen, limit_ms, report)
+        else:
+            asked = row if _is_target_given() else None
+            board = Connection(host, ssh_command)
+            studied, result = profile_on_board(model, board, asked, chosen, limit_ms, report)
         written = _write(studied, result, page, trace, explorer, report)
     echo_notes(studied.graph.metadata)
     for note in result.notes:
         echo_note(note)
     _show(result, written, as_json)
+
+
+def _is_target_given() -> bool:
+    """Whether the user named a target, or changed the default one."""
+    source = click.get_current_context().get_parameter_source
+    names = ("target", "triple", "cpu", "features")
+    return any(source(name) is not click.core.ParameterSource.DEFAULT for name in names)
+
+
+def _profiled_here(
+    model: Path, target: Target, options: StudyOptions, limit_ms: int, report: Progress
+) -> tuple[Study, Profile]:
+    from ellc.explain.study import study
+    from ellc.profile.costs import costs
+    from ellc.profile.phases import phases
+    from ellc.profile.profiler import profile
+
+    studied = study(model, target, replace(options, threads=1), report)
+    found = costs(studied, limit_ms)
+    return studied, profile(studied, found, phases(model, target, options, limit_ms, report))
 
 
 def _write(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ellc.codegen.measure.profiling import time_steps
+from ellc.codegen.measure.profiling import Times, time_steps
 from ellc.codegen.toolchain.emulate import runs_directly
 from ellc.explain.cost_level import has_cycles
 from ellc.explain.study import Study
@@ -52,7 +52,11 @@ def costs(study: Study, limit_ms: int) -> Costs:
 
 def _measured(study: Study, limit_ms: int) -> Costs:
     study.progress("measuring layers", 0, 0)
-    times = time_steps([(study.name, study.plan)], study.target, limit_ms)
+    return measured(study, time_steps([(study.name, study.plan)], study.target, limit_ms))
+
+
+def measured(study: Study, times: Times) -> Costs:
+    """The costs of the nodes, of the measured times of the steps of the study's plan."""
     (steps,), (whole_ns,) = times.plans, times.calm_ns
     by_step = {
         step.name: time.calm_ns / _NS_PER_US
@@ -63,6 +67,10 @@ def _measured(study: Study, limit_ms: int) -> Costs:
         {node.value: sum(by_step[step.name] for step in node.steps) for node in study.nodes},
         whole_ns / _NS_PER_US,
         Bounds(
-            {"float": times.peak_macs_per_ns * _NS_PER_US}, times.stream_bytes_per_ns * _NS_PER_US
+            {
+                "float": times.peak_macs_per_ns * _NS_PER_US,
+                "byte": times.byte_macs_per_ns * _NS_PER_US,
+            },
+            times.stream_bytes_per_ns * _NS_PER_US,
         ),
     )

@@ -9,10 +9,11 @@ from ellc.profile.bounds import Bounds
 
 Measure = Literal["time", "cycles", "slots"]
 UNITS: dict[Measure, str] = {"time": "µs", "cycles": "cycles", "slots": "slots"}
+_HERE = "this machine"
 LABELS: dict[Measure, str] = {
     "time": (
-        "measured: microseconds on this machine, on one thread, mean of the fastest quarter of "
-        "the calls"
+        f"measured: microseconds on {_HERE}, on one thread, mean of the fastest quarter of the "
+        "calls"
     ),
     "cycles": "modelled: cycles of one call on one core, caches warm from an earlier call",
     "slots": "predicted: issue slots, counted in the kernels' text; stalls do not count",
@@ -72,7 +73,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A phase of a program on this machine: how often it was timed, and how long it took.
+    """A phase of a program: how often it was timed, and how long it took.
 
     `parts` are the names and milliseconds of the parts of one run; empty if they are not known.
     """
@@ -91,7 +92,8 @@ class Profile:
 
     `whole` is the cost of one call. `between` is the part of `whole` that belongs to no layer:
     calling kernels and copying results. `live_bytes` has the number of live bytes in the arena for
-    each step of the plan.
+    each step of the plan. `board` is where costs and phases were measured, except for the phase
+    `compile`; it is empty for this machine.
     """
 
     name: str
@@ -107,6 +109,7 @@ class Profile:
     live_bytes: tuple[int, ...]
     phases: tuple[Phase, ...]
     notes: tuple[str, ...] = ()
+    board: str = ""
 
     @property
     def unit(self) -> str:
@@ -121,7 +124,8 @@ class Profile:
     @property
     def label(self) -> str:
         """A text that says what kind of costs these are."""
-        return LABELS[self.measure]
+        label = LABELS[self.measure]
+        return label.replace(_HERE, self.board) if self.board else label
 
     @property
     def macs(self) -> int:

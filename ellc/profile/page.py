@@ -13,7 +13,7 @@ from ellc.explain.study import Study
 from ellc.ir.files import write_text
 from ellc.profile.figures import Figures, Phase, Profile
 from ellc.profile.flame import colours, flame
-from ellc.profile.report import about, between_texts, columns, cost_text, figures_texts
+from ellc.profile.report import about, between_texts, columns, cost_text, figures_texts, phase_name
 from ellc.profile.roofline import roofline
 
 MOST_COSTLY = 12
@@ -53,7 +53,7 @@ def page(study: Study, profile: Profile) -> str:
         between=between_texts(profile),
         arena=arena_map(study),
         roofline=roofline(profile),
-        phases=[_phase(phase) for phase in profile.phases],
+        phases=[_phase(profile, phase) for phase in profile.phases],
         layers=_layers(profile),
         notes=profile.notes,
     )
@@ -115,7 +115,7 @@ def _permille(figures: Figures, largest: float) -> int:
     return round(1000 * figures.cost / largest) if largest else 0
 
 
-def _phase(phase: Phase) -> tuple[str, ...]:
+def _phase(profile: Profile, phase: Phase) -> tuple[str, ...]:
     parts = ", ".join(f"{name} {ms:,.0f} ms" for name, ms in phase.parts)
     times = (f"{ms:,.3f}" for ms in (phase.fastest_ms, phase.median_ms, phase.p90_ms))
-    return (phase.name, f"{phase.samples}", *times, parts)
+    return (phase_name(profile, phase), f"{phase.samples}", *times, parts)

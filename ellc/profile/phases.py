@@ -10,15 +10,16 @@ import numpy as np
 
 from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain.emulate import runs_directly
+from ellc.codegen.toolchain.load import RunResult
 from ellc.commands.bench import noise
-from ellc.driver import CompileOptions, compile_model, default_emit
+from ellc.driver import Artifact, CompileOptions, compile_model, default_emit
 from ellc.execute import open_library
 from ellc.explain.study import StudyOptions
 from ellc.ir.work_folders import temporary_folder
 from ellc.profile.figures import Phase
 from ellc.progress import Progress, silent
 
-_STARTS = 5
+STARTS = 5
 """How many new processes are started to time loading and the first call."""
 
 
@@ -35,32 +36,42 @@ def phases(
     file is already in the system's file cache. Steady calls are repeated for `limit_ms`.
     """
     runs = runs_directly(target)
-    chosen = CompileOptions(
-        emit=("so",) if runs else default_emit(target)[:1],
+    kinds = ("so",) if runs else default_emit(target)[:1]
+    with temporary_folder("phases") as folder:
+        chosen = compile_options(options, kinds)
+        made = compile_model(model, target, chosen, folder / "out", progress)
+        if not runs or made.library is None:
+            return (compiled(made),)
+        progress("measuring phases", 0, 0)
+        library = open_library(made.library)
+        answers = library.starts(noise(library.network), count=STARTS, repeat_ms=limit_ms)
+    return compiled(made), *started(answers)
+
+
+def compile_options(options: StudyOptions, kinds: tuple[str, ...]) -> CompileOptions:
+    """Options by which the library of the phases is compiled."""
+    return CompileOptions(
+        emit=kinds,
         threads=options.threads,
         optimize=options.optimize,
         kernels=options.kernels,
         tuning=options.tuning,
         model=options.model,
     )
-    with temporary_folder("phases") as folder:
-        made = compile_model(model, target, chosen, folder / "out", progress)
-        compiled = _compiled(made.seconds)
-        if not runs or made.library is None:
-            return (compiled,)
-        progress("measuring phases", 0, 0)
-        library = open_library(made.library)
-        answers = library.starts(noise(library.network), count=_STARTS, repeat_ms=limit_ms)
+
+
+def started(answers: Sequence[RunResult]) -> tuple[Phase, ...]:
+    """The phases of so many new processes; steady calls are those of the last one."""
     return (
-        compiled,
         _phase("load", [answer.load_ns for answer in answers]),
         _phase("first call", [answer.first_ns for answer in answers]),
         _phase("steady call", answers[-1].call_ns),
     )
 
 
-def _compiled(seconds: dict[str, float]) -> Phase:
-    parts = tuple((stage, 1e3 * taken) for stage, taken in seconds.items())
+def compiled(made: Artifact) -> Phase:
+    """The phase `compile`, with its stages."""
+    parts = tuple((stage, 1e3 * taken) for stage, taken in made.seconds.items())
     whole = sum(taken for _, taken in parts)
     return Phase("compile", 1, whole, whole, whole, parts)
 

@@ -18,7 +18,7 @@ VIEW = "view"
 """The kind of layers without steps: their result is the memory of their operand."""
 
 
-def profile(study: Study, costs: Costs, phases: Sequence[Phase] = ()) -> Profile:
+def profile(study: Study, costs: Costs, phases: Sequence[Phase] = (), board: str = "") -> Profile:
     """The profile of a network; `costs` must have been made from `study`."""
     live = live_bytes(study.plan)
     numbers = {step.name: number for number, step in enumerate(study.plan.steps)}
@@ -41,6 +41,7 @@ def profile(study: Study, costs: Costs, phases: Sequence[Phase] = ()) -> Profile
         live,
         tuple(phases),
         (*study.plan.notes, *costs.notes),
+        board,
     )
 
 

@@ -11,6 +11,7 @@ from ellc.ir.printable import visible
 from ellc.profile.figures import Figures, Measure, Phase, Profile
 
 _LONGEST_NAME = 36
+_TIMES = ("fastest ms", "median ms", "90 % below")
 
 
 def text(profile: Profile) -> str:
@@ -24,7 +25,7 @@ def text(profile: Profile) -> str:
             _layers(profile),
             "",
             _kinds(profile),
-            *(["", _phases(profile.phases)] if profile.phases else []),
+            *(["", _phases(profile)] if profile.phases else []),
             "",
             *about(profile),
         ]
@@ -119,10 +120,19 @@ def _kinds(profile: Profile) -> str:
     return table(("kind", "layers", *columns(profile)), rows, " rrrrrrr")
 
 
-def _phases(phases: Sequence[Phase]) -> str:
+def phase_name(profile: Profile, phase: Phase) -> str:
+    """The name of a phase, and on which machine it was timed if that is not clear."""
+    return f"{phase.name} (on this machine)" if profile.board and phase.parts else phase.name
+
+
+def _phases(profile: Profile) -> str:
     rows = [
-        (p.name, p.samples, *(f"{ms:,.3f}" for ms in (p.fastest_ms, p.median_ms, p.p90_ms)))
-        for p in phases
+        (
+            phase_name(profile, p),
+            p.samples,
+            *(f"{ms:,.3f}" for ms in (p.fastest_ms, p.median_ms, p.p90_ms)),
+        )
+        for p in profile.phases
     ]
-    header = ("phase on this machine", "runs", "fastest ms", "median ms", "90 % below")
+    header = ("phase" if profile.board else "phase on this machine", "runs", *_TIMES)
     return table(header, rows, " rrrr")

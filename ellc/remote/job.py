@@ -2,7 +2,8 @@
 
 The files are sent as a tar archive on the standard input of a script. The script unpacks them into
 a new folder, and then renames this folder to the final one. So the final folder is either replaced
-as a whole or left unchanged. The script removes its temporary files, even if the connection breaks.
+as a whole or left unchanged. The script removes its temporary files, even if the connection breaks:
+it then gets the signal PIPE when it writes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import io
 import posixpath
 import shlex
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -40,7 +41,7 @@ _UNPACK = f"""\
 umask 022
 new=$(mktemp -d "$parent/.ellc-XXXXXX") || exit {_NO_FOLDER}
 trap clean EXIT
-trap 'exit 129' HUP INT TERM
+trap 'exit 129' HUP INT TERM PIPE
 tar -xomf - -C "$new" && [ -f "$new/{MARK}" ] || exit {_NO_SPACE}
 """
 _CLEAN = 'clean() { rm -rf "$new"; }\n'
@@ -88,7 +89,13 @@ def put(
     """
     with temporary_folder("board") as local:
         archive = local / "files.tar"
-        _pack(archive, {**files, **({INPUTS: program.stdin} if program else {}), MARK: b""})
+        own = {INPUTS: program.stdin} if program else {}
+        runs = (
+            {LOADER, *(posixpath.normpath(word) for word in program.words[:1])}
+            if program
+            else set()
+        )
+        _pack(archive, {**files, **own, MARK: b""}, runs)
         limit_s = _UPLOAD_LIMIT_S + (program.limit_s if program else 0.0)
         with archive.open("rb") as stdin:
             ran = connection.run(script(folder, program), stdin, limit_s)
@@ -112,13 +119,13 @@ def script(folder: str | None, program: BoardProgram | None) -> str:
     return f'{text}{words} < {INPUTS} || {{ echo "exit status $?" >&2; exit {_NOT_RUN}; }}\n'
 
 
-def _pack(archive: Path, files: Mapping[str, Path | bytes]) -> None:
+def _pack(archive: Path, files: Mapping[str, Path | bytes], programs: Collection[str]) -> None:
     with tarfile.open(archive, "w", format=tarfile.USTAR_FORMAT) as tar:
         for name, content in files.items():
             with _opened(content) as data:
                 entry = tarfile.TarInfo(name)
                 entry.size = data.seek(0, io.SEEK_END)
-                entry.mode = 0o755 if name == LOADER else 0o644
+                entry.mode = 0o755 if name in programs else 0o644
                 data.seek(0)
                 tar.addfile(entry, data)
 

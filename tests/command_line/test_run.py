@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from small_model_files import small_tflite
 from small_networks import convolution_network
 
 from ellc.check.checking import plausible_inputs
@@ -279,7 +280,19 @@ def test_bench_times_every_kernel(folder: Path, ellc_command) -> None:
     assert sum(k["macs"] for k in document["kernels"]) == 4 * 4 * 16 * 27 + 256 * 5
     assert document["calls"] >= 20 and document["peak_gflops"] > 0.1
     shown = ellc_command("bench", "little.eir", "--layers", "--seconds", "0.05")
-    assert "of peak" in shown.stdout and "fma peak" in shown.stdout
+    assert "of peak" in shown.stdout and "fma peak" in shown.stdout and "8-bit peak" in shown.stdout
+
+
+@pytest.mark.slow
+def test_layers_of_bytes_have_a_share_of_their_own_peak(tmp_path: Path, ellc_command) -> None:
+    (tmp_path / "small.tflite").write_bytes(small_tflite())
+    done = ellc_command("bench", "small.tflite", "--layers", "--seconds", "0.05", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    (layer, *_) = [k for k in document["kernels"] if k["macs"]]
+    rate = 2 * layer["macs"] / layer["median_ms"] / 1e6
+    assert layer["of_peak"] == pytest.approx(rate / document["byte_peak_gops"])
+    assert document["byte_peak_gops"] > 0.1
 
 
 @pytest.mark.slow

@@ -1,0 +1,128 @@
+"""Measures a profile on a board: layers by a program of their own, phases by the library."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from ellc.codegen.machine.target import Target
+from ellc.codegen.measure.profiling import time_steps
+from ellc.codegen.toolchain.load import RunResult, build_loader, loader_numbers, split_answer
+from ellc.commands.bench import noise
+from ellc.driver import compile_model
+from ellc.execute import Library, described_library
+from ellc.explain.study import Study, StudyOptions, study
+from ellc.ir.errors import EllcError
+from ellc.ir.printable import visible
+from ellc.ir.work_folders import temporary_folder
+from ellc.profile.costs import measured
+from ellc.profile.figures import Phase, Profile
+from ellc.profile.phases import STARTS, compile_options, compiled, started
+from ellc.profile.profiler import profile
+from ellc.progress import Progress, silent
+from ellc.remote.choice import check_libc, loader_glibc
+from ellc.remote.connection import Connection
+from ellc.remote.deploy import ReachedBoard, find_board
+from ellc.remote.job import INPUTS, LOADER, RUN, BoardProgram, put
+
+_PROGRAM = "profile"
+_STREAM_BYTES = 32 << 20  # larger than the caches of boards, and small beside their memory
+_OVERHEAD_S = 600.0
+
+
+def profile_on_board(
+    model: Path,
+    connection: Connection,
+    asked: Target | None,
+    options: StudyOptions,
+    limit_ms: int,
+    progress: Progress = silent,
+) -> tuple[Study, Profile]:
+    """Profile a model on a board, and leave nothing there.
+
+    `asked` is the target of the code, or None for the one that fits the board. The threads of
+    `options` are those of the phases. Layers are measured for `limit_ms`, and so are steady calls.
+    Raises `EllcError` as `find_board`, `check_libc`, `study` and `put`.
+    """
+    progress("asking the board", 0, 0)
+    board = find_board(connection, asked)
+    check_libc(connection.host, board.facts, board.target, is_run=True)
+    studied = study(model, board.target, replace(options, threads=1), progress)
+    progress("measuring layers on the board", 0, 0)
+    times = time_steps(
+        [(studied.name, studied.plan)],
+        board.target,
+        limit_ms,
+        run=partial(_run, connection, limit_ms),
+        stream_bytes=_STREAM_BYTES,
+    )
+    timed = _phases(model, board, options, limit_ms, progress)
+    return studied, profile(studied, measured(studied, times), timed, _name(board))
+
+
+def _name(board: ReachedBoard) -> str:
+    machine = board.facts.machine
+    model = machine.model if machine else ""
+    host = board.connection.host
+    return visible(f"{host} ({model})" if model else host)
+
+
+def _run(connection: Connection, limit_ms: int, program: Path, words: Sequence[str]) -> bytes:
+    """Run a static program on the board."""
+    job = BoardProgram((f"./{_PROGRAM}", *words), b"", _limit_s(limit_ms))
+    return put(connection, {_PROGRAM: program}, None, job)
+
+
+def _limit_s(limit_ms: int) -> float:
+    return _OVERHEAD_S + 10 * limit_ms / 1e3
+
+
+def _phases(
+    model: Path, board: ReachedBoard, options: StudyOptions, limit_ms: int, progress: Progress
+) -> tuple[Phase, ...]:
+    """`phases.phases`, but for `compile` on the board."""
+    with temporary_folder("phases") as folder:
+        out = folder / "out"
+        chosen = compile_options(options, ("so",))
+        made = compile_model(model, board.target, chosen, out, progress)
+        assert made.library is not None
+        library, loader = described_library(made.library), folder / "load_library"
+        build_loader(board.target, loader, loader_glibc(board.target))
+        progress("measuring phases on the board", 0, 0)
+        inputs = library.bytes_of(noise(library.network))
+        repeats = [1] * (STARTS - 1) + [limit_ms]
+        job = BoardProgram(
+            _starts(library, [len(data) for data in inputs], repeats),
+            b"".join(inputs),
+            _limit_s(limit_ms),
+        )
+        files = {library.path.name: library.path, LOADER: loader}
+        answer = put(board.connection, files, None, job)
+    return compiled(made), *started(_answers(answer, library.output_bytes))
+
+
+def _starts(library: Library, input_bytes: Sequence[int], repeats: Sequence[int]) -> list[str]:
+    """A command that starts the loader anew for each time, and writes its answers with their sizes.
+
+    An answer has as many times as there were calls, so that its size says where the next begins.
+    """
+    threads, _, *sizes = loader_numbers(input_bytes, library.output_bytes, 0, 0)
+    words = [f"./{LOADER}", f"./{library.path.name}", library.prefix, threads]
+    call = f'{shlex.join(words)} "$ms" {shlex.join(sizes)}'
+    answer = f"{RUN}/answer"
+    each = f"{call} < {INPUTS} > {answer} || exit; wc -c < {answer}; cat {answer}"
+    return ["sh", "-c", f'for ms in "$@"; do {each}; done', "sh", *map(str, repeats)]
+
+
+def _answers(printed: bytes, output_bytes: Sequence[int]) -> list[RunResult]:
+    answers: list[RunResult] = []
+    while printed:
+        size, _, rest = printed.partition(b"\n")
+        if not size.strip().isdigit():
+            raise EllcError("the board's answer is not that of the loader", code="E621")
+        answers.append(split_answer(rest[: int(size)], output_bytes))
+        printed = rest[int(size) :]
+    return answers
