@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import pickle
 import struct
 import zipfile
 from collections.abc import Callable
@@ -92,6 +93,77 @@ def test_cifar10_records_are_planes_after_a_class(tmp_path: Path) -> None:
         assert [s.label for s in found] == [9, 0, 4]
         np.testing.assert_array_equal(np.stack([s.content for s in found]), x)
     assert list(open_data(tmp_path, PLAIN).classes) == ["airplane", "automobile"]
+
+
+# The arrays of numpy in the pickles of CIFAR-10, which Python 2 wrote.
+PYTHON_2_ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntU\x01btR"
+PYTHON_2_BYTE = b"cnumpy\ndtype\n(U\x02u1I0\nI1\ntR(I3\nU\x01|NNNI-1\nI-1\nI0\ntb"
+
+
+def python_2_batch(x: Array, y: list[int]) -> bytes:
+    rows = x.transpose(0, 3, 1, 2).tobytes()
+    shape = f"(I{len(x)}\nI3072\nt".encode()
+    state = (
+        b"(I1\n" + shape + PYTHON_2_BYTE + b"I00\nT" + struct.pack("<i", len(rows)) + rows + b"tb"
+    )
+    labels = b"(l" + b"".join(f"I{label}\na".encode() for label in y)
+    items = b"U\x04data" + PYTHON_2_ARRAY + state + b"sU\x06labels" + labels + b"s"
+    return b"\x80\x02}" + items + b"."
+
+
+def test_cifar10_of_python_is_read_without_running_it(tmp_path: Path) -> None:
+    x = pictures(6, 32, 32, 3)
+    (tmp_path / "test_batch").write_bytes(python_2_batch(x[:3], [9, 0, 4]))
+    # What Python 3 and today's numpy make of the same; the first batch is Python 2's.
+    (tmp_path / "data_batch_1").write_bytes(python_2_batch(x[:3], [1, 2, 3]))
+    again = {b"data": x[3:].transpose(0, 3, 1, 2).reshape(3, -1), b"labels": [5, 6, 7]}
+    (tmp_path / "data_batch_2").write_bytes(pickle.dumps(again, 2))
+    names = {"label_names": ["airplane", "automobile"], "num_vis": 3072}
+    (tmp_path / "batches.meta").write_bytes(pickle.dumps(names, 2))
+    for path in (tmp_path, tmp_path / "test_batch"):
+        found = samples(path)
+        assert [s.label for s in found] == [9, 0, 4]
+        np.testing.assert_array_equal(np.stack([s.content for s in found]), x[:3])
+    found = samples(tmp_path, DataOptions(split="train"))
+    assert [s.label for s in found] == [1, 2, 3, 5, 6, 7]
+    np.testing.assert_array_equal(np.stack([s.content for s in found]), x)
+    assert list(open_data(tmp_path, PLAIN).classes) == ["airplane", "automobile"]
+
+
+HOSTILE = {
+    "runs a command": (b"cos\nsystem\n(S'touch owned'\ntR.", "os.system, which is not data"),
+    "another function": (b"cnumpy\nload\n(S'x'\ntR.", "numpy.load, which is not data"),
+    "an object": (b"(icollections\nCounter\n.", "not a batch"),
+    "no dictionary": (b"\x80\x02]q\x00.", "it holds a list"),
+    "empty": (b"", "ends too early"),
+    "no labels": (b"}.", "it has no 'labels'"),
+    "a tuple as key": (b"}(ttK\x01s.", "not a batch"),
+    "a label that is a list": (b"}S'labels'\n(l]as.", "not a list of integers"),
+    "a huge label": (b"}(S'labels'\n(lL" + b"9" * 99 + b"L\naS'data'\nNu.", "not a batch"),
+    "no array": (b"}(S'labels'\n(lI1\naS'data'\nS'abc'\nu.", "data are not an array"),
+    "an array without state": (
+        *(b"}(S'labels'\n(lI1\naS'data'\n" + PYTHON_2_ARRAY + b"u.", "data are not an array"),
+    ),
+    "a short array": (
+        *(python_2_batch(np.zeros((1, 32, 32, 3), np.uint8), [1, 2]), "2 pictures of 3072 bytes"),
+    ),
+    "cut": (python_2_batch(np.zeros((1, 32, 32, 3), np.uint8), [1])[:-900], "not a batch"),
+    "a huge memo": (b"Nr\xff\xff\xff\x7f.", "it holds a NoneType"),
+    "a state of a name": (b"cnumpy\nndarray\n}b.", "it holds a str"),
+}
+
+
+@pytest.mark.parametrize("content, said", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_pickles_are_refused(
+    content: bytes, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "test_batch"
+    file.write_bytes(content)
+    with pytest.raises(EllcError, match=said) as caught:
+        open_data(file, PLAIN)
+    assert caught.value.code == "E771"
+    assert [path.name for path in tmp_path.iterdir()] == ["test_batch"]
 
 
 def idx(array: Array) -> bytes:

@@ -26,7 +26,7 @@ _EXPECTED = (
     "a folder that has a folder of pictures for each class",
     "a folder of pictures, with --truth FILE for their classes",
     "an .npz file with arrays x and y",
-    "a .bin file of CIFAR-10, or the folder of these files",
+    "a batch of CIFAR-10, binary or of Python, or the folder of these files",
     "an idx file with images of MNIST, compressed by gzip or not, or the folder of these files",
     "the .csv file of FER2013",
 )

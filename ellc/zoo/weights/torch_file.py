@@ -1,12 +1,8 @@
 """Reads state dicts of PyTorch without PyTorch, and without trusting the file.
 
-A state dict is a pickle, and a pickle may call any function that it names. This reader accepts only
-the names that a state dict needs: dictionaries, and two functions that describe a tensor as a view
-of a storage. Any other name is an error: the reader does not import or call it.
-
-A pickle may refer to one object many times. So a few bytes can describe a tuple of 2^60 elements,
-or thousands of large tensors. Therefore keys of dictionaries must not be tuples, and tensors are
-never copied.
+A state dict is a pickle. Its reader (`ellc.pickles`) knows only the names that a state dict needs:
+dictionaries, and two functions that describe a tensor as a view of a storage. A few bytes can
+describe thousands of large tensors, so tensors are never copied.
 """
 
 from __future__ import annotations
@@ -14,15 +10,16 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import IO, Any
 
 import numpy as np
 
 from ellc.ir.types import Array
+from ellc.pickles import DataReader, checked_key
 from ellc.zoo.weights.tensors import NamedArray
 
 _MAGIC = 0x1950A86A20F9469CFC6C
@@ -36,16 +33,6 @@ _TYPES = {
     "CharStorage": "i1",
     "ByteStorage": "u1",
     "BoolStorage": "?",
-}
-
-
-_REFUSED = {
-    word[0]
-    for word in (
-        *(pickle.BYTEARRAY8, pickle.EXT1, pickle.EXT2, pickle.EXT4),
-        *(pickle.INST, pickle.OBJ, pickle.NEWOBJ, pickle.NEWOBJ_EX),
-        *(pickle.EMPTY_SET, pickle.FROZENSET, pickle.ADDITEMS),
-    )
 }
 
 
@@ -124,7 +111,7 @@ def _read_stream(file: IO[bytes], size: int) -> tuple[Any, dict[str, bytes]]:
     reader = _Reader(file)
     tree = reader.load()
     storages = {}
-    for key in map(_checked_key, _Reader(file).load()):
+    for key in map(checked_key, _Reader(file).load()):
         count = int.from_bytes(file.read(8), "little")
         wanted = count * np.dtype(reader.storages[str(key)]).itemsize
         if wanted > size:
@@ -133,73 +120,25 @@ def _read_stream(file: IO[bytes], size: int) -> tuple[Any, dict[str, bytes]]:
     return tree, storages
 
 
-class _Reader(pickle._Unpickler):
-    """An unpickler that accepts only the names that a state dict needs.
-
-    It derives from Python's unpickler that is written in Python: the one that is written in C would
-    allocate gigabytes for a large memo index. It refuses opcodes that build objects or large empty
-    arrays.
-    """
-
-    dispatch: ClassVar[dict[int, Callable[[pickle.Unpickler], None]]] = {
-        word: action for word, action in pickle._Unpickler.dispatch.items() if word not in _REFUSED
-    }
+class _Reader(DataReader):
+    """A reader of the pickles in a state dict, which notes the storages that they refer to."""
 
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__(file)
         self.storages: dict[str, str] = {}
 
-    def find_class(self, module: str, name: str) -> Any:
-        if module == "torch" and name in _TYPES:
-            return _TYPES[name]
-        if known := _KNOWN.get((module, name)):
-            return known
-        raise pickle.UnpicklingError(f"it refers to {module}.{name}, which is not data")
-
     def persistent_load(self, pid: Any) -> _Storage:
         kind, dtype, key, *_ = pid
         if kind != "storage" or dtype not in _TYPES.values():
             raise pickle.UnpicklingError("it refers to an object that is not a storage")
-        name = str(_checked_key(key))
+        name = str(checked_key(key))
         self.storages[name] = dtype
         return _Storage(name, dtype)
 
 
-def _without_attributes(reader: Any) -> None:
-    """Ignore the attributes of an object: in a state dict they are not weights."""
-    reader.stack.pop()
-
-
-def _with_checked_keys(word: bytes, first_key: int) -> Callable[[Any], None]:
-    """The action of the opcode `word`, with a check of the keys that it takes from the stack."""
-    action: Callable[[Any], None] = pickle._Unpickler.dispatch[word[0]]
-
-    def checked(reader: Any) -> None:
-        for key in reader.stack[first_key::2]:
-            _checked_key(key)
-        action(reader)
-
-    return checked
-
-
-_Reader.dispatch |= {
-    pickle.BUILD[0]: _without_attributes,
-    pickle.SETITEM[0]: _with_checked_keys(pickle.SETITEM, -2),
-    pickle.SETITEMS[0]: _with_checked_keys(pickle.SETITEMS, 0),
-    pickle.DICT[0]: _with_checked_keys(pickle.DICT, 0),
-}
-
-
-def _checked_key(key: Any) -> Any:
-    """Return the key of a dictionary or storage; raises an error if it is not a text or number."""
-    if not isinstance(key, str | bytes | int | float | None):
-        raise pickle.UnpicklingError(f"a key is a {type(key).__name__}")
-    return key
-
-
 def _ordered(items: Any = ()) -> dict[Any, Any]:
     """Make the dictionary for an `OrderedDict`; pickles of Python 2 pass its items."""
-    return {_checked_key(key): value for key, value in items}
+    return {checked_key(key): value for key, value in items}
 
 
 def _tensor(storage: _Storage, offset: int, shape: Any, strides: Any, *_: Any) -> _View:
@@ -210,7 +149,8 @@ def _parameter(view: _View, *_: Any) -> _View:
     return view
 
 
-_KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
+_Reader.known = {
+    **{("torch", name): dtype for name, dtype in _TYPES.items()},
     ("collections", "OrderedDict"): _ordered,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._utils", "_rebuild_parameter"): _parameter,
