@@ -34,7 +34,7 @@ MOST_PROBLEMS = 20
     type=FILE_PATH,
     required=True,
     metavar="PATH",
-    help="Labelled data: a folder of class folders, a flat folder with --truth, CIFAR-10 (.bin), "
+    help="Labelled data: a folder of class folders, a flat folder with --truth, CIFAR-10, "
     "MNIST (idx), FER2013 (.csv), or .npz with x and y.",
 )
 @click.option(

