@@ -35,10 +35,14 @@ _IMAGE_EXTENTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A model, with the sizes counted in its networks as figures by precision."""
+    """A model, with the sizes counted in its networks as figures by precision.
+
+    Visitors can try it in the precisions of `tried`.
+    """
 
     model: Model
     counted: dict[str, tuple[Figure, ...]]
+    tried: tuple[str, ...] = ()
 
     def size(self, of: str, near: Result, provenance: str) -> Figure | None:
         """A size to show for a result; None if it is not known.
@@ -108,6 +112,7 @@ def index_page(models: Sequence[Described]) -> str:
         script=script,
         script_hash=hash_of(script),
         models=len(models),
+        tried=any(one.tried for one in models),
         rows=[_row(row, hues[row.result.input]) for row in rows],
         datasets=list(map(html_text, common)),
         boards=[html_text(b) for b in sorted({_board(r.result) for r in rows} - {""})],
@@ -177,6 +182,8 @@ def _row(row: _Row, hue: int) -> dict[str, HtmlCode]:
     return {
         "attributes": html_joined(attributes),
         "page": html_text(page_name(result.model)),
+        "trial": html_text(trial_name(result.model, result.precision))
+                 if result.precision in row.described.tried else NOTHING,
         **{key: html_text(data[key]) for key in ("name", "size", "precision", "board", "threads",
                                                  "engine")},
         **{key: marked(figure) for key, figure in figures.items()},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ellc.codegen.machine.resolve import resolve
@@ -74,7 +74,7 @@ def build_site(
                     write_text(new / trial_name(model.name, each.precision), page)
                 _copy_downloads(model, new)
             trials += len(tried)
-            described.append(one)
+            described.append(replace(one, tried=tuple(each.precision for each in tried)))
         refuse(problems)
         write_text(new / INDEX, index_page(described))
     figures = sum(len(result.known) for result in results)

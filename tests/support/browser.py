@@ -97,6 +97,29 @@ class Tab:
             place = {"x": left + x * width, "y": top + y * height}
             self._ask("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
 
+    def hover(self, selector: str) -> None:
+        """Move the mouse over the middle of the first element that matches."""
+        where = self.evaluate(
+            f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
+            "e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect();"
+            "return [r.x + r.width / 2, r.y + r.height / 2]; })()"
+        )
+        self._ask("Input.dispatchMouseEvent", type="mouseMoved", x=where[0], y=where[1])
+
+    def resize(self, width: int, height: int) -> None:
+        """Change the size of the window, and wait until the page has seen it."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self._ask("Emulation.setDeviceMetricsOverride", **size)
+        self.evaluate("new Promise((done) => setTimeout(done, 100))")
+
+    def wait_until(self, condition: str) -> None:
+        """Wait until an expression of JavaScript is true; fails after ten seconds."""
+        assert self.evaluate(
+            "new Promise((done) => { const end = Date.now() + 10000; const look = () => {"
+            f"if ({condition}) done(true); else if (Date.now() > end) done(false);"
+            "else setTimeout(look, 10); }; look(); })"
+        ), condition
+
     def choose_files(self, selector: str, paths: Sequence[Path]) -> None:
         """Choose files in an input of files."""
         program = f"document.querySelector({json.dumps(selector)})"

@@ -107,6 +107,7 @@ for (const head of heads) {
 const MARGIN = { left: 46, right: 24, top: 12, bottom: 42 };
 let shown = []; // the rows that the plot can show, by time
 let area = null; // the visible range {x0, x1, y0, y1} on the scaled axes; null shows all points
+let drawnWidth = 0;
 let frame = null; // the current scales
 let current = -1; // the index of the row whose point gets the focus when the user presses Tab
 
@@ -191,7 +192,8 @@ function draw() {
   const want = chosen();
   const focused = plot.contains(document.activeElement) && document.activeElement.dataset.place;
   hideTip();
-  const width = Math.max(280, plot.clientWidth);
+  drawnWidth = plot.clientWidth;
+  const width = Math.max(280, drawnWidth);
   const height = Math.round(Math.min(540, Math.max(320, width * 0.5)));
   const picture = make("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": "Plot of accuracy against time; the table has the same figures" });
   const right = width - MARGIN.right;
@@ -442,4 +444,4 @@ window.addEventListener("pageshow", () => {
   if (location.hash !== "#models") restore();
   update();
 });
-new ResizeObserver(() => drawn && draw()).observe(plot);
+new ResizeObserver(() => drawn && plot.clientWidth !== drawnWidth && draw()).observe(plot);
