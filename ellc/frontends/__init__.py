@@ -1,1 +1,1 @@
-"""Readers of model files: each turns bytes into a graph, and raises nothing but `EllcError`."""
+"""Readers of model files: each reader turns a file into a graph, or raises `EllcError`."""

@@ -1,4 +1,4 @@
-"""The budget of one import: how much a model file can make its reader compute, fill and walk."""
+"""The budget of one import: how much work and memory a model file can demand of its reader."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from ellc.ir.types import Array
 class Budget:
     """What remains of an import's limits, counted in elements and in nodes.
 
-    All emitters of an import share one budget, also those of graphs inside nodes. Code that makes
-    an array larger than any array in the file calls `want` first, or `full` or `counted`. Every
-    method raises `EllcError` E203 when the budget is spent.
+    All emitters of an import share one budget, including the emitters of graphs inside nodes. Code
+    that makes an array larger than any array in the file must call `want` first, or make the array
+    with `full` or `counted`. Every method raises `EllcError` E203 when the budget is spent.
     """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.left = limits.computed_elements
         self._nodes_left = limits.graph_nodes
-        # By id. The dictionary keeps the array alive, so that no other array gets the same id.
+        # The keys are ids. The dictionary keeps the arrays alive, so that no id is used again.
         self._used: dict[int, Array] = {}
 
     def want(self, shape: tuple[int, ...], where: str) -> None:
-        """Pay for a tensor of this shape, before it is filled."""
+        """Pay for a tensor of this shape; call this before the tensor is allocated."""
         self.pay(self.limits.product(shape, where=where, what="constant", filled=True), where)
 
     def pay(self, elements: int, where: str) -> None:
@@ -36,7 +36,8 @@ class Budget:
         self.left -= elements
         if self.left < 0:
             raise EllcError(
-                f"computing its constants takes more than {self.limits.computed_elements} elements",
+                f"computing the constants of the model takes more than "
+                f"{self.limits.computed_elements} elements",
                 code="E203",
                 where=where,
                 hint="the file is damaged, or raise Limits.computed_elements",
@@ -45,7 +46,7 @@ class Budget:
     def pay_again(self, array: Array, where: str) -> None:
         """Pay for work on a whole stored array.
 
-        The first time is free: that work is in proportion to the size of the file.
+        The first time is free, because this work is proportional to the size of the file.
         """
         if id(array) in self._used:
             self.pay(array.size, where)
@@ -56,8 +57,8 @@ class Budget:
         self._nodes_left -= 1
         if self._nodes_left < 0:
             raise EllcError(
-                f"more than {self.limits.graph_nodes} nodes, counting the nodes of a loop's body"
-                " once for every trip",
+                f"the model has more than {self.limits.graph_nodes} nodes, if the nodes of a loop's"
+                " body are counted once for every trip",
                 code="E203",
                 where=where,
                 hint="the file is damaged, or raise Limits.graph_nodes",
@@ -70,7 +71,7 @@ class Budget:
         self.want(shape, where)
         kind = np.dtype(dtype)
         if kind.kind in "iu" and not np.iinfo(kind).min <= value <= np.iinfo(kind).max:
-            raise EllcError(f"{value} does not fit into {kind.name}", code="E212", where=where)
+            raise EllcError(f"{kind.name} cannot hold {value}", code="E212", where=where)
         return np.full(shape, value, dtype)
 
     def counted(self, shape: tuple[int, ...], dtype: DTypeLike, where: str) -> Array:

@@ -1,4 +1,4 @@
-"""Formats of model files. Every folder with a `format.py` is one; `formats` finds them all."""
+"""Formats of model files: each folder with a `format.py` is a format, which `formats` finds."""
 
 from __future__ import annotations
 
@@ -18,40 +18,41 @@ from ellc.ir.graph import Graph
 
 
 class Evidence(IntEnum):
-    """How sure a format is that a file belongs to it; the format with the highest value wins."""
+    """How likely it is that a file has a format; the format with the highest value reads it."""
 
     NONE = 0
     LOOKS = 1
     """Files of this format can begin with these bytes."""
     NAME = 2
-    """The file name has this format's suffix. If the file is damaged, its reader says how."""
+    """The file name has a suffix of this format. So its reader reports any damage of the file."""
     CONTAINER = 3
-    """The file is a general container that this format uses, such as zip."""
+    """The file is a general container, such as zip, that this format uses."""
     MARK = 4
-    """The file has a mark that only this format's files have."""
+    """The file has a mark that only files of this format have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """How to write files of a format. `write` raises nothing but `EllcError`."""
+    """How to write files of a format. `write` raises only `EllcError`."""
 
     write: Callable[[Graph, Path], None]
     only_pixels: bool = False
-    """Images in these files are always NHWC, also if the model that was read had NCHW."""
+    """Whether images in these files are always NHWC, even if they are NCHW in the source model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
     """A format of model files.
 
-    `name` is its name on the command line, `title` its name in texts. `suffixes` are the suffixes
-    of its files, the usual one first. `evidence` takes a file's first bytes and its path, says how
-    well they fit, and never raises. `read` raises nothing but `EllcError`, with all problems in one
-    report. `takes` names the fields of `ImportOptions` that this format supports; setting another
-    one is an error. `writer` is None if ellc does not write the format. `operators` returns the
-    format's operators by name, each with a text about its limits ("" for none); it is None for a
-    format without operators. `interface` returns what a file, which `read` has taken, says of its
-    inputs and outputs; it is None for a format without a runtime of its own.
+    `name` is the name of the format on the command line, and `title` its name in texts. `suffixes`
+    are the suffixes of its files, the usual suffix first. `evidence` takes the first bytes and the
+    path of a file, and returns how likely it is that the file has this format; it never raises.
+    `read` raises only `EllcError`, with all problems in one report. `takes` are the fields of
+    `ImportOptions` that this format supports; it is an error to set others. `writer` is None if
+    ellc cannot write the format. `operators` returns the names of the format's operators, each with
+    a text about its limits (may be empty); it is None for a format without operators. `interface`
+    returns what a file, which `read` has taken, says of its inputs and outputs; it is None for a
+    format without a runtime of its own.
     """
 
     name: str
@@ -61,7 +62,8 @@ class Format:
     read: Callable[[Path, ImportOptions], Graph]
     takes: frozenset[str] = frozenset()
     is_exported: bool = False
-    """Exporters write these files: layers come with shape arithmetic and transposes."""
+    """Whether exporters write these files; then layers come with shape arithmetic and
+    transposes."""
     writer: Writer | None = None
     operators: Callable[[], Mapping[str, str]] | None = None
     interface: Callable[[Path, ImportOptions], FileInterface] | None = None
@@ -69,18 +71,18 @@ class Format:
 
 @cache
 def formats() -> tuple[Format, ...]:
-    """All formats, by name: the `FORMAT` of every folder here that has a `format.py`."""
+    """All formats, sorted by name: the `FORMAT` in each folder here that has a `format.py`."""
     folders = (m.name for m in pkgutil.iter_modules(ellc.frontends.__path__) if m.ispkg)
     modules = [f"{ellc.frontends.__name__}.{folder}.format" for folder in sorted(folders)]
     return tuple(import_module(module).FORMAT for module in modules if find_spec(module))
 
 
 def writers() -> dict[str, Writer]:
-    """The writers of all formats that have one, by the format's usual suffix."""
+    """The writers of all formats that ellc can write, by the usual suffix of the format."""
     return {form.suffixes[0]: form.writer for form in formats() if form.writer}
 
 
 def suffixes() -> tuple[str, ...]:
-    """The suffixes of all formats, longest first."""
+    """The suffixes of all formats, the longest suffix first."""
     every = {suffix for form in formats() for suffix in form.suffixes}
     return tuple(sorted(every, key=lambda suffix: (-len(suffix), suffix)))

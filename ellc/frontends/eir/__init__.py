@@ -1,1 +1,1 @@
-"""ellc's own container (`.eir`)."""
+"""Reads and writes ellc's own container format (`.eir`)."""

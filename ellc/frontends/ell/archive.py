@@ -1,6 +1,6 @@
 """Typed views of an archive's maps, models, nodes and ports, for every version of the format.
 
-`read_archive` reads a file. Its result also keeps the exact `ArchiveObject` that was read.
+`read_archive` reads a file. Its result also has the exact `ArchiveObject` that was read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PORT_TYPE = "InputPort"
 
 @dataclass(frozen=True, slots=True)
 class InputPort:
-    """One input of a node: what it reads, and its metadata."""
+    """An input port of a node: a reference to what it reads, and its metadata."""
 
     reference: PortReference
     metadata: PropertyBag = field(default_factory=PropertyBag)
@@ -46,14 +46,14 @@ class Node:
 
     @property
     def label(self) -> str:
-        """What messages call this node."""
+        """The name of this node in messages."""
         name = self.metadata.text("name")
         return f"node '{self.id}' ({name})" if name else f"node '{self.id}'"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """Nodes in the file's order, which is topological: a node refers only to earlier ones."""
+    """The nodes of a model in the order of the file; a node refers only to earlier nodes."""
 
     nodes: tuple[Node, ...]
     metadata: PropertyBag
@@ -64,8 +64,8 @@ class Model:
 class Map:
     """A model with named inputs and outputs.
 
-    A file that holds a `Model` without a map has no such names. The tuples are then empty, and the
-    reader finds inputs and outputs by their node types.
+    If a file has a `Model` without a map, the tuples are empty; inputs and outputs are then found
+    by the types of the nodes.
     """
 
     model: Model
@@ -89,10 +89,10 @@ class Archive:
 def read_archive(
     source: str | os.PathLike[str] | bytes, limits: Limits = DEFAULT_LIMITS
 ) -> Archive:
-    """Read an `.ell` or `.ell.zip` file (a path, or its bytes).
+    """Read an `.ell` or `.ell.zip` file; `source` is a path or the bytes of the file.
 
-    Raises `EllcError`: E201 unreadable, E202 not JSON, E203 beyond the limits, E204 not an archive
-    of a model (all problems listed).
+    Raises `EllcError`: E201 if the file is unreadable, E202 if it is not JSON, E203 if it is beyond
+    the limits, E204 with all problems if it is not an archive of a model.
     """
     data, name = read_container(source, limits)
     root = parse_json_text(data, limits, name)

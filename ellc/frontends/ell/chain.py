@@ -1,4 +1,4 @@
-"""A graph as a chain of ELL layers: the layers of each operator, or why there are none."""
+"""Converts a graph to a chain of ELL layers, or reports operators without a layer."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ _PLAIN_ACTIVATIONS: dict[Pointwise, ell.ActivationKind] = {
 class PlannedLayer:
     """A layer whose `LayerParameters` are not known yet; `build` makes the layer from them.
 
-    `shape` is the shape of its output without padding. `padding` and `scheme` are the padding that
-    its input must have.
+    `shape` is the shape of the layer's output without padding. `padding` and `scheme` are the
+    padding that the layer's input must have.
     """
 
     build: LayerFactory
@@ -59,13 +59,13 @@ class PlannedLayer:
 
 
 class _NoLayer(Exception):
-    """An operator that no layer can express; the text says why."""
+    """Raised for an operator that no layer can express; the text gives the reason."""
 
 
 def planned_layers(graph: Graph) -> tuple[Shape3, list[PlannedLayer]]:
-    """The shape of the input image and the layers of a graph.
+    """The shape of the input image, and the layers of a graph.
 
-    Raises `EllcError` E206 that names every operator that no layer can express.
+    Raises `EllcError` E206 with every operator that no layer can express.
     """
     return _ChainPlanner(graph).run()
 
@@ -80,7 +80,7 @@ class _ChainPlanner:
         self.steps: list[PlannedLayer] = []
         self.value = graph.inputs[0].value if graph.inputs else ""
         self.shape: Shape3 = (0, 0, 0)
-        # True if the graph has flattened the value while it is still an image for ELL's layers.
+        # True if the value is flat in the graph, but still an image for ELL's layers.
         self.flattened = False
 
     def run(self) -> tuple[Shape3, list[PlannedLayer]]:
@@ -192,8 +192,8 @@ class _ChainPlanner:
     def reshape(self, node: Node) -> None:
         """Follow a reshape without adding a layer.
 
-        ELL's layers keep the shape of an image until one of them flattens it. Only a layer with
-        `any_shape` can give its result another shape.
+        ELL's layers keep the shape of an image until one of the layers flattens it. Only a layer
+        with `any_shape` can have a result of another shape.
         """
         after = self.graph.types[node.outputs[0]].shape
         rank4 = len(after) == 4
@@ -241,7 +241,8 @@ class _ChainPlanner:
         if field != columns or op.stride[0] != op.stride[1]:
             raise _NoLayer("layers have only square filters and equal strides")
         words = pack_bits(bits.reshape(filters, -1))
-        # The layer always stores means, also if it does not use them; that of +1 and -1 is 1.
+        # The layer always stores means, even if it does not use them. Each is the mean of the
+        # absolute weights, which is 1 for weights of +1 and -1.
         means = _floats(scale[0]) if scale else np.ones(filters, np.float32)
         stride = op.stride[0]
 
@@ -366,9 +367,9 @@ class _ChainPlanner:
 
 
 def pack_bits(bits: Array) -> np.ndarray[tuple[int, int], np.dtype[np.uint64]]:
-    """Booleans [filters, bits] as 64-bit words [filters, words], the lowest bit first.
+    """Pack booleans [filters, bits] into 64-bit words [filters, words], the lowest bit first.
 
-    The last word of a filter is filled up with zeros.
+    The unused bits of a filter's last word are zeros.
     """
     filters, count = bits.shape
     padded = np.zeros((filters, -(-count // 64) * 64), np.bool_)

@@ -21,15 +21,18 @@ def read_container(
 ) -> tuple[bytes, str]:
     """Return the archive's text, not yet decoded, and the file's name for messages.
 
-    `source` is a path, or the bytes of a file; bytes have the name "". Raises `EllcError` E201 for
-    an unreadable file or a zip that does not hold exactly one archive, E203 beyond the limits.
+    `source` is a path or the bytes of a file; the name of bytes is "". Raises `EllcError`: E201 for
+    an unreadable file or a zip file that does not have exactly one archive, E203 for a file beyond
+    the limits.
     """
     if isinstance(source, bytes):
         name, data = "", source
     else:
         name, data = Path(source).name, read_file(Path(source), limits, code="E201")
     if len(data) > limits.file_bytes:
-        raise EllcError(f"has more than {limits.file_bytes} bytes", code="E203", where=name)
+        raise EllcError(
+            f"the file has more than {limits.file_bytes} bytes", code="E203", where=name
+        )
     if data.startswith((_ZIP_MAGIC, _EMPTY_ZIP_MAGIC)):
         return _unzip(data, name, limits), name
     return data, name
@@ -54,7 +57,7 @@ def _only_member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     chosen = named if len(named) == 1 else members
     if len(chosen) != 1:
         raise EllcError(
-            f"a zipped model holds one archive, this one holds {len(chosen)} files",
+            f"a zipped model must have one archive, but this zip file has {len(chosen)} files",
             code="E201",
             where=name,
             problems=[repr(member.filename) for member in chosen[:10]],

@@ -1,4 +1,4 @@
-"""ELL's archives as a format of model files."""
+"""Describes ELL's archives as a format of model files."""
 
 from __future__ import annotations
 

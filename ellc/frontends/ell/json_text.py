@@ -1,9 +1,9 @@
-"""A parser for the almost-JSON that ELL writes.
+"""Parses the variant of JSON that ELL writes.
 
-Beyond JSON it accepts duplicate keys (all are kept, in order), the escape `\\'`, the bare words
-`nan`, `inf` and `-inf`, and integers of 64 bits. It works on bytes and uses a stack of its own
-instead of recursion. Flat arrays of numbers, nearly all of a large file, are read with numpy.
-Syntax errors give line, column and the path of the value.
+Beyond JSON the parser accepts duplicate keys (all are kept, in order), the escape `\\'`, the bare
+words `nan`, `inf` and `-inf`, and integers of 64 bits. It works on bytes and uses an explicit stack
+instead of recursion. Flat arrays of numbers, which are most of a large file, are read with numpy.
+An error about the syntax has the line, the column and the path of the value.
 """
 
 from __future__ import annotations
@@ -65,15 +65,15 @@ class _OpenContainer:
 
 
 def parse_json_text(data: bytes, limits: Limits = DEFAULT_LIMITS, name: str = "") -> ArchiveValue:
-    """Parse one document. `name` is the file's name for messages.
+    """Parse one document; `name` is the name of the file in messages.
 
-    Raises `EllcError` E202 for a syntax error and E203 beyond the limits.
+    Raises `EllcError` E202 for a syntax error, and E203 for a document beyond the limits.
     """
     return _Parser(data, limits, name).document()
 
 
 class _Parser:
-    """Parses one document. `start` and `at` are the begin and the end of the current token."""
+    """Parses one document. `start` and `at` are the start and end offsets of the current token."""
 
     def __init__(self, data: bytes, limits: Limits, name: str) -> None:
         self.data = data
@@ -140,13 +140,13 @@ class _Parser:
         return value
 
     def token(self) -> tuple[str, bytes]:
-        """The next token as (kind, text); the kind is `end` at the end of the document."""
+        """Read the next token as (kind, text); the kind is `end` at the end of the document."""
         match = _TOKEN.match(self.data, self.at)
         if match is None:
             return self.no_token()
         kind = match.lastgroup or ""
         self.start, self.at = match.span(kind)
-        # An array may be huge, so its text is not copied: `numbers` reads it in place.
+        # The text of an array may be huge, so it is not copied: `numbers` reads it from the data.
         return kind, b"[" if kind == "array" else match.group(kind)
 
     def no_token(self) -> tuple[str, bytes]:
@@ -212,7 +212,7 @@ class _Parser:
             return text
         text = _ESCAPE.sub(self.escape, text)
         if _SURROGATES.search(text):
-            # Two \u escapes, a surrogate pair, stand for one character beyond the 16-bit range.
+            # A surrogate pair, two \u escapes, encodes one character beyond the 16-bit range.
             try:
                 text = text.encode("utf-16", "surrogatepass").decode("utf-16")
             except UnicodeDecodeError:
@@ -229,7 +229,7 @@ class _Parser:
         return plain
 
     def numbers(self) -> ArchiveValue:
-        """The flat array of numbers in the text from `start` to `at`."""
+        """Read the flat array of numbers in the text from `start` to `at`."""
         start, end = self.start + 1, self.at - 1
         if _SPACE.match(self.data, start).end() == end:  # type: ignore[union-attr]
             return ()
@@ -242,9 +242,9 @@ class _Parser:
         return self.numbers_one_by_one(start, end) if array is None else array
 
     def floats(self) -> type[np.number]:
-        """The type of fractional numbers in the innermost object.
+        """The float type of numbers in the innermost object.
 
-        The type name of the object decides. ELL always writes it as the first field.
+        It follows from the type name of the object, which ELL always writes as the first field.
         """
         pairs = self.stack[-1].pairs if self.stack else []
         if pairs and pairs[0][0] == "_type":
@@ -253,10 +253,10 @@ class _Parser:
         return np.float64
 
     def numbers_one_by_one(self, start: int, end: int) -> ArchiveValue:
-        """Read the array slowly and exactly.
+        """Read an array number by number, which is slow but exact.
 
-        This finds the position of a syntax error, and reads negative numbers beside numbers of
-        2**63 and more.
+        This is needed to find the position of a syntax error, and for arrays that have both
+        negative numbers and numbers of 2**63 or more.
         """
         items: list[ArchiveValue] = []
         offset = start
@@ -280,7 +280,7 @@ class _Parser:
         code: str = "E202",
         hint: str = "the file is damaged or is not an .ell archive",
     ) -> NoReturn:
-        """Raise `EllcError` with line, column and path."""
+        """Raise `EllcError` with the line, the column and the path of the current token."""
         line = self.data.count(b"\n", 0, self.start) + 1
         column = self.start - self.data.rfind(b"\n", 0, self.start)
         position = f"line {line}, column {column}"
@@ -311,7 +311,7 @@ def _shown(kind: str, text: bytes) -> str:
 
 
 def _object(pairs: list[tuple[str, ArchiveValue]]) -> ArchiveObject:
-    """An object with its first `_type` and `_version` taken out of the fields.
+    """Make an object of its pairs; the first `_type` and `_version` are not fields of it.
 
     A `_type` or `_version` that is not a string stays a field.
     """
@@ -342,7 +342,8 @@ def _numbers_at_once(
     else:
         array = _read_as(data, start, end, np.uint64, count)
         edges = (2**64 - 1, 2**64 - 1)
-    # numpy reads a number beyond 64 bits as the limit of the range: such arrays are read slowly.
+    # numpy reads a number beyond 64 bits as the limit of the range. So if an array has this limit,
+    # it is read number by number.
     if array is None or int(array.min()) == edges[0] or int(array.max()) == edges[1]:
         return None
     if array.dtype == np.uint64 and int(array.max()) < 2**63:

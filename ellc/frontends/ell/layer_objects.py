@@ -1,4 +1,4 @@
-"""Archive objects of typed layers, with fields in ELL's order."""
+"""Makes the archive objects of typed layers, with the fields in ELL's order."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _parameter_fields(parameters: ell.LayerParameters) -> Fields:
 def _own_fields(layer: ell.Layer, element: str) -> Fields:
     match layer:
         case ell.InputLayer():
-            # ELL archives the input of the last call here; a model that never ran has zeros.
+            # ELL stores the input of the last call here, which is zeros for a model that never ran.
             zeros = np.zeros(layer.data_shape, np.float32)
             return (*_tensor_fields("data", zeros), ("scale", layer.scale))
         case ell.ActivationLayer():

@@ -1,7 +1,6 @@
-"""The layers of a neural predictor as typed classes, one for each type of archive object.
+"""Reads the layers of a neural predictor as typed classes, one for each type of archive object.
 
-Every shape here includes the output padding, as in the file, except
-`LayerParameters.active_shape`.
+All shapes here include the output padding, as in the file, except `LayerParameters.active_shape`.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class PaddingScheme(enum.IntEnum):
 
 
 class ActivationKind(enum.Enum):
-    """Activation functions; the value is the archive's type name without `Activation`."""
+    """The activation functions; a value is a type name in the archive without `Activation`."""
 
     RELU = "ReLU"
     LEAKY_RELU = "LeakyReLU"
@@ -57,7 +56,7 @@ class Activation:
 
 @dataclass(frozen=True, slots=True)
 class LayerParameters:
-    """The fields that every layer has. The name is ELL's."""
+    """The fields that every layer has; ELL has a class of the same name."""
 
     output_shape: Shape3
     input_padding: int = 0
@@ -74,7 +73,7 @@ class LayerParameters:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layer:
-    """Base of all layers. `path` is the position in the archive, for messages."""
+    """The base class of all layers; `path` is the path in the archive, for messages."""
 
     parameters: LayerParameters
     path: str = field(default="", kw_only=True)
@@ -127,7 +126,7 @@ class ScalingLayer(Layer):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BinaryConvolutionalLayer(Layer):
-    """Binary convolution. `words` is [filters, words per filter], least significant bit first."""
+    """Binary convolution. `words` is [filters, words per filter], the lowest bit first."""
 
     receptive_field: int
     stride: int
@@ -178,7 +177,7 @@ class SoftmaxLayer(Layer):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RegionDetectionLayer(Layer):
-    """The last layer of YOLO v2. ELL does not archive its `apply_softmax`, so it is false."""
+    """The last layer of YOLO v2. The file does not store `apply_softmax`; it is taken as false."""
 
     width: int
     height: int
@@ -191,7 +190,7 @@ class RegionDetectionLayer(Layer):
 def read_layer(view: View) -> Layer | None:
     """Read one layer object.
 
-    For an unknown type the result is None and the problem is added to those of the view.
+    If the type is unknown, this adds a problem to those of the view and returns None.
     """
     reader = _READERS.get(view.type.base)
     if reader is None:
@@ -201,7 +200,7 @@ def read_layer(view: View) -> Layer | None:
 
 
 def known_layers() -> tuple[str, ...]:
-    """Names of the layer classes that can be read."""
+    """The names of the layer classes that can be read."""
     return tuple(sorted(_READERS))
 
 
@@ -230,7 +229,8 @@ def _input(view: View) -> Layer:
 
 
 def _activation(view: View) -> Layer:
-    # Until 2017 the layer's type named the function, and the layer itself had the fields of it.
+    # In files from before 2018 the layer's type names the function, and the fields of the function
+    # are fields of the layer itself.
     arguments = view.type.arguments
     function: View | None = view
     name = arguments[1] if len(arguments) > 1 else ""
@@ -246,9 +246,9 @@ def _activation(view: View) -> Layer:
 
 
 def read_activation(view: View, type_text: str) -> Activation:
-    """Read an activation function. `type_text` is its type name, such as `ReLUActivation<float>`.
+    """Read an activation function from the fields of `view`.
 
-    `view` is the object with the fields of the function.
+    `type_text` is the type name of the function, such as `ReLUActivation<float>`.
     """
     name = type_text.partition("<")[0].removesuffix("Function").removesuffix("Activation")
     try:

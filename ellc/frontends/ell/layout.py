@@ -1,4 +1,4 @@
-"""Memory layouts: how a tensor is stored in a port's buffer."""
+"""Memory layouts, which describe how a tensor is stored in the buffer of a port."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _MAX_RANK = 8
 
 @dataclass(frozen=True, slots=True)
 class MemoryLayout:
-    """An active region inside a larger buffer. The names of the fields are ELL's.
+    """An active region inside a larger buffer. The names of the fields are those in ELL.
 
     Every tuple has one number for each dimension, in physical order: the slowest dimension is
-    first. `size` is the shape of the active region, `extent` the shape of the buffer, and `offset`
-    the position in the buffer where the active region begins. `order[p]` is the logical dimension
-    (row, column, channel) of physical dimension p. `increment` is the distance in elements from
-    one index to the next.
+    first. `size` is the shape of the active region. `extent` is the shape of the buffer. `offset`
+    is the position in the buffer at which the active region begins. `order[p]` is the logical
+    dimension (row, column, channel) that physical dimension p represents. `increment` is the
+    distance in elements from one index to the next.
     """
 
     size: tuple[int, ...]
@@ -31,19 +31,19 @@ class MemoryLayout:
 
     @staticmethod
     def of(shape: tuple[int, ...], padding: tuple[int, ...] | None = None) -> MemoryLayout:
-        """The contiguous layout of a shape, with `padding[d]` elements on both sides of d."""
+        """The contiguous layout of a shape, with `padding[d]` elements on both sides of axis d."""
         amounts = padding or (0,) * len(shape)
         extent = tuple(size + 2 * pad for size, pad in zip(shape, amounts, strict=True))
         return MemoryLayout(shape, extent, amounts, tuple(range(len(shape))), increments(extent))
 
     @property
     def elements(self) -> int:
-        """Number of elements of the buffer."""
+        """The number of elements of the buffer."""
         return _product(self.extent)
 
     @property
     def active_elements(self) -> int:
-        """Number of elements of the active region."""
+        """The number of elements of the active region."""
         return _product(self.size)
 
     @property
@@ -66,7 +66,8 @@ class MemoryLayout:
 
     @property
     def after(self) -> tuple[int, ...]:
-        """Elements of the buffer after the active region, for each dimension."""
+        """For each dimension, the number of elements between the active region and the buffer's
+        end."""
         return tuple(
             extent - size - offset
             for size, extent, offset in zip(self.size, self.extent, self.offset, strict=True)
@@ -82,9 +83,9 @@ def increments(extent: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def read_layout(view: View) -> MemoryLayout:
-    """Read a `MemoryLayout`, or a `PortMemoryLayout` of older files, which calls extent `stride`.
+    """Read a `MemoryLayout`, or a `PortMemoryLayout`, which older files have instead.
 
-    Problems are added to those of the view.
+    The latter has the name `stride` for `extent`. Problems are added to those of the view.
     """
     size = view.integers("size")
     rank = len(size)

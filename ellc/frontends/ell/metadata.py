@@ -1,4 +1,4 @@
-"""Property bags: the metadata of maps, models, nodes and ports."""
+"""Property bags, in which archives store the metadata of maps, models, nodes and ports."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Variant:
     __hash__ = None  # type: ignore[assignment]
 
     def as_text(self) -> str:
-        """The value as text; an array is its numbers with commas between them."""
+        """The value as text; the numbers of an array are separated by commas."""
         match self.value:
             case bool():
                 return "true" if self.value else "false"

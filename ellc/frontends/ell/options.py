@@ -15,7 +15,8 @@ class EllOptions:
     name: str = ""
     """Name of the graph; by default the file's name without its suffixes."""
     double_is: Literal["float", "double"] = "float"
-    """How to compute a model's doubles. `float` means float32, and adds a note to the graph."""
+    """The precision in which a model's doubles are computed. With `float` (float32) the graph gets
+    a note about it."""
     outputs: tuple[str, ...] = ()
-    """Port references such as `1003.output`, used as outputs instead of those of the map."""
+    """Port references such as `1003.output` that replace the outputs of the map."""
     limits: Limits = DEFAULT_LIMITS

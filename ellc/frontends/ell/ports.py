@@ -1,4 +1,4 @@
-"""Port references: `12.output`, `12.output[0:2]`, `{2.output[0:4], 3.output[2]}`, `{}`."""
+"""Parses port references: `12.output`, `12.output[0:2]`, `{2.output[0:4], 3.output[2]}`, `{}`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 _SLICE = re.compile(r"\[\s*([0-9]{1,10})\s*(?::\s*([0-9]{1,10})\s*)?\]\Z")
 
-_MOST_RANGES = 1 << 20  # old files have a range for every single element of a port
+_MOST_RANGES = 1 << 20  # old files have a range for each element of a port
 
 
 @dataclass(frozen=True, slots=True)
 class PortRange:
-    """Elements of one output port from `start` up to, not including, `stop`.
+    """The elements of an output port from `start` up to but not including `stop`.
 
-    Both bounds are None for the whole port.
+    Both bounds are None if the range is the whole port.
     """
 
     node: str
@@ -38,18 +38,18 @@ class PortRange:
 
 @dataclass(frozen=True, slots=True)
 class PortReference:
-    """What an input port reads: the concatenated ranges. Without ranges it is not connected."""
+    """The ranges that an input port reads and concatenates; empty if the port is not connected."""
 
     ranges: tuple[PortRange, ...]
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is connected."""
+        """Whether the input port is not connected."""
         return not self.ranges
 
     @property
     def is_single(self) -> bool:
-        """Whether this is one whole port."""
+        """Whether the reference is one whole port."""
         return len(self.ranges) == 1 and self.ranges[0].is_whole
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Type names of the archive, such as `PoolingLayer<float,MaxPoolingFunction>`."""
+"""Parses type names of the archive, such as `PoolingLayer<float,MaxPoolingFunction>`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ INTEGERS = frozenset({"int", "int8", "uint8", "short", "uint", "long", "longlong
 
 @dataclass(frozen=True, slots=True)
 class TypeName:
-    """A type name `base<arguments...>`. The arguments are text, also if they are templates."""
+    """A type name `base<arguments...>`; the arguments are text and may have arguments
+    themselves."""
 
     base: str
     arguments: tuple[str, ...] = ()
 
     @property
     def element(self) -> str:
-        """The first argument, which is the element type (`float`); `""` without arguments."""
+        """The element type, such as `float`: the first argument, or `""` without arguments."""
         return self.arguments[0] if self.arguments else ""
 
     def __str__(self) -> str:
@@ -51,5 +52,5 @@ def parse_type_name(text: str) -> TypeName:
 
 
 def is_single_precision(type_text: str | None) -> bool:
-    """Whether an object's numbers are C++ `float`s, which its first template argument says."""
+    """Whether the numbers of an object with this type name are C++ floats (single precision)."""
     return type_text is not None and parse_type_name(type_text).element == "float"

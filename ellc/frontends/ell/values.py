@@ -1,8 +1,8 @@
 """The exact contents of an archive: ordered objects that keep duplicate keys.
 
-An `ArchiveObject` holds everything that was in the text, unknown fields included. The typed views
-in `archive.py` and `layers.py` are made from it. Reading, writing and reading again gives an equal
-object.
+An `ArchiveObject` has everything that was in the text, including unknown fields. The typed views in
+`archive.py` and `layers.py` are made from it. If an object is read, written and read again, the
+result is an equal object.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ ArchiveValue: TypeAlias = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ArchiveObject:
-    """One JSON object: its `_type`, its `_version`, and the other fields in the file's order.
+    """A JSON object: its `_type`, its `_version`, and the other fields in the order of the file.
 
     * A flat array of numbers is a one-dimensional read-only numpy array; any other array is a
       tuple.
-    * In an object of a type such as `BiasLayer<float>` every fractional number is a C++ float. It
-      is rounded to single precision here (scalars stay Python floats).
+    * In an object of a type such as `BiasLayer<float>` every fractional number is a C++ float, so
+      it is rounded to single precision (a scalar stays a Python float).
     * Equality is by value: the array `[1, 2]` equals `[1.0, 2.0]`, and NaN equals NaN.
     """
 
@@ -67,11 +67,11 @@ class ArchiveObject:
         return next((value for name, value in self.fields if name == key), default)
 
     def all(self, key: str) -> tuple[ArchiveValue, ...]:
-        """Every value with this key, in order: three node classes write `activation` twice."""
+        """All values with this key, in order; some node types have the key `activation` twice."""
         return tuple(value for name, value in self.fields if name == key)
 
     def children(self) -> Iterator[tuple[str, ArchiveObject]]:
-        """The objects directly below this one as (relative path, object)."""
+        """The objects in the fields of this object, with their relative paths."""
         for key, value in self.fields:
             yield from _objects_in(value, key)
 
@@ -85,9 +85,9 @@ def _objects_in(value: ArchiveValue, path: str) -> Iterator[tuple[str, ArchiveOb
 
 
 def _normal(value: Any, single: bool) -> ArchiveValue:
-    """The canonical form of a value. `single`: whether the object's floats are single precision.
+    """The canonical form of a value; with `single`, floats are rounded to single precision.
 
-    Code that makes an archive may also pass lists and numpy scalars.
+    The value may also be a list or a numpy scalar, which code that makes an archive may pass.
     """
     if isinstance(value, np.ndarray):
         return _normal_array(value, single)
@@ -124,7 +124,7 @@ def _round_single(value: float) -> float:
 
 
 def gathered(items: Sequence[ArchiveValue]) -> ArchiveValue:
-    """The canonical form of an array: numpy if every item is a number, otherwise a tuple."""
+    """The canonical form of an array: a numpy array if all items are numbers, otherwise a tuple."""
     kinds = set(map(type, items))
     if not kinds or kinds - {int, float}:
         return tuple(items)

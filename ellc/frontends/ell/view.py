@@ -1,8 +1,8 @@
-"""Checked access to the fields of one archive object.
+"""Checked access to the fields of an archive object.
 
 A `View` never raises. For a missing or invalid field it adds a line to the shared `Problems` and
-returns a harmless value, so that one run reports every problem of a file. Check `View.sound` before
-code that relies on how several fields fit together.
+returns a harmless value, so that one run reports every problem of a file. Code that relies on
+several valid fields must check `View.sound` first.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _INT32_MAX = 2**31 - 1
 class View:
     """An archive object, its JSON path, and the list that collects problems.
 
-    `sound` becomes false with the first problem of this object.
+    `sound` becomes false when the object's first problem is found.
     """
 
     object: ArchiveObject
@@ -43,7 +43,7 @@ class View:
         return key in self.object
 
     def bad(self, key: str, what: str) -> None:
-        """Add a problem of one field, or of the whole object if `key` is empty."""
+        """Record a problem of the field `key`, or of the whole object if `key` is empty."""
         self.sound = False
         self.problems.add(f"{self.path}.{key}" if key else self.path, what)
 
@@ -54,9 +54,9 @@ class View:
     def integer(
         self, key: str, *, default: int | None = None, low: int = 0, high: int = _INT32_MAX
     ) -> int:
-        """An integer from `low` to `high`, both included; the field is required without a default.
+        """An integer from `low` to `high`, both included; without a default the field is required.
 
-        A float with an integral value counts as an integer.
+        A float with an integral value is accepted as an integer.
         """
         value = self.value(key)
         if value is None and default is not None:
@@ -82,7 +82,9 @@ class View:
         return float(value)
 
     def text(self, key: str, *, default: str | None = None) -> str:
-        """A string. An integer becomes its digits: hand-made files have such ids."""
+        """A string. An integer is accepted too, because files that were written by hand have such
+        ids.
+        """
         value = self.value(key)
         if value is None and default is not None:
             return default
@@ -94,7 +96,7 @@ class View:
         return value
 
     def flag(self, key: str) -> bool:
-        """A boolean. As in ELL, everything but `true` is false, also a missing field."""
+        """A boolean. As in ELL, a missing field and any value except `true` is false."""
         return self.value(key) is True
 
     def texts(self, key: str) -> tuple[str, ...]:
@@ -108,7 +110,7 @@ class View:
         return ()
 
     def integers(self, key: str, *, length: int | None = None, low: int = 0) -> tuple[int, ...]:
-        """An array of integers, none below `low`."""
+        """An array of integers that are at least `low`."""
         array = self._array(key)
         if array is None:
             return (max(low, 0),) * (length or 0)
@@ -123,7 +125,9 @@ class View:
         return (max(low, 0),) * (length or 0)
 
     def child(self, key: str) -> View | None:
-        """The view of an object in a field; None and a problem if there is no object."""
+        """The view of an object in a field; if there is no object, records a problem and returns
+        None.
+        """
         value = self.value(key)
         if isinstance(value, ArchiveObject):
             return self.at(value, key)
@@ -169,7 +173,7 @@ class View:
         return self._shaped(name, ("rows", "columns", "channels"))
 
     def words(self, key: str) -> NDArray[np.uint64]:
-        """An array of unsigned 64-bit words, which hold packed bits."""
+        """An array of unsigned 64-bit words with packed bits."""
         array = self._array(key)
         if array is None:
             return np.zeros(0, np.uint64)

@@ -26,16 +26,16 @@ Fields = tuple[tuple[str, ArchiveValue], ...]
 def write_ell(graph: Graph, path: str | os.PathLike[str]) -> None:
     """Write a graph as an `.ell` file: a map whose model is one neural predictor.
 
-    The graph must be a chain from one float32 input to one output, of operators that ELL has layers
-    for. Its metadata is written too: `model.input.*` to the input node, the rest to the map; the
-    reader's remarks are left out. Raises `EllcError`: E206 with everything that the format cannot
-    express, E207 if the file cannot be written.
+    The graph must be a chain of operators from one float32 input to one output, and ELL must have
+    layers for all operators. The metadata is written too: the keys `model.input.*` to the input
+    node, and the others, except the reader's notes, to the map. Raises `EllcError`: E206 with
+    everything that the format cannot express, E207 if the file cannot be written.
     """
     write_archive(graph_archive(graph), path)
 
 
 def graph_archive(graph: Graph) -> ArchiveObject:
-    """The archive that `write_ell` writes. Raises `EllcError` E206."""
+    """Make the archive that `write_ell` writes; raises `EllcError` E206 as `write_ell`."""
     shape, steps = planned_layers(graph)
     layers = chain_layers(shape, steps)
     source, target = graph.inputs[0], graph.outputs[0]
@@ -76,10 +76,10 @@ def graph_archive(graph: Graph) -> ArchiveObject:
 
 
 def chain_layers(shape: Shape3, steps: list[PlannedLayer]) -> list[Layer]:
-    """The layers of a chain that starts with an image of `shape`.
+    """Make the layers of a chain that starts with an image of `shape`.
 
-    A layer's output padding is the input padding of the next layer, and its output shape includes
-    it. The last layer has no output padding.
+    The output padding of a layer is the input padding of the next layer, and the output shape
+    includes it. The last layer has no output padding.
     """
     chain = [PlannedLayer(lambda p: InputLayer(p, shape), shape), *steps]
     layers: list[Layer] = []
@@ -141,7 +141,7 @@ def _layout_of(shape: tuple[int, ...]) -> MemoryLayout:
 
 
 def _metadata(graph: Graph) -> tuple[PropertyBag, PropertyBag]:
-    """The metadata of the input node, and that of the map."""
+    """The metadata for the input node, and the metadata for the map."""
     entries = {k: v for k, v in graph.metadata.items() if not k.startswith(_REMARKS)}
     on_input = {k: v for k, v in entries.items() if k.startswith(INPUT_PREFIX)}
     on_map = {k: v for k, v in entries.items() if k not in on_input}

@@ -1,8 +1,8 @@
-"""Writes the text of an archive in the form of ELL's own archiver, so that ELL can read it.
+"""Writes the text of an archive in the format of ELL's own archiver, so that ELL can read it.
 
-Objects begin with `_type` and `_version`; fields keep their order, and duplicate keys are kept.
-Floats have 9 significant digits and doubles 17, which is enough to read back the same value. (ELL
-itself writes one digit less.)
+Objects begin with `_type` and `_version`. Fields keep their order, and duplicate keys are kept.
+Floats have 9 significant digits and doubles have 17, which is enough to read the same value again.
+(ELL itself writes one digit less.)
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"}
 
 
 def write_archive(root: ArchiveObject, path: str | os.PathLike[str]) -> None:
-    """Write an archive to a file. An existing file is replaced after all has been written.
+    """Write an archive to a file. An existing file is replaced when all has been written.
 
-    The text is written in pieces, so memory is needed for a few thousand numbers only. Raises
-    `EllcError` E207 if the file cannot be written.
+    The text is written in pieces, so that it is never in memory as a whole. Raises `EllcError` E207
+    if the file cannot be written.
     """
     with whole_file(Path(path), code="E207") as partial, partial.open("wb") as file:
         for piece in archive_pieces(root):
@@ -35,7 +35,7 @@ def write_archive(root: ArchiveObject, path: str | os.PathLike[str]) -> None:
 
 
 def archive_bytes(root: ArchiveObject) -> bytes:
-    """The whole text of an archive in memory."""
+    """The text of an archive as UTF-8 bytes."""
     return "".join(archive_pieces(root)).encode("utf-8")
 
 

@@ -288,11 +288,17 @@ def test_all_unsupported_nodes_are_listed_with_a_next_step() -> None:
 @pytest.mark.parametrize(
     ("nodes", "words"),
     [
-        ([node("SumNode<float>", "2", link("input", "7.output", "2"))], "names no output"),
+        (
+            [node("SumNode<float>", "2", link("input", "7.output", "2"))],
+            "is not an output of an earlier node",
+        ),
         ([node("SumNode<float>", "2", link("input", "1.output[3:9]", "2"))], "goes beyond 4"),
         ([node("SumNode<float>", "2", link("input", "{}", "2"))], "not connected"),
         ([node("SumNode<float>", "2")], "no input port"),
-        ([node("SumNode<float>", "2", link("input", "2.output", "2"))], "names no output"),
+        (
+            [node("SumNode<float>", "2", link("input", "2.output", "2"))],
+            "is not an output of an earlier node",
+        ),
         (
             [
                 node(
@@ -336,7 +342,7 @@ def test_all_unsupported_nodes_are_listed_with_a_next_step() -> None:
                     ("count", 2),
                 )
             ],
-            "2 from 3 on are more than the 4 there are",
+            "3 + 2 is more than the extent 4",
         ),
     ],
 )

@@ -1,1 +1,1 @@
-"""Lowering: from the nodes and layers of an archive to operators of the graph IR."""
+"""Lowers the nodes and layers of an archive to operators of the graph IR."""

@@ -1,8 +1,9 @@
 """The contents of an output port of an archive: an active region, and a border around it.
 
-In ELL a layer stores its result with a border for the next layer. Here a `StoredValue` keeps the
-border separate from the active region, so that it can become the padding of a convolution. It is
-added to the value only for a node that reads the memory in another layout.
+In ELL a layer stores its result with a border that the next layer needs. Here a `StoredValue` keeps
+the border separate from the active region, so that the border can become the attribute `padding` of
+a convolution. The border is added to the value only for a node that reads the memory in another
+layout.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from ellc.ir.builder import Ref
 FLT_MAX = float(np.finfo(np.float32).max)
 
 Fill = float | NDArray[np.float32]
-"""Contents of a border: one number, or an array of the whole buffer whose interior is unused."""
+"""The contents of a border: one number, or an array with the shape of the whole buffer, of which
+only the border is used."""
 
 
 PATTERNED = (PaddingScheme.ALTERNATING_ZERO_AND_ONES, PaddingScheme.RANDOM_ZERO_AND_ONES)
-"""Schemes whose border holds different numbers."""
+"""The padding schemes whose border has different numbers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,15 +41,15 @@ class StoredValue:
 
 
 def tensor_shape(size: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape in the graph for the size of a layout: an image gets a batch axis of extent 1."""
+    """The shape of a tensor in the graph for the size of a layout; images get a batch axis of 1."""
     return (1, *size) if len(size) == 3 else size
 
 
 def border_fill(scheme: PaddingScheme, extent: tuple[int, int, int]) -> Fill:
-    """What ELL's interpreter puts into a border; `extent` is rows, columns, channels of the buffer.
+    """The contents that ELL's interpreter writes into a border of a buffer with this `extent`.
 
     For the random scheme ELL calls `rand() & 1`, which gives another pattern in every run. Here the
-    pattern is fixed: bit 31 of the element's index after two rounds of multiply and shift.
+    pattern is fixed: it is bit 31 of the element's index after two rounds of multiply and shift.
     """
     match scheme:
         case PaddingScheme.ZEROS:
@@ -79,7 +81,7 @@ def _scrambled_bits(extent: tuple[int, int, int]) -> NDArray[np.float32]:
 def same_memory(left: MemoryLayout, right: MemoryLayout) -> bool:
     """Whether two layouts of one buffer have the same active region.
 
-    Dimensions of extent 1 and splits of a dense dimension make no difference.
+    Dimensions of extent 1 are ignored, and so is the splitting of a dense dimension into several.
     """
     return _essential(left) == _essential(right)
 
@@ -92,7 +94,8 @@ def plain_layout(size: tuple[int, ...]) -> MemoryLayout:
 def _essential(layout: MemoryLayout) -> list[tuple[int, int, int]]:
     triples = zip(layout.size, layout.extent, layout.offset, strict=True)
     long = [triple for triple in triples if triple[1] != 1]
-    # A dimension without padding is joined with the one before: [4, 4, 2] is [16, 2] is [32].
+    # A dimension without padding is joined with the previous one: [4, 4, 2] becomes [16, 2], and
+    # then [32].
     joined: list[tuple[int, int, int]] = []
     for size, extent, offset in long:
         if joined and size == extent and offset == 0:

@@ -1,4 +1,4 @@
-"""The state while one archive is lowered: the graph so far, the ports' contents, the problems."""
+"""The state while an archive is lowered: the graph so far, the values of ports, the problems."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ellc.ir.ops.pointwise import Cast
 from ellc.ir.ops.shape import Concat, Gather, Reshape, Slice, Transpose
 from ellc.ir.types import Array, DType, Padding
 
-# Operators that only move data are computed here if their operands are constants.
+# These operators only move data. They are computed at once if their operands are constants.
 _MOVES = (Reshape, Transpose, Slice, Concat, Gather, Cast)
 
 _DTYPES = {
@@ -42,7 +42,7 @@ _DTYPES = {
 
 
 class Refused(Exception):
-    """A node cannot be lowered. `text` says why; `key` is the field at fault, or empty."""
+    """Raised if a node cannot be lowered: `text` gives the reason, and `key` the field or ''."""
 
     def __init__(self, text: str, key: str = "") -> None:
         super().__init__(text)
@@ -51,7 +51,7 @@ class Refused(Exception):
 
 
 class Poisoned(Exception):
-    """A node cannot be lowered because of a problem that is already in the list of problems."""
+    """Raised if a node cannot be lowered because of a problem that has been recorded before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Job:
     def layout(self, key: str) -> MemoryLayout | None:
         """The layout in a field; None if the field is missing.
 
-        Raises `Refused` or `Poisoned` for an invalid layout and for one that is not contiguous.
+        Raises `Refused` or `Poisoned` if the layout is invalid or not contiguous.
         """
         if key not in self.view:
             return None
@@ -84,7 +84,7 @@ class Job:
         return layout
 
     def must_be_sound(self) -> None:
-        """Raise `Poisoned` if a field was invalid; its problem has been reported."""
+        """Raise `Poisoned` if a field was invalid; its problem has been recorded."""
         if not self.view.sound:
             raise Poisoned
 
@@ -127,7 +127,7 @@ class Lowering:
         return dtype
 
     def note(self, text: str) -> None:
-        """Add a remark for the user to the graph's metadata, unless it is there already."""
+        """Add a note for the user to the graph's metadata, once."""
         if text not in self.notes:
             self.notes.append(text)
 
@@ -143,7 +143,7 @@ class Lowering:
             return self.constant(np.array([value]).astype(like.type.dtype.numpy))
 
     def zero_state(self, job: Job, name: str, shape: tuple[int, ...], like: Ref) -> Ref:
-        """Add a state of the node that starts as zeros; `set_state` gives its next value."""
+        """Add a state of the node that is initially zero; `set_state` sets its next value."""
         self.budget.want(shape, job.node.path)
         zeros = np.zeros(shape, like.type.dtype.numpy)
         return self.builder.state(f"{job.node.id}.{name}", zeros)
@@ -155,7 +155,7 @@ class Lowering:
     def emit_multi(self, op: Op, *operands: Ref) -> list[Ref]:
         """Add an operator, with the current node as its source, and return its results.
 
-        An operator that only moves constants is computed at once.
+        An operator that only moves constants is computed at once and not added.
         """
         arrays = [self.constants.get(ref.id) for ref in operands]
         known = [array for array in arrays if array is not None]
@@ -171,9 +171,9 @@ class Lowering:
         return result
 
     def reshape(self, ref: Ref, shape: Sequence[int]) -> Ref:
-        """The same elements in another shape; nothing is added if the shape is the same."""
+        """Reshape a tensor; nothing is added to the graph if it already has this shape."""
         wanted = tuple(shape)
-        # A reshape of a reshape is replaced by one reshape of the original tensor.
+        # Instead of the result of an earlier reshape, the original tensor is reshaped.
         base = self.viewed.get(ref.id, ref)
         if base.type.shape == wanted:
             return base
@@ -186,7 +186,7 @@ class Lowering:
         return result
 
     def slice(self, ref: Ref, starts: Sequence[int], sizes: Sequence[int]) -> Ref:
-        """The block of a tensor that begins at `starts` and has the shape `sizes`."""
+        """Take the block of a tensor that begins at `starts` and has the shape `sizes`."""
         if tuple(sizes) == ref.type.shape:
             return ref
         return self.emit(Slice(tuple(starts), tuple(sizes), (1,) * len(starts)), ref)
@@ -194,7 +194,7 @@ class Lowering:
     # ---- ports ----------------------------------------------------------------------------------
 
     def write(self, job: Job, value: StoredValue | Ref, port: str = "output") -> None:
-        """Set the value of an output port of the node; a `Ref` is a value without border."""
+        """Set the value of an output port of the node; a `Ref` is a value without a border."""
         if isinstance(value, Ref):
             shape = value.type.shape
             size = shape[1:] if len(shape) == 4 and shape[0] == 1 else shape
@@ -220,9 +220,11 @@ class Lowering:
         return self.resolve(self.reference(job, key), key)
 
     def resolve(self, reference: PortReference, key: str = "") -> StoredValue:
-        """The value of a reference: that of a whole port, or its ranges joined to a vector.
+        """The value of a reference.
 
-        Raises `Poisoned` if a node it refers to could not be lowered, `Refused` for other faults.
+        This is the value of a whole port, or a vector with the ranges of the reference joined.
+        Raises `Poisoned` if the reference names a node that could not be lowered, and `Refused` if
+        the reference is invalid.
         """
         if reference.is_empty:
             raise Refused("the reference is empty", key)
@@ -230,7 +232,7 @@ class Lowering:
             if part.node in self.poisoned:
                 raise Poisoned
             if (part.node, part.port) not in self.values:
-                raise Refused(f"'{part}' names no output of an earlier node", key)
+                raise Refused(f"'{part}' is not an output of an earlier node", key)
         if reference.is_single:
             whole = reference.ranges[0]
             return self.values[whole.node, whole.port]
@@ -246,7 +248,7 @@ class Lowering:
         return StoredValue(joined, plain_layout(joined.type.shape))
 
     def flat(self, buffer: StoredValue) -> Ref:
-        """The whole buffer of a port as a vector, border included."""
+        """The whole buffer of a port as a vector, including the border."""
         layout = buffer.layout
         ref = buffer.ref
         if layout.has_padding:
@@ -254,7 +256,8 @@ class Lowering:
         return self.reshape(ref, (layout.elements,))
 
     def with_border(self, buffer: StoredValue) -> Ref:
-        """The whole buffer of a port as a tensor of its extent, border included."""
+        """The whole buffer of a port as a tensor with the shape of its extent, including the
+        border."""
         layout = buffer.layout
         lead = buffer.ref.type.rank - len(layout.size)
         before = (0,) * lead + layout.offset
@@ -265,14 +268,15 @@ class Lowering:
         return self.emit(Embed(before), buffer.ref, self.constant(filled))
 
     def region(self, buffer: StoredValue, layout: MemoryLayout) -> StoredValue:
-        """A port's buffer as seen by a node that declares `layout` for it.
+        """Reinterpret a port's buffer for a node that declares `layout` for it.
 
-        The result has this layout if the active region is the same in both layouts. Otherwise the
-        border is written into the value, and the result has the whole extent as active region.
+        If the active region is the same in both layouts, the result has the declared layout.
+        Otherwise the border is written into the value, and the active region of the result is the
+        whole buffer.
         """
         if layout.elements != buffer.layout.elements:
             have, want = buffer.layout.elements, layout.elements
-            raise Refused(f"the input has {have} elements, the layout needs {want}")
+            raise Refused(f"the input has {have} elements, but the layout needs {want}")
         if not same_memory(buffer.layout, layout):
             ref = self.reshape(self.flat(buffer), tensor_shape(layout.extent))
             return StoredValue(ref, plain_layout(layout.extent))
@@ -282,7 +286,7 @@ class Lowering:
         return StoredValue(self.reshape(buffer.ref, tensor_shape(layout.size)), layout, fill)
 
     def active(self, buffer: StoredValue, layout: MemoryLayout) -> Ref:
-        """The active region that `layout` has in a port's buffer."""
+        """The part of a port's buffer that is the active region in `layout`."""
         region = self.region(buffer, layout)
         if region.layout.size == layout.size:
             return region.ref
@@ -291,9 +295,10 @@ class Lowering:
         return self.slice(region.ref, (0,) * lead + layout.offset, sizes)
 
     def padded_input(self, buffer: StoredValue, layout: MemoryLayout) -> tuple[Ref, Padding]:
-        """An image and its padding, for an operator with padding as an attribute.
+        """An image and its padding, for an operator that has an attribute for padding.
 
-        The padding is empty if the border cannot be an attribute; the image then includes it.
+        If the border cannot be expressed by an attribute, the image includes the border and the
+        padding is empty.
         """
         region = self.region(buffer, layout)
         if not region.layout.has_padding:
@@ -305,7 +310,7 @@ class Lowering:
         return region.ref, Padding(top, left, bottom, right, (region.fill,))
 
     def vector(self, job: Job, key: str) -> Ref:
-        """The value that an input port reads as a vector, border included."""
+        """The value that an input port reads, as a vector that includes the border."""
         return self.flat(self.read(job, key))
 
 

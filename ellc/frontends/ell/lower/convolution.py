@@ -1,4 +1,4 @@
-"""Convolution nodes of refined models. Their first window starts at the corner of the border."""
+"""Lowers convolution nodes of refined models; the first window starts at the border's corner."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ellc.ir.ops.shape import Concat, Slice, Transpose
 
 
 def lower_tensor_convolution(lw: Lowering, job: Job) -> None:
-    """`SimpleConvolutionNode`, `DiagonalConvolutionNode`.
+    """`SimpleConvolutionNode` and `DiagonalConvolutionNode`.
 
-    ELL computes them in different ways, with the same result.
+    ELL computes the two with different algorithms that have the same result.
     """
     weights = job.view.tensor("weights")
     _convolve(lw, job, weights, weights.shape[1])
@@ -32,7 +32,7 @@ def lower_winograd(lw: Lowering, job: Job) -> None:
 
 
 def lower_winograd_compute(lw: Lowering, job: Job) -> None:
-    """`WinogradConvolutionComputeNode`: an input port gives the transformed filters."""
+    """`WinogradConvolutionComputeNode`: an input port provides the transformed filters."""
     _winograd(lw, job, _constant_weights(lw, job))
 
 
@@ -54,7 +54,7 @@ def lower_unrolled_convolution(lw: Lowering, job: Job) -> None:
 
 
 def _from_rows(matrix: ell.FloatArray, field: int) -> ell.FloatArray:
-    """Weights [filters, k * k * depth] as [filters * k, k, depth], ELL's order."""
+    """Reshape weights [filters, k * k * depth] to ELL's order [filters * k, k, depth]."""
     filters, columns = matrix.shape
     if not columns or columns % (field * field):
         raise Refused(f"{columns} weights for a {field}x{field} filter", "weights")
@@ -62,13 +62,13 @@ def _from_rows(matrix: ell.FloatArray, field: int) -> ell.FloatArray:
 
 
 def lower_simple_compute(lw: Lowering, job: Job) -> None:
-    """`SimpleConvolutionComputeNode`: an input port gives the weights, in the order of a layer."""
+    """`SimpleConvolutionComputeNode`: an input port provides weights in the order of a layer."""
     field = job.view.integer("filterSize", low=1)
     _convolve(lw, job, _port_weights(lw, job, field), field)
 
 
 def lower_diagonal_compute(lw: Lowering, job: Job) -> None:
-    """`DiagonalConvolutionComputeNode`: an input port gives weights [k * depth, filters * k]."""
+    """`DiagonalConvolutionComputeNode`: an input port provides weights [k * depth, filters * k]."""
     field = job.view.integer("filterSize", low=1)
     job.must_be_sound()
     flat = _constant_weights(lw, job)
@@ -128,7 +128,7 @@ def _convolve(lw: Lowering, job: Job, weights: ell.FloatArray, field: int) -> No
 def _row_major(
     lw: Lowering, value: StoredValue, layout: MemoryLayout
 ) -> tuple[StoredValue, MemoryLayout]:
-    """A port's image transposed to rows, columns, channels, with its border and new layout."""
+    """Transpose a port's image with its border to rows, columns, channels; adapts the layout."""
     if layout.order == (0, 1, 2):
         return value, layout
     region = lw.region(value, layout)
@@ -147,8 +147,8 @@ def _row_major(
 def lower_receptive_field(lw: Lowering, job: Job) -> None:
     """`ReceptiveFieldMatrixNode`: a matrix whose columns are the windows of all output pixels.
 
-    A row-major image includes its border. A channel-major image (`dataOrder` 2, 0, 1) has none and
-    is padded with zeros here.
+    A row-major image includes its border. A channel-major image (`dataOrder` 2, 0, 1) has no border
+    and is padded with zeros.
     """
     field = job.view.integer("filterWidth", low=1, high=1 << 10)
     stride = job.view.integer("stride", low=1)
@@ -180,7 +180,7 @@ def lower_receptive_field(lw: Lowering, job: Job) -> None:
 def _padded_image(
     lw: Lowering, value: StoredValue, layout: MemoryLayout, channel_major: bool, padding: int
 ) -> Ref:
-    """The input image [1, rows, columns, channels], its border included."""
+    """The input image [1, rows, columns, channels], including its border."""
     if not channel_major:
         x, border = lw.padded_input(value, layout)
         if border.is_empty:

@@ -56,13 +56,14 @@ _REASONS = {
 
 
 def lower_archive(archive: Archive, options: EllOptions) -> Graph:
-    """The graph of an archive. Raises `EllcError`: E205 unsupported nodes, E204 damaged ones."""
+    """Lower an archive to a graph; raises `EllcError` E205 for unsupported nodes, E204 for
+    damage."""
     return _Driver(archive, options).run()
 
 
 @dataclass(frozen=True, slots=True)
 class _Output:
-    """A public output: its name and the ports it reads."""
+    """A public output: its name, and a reference to the ports that it reads."""
 
     name: str
     reference: PortReference
@@ -100,7 +101,7 @@ class _Driver:
             self.write_output(output)
         self.fail_if_problems()
         self.builder.metadata(metadata_of(self.archive, self.lowering.notes))
-        # Handlers may add reshapes that later ones replace, and operators for unused ports.
+        # Handlers may add reshapes that are replaced later, and operators for unused ports.
         return EliminateDead().run(self.builder.build())
 
     # ---- which nodes ----------------------------------------------------------------------------
@@ -108,7 +109,8 @@ class _Driver:
     def outputs(self) -> list[_Output]:
         """The public outputs.
 
-        These are the outputs in the options, else those of the map, else all output nodes.
+        These are the outputs in the options; without these, the outputs of the map; without a map,
+        all output nodes.
         """
         archive_map = self.archive.map
         if self.options.outputs:
@@ -137,9 +139,10 @@ class _Driver:
             raise EllcError(str(error), code="E204", where=self.archive.name) from None
 
     def needed(self, outputs: Iterable[_Output]) -> set[str]:
-        """Ids of all nodes that the outputs depend on, and of the map's inputs.
+        """The ids of all nodes on which the outputs depend, and of the map's inputs.
 
-        If there is a source node, the map's inputs are left out: they are its clock.
+        If one of the nodes is a source node, the map's inputs are left out, because they are only
+        the clock of the source node.
         """
         pending = [part.node for output in outputs for part in output.reference.ranges]
         needed: set[str] = set()
@@ -157,7 +160,7 @@ class _Driver:
         return needed
 
     def refuse_unsupported(self, needed: set[str]) -> None:
-        """Raise `EllcError` E205 if any needed node has no handler; it lists all of them."""
+        """Raise `EllcError` E205 with all needed nodes that have no handler."""
         lines = [
             f"{node.path}: {node.label} of type {node.type}: {_why(node.type.base)}"
             for node in self.archive.map.model.nodes
@@ -178,7 +181,7 @@ class _Driver:
     # ---- nodes ----------------------------------------------------------------------------------
 
     def lower(self, node: Node) -> None:
-        """Lower one node; its problems are added to the list."""
+        """Lower one node; its problems are recorded."""
         lowering = self.lowering
         view = View(node.object, node.path, lowering.problems, self.options.limits)
         lowering.source = (node.metadata.text("name") or node.id,)

@@ -1,4 +1,4 @@
-"""Elementwise and broadcasting nodes."""
+"""Lowers elementwise and broadcasting nodes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _PREDICATES: dict[str, Op] = {
 
 
 def lower_unary(lw: Lowering, job: Job) -> None:
-    """`UnaryOperationNode`: applied to the whole buffer, border included."""
+    """`UnaryOperationNode`: applied to the whole buffer, including the border."""
     value = lw.read(job, "input")
     x = lw.with_border(value) if value.layout.has_padding else value.ref
     lw.write(job, StoredValue(_unary(lw, job, x), plain_layout(value.layout.extent)))
@@ -73,7 +73,8 @@ def _unary(lw: Lowering, job: Job, x: Ref) -> Ref:
 
 
 def lower_binary(lw: Lowering, job: Job) -> None:
-    """`BinaryOperationNode`: combines the active regions; the two borders may differ."""
+    """`BinaryOperationNode`: combines the active regions; the borders of the operands may
+    differ."""
     op = _named(job, "operation", _BINARY)
     first, second = lw.read(job, "input1"), lw.read(job, "input2")
     x = lw.active(first, job.layout("inputLayout1") or first.layout)
@@ -98,7 +99,7 @@ def _named(job: Job, key: str, table: dict[str, Op]) -> Op:
 
 
 def _like(lw: Lowering, y: Ref, x: Ref) -> Ref:
-    """y reshaped to the shape of x; raises `Refused` if the numbers of elements differ."""
+    """Reshape y to the shape of x; raises `Refused` if the numbers of elements differ."""
     if y.type.elements != x.type.elements:
         raise Refused(f"operands of {x.type.elements} and {y.type.elements} elements")
     return lw.reshape(y, x.type.shape)
@@ -149,9 +150,9 @@ def lower_broadcast_ternary(lw: Lowering, job: Job) -> None:
 def _broadcast_operands(
     lw: Lowering, job: Job, keys: tuple[str, ...]
 ) -> tuple[list[Ref], MemoryLayout | None]:
-    """The operands, reshaped to broadcast to the first, and the output layout.
+    """The operands, reshaped so that they broadcast to the first operand, and the output layout.
 
-    The first operand has the output's shape.
+    The first operand is expanded to the shape of the output.
     """
     layout = job.layout("outputLayout")
     values = [lw.read(job, key) for key in keys]
@@ -189,7 +190,7 @@ def _product(size: tuple[int, ...]) -> int:
 def lower_broadcast_linear(lw: Lowering, job: Job) -> None:
     """`BroadcastLinearFunctionNode`: x * scale + bias along one dimension.
 
-    Either port, scale or bias, may be unconnected.
+    The ports for scale and bias may be unconnected.
     """
     x, axis, layout = _primary(lw, job)
     scale = _secondary(lw, job, "secondaryInput1", x, axis)

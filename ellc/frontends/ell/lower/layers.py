@@ -1,7 +1,8 @@
-"""Neural layers, with the semantics of ELL's reference interpreter.
+"""Lowers neural layers, with the semantics of ELL's reference interpreter.
 
-A layer reads the previous layer's buffer, border included, and writes its result into a buffer with
-a border of its own. The same code lowers predictors (a list of layers) and layer nodes.
+A layer reads the previous layer's buffer including its border, and writes its result into a buffer
+with another border. The same code lowers predictors, which are lists of layers, and nodes that are
+one layer.
 """
 
 from __future__ import annotations
@@ -74,9 +75,10 @@ def lower_layer_node(lw: Lowering, job: Job) -> None:
 
 
 def lower_spatial_convolution_node(lw: Lowering, job: Job) -> None:
-    """`SpatialConvolutionNode`: a depthwise layer; the input port's layout gives its input shape.
+    """`SpatialConvolutionNode`: a depthwise layer.
 
-    Layer nodes of other types have a field for it.
+    The shape of its input is that of the input port's layout; other layer nodes have a field for
+    it.
     """
     layer_view = job.view.child("layer")
     layer = ell.read_layer(layer_view) if layer_view is not None else None
@@ -99,7 +101,7 @@ def _image_size(layout: MemoryLayout, channels: int) -> tuple[int, int]:
 def _lower_one(
     lw: Lowering, layer: ell.Layer, value: StoredValue, shape: Shape3 | None
 ) -> StoredValue:
-    """Lower a layer that reads a buffer of `shape` (padding included; None for an input layer)."""
+    """Lower a layer; `shape` is that of its input buffer with padding, None for an input layer."""
     parameters = layer.parameters
     try:
         if isinstance(layer, ell.InputLayer):
@@ -121,7 +123,7 @@ def _lower_one(
 
 
 class LayerRefused(Refused):
-    """A layer cannot be lowered; `path` is its position in the archive."""
+    """Raised if a layer cannot be lowered; `path` is the path of the layer in the archive."""
 
     def __init__(self, text: str, key: str, path: str) -> None:
         super().__init__(text, key)
@@ -137,7 +139,7 @@ def _input_layout(parameters: ell.LayerParameters, shape: Shape3) -> MemoryLayou
 
 
 def _fit(lw: Lowering, result: Ref, active: Shape3, layer: ell.Layer) -> Ref:
-    """The result in the shape that the layer declares.
+    """Convert the result of a layer to the shape that the layer declares.
 
     A larger result is cut, because ELL computes only the declared region.
     """
@@ -153,7 +155,7 @@ def _fit(lw: Lowering, result: Ref, active: Shape3, layer: ell.Layer) -> Ref:
     if len(have) == 4 and have[3] == want[3] and have[1] >= want[1] and have[2] >= want[2]:
         return lw.slice(result, (0, 0, 0, 0), want)
     raise LayerRefused(
-        f"the layer gives {list(have[1:])}, its outputShape is {list(active)}",
+        f"the layer computes the shape {list(have[1:])}, but its outputShape is {list(active)}",
         "outputShape",
         layer.path,
     )
@@ -229,8 +231,8 @@ def apply_activation(lw: Lowering, activation: ell.Activation, x: Ref) -> Ref:
     alpha = activation.alpha
     if alpha.shape != x.type.shape[1:]:
         wanted = "x".join(map(str, x.type.shape[1:]))
-        raise Refused(f"alpha is {'x'.join(map(str, alpha.shape))}, the input {wanted}")
-    # ELL's importers repeat an alpha per channel for every pixel; one copy is enough here.
+        raise Refused(f"alpha is {'x'.join(map(str, alpha.shape))}, but the input is {wanted}")
+    # ELL's importers repeat the alphas of the channels for every pixel; here one copy is enough.
     if np.array_equal(alpha, np.broadcast_to(alpha[:1, :1], alpha.shape)):
         alpha = alpha[0, 0] if alpha.size else alpha.reshape(-1)[:0]
     else:
@@ -239,7 +241,7 @@ def apply_activation(lw: Lowering, activation: ell.Activation, x: Ref) -> Ref:
 
 
 def softmax(lw: Lowering, x: Ref) -> Ref:
-    """Softmax over all elements."""
+    """Add a softmax over all elements."""
     shape = x.type.shape
     axes = tuple(axis for axis, size in enumerate(shape) if size > 1)
     return lw.emit(Softmax(axes or (len(shape) - 1,)), x)
@@ -259,10 +261,10 @@ def _convolution(
 def convolution_weights(
     weights: ell.FloatArray, field: int, channels: int
 ) -> tuple[ell.FloatArray, int]:
-    """ELL's weights [filters * k, k, depth] as [filters, k, k, depth], and the number of groups.
+    """Reshape ELL's weights [filters * k, k, depth] to [filters, k, k, depth].
 
-    `field` is k, `channels` the channels of the input. A depth of 1 with more channels means
-    depthwise.
+    Also returns the number of groups. `field` is k, and `channels` is the number of input channels.
+    If the depth is 1 and there are several channels, the convolution is depthwise.
     """
     rows, columns, depth = weights.shape
     if columns != field or rows % field:
@@ -270,7 +272,7 @@ def convolution_weights(
             f"weights of {rows}x{columns} rows and columns for a {field}x{field} filter", "weights"
         )
     if depth not in (1, channels):
-        raise Refused(f"weights for {depth} channels, the input has {channels}", "weights")
+        raise Refused(f"weights for {depth} channels, but the input has {channels}", "weights")
     filters = rows // field
     groups = channels if depth == 1 and channels > 1 else 1
     if groups > 1 and filters != channels:
@@ -287,9 +289,9 @@ def convolve(
     groups: int,
     active: Shape3,
 ) -> Ref:
-    """A convolution over a port's buffer; its first window starts at the corner of the border.
+    """Add a convolution over a port's buffer; its first window starts at the corner of the border.
 
-    `weights` is [filters, k, k, depth]; `active` is the output shape that the result must cover.
+    `weights` is [filters, k, k, depth]. `active` is the output shape, which the result must cover.
     """
     x, padding = lw.padded_input(value, layout)
     _, field, _, _ = weights.shape
@@ -303,13 +305,13 @@ def _want_inside(layout: MemoryLayout, field: int, stride: int, active: Shape3) 
     for extent, outputs, name in zip(layout.extent, active, ("rows", "columns"), strict=False):
         reach = (outputs - 1) * stride + field
         if outputs and reach > extent:
-            raise Refused(f"{outputs} output {name} need {reach} input {name}, there are {extent}")
+            raise Refused(f"{outputs} output {name} need {reach} input {name}, not {extent}")
 
 
 def _trimmed(
     padding: Padding, layout: MemoryLayout, field: int, stride: int, active: Shape3
 ) -> Padding:
-    """Padding without the last rows and columns that no output of `active` reads."""
+    """Remove the last rows and columns of a padding if no output of `active` reads them."""
     amounts = []
     for extent, outputs, after in (
         (layout.extent[0], active[0], padding.bottom),
@@ -330,7 +332,7 @@ def _binary_convolution(
         raise Refused(f"{words} words per filter for {bits} weights", "binarizedWeights_values")
     _want_inside(layout, field, layer.stride, layer.parameters.active_shape)
     if layer.parameters.input_scheme is ell.PaddingScheme.ZEROS:
-        # With this scheme ELL masks the taps in the border, whatever the border contains.
+        # With this scheme ELL masks the taps in the border, regardless of its contents.
         x = lw.active(value, layout)
         top, left, _ = layout.offset
         bottom, right, _ = layout.after
@@ -350,7 +352,7 @@ def _binary_convolution(
 
 
 def unpack_bits(words: np.ndarray, bits: int) -> np.ndarray:
-    """64-bit words [filters, words] as booleans [filters, bits], the lowest bit first."""
+    """Unpack 64-bit words [filters, words] to booleans [filters, bits], the lowest bit first."""
     octets = np.asarray(words.astype("<u8"), order="C").view(np.uint8)
     return np.unpackbits(octets, axis=1, count=bits, bitorder="little").astype(np.bool_)
 
@@ -360,7 +362,7 @@ def _fully_connected(
 ) -> Ref:
     outputs, inputs = layer.weights.shape
     if inputs != layout.elements:
-        raise Refused(f"weights for {inputs} inputs, the input has {layout.elements}", "weights")
+        raise Refused(f"weights for {inputs} inputs, but there are {layout.elements}", "weights")
     if outputs != math.prod(layer.parameters.active_shape):
         raise Refused(f"weights for {outputs} outputs", "weights")
     weights = layer.weights
@@ -382,9 +384,9 @@ def _fully_connected(
 def _pooling(
     lw: Lowering, layer: ell.PoolingLayer, value: StoredValue, layout: MemoryLayout
 ) -> Ref:
-    """Pooling; the first window starts at the corner of the border.
+    """Add a pooling operator; its first window starts at the corner of the border.
 
-    A window may reach beyond the buffer, where a maximum reads nothing and a mean reads zeros.
+    A window may reach beyond the buffer. There a maximum reads nothing, and a mean reads zeros.
     """
     rows, columns, _ = layer.parameters.active_shape
     window, stride = layer.window, layer.stride
@@ -395,7 +397,8 @@ def _pooling(
     outside = -FLT_MAX if layer.function == "Max" else 0.0
     x, padding = lw.padded_input(value, layout)
     if any(beyond) and not padding.is_empty and padding.values != (outside,):
-        # Two different values, but an operator's padding has one: the border becomes real memory.
+        # The border and the positions beyond the buffer have different values, but the attribute
+        # `padding` has only one value. So the border is written into the tensor.
         x, padding = lw.with_border(lw.region(value, layout)), Padding()
     values = padding.values if not padding.is_empty else (outside,)
     padding = Padding(*padding.amounts, values)
@@ -421,7 +424,7 @@ def _region_detection(lw: Lowering, layer: ell.RegionDetectionLayer, x: Ref) -> 
 HANDLERS: dict[str, Handler] = {
     "NeuralNetworkPredictorNode": lower_predictor_node,
     "SpatialConvolutionNode": lower_spatial_convolution_node,
-    # A node type of its own, but its layer is an ordinary activation layer.
+    # This node type is special, but its layer is an ordinary activation layer.
     "ParametricReLUActivationLayerNode": lower_layer_node,
     **{f"{kind}Node": lower_layer_node for kind in ell.known_layers() if kind != "InputLayer"},
 }

@@ -1,4 +1,4 @@
-"""Reductions, positions of extrema, and products with matrices."""
+"""Lowers reductions, positions of extrema, and products with matrices."""
 
 from __future__ import annotations
 
@@ -80,10 +80,10 @@ def _times_vector(lw: Lowering, matrix: Ref, x: Ref) -> Ref:
 
 
 def lower_matrix_product(lw: Lowering, job: Job) -> None:
-    """`MatrixMatrixMultiplyNode`: op(A) [m, k] times op(B) [k, n], transposed if the node says so.
+    """`MatrixMatrixMultiplyNode`: the product of matrices [m, k] and [k, n].
 
-    op transposes if `transpose1` or `transpose2` is set. The leading dimensions in the file are
-    ignored: ports are dense.
+    The fields `transpose1`, `transpose2` and `transposeOutput` say which matrices are transposed.
+    The leading dimensions in the file are ignored, because ports are dense.
     """
     m, n, k = (job.view.integer(key, low=1) for key in ("m", "n", "k"))
     first, second = job.view.flag("transpose1"), job.view.flag("transpose2")
@@ -92,7 +92,7 @@ def lower_matrix_product(lw: Lowering, job: Job) -> None:
     a = lw.reshape(lw.vector(job, "input1"), (k, m) if first else (m, k))
     b = lw.reshape(lw.vector(job, "input2"), (n, k) if second else (k, n))
     if transposed:
-        # (A B)' = B' A'
+        # The transpose of A B is the product of the transposes in reverse order: B' A'.
         product = lw.emit(MatMul(not second, not first), b, a)
     else:
         product = lw.emit(MatMul(first, second), a, b)

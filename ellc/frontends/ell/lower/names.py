@@ -1,4 +1,4 @@
-"""Names of public inputs and outputs, and the metadata of the graph."""
+"""Chooses the names of public inputs and outputs, and collects the metadata of the graph."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _NODE_KEYS = ("name", "ancestor", "compileOptions")
 
 
 def port_name(nodes: Mapping[str, Node], reference: PortReference, given: str) -> str:
-    """The name of a public output: the node's friendly name, else `given`, else `output`.
+    """The name of a public output: the `name` in the node's metadata, else `given`, else `output`.
 
-    `given` is the name in the map. ELL chooses the names of C arguments in the same order.
+    `given` is the name in the map. ELL has the same order of preference for the names of C
+    arguments.
     """
     if reference.is_single:
         node = nodes.get(reference.ranges[0].node)
@@ -25,7 +26,7 @@ def port_name(nodes: Mapping[str, Node], reference: PortReference, given: str) -
 
 
 def input_name(archive: Archive, node: Node) -> str:
-    """The name of a public input: the node's friendly name, else the map's, else `input`."""
+    """The name of a public input: as in the node's metadata, else as in the map, else `input`."""
     friendly = node.metadata.text("name")
     if friendly:
         return friendly
@@ -41,11 +42,12 @@ def unique_name(name: str, used: Collection[str]) -> str:
 
 
 def metadata_of(archive: Archive, notes: Iterable[str]) -> dict[str, str]:
-    """The archive's metadata as text, with the reader's remarks under `note.N`.
+    """The archive's metadata as text, and the reader's notes under the keys `note.N`.
 
-    The metadata of the map, the model and the nodes keep their keys: the keys about preprocessing,
-    for example, are on the input node. If a key occurs several times, the first value is used. A
-    node's name, ancestor and compile options get the prefix `node.ID.`.
+    The metadata of the map, the model and the nodes are collected in one dictionary with the same
+    keys. For example, the keys about preprocessing come from the input node. If a key occurs
+    several times, the first value is used. The keys of a node's name, ancestor and compile options
+    get the prefix `node.ID.`.
     """
     entries: dict[str, str] = {}
     for bag in (archive.map.metadata, archive.map.model.metadata):

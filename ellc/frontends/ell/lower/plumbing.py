@@ -1,4 +1,4 @@
-"""Inputs, outputs and constants, and nodes that move or select data."""
+"""Lowers inputs, outputs, constants, and nodes that move or select data."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from ellc.ir.types import DType, TensorType
 def lower_input(lw: Lowering, job: Job) -> None:
     """`InputNode`: a public input.
 
-    If the file gives it as a vector and the predictors that read it agree on an image shape, it
-    gets that shape.
+    If the input is a vector in the file, and all predictors that read it expect the same image
+    shape, the input gets this shape.
     """
     layout = _declared_layout(job)
     wanted_shape = _shape_seen_by_readers(lw, job.node)
@@ -44,7 +44,7 @@ def _public_input(lw: Lowering, job: Job, layout: MemoryLayout) -> StoredValue:
 
 
 def _declared_layout(job: Job, size_key: str = "size") -> MemoryLayout:
-    """The layout that a node declares; older files have `shape` or only a number of elements."""
+    """The layout that a node declares; older files have `shape`, or only a number of elements."""
     layout = job.layout("layout")
     if layout is None and "shape" in job.view:
         layout = plain_layout(_old_shape(job.view.integers("shape")))
@@ -55,14 +55,14 @@ def _declared_layout(job: Job, size_key: str = "size") -> MemoryLayout:
 
 
 def _old_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape without the axes of extent 1 that old files add to a vector: [n, 1, 1] is [n]."""
+    """Remove the axes that old files add to the shape of a vector: [n, 1, 1] becomes [n]."""
     return shape[:1] if len(shape) == 3 and shape[1:] == (1, 1) else shape
 
 
 def _shape_seen_by_readers(lw: Lowering, node: Node) -> Shape3 | None:
-    """The image shape that all predictors which read an input node expect; None if they differ.
+    """The image shape that all readers of an input node expect.
 
-    None also if a node that is not a predictor reads it.
+    Returns None if the readers expect different shapes, or if one of them is not a predictor.
     """
     shapes: set[Shape3 | None] = set()
     for other in lw.archive.map.model.nodes:
@@ -95,7 +95,7 @@ def lower_output(lw: Lowering, job: Job) -> None:
 
 
 def lower_constant(lw: Lowering, job: Job) -> None:
-    """`ConstantNode`: has a layout since version 8 of the archive, before it is a vector."""
+    """`ConstantNode`: has a layout since version 8 of the archive; before, it is a vector."""
     dtype = lw.dtype(job.element)
     stored = job.view.value("values")
     if not isinstance(stored, np.ndarray | tuple):
@@ -112,7 +112,7 @@ def lower_constant(lw: Lowering, job: Job) -> None:
 
 
 def lower_source(lw: Lowering, job: Job) -> None:
-    """`SourceNode`: a public input here. In ELL a callback provides its value."""
+    """`SourceNode`: becomes a public input; in ELL a callback provides its value."""
     output = job.view.child("output")
     layout = plain_layout((0,))
     if output is not None:
@@ -124,7 +124,7 @@ def lower_source(lw: Lowering, job: Job) -> None:
 
 
 def lower_pass_through(lw: Lowering, job: Job) -> None:
-    """`SinkNode`, `DebugSinkNode`: the input is the output. ELL also passes it to a callback."""
+    """`SinkNode` and `DebugSinkNode`: return their input; ELL also passes it to a callback."""
     if job.node.type.base == "SinkNode":
         lw.note(f"sink node '{job.node.id}' only hands its input on: there are no callbacks")
     lw.write(job, lw.read(job, "input"))
@@ -146,7 +146,7 @@ def lower_reinterpret(lw: Lowering, job: Job) -> None:
 
 
 def lower_reorder(lw: Lowering, job: Job) -> None:
-    """`ReorderDataNode`: the active region in another order of dimensions, with another border."""
+    """`ReorderDataNode`: transposes the active region and gives it another border."""
     value = lw.read(job, "input")
     given = job.layout("inputLayout") or value.layout
     target = job.layout("outputLayout")
@@ -169,7 +169,7 @@ def lower_reorder(lw: Lowering, job: Job) -> None:
 
 
 def _with_old_order(job: Job, given: MemoryLayout, target: MemoryLayout) -> MemoryLayout:
-    """The target layout with the node's `order` field, which archives before version 8 have.
+    """The target layout with the node's field `order`, which archives before version 8 have.
 
     Physical dimension p of the result is dimension `order[p]` of the input.
     """
@@ -190,14 +190,14 @@ def _transposed(lw: Lowering, ref: Ref, given: MemoryLayout, target: MemoryLayou
 
 
 def lower_slice(lw: Lowering, job: Job) -> None:
-    """`SliceNode`: `count` indices of the slowest dimension, from `start` on."""
+    """`SliceNode`: `count` indices of the slowest dimension, beginning at `start`."""
     value = lw.read(job, "input")
     start, count = job.view.integer("start"), job.view.integer("count")
     layout = job.layout("layout")
     job.must_be_sound()
     extent = value.layout.extent or (1,)
     if start + count > extent[0]:
-        raise Refused(f"{count} from {start} on are more than the {extent[0]} there are", "count")
+        raise Refused(f"{start} + {count} is more than the extent {extent[0]}", "count")
     inner = value.layout.elements // max(1, extent[0])
     ref = lw.slice(lw.flat(value), (start * inner,), (count * inner,))
     shape = (count, *extent[1:])
@@ -208,7 +208,7 @@ def lower_slice(lw: Lowering, job: Job) -> None:
 
 
 def lower_splice(lw: Lowering, job: Job) -> None:
-    """`SpliceNode`: the inputs, concatenated along the slowest dimension."""
+    """`SpliceNode`: concatenates the inputs along the slowest dimension."""
     count = job.view.integer("numInputs")
     job.must_be_sound()
     if not 1 <= count <= len(job.node.inputs):
@@ -222,7 +222,7 @@ def lower_splice(lw: Lowering, job: Job) -> None:
 
 
 def lower_concatenation(lw: Lowering, job: Job) -> None:
-    """`ConcatenationNode`: its input reference joins the parts; `shape` is the result's shape."""
+    """`ConcatenationNode`: its input port joins the ranges; `shape` is the shape of the result."""
     ref = lw.vector(job, "input")
     shape = _old_shape(job.view.integers("shape")) if "shape" in job.view else ref.type.shape
     job.must_be_sound()

@@ -1,4 +1,4 @@
-"""Recurrent nodes: one call computes one step of a cell, whose state is kept between calls."""
+"""Lowers recurrent nodes: a call computes one step of a cell, whose states are kept."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ def lower_rnn(lw: Lowering, job: Job) -> None:
 
 
 def lower_gru(lw: Lowering, job: Job) -> None:
-    """`GRUNode`: weights in the order update, reset, hidden; the second activation is for gates."""
+    """`GRUNode`: a GRU cell; weights are in the order update, reset, hidden.
+
+    The second activation is that of the gates.
+    """
     units = _units(job)
     activation, recurrent = _activations(job, 2)
     x, weights = _input(lw, job), _weights(lw, job, 3, units)
@@ -35,9 +38,9 @@ def lower_gru(lw: Lowering, job: Job) -> None:
 
 
 def lower_lstm(lw: Lowering, job: Job) -> None:
-    """`LSTMNode`: weights in the order input, forget, cell, output.
+    """`LSTMNode`: an LSTM cell; weights are in the order input, forget, cell, output.
 
-    The port `outputCellState` gives the cell state.
+    The port `outputCellState` has the cell state.
     """
     units = _units(job)
     activation, recurrent = _activations(job, 2)
@@ -48,7 +51,8 @@ def lower_lstm(lw: Lowering, job: Job) -> None:
 
 
 def lower_fast_grnn(lw: Lowering, job: Job) -> None:
-    """`FastGRNNNode`: a rank that is not 0 means that a matrix is the product of two."""
+    """`FastGRNNNode`: a FastGRNN cell; if a rank is not 0, the matrix is a product of two
+    matrices."""
     units = _units(job)
     input_rank, hidden_rank = job.view.integer("wRank"), job.view.integer("uRank")
     gate, update = _activations(job, 2)
@@ -77,7 +81,7 @@ def _units(job: Job) -> int:
 
 
 def _activations(job: Job, count: int) -> list[Pointwise]:
-    """The activations of a node, in order: the key `activation` occurs once for each."""
+    """The activations of a node in order; each has its own key `activation`."""
     objects = job.node.object.all("activation")
     if len(objects) != count:
         raise Refused(
@@ -126,11 +130,11 @@ def _vector(lw: Lowering, job: Job, key: str, size: int) -> Ref:
 
 
 def _finish(lw: Lowering, job: Job, states: dict[str, tuple[Ref, str]]) -> None:
-    """Set the node's new states and write them to its ports.
+    """Set the new states of a node, and write them to its ports.
 
-    `states` maps a state's name to its new value and its port. If the reset trigger falls, the
-    state is cleared after the update. As in ELL's interpreter, the output of that call is therefore
-    the cleared state.
+    `states` maps the name of a state to its new value and its port. If the reset trigger falls to
+    0, the state is cleared after the update. So the output of this call is the cleared state, as in
+    ELL's interpreter.
     """
     reset = _falling_edge(lw, job)
     for name, (value, port) in states.items():
@@ -142,9 +146,9 @@ def _finish(lw: Lowering, job: Job, states: dict[str, tuple[Ref, str]]) -> None:
 
 
 def _falling_edge(lw: Lowering, job: Job) -> Ref | None:
-    """A boolean [1]: the trigger was not 0 in the last call and is 0 now.
+    """A boolean [1]: true if the trigger is 0 and was not 0 in the previous call.
 
-    None if the trigger is constant or not connected, so that this never happens.
+    Returns None if the trigger is constant or not connected: then it never falls.
     """
     if not lw.has_input(job, "resetTrigger"):
         return None

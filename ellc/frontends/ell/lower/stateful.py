@@ -1,4 +1,4 @@
-"""Nodes that keep earlier inputs: buffers, delays, running sums and averages."""
+"""Lowers nodes that keep earlier inputs: buffers, delays, running sums and averages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def lower_buffer(lw: Lowering, job: Job) -> None:
 
 
 def lower_delay(lw: Lowering, job: Job) -> None:
-    """`DelayNode`: the input from `windowSize` calls before."""
+    """`DelayNode`: the input of the call that is `windowSize` calls earlier."""
     x = lw.vector(job, "input")
     size = _window(job)
     history, _ = _shift(lw, job, x, size)
@@ -44,7 +44,7 @@ def lower_accumulator(lw: Lowering, job: Job) -> None:
 
 
 def lower_moving_average(lw: Lowering, job: Job) -> None:
-    """`MovingAverageNode`: the mean of the last `windowSize` inputs; missing ones count as 0."""
+    """`MovingAverageNode`: the mean of the last `windowSize` inputs; missing inputs count as 0."""
     x = lw.vector(job, "input")
     size = _window(job)
     _, following = _shift(lw, job, x, size)
@@ -54,7 +54,7 @@ def lower_moving_average(lw: Lowering, job: Job) -> None:
 def lower_moving_variance(lw: Lowering, job: Job) -> None:
     """`MovingVarianceNode`: the mean of squares minus the square of the mean.
 
-    ELL computes it by this formula, so the same rounding errors occur.
+    ELL computes the variance with this formula, so the rounding errors are the same.
     """
     x = lw.vector(job, "input")
     size = _window(job)
@@ -80,7 +80,8 @@ def _mean(lw: Lowering, window: Ref, kind: str, size: int) -> Ref:
 def _shift(lw: Lowering, job: Job, x: Ref, size: int) -> tuple[Ref, Ref]:
     """Shift the input x into a window of the last `size` inputs.
 
-    Returns the window [size, elements] before this call, and after it, with x as its last row.
+    Returns two windows [size, elements]: the window before this call, and the window after it,
+    whose last row is x.
     """
     elements = x.type.elements
     history = lw.zero_state(job, "samples", (size, elements), x)

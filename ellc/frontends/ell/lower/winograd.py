@@ -1,4 +1,4 @@
-"""Undoes Winograd's filter transform: archives of refined models hold transformed filters."""
+"""Undoes Winograd's filter transform: refined models hold transformed filters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FILTER_TRANSFORMS: dict[tuple[int, int], list[list[float]]] = {
 
 
 def filter_transform(tile: int, field: int) -> NDArray[np.float64]:
-    """The matrix G [tile + field - 1, field]; raises `Refused` for other sizes than ELL's."""
+    """The matrix G [tile + field - 1, field]; raises `Refused` for sizes that ELL does not have."""
     rows = _FILTER_TRANSFORMS.get((tile, field))
     if rows is None:
         raise Refused(f"Winograd with tiles of {tile} and filters of {field} is not known")
@@ -33,7 +33,7 @@ def filter_transform(tile: int, field: int) -> NDArray[np.float64]:
 def original_filters(
     stored: FloatArray, filters: int, tile: int, field: int, order: str
 ) -> FloatArray:
-    """The original filters [filters * field, field, depth] of transformed ones.
+    """The original filters [filters * field, field, depth] of transformed filters.
 
     `stored` is flat. Its order is [filter, channel, window] for `filtersFirst` and [window, filter,
     channel] for `tilesFirst`. G has full column rank, so its pseudo-inverse undoes the transform.
