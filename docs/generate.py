@@ -30,6 +30,7 @@ COPIES = {
     "examples/camera.md": "examples/camera/README.md",
     "examples/side-by-side.md": "examples/side_by_side/README.md",
     "examples/keyword-spotter.md": "examples/keyword_spotter/README.md",
+    "examples/ci.md": "examples/ci/README.md",
     "examples/digits.md": "examples/digits/README.md",
     "design/graph-ir.md": "ir/README.md",
     "design/passes.md": "ir/passes/README.md",

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,11 @@ def program(block: Block, environment: Environment) -> list[str | Path]:
     return ["bash", "-euo", "pipefail", "-c", text]
 
 
+def checkout_variables() -> dict[str, str]:
+    """Variables under which `ellc` and `python` are those of `make install`."""
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
 def is_missing(needed: str) -> bool:
     """Whether what a block needs is not there."""
     if needed not in ("torch", "tensorflow"):
@@ -100,7 +106,7 @@ def test_the_commands_of_a_page_work(
         done = subprocess.run(
             program(block, environment),
             cwd=tmp_path / block.after("in "),
-            env=environment.variables,
+            env=checkout_variables() if "checkout" in block.notes else environment.variables,
             capture_output=True,
             text=True,
             check=False,

@@ -7,6 +7,7 @@ several:
     <!-- test: needs cmake, cc -->        is run where these programs are there, and told otherwise
     <!-- test: not run (needs a board) -->
     <!-- test: install -->                what the environment of the test is made by
+    <!-- test: checkout -->               is run in the environment of `make install`
     <!-- test: in out/host -->            is run in this folder
     <!-- file: main.c -->                 is the content of a file
 """
