@@ -1,7 +1,7 @@
-"""What every test may ask for: real models, emulators, golden files, the command line.
+"""Fixtures for all tests: real models, emulators, golden files, the command line.
 
-Optional outside things are named by environment variables without a default. Where one is unset,
-the report's header says in one line what is skipped.
+Environment variables without a default name optional programs and data. If one is not set, a line
+in the header of the report says which tests are skipped.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# Before numpy is imported, here and in every process that a test starts: there is a worker for each
-# core, and threads of BLAS that wait for a core do so by spinning.
+# This must be set before numpy is imported, here and in every process that a test starts. pytest
+# already runs a worker per core, and waiting BLAS threads would keep cores busy.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
@@ -50,10 +50,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Collected tests stay until the end: the garbage collector need not look at them again.
+    """Reduce the work of the garbage collector.
 
-    Nor, as often as it does by default, at the plans of thousands of kernels that some tests keep:
-    that takes 3 to 8 % of the time of Python code in them.
+    Collected tests stay in memory until the end, so it need not visit them again. It also runs less
+    often than by default: visiting the plans of thousands of kernels that some tests keep takes 3
+    to 8 % of their Python time.
     """
     gc.collect()
     gc.freeze()
@@ -78,7 +79,8 @@ def pytest_report_header() -> list[str]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if hasattr(config, "workerinput"):
-        # A worker of xdist: long tests first, so that no process is alone with one at the end.
+        # In a worker of xdist, run long tests first, so that none is still running alone at the
+        # end.
         items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     for item in items:
         for variable, (marker, _) in _OUTSIDE.items():
@@ -100,13 +102,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def test_data() -> Path:
-    """The folder of real models; use together with the marker `needs_data`."""
+    """The folder of real models; a test that uses it needs the marker `needs_data`."""
     return Path(os.environ["ELLC_TEST_DATA"])
 
 
 @pytest.fixture(scope="session")
 def cycle_tool() -> Path:
-    """The Cortex-A53 cycle model; use together with the marker `needs_cycle_tool`."""
+    """The cycle model of a Cortex-A53; a test that uses it needs the marker `needs_cycle_tool`."""
     return Path(os.environ["ELLC_CYCLE_TOOL"])
 
 
@@ -125,7 +127,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
-    """`golden(name, text)` compares text with the file tests/golden/NAME."""
+    """A function `golden(name, text)` that compares a text with the file tests/golden/NAME."""
 
     def check(name: str, text: str) -> None:
         path = GOLDEN / name
@@ -140,10 +142,10 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 
 @pytest.fixture
 def ellc_command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run `python -m ellc ARGS...` in a process of its own, in an empty folder.
+    """A function that runs `python -m ellc ARGS...` in a new process, in an empty folder.
 
-    `env` adds or (with None) removes variables; `cwd` replaces the folder. `prepared` is Python
-    that the process runs first.
+    `env` sets environment variables, or removes those that are None. `cwd` is another folder.
+    `prepared` is Python code that the process runs first.
     """
 
     def run(

@@ -1,4 +1,4 @@
-"""Whether a compiled result agrees with the reference, as a sentence for a failing test."""
+"""Compare a compiled result with the reference, and describe differences in a sentence."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ellc.ir.types import Array
 
 
 def disagreement(got: Array, want: Array) -> str:
-    """Empty if results agree (`ellc.check.agreement`), else where and by how much they do not."""
+    """A description of how results differ; empty if they agree (`ellc.check.agreement`)."""
     if got.dtype != want.dtype or got.shape != want.shape:
         return f"{got.dtype}{got.shape} instead of {want.dtype}{want.shape}"
     found = compare(got, want)

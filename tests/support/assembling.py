@@ -1,8 +1,8 @@
-"""A scheduler that turns blocks and loops into assembly functions, one instruction at a time.
+"""A simple scheduler that translates blocks and loops to assembly functions.
 
-It knows few operations and chooses no order: it exists to test the seam for assembly functions. It
-keeps a block as it is if that needs an operation it does not know, or more registers than there
-are.
+It exists to test the interface for schedulers. It translates one instruction after the other
+without reordering them, and supports few operations. It does not change a block that needs another
+operation, or more registers than the machine has.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ellc.codegen.machine.target import Target
 
 
 def assemble_blocks(block: Block, target: Target) -> Sequence[int] | Assembled:
-    """The scheduler: it assembles the whole loop if it can, else the block, else neither."""
+    """The scheduler: it assembles the whole loop if it can, else only the block, else nothing."""
     try:
         if block.loop is not None:
             return block.loop_assembled(_Function(target, (block.loop,), block.loop_out).written())
@@ -47,7 +47,7 @@ def assemble_blocks(block: Block, target: Target) -> Sequence[int] | Assembled:
 
 
 class _Function:
-    """Writes one assembly function; a register is free again after its last reader."""
+    """Writes an assembly function; a register can be used again after its last reader."""
 
     def __init__(self, target: Target, source: tuple[Stmt, ...], results: tuple[Var, ...]) -> None:
         assert target.convention is not None
@@ -65,7 +65,7 @@ class _Function:
         self._lines: list[str] = []
 
     def written(self) -> AssemblyFunction:
-        """The function; raises `Unknown` if it cannot be written."""
+        """The function; raises `Unknown` if it needs something that is not supported."""
         m, pointer = self._m, self._convention.argument
         for param in params_accessed(self._source):
             register = self._new(param.name, INDEX)
@@ -123,7 +123,7 @@ class _Function:
         for carried, first in zip(loop.carried, loop.inits, strict=True):
             register = self._new(carried.name, carried.type)
             self._lines += m.move(register, self._operand(first), carried.type)
-        # What comes from outside must last for all iterations, and what the body carries, too.
+        # Values from outside the loop, and those that the body carries, must keep their registers.
         outside = {*self._registers}
         self._left.update(dict.fromkeys(outside, 1))
         self._lines += [".Lhead:", *m.leave_unless_less(index, stop, ".Ldone")]
@@ -152,7 +152,7 @@ class _Function:
         if isinstance(operand, Var):
             return self._registers[operand.name]
         self._m.check(operand.type)
-        register = self._new(f".{len(self._registers)}", operand.type)  # never free again
+        register = self._new(f".{len(self._registers)}", operand.type)  # is not released
         self._lines += self._m.literal(register, operand)
         return register
 
@@ -172,5 +172,5 @@ class _Function:
 
 
 def assembled_in(body: tuple[Stmt, ...]) -> Iterator[Assembled]:
-    """The calls of assembly functions in a body."""
+    """All calls of assembly functions in a body."""
     return (s for s in walk(body) if isinstance(s, Assembled))

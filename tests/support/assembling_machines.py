@@ -1,4 +1,4 @@
-"""Three architectures for `assembling`: registers, and operations on 4 bytes or vectors of them."""
+"""Three architectures for `assembling`: their registers, and operations on elements of 4 bytes."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ Lines = list[str]
 
 
 class Unknown(Exception):
-    """An operation or a type that is not supported, or more registers than there are."""
+    """An operation or a type is not supported, or there are too few registers."""
 
 
 class Machine(ABC):
-    """How one architecture spells operations."""
+    """The registers and the assembly syntax of an architecture."""
 
     words: tuple[str, ...]
-    """Registers for indices and pointers. Here as in `vectors` those that C preserves come first,
-    so that functions must save them."""
+    """Registers for indices and pointers. Here, as in `vectors`, registers that a C function must
+    preserve come first, so that the generated functions have to save them."""
     vectors: tuple[str, ...]
     scratch: str
-    """The register of words in which `address` leaves its result."""
+    """The register in which `address` stores its result."""
     lanes: tuple[int, ...]
-    """How many lanes of 4 bytes values may have."""
+    """The supported numbers of lanes of 4 bytes."""
     at_end: tuple[str, ...] = ()
     operations: ClassVar[dict[tuple[str, str], tuple[str, ...]]]
-    """Lines by operation and kind of element; {0} is the result, {1}, {2}, .. are the operands."""
+    """Lines by operation and kind of element. {0} is the result; {1}, {2}, .. are the operands."""
 
     def check(self, type_: VType) -> None:
-        """Raise `Unknown` for a type that no register of these holds."""
+        """Raise `Unknown` if no register can hold a value of this type."""
         four_bytes = type_.elem in (Elem.F32, Elem.I32, Elem.U32)
         if type_ != INDEX and not (four_bytes and type_.lanes in self.lanes):
             raise Unknown
 
     def operation(self, let: Let, result: str, operands: Sequence[str]) -> Lines:
-        """A statement with an operation."""
+        """The lines that compute a statement's operation."""
         type_ = let.result.type
         kind = "index" if type_ == INDEX else "float" if type_.elem.is_float else "integer"
         lines = self.operations.get((let.op, kind))
@@ -50,7 +50,7 @@ class Machine(ABC):
         return [line.format(*names, lane=let.attrs[0] if let.attrs else 0) for line in lines]
 
     def literal(self, register: str, value: Imm) -> Lines:
-        """Set a register to a literal."""
+        """The lines that set a register to a literal."""
         if value.type == INDEX:
             return self.constant(register, int(value.value))
         if value.type.elem.is_float:
@@ -60,11 +60,11 @@ class Machine(ABC):
         return self.splat(register, bits, value.type)
 
     def name(self, register: str, type_: VType) -> str:
-        """A register as operations name it."""
+        """The name of a register in an operation on values of this type."""
         return register
 
     def halves(self, register: str) -> tuple[str, ...]:
-        """The registers that C preserves in a register."""
+        """The parts of a register that a C function must preserve."""
         return (register,)
 
     @abstractmethod
@@ -77,7 +77,7 @@ class Machine(ABC):
     def store(self, register: str, type_: VType, base: str, offset: int) -> Lines: ...
     @abstractmethod
     def address(self, base: str, index: str, offset: int) -> Lines:
-        """`scratch = base + 4 * index + offset`."""
+        """The lines that compute `scratch = base + 4 * index + offset`."""
 
     @abstractmethod
     def constant(self, register: str, value: int) -> Lines: ...
@@ -282,7 +282,7 @@ class _X86(Machine):
 
 
 class _Vector(str):
-    """The name of an x86 vector register: xmm or ymm by its lanes; the format `y` is always ymm."""
+    """The name of an x86 vector register: xmm or ymm by its lanes, or ymm with the format `y`."""
 
     def __new__(cls, number: str, lanes: int) -> _Vector:
         return super().__new__(cls, f"{'y' if lanes == 8 else 'x'}mm{number}")
@@ -299,4 +299,4 @@ def _move(type_: VType) -> str:
 
 
 MACHINES: dict[Arch, Machine] = {"aarch64": _Aarch64(), "arm": _Arm(), "x86_64": _X86()}
-"""By architecture."""
+"""The machine for each architecture."""

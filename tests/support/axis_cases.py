@@ -1,8 +1,8 @@
-"""Models that name axes, in every way a file may write them: for each axis of each operator.
+"""Models with valid and invalid axes, for every operator that has an axis as a parameter.
 
-Axes are given by an attribute, option or operand of an operator. From one value that is right,
-each axis is written from the end too, replaced by one that the tensor does not have, or by one that
-is named already.
+Attributes, options and operands can name axes. Starting from valid axes, models are made with each
+axis counted from the end, replaced by an axis that does not exist, or replaced by another axis of
+the same list.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from tflite_cases import TfliteCase
 from tflite_files import T
 
 FAR = (2**31 - 1, -(2**31))
-"""Far beyond every tensor, and still whole numbers of 32 bits."""
+"""Axes that no tensor has, at the limits of int32."""
 Axes = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class AxesCase:
-    """Where an operator is told axes: `axes`, that are right, of a tensor of `rank`.
+    """A parameter of an operator that names axes of a tensor of `rank`; `axes` are valid.
 
-    `model` makes the file's bytes with other axes. `from_end`: whether an axis may be negative;
-    `allows_rank`: whether it may be the rank itself.
+    `model` makes the bytes of a file with other axes. `from_end` says whether an axis may be
+    negative, `allows_rank` whether it may equal the rank.
     """
 
     label: str
@@ -45,7 +45,7 @@ class AxesCase:
         return self.label
 
     def negative(self) -> Iterator[Axes]:
-        """The same axes, each one and all of them counted from the end."""
+        """The same axes, with one of them, and with all of them, counted from the end."""
         if self.from_end:
             for i in range(len(self.axes)):
                 yield self._with(i, self.axes[i] - self.rank)
@@ -53,14 +53,14 @@ class AxesCase:
                 yield tuple(a - self.rank for a in self.axes)
 
     def outside(self) -> Iterator[Axes]:
-        """Axes that the tensor does not have."""
+        """Axes of which one does not exist."""
         for i in range(len(self.axes)):
             for wrong in (self.rank + self.allows_rank, -self.rank - 1):
                 yield self._with(i, wrong)
         yield from (self._with(0, far) for far in FAR)
 
     def twice(self) -> Iterator[Axes]:
-        """Two axes that are the same, as they stand and one of them from the end."""
+        """Axes of which two are equal, also with one of the two counted from the end."""
         if len(self.axes) > 1:
             yield self._with(1, self.axes[0])
             if self.from_end:
@@ -73,15 +73,15 @@ class AxesCase:
 # ---- ONNX ---------------------------------------------------------------------------------------
 
 _NAMES = re.compile(r"(\w+_)?axis|axes|scan_\w+_axes|perm")
-# Operators whose axes are those of the result, which may have more.
+# Operators whose axes are axes of the result, which may have more axes than the operand.
 _OF_RESULT = {"OneHot": 1, "Unsqueeze": 1}
-# Ranks of what is walked along in the cases for Scan.
+# Ranks of the sequences in the cases for Scan.
 _SCANNED = {"scan_input_axes": 2, "scan_output_axes": 2}
 _GIVEN = {"CenterCropPad": (2, 3), "Transpose": (1, 3, 0, 2)}
 
 
 def onnx_axes_cases(operator: str) -> Iterator[AxesCase]:
-    """Every attribute and operand of an operator that names axes, in every version."""
+    """A case for every attribute and operand that names axes, in every version of an operator."""
     every = versions(operator)
     for schema in every:
         base = in_version(BASES.get(operator, Base((X,))), schema, every[-1])
@@ -118,7 +118,7 @@ def _attribute(schema: onnx.defs.OpSchema, base: Base, name: str) -> AxesCase:
 
 
 def _usual(schema: onnx.defs.OpSchema, name: str) -> Any:
-    """Axes that are right where the case of an operator has none."""
+    """Valid axes for an operator whose case has none."""
     given = VALUES.get(schema.name, {}).get(name)
     if given:
         return given[0]
@@ -153,7 +153,7 @@ _ONE_MORE = ("EXPAND_DIMS", "ONE_HOT", "PACK")
 
 
 def tflite_axes_cases() -> Iterator[AxesCase]:
-    """Of every operator that names axes, for numbers with and without scale, the longest case."""
+    """Cases of every operator that names axes: the longest, for types with and without a scale."""
     found: dict[str, AxesCase] = {}
     for case in every_case():
         for axes_case in _axes_cases(case):
@@ -164,7 +164,7 @@ def tflite_axes_cases() -> Iterator[AxesCase]:
 
 
 def names_axes(case: TfliteCase) -> bool:
-    """Whether an operator is told axes."""
+    """Whether a parameter of the operator names axes."""
     return case.kind in _OPERANDS or any(name in vars(case.options or object) for name in _OPTIONS)
 
 

@@ -1,4 +1,4 @@
-"""A headless Chromium, told what to do through a pipe: the DevTools protocol without a library."""
+"""A headless Chromium that is controlled through a pipe, with the DevTools protocol."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ OPTIONS = (
 
 
 def find_browser() -> str | None:
-    """The path of a Chromium, None if there is none."""
+    """The path of a Chromium; None if there is none."""
     return next((path for name in PROGRAMS if (path := shutil.which(name))), None)
 
 
 class Tab:
-    """One page. `errors` collects what its console complains of, `requests` what it loads."""
+    """A page. `errors` collects the errors on its console, `requests` all addresses it loads."""
 
     def __init__(self, reader: int, writer: int) -> None:
         self._reader, self._writer = os.fdopen(reader, "rb"), os.fdopen(writer, "wb")
@@ -59,14 +59,14 @@ class Tab:
             self._receive()
 
     def leave(self, program: str) -> None:
-        """Run a program that leads to another page, and wait until that one is shown."""
+        """Run JavaScript that opens another page, and wait until that page is loaded."""
         self._shown = False
         self._ask("Runtime.evaluate", expression=f"setTimeout(() => {{ {program} }})")
         while not self._shown:
             self._receive()
 
     def evaluate(self, program: str) -> Any:
-        """The value of an expression of JavaScript; of a promise what it brings."""
+        """The value of a JavaScript expression; a promise is awaited."""
         answer = self._ask(
             "Runtime.evaluate", expression=program, awaitPromise=True, returnByValue=True
         )
@@ -75,7 +75,7 @@ class Tab:
         return answer["result"].get("value")
 
     def click(self, selector: str) -> None:
-        """Press and release the mouse in the middle of the first element that matches."""
+        """Click in the middle of the first element that matches the selector."""
         where = self.evaluate(
             f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
             "e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect();"
@@ -86,7 +86,7 @@ class Tab:
             self._ask("Input.dispatchMouseEvent", type=kind, **place)
 
     def drag(self, selector: str, places: Sequence[tuple[float, float]]) -> None:
-        """Move the pressed mouse along places in an element, given as shares of its sides."""
+        """Drag the mouse along positions in an element: fractions of its width and height."""
         left, top, width, height = self.evaluate(
             f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
             "e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect();"
@@ -121,7 +121,7 @@ class Tab:
         ), condition
 
     def choose_files(self, selector: str, paths: Sequence[Path]) -> None:
-        """Choose files in an input of files."""
+        """Choose files in a file input."""
         program = f"document.querySelector({json.dumps(selector)})"
         found = self._ask("Runtime.evaluate", expression=program)["result"]["objectId"]
         self._ask("DOM.setFileInputFiles", files=list(map(str, paths)), objectId=found)
@@ -132,7 +132,7 @@ class Tab:
             self._ask("Input.dispatchKeyEvent", type=kind, key=key)
 
     def screenshot(self, path: Path) -> None:
-        """The page as PNG."""
+        """Write an image of the page as PNG."""
         path.write_bytes(base64.b64decode(self._ask("Page.captureScreenshot")["data"]))
 
     def _ask(self, method: str, **parameters: Any) -> dict[str, Any]:
@@ -174,7 +174,7 @@ class Tab:
                 self.requests.append(said["request"]["url"])
 
     def close(self) -> None:
-        """End the conversation."""
+        """Close the pipe."""
         with contextlib.suppress(BrokenPipeError):
             self._writer.close()
         self._reader.close()
@@ -182,11 +182,11 @@ class Tab:
 
 @contextmanager
 def browser_tab(program: str, folder: Path, limit_s: int = 120) -> Iterator[Tab]:
-    """A tab of a new browser, whose profile lies in `folder`."""
+    """A tab of a new browser, with its profile in `folder`."""
     to_browser, writer = map(_high, os.pipe())
     reader, from_browser = map(_high, os.pipe())
     words = ["timeout", str(limit_s), program, *OPTIONS, f"--user-data-dir={folder}"]
-    # The browser reads descriptor 3 and writes descriptor 4.
+    # The browser reads from file descriptor 3 and writes to file descriptor 4.
     actions = [
         (os.POSIX_SPAWN_DUP2, to_browser, 3),
         (os.POSIX_SPAWN_DUP2, from_browser, 4),
@@ -205,7 +205,7 @@ def browser_tab(program: str, folder: Path, limit_s: int = 120) -> Iterator[Tab]
 
 
 def _high(descriptor: int) -> int:
-    """The same file under a number that is in nobody's way."""
+    """A copy of a file descriptor with a number that nothing else uses."""
     moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
     os.close(descriptor)
     return moved

@@ -1,8 +1,8 @@
-"""Bytecode of the sources for every process that a run of the tests starts, and for later runs.
+"""Keep Python bytecode for all processes that the tests start, and for later runs.
 
-Where Python is told to write no bytecode (`PYTHONDONTWRITEBYTECODE`, common in containers), each
-process compiles all sources again, which takes longer than many a command. The tests then keep
-bytecode in pytest's own cache: nothing is written beside the sources.
+If Python is configured to write no bytecode (`PYTHONDONTWRITEBYTECODE`, common in containers), each
+process would compile all sources again, which often takes longer than the command that it runs. The
+tests then keep bytecode in pytest's cache, and still write nothing beside the sources.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import pytest
 
 
 class BytecodeCache:
-    """A pytest plugin for the main process; what it starts inherits the variables."""
+    """A pytest plugin for the main process; processes that it starts inherit the variables."""
 
     def pytest_configure(self, config: pytest.Config) -> None:
-        cache = getattr(config, "cache", None)  # there is none under `-p no:cacheprovider`
+        cache = getattr(config, "cache", None)  # with `-p no:cacheprovider` there is no cache
         if not sys.dont_write_bytecode or sys.pycache_prefix is not None or cache is None:
             return
         folder = cache.mkdir("bytecode")
-        # Sources of earlier runs, whose folders' names this run may use again.
+        # Remove bytecode of temporary sources: this run may use the same folder names again.
         temporary = Path(tempfile.gettempdir()).absolute()
         shutil.rmtree(folder / temporary.relative_to(temporary.anchor), ignore_errors=True)
         sys.dont_write_bytecode, sys.pycache_prefix = False, str(folder)

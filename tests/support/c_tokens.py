@@ -1,4 +1,4 @@
-"""The tokens of a C file, after the phases of translation that come before them."""
+"""Split C source into tokens, after the translation phases that C defines before that."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One token; `kind` is a group of the pattern above."""
+    """A token; `kind` is the name of a group of the pattern above."""
 
     kind: str
     text: str
 
 
 def tokens(source: str, *, trigraphs: bool = True) -> list[Token]:
-    """Every token but comments. Raises `ValueError` at what begins none, such as half a string.
+    """All tokens except comments. Raises `ValueError` for text that is no token (half a string).
 
-    Line ends are tokens (of kind `end`): they are the syntax of the preprocessor.
+    Line ends are tokens of kind `end`, since they matter to the preprocessor.
     """
     text = _TRIGRAPH.sub(lambda m: _TRIGRAPHS[m[1]], source) if trigraphs else source
     text = re.sub(r"\\[ \t]*\n", "", text)

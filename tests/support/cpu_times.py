@@ -1,7 +1,7 @@
-"""What tests cost in CPU seconds, of this process and of all it started: a table by folder.
+"""Print the CPU seconds of the tests by folder, including the processes that they start.
 
-CPU seconds say what a change of the suite saves, on a busy machine too, where elapsed time says
-little. The time to build a shared object counts for the first test that uses it.
+Even on a busy machine, CPU seconds show how much time a change of the tests saves; elapsed time
+does not. The time to build a shared object is counted for the first test that uses it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import pytest
 
 
 def cpu_seconds() -> float:
-    """User and system time of this process and of its children that have ended."""
+    """User and system time of this process, and of its child processes that have ended."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(u.ru_utime + u.ru_stime for u in used)
 
 
 class CpuTimes:
-    """A pytest plugin: puts `cpu_s` into each report, sums the reports at the end."""
+    """A pytest plugin that adds `cpu_s` to each report, and prints sums at the end."""
 
     def __init__(self) -> None:
         self._last_s = cpu_seconds()
@@ -32,12 +32,12 @@ class CpuTimes:
         self, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
-        if call.when == "teardown":  # reading the times is slow: once for each test
+        if call.when == "teardown":  # only once per test, since reading the times is slow
             now_s = cpu_seconds()
-            # An attribute of a report travels from a worker of xdist to the main process.
+            # xdist sends attributes of a report from the worker to the main process.
             report.cpu_s = now_s - self._last_s
             self._last_s = now_s
-        # Keywords are a third of the bytes that a worker sends, and nothing reads them.
+        # Keywords would be a third of the bytes that a worker sends, and nothing reads them.
         report.keywords = {}
         return report
 

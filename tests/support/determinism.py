@@ -1,4 +1,4 @@
-"""Whether a command writes the same bytes whatever the folder and the hash seed."""
+"""Check that a command writes the same bytes in any folder and with any hash seed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file below a folder, by relative path."""
+    """The SHA-256 of every file in a folder and its subfolders, by relative path."""
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
@@ -17,10 +17,10 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def assert_same_bytes_twice(run: Callable[[Path, str], object], scratch: Path) -> dict[str, str]:
-    """Call `run(folder, hash_seed)` in two new folders and compare all they hold afterwards.
+    """Call `run(folder, hash_seed)` for two new folders, and compare all files in them.
 
-    The folders differ in name and in length of name, so that a path in an output shows. Returns
-    the digests, so that a test can say which files it expects.
+    The names of the folders have different lengths, so that a path in an output is found. Returns
+    the digests, so that a test can check which files there are.
     """
     results = []
     for folder, seed in ((scratch / "a", "1"), (scratch / "another folder, deeper" / "b", "42")):

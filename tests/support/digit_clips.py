@@ -1,4 +1,4 @@
-"""Pictures of digits as the tests of the examples show them, with the labels of the reference."""
+"""Pictures of digits for the tests of the examples, with the classes that the reference gives."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Program = Callable[..., subprocess.CompletedProcess[str]]
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames [n,8,8] of uint8, and the labels that the reference gives them."""
+    """Frames [n,8,8] of uint8, and the classes that the reference gives them."""
 
     frames: Array
     labels: tuple[str, ...]
     scores: tuple[float, ...]
 
     def save(self, folder: Path, kind: str, times: int = 1) -> Path:
-        """The frames as pictures in a folder, each pixel `times` times as wide and high."""
+        """Write the frames as pictures to a folder, enlarged by the factor `times`."""
         folder.mkdir()
         for i, frame in enumerate(self.frames):
             mode = "RGB" if kind == "ppm" else "L"
@@ -42,7 +42,7 @@ class Clip:
 
 
 def recorded_clip() -> Clip:
-    """Digits that the networks were not trained with."""
+    """Digits that were not used in training."""
     pictures = load_split()[1].pictures[:FRAMES]
     graph = read_model(MODEL)
     inputs = (pictures / 255).astype(np.float32)[:, np.newaxis, np.newaxis]

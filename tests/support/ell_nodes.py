@@ -1,4 +1,4 @@
-"""Makes archives of single nodes by hand and runs the graphs read from them."""
+"""Make archives of single nodes, and evaluate the graphs that are read from them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run(graph: Graph, *inputs: np.ndarray) -> list[np.ndarray]:
 
 
 def steps(graph: Graph, calls: list[tuple[np.ndarray, ...]]) -> list[list[np.ndarray]]:
-    """Several calls, the state carried on."""
+    """The results of several calls, with the states of each passed to the next."""
     states: Mapping[str, np.ndarray] = initial_states(graph)
     results = []
     for inputs in calls:
@@ -68,7 +68,7 @@ def steps(graph: Graph, calls: list[tuple[np.ndarray, ...]]) -> list[list[np.nda
 def unary(
     kind: str, x: np.ndarray, *fields: tuple[str, ArchiveValue], out: str = "output"
 ) -> np.ndarray:
-    """The result of a node of one input."""
+    """The result of a node with one input."""
     graph = read(
         [source("1", x.size), node(kind, "2", link("input", "1.output", "2"), *fields)],
         [f"2.{out}"],
@@ -93,7 +93,7 @@ def two_inputs(kind: str, element: str, *fields: tuple[str, ArchiveValue]) -> Gr
 
 
 def planar(rows: int, columns: int, channels: int, *, pad: int = 0) -> ArchiveObject:
-    """A channel-major layout; its sizes stand in physical order."""
+    """A channel-major layout; its sizes are in the order in memory."""
     plain = MemoryLayout.of((channels, rows, columns), (0, pad, pad))
     return layout_object(
         MemoryLayout(plain.size, plain.extent, plain.offset, (2, 0, 1), plain.increment)

@@ -1,7 +1,7 @@
-"""ELL's reference interpreter once more, as plain loops over padded buffers.
+"""A second implementation of ELL's interpreter, with plain loops over padded buffers.
 
-Written from the format's description and not from the frontend: it works on whole buffers with a
-border in them, the way ELL does, where the frontend turns borders into operator attributes.
+It was written from the description of the format, independently of the frontend. Like ELL, it
+computes on buffers that include a border; the frontend turns borders into attributes instead.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def layout(*size: int, padding: tuple[int, ...] | None = None) -> ArchiveObject:
 
 
 def predictor_map(layers: list[ell.Layer], input_size: tuple[int, ...] = ()) -> ArchiveObject:
-    """A map around a predictor; the first layer is the input layer."""
+    """A map that contains a predictor; the first layer is the input layer."""
     first, *rest = layers
     assert isinstance(first, ell.InputLayer)
     predictor = ArchiveObject(
@@ -80,7 +80,7 @@ def graph_map(nodes: list[ArchiveObject], inputs: list[str], outputs: list[str])
 
 
 def run_layers(layers: list[ell.Layer], x: Array) -> Array:
-    """The last layer's whole buffer (border included) for an input image."""
+    """The whole buffer of the last layer, including its border, for an input image."""
     buffer = x.reshape(layers[0].data_shape) if isinstance(layers[0], ell.InputLayer) else x
     for layer in layers:
         buffer = run_layer(layer, buffer)
@@ -149,7 +149,7 @@ def region(layer: ell.RegionDetectionLayer, x: Array) -> Array:
 
 
 def window_value(layer: ell.Layer, given: Array, r: int, c: int) -> Array:
-    """One output pixel of a layer that looks at a window."""
+    """An output pixel of a layer that reads a window."""
     match layer:
         case ell.PoolingLayer():
             return pool(layer, given, r, c)
@@ -179,7 +179,7 @@ def pool(layer: ell.PoolingLayer, given: Array, r: int, c: int) -> Array:
 
 
 def binary(layer: ell.BinaryConvolutionalLayer, given: Array, r: int, c: int) -> Array:
-    """Word by word: N - P - 2 * popcount(mask and (w xor x))."""
+    """The sum over words of N - P - 2 * popcount(mask and (w xor x))."""
     k, channels, edge = layer.receptive_field, given.shape[2], layer.parameters.input_padding
     x, mask, masked = 0, 0, 0
     for i, j, channel in itertools.product(range(k), range(k), range(channels)):

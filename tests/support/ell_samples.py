@@ -1,4 +1,4 @@
-"""Small archives written by hand, one per form of the format that the tests need."""
+"""Small archives written by hand, one for each variant of the format."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ BINARY_LAYER = r"""
   "filterMeans": [0.25] }
 """
 
-# Before mid-2017: no versions, explicit slices, several ranges, the old layout name.
+# Before mid-2017: without versions, with explicit slices, several ranges, the old layout name.
 HISTORIC = r"""
 { "_type": "SteppableMap<std::chrono::steady_clock>",
   "model": { "_type": "Model", "nodes": [
@@ -84,7 +84,7 @@ HISTORIC = r"""
   "outputElements": ["1744.output[0:3]"], "interval": 50, "lastSampleTime": -9.22337e+12 }
 """
 
-# 2017/2018: `size` and `shape` on the input, PortMemoryLayout with stride, an empty reference.
+# 2017/2018: the input has `size` and `shape`, PortMemoryLayout has a stride; an empty reference.
 BARE_MODEL = r"""
 { "_type": "Model", "_version": "2", "nodes": [
   { "_type": "InputNode<float>", "_version": "2", "id": "1", "size": 6, "shape": [3, 1, 2] },
@@ -106,7 +106,7 @@ BARE_MODEL = r"""
                "type": 1, "input": "3.output" }, "shape": [6, 1, 1] } ] }
 """
 
-# The activation inside the layer's type, as written in 2017.
+# The name of the activation is part of the layer's type, as in 2017.
 OLD_ACTIVATION_LAYER = r"""
 { "_type": "ActivationLayer<float,LeakyReLUActivation>",
   "inputPaddingScheme": 0, "inputPaddingSize": 0, "outputShape": [2, 2, 1],

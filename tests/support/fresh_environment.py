@@ -1,8 +1,8 @@
-"""An environment that holds what a `pip install` line of the documentation installs, and no more.
+"""A virtual environment with exactly what a `pip install` line of the documentation installs.
 
-The wheel is built and installed as a user's would be. Its dependencies are links into the
-environment that runs the tests, so nothing is downloaded; a package that is there for the tests
-only, such as scikit-learn, is not.
+The wheel is built and installed as a user would do it. Its dependencies are links to the
+environment that runs the tests, so nothing is downloaded. Packages that only the tests need, such
+as scikit-learn, are missing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PROJECT = "ellc-compiler"
 
 
 def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> str:
-    """Run a command that must succeed; return what it printed."""
+    """Run a command that must succeed; return its output."""
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
@@ -39,7 +39,7 @@ def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> s
 
 
 def source_files() -> list[Path]:
-    """What a clone would hold: tracked and new files and links, relative to the root."""
+    """The files and links of a clone, tracked or new, relative to the root."""
     names = run(
         *("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"), cwd=ROOT
     ).split("\0")
@@ -47,7 +47,7 @@ def source_files() -> list[Path]:
 
 
 def build_wheel(folder: Path) -> Path:
-    """The wheel, built in a folder from a copy of the sources: the checkout stays as it is."""
+    """Build the wheel in a folder, from a copy of the sources: the checkout does not change."""
     for name in source_files():
         copy = folder / "source" / name
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -63,23 +63,23 @@ def build_wheel(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment with ellc in it."""
+    """A virtual environment in which ellc is installed."""
 
     folder: Path
 
     @property
     def variables(self) -> dict[str, str]:
-        """Environment variables under which `ellc` and `python` are this environment's."""
+        """Environment variables with which `ellc` and `python` are those of this environment."""
         outside = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
         return {**outside, "PATH": f"{self.folder / 'bin'}{os.pathsep}{outside['PATH']}"}
 
     def call(self, program: str, *args: str | Path, cwd: Path) -> str:
-        """Run a program of the environment that must succeed; return what it printed."""
+        """Run a program of the environment, which must succeed; return its output."""
         return run(self.folder / "bin" / program, *args, cwd=cwd, env=self.variables)
 
 
 def fresh_environment(folder: Path, wheel: Path, extras: Iterable[str]) -> Environment:
-    """Install the wheel with some of its extras in a new environment."""
+    """A new environment with the wheel and some of its extras."""
     run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     site = folder / "lib" / version / "site-packages"
@@ -96,7 +96,7 @@ def fresh_environment(folder: Path, wheel: Path, extras: Iterable[str]) -> Envir
 
 
 def needed(project: str, extras: Iterable[str]) -> set[str]:
-    """The names of all distributions that pip would install for a project, without itself."""
+    """The names of all distributions that pip would install for a project, without the project."""
     found: set[str] = set()
     open_: list[tuple[str, frozenset[str]]] = [(project, frozenset(extras))]
     while open_:
@@ -114,12 +114,12 @@ def needed(project: str, extras: Iterable[str]) -> set[str]:
 
 
 def _top_level(distribution: metadata.Distribution) -> set[Path]:
-    """Files and folders of site-packages that belong to a distribution."""
+    """The files and folders in site-packages that belong to a distribution."""
     files = distribution.files or ()
     return {Path(str(distribution.locate_file(f.parts[0]))) for f in files if f.parts[0] != ".."}
 
 
 def extras_of(command: str) -> list[str]:
-    """The extras that an install line names: `pipx install '.[onnx,tflite]'`."""
+    """The extras in an install line such as `pipx install '.[onnx,tflite]'`."""
     named = re.search(r"\[([\w,]+)\]", command)
     return named[1].split(",") if named else []

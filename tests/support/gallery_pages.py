@@ -1,8 +1,9 @@
-"""Takes the facts of ELL's gallery pages over into the zoo's own form.
+"""Convert the facts of ELL's gallery pages to the format of the zoo.
 
-Run as a program with the gallery data's file (`ell/gallery_models.json` in the folder of
-ELLC_TEST_DATA), it prints what `ellc/zoo/gallery.json` must hold; with `plots` or `figures` after
-it, what `ellc/zoo/plots.json` or `ellc/zoo/facts/gallery.json` must hold.
+As a program, with the path of the gallery's data (`ell/gallery_models.json` in the folder that
+ELLC_TEST_DATA names), it prints the correct content of `ellc/zoo/gallery.json`. With a second
+argument `plots` or `figures`, it prints that of `ellc/zoo/plots.json` or
+`ellc/zoo/facts/gallery.json`.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from typing import Any
 FIRST = "d_I224x224x3NCMNCMNBMNBMNBMNBMNC1A"
 COLUMNS = ["layer", "activation", "out", "out_pad", "window", "stride"]
 WINDOWED = ("Convolution", "BinaryConvolution", "MaxPooling", "AveragePooling")
-# What people subtract from ImageNet pictures, blue first; the pages do not say the three numbers.
+# The usual means of ImageNet pictures, blue first; the pages do not state them.
 ASSUMED_MEANS = [103.939, 116.779, 123.68]
 
 
 def listed_pages(models: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The pages that give every layer's padded shape, the best known network first."""
+    """The pages that have the padded shape of every layer, the best known network first."""
     pages = [model for model in models if model.get("architecture")]
     return sorted(pages, key=lambda page: (page["name"] != FIRST, page["name"]))
 
 
 def document(models: list[dict[str, Any]]) -> dict[str, Any]:
-    """The zoo's whole file."""
+    """The content of `ellc/zoo/gallery.json`."""
     by_name = {model["name"]: model for model in models}
     pages = [
         page_facts(page, by_name[page["later_name"]]["graph"]["ops"])
@@ -42,7 +43,7 @@ def document(models: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def page_facts(page: dict[str, Any], later: list[dict[str, Any]]) -> dict[str, Any]:
-    """One page; `later` is the plotted graph of the same network trained again."""
+    """The facts of a page; `later` is the plotted graph of the same network, trained again."""
     layers = page["architecture"]["layers"]
     for before, layer in itertools.pairwise(layers):
         assert (layer["in"], layer["in_pad"]) == (before["out"], before["out_pad"])
@@ -80,10 +81,10 @@ def _rows(layers: list[dict[str, Any]], table: list[dict[str, Any]] | None) -> l
 
 
 def derived_window(layer: dict[str, Any]) -> tuple[int, int]:
-    """Window and stride that a layer's padded shapes allow, as in every page with a table.
+    """(window, stride), derived from a layer's padded shapes as on all pages with a table.
 
-    Convolutions step by 1; a mean is over the whole image; maxima are over 3x3 where there is a
-    border and over 2x2 where there is none, and step by 2.
+    Convolutions have stride 1. Average pools cover the whole image. Max pools have stride 2, and a
+    window of 3x3 if there is a border, otherwise of 2x2.
     """
     reach, outputs = layer["in"][0], layer["out"][0] - 2 * layer["out_pad"]
     match layer["layer"]:
@@ -109,7 +110,7 @@ def _count(layers: list[dict[str, Any]], kind: str) -> int:
 
 
 def text(facts: dict[str, Any]) -> str:
-    """The file's text: a page's layers are one to a line."""
+    """The text of the file, with one layer per line."""
     lines = ["{"]
     lines += [f'  "{key}": {json.dumps(facts[key])},' for key in ("source", "columns")]
     lines += ['  "pages": [']
@@ -125,21 +126,21 @@ def text(facts: dict[str, Any]) -> str:
 
 # ---- plotted graphs, and summary tables ----------------------------------------------------------
 
-# Nothing says them, and the networks need them: see `ellc/zoo/plots.py`.
+# The pages do not state these, but the networks need them: see `ellc/zoo/plots.py`.
 ASSUMED_POOL, ASSUMED_ACTIVATION = 3, {"GardenCress": "leaky_relu"}
 NO_PLOT = "its page has neither a list of layers nor a plot of the graph"
 ONNX_ONLY = "it was published as an ONNX file only: no list of layers, no plot of the graph"
 
 
 def plots_document(models: list[dict[str, Any]]) -> dict[str, Any]:
-    """Every page that shows a graph or a table and no list of layers, and those without any."""
+    """All pages that have a graph or a table instead of a list of layers, or none of these."""
     by_name = {model["name"]: model for model in models}
     known = {model["name"] for model in models if model.get("architecture")}
     pages, missing = [], {}
     for model in sorted(models, key=lambda model: model["name"]):
         name = model["name"]
         if name in known:
-            continue  # an orphaned page of a network that is there
+            continue  # an orphaned page; the network has another page
         if not model.get("graph") and not model.get("architecture_summary_table"):
             missing[name] = ONNX_ONLY if name in ("Asparagus", "Pear") else NO_PLOT
             continue
@@ -157,7 +158,7 @@ def plots_document(models: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _twice(models: list[dict[str, Any]]) -> set[str]:
-    """Networks with an orphaned page beside their own."""
+    """Networks that have an orphaned page in addition to a linked one."""
     names = [model["name"] for model in models]
     return {name for name in names if names.count(name) == 2}
 
@@ -211,7 +212,7 @@ def _of_graph(model: dict[str, Any]) -> dict[str, Any]:
 def _words(
     op: dict[str, Any], row: dict[str, Any], block: str, pools: Iterator[dict[str, Any]]
 ) -> list[str]:
-    """A layer in the words of `ellc/zoo/plots.py`; nothing for what needs no layer there."""
+    """A layer in the notation of `ellc/zoo/plots.py`; empty if no layer is needed there."""
     match op["op"]:
         case "Convolution" if op.get("binary"):
             return ["binary", str(op["filters"]), f"{op['kernel'][0]}/{op['stride']}"]
@@ -249,7 +250,7 @@ def _words(
 
 
 def _of_table(model: dict[str, Any], by_name: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The rows of a summary table: it does not show batch normalisation, nor what is subtracted."""
+    """The rows of a summary table, which has neither batch normalisation nor means."""
     layers = []
     later = by_name.get(model.get("later_name") or "")
     if later:
@@ -272,7 +273,7 @@ def _of_table(model: dict[str, Any], by_name: dict[str, dict[str, Any]]) -> dict
 
 
 def plots_text(facts: dict[str, Any]) -> str:
-    """The file's text: a page's layers are some to a line."""
+    """The text of the file, with several layers per line."""
     lines = ["{", f'  "source": {json.dumps(facts["source"])},', '  "pages": [']
     for page in facts["pages"]:
         head = {key: value for key, value in page.items() if key != "layers"}
@@ -294,10 +295,10 @@ _MOST_MS = 100_000
 
 
 def figures_text(models: list[dict[str, Any]]) -> str:
-    """Accuracies and speeds of every page: of the one at HEAD where there are two of a name.
+    """Accuracies and speeds of every page; of two pages with one name, those of the page at HEAD.
 
-    Two times are slips of the pages, and left out: one of 0 ms, and one of 980,000 ms whose earlier
-    revision says 980.
+    Two times are mistakes on the pages and are left out: 0 ms, and 980,000 ms, which an earlier
+    revision gives as 980.
     """
     pages = {model["name"]: model for model in sorted(models, key=lambda model: model["in_head"])}
     rows = []

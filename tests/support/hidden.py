@@ -1,7 +1,7 @@
-"""Mistakes of the program that an error for the user hides.
+"""Find mistakes in ellc that an `EllcError` hides.
 
-A reader that catches `ValueError` or `LookupError` round a lot of code turns a slip of its own into
-an error about the file. Here every exception in the history of an `EllcError` is looked at again.
+If a reader catches `ValueError` or `LookupError` around much code, a mistake in this code becomes
+an error about the file. These functions examine all exceptions that led to an `EllcError`.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ _SLIPS = (
     *(ArithmeticError, AssertionError, AttributeError, LookupError),
     *(NameError, RuntimeError, TypeError, ValueError),
 )
-# What is said of bytes, and of depth: those who catch these mean them.
+# Exceptions about bytes and about depth, which are always caught on purpose.
 _OF_INPUT = (UnicodeError, json.JSONDecodeError, RecursionError)
-# Libraries that say such things of damaged files.
+# Libraries that raise such exceptions for damaged files.
 _READERS = (zipfile.__file__, str(Path(PIL.__file__).parent))
 _ROOT = Path(__file__).resolve().parents[2]
 _OWN = tuple(f"{_ROOT / name}/" for name in ("ellc", "ir", "codegen"))
 
 
 def hidden_cause(error: EllcError) -> BaseException | None:
-    """The first exception before an error that nobody meant to raise, None if there is none.
+    """The first exception before an error that was not raised on purpose; None if there is none.
 
-    Meant is what a `raise` of ours raised, what came of the function itself that caught it, and
-    what `zipfile` and Pillow say of a file. An importer that leaves numbers unchecked (`Nonsense`)
-    never means it.
+    An exception counts as raised on purpose if a `raise` in ellc raised it, if the function that
+    caught it also caused it, or if `zipfile` or Pillow raised it. `Nonsense`, an importer that did
+    not check a number, never counts as raised on purpose.
     """
     after: BaseException = error
     for raised in _before(error):
@@ -45,7 +45,7 @@ def hidden_cause(error: EllcError) -> BaseException | None:
 
 
 def _before(error: BaseException) -> Iterator[BaseException]:
-    """What was raised before, the latest first: `from None` hides it only from the reader."""
+    """The exceptions before this one, latest first, also those that `from None` hides."""
     at = error.__cause__ or error.__context__
     while at is not None:
         yield at

@@ -1,4 +1,4 @@
-"""Texts that want to be more than text, and networks that carry one in every place there is."""
+"""Texts that could break generated files, and networks that contain such texts."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ assert
 WORDS: tuple[str, ...] = tuple(_WORDS.split())
 
 PLACES = ("graph", "input", "output", "state", "node", "metadata", "preprocessing")
-"""Where text enters a network."""
+"""The parts of a network that contain text of the model."""
 
 PREPROCESSING = {
     "expectedColorChannelOrder": "rgb",
@@ -69,11 +69,11 @@ PREPROCESSING = {
     **{f"{colour}ChannelMean": "0.5" for colour in ("red", "green", "blue")},
     **{f"{colour}ChannelStdDev": "0.25" for colour in ("red", "green", "blue")},
 }
-"""What ELL's files say of their pictures, each after `model.input.`, and a harmless value."""
+"""ELL's metadata about pictures: keys after `model.input.`, each with a valid value."""
 
 
 def network(text: str, place: str) -> Graph:
-    """A network of two layers whose text in one place is this one, and `fine` elsewhere."""
+    """A network of two layers with this text in the part `place`, and the text `fine` elsewhere."""
 
     def at(where: str) -> str:
         return text if where == place else f"fine_{where}"
@@ -98,7 +98,7 @@ def network(text: str, place: str) -> Graph:
 
 
 def many_ports(names: Iterable[str]) -> Graph:
-    """A network called `net` with an input and an output of each name."""
+    """A network called `net`, with an input and an output of each name."""
     b = GraphBuilder("net")
     y = b.add(Relu(), b.input("first input", TensorType(DType.F32, (4,))))
     for name in names:

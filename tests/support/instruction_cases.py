@@ -1,4 +1,4 @@
-"""Every instruction row as a kernel with data: extreme operands, then random ones."""
+"""Test cases for every row of the instruction table: extreme operands, then random ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TURNS = 120
 
 @functools.cache
 def instruction_case(row: Instruction) -> KernelCase:
-    """A kernel named after the row that applies it to one set of registers after the other."""
+    """A kernel, named after the row, that applies the instruction to several sets of registers."""
     rng = np.random.default_rng(zlib.crc32(row.name.encode()))
     b = KernelBuilder(f"case_{row.name}")
     params = [b.param(f"p{i}", type_.elem) for i, type_ in enumerate(row.takes)]
@@ -35,7 +35,7 @@ def instruction_case(row: Instruction) -> KernelCase:
 
 
 def _data(row: Instruction, operand: int, rng: np.random.Generator) -> Array:
-    """Lanes for all turns: each turn's are one extreme, or some, or random over the whole range."""
+    """Lanes for all repetitions: of a single extreme, of several, or random in the whole range."""
     type_ = row.takes[operand]
     if row.implements == "shl_round" and operand == 1:
         return rng.integers(-31, 32, (TURNS, type_.lanes)).astype(np.int32).reshape(-1)
@@ -45,7 +45,7 @@ def _data(row: Instruction, operand: int, rng: np.random.Generator) -> Array:
 def _registers(type_: VType, turn: int, operand: int, rng: np.random.Generator) -> Array:
     info = np.iinfo(type_.elem.numpy)
     extremes = np.array([info.min, info.max, 0, info.max // 2 + 1, 1], type_.elem.numpy)
-    if turn < len(extremes) ** 2:  # every pair of extremes in neighbouring operands
+    if turn < len(extremes) ** 2:  # all pairs of extremes in adjacent operands
         place = turn // len(extremes) if operand % 2 else turn % len(extremes)
         return np.repeat(extremes[place], type_.lanes)
     if turn % 2:

@@ -1,4 +1,4 @@
-"""A plan run by the kernel interpreter: every buffer has exactly its bytes, and is guarded so."""
+"""Run a plan with the kernel interpreter, which finds every access outside of a buffer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POISON = 0xA5
 
 
 def run_plan(plan: Plan, inputs: Sequence[Array]) -> tuple[Array, ...]:
-    """The outputs of one call; unlike in the arena, no two buffers share bytes."""
+    """The outputs of a call. Unlike in the arena, buffers do not share bytes."""
     graph = plan.graph
     memory = {b.id: np.full(b.bytes, POISON, np.uint8) for b in plan.buffers.values()}
     for index, (array, type_) in enumerate(zip(inputs, graph.input_types(), strict=True)):
@@ -43,7 +43,7 @@ def run_plan(plan: Plan, inputs: Sequence[Array]) -> tuple[Array, ...]:
 
 
 def program(plan: Plan) -> Hashable:
-    """All that `run_plan` reads of a plan beside its graph: equal programs give equal outputs."""
+    """All that `run_plan` uses of a plan except the graph; equal programs give equal outputs."""
     return (
         tuple(plan.buffers.values()),
         tuple(
@@ -63,7 +63,7 @@ def _call(call: KernelCall, trip: int, memory: dict[str, Array], weights: dict[s
         assert start % size == 0
         whole = array[: len(array) // size * size].view(param.elem.numpy)
         pointers[param.name] = Pointer(whole, start // size)
-    # Any partition of the range gives the same: cut it in two.
+    # A kernel must give the same result for any division of its range, so run it in two parts.
     middle = call.extent // 2
     program = Program(call.kernel)
     program.run(pointers, 0, middle)

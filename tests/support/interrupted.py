@@ -1,7 +1,8 @@
-"""Writers that are killed, or whose disk is full, at any of their file operations.
+"""Run functions that write files, with a kill or a full disk at any of their file operations.
 
-Each try is a forked process with an audit hook, which Python tells of every operation. Those that
-change nothing are not counted: a kill before them leaves what a kill before the next one leaves.
+Each run is a forked process with an audit hook, which Python calls before every operation.
+Operations that change no file are not counted: killing the process before them leaves the same
+files as killing it before the next operation.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 from ellc.ir.errors import EllcError
 
 DONE, REFUSED, KILLED, BROKEN = 0, 10, 20, 30
-"""What became of a try: it ended well, with one `EllcError`, by the kill, or by something else."""
+"""Exit codes of a run: success, an `EllcError`, the kill, or anything else."""
 
 Write = Callable[[], object]
 
@@ -36,7 +37,7 @@ def killed_at(count: int, write: Write) -> int:
 
 
 def full_from(count: int, write: Write) -> int:
-    """The disk is full from file operation number `count` on: nothing can be made, much removed."""
+    """Let file operations from number `count` on fail because the disk is full; removing works."""
 
     def fail() -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -45,7 +46,7 @@ def full_from(count: int, write: Write) -> int:
 
 
 def limited(file_bytes: int, write: Write) -> int:
-    """No file can grow beyond `file_bytes`, and a write that reaches it stops in the middle."""
+    """Limit files to `file_bytes`; a write that reaches the limit is incomplete."""
 
     def limit() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -55,12 +56,12 @@ def limited(file_bytes: int, write: Write) -> int:
 
 
 def on_small_disk(write: Write) -> int:
-    """Let `write` do what a disk made small by others lets it."""
+    """Run `write` on a disk that is small."""
     return _tried(write, lambda: None, _FULL)
 
 
 def killed_everywhere(write: Write) -> Iterator[int]:
-    """Kill `write` at each of its operations in turn; yields after every kill."""
+    """Run `write` once for each of its operations, and kill it there; yields after every kill."""
     count = 0
     while killed_at(count, write) == KILLED:
         yield count
@@ -69,7 +70,7 @@ def killed_everywhere(write: Write) -> Iterator[int]:
 
 @contextmanager
 def small_disk(folder: Path, size_bytes: int) -> Iterator[bool]:
-    """A disk of that size at `folder`; False where this user may not mount one."""
+    """Mount a disk of this size at `folder`; yields False if this user may not do that."""
     words = ["mount", "-t", "tmpfs", "-o", _size(size_bytes), "none", str(folder)]
     mounted = subprocess.run(words, capture_output=True, check=False).returncode == 0
     try:
@@ -80,18 +81,18 @@ def small_disk(folder: Path, size_bytes: int) -> Iterator[bool]:
 
 
 def resize_disk(folder: Path, size_bytes: int) -> None:
-    """Make a `small_disk` larger or smaller."""
+    """Change the size of a `small_disk`."""
     words = ["mount", "-o", f"remount,{_size(size_bytes)}", str(folder)]
     subprocess.run(words, check=True)
 
 
 def _size(size_bytes: int) -> str:
-    """The option of tmpfs: at least one page, as 0 means no limit, and cannot be taken back."""
+    """The option of tmpfs for this size: at least a page, since 0 means no limit."""
     return f"size={max(size_bytes, resource.getpagesize())}"
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """All files below a folder with their bytes; links as what they point to."""
+    """The bytes of all files in a folder and its subfolders; links are followed."""
     return {
         str(path.relative_to(folder)): os.fsencode(os.readlink(path))
         if path.is_symlink()
