@@ -1,12 +1,12 @@
-"""Accuracy of compiled networks on labelled pictures, beside their references.
+"""Measure the accuracy of compiled networks on labelled pictures, and compare with references.
 
     python tests/benchmarks/accuracy.py [--only NAME] [--update-docs]
 
-Needs the folder ELLC_TEST_DATA. Networks are compiled for this machine and called through their
-Python module. Float networks, and quantised ones from ONNX, must be as good as the data's README
-says their own runtime is. TFLite's quantised ones are compared with TFLite's reference kernels,
-which run here if ai-edge-litert is installed. At most one picture of 300 and three of 2,000 or
-5,000 may be judged differently in sum; otherwise the exit code is 1.
+ELLC_TEST_DATA must name the folder of data. Networks are compiled for this machine and called
+through their Python module. Float networks, and quantised ONNX networks, must have the accuracy
+that the README of the data states for their runtime. Quantised TFLite networks are compared with
+TFLite's reference kernels, if ai-edge-litert is installed. The number of correct pictures may
+differ by one of 300, and by three of 2,000 or 5,000; otherwise the exit code is 1.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ Predict = Callable[[Array], Array]
 
 @dataclass(frozen=True)
 class Subject:
-    """A network, or several one after the other.
+    """A network, or a chain of several networks.
 
-    `published` are the pictures that its own runtime puts first, and among the first five.
-    `background` networks have a class more in front. Without `published`, TFLite's reference
-    kernels are asked.
+    `published` are the numbers of top-1 and top-5 correct pictures with its own runtime; if it is
+    not given, TFLite's reference kernels are run. With `background`, the first class is the
+    background.
     """
 
     models: tuple[str, ...]
@@ -53,7 +53,7 @@ class Subject:
 
     @property
     def name(self) -> str:
-        """What tables call it."""
+        """The name in tables."""
         return " + ".join(self.models)
 
 
@@ -90,9 +90,9 @@ SUBJECTS = (
 
 @dataclass(frozen=True)
 class Measured:
-    """Pictures put first and among the first five, here and by the reference.
+    """The numbers of top-1 and top-5 correct pictures, of ellc and of the reference.
 
-    `same` counts pictures for which both give the very same numbers, if those are known.
+    `same` is the number of pictures with equal outputs, if the outputs of the reference are known.
     """
 
     subject: Subject
@@ -103,14 +103,14 @@ class Measured:
 
     @property
     def agrees(self) -> bool:
-        """Whether the difference is within what is allowed."""
+        """Whether the difference is within the tolerance."""
         allowed = 1 if self.pictures <= 300 else 3
         pairs = list(zip(self.here, self.reference, strict=False))
         return bool(pairs) and all(abs(a - b) <= allowed for a, b in pairs)
 
 
 def measure(subject: Subject, folder: Path) -> Measured:
-    """Compile, run over all pictures, compare."""
+    """Compile a network, run it on all pictures, and compare."""
     labelled = subject.pictures(folder / "datasets", subject.size, subject.prepare)
     paths = [folder / "models" / name for name in subject.models]
     with tempfile.TemporaryDirectory(prefix="ellc-accuracy-") as name:
@@ -128,7 +128,7 @@ def measure(subject: Subject, folder: Path) -> Measured:
 
 
 def _chained(networks: Sequence[Predict], inputs: Array) -> Array:
-    """The last network's answers to every picture, [n, classes]."""
+    """The outputs of the last network for every picture, [n, classes]."""
     answers = []
     for picture in inputs:
         value = picture[np.newaxis]
@@ -139,7 +139,7 @@ def _chained(networks: Sequence[Predict], inputs: Array) -> Array:
 
 
 def _right(answers: Array, classes: Array, among: int) -> int:
-    """How many pictures have their class among the first; equal numbers rank by class."""
+    """The number of pictures whose class is among the best; equal scores rank by class."""
     best = np.argsort(-answers.astype(np.float64), axis=1, kind="stable")[:, :among]
     return int((best == classes[:, np.newaxis]).any(axis=1).sum())
 
@@ -157,7 +157,7 @@ def _compiled(path: Path, folder: Path) -> Predict:
 
 
 def _reference_answers(paths: Sequence[Path], inputs: Array) -> Array | None:
-    """What TFLite's reference kernels answer; None if they are not installed."""
+    """The outputs of TFLite's reference kernels; None if they are not installed."""
     if importlib.util.find_spec("ai_edge_litert") is None:
         return None
     return _chained([_reference(path) for path in paths], inputs)
@@ -182,7 +182,7 @@ def _reference(path: Path) -> Predict:
 
 
 def markdown(results: Sequence[Measured]) -> str:
-    """The table."""
+    """The table of results."""
     head = ("network", "pictures", "first", "first, reference", "of five", "of five, reference")
     return markdown_table((*head, "identical answers"), [_cells(result) for result in results])
 
@@ -201,7 +201,7 @@ def _cells(result: Measured) -> list[str]:
 
 
 def main() -> None:
-    """Measure, print, judge."""
+    """Measure and print the results; sets the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

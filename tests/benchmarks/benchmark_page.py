@@ -1,4 +1,4 @@
-"""Tables in docs/reference/benchmarks.md that a script writes, between two comments."""
+"""Write the tables of docs/reference/benchmarks.md, each between two comments."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "benchmarks.
 
 
 def write_table(name: str, text: str, path: Path = PAGE) -> None:
-    """Replace what stands after `<!-- benchmark: NAME -->` up to `<!-- end of benchmark -->`.
+    """Replace the text between `<!-- benchmark: NAME -->` and `<!-- end of benchmark -->`.
 
-    Exits with a message if there are no such comments.
+    Exits with a message if the page does not have these comments.
     """
     begin = f"<!-- benchmark: {name} -->"
     page = path.read_text(encoding="utf-8")
@@ -25,6 +25,6 @@ def write_table(name: str, text: str, path: Path = PAGE) -> None:
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> str:
-    """A table; the first `texts` columns are words, the others numbers."""
+    """A Markdown table; the first `texts` columns are text, the others are numbers."""
     under = ["---"] * texts + ["---:"] * (len(head) - texts)
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, under, *rows))

@@ -1,7 +1,7 @@
-"""The comparison tool's engines on networks of 8-bit integers; `peers.py` runs it in their place.
+"""Run the engines of the comparison tool on 8-bit networks; `peers.py` runs this file for that.
 
-The tool, in the folder that ELLC_PEERS_TOOL names, knows float networks only. This module is loaded
-under the tool's own name by its other scripts, so it must run with nothing of ellc installed.
+The tool, in the folder that ELLC_PEERS_TOOL names, supports only float networks. Its other scripts
+import this module under the name of the tool's module, so it must work without ellc.
 """
 
 import importlib.util
@@ -15,7 +15,7 @@ _SPEC.loader.exec_module(tool)
 
 
 class _Bytes:
-    """Random bytes as input, of the type that the network's description names."""
+    """Random bytes as input, of the type in the description of the network."""
 
     def __init__(self, arguments):
         super().__init__(arguments)
@@ -27,11 +27,11 @@ class _Bytes:
 
 
 class LiteRT(_Bytes, tool.TFLite):
-    """The same file as ellc's."""
+    """LiteRT with the same file as ellc."""
 
 
 class OnnxRuntime(_Bytes, tool.Ort):
-    """The same network as an ONNX file, where there is one."""
+    """ONNX Runtime with an ONNX file of the same network, if there is one."""
 
     def load(self):
         session = self.ort.InferenceSession(
@@ -54,7 +54,7 @@ class OnnxRuntime(_Bytes, tool.Ort):
 
 
 class Ellc(_Bytes, tool.Ellc):
-    """ellc's library; the tool's float buffers are more than large enough."""
+    """ellc's library; the tool's float buffers are larger than it needs."""
 
     def load(self):
         super().load()
@@ -68,6 +68,6 @@ class Ellc(_Bytes, tool.Ellc):
 PEERS = {"ort": OnnxRuntime, "tflite": LiteRT, "ellc": Ellc}
 
 if __name__ == "__main__":
-    # Its workers must come here, too.
+    # The tool's workers must run this file, too.
     tool.PEERS, tool.__file__ = PEERS, os.path.abspath(__file__)
     tool.main()

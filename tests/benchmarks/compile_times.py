@@ -1,13 +1,13 @@
-"""Where compiling takes its time: a row for each network, seconds by stage, bytes of code.
+"""Measure compile times: a row per network with seconds per stage and bytes of code.
 
     python tests/benchmarks/compile_times.py                           chains of dense layers
     python tests/benchmarks/compile_times.py --layers 100 1000 10000   of these lengths
     python tests/benchmarks/compile_times.py FILE ... --target host    model files
     python tests/benchmarks/compile_times.py --update-docs             write the page of benchmarks
 
-Seconds are of processor time of this process and of the compilers it starts (on an idle machine
-with two cores the "code" stage takes half as long as it says). A chain's layers have the same shape
-and constants of their own, so that a row grows in proportion to its length or something is wrong.
+Seconds are processor time of this process and of the compilers that it starts. (On an idle machine
+with two cores, the stage "code" takes half of this time.) The layers of a chain have the same shape
+and different constants, so the times should grow in proportion to the number of layers.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ STAGES = {
 
 
 def chain(layers: int) -> Graph:
-    """Dense layers with bias and ReLU, one after the other."""
+    """A chain of dense layers with bias and ReLU."""
     rng = np.random.default_rng(0)
     b = GraphBuilder(f"dense_{layers}")
     value = b.input("x", TensorType(DType.F32, (1, 1, 1, CHANNELS)))
@@ -59,7 +59,7 @@ def chain(layers: int) -> Graph:
 
 
 class _Stages:
-    """Processor seconds of each stage that the compiler says it enters."""
+    """Measures the processor seconds of each stage of the compiler."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -80,13 +80,13 @@ class _Stages:
 
 
 def _processor_s() -> float:
-    """Of this process and of those it has waited for."""
+    """Processor seconds of this process and of child processes that have ended."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(u.ru_utime + u.ru_stime for u in used)
 
 
 def row(source: Graph | Path, target: str) -> list[str]:
-    """Cells of the table."""
+    """The cells of a row of the table."""
     stages = _Stages()
     with tempfile.TemporaryDirectory() as folder:
         options = CompileOptions(emit=("obj",))

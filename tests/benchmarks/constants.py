@@ -1,9 +1,9 @@
-"""What tuned constants cost at other values: modelled Cortex-A53 cycles of layers they rule.
+"""Try other values of tuned constants, and count modelled Cortex-A53 cycles of affected layers.
 
     ELLC_CYCLE_TOOL=... python tests/benchmarks/constants.py [--only NAME] [--target pi3_64]
 
-A line for each constant and layer: cycles at each value, the code's own in brackets. A constant of
-`TUNED` has the measurement beside it; another is added by a row.
+Prints a line for each constant and layer, with the cycles for each value; the current value is in
+brackets. To test another constant, add a row to `TUNED`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from ellc.ir.types import DType, TensorType  # noqa: E402
 
 @dataclass(frozen=True)
 class Other:
-    """A network that is no single convolution, by the function that builds it from `b`."""
+    """A network that is not a single convolution, with the function that builds it with `b`."""
 
     name: str
     build: Callable[[GraphBuilder], str]
@@ -55,12 +55,12 @@ class Other:
 
 
 def floats(b: GraphBuilder, name: str, *shape: int) -> str:
-    """An input of float32."""
+    """A float32 input."""
     return b.input(name, TensorType(DType.F32, shape))
 
 
 def pool(window: int, channels: int, pixels: int) -> Other:
-    """A maximum of windows, stride 1."""
+    """A max pool with stride 1."""
 
     def build(b: GraphBuilder) -> str:
         x = floats(b, "x", 1, pixels, pixels, channels)
@@ -70,7 +70,7 @@ def pool(window: int, channels: int, pixels: int) -> Other:
 
 
 def product(rows: int, depth: int, columns: int) -> Other:
-    """A product of two computed matrices, the right one transposed."""
+    """A product of two computed matrices, the second one transposed."""
 
     def build(b: GraphBuilder) -> str:
         x, y = floats(b, "x", rows, depth), floats(b, "z", columns, depth)
@@ -80,7 +80,7 @@ def product(rows: int, depth: int, columns: int) -> Other:
 
 
 def scaled(pixels: int, channels: int) -> Other:
-    """A factor per channel."""
+    """A product with a factor per channel."""
 
     def build(b: GraphBuilder) -> str:
         factors = np.linspace(1, 2, channels, dtype=np.float32)
@@ -90,7 +90,7 @@ def scaled(pixels: int, channels: int) -> Other:
 
 
 def looked_up(pixels: int, channels: int, dtype: DType) -> Other:
-    """A function of bytes whose values are of the given type."""
+    """A table of bytes with results of the given type."""
 
     def build(b: GraphBuilder) -> str:
         x = b.input("x", TensorType(DType.I8, (1, pixels, pixels, channels)))
@@ -101,7 +101,7 @@ def looked_up(pixels: int, channels: int, dtype: DType) -> Other:
 
 
 def interpolated(elements: int) -> Other:
-    """A 16-bit function that is linear in pieces."""
+    """A piecewise linear function of 16-bit numbers."""
 
     def build(b: GraphBuilder) -> str:
         x = b.input("x", TensorType(DType.I32, (1, elements)))
@@ -112,7 +112,7 @@ def interpolated(elements: int) -> Other:
 
 
 def softmax(rows: int, classes: int, axis: int = 1) -> Other:
-    """Shares of floats."""
+    """Softmax of floats."""
 
     def build(b: GraphBuilder) -> str:
         return b.add(Softmax((axis,)), floats(b, "x", rows, classes))
@@ -121,7 +121,7 @@ def softmax(rows: int, classes: int, axis: int = 1) -> Other:
 
 
 def byte_softmax(rows: int, classes: int) -> Other:
-    """Shares of bytes."""
+    """Softmax of bytes."""
 
     def build(b: GraphBuilder) -> str:
         x = b.input("x", TensorType(DType.I8, (rows, classes)))
@@ -131,7 +131,7 @@ def byte_softmax(rows: int, classes: int) -> Other:
 
 
 def resized(pixels: int, channels: int, size: int, mode: str = "linear") -> Other:
-    """An image of another size."""
+    """A resized image."""
 
     def build(b: GraphBuilder) -> str:
         x = floats(b, "x", 1, pixels, pixels, channels)
@@ -141,7 +141,7 @@ def resized(pixels: int, channels: int, size: int, mode: str = "linear") -> Othe
 
 
 def turned(rows: int, columns: int, dtype: DType) -> Other:
-    """A matrix with its rows as columns."""
+    """A transposed matrix."""
 
     def build(b: GraphBuilder) -> str:
         x = b.input("x", TensorType(dtype, (rows, columns)))
@@ -167,7 +167,7 @@ WINDOWS_OF_CHANNELS = (DEPTHWISE, SMALL_DEPTHWISE, BYTE_DEPTHWISE, *LARGE_WINDOW
 
 @dataclass(frozen=True)
 class Tuned:
-    """A constant of a module (or a table of them), values to try, and layers that it rules."""
+    """A constant, or table of constants, of a module, values to try, and layers that it affects."""
 
     module: str
     name: str
@@ -223,7 +223,7 @@ TUNED = (
 
 
 def cycles(tuned: Tuned, layer: Layer | Other, target: Target) -> dict[int, float]:
-    """Cycles of the layer's kernels by the constant's value."""
+    """The cycles of a layer's kernels for each value of the constant."""
     module = import_module(f"ellc.codegen.{tuned.module}")
     plans = []
     own = getattr(module, tuned.name)
@@ -239,7 +239,7 @@ def cycles(tuned: Tuned, layer: Layer | Other, target: Target) -> dict[int, floa
 
 
 def line(tuned: Tuned, layer: Layer | Other, target: Target) -> str:
-    """The cycles as text."""
+    """A line of the output."""
     own = getattr(import_module(f"ellc.codegen.{tuned.module}"), tuned.name)
     found = cycles(tuned, layer, target)
     own = set(own.values()) if isinstance(own, dict) else {own}

@@ -1,4 +1,4 @@
-"""Modelled Cortex-A53 cycles of every kernel, from the tool that ELLC_CYCLE_TOOL names."""
+"""Count modelled Cortex-A53 cycles of kernels, with the tool that ELLC_CYCLE_TOOL names."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ellc.ir.errors import EllcError
 
 
 def kernel_cycles(plans: Sequence[tuple[str, Plan]], target: Target) -> dict[str, float]:
-    """Cycles by kernel name in a second call, with caches and predictors warm from the first.
+    """The cycles of each kernel, by name, in a second call, with warm caches and predictors.
 
-    Exits with a message if the tool is not there or fails.
+    Exits with a message if the tool is missing or fails.
     """
     tool = os.environ.get(VARIABLE, "")
     if not tool:

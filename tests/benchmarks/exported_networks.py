@@ -1,13 +1,13 @@
-"""Networks that PyTorch and Keras exported: compiled, run on junk-filled memory, compared.
+"""Compile networks that PyTorch and Keras exported, run them, and compare the results.
 
     python tests/benchmarks/exported_networks.py FOLDER [--only TEXT]
 
-FOLDER holds what `torch_networks.py` and `keras_networks.py` wrote. Every file is imported and
-compiled; an instance in an arena full of each junk pattern is called with all samples in turn and
-then again from the first, so that a value read before it was written, or kept from an earlier
-call, shows. Expected values are the framework's own; a file with 8-bit weights beside floats
-(dynamic range) is compared with ellc's reference, since TensorFlow rounds activations on the way.
-The exit code is 1 if any file fails.
+FOLDER contains the files that `torch_networks.py` and `keras_networks.py` wrote. Every file is
+imported and compiled. For each pattern of uninitialised memory, an instance in an arena with this
+pattern is called with all samples, twice. This finds values that are read before they are written,
+or kept from an earlier call. Results are compared with those of the framework. Networks with 8-bit
+weights and float activations (dynamic range) are compared with ellc's reference, since TensorFlow
+rounds the activations. The exit code is 1 if any file fails.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from ellc.ir.interp import evaluate  # noqa: E402
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one file: empty `said` if all calls agree; seconds from file to library."""
+    """The result for a file: `said` is empty if all calls agree; the seconds to compile it."""
 
     said: str
     seconds: float = 0.0
@@ -44,7 +44,7 @@ class Verdict:
 
 
 def expected(model: RealModel) -> Iterator[tuple[Arrays, Arrays]]:
-    """Inputs with what compiled code must make of them."""
+    """Inputs and expected outputs of compiled code, sample by sample."""
     is_hybrid = model.path.name.endswith(".dynamic.tflite")
     for inputs, stored in model.samples():
         yield inputs, evaluate(model.graph(), inputs).outputs if is_hybrid else stored

@@ -1,13 +1,13 @@
-"""Small networks from Keras as TensorFlow Lite files of every kind of quantisation.
+"""Export small networks from Keras to TensorFlow Lite, with every kind of quantisation.
 
     python tests/benchmarks/keras_networks.py FOLDER [--only NAME]
 
-Run it in an environment of its own with `tensorflow-cpu` and `ai-edge-litert`; ellc is not needed.
-Each network becomes FOLDER/NAME.KIND.tflite for the kinds in `KINDS`, and beside it
-FOLDER/NAME.KIND.tflite.npz with `input0`, `output0`, each with a leading axis over `SAMPLES` drawn
-inputs and what LiteRT's reference kernels make of them. Weights are seeded, not trained.
-`exported_networks.py` compiles the files and compares. Every file is made in a process of its own:
-the converter of TensorFlow 2.21 crashes while it quantises a fused LSTM to integers.
+Run it in a separate environment with `tensorflow-cpu` and `ai-edge-litert`; ellc is not needed.
+Each network is written as FOLDER/NAME.KIND.tflite for the kinds in `KINDS`. For each file,
+FOLDER/NAME.KIND.tflite.npz has `input0` and `output0`, with a first axis of `SAMPLES` random inputs
+and the outputs of LiteRT's reference kernels. Weights are random, not trained.
+`exported_networks.py` compiles the files and compares results. Every file is made in a separate
+process, since the converter of TensorFlow 2.21 crashes when it quantises a fused LSTM to integers.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ layers = tf.keras.layers
 
 
 def image_classifier() -> tf.keras.Model:
-    """Separable convolutions, hard activations, a residual, squeeze and excite."""
+    """Separable convolutions, hard activations, a residual, squeeze and excitation."""
     x = inputs = layers.Input((32, 32, 3), batch_size=1)
     x = layers.Activation("relu6")(
         layers.BatchNormalization()(layers.Conv2D(16, 3, 2, "same", use_bias=False)(x))
@@ -48,7 +48,7 @@ def image_classifier() -> tf.keras.Model:
 
 
 def segmentation() -> tf.keras.Model:
-    """Down, up by transposed convolution and by interpolation, with skips."""
+    """A U-Net that enlarges by transposed convolution and by interpolation."""
     x = inputs = layers.Input((24, 32, 3), batch_size=1)
     one = layers.Conv2D(8, 3, padding="same", activation="relu")(x)
     two = layers.Conv2D(16, 3, 2, padding="same", activation="relu")(one)
@@ -60,7 +60,7 @@ def segmentation() -> tf.keras.Model:
 
 
 def keyword_spotter() -> tf.keras.Model:
-    """A spectrogram through depthwise separable convolutions."""
+    """Depthwise separable convolutions on a spectrogram."""
     x = inputs = layers.Input((49, 10, 1), batch_size=1)
     x = layers.Conv2D(16, (10, 4), (2, 2), "same", activation="relu")(x)
     for _ in range(2):
@@ -77,14 +77,14 @@ def recurrent(kind: type[tf.keras.layers.Layer], *, unroll: bool) -> tf.keras.Mo
 
 
 def of_every_step(kind: type[tf.keras.layers.Layer], **given: bool) -> tf.keras.Model:
-    """Two recurrent layers, both with the results of all steps, and a classifier of each step."""
+    """Two recurrent layers that return all steps, and a classifier for each step."""
     x = inputs = layers.Input((12, 8), batch_size=1)
     x = layers.Bidirectional(kind(6, return_sequences=True))(x)
     return tf.keras.Model(inputs, layers.Dense(4)(kind(10, return_sequences=True, **given)(x)))
 
 
 def autoencoder() -> tf.keras.Model:
-    """Dense layers that narrow and widen."""
+    """Dense layers that become smaller and then larger."""
     x = inputs = layers.Input((64,), batch_size=1)
     for width in (32, 8, 32):
         x = layers.Dense(width, activation="relu")(x)
@@ -106,7 +106,7 @@ NETWORKS: dict[str, Callable[[], tf.keras.Model]] = {
 
 
 def convert(model: tf.keras.Model, kind: str) -> bytes:
-    """The model as a file of one kind."""
+    """The bytes of a TensorFlow Lite file with this kind of quantisation."""
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     if kind != "float":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -130,7 +130,7 @@ def _examples(model: tf.keras.Model) -> Iterator[list[np.ndarray]]:
 
 
 def samples(content: bytes) -> dict[str, np.ndarray]:
-    """Drawn inputs and what the built-in reference kernels make of them."""
+    """Random inputs, and the outputs of the reference kernels."""
     interpreter = Interpreter(
         model_content=content, experimental_op_resolver_type=OpResolverType.BUILTIN_REF
     )
@@ -153,7 +153,7 @@ def samples(content: bytes) -> dict[str, np.ndarray]:
 
 
 def make(name: str, kind: str, path: Path) -> None:
-    """Write one file and its samples."""
+    """Write a file and its samples."""
     tf.keras.utils.set_random_seed(SEED)
     content = convert(NETWORKS[name](), kind)
     np.savez(f"{path}.npz", **samples(content))

@@ -1,4 +1,4 @@
-"""Labelled pictures from the folder of real models, ready for a network's input."""
+"""Read labelled pictures from the folder of real models, and prepare them for a network."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from PIL import Image
 from ellc.ir.types import Array
 
 CROP = 224
-"""The middle of an ImageNet picture that is looked at, in pixels."""
+"""Rows and columns of the central part of an ImageNet picture that is used."""
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Pictures as the network takes them, and the class of each."""
+    """Inputs of a network, and the class of each."""
 
     inputs: Array
     classes: Array
 
 
 def cifar10(folder: Path, _: int, prepare: Callable[[Array], Array]) -> Labelled:
-    """2,000 of the CIFAR-10 test set, [n, 32, 32, 3]."""
+    """2,000 pictures of the CIFAR-10 test set, [n, 32, 32, 3]."""
     with np.load(folder / "cifar10_test_2000.npz") as stored:
         return Labelled(prepare(stored["x"]), stored["y"].ravel())
 
 
 def mnist(folder: Path, _: int, prepare: Callable[[Array], Array]) -> Labelled:
-    """5,000 of the MNIST test set, [n, 28, 28, 1]."""
+    """5,000 pictures of the MNIST test set, [n, 28, 28, 1]."""
     with np.load(folder / "mnist_t10k_5000.npz") as stored:
         return Labelled(prepare(stored["x"][..., np.newaxis]), stored["y"].ravel())
 
 
 def imagenet(folder: Path, size: int, prepare: Callable[[Array], Array]) -> Labelled:
-    """300 pictures of ImageNet, [n, size, size, 3]; classes count from 0 without a background."""
+    """300 pictures of ImageNet, [n, size, size, 3], without a background class."""
     with (folder / "imagenet_eval_labels.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     pictures = np.stack([_picture(folder / "imagenet_eval" / row["file"], size) for row in rows])
@@ -57,31 +57,31 @@ def _picture(path: Path, size: int) -> Array:
 
 
 def raw(pixels: Array) -> Array:
-    """The bytes as they are."""
+    """Pixels unchanged."""
     return pixels
 
 
 def signed(pixels: Array) -> Array:
-    """Bytes around 0."""
+    """Pixels minus 128."""
     return (pixels.astype(np.int16) - 128).astype(np.int8)
 
 
 def plain_float(pixels: Array) -> Array:
-    """0 to 255."""
+    """Pixels as floats, 0 to 255."""
     return pixels.astype(np.float32)
 
 
 def unit_float(pixels: Array) -> Array:
-    """-1 to 1."""
+    """Pixels scaled to -1..1."""
     return pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
 
 
 def planes(pixels: Array) -> Array:
-    """0 to 255, colour by colour."""
+    """Pixels as floats in NCHW, 0 to 255."""
     return np.moveaxis(plain_float(pixels), -1, 1)
 
 
 def normalised_planes(pixels: Array) -> Array:
-    """By mean and deviation of ImageNet, colour by colour."""
+    """Pixels in NCHW, normalised with the mean and deviation of ImageNet."""
     mean, deviation = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], np.float32)
     return np.moveaxis((pixels.astype(np.float32) / np.float32(255) - mean) / deviation, -1, 1)

@@ -1,4 +1,4 @@
-"""What is measured: a fixed list of single layers, or the layers of a model."""
+"""The layers that are measured: a fixed list of single layers, or the layers of a model."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _DTYPES = {"float": DType.F32, "binary": DType.BIT, "8-bit": DType.I8}
 
 @dataclass(frozen=True)
 class Layer:
-    """One convolution: window, channels, filters, groups, and rows and columns of its input.
+    """A convolution: window, channels, filters, groups, and rows and columns of its input.
 
-    Of floats, of signs (`binary`), or of bytes with their requantisation (`8-bit`).
+    It is of floats, of signs (`binary`), or of bytes with requantisation (`8-bit`).
     """
 
     window: int
@@ -45,7 +45,7 @@ class Layer:
 
     @property
     def name(self) -> str:
-        """What tables call it."""
+        """The name in tables."""
         if self.label:
             return self.label
         kind = "" if self.kind == "float" else f"{self.kind} "
@@ -55,9 +55,9 @@ class Layer:
         return f"{window}, {shape}, {self.pixels}x{self.pixels}"
 
     def graph(self) -> Graph:
-        """A network of this layer alone; its padding keeps the size where the stride is 1.
+        """A network of only this layer; with stride 1, its padding keeps the size.
 
-        Only layers of floats may have another stride.
+        Only float layers may have another stride.
         """
         b = GraphBuilder("layer")
         rng = np.random.default_rng(0)
@@ -140,12 +140,12 @@ class Measured(Protocol):
 
 
 def plan_of(layer: Measured, target: Target, prefix: str) -> Plan:
-    """The plan of a layer after all passes; names of its kernels begin with `prefix`."""
+    """The plan of a layer after all passes; the names of its kernels begin with `prefix`."""
     return make_plan(run_pipeline(layer.graph())[0], target, Options(), prefix)
 
 
 def model_plan(path: Path, target: Target) -> tuple[str, Plan, str]:
-    """The same of a model file, after all passes."""
+    """(kernel prefix, plan, name) of a model file."""
     graph, _ = run_pipeline(read_model(path))
     prefix = valid_name(graph.name)
     return prefix, make_plan(graph, target, Options(), prefix), graph.name

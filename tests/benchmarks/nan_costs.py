@@ -1,11 +1,11 @@
-"""What it costs that NaN comes out of kernels that compare: with it, and as if there were none.
+"""Measure the cost of propagating NaN in kernels that compare numbers.
 
     python tests/benchmarks/nan_costs.py [--target host] [--limit-ms 300]
 
-Compiles kernels as they are, and with `min` and `max` as one comparison and one choice (b where
-either is NaN; one instruction stays one) and searches that do not look for NaN. Prints a row for
-each kernel: microseconds of one call on this machine, the fastest of many, or modelled cycles of
-one Cortex-A53 core for pi3 and pi3_64 (from the tool that ELLC_CYCLE_TOOL names).
+Compiles the usual kernels, and variants that ignore NaN: `min` and `max` are a comparison and a
+selection (b if either is NaN) unless they are a single instruction, and searches do not check for
+NaN. Prints a row for each kernel: microseconds of the fastest of many calls on this machine, or for
+pi3 and pi3_64 modelled cycles of a Cortex-A53 core (from the tool that ELLC_CYCLE_TOOL names).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from ellc.ir.ops.sorting import TopK  # noqa: E402
 from ellc.ir.pipeline import run_pipeline  # noqa: E402
 from ellc.ir.types import Padding  # noqa: E402
 
-IMAGE = (1, 14, 14, 64)  # with its result in the second cache of every target
+IMAGE = (1, 14, 14, 64)  # fits, with its result, into the second-level cache of every target
 PADDING = Padding(1, 1, 1, 1, LOWEST.values)
 KERNELS = {
     "relu": (Relu(), IMAGE),
@@ -57,11 +57,11 @@ KERNELS = {
     "arg max of 1000": (ArgMax(1), (64, 1000)),
     "top 5 of 1000": (TopK(1, 5), (4, 1000)),
 }
-"""Operators, and the shapes of what they are called with."""
+"""Operators, and the shapes of their operands."""
 
 
 def without_nan() -> ExitStack:
-    """Kernels emitted inside take NaN as it comes."""
+    """Within this context, kernels are generated that ignore NaN."""
     stack = ExitStack()
     shorter = {"min": _one_choice, "max": _one_choice}
     stack.enter_context(patch.dict(SPELLINGS, shorter))
@@ -71,7 +71,7 @@ def without_nan() -> ExitStack:
 
 
 def _one_choice(writer: InstructionWriter, let: Let) -> str:
-    """`min` or `max` of floats as one comparison and one choice where it is no instruction."""
+    """`min` or `max` of floats as a comparison and a selection, unless it is an instruction."""
     type_ = let.result.type
     if not type_.elem.is_float or has_float_min(writer, type_):
         return min_max(writer, let)
@@ -79,7 +79,7 @@ def _one_choice(writer: InstructionWriter, let: Let) -> str:
 
 
 def measured(target: Target, limit_ms: int) -> dict[str, float]:
-    """Microseconds, or modelled cycles, of each kernel."""
+    """The microseconds or modelled cycles of each kernel."""
     plans = [(f"k{i}", make_plan(g, target, Options(), f"k{i}")) for i, g in enumerate(_graphs())]
     if target.name == "host":
         times = time_steps(plans, target, limit_ms).plans

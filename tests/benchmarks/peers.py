@@ -1,13 +1,13 @@
-"""ellc beside the engines that a user would pick instead: on this machine and on a modelled core.
+"""Compare ellc with other engines, on this machine and on a modelled core.
 
     python tests/benchmarks/peers.py LAB [--only NAME] [--no-cycles | --no-times] [--update-docs]
 
-ELLC_PEERS_TOOL names the folder of the comparison tool, ELLC_CYCLE_TOOL the model of the core. LAB
-is the folder that the tool's setup script has filled: `peers/` (an environment with the engines),
-`nets/` (networks with drawn weights) and, for the modelled core, `arm64/`. Networks of 8-bit
-integers are the real ones in ELLC_TEST_DATA. Times are medians of calls in turns, one thread;
-cycles are those of one warm call. What the model says of the other engines takes an hour and does
-not change, so it is kept in `LAB/cycles`.
+ELLC_PEERS_TOOL names the folder of the comparison tool, and ELLC_CYCLE_TOOL the model of the core.
+LAB is the folder that the tool's setup script filled: it has `peers/` (an environment with the
+engines), `nets/` (networks with random weights) and, for the modelled core, `arm64/`. 8-bit
+networks are the published ones in ELLC_TEST_DATA. Times are medians on one thread, of calls in
+which the engines take turns. Cycles are those of a warm call. Modelling the other engines takes an
+hour, so their cycles are stored in `LAB/cycles`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TIMED_ROUNDS = 12
 
 @dataclass(frozen=True)
 class Network:
-    """A network: what tables call it, its file, and the same as ONNX where that is another."""
+    """A network: its name in tables, its file, and its ONNX file if that is another one."""
 
     label: str
     file: str
@@ -48,12 +48,12 @@ class Network:
 
     @property
     def is_float(self) -> bool:
-        """Whether it is one of the tool's own, in float32."""
+        """Whether it is a float32 network of the tool."""
         return not self.file.endswith(".tflite")
 
     @property
     def engines(self) -> tuple[str, ...]:
-        """Who can run it."""
+        """The engines that can run it."""
         if self.is_float:
             return tuple(ENGINES)
         return ("tflite", "ort") if self.onnx else ("tflite",)
@@ -76,7 +76,7 @@ NETWORKS = (
 
 @dataclass(frozen=True)
 class Ready:
-    """A network's file, and its name as the tool wants it: several files with one stem."""
+    """The file of a network, and the stem of its files, which the tool needs."""
 
     network: Network
     source: Path
@@ -86,7 +86,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Lab:
-    """Folders of the tool, of what its setup has made, and of what this run makes."""
+    """The folders of the tool, of its setup, and of this run."""
 
     tool: Path
     made: Path
@@ -103,7 +103,7 @@ class Lab:
         return self.made / "arm64"
 
     def prepare(self, network: Network) -> Ready:
-        """Lay a network's files out."""
+        """Put the files of a network where the tool expects them."""
         if network.is_float:
             source = model = self.made / "nets" / f"{network.file}.onnx"
         else:
@@ -113,7 +113,7 @@ class Lab:
         return Ready(network, source, model, macs)
 
     def compiled(self, ready: Ready) -> str:
-        """ellc's library for this machine, as the tool's command line names it."""
+        """The argument of the tool's command line for ellc's library for this machine."""
         stem = ready.model.stem
         options = CompileOptions(emit=("so",), threads=1, name="network")
         made = compile_model(ready.source, "host", options, self.work / "ellc" / stem)
@@ -121,7 +121,7 @@ class Lab:
         return f"{stem}={made.library}:{made.name}{layout}"
 
     def _byte_files(self, network: Network, source: Path) -> Path:
-        """The files of an 8-bit network under one stem; the name of its ONNX file, real or not."""
+        """Copy the files of an 8-bit network to one stem; returns the name of the ONNX file."""
         folder = self.work / "bytes"
         folder.mkdir(parents=True, exist_ok=True)
         model = folder / f"{source.stem}.onnx"
@@ -146,7 +146,7 @@ class Lab:
         return model
 
     def script(self, name: str, *, bytes_: bool) -> Path:
-        """A script of the tool, beside the engines for floats or for bytes."""
+        """A script of the tool, with the engines for floats or for bytes beside it."""
         if not bytes_:
             return self.tool / name
         folder = self.work / "tool" / "peers"
@@ -161,7 +161,7 @@ class Lab:
         return folder / name
 
     def run(self, script: str, ready: Ready, engines: Sequence[str], *words: str) -> object:
-        """What a script of the tool answers about one network, for these engines."""
+        """The output of a script of the tool for a network and these engines."""
         answer = self.work / "answer.json"
         answer.unlink(missing_ok=True)
         bytes_ = not ready.network.is_float
@@ -180,7 +180,7 @@ class Lab:
 
 
 def times_ms(lab: Lab, network: Network) -> tuple[Ready, dict[str, float]]:
-    """Median milliseconds of a call by engine, on this machine."""
+    """The median milliseconds of a call on this machine, by engine."""
     ready = lab.prepare(network)
     words = ("--ellc", lab.compiled(ready), "--rounds", str(TIMED_ROUNDS))
     document = lab.run("peers.py", ready, network.engines, *words)
@@ -189,7 +189,7 @@ def times_ms(lab: Lab, network: Network) -> tuple[Ready, dict[str, float]]:
 
 
 def megacycles(lab: Lab, network: Network) -> tuple[Ready, dict[str, float]]:
-    """Millions of modelled cycles of a warm call by engine, on a Cortex-A53."""
+    """Millions of modelled Cortex-A53 cycles of a warm call, by engine."""
     ready = lab.prepare(network)
     kept = lab.made / "cycles" / f"{ready.model.stem}.json"
     if not kept.exists():
@@ -213,7 +213,7 @@ def _by_engine(
         engine = str(row["peer"])
         if "error" not in row:
             found[engine] = float(str(row[key]))
-        elif engine in network.engines:  # the tool always tries ONNX Runtime
+        elif engine in network.engines:  # the tool runs ONNX Runtime even if it is not requested
             print(f"{network.label}: {engine}: {row['error']}", file=sys.stderr)
     if "ellc" not in found:
         sys.exit(f"{network.label}: no figure for ellc")
@@ -221,7 +221,7 @@ def _by_engine(
 
 
 def markdown(results: Sequence[tuple[Ready, dict[str, float]]], unit: str) -> str:
-    """A table; the last column is ellc's figure as a multiple of the best engine's."""
+    """A table; the last column is ellc's figure divided by that of the best engine."""
     head = ("network", "MMAC", f"ellc, {unit}", *ENGINES.values(), "ellc / best other")
     rows = []
     for ready, found in results:
@@ -233,7 +233,7 @@ def markdown(results: Sequence[tuple[Ready, dict[str, float]]], unit: str) -> st
 
 
 def main() -> None:
-    """Measure what can be measured, print, write."""
+    """Measure everything that is available; print the tables, and write them if requested."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,13 +1,13 @@
-"""What families of kernels predict beside what a modelled Cortex-A53 counts.
+"""Compare the predictions of kernel families with modelled Cortex-A53 cycles.
 
     ELLC_CYCLE_TOOL=... python tests/benchmarks/predictions.py [--target pi3_64] [--only NAME]
         [--schedules] [--first-layers]
 
-Every layer with several families, of the samples and small networks that `tests/golden/replay`
-records, is compiled by each of them; with --schedules by each schedule that the plan lists; with
---first-layers those of `layer_list.FIRST_LAYERS` instead. A line for each layer: predicted and
-modelled cycles of its candidates, the one that is taken first, and `!` where another one is faster
-by the model. The last line counts those.
+The layers are those of the samples and small networks in `tests/golden/replay` that several
+families can compute, or with --first-layers those in `layer_list.FIRST_LAYERS`. Each is compiled
+with every family, or with --schedules with every schedule in the plan. A line for each layer has
+the predicted and modelled cycles of its candidates, the chosen one first, and `!` if another
+candidate has fewer modelled cycles. The last line has the number of these layers.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from ellc.ir.errors import EllcError  # noqa: E402
 from ellc.ir.graph import Graph  # noqa: E402
 from ellc.ir.pipeline import run_pipeline  # noqa: E402
 
-AT_ONCE = 40  # plans in one program, which the tool runs whole
+AT_ONCE = 40  # number of plans in a program that the tool runs
 
 
 @dataclass(frozen=True)
 class Way:
-    """A layer by one candidate: the kernel that computes it and nothing else, in its own plan."""
+    """A layer computed by one candidate, in a plan with only this kernel."""
 
     layer: str
     prediction: Prediction
@@ -52,10 +52,10 @@ class Way:
 def ways(
     label: str, graph: Graph, target: Target, prefix: str, *, schedules: bool
 ) -> Iterator[Way]:
-    """Every candidate of every layer; layers whose kernel another step shares are left out."""
+    """All candidates of all layers, except layers that share their kernel with another step."""
     try:
         planned = make_plan(graph, target, Options(), prefix)
-    except EllcError:  # an operator without a kernel on this target
+    except EllcError:  # the target has no kernel for an operator
         return
     for number, step in enumerate(planned.steps):
         compared = step.predictions if schedules else firsts(step.predictions)
@@ -73,7 +73,7 @@ def ways(
 
 
 def firsts(predictions: Sequence[Prediction]) -> list[Prediction]:
-    """One candidate of each family, the chosen one first."""
+    """A candidate of each family, the chosen one first."""
     found: dict[str, Prediction] = {}
     for prediction in predictions:
         found.setdefault(prediction.kernel, prediction)
@@ -81,7 +81,7 @@ def firsts(predictions: Sequence[Prediction]) -> list[Prediction]:
 
 
 def first_layers() -> dict[str, Graph]:
-    """Convolutions of few channels by name, after all passes."""
+    """Convolutions with few channels after all passes, by name."""
     return {layer.name: run_pipeline(layer.graph())[0] for layer in FIRST_LAYERS}
 
 

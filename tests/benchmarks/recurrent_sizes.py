@@ -1,9 +1,10 @@
-"""What the steps of a recurrent network cost: seconds to compile and bytes in flash.
+"""Measure the cost of the steps of recurrent networks: seconds to compile, and bytes in flash.
 
     python tests/benchmarks/recurrent_sizes.py [FILE ...] [--steps 10 200] [--target imxrt1050]
 
-Prints a line for RNN, GRU and LSTM of ONNX of each number of steps, then one for each model file,
-such as Keras layers that TFLite writes as `WHILE`. Flash is code and constants of the object file.
+Prints a line for each of ONNX's RNN, GRU and LSTM and each number of steps, then a line for each
+model file, such as one with Keras layers that TFLite writes as `WHILE`. Flash is the size of code
+and constants in the object file.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ INPUTS, HIDDEN = 8, 16
 
 
 def layer(operator: str, steps: int) -> Graph:
-    """A layer of ONNX that gives the hidden state of every step."""
+    """A recurrent layer of ONNX that returns the hidden state of every step."""
     rows = GATES[operator] * HIDDEN
     fixed = {"w": floats(1, rows, INPUTS, seed=1) / 4, "r": floats(1, rows, HIDDEN, seed=2) / 4}
     made = node(operator, ["x", "w", "r"], ["y"], hidden_size=HIDDEN)
@@ -36,7 +37,7 @@ def layer(operator: str, steps: int) -> Graph:
 
 
 def flash_bytes(source: Graph | Path, target: str) -> int:
-    """Code and constants of what a network becomes."""
+    """The bytes of code and constants of a compiled network."""
     with tempfile.TemporaryDirectory() as folder:
         artifact = compile_model(source, target, CompileOptions(emit=("obj",)), Path(folder) / "o")
         assert artifact.costs.flash_bytes is not None

@@ -1,11 +1,11 @@
-"""Random resizing beside ONNX Runtime. Not part of the test run.
+"""Compare random resizing with ONNX Runtime. This is not part of the tests.
 
     python tests/benchmarks/resize_onnx.py [--seed 1] [--count 1500]
 
-Draws `Resize` of sets 10 and 19 and `Upsample` with every mode, rule for coordinates, rounding and
-policy, scales whole or not; compares what the imported graph means (`ellc.ir.interp`) with what
-`onnxruntime` gives, which must be installed. Results without elements and of more than a million
-are not drawn. Prints what differs and the counts; exit code 1 if anything differs.
+Makes random models of `Resize` (operator sets 10 and 19) and `Upsample` with every mode, rule for
+coordinates, rounding and policy, and with integer and other scales. Compares the imported graph in
+the reference executor with `onnxruntime`, which must be installed. Results have at least one and at
+most a million elements. Prints differences and counts; the exit code is 1 if there are differences.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MOST_ELEMENTS = 10**6
 
 @dataclass(frozen=True)
 class Drawn:
-    """One model: an operator, its input, its further operands and its attributes."""
+    """A model: an operator, its input, its further operands and its attributes."""
 
     operator: str
     opset: int
@@ -45,12 +45,12 @@ class Drawn:
 
 
 def drawn(rng: np.random.Generator) -> Drawn | None:
-    """A model; None where its result would have no elements, or too many."""
+    """A random model; None if its result would have no elements or too many."""
     return _old(rng) if rng.random() < 0.2 else _new(rng)
 
 
 def _scale(rng: np.random.Generator, extent: int, least: float) -> float:
-    """A scale that leaves an element at least."""
+    """A random scale with which at least one element remains."""
     chosen = float(rng.choice([rng.uniform(0.35, 3.2), *SCALES]))
     return max(chosen, least, 1.0001 / extent)
 
@@ -111,7 +111,7 @@ def _attributes(rng: np.random.Generator, mode: str) -> dict[str, Any]:
 
 
 def outcome(case: Drawn) -> str:
-    """What came of a model: equal, declined by one of both, or how it differs."""
+    """The result for a model: equal, declined by one of the two, or how the results differ."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -136,7 +136,7 @@ def outcome(case: Drawn) -> str:
 
 
 def main() -> None:
-    """Draw, compare, count."""
+    """Make and compare random models; print counts."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -147,7 +147,7 @@ def main() -> None:
         import onnxruntime
     except ImportError:
         sys.exit("onnxruntime is not installed: pip install onnxruntime")
-    onnxruntime.set_default_logger_severity(4)  # it finds `tf_half_pixel_for_nn` outdated
+    onnxruntime.set_default_logger_severity(4)  # it warns of `tf_half_pixel_for_nn`
     rng = np.random.default_rng(given.seed)
     counts: Counter[str] = Counter()
     while counts.total() < given.count:

@@ -1,13 +1,14 @@
-"""How fast the kernels are, layer by layer, each beside its own bounds. Not part of the test run.
+"""Measure the speed of kernels, layer by layer, with lower bounds. This is not part of the tests.
 
     python tests/benchmarks/run.py layers                        on this machine
     python tests/benchmarks/run.py layers --target pi3_64        modelled cycles (ELLC_CYCLE_TOOL)
     python tests/benchmarks/run.py model MODEL.ell [--target T]
     ... --json | --update-docs
 
-On this machine: the fastest of many calls, one thread; the peak is that of a loop of independent
-fused multiply-adds, measured between the calls. For a board: cycles of a model of the Cortex-A53
-in the second call. Multiply-adds (MAC) are nominal: taps that fall into the padding count.
+On this machine, times are those of the fastest of many calls on one thread. The peak is that of a
+loop of independent fused multiply-adds, which is measured between the calls. For a board, a model
+of the Cortex-A53 counts the cycles of the second call. Multiply-adds (MAC) include taps in the
+padding.
 
 `--update-docs` writes the table between `<!-- benchmark: WHAT TARGET -->` and
 `<!-- end of benchmark -->` in docs/reference/benchmarks.md.
@@ -44,7 +45,7 @@ Case = tuple[str, Plan, str]
 
 @dataclass(frozen=True)
 class Row:
-    """One step. Times are in ms on this machine and in thousands of cycles for a board."""
+    """A step. Times are in ms on this machine, and in thousands of cycles for a board."""
 
     layer: str
     kernel: str
@@ -56,13 +57,13 @@ class Row:
 
     @property
     def is_binary(self) -> bool:
-        """Whether its multiply-adds are products of signs."""
+        """Whether the multiply-adds are products of signs."""
         return self.kernel.startswith("binary")
 
 
 @dataclass(frozen=True)
 class Result:
-    """A measurement. `peak_macs` per ns and `bandwidth` in bytes per ns; cycles for a board."""
+    """A measurement. `peak_macs` and `bandwidth` (bytes) are per ns, or per cycle for a board."""
 
     what: str
     target: str
@@ -73,7 +74,7 @@ class Result:
 
 
 def measure_here(cases: Sequence[Case], what: str, target: Target, limit_ms: int) -> Result:
-    """Times of every step on this machine."""
+    """Measure the time of every step on this machine."""
     times = time_steps([(prefix, plan) for prefix, plan, _ in cases], target, limit_ms)
     rows = []
     for (_, plan, name), steps in zip(cases, times.plans, strict=True):
@@ -88,7 +89,7 @@ def measure_here(cases: Sequence[Case], what: str, target: Target, limit_ms: int
 
 
 def measure_modelled(cases: Sequence[Case], what: str, target: Target) -> Result:
-    """Modelled cycles of every step on the Cortex-A53."""
+    """Count the modelled Cortex-A53 cycles of every step."""
     cycles = kernel_cycles([(prefix, plan) for prefix, plan, _ in cases], target)
     rows = []
     for _, plan, name in cases:
@@ -108,7 +109,7 @@ def measure_modelled(cases: Sequence[Case], what: str, target: Target) -> Result
 
 
 def _macs_per_cycle(op: str) -> float:
-    """What a Cortex-A53 can do of an operator's multiply-adds."""
+    """The peak rate of a Cortex-A53 for the multiply-adds of an operator."""
     return CORTEX_A53.macs[numbers_of(op)]
 
 
@@ -126,7 +127,7 @@ def _row(
 
 
 def markdown(result: Result) -> str:
-    """The table, with what it means."""
+    """The table and its description."""
     here = result.unit == "ms"
     if here:
         head = (
@@ -195,12 +196,12 @@ def _total(result: Result) -> list[str]:
 
 
 def document(result: Result) -> str:
-    """The same for scripts."""
+    """The measurement as JSON."""
     return json.dumps(asdict(result), indent=2)
 
 
 def main() -> None:
-    """Parse, measure, print."""
+    """Parse the arguments, measure, and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,12 +1,13 @@
-"""Special values through every ONNX operator, beside ONNX Runtime. Not part of the test run.
+"""Compare ONNX operators on special values with ONNX Runtime. This is not part of the tests.
 
     python tests/benchmarks/special_onnx.py [--only OPERATOR] [--rounds 3]
 
-Takes the ONNX project's node tests, puts NaN, infinities, zeros or denormals into some elements of
-their inputs, and compares what the imported graph means after the passes (`ellc.ir.interp`;
-`tests/ops` compares compiled code with that) with what `onnxruntime` gives node by node, which must
-be installed. Prints a row for each operator with floats: of how many calls the results differ. Exit
-code 1 if one differs that is not in `KNOWN`, or if none does that is.
+Takes the node tests of the ONNX project, and puts NaN, infinities, zeros or denormals into some
+elements of their inputs. Compares the imported graph after the passes, in the reference executor,
+with `onnxruntime`, which must be installed and runs node by node. (`tests/ops` compares compiled
+code with the reference.) Prints a row for each operator with floats: how many calls have different
+results. The exit code is 1 if an operator differs that is not in `KNOWN`, or if one in `KNOWN` does
+not differ.
 """
 
 from __future__ import annotations
@@ -71,14 +72,14 @@ KNOWN: dict[str, dict[str, str]] = {
     "ScatterND": {"nan": _KEPT},
     "TopK": {"nan": "NaN never wins; in onnxruntime it is the largest"},
 }
-"""Operators that differ by kind of values, and why ellc's result is kept; tried on onnxruntime."""
+"""Operators and kinds of values for which ellc and onnxruntime differ, with the reason."""
 PLAIN = ""
-"""The numbers of the test itself: what differs for them is no matter of special values."""
+"""The kind of the unchanged inputs; differences for them are not due to special values."""
 
 
 @dataclass
 class Row:
-    """An operator's calls by kind, those that differ, and the first of these in words."""
+    """By kind, the numbers of an operator's calls and of those that differ; a first difference."""
 
     calls: Counter[str] = field(default_factory=Counter)
     different: Counter[str] = field(default_factory=Counter)
@@ -86,7 +87,7 @@ class Row:
 
 
 def difference(got: Array, want: Array) -> str:
-    """Empty if two results say the same, with NaN and infinities in the same places."""
+    """A description of a difference; empty if results agree, also in NaN and infinities."""
     if got.shape != want.shape or got.dtype.kind != want.dtype.kind:
         return f"{got.dtype}{got.shape} for {want.dtype}{want.shape}"
     if got.dtype.kind == "f":
@@ -101,7 +102,7 @@ def difference(got: Array, want: Array) -> str:
 
 
 def compare(test: NodeTest, made: Imported, rounds: int, row: Row) -> str:
-    """Count what differs in a row; why nothing could be compared, or nothing."""
+    """Compare a test and count in its row; returns the reason if it cannot be compared, or ''."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -130,7 +131,7 @@ def compare(test: NodeTest, made: Imported, rounds: int, row: Row) -> str:
 
 
 def _called(session: Any, made: Imported, feeds: dict[str, Any], names: list[str]) -> str | None:
-    """How the results of one call differ; None if onnxruntime does not run it."""
+    """How the results of a call differ; None if onnxruntime cannot run it."""
     try:
         wanted = session.run(None, feeds)
     except Exception:
@@ -144,14 +145,14 @@ def _called(session: Any, made: Imported, feeds: dict[str, Any], names: list[str
 
 
 def _is_wanted(test: NodeTest, only: str) -> bool:
-    """Whether a test has floats and is of the operator, not of the function that defines it."""
+    """Whether a test has floats, and tests the operator, not the function that defines it."""
     types = (np.float32, np.float64)
     floats = any(isinstance(x, np.ndarray) and x.dtype in types for x in test.inputs)
     return floats and only in ("", test.operator) and "_expanded" not in test.name
 
 
 def rows(only: str, rounds: int) -> tuple[dict[str, Row], Counter[str]]:
-    """What was compared by operator, and how many tests could not be."""
+    """The rows by operator, and the numbers of tests that could not be compared."""
     found: dict[str, Row] = defaultdict(Row)
     left: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="ellc-special-") as folder:
@@ -167,7 +168,7 @@ def rows(only: str, rounds: int) -> tuple[dict[str, Row], Counter[str]]:
 
 
 def surprises(found: dict[str, Row]) -> list[str]:
-    """What differs and is not known, and what is known and does not differ."""
+    """Differences that are not in `KNOWN`, and rows of `KNOWN` without a difference."""
     said = []
     for operator, row in found.items():
         for kind in KINDS:
@@ -179,7 +180,7 @@ def surprises(found: dict[str, Row]) -> list[str]:
 
 
 def main() -> None:
-    """Compare, print, judge."""
+    """Compare and print the results; sets the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""Further published architectures in small, for `torch_networks.py`: a block or two of each."""
+"""A block or two of further published architectures, for `torch_networks.py`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch.nn import functional as F
 def convolution(
     inputs: int, outputs: int, size: int = 3, stride: int = 1, groups: int = 1, **given: int
 ) -> nn.Sequential:
-    """A convolution that keeps the size (but for its stride), and batch norm."""
+    """A convolution that keeps the size except for its stride, and batch norm."""
     same = (size - 1) // 2 * given.get("dilation", 1)
     layer = nn.Conv2d(inputs, outputs, size, stride, same, groups=groups, bias=False, **given)
     return nn.Sequential(layer, nn.BatchNorm2d(outputs))
 
 
 class EfficientNet(nn.Module):
-    """Inverted residuals with squeeze and excite, SiLU, kernels of 3 and 5."""
+    """Inverted residuals with squeeze and excitation, SiLU, and windows of 3 and 5."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class EfficientNet(nn.Module):
 
 
 class ShuffleNet(nn.Module):
-    """Halves of the channels, one through a branch, shuffled."""
+    """Blocks that compute on half of the channels, and a channel shuffle."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class SqueezeNet(nn.Module):
 
 
 class DenseNet(nn.Module):
-    """Layers that read all before them, batch norm first; a transition."""
+    """Layers that read all previous layers, with batch norm first, and a transition."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class DenseNet(nn.Module):
 
 
 class ResNext(nn.Module):
-    """A bottleneck of grouped convolutions with a strided shortcut, then one without."""
+    """A bottleneck of grouped convolutions with a strided shortcut, and a bottleneck without."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -191,7 +191,7 @@ class SwinBlock(nn.Module):
 
 
 class Mixer(nn.Module):
-    """Perceptrons over tokens and over channels in turn."""
+    """Perceptrons over tokens and over channels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -211,7 +211,7 @@ class Mixer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A GPT: tokens and positions looked up, causal attention, logits by the embedding itself."""
+    """A GPT: embeddings of tokens and positions, causal attention, logits with tied embeddings."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -227,7 +227,7 @@ class Decoder(nn.Module):
         query, key, value = (v.view(batch, tokens, 4, 8).transpose(1, 2) for v in split)
         scores = query @ key.transpose(-2, -1) / math.sqrt(8)
         places = torch.arange(tokens)
-        future = places > places[:, None]  # set 13 has no triangles
+        future = places > places[:, None]  # operator set 13 has no `Trilu`
         scores = scores.masked_fill(future, float("-inf")).softmax(-1)
         x = x + self.out((scores @ value).transpose(1, 2).contiguous().view(batch, tokens, 32))
         x = x + self.narrow(F.gelu(self.wide(self.second(x)), approximate="tanh"))
@@ -235,7 +235,7 @@ class Decoder(nn.Module):
 
 
 class Llama(nn.Module):
-    """RMS norm, rotary positions, groups of queries on fewer keys, a gated perceptron."""
+    """RMS norm, rotary positions, grouped-query attention, a gated perceptron."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -275,7 +275,7 @@ class Llama(nn.Module):
 
 
 class WaveNet(nn.Module):
-    """Gated dilated convolutions, skips summed."""
+    """Gated dilated convolutions with a sum of skip connections."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -297,7 +297,7 @@ class WaveNet(nn.Module):
 
 
 class Conformer(nn.Module):
-    """Half perceptrons around attention and a gated depthwise convolution."""
+    """Half-step perceptrons, attention, and a gated depthwise convolution."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -323,7 +323,7 @@ class Conformer(nn.Module):
 
 
 class DeepLab(nn.Module):
-    """Atrous pyramid with a branch of the whole picture, decoded with a low-level skip."""
+    """An atrous pyramid with a branch of global pooling, and a decoder with a skip connection."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -347,7 +347,7 @@ class DeepLab(nn.Module):
 
 
 class SsdHead(nn.Module):
-    """Two maps of classes and boxes, decoded against anchors made of their shapes."""
+    """Two maps of classes and boxes, decoded with anchors that are computed from their shapes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -377,7 +377,7 @@ class SsdHead(nn.Module):
 
 
 class NestedUNet(nn.Module):
-    """U-Net++: every level again at every depth, joined with all before it."""
+    """U-Net++: nested decoders that read all previous maps of their level."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -400,7 +400,7 @@ class NestedUNet(nn.Module):
 
 
 class SuperResolution(nn.Module):
-    """Residual convolutions, PReLU, pixel shuffle on top of the picture made larger."""
+    """Residual convolutions, PReLU, and a pixel shuffle that is added to the enlarged picture."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -418,7 +418,7 @@ class SuperResolution(nn.Module):
 
 
 class GatedDecoder(nn.Module):
-    """A speech enhancer: a GRU over a spectrum's bands, gains between them interpolated."""
+    """A speech enhancer: a GRU on the bands of a spectrum, and interpolated gains."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -452,4 +452,4 @@ NETWORKS = {
     "super_resolution": (SuperResolution, (1, 3, 12, 16)),
     "speech": (GatedDecoder, (1, 10, 33)),
 }
-"""Each by name, with the shape of its input."""
+"""The architectures by name, with the shapes of their inputs."""

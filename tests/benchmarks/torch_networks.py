@@ -1,12 +1,12 @@
-"""Small networks of every common shape, exported from PyTorch to ONNX with what PyTorch computes.
+"""Export small networks of common architectures from PyTorch to ONNX, with PyTorch's results.
 
     python tests/benchmarks/torch_networks.py FOLDER [--only NAME]
 
-Run it in an environment of its own with `torch`, `onnx` and `onnxscript`; ellc is not needed. Each
-network is exported by both exporters, with operator sets 13 and 18 where the exporter has them, as
-FOLDER/NAME.EXPORTER.onnx. Beside it FOLDER/NAME.EXPORTER.onnx.npz holds `input0`, ..., `output0`,
-..., each with a leading axis over `SAMPLES` drawn inputs. Weights are seeded, not trained.
-`exported_networks.py` compiles the files and compares.
+Run it in a separate environment with `torch`, `onnx` and `onnxscript`; ellc is not needed. Each
+network is exported by both exporters, with operator sets 13 and 18 if the exporter supports them,
+to FOLDER/NAME.EXPORTER.onnx. For each file, FOLDER/NAME.EXPORTER.onnx.npz has `input0`, ...,
+`output0`, ..., with a first axis of `SAMPLES` random inputs. Weights are random, not trained.
+`exported_networks.py` compiles the files and compares results.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SEED = 20
 
 
 class Recurrent(nn.Module):
-    """A recurrent layer whose initial state the model makes itself, and a classifier."""
+    """A recurrent layer whose initial state the model computes, and a classifier."""
 
     def __init__(self, kind: type[nn.RNNBase], *, bidirectional: bool = False, layers: int = 1):
         super().__init__()
@@ -41,7 +41,7 @@ class Recurrent(nn.Module):
 
 
 class Crnn(nn.Module):
-    """Convolutions that read a line of text, and a recurrent layer along it."""
+    """Convolutions on a line of text, and a recurrent layer along it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class Crnn(nn.Module):
 
 
 class UNet(nn.Module):
-    """Down, up by transposed convolution and by interpolation, with skips."""
+    """A U-Net that enlarges by transposed convolution and by interpolation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class UNet(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A transformer's layer in plain operators: the exporter of set 13 knows no fused attention."""
+    """A transformer layer without fused attention, which the exporter for set 13 does not have."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class VisionTransformer(nn.Module):
 
 
 class YoloHead(nn.Module):
-    """Two scales of boxes, decoded against a grid and joined."""
+    """Two scales of boxes, decoded with a grid and concatenated."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ class YoloHead(nn.Module):
 
 
 class MobileNetV3(nn.Module):
-    """An inverted residual with squeeze and excite, hard activations."""
+    """An inverted residual with squeeze and excitation, and hard activations."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -176,7 +176,7 @@ class MobileNetV3(nn.Module):
 
 
 class ConvNext(nn.Module):
-    """Two blocks: depthwise 7x7, normalisation over channels, an inverted bottleneck."""
+    """Two blocks of a depthwise 7x7 convolution, layer norm over channels, and a bottleneck."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -216,7 +216,7 @@ class TemporalConvolutions(nn.Module):
 
 
 class Audio(nn.Module):
-    """Samples to words: a learnt filter bank, log energies, separable convolutions, attention."""
+    """Audio to words: a trained filter bank, log energies, separable convolutions, attention."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -236,7 +236,7 @@ class Audio(nn.Module):
 
 @dataclass(frozen=True)
 class Network:
-    """A network by name: how it is made, and the shapes of its inputs."""
+    """A network: its name, the function that makes it, and the shapes of its inputs."""
 
     name: str
     make: Callable[[], nn.Module]
@@ -260,11 +260,11 @@ NETWORKS = (
 )
 
 EXPORTERS = {"script13": (13, False), "script18": (18, False), "dynamo18": (18, True)}
-"""(operator set, whether the newer exporter writes it; its least set is 18)."""
+"""(operator set, whether to use the newer exporter, which needs at least set 18)."""
 
 
 def randomise_statistics(module: nn.Module) -> None:
-    """Batch norms that do something: statistics and factors away from 0 and 1."""
+    """Set the statistics and factors of batch norms to values other than 0 and 1."""
     for part in module.modules():
         if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.normal_(part.running_mean, 0, 0.3)
@@ -273,7 +273,7 @@ def randomise_statistics(module: nn.Module) -> None:
 
 
 def export(network: Network, exporter: str, folder: Path) -> Path:
-    """Write one file and its samples; returns the model's path."""
+    """Write a file and its samples; returns the path of the file."""
     torch.manual_seed(SEED)
     module = network.make().eval()
     randomise_statistics(module)

@@ -41,7 +41,7 @@ def outcome(path: Path) -> str:
         verify(read_model(path))
     except EllcError as error:
         if not error.message or not error.report().startswith("error[E"):
-            raise AssertionError(f"an error that says nothing: {error.report()!r}") from error
+            raise AssertionError(f"an error without a message: {error.report()!r}") from error
         return error.code
     return "graph"
 

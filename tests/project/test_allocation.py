@@ -1,4 +1,4 @@
-"""Importers make arrays through the budget of the import, never by numpy on a file's word."""
+"""Importers allocate arrays through the budget of an import, never directly with numpy."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_rule_sees_what_it_must() -> None:
 
 
 def _allocations(source: str) -> Iterator[int]:
-    """Lines of calls that allocate by a size that is not written there."""
+    """The lines of calls that allocate an array whose size is not a literal."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Call(func=ast.Attribute(value=ast.Name("np"), attr=name)) if (
@@ -47,7 +47,7 @@ def _allocations(source: str) -> Iterator[int]:
 
 
 def _is_small(size: ast.expr) -> bool:
-    """Whether a size stands in the source: numbers, or ones for each axis."""
+    """Whether a size is known from the source: it has only numbers, or a 1 for each axis."""
     match size:
         case ast.Constant() | ast.Name(id="_POINTS"):
             return True

@@ -1,4 +1,4 @@
-"""The dependency direction ellc.ir <- ellc.codegen <- ellc, from the imports of every file."""
+"""Check the dependencies ellc.ir <- ellc.codegen <- ellc with the imports of every file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 STANDARD = frozenset(sys.stdlib_module_names) | {"__future__"}
 PARTS = ("ir", "codegen")
-"""Folders that are packages inside `ellc` by a link."""
+"""Folders that are packages in `ellc` through symbolic links."""
 ALLOWED = {
     "ir": {"ellc.ir", "numpy"},
     "codegen": {"ellc.ir", "ellc.codegen", "numpy", "llvmlite", "jinja2", "cffi"},
@@ -24,7 +24,7 @@ ALLOWED = {
 
 
 def imported(source: str) -> Iterator[tuple[int, str]]:
-    """(line, package) of every import in a file, those inside functions included."""
+    """(line, package) of every import in a file, also inside functions."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, package_of(alias.name)) for alias in node.names)
@@ -35,7 +35,7 @@ def imported(source: str) -> Iterator[tuple[int, str]]:
 
 
 def package_of(module: str) -> str:
-    """The package that a module belongs to: one of ours, else what it is installed as."""
+    """The package of a module: a package of the project, or the installed package."""
     first, second, *_ = *module.split("."), ""
     return f"ellc.{second}" if first == "ellc" and second in PARTS else first
 

@@ -1,4 +1,4 @@
-"""The documentation: pages made from the code are whole, links lead somewhere, the site builds."""
+"""Test the documentation: generated pages are complete, links are valid, the site can be built."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def generator() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def pages(generator: ModuleType) -> dict[str, str]:
-    """Every page of the site by its name: those in docs/ and those that are made."""
+    """All pages of the site by name: those in docs/ and generated ones."""
     written = {p.relative_to(DOCS).as_posix(): p.read_text("utf-8") for p in DOCS.rglob("*.md")}
     made = generator.pages()
     assert not written.keys() & made.keys()
@@ -49,7 +49,7 @@ def test_links_lead_to_pages(pages: dict[str, str]) -> None:
     lost = []
     for name, text in pages.items():
         for target in LINK.findall(text):
-            # As mkdocs does it: no way leads out of docs/, not even one that comes back.
+            # Like mkdocs, accept no path that leaves docs/, even if it returns.
             found = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
             if found not in pages and (found.startswith("..") or not (DOCS / found).is_file()):
                 lost.append(f"{name}: {target}")

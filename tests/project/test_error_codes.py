@@ -1,4 +1,4 @@
-"""Error codes: each that the source raises has a row with cause and remedy, and no row is idle."""
+"""Every error code in the source has a row with cause and remedy, and every row is used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PLACES = ("ir", "codegen", "ellc", "docs", ".github")
 
 
 def codes_in(source: str) -> Iterator[str]:
-    """Codes that are string literals of a file: docstrings name codes inside longer strings."""
+    """The codes in a file that are whole string literals; docstrings are longer."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Constant(value=str(text)) if CODE.fullmatch(text):
@@ -26,7 +26,7 @@ def codes_in(source: str) -> Iterator[str]:
 
 @cache
 def raised() -> dict[str, set[str]]:
-    """Every code in the source, with the files that name it."""
+    """All codes in the source, each with the files that contain it."""
     found: dict[str, set[str]] = {}
     for folder in ("ir", "codegen", "ellc"):
         for path in (ROOT / folder).rglob("*.py"):
@@ -40,7 +40,7 @@ def raised() -> dict[str, set[str]]:
 
 def test_every_code_that_is_raised_is_explained() -> None:
     missing = {code: sorted(files) for code, files in raised().items() if code not in ERROR_CODES}
-    assert not missing, "give each a row in ellc/error_codes/"
+    assert not missing, "add rows for these codes in ellc/error_codes/"
 
 
 def test_every_code_that_is_explained_is_raised() -> None:
@@ -48,7 +48,7 @@ def test_every_code_that_is_explained_is_raised() -> None:
 
 
 def test_rows_are_in_order_and_whole() -> None:
-    assert list(ERROR_CODES) == sorted(row.code for row in ROWS), "one meaning each, in order"
+    assert list(ERROR_CODES) == sorted(row.code for row in ROWS), "codes must be unique and sorted"
     assert {group_of(code) for code in ERROR_CODES} == set(GROUPS.values())
     for row in ERROR_CODES.values():
         assert row.title and row.title[-1] != ".", row.code

@@ -1,4 +1,4 @@
-"""The checkout itself: clean by ruff and mypy, no word about the machine it was written on."""
+"""Check the files of the checkout: ruff, mypy, and no paths of the author's machine."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Absolute paths into somebody's home or work folder.
+# Absolute paths to a home folder or a work folder.
 MACHINE_PATH = re.compile(rb"(?<![\w.$}~-])/(?:home|root|Users|work|scratch)/[\w.-]+")
 OUTSIDE_FOLDER = re.compile(rb"\.\./shared\b")
 MAY_NAME_THE_OUTSIDE_FOLDER = {".ci/run"}
 
 
 def tracked_files() -> list[Path]:
-    """Files under version control, or every file where there is no git."""
+    """The files under version control; all files if there is no git."""
     try:
         listing = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -50,7 +50,7 @@ def test_the_search_sees_such_a_path() -> None:
 
 def test_committed_files_are_small() -> None:
     large = [p.relative_to(ROOT) for p in tracked_files() if p.stat().st_size > 2**20]
-    assert not large, "models over 1 MiB are built or found through ELLC_TEST_DATA"
+    assert not large, "models of more than 1 MiB must be built, or be in the folder ELLC_TEST_DATA"
 
 
 @pytest.mark.parametrize("args", [["check"], ["format", "--check"]], ids=["check", "format"])

@@ -1,4 +1,4 @@
-"""The links that make one package of three folders, and what a checkout without them says."""
+"""Test the symbolic links of the packages, and the error message of a checkout without them."""
 
 from __future__ import annotations
 

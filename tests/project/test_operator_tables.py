@@ -1,4 +1,4 @@
-"""The lists of operators: complete, and printed by the command."""
+"""The lists of operators are complete, and the command prints them."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def test_every_typed_package_says_so() -> None:
 
 
 def test_a_command_installs_the_project_once() -> None:
-    """pip refuses `'.[docs]' --editable .`: two requirements for one project."""
+    """pip refuses `'.[docs]' --editable .`, which are two requirements for the same project."""
     commands = [
         line
         for path in ("Makefile", ".github/workflows/ci.yml")
@@ -54,7 +54,7 @@ def test_a_command_installs_the_project_once() -> None:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Command:
-    """Run a program of an environment with the wheel, in a folder outside the checkout."""
+    """A function that runs a program of an environment with the wheel, outside the checkout."""
     return fresh_environment(tmp_path_factory.mktemp("installed") / "venv", wheel, ()).call
 
 

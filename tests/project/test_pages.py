@@ -1,9 +1,9 @@
-"""What README.md, docs/ and the examples show is true: every command and program in them is run.
+"""Run every command and program in README.md, docs/ and the examples.
 
-The blocks of one page run one after the other in one empty folder, as a reader would, in an
-environment that holds what the page "Getting started" installs. `make` lines are run with `make
--n` in the checkout: the real ones are what runs this test. `support/readme.py` lists what a page
-can say of a block.
+The blocks of a page are run in order in an empty folder, as a reader would do it, in an environment
+with what the page "Getting started" installs. Lines with `make` are run as `make -n` in the
+checkout, since `make` itself runs this test. `support/readme.py` describes the notes that a block
+can have.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PAGES = {
 RUNNABLE = ("sh", "python")
 MARKERS = ("slow", "emulated")
 TRAINING = "ELLC_TRAINING_PYTHON"
-"""Names a Python that has torch, or TensorFlow and keras, for the pages that train networks."""
+"""The variable that names a Python with torch, or with TensorFlow and keras, for some pages."""
 
 
 def is_run(block: Block) -> bool:
@@ -39,7 +39,7 @@ def is_run(block: Block) -> bool:
 
 
 def cases() -> list[object]:
-    """One test for each page that shows commands, with the markers of all its blocks."""
+    """A test for each page with commands, with the markers of all its blocks."""
     found = []
     for page, blocks in PAGES.items():
         if any(map(is_run, blocks)):
@@ -50,20 +50,20 @@ def cases() -> list[object]:
 
 
 def install_lines() -> list[str]:
-    """Every line of a page that says how to install ellc."""
+    """All lines in pages that install ellc."""
     blocks = [block for blocks in PAGES.values() for block in blocks]
     return [b.text.strip() for b in blocks if "install" in b.notes]
 
 
 @pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """What the install line makes."""
+    """The environment that the install line makes."""
     folder = tmp_path_factory.mktemp("reader") / "venv"
     return fresh_environment(folder, wheel, extras_of(install_lines()[0]))
 
 
 def program(block: Block, environment: Environment) -> list[str | Path]:
-    """How to run a block: Python by its interpreter, shell as it stands but for `make`."""
+    """The command that runs a block: with Python, or with a shell in which `make` is `make -n`."""
     if block.language == "python":
         outside = block.after("needs") in ("torch", "tensorflow")
         python = os.environ[TRAINING] if outside else environment.folder / "bin" / "python"
@@ -79,7 +79,7 @@ def checkout_variables() -> dict[str, str]:
 
 
 def is_missing(needed: str) -> bool:
-    """Whether what a block needs is not there."""
+    """Whether a program or package that a block needs is missing."""
     if needed not in ("torch", "tensorflow"):
         return bool(needed) and any(shutil.which(name) is None for name in needed.split(", "))
     python = os.environ.get(TRAINING, "")
@@ -124,7 +124,7 @@ def test_every_block_says_what_it_is() -> None:
         vague = [
             b.line for b in blocks if "not run" in " ".join(b.notes) and not b.after("not run")
         ]
-        assert not vague, f"{page}: say in brackets why these are not run"
+        assert not vague, f"{page}: these blocks need a reason in brackets for `not run`"
 
 
 def test_there_is_one_way_to_install() -> None:

@@ -1,4 +1,4 @@
-"""Folders of `codegen` form a strict order, and no two files import each other in a circle."""
+"""The folders of `codegen` are in a strict order, and no imports are circular."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ ROOMS = (
     *("languages", "machine", "toolchain", "kir"),
     *("blocks", "kernels", "planning", "output", "measure"),
 )
-"""From the bottom up: a file may import its own folder and those before it."""
+"""The folders in order: a file may import from its own folder and those before it."""
 MOST_FILE_LINES, MOST_FUNCTION_LINES = 527, 60
 
 
 def modules() -> dict[str, Path]:
-    """Every module of the project, by its dotted name."""
+    """All modules of the project, by dotted name."""
     found = {}
     for folder, package in PLACES.items():
         for path in sorted((ROOT / folder).rglob("*.py")):
@@ -30,7 +30,7 @@ def modules() -> dict[str, Path]:
 
 
 def imports(path: Path, known: dict[str, Path]) -> Iterator[str]:
-    """Modules that a file imports, those inside functions included."""
+    """The modules that a file imports, also inside functions."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in known)
@@ -45,7 +45,7 @@ def graph() -> dict[str, set[str]]:
 
 
 def circles(edges: dict[str, set[str]]) -> list[list[str]]:
-    """Groups of modules that reach each other (strongly connected components of several)."""
+    """Groups of modules with circular imports (strongly connected components)."""
     index: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
@@ -73,13 +73,13 @@ def circles(edges: dict[str, set[str]]) -> list[list[str]]:
 
 
 def room(module: str) -> str:
-    """The folder of `codegen` that a module lies in, empty for others."""
+    """The folder of `codegen` that contains a module; empty for other modules."""
     parts = module.split(".")
     return parts[2] if parts[:2] == ["ellc", "codegen"] and len(parts) > 2 else ""
 
 
 def group_of(module: str) -> str:
-    """The folder of passes that a module lies in, empty for others."""
+    """The folder of passes that contains a module; empty for other modules."""
     parts = module.split(".")
     return parts[3] if parts[:3] == ["ellc", "ir", "passes"] and len(parts) > 4 else ""
 
@@ -120,7 +120,7 @@ def test_no_circles_between_files() -> None:
 
 
 def long_parts(path: Path) -> Iterator[str]:
-    """What is too long in a file: itself, or functions."""
+    """Descriptions of what is too long in a file: the file or functions."""
     text = path.read_text(encoding="utf-8")
     where = path.relative_to(ROOT)
     if (lines := text.count("\n")) > MOST_FILE_LINES:

@@ -1,4 +1,4 @@
-"""How the tests run: who runs what, and what stays behind."""
+"""Test the test runs: which process runs which tests, and which files are left."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SINGLE = [f"tests/ir/test_text.py::test_line[{i}]" for i in range(200)]
 
 @dataclass(eq=False)
 class Process:
-    """What the scheduler asks of a process of xdist."""
+    """The part of an xdist worker that the scheduler uses."""
 
     gateway: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(id="gw"))
     shutting_down: bool = False
@@ -57,7 +57,7 @@ def run_all(names: list[str], seconds: Callable[[str], float]) -> list[Process]:
                 place = process.todo()[at]
                 made.mark_test_complete(process, place, seconds(names[place]))
     assert made.tests_finished and not made.has_pending
-    assert not any(made.assigned_work.values()), "what is done must be forgotten"
+    assert not any(made.assigned_work.values()), "finished work must be removed"
     return processes
 
 
@@ -102,5 +102,5 @@ def test_bytecode_is_kept_in_the_cache_of_pytest(
     assert os.environ["PYTHONPYCACHEPREFIX"] == str(kept)
     assert "PYTHONDONTWRITEBYTECODE" not in os.environ
     (beside,) = (kept / tmp_path.relative_to(tmp_path.anchor)).iterdir()
-    assert beside.name == "sources", "of what was in the temporary folder nothing is kept"
+    assert beside.name == "sources", "bytecode of sources in the temporary folder must be removed"
     assert not list((tmp_path).glob("ellc-bytecode-*"))

@@ -1,4 +1,4 @@
-"""Tests of the soak import the modules beside them, as its script does."""
+"""Let the tests of the soak import the modules in this folder, as its script does."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Edits of decoded structures: odd numbers, other names, entries lost, doubled and moved.
+"""Random edits of decoded files: unusual numbers, other names; removed, copied and moved entries.
 
-A format's walker lists the locations of a structure; an edit draws one and changes what is there.
-An edit is made again from its seed, so a mutant is a base and a few seeds, and is minimised by
-leaving seeds out.
+A function per format lists the locations in a structure. An edit chooses one of them at random and
+changes the value there. An edit is determined by a seed, so a mutant is a base and a list of seeds;
+to minimise it, seeds are removed.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ ODD_TEXTS = ("", "\0", "\n", "%s", "a\\b", '"""', "x *\\\n/", "../x", "é", "\u2
 
 
 class Location(NamedTuple):
-    """One value of a structure: what `owner` has at `key`; `assign` puts another there."""
+    """The location of a value in a structure: `owner` at `key`; `assign` replaces the value."""
 
     value: Any
     owner: Any
     key: Any
     assign: Callable[[Any, Any, Any], None] = setitem
     is_entry: bool = False
-    """`owner` is a list, in which entries can be lost, doubled and moved."""
+    """`owner` is a list, whose entries can be removed, copied and moved."""
     is_field: bool = False
-    """`owner` is a dictionary, of which fields can be lost."""
+    """`owner` is a dictionary, whose fields can be removed."""
 
 
 Walk = Callable[[Any], list[Location]]
@@ -46,7 +46,8 @@ Walk = Callable[[Any], list[Location]]
 def edit(structure: Any, walk: Walk, seeds: Iterable[str]) -> None:
     """Change one location of a structure for each seed, in place.
 
-    The locations are those at the start, so that an edit is the same whatever others are made.
+    All edits choose from the locations of the unchanged structure, so that an edit does not
+    depend on other edits.
     """
     locations = walk(structure)
     for seed in seeds if locations else ():
@@ -64,10 +65,10 @@ def edit(structure: Any, walk: Walk, seeds: Iterable[str]) -> None:
 
 
 def other(value: Any, locations: Sequence[Location], rng: random.Random) -> Any:
-    """Another value of a kind, or one found elsewhere in the structure."""
+    """Another value of the same kind: an unusual one, or one from elsewhere in the structure."""
     if rng.random() < 0.3:
         same = [p.value for p in locations if type(p.value) is type(value)]
-        return copy.deepcopy(rng.choice(same))  # a container must not get into itself
+        return copy.deepcopy(rng.choice(same))  # a container must not contain itself
     match value:
         case bool():
             return not value
@@ -100,7 +101,7 @@ def _other_bytes(value: bytes, rng: random.Random) -> bytes:
 
 
 def _move(location: Location, rng: random.Random) -> None:
-    """Lose, double or swap an entry of a list."""
+    """Remove, copy or swap an entry of a list."""
     owner, index = location.owner, location.key
     match rng.randrange(3):
         case 0:
@@ -116,7 +117,7 @@ def _move(location: Location, rng: random.Random) -> None:
 
 
 def walk_json(tree: Any) -> list[Location]:
-    """Every value of nested dictionaries and lists, containers too."""
+    """The locations of all values in nested dictionaries and lists, including containers."""
     locations, waiting = [], [tree]
     while waiting:
         owner = waiting.pop()
@@ -129,7 +130,7 @@ def walk_json(tree: Any) -> list[Location]:
 
 
 def walk_objects(root: Any) -> list[Location]:
-    """Every attribute of the objects that flatbuffers' object interface makes."""
+    """The locations of all attributes of objects of the flatbuffers object API."""
     locations: list[Location] = []
     waiting = [root]
     while waiting:
@@ -156,7 +157,7 @@ def _set_bytes(owner: Any, name: str, value: bytes) -> None:
 
 
 def walk_message(root: Any) -> list[Location]:
-    """Every field of a protocol buffer that is set, and the scalar ones that are not."""
+    """The locations of all fields of a protocol buffer that are set, and of unset scalar fields."""
     locations: list[Location] = []
     waiting = [root]
     while waiting:
@@ -180,13 +181,13 @@ def walk_message(root: Any) -> list[Location]:
 
 @cache
 def _fields(kind: Any) -> tuple[tuple[str, bool, bool], ...]:
-    """The fields of a kind of message: name, whether it is of messages, whether it repeats."""
+    """(name, whether it holds messages, whether it is repeated) of each field of a message."""
     fields = kind.DESCRIPTOR.fields
     return tuple((f.name, f.message_type is not None, _repeats(f)) for f in fields)
 
 
 def _leave(owner: Any, key: Any, value: Any) -> None:
-    """A message is edited by its fields."""
+    """Assign nothing: a message is edited by its fields."""
 
 
 def _clear(owner: Any, name: str, value: Any) -> None:
@@ -194,12 +195,12 @@ def _clear(owner: Any, name: str, value: Any) -> None:
 
 
 def _repeats(descriptor: Any) -> bool:
-    repeats = getattr(descriptor, "is_repeated", None)  # newer than protobuf 5
+    repeats = getattr(descriptor, "is_repeated", None)  # protobuf 5 does not have it
     return bool(descriptor.label == descriptor.LABEL_REPEATED if repeats is None else repeats)
 
 
 class _Messages:
-    """A repeated field of messages as a list: entries are copied, not assigned."""
+    """A repeated field of messages as a list; assigning an entry copies it."""
 
     def __init__(self, field: Any) -> None:
         self._field = field

@@ -1,4 +1,4 @@
-"""What a campaign hands back: counts of what came out, and one finding for each place."""
+"""The results of a campaign: counts of outcomes, and findings."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 @dataclass
 class Finding:
-    """Something that must not happen. `place` folds equal ones; `said` is the first's message.
+    """An error in ellc. Findings with the same `place` are merged; `said` is the first message.
 
-    `files` are what shows it, by file name; `again` says how the campaign makes it again.
+    `files` reproduce it, by file name; `again` is the command that makes these files again.
     """
 
     place: str
@@ -23,13 +23,13 @@ class Finding:
 
 @dataclass
 class Findings:
-    """`outcomes` counts what came of the inputs: `graph`, an error's code, `equal`, ..."""
+    """`outcomes` counts the outcomes of inputs: `graph`, the code of an error, `equal`, ..."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     found: dict[str, Finding] = field(default_factory=dict)
 
     def add(self, finding: Finding) -> bool:
-        """Fold a finding in; whether its place is new."""
+        """Add a finding; returns whether its place is new."""
         known = self.found.get(finding.place)
         if known is None:
             self.found[finding.place] = finding
@@ -38,13 +38,13 @@ class Findings:
         return False
 
     def merge(self, other: Findings) -> None:
-        """Take in another batch."""
+        """Add the results of another batch."""
         self.outcomes.update(other.outcomes)
         for finding in other.found.values():
             self.add(finding)
 
     def save(self, folder: Path) -> None:
-        """One folder for each finding: its files and what was said."""
+        """Write a folder for each finding, with its files and its message."""
         for number, finding in enumerate(self.found.values()):
             own = folder / f"finding-{number}"
             own.mkdir(parents=True, exist_ok=True)

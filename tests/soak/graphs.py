@@ -1,9 +1,9 @@
-"""Random whole networks through ONNX, computed in every way there is, judged by one interval.
+"""Compute random ONNX networks in several ways, and check all results with bounds.
 
-The ways: ONNX's evaluator, the graph as it was read and after the passes in numpy, code of LLVM and
-portable C for this machine, code for both ARM states under qemu, and as arbiters ONNX Runtime with
-and without its fusions, if ELLC_ONNXRUNTIME names a Python that has it. The judge is
-`rounding_bounds`.
+The ways are: ONNX's evaluator; the imported graph before and after the passes, in numpy; code from
+LLVM and portable C code for this machine; code for 64-bit and 32-bit ARM in qemu; and, if
+ELLC_ONNXRUNTIME names a Python with it, ONNX Runtime with and without fusions. `rounding_bounds`
+computes the bounds.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from ellc.ir.pipeline import run_pipeline
 from ellc.ir.types import Array
 
 SEEDS_OF_A_BATCH = 1_000_000
-"""The seed of a network is the batch's times this, plus its number."""
+"""The seed of a network is the seed of the batch times this, plus the network's number."""
 _WORKER = Path(__file__).with_name("onnxruntime_worker.py")
-_FIRST_WORDS = 12  # of a message: what differs after them is no other place
+_FIRST_WORDS = 12  # findings are equal if these first words of their messages are equal
 
 
 @dataclass(frozen=True)
 class Network:
-    """A model, the graph as it was read and after the passes, its inputs and its bounds."""
+    """A model, its graph before and after the passes, its inputs and the bounds of its output."""
 
     case: Case
     graph: Graph
@@ -52,7 +52,7 @@ Way = Callable[[Sequence[Network], Path], list[Result]]
 
 
 def network(case: Case) -> Network:
-    """Read a model and bound its result."""
+    """Read a model and compute the bounds of its output."""
     graph = read(case.proto)
     ready, _ = run_pipeline(graph)
     inputs = tuple(case.inputs[port.name] for port in graph.inputs)
@@ -80,7 +80,7 @@ def _compiled(target: str, emitter: Emitter) -> Way:
 
 
 def _same(result: list[tuple[Array, ...]] | Exception) -> Result:
-    """The output of two equal calls."""
+    """The output of two calls, which must be equal."""
     if isinstance(result, Exception):
         return result
     (first,), (second,) = result
@@ -90,7 +90,7 @@ def _same(result: list[tuple[Array, ...]] | Exception) -> Result:
 
 
 def _onnxruntime(networks: Sequence[Network], folder: Path) -> dict[str, list[Result]]:
-    """Both of its ways, in a process of the Python that has it."""
+    """The results of ONNX Runtime, fused and unfused, from a process of the Python that has it."""
     python = os.environ.get("ELLC_ONNXRUNTIME")
     if not python:
         return {}
@@ -127,16 +127,16 @@ WAYS: dict[str, Way] = {
 IN_NUMPY = ("onnx", "reader", "passes")
 QUICK_WAYS = (*IN_NUMPY, "C")  # tests/ops/test_random_onnx.py compiles with LLVM
 COMPILED = ("host", "C", "pi3_64", "pi3")
-"""Nearly all that a network costs: kernels of one network are no other's. `graphs-in-turns`
-takes one of them for each batch, so that it tries four times as many networks in the same time."""
+"""Ways that take nearly all of the time, since networks share no kernels. `graphs-in-turns` uses
+one of them for each batch, and tests four times as many networks in the same time."""
 APPROXIMATE = "onnxruntime fused"
-"""Its fused kernels of 8 bits have tables and scales of their own. Where it differs alone, from its
-own unfused kernels, too, it is counted and no finding."""
+"""The fused 8-bit kernels of ONNX Runtime use other tables and scales. If only their results
+differ, also from its unfused kernels, this is counted, but is no finding."""
 _EMULATED = ("pi3", "pi3_64")
 
 
 def files(case: Case) -> dict[str, bytes]:
-    """A case as a model and its inputs."""
+    """The files of a case: a model and its inputs."""
     stored = io.BytesIO()
     np.savez(stored, **case.inputs)  # type: ignore[arg-type]
     return {"graph.onnx": case.proto.SerializeToString(), "graph.npz": stored.getvalue()}
@@ -144,17 +144,17 @@ def files(case: Case) -> dict[str, bytes]:
 
 @dataclass(frozen=True)
 class Graphs:
-    """The campaign."""
+    """The campaign of random networks."""
 
     name: str = "graphs"
     batch: int = 100
     quick_count: int = 8
     quick: bool = False
     in_turns: bool = False
-    """One compiled way for a batch, by its seed, instead of all."""
+    """Whether a batch uses only one compiled way, which depends on its seed."""
 
     def run(self, seed: int, count: int, folder: Path) -> Findings:
-        """Draw `count` networks, compute them in all ways, and judge each result."""
+        """Make `count` random networks, compute them in all ways, and check the results."""
         findings = Findings()
         networks, numbers = [], []
         for number in range(count):
@@ -174,16 +174,16 @@ class Graphs:
         return findings
 
     def input(self, seed: int, number: int, folder: Path) -> dict[str, bytes]:
-        """The model of one number and its inputs."""
+        """The files of the network with this number."""
         return files(self.case(seed, number))
 
     def case(self, seed: int, number: int) -> Case:
-        """The model of one number."""
+        """The case with this number."""
         drawn = RandomOnnx(seed * SEEDS_OF_A_BATCH + number)
         return Case.of(drawn.proto, {"x": drawn.input}, drawn.outputs[0])
 
     def _ways(self, seed: int) -> tuple[str, ...]:
-        """Those of a batch, without ONNX Runtime's."""
+        """The ways of a batch, without those of ONNX Runtime."""
         if self.quick:
             return QUICK_WAYS
         usable = [w for w in COMPILED if w not in _EMULATED or emulate.can_run(resolve(w))]
@@ -210,7 +210,7 @@ class Graphs:
         number: int,
         folder: Path,
     ) -> str:
-        """One word for a network; what is wrong with it goes to the findings."""
+        """The outcome of a network, a word; wrong results become findings."""
         said = {way: text for way, got in results.items() if (text := judged(each, got))}
         if list(said) == [APPROXIMATE]:
             return f"equal but for {APPROXIMATE}"
@@ -232,13 +232,13 @@ class Graphs:
         try:
             one = network(case)
             ways = WAYS[way]([one], folder) if way in WAYS else _onnxruntime([one], folder)[way]
-        except Exception:  # another fault than the one looked for
+        except Exception:  # the smaller case fails in another way
             return False
         return bool(judged(one, ways[0]))
 
 
 def judged(each: Network, got: Result) -> str:
-    """What is wrong with a result."""
+    """A description of what is wrong with a result; empty if it is correct."""
     if isinstance(got, Exception):
         return f"{type(got).__name__}: {got}"
     return each.bounds.disagreement(got)

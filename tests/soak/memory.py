@@ -1,8 +1,8 @@
-"""Every byte touched outside: guard pages, sanitizers, painted stacks.
+"""Find memory accesses outside of buffers, with guard pages, sanitizers and painted stacks.
 
-The inputs of these campaigns are listed, not drawn: all samples of all operators, and the real
-models in ELLC_TEST_DATA. A batch takes the next of the list; at its end the campaign is over. Quick
-runs take small networks in place of real models.
+The inputs of these campaigns are not random. They are all samples of all operators, and the models
+in ELLC_TEST_DATA. A batch tests the next inputs of this list, and the campaign ends with the list.
+Quick runs use small networks instead of these models.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ from ellc.ir.pipeline import run_pipeline
 
 MOST_EMULATED_MACS = 20_000_000
 SMALL_FILE_BYTES = 60_000
-"""GCC takes minutes for the C of a larger model under its sanitizers."""
+"""Larger models are not compiled with sanitizers, since GCC needs minutes for them."""
 THREADS = 3
 
 Wrong = list[list[str]]
-"""For each input what is wrong with it."""
+"""For each input, a list of what is wrong."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """One input, made when its turn comes; `judge` says what is wrong with the results of a call.
+    """An input, made only when it is needed; `judge` describes what is wrong with results.
 
-    `macs` are the multiply-adds of a call, `file_bytes` the size of a real model.
+    `macs` are the multiply-adds of a call, and `file_bytes` is the size of a model file.
     """
 
     label: str
@@ -62,7 +62,7 @@ class Item:
 
 @dataclass(frozen=True)
 class _Listed:
-    """What the campaigns have in common. `target` is the name of what code is made for."""
+    """The common part of the campaigns. `target` is the name of the target."""
 
     name: str
     target: str = "host"
@@ -71,7 +71,7 @@ class _Listed:
     quick: bool = False
 
     def run(self, seed: int, count: int, folder: Path) -> Findings:
-        """Try the next `count` inputs."""
+        """Test the next `count` inputs."""
         findings = Findings()
         for said in self.missing():
             findings.add(Finding(f"{self.name}: not everything can be tried", said, ""))
@@ -87,19 +87,19 @@ class _Listed:
         return findings
 
     def input(self, seed: int, number: int, folder: Path) -> dict[str, bytes]:
-        """The file of one input: its graph after the passes."""
+        """The file of an input: its graph after the passes."""
         return self._files(self._chosen(seed, number + 1)[number], folder)
 
     def items(self) -> Sequence[Item]:
-        """All inputs."""
+        """All inputs of the campaign."""
         raise NotImplementedError
 
     def wrong(self, chosen: Sequence[Item]) -> Wrong:
-        """Try them."""
+        """Test these inputs; returns what is wrong with each."""
         raise NotImplementedError
 
     def missing(self) -> list[str]:
-        """What keeps this machine from trying everything."""
+        """The reasons why this machine cannot test everything."""
         said = []
         if not self.quick and not real_models():
             said.append("no real models: ELLC_TEST_DATA names no folder with some in `models`")
@@ -119,7 +119,7 @@ class _Listed:
 
 @dataclass(frozen=True)
 class Guards(_Listed):
-    """Networks with each end of arena, inputs, outputs and constants at a guard page."""
+    """Runs networks with each end of arena, inputs, outputs and constants at a guard page."""
 
     def items(self) -> Sequence[Item]:
         target = resolve(self.target)
@@ -139,7 +139,7 @@ class Guards(_Listed):
 
 @dataclass(frozen=True)
 class Sanitized(_Listed):
-    """Portable C of operators and networks, compiled with a sanitizer by `cc`."""
+    """Runs portable C code of operators and networks, compiled with a sanitizer by `cc`."""
 
     cc: tuple[str, ...] = ADDRESS
     threads: int = 1
@@ -162,7 +162,7 @@ class Sanitized(_Listed):
 
 @dataclass(frozen=True)
 class Stacks(_Listed):
-    """Painted stacks: no call takes more bytes than the manifest says."""
+    """Checks with painted stacks that no call uses more bytes than the manifest states."""
 
     def items(self) -> Sequence[Item]:
         return [*([] if self.quick else _operators()), *_networks(self.quick)]
@@ -179,7 +179,7 @@ class Stacks(_Listed):
 
 
 def _said(item: Item, sample: Sample, result: list[Outputs] | Exception) -> list[str]:
-    """What is wrong with a trial's calls; those with a state after the first are not compared."""
+    """What is wrong with the calls of a run; if there is a state, only the first is compared."""
     if isinstance(result, Exception):
         return [str(result)]
     calls = result[:1] if sample.trial.graph.states else result

@@ -1,7 +1,7 @@
-"""Mutants of every kind of file that `ellc` reads: each gives a valid result or one `EllcError`.
+"""Mutants of every kind of file that ellc reads; each must give a valid result or an `EllcError`.
 
-A valid file is decoded, edited in a few places (`edits.py`) and encoded again, so that the damage
-passes the parser and reaches the importer. Some mutants are damaged byte by byte instead.
+A valid file is decoded, edited at a few locations (`edits.py`) and encoded again. So the parser
+accepts it, and the importer sees the edits. In some mutants, random bytes are changed instead.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ Bases = tuple[bytes, ...]
 
 @dataclass(frozen=True)
 class Mutants:
-    """A campaign over files of one kind; `name` selects it on the command line.
+    """A campaign with files of one kind; `name` selects it on the command line.
 
-    `decoded` turns bytes into a structure that `walk` visits, and `encoded` turns it back. `bases`
-    makes the valid files, only a few of them if its argument is true. `edit_node` changes one
-    operator of a model; some mutants get it before other edits.
+    `decoded` converts bytes to a structure, `walk` lists its locations, and `encoded` converts it
+    to bytes. `bases` makes the valid files, or only a few of them if its argument is true.
+    `edit_node` changes an operator of a model; some mutants are edited by it first.
     """
 
     name: str
@@ -79,9 +79,9 @@ class Mutants:
     quick: bool = False
 
     def run(self, seed: int, count: int, folder: Path) -> Findings:
-        """Judge `count` mutants; findings are minimised and carry their file."""
+        """Test `count` mutants; findings are minimised and have their file."""
         bases = self.bases(self.quick)
-        for data in bases[:3]:  # so that modules are imported before the fork
+        for data in bases[:3]:  # to import all modules before the fork
             with suppress(EllcError):
                 self.outcome(self._written(data, folder))
         again = f"--only {self.name} --seed {seed} --number {{}}"
@@ -96,7 +96,7 @@ class Mutants:
         return findings
 
     def input(self, seed: int, number: int, folder: Path) -> dict[str, bytes]:
-        """The file of one mutant."""
+        """The file of a mutant."""
         return {self.file: self.mutant(self.bases(self.quick), seed, number)}
 
     def mutant(self, bases: Bases, seed: int, number: int, left_out: Sequence[int] = ()) -> bytes:
@@ -114,7 +114,7 @@ class Mutants:
                 on_node(structure, random.Random(seeds.pop(0)))
             edit(structure, self.walk, seeds)
             return self.encoded(structure)
-        except Exception:  # the format cannot express the edits: no mutant
+        except Exception:  # the format cannot express the edits, so there is no mutant
             return data
 
     def _judged(self, data: bytes, folder: Path) -> str:
@@ -122,7 +122,7 @@ class Mutants:
             return self.outcome(self._written(data, folder))
         except EllcError as error:
             if not error.message or not error.report().startswith("error[E"):
-                raise AssertionError(f"an error that says nothing: {error.report()!r}") from error
+                raise AssertionError(f"an error without a message: {error.report()!r}") from error
             if error.code == "E110" and self.name in ("onnx", "tflite", "ell"):
                 raise AssertionError(error.report()) from error
             hidden = hidden_cause(error)
@@ -134,12 +134,12 @@ class Mutants:
         own = folder / str(os.getpid())
         own.mkdir(exist_ok=True)
         path = own / self.file
-        path.unlink(missing_ok=True)  # replacing an existing file may wait for the disk
+        path.unlink(missing_ok=True)  # replacing an existing file can be slow
         path.write_bytes(data)
         return path
 
     def _least(self, bases: Bases, seed: int, number: int, place: str, folder: Path) -> bytes:
-        """The mutant with only the edits that the finding needs."""
+        """The mutant with only the edits that are needed to reproduce a finding."""
         left_out: list[int] = []
         for index in range(5):
             trial = self.mutant(bases, seed, number, [*left_out, index])
@@ -171,7 +171,7 @@ def _input(path: Path) -> str:
 
 
 def _manifest(path: Path) -> str:
-    """Opening a library starts processes: only if the manifest names another network or target."""
+    """Open a library only if its manifest has another network or target: it starts processes."""
     library = path.with_name("libsmall.so")
     library.touch()
     manifest = read_manifest(path, library)
@@ -235,7 +235,7 @@ def _ell_bases(quick: bool) -> Bases:
         for graph in graphs:
             try:
                 write_ell(graph, path)
-            except EllcError:  # what `.ell` cannot express
+            except EllcError:  # `.ell` cannot express the network
                 continue
             made.append(path.read_bytes())
     return tuple(data for data in made if _is_json(data) and len(data) < 100_000)
@@ -250,7 +250,7 @@ def _picture_bases(quick: bool) -> Bases:
             content = io.BytesIO()
             try:
                 picture.convert(mode).save(content, kind)
-            except (OSError, ValueError):  # a format without such a mode
+            except (OSError, ValueError):  # the format does not have this mode
                 continue
             made.append(content.getvalue())
     return tuple(made)
@@ -346,7 +346,7 @@ def _to_eir(parts: Any) -> bytes:
 
 
 def _from_picture(data: bytes) -> Any:
-    """The chunks of a PNG, without sizes and checksums; of other formats seven pieces."""
+    """The chunks of a PNG, without sizes and checksums; for other formats, seven parts."""
     if not data.startswith(b"\x89PNG"):
         cuts = [0, *sorted(random.Random(len(data)).sample(range(len(data)), 6)), len(data)]
         return [data[a:b] for a, b in pairwise(cuts)]

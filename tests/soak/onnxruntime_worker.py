@@ -1,7 +1,8 @@
-"""Runs models in a Python that has onnxruntime, which ours need not: `PYTHON THIS FOLDER`.
+"""Run models with onnxruntime, in another Python than that of the tests: `PYTHON THIS FOLDER`.
 
-FOLDER has NUMBER.onnx and NUMBER.npz, the inputs by name. Beside them come NUMBER.fused.npz and
-NUMBER.unfused.npz, the outputs by number, or NUMBER.fused.txt, ... with what was said instead.
+FOLDER has NUMBER.onnx, and NUMBER.npz with the inputs by name. The outputs are written by number to
+NUMBER.fused.npz and NUMBER.unfused.npz; if a run fails, its error is written to NUMBER.fused.txt or
+NUMBER.unfused.txt.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import onnxruntime
 
 
 def main(folder: Path) -> None:
-    """Run every model both ways."""
+    """Run every model with and without fusions."""
     onnxruntime.set_default_logger_severity(4)
     level = onnxruntime.GraphOptimizationLevel
     for path in sorted(folder.glob("*.onnx")):

@@ -1,7 +1,7 @@
-"""Edits of one node: operands of another rank, type or value, left out or doubled; odd attributes.
+"""Random edits of a single node: other, missing or repeated operands, and unusual attributes.
 
-They stay inside what the format can say, so that they get past the reader to the importer of the
-operator. What `edits.py` does anywhere, often enough, these do where it counts.
+The format can express all of these edits, so the parser accepts them and the importer sees them.
+`edits.py` can make the same edits, but rarely does, since it chooses from all locations of a file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TFLITE_DTYPES = {number: dtype for dtype, number in KINDS.items()}
 
 
 def odd_array(shape: list[int], dtype: np.dtype[Any], rng: random.Random) -> Array:
-    """One odd number or a few, everywhere in an array; small ones more often than not."""
+    """An array of one or a few unusual numbers, most of them small."""
     if dtype.kind == "f":
         few: list[Any] = rng.choices(ODD_FLOATS, k=2)
     elif dtype.kind in "iu":
@@ -37,7 +37,7 @@ def odd_array(shape: list[int], dtype: np.dtype[Any], rng: random.Random) -> Arr
 
 
 def odd_shape(shape: list[int], rng: random.Random) -> list[int]:
-    """A shape of another rank, or with another extent."""
+    """A shape with another rank or another extent."""
     match rng.randrange(6):
         case 0:
             return []
@@ -87,7 +87,7 @@ def _edit_names(node: onnx.NodeProto, rng: random.Random) -> None:
 
 
 def _edit_value(graph: onnx.GraphProto, name: str, rng: random.Random) -> None:
-    """An input or a stored tensor: another shape or type, or odd numbers, which make it stored."""
+    """Give an input or constant another shape or type, or replace it by unusual constants."""
     kept = [i for i in graph.initializer if i.name == name]
     ports = [p for p in graph.input if p.name == name and p.type.HasField("tensor_type")]
     if not kept and not ports:

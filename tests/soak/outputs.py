@@ -1,9 +1,9 @@
-"""Everything that a command writes, interrupted anywhere: the old or the new stands, whole.
+"""Interrupt commands at any time, and check that the complete old or new result exists.
 
-An input is one command line and one way to fail: killed before each of its file operations in turn,
-a disk that is full from each of them on, a disk too small, a limit on the bytes of a file. After
-them the same command once in peace: the new result stands, and nothing is left beside it or among
-the temporary files.
+An input is a command line with a kind of failure: the command is killed before each of its file
+operations; the disk is full from each of them on; the disk is too small; the size of files is
+limited. Then the same command is run without a failure. The new result must exist, with no other
+files beside it or in the folder of temporary files.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from ellc.ir.container import save
 from ellc.ir.errors import EllcError
 
 MACHINES = ("host", "pi3", "imxrt1050", "windows", "mac", "wasm")
-"""One for each way to make what a machine loads."""
+"""A target for each kind of library or object file."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """A command that writes `{out}`, a file or a folder called `name`, or only temporary files.
+    """A command that writes `{out}`, a file or folder called `name`, or only temporary files.
 
-    With `by_file` it is a folder to which one file comes after the other, each whole.
+    With `by_file`, it is a folder whose files are replaced one after the other, each completely.
     """
 
     label: str
@@ -59,7 +59,7 @@ class Output:
 
 @cache
 def outputs() -> tuple[Output, ...]:
-    """Every kind of result of every command."""
+    """The outputs for every kind of result of every command."""
     made = ("-o", "{out}")
     emitted = [
         Output(f"compile {kind}", ("compile", "{model}", "--emit", f"{kind}{also}", *made))
@@ -95,7 +95,7 @@ def outputs() -> tuple[Output, ...]:
 
 @dataclass
 class _Setup:
-    """A folder with models, the result and temporary files, and what the command made in peace."""
+    """A folder with models, results and temporary files, and the results without a failure."""
 
     output: Output
     folder: Path
@@ -118,7 +118,7 @@ class _Setup:
         return self.folder / self.output.name
 
     def write(self, kind: str) -> None:
-        """Run the command for the old or the new model; a refusal is raised."""
+        """Run the command for the old or the new model; raises its error."""
         places = {
             "model": self.others / kind / "net.eir",
             "zoo": "d_I160x160x3CMCMCMCMCMCMC1A",
@@ -134,7 +134,7 @@ class _Setup:
             raise EllcError(said.getvalue(), code="E703" if code == 2 else "E000")
 
     def write_new(self) -> None:
-        """What is interrupted."""
+        """Run the command for the new model; this is interrupted."""
         self.write("new")
 
     def result(self) -> dict[str, bytes]:
@@ -142,9 +142,9 @@ class _Setup:
         return {"": self.out.read_bytes()} if self.out.is_file() else tree(self.out)
 
     def is_whole(self, *kinds: dict[str, bytes]) -> bool:
-        """Whether one of these stands at `out`; with `by_file`, each file of one of them.
+        """Whether `out` is one of these results; with `by_file`, whether each file is from one.
 
-        What a killed writer of a file left beside it is overwritten by the next one.
+        An incomplete file that a killed command left is ignored, since the next one overwrites it.
         """
         found = self.result()
         if self.output.by_file:
@@ -153,12 +153,12 @@ class _Setup:
         return found in kinds
 
     def left(self) -> list[str]:
-        """What lies about beside the result."""
+        """The names of other files beside the result."""
         beside = [p.name for p in self.folder.iterdir() if p not in (self.out, self.temporary)]
         return sorted(beside) + sorted(f"tmp/{p.name}" for p in self.temporary.iterdir())
 
     def start(self) -> None:
-        """Leave the old result and nothing else."""
+        """Restore the old result, and remove everything else."""
         for path in self.folder.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         self.temporary.mkdir()
@@ -182,7 +182,7 @@ def _temporary_files_at(folder: Path) -> Iterator[None]:
 # ---- ways to fail -------------------------------------------------------------------------------
 
 Try = Callable[[int], int]
-"""What became of try number 0, 1, ..."""
+"""Runs the command with failure number 0, 1, ...; returns the outcome."""
 
 
 @contextmanager
@@ -197,13 +197,13 @@ def _full_disk(setup: _Setup) -> Iterator[Try]:
 
 @contextmanager
 def _short_files(setup: _Setup) -> Iterator[Try]:
-    """Files that may not grow beyond 0, 1, 4, 16, ... bytes."""
+    """Runs in which files are limited to 0, 1, 4, 16, ... bytes."""
     yield lambda count: limited(4**count // 4, setup.write_new)
 
 
 @contextmanager
 def _small_disk(setup: _Setup) -> Iterator[Try]:
-    """A disk with room for 0, 4, 8, 16, ... kB more."""
+    """Runs on a disk with 0, 4, 8, 16, ... kB of free space."""
     with small_disk(setup.folder, 1 << 30) as mounted:
         if not mounted:
             yield lambda _: DONE
@@ -231,7 +231,7 @@ WAYS = {
 
 @dataclass(frozen=True)
 class Interrupted:
-    """The campaign; its inputs are listed: every command with every way."""
+    """The campaign; its inputs are all commands with all kinds of failures."""
 
     name: str = "outputs"
     batch: int = 4
@@ -239,7 +239,7 @@ class Interrupted:
     quick: bool = False
 
     def run(self, seed: int, count: int, folder: Path) -> Findings:
-        """The next `count` of the list."""
+        """Test the next `count` inputs."""
         findings = Findings()
         first = (seed - 1) * self.batch
         for number, (output, way) in enumerate(self._pairs()[first : first + count]):
@@ -262,7 +262,7 @@ class Interrupted:
 
 
 def _wrong(setup: _Setup, way: str, quick: bool) -> Iterator[str]:
-    """What is wrong after each of the tries, and after one in peace."""
+    """What is wrong after each run with a failure, and after a run without."""
     setup.start()
     setup.write("new")
     new = setup.result()

@@ -1,4 +1,4 @@
-"""Run the campaigns for long: `make soak`.
+"""Run campaigns for a long time: `make soak`.
 
     python tests/soak/run.py                          every campaign for ten minutes together
     python tests/soak/run.py --only onnx --seed 7     one campaign, from this seed on
@@ -8,8 +8,9 @@
     python tests/soak/run.py --only guards            real models between guard pages, both ends
     python tests/soak/run.py --quick                  seconds, as `make test` does
 
-A campaign runs in batches, each with a seed of its own: SEED, SEED + 1, ... Findings are folded by
-place, minimised, printed, and saved under `--keep`. Exit code 1 if there are any.
+A campaign runs in batches with the seeds SEED, SEED + 1, ... Findings with the same place are
+merged. They are minimised, printed, and saved in the folder `--keep`. The exit code is 1 if there
+are any.
 """
 
 from __future__ import annotations
@@ -24,22 +25,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # threads do not survive a fork
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a forked process does not have threads
 sys.path.extend(str(Path(__file__).resolve().parents[1] / n) for n in ("support", "fuzz", ".."))
 
 from findings import Findings
 
 MODULES = ("mutants", "memory", "special", "graphs", "outputs")
-"""Modules beside this one with a tuple `CAMPAIGNS`."""
+"""Modules in this folder with a tuple `CAMPAIGNS`."""
 
 
 class Campaign(Protocol):
-    """What a module puts into `CAMPAIGNS`: a frozen dataclass with these fields.
+    """The members of an object in `CAMPAIGNS`, a frozen dataclass.
 
-    `batch` inputs are one call of `run`, some minutes at most. With `quick` one call is all there
-    is, of `quick_count` inputs and with a set-up that take seconds; 0 leaves the campaign out.
-    `run` hands back an outcome for each input; fewer than it was asked for tell that all inputs of
-    the campaign have been tried. `input` makes the files of one input again.
+    A call of `run` tests `batch` inputs, in a few minutes at most. With `quick`, there is only one
+    call, of `quick_count` inputs, which takes seconds; 0 leaves the campaign out. `run` returns an
+    outcome for each input. Fewer outcomes than requested mean that all inputs have been tested.
+    `input` makes the files of an input again.
     """
 
     @property
@@ -56,7 +57,7 @@ class Campaign(Protocol):
 
 @dataclass
 class _Progress:
-    """A campaign under way."""
+    """The state of a running campaign."""
 
     campaign: Campaign
     findings: Findings
@@ -88,7 +89,7 @@ class _Progress:
 
 
 def campaigns(only: str, quick: bool) -> list[Campaign]:
-    """For each word of `only`: the campaign of that name, else those whose names begin with it."""
+    """The campaigns whose name is a word of `only`, or else begins with it."""
     found: list[Any] = [c for m in MODULES for c in importlib.import_module(m).CAMPAIGNS]
     named = []
     for word in only.split(","):
@@ -101,7 +102,7 @@ def campaigns(only: str, quick: bool) -> list[Campaign]:
 
 
 def soak(given: argparse.Namespace, folder: Path) -> list[_Progress]:
-    """Run the campaigns in turns until the time or the count is used up."""
+    """Run the campaigns in turn until the time or the number of inputs is reached."""
     chosen = campaigns(given.only, given.quick)
     batches = sum(campaign.batch for campaign in chosen)
     running = [_Progress(campaign, Findings(), given.seed) for campaign in chosen]
@@ -121,7 +122,7 @@ def soak(given: argparse.Namespace, folder: Path) -> list[_Progress]:
 
 
 def keep_input(given: argparse.Namespace, folder: Path) -> None:
-    """Write the files of one input of one campaign."""
+    """Write the files of an input of a campaign."""
     (campaign,) = campaigns(given.only, given.quick)
     given.keep.mkdir(parents=True, exist_ok=True)
     for name, data in campaign.input(given.seed, given.number, folder).items():
@@ -129,7 +130,7 @@ def keep_input(given: argparse.Namespace, folder: Path) -> None:
 
 
 def main() -> None:
-    """Parse, run, report."""
+    """Parse the arguments, run the campaigns, and report."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

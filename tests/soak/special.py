@@ -1,7 +1,7 @@
-"""NaN, infinities, zeros and denormals in any operands of any operator, constants included.
+"""Test NaN, infinities, zeros and denormals in any operands of any operator, also in constants.
 
-One input is one sample of an operator with values of one kind in some of its float operands,
-compiled; a batch is one program. Batches take turns through the targets and emitters.
+An input is a sample of an operator with special values of one kind in some of its float operands. A
+batch is a program. The batches use all targets and emitters in turn.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ WAYS: tuple[tuple[str, Emitter, str], ...] = (
     ("pi3", "llvm", "qemu-arm"),
     ("pi0", "llvm", "qemu-arm"),
 )
-"""Target, emitter and the emulator it takes."""
+"""(target, emitter, emulator)."""
 _MOST_ELEMENTS = 6000
 
 
 @dataclass(frozen=True)
 class SpecialValues:
-    """The campaign."""
+    """The campaign of special values."""
 
     name: str = "special-values"
     batch: int = 400
@@ -42,7 +42,7 @@ class SpecialValues:
     quick: bool = False
 
     def run(self, seed: int, count: int, folder: Path) -> Findings:
-        """`count` samples, compiled for the way that is the seed's turn."""
+        """Test `count` samples, compiled for the target and emitter that the seed selects."""
         ways = [way for way in WAYS if not way[2] or shutil.which(way[2])]
         name, emitter, _ = ways[0 if self.quick else (seed - 1) % len(ways)]
         target = resolve(name)
@@ -60,7 +60,7 @@ class SpecialValues:
         return findings
 
     def input(self, seed: int, number: int, folder: Path) -> dict[str, bytes]:
-        """The graph of one sample and its operands."""
+        """The files of a sample: its graph and its operands."""
         return _files(_drawn(np.random.default_rng(seed), number + 1)[number])
 
 
@@ -81,7 +81,7 @@ def _drawn(rng: np.random.Generator, count: int) -> list[SpecialSample]:
 
 
 def _cases() -> dict[str, list[tuple[str, Case]]]:
-    """The samples with floats, small ones, by operator."""
+    """The small samples with floats, by operator."""
     found = {}
     for name, op in all_ops().items():
         cases = [
@@ -95,7 +95,7 @@ def _cases() -> dict[str, list[tuple[str, Case]]]:
 
 
 def _files(sample: SpecialSample) -> dict[str, bytes]:
-    """The graph as text and the operands."""
+    """The files of a sample: the text of its graph and the operands."""
     held = io.BytesIO()
     np.savez(held, *sample.cases[0].inputs)
     return {

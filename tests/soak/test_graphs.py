@@ -1,4 +1,4 @@
-"""The judge of random graphs forgives only what rounding decides; findings are minimised."""
+"""The check of random networks accepts only rounding differences; findings are minimised."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_step_is_forgiven_only_where_rounding_decides_it() -> None:
     w = np.array([[0.1, 0.3], [0.2, 0.1]], np.float32)
     constants = {"w": w, "scale": np.float32(0.2), "zero": np.array(3, np.int8)}
     each = network(case_of(nodes, np.ones((1, 2), np.float32), constants))
-    low, high = np.float32(0.2), np.float32(0.4)  # 0.3 is half way between them, 0.4 is not
+    low, high = np.float32(0.2), np.float32(0.4)  # 0.3 is halfway between them, 0.4 is not
     for first, second, is_right in ((low, high, True), (high, high, True), (high, low, False)):
         assert (judged(each, np.array([[first, second]])) == "") is is_right
     assert judged(each, np.array([[np.float32(0.41), high]]))
@@ -44,7 +44,7 @@ def test_a_comparison_that_rounding_decides_stays_open_as_a_number() -> None:
     ]
     constants = {"w": np.array([[0.1, 0.4], [0.2, 0.1]], np.float32), "edge": np.float32([0.3])}
     each = network(case_of(nodes, np.ones((1, 2), np.float32), constants))
-    for first in (0.0, 1.0):  # 0.1 + 0.2 is 0.3 but for rounding
+    for first in (0.0, 1.0):  # 0.1 + 0.2 is 0.3 up to rounding
         assert not judged(each, np.array([[first, 1.0]], np.float32))
     assert judged(each, np.array([[1.0, 0.0]], np.float32))
 

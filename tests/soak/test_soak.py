@@ -1,4 +1,4 @@
-"""The quick part of the soak: every campaign for a second or two, and that one sees failures."""
+"""Run every campaign for a second or two, and check that campaigns find errors."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def read(look, entries):
 
 
 def test_a_slip_behind_an_error_is_seen() -> None:
-    """It came from below the function that caught it, and nobody raised it."""
+    """The exception comes from a called function, and no `raise` statement raised it."""
     name = str(HERE.parents[1] / "ellc" / "reader.py")
     linecache.cache[name] = (len(READER), None, READER.splitlines(True), name)
     own: dict[str, Any] = {"EllcError": EllcError}
@@ -94,7 +94,7 @@ def test_a_slip_behind_an_error_is_seen() -> None:
 
 
 def test_a_disk_without_room_is_full_and_grows_again(tmp_path: Path) -> None:
-    """As for a command that writes nothing but temporary files: nothing is used before it."""
+    """The disk is empty at first, as for a command that writes only temporary files."""
     with small_disk(tmp_path, 1 << 20) as mounted:
         if not mounted:
             pytest.skip("only the superuser mounts a disk")

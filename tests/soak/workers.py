@@ -1,8 +1,8 @@
-"""Inputs judged in forked workers: 512 MB of address space and 2 s of processor time for each.
+"""Test inputs in forked workers, with 512 MB of address space and 2 s of processor time per input.
 
-A worker has everything imported and judges many inputs one after the other; who dies or hangs is
-found by the number it was at, and another goes on after it. So it does where an input has left the
-worker larger, which would take from the memory of the next.
+A worker starts with all modules imported, and tests many inputs. If it ends or hangs, the input
+that it was testing is known, and another worker continues after this input. A new worker also
+continues if inputs have left memory allocated, since the next input would have less memory.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ CPU_S = 2.0
 HANG_S = 60
 MEMORY_BYTES = 512 << 20
 LEFT_BYTES = 64 << 20
-"""What inputs may leave allocated before another worker goes on."""
-_GREW = 3  # exit status of a worker in which they left more
+"""Bytes that inputs may leave allocated before a new worker continues."""
+_GREW = 3  # exit status of a worker in which inputs have left more than `LEFT_BYTES`
 _OWN = ("ellc", "ir", "codegen")
 _ROOT = Path(__file__).resolve().parents[2]
 
 Judge = Callable[[int], str]
-"""Makes the input of a number, judges it, and says in a word what came of it."""
+"""Makes the input with a number, tests it, and returns its outcome, a word."""
 
 
 class TimeIsUp(BaseException):
-    """An input took more than `CPU_S` of processor time."""
+    """Raised if an input takes more than `CPU_S` seconds of processor time."""
 
 
 @dataclass
@@ -59,7 +59,7 @@ class _Worker:
 
 
 def judge_all(numbers: range, judge: Judge, jobs: int, again: str) -> Findings:
-    """Judge every number; `again` is how a user repeats one, with `{}` for the number."""
+    """Test the inputs with these numbers; `again` is the command to repeat one, `{}` its number."""
     findings = Findings()
     size = -(-len(numbers) // jobs) if numbers else 0
     waiting = [numbers[i : i + size] for i in range(0, len(numbers), size or 1)]
@@ -92,7 +92,7 @@ def _start(numbers: range, judge: Judge) -> _Worker:
 
 
 def _work(numbers: range, judge: Judge, at: mmap.mmap, writing: int) -> int:
-    """In the worker: one line of JSON for each input; the exit status."""
+    """The main function of a worker: writes a line of JSON per input; returns the exit status."""
     first_bytes = _address_space_bytes()
     limit = first_bytes + MEMORY_BYTES + LEFT_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -109,7 +109,7 @@ def _work(numbers: range, judge: Judge, at: mmap.mmap, writing: int) -> int:
 
 
 def _judged(number: int, judge: Judge) -> tuple[int, str, str]:
-    """(number, outcome or message, place where it went wrong or '')."""
+    """(number, outcome or message, place of the error or '')."""
     try:
         with _time_limit():
             return number, judge(number), ""
@@ -131,7 +131,7 @@ def _time_limit() -> Iterator[None]:
 
 
 def _place(error: BaseException) -> str:
-    """The innermost frame in the project's own code, and the kind of error."""
+    """The innermost stack frame in the project's code, and the type of the error."""
     frames = traceback.extract_tb(error.__traceback__)
     for frame in reversed(frames):
         path = Path(frame.filename).resolve()
@@ -142,7 +142,7 @@ def _place(error: BaseException) -> str:
 
 
 def _listen(worker: _Worker, findings: Findings, again: str) -> bool:
-    """Read what a worker says; False when it has ended."""
+    """Read the output of a worker; returns False if it has ended."""
     data = os.read(worker.answers, 1 << 16)
     *lines, worker.rest = (worker.rest + data).split(b"\n")
     for line in lines:
@@ -156,7 +156,7 @@ def _listen(worker: _Worker, findings: Findings, again: str) -> bool:
 
 
 def _after(worker: _Worker, judge: Judge, findings: Findings, again: str) -> list[_Worker]:
-    """A worker has ended: the one that goes on after the input it died of, if it did."""
+    """After a worker has ended: the new worker that continues, if inputs are left."""
     _, status = os.waitpid(worker.pid, 0)
     os.close(worker.answers)
     exit_status = os.waitstatus_to_exitcode(status)
@@ -171,7 +171,7 @@ def _after(worker: _Worker, judge: Judge, findings: Findings, again: str) -> lis
 
 
 def _watch(worker: _Worker) -> None:
-    """End a worker that has been at one input for long."""
+    """Kill a worker that takes too long for an input."""
     now = time.monotonic()
     if worker.number != worker.was_at:
         worker.was_at, worker.since = worker.number, now

@@ -1,4 +1,4 @@
-"""A compiled library of this machine in this process, its memory full of junk before every call."""
+"""Call a compiled library in this process, with random bytes in its memory before every call."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ellc.execute import Library
 from ellc.ir.types import Array
 
 Arrays = tuple[Array, ...]
-INSTANCE_BYTES = 1024  # what the header promises at most
+INSTANCE_BYTES = 1024  # the largest instance that a header may declare
 ARENA_ALIGN = 64
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """Bytes that nothing wrote: `fill` makes so many of them."""
+    """A pattern for uninitialised memory; `fill` makes a number of bytes of it."""
 
     name: str
     fill: Callable[[int], Array]
@@ -33,9 +33,9 @@ JUNK = (
 
 
 class JunkInstance:
-    """An instance of a library in an arena of junk.
+    """An instance of a library in an arena that is filled with a pattern.
 
-    Raises `RuntimeError` where the library refuses.
+    Raises `RuntimeError` if a function of the library returns an error.
     """
 
     def __init__(self, library: Library, pattern: Pattern) -> None:
@@ -49,7 +49,7 @@ class JunkInstance:
         self._call("init_abi", self._arena.ctypes, size, ctypes.c_uint32(abi()))
 
     def run(self, inputs: Arrays) -> Arrays:
-        """The outputs of one call; state is what earlier calls left."""
+        """The outputs of a call, which starts with the states of the previous call."""
         made = tuple(
             self._pattern.fill(t.elements * t.dtype.item_bytes).view(t.dtype.numpy).reshape(t.shape)
             for _, t in self._library.network.outputs
@@ -70,7 +70,7 @@ class JunkInstance:
 
 
 def _aligned(size: int, pattern: Pattern) -> Array:
-    """Junk at an address that an arena may have."""
+    """Memory filled with the pattern, aligned like an arena."""
     room = pattern.fill(size + ARENA_ALIGN)
     start = -room.ctypes.data % ARENA_ALIGN
     return room[start : start + size]

@@ -1,7 +1,7 @@
-"""Kernels with data: run by the interpreter, and compiled by either emitter for any target.
+"""Kernels with test data, run by the interpreter or compiled by either emitter for any target.
 
-All cases of one target and emitter go into one program, so a thousand kernels cost one link and one
-start of the emulator.
+All cases for a target and an emitter are in one program, so that a thousand kernels need only one
+link and one start of the emulator.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ C_FLAGS = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-g0")
 
 @dataclass(frozen=True)
 class KernelCase:
-    """A kernel, the arrays its parameters point at, and the range it runs."""
+    """A kernel, the arrays to which its parameters point, and the range for which it is called."""
 
     kernel: Kernel
     arrays: Mapping[str, Array]
@@ -38,12 +38,12 @@ class KernelCase:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of the parameters that are written, in order."""
+        """The names of the parameters that the kernel writes, in order."""
         return tuple(p.name for p in self.kernel.params if p.writable)
 
     @cached_property
     def interpreted(self) -> dict[str, Array]:
-        """The written arrays as the interpreter leaves them."""
+        """The arrays that the kernel writes, after the interpreter has run it."""
         arrays = {name: array.copy() for name, array in self.arrays.items()}
         run(self.kernel, arrays, self.begin, self.end)
         return {name: arrays[name] for name in self.outputs}
@@ -53,7 +53,7 @@ Build = Callable[[Sequence[KernelCase], Target, Path], list[Path]]
 
 
 def wrappers(cases: Sequence[KernelCase], *, declare: bool) -> str:
-    """C functions of the runner's interface that copy the initial outputs and call the kernels."""
+    """C functions for the test program; each copies the initial outputs and calls a kernel."""
     lines = ["#include <stddef.h>", "#include <string.h>"]
     for case in cases:
         name, params = case.kernel.name, case.kernel.params
@@ -78,9 +78,9 @@ def wrappers(cases: Sequence[KernelCase], *, declare: bool) -> str:
 
 
 def by_llvm(pool: LlvmPool, modules: int = 8, written_for: Target | None = None) -> Build:
-    """Kernels through LLVM IR, spread over a few modules that compile in parallel.
+    """Compile kernels with LLVM, in a few modules that are compiled in parallel.
 
-    `written_for` decides which operations the IR takes for granted, if not the target itself.
+    `written_for` is the target whose operations the IR may use, if it is not the compiled target.
     """
 
     def build(cases: Sequence[KernelCase], target: Target, folder: Path) -> list[Path]:
@@ -102,9 +102,10 @@ def by_llvm(pool: LlvmPool, modules: int = 8, written_for: Target | None = None)
 
 
 def by_zig(cases: Sequence[KernelCase], target: Target, folder: Path) -> list[Path]:
-    """Kernels through C, compiled by zig with undefined behaviour trapped.
+    """Compile the C code of kernels with zig, with traps for undefined behaviour.
 
-    Unoptimised, which takes 40 % of the time: traps are the same, and optimised C is GCC's part.
+    Without optimisation, this takes 40 % of the time and has the same traps. `by_gcc` compiles with
+    optimisation.
     """
     source = c_source(cases, target, folder)
     checks = ("-fsanitize=undefined", "-fno-sanitize=function", "-fsanitize-trap=undefined")
@@ -112,7 +113,7 @@ def by_zig(cases: Sequence[KernelCase], target: Target, folder: Path) -> list[Pa
 
 
 def by_gcc(*flags: str) -> Build:
-    """Kernels through C, compiled by the machine's own gcc."""
+    """Compile the C code of kernels with the gcc of this machine."""
 
     def build(cases: Sequence[KernelCase], target: Target, folder: Path) -> list[Path]:
         source, compiled = c_source(cases, target, folder), folder / "kernels.o"
@@ -124,7 +125,7 @@ def by_gcc(*flags: str) -> Build:
 
 
 def c_source(cases: Sequence[KernelCase], target: Target, folder: Path) -> Path:
-    """One C file with all kernels and their wrappers."""
+    """A C file with all kernels and their wrappers."""
     source = folder / "kernels.c"
     kernels = c_kernels([c.kernel for c in cases], target)
     source.write_text(kernels + wrappers(cases, declare=False))
@@ -132,7 +133,7 @@ def c_source(cases: Sequence[KernelCase], target: Target, folder: Path) -> Path:
 
 
 def zig_object(source: Path, target: Target, flags: Sequence[str]) -> Path:
-    """Compile for the target's static programs."""
+    """Compile a C file to an object for a static program of the target."""
     compiled = source.with_suffix(".o")
     words = ["cc", "-target", target.musl_target, f"-mcpu={target.musl_cpu}", *flags]
     zig.run([*words, "-c", source, "-o", compiled], what=f"compiling {source.name}")
@@ -142,7 +143,7 @@ def zig_object(source: Path, target: Target, flags: Sequence[str]) -> Path:
 def compiled_results(
     cases: Sequence[KernelCase], target: Target, build: Build, folder: Path
 ) -> list[dict[str, Array]]:
-    """The written arrays of every case as compiled code leaves them."""
+    """The arrays that the kernel of every case writes, after compiled code has run it."""
     rows = []
     for case in cases:
         inputs = tuple(

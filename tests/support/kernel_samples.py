@@ -1,4 +1,4 @@
-"""Small kernels that together use every statement of the kernel IR."""
+"""Small kernels that use every statement of the kernel IR."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ellc.codegen.kir.types import Elem, VType
 
 
 def sample_kernels() -> tuple[Kernel, ...]:
-    """Every kind of statement, literal and loop."""
+    """Kernels with every kind of statement, literal and loop."""
     return (product(), swapped(), guarded(), in_place(), elementary())
 
 
@@ -39,7 +39,7 @@ def product() -> Kernel:
 
 
 def swapped() -> Kernel:
-    """Fibonacci numbers: each carried value becomes the other, so order of assignment matters."""
+    """Fibonacci numbers: the two carried values must be assigned at the same time."""
     b = KernelBuilder("swapped")
     y = b.param("y", Elem.U32, writable=True)
     one = Imm(1, VType(Elem.U32))
@@ -53,7 +53,7 @@ def swapped() -> Kernel:
 
 
 def guarded() -> Kernel:
-    """Parts of vectors, a condition, negative offsets and literals of every kind."""
+    """Partial vectors, a condition, negative offsets, and literals of every kind."""
     b = KernelBuilder("guarded")
     x = b.param("x", Elem.I8)
     y = b.param("y", Elem.I8, writable=True)
@@ -69,7 +69,7 @@ def guarded() -> Kernel:
 
 
 def in_place() -> Kernel:
-    """Two parameters that may be one buffer."""
+    """Two parameters that may point to the same buffer."""
     b = KernelBuilder("in_place")
     x = b.param("x", Elem.F32)
     y = b.param("y", Elem.F32, writable=True)

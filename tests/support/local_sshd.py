@@ -1,4 +1,4 @@
-"""An ssh server of this user on this machine, which so becomes the board of a test."""
+"""An ssh server on this machine, run by this user, which is the board in tests."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BOARD = "board"
-"""The name under which the server is reached."""
+"""The host name of the server."""
 
 
 @dataclass(frozen=True)
 class LocalBoard:
-    """A running server, and the ssh command that reaches it by the name `BOARD`."""
+    """A running server, and the ssh command that connects to it by the name `BOARD`."""
 
     command: tuple[str, ...]
     log: Path
 
     @property
     def options(self) -> tuple[str, ...]:
-        """The options of ellc that name this board."""
+        """The options with which ellc connects to this board."""
         return ("--ssh", BOARD, "--ssh-command", shlex.join(self.command))
 
 
 def find_sshd() -> str | None:
-    """The server's program, which is not in every user's search path."""
+    """The path of `sshd`, which need not be in the search path; None if there is none."""
     return shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
 def why_not() -> str:
-    """Why no server can be started; empty if one can."""
+    """The reason why no server can be started; empty if one can be started."""
     missing = [name for name in ("ssh", "ssh-keygen") if shutil.which(name) is None]
     if find_sshd() is None or missing:
         return f"no {', '.join(missing) or 'sshd'} (Debian: openssh-server, openssh-client)"
@@ -45,8 +45,8 @@ def why_not() -> str:
 
 @contextmanager
 def local_board(folder: Path, home: Path) -> Iterator[LocalBoard]:
-    """A server on a free port of 127.0.0.1 with keys of its own in `folder`; `home` is its home."""
-    if os.getuid() == 0:  # Debian's sshd wants it, and makes it only as a service
+    """A server on a free port of 127.0.0.1, with new keys in `folder` and the home `home`."""
+    if os.getuid() == 0:  # Debian's sshd needs this folder, which only its service makes
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     for name in ("user", "host"):
         words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]

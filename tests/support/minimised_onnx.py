@@ -1,4 +1,4 @@
-"""The least part of an ONNX model that still shows what is wrong with it."""
+"""Reduce an ONNX model to the smallest model that still fails."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ellc.ir.types import Array
 
 @dataclass(frozen=True)
 class Case:
-    """A model of one output as its parts, and its inputs' arrays."""
+    """The parts of a model with one output, and arrays for its inputs."""
 
     nodes: tuple[onnx.NodeProto, ...]
     inputs: Mapping[str, Array]
@@ -26,7 +26,7 @@ class Case:
 
     @classmethod
     def of(cls, proto: onnx.ModelProto, inputs: Mapping[str, Array], output: str) -> Case:
-        """The part of a model that makes one of its values."""
+        """The part of a model that computes one of its values."""
         constants = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
         return cls(tuple(proto.graph.node), inputs, constants, output).pruned()
 
@@ -36,7 +36,7 @@ class Case:
         return model(self.nodes, self.inputs, [self.output], self.constants)
 
     def pruned(self) -> Case:
-        """Without what its output does not need."""
+        """The case without nodes and inputs that its output does not need."""
         needed, nodes = {self.output}, []
         for node in reversed(self.nodes):
             if needed.intersection(node.output):
@@ -51,7 +51,7 @@ class Case:
 
 
 def minimised(case: Case, fails: Callable[[Case], bool]) -> Case:
-    """A case that fails and none of whose simpler forms does: fewer nodes first, then elements."""
+    """The smallest failing case: first nodes, then elements are removed while the case fails."""
     for forms in (_earlier_outputs, _later_inputs, _constant_inputs, _smaller):
         simpler: Case | None = case
         while simpler is not None:
@@ -63,13 +63,13 @@ def minimised(case: Case, fails: Callable[[Case], bool]) -> Case:
 def _sound(case: Case) -> bool:
     try:
         ReferenceEvaluator(case.proto).run(None, dict(case.inputs))
-    except Exception:  # a form that is no model
+    except Exception:  # the smaller case is not a valid model
         return False
     return bool(case.inputs)
 
 
 def _values(case: Case) -> dict[str, Array]:
-    """Every value between nodes."""
+    """The arrays of all values between nodes."""
     names = [name for node in case.nodes for name in node.output if name]
     made = model(case.nodes, case.inputs, names, case.constants)
     return dict(zip(names, ReferenceEvaluator(made).run(None, dict(case.inputs)), strict=True))
@@ -82,7 +82,7 @@ def _earlier_outputs(case: Case) -> Iterator[Case]:
 
 
 def _later_inputs(case: Case) -> Iterator[Case]:
-    """A value, last ones first, is given instead of computed."""
+    """Cases in which a value is an input instead of computed, starting with the last value."""
     values = _values(case)
     for node in reversed(case.nodes[:-1]):
         rest = tuple(n for n in case.nodes if n is not node)
@@ -97,7 +97,7 @@ def _constant_inputs(case: Case) -> Iterator[Case]:
 
 
 def _smaller(case: Case) -> Iterator[Case]:
-    """Half of every axis of one extent, in all arrays that have it."""
+    """Cases with half the elements along all axes of one extent, in all arrays."""
     arrays = (*case.inputs.values(), *case.constants.values())
     for extent in sorted({n for x in arrays for n in x.shape if n > 1}, reverse=True):
         for keep in (extent // 2, extent - 1):
@@ -114,7 +114,7 @@ def _cut(x: Array, extent: int, keep: int) -> Array:
 
 
 def _reads(node: onnx.NodeProto) -> Iterator[str]:
-    """What a node reads, its bodies included."""
+    """The values that a node reads, also in its bodies."""
     yield from node.input
     for attribute in node.attribute:
         for inner in attribute.g.node:

@@ -1,8 +1,8 @@
-"""Writes the page of what is not supported of ONNX's operators, from the table of handlers.
+"""Write the page of unsupported attributes of ONNX operators, from the table of handlers.
 
     python tests/support/onnx_declined.py [--write]
 
-Prints it, or writes it to ellc/frontends/onnx/ATTRIBUTES.md.
+Prints the page, or with --write writes it to ellc/frontends/onnx/ATTRIBUTES.md.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ DOCUMENT = ROOT / "ellc" / "frontends" / "onnx" / "ATTRIBUTES.md"
 
 
 def page() -> str:
-    """The whole page."""
+    """The text of the page."""
     from ellc.frontends.onnx.registry import all_operators
     from ellc.frontends.onnx.tensors import ELEMENT_TYPES, HALF_TYPES, NARROW_TYPES, UNREAD
 
@@ -56,7 +56,7 @@ def page() -> str:
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
-    """Lines of a table, with an empty one after it."""
+    """The lines of a table, followed by an empty line."""
     lines = [head, ("---",) * len(head), *rows]
     return [*(f"| {' | '.join(line)} |" for line in lines), ""]
 

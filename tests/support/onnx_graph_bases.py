@@ -1,4 +1,4 @@
-"""The same for operators of whole layers, of graphs inside nodes, and of sequences of tensors."""
+"""Bases (`onnx_schema_bases`) of operators with layers, graphs or sequences of tensors."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def graph(
     outputs: Sequence[str],
     **constants: Array,
 ) -> onnx.GraphProto:
-    """A graph inside a node, whose ports have no types, as exporters may leave them."""
+    """A graph for an attribute; its ports have no types, since exporters may omit them."""
     ports = [[onnx.ValueInfoProto(name=n) for n in names] for names in (inputs, outputs)]
     stored = [numpy_helper.from_array(np.asarray(a), n) for n, a in constants.items()]
     return helper.make_graph(nodes, "inside", *ports, stored)
 
 
 def _layer(operator: str) -> Base:
-    """All operands, of sequences that end early."""
+    """A base with all operands, and with sequences that end early."""
     rows = _GATES[operator] * HIDDEN
     states = 2 if operator == "LSTM" else 1
     operands = [
@@ -50,14 +50,14 @@ def _layer(operator: str) -> Base:
 
 
 def both_ways(base: Base) -> Base:
-    """Weights and states of two directions, which differ."""
+    """The base with different weights and states for two directions."""
     x, w, r, bias, lengths, *rest = base.operands
     twice = [np.concatenate([v, v[..., ::-1]]) for v in (w, r, bias, *rest)]  # type: ignore[index]
     return replace(base, operands=(x, *twice[:3], lengths, *twice[3:]))
 
 
 def batch_first(base: Base) -> Base:
-    """`layout` 1: the batch is the first axis of the sequence and of the states."""
+    """The base with `layout` 1: the batch is the first axis of the sequence and the states."""
     x, w, r, bias, lengths, *rest = base.operands
     states = [v.swapaxes(0, 1) if np.ndim(v) == 3 else v for v in rest]  # type: ignore[union-attr]
     return replace(base, operands=(x.swapaxes(0, 1), w, r, bias, lengths, *states))  # type: ignore[union-attr]
@@ -71,7 +71,7 @@ def _branches(nodes: Sequence[onnx.NodeProto], others: Sequence[onnx.NodeProto])
 
 
 def _trips(*nodes: onnx.NodeProto, ends: bool = False, stacked: bool = True) -> onnx.GraphProto:
-    """A body that carries v; `ends` after three trips, with all of them otherwise."""
+    """A body that carries v; with `ends` it stops after three trips."""
     go = node("Less", ["i", "two"], ["c_o"]) if ends else node("Identity", ["c"], ["c_o"])
     outputs = ["c_o", "v_o", *(["z"] if stacked else [])]
     return graph([*nodes, go], ["i", "c", "v"], outputs, two=np.array(2), turned=_TURNED)
@@ -122,11 +122,11 @@ OLD_BASES: dict[tuple[str, int], Base] = {
         BASES["Scan"], operands=(ints(4, 4), floats(2, 3), floats(2, 4, 3, seed=1)), computed=2
     )
 }
-"""Of versions that have other operands, not only fewer ones."""
+"""Bases for versions that have other operands, not only fewer."""
 
 
 def bases_of(listed: bool, optional: bool) -> dict[str, Base]:
-    """Of operators that take sequences or optional values beside tensors, with one."""
+    """Bases in which an operand of tensor type is a sequence (`listed`) or an optional value."""
     value = _LISTED if listed else _A
     results = (0,) if listed else ()
     growing = listed and not optional
@@ -151,7 +151,7 @@ def bases_of(listed: bool, optional: bool) -> dict[str, Base]:
 
 
 def _value(a: str, b: str, listed: bool, optional: bool) -> list[onnx.NodeProto]:
-    """Nodes that make the value `t` of tensors."""
+    """Nodes that make the value `t` from tensors."""
     made = node("SequenceConstruct", [a, b], ["l"]) if listed else node("Identity", [a], ["l"])
     return [made, node("Optional" if optional else "Identity", ["l"], ["t"])]
 
@@ -184,7 +184,7 @@ WITH: dict[tuple[str, str], dict[str, Any]] = {
     ("LSTM", "activation_alpha"): {"activations": ["HardSigmoid", "LeakyRelu", "Tanh"]},
     ("LSTM", "activation_beta"): {"activations": ["Sigmoid", "HardSigmoid", "Tanh"]},
 }
-"""Other attributes that an attribute belongs to."""
+"""Attributes that another attribute needs."""
 WITHOUT: dict[tuple[str, str], dict[str, Any]] = {
     ("Loop", "M"): {"body": _trips(*_TURNING, ends=True)},
     ("Optional", "input"): {"type": helper.make_tensor_type_proto(1, [3, 4])},

@@ -1,4 +1,4 @@
-"""Small ONNX models made in a line, read by ellc and compared with ONNX's reference evaluator."""
+"""Make small ONNX models, read them with ellc, and compare with ONNX's reference evaluator."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def model(
     functions: Sequence[onnx.FunctionProto] = (),
     domains: Mapping[str, int] | None = None,
 ) -> onnx.ModelProto:
-    """A model; inputs are described by arrays like them."""
+    """A model; the arrays give the shapes and types of its inputs."""
     infos = [of_array(n, x) for n, x in inputs.items()] if isinstance(inputs, Mapping) else inputs
     graph = helper.make_graph(
         nodes,
@@ -53,13 +53,13 @@ def model(
 
 
 def of_array(name: str, x: Array) -> onnx.ValueInfoProto:
-    """An input like an array."""
+    """An input with the shape and type of an array."""
     kind = helper.np_dtype_to_tensor_dtype(np.asarray(x).dtype)
     return helper.make_tensor_value_info(name, kind, np.shape(x))
 
 
 def read(proto: onnx.ModelProto, options: ImportOptions = _DEFAULT) -> Graph:
-    """The graph of a model."""
+    """The graph that ellc reads from a model."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(proto.SerializeToString())
@@ -67,19 +67,19 @@ def read(proto: onnx.ModelProto, options: ImportOptions = _DEFAULT) -> Graph:
 
 
 def read_as_written(proto: onnx.ModelProto) -> Graph:
-    """The same node by node: QuantizeLinear and DequantizeLinear compute with real numbers."""
+    """The graph with a node per operator, in which QuantizeLinear and DequantizeLinear stay."""
     with patch("ellc.frontends.onnx.convert.joined", lambda nodes, *_: list(nodes)):
         return read(proto)
 
 
 def computed(proto: onnx.ModelProto, inputs: Arrays) -> tuple[Array, ...]:
-    """What the imported graph makes of inputs, in the reference executor."""
+    """The results of the imported graph in the reference executor."""
     graph = read(proto)
     return evaluate(graph, tuple(inputs[p.name] for p in graph.inputs)).outputs
 
 
 def expected(proto: onnx.ModelProto, inputs: Arrays) -> list[Array]:
-    """What ONNX's own evaluator makes of them."""
+    """The results of ONNX's reference evaluator."""
     with np.errstate(all="ignore"):
         return [np.asarray(y) for y in ReferenceEvaluator(proto).run(None, dict(inputs))]
 
@@ -87,7 +87,7 @@ def expected(proto: onnx.ModelProto, inputs: Arrays) -> list[Array]:
 def compare(
     proto: onnx.ModelProto, inputs: Arrays, *, rtol: float = 1e-5, atol: float = 1e-6
 ) -> Graph:
-    """Assert that both agree, types and shapes included; the imported graph."""
+    """Assert that both have the same results, types and shapes; returns the imported graph."""
     graph = read(proto)
     got = evaluate(graph, tuple(inputs[p.name] for p in graph.inputs)).outputs
     for a, b in zip(got, expected(proto, inputs), strict=True):

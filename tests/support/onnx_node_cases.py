@@ -1,12 +1,11 @@
-"""The ONNX project's own node tests, through the importer and compiled code for this machine.
+"""Run the node tests of the ONNX project with code that is compiled for this machine.
 
 A test is a model of one operator (or of the function that defines it) with inputs and expected
-outputs. A compiler that fixes shapes and weights beforehand must be told some inputs at import:
-a test is tried with all inputs open, then with whole-number inputs after the first made constant,
-then with all inputs after the first, then with all of whole numbers, then with all. What is made
-constant is the test's own data; the result says so. Half precision is compared as float32, in which
-it is computed, within its own rounding. A model in which then nothing is left to compute counts
-too: its outputs must be right as constants.
+outputs. ellc needs the values of some inputs at compile time. So each test is tried with more and
+more constant inputs, until it compiles: with none, with integer inputs except the first, with all
+inputs except the first, with all integer inputs, with all inputs. The constants are the test's
+inputs; the result names them. If all inputs are constant, the folded outputs are compared. Networks
+in half precision are computed in float32, and compared within the rounding error of half precision.
 """
 
 from __future__ import annotations
@@ -33,21 +32,21 @@ from ellc.ir.pipeline import run_pipeline
 from ellc.ir.types import Array, DType
 
 HALVES = {"float16": 2e-3, "bfloat16": 2e-2}
-"""Types of half precision, with what two roundings to them may change (relative)."""
+"""Types of half precision, with the relative error of two roundings to them."""
 OTHERWISE = frozenset(
     f"test_resize_downsample_scales_{mode}_align_corners" for mode in ("cubic", "linear")
 )
-"""Tests left out: their sizes times scales are not whole numbers, and there onnxruntime and PyTorch
-take the corners of the whole result, which ellc follows."""
+"""Tests that are not run: size times scale is not an integer, and for these ellc, like onnxruntime
+and PyTorch, aligns the corners of the whole result."""
 CHUNK = 600
-"""Models compiled into one program, in which equal kernels are compiled once."""
+"""Number of models in a program; equal kernels of a program are compiled once."""
 
 Status = Literal["passed", "declined", "failed"]
 
 
 @dataclass(frozen=True)
 class NodeTest:
-    """One test: `operator` is the one it is about, also for an expanded function."""
+    """A test of `operator`, or of the function that defines it."""
 
     name: str
     operator: str
@@ -60,7 +59,7 @@ class NodeTest:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one test. `reason` says why it was declined or how it failed."""
+    """The result of a test. `reason` says why it was declined or how it failed."""
 
     test: NodeTest
     status: Status
@@ -69,11 +68,11 @@ class Result:
 
 
 def node_tests() -> list[NodeTest]:
-    """Every node test of the installed `onnx` package, by name."""
+    """All node tests of the installed `onnx` package, sorted by name."""
     from onnx.backend.test.case.node import collect_testcases
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the package's generators divide by zero on purpose
+        warnings.simplefilter("ignore")  # the package divides by zero on purpose
         cases = [c for c in collect_testcases(None) if c.kind == "node" and c.name not in OTHERWISE]
     about: dict[str, str] = {}
     tests = []
@@ -117,7 +116,7 @@ def run_node_tests(tests: Sequence[NodeTest]) -> list[Result]:
 
 @dataclass(frozen=True)
 class Imported:
-    """A test's graph after the passes, its inputs, and the names of those made constant."""
+    """The graph of a test after all passes, its inputs, and the names of its constant inputs."""
 
     graph: Graph
     inputs: tuple[Array, ...]
@@ -129,7 +128,7 @@ def _kind(node: onnx.NodeProto) -> str:
 
 
 def imported(test: NodeTest, folder: Path) -> Imported | Result:
-    """The graph of a test, or why there is none: what the last attempt said."""
+    """The graph of a test, or the reason why the last attempt to import it failed."""
     declined: Result | None = None
     if not all(isinstance(x, np.ndarray | np.generic) for x in (*test.inputs, *test.outputs)):
         return Result(test, "declined", "sequences, optional values and strings are no tensors")
@@ -159,7 +158,7 @@ def imported(test: NodeTest, folder: Path) -> Imported | Result:
 
 
 def _array(value: Any) -> Any:
-    """Some tests have messages for arrays."""
+    """A numpy array; some tests have protobuf messages instead."""
     return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
 
 
@@ -180,7 +179,7 @@ def _has_type(array: Array) -> bool:
 
 
 def _attempts(test: NodeTest) -> Iterator[tuple[str, ...]]:
-    """Names of inputs to make constant, fewest first."""
+    """Sets of inputs to make constant, the smallest first."""
     names = [v.name for v in test.model.graph.input]
     whole = [
         n for n, x in zip(names, test.inputs, strict=True) if np.asarray(x).dtype.kind in "iub"
@@ -208,13 +207,13 @@ def _read(test: NodeTest, fixed: Sequence[str], folder: Path) -> Graph:
 
 def _reason(error: EllcError) -> str:
     text = error.problems[0] if error.problems else error.message
-    # `name (Kind): what` -> what; the table names the operator already.
+    # `name (Kind): reason` -> reason, since the table already names the operator.
     return re.sub(r"^\S* ?\([\w.]+\): ", "", text)
 
 
 def _judged(test: NodeTest, made: Imported, answer: list[Any] | Exception) -> Result:
     if isinstance(answer, EllcError):
-        # Without a kernel the command line would decline as well, in one clear report.
+        # The command line also declines an operator without a kernel, with a report.
         declined = answer.code in ("E300", "E301", "E302", "E303")
         status: Status = "declined" if declined else "failed"
         return Result(test, status, str(answer).splitlines()[0], made.fixed)
@@ -231,7 +230,7 @@ def _judged(test: NodeTest, made: Imported, answer: list[Any] | Exception) -> Re
 def _difference(got: Array, want: Array, test: NodeTest) -> str:
     rtol, atol = test.rtol, test.atol
     if test.operator == "NonMaxSuppression" and (got[len(want) :] == -1).all():
-        got = got[: len(want)]  # as many rows as there can be, filled up
+        got = got[: len(want)]  # compiled code returns the largest possible number of rows
     if _is_half(want):
         rounding = HALVES[want.dtype.name]
         want, rtol, atol = _widened(want), max(rtol, rounding), max(atol, rounding)
@@ -251,12 +250,12 @@ def _difference(got: Array, want: Array, test: NodeTest) -> str:
 
 
 def supported(results: Sequence[Result]) -> list[str]:
-    """Operators of which at least one test passed."""
+    """The operators with at least one test that passed."""
     return sorted({r.test.operator for r in results if r.status == "passed"})
 
 
 def table(results: Sequence[Result]) -> str:
-    """Markdown: one row an operator."""
+    """A Markdown table with a row per operator."""
     rows = ["| operator | passed | declined | failed | why |", "|---|---:|---:|---:|---|"]
     by: dict[str, list[Result]] = {}
     for result in results:

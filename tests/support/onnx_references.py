@@ -1,9 +1,10 @@
-"""What ONNX's specification says of operators that its own evaluator computes in part or wrongly.
+"""Reference implementations of ONNX operators that ONNX's evaluator does not fully implement.
 
-Recurrent layers (there without directions, lengths, activations and clip), Scan (without axes,
-directions and version 8), Loop (whose results it joins instead of stacking them), optional values
-(which it makes lists of). A value here is an array, a list of values, or None for one that is not
-there. The recurrent formulas are those of the specification, in float64.
+ONNX's evaluator does not support directions, lengths, activations and clip of recurrent layers, nor
+axes, directions and version 8 of Scan. It concatenates results of Loop instead of stacking them,
+and represents optional values as lists. In this file, a value is an array, a list of values, or
+None for a missing value. Recurrent layers are computed with the formulas of the specification in
+float64.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Known = Mapping[str, Any]
 
 
 def run(graph: onnx.GraphProto, given: Known) -> list[Any]:
-    """The outputs of a graph; `given` holds its inputs and what it reads from around it."""
+    """The outputs of a graph; `given` holds its inputs and the values of outer graphs."""
     known = {**given, **{t.name: numpy_helper.to_array(t) for t in graph.initializer}, "": None}
     for node in graph.node:
         known.update(zip(node.output, _computed(node, known), strict=False))
@@ -98,7 +99,7 @@ def _each(said: Known, name: str, count: int) -> Sequence[int]:
 
 
 def _scanned_batch(said: Known, operands: Sequence[Any], known: Known) -> list[Any]:
-    """Version 8: lengths first, axis 0 of all others is the batch."""
+    """Scan of version 8: lengths are the first operand, and axis 0 of the others is the batch."""
     turned = {**said, "scan_input_directions": _each(said, "directions", said["num_scan_inputs"])}
     items = [_scanned(turned, item, known) for item in zip(*operands[1:], strict=True)]
     return [np.stack(values) for values in zip(*items, strict=True)]
@@ -120,7 +121,7 @@ _BETAS = {"HardSigmoid": 0.5}
 
 
 def _activation(name: str, alphas: Iterator[float], betas: Iterator[float]) -> Activation:
-    """By its name; those with parameters take the next ones."""
+    """The activation of this name; its parameters are the next of `alphas` and `betas`."""
     a = next(alphas, _ALPHAS[name]) if name in _ALPHAS else 0.0
     b = next(betas, _BETAS[name]) if name in _BETAS else 0.0
     known: dict[str, Activation] = {
@@ -138,7 +139,7 @@ def _activation(name: str, alphas: Iterator[float], betas: Iterator[float]) -> A
 
 
 def _layer(kind: str, said: Known, operands: Sequence[Any]) -> list[Array]:
-    """(Y, Y_h and for an LSTM Y_c) of operands X, W, R, B, lengths, states, P."""
+    """[Y, Y_h], and Y_c of an LSTM, for operands X, W, R, B, lengths, states, P."""
     wide = [v if v is None or v.dtype.kind == "i" else v.astype(np.float64) for v in operands]
     x, w, r, bias, lengths, *rest = [*wide, *(None,) * (8 - len(wide))]
     first = (lambda v: np.swapaxes(v, 0, 1)) if said.get("layout") else (lambda v: v)
@@ -174,7 +175,7 @@ def _step(
     x: Array,
     states: Array,
 ) -> list[Array]:
-    """The states of one item of the batch after a step of one direction."""
+    """The new states of an item of the batch after a step in one direction."""
     w, r, bias, peepholes = part
     limit = said.get("clip", math.inf)
 

@@ -1,4 +1,4 @@
-"""Operands and attributes of every ONNX operator that works on tensors, for the generated cases."""
+"""Typical operands and attributes of every ONNX operator, from which test cases are generated."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Operand = Array | tuple[Array, ...] | None
 
 @dataclass(frozen=True)
 class Base:
-    """Operands in the newest version's order, attributes, and what of both is special.
+    """Valid operands, in the order of the newest version of an operator, and attributes.
 
-    A tuple of arrays is a sequence. The operand `computed` is an input of the model, the others are
-    known. `around` are inputs that the graphs in attributes read; `listed` are the results that are
-    sequences. `optional_in` says that the computed operand is optional, `optional_out` that the
-    first result is.
+    A tuple of arrays is a sequence. The operand `computed` is an input of the model; the others are
+    constants. `around` are inputs of the model that graphs in attributes read. `listed` are the
+    results that are sequences. `optional_in` and `optional_out` say whether the computed operand
+    and the first result are optional values.
     """
 
     operands: tuple[Operand, ...]
@@ -37,12 +37,12 @@ class Base:
 
 
 def ints(*values: int) -> Array:
-    """Whole numbers of 64 bits."""
+    """A vector of int64."""
     return np.array(values, np.int64)
 
 
 def number(value: float) -> Array:
-    """One float32."""
+    """A float32 scalar."""
     return np.array(value, np.float32)
 
 
@@ -180,10 +180,10 @@ NOT_THE_JUDGE: dict[str, str] = {
     r"ReduceSumSquare-1 type T tensor\(u?int32\)": "it makes 64 bits",
     r"Resize-\d+ attribute (extrapolation_value 2|.* tf_crop_and_resize)": "its region is another",
 }
-"""Cases (by a pattern of their name) in which ONNX's evaluator is wrong, and how.
+"""Patterns of names of cases for which ONNX's evaluator is wrong, with the reason.
 
-Each was compared with onnxruntime 1.32, which computes what ellc does, but for the two of bfloat16,
-and RMSNormalization, whose result has the type V.
+For each of these cases, onnxruntime 1.32 gives the same results as ellc, except for the two cases
+of bfloat16 and for RMSNormalization, whose result has the type V.
 """
 _WINDOW: dict[str, list[Any]] = {
     "auto_pad": ["SAME_UPPER", "SAME_LOWER", "VALID"],
@@ -273,4 +273,4 @@ WITHOUT: dict[tuple[str, str], dict[str, Any]] = {
     ("LinearAttention", "decay"): {"update_rule": "delta"},
     ("LinearAttention", "beta"): {"update_rule": "gated"},
 }
-"""Attributes that an operator needs where it is not given an operand."""
+"""Attributes that an operator needs if an operand is missing."""

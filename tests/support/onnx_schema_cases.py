@@ -1,8 +1,8 @@
-"""A model for every attribute, optional operand and element type of every ONNX operator.
+"""Generate models for every attribute, optional operand and element type of every ONNX operator.
 
-Made from `onnx.defs`: for every version of an operator from set 7 on, its base (operands and
-attributes as below) once with each attribute at its default, at each other value of `VALUES`,
-without each optional operand, and in each element type that the version added.
+`onnx.defs` lists the versions of an operator. For each version from operator set 7 on, models are
+made from its base (`onnx_schema_bases`): with each attribute at its default and at each value in
+`VALUES`; without each optional operand; with each element type that the version added.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _TYPES: dict[str, Any] = {
     **{f"tensor({n})": np.dtype(n).type for n in ("int8", "int16", "int32", "int64")},
     **{f"tensor(u{n})": np.dtype(f"u{n}").type for n in ("int8", "int16", "int32", "int64")},
 }  # fmt: skip
-"""Element types of which the cases are made; the others are declined wherever they occur."""
+"""Element types of the cases; ellc declines all other types."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One model; `part` says what it is about, as the table of what is declined names it."""
+    """A model; `part` names what it tests, as in the table of unsupported attributes."""
 
     operator: str
     version: int
@@ -51,7 +51,7 @@ class Case:
 
     @property
     def judged(self) -> bool:
-        """Whether ONNX's evaluator is known to be right."""
+        """Whether the results can be compared with those of ONNX's evaluator."""
         return not any(re.match(pattern, str(self)) for pattern in NOT_THE_JUDGE)
 
     def __str__(self) -> str:
@@ -68,17 +68,17 @@ _KNOWN_X = {
     "NonZero",
     "ConstantOfShape",
 }
-"""Operators whose operands must be known."""
+"""Operators whose operands must be constant."""
 BASES = {**tensors.BASES, **graphs.BASES}
 VALUES = {**tensors.VALUES, **graphs.VALUES}
 WITHOUT = {**tensors.WITHOUT, **graphs.WITHOUT}
-_OF_SIZE = {1: 3, 2: 5, 4: 6, 8: 7}  # whole numbers by bytes, as `TensorProto` counts them
-_RENAMED = {"constant_value": "value", "K": "k"}  # operands that were attributes of another name
+_OF_SIZE = {1: 3, 2: 5, 4: 6, 8: 7}  # the code in `TensorProto` of signed integers, by bytes
+_RENAMED = {"constant_value": "value", "K": "k"}  # operands that were attributes with other names
 
 
 @cache
 def _histories() -> dict[tuple[str, str], list[onnx.defs.OpSchema]]:
-    """All schemas of every operator, by name and domain; to list them takes onnx a while."""
+    """All schemas of every operator, by name and domain; cached, since listing them is slow."""
     found: dict[tuple[str, str], list[onnx.defs.OpSchema]] = {}
     for schema in onnx.defs.get_all_schemas_with_history():
         found.setdefault((schema.name, schema.domain), []).append(schema)
@@ -86,14 +86,14 @@ def _histories() -> dict[tuple[str, str], list[onnx.defs.OpSchema]]:
 
 
 def versions(name: str, domain: str = "") -> list[onnx.defs.OpSchema]:
-    """The schemas of an operator that set `OLDEST` and later ones use, oldest first."""
+    """The schemas of an operator in operator sets from `OLDEST` on, oldest first."""
     every = sorted(_histories().get((name, domain), ()), key=lambda s: s.since_version)
     old = [s for s in every if s.since_version <= OLDEST][-1:]
     return old + [s for s in every if s.since_version > OLDEST]
 
 
 def specified_operators() -> list[str]:
-    """The operators that are read and that ONNX's specification has, by name."""
+    """The names of the operators in ONNX's specification that ellc reads."""
     return sorted(k for k in all_operators().handlers if "." not in k and versions(k))
 
 
@@ -112,7 +112,7 @@ def cases(name: str) -> Iterator[Case]:
         for index, formal in enumerate(schema.inputs[: len(there.operands)]):
             if formal.option == onnx.defs.OpSchema.FormalParameterOption.Optional:
                 if (name, formal.name) == ("Resize", "scales"):
-                    continue  # sizes would stand for them
+                    continue  # sizes replace scales
                 left = [None if i == index else x for i, x in enumerate(there.operands)]
                 said = {**there.attributes, **WITHOUT.get((name, formal.name), {})}
                 without = replace(there, operands=tuple(left), attributes=said)
@@ -126,7 +126,7 @@ def _takes_tensors(schema: onnx.defs.OpSchema, constraint: str) -> bool:
 
 
 def in_version(base: Base, schema: onnx.defs.OpSchema, newest: onnx.defs.OpSchema) -> Base:
-    """The base as a version has it: operands that were attributes are such again."""
+    """The base for a version, in which some operands of the newest version are attributes."""
     if old_base := graphs.OLD_BASES.get((schema.name, schema.since_version)):
         return old_base
     names = [i.name.lower() for i in schema.inputs]
@@ -168,7 +168,7 @@ def _attribute_cases(schema: onnx.defs.OpSchema, base: Base) -> Iterator[Case]:
 def _values(
     schema: onnx.defs.OpSchema, name: str, attribute: onnx.defs.OpSchema.Attribute
 ) -> Sequence[Any]:
-    """Values other than the default."""
+    """Values of an attribute that differ from its default."""
     given = VALUES.get(schema.name, {})
     if name in given:
         return given[name]
@@ -183,7 +183,7 @@ def _values(
 
 
 def fitting(operator: str, base: Base, name: str, value: Any) -> Base:
-    """Operands that go with an attribute's value."""
+    """The base with operands that fit a value of an attribute."""
     x, *rest = base.operands or (None,)
     if value == "bidirectional":
         return graphs.both_ways(base)
@@ -213,7 +213,7 @@ _TYPE = re.compile(r"(optional\()?(seq\()?(tensor\(\w+\))\)*")
 def _type_cases(
     schema: onnx.defs.OpSchema, base: Base, seen: set[tuple[str, str]]
 ) -> Iterator[Case]:
-    """The element types that a version added, each on all operands of its constraint."""
+    """Cases for the element types that a version added, each for all operands of a constraint."""
     for constraint in schema.type_constraints:
         for type_ in sorted(constraint.allowed_type_strs):
             match = _TYPE.fullmatch(type_)
@@ -228,7 +228,7 @@ def _type_cases(
 def _in_type(
     schema: onnx.defs.OpSchema, base: Base, constraint: str, type_: re.Match[str]
 ) -> Base | None:
-    """The base with operands of a type; None if there are none of this constraint."""
+    """The base with another type of the operands of a constraint; None if it has no operands."""
     if ((type_[1] or type_[2]) and _takes_tensors(schema, constraint)) or type_[1]:
         base = bases_of(listed=bool(type_[2]), optional=bool(type_[1])).get(schema.name, base)
     together = {"S", "T"} if schema.name == "SequenceInsert" else {constraint}
@@ -292,7 +292,7 @@ def case_of(schema: onnx.defs.OpSchema, base: Base, part: str, value: str = "") 
 
 
 class _Nodes:
-    """The tested node and those around it, which make sequences of tensors and tensors of them."""
+    """The tested node, and nodes around it that convert between sequences and tensors."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -314,7 +314,7 @@ class _Nodes:
         return name
 
     def shown(self, name: str, base: Base, index: int) -> Iterator[str]:
-        """Tensors that tell what a result is."""
+        """The tensors that show a result, which may be a sequence."""
         if base.optional_out and index == 0:
             if not self.arrays and not base.around:
                 yield self.add("OptionalHasElement", name)

@@ -1,4 +1,4 @@
-"""Every kernel IR operation on every element type it takes, on 1, 4, 8 and 16 lanes, with data."""
+"""Test cases for every operation of kernel IR: all element types, and 1, 4, 8 and 16 lanes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ellc.codegen.kir.verify import operation_problems, verify
 from ellc.ir.types import Array
 
 LANES = (1, 4, 8, 16)
-COUNT = 160  # elements of every operand
+COUNT = 160  # number of elements of every operand
 _WIDER = {e: e.wider for e in (Elem.I8, Elem.U8, Elem.I16, Elem.U16)}
 _NARROWER = {wide: narrow for narrow, wide in _WIDER.items()}
 BETWEEN_LANES = (
@@ -35,13 +35,13 @@ BETWEEN_LANES = (
 
 
 def operation_cases(lane_counts: Sequence[int] = LANES) -> tuple[KernelCase, ...]:
-    """One case for each operation, element type and number of lanes."""
+    """A case for each operation, element type and number of lanes."""
     return tuple(case for lanes in lane_counts for case in _cases_of(lanes))
 
 
 @functools.cache
 def _cases_of(lanes: int) -> tuple[KernelCase, ...]:
-    """Made once in a process, so that each is interpreted once."""
+    """The cases for a number of lanes; cached, so that each is interpreted only once."""
     return tuple(
         _case(row, elem, lanes, attrs)
         for row in OPS.values()
@@ -51,7 +51,7 @@ def _cases_of(lanes: int) -> tuple[KernelCase, ...]:
 
 
 def _attributes(row: OpRow, elem: Elem, lanes: int) -> Iterator[tuple[int, ...]]:
-    """The attributes to try; none at all for elements that the row does not take."""
+    """The attributes to test; nothing for an element type that the operation does not take."""
     bits = 32 if elem is Elem.INDEX else 1 if elem is Elem.MASK else elem.bytes * 8
     tried: dict[str, list[tuple[int, ...]]] = {
         "shl": [(0,), (1,), (bits - 1,)],
@@ -66,7 +66,7 @@ def _attributes(row: OpRow, elem: Elem, lanes: int) -> Iterator[tuple[int, ...]]
         "iota": [(elem_code(elem), lanes)],
     }
     if elem is Elem.INDEX and row.name == "shl":
-        tried["shl"] = [(0,), (1,), (8,)]  # indices never overflow
+        tried["shl"] = [(0,), (1,), (8,)]  # shifts that do not overflow an index
     for attrs in dict.fromkeys(tried.get(row.name, [()])):
         if not any(operation_problems(row, _types(row, elem, lanes), attrs)):
             yield attrs
@@ -110,7 +110,7 @@ def _case(row: OpRow, elem: Elem, lanes: int, attrs: tuple[int, ...]) -> KernelC
 
 
 def _stored(elem: Elem) -> Elem:
-    """How values of an element that has no form in memory are kept."""
+    """The type in memory for an element type that has none itself."""
     return {Elem.INDEX: Elem.I32, Elem.MASK: Elem.U8}.get(elem, elem)
 
 
@@ -132,11 +132,11 @@ def _store(b: KernelBuilder, value: Operand, param: Param, place: Operand) -> No
 
 
 def _data(row: OpRow, elem: Elem, operand: int) -> Array:
-    """All pairs of special values, then random ones; legal for the operation."""
+    """All pairs of special values, then random values, that are valid for the operation."""
     if elem is Elem.MASK:
         return np.random.default_rng(operand).integers(0, 2, COUNT).astype(np.uint8)
     if elem is Elem.INDEX:
-        # Small enough for no operation to overflow 32 bits; only shl gets away from them.
+        # These are so small that no operation overflows 32 bits, except shl.
         low = -3 if row.name != "shl" else 0
         values = np.random.default_rng(operand).integers(low, 1000, COUNT).astype(np.int32)
         return np.where(values == 0, 1, values) if row.name in ("div", "rem") else values
@@ -144,7 +144,7 @@ def _data(row: OpRow, elem: Elem, operand: int) -> Array:
     if row.name in ("div", "rem") and not elem.is_float and operand == 1:
         values = np.where(values == 0, 3, values).astype(values.dtype)
         if elem.is_signed:
-            # The lowest number divided by -1 does not fit.
+            # The lowest number divided by -1 overflows.
             values = np.where(values == -1, -2, values).astype(values.dtype)
     if row.name in ("shl_by", "shr_by", "shr_round") and operand == 1:
         values = values & values.dtype.type(elem.bytes * 8 - 1)

@@ -1,4 +1,4 @@
-"""Every operator's samples as graphs of their own, ready to compile."""
+"""Graphs, ready to compile, of the test cases of operators."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ellc.ir.types import Array, TensorType
 
 @dataclass(frozen=True)
 class Sample:
-    """One case of an operator as a graph of its own, with inputs and what must come out."""
+    """The graph of a test case of an operator, with its inputs and expected outputs."""
 
     label: str
     trial: Trial
@@ -26,7 +26,7 @@ class Sample:
 
 
 def sample_graph(case: Case, name: str) -> tuple[Graph, tuple[Array, ...]]:
-    """The case as a graph: operands that are not constants are its inputs."""
+    """(graph, inputs) of a case: operands that are not constants are inputs of the graph."""
     builder = GraphBuilder(name)
     operands: list[Ref] = []
     inputs: list[Array] = []
@@ -42,7 +42,7 @@ def sample_graph(case: Case, name: str) -> tuple[Graph, tuple[Array, ...]]:
 
 
 def sample_of(case: Case, label: str, name: str) -> Sample:
-    """A case through the passes that make it fit for kernels."""
+    """The sample of a case, after the passes that kernels need."""
     graph, inputs = sample_graph(case, name)
     ready, _ = run_pipeline(graph, parse_passes("lower_composites, eliminate_dead"))
     with np.errstate(all="ignore"):
@@ -51,7 +51,7 @@ def sample_of(case: Case, label: str, name: str) -> Sample:
 
 
 def samples(op: type[Op]) -> Iterator[Sample]:
-    """All cases of one operator."""
+    """The samples of all cases of an operator."""
     rng = np.random.default_rng(zlib.crc32(op.name.encode()))
     for index, case in enumerate(op.samples(rng)):
         yield sample_of(case, f"{index} {case.label}", f"{op.name}_{index}")

@@ -1,4 +1,4 @@
-"""What a call really takes of the stack: painted before it, looked at after it.
+"""Measure how much stack a call uses: paint the stack before it, and examine it after it.
 
 The call runs on a thread whose stack is filled with a pattern below the caller's frame.
 """
@@ -80,14 +80,14 @@ int main(void) {
 
 @dataclass(frozen=True)
 class StackUse:
-    """Bytes of the calling thread's stack."""
+    """Bytes of the stack that were declared and used."""
 
     said: int
     used: int
 
 
 def measure_stacks(plans: Sequence[Plan], target: Target) -> list[StackUse]:
-    """What the manifest says and what init and two calls take, for each plan on one thread."""
+    """For each plan on one thread: the stack in the manifest, and that of init and two calls."""
     with tempfile.TemporaryDirectory(prefix="ellc-stacks-") as folder:
         return _measured(plans, target, Path(folder))
 

@@ -1,6 +1,6 @@
-"""Golden cases of passes: one file holds the run line, the graph before and the graph after.
+"""Golden cases of passes. A file has the passes to run, the graph before and the graph after.
 
-    What the case shows, in words.
+    A description of the case.
     run: fold_affine, simplify
     weights w = normal(4, 3, 3, 2)
     --- before
@@ -8,9 +8,9 @@
     --- after
     (written by `pytest --update-golden`)
 
-Weights are `normal(shape)` (seeded by their name), `bits(shape)`, `full(value, shape)` or
-`values(a, b, ..)` or `integers(a, b, ..)`, vectors. Behind the graph stand the weights that the
-passes made.
+Weights are `normal(shape)` (with the name as seed), `bits(shape)`, `full(value, shape)`, or the
+vectors `values(a, b, ..)` and `integers(a, b, ..)`. The weights that the passes computed are listed
+after the graph.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SHOWN = 12
 
 @dataclass(frozen=True)
 class GoldenCase:
-    """A case as read from its file; `head` and `before` are kept as they are written."""
+    """A case from its file; `head` and `before` are the unchanged text."""
 
     head: str
     before: str
@@ -58,7 +58,7 @@ class GoldenCase:
         return parse(text, pool)
 
     def show(self, graph: Graph) -> str:
-        """The graph with the weights' names, and what the passes made of them."""
+        """The text of the graph with the names of weights, and the weights that passes computed."""
         text = print_graph(graph)
         for name, key in self._keys(WeightPool()).items():
             text = text.replace(f"@{key}", f"@{name}")

@@ -1,4 +1,4 @@
-"""The most memory that a process has held, for programs that tests start."""
+"""The peak memory of a process, for programs that tests start."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def peak_bytes() -> int:
-    """Of this process alone.
+    """The peak memory of this process in bytes.
 
-    Linux counts in `ru_maxrss` what the process held that started this one: in a test that is all
-    that the tests before it keep.
+    `ru_maxrss` is not used: on Linux it includes the memory of the parent process, which is a
+    process of tests.
     """
     found = re.search(r"^VmHWM:\s*(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
     assert found is not None

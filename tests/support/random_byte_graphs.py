@@ -1,4 +1,4 @@
-"""Random networks of bytes that stand for real numbers: everything in them is exact."""
+"""Random quantised networks, with exact results."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from ellc.ir.ops.shape import Concat, Reshape, Slice
 from ellc.ir.types import Array, DType, Padding, Quant, TensorType
 
 T = TypeVar("T")
-LARGEST = 12  # pixels of an axis, channels
+LARGEST = 12  # the largest number of rows, columns or channels
 
 
 class RandomBytes:
-    """Draws one network: pictures of up to 12x12 pixels, about `steps` layers."""
+    """Draws a network of about `steps` layers, with pictures of up to 12x12 pixels."""
 
     def __init__(self, seed: int, steps: int = 12) -> None:
         self.rng = np.random.default_rng([21, seed])
@@ -37,7 +37,7 @@ class RandomBytes:
             self.b.input("picture", TensorType(self.pick((DType.I8, DType.U8)), shape))
         ]
         for _ in range(steps):
-            # Mostly the newest value, sometimes an older one: branches.
+            # Use the newest value most of the time, and sometimes an older one, to get branches.
             x = self.pictures[-1] if self.rng.random() < 0.8 else self.pick(self.pictures)
             self.pictures.append(self.pick(STEPS)(self, x))
         for index, x in enumerate(dict.fromkeys([self.pictures[-1], self.pick(self.pictures)])):
@@ -48,16 +48,16 @@ class RandomBytes:
         return items[int(self.rng.integers(len(items)))]
 
     def numbers(self, dtype: DType, *shape: int) -> Array:
-        """Any numbers of a type of bytes."""
+        """Random numbers of an 8-bit type."""
         info = np.iinfo(dtype.numpy)
         return self.rng.integers(info.min, info.max, shape, dtype.numpy, endpoint=True)
 
     def zero(self, dtype: DType) -> int:
-        """A zero point."""
+        """A random zero point."""
         return int(self.numbers(dtype, 1)[0])
 
     def stored(self, sums: Ref, span: float) -> Ref:
-        """Sums of about `span` as bytes, by any rule."""
+        """Sums of magnitudes of about `span`, requantised to bytes by a random rule."""
         dtype = self.pick((DType.I8, DType.U8))
         info = np.iinfo(dtype.numpy)
         low = info.min if self.rng.random() < 0.5 else info.min + 100
@@ -106,7 +106,7 @@ def _frame(g: RandomBytes, window: tuple[int, int]) -> Padding:
 
 
 def _sum(g: RandomBytes, x: Ref) -> Ref:
-    """With an older picture of the same type, else with itself."""
+    """The sum with an older picture of the same type, or else with itself."""
     y = g.pick([p for p in g.pictures if p.type == x.type])
     scales = g.rng.uniform(0.01, 0.1, 2)
     dtype = x.type.dtype
@@ -147,7 +147,7 @@ def _pad(g: RandomBytes, x: Ref) -> Ref:
 
 
 def _conv_behind(g: RandomBytes, x: Ref, zero: int) -> Ref:
-    """A convolution that has the same number outside, or none."""
+    """A convolution whose padding has the same number, or no padding."""
     if g.rng.random() < 0.3:
         return x
     weights = g.numbers(DType.U8, 5, 1, 1, x.type.shape[3])
@@ -194,7 +194,7 @@ def _mean(g: RandomBytes, x: Ref) -> Ref:
 
 
 def _floats(g: RandomBytes, x: Ref) -> Ref:
-    """Real numbers that float32 holds exactly."""
+    """Real numbers that are exact in float32."""
     scale = g.b.constant(np.array([g.pick((0.25, 0.5))], np.float32))
     zero = g.b.constant(np.array([g.zero(x.type.dtype)], np.int32))
     real = g.b.add(Dequantize(), x, scale, zero)
@@ -216,5 +216,5 @@ STEPS: tuple[Step, ...] = (
 
 
 def random_byte_graph(seed: int) -> Graph:
-    """A network that hangs on the seed alone."""
+    """A random network that depends only on the seed."""
     return RandomBytes(seed).b.build()

@@ -1,4 +1,4 @@
-"""Random networks that pass through everything the passes rewrite."""
+"""Random networks with everything that passes rewrite."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 class RandomGraph:
-    """Draws one network: pictures of up to 9x9 pixels, about `steps` layers."""
+    """Draws a network of about `steps` layers, with pictures of up to 9x9 pixels."""
 
     def __init__(self, seed: int, steps: int = 14) -> None:
         self.rng = np.random.default_rng([20, seed])
@@ -47,7 +47,7 @@ class RandomGraph:
         self.layer = 0
         self.pictures: list[Ref] = [self._input()]
         for _ in range(steps):
-            # Mostly the newest value, sometimes an older one: branches.
+            # Use the newest value most of the time, and sometimes an older one, to get branches.
             x = self.pictures[-1] if self.rng.random() < 0.8 else self.pick(self.pictures)
             self.pictures.append(self.pick(STEPS)(self, x))
         for index, x in enumerate(dict.fromkeys([self.pictures[-1], self.pick(self.pictures)])):
@@ -67,7 +67,7 @@ class RandomGraph:
         return self.rng.standard_normal(shape).astype(np.float32)
 
     def factor(self, channels: int) -> Array:
-        """Numbers in 0.3..3 of either sign, one or one for each channel."""
+        """Numbers with magnitudes in 0.3..3 and random signs: one, or one per channel."""
         size = self.pick([1, channels])
         sign = self.rng.choice([-1.0, 1.0], size)
         return (sign * self.rng.uniform(0.3, 3, size)).astype(np.float32)
@@ -153,7 +153,7 @@ def _activation(g: RandomGraph, x: Ref) -> Ref:
 
 
 def _pool(g: RandomGraph, x: Ref) -> Ref:
-    # Little padding, so that every window contains a pixel of the image.
+    # The padding is so small that every window contains a pixel of the image.
     amounts = (int(v) for v in g.rng.integers(0, 2, 4))
     value = g.pick([0.0, -2.5, float(np.finfo(np.float32).min)])
     window = (min(2, x.type.shape[1]), min(2, x.type.shape[2]))
@@ -219,5 +219,5 @@ STEPS: list[Callable[[RandomGraph, Ref], Ref]] = [
 
 
 def random_graph(seed: int, steps: int = 14) -> Graph:
-    """A network that depends on the arguments only."""
+    """A random network that depends only on the arguments."""
     return RandomGraph(seed, steps).graph()

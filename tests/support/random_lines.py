@@ -1,6 +1,7 @@
-"""Random networks on signals as exporters write them: [batch, channels, time].
+"""Random networks on signals [batch, channels, time], as exporters write them.
 
-Operators on pictures work on one row: a reshape adds it in planes, transposes stand around.
+Signals become pictures with a single row: a reshape adds the axis of rows, and transposes convert
+between the layouts.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ellc.ir.types import Array, DType, Padding, TensorType
 
 
 class RandomLines:
-    """Draws one network of about `steps` layers."""
+    """Draws a network of about `steps` layers."""
 
     def __init__(self, seed: int, steps: int = 10) -> None:
         self.rng = np.random.default_rng([40, seed])
@@ -51,7 +52,7 @@ class RandomLines:
         return self.rng.standard_normal(shape).astype(np.float32)
 
     def row(self, op: object, x: Ref, *operands: Array) -> Ref:
-        """An operator on pictures, on one row."""
+        """Apply an operator on pictures to a picture with one row."""
         n, c, length = x.type.shape
         pixels = self.add(TO_PIXELS, self.add(Reshape((n, c, 1, length)), x))
         made = self.add(TO_PLANES, self.add(op, pixels, *operands))
@@ -111,5 +112,5 @@ STEPS: list[Callable[[RandomLines, Ref], Ref]] = [
 
 
 def random_lines(seed: int) -> Graph:
-    """A network that depends on the seed only."""
+    """A random network that depends only on the seed."""
     return RandomLines(seed).b.build()

@@ -1,4 +1,4 @@
-"""Random whole networks as ONNX models: 5 to 25 nodes, a third with QDQ, some recurrent."""
+"""Random networks as ONNX models of 5 to 25 nodes; a third have QDQ, and some are recurrent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OPSET = 21
 
 
 class RandomOnnx:
-    """Draws one model of a picture or a sequence; everything depends on the seed alone."""
+    """Draws a model whose input is a picture or a sequence; it depends only on the seed."""
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng([47, seed])
@@ -45,27 +45,27 @@ class RandomOnnx:
         return model(self.nodes, {"x": self.input}, self.outputs, self.constants, opset=OPSET)
 
     def add(self, op: str, inputs: list[str], shape: tuple[int, ...], **attributes: object) -> str:
-        """One node with one result; attributes as ONNX has them."""
+        """Add a node with one result; the attributes are ONNX's."""
         name = f"v{len(self.nodes)}"
         self.nodes.append(helper.make_node(op, inputs, [name], name=f"n_{name}", **attributes))
         self.shapes[name] = shape
         return name
 
     def constant(self, value: Array) -> str:
-        """A weight."""
+        """Add a constant."""
         self.made += 1
         name = f"c{self.made}"
         self.constants[name] = value
         return name
 
     def normal(self, *shape: int) -> str:
-        """A weight that keeps values near their size."""
+        """Add a weight that keeps the magnitude of values."""
         size = max(1, int(np.prod(shape[1:])))
         value = self.rng.standard_normal(shape) / np.sqrt(size)
         return self.constant(value.astype(np.float32))
 
     def weight(self, axis: int, *shape: int) -> str:
-        """The same; a quantised network mostly stores it in 8 bits, with one scale or several."""
+        """Add a weight; in a quantised network it mostly has 8 bits, with one scale or several."""
         name = self.normal(*shape)
         if not self.quantised or self.rng.random() < 0.3:
             return name
@@ -80,7 +80,7 @@ class RandomOnnx:
         return self.dequantised(names, scale, axis)
 
     def bias(self, x: str, w: str, filters: int) -> str:
-        """Numbers to add to sums; in units of the sums where both operands are stored."""
+        """Add a bias, in units of the sums if both operands are quantised."""
         name = self.normal(filters)
         if x not in self.scales or w not in self.scales:
             return name
@@ -89,7 +89,7 @@ class RandomOnnx:
         return self.dequantised([self.constant(stored), self.constant(scale)], scale, 0)
 
     def dequantised(self, names: list[str], scale: Array, axis: int) -> str:
-        """A stored constant as numbers, which no other step reads."""
+        """Dequantise a stored constant that no other node reads."""
         name = self.add("DequantizeLinear", names, (), axis=axis)
         self.scales[name] = scale
         del self.shapes[name]
@@ -125,7 +125,7 @@ class RandomOnnx:
         return self.add("Reshape", [order, flat], (steps, batch, ways * 4))
 
     def scan(self, x: str) -> str:
-        """A running total that is squashed, along the first axis."""
+        """Add a Scan along the first axis: a running total with an activation."""
         steps, *rest = self.shapes[x]
         infos = [
             helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, rest)

@@ -1,7 +1,7 @@
-"""Random networks as exporters write them: planes (NCHW), with transposes around every operator.
+"""Random NCHW networks, with transposes as importers insert them.
 
-Those operators that an importer cannot say in planes work between `Transpose(0, 2, 3, 1)` and
-`Transpose(0, 3, 1, 2)`; all others work on planes.
+Operators that need NHWC are between `Transpose(0, 2, 3, 1)` and `Transpose(0, 3, 1, 2)`; all others
+work on NCHW.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ T = TypeVar("T")
 
 
 class RandomPlanes:
-    """Draws one network.
+    """Draws a network.
 
-    With `pixels`, its ports are NHWC, as `--layout nhwc` asks. With `twists`, planes are also
-    taken for pixels and the like: transposes that no order of axes can avoid.
+    With `pixels`, its inputs and outputs are NHWC, as with `--layout nhwc`. With `twists`, it also
+    has transposes that no order of axes can avoid.
     """
 
     def __init__(self, seed: int, pixels: bool, twists: bool, steps: int = 12) -> None:
@@ -79,11 +79,11 @@ class RandomPlanes:
         return self.b.add(op, *refs, source=f"{self.layer}")  # type: ignore[arg-type]
 
     def image(self, op: object, x: Ref, *operands: Array) -> Ref:
-        """An operator that works on pixels."""
+        """Apply an operator that needs NHWC."""
         return self.add(TO_PLANES, self.add(op, self.add(TO_PIXELS, x), *operands))
 
     def vector(self, channels: int) -> Array:
-        """A number per channel, broadcast in one of the ways in which exporters write it."""
+        """A number per channel, with one of the shapes that exporters use for broadcasting."""
         shape = self.pick([(channels, 1, 1), (1, channels, 1, 1)])
         return (self.normal(*shape) + 3).astype(np.float32)
 
@@ -188,7 +188,7 @@ def _crop(g: RandomPlanes, x: Ref) -> Ref:
 
 
 def _upsample(g: RandomPlanes, x: Ref) -> Ref:
-    """Rows and columns taken twice, as a resize by nearest neighbours is lowered."""
+    """Double the rows and columns, with the operators to which a nearest resize is lowered."""
     if max(x.type.shape[2:]) > 8:
         return x
     for axis in (2, 3):
@@ -198,18 +198,18 @@ def _upsample(g: RandomPlanes, x: Ref) -> Ref:
 
 
 def _there_and_back(g: RandomPlanes, x: Ref) -> Ref:
-    """Pixel by pixel and back, as converters between frameworks leave it."""
+    """Transposes to NHWC and back, as converters between frameworks insert them."""
     return g.add(TO_PLANES, g.add(g.pick([Relu(), Sigmoid()]), g.add(TO_PIXELS, x)))
 
 
 def _mix(g: RandomPlanes, x: Ref) -> Ref:
-    """A dense layer on the channels of each pixel."""
+    """Apply a dense layer to the channels of each pixel."""
     channels = x.type.shape[1]
     return g.image(Dense(), x, g.normal(channels, channels), g.normal(channels))
 
 
 def _decoded(g: RandomPlanes, x: Ref) -> Ref:
-    """A picture that a dense layer makes of a vector."""
+    """Compute a picture from a vector with a dense layer."""
     n, c, h, w = x.type.shape
     size = 2 * h * w
     y = g.add(Dense(), g.add(Reduce("max", (2, 3)), x), g.normal(size, c))
@@ -218,7 +218,7 @@ def _decoded(g: RandomPlanes, x: Ref) -> Ref:
 
 
 def _twist(g: RandomPlanes, x: Ref) -> Ref:
-    """Any permutation, one that moves the batch included; what follows takes it for planes."""
+    """Apply a random permutation, possibly of the batch axis; the result is used as NCHW."""
     moved = g.add(Transpose(tuple(int(a) for a in g.rng.permutation(4))), x)
     n, c, h, w = moved.type.shape
     return g.add(Reshape((1, n * c, h, w)), moved)
@@ -240,7 +240,7 @@ def _classes(g: RandomPlanes, x: Ref) -> Ref:
 
 
 def _sensors(g: RandomPlanes, x: Ref) -> Ref:
-    """Flattened pictures and a vector, judged together."""
+    """A dense layer on flattened pictures concatenated with a vector."""
     parts = [g.add(Reduce("max", (2, 3)), x)]
     for picture in {m.id: m for m in (x, g.pick(g.maps))}.values():
         parts.append(g.add(Reshape((1, picture.type.elements)), picture))
@@ -255,7 +255,7 @@ def _boxes(g: RandomPlanes, x: Ref) -> Ref:
 
 
 def _pooled(g: RandomPlanes, x: Ref) -> Ref:
-    """Global pooling without the axes it pools over."""
+    """Global pooling that removes the axes of rows and columns."""
     y = g.add(Dense(), g.add(Reduce("max", (2, 3)), x), g.normal(4, x.type.shape[1]))
     return g.add(LogSoftmax((1,)), y)
 
@@ -273,5 +273,5 @@ HEADS: list[Callable[[RandomPlanes, Ref], Ref]] = [_classes, _boxes, _pooled, _b
 
 
 def random_planes(seed: int, *, pixels: bool = False, twists: bool = False) -> Graph:
-    """A network that depends on the arguments only."""
+    """A random network that depends only on the arguments."""
     return RandomPlanes(seed, pixels, twists).graph()

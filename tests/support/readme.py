@@ -1,15 +1,14 @@
-"""The commands and programs that a page of documentation shows.
+"""Extract commands and programs from a page of the documentation.
 
-A comment on the line before a fenced block says what a test needs to know of it, `;` between
-several:
+A comment on the line before a fenced block has notes for the test of the page, separated by `;`:
 
-    <!-- test: slow -->                   the page's test has this pytest marker
-    <!-- test: needs cmake, cc -->        is run where these programs are there, and told otherwise
+    <!-- test: slow -->                   the test of the page has this pytest marker
+    <!-- test: needs cmake, cc -->        run the block only if these programs are installed
     <!-- test: not run (needs a board) -->
-    <!-- test: install -->                what the environment of the test is made by
-    <!-- test: checkout -->               is run in the environment of `make install`
-    <!-- test: in out/host -->            is run in this folder
-    <!-- file: main.c -->                 is the content of a file
+    <!-- test: install -->                the command that makes the environment of the test
+    <!-- test: checkout -->               run the block in the environment of `make install`
+    <!-- test: in out/host -->            run the block in this folder
+    <!-- file: main.c -->                 the block is the content of this file
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _COMMENT = re.compile(r"^<!-- (test|file): (.+) -->$")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One fenced block. `notes` are what the comment before it says; `file` the file it is."""
+    """A fenced block. `notes` are those of the comment before it; `file` is its file name."""
 
     line: int
     language: str
@@ -33,12 +32,12 @@ class Block:
     file: str = ""
 
     def after(self, word: str) -> str:
-        """What follows a word in the notes, `cmake` of `needs cmake`; empty if it is not there."""
+        """The text after a word in the notes (`cmake` in `needs cmake`); empty if there is none."""
         return next((n.removeprefix(word).strip() for n in self.notes if n.startswith(word)), "")
 
 
 def fenced_blocks(markdown: str) -> Iterator[Block]:
-    """Every fenced block of a page in order; raises `ValueError` for one that is never closed."""
+    """All fenced blocks of a page in order; raises `ValueError` for a block that is not closed."""
     notes: tuple[str, ...] = ()
     file = ""
     opened: tuple[int, str, list[str]] | None = None

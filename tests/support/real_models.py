@@ -1,7 +1,8 @@
-"""Models of other people in the folder that ELLC_TEST_DATA names, and what is asked of each.
+"""Published models in the folder that ELLC_TEST_DATA names, with expected results.
 
-Beside a model NAME lies NAME.npz: `input` (or `input0`, `input1`, ...) and `output0`, `output1`,
-..., what the format's own runtime made of it; each with one leading axis more, the samples.
+For a model NAME, the file NAME.npz has `input` (or `input0`, `input1`, ...), and `output0`,
+`output1`, ..., which the runtime of the format computed. All have an additional first axis of
+samples.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ from ellc.models import read_model
 Arrays = tuple[Array, ...]
 
 LARGE_FILE_BYTES = 600_000
-"""Models above this size take more than a few seconds."""
+"""Tests of models above this size take more than a few seconds."""
 
 HYBRID = frozenset({"mlperf_kws_dscnn_float.tflite"})
 """Models with weights of 8 bits and float activations.
 
-TFLite rounds the activations to 8 bits before every convolution that is not depthwise, and
-multiplies integers: the largest output of this one moves by 0.004 for it. A compiled model
-computes in float32. So two things are compared: the stored outputs with the reference that rounds
-likewise, and compiled code with the reference that does not, each as closely as ever.
+Before every convolution that is not depthwise, TFLite rounds the activations to 8 bits and
+multiplies integers. In this model, the rounding changes the largest output by 0.004. A compiled
+model computes in float32. So the stored outputs are compared with a reference that rounds in the
+same way, and compiled code with a reference that does not round, both within the usual tolerance.
 """
 
 
@@ -47,11 +48,11 @@ class RealModel:
 
     @property
     def is_large(self) -> bool:
-        """Whether it takes more than a few seconds."""
+        """Whether tests of the model take more than a few seconds."""
         return self.path.stat().st_size > LARGE_FILE_BYTES
 
     def graph(self) -> Graph:
-        """The imported graph, read once in a process."""
+        """The imported graph, cached in the process."""
         return _graph(self.path)
 
     def samples(self) -> Iterator[tuple[Arrays, Arrays]]:
@@ -63,13 +64,13 @@ class RealModel:
             yield tuple(x[number] for x in inputs), tuple(y[number] for y in outputs)
 
     def computed_samples(self) -> Iterator[tuple[Arrays, Arrays]]:
-        """Inputs and what compiled code must make of them."""
+        """Inputs and expected outputs of compiled code, sample by sample."""
         for inputs, stored in self.samples():
             is_hybrid = self.path.name in HYBRID
             yield inputs, evaluate(self.graph(), inputs).outputs if is_hybrid else stored
 
     def reference(self, inputs: Arrays) -> Arrays:
-        """What the reference in numpy makes of inputs, rounding as the model's own runtime does."""
+        """The outputs of the reference in numpy, which rounds like the runtime of the format."""
         if self.path.name in HYBRID:
             return _evaluate_rounding(self.graph(), inputs)
         return evaluate(self.graph(), inputs).outputs
@@ -81,7 +82,7 @@ def _graph(path: Path) -> Graph:
 
 
 def _evaluate_rounding(graph: Graph, inputs: Arrays) -> Arrays:
-    """The network with what its ungrouped convolutions read rounded to 8 bits, 0 in the middle."""
+    """Evaluate a network, rounding the inputs of ungrouped convolutions to symmetric 8 bits."""
     values = graph.constant_arrays()
     values.update((port.value, x) for port, x in zip(graph.inputs, inputs, strict=True))
     for node in graph.nodes:
@@ -99,14 +100,14 @@ def _numbered(stored: np.lib.npyio.NpzFile, stem: str) -> list[Array]:
 
 
 def real_models() -> list[RealModel]:
-    """Every model with samples, smallest first; none where there is no such folder."""
+    """All models with samples, smallest first; an empty list without the folder."""
     folder = Path(os.environ.get("ELLC_TEST_DATA", "")) / "models"
     found = [path.with_suffix("") for path in folder.glob("*.npz")]
     return sorted(map(RealModel, found), key=lambda m: (m.path.stat().st_size, m.path.name))
 
 
 def macs(graph: Graph) -> int:
-    """Multiply-adds of one call."""
+    """The multiply-adds of a call."""
     return sum(node.op.macs(*graph.node_types(node)) for node in graph.nodes)
 
 
@@ -114,10 +115,11 @@ def macs(graph: Graph) -> int:
 
 
 def disagreement(model: RealModel, got: Arrays, want: Arrays) -> str:
-    """Empty if outputs are what the model's reference allows, else what is wrong.
+    """A description of how outputs differ from the reference; empty if they agree.
 
-    TFLite: integers are equal. ONNX: quantised values differ by one step at most, since two float
-    computations may lie on two sides of a rounding boundary. Floats: the project's tolerance.
+    Integers of TFLite models must be equal. Quantised values of ONNX models may differ by one step,
+    since two float computations may be on different sides of a rounding boundary. Floats must agree
+    within the project's tolerance.
     """
     graph = model.graph()
     said = [
@@ -145,14 +147,14 @@ def _difference(model: RealModel, graph: Graph, number: int, got: Array, want: A
 
 def _allowed(model: RealModel, graph: Graph, number: int, want: Array) -> Array | float:
     if model.path.suffix == ".onnx" and (step := _step(graph, number, want)):
-        return step * (1 + 1e-6)  # the product with the scale is rounded itself
+        return step * (1 + 1e-6)  # the product with the scale is rounded, too
     if np.issubdtype(want.dtype, np.integer):
         return 0.0
     return allowed_error(want)
 
 
 def _step(graph: Graph, number: int, want: Array) -> float:
-    """The step of a quantised output: 1 for integers, the scale after dequantised ones, else 0."""
+    """The step of an output: 1 for integers, the scale for dequantised values, else 0."""
     if np.issubdtype(want.dtype, np.integer):
         return 1.0
     made_by = {output: node for node in graph.nodes for output in node.outputs}

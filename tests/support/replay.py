@@ -1,9 +1,9 @@
-"""What code generation makes of every operator sample and of small networks, as short digests.
+"""Digests of the code that is generated for every operator sample and for small networks.
 
-A refactoring must not change one kernel. `digests` gives a line per program: hashes of the text of
-its kernels, of its plan and of its portable C. `text_of` gives what one line stands for. Run as a
-program, `python replay.py TARGET LABEL` prints that text; a test runs it in an older checkout and
-shows the difference.
+A refactoring must not change any kernel. `digests` returns a line per program with hashes of the
+text of its kernels, of its plan and of its portable C code. `text_of` returns the texts for a line.
+`python replay.py TARGET LABEL` prints these texts; a test runs this command in an older checkout to
+show the differences.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from ellc.ir.pipeline import run_pipeline  # noqa: E402
 from ellc.ir.text import print_graph  # noqa: E402
 
 TARGETS = ("linux", "pi0", "pi3", "pi3_64", "imxrt1050", "mcxn947", "wasm")
-"""One target of every class of machine; none depends on the machine that runs the test."""
+"""A target for every class of machines; none depends on the machine that runs the test."""
 
 RANDOM_GRAPHS = 30
 HASH_DIGITS = 10
@@ -46,7 +46,7 @@ HASH_DIGITS = 10
 
 @dataclass(frozen=True)
 class Text:
-    """What is generated for one program: the three texts that are hashed."""
+    """The three texts that are generated for a program, of which hashes are computed."""
 
     kernels: str
     plan: str
@@ -57,7 +57,7 @@ class Text:
         return " ".join(_hash(part) for part in (self.kernels, self.plan, self.c))
 
     def whole(self) -> str:
-        """All of it, for a diff."""
+        """The three texts together, for a diff."""
         return "\n".join((self.plan, self.kernels, self.c))
 
 
@@ -77,14 +77,15 @@ def programs() -> dict[str, Graph]:
 
 
 def digests(target: str) -> dict[str, str]:
-    """The line of every program for one target, by label."""
+    """The lines of all programs for a target, by label."""
     return {label: text_of(target, label).line() for label in programs()}
 
 
 def text_of(target: str, label: str) -> Text:
-    """What is generated for one program; the text of the error if an operator has no kernel.
+    """The texts for a program; if an operator has no kernel, the text of the error.
 
-    Plans have no candidates here: a new family or prediction changes only the plans that take it.
+    Candidates are left out of plans, so that a new family or prediction changes only the plans in
+    which it is chosen.
     """
     graph, machine = programs()[label], resolve(target)
     try:
@@ -102,8 +103,8 @@ def text_of(target: str, label: str) -> Text:
 
 
 def _plan(listed: Listing) -> str:
-    """The text without candidates, after the whole has been read back."""
-    assert parse(print_listing(listed)) == listed, "the text of a plan is not read back"
+    """The text of a plan without candidates; the whole text is also parsed, as a check."""
+    assert parse(print_listing(listed)) == listed, "parsing the text of a plan gives another plan"
     once, steps = (
         tuple(replace(call, candidates=()) for call in calls)
         for calls in (listed.once, listed.steps)

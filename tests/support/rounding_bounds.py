@@ -1,9 +1,9 @@
-"""Bounds on a network's results that hold however its floats are rounded.
+"""Bounds on the results of a network that hold for any rounding of floats.
 
-The graph as it was imported runs in float64 with an interval around every value
-(`ellc.ir.rounding`). Where an interval contains a boundary between two quantised integers, both
-integers are correct, and later intervals contain the results of both. Other intervals are as narrow
-as float32 rounding allows.
+The imported graph is evaluated in float64, with an interval around every value
+(`ellc.ir.rounding`). If an interval contains a boundary between two quantised integers, both
+integers are correct, and later intervals contain the results for both. Other intervals only contain
+the errors of float32 rounding.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from ellc.ir.rounding import SINGLE, interval, takes_steps
 from ellc.ir.types import Array
 
 LOOSE = 0.1
-"""An interval wider than this part of the largest result is too wide to test its element."""
-_OWN_ROUNDINGS = 4.0  # roundings before a value is quantised, in units of eps
+"""Intervals wider than this fraction of the largest result are too wide for a test."""
+_OWN_ROUNDINGS = 4.0  # error before a value is quantised, in units of eps
 _TRIALS = 8  # evaluations of a loop with perturbed operands
 
 Ends = tuple[Array, Array]
@@ -31,14 +31,14 @@ Ends = tuple[Array, Array]
 
 @dataclass(frozen=True)
 class Bounds:
-    """A result in float64, and the smallest and largest value that rounding can lead to."""
+    """A result in float64, with the smallest and largest values that are possible with rounding."""
 
     middle: Array
     low: Array
     high: Array
 
     def disagreement(self, got: Array) -> str:
-        """Where a result is outside the bounds; empty if it is nowhere."""
+        """A description of elements outside the bounds; empty if there are none."""
         if got.shape != self.middle.shape:
             return f"shape {got.shape} instead of {self.middle.shape}"
         if got.dtype.kind != "f":
@@ -54,12 +54,12 @@ class Bounds:
         return f"{wrong.sum()} of {got.size}, at {place}: {got[place].item()!r}, not {ends}"
 
     def is_undecided(self, got: Array) -> bool:
-        """Whether a result within the bounds exceeds the usual tolerance somewhere."""
+        """Whether an element is within the bounds, but not within the usual tolerance."""
         return bool(wrong_elements(got, self.middle).any())
 
     @property
     def is_loose(self) -> bool:
-        """Whether some element's interval is too wide to test it."""
+        """Whether the interval of an element is too wide for a test."""
         if self.middle.dtype.kind != "f":
             return bool((self.high - self.low > 1).any())
         largest = np.abs(self.middle).max(initial=0.0)
@@ -67,7 +67,7 @@ class Bounds:
 
 
 def bounds(graph: Graph, inputs: Sequence[Array]) -> list[Bounds]:
-    """The bounds of every output. `inputs` are exact."""
+    """The bounds of every output for exact `inputs`."""
     ends: dict[str, Ends] = {}
 
     def run(node: Node, env: Mapping[str, Array]) -> Arrays:
@@ -104,9 +104,9 @@ def _error(x: Array, ends: Ends) -> Array | float:
 
 
 def _of_integers(node: Node, operands: list[Array], of: list[Ends], middle: Array) -> Ends:
-    """Results for both ends of operands of integers or booleans: operators on them are monotonic.
+    """The interval of a result of integers or booleans, from the ends of the operands' intervals.
 
-    A float result is rounded once more.
+    That is enough, since these operators are monotonic. A float result is also rounded.
     """
     names = node.inputs
     tried = [run_double(node, dict(zip(names, (e[i] for e in of), strict=True)))[0] for i in (0, 1)]
@@ -117,7 +117,7 @@ def _of_integers(node: Node, operands: list[Array], of: list[Ends], middle: Arra
 
 
 def _tried(node: Node, operands: list[Array], of: list[Ends], results: Arrays) -> list[Ends]:
-    """Twice the change by perturbed operands, plus the usual tolerance for rounding inside."""
+    """Twice the change for perturbed operands, plus the usual tolerance for the node's rounding."""
     rng = np.random.default_rng(0)
     worst = [np.zeros(x.shape) for x in results]
     errors = [_error(x, e) for x, e in zip(operands, of, strict=True)]

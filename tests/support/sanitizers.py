@@ -1,4 +1,4 @@
-"""Samples as portable C, compiled by GCC with a sanitizer that ends a program at what it finds."""
+"""Run samples as portable C code, compiled by GCC with a sanitizer that ends the program."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ THREAD = ("gcc", "-fsanitize=thread", "-pthread")
 
 
 def sanitized(chosen: Sequence[Sample], cc: Sequence[str]) -> list[str]:
-    """What is wrong with samples: reports of the sanitizer and other results."""
+    """The problems of samples: reports of the sanitizer, and wrong results."""
     results = run_trials([sample.trial for sample in chosen], resolve("host"), "c", cc=cc)
     wrong = []
     for sample, result in zip(chosen, results, strict=True):

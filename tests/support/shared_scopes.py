@@ -1,4 +1,4 @@
-"""Which process of `pytest -n` runs which tests: those that share something expensive go to one."""
+"""Let tests that share an expensive program run in the same process of `pytest -n`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from xdist.scheduler import LoadScopeScheduling
 
-# The part of a test's name that says what it shares: mostly a program.
+# The part of a test's name that names what it shares, which is mostly a program.
 _SHARED = re.compile(
     r".*/(test_compiled_ops\.py::\w+\[\w+-\w+"
     r"|test_(constant_operands|existing_kernels|onnx_nodes|operations|replay)\.py)"
@@ -17,11 +17,11 @@ QUICK_TOGETHER = 16
 
 
 class SharedScopes(LoadScopeScheduling):
-    """Tests that share something go to one process, all others wherever there is room.
+    """Assigns tests that share something to one process, and other tests to any process.
 
-    Units of many tests go first. Most others are one quick test: a process that has just run such a
-    test gets several at once, so that it does not wait for a message after each. What is done is
-    forgotten: xdist's own lists grow with every test, and it walks them after every test.
+    Units of many tests are assigned first. Most other units are a single quick test. So a process
+    that has just run such a test gets several units at once, and need not wait for a message after
+    each. Finished tests are removed from xdist's lists, which xdist scans after every test.
     """
 
     def _split_scope(self, nodeid: str) -> str:

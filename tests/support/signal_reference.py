@@ -1,6 +1,6 @@
-"""The signal operators of TensorFlow Lite Micro on single numbers, as their definition says.
+"""Reference implementations of the signal operators of TensorFlow Lite Micro.
 
-Nothing here is shared with the compiler: Python integers, one sample after the other.
+They compute with Python integers, sample by sample, and share no code with the compiler.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ Pair = tuple[int, int]
 
 
 def wrapped(number: int, bits: int) -> int:
-    """The low bits as a signed number."""
+    """The low bits of a number as a signed number."""
     number &= (1 << bits) - 1
     return number - (1 << bits) if number >> (bits - 1) else number
 
@@ -44,7 +44,7 @@ def filter_bank(
     unweights: Sequence[int],
     places: Sequence[tuple[int, int, int]],
 ) -> list[int]:
-    """`places` has (frequency start, weight start, width) of every channel, and one before."""
+    """`places` has (frequency start, weight start, width) for every channel, and one in front."""
     sums, left = [], 0
     for frequency, weight, width in places:
         total, left = left, 0
@@ -63,9 +63,9 @@ def square_root(number: int) -> int:
 
 @dataclass
 class Subtraction:
-    """The noise of every channel, and how much of it and of a new number counts."""
+    """The noise estimate of every channel, and the weights of the old estimate and a new number."""
 
-    smoothing: tuple[int, int]  # of even and of odd channels
+    smoothing: tuple[int, int]  # for even and for odd channels
     least: int
     smoothing_bits: int
     bits: int
@@ -135,12 +135,12 @@ def logarithm(number: int, scale: int, correction: int) -> int:
 
 @dataclass
 class Queue:
-    """A circular buffer as the kernels use theirs."""
+    """A circular buffer with the behaviour of that in the kernels."""
 
     samples: list[int] = field(default_factory=list)
 
     def taken(self, count: int, dropped: int) -> list[int] | None:
-        """The oldest samples, of which some go; None if there are too few."""
+        """The oldest `count` samples, of which `dropped` are removed; None if there are too few."""
         if len(self.samples) < count:
             return None
         first = self.samples[:count]
@@ -150,7 +150,7 @@ class Queue:
 
 @dataclass
 class Framer:
-    """One row's frames; what is missing is 0."""
+    """The frames of a row; missing samples are 0."""
 
     size: int
     step: int
@@ -174,7 +174,7 @@ class Framer:
 
 @dataclass
 class Stacker:
-    """Frames beside one another; zeros while there are too few."""
+    """Concatenated frames; zeros as long as there are too few frames."""
 
     left: int
     right: int
@@ -192,7 +192,7 @@ class Stacker:
 
 @dataclass
 class Delay:
-    """One row's samples some samples later."""
+    """The samples of a row, delayed."""
 
     length: int
     queue: Queue = field(default_factory=Queue)
@@ -207,7 +207,7 @@ class Delay:
 
 @dataclass
 class OverlapAdd:
-    """One row's frames added up in 16 bits."""
+    """The overlapping frames of a row, added in 16 bits."""
 
     step: int
     buffer: list[int] = field(default_factory=list)
@@ -227,7 +227,7 @@ class OverlapAdd:
 
 @dataclass(frozen=True)
 class FixedFft:
-    """Fixed-point transforms of real signals; `bits` of a number."""
+    """Fixed-point transforms of real signals; numbers have `bits` bits."""
 
     bits: int
 
@@ -280,7 +280,7 @@ class FixedFft:
                 for q, v in enumerate(rest, 1)
             ]
             made = self._butterfly(first, turned)
-            if inverse:  # against the clock
+            if inverse:  # the factors turn in the opposite direction
                 made[1:] = made[:0:-1]
             for q, value in enumerate(made):
                 results[k + q * size] = value

@@ -1,4 +1,4 @@
-"""Small ONNX and TFLite files with the parts that real ones have."""
+"""Small ONNX and TFLite files with the parts that published files have."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def small_tflite() -> bytes:
 
 
 class _TFLite:
-    """Collects tensors and operators of one subgraph."""
+    """Collects the tensors and operators of a subgraph."""
 
     def __init__(self) -> None:
         self.model = schema.ModelT()
@@ -98,7 +98,7 @@ class _TFLite:
         dtype: str = "i1",
         zero: int = 0,
     ) -> int:
-        """Add a tensor, a constant if it has values; its number."""
+        """Add a tensor, which is a constant if it has values; returns its index."""
         tensor = schema.TensorT()
         tensor.name, tensor.shape, tensor.buffer = name, list(shape), 0
         tensor.type = {"i1": schema.TensorType.INT8, "i4": schema.TensorType.INT32}[dtype]
@@ -130,7 +130,7 @@ class _TFLite:
         self.graph.operators.append(node)
 
     def finish(self, x: int, y: int) -> bytes:
-        """The file."""
+        """The bytes of the file."""
         self.graph.inputs, self.graph.outputs = [x], [y]
         builder = flatbuffers.Builder(4096)
         builder.Finish(self.model.Pack(builder), b"TFL3")

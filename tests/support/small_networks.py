@@ -1,4 +1,4 @@
-"""Networks small enough to compile in every test, made by hand."""
+"""Networks that are small enough to be compiled in every test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ellc.ir.types import Array, DType, Padding, TensorType
 
 
 def convolution_network(name: str = "small", seed: int = 3) -> Graph:
-    """Convolution, bias, ReLU, pooling, convolution, with padding, borders and weights."""
+    """A network of convolution, bias, ReLU, pooling and convolution, with padding and borders."""
     rng = np.random.default_rng(seed)
     b = GraphBuilder(name)
     x = b.input("image", TensorType(DType.F32, (1, 9, 11, 3)))
@@ -32,7 +32,10 @@ def convolution_network(name: str = "small", seed: int = 3) -> Graph:
 
 
 def two_way_network(name: str = "two") -> Graph:
-    """Two inputs, two outputs, two states. One name is a keyword, one stands for two ports."""
+    """A network with two inputs, outputs and states.
+
+    A name is a keyword of C, and an input and an output have the same name.
+    """
     b = GraphBuilder(name)
     x = b.input("class", TensorType(DType.F32, (3,)))
     y = b.input("m", TensorType(DType.F32, (3,)))

@@ -1,7 +1,7 @@
-"""NaN, infinities, zeros of both signs and denormal numbers in the operators' samples.
+"""Test operators with NaN, infinities, zeros of both signs and denormal numbers in their samples.
 
-What comes out must be what the reference says, with NaN and infinities in the same places. What
-may differ, and why, is a table in `codegen/README.md`.
+Results must equal the reference, with NaN and infinities at the same elements. A table in
+`codegen/README.md` lists what may differ, and why.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _PLACES = ("resample", "resize")
 _FUNCTIONS = ("expm1", "floor_mod", "log1p", "mod", "sign", "sin", "tan")
 SIGN_IS_OPEN = frozenset(_SEARCHES + _PRODUCTS + _CELLS + _SUMS + _PLACES + _FUNCTIONS)
 """Operators whose zeros may have either sign."""
-_SPARSE = 16  # one element of so many is replaced: the others show what it must not reach
+_SPARSE = 16  # replace only every 16th element, so that wrong effects on other elements are found
 
 
 @dataclass(frozen=True)
 class SpecialSample:
-    """A sample's graph, called as it is and then with special values of each kind.
+    """The graph of a sample, called with its operands and then with special values of each kind.
 
-    `kinds` says which; the cases differ in their operands only.
+    `kinds` names the kinds; the cases differ only in their operands.
     """
 
     label: str
@@ -64,7 +64,7 @@ def injected(case: Case, kind: str, places: Sequence[int], rng: np.random.Genera
 
 
 def sprinkled(x: Array, kind: str, rng: np.random.Generator) -> Array:
-    """Floats with special values of one kind among them, at least one; anything else as it is."""
+    """Floats, of which at least one is replaced by a special value; other types are unchanged."""
     changed = x.copy()
     if x.dtype.kind == "f" and x.size:
         count = max(1, x.size // _SPARSE)
@@ -74,12 +74,12 @@ def sprinkled(x: Array, kind: str, rng: np.random.Generator) -> Array:
 
 
 def float_places(case: Case) -> list[int]:
-    """Operands that can hold such values."""
+    """The positions of operands that can hold special values."""
     return [place for place, x in enumerate(case.inputs) if x.dtype.kind == "f" and x.size]
 
 
 def special_samples(op: type[Op], rng: np.random.Generator) -> Iterator[SpecialSample]:
-    """Every sample of an operator; where it has floats as inputs, with every kind in them, too."""
+    """All samples of an operator; with float inputs, also with every kind of special values."""
     other = np.random.default_rng(zlib.crc32(op.name.encode()))
     for index, case in enumerate(op.samples(rng)):
         places = [p for p in float_places(case) if p not in case.constants]
@@ -92,7 +92,7 @@ def special_samples(op: type[Op], rng: np.random.Generator) -> Iterator[SpecialS
 
 
 def differences(sample: SpecialSample, found: Sequence[Outputs], target: Target) -> list[str]:
-    """A line for each result that is not what the reference says."""
+    """A line for each result that differs from the reference."""
     said = []
     calls = zip(sample.kinds, sample.cases, sample.trial.calls, found, strict=True)
     for kind, case, call, outputs in calls:
@@ -110,25 +110,25 @@ def differences(sample: SpecialSample, found: Sequence[Outputs], target: Target)
 
 
 def reference(case: Case) -> Arrays:
-    """What the operator's definition says."""
+    """The results of the operator's reference."""
     with np.errstate(all="ignore"):
         return case.op.reference(*case.inputs)
 
 
 def references(case: Case, target: Target) -> list[Arrays]:
-    """What may come out: the reference, and that of a unit that flushes denormal numbers."""
+    """The correct results: the reference, and that with flushed denormal numbers if they may be."""
     if not flushes(target):
         return [reference(case)]
     return [reference(case), reference(replace(case, inputs=tuple(map(_flushed, case.inputs))))]
 
 
 def flushes(target: Target) -> bool:
-    """Vectors of 32-bit NEON take a denormal float32 as 0; scalars, and copies, do not."""
+    """Whether vector instructions take a denormal float32 as 0, as 32-bit NEON does."""
     return target.arch == "arm" and target.has("neon")
 
 
 def difference(got: Array, wanted: Sequence[Array]) -> str:
-    """Empty if every element is what one of the references says, else how it is not."""
+    """A description of elements that equal none of the references; empty if there are none."""
     best, *flushed = wanted
     for other in flushed:
         best = np.where(_equal(_flushed(got), other), got, best)
@@ -136,7 +136,7 @@ def difference(got: Array, wanted: Sequence[Array]) -> str:
 
 
 def wrong_signs(op: Op, got: Array, want: Array) -> str:
-    """Empty if zeros have the reference's signs, or may have either, else how many have not."""
+    """A description of zeros with a wrong sign; empty if there are none or any sign is allowed."""
     if got.dtype.kind != "f" or op.name in SIGN_IS_OPEN:
         return ""
     wrong = (got == 0) & (want == 0) & (np.signbit(got) != np.signbit(want))
@@ -144,10 +144,10 @@ def wrong_signs(op: Op, got: Array, want: Array) -> str:
 
 
 def with_zeros(case: Case, lowered: Graph, call: Arrays) -> Arrays | None:
-    """What kernels with zeros among their weights make of a case; None if they have none.
+    """The results if zeros that kernels add to the weights count; None if none are added.
 
-    A transposed convolution computes its phases with one window, as the lowered graph says. Signs
-    of groups that share a byte come from filters over all groups.
+    A lowered transposed convolution has zeros in the windows of its phases. The kernel of groups
+    whose signs share a byte computes with filters over all groups.
     """
     with np.errstate(all="ignore"):
         match case.op:
@@ -164,7 +164,7 @@ def with_zeros(case: Case, lowered: Graph, call: Arrays) -> Arrays | None:
 
 
 def _over_all_groups(w: Array, groups: int) -> Array:
-    """Filters [F,kh,kw,C/groups] over all channels, 0 for those of other groups."""
+    """Filters [F,kh,kw,C/groups] extended to all channels, with 0 for those of other groups."""
     made = np.zeros((*w.shape[:3], groups, w.shape[3]), w.dtype)
     filters = np.arange(w.shape[0])
     made[filters, :, :, filters // (w.shape[0] // groups)] = w
@@ -172,7 +172,7 @@ def _over_all_groups(w: Array, groups: int) -> Array:
 
 
 def _adopted(got: Array, spread: Array, want: Array) -> Array:
-    """The reference with what zeros among the weights spread taken from the result."""
+    """The reference, with the elements that zeros in the weights affect taken from the result."""
     if got.dtype.kind == "f":
         return np.where(np.isnan(got) & np.isnan(spread), got, want)
     return np.where(got == spread, got, want)

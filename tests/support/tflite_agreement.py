@@ -1,4 +1,4 @@
-"""Imported TensorFlow Lite operators and the runtime's results: all cases, and how they differ."""
+"""Compare imported TensorFlow Lite operators with the results of the runtime."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def every_case() -> list[TfliteCase]:
 
 
 def imported(case: TfliteCase, folder: Path) -> list[list[Array]]:
-    """What the imported graph gives, call by call."""
+    """The results of the imported graph, call by call."""
     graph = read_tflite(saved(case.data(), folder))
     verify(graph)
     states, results = None, []
@@ -38,7 +38,7 @@ def imported(case: TfliteCase, folder: Path) -> list[list[Array]]:
 
 
 def difference(found: Array, wanted: Array) -> str:
-    """'' if a result is right: integers equal, floats within rounding."""
+    """A description of a difference; empty if integers are equal and floats are within rounding."""
     if (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
         return f"{found.dtype}{found.shape} instead of {wanted.dtype}{wanted.shape}"
     if wanted.dtype.kind != "f":

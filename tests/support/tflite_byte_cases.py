@@ -1,4 +1,4 @@
-"""TFLite operators on quantised 8- and 16-bit integers."""
+"""Test cases of TFLite operators on quantised 8- and 16-bit integers."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def _normalizations(dtype: str) -> Iterator[TfliteCase]:
 
 
 def _pairs_of_bytes(dtype: str) -> np.ndarray:
-    """Every pair of values; for int8 with the lowest one."""
+    """All pairs of values, including the lowest int8."""
     every = _every(dtype).reshape(-1)
     return np.stack([np.repeat(every, 256), np.tile(every, 256)], axis=-1)
 
@@ -161,8 +161,8 @@ def _arithmetic(dtype: str) -> Iterator[TfliteCase]:
 
 
 def _quotients(dtype: str) -> Iterator[TfliteCase]:
-    """Quotients. The runtime refuses divisors of 0, so there are none. No quotient is far below the
-    result's scale: the runtime would shift by more bits than an integer has."""
+    """Cases of quotients. The runtime refuses divisors of 0, so there are none. No quotient is far
+    below the result's scale, where the runtime would shift by more bits than an integer has."""
     zero, least = (0, 1024) if dtype == "int16" else (99, 4)
     for x, y in ((_IMAGE, _IMAGE), ((6, 1), _IMAGE), (_IMAGE, (7,)), ((1, 1, 6, 1), (5, 1, 7))):
         above, below = stored(dtype, x, zero=zero), stored(dtype, y, 0.031, zero)
@@ -179,7 +179,7 @@ def _quotients(dtype: str) -> Iterator[TfliteCase]:
 
 
 def _whole_numbers(dtype: str) -> Iterator[TfliteCase]:
-    """Operators that use the stored integers without their quantisation."""
+    """Cases of operators that ignore the quantisation of stored integers."""
     x, to = stored(dtype, _IMAGE), (stored(dtype, _IMAGE),)
     signed = dtype != "uint8"
     if signed:

@@ -1,4 +1,4 @@
-"""Single TensorFlow Lite operators to be compared with the reference kernels: what they share."""
+"""The class of test cases with a single TensorFlow Lite operator, and functions to make cases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ I32 = np.int32
 
 @dataclass(frozen=True)
 class TfliteCase:
-    """One operator with its operands, results and options; `calls` more than 1 show a state."""
+    """An operator with operands, results and options; `calls` is more than 1 to test a state."""
 
     kind: str
     label: str
@@ -33,11 +33,11 @@ class TfliteCase:
         return f"{self.kind} {self.label}".strip()
 
     def data(self) -> bytes:
-        """The file."""
+        """The bytes of the model file."""
         return single(self.kind, self.operands, self.results, self.options, self.intermediates)
 
     def inputs(self) -> tuple[Array, ...]:
-        """Operands for the places that are not constant."""
+        """Arrays for the operands that are not constant."""
         if self.given:
             return self.given
         rng = np.random.default_rng(len(str(self)))
@@ -60,7 +60,7 @@ class TfliteCase:
 def drawn_once(
     draw: Callable[[], Iterator[TfliteCase]],
 ) -> Callable[[], tuple[TfliteCase, ...]]:
-    """Decorator of a family: its numbers do not depend on which test asked for it before."""
+    """Decorator that caches cases: their random numbers do not depend on the order of tests."""
     return cache(lambda: tuple(draw()))
 
 
@@ -83,7 +83,8 @@ def stored(
 ) -> T:
     """A tensor of 8- or 16-bit integers that stand for real numbers.
 
-    `zero` counts from the lowest number of the type, so that it is right for int8 and uint8.
+    `zero` is counted from the lowest number of the type, so it has the same meaning for int8 and
+    uint8.
     """
     lowest = 0 if dtype == "int16" else int(np.iinfo(dtype).min)
     place = 131 if zero is None and dtype != "int16" else (zero or 0)

@@ -1,8 +1,8 @@
-"""Writes the page of what is not supported of TensorFlow Lite, from the table of handlers.
+"""Write the page of unsupported options of TensorFlow Lite, from the table of handlers.
 
     python tests/support/tflite_declined.py [--write]
 
-Prints it, or writes it to ellc/frontends/tflite/OPTIONS.md.
+Prints the page, or with --write writes it to ellc/frontends/tflite/OPTIONS.md.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ DOCUMENT = ROOT / "ellc" / "frontends" / "tflite" / "OPTIONS.md"
 
 
 def page() -> str:
-    """The whole page."""
+    """The text of the page."""
     from ellc.frontends.tflite.checks import REDUNDANT_OPTIONS, operators
     from ellc.frontends.tflite.versions import latest_version
 

@@ -1,4 +1,4 @@
-"""Tiny `.tflite` files, and what TensorFlow Lite's reference kernels make of them."""
+"""Make small `.tflite` files, and run them with TensorFlow Lite's reference kernels."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ KINDS = {
 }
 
 PACKED = {"int4": 4, "uint4": 4, "int2": 2}
-"""Bits of a number, of the types that have several in a byte; arrays of them are int8 or uint8."""
+"""Bits per number of packed types; their arrays are int8 or uint8."""
 
 
 def packed(numbers: Array, bits: int) -> Array:
-    """Numbers of a few bits as bytes, the first in the lowest bits."""
+    """Numbers of a few bits packed into bytes, the first in the lowest bits."""
     each = 8 // bits
     flat = numbers.reshape(-1).astype(np.uint8) & ((1 << bits) - 1)
     rows = np.pad(flat, (0, -flat.size % each)).reshape(-1, each)
@@ -36,7 +36,7 @@ def packed(numbers: Array, bits: int) -> Array:
 
 @dataclass(frozen=True)
 class T:
-    """A tensor: a constant if it has data, else of a shape and element type."""
+    """A tensor with a shape and an element type; with data, it is a constant."""
 
     shape: tuple[int, ...] = ()
     dtype: str = "float32"
@@ -57,7 +57,7 @@ class T:
 
 @dataclass
 class TFLiteFile:
-    """A model under construction; operators come in order of execution."""
+    """A model under construction; operators are added in order of execution."""
 
     tensors: list[T] = field(default_factory=list)
     operators: list[tuple[str, list[int], list[int], object, list[int]]] = field(
@@ -66,7 +66,7 @@ class TFLiteFile:
     names: dict[str, dict[int, str]] = field(default_factory=dict)
     inner: list[tuple[TFLiteFile, list[int], list[int]]] = field(default_factory=list)
     version: int = 1  # of every operator
-    entrances: dict[str, int] = field(default_factory=dict)  # signatures and their graphs
+    entrances: dict[str, int] = field(default_factory=dict)  # signatures with the indices of graphs
 
     def add(self, tensor: T) -> int:
         self.tensors.append(tensor)
@@ -80,14 +80,14 @@ class TFLiteFile:
         options: object = None,
         intermediates: Sequence[int] = (),
     ) -> None:
-        """An operator; `options` is an object of the schema such as `Conv2DOptionsT`.
+        """Add an operator; `options` is an object of the schema such as `Conv2DOptionsT`.
 
-        Those of a custom operator are a dictionary, or bytes.
+        For a custom operator, it is a dictionary or bytes.
         """
         self.operators.append((kind, inputs, outputs, options, list(intermediates)))
 
     def data(self, inputs: list[int], outputs: list[int]) -> bytes:
-        """The file's bytes; graphs in `inner` are those with the numbers 1, 2, .."""
+        """The bytes of the file; graphs in `inner` have the indices 1, 2, .."""
         model = schema.ModelT()
         model.version = 3
         model.buffers = [schema.BufferT()]
@@ -169,7 +169,7 @@ class TFLiteFile:
         return made
 
     def _signature(self, key: str, number: int, model: schema.ModelT) -> schema.SignatureDefT:
-        """Names of inputs and outputs: those of `names`, else of the tensors."""
+        """A signature; names of inputs and outputs are those in `names`, or else of the tensors."""
         made = schema.SignatureDefT()
         made.signatureKey = key
         made.subgraphIndex = number
@@ -186,7 +186,7 @@ class TFLiteFile:
 
 
 def options(name: str, **values: object) -> object:
-    """Options of an operator by the schema's (object) names."""
+    """Options of an operator, with the names of the schema's object API."""
     made = getattr(schema, f"{name}T")()
     for key, value in values.items():
         assert hasattr(made, key), f"{name} has no {key}"
@@ -195,7 +195,7 @@ def options(name: str, **values: object) -> object:
 
 
 def with_graphs(graph: int) -> dict[str, object]:
-    """By operator, of those that run graphs: options by which it runs one graph alone."""
+    """By operator that runs graphs: the options with which it runs only this graph."""
     kinds = {name.replace("_", "").lower(): name for name in vars(schema.BuiltinOperator)}
     found = {}
     for name, made in vars(schema).items():
@@ -218,7 +218,7 @@ def single(
     chosen: object = None,
     intermediates: Sequence[T] = (),
 ) -> bytes:
-    """A file with one operator; its operands without data are the inputs."""
+    """A file with one operator; operands without data are inputs."""
     file = TFLiteFile()
     indices = [-1 if t is None else file.add(t) for t in operands]
     outputs = [file.add(t) for t in results]
@@ -247,17 +247,17 @@ def runs_version(kind: str, version: int) -> bool:
 
 
 def reference(data: bytes, inputs: Sequence[Array], calls: int = 1) -> list[list[Array]]:
-    """What the reference kernels give in each of some calls, output by output."""
+    """The outputs of the reference kernels for each of several calls."""
     return stream(data, [inputs] * calls)
 
 
 def stream(
     data: bytes, steps: Sequence[Sequence[Array]], reset_at: int | None = None
 ) -> list[list[Array]]:
-    """What the reference kernels give step by step, output by output.
+    """The outputs of the reference kernels for each step.
 
-    Variable tensors are reset before the step `reset_at`.
-    Some operators have only one kernel, which is not among the reference ones.
+    Variable tensors are reset before the step `reset_at`. Some operators have only one kernel,
+    which is not a reference kernel.
     """
     try:
         interpreter = _interpreter(data, OpResolverType.BUILTIN_REF)
@@ -279,7 +279,7 @@ def stream(
 
 
 def every_tensor(data: bytes, inputs: Sequence[Array]) -> dict[int, Array]:
-    """What the reference kernels leave in every tensor, by its number."""
+    """The content of every tensor after a run of the reference kernels, by index."""
     interpreter = _interpreter(data, OpResolverType.BUILTIN_REF, keep=True)
     for detail, array in zip(interpreter.get_input_details(), inputs, strict=True):
         interpreter.set_tensor(detail["index"], array)
@@ -299,7 +299,7 @@ def _interpreter(data: bytes, kernels: OpResolverType, *, keep: bool = False) ->
 
 
 def saved(data: bytes, folder: Path, name: str = "model") -> Path:
-    """The bytes as a file."""
+    """Write the bytes to a file; returns its path."""
     path = folder / f"{name}.tflite"
     path.write_bytes(data)
     return path

@@ -1,4 +1,4 @@
-"""Operators on floats, plain integers and booleans."""
+"""Test cases of operators on floats, integers without quantisation, and booleans."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PAIRS = (
 
 
 def float_cases() -> Iterator[TfliteCase]:
-    """Elementwise operators and reductions."""
+    """Cases of elementwise operators and reductions."""
     yield from _functions()
     for x, y in _PAIRS:
         yield from _arithmetic(x, y)
@@ -79,7 +79,7 @@ def _arithmetic(x: tuple[int, ...], y: tuple[int, ...]) -> Iterator[TfliteCase]:
         if not kind.startswith("FLOOR"):
             yield TfliteCase(kind, f"int32 {label}", operands, (T(shape, "int32"),), high=90)
     chosen = options("PowOptions")
-    if x == y:  # the runtime does not broadcast
+    if x == y:  # these operators do not broadcast in the runtime
         yield TfliteCase("ATAN2", label, (T(x), T(y)), (T(shape),))
     yield TfliteCase("POW", label, (T(x), T(y)), (T(shape),), chosen, low=0.1)
 

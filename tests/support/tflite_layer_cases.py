@@ -1,4 +1,4 @@
-"""Convolutions, pools, dense and recurrent layers: of floats, of bytes, and of both."""
+"""Test cases of convolutions, pools, dense and recurrent layers, with floats and bytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHAPE = (2, 9, 8, 4)
 
 @drawn_once
 def layer_cases() -> Iterator[TfliteCase]:
-    """Every layer with weights, and the pools."""
+    """Cases of all layers with weights, and of pools."""
     for padding in (0, 1):
         for stride, dilation, window, activation in _GEOMETRY:
             shape = _result(padding, stride, dilation, window)
@@ -49,7 +49,7 @@ def _floats(*shape: int, deviation: float = 1.0) -> T:
 
 
 def _weights(dtype: str, shape: tuple[int, ...], filters: int, axis: int) -> T:
-    """Constant weights: floats, int8 with a scale per filter, or uint8 with one."""
+    """Constant weights: floats, int8 with a scale per filter, or uint8 with a single scale."""
     if dtype == "float32":
         return _floats(*shape)
     if dtype == "uint8":
@@ -105,9 +105,9 @@ def _convolutions(
 
 
 def _volumes(padding: int) -> Iterator[TfliteCase]:
-    """Three spatial axes, of which depth has a stride, or a dilation, of its own."""
+    """Cases with three spatial axes; depth has another stride or dilation than rows and columns."""
     x = T((2, 5, 6, 7, 3))
-    deviation = 0.1  # of weights: sums stay near the bounds of activations
+    deviation = 0.1  # of weights, so that sums stay near the bounds of activations
     for stride, dilation, window in (
         ((1, 1, 1), (1, 1, 1), (3, 3, 3)),
         ((2, 1, 2), (1, 1, 1), (3, 2, 1)),
@@ -228,7 +228,7 @@ def _recurrent() -> Iterator[TfliteCase]:
 
 
 def _stored_svdf() -> Iterator[TfliteCase]:
-    """SVDF of int8: a state of 16 bits, which overflows in the last case."""
+    """Cases of int8 SVDF with a 16-bit state, which overflows in the last case."""
     scales = ((0.05, 0.0113, 0.004), (0.031, 0.0171, 0.0023), (0.05, 0.0113, 0.0004))
     sizes = ((1, 5, True), (2, 3, True), (3, 1, False))
     for (x, weight, held), (rank, memory, biased) in zip(scales, sizes, strict=True):
@@ -248,7 +248,7 @@ def _stored_svdf() -> Iterator[TfliteCase]:
 
 
 def _lstms(first: bool) -> Iterator[TfliteCase]:
-    """Layers of both kinds, with time on the first axis or on the second."""
+    """Cases of both kinds of LSTM layers, with time along the first or the second axis."""
     hidden = 3
     for clip, peepholes in ((0.0, False), (0.3, False), (0.4, True)):
         given = {"timeMajor": first, "fusedActivationFunction": 4, "cellClip": clip}
@@ -258,8 +258,8 @@ def _lstms(first: bool) -> Iterator[TfliteCase]:
         to = _steps(2, first, hidden)
         yield TfliteCase("UNIDIRECTIONAL_SEQUENCE_LSTM", label, operands, (to,), chosen, calls=3)
         for merge in (False, True):
-            # With batches first, joined results and more than one batch, the runtime's kernel
-            # reads states beyond their end: it takes the width of the result for theirs.
+            # With the batch first, concatenated results and a batch above 1, the runtime's kernel
+            # reads states beyond their end, since it uses the width of the result as theirs.
             batch = 1 if merge and not first else 2
             chosen = options("BidirectionalSequenceLSTMOptions", mergeOutputs=merge, **given)
             both = (*_lstm(peepholes), *_lstm(peepholes), *_lstm_states(4, batch))
@@ -272,7 +272,7 @@ def _lstms(first: bool) -> Iterator[TfliteCase]:
 
 
 def _stored_lstms(first: bool) -> Iterator[TfliteCase]:
-    """Of int8 with cells of int16 in steps of powers of two, some weights saturating the gates."""
+    """Cases of int8 LSTMs with int16 cells and scales of powers of two; some gates saturate."""
     plain = ((11, 0.0, 0.02, 12), (15, 0.5, 0.004, -30), (9, 3.0, 0.09, 0))
     for bits, clip, size, zero in plain:
         yield _stored_lstm(first, f"stored {bits}", size, bits, zero, cellClip=clip)
@@ -293,9 +293,9 @@ def _stored_lstm(
     first: bool, label: str, size: float, bits: int, zero: int, *, outputs: int = 0,
     coupled: bool = False, peepholes: float = 0.0, norms: float = 0.0, **given: float,
 ) -> TfliteCase:  # fmt: skip
-    """One of them: with `outputs` a projection, `coupled` without an input gate.
+    """A case of an int8 LSTM: with a projection to `outputs`, or `coupled`, without an input gate.
 
-    `peepholes` is the scale of their weights, `norms` that of a layer normalisation's.
+    `peepholes` and `norms` are the scales of the weights of peepholes and of layer normalisation.
     """
     inputs, hidden = 5, 11
     width = outputs or hidden
@@ -337,18 +337,18 @@ def _small_bias(rows: int) -> T:
 
 
 def _small(size: float, rows: int, columns: int) -> T:
-    """Stored weights of reals up to `size` * 127."""
+    """Stored weights for real numbers of up to `size` * 127."""
     data = _RNG.integers(-127, 128, (rows, columns), np.int8)
     return T.of(data, scale=(size * float(_RNG.uniform(0.5, 1.0)),))
 
 
 def _steps(batch: int, first: bool, size: int) -> T:
-    """Four steps of a sequence."""
+    """A sequence of four steps."""
     return T((4, batch, size) if first else (batch, 4, size))
 
 
 def _lstm(peepholes: bool) -> tuple[T | None, ...]:
-    """Matrices, peepholes, vectors and no projection of one direction, 5 inputs and 3 units."""
+    """The operands of one direction without projection, for 5 inputs and 3 units."""
     matrices = [_half(3, 5) for _ in range(4)] + [_half(3, 3) for _ in range(4)]
     seen = [_floats(3) if peepholes else None for _ in range(3)]
     return (*matrices, *seen, *(_floats(3) for _ in range(4)), None, None)

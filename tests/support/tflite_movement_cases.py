@@ -1,4 +1,4 @@
-"""Operators that move elements or make shapes, on every kind of element."""
+"""Test cases of operators that move elements or compute shapes, for every element type."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FRAME = T.of(np.array([[0, 0], [1, 2], [3, 0]], I32))
 
 
 def movement_cases() -> Iterator[TfliteCase]:
-    """Every operator that computes nothing."""
+    """Cases of all operators that compute nothing."""
     for dtype in ("float32", "int8", "uint8", "int32"):
         yield from _shapes(dtype)
         yield from _parts(dtype)

@@ -1,4 +1,4 @@
-"""Cases in which one option of an operator has another value than in the operator's own cases."""
+"""Variants of test cases in which an option of the operator has another value."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class OptionCase:
 
     @property
     def name(self) -> str:
-        """The option as the schema and the importer call it."""
+        """The name of the option in the schema and the importer."""
         return self.option[0].upper() + self.option[1:]
 
     @property
@@ -36,12 +36,12 @@ class OptionCase:
 
     @property
     def is_judged(self) -> bool:
-        """Whether the runtime implements the value: it ignores two of the activations."""
+        """Whether the runtime implements the value; it ignores two activations."""
         return self.option != _ACTIVATION or self.value not in (4, 5)
 
 
 def option_cases(cases: Iterable[TfliteCase]) -> Iterator[OptionCase]:
-    """Other values of every option, in the first case of each operator and element type."""
+    """Other values for every option of the first case of each operator and element type."""
     for case in _first_of_each_type(cases):
         for option, value in sorted(vars(case.options).items()):
             for other in _others(option, value):

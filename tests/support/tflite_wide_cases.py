@@ -1,4 +1,4 @@
-"""Operators on 16-bit activations: layers with 8-bit weights, and what stands between them."""
+"""Test cases of operators on 16-bit activations: layers with 8-bit weights, and others."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tflite_files import T, options
 
 _RNG = np.random.default_rng(14)
 _IN, _OUT = 1e-4, 6e-4
-_INT32 = 2  # the code of that element type, by which an option says what a bias is
+_INT32 = 2  # the code of int32 in an option that gives the type of the bias
 
 
 @drawn_once
 def wide_cases() -> Iterator[TfliteCase]:
-    """Every operator that takes 16-bit numbers and is not among those of bytes."""
+    """Cases of all operators on 16-bit numbers that are not in `byte_cases`."""
     for bias in ("int64", "int32"):
         yield from _dense(bias)
         yield from _convolutions(bias)
@@ -50,7 +50,7 @@ def _chosen(kind: str, bias: str, **rest: int) -> object:
 
 
 def _dense(bias: str) -> Iterator[TfliteCase]:
-    """Long rows have sums of more than 32 bits, and so do large biases."""
+    """Cases in which long rows or large biases give sums of more than 32 bits."""
     for length, scale, span in ((70, _OUT, 10**6), (2000, 0.02, 10**9), (5000, 0.9, 10**9)):
         for activation in (0, 1):
             weights = _weights((9, length), 9)
@@ -84,7 +84,7 @@ def _convolutions(bias: str) -> Iterator[TfliteCase]:
 
 
 def _fine_steps() -> Iterator[TfliteCase]:
-    """Factors around 1 and far above, of sums that fit into the result."""
+    """Cases with factors around 1 and far above 1, with sums that fit into the result."""
     for scale, depth, span in ((3e-7, 3, 30), (1e-7, 3, 30), (4e-9, 2, 3), (1e-7, 300, 2)):
         given = _RNG.integers(-span, span + 1, (1, 6, 5, depth)).astype(np.int16)
         operands = (stored("int16", given.shape, _IN), _weights((7, 1, 1, depth), 7))
@@ -102,7 +102,7 @@ def _fine_steps() -> Iterator[TfliteCase]:
 
 
 def _products() -> Iterator[TfliteCase]:
-    """Matrices of which both are computed; factors far below 1 and around it."""
+    """Cases of two computed matrices, with factors far below 1 and around 1."""
     most = 2**15
     for turn, depth, scale, span in (
         (False, 20, 6e-3, most), (True, 20, 3e-8, 30), (True, 600, 3e-2, most), (False, 9, 1e-9, 9),
@@ -191,7 +191,7 @@ def _slopes() -> Iterator[TfliteCase]:
 
 
 def _comparisons() -> Iterator[TfliteCase]:
-    """Those of the runtime that compare numbers of 16 bits as they are."""
+    """Cases of comparisons that the runtime does on stored 16-bit numbers."""
     for kind in ("LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL"):
         operands = (stored("int16", (3, 50), _IN), stored("int16", (50,), _IN))
         yield TfliteCase(kind, "int16", operands, (T((3, 50), "bool"),))
@@ -205,7 +205,7 @@ def _rows() -> Iterator[TfliteCase]:
 
 
 def _images() -> Iterator[TfliteCase]:
-    """Pools, and what moves or joins numbers."""
+    """Cases of pools, and of operators that move or concatenate elements."""
     image = stored("int16", (2, 9, 8, 4), 1e-4)
     for kind in ("AVERAGE_POOL_2D", "MAX_POOL_2D"):
         for window, activation in ((3, 0), (2, 1), (8, 3)):
