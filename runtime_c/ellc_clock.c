@@ -19,7 +19,7 @@ SHARED_DEFINITION uint64_t ellc_clock_ns(void)
     LARGE_INTEGER now, per_second;
     QueryPerformanceCounter(&now);
     QueryPerformanceFrequency(&per_second);
-    /* whole seconds apart, so that the product stays within 64 bits */
+    /* Whole seconds are converted separately, so that the product fits in 64 bits. */
     return (uint64_t)(now.QuadPart / per_second.QuadPart) * 1000000000u
         + (uint64_t)(now.QuadPart % per_second.QuadPart) * 1000000000u / (uint64_t)per_second.QuadPart;
 }
@@ -33,6 +33,6 @@ SHARED_DEFINITION uint64_t ellc_clock_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 #else
-/* Bare metal: a timer is the application's matter. */
+/* Bare metal: the application defines the clock. */
 typedef int ellc_clock_is_defined_by_the_application;
 #endif

@@ -8,7 +8,7 @@
 extern "C" {
 #endif
 
-/* Nanoseconds since some fixed moment. On bare metal the application defines it. */
+/* Nanoseconds since some fixed moment. On bare metal the application defines this function. */
 uint64_t ellc_clock_ns(void);
 
 #ifdef __cplusplus

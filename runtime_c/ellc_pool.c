@@ -1,14 +1,14 @@
 /* See ellc_pool.h. Needs GCC's atomic builtins (GCC, Clang) and POSIX threads or Windows. */
 #include "ellc_pool.h"
 
-/* Two packages in one program each bring this file: the linker keeps one. */
+/* If several packages in one program contain this file, the linker keeps one copy. */
 #if defined(__ELF__) || defined(__APPLE__)
 #define SHARED_DEFINITION __attribute__((weak))
 #else
 #define SHARED_DEFINITION
 #endif
 
-/* ---- threads of the system ------------------------------------------------------------------ */
+/* ---- system threads ------------------------------------------------------------------------- */
 
 #ifdef _WIN32
 #define WIN32_LEAN_AND_MEAN
@@ -69,14 +69,15 @@ static void condition_destroy(system_condition *c) { pthread_cond_destroy(c); }
 #endif
 #endif
 
-/* Where threads sleep until a word changes: the kernel's queue for its address, or a condition. */
+/* Where threads sleep until a word changes: in the kernel's queue for the address of the word
+ * (Linux), or on a condition variable. */
 #ifdef __linux__
 #include <sys/syscall.h>
 
-long syscall(long number, ...); /* unistd.h declares it for GNU's dialects of C only */
+long syscall(long number, ...); /* unistd.h declares this only for GNU dialects of C */
 enum { WAIT_PRIVATE = 128, WAKE_PRIVATE = 129 }; /* FUTEX_WAIT and FUTEX_WAKE within a process */
 
-/* After a fork the child has none of the threads, and must not wait for them to end. */
+/* After a fork the child has none of the threads, and must not wait until they end. */
 static uint32_t this_process(void) { return (uint32_t)syscall(SYS_getpid); }
 
 typedef char sleeping_place;
@@ -85,7 +86,7 @@ static void place_destroy(sleeping_place *place) { (void)place; }
 static void sleep_while(sleeping_place *place, uint32_t *value, uint32_t old)
 {
     (void)place;
-    syscall(SYS_futex, value, WAIT_PRIVATE, old, (void *)0); /* back at once if it has changed */
+    syscall(SYS_futex, value, WAIT_PRIVATE, old, (void *)0); /* returns at once if `*value != old` */
 }
 static void wake_all(sleeping_place *place, uint32_t *value)
 {
@@ -120,7 +121,7 @@ static void sleep_while(sleeping_place *place, uint32_t *value, uint32_t old)
         condition_wait(&place->changed, &place->lock);
     lock_give(&place->lock);
 }
-/* Taking the lock waits until who has seen the old value really sleeps. */
+/* Taking the lock waits until every thread that has seen the old value really sleeps. */
 static void wake_all(sleeping_place *place, uint32_t *value)
 {
     (void)value;
@@ -130,7 +131,7 @@ static void wake_all(sleeping_place *place, uint32_t *value)
 }
 #endif
 
-/* Tells the core that this is a waiting loop. */
+/* Tell the core that this is a waiting loop. */
 static void pause_hint(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
@@ -142,17 +143,17 @@ static void pause_hint(void)
 
 /* ---- words that threads wait on ------------------------------------------------------------- */
 
-/* Turns of the waiting loop before a thread sleeps: some 4 microseconds, of which `pause` is nearly all.
- * With ten times as many a call beside busy processes takes up to 1.4 times as long (a worker that waits
- * spends its time slice, and is then put aside in the middle of a chunk); without them none is faster.
- * tests/benchmarks/threads.py measures it. */
+/* How often a waiting thread reads the word before it sleeps. The turns take some 4 microseconds, nearly all
+ * of them in `pause`. With ten times as many turns, a call that competes with busy processes takes up to 1.4
+ * times as long: a waiting worker uses up its time slice, and is then suspended in the middle of a chunk. On
+ * an idle machine more turns make no call faster. tests/benchmarks/threads.py measures this. */
 #if defined(__x86_64__) || defined(__i386__)
 enum { SPIN_TURNS = 200 };
 #else
 enum { SPIN_TURNS = 1000 };
 #endif
 
-/* Words that different threads write get a cache line each. */
+/* Each word that several threads write has its own cache line. */
 #define OWN_LINE __attribute__((aligned(ELLC_POOL_ALIGN)))
 
 typedef struct {
@@ -163,14 +164,17 @@ typedef struct {
 
 static uint32_t word_read(wait_word *word) { return __atomic_load_n(&word->value, __ATOMIC_SEQ_CST); }
 
-/* Wake who sleeps on a word that has just been changed. Why no wake-up is lost: all four accesses (the
- * change, the read of sleepers here; in word_wait: count itself, read value) are in one total order. If
- * this read does not see a sleeper, the sleeper counted itself later and its read sees the new value. If
- * it does see one, `wake_all` finds it asleep, or it has seen the new value.
- * Every change is a read-modify-write rather than a store because of QEMU (7.2, on x86): it lets an ARM
- * load-acquire pass a store-release before it (up to 4,858 of 300,000 times in programs that do only
- * this), and a pool then waits for ever. A read-modify-write is never passed there. A fence would do as
- * well, but GCC's thread sanitizer refuses fences. */
+/* Wake the threads that sleep on a word after the word has been changed.
+ *
+ * No wake-up is lost, because four accesses have one total order: the waker changes the value, then reads
+ * `sleepers`; the sleeper increments `sleepers`, then reads the value. If the waker does not see the sleeper,
+ * the sleeper incremented `sleepers` later, and therefore reads the new value and does not sleep. If the
+ * waker sees the sleeper, `wake_all` wakes it, unless it has read the new value.
+ *
+ * Every change is a read-modify-write, not a store, because of a fault of QEMU (7.2, on x86): it lets an ARM
+ * load-acquire overtake an earlier store-release (up to 4,858 of 300,000 times in programs that do nothing
+ * else), after which a pool waits for ever. A load never overtakes a read-modify-write there. A fence would
+ * do as well, but GCC's thread sanitizer does not support fences. */
 static void word_wake(wait_word *word)
 {
     if (__atomic_load_n(&word->sleepers, __ATOMIC_SEQ_CST))
@@ -183,7 +187,7 @@ static void word_write(wait_word *word, uint32_t value)
     word_wake(word);
 }
 
-/* Wait until the word is no longer `old`, and return what it is. */
+/* Wait until the value of the word is no longer `old`. Return the new value. */
 static uint32_t word_wait(wait_word *word, uint32_t old)
 {
     uint32_t now = word_read(word);
@@ -213,14 +217,14 @@ static void word_destroy(wait_word *word) { place_destroy(&word->place); }
 /* ---- the pool ------------------------------------------------------------------------------- */
 
 enum {
-    /* With fewer, a thread that is put aside holds more of a step; with more, calls get longer. */
+    /* With fewer chunks, a suspended thread delays a larger part of a step. With more, calls take longer. */
     CHUNKS_PER_THREAD = 4,
     COUNT_BITS = 8,
     COUNT_MASK = (1 << COUNT_BITS) - 1,
-    STOP = COUNT_MASK /* number of chunks that means: end */
+    STOP = COUNT_MASK /* a number of chunks that tells workers to end */
 };
 
-/* Units of a step, cut into chunks; the first `rest` chunks have one unit more than `share`. */
+/* A step, divided into chunks of `share` units. The first `rest` chunks have one unit more. */
 typedef struct {
     ellc_step_fn run;
     const void *frame;
@@ -228,23 +232,24 @@ typedef struct {
 } work;
 
 struct ellc_pool {
-    /* Number of the step in the upper bits, chunks that nobody has taken in the lower. A thread takes a
-     * chunk by counting them down. Who has taken one may read `now`, for the step cannot end before it. */
+    /* The upper bits have the number of the step, the lower bits the number of chunks that no thread has
+     * taken. A thread takes a chunk by decrementing the word. It may then read `now`, because the step does
+     * not end before the chunk is finished. */
     wait_word claims;
-    wait_word left; /* chunks of the step that are not finished */
+    wait_word left; /* the number of chunks of the step that are not finished */
     work now OWN_LINE;
-    uint32_t users; /* threads that may take chunks of this run */
+    uint32_t users; /* the number of threads that may take chunks of this run */
     uint32_t next_worker;
     uint32_t process;
-    system_lock turn; /* held by the instance that runs */
+    system_lock turn; /* held during a run */
     int32_t threads;
     system_thread workers[ELLC_POOL_MAX_THREADS - 1];
 };
 
 typedef char pool_fits[sizeof(struct ellc_pool) <= ELLC_POOL_BYTES ? 1 : -1];
 
-/* Division by shifting: ARMv6 has no instruction for it, and nothing here may need a library. The
- * quotient is at most `n`; called with n < 2^31 and 1 <= d < 2^31. */
+/* The quotient n / d, for n < 2^31 and 1 <= d < 2^31. It is computed by shifts, because ARMv6 has no
+ * instruction for division, and this file must not need a library. */
 static uint32_t divide(uint32_t n, uint32_t d, uint32_t *rest)
 {
     uint32_t quotient = 0, part = 0;
@@ -273,7 +278,7 @@ static uint32_t units_of(const ellc_step *step)
     return units + (rest != 0);
 }
 
-/* Chunk number `index` of a step. */
+/* Compute chunk `index` of a step. */
 static void run_chunk(const work *now, uint32_t index)
 {
     uint32_t begin = index * now->share + (index < now->rest ? index : now->rest);
@@ -283,19 +288,20 @@ static void run_chunk(const work *now, uint32_t index)
     now->run(now->frame, (int32_t)begin, (int32_t)end);
 }
 
-/* Take chunks until there are none. `claims` is what the word was when last read; returns what it is. */
+/* Take and compute chunks until none are left. `claims` is the value of `pool->claims` when it was last read.
+ * Return its latest value. */
 static uint32_t take_chunks(struct ellc_pool *pool, uint32_t claims)
 {
-    uint32_t mine = 0;
+    uint32_t finished = 0;
     while (claims & COUNT_MASK) {
         if (__atomic_compare_exchange_n(
                 &pool->claims.value, &claims, claims - 1, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
             run_chunk(&pool->now, pool->now.chunks - (claims & COUNT_MASK));
-            mine++;
+            finished++;
             claims = word_read(&pool->claims);
         }
     }
-    if (mine && !__atomic_sub_fetch(&pool->left.value, mine, __ATOMIC_SEQ_CST))
+    if (finished && !__atomic_sub_fetch(&pool->left.value, finished, __ATOMIC_SEQ_CST))
         word_wake(&pool->left);
     return claims;
 }
@@ -314,7 +320,8 @@ static THREAD_RESULT worker_main(void *argument)
     }
 }
 
-/* Run a step on all threads that come for it. This thread waits for no thread that has not come. */
+/* Run a step on this thread and on every worker that wakes up in time. This thread waits only for chunks that
+ * workers have taken. */
 static void run_together(
     struct ellc_pool *pool, const ellc_step *step, const void *frame, uint32_t units, uint32_t threads)
 {

@@ -1,8 +1,9 @@
-"""Assembly functions that kernels call: their frames, and the text in which they are defined.
+"""Assembly functions that kernels call: their frames, and the source text that defines them.
 
-LLVM cannot assemble the text of another machine than its own through llvmlite, so the functions are
-not inline assembly: they are a source file that an assembler turns into an object. The frame makes
-their interface the same on every machine, whatever its calling convention does with vectors.
+Through llvmlite, LLVM can assemble text only for its own machine. Therefore the functions are not
+inline assembly, but a source file that an assembler turns into an object. A function gets and
+returns values in a frame, so that its interface does not depend on how a machine's calling
+convention passes vectors.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ _LABEL = re.compile(r"\.L\w+")
 class Frame:
     """The memory through which a kernel and an assembly function exchange values.
 
-    It contains first the addresses of parameters, then the inputs, then the results. Offsets are in
-    bytes from its start, by the names of parameters and registers. Addresses and indices have the
-    width of a pointer; other values are stored lane by lane, lane 0 first, from a multiple of
-    `FRAME_ALIGN_BYTES` on, to which the frame itself is aligned.
+    It contains the addresses of parameters, then the inputs, then the results. The fields map names
+    of parameters and registers to byte offsets. Addresses and indices have the width of a pointer.
+    Other values are stored lane by lane, lane 0 first, at multiples of `FRAME_ALIGN_BYTES`. The
+    frame has the same alignment.
     """
 
     params: Mapping[str, int]
@@ -39,7 +40,7 @@ class Frame:
 
 
 def frame(source: Sequence[Stmt], results: Sequence[Var], word_bits: int) -> Frame:
-    """The frame of an assembly function that stands for `source` and defines `results`."""
+    """The frame of an assembly function that replaces `source` and defines `results`."""
     word_bytes = word_bits // 8
     end = 0
 
@@ -61,26 +62,27 @@ def _aligned(offset: int, align_bytes: int) -> int:
 
 
 def function_name(kernel: str, number: int) -> str:
-    """The name of a kernel's assembly function; they are numbered from 0 in the order of `walk`."""
+    """The name of a kernel's assembly function. Numbers count from 0 in the order of `walk`."""
     return f"{kernel}_assembly{number}"
 
 
 def assembly_functions(kernel: Kernel) -> Iterator[tuple[str, AssemblyFunction]]:
-    """Each assembly function that a kernel calls, with its name."""
+    """Pairs (name, function) of the assembly functions that a kernel calls."""
     called = [s for s in walk(kernel.body) if isinstance(s, Assembled)]
     for number, statement in enumerate(called):
         yield function_name(kernel.name, number), statement.function
 
 
 def stack_bytes(function: AssemblyFunction, target: Target) -> int:
-    """The stack that a call of the function takes, without the return address."""
+    """How many bytes of stack a call of the function takes, without the return address."""
     return _convention(target).saved_bytes(function.saves)
 
 
 def assembly_text(kernels: Iterable[Kernel], target: Target) -> str:
-    """A source file that defines the assembly functions of these kernels; empty if there are none.
+    """The source text that defines the assembly functions of these kernels; may be empty.
 
-    Raises `InternalError` if the target's objects are not ELF or its calling convention is unknown.
+    Raises `InternalError` if the target's objects are not ELF, or if its calling convention is
+    unknown.
     """
     functions = [named for kernel in kernels for named in assembly_functions(kernel)]
     if not functions:
@@ -94,7 +96,7 @@ def assembly_text(kernels: Iterable[Kernel], target: Target) -> str:
 
 
 def _function_lines(name: str, function: AssemblyFunction, how: Convention) -> Iterator[str]:
-    """A hidden function with unwinding information, so that debuggers and profilers show it."""
+    """The lines of a hidden function, with unwinding information for debuggers and profilers."""
     yield from (f"\t.globl\t{name}", f"\t.hidden\t{name}", f"\t.p2align\t{how.align_log2}")
     yield from (f"\t.type\t{name}, {how.type_sign}function", f"{name}:", "\t.cfi_startproc")
     yield from (f"\t{line}" for line in how.prologue(function.saves))

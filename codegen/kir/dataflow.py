@@ -1,4 +1,4 @@
-"""The registers that statements read and define, and the parameters that they access."""
+"""Finds the registers that statements read and define, and the parameters that they access."""
 
 from __future__ import annotations
 
@@ -21,16 +21,20 @@ from ellc.codegen.kir.ir import (
 
 
 def registers_read(statement: Stmt) -> tuple[Var, ...]:
-    """The registers that a statement reads, in order, with repeats.
+    """The registers that a statement reads, in order. A register may occur more than once.
 
-    Of a statement that contains others, only its own reads count: the bounds, initial values and
-    yielded values of a loop, the condition of an if, the inputs of an assembly function.
+    If a statement contains others, their reads do not count. A loop itself reads its bounds,
+    initial values and yielded values; an if reads its condition. The exception is a call of an
+    assembly function, which reads the inputs of the statements that it replaces.
     """
     return tuple(o for o in _operands(statement) if isinstance(o, Var))
 
 
 def registers_defined(statement: Stmt) -> tuple[Var, ...]:
-    """The registers that a statement defines; of a loop also those that only its body sees."""
+    """The registers that a statement defines.
+
+    A loop also defines its index and carried values, which only its body can read.
+    """
     match statement:
         case Let() | Load():
             return (statement.result,)
@@ -42,7 +46,7 @@ def registers_defined(statement: Stmt) -> tuple[Var, ...]:
 
 
 def inputs(body: Sequence[Stmt]) -> tuple[Var, ...]:
-    """The registers that statements read and do not define, each once, in the order of reads."""
+    """The registers that statements read but do not define, each once, in the order of reads."""
     statements = list(walk(tuple(body)))
     defined = {v.name for s in statements for v in registers_defined(s)}
     read = (v for s in statements for v in registers_read(s))

@@ -1,10 +1,10 @@
-"""Straight-line blocks in the order, or in the assembly function, that a core's scheduler chooses.
+"""Applies a core's scheduler to the straight-line blocks of a kernel.
 
-A scheduler takes one `Block`. It returns the order in which the block's statements run, or a call
-of an assembly function that replaces the block or the loop around it. An order is checked: if a
-dependence forbids it, that is an `InternalError`, never a wrong result. Of an assembly function
-only its interface is checked here: its source must be the block or the loop, its results all the
-values that later statements read.
+A scheduler gets one `Block`. It returns the order in which the statements of the block run, or a
+call of an assembly function that replaces the block or the loop around it. This module checks the
+answer, so that a wrong order is an `InternalError`, never a wrong result. It cannot check the code
+of an assembly function, but only its interface: the source must be the block or the loop, and the
+results must be all values that later statements read.
 """
 
 from __future__ import annotations
@@ -22,12 +22,11 @@ from ellc.ir.errors import InternalError
 
 
 def schedule(kernel: Kernel, target: Target) -> Kernel:
-    """The kernel with each straight-line block as the scheduler of the target's core wants it.
+    """The kernel, with each straight-line block scheduled for the target's core.
 
-    Results are the same to the bit. For a core without a scheduler the kernel is returned as it is.
-    Raises `InternalError` if the core's scheduler does not exist, omits or repeats a statement,
-    puts a statement before one whose value or store it needs, or replaces other statements than it
-    was given.
+    Results are the same to the bit. If the core has no scheduler, the kernel is returned unchanged.
+    Raises `InternalError` if the scheduler does not exist, omits or repeats a statement, puts a
+    statement before another on which it depends, or replaces statements that it was not given.
     """
     core = target.core
     if not core.scheduler:
@@ -41,7 +40,7 @@ def schedule(kernel: Kernel, target: Target) -> Kernel:
 
 
 class _Scheduling:
-    """Walks one kernel and passes each block to the core's scheduler."""
+    """Walks one kernel, and passes each block to the core's scheduler."""
 
     def __init__(self, kernel: Kernel, target: Target) -> None:
         self._kernel = kernel
@@ -71,7 +70,7 @@ class _Scheduling:
         return statement
 
     def _loop(self, loop: For) -> Stmt:
-        """A loop; if its body is one block, the scheduler may also replace the loop itself."""
+        """A scheduled loop. If its body is one block, the scheduler may replace the whole loop."""
         plain = tuple(s for s in loop.body if isinstance(s, Plain))
         if not plain or len(plain) < len(loop.body):
             return replace(loop, body=self._body(loop.body))
@@ -92,7 +91,7 @@ class _Scheduling:
 
 
 def problem(block: Block, chosen: Sequence[int] | Assembled) -> str:
-    """What is wrong with what a scheduler made of a block; empty if nothing is."""
+    """What is wrong with a scheduler's answer for a block; empty if nothing is."""
     if not isinstance(chosen, Assembled):
         return _order_problem(block, chosen)
     allowed = [block.assembled(chosen.function)]

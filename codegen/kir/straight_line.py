@@ -28,14 +28,13 @@ Plain = Let | Load | Store | Prefetch
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Statements between two branches: all run, one after the other.
+    """Consecutive statements without branches.
 
-    Statement i must run after the statements `after[i]`, on which it depends; their indices are
-    below i. `live_in` are the
-    registers that the block reads and does not define, `live_out` those that it defines and other
-    statements read. `loop` is the loop whose whole body this block is, if there is one; the block
-    defines the values that it carries. `loop_out` are those of the loop's results that statements
-    after it read.
+    Statement i depends on the statements with the indices `after[i]`, which are below i, and must
+    run after them. `live_in` has the registers that the block reads but does not define. `live_out`
+    has the registers that the block defines and other statements read. If the block is the whole
+    body of a loop, `loop` is this loop, and `loop_out` has the results of the loop that later
+    statements read.
     """
 
     statements: tuple[Plain, ...]
@@ -56,16 +55,16 @@ class Block:
 
 
 Scheduler = Callable[[Block, Target], Sequence[int] | Assembled]
-"""Returns either the indices of a block's statements in the order in which the target's core shall
-run them, or a call of an assembly function that the scheduler has written, instead of the block
-(`Block.assembled`) or of the loop around it (`Block.loop_assembled`)."""
+"""A scheduler returns either the indices of a block's statements, in the order in which the core
+should run them, or a call of an assembly function that the scheduler has written. The call replaces
+the block (`Block.assembled`) or the loop around it (`Block.loop_assembled`)."""
 
 SCHEDULERS: dict[str, Scheduler] = {}
-"""Schedulers by the name in `Core.scheduler`; the decorator `scheduler` adds them."""
+"""The schedulers by name, as in `Core.scheduler`. The decorator `scheduler` adds them."""
 
 
 def scheduler(name: str) -> Callable[[Scheduler], Scheduler]:
-    """Decorator: register a scheduler under the name that cores give in `Core.scheduler`."""
+    """Decorator: registers a scheduler under the name that `Core.scheduler` uses."""
 
     def register(function: Scheduler) -> Scheduler:
         SCHEDULERS[name] = function
@@ -82,7 +81,7 @@ class BlockBuilder:
         self._reads = Counter(v.name for s in walk(kernel.body) for v in registers_read(s))
 
     def block(self, statements: tuple[Plain, ...], loop: For | None) -> Block:
-        """The block of some consecutive statements of the kernel."""
+        """The block that consists of these consecutive statements of the kernel."""
         defined = dict.fromkeys(s.result for s in statements if isinstance(s, Let | Load))
         read = [v for s in statements for v in registers_read(s)]
         inside = Counter(v.name for v in read)
@@ -96,7 +95,7 @@ class BlockBuilder:
         )
 
     def _dependences(self, statements: tuple[Plain, ...]) -> tuple[frozenset[int], ...]:
-        """For each statement, the earlier ones that must run before it."""
+        """For each statement, the indices of the earlier statements that must run before it."""
         definitions: dict[str, int] = {}
         accesses: list[tuple[int, Load | Store]] = []
         dependences = []
@@ -113,7 +112,7 @@ class BlockBuilder:
         return tuple(dependences)
 
     def _conflict(self, a: Load | Store, b: Load | Store) -> bool:
-        """Whether one access may write what the other one reads or writes."""
+        """Whether one access may write elements that the other access reads or writes."""
         if isinstance(a, Load) and isinstance(b, Load):
             return False
         if a.param != b.param:

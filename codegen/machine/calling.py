@@ -1,9 +1,9 @@
-"""Calling conventions of C for functions in assembly: the first argument, registers to preserve.
+"""C calling conventions for functions in assembly: the first argument, registers to preserve.
 
-Facts from Arm's AAPCS64 and AAPCS32 and from the System V ABI for x86-64; the unwinding directives
-are those of GNU as. Unwinding information goes into `.debug_frame`, where debuggers and profilers
-find it: `.eh_frame` would take memory on the device, and ARM's own tables would need a library.
-Conventions of Windows, macOS and wasm are not here.
+The conventions are Arm's AAPCS64 and AAPCS32, and the System V ABI for x86-64; there are none for
+Windows, macOS and WebAssembly. Unwinding directives are those of the GNU assembler. They write to
+`.debug_frame`, which debuggers and profilers read. `.eh_frame` would take memory on the device, and
+ARM's own unwinding tables would need a library.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from ellc.ir.errors import InternalError
 
 @dataclass(frozen=True, slots=True)
 class Convention(ABC):
-    """How a function in assembly is called, and what its prologue and epilogue are."""
+    """A calling convention: writes the prologue and epilogue of a function in assembly."""
 
     argument: str
-    """The register of the first argument, if that is a pointer."""
+    """The register of the first argument if the argument is a pointer."""
     preserved: tuple[str, ...]
-    """Registers that a function saves before it overwrites them, in the order of saving."""
+    """The registers that a function must save before it overwrites them, in the order of saving."""
     file_directives: tuple[str, ...] = ()
-    """Directives at the beginning of a source file."""
+    """The directives at the beginning of a source file."""
     align_log2: int = 2
-    """Alignment of a function, as a power of two of bytes."""
+    """The alignment of a function: the binary logarithm of a number of bytes."""
     type_sign: ClassVar[str] = "%"
     """The character before a symbol's type in directives."""
 
     @abstractmethod
     def saved_bytes(self, saves: Sequence[str]) -> int:
-        """The stack that the prologue takes."""
+        """How many bytes of stack the prologue takes."""
 
     @abstractmethod
     def prologue(self, saves: Sequence[str]) -> Iterator[str]:
-        """Instructions that save these registers, and where unwinders find them."""
+        """The instructions that save these registers, with directives for unwinders."""
 
     @abstractmethod
     def epilogue(self, saves: Sequence[str]) -> Iterator[str]:
-        """Instructions that restore these registers and return."""
+        """The instructions that restore these registers and return."""
 
     def ordered(self, saves: Sequence[str]) -> list[str]:
         """The registers in the order in which they are saved.
 
-        Raises `InternalError` if the convention does not preserve one of them.
+        Raises `InternalError` if one of them is not a preserved register.
         """
         wrong = [register for register in saves if register not in self.preserved]
         if wrong:
@@ -61,7 +61,7 @@ def _numbered(letter: str, first: int, last: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Aarch64(Convention):
-    """Registers of 8 bytes in a stack that stays aligned to 16."""
+    """AAPCS64: saves registers of 8 bytes on a stack that stays aligned to 16 bytes."""
 
     argument: str = "x0"
     preserved: tuple[str, ...] = (*_numbered("x", 19, 28), *_numbered("d", 8, 15))
@@ -88,7 +88,7 @@ class _Aarch64(Convention):
 
 @dataclass(frozen=True, slots=True)
 class _Arm(Convention):
-    """Registers of 4 bytes, and vector halves of 8 bytes, for A32 and Thumb."""
+    """AAPCS32, for A32 and Thumb: saves core registers of 4 and vector registers of 8 bytes."""
 
     argument: str = "r0"
     preserved: tuple[str, ...] = (*_numbered("r", 4, 11), *_numbered("d", 8, 15))
@@ -112,7 +112,7 @@ class _Arm(Convention):
         yield "bx\tlr"
 
     def _groups(self, saves: Sequence[str]) -> list[list[str]]:
-        """The registers of each push: a push of vector registers takes consecutive ones."""
+        """The registers of each push. A push of vector registers takes only consecutive ones."""
         core, runs = [], list[list[str]]()
         for register in self.ordered(saves):
             if register.startswith("r"):
@@ -130,7 +130,7 @@ def _kind(group: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _X86(Convention):
-    """Registers of 8 bytes that are pushed; no vector register is preserved."""
+    """System V ABI: pushes registers of 8 bytes. It preserves no vector registers."""
 
     argument: str = "rdi"
     preserved: tuple[str, ...] = ("rbx", "rbp", "r12", "r13", "r14", "r15")
@@ -159,4 +159,4 @@ CONVENTIONS: dict[Profile, Convention] = {
     "thumb": _Arm(file_directives=(_UNIFIED, "\t.thumb"), align_log2=1),
     "x86_64": _X86(),
 }
-"""By profile. Their functions are called on systems whose objects are ELF."""
+"""The calling conventions by profile. They apply to systems whose objects are ELF."""

@@ -1,4 +1,4 @@
-"""What an instruction takes on a core: a row of the tables that schedulers and predictions read."""
+"""The cost of an instruction on a core. Schedulers and predictions read tables of costs."""
 
 from __future__ import annotations
 
@@ -6,25 +6,27 @@ from dataclasses import dataclass
 from typing import Literal
 
 Companion = Literal["integer", "load", "vector_load", "vector"]
-"""Kinds of instruction that may issue in the same cycle: an addition of integers, a load of an
-integer, a load of a vector register (of 64 bits on ARM), an addition of vectors of 64 bits."""
+"""Kinds of instructions that may issue in the same cycle as another: an addition of integers, a
+load of an integer, a load of a vector register (of 64 bits on ARM), an addition of 64-bit vectors.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """One instruction on one core, in cycles of that core.
+    """The cost of one instruction on one core, in cycles of this core.
 
-    An instruction that starts in cycle t keeps its unit until t + `cycles`, and others may read its
-    result from t + `latency` on. Half a cycle means that two start at once.
+    If an instruction starts in cycle t, its unit is busy until t + `cycles`, and its result can be
+    read from t + `latency` on. Half a cycle means that two such instructions start at once.
     """
 
     cycles: float
-    """From one instruction of a row of independent ones to the next."""
+    """The distance between two independent instructions of this kind that follow each other."""
     latency: float
-    """Until the result can be a factor, a table or an index of the next instruction of its kind."""
+    """The delay until the result can be an operand of another instruction of this kind: a factor, a
+    table or an index."""
     update_latency: float | None = None
-    """Until the result can be the operand that the next one updates, such as a sum to which it
-    adds; None for an instruction that updates no operand."""
+    """The delay until the result can be the operand that another instruction updates, such as a sum
+    to which it adds. None if the instruction updates no operand."""
     issues_with: tuple[Companion, ...] = ()
-    """What can start in the same cycle. Empty for cores that do so out of order, where the number
-    of instructions in a cycle is all that counts."""
+    """The kinds of instructions that can start in the same cycle. It is empty for out-of-order
+    cores, where only the number of instructions per cycle matters."""

@@ -1,4 +1,4 @@
-"""How many threads a network can use, and how finely a step is divided among them."""
+"""Predicts how many threads a network can use, and how finely to divide steps among them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ellc.codegen.planning.planner import make_plan
 from ellc.ir.graph import Graph
 
 _WORTH_A_THREAD = 0.95
-"""The most of a call's time that may remain for one more thread to be worth having."""
+"""Another thread is worthwhile only if it reduces the time of a call below this fraction."""
 
 
 def plan_for_threads(
@@ -26,9 +26,10 @@ def plan_for_threads(
     *,
     threads: int | None = None,
 ) -> Plan:
-    """`make_plan` for that many threads; for None, as many as the network can use on the target.
+    """Like `make_plan`, for `threads` threads.
 
-    Those are never more than the cores of the target, and 1 without an operating system.
+    For None, the plan is for as many threads as the network can use: at most the number of the
+    target's cores, and 1 if the target has no operating system.
     """
     asked = threads or target.default_threads
     plan = make_plan(graph, target, replace(options, threads=asked), prefix, tuned)
@@ -39,10 +40,10 @@ def plan_for_threads(
 
 
 def useful_threads(steps: Sequence[Step], most: int) -> int:
-    """The number of threads, up to `most`, above which a call is predicted to gain next to nothing.
+    """The number of threads, up to `most`, beyond which a call is predicted to be hardly faster.
 
-    A step's time is its work divided by the threads that it has parts for, and the cost of a
-    barrier if there are several.
+    The predicted time of a step is its work divided by the number of threads that get a part of it.
+    If there are several, the cost of a barrier is added.
     """
     works = step_works(steps)
     times = {n: sum(map(_time, steps, works, [n] * len(steps))) for n in range(1, most + 1)}
@@ -54,19 +55,20 @@ def useful_threads(steps: Sequence[Step], most: int) -> int:
 
 
 def grains(steps: Sequence[Step]) -> tuple[int, ...]:
-    """For each step the number of elements of its extent that one thread computes at a time.
+    """For each step, how many elements of its extent a thread computes at a time.
 
-    They are worth a barrier at least, so that a step that is worth less than two, which would gain
-    nothing from a second thread, is not divided at all.
+    The work of these elements is at least that of a barrier. A step whose work is less than two
+    barriers is not divided, because a second thread would not make it faster.
     """
     works = step_works(steps)
     return tuple(_grain(step.call.extent, work) for step, work in zip(steps, works, strict=True))
 
 
 def step_works(steps: Sequence[Step]) -> tuple[int, ...]:
-    """The work of one trip of each step, in multiply-adds; a byte that is moved counts as one.
+    """The work of one trip of each step, as a number of multiply-adds.
 
-    A node's figures stand at its last step; the steps before it count as much.
+    A byte that is moved counts as one multiply-add. If a node has several steps, each is assumed to
+    have the work of the node, which is recorded at the last step.
     """
     works: list[int] = []
     following: Step | None = None

@@ -1,14 +1,15 @@
-/* Runs one generated shared library: loads it, reads the inputs on stdin, writes the outputs on stdout.
+/* Runs a generated shared library: reads the inputs from stdin, and writes the outputs to stdout.
  *
  *     load_library LIBRARY NAME THREADS MILLISECONDS IN_BYTES... : OUT_BYTES...
  *     load_library LIBRARY NAME THREADS calls IN_BYTES... : OUT_BYTES...
  *     load_library LIBRARY NAME      prints NAME_abi() as a decimal number
  *
- * NAME is the prefix of the library's functions; THREADS 0 leaves the library's own choice. With
- * MILLISECONDS, predict is then repeated for that long, and times in nanoseconds follow the outputs as
- * 64-bit numbers: of loading the library up to init, of the first call, of each later call. With the word "calls" it reads one set of inputs after the other until
- * stdin ends, and writes the outputs of each; states are reset before each call. Sizes come from the
- * command line, so the program does not depend on a model: one build serves all models of a target.
+ * NAME is the prefix of the library's functions. If THREADS is 0, the library chooses the number of
+ * threads. If MILLISECONDS is not 0, predict is repeated for so long, and times in nanoseconds follow the
+ * outputs as 64-bit numbers: the time of loading the library up to init, the time of the first call, and
+ * the time of each later call. With the word "calls" the program reads one set of inputs after the other
+ * until stdin ends, and writes the outputs for each; states are reset before each call. Sizes are
+ * arguments, so that the program does not depend on a model: one build serves all models of a target.
  */
 #include <dlfcn.h>
 #include <stdint.h>
@@ -48,7 +49,8 @@ static void check(const char *what, int status)
     fail(what, text);
 }
 
-/* A function is returned through a data pointer: ISO C has no other way to use dlsym. */
+/* Store the address of a function in `*function`. It is copied as data, because ISO C does not allow to
+ * convert the result of dlsym to a function pointer. */
 static void find(void *library, const char *name, const char *suffix, int optional, void *function)
 {
     char symbol[MAX_NAME];
@@ -81,7 +83,7 @@ static void put(const void *data, size_t bytes)
         fail("the results cannot be written", 0);
 }
 
-/* Reads the clock before and after every call, so that the time of writing is not counted. */
+/* Repeat calls and write their times. The time of writing is not counted. */
 static void repeat(predict_v_fn predict_v, void *ports[2][MAX_PORTS], uint64_t for_ns)
 {
     uint64_t start = now_ns(), before, taken;
@@ -96,7 +98,7 @@ static void repeat(predict_v_fn predict_v, void *ports[2][MAX_PORTS], uint64_t f
     }
 }
 
-/* Returns 0 at the end of stdin, if that is before the first byte. */
+/* Read the inputs. Returns 0 if stdin ends before the first byte. */
 static int get_inputs(void *ports[MAX_PORTS], const size_t sizes[MAX_PORTS], size_t count)
 {
     size_t i, got;

@@ -1,7 +1,7 @@
-/* Called after kernels by programs of `build_kept`; parameters as of a kernel: pointers, a range. */
+/* The probe that programs of `build_kept` call after kernels. Like a kernel, it takes pointers and a range. */
 #include <stddef.h>
 
-/* Copy bytes `begin`..`end` of `from`, before something else overwrites them. */
+/* Copy the bytes [begin, end) of `from` before a later step overwrites them. */
 void ellc_keep(void *to, const void *from, ptrdiff_t begin, ptrdiff_t end)
 {
     unsigned char *t = (unsigned char *)to;

@@ -1,12 +1,12 @@
-/* Runs compiled cases inside one process: reads requests on stdin, writes answers on stdout.
+/* Runs compiled cases in one process: reads requests from stdin, and writes answers to stdout.
  *
- * Request: u32 case, u32 flags (with a kind of junk from bit 8 up), the bytes of all inputs.
- * Answer:  i32 status, and if that is 0 the bytes of all outputs.
+ * Request: u32 case, u32 flags (from bit 8 on, a kind of junk), the bytes of all inputs.
+ * Answer:  i32 status and, if the status is 0, the bytes of all outputs.
  *
- * Every buffer is between guard pages, which must not be accessed: as close to the upper one (or to
- * the lower one) as its alignment allows. It has the promised alignment and no larger one. There are
- * guard pages around constants, too. All new memory is filled with junk, so that no code can rely on
- * its contents: arena, instance, outputs and padding.
+ * Every buffer lies between guard pages, which must not be accessed, and is as close to the upper (or
+ * lower) page as its alignment allows. It has only the promised alignment, not a larger one. There are
+ * also guard pages around constants. All new memory (arena, instance, outputs, padding) is filled with
+ * junk, so that tests find code that relies on its contents.
  */
 #include "runner.h"
 
@@ -28,7 +28,7 @@ enum {
     STATUS_WROTE_OUTSIDE = -1002
 };
 
-/* Junk: NaN and -1; a float near the largest; zeros; irregular bytes. */
+/* A byte of junk. By kind: bytes of NaN and -1; bytes of a very large float; zeros; irregular bytes. */
 static unsigned char junk(unsigned kind, size_t place)
 {
     switch (kind) {
@@ -63,7 +63,7 @@ static void fail(const char *what)
     exit(3);
 }
 
-static size_t page_bytes; /* of the kernel that runs this program */
+static size_t page_bytes; /* the page size of the system that runs this program */
 
 static buffer allocate(extent size, unsigned kind)
 {
@@ -82,7 +82,7 @@ static buffer allocate(extent size, unsigned kind)
         fail("runner: mprotect");
     fill(made.begin, inside, kind);
     uintptr_t at = (uintptr_t)(runner.at_start ? made.begin : made.end - size.bytes) / size.align * size.align;
-    if (at / size.align % 2 == 0) /* aligned to `align` and not to twice as much */
+    if (at / size.align % 2 == 0) /* align to `align`, but not to twice as much */
         at = runner.at_start ? at + size.align : at - size.align;
     made.data = (unsigned char *)at;
     return made;

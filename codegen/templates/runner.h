@@ -1,4 +1,4 @@
-/* The cases of a runner, as its fixed part (runner.c) needs them. */
+/* The cases of a runner, in the form that its fixed part (runner.c) needs. */
 #ifndef RUNNER_H
 #define RUNNER_H
 
@@ -17,7 +17,7 @@ typedef int (*predict_fn)(void *model, const void *const *in, void *const *out);
 typedef void (*model_fn)(void *model);
 
 typedef struct {
-    function_fn function; /* a plain function, or a model: */
+    function_fn function; /* a plain function; 0 if the case is a model, with the next functions */
     init_fn init;
     set_threads_fn set_threads;
     predict_fn predict;
@@ -31,7 +31,7 @@ typedef struct {
 typedef struct {
     const test_case *cases;
     size_t n_cases;
-    const unsigned char *const *guards; /* pages around constants, then 0 */
+    const unsigned char *const *guards; /* the guard pages around constants, and 0 at the end */
     size_t guard_bytes;
     unsigned junk_kinds;
     int at_start; /* buffers are next to the lower guard page instead of the upper one */

@@ -1,4 +1,4 @@
-"""Assembles source text for a target, with the assembler inside zig."""
+"""Assembles source text for a target with zig's assembler."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from ellc.ir.work_folders import temporary_folder
 
 
 def assemble(text: str, target: Target) -> bytes:
-    """The object of a source file in assembly.
+    """The object that an assembly source text assembles to.
 
-    Raises `EllcError` (`E610`) with the assembler's messages if it rejects the text.
+    Raises `EllcError` (E610) with the assembler's messages if the assembler rejects the text.
     """
     with temporary_folder("assemble") as folder:
         source, out = folder / "functions.s", folder / "functions.o"

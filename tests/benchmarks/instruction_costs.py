@@ -94,12 +94,12 @@ def costs(target: Target, only: str = "") -> dict[str, Cost]:
     return {probe.row.name: probe.cost(cycles, spelling.companions) for probe in probes}
 
 
-_HEAD = '''"""What instructions take on cores: written by tests/benchmarks/instruction_costs.py.
+_HEAD = '''"""The costs of instructions on cores, written by tests/benchmarks/instruction_costs.py.
 
-By the core's name, its state and the row's name. Of Cortex-A53, M4, M7 and M33 these are cycles of
-models, of znver5 they were measured on an AMD EPYC. Cores that are not here have no source; nor has
-WebAssembly, whose instructions cost what the machine below makes of them. The model of the
-Cortex-A53 does not list vrshl: the latency of srshl in 32-bit state is a guess.
+The keys are the name of the core, its architecture, and the name of the instruction's row. Costs on
+Cortex-A53, M4, M7 and M33 come from models. Costs on znver5 were measured on an AMD EPYC. There are
+no sources for other cores, nor for WebAssembly, whose costs depend on the machine that runs it. The
+model of the Cortex-A53 does not list vrshl, so the latency of srshl on 32-bit ARM is a guess.
 """
 
 from __future__ import annotations

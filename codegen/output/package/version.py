@@ -1,4 +1,4 @@
-"""The version of a package, as the user gives it."""
+"""The version that a user gives to a package."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ _FORM = re.compile(
     rf"(?:[1-9][0-9]{{0,8}}!)?(?P<release>{_RELEASE})(?:(?:a|b|rc){_NUMBER})?"
     rf"(?:\.post{_NUMBER})?(?:\.dev{_NUMBER})?(?:\+{_LOCAL})?"
 )
-"""The normal form of PEP 440, of a bounded length: pip reads others, too, but names no file so."""
+"""The normal form of PEP 440, with limited length. pip also accepts other forms, but file names of
+wheels contain only the normal form."""
 
 
 @dataclass(frozen=True, slots=True)
 class PackageVersion:
-    """A version in the normal form of PEP 440; `text` is empty if the user gave none.
+    """A version in the normal form of PEP 440. `text` is empty if the user gave no version.
 
-    Raises `EllcError` (E316) for another text.
+    Raises `EllcError` (E316) if the text has another form.
     """
 
     text: str = ""
@@ -36,12 +37,12 @@ class PackageVersion:
 
     @property
     def release(self) -> str:
-        """Its numbers, such as 1.2.3, which is all that CMake compares."""
+        """The release numbers, such as 1.2.3. CMake compares only these."""
         match = _FORM.fullmatch(self.text)
         assert match is not None
         return match["release"]
 
     @property
     def major(self) -> int:
-        """The first number: networks that differ in it do not stand for each other."""
+        """The first release number. Packages with different major numbers are incompatible."""
         return int(self.release.split(".")[0])
