@@ -20,6 +20,7 @@ from ellc.codegen.machine.target import Target
 from ellc.ir.errors import InternalError
 
 FRAME_ALIGN_BYTES = 16
+_NUMBERED = re.compile(r"_assembly\d+$")
 _LABEL = re.compile(r"\.L\w+")
 
 
@@ -66,6 +67,11 @@ def function_name(kernel: str, number: int) -> str:
     return f"{kernel}_assembly{number}"
 
 
+def kernel_name(function: str) -> str:
+    """The kernel that calls an assembly function; the name of a kernel is returned as it is."""
+    return _NUMBERED.sub("", function)
+
+
 def assembly_functions(kernel: Kernel) -> Iterator[tuple[str, AssemblyFunction]]:
     """Pairs (name, function) of the assembly functions that a kernel calls."""
     called = [s for s in walk(kernel.body) if isinstance(s, Assembled)]
@@ -102,7 +108,7 @@ def _function_lines(name: str, function: AssemblyFunction, how: Convention) -> I
     yield from (f"\t{line}" for line in how.prologue(function.saves))
     for line in function.lines:
         unique = _LABEL.sub(rf"\g<0>_{name}", line)
-        yield unique if line.endswith(":") else f"\t{unique}"
+        yield unique if line.endswith(":") else "\t" + unique.replace(" ", "\t", 1)
     yield from (f"\t{line}" for line in how.epilogue(function.saves))
     yield from ("\t.cfi_endproc", f"\t.size\t{name}, . - {name}")
 

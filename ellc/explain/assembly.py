@@ -59,24 +59,25 @@ def assemble(kernels: Sequence[Kernel], target: Target, modelled: Modelled) -> d
     jobs = [IrJob(k.name, llvm_module([k], target), EmitKind.ASM) for k in kernels]
     texts = compile_ir(jobs, target) if jobs else []
     return {
-        kernel.name: _assembly(
-            text.decode() + assembly_text([kernel], target),
-            modelled.instructions.get(kernel.name, {}),
+        kernel.name: Assembly(
+            tuple(_lines(text.decode() + assembly_text([kernel], target), modelled.instructions)),
+            has_cycles=kernel.name in modelled.instructions,
         )
         for kernel, text in zip(kernels, texts, strict=True)
     }
 
 
-def _assembly(text: str, costs: Mapping[int, Cost]) -> Assembly:
-    return Assembly(tuple(_lines(text, costs)), bool(costs))
-
-
-def _lines(text: str, costs: Mapping[int, Cost]) -> Iterator[Line]:
+def _lines(text: str, instructions: Mapping[str, Mapping[int, Cost]]) -> Iterator[Line]:
+    """The lines with the costs of the functions that they define, by name and byte offset."""
+    costs: Mapping[int, Cost] = {}
     offset = 0
     for whole in text.splitlines():
         line = whole.strip()
         aligned = _ALIGN.match(line)
         if _LABEL.match(whole):
+            name = line.partition(":")[0]
+            if name in instructions:
+                costs, offset = instructions[name], 0
             yield Line(line)
         elif aligned:
             end = offset + _padding(offset, 1 << int(aligned[1]), aligned[2])

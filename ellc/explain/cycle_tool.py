@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ellc.codegen.kir.assembly import assembly_functions, kernel_name
 from ellc.codegen.machine.target import Target
 from ellc.codegen.measure.profiling import build_calls
 from ellc.codegen.planning.plan import Plan
@@ -75,10 +76,16 @@ def modelled_cycles(
         )
     single = replace(plan, options=replace(plan.options, threads=1))
     document = run_tool(tool, [(prefix, single)], target)
-    kernels = {step.call.kernel.name for step in (*plan.once, *plan.steps)}
-    cycles = {f["name"]: float(f["cycles"]) for f in document["functions"] if f["name"] in kernels}
+    kernels = {step.call.kernel.name: step.call.kernel for step in (*plan.once, *plan.steps)}
+    cycles: dict[str, float] = {}
+    for function in document["functions"]:
+        owner = kernel_name(function["name"])
+        if owner in kernels:
+            cycles[owner] = cycles.get(owner, 0.0) + float(function["cycles"])
     whole = sum(float(f["cycles"]) for f in document["functions"])
-    return Modelled(cycles, _instructions(document, kernels), whole_cycles=whole)
+    names = {name for kernel in kernels.values() for name, _ in assembly_functions(kernel)}
+    instructions = _instructions(document, {*kernels, *names})
+    return Modelled(cycles, instructions, whole_cycles=whole)
 
 
 def run_tool(tool: str, plans: Sequence[tuple[str, Plan]], target: Target) -> dict[str, Any]:
@@ -123,24 +130,24 @@ def _failed(tool: str, output: str) -> EllcError:
     )
 
 
-def _instructions(document: dict[str, Any], kernels: set[str]) -> dict[str, dict[int, Cost]]:
-    """The costs by kernel and byte offset.
+def _instructions(document: dict[str, Any], functions: set[str]) -> dict[str, dict[int, Cost]]:
+    """The costs by function and byte offset: of kernels, and of assembly functions that they call.
 
-    The lowest address of a kernel has the offset 0, because a function's first instruction always
+    The lowest address of a function has the offset 0, because a function's first instruction always
     runs and so is in a block.
     """
-    by_kernel: dict[str, dict[int, Cost]] = {}
+    by_function: dict[str, dict[int, Cost]] = {}
     for block in document["blocks"]:
-        if block["function"] not in kernels:
+        if block["function"] not in functions:
             continue
-        of_kernel = by_kernel.setdefault(block["function"], {})
+        of_function = by_function.setdefault(block["function"], {})
         for text, cycles, _ in block["asm"]:
             address = int(text, 16)
-            before = of_kernel.get(address, Cost(0.0, 0.0))
-            of_kernel[address] = _sum(before, Cost(float(block["count"]), float(cycles)))
+            before = of_function.get(address, Cost(0.0, 0.0))
+            of_function[address] = _sum(before, Cost(float(block["count"]), float(cycles)))
     return {
         name: {address - min(costs): cost for address, cost in sorted(costs.items())}
-        for name, costs in by_kernel.items()
+        for name, costs in by_function.items()
     }
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from ellc.codegen.kir.assembly import kernel_name
 from ellc.codegen.machine.target import Target
 from ellc.codegen.planning.plan import Plan
 from ellc.explain.cycle_tool import VARIABLE, run_tool
@@ -24,4 +25,8 @@ def kernel_cycles(plans: Sequence[tuple[str, Plan]], target: Target) -> dict[str
         document = run_tool(tool, plans, target)
     except EllcError as error:
         sys.exit(error.report())
-    return {entry["name"]: float(entry["cycles"]) for entry in document["functions"]}
+    cycles: dict[str, float] = {}
+    for entry in document["functions"]:
+        name = kernel_name(entry["name"])
+        cycles[name] = cycles.get(name, 0.0) + float(entry["cycles"])
+    return cycles

@@ -15,7 +15,7 @@ from kernel_samples import guarded, in_place, product, swapped
 from operator_graphs import Sample, samples
 
 from ellc.codegen.blocks.calls import Options
-from ellc.codegen.kir.assembly import assembly_text, frame
+from ellc.codegen.kir.assembly import assembly_functions, assembly_text, frame, kernel_name
 from ellc.codegen.kir.c99 import c_kernels
 from ellc.codegen.kir.ir import Assembled, AssemblyFunction, For, Kernel, Let, walk
 from ellc.codegen.kir.scheduling import schedule
@@ -29,6 +29,8 @@ from ellc.codegen.output.build import BuildOptions, build
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.planner import make_plan
 from ellc.codegen.toolchain.elf_reader import ElfFile
+from ellc.explain.assembly import assemble
+from ellc.explain.cycle_tool import Cost, Modelled
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.errors import EllcError, InternalError
 from ellc.ir.op import all_ops
@@ -144,6 +146,19 @@ def test_an_object_has_the_functions_with_unwinding_information(name: str, tmp_p
     assert made.stack_bytes is not None
     plainly = build(network("pi3_64", ""), "small", ("obj",), tmp_path, BuildOptions("test"))
     assert plainly.stack_bytes is not None and made.stack_bytes >= plainly.stack_bytes + saved
+
+
+def test_cycles_stand_beside_the_instructions_of_functions() -> None:
+    kernel = assembled(in_place())
+    ((name, function),) = assembly_functions(kernel)
+    assert kernel_name(name) == kernel_name(kernel.name) == kernel.name
+    cost = Cost(3.0, 2.0)
+    modelled = Modelled(instructions={kernel.name: {0: cost}, name: {0: cost}})
+    lines = assemble([kernel], resolve("pi3_64"), modelled)[kernel.name].lines
+    begin = [line.text for line in lines].index(f"{name}:")
+    assert lines[begin + 1].cost == cost and lines[begin + 2].cost is None
+    assert sum(line.cost == cost for line in lines) == 2
+    assert len(lines) - begin > len(function.lines)
 
 
 def test_targets_whose_objects_are_not_elf_refuse_assembly() -> None:
