@@ -89,7 +89,8 @@ def step_lines(plan: Plan, step: Step) -> Iterator[str]:
     if step.call.kernel.name != step.name:
         yield f"  shares the kernel of an equal step: {step.call.kernel.name}"
     repeat = f", run {step.repeat.trips} times by a loop" if step.repeat else ""
-    yield f"  outermost loop of {step.call.extent:,} trips{repeat}"
+    trips = "1 trip" if step.call.extent == 1 else f"{step.call.extent:,} trips"
+    yield f"  outermost loop of {trips}{repeat}"
     rows = [
         ["", p.name, p.elem.value, *argument(plan, arg)]
         for p, arg in zip(step.call.kernel.params, step.call.placed_args, strict=True)
