@@ -47,7 +47,7 @@ def test_enough_is_compared() -> None:
     sizes = [size for row in FACTS.values() for size in row.sizes]
     exact = [size for size in sizes if size.of == "parameters" and size.step == 1]
     assert len(sizes) >= 90 and len(exact) >= 20
-    assert sum(bool(size.difference) for size in sizes) <= 17
+    assert sum(bool(size.difference) for size in sizes) <= 19
 
 
 def test_colours_are_those_of_the_networks() -> None:
@@ -122,6 +122,9 @@ sha256 = "12"
 """
     (tmp_path / "b.toml").write_text(GOOD + rows)
     (tmp_path / "c.toml").write_text("dataset = ")
+    times = {"Pi @ 1GHz": 0, " @ 9000000MHz": 1}
+    pages = [["Bean", "2020-06-10", 101, 50, times], ["Fig", "2020-06-10", "much", 90, {}]]
+    (tmp_path / "gallery.json").write_text(json.dumps(pages))
     with pytest.raises(EllcError) as caught:
         load(tmp_path)
     assert caught.value.code == "E743"
@@ -145,7 +148,32 @@ sha256 = "12"
         "b.toml: weights 1: sha256: it must be 64 hexadecimal digits",
         "b.toml: weights 1: bytes: it is missing",
         "c.toml: Invalid value",
+        "gallery.json: Bean: accuracy 1: top1: 101 is not between 0 and 100",
+        "gallery.json: Bean: accuracy 1: source: 'ell-gallery' is not one of one, two",
+        "gallery.json: Bean: speed 1: ms: 0 is not between",
+        "gallery.json: Bean: speed 2: clock_mhz: 9000000 is not",
+        "gallery.json: Fig: accuracy 1: top1: 'much' is not of type",
         "sources.toml: two: title: it is empty",
         "sources.toml: two: url: it must begin with https://",
     ):
         assert part in said
+
+
+@pytest.mark.parametrize(
+    ("pages", "said"),
+    [
+        ('{"a": ', "gallery.json: Expecting value"),
+        ("3", "gallery.json: 'int' object is not iterable"),
+        ('[["Bean", "2020-06-10", 1, 2]]', "gallery.json: not a page: ['Bean',"),
+        ('[["Bean", "2020-06-10", 1, 2, {"Pi": 3}]]', "not a board with its clock: Pi"),
+        (None, "gallery.json: "),
+    ],
+)
+def test_a_file_of_pages_in_another_form(tmp_path: Path, pages: str | None, said: str) -> None:
+    (tmp_path / "sources.toml").write_text(SOURCE)
+    if pages is not None:
+        (tmp_path / "gallery.json").write_text(pages)
+    with pytest.raises(EllcError) as caught:
+        load(tmp_path)
+    (problem,) = caught.value.problems
+    assert said in problem

@@ -7,19 +7,26 @@ Every figure has its source. To add a network's facts, add a file `NAME.toml`:
     origin = "MLPerf Tiny"
     notes = ["..."]                 # optional
 
-    [[size]] of = "parameters"               # one of `SIZES` published = "0.078 M"           # as
-    the source writes it counts = "folded"               # only for parameters: one of `COUNTS`
-    source = "nxp-classification"   # a name in sources.toml difference = "..."              # if
-    the zoo's network has another figure: the reason
+    [[size]]
+    of = "parameters"               # one of `SIZES`
+    published = "0.078 M"           # as the source writes it
+    counts = "folded"               # only for parameters: one of `COUNTS`
+    source = "nxp-classification"   # a name in sources.toml
+    difference = "..."              # if the zoo's network has another figure: the reason
 
     [[accuracy]]
     precision = "int8"              # one of `PRECISIONS`
     top1 = 75                       # per cent; top5 is optional
     source = "nxp-classification"
 
-    [[speed]] ms = 3.83                       # for one prediction board = "i.MX 8M Plus" clock_mhz
-    = 1800                # optional, as is threads threads = 1 precision = "int8" engine =
-    "TensorFlow Lite" source = "nxp-speeds"
+    [[speed]]
+    ms = 3.83                       # for one prediction
+    board = "i.MX 8M Plus"
+    clock_mhz = 1800                # optional, as is threads
+    threads = 1
+    precision = "int8"
+    engine = "TensorFlow Lite"
+    source = "nxp-speeds"
 
     [[weights]]                     # at most one
     url = "https://..."

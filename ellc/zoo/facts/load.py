@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from ellc.ir.errors import EllcError
 from ellc.tables import Table
-from ellc.zoo.facts.pages import PAGES, page_facts
+from ellc.zoo.facts.pages import PAGES, page_tables
 from ellc.zoo.facts.rows import (
     COLOURS,
     COUNTS,
@@ -34,18 +34,21 @@ Row = TypeVar("Row")
 def facts() -> tuple[dict[str, Facts], dict[str, Source]]:
     """The facts of all networks by name, including those of ELL's gallery, and sources by name."""
     with resources.as_file(resources.files("ellc.zoo.facts")) as folder:
-        by_network, sources = load(folder)
-        return {**page_facts(folder / PAGES), **by_network}, sources
+        return load(folder)
 
 
 def load(folder: Path) -> tuple[dict[str, Facts], dict[str, Source]]:
     """Read the facts of networks by name, and sources by name, from a folder of TOML files.
+
+    The figures of ELL's gallery are in the same folder, in a file of JSON.
 
     Raises `EllcError` E743 with every problem in the files.
     """
     problems: list[str] = []
     sources = _sources(folder / SOURCES, problems)
     by_network = {}
+    for name, entry in _pages(folder / PAGES, problems).items():
+        by_network[name] = _facts(name, Table(entry, f"{PAGES}: {name}", problems), sources)
     for path in sorted(folder.glob("*.toml")):
         if path.name != SOURCES:
             table = Table(_toml(path, problems), path.name, problems)
@@ -59,6 +62,14 @@ def load(folder: Path) -> tuple[dict[str, Facts], dict[str, Source]]:
             problems=problems,
         )
     return by_network, sources
+
+
+def _pages(path: Path, problems: list[str]) -> dict[str, dict[str, Any]]:
+    try:
+        return page_tables(path)
+    except (OSError, TypeError, ValueError) as error:
+        problems.append(f"{path.name}: {error}")
+        return {}
 
 
 def _toml(path: Path, problems: list[str]) -> dict[str, Any]:
