@@ -1,4 +1,4 @@
-"""The benchmark script, and the least that kernels must reach on the modelled Cortex-A53."""
+"""Test the benchmark script, and lower bounds of kernel speeds on the modelled Cortex-A53."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_modelled_products_a_cycle(layer: str, least: float) -> None:
     (row,) = json.loads(done.stdout)["rows"]
     assert row["layer"] == layer
     assert least <= row["macs"] / row["time"] / 1e3 < 42.7
-    assert row["time"] > row["macs_bound"], "faster than the core can be: the cycles are wrong"
+    assert row["time"] > row["macs_bound"], "faster than the core's peak: the cycles are wrong"
 
 
 @pytest.mark.needs_cycle_tool

@@ -1,4 +1,4 @@
-"""A network with a branch: the side that is not chosen is left out, and results are the same."""
+"""Networks with branches: the side that is not chosen does not run, and results are the same."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _weights(b: GraphBuilder, seed: int) -> Ref:
 
 
 def _layers(seed: int) -> Branch:
-    """Two products, an activation and a sum with what came in."""
+    """Two products, an activation, and a sum with the operand."""
 
     def branch(b: GraphBuilder, x: Ref) -> Ref:
         y = b.add(Relu(), b.add(MatMul(), x, _weights(b, seed)))
@@ -45,7 +45,7 @@ def _layers(seed: int) -> Branch:
 
 
 def _recurrent(b: GraphBuilder, x: Ref) -> Ref:
-    """A loop over the rows of what comes in, which carries its last result."""
+    """A loop over the rows of the operand that carries its last result."""
     body = GraphBuilder("body")
     state = body.input("state", TensorType(DType.F32, (1, WIDTH)))
     element = body.input("element", TensorType(DType.F32, (WIDTH,)))

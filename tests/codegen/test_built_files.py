@@ -1,4 +1,4 @@
-"""Objects and libraries of every target: what they need, what they show, and that bytes repeat."""
+"""Objects and libraries of every target: needed and exported names, and reproducible bytes."""
 
 from __future__ import annotations
 

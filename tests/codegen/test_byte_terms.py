@@ -1,4 +1,4 @@
-"""What convolutions of bytes are made of: products that fit in 16 bits, packed weights."""
+"""The parts of byte convolutions: products that fit into 16 bits, packed weights."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def test_bytes_without_sign_are_moved_and_so_is_where_sums_start() -> None:
     assert moved.types.flipped and moved.types.factor is Elem.I8
     for some, values in ((terms, x), (moved, x - 128)):
         np.testing.assert_array_equal(some.start(1, None) + weights @ values, weights @ (x - 131))
-        # A pixel outside the image counts as its zero point: all that it adds is in the start.
+        # A pixel outside the image equals the zero point; the start of the sum includes its terms.
         np.testing.assert_array_equal(some.start(1, ((0, 0), (0, 0))), 0)
 
 
 def differences(*numbers: int) -> Terms:
-    """Terms with these weights, which bytes with a sign cannot hold."""
+    """Terms with these weights, which do not fit into signed bytes."""
     types = ProductTypes.integers(Elem.U8, Elem.I16, NEON)
     weights = np.array(numbers, np.int16).reshape(-1, 1, 1, 1)
     return Terms(types, weights, None, Padding())

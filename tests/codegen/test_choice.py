@@ -1,4 +1,4 @@
-"""Among the candidates for a node the cheapest is taken, or the one a user names."""
+"""The planner chooses the cheapest candidate for a node, or the one that the user names."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def planned(*kernels: tuple[str, str]) -> Plan:
 
 
 def firsts(step: Step) -> dict[str, Prediction]:
-    """The cheapest listed candidate of every family."""
+    """The cheapest candidate in the plan of every family."""
     return {p.kernel: p for p in reversed(step.predictions)}
 
 

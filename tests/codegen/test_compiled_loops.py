@@ -1,4 +1,4 @@
-"""Compiled loops: bit for bit what their trips written out give, in code that does not grow."""
+"""Compiled loops give the same bits as unrolled loops, with code of constant size."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def floats(*shape: int) -> TensorType:
 
 
 def network(trips: int, hidden: int = 12) -> Graph:
-    """An LSTM there, a GRU back over its results, and sums of both walked together."""
+    """An LSTM, a GRU in reverse order over its results, and sums of the results of both."""
     rng = np.random.default_rng(0)
     b = GraphBuilder("network")
     value = b.input("x", floats(trips, 2, 5))
@@ -56,7 +56,7 @@ def network(trips: int, hidden: int = 12) -> Graph:
 
 
 def needed_again() -> Graph:
-    """A computed factor that every trip reads, last by a kernel that could overwrite it."""
+    """A computed factor that every trip reads; the last kernel that reads it could overwrite it."""
     body = GraphBuilder("body")
     total, x, factor = (body.input(n, floats(2, 5)) for n in ("total", "x", "factor"))
     scaled = body.add(Tanh(), body.add(Mul(), factor, x))
@@ -101,7 +101,7 @@ def test_a_loop_gives_the_bits_of_its_trips_written_out(emitter: str) -> None:
 
 @pytest.mark.slow
 def test_threads_change_no_bit() -> None:
-    # The wide one has enough to do for its trips to be shared among threads.
+    # The wide network has enough work to run on several threads.
     graphs = [run_pipeline(network(5, hidden))[0] for hidden in (12, 300)]
     trials = [Trial(g, calls(g, 2)) for g in graphs]
     alone = run_trials(trials, HOST)
@@ -135,7 +135,7 @@ def test_a_plan_that_forgets_the_next_trip_is_refused(monkeypatch: pytest.Monkey
 
 
 def table(rows: int, columns: int) -> Graph:
-    """A loop of loops: running sums of rows, row by row."""
+    """A nested loop: running sums of rows, row by row."""
     row = GraphBuilder("row")
     total, x = row.input("total", floats()), row.input("x", floats())
     row.output("total", row.add(Tanh(), row.add(Add(), total, x)))

@@ -1,4 +1,4 @@
-"""Networks made stepwise: call by call the bits of the whole sequence, in all kinds of code."""
+"""Stepwise networks: their calls give the same bits as the whole sequence, in all kinds of code."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SQUEEZED = node("Squeeze", ["y", "directions"], ["s"])
 
 @dataclass(frozen=True)
 class Network:
-    """A network of some steps; how many calls of it are one sequence after another."""
+    """A network for several steps, and the number of calls of it in a test."""
 
     name: str
     whole: Graph
@@ -54,7 +54,7 @@ def layer(kind: str, x: str = "x", **said: object) -> tuple[onnx.NodeProto, dict
 def onnx_network(
     kind: str, nodes: list[onnx.NodeProto], outputs: list[str], **said: object
 ) -> Graph:
-    """A scaled sequence through a layer; `nodes` go on from its every result s."""
+    """A layer on a scaled sequence; `nodes` read all of its results, s."""
     made, arrays = layer(kind, "scaled", **said)
     shape = (BATCH, STEPS, INPUTS) if said.get("layout") else (STEPS, BATCH, INPUTS)
     arrays |= {
@@ -68,7 +68,7 @@ def onnx_network(
 
 
 def scan() -> Graph:
-    """Two sequences through a Scan: running sums of products and their tangents."""
+    """A Scan over two sequences: running sums of products, and their tangents."""
     ports = [[onnx.ValueInfoProto(name=n) for n in names] for names in ("sab", "tz")]
     nodes = [
         node("Mul", ["a", "b"], ["p"]),
@@ -82,7 +82,7 @@ def scan() -> Graph:
 
 
 def linear_attention() -> Graph:
-    """What the specification writes as a Scan."""
+    """LinearAttention, which the specification defines as a Scan."""
     said = {"q_num_heads": 2, "kv_num_heads": 2, "update_rule": "linear"}
     made = node("LinearAttention", ["x", "k", "v"], ["y", "state"], **said)
     inputs = {n: floats(1, STEPS, 8) for n in ("x", "k", "v")}
@@ -90,7 +90,7 @@ def linear_attention() -> Graph:
 
 
 def networks(folder: Path) -> Iterator[Network]:
-    """Of every kind of file and loop."""
+    """Networks of every kind of file and loop."""
     after = [
         node("MatMul", ["s", "m"], ["z"]),
         node("Sub", ["one", "z"], ["d"]),
@@ -128,13 +128,13 @@ def drawn(graph: Graph, calls: int) -> list[tuple[Array, ...]]:
 
 
 def step_of(x: Array, shape: tuple[int, ...], step: int) -> Array:
-    """The part of an array that a step has, whose shape says along which axis; all if the same."""
+    """The part of an array for a step, of this shape; the whole array if the shapes are equal."""
     axes = [a for a, (n, one) in enumerate(zip(x.shape, shape, strict=True)) if n != one]
     return np.take(x, [step], axes[0]) if axes else x
 
 
 def differing(network: Network, small: Graph, wholes: list[Outputs], steps: list[Outputs]) -> str:
-    """Which output differs at which step; '' if none does."""
+    """A description of the first output and step that differ; empty if there is none."""
     count = len(steps) // len(wholes)
     for index, got in enumerate(steps):
         whole, step = wholes[index // count], index % count

@@ -1,4 +1,4 @@
-"""The direct convolution of few channels: results of random layers, and where it is taken."""
+"""The direct convolution of few channels: results of random layers, and when it is chosen."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LAYER = "layer"
 def network(
     conv: Conv2D, image: tuple[int, ...], weights: tuple[int, ...], *, fused: bool = False
 ) -> Graph:
-    """A convolution with a bias, and with `fused` a sum with another input and a ReLU."""
+    """A convolution with a bias; with `fused`, also a sum with another input and a ReLU."""
     b = GraphBuilder("net")
     rng = np.random.default_rng(0)
     x = b.input("x", TensorType(DType.F32, image))
@@ -61,14 +61,14 @@ def random_network(seed: int) -> Graph:
 
 
 def only_step(graph: Graph, target: str) -> Step:
-    """The only step of the plan of a layer."""
+    """The only step in the plan of a layer."""
     (step,) = make_plan(graph, resolve(target), Options(), "net").steps
     return step
 
 
 @cache
 def trials() -> tuple[Trial, ...]:
-    """Random layers, with the candidate asked for."""
+    """Random layers, with the direct convolution as the requested kernel."""
     graphs = [random_network(seed) for seed in range(LAYERS)]
     asked = ((LAYER, "direct"),)
     return tuple(Trial(g, (inputs_of(g, seed),), asked) for seed, g in enumerate(graphs))
@@ -99,7 +99,7 @@ GREY = network(Conv2D(padding=Padding.same(1)), (1, 96, 96, 1), (8, 3, 3, 1))
     ("graph", "target", "wanted"),
     [
         (FIRST, "pi3_64", "direct:7x8"),
-        (FIRST, "pi3", "gemm:5x8"),  # 16 registers are too few for the sums and the image's row
+        (FIRST, "pi3", "gemm:5x8"),  # 16 registers are too few for the sums and a row of the image
         (GREY, "pi3_64", "direct:10x8"),
         (GREY, "pi3", "direct:5x8"),
     ],

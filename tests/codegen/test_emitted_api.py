@@ -1,4 +1,4 @@
-"""The C API of a compiled network, called from here: its errors, instances, threads."""
+"""The C API of a compiled network: errors, instances, threads."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OK, EARGUMENT, EARENA, EALIGN, EISA, EABI, ETHREADS, EINIT = range(0, -8, -1)
 
 
 class Library:
-    """A library for this machine, and what its functions are called."""
+    """A library for this machine, and the prefix of its functions."""
 
     def __init__(self, graph: Graph, folder: Path, threads: int = 1) -> None:
         plan = make_plan(ready(graph), resolve("host"), Options(threads=threads), graph.name)
@@ -41,7 +41,7 @@ class Library:
 
 
 class Instance:
-    """An instance with its own arena, `shift` bytes off its alignment, filled with a pattern."""
+    """An instance; its arena is filled with a pattern and misaligned by `shift` bytes."""
 
     def __init__(self, library: Library, shift: int = 0, missing: int = 0) -> None:
         self.library, size = library, library.model.arena_bytes

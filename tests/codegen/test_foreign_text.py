@@ -1,6 +1,7 @@
-"""Text from a model never becomes code in a generated file, wherever in the model it is.
+"""Text in a model never becomes code in a generated file.
 
-Files generated for a hostile network are compared with those for a harmless one of equal structure.
+Files generated for a network with hostile texts are compared with those for a network with the same
+structure and harmless texts.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ from ellc.pictures.preprocessing import with_preprocessing
 
 
 class Files:
-    """All text files that are generated for one network."""
+    """All text files that are generated for a network."""
 
     def __init__(self, graph: Graph, folder: Path) -> None:
         name = valid_name(graph.name)
@@ -100,9 +101,9 @@ class Files:
         return list(map(_tree, self.python))
 
     def tokens(self, file: str) -> list[Token]:
-        """Tokens of a C file, without the text of literals and the names of kernels and ports.
+        """Tokens of a C file, without the text of literals and without names of kernels and ports.
 
-        The demo names no ports, so none are replaced in it.
+        The demo does not contain names of ports, so none are replaced there.
         """
         kernels = {c.kernel: f"kernel{i}" for i, c in enumerate(self.model.once + self.model.steps)}
         ports = {p.c_name: f"port{i}" for i, p in enumerate(self.model.inputs + self.model.outputs)}
@@ -129,7 +130,7 @@ def _plain(token: Token, names: dict[str, str]) -> Token:
 
 
 def _tree(source: str) -> str:
-    """The syntax tree of a Python file, with every string empty."""
+    """The syntax tree of a Python file, in which every string is empty."""
     parsed = ast.parse(source)
     for node in ast.walk(parsed):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -158,7 +159,7 @@ def test_files_differ_in_literals_and_names_only(fine: Files, place: str, tmp_pa
 
 @pytest.mark.slow
 def test_ports_in_the_description_of_pixels(tmp_path: Path) -> None:
-    """A network with its preprocessing inside says in `about.input` which port takes pixels."""
+    """If preprocessing is compiled in, `about.input` names the port that takes pixels."""
     how = Preprocessing("rgb", mean=(1.0, 2.0, 3.0))
     wanted = Files(with_preprocessing(network("", ""), how), tmp_path)
     for text in TEXTS:
@@ -180,12 +181,12 @@ def test_reserved_words_as_names_of_ports(tmp_path: Path) -> None:
 
 
 def test_ports_that_differ_in_case_only_share_no_macro(tmp_path: Path) -> None:
-    """Macros have the numbers of ports, because names in capitals could be equal."""
+    """Macros contain the indices of ports, because names in capitals could be equal."""
     header = Files(many_ports(["out", "Out", "OUT", "oUT"]), tmp_path).c["header"]
     ports = re.search(r"int net_predict\(([^)]*)\)", header)
     assert ports is not None
     names = [words.split()[-1].lstrip("*") for words in ports[1].split(",")]
-    assert len(set(names)) == len(names) == 10  # m, an input of its own, four in, four out
+    assert len(set(names)) == len(names) == 10  # m, another input, four inputs, four outputs
     macros = _MADE_MACRO.findall(header)
     assert len({name.upper() for name in macros}) == len(macros)
 
@@ -286,7 +287,7 @@ _MADE_MACRO = re.compile(r"^#define (\w+)", re.MULTILINE)
 
 
 def _compilers() -> dict[str, tuple[str, ...]]:
-    """The compilers of this machine by name; those of zig are always available."""
+    """The compilers of this machine, by name; zig's are always available."""
     found = {}
     for name, standard in (
         *(("gcc", "c99"), ("gcc", "gnu17"), ("g++", "gnu++20")),
@@ -301,7 +302,7 @@ def _compilers() -> dict[str, tuple[str, ...]]:
 
 
 def _macros(compiler: Sequence[str]) -> list[str]:
-    """Macros of the usual C headers that need a list: a rule avoids names in capitals."""
+    """Macros of common C headers with names that are not in capitals, so no rule avoids them."""
     source = "".join(f"#include <{header}.h>\n" for header in _HEADERS)
     command = [*compiler, "-x", "c", "-dM", "-E", "-"]
     ran = subprocess.run(command, input=source, capture_output=True, text=True, check=True)
@@ -317,7 +318,7 @@ def odd_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("odd")
     plain = Files(many_ports([]), folder)
     ours = {t.text for file in plain.c for t in tokens(plain.c[file]) if t.kind == "name"}
-    ours = {name for name in ours if not name.startswith("net_")}  # WORDS has some of these
+    ours = {name for name in ours if not name.startswith("net_")}  # some of these are in WORDS
     macros = [x for name, how in _COMPILERS.items() if "++" not in name for x in _macros(how)]
     cases = [f(word) for word in WORDS for f in (str.upper, str.lower, str.capitalize)]
     names = [*TEXTS, *WORDS, *macros, *sorted(ours), *cases]

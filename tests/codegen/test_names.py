@@ -1,4 +1,4 @@
-"""The rule that makes names of models and ports identifiers."""
+"""The function that makes identifiers from names of models and ports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Constants of networks of bytes: weights stay bytes in memory, tables have only what is read."""
+"""Constants of 8-bit networks: weights are bytes in memory, tables have only what is read."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from ellc.ir.pipeline import run_pipeline
 from ellc.ir.types import Array, DType, Padding, TensorType
 
 MORE_THAN_WEIGHTS = 1.1
-"""Constants, by the bytes of the weights: biases and tables for the edges of images take some."""
-_ZERO = 124  # of images
+"""The largest ratio of constants to weights; biases and tables for image edges are also needed."""
+_ZERO = 124  # the zero point of images
 UNEVEN, EVEN = (61, 34, 40, 17), (64, 32, 64, 64)
-"""Filters of the layers: of the uneven ones vectors and pairs of channels leave some."""
+"""Numbers of filters of the layers; the uneven ones are no multiples of vectors or pairs."""
 
 
 class _Network:
-    """Layers of bytes without a sign, whose weights have zero points other than 128."""
+    """A network of uint8 layers, whose weights have zero points other than 128."""
 
     def __init__(self) -> None:
         self._rng = np.random.default_rng(0)
@@ -37,7 +37,7 @@ class _Network:
         self.weight_bytes = 0
 
     def graph(self, filters: tuple[int, int, int, int]) -> Graph:
-        """Convolutions of pixels and of windows, then a dense layer."""
+        """1x1 and larger convolutions, then a dense layer."""
         b = self._b
         x = b.input("x", TensorType(DType.U8, (1, 5, 7, 96)))
         x = self._convolution(x, filters[0], 1, 97)
@@ -57,7 +57,7 @@ class _Network:
         return self._stored(sums, weights[0].size)
 
     def _weights(self, *shape: int) -> Array:
-        """With the least byte and the greatest, so that differences need 9 bits."""
+        """Random weights with the lowest and highest bytes, so that differences need 9 bits."""
         array = self._rng.integers(0, 256, shape, np.uint8)
         array.flat[0], array.flat[-1] = 0, 255
         self.weight_bytes += array.nbytes
@@ -70,7 +70,7 @@ class _Network:
 
 @cache
 def network(filters: tuple[int, int, int, int]) -> tuple[Trial, Array, int]:
-    """A network with its input, its reference's result and the bytes of its weights."""
+    """A network, its input with the reference's result, and the bytes of its weights."""
     made = _Network()
     graph = made.graph(filters)
     x = np.random.default_rng(1).integers(0, 256, graph.input_types()[0].shape, np.uint8)
@@ -110,7 +110,7 @@ def test_tables_of_channels_are_as_long_as_the_channels(target: str) -> None:
     shifts = np.arange(channels, dtype=np.int32) % 3 - 9
     rule = Requantize("tflite", 0, -128, 127, DType.I8)
     b.output("y", b.add(rule, b.add(op, x, weights), b.constant(factors), b.constant(shifts)))
-    numbers_of_32_bits = (classes + 2) * channels  # where sums start, factors, shifts
+    numbers_of_32_bits = (classes + 2) * channels  # starts of sums, factors, shifts
     graph = run_pipeline(b.build())[0]
     assert _constant_bytes(graph, target) == 9 * channels + 4 * numbers_of_32_bits
 

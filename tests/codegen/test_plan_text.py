@@ -1,4 +1,4 @@
-"""Printing and parsing plans: exact round trip, readable errors."""
+"""Print and parse plans: exact round trips, clear errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ellc.ir.pipeline import run_pipeline
 from ellc.ir.types import DType, TensorType
 
 SAMPLES = (("loop", 0), ("int_conv2d", 21), ("rfft", 1))
-"""A loop, rivals, scratch memory: samples of operators."""
+"""Samples with a loop, with several candidates, and with scratch memory."""
 
 
 def planned(graph: Graph) -> Plan:
@@ -33,14 +33,14 @@ def planned(graph: Graph) -> Plan:
 
 
 def graphs() -> list[Graph]:
-    """A border that is written once, states, conditions, and the samples."""
+    """Graphs with a border that is written once, with states, with conditions, and the samples."""
     networks = [run_pipeline(make())[0] for make in (convolution_network, two_way_network)]
     some = [list(samples(all_ops()[name]))[index].trial.graph for name, index in SAMPLES]
     return [*networks, branches(), *some]
 
 
 def branches() -> Graph:
-    """One of two products by a condition; the value has a name that needs care."""
+    """A condition that selects one of two products; a value has an unusual name."""
     b = GraphBuilder('two "ways"')
     x = b.input("x", TensorType(DType.F32, (1, 16)))
     flag = b.add(Greater(), b.input("flag", TensorType(DType.F32, (1, 1))), b.constant(_ones(1)))
@@ -62,7 +62,7 @@ def test_the_printed_form_is_the_documented_one(golden: Callable[[str, str], Non
 
 
 def test_parsing_what_was_printed_gives_the_listing_back() -> None:
-    # All samples on all classes of machine: `replay.text_of`.
+    # `replay.text_of` tests all samples for all classes of machines.
     plan = planned(branches())
     listed = listing(plan)
     assert parse(print_plan(plan)) == listed

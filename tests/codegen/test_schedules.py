@@ -1,4 +1,4 @@
-"""Every schedule that a family can make computes the same."""
+"""All schedules of a family give the same results."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Layer:
     weights: tuple[int, ...]
 
     def graph(self) -> Graph:
-        """The layer alone."""
+        """A network of only this layer."""
         b = GraphBuilder("net")
         is_float = not isinstance(self.op, IntConv2D)
         value = b.input("x", TensorType(DType.F32 if is_float else DType.I8, self.image))
@@ -55,7 +55,7 @@ LAYERS = {
 
 
 def names_of(graph: Graph, target: Target) -> list[str]:
-    """Every candidate of the only node."""
+    """The names of all candidates of the only node."""
     storage = Storage(graph, needs(graph))
     (node,) = graph.nodes
     placed = storage.placed(node, target, 1, "k")

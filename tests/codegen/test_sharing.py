@@ -1,4 +1,4 @@
-"""Layers of one shape are one function; constants that only look equal are not."""
+"""Layers with the same shape share a function; constants are shared only if they are equal."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_layers_of_one_shape_share_a_function(emitter: Emitter) -> None:
     graph, target = chain(6), resolve("host")
     plan = make_plan(graph, target, Options(), "m")
     names = {kernel.name for kernel in plan_kernels(plan)}
-    # Inside, operand and result are both in the arena; the first and the last differ at most.
+    # Inner layers have operand and result in the arena; only the first and the last layer differ.
     assert len(plan.steps) == 6 and len(names) == len(plan_kernels(plan)) <= 3
     assert len({step.name for step in plan.steps}) == 6
     inputs = inputs_of(graph)
@@ -55,7 +55,7 @@ def test_layers_of_one_shape_share_a_function(emitter: Emitter) -> None:
 
 
 def test_layers_that_read_one_constant_share_its_memory() -> None:
-    """In the order in which they read it, too: a small file may have a thousand such layers."""
+    """The packed copy is shared, too: a small file may have a thousand such layers."""
     rng = np.random.default_rng(0)
     b = GraphBuilder("shared")
     value = b.input("x", TensorType(DType.F32, (1, 6, 6, 8)))

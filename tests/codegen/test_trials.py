@@ -1,4 +1,4 @@
-"""The judge of compiled operators: it sees results that depend on what memory held."""
+"""The check of compiled operators finds results that depend on uninitialised memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ellc.ir.errors import InternalError
 
 
 def test_steps_that_are_missing_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without any one of its steps, or of what init writes, a network is not steady."""
+    """If a step, or a part of what init writes, is missing, results of a network vary."""
     graph = ready(convolution_network())
     plan = make_plan(graph, resolve("host"), testing.Options(), "t")
     broken = [replace(plan, once=())] if plan.once else []

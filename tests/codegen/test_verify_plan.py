@@ -1,4 +1,4 @@
-"""The verifier of plans, by plans broken on purpose. That right ones pass, every compile shows."""
+"""The verifier finds mistakes in plans. (Every compilation verifies a correct plan.)"""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ellc.ir.types import DType, Padding, TensorType
 
 
 def joined_network() -> Graph:
-    """Concatenated results of two ways, cut again; borders, views, results in place."""
+    """Concatenated and sliced results of two branches; borders, views, results in place."""
     rng = np.random.default_rng(1)
     b = GraphBuilder("joined")
     x = b.input("x", TensorType(DType.F32, (1, 6, 6, 4)))
@@ -43,7 +43,7 @@ def joined_network() -> Graph:
 
 
 def image_network(side: int) -> Graph:
-    """Borders, a view and results in place, over images whose size is only a number here."""
+    """Borders, a view and results in place, with images of any size."""
     b = GraphBuilder("image")
     filters = b.constant(np.ones((16, 3, 3, 16), np.float32))
     x = b.add(Sigmoid(), b.input("x", TensorType(DType.F32, (1, side, side, 16))))
@@ -64,7 +64,7 @@ def plan(request: pytest.FixtureRequest) -> Plan:
 
 
 def pointers(step: Step) -> Iterator[tuple[int, BufferArg]]:
-    """Arguments that point to buffers, with their places."""
+    """Arguments that point to buffers, with their positions."""
     for index, arg in enumerate(step.call.args):
         if isinstance(arg, BufferArg):
             yield index, arg
@@ -81,7 +81,7 @@ def test_following_takes_little_beside_the_arena() -> None:
 
 
 def elements(access: Access, trips: int) -> set[int]:
-    """The places of an access's elements on all trips."""
+    """The offsets of all elements of an access, for all trips."""
     axes = (*zip(access.shape, access.strides, strict=True), (trips, access.trip))
     places = np.array([access.offset])
     for extent, stride in axes:
@@ -98,7 +98,7 @@ def test_accesses_are_whole_cells() -> None:
             shape = tuple(rng.integers(1, 4, 3).tolist())
             strides = (*(scale * rng.integers(1, 9, 2)).tolist(), inner)
             offset, trip = (scale * rng.integers(0, 5, 2)).tolist()
-            if rng.integers(2):  # a row of elements
+            if rng.integers(2):  # with a row of several elements
                 shape, strides = (*shape[:2], scale), (*strides[:2], 1)
             where = Buffer("b", "arena", 4)
             accesses.append(Access(where, Elem.F32, shape, strides, offset, trip=trip))
@@ -112,7 +112,7 @@ def test_accesses_are_whole_cells() -> None:
 
 
 def with_argument(plan: Plan, number: int, place: int, buffer: Buffer, offset: int = 0) -> Plan:
-    """The plan with one pointer elsewhere."""
+    """The plan in which a pointer has another target."""
     step = plan.steps[number]
     args = list(step.call.args)
     args[place] = BufferArg(buffer, offset)
@@ -174,7 +174,7 @@ def test_a_slot_has_a_writer(plan: Plan) -> None:
 
 
 def test_an_operand_is_what_its_value_s_kernel_wrote(plan: Plan) -> None:
-    """Values that exchange their buffers, while the kernels' pointers stay."""
+    """Two values exchange their buffers, while the pointers of kernels stay."""
     places = {v: a for v, a in plan.accesses.items() if a.buffer.kind == "arena"}
     for value, other in combinations(places, 2):
         a, b = places[value], places[other]

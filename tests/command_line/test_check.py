@@ -1,4 +1,4 @@
-"""`ellc check`: what agrees, what does not, and which layer is named."""
+"""`ellc check`: agreement, differences, and the layer that it names."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def weights(*shape: int) -> np.ndarray:
 
 @pytest.fixture
 def graph() -> Graph:
-    """Float and binary convolutions, pooling, and an operator that may work in place."""
+    """Float and binary convolutions, pooling, and an operator that can be computed in place."""
     b = GraphBuilder("mixed")
     x = b.input("picture", TensorType(DType.F32, (1, 10, 9, 3)))
     y = b.add(Conv2D(padding=Padding.same(1)), x, b.constant(weights(12, 3, 3, 3)), source="first")
@@ -92,7 +92,7 @@ def test_states_are_followed_through_calls() -> None:
 
 
 def break_kernels(op: Op, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the kernels of an operator work on half of the image only."""
+    """Let the kernels of an operator compute only half of the image."""
     (family,) = families_of(op)
 
     def offer(node: PlacedNode) -> Iterator[Candidate]:
@@ -112,17 +112,17 @@ def test_a_broken_kernel_is_the_first_difference(
     break_kernels(MaxPool2D((2, 2), (2, 2)), monkeypatch)
     report = check(graph, resolve("host"), LAYERS)
     assert not report.agrees
-    assert report.same_bytes  # both builds are wrong in the same way
+    assert report.same_bytes  # both builds have the same mistake
     assert report.first_difference is not None
     assert "pool" in report.first_difference.source
     wrong = [c.name for c in report.layers if not c.agrees]
-    assert wrong == [report.first_difference.name], "later layers get the operands that it computed"
+    assert wrong == [report.first_difference.name], "later layers are compared on computed operands"
 
 
 def test_results_that_depend_on_what_memory_held_are_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A fault that the verifier of plans finds also shows in the results."""
+    """A mistake that the verifier of plans would find is also found in the results."""
 
     def incomplete(*args: Any) -> Plan:
         plan = make_plan(*args)
@@ -149,7 +149,7 @@ def test_the_command_names_it_and_exits_with_one(
     said = capsys.readouterr().out
     assert "first difference: mixed_001_binary_conv2d_binary" in said
     assert "layers binary" in said
-    # Outputs differ and the network takes signs: the layers are looked at unasked.
+    # If outputs differ and the network has signs, layers are compared without being requested.
     assert run(["check", str(tmp_path / "mixed.eir"), "--seeds", "1", "--json"]) == 1
     document = json.loads(capsys.readouterr().out)
     assert document["first_difference"] == "mixed_001_binary_conv2d_binary"
@@ -211,7 +211,7 @@ def test_only_signs_next_to_zero_are_undecided() -> None:
     bias = np.zeros(1, np.float32)
     for wanted in (False, True):
         given = np.full((1, 1, 4, 1), wanted)
-        # the numbers are 0, -1.2e-7, -1e-5 and 0; four terms of 1 are known to 4.8e-7
+        # The sums are 0, -1.2e-7, -1e-5 and 0; sums of four terms of 1 have errors of up to 4.8e-7.
         free = undecided(node, (x, w, bias), given)[0, 0, :, 0]
         assert list(free) == ([True, True, False, True] if wanted else [True] * 4)
 
@@ -234,7 +234,7 @@ def test_only_roundings_next_to_a_half_are_undecided() -> None:
 
 @pytest.mark.slow
 def test_bytes_of_floats_and_of_integers_are_compared() -> None:
-    """A softmax stored in 8 bits, and integers all the way, which must be equal."""
+    """An 8-bit softmax after floats, and a network of only integers, which must be equal."""
     b = GraphBuilder("bytes")
     x = b.input("x", TensorType(DType.F32, (1, 40)))
     steps = b.constant(np.float32([1 / 256])), b.constant(np.int32([-128]))
@@ -280,7 +280,7 @@ def test_inputs_have_the_range_of_the_metadata() -> None:
 
 
 def summed_signs() -> Graph:
-    """The sign of x0 + x1, twice rounded on the way, and its product with a positive weight."""
+    """The sign of x0 + x1, which is rounded twice, and its product with a positive weight."""
     b = GraphBuilder("signs")
     x = b.input("x", TensorType(DType.F32, (1, 1, 2, 2)))
     ones = b.constant(np.ones((1, 1, 1, 2), np.float32))
@@ -298,7 +298,7 @@ def test_undecided_signs_are_taken_as_compiled_code_took_them() -> None:
     for first in (False, True):
         compiled = np.array([first, True]).reshape(1, 1, 2, 1)
         guided = follow(graph, (x,), None, {value: compiled})
-        assert guided.steps[value] == Agreement(2, 0, int(first))  # 0 stands for -1
+        assert guided.steps[value] == Agreement(2, 0, int(first))  # bit 0 stands for -1
         assert guided.outputs[0].reshape(-1).tolist() == [1.0 if first else -1.0, 1.0]
 
 
@@ -314,7 +314,7 @@ def test_a_sign_far_from_zero_must_not_differ() -> None:
 def test_signs_that_differ_too_much_are_reported(
     graph: Graph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bound that is too tight by far: then the same code must be found to differ."""
+    """With a bound that is far too small, the same code is reported as different."""
     monkeypatch.setattr(
         "ellc.check.following.reachable", lambda ends, got: np.zeros(got.shape, bool)
     )
@@ -356,4 +356,4 @@ def test_a_large_binary_network_agrees(target: str, seeds: int) -> None:
     assert len(binary) == 5
     signs = [c for c in report.guided if c.operator == "step"]
     assert sum(c.agreement.elements for c in signs) > 200_000 * seeds
-    assert report.undecided < 20 * seeds, "these are rare: a wrong bound would forgive more"
+    assert report.undecided < 20 * seeds, "undecided signs are rare: this bound is too large"

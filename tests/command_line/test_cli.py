@@ -1,4 +1,4 @@
-"""What all commands share: version, help, errors, exit codes, pipes."""
+"""The common part of all commands: version, help, errors, exit codes, pipes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ellc.ir.op import all_ops
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> object:
-    """Make a command `fail` that raises what the test wants."""
+    """A command `fail` that raises the exception that a test sets."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.delenv("ELLC_DEBUG", raising=False)
 
@@ -89,7 +89,7 @@ def test_wrong_usage_is_exit_2(ellc_command, args: list[str]) -> None:
 def test_what_cannot_be_a_path_is_no_place(
     text: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`Path` makes the current folder of "", into which `-o "$UNSET"` would write."""
+    """`Path("")` is the current folder, so `-o "$UNSET"` would write there."""
     places = 0
     for words, command in all_commands():
         arguments = ["m.eir"] * sum(isinstance(p, click.Argument) for p in command.params)
@@ -187,7 +187,7 @@ def test_a_full_disk_under_standard_output() -> None:
 def test_a_disk_that_refuses_is_no_mistake_of_ours(
     name: str, failing: Callable[[BaseException], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Any file may be affected, temporary ones of a compiler included."""
+    """Any file can be affected, also a temporary file of a compiler."""
     number = getattr(errno, name)
     failing(OSError(number, os.strerror(number), "somewhere/file"))
     assert cli.run(["fail"]) == cli.EXIT_BAD_INPUT

@@ -1,4 +1,4 @@
-"""`ELLC_DEBUG` shows what happens between a graph and its objects."""
+"""`ELLC_DEBUG` prints what the compiler does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two compiles of one model in different folders, with different hash seeds: the same bytes."""
+"""Compiling a model in two folders, with different hash seeds, gives the same bytes."""
 
 from __future__ import annotations
 

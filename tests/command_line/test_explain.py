@@ -1,4 +1,4 @@
-"""`ellc explain`: its levels, as golden files for a small network, and its error messages."""
+"""`ellc explain`: golden files of all levels for a small network, and error messages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from ellc.ir.types import DType, TensorType
 
 @pytest.fixture(autouse=True)
 def no_cycle_tool(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """What is shown must not depend on what the machine has."""
+    """The output must not depend on the environment of the machine."""
     if not request.node.get_closest_marker("needs_cycle_tool"):
         monkeypatch.delenv(VARIABLE, raising=False)
 
@@ -109,7 +109,7 @@ def test_a_view_has_no_kernel() -> None:
 
 
 def loop_graph(trips: int = 40) -> Graph:
-    """A recurrence that stays a loop."""
+    """A recurrent network whose loop is not unrolled."""
     body = GraphBuilder("body")
     state = body.input("s", TensorType(DType.F32, (1, 4)))
     gain = body.input("g", TensorType(DType.F32, (1, 4)))
@@ -145,7 +145,7 @@ def test_every_node_of_a_loop_has_every_level() -> None:
 
 
 def test_slots_of_a_product_are_close_to_its_instructions(small: Study) -> None:
-    """A convolution cannot issue fewer slots than it has vector multiply-adds."""
+    """A convolution needs at least a slot for each vector multiply-add."""
     for layer in ("conv1", "conv2"):
         (node,) = find(small, layer)
         lanes = small.target.lanes(4)
@@ -183,7 +183,7 @@ def test_command(tmp_path: Path, ellc_command) -> None:
 
 
 def fake_tool(folder: Path, said: str) -> str:
-    """A tool that writes this document."""
+    """A cycle tool that writes this document."""
     path = folder / "tool.py"
     path.write_text(
         "import sys\n"
@@ -202,7 +202,7 @@ def test_tool_that_fails_is_reported(small: Study, tmp_path: Path, monkeypatch) 
 
 
 def test_cycles_stand_beside_their_instructions(small: Study, tmp_path: Path, monkeypatch) -> None:
-    """A block in the middle of a kernel, told by the addresses of a program."""
+    """Cycles by address are assigned to the instructions of a block in the middle of a kernel."""
     monkeypatch.setattr("ellc.explain.cycle_tool.build_calls", lambda *_: None)
     (node,) = find(small, "pool1")
     (kernel,) = node.kernels
@@ -231,7 +231,7 @@ def test_only_modelled_cores_have_cycles() -> None:
 @pytest.mark.needs_cycle_tool
 @pytest.mark.emulated("qemu-aarch64")
 def test_instructions_have_the_cycles_of_their_kernel(small: Study) -> None:
-    """All instructions' cycles are the kernel's; those the tool ran are those that LLVM printed."""
+    """The cycles of instructions add up to the kernel's; LLVM prints the instructions that ran."""
     found = dataclasses.replace(small)
     (node,) = find(found, "conv2")
     (kernel,) = node.kernels

@@ -23,12 +23,12 @@ OF_FILES = {
     "labels",
     "profile",
 }
-"""Options of a compile that decide which files it writes and how, not what is computed."""
+"""Options of `ellc compile` that change which files are written, but not the generated code."""
 
 
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A network in a file, on a machine without a cycle model."""
+    """The file of a network, in an environment without a cycle model."""
     monkeypatch.delenv(VARIABLE, raising=False)
     path = tmp_path / "m.eir"
     save(convolution_network(), path)

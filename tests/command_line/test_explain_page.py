@@ -1,4 +1,4 @@
-"""The page that `ellc explain --html` writes: what is in it, and that it works in a browser."""
+"""The page that `ellc explain --html` writes: its content, and how it works in a browser."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ MOBILENET = "mobilenet_v2_1.0_224_float_dequantized.onnx"
 
 @pytest.fixture(autouse=True)
 def no_cycle_tool(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a page shows must not depend on what the machine has."""
+    """The page must not depend on the environment of the machine."""
     monkeypatch.delenv(VARIABLE, raising=False)
 
 
 class Outline(HTMLParser):
-    """Tags with their attributes' names, and all text."""
+    """Collects tags with the names of their attributes, and all text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Outline(HTMLParser):
 
 
 def packed_data(text: str) -> Any:
-    """What the page's script unpacks."""
+    """The data that the script of the page unpacks."""
     (letters,) = re.findall(r'id="data">([A-Za-z0-9+/=]*)</script>', text)
     return json.loads(zlib.decompress(base64.b64decode(letters)))
 
@@ -92,7 +92,7 @@ def test_names_of_a_model_stay_text(place: str, monkeypatch: pytest.MonkeyPatch)
         return {kernel.name: Assembly(()) for kernel in kernels}
 
     monkeypatch.setattr("ellc.explain.study.assemble", no_assembly)
-    harmless = re.sub("[^;]", "x", HOSTILE)  # converters join the names of layers by semicolons
+    harmless = re.sub("[^;]", "x", HOSTILE)  # converters join names of layers with semicolons
     texts = [page(study(network(text, place), resolve("pi3_64"))) for text in (HOSTILE, harmless)]
     hostile, plain = map(Outline, texts)
     assert hostile.tags == plain.tags and hostile.values == plain.values
@@ -142,7 +142,7 @@ SHOWN = "document.querySelector('.node-panel:not([hidden])')"
 
 
 def walk_down(tab: Tab, found: Study, layer: str) -> None:
-    """Click the layer's box, and look for every level of it."""
+    """Click the box of a layer, and check that all its levels are shown."""
     (node,) = find(found, layer)
     assert tab.evaluate(f"{SHOWN} === null && !document.getElementById('overview').hidden")
     tab.click(f'nav [data-key="{node.value}"]')
@@ -176,7 +176,7 @@ def test_a_click_walks_down_the_levels(
 @pytest.mark.slow
 @pytest.mark.needs_data
 def test_page_of_mobilenet_v2(browser: str, tmp_path: Path, test_data: Path) -> None:
-    """Small enough, without an error in the console; its screenshots are for a person to see."""
+    """The page is small and causes no console errors; screenshots are written for inspection."""
     found = study(test_data / "models" / MOBILENET, resolve("pi3_64"))
     with browser_tab(browser, tmp_path / "profile") as tab:
         open_page(tab, page(found), tmp_path)
@@ -185,10 +185,10 @@ def test_page_of_mobilenet_v2(browser: str, tmp_path: Path, test_data: Path) -> 
         walk_down(tab, found, "MobilenetV2/expanded_conv_1/expand/Relu6")
         tab.screenshot(tmp_path / "node.png")
         assert tab.errors == [] and len(tab.requests) == 1
-        for edge in ("nav", "main"):  # nothing runs out of the window at 1400 px
+        for edge in ("nav", "main"):  # everything fits into a window of 1400 px
             assert tab.evaluate(
                 f"document.querySelector('{edge}').getBoundingClientRect().right <= 1400"
             )
         wide = "const m = document.querySelector('main'); m.scrollWidth <= m.clientWidth"
         assert tab.evaluate(wide)
-    shutil.rmtree(tmp_path / "profile", ignore_errors=True)  # the browser may still be ending
+    shutil.rmtree(tmp_path / "profile", ignore_errors=True)  # the browser may still be running

@@ -1,4 +1,4 @@
-"""The judge's bound where rounding grows: forgives that, and nothing else."""
+"""The bound of `ellc check` for growing rounding errors accepts these errors and nothing else."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ INPUTS, HIDDEN = 5, 12
 
 @dataclass(frozen=True)
 class Recipe:
-    """A seeded recurrent network, or one with a mistake in it.
+    """A random recurrent network, possibly with a mistake.
 
-    `gain` is about how many times a recurrent product lengthens the state: large ones amplify.
+    `gain` is the approximate factor by which a recurrent product changes the length of the state;
+    large gains amplify errors.
     """
 
     cell: Op
@@ -52,7 +53,7 @@ class Recipe:
     resets_state: bool = True
 
     def graph(self) -> Graph:
-        """A loop over x and a bias of each step, whose states go on in the next call."""
+        """A loop over x with a bias per step, whose states are kept for the next call."""
         rng = np.random.default_rng(self.seed)
         gates = {RNNCell: 1, GRUCell: 3, LSTMCell: 4}[type(self.cell)]
         states = ("h", "c") if isinstance(self.cell, LSTMCell) else ("h",)
@@ -85,7 +86,7 @@ class Recipe:
         return g.build()
 
     def mistakes(self) -> Iterator[tuple[str, Recipe]]:
-        """The same network with one thing wrong."""
+        """The same network with different mistakes, by name."""
         yield "a weight", replace(self, weight_off_by=1e-3)
         yield "a bias", replace(self, step_without_bias=self.trips // 2)
         yield "a state that is not kept", replace(self, keeps_state=False)
@@ -99,7 +100,7 @@ class Recipe:
 
 
 def _weights(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    """Of which a matrix keeps the length of a vector, about."""
+    """Weights of a matrix that approximately keeps the length of vectors."""
     return (rng.standard_normal(shape) / np.sqrt(shape[-1])).astype(np.float32)
 
 
@@ -112,11 +113,11 @@ RECIPES = [
     Recipe(GRUCell(), 5.0, 20, 1),
     Recipe(LSTMCell(), 6.0, 20, 0),
 ]
-"""Networks whose correct results differ from the reference by ten times the usual tolerance."""
+"""Networks whose correct results exceed the usual tolerance by a factor of ten."""
 
 
 def judged(recipes: list[Recipe], compiled: list[Recipe]) -> list[tuple[Agreement, Agreement]]:
-    """How compiled networks compare with the reference, by the usual tolerance and by movements."""
+    """Compare compiled networks with the reference, with the usual tolerance and with bounds."""
     trials, found = [], []
     for recipe in compiled:
         ready, _ = run_pipeline(recipe.graph())
@@ -140,7 +141,7 @@ def judged(recipes: list[Recipe], compiled: list[Recipe]) -> list[tuple[Agreemen
 def test_grown_rounding_is_no_error() -> None:
     found = judged(RECIPES, RECIPES)
     for plain, grown in found:
-        assert plain.wrong, "this network is too tame to show anything"
+        assert plain.wrong, "rounding errors do not grow in this network"
         assert (grown.wrong, grown.grown, grown.growth) == (0, plain.wrong, plain.worst)
         assert grown.worst < 0.5
 
@@ -149,7 +150,7 @@ def test_grown_rounding_is_no_error() -> None:
 def test_mistakes_are_seen_in_networks_in_which_rounding_grows() -> None:
     pairs = [(r, name, wrong) for r in RECIPES for name, wrong in r.mistakes()]
     found = judged([r for r, _, _ in pairs], [wrong for _, _, wrong in pairs])
-    # Beyond what was measured, not only beyond the hundredth that is forgiven at most.
+    # The mistake exceeds the measured bound, not only the largest accepted error of 1/100.
     missed = [
         f"{name} in {recipe}"
         for (recipe, name, _), (_, grown) in zip(pairs, found, strict=True)
@@ -184,7 +185,7 @@ def test_more_than_a_hundredth_of_the_largest_is_not_forgiven() -> None:
 
 
 def test_values_that_depend_on_a_recurrence() -> None:
-    """A sum that is kept is one, a delay line of two and what is fed forward are none."""
+    """A kept sum is a recurrence; a delay line of two and feed-forward values are not."""
     b = GraphBuilder("some")
     x = b.input("x", floats(1, 3))
     near, far, total = (b.state(n, np.zeros((1, 3), np.float32)) for n in ("near", "far", "total"))
@@ -203,7 +204,7 @@ def test_values_that_depend_on_a_recurrence() -> None:
 
 @pytest.mark.slow
 def test_every_operator_can_be_moved() -> None:
-    """By finite numbers, and signs and integers not at all."""
+    """Every operator has finite movements; signs and integers have none."""
     for op in all_ops().values():
         for sample in samples(op):
             (moved,) = movement(sample.trial.graph, sample.trial.calls)
@@ -217,7 +218,7 @@ def test_every_operator_can_be_moved() -> None:
 
 
 def test_signs_are_not_moved() -> None:
-    """A step that rounding may flip is the business of the guided reference."""
+    """The guided reference handles results of step functions that rounding may change."""
     b = GraphBuilder("step")
     total, x = b.input("total", floats(1, 3)), b.input("x", floats(1, 3))
     total = b.add(Add(), total, x)

@@ -1,4 +1,4 @@
-"""Reading and preprocessing pictures, and labels of scores, with small generated pictures."""
+"""Reading and preprocessing of small generated pictures, and labels of scores."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def save(path: Path, pixels: object, mode: str | None = None) -> Path:
 
 @pytest.fixture
 def colours(tmp_path: Path) -> Path:
-    """4 x 4 pixels, each (10, 20, 30)."""
+    """A picture of 4 x 4 pixels, all (10, 20, 30)."""
     return save(tmp_path / "colours.png", np.full((4, 4, 3), (10, 20, 30)))
 
 
@@ -120,7 +120,7 @@ def test_the_orientation_in_exif_is_applied(tmp_path: Path) -> None:
     pixels = np.zeros((2, 2, 3), np.uint8)
     pixels[0] = 250
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned a quarter clockwise: the top row becomes the right column
+    exif[0x0112] = 6  # rotate by 90 degrees clockwise: the top row becomes the right column
     Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
     tensor = load_input(
         tmp_path / "turned.png", TensorType(DType.F32, (1, 2, 2, 3)), Preprocessing()
@@ -133,7 +133,7 @@ def test_integer_inputs_go_through_their_quantisation(colours: Path) -> None:
     tensor = load_input(colours, quantised, Preprocessing(order="rgb", low=1, high=256))
     assert tensor.dtype == np.int8 and tensor[0, 0, 0].tolist() == [-78, -58, -38]
     as_stored = load_input(colours, quantised, Preprocessing(order="rgb"))
-    assert as_stored[0, 0, 0].tolist() == [-118, -108, -98], "the pixel itself without a range"
+    assert as_stored[0, 0, 0].tolist() == [-118, -108, -98], "without a range, pixels minus 128"
     plain = TensorType(DType.U8, (1, 4, 4, 3))
     assert load_input(colours, plain, Preprocessing(low=-5))[0, 0, 0].tolist() == [26, 15, 5]
 
@@ -242,7 +242,7 @@ def scaled_as_a_whole(picture: Image.Image, rows: int, columns: int, mode: str) 
 def test_a_picture_is_scaled_in_bands(
     orientation: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The bytes are those of the whole picture turned, cropped, converted and scaled at once."""
+    """The result equals rotating, cropping, converting and scaling the whole picture."""
     monkeypatch.setattr(images, "_BAND_PIXELS", 300)
     copied: list[int] = []
     crop, transpose = Image.Image.crop, Image.Image.transpose
@@ -266,7 +266,7 @@ def test_a_picture_is_scaled_in_bands(
 
 
 def noting(method: Callable[..., Image.Image], pixels: list[int]) -> Callable[..., Image.Image]:
-    """The method, which notes how many pixels it makes."""
+    """The method, changed to record the number of pixels of its results."""
 
     def noted(*args: object) -> Image.Image:
         made = method(*args)

@@ -1,4 +1,4 @@
-"""ONNX on the command line: told apart, imported, written as .ell and .eir, cut, refused."""
+"""ONNX files on the command line: recognised, imported, written as .ell and .eir, cut, refused."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def trained() -> Graph:
 
 @pytest.fixture(scope="module")
 def digits(trained: Graph, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example's network as an ONNX file."""
+    """The network of the digits example as an ONNX file."""
     path = tmp_path_factory.mktemp("onnx") / "digits.onnx"
     path.write_bytes(onnx_model(trained).SerializeToString())
     return path
@@ -111,7 +111,7 @@ def test_where_nothing_can_be_written(digits: Path, ellc_command, name: str, cod
 
 
 def chain(tmp_path: Path, *kinds: str) -> Path:
-    """A file of unary operators `a` to `b` to ... over a vector of four."""
+    """A file with a chain of unary operators on a vector of four, with the values `a`, `b`, ..."""
     names = [chr(ord("a") + i) for i in range(len(kinds) + 1)]
     nodes = [
         helper.make_node(kind, [names[i]], [names[i + 1]], f"node {kind}")
@@ -224,7 +224,7 @@ def test_tflite_goes_the_same_way(tmp_path: Path, ellc_command) -> None:
 
 
 def test_pixels_of_the_file_stay_pixels(tmp_path: Path) -> None:
-    """A cast before the exporter's transpose: the input has its channels last already."""
+    """The exporter casts and transposes the input, whose channels are last."""
     nodes = [
         helper.make_node("Cast", ["x"], ["c"], to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["c"], ["p"], perm=[0, 3, 1, 2]),

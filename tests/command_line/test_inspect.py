@@ -1,4 +1,4 @@
-"""`ellc inspect` and `ellc print` on graphs whose figures are worked out by hand."""
+"""`ellc inspect` and `ellc print` for graphs with figures that were computed by hand."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_figures_of_every_layer(residual: Graph) -> None:
     assert [x.parameters for x in (first, second, add, depthwise)] == [72, 144, 0, 36]
     assert [x.macs for x in (first, second, depthwise)] == [16 * 72, 16 * 144, 4 * 36]
     assert [x.output_shape for x in (first, depthwise)] == [(1, 4, 4, 4), (1, 2, 2, 4)]
-    # Field: 3; + (5-1)*2 = 11; the sum sees the wider one; + (3-1)*2 = 15.
+    # Receptive field: 3; 3 + (5-1)*2 = 11; the sum has the larger one; 11 + (3-1)*2 = 15.
     assert [x.field for x in (first, second, add, depthwise)] == [
         (3, 3),
         (11, 11),
@@ -63,12 +63,12 @@ def test_figures_of_every_layer(residual: Graph) -> None:
         (15, 15),
     ]
     assert {x.field_stride for x in (first, second, add, depthwise)} == {(2, 2)}
-    # Live: input 512 + 256; 256 + 256; 3 x 256; 256 + 64.
+    # Live bytes: input 512 + 256; 256 + 256; 3 x 256; 256 + 64.
     assert [x.live_bytes for x in (first, second, add, depthwise)] == [768, 512, 768, 320]
 
 
 def single(case: Case) -> Graph:
-    """An operator alone, with the first operand as the network's input."""
+    """A network of a single operator, whose first operand is the input."""
     b = GraphBuilder("single")
     operands = [b.input("x", case.types()[0]), *map(b.constant, case.inputs[1:])]
     b.output("y", b.add_multi(case.op, *operands)[0])
@@ -76,7 +76,7 @@ def single(case: Case) -> Graph:
 
 
 def rows_that_matter(case: Case) -> int:
-    """Rows of the image on which the middle element of the result depends, counted by changes."""
+    """The number of rows of the image whose change changes the middle element of the result."""
     image, *others = case.inputs
     result = case.op.reference(*case.inputs)[0]
     middle = tuple(extent // 2 for extent in result.shape)
@@ -123,7 +123,7 @@ def test_a_shared_constant_counts_once_in_the_totals() -> None:
 
 
 def test_a_loop_counts_what_its_body_holds() -> None:
-    """As many parameters as its trips written out have; its shape is that of what is read."""
+    """A loop has as many parameters as the unrolled loop; its shape is that of its operand."""
     body = GraphBuilder("body")
     h, x = (body.input(n, TensorType(DType.F32, (1, 4))) for n in "hx")
     new = body.add(all_ops()["dense"](), h, body.constant(weights(4, 4)))

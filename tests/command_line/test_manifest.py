@@ -1,4 +1,4 @@
-"""`ellc run` of a library believes no manifest: every damaged or foreign one is one clear error."""
+"""`ellc run` checks manifests of libraries; a damaged or wrong one gives one clear error."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PIXELS = {
 
 
 def library(folder: Path, elements: int) -> Path:
-    """A float port and a stored one, and all metadata that tell of pixels."""
+    """A library with a float port and a quantised port, and all metadata about pixels."""
     b = GraphBuilder("tiny")
     b.output("y", b.add(Relu(), b.input("x", TensorType(DType.F32, (1, elements)))))
     stored = TensorType(DType.I8, (1, 4), quant=Quant((0.25,), (3,)))
@@ -52,7 +52,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_manifest_of_another_library_is_refused(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is sound in itself, so the library is asked."""
+    """The manifest is valid, so the library must be consulted."""
     folder = shutil.copytree(made.parent, tmp_path / "out")
     np.save(tmp_path / "x.npy", np.ones(4, np.float32))
     np.save(tmp_path / "s.npy", np.ones(4, np.int8))
@@ -76,7 +76,7 @@ def test_a_manifest_or_its_folder_leads_to_the_library(
 
 
 def leaves(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    """Places in a document, inner ones too."""
+    """The paths of all values in a document, including containers."""
     match value:
         case dict():
             inner = [leaves(v, (*path, k)) for k, v in value.items()]
@@ -115,7 +115,7 @@ def test_every_change_of_a_manifest_is_an_error_or_harmless(made: Path, tmp_path
 
 
 def used(said: Manifest) -> list[object]:
-    """What `run` computes with."""
+    """The parts of a manifest that `run` uses."""
     pixels = Preprocessing.from_metadata(said.metadata), said.metadata.get("model.layout")
     return [said.inputs, said.outputs, *pixels, said.arena_bytes, said.abi]
 

@@ -1,4 +1,4 @@
-"""Model files are told apart by what is in them, and what is none is one clear error."""
+"""The format of a model file is recognised by its content; other files give one clear error."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Weights that are no numbers, or too large: nobody sees a warning of numpy (warnings are errors in
-these tests)."""
+"""Weights that are NaN or too large cause no numpy warnings (warnings are errors in tests)."""
 
 from __future__ import annotations
 
@@ -26,11 +25,11 @@ ODD = {
     TensorProto.FLOAT16: (np.dtype(np.uint16), (0x7D00, 0x7C00, 0xFC00, 0x7BFF)),
     TensorProto.BFLOAT16: (np.dtype(np.uint16), (0x7FA0, 0x7F80, 0xFF80, 0x7F7F)),
 }
-"""Bits of a signalling NaN, the infinities and the largest number."""
+"""The bits of a signalling NaN, of the infinities, and of the largest number."""
 
 
 def odd_network(kind: int) -> bytes:
-    """Weights that are folded with one another, into a convolution, and packed for kernels."""
+    """A network whose weights are folded together, folded into a convolution, and packed."""
     bits, odd = ODD[kind]
 
     def constant(name: str, *shape: int) -> TensorProto:

@@ -1,4 +1,4 @@
-"""Pixels to numbers: the same graph prepares pictures for a network and goes into it."""
+"""Preprocessing: the same graph prepares pictures, and is compiled into networks."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def pixels(how: Preprocessing, type: TensorType, seed: int = 0) -> np.ndarray:
 
 
 def bilinear(picture: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Between the centres of pixels, the edge repeated."""
+    """Bilinear interpolation between the centres of pixels, with repeated edges."""
     for axis, size in ((0, rows), (1, columns)):
         extent = picture.shape[axis]
         place = np.clip((np.arange(size) + 0.5) * extent / size - 0.5, 0, extent - 1)
@@ -86,7 +86,7 @@ def bilinear(picture: np.ndarray, rows: int, columns: int) -> np.ndarray:
 
 
 def by_hand(picture: np.ndarray, type: TensorType, how: Preprocessing) -> np.ndarray:
-    """The formula of the documentation, straightforward, in float64."""
+    """The formula of the documentation, in float64."""
     inner = Geometry.of(type)
     x = picture.astype(np.float64)
     if picture.shape[:2] != (inner.rows, inner.columns):
@@ -117,7 +117,7 @@ def test_pixels_become_what_the_formula_says(type: TensorType, how: Preprocessin
     scale, zero = (type.quant.scale[0], type.quant.zero_point[0]) if type.quant else (1.0, 0)
     stored = want + limits.min if bytes_of_pixels else np.rint(want / scale) + zero
     stored = np.clip(stored, limits.min, limits.max)
-    # A half may be rounded either way after float32 arithmetic, nothing else.
+    # Only halves may differ: after float32 arithmetic, they may be rounded in either direction.
     near_half = np.abs(want / scale % 1 - 0.5) < 1e-3
     assert np.all((made == stored) | (near_half & (np.abs(made - stored) <= 1)))
     assert np.mean(made == stored) > 0.9
@@ -129,7 +129,7 @@ def test_pixels_as_a_quantised_network_stores_them_cost_nothing() -> None:
     assert table.op.name == "lookup"
     halved = TensorType(DType.U8, BYTES.shape, quant=Quant((1 / 127.5,), (127,)))
     to_unit = Preprocessing("rgb", mean=(127.0,) * 3, scale=(1 / 127.5,) * 3)
-    assert not pixel_graph(halved, to_unit).nodes, "its scale and zero point undo what is asked"
+    assert not pixel_graph(halved, to_unit).nodes, "the quantisation of the input cancels it"
 
 
 IMPOSSIBLE = [
@@ -146,7 +146,7 @@ IMPOSSIBLE = [
 
 @pytest.mark.parametrize("type", TYPES, ids=lambda t: f"{t.dtype.value}{list(t.shape)}")
 def test_pixels_become_different_finite_numbers_or_are_refused(type: TensorType) -> None:
-    """Whichever numbers say it, what counts is what comes out, in the float that computes it."""
+    """Parameters are refused only if their results, in the float type that is used, are invalid."""
     for said in IMPOSSIBLE:
         how = replace(Preprocessing("rgb"), **said)
         try:
@@ -161,7 +161,7 @@ def test_pixels_become_different_finite_numbers_or_are_refused(type: TensorType)
 
 
 def test_metadata_that_an_option_overrides_may_say_anything() -> None:
-    """As the report of what they say wrongly promises: every key."""
+    """The error message about invalid metadata says so, for every key."""
     options = {
         "color": PixelOptions(color="rgb"),
         "range": PixelOptions(range=(0, 1)),
@@ -190,7 +190,7 @@ def weights(*shape: int) -> np.ndarray:
 
 
 def network(type: TensorType) -> Graph:
-    """A padded convolution after a picture, as pixels or as planes."""
+    """A padded convolution of a picture in NHWC or NCHW."""
     b = GraphBuilder("net")
     x = b.input("image", type)
     x = b.add(Transpose((0, 2, 3, 1)), x) if Geometry.of(type).planes else x
@@ -218,13 +218,13 @@ def test_inside_is_the_same_as_before(type: TensorType, how: Preprocessing) -> N
     (got,) = evaluate(inside, (picture[np.newaxis],)).outputs
     (want,) = evaluate(graph, (prepare(picture, type, how),)).outputs
     np.testing.assert_array_equal(got, want)
-    # The passes keep the meaning, borders and all.
+    # The passes keep the meaning, also with borders.
     run_pipeline(inside, paranoid=True)
 
 
 @pytest.mark.parametrize("type", [FLOAT, PLANES], ids=["float", "planes"])
 def test_one_pass_over_memory_remains(type: TensorType) -> None:
-    """Means, scales, order and planes go into the convolution; pixels become floats once."""
+    """Mean, scale, order and layout are folded into the convolution; one conversion remains."""
     ready, _ = run_pipeline(with_preprocessing(network(type), IMAGENET))
     plan = make_plan(ready, resolve("host"), Options(), "net")
     assert [step.op for step in plan.steps] == ["cast", "conv2d"]
@@ -265,7 +265,7 @@ ASKED = ("--range", "0,1", "--mean", "0.485,0.456,0.406", "--scale", "1/0.229,1/
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """net.eir (planes, no word of its pictures) and picture.png."""
+    """A folder with net.eir (NCHW, without metadata about pictures) and picture.png."""
     save(replace(network(PLANES), metadata={}), tmp_path / "net.eir")
     picture = np.random.default_rng(0).integers(0, 256, (12, 10, 3), np.uint8)
     Image.fromarray(picture).save(tmp_path / "picture.png")
@@ -341,7 +341,7 @@ def test_header_manifest_and_module_say_what_goes_in(folder: Path, ellc_command)
 
 @pytest.mark.slow
 def test_vectors_of_floats_become_pixels(folder: Path, ellc_command) -> None:
-    """As ELL's tutorials hand them over."""
+    """ELL's tutorials pass pixels as vectors of floats."""
     assert ellc_command("compile", "net.eir", *ASKED, "-o", "out").returncode == 0
     program = (
         "import sys; sys.path.insert(0, 'out')\n"

@@ -1,4 +1,4 @@
-"""`ellc profile`: figures, labels, files for other viewers, and the page in a browser."""
+"""`ellc profile`: figures, labels, files for other viewers, and its page in a browser."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def by_slots(small: Study) -> Profile:
 
 @pytest.fixture(scope="module")
 def by_cycles(small: Study) -> Profile:
-    """As if a tool had modelled twice as many cycles as slots, and 100 between the kernels."""
+    """A profile in which cycles are twice the slots, plus 100 cycles between kernels."""
     doubled = {value: 2 * slots for value, slots in small.node_slots.items()}
     return profile(small, Costs("cycles", doubled, 2 * small.all_slots + 100, CORTEX_A53), PHASES)
 
@@ -113,7 +113,7 @@ def test_the_trace_is_one_call(by_cycles: Profile) -> None:
     events = json.loads(json.dumps(chrome_trace(by_cycles), allow_nan=False))["traceEvents"]
     assert {event["ph"] for event in events} == {"M", "X", "C"}
     bars = [event for event in events if event["ph"] == "X"]
-    for thread in {event["tid"] for event in bars}:  # bars of a thread follow each other
+    for thread in {event["tid"] for event in bars}:  # the bars of a thread do not overlap
         own = [event for event in bars if event["tid"] == thread]
         ends = [0.0, *(event["ts"] + event["dur"] for event in own)]
         assert [event["ts"] for event in own] == pytest.approx(ends[:-1])

@@ -1,4 +1,4 @@
-"""`ellc run` and `ellc bench`: models and finished libraries, here and under an emulator."""
+"""`ellc run` and `ellc bench` of models and libraries, on this machine and in an emulator."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def weights(*shape: int) -> np.ndarray:
 
 @pytest.fixture
 def graph() -> Graph:
-    """A picture of 8 x 8 to the scores of five classes, wants RGB from 0 to 1."""
+    """A network that computes scores of five classes from 8 x 8 RGB pixels from 0 to 1."""
     b = GraphBuilder("little")
     x = b.input("picture", TensorType(DType.F32, (1, 8, 8, 3)))
     y = b.add(Conv2D((2, 2), Padding.same(1)), x, b.constant(weights(16, 3, 3, 3)), source="first")
@@ -70,7 +70,7 @@ def graph() -> Graph:
 
 @pytest.fixture
 def folder(graph: Graph, tmp_path: Path) -> Path:
-    """little.eir and picture.png, in the folder where the command runs."""
+    """The folder where commands run, with little.eir and picture.png."""
     save(graph, tmp_path / "little.eir")
     pixels = np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "picture.png")
@@ -78,7 +78,7 @@ def folder(graph: Graph, tmp_path: Path) -> Path:
 
 
 def scores(text: str) -> list[tuple[int, float, str]]:
-    """The rows of a printed top five."""
+    """The printed rows of the five best classes."""
     rows = re.findall(r"^ *(\d+) +(-?[\d.e-]+)  (\w*)$", text, re.MULTILINE)
     return [(int(index), float(value), label) for index, value, label in rows]
 
@@ -113,7 +113,7 @@ def test_a_finished_library_runs_by_its_manifest(folder: Path, ellc_command, tar
 
 
 def two_numbers() -> Graph:
-    """Another network of the same name."""
+    """Another network with the same name."""
     b = GraphBuilder("little")
     b.output("y", b.add(Relu(), b.input("x", TensorType(DType.F32, (2,)))))
     return b.build()

@@ -1,4 +1,4 @@
-"""The judge where rounding grows without a recurrence: no false difference, no mistake forgiven."""
+"""`ellc check` where rounding errors grow without a recurrence: mistakes are still found."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def steep(off_by: float = 0.0) -> Graph:
 
 
 def cancelled(off_by: float = 0.0) -> Graph:
-    """Second differences of an image that lies high above them."""
+    """Second differences of an image with much larger values."""
     b = GraphBuilder("cancelled")
     x = b.input("x", TensorType(DType.F32, (1, 12, 12, 2)))
     high = b.add(
@@ -51,7 +51,7 @@ def cancelled(off_by: float = 0.0) -> Graph:
 
 
 def unrolled(off_by: float = 0.0) -> Graph:
-    """Steps of the logistic map, one after the other."""
+    """A chain of steps of the logistic map."""
     b = GraphBuilder("unrolled")
     x = b.add(Sigmoid(), b.input("x", TensorType(DType.F32, (1, 64))))
     rate = b.constant(_off(np.full(1, 3.9), off_by))
@@ -63,7 +63,7 @@ def unrolled(off_by: float = 0.0) -> Graph:
 
 
 def _off(weights: Array, off_by: float) -> Array:
-    """With the first one wrong by a part of itself."""
+    """Weights whose first element has a relative error of `off_by`."""
     made = weights.astype(np.float32)
     made.flat[0] *= 1 + off_by
     return made
@@ -79,7 +79,7 @@ def test_rounding_that_grows_is_no_error_and_a_mistake_is(
 ) -> None:
     report = check(make(), resolve("host"), CheckOptions(layers=True, seeds=3))
     assert report.agrees, report
-    assert report.grown, "this network is too tame to show anything"
+    assert report.grown, "rounding errors do not grow in this network"
 
     def mistaken(graph: Graph, *args: Any) -> Plan:
         ready, _ = run_pipeline(make(off_by=3e-3))

@@ -1,4 +1,4 @@
-"""`--stepwise` in every command that takes a model, and what it says."""
+"""`--stepwise` in every command that takes a model, and the messages about it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STEP, WHOLE = (TensorType(DType.F32, shape) for shape in ((2, 5), (6, 2, 5)))
 
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A running sum over 6 steps, and its tangent."""
+    """The file of a network with a running sum over 6 steps and its tangent."""
     body = GraphBuilder("sum")
     total, x = body.input("total", STEP), body.input("x", STEP)
     total = body.add(Add(), total, x)

@@ -1,4 +1,4 @@
-"""The command in a shell: streams that are closed, full or gone, Ctrl-C, warnings of libraries."""
+"""`ellc` in a shell: closed, full or broken streams, Ctrl-C, warnings of libraries."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ELLC = [sys.executable, "-m", "ellc"]
 
 
 WITH_NETWORK = {("zoo", "fetch")}
-"""Commands that download something, which no test does."""
+"""Commands that download something; no test runs them."""
 RESULT = """{
   "format": "ellc gallery 1", "model": "tiny", "precision": "fp32", "board": "b", "engine": "e",
   "input": [4], "colours": "none", "dataset": "d", "figures": [{"of": "ms", "value": 1,
@@ -38,7 +38,7 @@ RESULT = """{
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """Constants that overflow wherever they are folded."""
+    """The file of a network whose constants overflow when they are folded."""
     b = GraphBuilder("tiny")
     huge = b.constant(np.full((1, 4), 3e38, np.float32))
     x = b.add(Mul(), b.add(Mul(), b.input("x", TensorType(DType.F32, (1, 4))), huge), huge)
@@ -48,7 +48,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """A line of bash in which `ellc` is the command."""
+    """Run a line of bash in which `ellc` is the command."""
     ellc = " ".join(f"'{word}'" for word in _ELLC)
     program = f'set -o pipefail; ellc() {{ {ellc} "$@"; }}; {line}'
     return subprocess.run(
@@ -73,7 +73,7 @@ def test_closed_streams(model: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("place", ["/dev/full", "&-"])
 def test_nowhere_for_results(model: Path, place: str) -> None:
-    """Of every way to print: results, documents, help pages and versions."""
+    """Every kind of output fails clearly: results, documents, help pages and versions."""
     why = "standard output is closed" if place == "&-" else "no space left for standard output"
     commands = ("print tiny.eir", "inspect tiny.eir --json", "--help", "print --help", "--version")
     for command in commands:
@@ -85,7 +85,7 @@ def test_nowhere_for_results(model: Path, place: str) -> None:
 def test_a_document_that_nobody_can_read_is_an_error(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of every command; those that make files have made them by then."""
+    """This holds for every command; files have been written before the error."""
     folder = model.parent
     np.save(folder / "x.npy", np.zeros((1, 4), np.float32))
     np.savez(folder / "data.npz", x=np.zeros((1, 1, 4), np.float32), y=np.zeros(1, np.int64))
@@ -182,7 +182,7 @@ def test_no_folder_can_be_made(model: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2])
 def test_control_c(model: Path, tmp_path: Path, times: int) -> None:
-    """To the whole group, as a terminal does, when the first temporary folder is there."""
+    """Like a terminal, send the signal to the process group when a temporary folder exists."""
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     before = sorted(tmp_path.iterdir())
@@ -190,7 +190,7 @@ def test_control_c(model: Path, tmp_path: Path, times: int) -> None:
         [*_ELLC, "compile", str(model), "-o", "out"],
         cwd=tmp_path, env={**os.environ, "TMPDIR": str(temporary)}, start_new_session=True,
         stderr=subprocess.PIPE, text=True,
-        # A job in the background of a script, as these tests may be, is born deaf to it.
+        # A background job of a script, which these tests may be, ignores SIGINT from the start.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     while sorted(tmp_path.iterdir()) == before and not [*temporary.iterdir()]:

@@ -1,4 +1,4 @@
-"""What a model says reaches a terminal as text: no control characters, in its line."""
+"""Text of a model is printed without control characters, and stays in its line."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_commands_print_no_control_characters(
             assert text.replace("\n", "").isprintable(), words
         if "--json" in words and code == 0:
             json.loads(said.out)
-        # A text that imitates a report stays within a line of ours.
+        # A text that imitates a report of ellc stays within a line of the real report.
         assert said.err.count("\nerror[") + said.err.startswith("error[") <= 1
         assert "\nhint: y" not in said.out + said.err
 
@@ -75,7 +75,7 @@ def test_pictures_are_well_formed(text: str) -> None:
         root = ElementTree.fromstring(svg(graph))
         plain = ElementTree.fromstring(svg(network("", "")))
         assert [e.tag for e in root.iter()] == [e.tag for e in plain.iter()]
-        # Graphviz writes strings as C does, but for the escapes it knows.
+        # Graphviz has the string syntax of C, except for its own escapes.
         kinds = [token.kind for token in tokens(dot(graph), trigraphs=False)]
         assert kinds == [token.kind for token in tokens(dot(network("", "")))]
 
@@ -102,7 +102,7 @@ LONG = ["x" * MILLION, "".join(_MIXED)]
 def test_what_a_person_reads_is_short(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A note, names, labels, words of the command line and errors of any length."""
+    """Notes, names, labels, arguments and errors of any length are shortened."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     b, part = GraphBuilder("m"), text[:: MILLION // 100_000]

@@ -1,4 +1,4 @@
-"""Tuning files: what stands in them is taken, what cannot be is said, and damage is an error."""
+"""Tuning files: their kernels are used, impossible ones are reported, damage is an error."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def entry(kernel: str, version: str = __version__) -> Entry:
 
 
 def variant(tuning: Path, out: Path, kernels: tuple[tuple[str, str], ...] = ()) -> tuple[str, str]:
-    """The manifest, which names the kernel that a file leads to, and the notes."""
+    """(the manifest of a compilation with a tuning file, the notes)."""
     options = CompileOptions(emit=("c",), tuning=tuning, kernels=kernels)
     made = compile_model(network(), TARGET, options, out)
     return json.dumps(made.manifest), "\n".join(made.notes)
@@ -76,7 +76,7 @@ def test_what_cannot_be_used_is_a_note(tmp_path: Path, made: Entry, said: str) -
 
 
 def damaged() -> Iterator[tuple[str, str]]:
-    """Texts of files, and what is said of them."""
+    """(text of a damaged file, expected error)."""
     good = {"format": "ellc tuning 1", "entries": [json.loads(json.dumps(vars_of(entry("gemm"))))]}
     yield "", "Expecting value: line 1 column 1"
     yield "[" * 100_000, "nested too deeply"
@@ -124,7 +124,7 @@ def test_new_entries_take_the_place_of_old_ones() -> None:
 def test_the_command_keeps_the_fastest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By a cycle model that likes `gemm:7x4`; the tool itself is another test's."""
+    """A fake cycle model prefers `gemm:7x4`; another test runs the real tool."""
 
     def modelled(plan: object, prefix: str) -> Modelled:
         (step,) = plan.steps  # type: ignore[attr-defined]

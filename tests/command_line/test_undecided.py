@@ -1,4 +1,4 @@
-"""Errors of operands and of rounding stay within the intervals that `ellc check` allows."""
+"""Errors from operands and from rounding stay within the intervals that `ellc check` computes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ CASES: list[tuple[Op, tuple[Array, ...]]] = [
 @pytest.mark.parametrize(("op", "operands"), CASES, ids=lambda x: getattr(x, "name", ""))
 def test_what_errors_make_lies_in_the_interval(op: Op, operands: tuple[Array, ...]) -> None:
     rng = np.random.default_rng(3)
-    weighted = isinstance(op, Conv2D | Dense | Resample)  # by constants
+    weighted = isinstance(op, Conv2D | Dense | Resample)  # has constant weights
     errors = [
         np.full(x.shape, 1e-3) if x.dtype.kind == "f" and not (weighted and i) else 0.0
         for i, x in enumerate(operands)
@@ -63,7 +63,7 @@ def test_what_errors_make_lies_in_the_interval(op: Op, operands: tuple[Array, ..
             for x, e in zip(operands, errors, strict=True)
         )
         (got,) = op.reference(*moved)
-        slack = 1e-7 * np.abs(got).max()  # of float32 in the operands themselves
+        slack = 1e-7 * np.abs(got).max()  # for rounding of the operands to float32
         assert np.all((low - slack <= got) & (got <= high + slack))
 
 
