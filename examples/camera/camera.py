@@ -23,7 +23,7 @@ from typing import Any
 try:
     from board import SYS, Board
     from frames import Frames, from_camera, from_clip, from_folder, from_picamera
-    from network import PictureNetwork
+    from picture_network import PictureNetwork
 except ModuleNotFoundError as error:
     needed = "python3-numpy python3-cffi python3-pil"
     raise SystemExit(f"{error}: copy the whole folder, and sudo apt-get install {needed}") from None
@@ -172,6 +172,7 @@ def main() -> None:
     """Run the program."""
     options = parse_arguments()
     signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end without a word when `head` has enough
     network = PictureNetwork(options.network, options.labels, options.threads)
     rates = Rates()
     try:
@@ -179,8 +180,6 @@ def main() -> None:
         print(f"{done} frames")
     except KeyboardInterrupt:
         print(f"\nended: {rates.text()}")
-    except BrokenPipeError:  # | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

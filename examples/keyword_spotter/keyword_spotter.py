@@ -68,6 +68,8 @@ def load_module(path: Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
+    except ModuleNotFoundError as error:
+        raise SystemExit(f"{path}: {error}: sudo apt-get install python3-{error.name}") from None
     except (ImportError, OSError, SyntaxError) as error:
         raise SystemExit(f"{path}: {error}; was it compiled for this machine?") from None
     return module
@@ -181,6 +183,7 @@ def main() -> None:
     """Run the program."""
     options = parse_arguments()
     signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end without a word when `head` has enough
     spotter = Spotter(options.network, options.labels)
     pieces = from_wav(options.wav) if options.wav else from_microphone(options.microphone)
     count = 0

@@ -10,6 +10,7 @@ have the same classes. The folder `camera` has to lie beside this one.
 from __future__ import annotations
 
 import argparse
+import signal
 import statistics
 import sys
 import time
@@ -21,7 +22,7 @@ CAMERA = Path(__file__).resolve().parent.parent / "camera"
 sys.path.append(str(CAMERA))
 try:
     from frames import Frames, from_camera, from_clip, from_folder, from_picamera
-    from network import PictureNetwork
+    from picture_network import PictureNetwork
 except ModuleNotFoundError as error:
     raise SystemExit(
         f"{error}: the folder {CAMERA} has to be there, and numpy, cffi and Pillow installed:"
@@ -129,6 +130,7 @@ def open_sides(options: argparse.Namespace) -> tuple[Side, Side]:
 def main() -> None:
     """Run the program."""
     options = parse_arguments()
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end without a word when `head` has enough
     sides, tally = open_sides(options), Tally()
     names = [side.network.name for side in sides]
     print(f"{'':<20}  {names[0]:<{WIDTH}}  {names[1]}")

@@ -280,7 +280,7 @@ needs_compilers = pytest.mark.skipif(
 def camera(digits_network: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The C++ program, built without OpenCV."""
     build = tmp_path_factory.mktemp("camera") / "build"
-    flags = "-Wall -Wextra -Werror -O1"
+    flags = "-Wall -Wextra -Werror"
     words = (
         *("-DNETWORK=digits", f"-DCMAKE_PREFIX_PATH={digits_network}", "-DCAMERA_OPENCV=OFF"),
         *(f"-DCMAKE_CXX_FLAGS={flags}", "-DCMAKE_BUILD_TYPE=Debug"),
@@ -403,15 +403,15 @@ def test_cpp_mistakes_are_said_in_words(
 @needs_compilers
 def test_cpp_a_network_that_takes_no_pixels(tmp_path: Path) -> None:
     model, out = ROOT / "examples/digits/digits_float.ell", tmp_path / "out"
-    compile_model(model, "host", CompileOptions(emit=("obj", "cmake")), out)
-    words = ["-DNETWORK=digits_float", f"-DCMAKE_PREFIX_PATH={out}", "-DCAMERA_OPENCV=OFF"]
-    build = tmp_path / "build"
-    subprocess.run(["cmake", "-S", EXAMPLE, "-B", build, *words], capture_output=True, check=True)
+    compile_model(model, "host", CompileOptions(emit=("obj",)), out)
+    names = {"NETWORK": "digits_float", "NETWORK_HEADER": '"digits_float.h"'}
+    names["NETWORK_LABELS"] = '"digits_float_labels.h"'
+    words = [f"-D{key}={value}" for key, value in names.items()]
     ran = subprocess.run(
-        ["cmake", "--build", build, "--target", "camera.o"],
+        ["c++", "-std=c++17", "-fsyntax-only", *words, "-I", out, EXAMPLE / "network.hpp"],
         capture_output=True,
         text=True,
         check=False,
     )
     assert ran.returncode != 0
-    assert "compile the network so that it takes pixels" in ran.stdout + ran.stderr
+    assert "compile the network so that it takes pixels" in ran.stderr

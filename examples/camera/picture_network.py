@@ -94,7 +94,8 @@ class PictureNetwork:
         )
         mode = "L" if self._channels == 1 else "RGB"
         # Scaling down averages over all pixels that become one.
-        small = part.convert(mode).resize((self._columns, self._rows), Image.Resampling.BILINEAR)
+        bilinear = getattr(Image, "Resampling", Image).BILINEAR  # the latter before Pillow 9.1
+        small = part.convert(mode).resize((self._columns, self._rows), bilinear)
         pixels = np.asarray(small).reshape(self._rows, self._columns, self._channels)
         if np.dtype(self._dtype) == np.int8:
             return (pixels.astype(np.int16) - 128).astype(np.int8)
