@@ -1,1 +1,1 @@
-"""Code that the readers of graph formats (ONNX, TFLite) share: values, handlers, problem report."""
+"""Code that the readers of ONNX and TFLite share: values, handlers, the report of problems."""

@@ -1,4 +1,4 @@
-"""Axes as files write them: negative ones count from the last axis."""
+"""Converts axes of a model file, in which negative numbers count from the last axis."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from ellc.frontends.graph_import.values import Unsupported
 
 
 def axis_of(axis: int, rank: int) -> int:
-    """The axis as a number from 0 to rank - 1. Raises `Unsupported` if there is no such axis."""
+    """Convert an axis to a number from 0 to rank - 1; raises `Unsupported` if it does not exist."""
     if not -rank <= axis < rank:
         raise Unsupported(f"axis {axis} of a tensor of rank {rank}")
     return axis % rank
 
 
 def axes_of(axes: Sequence[int], rank: int) -> tuple[int, ...]:
-    """The axes as numbers from 0 to rank - 1, in the order given.
+    """Convert axes to numbers from 0 to rank - 1, in the same order.
 
     Raises `Unsupported` for an axis that the tensor does not have, and for one that occurs twice.
     """

@@ -1,6 +1,7 @@
-"""Broadcasting in both directions.
+"""Adds pointwise operators whose operands are broadcast in both directions.
 
-In a model file any operand may be broadcast; an operator of the graph broadcasts all but its first.
+In a model file any operand may be broadcast. An operator of the graph broadcasts all operands
+except the first.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from ellc.ir.ops.shape import Expand
 
 
 def common_shape(*values: Value) -> tuple[int, ...]:
-    """The shape that all values broadcast to; raises `Unsupported` if there is none."""
+    """The shape to which all values broadcast; raises `Unsupported` if there is none."""
     shape: tuple[int, ...] = ()
     for value in values:
         shape = _joined(shape, value.shape)
@@ -21,15 +22,15 @@ def common_shape(*values: Value) -> tuple[int, ...]:
 
 
 def expanded(emitter: Emitter, value: Value, shape: tuple[int, ...]) -> Value:
-    """The value broadcast to a shape; nothing is added if it has this shape already."""
+    """Broadcast a value to a shape; nothing is added if it already has this shape."""
     return value if value.shape == shape else emitter.add(Expand(shape), value)
 
 
 def pointwise(emitter: Emitter, op: Op, *operands: Value) -> Value:
     """Add a pointwise operator whose operands broadcast to a common shape.
 
-    If only the second operand has that shape and the operator has a swapped form, the operands are
-    swapped. Otherwise the first operand is expanded.
+    The first operand is expanded to this shape. But if only the second operand has this shape, and
+    the operator has a form with swapped operands, the operands are swapped instead.
     """
     shape = common_shape(*operands)
     first, *others = operands
@@ -42,8 +43,8 @@ def pointwise(emitter: Emitter, op: Op, *operands: Value) -> Value:
 def _goes_first(second: Value, first: Value, shape: tuple[int, ...]) -> bool:
     """Whether the second operand should come first.
 
-    The first must have the result's shape. If both have it, a computed operand comes before a
-    constant.
+    The first operand must have the shape of the result. If both operands have it, a computed
+    operand comes before a constant.
     """
     if second.shape != shape:
         return False

@@ -1,4 +1,4 @@
-"""A choice between the results of two branches that is made when the network runs."""
+"""Chooses between the results of two branches when the network runs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from ellc.ir.ops.shape import Reshape
 
 
 def either(emitter: Emitter, name: str, a: Value, b: Value, condition: Value) -> Value:
-    """`a` if the single element of `condition` is true, else `b`; sequences go item by item.
+    """Add a select: `a` if the single element of `condition` is true, else `b`.
 
-    The network skips the nodes that only the other branch needs (`ellc.ir.branches`). Raises
-    `Unsupported` if the shapes or element types differ; the message calls the result `name`.
+    Sequences are selected item by item. When the network runs, it skips the nodes that only the
+    other branch needs (`ellc.ir.branches`). Raises `Unsupported` if the shapes or element types
+    differ; `name` is the name of the result in the message.
     """
     if (
         isinstance(a, SequenceValue)

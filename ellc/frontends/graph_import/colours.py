@@ -1,4 +1,4 @@
-"""The order of colours that networks expect, unless they are in ELL's format."""
+"""Marks the colour order of networks that are not in ELL's format."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from ellc.pictures.pixels import ORDER_KEY, Geometry, is_picture
 
 
 def with_colours(graph: Graph) -> Graph:
-    """The graph with its input pictures marked as red, green, blue.
+    """Mark the input pictures of a graph as red, green, blue.
 
-    A graph without colour pictures, or whose metadata already has an order, is returned as it is.
-    The mark is needed because a graph without one means ELL's order: blue, green, red.
+    A graph without colour pictures, or with a colour order in its metadata, is returned unchanged.
+    The mark is needed because the default order is that of ELL: blue, green, red.
     """
     pictures = [Geometry.of(t) for t in graph.input_types() if is_picture(t)]
     if ORDER_KEY in graph.metadata or not any(p.channels == 3 for p in pictures):

@@ -1,4 +1,4 @@
-"""Where to cut a network that cannot be read as a whole: after the nodes that do the work."""
+"""Finds where to cut a network that cannot be read as a whole: after its main work."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 _MOST_CUTS = 8
-# A cut is offered if the part before it does at least this share of the work of the largest part.
+# A cut is offered only if the part before it does at least this fraction of the work of the largest
+# part.
 _LEAST_SHARE = 0.02
 
 
@@ -14,7 +15,7 @@ _LEAST_SHARE = 0.02
 class _ImportedNode:
     """A node that was imported.
 
-    `makes_numbers` is true if all its results are tensors of numbers, not booleans or sequences.
+    `makes_numbers` is true if all its results are tensors of numbers, not of booleans or sequences.
     """
 
     inputs: Sequence[str]
@@ -24,9 +25,10 @@ class _ImportedNode:
 
 @dataclass(slots=True)
 class Cuts:
-    """The work of every imported node, and the values that nodes which failed to import read.
+    """The work of every imported node, and the values that were read by nodes that failed to
+    import.
 
-    Work is counted as `Emitter.work` counts it: multiply-adds, and result elements of functions.
+    Work is counted as in `Emitter.work`: multiply-adds, and result elements of functions.
     """
 
     nodes: list[_ImportedNode] = field(default_factory=list)
@@ -41,21 +43,22 @@ class Cuts:
         self.nodes.append(_ImportedNode(inputs, work, makes_numbers))
 
     def add_failed(self, names: Sequence[str]) -> None:
-        """Record the values that a node which was not imported reads."""
+        """Record the names of the operands of a node that was not imported."""
         self.frontier.update((name, None) for name in names if name in self.producers)
 
     def best(self) -> list[str]:
-        """At most 8 values to cut at, the one with the most work before it first."""
+        """At most 8 values at which to cut, the value with the most work before it first."""
         before = {name: self._work_before(name) for name in self._computed()}
         least = max(1.0, _LEAST_SHARE * max(before.values(), default=0))
         offered = [name for name in before if before[name] >= least]
         return sorted(offered, key=lambda name: -before[name])[:_MOST_CUTS]
 
     def _computed(self) -> list[str]:
-        """The last values before the frontier that come from a node which does work.
+        """The last values before the frontier that a node with work computes.
 
-        Conversions, moves and comparisons between them and the frontier are skipped. A node that
-        joins several values is not skipped: its result is one output instead of several.
+        Conversions, moves and comparisons between these nodes and the frontier are skipped. But a
+        node that joins several values is not skipped, because then its result is one output instead
+        of several.
         """
         waiting, visited, computed = [*reversed(self.frontier)], set[str](), dict[str, None]()
         while waiting:
@@ -72,7 +75,7 @@ class Cuts:
         return list(computed)
 
     def _work_before(self, name: str) -> int:
-        """The work of all nodes that a value depends on."""
+        """The work of all nodes on which a value depends."""
         waiting, visited, total = [name], set[int](), 0
         while waiting:
             producer = self.producers.get(waiting.pop())

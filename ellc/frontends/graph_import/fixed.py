@@ -1,4 +1,4 @@
-"""Inputs that the user fixes at import (`--set`): constants of the graph instead of ports."""
+"""Inputs that the user replaces by constants (`--set`)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from ellc.ir.types import TensorType
 
 
 def fixed_input(emitter: Emitter, name: str, type: TensorType, numbers: Sequence[float]) -> Value:
-    """A known value of the input's type. `numbers` has one for all elements, or one for each.
+    """A constant with the type of an input.
 
-    Raises `EllcError` E215 for another count, or for a number that the element type cannot hold.
+    `numbers` has one number for all elements, or one number for each element. Raises `EllcError`
+    E215 for another count, or for a number that the element type cannot hold.
     """
     if len(numbers) not in (1, type.elements):
         raise EllcError(
-            f"the input '{name}' has {type.elements} elements, --set gives {len(numbers)}",
+            f"the input '{name}' has {type.elements} elements, but --set gives {len(numbers)}",
             code="E215",
-            hint="give one number for all elements, or one for each",
+            hint="give one number for all elements, or one number for each element",
         )
     given = np.array(numbers, np.float64)
     with np.errstate(all="ignore"):

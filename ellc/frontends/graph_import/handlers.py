@@ -1,4 +1,4 @@
-"""Handlers of a format's operators, and `import_nodes`, which calls them in the file's order."""
+"""Handlers of a format's operators, and `import_nodes`, which calls them node by node."""
 
 from __future__ import annotations
 
@@ -25,27 +25,28 @@ from ellc.ir.types import DType
 
 
 class SourceNode(Protocol):
-    """What `import_nodes` must know of a format's node."""
+    """The properties of a format's node that `import_nodes` needs."""
 
     @property
     def label(self) -> str:
-        """How a user finds the node in the file: its name, or its first output."""
+        """The name by which a user finds the node in the file: its own, or that of its first
+        output."""
 
     @property
     def kind(self) -> str:
-        """The operator, with its domain if that is not the format's own."""
+        """The name of the operator, with its domain if this is not the standard domain."""
 
     @property
     def written_kind(self) -> str:
-        """The operator in the file, which differs from `kind` if the reader replaced it."""
+        """The name of the operator in the file; `kind` differs if the reader replaced the node."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of operands; '' for an optional operand that is absent."""
+        """The names of the operands; '' for an optional operand that is absent."""
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of results; '' for one that is not used."""
+        """The names of the results; '' for a result that is not used."""
 
 
 # The search for a similar name takes time, and a damaged file may have any number of operators.
@@ -63,7 +64,7 @@ Function = Callable[[Emitter, NodeT, Inputs], "Value | Sequence[Value]"]
 
 @dataclass(frozen=True, slots=True)
 class Handler(Generic[NodeT]):
-    """How to import one operator. `limits` is a text for users about its limits, or ''."""
+    """How to import an operator. `limits` tells users what is not supported; it may be ''."""
 
     function: Function[NodeT]
     limits: str = ""
@@ -76,7 +77,7 @@ class Registry(Generic[NodeT]):
     format: str
     handlers: dict[str, Handler[NodeT]] = field(default_factory=dict)
     advice: dict[str, str] = field(default_factory=dict)
-    """What a user can do instead, for operators that are not supported."""
+    """For operators that are not supported: a text that tells users what they can do instead."""
 
     def imports(
         self, *kinds: str, limits: str = ""
@@ -93,7 +94,7 @@ class Registry(Generic[NodeT]):
         return add
 
     def close_to(self, kind: str) -> str:
-        """The supported operator whose name is most similar to `kind`, or ''."""
+        """The name of a supported operator that is similar to `kind`, or ''."""
         return next(iter(difflib.get_close_matches(kind, self.handlers, 1, 0.75)), "")
 
 
@@ -116,11 +117,12 @@ def import_nodes(
     where: str,
     unmade: Mapping[str, str] = _NOTHING,
 ) -> dict[str, Value]:
-    """Import nodes in order and return every value by name. `values` holds inputs and constants.
+    """Import nodes in order, and return all values by name.
 
-    `unmade` says, by the name of a value, what is wrong with a node that reads it if none makes it.
-    Raises `EllcError` E212 that lists every node that cannot be imported; its hint says where to
-    cut the network.
+    `values` has the inputs and the constants by name. `unmade` maps names of values to texts: if a
+    node reads such a value and no node makes it, the text is the problem of the node that reads it.
+    Raises `EllcError` E212 with every node that cannot be imported; the hint says where to cut the
+    network.
     """
     # None marks the result of a node that could not be imported.
     known: dict[str, Value | None] = {n: _named(v, n) for n, v in values.items()}
@@ -135,7 +137,8 @@ def import_nodes(
                 reason = unmade.get(name, f"reads '{name}', which no earlier node makes")
                 problems.add(_location(node), reason)
             known.update((name, None) for name in node.outputs if name)
-            # One operand is missing because an earlier node failed; the others can be outputs.
+            # An operand is missing because an earlier node failed. The network can be cut at the
+            # other operands.
             cuts.add_failed([n for n in node.inputs if known.get(n) is not None])
             continue
         before = emitter.work
@@ -171,10 +174,10 @@ def import_nodes(
 
 
 def _reason(error: EllcError, node: SourceNode, operands: Inputs) -> str:
-    """Why a node cannot be imported, for the report.
+    """The text for the report that says why a node cannot be imported.
 
-    A `ShapeError` comes from an operator of the graph, which the user does not know. Its message is
-    therefore shown with the operands of the model's node.
+    A `ShapeError` comes from an operator of the graph, which the user does not know. So its message
+    is shown with the operands of the model's node.
     """
     if not isinstance(error, ShapeError):
         return error.message
@@ -189,12 +192,12 @@ def _reason(error: EllcError, node: SourceNode, operands: Inputs) -> str:
 
 
 def _named(value: Value | None, name: str) -> Value | None:
-    """The value with this name, unless it has one: reports use the first name of a value."""
+    """Give a value a name for reports, unless it already has one."""
     return value if value is None or value.name else replace(value, name=name)
 
 
 def wanted_values(known: Mapping[str, Value], names: Iterable[str]) -> list[Value]:
-    """The outputs of a graph inside a node; raises `Unsupported` for one that no node makes."""
+    """The outputs of a graph inside a node; raises `Unsupported` if no node makes an output."""
     wanted = list(names)
     if missing := [n for n in wanted if n not in known]:
         raise Unsupported(f"no node inside it makes its output '{missing[0]}'")
@@ -217,7 +220,8 @@ def _call(
     handler = registry.handlers[node.kind]
     emitter.begin(node.label)
     try:
-        # The numbers of a damaged file may overflow anywhere; the user must not see numpy warn.
+        # The numbers of a damaged file may overflow anywhere. The user must not see numpy's
+        # warnings about it.
         with np.errstate(all="ignore"):
             results = handler.function(emitter, node, operands)
     except EllcError as error:
@@ -225,7 +229,8 @@ def _call(
             raise
         raise Unsupported(error.message) from error
     except _NONSENSE as error:
-        # No exporter writes such operands or attributes. `import_nodes` continues after the node.
+        # No exporter writes such operands or attributes. `import_nodes` reports the node and
+        # continues with the next one.
         raise Nonsense(f"its operands or attributes make no sense ({error})") from error
     except MemoryError:
         raise Unsupported("its constants need more memory than there is") from None

@@ -1,8 +1,8 @@
-"""Elements chosen and replaced by index, for the gather and scatter operators of both formats.
+"""Selects and replaces elements by index, for the gather and scatter operators of both formats.
 
 Most functions here gather from a flat view of the data. If the indices are known, the flat
 positions are constants, because the emitter computes operators on known arrays at once. Only
-updates at computed positions need an operator of their own.
+updates at computed positions need the operator `Scatter`.
 """
 
 from __future__ import annotations
@@ -35,14 +35,16 @@ from ellc.ir.ops.scatter import Scatter
 from ellc.ir.ops.shape import Concat, Gather, Reshape, Slice
 from ellc.ir.types import Array, DType
 
-_MOST_ROUNDS = 64  # of pointwise operators, each for one of the updates of an element; else Scatter
+# The updates of an element are combined one after the other, each by pointwise operators on the
+# whole tensor. If an element has more updates than this, `Scatter` is used.
+_MOST_ROUNDS = 64
 _COMBINED: Mapping[str, Op] = MappingProxyType(
     {"add": Add(), "mul": Mul(), "max": Maximum(), "min": Minimum()}
 )
 
 
 def wrapped(emitter: Emitter, indices: Value, extents: Sequence[int]) -> Value:
-    """Indices with the extent added to negative ones; `extents` broadcasts to `indices`."""
+    """Add the extent to negative indices; `extents` broadcasts to `indices`."""
     extent = emitter.numbers(extents, indices.dtype)
     zero = emitter.constant(np.zeros((1,), indices.dtype.numpy))
     from_start = emitter.add(Add(), indices, extent)
@@ -50,10 +52,10 @@ def wrapped(emitter: Emitter, indices: Value, extents: Sequence[int]) -> Value:
 
 
 def want_inside(indices: Value, extents: Array, *, from_end: bool = True) -> None:
-    """Raise `Unsupported` if indices are not integers, or a known one is outside its axis.
+    """Raise `Unsupported` if indices are not integers, or if a known index is outside its axis.
 
     `extents` broadcasts to `indices`. With `from_end`, negative indices count from the end.
-    Computed indices are not checked here: kernels clamp them.
+    Computed indices are not checked here, because kernels clamp them.
     """
     if not indices.dtype.is_integer:
         raise Unsupported(f"{indices.dtype.value} numbers as indices")
@@ -73,7 +75,10 @@ def want_array_inside(indices: Array, extents: Array, *, from_end: bool = True) 
 
 
 def want_along(x: Value, indices: Value, axis: int) -> None:
-    """Raise `Unsupported` unless `indices` have positions in x along `axis`, as `want_inside`."""
+    """Raise `Unsupported` if `indices` are not valid along an axis of x.
+
+    Their shape must not exceed that of x along the other axes. Values are checked by `want_inside`.
+    """
     fits = indices.type.rank == x.type.rank and all(
         a <= b for d, (a, b) in enumerate(zip(indices.shape, x.shape, strict=True)) if d != axis
     )
@@ -83,9 +88,10 @@ def want_along(x: Value, indices: Value, axis: int) -> None:
 
 
 def gather_elements(emitter: Emitter, x: Value, indices: Value, axis: int) -> Value:
-    """Take from x by an index along one axis; the result has the shape of `indices`.
+    """Take elements of x by index along one axis; the result has the shape of `indices`.
 
-    Element i of the result (i is a whole coordinate) is x at i, with `indices[i]` along `axis`.
+    The element of the result at coordinate i is the element of x at coordinate i, but with
+    `indices[i]` as the index along `axis`.
     """
     want_along(x, indices, axis)
     chosen = wrapped(emitter, indices, [x.shape[axis]])
@@ -94,9 +100,9 @@ def gather_elements(emitter: Emitter, x: Value, indices: Value, axis: int) -> Va
 
 
 def gather_nd(emitter: Emitter, x: Value, indices: Value, batch: int = 0) -> Value:
-    """Parts of x at coordinates, which the last axis of `indices` holds.
+    """Take parts of x at coordinates; the last axis of `indices` holds a coordinate.
 
-    The first `batch` axes of x and of `indices` are the same and are not part of a coordinate.
+    The first `batch` axes of x and `indices` are the same, and coordinates do not include them.
     """
     if indices.shape[:batch] != x.shape[:batch] or not indices.type.rank:
         raise Unsupported(f"{batch} shared axes of {indices.shape} and {x.shape}")
@@ -112,9 +118,9 @@ def gather_nd(emitter: Emitter, x: Value, indices: Value, batch: int = 0) -> Val
 
 
 def rows_of(shape: tuple[int, ...], indices: Array) -> Array:
-    """Row numbers for known coordinates, which the last axis of `indices` holds.
+    """Convert known coordinates to row numbers; the last axis of `indices` holds a coordinate.
 
-    A coordinate of n numbers selects among the first n axes of `shape`, joined to one axis of rows.
+    A coordinate has n numbers. The first n axes of `shape` are joined to one axis of rows.
     """
     depth = indices.shape[-1] if indices.ndim else 0
     if not 0 < depth <= len(shape):
@@ -129,11 +135,11 @@ def rows_of(shape: tuple[int, ...], indices: Array) -> Array:
 def scattered(
     emitter: Emitter, x: Value, rows: Array, updates: Value, reduction: str, inner: int
 ) -> Value:
-    """x with some rows replaced by `updates`, or combined with them, as `Scatter.reduction` says.
+    """Replace some rows of x by `updates`, or combine them, as `Scatter.reduction` says.
 
-    A row of x is its last `inner` axes; `rows` has the row number of each row of `updates`. If
-    several updates replace one row, the last one wins. If they are combined, each is applied in
-    turn.
+    A row of x consists of its last `inner` axes. `rows` has the row number in x of each row of
+    `updates`. If several updates replace the same row, the last one is used. If they are combined,
+    each of them is applied in turn.
     """
     split = x.type.rank - inner
     flat = _flat(emitter, x, split)
@@ -142,8 +148,8 @@ def scattered(
     order = rows.reshape(-1)
     turns = [emitter.counted(order.size)] if reduction == "none" else _turns(order)
     if len(turns) > _MOST_ROUNDS or (x.dtype is DType.BOOL and reduction != "none"):
-        places = emitter.constant(order.reshape(-1, 1))
-        combined = emitter.add(Scatter(reduction), flat, places, changes)
+        positions = emitter.constant(order.reshape(-1, 1))
+        combined = emitter.add(Scatter(reduction), flat, positions, changes)
         return emitter.add(Reshape(x.shape), combined)
     for turn in turns:
         if reduction == "none":
@@ -160,10 +166,11 @@ def scattered(
 def scattered_at(
     emitter: Emitter, x: Value, indices: Value, updates: Value, reduction: str, *, from_end: bool
 ) -> Value:
-    """x with parts replaced by `updates`, or combined with them, at computed coordinates.
+    """Replace parts of x by `updates`, or combine them, at computed coordinates.
 
-    The last axis of `indices` holds them. With `from_end`, negative ones count from the end. An
-    update outside of x is ignored; both formats' interpreters stop there.
+    The last axis of `indices` holds a coordinate. With `from_end`, negative indices count from the
+    end. An update outside of x is ignored, while the interpreters of both formats stop with an
+    error.
     """
     depth = indices.shape[-1] if indices.type.rank else 0
     if not 0 < depth <= x.type.rank:
@@ -177,27 +184,28 @@ def scattered_at(
 def scattered_elements(
     emitter: Emitter, x: Value, indices: Value, updates: Value, reduction: str, axis: int
 ) -> Value:
-    """x with elements replaced by `updates`, or combined with them, by index along one axis.
+    """Replace elements of x by `updates`, or combine them, by index along one axis.
 
-    Update i (i is a whole coordinate) is for the element of x at i, with `indices[i]` along `axis`.
+    The update at coordinate i is for the element of x at coordinate i, but with `indices[i]` as the
+    index along `axis`.
     """
     want_along(x, indices, axis)
     chosen = wrapped(emitter, indices, [x.shape[axis]])
     rows = _along_axis(emitter, x, chosen, axis)
     nowhere = emitter.numbers([-1], rows.dtype)
-    places = emitter.add(Select(), rows, nowhere, _below(emitter, chosen, x.shape[axis]))
+    positions = emitter.add(Select(), rows, nowhere, _below(emitter, chosen, x.shape[axis]))
     count = indices.type.elements
     flat = emitter.add(
         Scatter(reduction),
         _flat(emitter, x, x.type.rank),
-        emitter.add(Reshape((count, 1)), places),
+        emitter.add(Reshape((count, 1)), positions),
         emitter.add(Reshape((count,)), updates),
     )
     return emitter.add(Reshape(x.shape), flat)
 
 
 def updated_block(emitter: Emitter, x: Value, update: Value, starts: Value) -> Value:
-    """x with a block replaced by `update`, which begins at `starts` [rank of x].
+    """Replace the block of x that begins at `starts` [rank of x] by `update`.
 
     A block that would reach beyond x is moved inwards until it fits.
     """
@@ -227,9 +235,10 @@ def updated_block(emitter: Emitter, x: Value, update: Value, starts: Value) -> V
 
 
 def one_hot(emitter: Emitter, indices: Value, depth: int, values: Value, axis: int) -> Value:
-    """One-hot vectors of `depth` elements along a new axis.
+    """Make one-hot vectors of `depth` elements along a new axis.
 
-    An element is `values[1]` if its position along the new axis is the index, else `values[0]`.
+    An element is `values[1]` if its position along the new axis is the index, and `values[0]`
+    otherwise.
     """
     if not indices.dtype.is_integer:
         indices = emitter.add(Cast(DType.I64), indices)
@@ -249,9 +258,9 @@ def one_hot(emitter: Emitter, indices: Value, depth: int, values: Value, axis: i
 def reversed_sequences(
     emitter: Emitter, x: Value, lengths: Value, time_axis: int, batch_axis: int
 ) -> Value:
-    """x with the first `lengths[b]` elements along the time axis reversed, for every batch b.
+    """Reverse the first `lengths[b]` elements of x along the time axis, for every batch b.
 
-    `time_axis` and `batch_axis` are 0 and 1 in either order; raises `Unsupported` for others.
+    `time_axis` and `batch_axis` must be 0 and 1 in any order; raises `Unsupported` for others.
     """
     axes = {time_axis, batch_axis}
     if axes != {0, 1} or x.type.rank < 2 or lengths.shape != (x.shape[batch_axis],):
@@ -280,13 +289,16 @@ def reversed_sequences(
 
 
 def _between(emitter: Emitter, x: Value, low: Sequence[int], high: Sequence[int]) -> Value:
-    """x with every element clamped to its own range, both bounds included."""
+    """Clamp every element of x to its own range, including both bounds."""
     below = emitter.add(Minimum(), x, emitter.numbers(high, x.dtype))
     return emitter.add(Maximum(), below, emitter.numbers(low, x.dtype))
 
 
 def _offset(emitter: Emitter, begin: Value, axis: int, rows: Sequence[int], free: int) -> Value:
-    """Each position along an axis minus the block's begin; `free` is 0 if the begin must be 0."""
+    """The positions along an axis, relative to the block's first position.
+
+    `free` is the number of elements by which the block can move; it is 0 if the block begins at 0.
+    """
     along = (rows[axis], *(1,) * (len(rows) - axis - 1))
     position = emitter.constant(emitter.counted(*along, dtype=begin.dtype.numpy))
     if not free:
@@ -295,24 +307,24 @@ def _offset(emitter: Emitter, begin: Value, axis: int, rows: Sequence[int], free
 
 
 def _below(emitter: Emitter, offset: Value, extent: int) -> Value:
-    """A boolean for each offset: whether it is in 0..extent-1."""
+    """A boolean for each offset that says whether it is from 0 to extent - 1."""
     zero, end = (emitter.numbers([n], offset.dtype) for n in (0, extent))
     after = emitter.add(GreaterEqual(), offset, zero)
     return emitter.add(And(), after, emitter.add(Less(), offset, end))
 
 
 def _folded(emitter: Emitter, op: Op, values: Sequence[Value]) -> Value:
-    """All values combined by a commutative operator; their shapes broadcast."""
+    """Combine all values by a commutative operator; their shapes broadcast."""
     return functools.reduce(lambda a, b: pointwise(emitter, op, a, b), values)
 
 
 def _steps(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """For each axis of a dense tensor the distance in elements from one index to the next."""
+    """For each axis of a dense tensor, the distance in elements from one index to the next."""
     return tuple(prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
 def _flat(emitter: Emitter, x: Value, axes: int) -> Value:
-    """x with its first axes joined to one."""
+    """Join the first `axes` axes of x to one axis."""
     return emitter.add(Reshape((prod(x.shape[:axes]), *x.shape[axes:])), x)
 
 
@@ -321,7 +333,10 @@ def _times(emitter: Emitter, x: Value, factor: Array) -> Value:
 
 
 def _along_axis(emitter: Emitter, x: Value, chosen: Value, axis: int) -> Value:
-    """Positions in the flat x of elements at i with `chosen[i]`, not negative, along `axis`."""
+    """The flat positions in x of elements at coordinates i with `chosen[i]` along `axis`.
+
+    `chosen` must not be negative.
+    """
     steps = _steps(x.shape)
     scaled = _times(emitter, chosen, np.array([steps[axis]]))
     rest = emitter.full(chosen.shape, 0, np.int64)
@@ -333,7 +348,7 @@ def _along_axis(emitter: Emitter, x: Value, chosen: Value, axis: int) -> Value:
 
 
 def _rows_at(emitter: Emitter, axes: tuple[int, ...], indices: Value) -> Value:
-    """Row numbers in a tensor of shape `axes`, for the coordinates on the last axis of indices."""
+    """The row numbers in a tensor of shape `axes` for the coordinates in `indices`."""
     if not 0 < indices.shape[-1] == len(axes):
         raise Unsupported(f"coordinates of shape {list(indices.shape)} into {list(axes)}")
     want_inside(indices, np.array(axes))
@@ -343,7 +358,7 @@ def _rows_at(emitter: Emitter, axes: tuple[int, ...], indices: Value) -> Value:
 
 
 def _turns(rows: Array) -> list[Array]:
-    """Indices of the updates in groups, so that no row occurs twice in a group."""
+    """Divide the indices of the updates into groups, so that no row occurs twice in a group."""
     next_turn: dict[int, int] = {}
     turns: list[list[int]] = []
     for position, row in enumerate(rows.tolist()):
@@ -358,7 +373,7 @@ def _turns(rows: Array) -> list[Array]:
 def _combined(
     emitter: Emitter, flat: Value, changes: Value, rows: Array, turn: Array, op: Op
 ) -> Value:
-    """The rows of `flat`, those in `rows` combined with their update by `op`."""
+    """Combine the rows of `flat` that are in `rows` with their updates by `op`."""
     source = emitter.full((flat.shape[0],), 0, np.int64)
     source[rows] = turn
     changed = emitter.full((flat.shape[0], *(1,) * (flat.type.rank - 1)), False, np.bool_)

@@ -1,4 +1,4 @@
-"""Numbers of a few bits, several in a byte."""
+"""Unpacks numbers of 2 and 4 bits, several of which are in a byte."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from ellc.ir.types import Array
 
 
 def packed_bytes(count: int, bits: int) -> int:
-    """How many bytes `count` numbers of `bits` bits take; the last byte may be partly unused."""
+    """The number of bytes for `count` numbers of `bits` bits; the last byte may have unused
+    bits."""
     return -(-count * bits // 8)
 
 
 def unpacked(content: Array, bits: int, count: int, *, signed: bool) -> Array:
-    """[count] int8 or uint8: the numbers of 2 or 4 bits in `content`, one in each element.
+    """Unpack the numbers of 2 or 4 bits in `content` to an array [count] of int8 or uint8.
 
     `content` is uint8 and has `packed_bytes` elements. The first number of a byte is in its lowest
     bits.

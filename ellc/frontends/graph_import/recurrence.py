@@ -1,4 +1,4 @@
-"""Loops: a recurrent layer's cell over the steps of a sequence, and the counters of a loop."""
+"""Makes loops: runs the cell of a recurrent layer over a sequence, and finds a loop's counters."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ellc.ir.ops.pointwise import Select
 KeyT = TypeVar("KeyT", bound=Hashable)
 
 MOST_COUNTED_TRIPS = 4096
-"""How many trips an import computes one by one, to know the values of a loop's counters."""
+"""The most trips that an import computes one by one to know the values of a loop's counters."""
 
 
 def counters(known: Set[KeyT], reads: Mapping[KeyT, Set[KeyT]]) -> set[KeyT]:
     """The carried values of a loop that are known on every trip.
 
-    `known` are those that are known before the first trip. `reads[i]` are the carried values that
-    the next value of `i` depends on.
+    `known` are the values that are known before the first trip. `reads[i]` are the carried values
+    on which the next value of `i` depends.
     """
     counting = set(known)
     while computed := {i for i in counting if not reads[i] <= counting}:
@@ -40,11 +40,12 @@ def run_cell(
     walk: Walk,
     counts: Value | None = None,
 ) -> tuple[Value, list[Value]]:
-    """Run a cell over a sequence: (the first state after every step, all states at the end).
+    """Run a cell over a sequence; returns the first state after every step, and all final states.
 
-    The first result has its steps along the axis that `walk` gives for x. `cell` takes one step's
-    element of x, the states and the fixed operands, and returns the next states. Where `counts`
-    [steps, batch, 1] is false, a step leaves the states unchanged and its first result is zero.
+    The steps of the first result are along the axis that `walk` has for x. `cell` takes the element
+    of x for one step, the states and the fixed operands, and returns the next states. If `counts`
+    [steps, batch, 1] is given, then a step for which it is false leaves the states unchanged, and
+    the first result of this step is zero.
     """
     trips = x.shape[walk.axis]
     b = GraphBuilder(cell.name)

@@ -1,4 +1,4 @@
-"""Reshape and transpose, left out if they would change nothing."""
+"""Adds reshapes and transposes, unless they would change nothing."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ellc.ir.ops.shape import Reshape, Transpose
 
 
 def reshaped(emitter: Emitter, x: Value, shape: Sequence[int]) -> Value:
-    """The value in another shape with as many elements; nothing is added for the same shape."""
+    """Reshape a value; nothing is added if it already has this shape."""
     return x if x.shape == tuple(shape) else emitter.add(Reshape(tuple(shape)), x)
 
 
 def transposed(emitter: Emitter, x: Value, permutation: Sequence[int]) -> Value:
-    """The value with its axes in another order; a known array is transposed at import."""
+    """Transpose a value; a known array is transposed at import."""
     order = tuple(permutation)
     if order == tuple(range(x.type.rank)):
         return x
@@ -25,6 +25,6 @@ def transposed(emitter: Emitter, x: Value, permutation: Sequence[int]) -> Value:
     op = Transpose(order)
     if x.array is None:
         return emitter.add(op, x)
-    # Without the emitter's limit on folding: weights are as large as the file, never larger.
+    # The emitter's limit on folding is not needed here: the result is not larger than the array.
     (type_,) = op.infer(x.type)
     return Value(type_, array=np.transpose(x.array, order))

@@ -1,4 +1,4 @@
-"""Numbers with a constant step, for the Range operators of both formats."""
+"""Makes vectors of numbers with a constant step, for the Range operators of both formats."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ def stepped(
     dtype: DType,
     most: int,
 ) -> Value:
-    """A vector `first`, `first + step`, ... that stops before `end`; all three are finite.
+    """A vector `first`, `first + step`, ... that stops before `end`; all three must be finite.
 
-    Raises `Unsupported` for a step of 0, more than `most` numbers, or one that `dtype` cannot hold.
+    Raises `Unsupported` if the step is 0, if there are more than `most` numbers, or if `dtype`
+    cannot hold a number.
     """
     described = f"the numbers from {first} to {end} in steps of {step}"
     if step == 0:

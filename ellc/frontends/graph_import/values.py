@@ -1,8 +1,8 @@
 """Values during an import: a value is a known array, or the result of a node of the graph.
 
 Exporters write shape arithmetic as ordinary operators. The emitter computes an operator on known
-arrays at once by its reference. A handler that needs a known number, such as the shape of a
-reshape, therefore gets one.
+arrays at once with its reference. So a handler that needs a known number, such as the shape of a
+reshape, usually gets it.
 """
 
 from __future__ import annotations
@@ -26,22 +26,24 @@ from ellc.ir.ops.quantised import Dequantize
 from ellc.ir.ranges import outside
 from ellc.ir.types import Array, DType, Quant, TensorType, type_of
 
-# The emitter does not compute an operator on constants that exceeds one of these limits, or the
-# rest of `Limits.computed_elements`: a small file must not make the reader compute or allocate
-# much. The operator stays in the graph, and the pass `fold_constants` decides about it.
+# A small file must not make the reader compute or allocate much. So the emitter does not compute an
+# operator on constants that exceeds one of these limits, or what is left of
+# `Limits.computed_elements`. The operator is added to the graph, and the pass `fold_constants`
+# decides about it.
 _FOLDED_ELEMENTS = 1 << 22
 _FOLDED_STEPS = 1 << 24
 
 
 class Unsupported(EllcError):
-    """A handler cannot import a node; the message says what is missing and what would work."""
+    """Raised if a handler cannot import a node; the message says what is not supported."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, code="E212")
 
 
 class Extents(tuple[int, ...]):
-    """The shape of an operand: a tuple that raises `Unsupported` for an axis it does not have."""
+    """The shape of an operand: a tuple that raises `Unsupported` for an axis that does not
+    exist."""
 
     name: str
 
@@ -67,15 +69,16 @@ class Extents(tuple[int, ...]):
 
 
 class Nonsense(Unsupported):
-    """A handler raised a Python exception for numbers that it does not check; that is the cause.
+    """Raised if a handler fails with a Python exception, because it does not check its numbers.
 
-    The message only tells the user which node it was. `tests/soak` looks for these errors, so that
-    the handler can be given a check with a better message.
+    The cause is this exception. The message only tells the user which node failed. `tests/soak`
+    searches for these errors, so that a check with a better message can be added to the handler.
     """
 
 
 def cause_of_nonsense(error: BaseException | None) -> Nonsense | None:
-    """The `Nonsense` in an error's chain of causes, if any; an inner graph may have raised it."""
+    """The `Nonsense` in the chain of an error's causes, or None; it may come from an inner
+    graph."""
     while error is not None and not isinstance(error, Nonsense):
         error = error.__cause__
     return error
@@ -83,7 +86,8 @@ def cause_of_nonsense(error: BaseException | None) -> Nonsense | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Value:
-    """A tensor of the model: `array` is set if it is known now, `ref` if the graph computes it.
+    """A tensor of the model: `array` is set if it is known at import, `ref` if the graph computes
+    it.
 
     `name` is its name in the model, for messages.
     """
@@ -116,9 +120,9 @@ class Value:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SequenceValue(Value):
-    """A sequence of tensors. Only the handlers of sequence operators expect one.
+    """A sequence of tensors; only the handlers of sequence operators accept it.
 
-    If the items are the parts of one tensor along axis 0, `stack` is that tensor.
+    If the items are the parts of one tensor along axis 0, `stack` is this tensor.
     """
 
     items: tuple[Value, ...] = ()
@@ -126,7 +130,7 @@ class SequenceValue(Value):
 
     @staticmethod
     def of(items: Iterable[Value], stack: Value | None = None) -> SequenceValue:
-        """The sequence of these tensors."""
+        """A sequence of the given tensors."""
         return SequenceValue(TensorType(DType.F32, (0,)), items=tuple(items), stack=stack)
 
 
@@ -141,7 +145,7 @@ class Emitter:
         self._states: dict[str, Value | None] = {}  # state name -> its value after the call
         self._state_types: dict[str, TensorType] = {}
         self.work = 0  # multiply-adds, and result elements of pointwise functions, so far
-        # The name of the model's node that is being imported; every new node gets it as its source.
+        # The name of the model's node that is being imported; it is the source of each new node.
         self.source: tuple[str, ...] = ()
 
     def inner(self, name: str) -> Emitter:
@@ -161,9 +165,10 @@ class Emitter:
         return Value(type, ref=self._builder.input(name, type))
 
     def output(self, name: str, value: Value, quant: Quant | None = None) -> None:
-        """Add a public output. A known value becomes a constant of the graph.
+        """Add a public output; a known value becomes a constant of the graph.
 
-        `quant` is the quantisation in the file, for a value whose operator does not determine it.
+        `quant` is the quantisation that the file gives, needed if the operator does not determine
+        it.
         """
         ref = self.ref(value)
         if quant is not None:
@@ -173,7 +178,7 @@ class Emitter:
     def constant(
         self, array: Array, quant: Quant | None = None, dtype: DType | None = None
     ) -> Value:
-        """A known array; with `dtype=DType.BIT` the booleans of `array` are bits."""
+        """A value that is a known array; with `dtype=DType.BIT`, booleans are stored as bits."""
         data = np.asarray(array)
         type_ = type_of(data, dtype)
         return Value(TensorType(type_.dtype, type_.shape, quant=quant), array=data)
@@ -181,7 +186,7 @@ class Emitter:
     def want_room(self, *shape: int) -> None:
         """Pay for a tensor of this shape; raises `EllcError` E203 beyond the limits.
 
-        Call it before any allocation whose size comes from the file.
+        This must be called before each allocation whose size comes from the file.
         """
         self._budget.want(shape, self._where)
 
@@ -194,7 +199,7 @@ class Emitter:
         return self._budget.counted(shape, dtype, self._where)
 
     def numbers(self, values: Sequence[int | float], dtype: DType) -> Value:
-        """A constant vector of these numbers. Raises `Unsupported` if `dtype` cannot hold one."""
+        """A constant vector of numbers; raises `Unsupported` if `dtype` cannot hold a number."""
         array = np.asarray(values)
         if dtype.is_integer:
             info = np.iinfo(dtype.numpy)
@@ -204,11 +209,12 @@ class Emitter:
         return self.constant(array.astype(dtype.numpy))
 
     def want_work(self, array: Array) -> None:
-        """Pay for work on a whole stored array, after the first time; raises `EllcError` E203."""
+        """Pay for work on a whole stored array, except the first time; raises `EllcError` E203."""
         self._budget.pay_again(array, self._where)
 
     def begin(self, label: str) -> None:
-        """Start the import of the model's node `label`. Raises `EllcError` E203 beyond limits."""
+        """Start importing the node `label` of the model; raises `EllcError` E203 beyond the
+        limits."""
         self.source = (label,)
         self._budget.pay_node(label)
 
@@ -218,11 +224,11 @@ class Emitter:
         return result
 
     def add_multi(self, op: Op, *operands: Value) -> list[Value]:
-        """Add an operator and return its results.
+        """Add an operator, and return its results.
 
-        If all operands are known and the results are small enough, it is computed at once and the
-        results are arrays. Raises `ShapeError` for operands that do not fit, and `Unsupported` for
-        known operands outside the operator's range.
+        If all operands are known and the results are small enough, the operator is computed at once
+        and the results are known arrays. Raises `ShapeError` for operands that do not fit the
+        operator, and `Unsupported` for known operands outside the operator's range.
         """
         operands = _fitting(operands) if isinstance(op, Pointwise) else operands
         operand_types = tuple(v.type for v in operands)
@@ -249,18 +255,18 @@ class Emitter:
         return [Value(r.type, ref=r) for r in refs]
 
     def ref(self, value: Value) -> Ref:
-        """The value in the graph under construction; a known one becomes a constant there."""
+        """The reference of a value in the graph; a known value is added as a constant."""
         if value.ref is not None:
             return value.ref
         if value.array is None:
-            raise Unsupported("a sequence where a tensor is expected")
+            raise Unsupported("it reads a sequence where a tensor is expected")
         _want_elements(value.type)
         return self._builder.constant(value.array, value.type.dtype)
 
     def state(self, name: str, initial: Array) -> Value:
-        """Add a state and return its value at the start of a call.
+        """Add a state, and return its value at the start of a call.
 
-        Raises `Unsupported` if the name is used already.
+        Raises `Unsupported` if another state has the same name.
         """
         if name in self._states:
             raise Unsupported(f"its state '{name}' is also the state of another operator")
@@ -282,7 +288,8 @@ class Emitter:
         self._states[name] = value
 
     def after_call(self, name: str) -> Value | None:
-        """The value of a state after the call; None if it is not set or there is no such state."""
+        """The value that was set with `set_state`; None if it was not set or there is no such
+        state."""
         return self._states.get(name)
 
     def metadata(self, entries: dict[str, str]) -> None:
@@ -290,11 +297,12 @@ class Emitter:
         self._builder.metadata(entries)
 
     def note(self, text: str) -> None:
-        """Add a remark for the user to the metadata, as `note.N`; a repeated one is left out."""
+        """Add a note for the user to the metadata, under the key `note.N`; equal notes are added
+        once."""
         self._notes[text] = None
 
     def build(self) -> Graph:
-        """The finished graph."""
+        """Make the graph."""
         self.metadata({f"note.{i}": text for i, text in enumerate(self._notes)})
         return self._builder.build()
 
@@ -315,9 +323,10 @@ class Emitter:
 
 
 def _fitting(operands: tuple[Value, ...]) -> tuple[Value, ...]:
-    """Operands of a pointwise operator; if the first is a scalar, so are known ones of 1 element.
+    """Prepare the operands of a pointwise operator.
 
-    Files write a single number as a scalar or as a vector of one element.
+    If the first operand is a scalar, known operands with one element become scalars too, because
+    files may store a single number as a scalar or as a vector of one element.
     """
     first, *others = operands
     return operands if first.type.rank else (first, *map(_without_axes, others))
@@ -330,14 +339,14 @@ def _without_axes(value: Value) -> Value:
 
 
 def _work(op: Op, operands: tuple[TensorType, ...], results: tuple[TensorType, ...]) -> int:
-    """How much an operator computes; 0 if it only moves, converts or compares."""
+    """The work of an operator; 0 if it only moves, converts or compares elements."""
     if isinstance(op, Pointwise) and not isinstance(op, Cast | Dequantize | Select):
         return sum(t.elements for t in results if t.dtype.is_float)
     return op.macs(operands, results)
 
 
 def _folding_work(op: Op, operands: tuple[TensorType, ...], results: tuple[TensorType, ...]) -> int:
-    """What computing an operator at import costs: elements read and written, and inner steps."""
+    """The cost of computing an operator at import: elements read and written, and inner steps."""
     return sum(t.elements for t in (*operands, *results)) + op.inner_steps(operands, results)
 
 
@@ -347,7 +356,7 @@ def _want_elements(type_: TensorType) -> None:
 
 
 def known(value: Value, what: str) -> Array:
-    """The array of a value that a handler must know; raises `Unsupported` if it is computed."""
+    """The array of a value; raises `Unsupported` if the network computes the value."""
     if value.array is None:
         raise Unsupported(
             f"{what} must be known at import, as a constant or from inputs fixed by --set, "
@@ -365,7 +374,7 @@ def known_ints(value: Value, what: str) -> tuple[int, ...]:
 
 
 def known_int(value: Value, what: str) -> int:
-    """A known integer; raises `Unsupported` unless the array has exactly one element."""
+    """A known integer; raises `Unsupported` if the array does not have exactly one element."""
     numbers = known_ints(value, what)
     if len(numbers) != 1:
         raise Unsupported(f"{what} is {len(numbers)} numbers, not one")
@@ -373,7 +382,7 @@ def known_int(value: Value, what: str) -> int:
 
 
 def known_number(value: Value, what: str) -> int | float:
-    """A known finite number; raises `Unsupported` unless the array has exactly one element."""
+    """A known finite number; raises `Unsupported` if there is not exactly one finite element."""
     array = known(value, what)
     if array.size != 1:
         raise Unsupported(f"{what} is {array.size} numbers, not one")
@@ -384,7 +393,7 @@ def known_number(value: Value, what: str) -> int | float:
 
 
 def extents(value: Value, rank: int, what: str) -> tuple[int, ...]:
-    """The shape of a value; raises `Unsupported` unless it has `rank` axes."""
+    """The shape of a value; raises `Unsupported` if it does not have `rank` axes."""
     if len(value.shape) != rank:
         raise Unsupported(f"{what} has the shape {list(value.shape)}, not {rank} axes")
     return value.shape

@@ -1,4 +1,7 @@
-"""Convolutions over three spatial axes as convolutions over two: the depth taps become channels."""
+"""Imports convolutions over three spatial axes as convolutions over two.
+
+The taps along the depth axis become channels.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,10 @@ from ellc.ir.types import Array
 def window_positions(
     emitter: Emitter, count: int, taps: int, stride: int, dilation: int, before: int
 ) -> Array:
-    """[count, taps]: for each of `count` windows the input position that each tap reads.
+    """An array [count, taps] with the input position that each tap of each window reads.
 
-    `before` is the padding before the input. Positions in the padding are negative or beyond the
-    extent.
+    `before` is the padding before the input. Positions in the padding are negative, or not below
+    the extent.
     """
     emitter.want_room(count, taps)
     starts = emitter.counted(count, 1) * stride - before
@@ -28,9 +31,11 @@ def window_positions(
 def transposed_positions(
     emitter: Emitter, extent: int, count: int, taps: int, stride: int, dilation: int, before: int
 ) -> Array:
-    """[count, taps]: for each output of a transposed convolution the input that a tap reads.
+    """An array [count, taps] with the input position that each tap of a transposed convolution
+    reads.
 
-    It is -1 if the tap reads none. `before` elements are cut off at the start of the full result.
+    The first axis is that of the outputs. The position is -1 if the tap reads no input. `before`
+    elements are cut off at the start of the full result.
     """
     emitter.want_room(count, taps)
     full = emitter.counted(count, 1) + before - dilation * emitter.counted(taps)
@@ -42,11 +47,11 @@ def transposed_positions(
 def volumes_as_pixels(
     emitter: Emitter, x: Value, positions: Array, groups: int = 1, outside: float = 0.0
 ) -> Value:
-    """Volumes [N,D,H,W,C] as images [N * count,H,W,C * taps].
+    """Convert volumes [N,D,H,W,C] to images [N * count,H,W,C * taps].
 
-    Image n * count + i has as channels the slices of volume n at depths `positions[i]`
-    ([count, taps]). A position outside of x gives a slice filled with `outside`. The channels of
-    one group stay adjacent.
+    `positions` is [count, taps]. The channels of image n * count + i are the slices of volume n at
+    the depths `positions[i]`. A position outside of x stands for a slice that is filled with
+    `outside`. The channels of a group stay adjacent.
     """
     batch, extent, rows, columns, channels = x.shape
     if groups < 1 or channels % groups:
@@ -63,13 +68,13 @@ def volumes_as_pixels(
 
 
 def filters_as_pixels(emitter: Emitter, w: Value) -> Value:
-    """Weights [F,kd,kh,kw,C/groups] as [F,kh,kw,kd * C/groups], to fit `volumes_as_pixels`."""
+    """Convert weights [F,kd,kh,kw,C/groups] to [F,kh,kw,kd * C/groups], as `volumes_as_pixels`."""
     filters, taps, rows, columns, channels = w.shape
     ordered = transposed(emitter, w, (0, 2, 3, 1, 4))
     return reshaped(emitter, ordered, (filters, rows, columns, taps * channels))
 
 
 def pixels_as_volumes(emitter: Emitter, pixels: Value, batch: int) -> Value:
-    """Images [N * count,H,W,C] as volumes [N,count,H,W,C]; `batch` is N."""
+    """Convert images [N * count,H,W,C] to volumes [N,count,H,W,C]; `batch` is N."""
     count, *rest = pixels.shape
     return reshaped(emitter, pixels, (batch, count // batch, *rest))

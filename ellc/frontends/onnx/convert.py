@@ -26,7 +26,7 @@ from ellc.ir.passes.canonicalise.eliminate_dead import EliminateDead
 
 
 def convert(model: OnnxModel, options: ImportOptions, where: str) -> Graph:
-    """The graph of a model, or of the part that `options.outputs` needs."""
+    """Convert a model to a graph, or only the part that `options.outputs` needs."""
     graph = without_calls(model, options.limits.graph_nodes, where)
     nodes = in_order(graph.nodes, where)
     _check_names(graph, nodes, where)
@@ -77,7 +77,9 @@ def _check_names(graph: OnnxGraph, nodes: Iterable[OnnxNode], where: str) -> Non
     given = {i.name for i in graph.inputs} | set(graph.constants)
     for name in (n for node in nodes for n in node.outputs if n in given):
         raise EllcError(
-            f"a node makes '{name}', which is also an input or a constant", code="E210", where=where
+            f"'{name}' is the result of a node, but also an input or a constant",
+            code="E210",
+            where=where,
         )
 
 
@@ -105,7 +107,7 @@ def _ports(
     options: ImportOptions,
     where: str,
 ) -> list[OnnxInput]:
-    """The inputs of the graph. If the user cut the model, only those that are still needed."""
+    """The inputs of the graph; if the user cut the model, only the inputs that are still needed."""
     ports = {i.name: i for i in graph.inputs if i.name not in graph.constants}
     for option, names in (("--shape", options.shapes), ("--set", options.fixed)):
         for name in names:
@@ -118,7 +120,7 @@ def _ports(
 
 
 def unknown_name(name: str, what: str, known: Iterable[str], where: str, option: str) -> EllcError:
-    """The error E214: a name in a command-line option is not in the model."""
+    """The error E214 for a name in a command-line option that is not in the model."""
     names = list(known)
     close = difflib.get_close_matches(name, names, 3) or names[:8]
     return EllcError(

@@ -1,4 +1,4 @@
-"""Tensors that are stored in separate files, which must be in the model's folder or below it."""
+"""Reads tensors that are stored in separate files, in the folder of the model or below it."""
 
 from __future__ import annotations
 
@@ -18,35 +18,36 @@ from ellc.ir.reading import want_dense
 
 @dataclass(slots=True)
 class ExternalFiles:
-    """Reads the files beside one model. `folder` is the model's folder; None if it has none.
+    """Reads the separate files of one model. `folder` is the model's folder, None if it has none.
 
-    A range of bytes is read once, even if several tensors name it. So that a small file cannot make
-    ellc work much, two totals are limited to twice the length of the file: the bytes of all
-    different ranges, after the first `small_bytes`, and the bytes of ranges that are named again,
-    after the first `small_bytes` * `growth_ratio`.
+    A range of bytes is read once, even if several tensors name it. A small file must not make ellc
+    work much, so two totals are limited. The bytes of all different ranges may be at most twice the
+    length of the file, plus `small_bytes`. The bytes of ranges that are named again may be at most
+    twice the length of the file, plus `small_bytes` * `growth_ratio`.
     """
 
     folder: Path | None
     limits: Limits
     _read: dict[tuple[str, int, int], bytes] = field(default_factory=dict)
-    # By location: the bytes of different ranges, the length of the file, bytes of repeated ranges.
+    # For each location: the bytes of different ranges, the length of the file, and the bytes of
+    # ranges that were named again.
     _bytes: Counter[str] = field(default_factory=Counter)
     _stored: dict[str, int] = field(default_factory=dict)
     _again: Counter[str] = field(default_factory=Counter)
 
     def read(self, entries: Mapping[str, str], size: int, tensor: str) -> bytes:
-        """`size` bytes of the file that a tensor's entries (location, offset, length) name.
+        """Read `size` bytes of the file that a tensor's entries (location, offset, length) name.
 
         The file must be in `folder` or below it, and no part of its path may be a link. Raises
-        `EllcError` E203 for a file that is beyond the limits, is sparse, or is read too often, and
-        E210 for other faults.
+        `EllcError`: E203 for a file that is beyond the limits, is sparse or is read too often; E210
+        for other faults.
         """
         location, offset = _range(self.folder, entries, size, tensor)
         key = (location, offset, size)
         if key not in self._read:
             self._read[key] = self._new_range(*key, tensor)
         else:
-            # No bytes are read, but each tensor may become a constant of this size or larger.
+            # No bytes are read here, but the tensor may become a constant of at least this size.
             free = self.limits.small_bytes * self.limits.growth_ratio
             self._count(self._again, location, size, free)
         return self._read[key]
@@ -55,7 +56,7 @@ class ExternalFiles:
         counter[location] += size
         if counter[location] > free + _READINGS * self._stored[location]:
             raise EllcError(
-                f"tensors read more than {_READINGS} times the bytes of the file",
+                f"tensors refer to more than {_READINGS} times the bytes of the file",
                 code="E203",
                 where=f"'{location[:200]}'",
             )
@@ -104,7 +105,8 @@ def _range(
 
 
 def _opened(path: Path) -> int:
-    """A descriptor of a regular file that is not a link; raises `OSError` for anything else."""
+    """Open a regular file that is not a link, and return its descriptor; raises `OSError` if
+    not."""
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0))
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -114,11 +116,11 @@ def _opened(path: Path) -> int:
 
 
 _RANGE = (("offset", "0"), ("length", "0"))
-_READINGS = 2  # all ranges together may have this many times the bytes of their file
+_READINGS = 2  # the ranges of a file may have this many times the file's bytes
 
 
 def _is_below(folder: Path, location: str) -> bool:
-    """Whether a location is a path below the folder in which no part is a link."""
+    """Whether a location is a path below the folder, and no part of the path is a link."""
     parts = PurePosixPath(location).parts
     if not parts or "\\" in location or "\0" in location or ":" in location:
         return False

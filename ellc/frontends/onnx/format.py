@@ -1,4 +1,4 @@
-"""ONNX as a format of model files."""
+"""Describes ONNX as a format of model files."""
 
 from __future__ import annotations
 

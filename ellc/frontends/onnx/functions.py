@@ -17,15 +17,15 @@ from ellc.frontends.onnx.model import (
 from ellc.ir.errors import EllcError
 
 _DEPTH = 32
-# Functions that call functions can double the nodes at each level. The inlined graph may have so
-# many nodes, plus so many for each node in the file.
+# Functions that call functions can double the number of nodes at each level. So the inlined graph
+# may have at most `_MOST_NODES` nodes, plus `_MOST_PER_NODE` for each node in the file.
 _MOST_NODES, _MOST_PER_NODE = 10_000, 10
 
 
 def without_calls(model: OnnxModel, most_nodes: int, where: str) -> OnnxGraph:
-    """The main graph with all calls inlined.
+    """Inline all calls of functions in the main graph.
 
-    Raises `EllcError` E203 if it then has too many nodes, or if calls are nested too deeply.
+    Raises `EllcError` E203 if the result has too many nodes, or if calls are nested too deeply.
     """
     if not model.functions:
         return model.graph
@@ -36,9 +36,9 @@ def without_calls(model: OnnxModel, most_nodes: int, where: str) -> OnnxGraph:
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """What the names and attribute references of a function's nodes stand for in one call."""
+    """The names and attributes that replace those of a function's nodes in one call."""
 
-    names: Mapping[str, str] | None = None  # None in the main graph, where names stay
+    names: Mapping[str, str] | None = None  # None in the main graph, whose names are kept
     prefix: str = ""
     attributes: Mapping[str, Attribute | None] | None = None
     depth: int = 0
@@ -70,8 +70,8 @@ class _Inliner:
             self.inlined += 1
             if self.inlined > self.most_nodes or scope.depth > _DEPTH:
                 raise EllcError(
-                    f"inlining its functions gives more than {self.most_nodes} nodes, or calls are "
-                    f"nested more than {_DEPTH} deep",
+                    f"the model has more than {self.most_nodes} nodes after inlining its "
+                    f"functions, or calls are nested more than {_DEPTH} deep",
                     code="E203",
                     where=self.where,
                 )
@@ -83,7 +83,7 @@ class _Inliner:
                 yield from self.body(function, resolved, scope.depth + 1)
 
     def resolved(self, node: OnnxNode, scope: _Scope) -> OnnxNode:
-        """A node with the names and attributes that it has in the scope."""
+        """A copy of a node with the names and attributes that the scope gives it."""
         attributes = {}
         for key, value in node.attributes.items():
             if isinstance(value, AttributeReference):
@@ -105,7 +105,7 @@ class _Inliner:
         )
 
     def body(self, function: OnnxFunction, call: OnnxNode, depth: int) -> Iterator[OnnxNode]:
-        """The function's nodes, which read the operands of the call and make its results."""
+        """The nodes of a function, changed to read the call's operands and to make its results."""
         if len(call.inputs) > len(function.inputs) or len(call.outputs) > len(function.outputs):
             raise EllcError(
                 f"'{call.label}' has more operands or results than the function '{call.operator}'",

@@ -11,12 +11,12 @@ from ellc.frontends.onnx.ports import TO_PIXELS, TO_PLANES
 
 
 def to_pixels(emitter: Emitter, x: Value) -> Value:
-    """[N,C,H,W] or [N,C,W] as [N,H,W,C]."""
+    """Convert [N,C,H,W] or [N,C,W] to [N,H,W,C]."""
     return transposed(emitter, with_rows(emitter, x), TO_PIXELS)
 
 
 def to_planes(emitter: Emitter, y: Value, rank: int) -> Value:
-    """[N,H,W,C] as [N,C,H,W] if `rank` is 4, else as [N,C,W]."""
+    """Convert [N,H,W,C] to [N,C,H,W] if `rank` is 4, otherwise to [N,C,W]."""
     planes = transposed(emitter, y, TO_PLANES)
     if rank == 4:
         return planes
@@ -25,7 +25,7 @@ def to_planes(emitter: Emitter, y: Value, rank: int) -> Value:
 
 
 def with_rows(emitter: Emitter, x: Value) -> Value:
-    """[N,C,W] as [N,C,1,W]; also for weights [F,C,kw]."""
+    """Convert [N,C,W] to [N,C,1,W], and in the same way weights [F,C,kw]."""
     if x.type.rank == 3:
         return reshaped(emitter, x, (*x.shape[:2], 1, x.shape[2]))
     if x.type.rank != 4:

@@ -1,4 +1,4 @@
-"""Imports graphs inside nodes, and the stored tensors that a graph's nodes read."""
+"""Imports graphs that are inside nodes, and the stored tensors that nodes read."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from ellc.ir.errors import EllcError
 
 
 def own_and_captured(node: OnnxNode, inputs: Inputs) -> tuple[Inputs, dict[str, Value]]:
-    """Split `inputs`: (the node's own operands, the outer values that its inner graphs read).
+    """Split `inputs` into the node's own operands, and the outer values that its inner graphs read.
 
-    The second part is by name.
+    The outer values are returned by name.
     """
     own = len(inputs) - len(node.captured)
     captured = zip(node.captured, inputs[own:], strict=True)
@@ -31,10 +31,10 @@ def own_and_captured(node: OnnxNode, inputs: Inputs) -> tuple[Inputs, dict[str, 
 def import_inner(
     emitter: Emitter, graph: OnnxGraph, captured: Mapping[str, Value], where: str
 ) -> list[Value]:
-    """Import a graph inside a node and return its outputs.
+    """Import a graph that is inside a node, and return its outputs.
 
-    `captured` holds its inputs and the outer values that it reads. Raises `Unsupported` with the
-    problems of its nodes.
+    `captured` has the graph's inputs and the outer values that it reads, by name. Raises
+    `Unsupported` with the problems of the graph's nodes.
     """
     nodes = needed_nodes(in_order(graph.nodes, where), graph.outputs)
     values = {**captured, **stored_values(emitter, graph, nodes, graph.outputs)}
@@ -53,7 +53,7 @@ def import_inner(
 def stored_values(
     emitter: Emitter, graph: OnnxGraph, nodes: Iterable[OnnxNode], outputs: Iterable[str]
 ) -> dict[str, Value]:
-    """The stored tensors that the nodes read or that are outputs, by name."""
+    """The stored tensors, by name, that the nodes read or that are outputs."""
     read = {name for node in nodes for name in node.inputs} | set(outputs)
     return {
         name: stored_value(emitter, stored)

@@ -1,4 +1,4 @@
-"""An ONNX model as plain Python values without protobuf, with checked access to attributes."""
+"""Classes for an ONNX model without protobuf, with checked access to attributes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ STANDARD_DOMAIN = ""
 
 @dataclass(frozen=True, slots=True)
 class AttributeReference:
-    """An attribute inside a function whose value is the attribute `name` of the calling node."""
+    """An attribute in a function; its value is that of the attribute `name` of the calling node."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class UnreadableAttribute:
-    """An attribute of a kind that no handler reads; `kind` is the name of the kind."""
+    """An attribute of a type that no handler reads; `kind` is the name of the type."""
 
     kind: str
 
@@ -44,8 +44,8 @@ Attribute: TypeAlias = Union[
 class Attributes:
     """Typed access to `attributes`. `asked` collects the names that a handler asked for.
 
-    Every method that returns a value raises `Unsupported` for an attribute of another type, and for
-    a missing one without a default.
+    Every method that returns the value of an attribute raises `Unsupported` if the attribute has
+    another type, or if it is missing and has no default.
     """
 
     __slots__ = ()
@@ -53,7 +53,7 @@ class Attributes:
     asked: set[str]
 
     def has(self, name: str) -> bool:
-        """Whether the node has an attribute. This counts as asking for it."""
+        """Whether the node has an attribute; this counts as asking for it."""
         self.asked.add(name)
         return name in self.attributes
 
@@ -62,7 +62,7 @@ class Attributes:
         self.asked.update(names)
 
     def unasked(self) -> list[str]:
-        """Attributes that no handler asked for; each may change what the node means."""
+        """The names of the attributes that no handler asked for; they may change the result."""
         return sorted(set(self.attributes) - self.asked)
 
     def integer(self, name: str, default: int | None = None) -> int:
@@ -73,7 +73,7 @@ class Attributes:
         return value
 
     def flag(self, name: str, default: bool = False) -> bool:
-        """An integer as a boolean: true unless it is 0."""
+        """An integer attribute as a boolean: False if it is 0."""
         return self.integer(name, int(default)) != 0
 
     def number(self, name: str, default: float | None = None) -> float:
@@ -149,9 +149,9 @@ class Attributes:
 class OnnxNode(Attributes):
     """One node of the file.
 
-    `version` is the version of the operator set of its domain. `captured` are the outer values that
-    graphs inside the node read; they are also the last names in `inputs`. `joined` is set if the
-    node replaces a group of nodes (`qdq.py`): it is the operator between the conversions.
+    `version` is the version of its domain's operator set. `captured` are the outer values that
+    graphs inside the node read; they are also the last names in `inputs`. If the node replaces a
+    group of nodes (`qdq.py`), `joined` is the operator between the conversions of the group.
     """
 
     operator: str
@@ -173,21 +173,22 @@ class OnnxNode(Attributes):
 
     @property
     def written_kind(self) -> str:
-        """The operator in the file, which differs from `kind` if a group was joined."""
+        """The name of the operator in the file; `kind` differs if a group of nodes was joined."""
         return self.joined or self.kind
 
     @property
     def kind(self) -> str:
-        """The operator, with its domain as a prefix if that is not ONNX's own."""
+        """The name of the operator, with its domain as a prefix if this is not ONNX's own
+        domain."""
         return f"{self.domain}.{self.operator}" if self.domain else self.operator
 
 
 @dataclass(frozen=True, slots=True)
 class OnnxInput:
-    """A graph input with its shape and its element type (the number that ONNX has for it).
+    """A graph input with its shape, and its element type as ONNX's number for the type.
 
-    A dimension is a number, a symbol, or None if the file leaves it open. `shape` is None if the
-    rank is unknown too.
+    A dimension is a number, a symbol, or None if the file does not give it. `shape` is None if the
+    rank is unknown, too.
     """
 
     name: str
@@ -207,9 +208,9 @@ class OnnxGraph:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OnnxFunction:
-    """A function that the model defines, with formal names of its operands and results.
+    """A function that the model defines, with the formal names of its operands and results.
 
-    `attributes` are the formal attributes; the value is the default, or None if there is none.
+    `attributes` maps the formal attributes to their defaults, or to None if there is no default.
     """
 
     inputs: tuple[str, ...]

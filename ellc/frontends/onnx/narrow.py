@@ -1,7 +1,7 @@
-"""Integers of 4 and 2 bits. Each is stored in a byte, and its value has the class `Narrow`.
+"""Integers of 4 and 2 bits: a tensor of them has the class `Narrow`, with one integer per byte.
 
-Arithmetic on bytes could leave the range of the narrow type. A handler therefore never gets a
-`Narrow` value unless it is registered for them (`narrow` in `registry.py`).
+Arithmetic on bytes could leave the range of the narrow type. So a handler gets `Narrow` values only
+if it is registered for them (`narrow` in `registry.py`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Narrow(Value):
 
     @staticmethod
     def of(value: Value, kind: NarrowType) -> Narrow:
-        """A value of bytes, which must be in the range of the type, as a narrow value."""
+        """Make a narrow value of a value of bytes, which must be in the range of the type."""
         return Narrow(value.type, value.array, value.ref, kind=kind)
 
     @property
@@ -36,5 +36,5 @@ def stored_value(emitter: Emitter, stored: StoredTensor) -> Value:
 
 
 def same_kind(value: Value, like: Value) -> Value:
-    """The value as a narrow one if `like` is narrow; all its elements must come from `like`."""
+    """Make the value narrow if `like` is narrow; all its elements must come from `like`."""
     return Narrow.of(value, like.kind) if isinstance(like, Narrow) else value

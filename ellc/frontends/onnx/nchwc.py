@@ -1,8 +1,8 @@
-"""Finds out how many channels a block has in a file that ONNX Runtime optimised for a machine.
+"""Finds the number of channels in a block, for a file that ONNX Runtime optimised for a machine.
 
-A block has 8 or 16 channels, which depends on the machine and is not in the file. But every number
-of filters is filled up to a multiple of the block. In nearly every network that rules out one of
-the two.
+A block has 8 or 16 channels, depending on the machine; the file does not say how many. But each
+number of filters is rounded up to a multiple of the block. In nearly every network this excludes
+one of the two sizes.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from ellc.frontends.onnx.tensors import StoredTensor
 
 DOMAIN = "com.microsoft.nchwc"
 BLOCK = "ellc.block"
-"""The attribute that is added to the nodes: the channels of a block, or 0 if both are possible."""
+"""An attribute that is added to nodes: the channels of a block, or 0 if both sizes are possible."""
 
 
 def with_blocks(nodes: Sequence[OnnxNode], constants: Mapping[str, StoredTensor]) -> list[OnnxNode]:
-    """The nodes, with the attribute `BLOCK` added to those that work on blocks."""
+    """Add the attribute `BLOCK` to the nodes that work on blocks."""
     on_blocks = [n for n in nodes if n.domain == DOMAIN]
     if not on_blocks:
         return list(nodes)
@@ -33,16 +33,16 @@ def with_blocks(nodes: Sequence[OnnxNode], constants: Mapping[str, StoredTensor]
 
 def _with_block(node: OnnxNode, block: int) -> OnnxNode:
     attributes = {**node.attributes, BLOCK: block}
-    # Counted as asked for, because most operators on blocks do not need it.
+    # The attribute counts as asked for, because most operators on blocks do not need it.
     return replace(node, attributes=MappingProxyType(attributes), asked={BLOCK})
 
 
 _Fact = tuple[int, int]
-"""(channels without the filling, 0 if unknown; channels with the filling)"""
+"""A number of channels before rounding (0 if unknown), and after rounding up to whole blocks."""
 
 
 def _facts(nodes: Sequence[OnnxNode], constants: Mapping[str, StoredTensor]) -> Iterator[_Fact]:
-    """The channels of filters and results, from which the size of a block follows."""
+    """The facts about channels of filters and results that are in the file."""
     stored: dict[str, int] = {}  # channels of each value in blocks, with the filling
     for node in nodes:
         if node.operator == "Conv" and len(node.inputs) > 1 and node.inputs[1] in constants:

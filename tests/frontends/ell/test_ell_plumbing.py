@@ -358,7 +358,11 @@ def test_damaged_nodes(nodes: list[ArchiveObject], words: str) -> None:
 
 
 def test_outputs_that_name_nothing() -> None:
-    for reference, words in (("{}", "empty"), ("7.output", "no output"), ("1.output[3:9]", "4")):
+    for reference, words in (
+        ("{}", "empty"),
+        ("7.output", "not an output"),
+        ("1.output[3:9]", "4"),
+    ):
         with pytest.raises(EllcError, match=words):
             read([source("1", 4)], [reference])
     with pytest.raises(EllcError, match="not of the form"):

@@ -1,4 +1,4 @@
-"""Activations, also for recurrent layers and for operators with fused activations."""
+"""Imports activations; recurrent layers and fused operators use the same table of activations."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ ACTIVATIONS: dict[str, tuple[type[Pointwise], tuple[float, ...]]] = {
     "Tanh": (Tanh, ()),
     "ThresholdedRelu": (ThresholdedRelu, (1.0,)),
 }
-"""Activations of one operand, with ONNX's defaults of `alpha` and `beta`."""
+"""The activations of one operand, with ONNX's defaults for `alpha` and `beta`."""
 
 _NO_INTEGERS = "an activation of integers; cast them to float32"
 
@@ -67,9 +67,9 @@ _BY_LOWER_NAME = {name.lower(): name for name in ACTIVATIONS}
 
 
 def activation(name: str, alphas: Iterator[float], betas: Iterator[float]) -> Pointwise:
-    """The activation with this name, in upper or lower case, of a recurrent layer.
+    """The activation of a recurrent layer with this name, in upper or lower case.
 
-    Its parameters, if it has any, are the next numbers of `alphas` and `betas`.
+    Its parameters, if it has any, are taken from `alphas` and `betas`.
     """
     if name.lower() not in _BY_LOWER_NAME:
         raise Unsupported(f"the activation '{name}' is not supported")
@@ -112,7 +112,10 @@ def selu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def _written_out_elu(emitter: Emitter, x: Value, alpha: float) -> Value:
-    """x > 0 ? x : alpha * (e^x - 1): unlike Elu, Selu multiplies 0, and by infinity that is NaN."""
+    """x > 0 ? x : alpha * (e^x - 1), written with simple operators.
+
+    If alpha is infinite, Selu of 0 is NaN (infinity * 0), while the operator `Elu` gives 0.
+    """
 
     def number(of: float) -> Value:
         return emitter.constant(np.array(of, x.dtype.numpy))
@@ -139,7 +142,7 @@ def prelu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Clip")
 def clip(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """min(max(x, low), high). The bounds are operands since version 11, before attributes."""
+    """min(max(x, low), high). The bounds are operands since version 11, and attributes before."""
     x = operand(inputs, 0)
     if node.version < 11:
         low, high = node.number("min", -math.inf), node.number("max", math.inf)

@@ -10,8 +10,8 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.registry import ONNX, operand
 
-# For each mode the axes after the batch that the channels, rows and columns are split into
-# (b: block, c: channel, r: row, s: column), and the permutation of the split tensor.
+# For each mode: the axes, after the batch axis, into which channels, rows and columns are split (b:
+# block, c: channel, r: row, s: column); and the permutation of the split tensor.
 _TO_SPACE = {
     "DCR": ("bbcrs", (0, 3, 4, 1, 5, 2)),
     "CRD": ("cbbrs", (0, 1, 4, 2, 5, 3)),
@@ -21,7 +21,7 @@ _TO_DEPTH = {"DCR": (0, 3, 5, 1, 2, 4), "CRD": (0, 1, 3, 5, 2, 4)}
 
 @ONNX.imports("DepthToSpace")
 def depth_to_space(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """block * block channels of a pixel become block x block pixels."""
+    """Convert block * block channels of a pixel to block x block pixels."""
     x, block = operand(inputs, 0), node.integer("blocksize")
     mode = _mode(node, _TO_SPACE)
     batch, channels, rows, columns = _planes(x)
@@ -37,7 +37,7 @@ def depth_to_space(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("SpaceToDepth")
 def space_to_depth(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """block x block pixels become block * block channels of one pixel."""
+    """Convert block x block pixels to block * block channels of one pixel."""
     x, block = operand(inputs, 0), node.integer("blocksize")
     mode = _mode(node, _TO_DEPTH)
     batch, channels, rows, columns = _planes(x)

@@ -1,4 +1,4 @@
-"""Constants, shapes, casts, and operators that return their operand."""
+"""Imports constants, shapes, casts, and operators that return their operand."""
 
 from __future__ import annotations
 
@@ -152,10 +152,10 @@ def cast_like(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def converted(emitter: Emitter, x: Value, element_type: int) -> Value:
-    """The value converted to one of ONNX's element types.
+    """Convert a value to one of ONNX's element types.
 
-    Half precision stays float32; only a known value is rounded to it. Raises `Unsupported` for
-    types that are not computed with.
+    A value that is cast to half precision stays float32; only a known value is rounded to half
+    precision. Raises `Unsupported` for types in which the graph cannot compute.
     """
     if is_half(element_type):
         if x.array is not None:
@@ -170,7 +170,7 @@ def converted(emitter: Emitter, x: Value, element_type: int) -> Value:
 
 
 def halved(array: Array, element_type: int) -> Array:
-    """The array rounded to float16 or bfloat16, as float32."""
+    """Round an array to float16 or bfloat16; the result is float32."""
     wide = array.astype(np.float32)
     if element_type == _BFLOAT16:
         bits = wide.view(np.uint32)
@@ -181,7 +181,7 @@ def halved(array: Array, element_type: int) -> Array:
 
 
 def to_dtype(emitter: Emitter, x: Value, dtype: DType) -> Value:
-    """The value converted to one of the graph's element types, without a quantisation."""
+    """Convert a value to one of the graph's element types; the result has no quantisation."""
     if x.dtype is dtype:
         return replace(x, type=replace(x.type, quant=None)) if x.quant else x
     return emitter.add(Cast(dtype), x)

@@ -1,4 +1,4 @@
-"""Operators with graphs inside: If and SequenceMap. (Scan and Loop are in `loops.py`.)"""
+"""Imports the operators If and SequenceMap, which have inner graphs, as Scan and Loop (`loops`)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BRANCHES = ("then_branch", "else_branch")
     sequences=True,
 )
 def if_(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """The results of one branch. If the condition is computed, the network chooses at run time."""
+    """The results of the branch that the condition chooses, at import or when the network runs."""
     condition = operand(inputs, 0)
     if condition.type.elements != 1:
         raise Unsupported(f"a condition of shape {condition.shape}")
@@ -35,7 +35,7 @@ def if_(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
 def _chosen(
     emitter: Emitter, node: OnnxNode, condition: Value, values: Mapping[str, Value]
 ) -> list[Value]:
-    """Both branches and a select, for which the planner skips one branch (`ellc.ir.branches`)."""
+    """Import both branches and add a select; a call skips one branch (`ellc.ir.branches`)."""
     then, other = (
         import_inner(emitter, node.graph(branch), values, node.label) for branch in _BRANCHES
     )
@@ -47,7 +47,7 @@ def _chosen(
 
 @ONNX.imports("SequenceMap", sequences=True)
 def sequence_map(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """The results of a graph for each tensor of a sequence, or of several sequences together."""
+    """Apply a graph to each tensor of a sequence, or of several sequences at once."""
     own, captured = own_and_captured(node, inputs)
     body, values = node.graph("body"), [operand(own, i) for i in range(len(own))]
     lengths = {len(v.items) for v in values if isinstance(v, SequenceValue)}

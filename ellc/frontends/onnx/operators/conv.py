@@ -1,4 +1,4 @@
-"""Convolution."""
+"""Imports convolutions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ellc.ir.op import Op
 from ellc.ir.ops.conv import Conv2D
 
 ConvOf = Callable[[OnnxWindow, int], Op]
-"""Makes the operator on NHWC images and filters for a window and a number of groups."""
+"""A function that makes the operator on NHWC images, from a window and a number of groups."""
 
 
 @ONNX.imports("Conv", limits="1 to 3 spatial axes")
@@ -28,7 +28,7 @@ def conv(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def convolution(emitter: Emitter, node: OnnxNode, x: Value, w: Value, bias: Value | None) -> Value:
-    """The convolution of x with w, for a node that has the attributes of `Conv`."""
+    """Add the convolution of x with w, for a node that has the attributes of `Conv`."""
     return from_pixels(emitter, x, pixels_of(emitter, node, x, w, bias, _conv2d))
 
 
@@ -45,10 +45,10 @@ def pixels_of(
     op_of: ConvOf,
     outside: float = 0.0,
 ) -> Value:
-    """The result of a convolution as images [N,OH,OW,F].
+    """Add a convolution, and return its result as images [N,OH,OW,F].
 
-    With three spatial axes it is [N * OD,OH,OW,F]. `outside` fills the padding along depth: the
-    stored zero of x.
+    With three spatial axes the result is [N * OD,OH,OW,F]. `outside` is the number that fills the
+    padding along the depth axis: the stored integer that represents zero.
     """
     if x.type.rank != w.type.rank:
         raise Unsupported(f"weights of shape {w.shape} over a tensor of shape {x.shape}")
@@ -62,12 +62,12 @@ def pixels_of(
 
 
 def from_pixels(emitter: Emitter, x: Value, pixels: Value) -> Value:
-    """The result of `pixels_of` in the file's layout, with as many axes as x has."""
+    """Convert the result of `pixels_of` to the file's layout, with as many axes as x has."""
     if x.type.rank == 5:
         return to_volumes(emitter, pixels, x.shape[0])
     return to_planes(emitter, pixels, x.type.rank)
 
 
 def filters(emitter: Emitter, w: Value) -> Value:
-    """Weights [F, C/groups, kh, kw] or [F, C/groups, kw] as [F, kh, kw, C/groups]."""
+    """Convert weights [F, C/groups, kh, kw] or [F, C/groups, kw] to [F, kh, kw, C/groups]."""
     return transposed(emitter, with_rows(emitter, w), TO_PIXELS)

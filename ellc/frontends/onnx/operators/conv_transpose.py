@@ -1,4 +1,4 @@
-"""Transposed convolution."""
+"""Imports transposed convolutions."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def conv_transpose(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def _pair(values: tuple[int, ...], missing: int) -> Pair:
-    """The last two values, for rows and columns; with one spatial axis `missing` is for rows."""
+    """The values for rows and columns; with one spatial axis, the value for rows is `missing`."""
     if len(values) not in (1, 2, 3):
         raise Unsupported(f"{len(values)} numbers for one to three spatial axes")
     return (values[-2], values[-1]) if len(values) > 1 else (missing, values[0])
 
 
 def _filters(emitter: Emitter, w: Value, groups: int) -> Value:
-    """Weights [C, F/groups, kh, kw] as [F, kh, kw, C/groups]; filters of a group are adjacent."""
+    """Convert weights [C, F/groups, kh, kw] to [F, kh, kw, C/groups]; groups stay together."""
     channels, filters, rows, columns = w.shape
     if groups < 1 or channels % groups:
         raise Unsupported(f"{channels} channels in {groups} groups")
@@ -74,7 +74,8 @@ def _crop(
     stride: tuple[int, ...],
     dilation: tuple[int, ...],
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """How much to cut off before and after the full result, and how much to add after it."""
+    """How many elements to cut off before and after the full result, and how many to add after
+    it."""
     rank = len(extents)
     extra = node.integers("output_padding", (0,) * rank)
     reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]

@@ -1,7 +1,8 @@
-"""Operators that the ONNX specification defines by other operators; the definition is imported.
+"""Imports operators that the ONNX specification defines by other operators.
 
-The package `onnx` contains these definitions. Some depend on attributes and operand types.
-Operators with a handler of their own are not here, even if the specification defines them.
+The package `onnx` contains the definitions, and this handler imports them. Some definitions depend
+on attributes and operand types. Many operators have a definition but also a handler of their own,
+which is used instead.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def defined(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
 
 
 def _as_defined(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Inputs:
-    """The operands, converted where the definition combines operands of different types."""
+    """Convert operands if the definition would combine operands of different types."""
     match node.operator:
         case "CenterCropPad":
             return [operand(inputs, 0), to_dtype(emitter, operand(inputs, 1), DType.I64)]
@@ -70,7 +71,7 @@ def _definition(node: OnnxNode, inputs: Inputs) -> OnnxFunction:
     """The definition for this node's version, attributes and operand types."""
     schema = schema_of(node)
     if schema is None:
-        raise Unsupported(f"version {node.version} of the operator set does not have it")
+        raise Unsupported(f"version {node.version} of the operator set does not have the operator")
     proto = _node_proto(node, schema)
     defaults = [
         attribute.default_value
@@ -81,7 +82,7 @@ def _definition(node: OnnxNode, inputs: Inputs) -> OnnxFunction:
     data = _plain_definition(schema, node.version) or _definition_for(schema, node, inputs, proto)
     if not data:
         raise Unsupported(
-            f"the specification does not define version {node.version} of it by other operators"
+            f"the specification does not define version {node.version} of the operator by others"
         )
     return read_definition(data, defaults, {node.domain: node.version}, node.label)
 
@@ -106,7 +107,7 @@ def _definition_for(schema: Any, node: OnnxNode, inputs: Inputs, proto: NodeProt
 
 
 def _node_proto(node: OnnxNode, schema: Any) -> NodeProto:
-    """The node as protobuf, with attributes of the types in the specification."""
+    """Convert a node to protobuf; its attributes get the types that the specification gives."""
     from onnx import AttributeProto, helper
 
     kinds: dict[str, Callable[[str], Any]] = {

@@ -1,4 +1,4 @@
-"""Matrix products."""
+"""Imports matrix products."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def mat_mul(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def product(emitter: Emitter, a: Value, b: Value) -> Value:
-    """a @ b as in numpy. A constant matrix b becomes the weights of a dense layer."""
+    """Add a @ b as in numpy; a constant matrix b becomes the weights of a dense layer."""
     if min(a.type.rank, b.type.rank) == 0:
         raise Unsupported("a product with a scalar")
     if b.is_constant and b.type.rank == 2:
@@ -63,7 +63,7 @@ def gemm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def scaled(emitter: Emitter, x: Value, factor: float) -> Value:
-    """The value times a number; a known value is multiplied at import."""
+    """Multiply a value by a number; a known value is multiplied at import."""
     if factor == 1:
         return x
     number = np.array(factor, x.dtype.numpy)

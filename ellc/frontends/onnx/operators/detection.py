@@ -1,4 +1,4 @@
-"""NonMaxSuppression."""
+"""Imports NonMaxSuppression."""
 
 from __future__ import annotations
 
@@ -60,9 +60,10 @@ def _number(emitter: Emitter, given: Value | None, default: float) -> Value:
 
 
 def _corners(emitter: Emitter, boxes: Value, centred: bool) -> Value:
-    """[batch, 4, boxes]: top, left, bottom, right, with top <= bottom and left <= right.
+    """Convert boxes to [batch, 4, boxes]: top, left, bottom, right.
 
-    The file may have corners in any order, or with `centred` the centre and the size.
+    In the result top <= bottom and left <= right. In the file the corners may be in any order; if
+    `centred`, the file has the centre and the size of a box.
     """
     batch, count, _ = boxes.shape
     planes = emitter.add(Transpose((0, 2, 1)), boxes)

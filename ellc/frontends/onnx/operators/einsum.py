@@ -1,4 +1,4 @@
-"""Einstein summation by transposes, and a matrix product for each pair of operands."""
+"""Imports Einstein summation as transposes, and a matrix product for each pair of operands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ellc.ir.ops.shape import Gather
 
 @ONNX.imports("Einsum", limits="floating point", declines=(NO_INTEGER_PRODUCTS,))
 def einsum(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Products of the operands, from left to right, summed over letters not in the result."""
+    """The product of the operands, from left to right, summed over letters not in the result."""
     operands = [operand(inputs, i) for i in range(len(inputs))]
     terms, result = _terms(node.text("equation"), operands)
     pairs = [
@@ -38,7 +38,7 @@ def einsum(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def _terms(equation: str, operands: list[Value]) -> tuple[list[str], str]:
-    """The letters of every operand's axes, and those of the result.
+    """The letters of each operand's axes, and the letters of the result's axes.
 
     An ellipsis is replaced by letters that the equation does not use.
     """
@@ -64,7 +64,8 @@ def _terms(equation: str, operands: list[Value]) -> tuple[list[str], str]:
 
 
 def _diagonals(emitter: Emitter, value: Value, letters: str) -> tuple[Value, str]:
-    """The diagonal of an operand for each letter that it repeats, and the remaining letters."""
+    """Take the diagonal for each letter that an operand repeats; returns the remaining letters
+    too."""
     for letter in dict.fromkeys(letters):
         while letters.count(letter) > 1:
             first = letters.index(letter)
@@ -82,7 +83,7 @@ def _diagonals(emitter: Emitter, value: Value, letters: str) -> tuple[Value, str
 
 
 def _summed(emitter: Emitter, value: Value, letters: str, wanted: set[str]) -> tuple[Value, str]:
-    """The value summed over all axes whose letter is not wanted, and its remaining letters."""
+    """Sum a value over all axes whose letter is not wanted; returns the remaining letters too."""
     axes = tuple(a for a, c in enumerate(letters) if c not in wanted)
     if axes:
         value = emitter.add(Reduce("sum", axes, False), value)
@@ -92,7 +93,7 @@ def _summed(emitter: Emitter, value: Value, letters: str, wanted: set[str]) -> t
 def _product(
     emitter: Emitter, a: Value, left: str, b: Value, right: str, wanted: set[str]
 ) -> tuple[Value, str]:
-    """The product of two operands, summed over the letters that are not wanted; its letters."""
+    """Multiply two operands, and sum over letters that are not wanted; returns the letters too."""
     a, left = _summed(emitter, a, left, wanted | set(right))
     b, right = _summed(emitter, b, right, wanted | set(left))
     both = [c for c in left if c in right]

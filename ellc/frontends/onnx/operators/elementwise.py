@@ -1,4 +1,4 @@
-"""Pointwise arithmetic, comparisons, bitwise operators and functions."""
+"""Imports pointwise arithmetic, comparisons, bitwise operators and functions."""
 
 from __future__ import annotations
 
@@ -154,14 +154,14 @@ def power(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Mod")
 def modulo(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The remainder of x / y, with the sign of x if `fmod` is set, else with that of y."""
+    """The remainder of x / y, with the sign of x if `fmod` is set, otherwise with the sign of y."""
     op = Mod() if node.flag("fmod") else FloorMod()
     return pointwise(emitter, op, operand(inputs, 0), operand(inputs, 1))
 
 
 @ONNX.imports("Where")
 def where(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """condition ? x : y; all three broadcast."""
+    """condition ? x : y; all three operands broadcast."""
     condition, x, y = (operand(inputs, i) for i in range(3))
     return pointwise(emitter, Select(), x, y, condition)
 
@@ -175,7 +175,8 @@ def reciprocal(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Sub")
 def difference(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """x - y. If only y has the result's shape, this adds -y and x, which does not expand x."""
+    """x - y. If only y has the shape of the result, -y + x is computed, so that x is not
+    expanded."""
     x, y = operand(inputs, 0), operand(inputs, 1)
     if x.shape != y.shape == common_shape(x, y):
         return emitter.add(Add(), emitter.add(Neg(), y), x)
@@ -184,7 +185,7 @@ def difference(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("IsInf")
 def is_infinite(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Whether an element is an infinity with a sign that the attributes name."""
+    """Whether an element is an infinity; attributes say which signs count."""
     op = IsInf(node.flag("detect_positive", True), node.flag("detect_negative", True))
     return emitter.add(op, operand(inputs, 0))
 

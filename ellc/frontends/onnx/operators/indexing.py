@@ -1,4 +1,4 @@
-"""Operators that select, replace or order elements by index."""
+"""Imports operators that select, replace or sort elements by index."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from ellc.ir.types import Array, DType
 
 @ONNX.imports("GatherElements")
 def import_gather_elements(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Elements of x at the positions of `indices`, which replace the index along one axis."""
+    """Elements of x, each at its own coordinate but with an index of `indices` along one axis."""
     x = operand(inputs, 0)
     axis = axis_of(node.integer("axis", 0), x.type.rank)
     return gather_elements(emitter, x, operand(inputs, 1), axis)
@@ -56,16 +56,17 @@ def import_gather_elements(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> 
 
 @ONNX.imports("GatherND")
 def import_gather_nd(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Parts of x at coordinates, which the last axis of the indices holds."""
+    """Parts of x at coordinates; the last axis of the indices holds a coordinate."""
     batch = node.integer("batch_dims", 0)
     return gather_nd(emitter, operand(inputs, 0), operand(inputs, 1), batch)
 
 
 @ONNX.imports("ScatterND")
 def scatter_nd(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """x with the parts at coordinates replaced by updates, or combined with them, in order.
+    """x, in which the parts at coordinates are replaced by updates, or combined with them, in
+    order.
 
-    Where an index is computed, an update outside of x is ignored.
+    If indices are computed, updates outside of x are ignored.
     """
     x, indices, updates = (operand(inputs, i) for i in range(3))
     reduction = _reduction(node, x.dtype)
@@ -77,9 +78,9 @@ def scatter_nd(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("ScatterElements", "Scatter")
 def scatter_elements(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """x with elements replaced by updates, or combined with them, by index along an axis.
+    """x, in which elements are replaced by updates, or combined with them, by index along an axis.
 
-    They are applied in order. Where an index is computed, an update outside of x is ignored.
+    Updates are applied in order. If indices are computed, updates outside of x are ignored.
     """
     x, indices, updates = (operand(inputs, i) for i in range(3))
     axis, reduction = axis_of(node.integer("axis", 0), x.type.rank), _reduction(node, x.dtype)
@@ -96,7 +97,7 @@ def scatter_elements(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def _reduction(node: OnnxNode, dtype: DType) -> str:
-    """What is done with updates; sums and products of booleans are `or` and `and`."""
+    """The `Scatter.reduction` for a node; for booleans, sums are maxima and products are minima."""
     reduction = node.text("reduction", "none")
     if reduction not in Scatter.reductions:
         raise Unsupported(f"its reduction '{reduction}' is not supported")
@@ -106,7 +107,7 @@ def _reduction(node: OnnxNode, dtype: DType) -> str:
 
 @ONNX.imports("OneHot", limits="a depth known at import")
 def import_one_hot(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """One-hot vectors along a new axis: one value at the index, another elsewhere."""
+    """One-hot vectors along a new axis: one value at the index, and another value elsewhere."""
     indices = operand(inputs, 0)
     depth = known_int(operand(inputs, 1), "the depth")
     axis = axis_of(node.integer("axis", -1), indices.type.rank + 1)
@@ -127,11 +128,11 @@ def eye_like(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Trilu", limits="a diagonal known at import")
 def trilu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The upper or lower triangle of matrices, zeros elsewhere."""
+    """The upper or lower triangle of matrices, with zeros elsewhere."""
     x, given = operand(inputs, 0), optional(inputs, 1)
     diagonal = known_int(given, "the diagonal") if given else 0
     rows, columns = x.shape[-2], x.shape[-1]
-    # The clamp does not change the result; it avoids numbers that numpy cannot hold.
+    # The clamp does not change the result, but avoids numbers that numpy cannot hold.
     diagonal = min(max(diagonal, -rows), columns)
     ones = emitter.full((rows, columns), True, np.bool_)
     triangle = np.triu(ones, diagonal) if node.flag("upper", True) else np.tril(ones, diagonal)
@@ -141,7 +142,7 @@ def trilu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("ReverseSequence", limits="time and batch are the first two axes")
 def reverse_sequence(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """x with the first elements of every sequence, as many as its length, reversed."""
+    """x, in which the first elements of every sequence, up to its length, are reversed."""
     x = operand(inputs, 0)
     time = axis_of(node.integer("time_axis", 0), x.type.rank)
     batch = axis_of(node.integer("batch_axis", 1), x.type.rank)
@@ -150,7 +151,8 @@ def reverse_sequence(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Compress", limits="a condition known at import")
 def compress(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The indices of an axis for which a condition is true; of the flat tensor without an axis."""
+    """The elements along an axis for which a condition is true; without an axis, of the flat
+    tensor."""
     x = operand(inputs, 0)
     chosen = np.flatnonzero(known(operand(inputs, 1), "the condition"))
     if not node.has("axis"):
@@ -170,9 +172,10 @@ def non_zero(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Unique", limits="an operand known at import")
 def unique(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """The different elements, or parts along an axis, and three i64 vectors about them.
+    """The distinct elements, or the distinct parts along an axis, and three i64 vectors.
 
-    These are the first position of each, for every input element which one it is, and the counts.
+    The vectors are: the first position of each distinct element; for each input element, the index
+    of the equal distinct element; and the counts of the distinct elements.
     """
     x: Array = known(operand(inputs, 0), "the operand")
     axis = axis_of(node.integer("axis"), x.ndim) if node.has("axis") else None
@@ -220,7 +223,7 @@ def top_k(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
 
 @ONNX.imports("TensorScatter")
 def tensor_scatter(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """A cache with updates written along an axis, for each batch from an index of its own.
+    """A cache, into which an update is written along an axis; each batch has its own first index.
 
     In the mode `circular` the update wraps around at the end of the axis.
     """

@@ -1,4 +1,4 @@
-"""Loops: Scan over the elements of sequences, and Loop with a number of trips known at import."""
+"""Imports Scan, a loop over sequences, and Loop with a number of trips that is known at import."""
 
 from __future__ import annotations
 
@@ -30,17 +30,18 @@ from ellc.ir.ops.shape import Concat, Slice
 from ellc.ir.types import Array
 
 _COUNTER_ELEMENTS = 64
-"""A carried value with more elements is not a counter: its trips are not computed at import."""
+"""The most elements of a counter, a carried value whose trips are computed at import."""
 _MOST_TRIPS_WRITTEN_OUT = 64
-"""Trips of a body that cannot become a loop of the graph, and is imported once for each trip."""
+"""The most trips of a body that cannot become a loop of the graph. Such a body is imported once for
+each trip."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Body:
     """A body's graph and the values of its inputs, by name.
 
-    `captured` values are the same on every trip, `carried` ones pass from trip to trip, and of a
-    `walked` sequence each trip reads one element.
+    `captured` values are the same on every trip. `carried` values pass from trip to trip. Each trip
+    reads one element of a `walked` sequence.
     """
 
     graph: OnnxGraph
@@ -58,8 +59,9 @@ class _Body:
     ) -> list[Value]:
         """Add a loop; returns the carried values after the last trip, then the stacked outputs.
 
-        `outputs` are the next values of the carried ones, then the outputs to stack over all trips.
-        `output_axes` has for each of the latter the new axis and whether the last trip comes first.
+        `outputs` are first the names of the next carried values, and then the names of the outputs
+        to stack over all trips. For each output to stack, `output_axes` has the new axis, and
+        whether the last trip comes first.
         """
         if not (self.carried or output_axes):
             return []
@@ -81,7 +83,8 @@ class _Body:
         return emitter.add_multi(loop, *self.carried.values(), *sequences, *fixed)
 
     def _import(self, inner: Emitter, outputs: Iterable[str]) -> list[Value]:
-        """Import the body with its values that are not constant as inputs; returns its outputs."""
+        """Import the body, whose inputs are all values that are not constant; returns its
+        outputs."""
         for name, value in {**self.carried, **self.captured}.items():
             if isinstance(value, SequenceValue):
                 raise Unsupported(
@@ -108,7 +111,7 @@ class _Body:
 
 @ONNX.imports("Scan")
 def scan(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """A body that runs for each element of sequences and passes states from one to the next."""
+    """Run a body for each element of sequences; states pass from one trip to the next."""
     body, (own, captured) = node.graph("body"), own_and_captured(node, inputs)
     count = node.integer("num_scan_inputs")
     first = 0 if node.version >= 9 else 1  # before version 9, operand 0 is the lengths
@@ -159,7 +162,7 @@ def _scan_of_batch(
     states: Sequence[Value],
     sequences: Sequence[Value],
 ) -> list[Value]:
-    """Scan of version 8: axis 0 of all operands is the batch, and each item is scanned alone."""
+    """Scan of version 8: axis 0 of all operands is the batch, and each batch is scanned alone."""
     if min(v.type.rank for v in sequences) < 2 or any(v.type.rank < 1 for v in states):
         raise Unsupported("operands without a batch and a sequence axis")
     batch, steps = sequences[0].shape[:2]
@@ -204,10 +207,10 @@ def _each(node: OnnxNode, name: str, count: int) -> tuple[int, ...]:
     sequences=True,
 )
 def loop(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """A body that runs a number of times that is known at import.
+    """Run a body several times; the number of trips is known at import.
 
-    Carried values that are known on every trip (counters) become constant sequences that the loop
-    walks over. Values that no trip changes are captured. All others are carried.
+    Carried values that are known on every trip (counters) become constant sequences, of which each
+    trip reads an element. Values that no trip changes are captured. All others are carried.
     """
     body, (own, captured) = node.graph("body"), own_and_captured(node, inputs)
     starts = [operand(own, i) for i in range(2, len(own))]
@@ -240,11 +243,11 @@ def loop(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """The trips of a Loop, which can be imported in two ways.
+    """The trips of a Loop, and two methods to import them.
 
-    `trips` has the counters before each trip and after the last one. `following` maps a carried
+    `trips` has the counters before each trip and after the last trip. `following` maps a carried
     value to the body's output with its next value. `stacked` are the outputs to collect from all
-    trips. Both methods return (the carried values after the last trip, the stacked outputs).
+    trips. Both methods return the carried values after the last trip, and the stacked outputs.
     """
 
     body: _Body
@@ -253,9 +256,10 @@ class _Run:
     stacked: Sequence[str]
 
     def looped(self, emitter: Emitter) -> tuple[dict[str, Value], list[Value]]:
-        """Import it as a loop of the graph.
+        """Import the trips as a loop of the graph.
 
-        Tensors that a trip only appends to a sequence are stacked too.
+        If a carried value is a sequence to which each trip only appends, the appended tensors are
+        stacked, too.
         """
         body, trips = self.body, self.trips
         lists = appended(body.graph, body.carried, self.following)
@@ -272,7 +276,8 @@ class _Run:
         return ends, rest[: len(self.stacked)]
 
     def written_out(self, emitter: Emitter) -> tuple[dict[str, Value], list[Value]]:
-        """Import the body once for each trip: all counters are known, and shapes may change."""
+        """Import the body once for each trip; then all counters are known, and shapes may
+        change."""
         body = self.body
         wanted = (*(self.following[n] for n in body.carried), *self.stacked)
         carried, rows = dict(body.carried), []
@@ -299,10 +304,10 @@ def _follow(
     following: Mapping[str, str],
     limit: int | None,
 ) -> list[dict[str, Array]]:
-    """Compute the counters before every trip and after the last one, by their names in the body.
+    """Compute the counters, by name in the body, before every trip and after the last trip.
 
-    `first` has the values of the body's inputs before the first trip: the trip's number, the
-    condition, then the carried values.
+    `first` has the values of the body's inputs before the first trip: the number of the trip, the
+    condition, and the carried values.
     """
     number, condition = list(first)[:2]
     reads = {n: _reads(body, name) for n, name in following.items()} | {number: set()}
@@ -335,7 +340,7 @@ def _follow(
 
 
 def _reads(body: _Body, output: str) -> set[str]:
-    """The body's inputs and captured values that an output depends on, without the constants."""
+    """The body's inputs and captured values, except constants, on which an output depends."""
     nodes = needed_nodes(in_order(body.graph.nodes, body.label), [output])
     names = {output, *(n for node in nodes for n in node.inputs)}
     own = {i.name for i in body.graph.inputs}
@@ -348,7 +353,7 @@ def _is_fixed(value: Value | None) -> bool:
 
 
 def _source(graph: OnnxGraph, name: str) -> str:
-    """The value that `name` is a copy of, through any number of Identity nodes."""
+    """The value of which `name` is a copy, made by any number of Identity nodes."""
     copies = {n.outputs[0]: n.inputs[0] for n in graph.nodes if n.kind == "Identity" and n.inputs}
     for _ in copies:
         name = copies.get(name, name)
@@ -356,9 +361,10 @@ def _source(graph: OnnxGraph, name: str) -> str:
 
 
 def _stack(emitter: Emitter, name: str, trips: Sequence[Mapping[str, Array]]) -> Value:
-    """A counter's values on all trips, stacked along axis 0.
+    """Stack a counter's values on all trips along axis 0.
 
-    Without any trip it is the value before the first one, for the sake of its shape.
+    If there are no trips, the result has the value before the first trip, so that its shape is
+    known.
     """
     arrays = [t[name] for t in trips[: max(len(trips) - 1, 1)]]
     if len({a.shape for a in arrays}) > 1:
@@ -367,5 +373,5 @@ def _stack(emitter: Emitter, name: str, trips: Sequence[Mapping[str, Array]]) ->
 
 
 def _end(emitter: Emitter, name: str, value: Value, last: Mapping[str, Array]) -> Value:
-    """The value after the last trip of a counter, or of a value that no trip changes."""
+    """The final value of a counter, or of a value that no trip changes."""
     return emitter.constant(last[name]) if name in last else value

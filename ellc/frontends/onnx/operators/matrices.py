@@ -1,4 +1,4 @@
-"""Det and Col2Im."""
+"""Imports Det and Col2Im."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def determinant(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
         return emitter.add(cut, stacked)
 
     def minor(row: int, columns: tuple[int, ...]) -> Value:
-        """The determinant of the rows from `row` on and these columns."""
+        """The determinant of the given columns in the rows from `row` to the last."""
         if len(columns) == 1:
             return element(row, columns[0])
         total: Value | None = None
@@ -55,8 +55,8 @@ def determinant(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 def columns_to_image(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The image whose blocks are the columns of the operand; overlapping blocks are added.
 
-    It is computed as a transposed convolution: each element of a block is a channel of its own, and
-    its filter has a single tap.
+    The image is computed by a transposed convolution: each element of a block is a separate
+    channel, and its filter has a single tap.
     """
     x = operand(inputs, 0)
     image, block = (known_ints(operand(inputs, i), "a shape") for i in (1, 2))

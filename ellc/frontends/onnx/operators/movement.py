@@ -1,4 +1,4 @@
-"""Operators that cut, join, gather and pad tensors."""
+"""Imports operators that cut, join, gather and pad tensors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def concat(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Split", limits="sizes known at import")
 def split(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """Parts along an axis: of the given sizes, or of equal sizes with a smaller last one."""
+    """Parts along an axis with the given sizes, or with equal sizes (the last may be smaller)."""
     x = operand(inputs, 0)
     axis = axis_of(node.integer("axis", 0), x.type.rank)
     sizes = integers_at(node, inputs, "split", 1, since=13)
@@ -60,7 +60,7 @@ def parts_of(emitter: Emitter, x: Value, axis: int, sizes: Sequence[int]) -> lis
 
 
 def part(emitter: Emitter, x: Value, axis: int, start: int, size: int) -> Value:
-    """`size` elements along an axis, from `start` on."""
+    """Take `size` elements along an axis, beginning at `start`."""
     starts = tuple(start if a == axis and size else 0 for a in range(x.type.rank))
     sizes = tuple(size if a == axis else e for a, e in enumerate(x.shape))
     return emitter.add(Slice(starts, sizes, (1,) * x.type.rank), x)
@@ -89,7 +89,7 @@ def slice_(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def _sliced(emitter: Emitter, x: Value, ranges: Sequence[tuple[int, int, int]]) -> Value:
-    """The slice of x with these (first, size, step), one for each axis."""
+    """Slice x; `ranges` has (first, size, step) for each axis."""
     if all(r == (0, e, 1) for r, e in zip(ranges, x.shape, strict=True)):
         return x
     firsts, sizes, steps = (tuple(r[i] for r in ranges) for i in range(3))
@@ -97,7 +97,8 @@ def _sliced(emitter: Emitter, x: Value, ranges: Sequence[tuple[int, int, int]]) 
 
 
 def _range(extent: int, start: int, end: int, step: int) -> tuple[int, int, int]:
-    """(first, size, step) of a slice along an axis of `extent` elements, bounds clamped."""
+    """The (first, size, step) of a slice along an axis with `extent` elements; bounds are
+    clamped."""
     if step == 0:
         raise Unsupported("a step of 0")
     low, high = (0, extent) if step > 0 else (-1, extent - 1)
@@ -127,14 +128,14 @@ def gather(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def front_indices(indices: Array, extent: int) -> Array:
-    """Known indices as numbers from 0 to extent - 1. Raises `Unsupported` for one outside."""
+    """Convert known indices to numbers from 0 to extent - 1; raises `Unsupported` if outside."""
     want_array_inside(indices, np.array([extent]))
     wide = indices.astype(np.int64)
     return np.where(wide < 0, wide + extent, wide)
 
 
 def from_the_front(emitter: Emitter, indices: Value, extent: int) -> Value:
-    """Computed indices with `extent` added to negative ones."""
+    """Add `extent` to negative elements of computed indices."""
     size = emitter.constant(np.array(extent, indices.dtype.numpy))
     zero = emitter.constant(np.array(0, indices.dtype.numpy))
     negative = pointwise(emitter, Less(), indices, zero)
@@ -143,7 +144,7 @@ def from_the_front(emitter: Emitter, indices: Value, extent: int) -> Value:
 
 
 def _arithmetic(indices: Array) -> tuple[int, int] | None:
-    """(first, step) if the indices have a constant step, so that a slice can replace the gather."""
+    """(first, step) if the indices have a constant step; then a slice can replace the gather."""
     flat = indices.reshape(-1)
     if not flat.size:
         return None
@@ -154,7 +155,7 @@ def _arithmetic(indices: Array) -> tuple[int, int] | None:
 
 @ONNX.imports("Pad", limits="amounts known at import; reflect by less than the extent")
 def pad(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The tensor with elements added at the ends of axes; negative amounts cut elements off."""
+    """Add elements at the ends of axes; negative amounts cut elements off."""
     x = operand(inputs, 0)
     mode = node.text("mode", "constant")
     value = _fill(node, inputs)
@@ -170,7 +171,8 @@ def pad(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     before, after = [0] * x.type.rank, [0] * x.type.rank
     for index, axis in enumerate(axes):
         before[axis], after[axis] = amounts[index], amounts[len(axes) + index]
-    # Cut before padding, so that the modes edge, reflect and wrap repeat the remaining elements.
+    # The tensor is cut before it is padded, so that the modes edge, reflect and wrap repeat the
+    # remaining elements.
     cut = [(max(-b, 0), e + min(b, 0) + min(a, 0), 1)
            for b, a, e in zip(before, after, x.shape, strict=True)]  # fmt: skip
     if min((size for _, size, _ in cut), default=0) < 0:
@@ -198,7 +200,7 @@ def _fill(node: OnnxNode, inputs: Inputs) -> float:
 
 
 def _wrapped(emitter: Emitter, x: Value, before: tuple[int, ...], after: tuple[int, ...]) -> Value:
-    """The tensor continued periodically, by `before` and `after` elements along each axis."""
+    """Continue a tensor periodically, by `before` and `after` elements along each axis."""
     for axis, (head, tail) in enumerate(zip(before, after, strict=True)):
         extent = x.shape[axis]
         if max(head, tail) > extent:

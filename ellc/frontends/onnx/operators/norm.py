@@ -1,4 +1,4 @@
-"""Normalisation by stored statistics, and by the statistics of the tensor itself."""
+"""Imports normalisation by stored statistics, and by the statistics of the tensor itself."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def lrn(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("InstanceNormalization")
 def instance_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Each channel of an image is normalised on its own; then a scale and an offset per channel."""
+    """Normalise each channel of an image separately; then scale and shift each channel."""
     x, scale, offset = (operand(inputs, i) for i in range(3))
     axes = tuple(range(2, x.type.rank))
     if not axes:
@@ -80,7 +80,7 @@ def instance_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("GroupNormalization", ignores=STASH)
 def group_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Each group of channels is normalised on its own; then follow a scale and an offset.
+    """Normalise each group of channels separately; then apply a scale and an offset.
 
     Scale and offset are per channel since version 21, and per group before.
     """
@@ -98,9 +98,10 @@ def group_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("LayerNormalization", ignores=STASH)
 def layer_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """All axes from `axis` on are normalised together; then a scale and an offset per element.
+    """Normalise the axes from `axis` to the last together; then apply a scale and an offset.
 
-    The second result is the mean, the third 1 / standard deviation.
+    Scale and offset are per element. The second result is the mean, and the third is 1 / standard
+    deviation.
     """
     normed = _from_axis(emitter, node, inputs, centered=True)
     if not any(node.outputs[1:]):
@@ -118,12 +119,12 @@ def layer_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
 
 @ONNX.imports(
     "RMSNormalization",
-    "SimplifiedLayerNormalization",  # ONNX Runtime's own, but in ONNX's domain
+    "SimplifiedLayerNormalization",  # defined by ONNX Runtime, but in ONNX's domain
     f"{MICROSOFT}.SimplifiedLayerNormalization",
     ignores=STASH,
 )
 def rms_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """A layer norm that does not subtract the mean."""
+    """Layer normalisation without subtracting the mean."""
     one_result(node, "its result with the deviation is not supported")
     return _from_axis(emitter, node, inputs, centered=False)
 
@@ -132,10 +133,10 @@ def rms_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     f"{MICROSOFT}.SkipLayerNormalization", f"{MICROSOFT}.SkipSimplifiedLayerNormalization"
 )
 def skip_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """A layer norm of the sum of two tensors and an optional bias.
+    """Layer normalisation of the sum of two tensors and an optional bias.
 
-    The simplified one does not subtract the mean. The fourth result is the sum. The second and
-    third are for training and not supported.
+    The simplified operator does not subtract the mean. The fourth result is the sum. The second and
+    third results are for training and not supported.
     """
     if any(node.outputs[1:3]):
         raise Unsupported(f"its results with the mean and the deviation: {TRAINING}")
@@ -174,7 +175,8 @@ def mean_variance(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """(x - mean) / (standard deviation + 1e-9) along axes."""
     x = operand(inputs, 0)
     axes = axes_of(node.integers("axes", (0, 2, 3)), x.type.rank)
-    # The specification adds 1e-9 to the deviation to avoid 0 / 0; 1e-18 in the variance does too.
+    # The specification adds 1e-9 to the deviation to avoid 0 / 0. Adding 1e-18 to the variance also
+    # avoids it.
     return emitter.add(Normalize(tuple(sorted(axes)), 1e-18), x)
 
 

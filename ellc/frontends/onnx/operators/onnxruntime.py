@@ -1,7 +1,7 @@
-"""Operators in files that ONNX Runtime optimised: fused ones, and those on blocks of channels.
+"""Imports operators that ONNX Runtime's optimiser makes: fused ones, and those on channel blocks.
 
 An image in blocks (`com.microsoft.nchwc`) is NCHW here, with its channels filled up to whole
-blocks. Stored filters are put back into ONNX's order.
+blocks. Stored filters are converted back to ONNX's order.
 """
 
 from __future__ import annotations
@@ -34,18 +34,19 @@ _ACTIVATIONS: Mapping[str, Mapping[str, str]] = {
     "Clip": {"alpha": "min", "beta": "max"},
     "Selu": {"alpha": "alpha", "gamma": "gamma"},
 }
-"""Activations that can be fused into a node.
+"""The activations that can be fused into a node.
 
-Each maps its parameters' names in the fused node to their names in a node of its own.
+Each maps the names of its parameters in the fused node to their names in a separate node.
 """
 _ALL_ATTRIBUTES = 6
-"""A version of ONNX in which every parameter of an activation is an attribute."""
+"""An operator set version in which all parameters of activations are attributes."""
 
 
 def _activated(emitter: Emitter, node: OnnxNode, x: Value) -> Value:
-    """x after the activation that is fused into a node, if there is one.
+    """Apply the activation that is fused into a node, if there is one, to x.
 
-    Its parameters are in the list `activation_params`, or in an attribute each.
+    The parameters of the activation are in the list `activation_params`, or each in its own
+    attribute.
     """
     name = node.text("activation", "")
     if not name:
@@ -96,7 +97,7 @@ def fused_mat_mul(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def _matrices(emitter: Emitter, node: OnnxNode, x: Value, which: str) -> Value:
-    """Operand A or B (`which`) with its axes in the order [batch..., rows, columns]."""
+    """Transpose operand A or B (`which`) to the order [batch..., rows, columns]."""
     rank = x.type.rank
     if node.flag(f"transBatch{which}") and rank > 2:
         # The first axis holds rows; it moves after the axes of the batch.
@@ -121,7 +122,7 @@ def _block(node: OnnxNode) -> int:
 
 @ONNX.imports(f"{DOMAIN}.ReorderInput")
 def reorder_input(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """NCHW or NHWC as blocks: zeros fill the channels up to whole blocks."""
+    """Convert NCHW or NHWC to blocks: zeros fill the channels up to whole blocks."""
     x, block = operand(inputs, 0), _block(node)
     if node.flag("channels_last"):
         x = transposed(emitter, x, TO_PLANES)
@@ -131,7 +132,7 @@ def reorder_input(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports(f"{DOMAIN}.ReorderOutput")
 def reorder_output(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Blocks as NCHW or NHWC, without the filling."""
+    """Convert blocks to NCHW or NHWC, without the channels that were filled up."""
     x, channels = operand(inputs, 0), node.integer("channels")
     if not 0 < channels <= x.shape[1]:
         raise Unsupported(f"its attribute channels is {channels}, the operand has {x.shape[1]}")
@@ -150,9 +151,10 @@ def nchwc_conv(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def _in_onnx_order(w: Array, block: int) -> Array:
-    """Filters [F,C,kh,kw] in ONNX's order.
+    """Convert stored filters to ONNX's order [F,C,kh,kw].
 
-    They are stored in blocks of output channels, and also of input channels if these fill a block.
+    They are stored in blocks of output channels; if the input channels fill a block, also in blocks
+    of input channels.
     """
     if w.ndim != 4:
         raise Unsupported(f"filters of shape {list(w.shape)} in blocks")

@@ -1,4 +1,4 @@
-"""Operators by which ONNX Runtime's optimiser replaces a few others: Gelu, integer products."""
+"""Imports operators with which ONNX Runtime replaces groups of nodes: Gelu, integer products."""
 
 from __future__ import annotations
 
@@ -49,7 +49,10 @@ def dynamic_product(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 def _real(
     emitter: Emitter, total: Value, scale_a: Value, scale_b: Value, bias: Value | None
 ) -> Value:
-    """32-bit sums times both scales, plus an optional bias; `scale_b` may have one per column."""
+    """Multiply 32-bit sums by both scales, and add an optional bias.
+
+    `scale_b` may have one scale for each column.
+    """
     if scale_a.type.elements != 1:
         raise Unsupported(f"its first operand has {scale_a.type.elements} scales, not one")
     factor = pointwise(emitter, Mul(), scale_b, scale_a)

@@ -1,4 +1,4 @@
-"""Pooling over windows and over whole images: maxima, means, norms."""
+"""Imports pooling over windows and over whole images: maxima, means, norms."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LIMITS = "1 to 3 spatial axes"
 
 @ONNX.imports("MaxPool", limits=_LIMITS)
 def max_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """The largest element under each window, and its index; padding is never the largest."""
+    """The largest element under each window, and its index; padding never counts."""
     x = operand(inputs, 0)
     spans = read_spans(node, x.shape[2:])
     column_major = node.flag("storage_order")
@@ -45,18 +45,19 @@ def max_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
 
 @ONNX.imports("AveragePool", limits=_LIMITS)
 def average_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The mean under each window; with `count_include_pad` the padding counts as zeros."""
+    """The mean under each window; with `count_include_pad`, padding counts as zeros."""
     return averaged(emitter, node, operand(inputs, 0))
 
 
 def averaged(emitter: Emitter, node: OnnxNode, x: Value) -> Value:
-    """The means of a float tensor x under the window of a node like `AveragePool`."""
+    """The means of a float tensor x under windows; the node has the attributes of `AveragePool`."""
     counted = node.flag("count_include_pad")
 
     def pool(pixels: Value, window: OnnxWindow) -> Value:
         padding, counts = window.padding(), counted
         if counts and any(window.overhang):
-            # Padding counts, but not the overhang of ceil_mode, so the padding is added first.
+            # The padding counts, but the overhang of ceil_mode does not. So the padding is added to
+            # the image, and only the overhang remains as padding of the operator.
             pixels = _padded(emitter, pixels, (*window.before, *window.after))
             padding, counts = Padding(0, 0, *window.overhang), False
         op = AvgPool2D(window.size, window.stride, padding, counts, window.dilation)
@@ -66,7 +67,7 @@ def averaged(emitter: Emitter, node: OnnxNode, x: Value) -> Value:
 
 
 def _pooled(emitter: Emitter, x: Value, spans: Sequence[Span], pool: Pool) -> Value:
-    """A pool of [N,C,W], [N,C,H,W] or [N,C,D,H,W]; `pool` works on NHWC images."""
+    """Pool [N,C,W], [N,C,H,W] or [N,C,D,H,W] by the function `pool`, which takes NHWC images."""
     if len(spans) == 3:
         return pooled(emitter, x, spans, pool)
     return to_planes(emitter, pool(to_pixels(emitter, x), window_of(spans)), x.type.rank)

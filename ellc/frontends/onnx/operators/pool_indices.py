@@ -1,4 +1,4 @@
-"""Indices of the largest elements under windows, and MaxUnpool, which reads such indices."""
+"""Computes the indices of largest elements under windows; imports MaxUnpool, which reads them."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from ellc.ir.ops.reduce import ArgMax
 from ellc.ir.ops.shape import Concat, Gather
 from ellc.ir.types import Array, DType
 
-_MOST_WINDOWS = 1024  # over one element of a MaxUnpool; each of them takes several operators
+# The most windows over one element of a MaxUnpool; each window needs several operators.
+_MOST_WINDOWS = 1024
 
 
 def indices_of_largest(
     emitter: Emitter, x: Value, spans: Sequence[Span], column_major: bool
 ) -> Value:
-    """[N,C,windows...] i64: the flat index in x of the first largest element under each window.
+    """The flat index in x of the first largest element under each window: i64 [N,C,windows...].
 
-    With `column_major` the first spatial axis is the fastest in the index, as in ONNX.
+    With `column_major`, the index counts fastest along the first spatial axis.
     """
     extents = x.shape[2:]
     taps = _taps(emitter, extents, spans)
@@ -54,7 +55,7 @@ def _lowest(dtype: DType) -> float:
 
 
 def _taps(emitter: Emitter, extents: Sequence[int], spans: Sequence[Span]) -> Array:
-    """[windows, taps]: the flat index in a plane of each tap, or -1 if it is outside."""
+    """An array [windows, taps] with the flat index in a plane of each tap, or -1 if outside."""
     flat = np.zeros((1, 1), np.int64)
     inside = np.ones((1, 1), np.bool_)
     for extent, span in zip(extents, spans, strict=True):
@@ -67,13 +68,13 @@ def _taps(emitter: Emitter, extents: Sequence[int], spans: Sequence[Span]) -> Ar
 
 
 def _crossed(outer: Array, inner: Array, joined: np.ufunc) -> Array:
-    """[a, b] and [c, d] combined to [a * c, b * d]: all pairs of windows, all pairs of taps."""
+    """Combine [a, b] and [c, d] to [a * c, b * d]: all pairs of windows and all pairs of taps."""
     result = joined(outer[:, None, :, None], inner[None, :, None, :])
     return np.asarray(result.reshape(len(outer) * len(inner), -1))
 
 
 def _stored_order(emitter: Emitter, taps: Array, extents: Sequence[int]) -> Array:
-    """`taps` with column-major indices: the first spatial axis is the fastest."""
+    """Convert the indices in `taps` to column-major order."""
     backwards = tuple(reversed(range(len(extents))))
     numbers = emitter.counted(*(extents[axis] for axis in backwards))
     order = numbers.transpose(*backwards).reshape(-1)
@@ -81,16 +82,16 @@ def _stored_order(emitter: Emitter, taps: Array, extents: Sequence[int]) -> Arra
 
 
 def _plane_starts(emitter: Emitter, outer: Sequence[int], size: int) -> Array:
-    """[N,C,1]: the flat index at which every plane begins in the whole tensor."""
+    """An array [N,C,1] with the flat index at which each plane begins in the whole tensor."""
     return emitter.counted(*outer, 1, dtype=np.int32) * size
 
 
 @ONNX.imports("MaxUnpool", limits="1 to 3 spatial axes; the indices of a MaxPool")
 def max_unpool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Every element at its index from a MaxPool with the same window, and zeros elsewhere."""
+    """Put each element at its index, which comes from a MaxPool; all other elements are zero."""
     x, indices, given = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
     small = x.shape[2:]
-    spans = read_spans(node, small)  # no auto_pad here, so the extents do not matter
+    spans = read_spans(node, small)  # the extents matter only for auto_pad, which is absent here
     extents = tuple(
         (e - 1) * s.stride + s.size - s.before - s.after for e, s in zip(small, spans, strict=True)
     )
@@ -120,7 +121,7 @@ def max_unpool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def _candidates(emitter: Emitter, taps: Array, size: int) -> Array:
-    """[elements, windows]: the windows that contain each element of a plane.
+    """An array [elements, windows] with the windows that contain each element of a plane.
 
     If an element is in fewer windows than others, its first window is repeated.
     """

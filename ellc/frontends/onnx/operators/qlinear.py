@@ -1,7 +1,7 @@
-"""Operators from stored integers to stored integers, as ONNX Runtime computes them.
+"""Imports operators on stored integers, which are computed as in ONNX Runtime.
 
-Sums are exact. A float32 factor converts them to the scale of the result, and they are rounded to
-the nearest integer, ties to even.
+Sums are exact. They are multiplied by a float32 factor, which converts them to the scale of the
+result, and then rounded to the nearest integer, ties to even.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def bounds_of(node: OnnxNode) -> Bounds:
 
 @ONNX.imports("QLinearConv", MS + "QLinearConv", limits=_LIMITS)
 def qlinear_conv(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Convolution; the weights may have a scale for every filter."""
+    """Convolution; the weights may have one scale for each filter."""
     if node.flag("channels_last"):
         raise Unsupported("NHWC images (channels_last) are not supported")
     x, w = operand(inputs, 0), operand(inputs, 3)
@@ -65,7 +65,7 @@ def qlinear_conv(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def stored_bias(emitter: Emitter, bias: Value | None, scale: Array, count: int) -> Value | None:
-    """A bias [count] in units of the 32-bit sums, which are `scale`; real numbers are rounded."""
+    """A bias [count] as int32 in units of `scale`, as the 32-bit sums; real numbers are rounded."""
     if bias is None or bias.dtype is DType.I32:
         return None if bias is None else reshaped(emitter, bias, (count,))
     if bias.array is None:
@@ -79,7 +79,7 @@ def stored_bias(emitter: Emitter, bias: Value | None, scale: Array, count: int) 
 
 @ONNX.imports("QLinearMatMul", limits=_LIMITS)
 def qlinear_mat_mul(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The product of two matrices; the second may have a scale for every column."""
+    """The product of two matrices; the second matrix may have one scale for each column."""
     of_a, of_b, of_y = affine(inputs, 1, 2), affine(inputs, 4, 5), affine(inputs, 6, 7)
     total = int_product(emitter, operand(inputs, 0), operand(inputs, 3), of_a, of_b)
     factor = of_a.one_scale * of_b.scale / of_y.one_scale
@@ -113,7 +113,7 @@ def qgemm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports(MS + "QLinearAdd", limits=_LIMITS)
 def qlinear_add(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """a + b in units of the result. The rounding depends on the order of the operands."""
+    """a + b in the scale of the result; the rounding depends on the order of the operands."""
     of_a, of_b, of_y = affine(inputs, 1, 2), affine(inputs, 4, 5), affine(inputs, 6, 7)
     quant = one_quant(of_y)
     op = ScaledAdd.of(one_quant(of_a), one_quant(of_b), quant, of_y.stored, quant)
@@ -122,7 +122,7 @@ def qlinear_add(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def clamped(emitter: Emitter, node: OnnxNode, stored: Value, by: Quantisation) -> Value:
-    """Stored integers, clamped to the bounds of an activation that was joined to the node."""
+    """Clamp stored integers to the bounds of the activation that was joined to the node."""
     low, high = stored_bounds(by, bounds_of(node))
     info = np.iinfo(by.stored.numpy)
     if (low, high) == (info.min, info.max):
@@ -146,7 +146,7 @@ def qlinear_mul(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def difference(emitter: Emitter, x: Value, by: Quantisation) -> Value:
-    """Stored integers minus their zero point, i32."""
+    """Subtract the zero point from stored integers; the result is i32."""
     wide = emitter.add(Cast(DType.I32), x)
     return emitter.add(Sub(), wide, number(emitter, np.int32(by.one_zero))) if by.one_zero else wide
 
@@ -175,7 +175,7 @@ def qlinear_average_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Va
 
 @ONNX.imports(MS + "QLinearConcat", limits=_LIMITS)
 def qlinear_concat(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The operands, converted to the parameters of the result and concatenated."""
+    """Concatenate operands after converting them to the quantisation parameters of the result."""
     of_y = affine(inputs, 0, 1)
     parts = [
         as_stored(emitter, operand(inputs, i), affine(inputs, i + 1, i + 2), of_y)
@@ -187,7 +187,7 @@ def qlinear_concat(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports(MS + "QLinearWhere", limits=_LIMITS)
 def qlinear_where(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """condition ? a : b, with both operands converted to the parameters of the result."""
+    """condition ? a : b, after converting a and b to the quantisation parameters of the result."""
     of_y = affine(inputs, 7, 8)
     a, b = (
         as_stored(emitter, operand(inputs, i), affine(inputs, i + 1, i + 2), of_y) for i in (1, 4)
@@ -196,7 +196,7 @@ def qlinear_where(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def as_stored(emitter: Emitter, x: Value, of_x: Quantisation, of_y: Quantisation) -> Value:
-    """x converted from the parameters `of_x` to `of_y`."""
+    """Convert stored integers from the quantisation parameters `of_x` to `of_y`."""
     if x.dtype is of_y.stored and same(of_x, of_y):
         return x
     return by_table(emitter, x, of_x, of_y, [])
@@ -205,7 +205,7 @@ def as_stored(emitter: Emitter, x: Value, of_x: Quantisation, of_y: Quantisation
 def by_table(
     emitter: Emitter, x: Value, of_x: Quantisation, of_y: Quantisation, ops: list[Op]
 ) -> Value:
-    """A chain of functions `ops` of one operand, as a table with a result for every byte."""
+    """Apply a chain of functions `ops` of one operand by a table with a result for every byte."""
     real = dequantised(emitter, every_code(emitter, x.dtype), of_x)
     for op in ops:
         real = emitter.add(op, real)

@@ -1,7 +1,7 @@
-"""QONNX, the dialect of Brevitas: quantised numbers are floats that take few different values.
+"""Imports QONNX, the dialect of Brevitas, in which quantised numbers are floats with few values.
 
-A node is imported as ordinary operators. The pass `binary_products` finds products of two bipolar
-operands and computes them on bits.
+Each node becomes ordinary operators. The pass `binary_products` finds products of two bipolar
+operands, and computes them on bits.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def _signs(emitter: Emitter, x: Value, scale: Array) -> Value:
     limits=f"constant scale, zero point and bit width (1 to {_MOST_BITS})",
 )
 def quantised(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """(x, scale, zero point, bits): x rounded to a multiple of scale with so many bits, as float.
+    """(x, scale, zero point, bits): round x to a multiple of scale in the range of an integer type.
 
-    A signed number of one bit is scale or -scale.
+    The integer type has the given number of bits; a signed number of one bit is scale or -scale.
     """
     x = operand(inputs, 0)
     scale, zero = (constant_operand(inputs, i, n) for i, n in ((1, "scale"), (2, "zero point")))
@@ -61,10 +61,10 @@ def quantised(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports(*names("Trunc"), limits="constant scales, zero point and bit widths")
 def truncated(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """(x, scale, zero point, bits[, new scale], new bits): integers without their last bits.
+    """(x, scale, zero point, bits[, new scale], new bits): remove the last bits of integers.
 
     The second version of the operator has a new scale and clamps to the range of the new bits. The
-    first one keeps the scale.
+    first version keeps the scale.
     """
     x = operand(inputs, 0)
     scale, zero = (constant_operand(inputs, i, n) for i, n in ((1, "scale"), (2, "zero point")))
@@ -89,7 +89,8 @@ def debug_marker(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports(*names("XnorPopcountMatMul"))
 def equal_bits(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """(a, b) of zeros and ones: at how many positions a row of a and a column of b are equal."""
+    """(a, b) of zeros and ones: the number of positions at which a row of a equals a column of
+    b."""
     a, b = operand(inputs, 0), operand(inputs, 1)
     one, two, half = (emitter.constant(np.full(1, v, np.float32)) for v in (1, 2, 0.5))
     signs = [pointwise(emitter, Sub(), pointwise(emitter, Mul(), x, two), one) for x in (a, b)]
@@ -104,7 +105,7 @@ def equal_bits(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     ignores={"out_dtype": "results are floats"},
 )
 def multi_threshold(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """(x, thresholds [C or 1, n]): out_scale * (how many thresholds x reaches) + out_bias.
+    """(x, thresholds [C or 1, n]): out_scale * (number of thresholds that x reaches) + out_bias.
 
     x is compared with the thresholds of its channel.
     """
@@ -142,7 +143,7 @@ def _unscaled(emitter: Emitter, number: Value, scale: Array, zero: Array) -> Val
 
 
 def _range(node: OnnxNode, bits: int) -> Clip:
-    """The clip to the integers of so many bits; with `narrow` the range is one smaller."""
+    """The clip to the range of integers with `bits` bits; with `narrow`, one number is left out."""
     signed, narrow = node.flag("signed", True), node.flag("narrow")
     if signed:
         return Clip(-(2.0 ** (bits - 1)) + narrow, 2.0 ** (bits - 1) - 1)

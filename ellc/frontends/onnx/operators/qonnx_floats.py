@@ -1,4 +1,4 @@
-"""QONNX's `FloatQuant`: numbers rounded to a float format of few bits, stored as float32."""
+"""Imports QONNX's `FloatQuant`, which rounds numbers to a float format with few bits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from ellc.ir.ops.pointwise import And, BitCast, Clip, Div, Greater, Less, Maximu
 from ellc.ir.types import DType
 
 _EXPONENT_BITS = 0x7F800000  # the exponent in the bits of a float32
-_LEAST_EXPONENT, _MOST_EXPONENT = -126, 127  # of normal float32 numbers: some units flush others
+# Exponents of normal float32 numbers. Others are not used, because some units flush denormals.
+_LEAST_EXPONENT, _MOST_EXPONENT = -126, 127
 _MOST_MANTISSA_BITS = 23
 _LARGEST_FLOAT = float(np.finfo(np.float32).max)
 
@@ -30,8 +31,8 @@ def float_quantised(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
     Let 2^e be the largest power of two that is not above |x / scale|. Then x / scale is rounded to
     a multiple of 2^(e - mantissa bits), but not finer than 2^(1 - bias - mantissa bits). QONNX's
-    own executor gets e from a logarithm in float32, which takes a number just below a power of two
-    for that power. In the modes that round to nearest this makes no difference.
+    own executor computes e by a logarithm in float32. For a number just below a power of two, this
+    logarithm rounds up to that power. In the modes that round to nearest, the result is the same.
     """
     scale = constant_operand(inputs, 1, "scale")
     mantissa = _whole(inputs, 3, "mantissa bit width")
@@ -56,7 +57,7 @@ def _power_below(emitter: Emitter, x: Value) -> Value:
 def _with_overflow(
     emitter: Emitter, node: OnnxNode, clipped: Value, near: Value, largest: float
 ) -> Value:
-    """The clipped numbers; without saturation an infinity or NaN where `near` is beyond largest."""
+    """The clipped numbers; without saturation, numbers beyond `largest` become infinity or NaN."""
     infinite, undefined = node.flag("has_inf"), node.flag("has_nan")
     if node.flag("saturation", True):
         return clipped
