@@ -173,12 +173,15 @@ def test_published_figures_are_valid_results() -> None:
 
 
 def test_own_results_have_values_and_commands_that_are_run() -> None:
-    results = read_results([DIGITS.parents[1] / "gallery"], published())
+    digits = sorted(DIGITS.parent.glob("*-pi3_64.json"))
+    results = read_results([DIGITS.parents[1] / "gallery", *digits], published())
+    other = "python examples/digits/evaluate.py"
     assert {result.engine for result in results} == {"ellc"} and len(results) >= 5
     for result in results:
         assert result.known == result.figures
         assert all(_words(line, _WRITERS) for line in result.prepare)
-        assert all(_words(figure.command, _READERS) for figure in result.figures)
+        commands = [figure.command for figure in result.figures if figure.command != other]
+        assert commands and all(_words(line, _READERS) for line in commands)
 
 
 # --- measuring again ---

@@ -284,3 +284,30 @@ def test_a_drawn_digit_is_read(folder: Path, tab: Tab) -> None:
     assert before == "The drawing is cleared."
     tab.drag("#draw", [(0.5, 0.2), (0.3, 0.5), (0.5, 0.8), (0.7, 0.5), (0.5, 0.2)])
     assert next(iter(answers(tab, before))) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.needs_data
+def test_a_real_network_answers_as_ellc_does(test_data: Path, tab: Tab, tmp_path: Path) -> None:
+    """MobileNet V1 of 8 bits, asked about two pictures without losses: the same stored numbers."""
+    name = "mobilenet_v1_0.25_128_quant.tflite"
+    shutil.copy(test_data / "models" / name, tmp_path)
+    shutil.copy(test_data / "labels" / "imagenet_1001.txt", tmp_path)
+    facts = {
+        "precision": "int8",
+        "network": {"file": name},
+        "input": [128, 128, 3],
+        "colours": "rgb",
+        "try": {"labels": "imagenet_1001.txt"},
+    }
+    build_site([result(tmp_path, "net", **facts)], tmp_path / "site", with_published=False)
+    tab.open((tmp_path / "site" / "try-int8-net.html").as_uri(), 1280, 900)
+    labels = (test_data / "labels" / "imagenet_1001.txt").read_text(encoding="utf-8").split("\n")
+    for picture in ("cat.bmp", "sunflower.bmp"):
+        path = test_data / "images" / picture
+        right = expected(tmp_path / name, path, PixelOptions(color="rgb"))
+        shown = drop(tab, picture, path.read_bytes())
+        assert list(shown) == np.argsort(-right, kind="stable")[: len(shown)].tolist()
+        assert all(abs(share - right[index]) <= 1e-9 for index, share in shown.items())
+        text = tab.evaluate("document.getElementById('status').textContent")
+        assert text.startswith(f"{picture}: {labels[int(right.argmax())].strip()}, ")
