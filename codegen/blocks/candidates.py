@@ -49,7 +49,10 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A prediction, and a function that makes the kernels. Only the chosen one is called."""
+    """A prediction, and a function that makes the kernels.
+
+    The function is called only if the candidate is chosen.
+    """
 
     prediction: Prediction
     make: Callable[[], Sequence[KernelCall]]

@@ -31,7 +31,7 @@ __all__ = ["Coordinates", "Epilogue"]
 class Epilogue:
     """The stages and the stores of one kernel.
 
-    Constructing it declares parameters, after those that the kernel has declared for itself.
+    The constructor declares parameters. A kernel must declare its own parameters before that.
     """
 
     def __init__(self, node: PlacedNode, b: KernelBuilder, walk: tuple[int, ...]) -> None:

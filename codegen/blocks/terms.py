@@ -61,10 +61,10 @@ class ProductTypes:
     def integers(image: Elem, weight: Elem, target: Target) -> ProductTypes:
         """The types for operands of 8 or 16 bits and sums of 32 bits.
 
-        NEON multiplies factors of 16 bits and adds the products to sums of 32 bits. So does an
-        instruction of AVX-512, while products of 32 bits take two. (Where that is two instructions
-        as well, nothing is gained: measured. For unsigned bytes of the image LLVM finds the
-        instruction itself.)
+        NEON multiplies factors of 16 bits and adds the products to sums of 32 bits. AVX-512 with
+        VNNI does the same in one instruction, but needs two for factors of 32 bits. Other x86-64
+        cores need two in either case, and gain nothing (measured). For unsigned bytes of the image,
+        LLVM finds the instruction without help.
         """
         factor = Elem.I16 if target.has("neon") else Elem.I32
         short = target.has("avx512_vnni") and image.is_signed and weight is not Elem.U16
@@ -72,7 +72,7 @@ class ProductTypes:
 
     @property
     def stored_at_once(self) -> int:
-        """How many pixels have interleaved epilogues. Integers have long epilogues: two pixels."""
+        """How many epilogues are interleaved: for integers two pixels', because they are long."""
         return 1 if self.total.is_float else 2
 
     @property
@@ -213,7 +213,7 @@ def in_bytes(terms: Terms, target: Target) -> Terms:
 
 
 def in_fewest_bytes(terms: Terms) -> Terms:
-    """The terms with weights stored as bytes, if their largest minus their smallest value fits.
+    """The terms, with weights stored as bytes if the weights differ by at most 255.
 
     Unsigned bytes minus their zero point may need 9 bits. If they are stored as bytes, kernels
     widen them and subtract the zero point. This takes one more instruction for each vector of

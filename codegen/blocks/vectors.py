@@ -16,7 +16,7 @@ def vector_lanes(target: Target, elem: Elem) -> int:
 
 
 def fitted_lanes(lanes: int, extent: int) -> int:
-    """`lanes`, halved as often as the rest of the lanes still holds a row of `extent` elements."""
+    """`lanes`, or the smallest half, quarter, .. of it that still holds `extent` elements."""
     while lanes > 1 and lanes // 2 >= extent:
         lanes //= 2
     return lanes

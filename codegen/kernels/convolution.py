@@ -229,7 +229,7 @@ def fitted(dtype: DType, shape: ConvShape, tile: GemmSchedule) -> GemmSchedule:
 def _banded(
     node: PlacedNode, shape: ConvShape, tile: GemmSchedule, types: ProductTypes
 ) -> GemmSchedule:
-    """The tile as a schedule: with the number of rows in a band."""
+    """The schedule: the tile, with the number of rows in a band."""
     columns = shape.columns
     taps = shape.rows.taps * columns.taps
     traffic = GemmTraffic(

@@ -233,7 +233,8 @@ class _Sums:
         """Add the products of one tap. Each must belong to a different sum."""
         if not self._types.sums_products:
             for slot, value, weight in products:
-                # The upper half of the first of two short factors is cleared: weights are fewer.
+                # The product clears the upper half of its first factor. Weights come first, because
+                # there are fewer of them.
                 factors = (weight, value) if self._types.short else (value, weight)
                 self._sums[slot] = self._types.multiply_add(self._b, *factors, self._sums.get(slot))
             return

@@ -94,9 +94,9 @@ class TilePosition:
 class TileArithmetic(ABC):
     """The arithmetic of a kernel: how a tile's sums begin, how products are added, how they end.
 
-    A pixel has `sums_of_pixel` sums; if that is 0, one sum for each vector of filters. If
-    `rows_at_once` is not 0, the products of so many window rows are summed from 0, and then added
-    to the sums. If `weights_at_once` is not 0, one instruction loads so many weights, and one
+    A pixel has `sums_of_pixel` sums; 0 means one sum for each vector of filters. If `rows_at_once`
+    is not 0, the products of this many window rows are first summed separately, and then added to
+    the sums. If `weights_at_once` is not 0, one instruction loads this many weights, and one
     widens them. The epilogues of `stored_at_once` pixels are interleaved. Without `joins_taps`,
     each tap has an inner loop of its own.
 

@@ -49,7 +49,7 @@ Thousands of modelled cycles for the divisors 2 to 5 (same script, 24 rows, 64 c
 floats on pi3_64 96.3, 59.2, 58.8, 63.3, on pi3 116.7, 80.1, 75.0, 91.8; bytes on pi3 109.2, 85.3,
 95.8, 118.9."""
 _DOTS = 4
-"""The number of columns whose dot products are computed interleaved.
+"""The number of columns whose dot products are interleaved.
 
 Thousands of modelled cycles (same script, 3 rows, depth 256, 32 columns): on pi3_64 62.2 for 1,
 45.1 for 2, 31.9 for 4, 27.0 for 8; on pi3, which has half the registers, 46.9 for 2, 37.9 for 4,

@@ -93,10 +93,10 @@ def _is_small(target: Target, shape: Sliding) -> bool:
 
 
 def _rectangle(target: Target, shape: Sliding, elem: Elem, multiple: int) -> Rectangle:
-    """The tile: as many pixels of one row as have all their window columns in registers.
+    """The tile: as many pixels of one row as fit in registers with all their window columns.
 
-    If these are few columns, several vectors of channels are interleaved. The number of channels in
-    a tile is a multiple of `multiple`.
+    If the windows have few columns, several vectors of channels are interleaved. The number of
+    channels in a tile is a multiple of `multiple`.
     """
     channels = shape.walk[3]
     lanes = fitted_lanes(vector_lanes(target, elem), channels)

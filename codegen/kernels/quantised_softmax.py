@@ -119,7 +119,7 @@ class _Row:
     def _reciprocal(self, total: Operand) -> tuple[Operand, Operand]:
         """(scale, bits): the share of `power` in `total` is `mul_high(scale, power) / 2^bits`.
 
-        If it would need more than 31 bits, `scale` is 0.
+        If `bits` would be more than 31, the share is 0, and so is `scale`.
         """
         b = self.b
         zeros, highest = fixed_point.leading_zeros(b, b.bitcast(total, Elem.U32))

@@ -167,7 +167,7 @@ class _Fold:
 
 
 def _identity(kind: str, elem: Elem) -> float | int:
-    """The identity element; for sums of squares, a number whose square adds nothing."""
+    """The identity element. For sums of squares it is 0, whose square adds nothing."""
     if kind == "prod":
         return 1
     if kind not in ("max", "min"):

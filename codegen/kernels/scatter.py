@@ -46,7 +46,8 @@ def _apply(
 ) -> KernelCall:
     """The call that applies the updates to `y`, one after the other.
 
-    `coordinates` [updates, axes] says where, `parts` [updates, ...inner] has the elements.
+    `coordinates` [updates, axes] has the positions of the updates, and `parts` [updates, ...inner]
+    has their elements.
     """
     count, depth = coordinates.shape
     inner = range(1, len(parts.shape))

@@ -110,7 +110,7 @@ def _copies(
 
 
 def _reshaped(source: Access, result: Access) -> ElementCopy:
-    """The copy in row-major order. Either access is viewed in the shape of the other."""
+    """The copy in row-major order. One of the accesses is viewed in the shape of the other."""
     target = viewed_as(result, source.shape)
     if target is not None:
         return source, target

@@ -36,7 +36,7 @@ pi3_64 1: 481,447, 2: 283,622, 4: 235,459; pi3 1: 513,803, 2: 345,725, 4: 344,56
 _SCALAR_UNROLL = 2
 """How many elements are interleaved on cores without vectors.
 
-There are fewer because such cores have little memory for code."""
+This is less than `_UNROLL`, because such cores have little memory for code."""
 
 
 @lowers(Softmax, LogSoftmax)

@@ -78,7 +78,7 @@ class _Transform:
     def signal(self, row: Operand) -> None:
         """Write the signal of one row of the spectrum.
 
-        Until the signal is stored in it, `y` holds the spectrum of the pairs.
+        First, `y` holds the spectrum of the pairs. At the end, the signal overwrites it.
         """
         self._mix(row)
         self._load_pairs(self.y, self.accesses[3], row)

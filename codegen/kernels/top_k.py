@@ -25,7 +25,7 @@ def lower_top_k(node: PlacedNode) -> list[KernelCall]:
     """A kernel that makes one pass over the axis for each result.
 
     The results are ordered by value, and by position among equal values. A pass finds the element
-    that follows the previous result in this order, so that it need not know the earlier results.
+    that follows the previous result in this order. Results before the previous one do not matter.
     """
     op = node.anchor
     assert isinstance(op, TopK)

@@ -168,8 +168,8 @@ class KernelBuilder:
     def rarely(self, largest: Operand, limit: Imm, carry: Sequence[Operand]) -> Iterator[OpenLoop]:
         """Run the following code once if `largest`, a result of `largest()`, is above the limit.
 
-        If several chains with `rarely` are interleaved, this code also runs when the value of only
-        another chain is above its limit. The code must then leave its carried values unchanged.
+        If several chains with `rarely` are interleaved, this code also runs when `largest` is above
+        the limit only in another chain. The code must then leave its carried values unchanged.
         """
         trips = self.convert(self.compare("gt", largest, limit), Elem.INDEX)
         with self.loop("once", 0, trips, 1, carry) as loop:

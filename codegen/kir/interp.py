@@ -32,14 +32,14 @@ from ellc.ir.types import Array
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """A pointer to element `first` of an array. Elements before that have negative indices."""
+    """A pointer to element `first` of an array. Earlier elements have negative indices."""
 
     array: Array
     first: int = 0
 
 
 _Memory = tuple[Array, int, int]
-"""(array, number of its elements before the pointer, number of its elements from there on)."""
+"""(array, number of its elements before the pointer, number of its other elements)."""
 _Registers = list[Array]
 _Memories = list[_Memory]
 _Function = Callable[[_Registers, _Memories], None]

@@ -58,8 +58,8 @@ def split_exponent(v: Expression) -> tuple[Expression, Expression]:
     tiny = v.test("lt", 2.0 ** (1 - f.bias))
     up = f.fraction_bits + 2
     bits = v.select(tiny, v * 2.0**up, v).bits()
-    # After the bits of sqrt(1/2) are subtracted, the exponent field changes at powers of two times
-    # sqrt(2), not at powers of two.
+    # After the bits of sqrt(1/2) are subtracted, the exponent field changes at sqrt(2) 2^n, not at
+    # 2^n.
     root = _bits_of_root_half(f)
     power = b.shift_right(b.sub(bits, v.bits_const(root)), f.fraction_bits)
     m = v.from_bits(b.sub(bits, b.shift_left(power, f.fraction_bits)))

@@ -86,9 +86,9 @@ def _far(v: Expression) -> tuple[Expression, Operand]:
 
 
 def _parts(v: Expression) -> tuple[list[Operand], Operand]:
-    """(digits of the significand, least first; exponent minus that of `trig_limit`).
+    """(digits of the significand, exponent minus the exponent of `trig_limit`).
 
-    Both are unsigned integers.
+    All are unsigned integers. The least significant digit comes first.
     """
     b, f = v.b, v.format
     starts = range(0, f.bits.bytes * 8, _DIGIT_BITS)
@@ -102,9 +102,10 @@ def _parts(v: Expression) -> tuple[list[Operand], Operand]:
 
 
 def _places(v: Expression, exponent: Operand) -> list[Operand]:
-    """`turn_digits` digits of 1 / (2 pi), least first, from a binary place that depends on v.
+    """`turn_digits` digits of 1 / (2 pi), from a binary place that depends on v.
 
-    The product of the first of these places and the last place of the significand is half a turn.
+    The least significant digit comes first. The value of the first of these binary places, times
+    the value of the last binary place of the significand, is half a turn.
     """
     b, f = v.b, v.format
     most = (f.bias - _limit_exponent(f)) // _DIGIT_BITS

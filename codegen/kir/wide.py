@@ -88,8 +88,8 @@ def power(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
 def fmod(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
     """The exact result of C's fmod, which has the sign of x. NaN if x is infinite or y is 0.
 
-    The code subtracts powers of two times |y| where they fit, the largest power first. The number
-    of trips is the largest difference of exponents in the vector.
+    Each trip subtracts |y| times a power of two, if the rest is large enough. The largest power
+    comes first. The number of trips is the largest difference of exponents in the vector.
     """
     f = format_of(x.type.elem)
     size, divisor = b.op("abs", x), b.op("abs", y)

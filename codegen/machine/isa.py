@@ -9,7 +9,10 @@ from ellc.codegen.machine.core import Arch
 
 
 class FloatMin(Enum):
-    """Where one instruction computes a minimum or maximum of floats that is NaN if either is."""
+    """Whether one instruction computes a minimum of floats, which is NaN if either operand is NaN.
+
+    The same holds for maximum.
+    """
 
     NOWHERE = auto()
     NEON_VECTORS = auto()

@@ -64,7 +64,7 @@ def machine_of(head: bytes, cpus: str, model: str = "", processors: int = 0) -> 
 def programs_text(head: bytes) -> str:
     """A description of the architecture that a program with this ELF header is compiled for.
 
-    It is empty if the header is.
+    The description is empty if the header is empty.
     """
     if not head:
         return ""

@@ -1,7 +1,8 @@
 """Loops whose times are the bounds of a core: multiply-adds in registers, reads from memory.
 
-The loops of multiply-adds have no dependence that could make the core wait. That of 8-bit integers
-has the instructions that ellc's kernels have for the target, so that it bounds those kernels.
+The loops of multiply-adds have no dependence that could make the core wait. The loop of 8-bit
+integers uses the same instructions as ellc's kernels for the target, so that its time is a bound of
+the times of these kernels.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ellc.codegen.machine.target import Target
 
 _PEAK_TURNS = 5000
 _UNROLLED = 4  # multiply-adds of each chain in one turn
-_VALUES = 8  # a power of two: places in the first-level cache where the byte loop begins to read
+_VALUES = 8  # a power of two: the number of addresses at which the trips of the byte loop read
 _AT_A_TIME = 3  # products of bytes that are computed at the same time
 _STREAMS = 8
 
@@ -110,9 +111,9 @@ def _add_pair_products(
 def _add_wide_products(
     b: KernelBuilder, sums: Sequence[Operand], factors: Factors
 ) -> list[Operand]:
-    """Two products fit in 16 bits; their sum is added in 32 bits.
+    """The sums plus the products. Pairs of products are added in 16 bits, then in 32 bits.
 
-    Some are computed at a time, so that a core that executes in order need not wait for results.
+    `_AT_A_TIME` pairs of factors are interleaved, so that an in-order core need not wait.
     """
     added: list[Operand] = []
     for start in range(0, len(sums), _AT_A_TIME):
@@ -145,8 +146,8 @@ def _byte_peak(target: Target) -> MeasuringLoop:
         b.load(y, i * products.sum_lanes, products.sum_lanes) for i in range(columns * rows)
     ]
     with b.loop("turn", b.begin, b.end, carry=sums) as loop:
-        place = b.mul(b.op("and", loop.index, Imm(_VALUES - 1)), products.lanes)
-        values = [b.load(x, place, products.lanes, offset=i * products.lanes) for i in range(rows)]
+        start = b.mul(b.op("and", loop.index, Imm(_VALUES - 1)), products.lanes)
+        values = [b.load(x, start, products.lanes, offset=i * products.lanes) for i in range(rows)]
         factors = [(value, weight) for value in values for weight in weights]
         loop.carry(products.add(b, loop.carried, factors))
     for i, value in enumerate(loop.results):

@@ -30,7 +30,7 @@ from ellc.ir.types import DType
 from ellc.ir.work_folders import temporary_folder
 
 _STREAM_BYTES = 256 << 20  # larger than any cache
-_CALM = 4  # one in `_CALM` calls, the fastest, counts as undisturbed
+_CALM = 4  # the fastest 1 / `_CALM` of all calls count as undisturbed
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,8 +43,8 @@ from ellc.ir.types import Array, DType, TensorType
 from ellc.ir.work_folders import temporary_folder
 
 C_FILE_PARTS = 80
-"""The most models in one C file. Large files need few starts of the compiler, but there should be a
-file for every core."""
+"""The most models in one C file. The compiler starts less often for large files, but there should
+be a file for every core."""
 
 Emitter = Literal["llvm", "c"]
 Outputs = tuple[Array, ...]
@@ -125,7 +125,7 @@ def run_trials(
 ) -> list[list[Outputs] | Exception]:
     """Compile and run all trials. Returns for each trial the outputs of its calls or an exception.
 
-    If `options.threads` is above 1, every call runs on so many threads. Kernels that several trials
+    If `options.threads` is above 1, every call runs on this many threads. Kernels that many trials
     share are compiled once. `guard` says which end of every buffer, and of each trial's constants,
     is next to a guard page. `cc` may be the command of a C compiler of this machine, for instance
     with a sanitizer; it then compiles all C code.

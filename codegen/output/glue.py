@@ -95,7 +95,9 @@ def make_model(
 
 
 def _counters(plan: Plan, offset: int) -> Counters:
-    layers = tuple(visible("+".join(step.source)) for step in plan.steps)  # programs print them
+    layers = tuple(
+        visible("+".join(step.source)) for step in plan.steps
+    )  # escaped, because programs print them
     return Counters(offset, layers, tuple(step.op for step in plan.steps))
 
 
@@ -152,9 +154,9 @@ def _port(graph: Graph, port: GraphPort, c_name: Identifier) -> ApiPort:
 
 
 def _may_be_planes(type_: TensorType) -> bool:
-    """Whether the second axis may be the channels.
+    """Whether the second axis of an image may have the channels.
 
-    It may not if the last axis can be colours by its extent and the second axis cannot.
+    This is false if the last axis, but not the second, has an extent that channels of colours have.
     """
     shape = type_.shape
     return len(shape) == 4 and not (shape[3] in _COLOURS and shape[1] not in _COLOURS)
@@ -177,7 +179,7 @@ class _ConstantSection:
         return tuple(self._placed)
 
     def pointer(self, weight: Weight, elem: Elem) -> CCode:
-        """C expression of a constant's address."""
+        """The C expression of a constant's address."""
         if weight.key not in self._offsets:
             self._offsets[weight.key] = self.bytes
             self._placed.append((weight, self.bytes))
@@ -205,7 +207,7 @@ class _ConstantArrays:
         return sum(array.weight.bytes for array in self._known.values())
 
     def pointer(self, weight: Weight, elem: Elem) -> CCode:
-        """C expression of a constant's address."""
+        """The C expression of a constant's address."""
         new = WeightArray(Identifier(f"{self._name}_weights{len(self._known)}"), elem, weight)
         return self._known.setdefault((weight.key, elem), new).name
 

@@ -21,9 +21,10 @@ from ellc.ir.types import TensorType
 MACS_WORTH_A_BARRIER = 32_768
 """A kernel with at least this many multiply-adds takes longer than the barrier after it.
 
-A barrier costs what a call on several threads takes longer, per step that is divided, than its
-share of the call on one thread. `tests/benchmarks/threads.py --barrier` measures that on an idle
-machine, and multiplies it by the multiply-adds that one thread makes in that time.
+`tests/benchmarks/threads.py --barrier` measures this on an idle machine. Ideally, a call on n
+threads takes 1/n of the time of a call on one thread. The additional time, divided by the number of
+steps that are divided among threads, is the cost of a barrier. The constant is the number of
+multiply-adds that one thread does in this time.
 """
 
 

@@ -17,7 +17,7 @@
       candidate depthwise:3x3x4, 18432 cycles
       candidate gemm:8x4, 26012 cycles
 
-A step has another name than its kernel if it shares the kernel of an earlier step. The first
+If a step shares the kernel of an earlier step, its own name differs from the kernel's. The first
 candidate is the chosen one. Names that come from the model are JSON strings. `live 0..1` are the
 first and the last step at which a buffer is live; steps are counted from 0, and -1 is `init`.
 """

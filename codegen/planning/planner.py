@@ -371,7 +371,7 @@ def _renumbered(arena: ArenaPlan, inserted: Sequence[int]) -> ArenaPlan:
 
 
 def _part(text: str) -> str:
-    """A text of the model as part of a kernel's name. A number before it makes the name unique."""
+    """A name in the model, shortened to be part of a kernel's name, which need not be unique."""
     return identifier(text)[:_LONGEST_PART]
 
 

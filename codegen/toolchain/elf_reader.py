@@ -194,7 +194,7 @@ class ElfFile:
     def has_executable_stack(self) -> bool:
         """Whether the stack becomes executable if this file is loaded.
 
-        It does so, too, if the file does not say.
+        This is also the case if the file has no program header for the stack.
         """
         stack = [segment for segment in self.segments if segment.kind == _PT_GNU_STACK]
         return not stack or stack[0].executable

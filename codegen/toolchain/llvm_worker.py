@@ -5,7 +5,7 @@ and llvmlite, so that it starts quickly and does not depend on the state of the 
 if it cannot compile some jobs, for instance after "Cannot select". The parent then sees that the
 pipe is closed.
 
-A message in either direction consists of its length, as 4 little-endian bytes, and so many bytes. A
+A message in either direction consists of its length, as 4 little-endian bytes, and its content. A
 request consists of two messages: JSON, and the IR text. An answer is a message whose first byte is
 `R` (result), `E` (an error message of LLVM) or `C` (LLVM does not know the CPU or a feature). After
 `R`, a second message contains what LLVM printed during the job: remarks on stack frames.

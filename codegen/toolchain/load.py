@@ -214,8 +214,8 @@ def library_abi(target: Target, library: Path, name: str) -> int:
 def build_loader(target: Target, loader: Path, glibc: Sequence[int] = ()) -> None:
     """Build the loader program for libraries of the target.
 
-    It needs at least the version `glibc`; the default is that of `Target.c_target`. The first
-    program for a version takes seconds to build.
+    The program needs at least the glibc version `glibc`; the default is the version in
+    `Target.c_target`. The first program for a version takes seconds to build.
     """
     platform = target.c_target
     if glibc:

@@ -76,7 +76,7 @@ LIBRARIES: Mapping[str, SystemLibrary] = {
 
 
 def elf_libraries(needed: Iterable[str]) -> Iterator[SystemLibrary]:
-    """The `needed` libraries of ELF systems; those of one file are one, for a linker takes one."""
+    """The `needed` libraries of ELF systems. Libraries that are in the same file are merged."""
     rows = [LIBRARIES[name] for name in needed]
     for soname in dict.fromkeys(row.elf_soname for row in rows):
         same = [row for row in rows if row.elf_soname == soname]

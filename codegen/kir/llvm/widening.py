@@ -59,8 +59,9 @@ def pair_products(w: InstructionWriter, let: Let) -> str:
 def mul_short(w: InstructionWriter, let: Let) -> str:
     """Products of the low halves of lanes.
 
-    An instruction that adds the products of two neighbours computes them if one upper half is 0:
-    that of the first operand, which should be the one that is used more often.
+    Some targets have an instruction that multiplies both halves of lanes and adds the two products.
+    It is used after the upper halves of the first operand have been cleared. The operand that is
+    used in more products should be the first, because its upper halves are cleared only once.
     """
     type_ = let.result.type
     t, pairs = w.type(type_), VType(Elem.I16, 2 * type_.lanes)

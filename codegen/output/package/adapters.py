@@ -119,7 +119,7 @@ def _port(port: ApiPort, file: FilePort | None, number: int) -> AdapterPort:
 def _declared(shape: tuple[int, ...], file: FilePort | None) -> tuple[Extent, ...]:
     """The shape in the model file, with its open extents, if the network's shape agrees with it.
 
-    Otherwise the shape of the network.
+    If the shapes disagree or there is no file, the shape of the network.
     """
     declared = file.declared if file else None
     if declared is None or len(declared) != len(shape):
