@@ -18,10 +18,8 @@ from ellc.pictures.images import dequantise, load_input, load_labels, top_scores
 from ellc.pictures.pixels import ORDER_KEY, PixelOptions, Preprocessing
 from ellc.pictures.preprocessing import PREPROCESSING_KEY, has_preprocessing
 
-_GUESS = {
-    order: f"pixels are passed as 0 to 255, {words}; --preprocess, --range and --color change that"
-    for order, words in (("bgr", "blue first"), ("rgb", "red first"))
-}
+_COLOURS = 3
+_ORDERS = {"bgr": "blue first", "rgb": "red first"}
 
 
 def prepared_inputs(
@@ -34,7 +32,7 @@ def prepared_inputs(
     """
     how = _preprocessing(model, network, asked)
     if _is_guessed(network, how) and any(file.suffix.lower() != ".npy" for file in files):
-        echo_note(f"the model does not say how pictures are prepared: {_GUESS[how.order]}")
+        echo_note(f"the model does not say how pictures are prepared: {_guess(network, how)}")
     return _input_arrays(network, files, how)
 
 
@@ -43,6 +41,15 @@ def _is_guessed(network: Network, how: Preprocessing) -> bool:
     described = {key for key in network.metadata if key.startswith(INPUT_PREFIX)} - {ORDER_KEY}
     floats = any(type_.dtype.is_float for _, type_ in network.inputs)
     return floats and how.is_plain and not described and PREPROCESSING_KEY not in network.metadata
+
+
+def _guess(network: Network, how: Preprocessing) -> str:
+    shapes = [type_.shape for _, type_ in network.inputs if type_.rank >= 3]
+    if any(_COLOURS in (shape[-1], shape[-3]) for shape in shapes):
+        order, options = f", {_ORDERS[how.order]}", "--preprocess, --range and --color"
+    else:
+        order, options = "", "--preprocess and --range"
+    return f"pixels are passed as 0 to 255{order}; {options} change that"
 
 
 def want_files(files: Sequence[Path]) -> None:

@@ -8,11 +8,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from small_model_files import small_onnx
 from small_networks import two_way_network
 
 from ellc.cli import run
 from ellc.driver import CompileOptions, compile_model
+from ellc.frontends.onnx.labels import stated_labels
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.container import save
 from ellc.ir.errors import EllcError
@@ -127,3 +130,35 @@ def test_presets_fill_in_what_is_not_given(
 def test_presets_give_finite_numbers(name: str) -> None:
     factor, offset = PRESETS[name].over(Preprocessing()).affine(3)
     assert np.all(np.isfinite([factor, offset]))
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "names"),
+    [
+        ("names", "{0: 'cat', 1: \"a 'dog'\"}", ["cat", "a 'dog'"]),
+        ("names", '{"1": "dog", "0": "cat"}', ["cat", "dog"]),
+        ("classes", '["cat", "d\\u00f6g"]', ["cat", "dög"]),
+        ("class_names", "('cat', 'dog')", ["cat", "dog"]),
+        ("labels", '["cat", "dog"]', ["cat", "dog"]),
+        ("names", "{0: 'cat', 2: 'dog'}", []),
+        ("names", "['cat', 3]", []),
+        ("names", "['a\\nb']", []),
+        ("names", "__import__('os').abort()", []),
+        ("names", "[__import__('os').abort()]", []),
+        ("names", "[" * 100_000, []),
+        ("names", "a net of mine", []),
+    ],
+)
+def test_names_in_the_metadata_of_an_onnx_file(key: str, text: str, names: list[str]) -> None:
+    assert stated_labels({"other": "['x']", key: text}).splitlines() == names
+
+
+def test_names_of_an_onnx_file_reach_python(tmp_path: Path) -> None:
+    model = onnx.load_from_string(small_onnx())
+    onnx.helper.set_model_props(model, {"names": "{0: 'cat', 1: 'dog', 2: 'cow'}"})
+    onnx.save(model, tmp_path / "seen.onnx")
+    options = CompileOptions(emit=("so", "py"), threads=1)
+    compile_model(tmp_path / "seen.onnx", "host", options, tmp_path / "out")
+    words = [sys.executable, "-c", "import seen; print(seen.Model.labels)"]
+    told = subprocess.run(words, cwd=tmp_path / "out", capture_output=True, text=True, check=True)
+    assert told.stdout == "('cat', 'dog', 'cow')\n"

@@ -11,6 +11,7 @@ from ellc.frontends.graph_import.handlers import import_nodes, needed_nodes
 from ellc.frontends.graph_import.values import Emitter, SequenceValue, Value
 from ellc.frontends.onnx.functions import without_calls
 from ellc.frontends.onnx.inner import stored_values
+from ellc.frontends.onnx.labels import stated_labels
 from ellc.frontends.onnx.model import OnnxGraph, OnnxInput, OnnxModel, OnnxNode
 from ellc.frontends.onnx.narrow import Narrow
 from ellc.frontends.onnx.nchwc import with_blocks
@@ -21,7 +22,7 @@ from ellc.frontends.onnx.registry import with_joined
 from ellc.frontends.onnx.tensors import HALF_NOTE, is_half
 from ellc.frontends.options import ImportOptions
 from ellc.ir.errors import EllcError
-from ellc.ir.graph import Graph
+from ellc.ir.graph import LABELS_KEY, Graph
 from ellc.ir.passes.canonicalise.eliminate_dead import EliminateDead
 
 
@@ -37,6 +38,8 @@ def convert(model: OnnxModel, options: ImportOptions, where: str) -> Graph:
     nodes = needed_nodes(joined(nodes, graph.constants, outputs), outputs)
     emitter = Emitter(model.name, Budget(options.limits))
     emitter.metadata(dict(model.metadata))
+    if labels := stated_labels(model.metadata):
+        emitter.metadata({LABELS_KEY: labels})
     layouts = Layouts.of(nodes, options.layout)
     values: dict[str, Value] = {}
     ports = _ports(graph, nodes, outputs, options, where)
