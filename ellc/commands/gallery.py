@@ -40,7 +40,7 @@ def command() -> None:
 @click.option(
     "--try-limit",
     "try_mebibytes",
-    type=click.FloatRange(min=0, max=1024),
+    type=click.IntRange(min=0, max=1024),
     default=8,
     show_default=True,
     metavar="MIB",
@@ -58,7 +58,7 @@ def build(
     results: tuple[Path, ...],
     output: Path,
     with_published: bool,
-    try_mebibytes: float,
+    try_mebibytes: int,
     targets: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -79,7 +79,7 @@ def build(
             output,
             report,
             with_published=with_published,
-            most_trial_bytes=int(try_mebibytes * (1 << 20)),
+            most_trial_bytes=try_mebibytes << 20,
             targets=tuple(dict.fromkeys(targets)),
         )
     if as_json:

@@ -8,7 +8,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ Document = dict[str, Any]
 _NAMES = {"pi3": "Raspberry Pi 3 (32 bit)", "pi3_64": "Raspberry Pi 3 (64 bit)"}
 _HERTZ = 1_000_000
 _MOST_AXES = 4
+_LONGEST_NAME = 100
 _UNNAMED = re.compile(r"[^A-Za-z0-9._+-]+")
 _MEASURED = "The time is the median of calls with one thread on the machine that is named."
 _MODELLED = (
@@ -56,9 +57,11 @@ def drafts_of_models(
 ) -> Drafts:
     """Results of all model files in a folder, for some targets; `out` is their folder.
 
-    Files that are no model that can be read are skipped. Raises `EllcError` E780 if there is no
-    model file at all, or facts are of a file that is not there.
+    Files that are no model that can be read are skipped. Raises `EllcError`: E780 if there is no
+    model file at all, or facts are of a file that is not there; errors of `resolve` for a target.
     """
+    for target in targets:
+        resolve(target)
     try:
         files = [x for x in sorted(folder.iterdir()) if x.name.lower().endswith(suffixes())]
     except OSError as error:
@@ -70,14 +73,22 @@ def drafts_of_models(
     problems += [f"{folder}: there is no {name}" for name in sorted(used - names - {*facts})]
     if not files:
         problems.append(f"{folder}: no model file is in this folder")
+    labels = {row.labels for row in facts.values() if row.labels}
+    if len({path.name for path in labels}) < len(labels):
+        problems.append(f"{folder}: files of labels in different folders have the same name")
     refuse(problems)
     results: dict[str, Document] = {}
     copies: dict[str, Path] = {}
     skipped: dict[Path, str] = {}
+    models = _model_names(files)
     for path in files:
         about = facts.get(path.name, ModelFacts())
+        if not path.name.isprintable():
+            skipped[path] = "the name of the file has characters that cannot be printed"
+            continue
         try:
-            rows = _model_rows(path, about, targets, machine, out)
+            named = replace(about, model=about.model or models[path])
+            rows = _model_rows(path, named, targets, machine, out)
         except EllcError as error:
             skipped[path] = error.message
             continue
@@ -89,14 +100,24 @@ def drafts_of_models(
     return Drafts(results, copies, skipped)
 
 
+def _model_names(files: Sequence[Path]) -> dict[Path, str]:
+    """A name in the gallery for each file: files that differ only in the suffix keep it."""
+    stems = [default_name(path) for path in files]
+    names = {}
+    for path, stem in zip(files, stems, strict=True):
+        name = stem if stems.count(stem) == 1 else path.name
+        names[path] = _UNNAMED.sub("_", name).lstrip("._+-")[:_LONGEST_NAME] or "model"
+    return names
+
+
 def _model_rows(
     path: Path, about: ModelFacts, targets: Sequence[str], machine: str, out: Path
 ) -> list[tuple[str, Document]]:
     """The results of a model file: (target, result)."""
     network = counted(NetworkName(file=path))
-    file = shlex.quote(path.name)
+    file = _file(path.name)
     facts: Document = {
-        "model": about.model or _UNNAMED.sub("_", default_name(path)).lstrip("._+-") or "model",
+        "model": about.model,
         "precision": about.precision or _precision(network.graph, network.report),
         "engine": "ellc",
         "input": _input(network.graph),
@@ -205,7 +226,7 @@ def _accuracies(
     file: str, about: ModelFacts, colours: str, graph: Graph, out: Path
 ) -> list[Document]:
     assert about.data is not None
-    chain = f" {shlex.quote(about.next)}" if about.next else ""
+    chain = f" {_file(about.next)}" if about.next else ""
     command = f"ellc evaluate {file}{chain} --data {_relative(about.data, out)}"
     if about.truth:
         command += f" --truth {_relative(about.truth, out)}"
@@ -219,6 +240,11 @@ def _accuracies(
     if about.sample:
         figure["sample"] = about.sample
     return [{"of": of, **figure} for of in ACCURACIES]
+
+
+def _file(name: str) -> str:
+    """The name of a file in a command: it is no option, whatever it begins with."""
+    return shlex.quote(f"./{name}" if name.startswith("-") else name)
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -64,7 +64,7 @@ def trial(result: Result, network: Counted, most_bytes: int = MOST_BYTES) -> Tri
     if reason or network.report.parameter_bytes > most_bytes:
         return None
     facts = result.trial or TrialFacts()
-    labels = load_labels(facts.labels) if facts.labels else _own_labels(network.graph)
+    labels = _given_labels(facts.labels) if facts.labels else _own_labels(network.graph)
     classes = math.prod(network.graph.output_types()[0].shape)
     if len(labels) not in (0, classes):
         raise EllcError(
@@ -108,6 +108,14 @@ def _is_described(graph: Graph) -> bool:
     said = any(key.startswith(INPUT_PREFIX) for key in graph.metadata)
     eight_bits = [type_.dtype in (DType.U8, DType.I8) for type_ in graph.input_types()]
     return said or PREPROCESSING_KEY in graph.metadata or all(eight_bits)
+
+
+def _given_labels(path: Path) -> tuple[str, ...]:
+    try:
+        return load_labels(path)
+    except EllcError as error:
+        message = f"try: labels: {path.name}: {error.message}"
+        raise EllcError(message, code="E780", where=str(path)) from error
 
 
 def _own_labels(graph: Graph) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from ellc import cli
 from ellc.explain.cycle_tool import VARIABLE
 from ellc.gallery import read_results
 from ellc.gallery.drafts import drafts_of_models, drafts_of_zoo, write_drafts
-from ellc.gallery.measure import this_machine
+from ellc.gallery.measure import _READERS, _words, this_machine
 from ellc.gallery.model_facts import ModelFacts, read_facts
 from ellc.gallery.published import published
 from ellc.ir.errors import EllcError
@@ -64,6 +64,21 @@ def test_a_folder_of_models_becomes_results(models: Path, tmp_path: Path) -> Non
     assert top1.sample == "12 pictures" and host.trial and host.trial.drawing == 1
 
 
+def test_odd_names_of_files_become_results(tmp_path: Path) -> None:
+    """A name like an option, two formats of one model, a name that cannot be shown."""
+    folder, out = tmp_path / "models", tmp_path / "out"
+    folder.mkdir()
+    for name in ("-o.tflite", "a.tflite", "a.eir", "é" * 90 + ".tflite", "b\n.tflite"):
+        shutil.copy(DIGITS / "digits8.tflite", folder / name)
+    drafts = drafts_of_models(folder, {}, ["host"], "a CPU", out)
+    assert [path.name for path in drafts.skipped] == ["b\n.tflite"]
+    results = read_results(write_drafts(drafts, out), published())
+    assert sorted(result.model for result in results) == ["a.eir", "a.tflite", "model", "o"]
+    commands = {figure.command for result in results for figure in result.figures}
+    assert "ellc bench ./-o.tflite --threads 1" in commands
+    assert all(_words(command, _READERS) for command in commands)
+
+
 def test_without_a_cycle_tool_there_are_no_modelled_times(monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = []
     for tool in ("", "tool"):
@@ -76,6 +91,8 @@ def test_without_a_cycle_tool_there_are_no_modelled_times(monkeypatch: pytest.Mo
     assert quick["precision"] == "binary" and quick["colours"] == "rgb"
     with pytest.raises(EllcError, match="resnet9"):
         drafts_of_zoo(["resnet9"], TARGETS, "a CPU")
+    with pytest.raises(EllcError, match="unknown target"):
+        drafts_of_models(DIGITS, {}, ["pi33"], "a CPU", DIGITS)
 
 
 @pytest.mark.parametrize(

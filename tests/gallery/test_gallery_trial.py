@@ -115,6 +115,7 @@ def test_only_networks_that_can_be_tried_have_a_page(folder: Path, tmp_path: Pat
         ({"network": {"zoo": "lenet5"}, "try": {}}, "the weights of the zoo are random numbers"),
         ({"network": {"file": "flat.eir"}, "try": {}}, "does not take one picture"),
         ({"network": {"file": "colours.eir"}, "try": {"labels": "labels.txt"}}, "there are 2 lab"),
+        ({"network": {"file": "colours.eir"}, "try": {"labels": "odd.txt"}}, "odd.txt: not a read"),
         ({"try": {}}, "try: there is no network"),
         ({"network": {"file": "colours.eir"}, "try": {"preprocess": "x"}}, "'x' is not one of"),
         ({"network": {"file": "colours.eir"}, "try": {"drawing": 0}}, "0 is not between 0.1 and 1"),
@@ -127,6 +128,7 @@ def test_what_cannot_be_tried_is_a_problem(
 ) -> None:
     colour_network(tmp_path / "colours.eir")
     (tmp_path / "labels.txt").write_text("one\ntwo\n", encoding="utf-8")
+    (tmp_path / "odd.txt").write_bytes(b"\xff")
     b = GraphBuilder("flat")
     weights = b.constant(np.ones((2, 4), np.float32))
     b.output("y", b.add(Dense(), b.input("x", TensorType(DType.F32, (1, 4))), weights))
