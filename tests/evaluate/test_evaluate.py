@@ -1,4 +1,4 @@
-"""`ellc evaluate`, on a small network and real ones."""
+"""`ellc evaluate` on a small network and on published ones."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ COPIES = 60
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network of one product, pictures, and classes that it mostly gives them."""
+    """A folder with a network of one product, pictures, and classes that are mostly its answers."""
     made = tmp_path_factory.mktemp("evaluate")
     rng = np.random.default_rng(3)
     weights = rng.standard_normal((CLASSES, 48)).astype(np.float32)
@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     graph = b.build()
     save(graph, made / "little.eir")
     pixels = rng.integers(0, 256, (SAMPLES, 4, 4, 3)).astype(np.uint8)
-    values = pixels[..., ::-1].astype(np.float32)  # the default order of colours is ELL's
+    values = pixels[..., ::-1].astype(np.float32)  # the default order of colours is BGR, as in ELL
     scores = [evaluate(graph, (one[np.newaxis],)).outputs[0] for one in values]
     labels = np.argmax(np.stack(scores).reshape(SAMPLES, CLASSES), axis=1)
     labels[::10] = (labels[::10] + 1) % CLASSES
@@ -113,7 +113,7 @@ def test_mistakes_on_the_command_line(
 
 
 def kill_one_child(pid: int, when: Callable[[], bool]) -> None:
-    """Kill the newest process below `pid` that calls a network, once `when` holds."""
+    """Kill the newest descendant process of `pid` that calls a network, once `when` is true."""
     while not (when() and (workers := _pool_processes(pid))):
         time.sleep(0.01)
     os.kill(workers[-1], signal.SIGKILL)

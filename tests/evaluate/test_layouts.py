@@ -1,4 +1,4 @@
-"""Data sets are read from the layouts in which they are published, or refused in words."""
+"""Data sets are read in the layouts in which they are published, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ def _negative(folder: Path) -> None:
 
 
 def _npz(folder: Path, x: object, y: object = (0, 1), **more: object) -> Path:
-    """A file of arrays, or of members with any bytes."""
+    """A file with arrays, or with members of arbitrary bytes."""
     file = folder / "x.npz"
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
         for name, content in {"x": x, "y": y, **more}.items():

@@ -1,4 +1,4 @@
-"""Pictures of digits, a network that was compiled for them, and programs of the examples."""
+"""Fixtures: pictures of digits, a compiled network for them, and programs of the examples."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ellc.driver import CompileOptions, compile_model
 
 @pytest.fixture(scope="session")
 def clip() -> Clip:
-    """Frames and what the reference says of them."""
+    """Frames with the classes of the reference."""
     return recorded_clip()
 
 
 @pytest.fixture(scope="session")
 def digits_network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the network, compiled for this machine to take pixels."""
+    """The folder of the network, which is compiled for this machine and takes pixels."""
     folder = tmp_path_factory.mktemp("digits") / "network"
     options = CompileOptions(model=SCALE, labels=LABELS)
     compile_model(MODEL, "host", options, folder)
@@ -30,7 +30,7 @@ def digits_network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def python_program(tmp_path: Path) -> Program:
-    """Run a copy of a program of `examples/` in an empty folder, without ellc beside it."""
+    """A function that runs a copy of a program of `examples/` in an empty folder, without ellc."""
 
     def run(
         program: str,

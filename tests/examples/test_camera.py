@@ -1,4 +1,4 @@
-"""The camera example: recorded clips give the labels that the network's reference gives."""
+"""The camera example: its labels for recorded clips are those of the network's reference."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 
 
 def check(output: str, clip: Clip, names: list[str], tolerance: float = 0.006) -> list[str]:
-    """Every frame's label and score are the reference's; what was said of the board."""
+    """Compare the label and score of every frame with the reference; returns texts on the board."""
     *lines, last = output.splitlines()
     assert last == f"{len(clip.labels)} frames"
     found = [LINE.fullmatch(line) for line in lines]
@@ -40,13 +40,13 @@ def check(output: str, clip: Clip, names: list[str], tolerance: float = 0.006) -
     assert [m["name"] for m in found if m] == names
     assert tuple(m["label"] for m in found if m) == clip.labels
     scores = [float(m["score"]) for m in found if m]
-    np.testing.assert_allclose(scores, clip.scores, atol=tolerance)  # printed with two digits
+    np.testing.assert_allclose(scores, clip.scores, atol=tolerance)  # two digits are printed
     return [m["board"] for m in found if m]
 
 
 @pytest.fixture(scope="module")
 def sys_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What Linux shows on a Raspberry Pi that is hot and has a weak supply."""
+    """A folder like /sys on a Raspberry Pi that is hot and has a weak power supply."""
     folder = tmp_path_factory.mktemp("sys")
     firmware = folder / "devices/platform/soc/soc:firmware"
     files = {
@@ -83,7 +83,7 @@ def test_a_folder_of_pictures(
     ran = python_program("camera/camera.py", digits_network, *words)
     assert ran.returncode == 0, ran.stderr
     names = [f"{i}.png" for i in range(len(clip.labels))]
-    # Scaling down smooths a little over the edges of what were pixels.
+    # Scaling down smooths the edges of the enlarged pixels a little.
     said = check(ran.stdout, clip, names, tolerance=0.006 if times == 1 else 0.1)
     assert set(said) == {HOT}
 
@@ -236,7 +236,7 @@ def test_eight_bit_networks_take_pixels(
 def test_the_service_finds_what_the_readme_copies(
     clip: Clip, digits_network: Path, tmp_path: Path
 ) -> None:
-    """The lines with `scp`, and then the service's command, in a folder that is the board's."""
+    """Run the README's lines with `scp`, and then the service's command, in a fake home folder."""
     board = tmp_path / "home"
     for folder in (board, tmp_path / "out", tmp_path / "bin"):
         folder.mkdir()
@@ -312,7 +312,7 @@ def test_cpp_a_folder_of_pictures(
 
 
 def luma(frames: np.ndarray) -> np.ndarray:
-    """Grey levels as video has them: 16 to 235."""
+    """Grey levels in the range of video, 16 to 235."""
     return np.rint(16 + frames * (219 / 255)).astype(np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""The digits example: its training, its files, and what its compiled networks say."""
+"""The digits example: its training, its files, and the answers of its compiled networks."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ FOLDER = ROOT / "examples" / "digits"
 REPORT: dict[str, Any] = json.loads((FOLDER / "digits.json").read_text(encoding="utf-8"))
 WANTED = {"digits_float": 0.98, "digits_binary": 0.95}
 
-# The same training on other processors and with other BLAS kernels gave losses that differed in the
-# sixteenth digit, and equal counts.
+# On other processors and with other BLAS kernels, losses of the same training differed in the
+# sixteenth digit; the counts were equal.
 LOSS_TOLERANCE = 1e-6
 
 
@@ -81,7 +81,7 @@ def test_pictures_hold_held_back_digits_as_the_network_gets_them(
         file = FOLDER / "images" / f"{label}.png"
         image = load_input(file, graph.input_types()[0], preprocessing)
         first = int(np.argmax(held_back.labels == number))
-        # A pixel divided by 255, here by a product: the last digit may differ.
+        # The network multiplies pixels by 1/255 instead of dividing, so the last digit may differ.
         np.testing.assert_allclose(image, held_back.inputs[first : first + 1], rtol=2e-7)
     assert load_labels(FOLDER / "images" / "labels.txt") == LABELS
     save_pictures(held_back, tmp_path / "images")
@@ -123,7 +123,7 @@ def test_windows_and_their_sum_are_transposes() -> None:
 
 
 def differences(loss: Callable[[], float], numbers: Array) -> Array:
-    """The gradient of a loss by numbers, from small changes of each."""
+    """The numerical gradient of a loss, from small changes of each number."""
     result = np.zeros_like(numbers)
     for index in np.ndindex(numbers.shape):
         kept, ends = numbers[index], []
@@ -233,7 +233,7 @@ def test_compiled_networks_are_as_good_as_recorded(
     assert outcome.agree
     assert outcome.labels_differ <= len(outcome.explained)
     recorded = REPORT[name]["held_back_accuracy"]
-    # Trained in float64, written as float32.
+    # The network was trained in float64, and the file has float32.
     assert outcome.reference_right / outcome.digits == pytest.approx(recorded, abs=1.001 / 360)
     assert outcome.compiled_right / outcome.digits >= WANTED[name]
     assert (FOLDER / f"{name}.ell").stat().st_size < 2**20
@@ -272,7 +272,7 @@ def test_signs_that_rounding_may_turn_are_found() -> None:
     graph = network_graph("few", layers, IMAGE_SHAPE, METADATA)
     image = random.uniform(0.1, 1, (1, *IMAGE_SHAPE)).astype(np.float32)
     assert close_signs(graph, image) == 0
-    # Exactly where one pixel's value lies, by way of the batch norm's mean.
+    # The mean of the batch norm is exactly the value of a pixel.
     norm.mean = convolution.forward(image.astype(np.float64), False)[0, 3, 4]
     graph = network_graph("few", layers, IMAGE_SHAPE, METADATA)
     assert close_signs(graph, image) == 2

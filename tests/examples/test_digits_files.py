@@ -1,4 +1,4 @@
-"""The digits example's files for others: they say what the trained network says."""
+"""The ONNX and TFLite files of the digits example have the answers of the trained network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def split() -> tuple[Digits, Digits]:
 
 @pytest.fixture(scope="module")
 def model(split: tuple[Digits, Digits], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The float network in 8 bits."""
+    """The file of the float network quantised to 8 bits."""
     path = tmp_path_factory.mktemp("tflite") / "digits.tflite"
     graph = read_ell(FOLDER / "digits_float.ell")
     path.write_bytes(tflite_model(graph, split[0].inputs[:CALIBRATION_DIGITS]))
@@ -33,7 +33,7 @@ def model(split: tuple[Digits, Digits], tmp_path_factory: pytest.TempPathFactory
 
 
 def bytes_of(digits: Digits) -> np.ndarray:
-    """Pixels less 128, as the network takes them."""
+    """Pixels minus 128, the input of the network."""
     return (digits.pictures.astype(np.int16) - 128).astype(np.int8)[:, np.newaxis, :, :, np.newaxis]
 
 

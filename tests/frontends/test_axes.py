@@ -1,4 +1,4 @@
-"""Axes as files write them: those from the end mean the same, wrong ones are one clear error."""
+"""Axes in files: negative axes have their meaning, and wrong axes give one clear error."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ONNX_OPERATORS = sorted(
     for name in all_operators().handlers
     if "." not in name and next(onnx_axes_cases(name), None) is not None
 )
-# LiteRT's kernels take an axis that is named twice as if it stood there once.
+# LiteRT's kernels accept an axis that is named twice, and use it once.
 _TAKES_TWICE = {
     *("MEAN", "SQUEEZE", "SUM"),
     *(f"REDUCE_{k}" for k in ("ALL", "ANY", "MAX", "MIN", "PROD")),
@@ -50,7 +50,7 @@ def test_tflite(kind: str, tmp_path: Path) -> None:
 
 
 def _wrong(case: AxesCase, operator: str, read: Read, folder: Path) -> list[str]:
-    """What is wrong with a case."""
+    """Descriptions of what is wrong with a case."""
     said = {axes: _read(case.model(axes), read, folder) for axes in _every(case)}
     right, found = said[case.axes], []
     if isinstance(right, EllcError):
@@ -74,7 +74,7 @@ def _every(case: AxesCase) -> list[Axes]:
 
 
 def _read(data: bytes, read: Read, folder: Path) -> str | EllcError:
-    """The graph as text, or why it is refused."""
+    """The text of the graph, or the error."""
     path = folder / "model"
     path.write_bytes(data)
     try:
@@ -84,7 +84,7 @@ def _read(data: bytes, read: Read, folder: Path) -> str | EllcError:
 
 
 def _is_clear(said: str | EllcError, operator: str) -> bool:
-    """Whether it is an error about one node, of an operator, in words about its axes."""
+    """Whether it is an error about one node of this operator whose message is about axes."""
     words = ("axis", "axes", "permutation", "outside")
     return (
         isinstance(said, EllcError)

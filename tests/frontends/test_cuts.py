@@ -1,4 +1,4 @@
-"""The cut that a report proposes: values that something computes, or none."""
+"""The cut that a report proposes consists of computed values, or there is none."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ GRAPHS = 60
 
 
 class RandomGraph:
-    """A graph of a few operators, of which one is not supported, over a float and a stored input.
+    """A graph of a few operators, one of them unsupported, with a float and a quantised input.
 
-    `producers` says what makes each tensor; `sources` what it is made of.
+    `producers` has the operator that computes each tensor, `sources` the tensors that it reads.
     """
 
     def __init__(self, seed: int) -> None:
@@ -68,7 +68,7 @@ class RandomGraph:
         self.floats.append(made)
 
     def needs(self, name: str) -> set[str]:
-        """All tensors that one depends on."""
+        """All tensors on which a tensor depends."""
         return set().union(*({s} | self.needs(s) for s in self.sources.get(name, [])))
 
     def data(self) -> bytes:

@@ -1,4 +1,4 @@
-"""Formats of model files: what each takes, and that a new one is a folder and nothing else."""
+"""Formats of model files: their options, and adding a format with only a new folder."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FORMAT = Format(
 
 @pytest.mark.parametrize("form", formats(), ids=lambda form: form.name)
 def test_what_would_have_no_effect_is_refused(form: Format, tmp_path: Path) -> None:
-    """Every option that a format does not take, alone, before the file is read."""
+    """Every option that a format does not have is refused before the file is read."""
     head = {"eir": b"PK", "onnx": b"\x08\x07\x12", "tflite": b"\0\0\0\0TFL3", "ell": b"{"}
     path = tmp_path / f"m{form.suffixes[0]}"
     path.write_bytes(head[form.name])

@@ -1,4 +1,4 @@
-"""Files that ask for more than they hold, or for what there is not: one clear error, in bounds."""
+"""Files that declare more than they contain give one clear error, with bounded resources."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def small_eir(path: Path) -> Path:
 
 
 def rezipped(path: Path, method: int = zipfile.ZIP_DEFLATED, /, **changed: bytes) -> Path:
-    """The zip with members replaced; the weights are never compressed."""
+    """The zip file with replaced members; the weights are never compressed."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()} | changed
     with zipfile.ZipFile(path, "w") as archive:
@@ -69,7 +69,7 @@ def rezipped(path: Path, method: int = zipfile.ZIP_DEFLATED, /, **changed: bytes
 def test_zip_that_asks_for_a_newer_version(suffix: str, tmp_path: Path) -> None:
     path = small_eir(tmp_path / f"model{suffix}")
     data = bytearray(path.read_bytes())
-    data[data.rindex(b"PK\1\2") + 6] = 99  # version needed to extract, in the directory
+    data[data.rindex(b"PK\1\2") + 6] = 99  # the version needed to extract, in the zip directory
     path.write_bytes(data)
     assert code_of(path) in ("E140", "E201")
 
@@ -106,7 +106,7 @@ def test_zipped_archive_that_inflates(tmp_path: Path) -> None:
 
 
 def valued(unit: str, count: int, before: str = "[", after: str = "]") -> bytes:
-    """A document of three megabytes that asks for an object in memory every three bytes."""
+    """A document of three megabytes with a value per three bytes, each an object in memory."""
     return (before + ",".join([unit] * count) + after).encode()
 
 
@@ -119,7 +119,7 @@ def test_archive_of_many_values(unit: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("unit", ["{}", "[]"])
 def test_documents_of_many_values(unit: str, tmp_path: Path) -> None:
-    """Refused before anything is made of them."""
+    """The documents are refused before they are parsed."""
     path, document = tmp_path / "x.json", valued(unit, MOST_VALUES + 1)
     path.write_bytes(document)
     for read in (read_tuning, lambda path: read_manifest(path, path)):
@@ -152,7 +152,7 @@ def test_problems_are_counted_and_the_first_are_kept(tmp_path: Path) -> None:
 
 
 def test_weights_that_share_one_place(tmp_path: Path) -> None:
-    """A megabyte of booleans, a thousand times: the number of arrays is bounded by the file."""
+    """A thousand arrays share a megabyte of booleans; the size of the file bounds their total."""
     place = {"dtype": "|b1", "shape": [MEBI], "offset": 0}
     head = {"format": 1, "weights": [{"key": f"{i:032x}", **place} for i in range(1000)]}
     changed = {"ellc.json": json.dumps(head).encode(), "weights.bin": bytes(MEBI)}
@@ -202,7 +202,7 @@ def test_files_of_holes(suffix: str, tmp_path: Path) -> None:
 
 
 def external(folder: Path, location: str, rows: int = 4) -> Path:
-    """A model whose weights lie elsewhere."""
+    """A model whose weights are in another file."""
     proto = model([node("MatMul", ["x", "w"], ["y"])], {"x": np.ones((1, rows), "f4")}, ["y"])
     tensor = proto.graph.initializer.add(name="w", data_type=onnx.TensorProto.FLOAT)
     tensor.dims.extend((rows, 3))
@@ -219,7 +219,7 @@ def test_external_tensor_in_a_file_of_holes(tmp_path: Path) -> None:
 
 
 def on_one_file(folder: Path, count: int, step: int) -> Path:
-    """A model of `count` tensors of a megabyte, which lie `step` bytes apart in one file."""
+    """A model of `count` tensors of a megabyte, at offsets that are multiples of `step`."""
     rows, names = 1 << 18, [f"w{i}" for i in range(count)]
     (folder / "weights").write_bytes(bytes(rows * 4 + 4 * count))
     nodes = [node("Add", ["x", name], [f"y{name}"]) for name in names]
@@ -235,7 +235,7 @@ def on_one_file(folder: Path, count: int, step: int) -> Path:
 
 
 def test_many_tensors_on_one_file(tmp_path: Path) -> None:
-    """What ranges of one file take is bounded by its size, whether they are equal or not."""
+    """The total size of ranges of a file is bounded by its size, even if they are equal."""
     assert len(read_model(on_one_file(tmp_path, 20, step=0)).outputs) == 20
     assert code_of(on_one_file(tmp_path, 20, step=4)) == "E203"
     assert code_of(on_one_file(tmp_path, 80, step=0)) == "E203"

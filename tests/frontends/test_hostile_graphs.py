@@ -1,4 +1,4 @@
-"""Numbers in a model that ask for too much, or that no exporter writes: one clear error."""
+"""Models with numbers that need too much memory or are invalid give one clear error."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HOST = resolve("host")
 
 
 def outcome(proto: onnx.ModelProto) -> str:
-    """`graph`, or the code of the one error."""
+    """`graph`, or the code of the error."""
     try:
         verify(read(proto))
     except EllcError as error:
@@ -47,7 +47,7 @@ def outcome(proto: onnx.ModelProto) -> str:
 
 
 def reading_at(kind: str, index: int, is_known: bool) -> onnx.ModelProto:
-    """One operator that reads or writes row `index` of two, or of a known table of as many."""
+    """An operator that reads or writes row `index` of two rows, possibly of a constant table."""
     x = np.arange(6, dtype=np.float32).reshape(2, 3)
     given = {"i": np.array([0, index]), "j": np.array([[index, 0, 1]]), "k": np.array([[index]])}
     given |= {"u": np.ones((1, 3), "f4"), **({"t": x} if is_known else {})}
@@ -67,7 +67,7 @@ def reading_at(kind: str, index: int, is_known: bool) -> onnx.ModelProto:
     "kind", ["Gather", "GatherElements", "GatherND", "ScatterElements", "ScatterND"]
 )
 def test_a_constant_index_is_inside_or_refused(kind: str, is_known: bool) -> None:
-    """ONNX counts -1 from the end, and calls any other index outside an error."""
+    """ONNX counts -1 from the end; other indices outside are an error."""
     for index in (-2, -1, 0, 1):
         assert outcome(reading_at(kind, index, is_known)) == "graph"
     for index in (-HUGE, -3, 2, HUGE):
@@ -113,7 +113,7 @@ def test_a_constant_index_of_tflite_is_inside_or_refused(kind: str, tmp_path: Pa
 
 
 def with_operand(kind: str, operand: object) -> onnx.ModelProto:
-    """One operator whose number, or whose matrix, is this."""
+    """A model of one operator with this operand."""
     given = {"n": np.array(operand), "v": np.array([0, 1], "f4"), "i": np.zeros((1, 1), np.int64)}
     nodes = {
         "OneHot": node(kind, ["i", "n", "v"], ["y"]),
@@ -129,7 +129,7 @@ def with_operand(kind: str, operand: object) -> onnx.ModelProto:
 @pytest.mark.parametrize("operand", [np.nan, np.inf, [], [1, 2, 3], [[[1]]]])
 @pytest.mark.parametrize("kind", ["OneHot", "EyeLike", "Trilu", "CumSum", "TopK", "HannWindow"])
 def test_a_number_that_is_none_is_said_by_a_check(kind: str, operand: object) -> None:
-    """Not by what Python says to it: `Nonsense` is what handlers do not check."""
+    """A check must find the number, not a Python exception (`Nonsense`)."""
     try:
         read(with_operand(kind, operand))
     except EllcError as error:
@@ -140,7 +140,7 @@ def test_a_number_that_is_none_is_said_by_a_check(kind: str, operand: object) ->
 
 
 def asking(kind: str, numbers: int) -> onnx.ModelProto:
-    """A model of one operator that fills a tensor of so many elements on the file's word."""
+    """A model of an operator that fills a tensor with this number of elements."""
     shape = [1, numbers]
     info = helper.make_tensor_value_info("x", 1, shape)
     given = {"n": np.array(shape), "i": np.zeros((1, 1), np.int64), "v": np.array([0, 1], "f4")}
@@ -176,14 +176,14 @@ KINDS = (
 @pytest.mark.parametrize("numbers", [HUGE, 2**40, 2**62])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_small_file_does_not_fill_the_memory(kind: str, numbers: int) -> None:
-    """Each is refused, or stays an operator: nothing of that size is made."""
+    """Each model is refused, or the operator stays; no array of that size is made."""
     if kind == "MelWeightMatrix":
-        numbers = min(numbers, 2**40)  # a size times a rate
+        numbers = min(numbers, 2**40)  # the number is also multiplied by a rate
     assert outcome(asking(kind, numbers)) in ("E203", "E212", "graph")
 
 
 def test_many_constants_are_left_to_the_graph() -> None:
-    """What one import computes is bounded as a whole, not only operator by operator."""
+    """The total work of an import is bounded, not only that of each operator."""
     names = [f"c{i}" for i in range(400)]
     nodes = [node("Exp", [a], [b]) for a, b in pairwise(names)]
     nodes.append(node("Add", ["x", names[-1]], ["y"]))
@@ -192,7 +192,7 @@ def test_many_constants_are_left_to_the_graph() -> None:
 
 
 def counting(trips: int, filled: int) -> onnx.ModelProto:
-    """A loop whose counter needs a filled constant on every trip."""
+    """A loop that fills a constant on every trip to compute its counter."""
     inside = helper.make_graph(
         [
             node("Range", ["zero", "size", "one"], ["all"]),
@@ -214,7 +214,7 @@ def counting(trips: int, filled: int) -> onnx.ModelProto:
 
 
 def test_one_budget_for_all_trips() -> None:
-    """Graphs inside nodes take from the same account, on every trip."""
+    """Bodies use the same budget, on every trip."""
     assert outcome(counting(20, 1000)) == "graph"
     assert outcome(counting(1000, 1 << 16)) == "E212"
 
@@ -238,7 +238,7 @@ def test_resize_to_no_end(mode: str, dtype: DType) -> None:
 
 
 def quantised(zero_a: np.generic, zero_b: np.generic, zero_y: np.generic, kind: str = "Add"):
-    """A QDQ sum or product whose operands may be stored in different types."""
+    """A QDQ sum or product whose operands may have different types."""
     nodes = [
         node("QuantizeLinear", ["x", "s", "za"], ["qa"]),
         node("DequantizeLinear", ["qa", "s", "za"], ["a"]),
@@ -291,7 +291,7 @@ def test_parameters_of_any_shape_and_value(what: str) -> None:
 
 @pytest.mark.parametrize("what", BAD)
 def test_parameters_of_an_input(what: str) -> None:
-    """What an input's integers stand for is read before any node is imported."""
+    """The quantisation of an input is checked before any node is imported."""
     nodes = [node("DequantizeLinear", ["x", "s", "za"], ["y"])]
     given = {"s": np.array(0.05, "f4"), "za": np.array(1, np.uint8)}
     proto = model(nodes, {"x": np.zeros((1, 4), np.uint8)}, ["y"], given, opset=17)
@@ -301,7 +301,7 @@ def test_parameters_of_an_input(what: str) -> None:
 
 
 def relu6(factor: float, folder: Path) -> Graph:
-    """An 8-bit sum with a fused ReLU6, all scales times a factor."""
+    """An 8-bit sum with a fused ReLU6 and scales multiplied by a factor."""
     x = stored("int8", (1, 4), 0.1 * factor)
     chosen = options("AddOptions", fusedActivationFunction=3)
     data = TfliteCase("ADD", "", (x, x), (stored("int8", (1, 4), 0.2 * factor),), chosen).data()
@@ -311,7 +311,7 @@ def relu6(factor: float, folder: Path) -> Graph:
 
 
 def test_activation_beyond_what_a_scale_can_say(tmp_path: Path) -> None:
-    """6 / scale is infinite, or beyond 32 bits: TFLite takes none of them either."""
+    """If 6 / scale is infinite or has more than 32 bits, TFLite also refuses the model."""
     for factor in (1e-44, 1e-38, 1e-8):
         with pytest.raises(EllcError, match="too small"):
             relu6(factor, tmp_path)
@@ -358,7 +358,7 @@ def test_pad_of_a_number(mode: str) -> None:
 
 
 def test_more_memory_than_can_be_addressed(tmp_path: Path) -> None:
-    """Each tensor may be one that the limits allow; what they need together is named."""
+    """Each tensor is within the limits; the error names their total size."""
     shape = [1, 1 << 29]
     info = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape)
     nodes = [node("Softmax", [a], [b], axis=1) for a, b in pairwise("xabcy")]
@@ -371,7 +371,7 @@ def test_more_memory_than_can_be_addressed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["AveragePool", "MaxPool"])
 def test_pool_with_a_border_without_end(kind: str) -> None:
-    """The result is small: its window and its border are as large as one another."""
+    """The result is small, because the window is as large as the border."""
     far = 2**62 - 1
     chosen = {"kernel_shape": [2, 2 * far + 1], "pads": [1, far, 0, far]}
     proto = model([node(kind, ["x"], ["y"], **chosen)], {"x": np.ones((1, 1, 4, 4), "f4")}, ["y"])
@@ -429,7 +429,7 @@ GROWING = {
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", GROWING)
 def test_a_small_file_is_planned_or_refused_soon(kind: str) -> None:
-    """Each took more than ten seconds, or 400 MB."""
+    """Each of these files once took more than ten seconds or 400 MB."""
     nodes, shape, constants, code = GROWING[kind]
     info = helper.make_tensor_value_info("x", 1, shape)
     start, said = time.process_time(), ""

@@ -1,6 +1,7 @@
-"""Every operator with operands of another rank, type or value: an error says what is wrong.
+"""Every operator with operands of another rank, type or value gives an error with the reason.
 
-What Python says to numbers that nobody looked at is no error for a user (`hidden_cause`).
+A Python exception because of an unchecked number must not become an error for the user
+(`hidden_cause`).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ ODD = {"f": (np.nan, np.inf), "i": (-1, 2**62), "u": (255,)}
 
 
 def others(array: Array) -> Iterator[Array]:
-    """The same of another rank, number of elements or type, and with odd elements."""
+    """The array with another rank, number of elements or type, or with unusual elements."""
     yield np.resize(array, ())
     yield array[None]
     yield array[:0] if array.ndim else array.reshape(1)[:0]
@@ -46,7 +47,7 @@ def others(array: Array) -> Iterator[Array]:
 
 
 def odd_onnx(operator: str, base: Base) -> Iterator[onnx.ModelProto]:
-    """Each operand changed, known and computed; the others as they are, the first computed."""
+    """Models in which one operand is changed, as a constant and as a computed value."""
     for index, changed in enumerate(base.operands):
         for array in () if changed is None else others(np.asarray(changed)):
             for computed in {0, index} if array.size else {0}:
@@ -60,7 +61,7 @@ def odd_onnx(operator: str, base: Base) -> Iterator[onnx.ModelProto]:
 
 
 def odd_tflite(cases: Iterable[TfliteCase]) -> Iterator[TfliteCase]:
-    """The first case of each kind, stored or not, with each operand, and each option, changed."""
+    """The first case of each operator, quantised and not, with each operand or option changed."""
     firsts: dict[object, TfliteCase] = {}
     for case in cases:
         firsts.setdefault((case.kind, any(t and t.scale for t in case.operands)), case)
@@ -74,7 +75,7 @@ def odd_tflite(cases: Iterable[TfliteCase]) -> Iterator[TfliteCase]:
 
 
 def _other_options(options: object) -> Iterator[object]:
-    """Each whole number negative, each other number none."""
+    """Options with an integer negated, or another number replaced by NaN."""
     for name, value in (
         () if options is None or isinstance(options, dict) else vars(options).items()
     ):
@@ -95,8 +96,8 @@ def _other_tensors(tensor: T) -> Iterator[T]:
 
 
 def slip(data: bytes, path: Path, read: Callable[[Path], object]) -> str:
-    """What an error about a file hides, '' if nothing."""
-    path.unlink(missing_ok=True)  # a file system may wait for the disk where one is replaced
+    """The mistake that an error about a file hides; empty if there is none."""
+    path.unlink(missing_ok=True)  # replacing an existing file can be slow
     path.write_bytes(data)
     try:
         read(path)
@@ -128,7 +129,7 @@ def test_tflite_operators_look_at_their_operands(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_variable_of_another_type_is_refused(tmp_path: Path) -> None:
-    """Also where nothing but the next value of it would be of another type."""
+    """Even if only the next value of the variable has another type."""
     path = tmp_path / "x.tflite"
     for case in layer_cases():
         for index, operand in enumerate(case.operands):
@@ -163,7 +164,7 @@ def test_a_step_that_no_element_takes_is_any_number(step: int, tmp_path: Path) -
 
 
 def test_what_an_operator_says_of_its_operands(tmp_path: Path) -> None:
-    """Each a kind: an axis, a finite number, one that fits, an output of an inner graph."""
+    """Messages about an axis, a finite number, a range, and an output of a body."""
     scalar = np.float32(1)
     body = onnx.helper.make_graph([], "body", [], [onnx.ValueInfoProto(name="")])
     branches = {"then_branch": body, "else_branch": body}

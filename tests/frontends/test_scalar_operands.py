@@ -1,4 +1,4 @@
-"""Operands of rank 0 into every operator of both importers: rank and value of the references."""
+"""Operands of rank 0 for every operator of both importers, compared with the references."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from ellc.ir.errors import EllcError
 from ellc.ir.interp import evaluate
 from ellc.ir.types import Array
 
-# What works along axes; ONNX's evaluator takes what numpy does. (LiteRT reads beyond a scalar.)
+# Operators along axes. ONNX's evaluator accepts what numpy accepts; LiteRT reads beyond a scalar.
 _ALONG_AXES = {
     *("ArgMax", "ArgMin", "BatchNormalization", "CenterCropPad", "Flatten", "Gemm"),
     *("GlobalAveragePool", "InstanceNormalization", "LayerNormalization", "LpNormalization"),
@@ -46,7 +46,7 @@ def test_onnx() -> None:
 
 
 def onnx_cases() -> Iterator[Case]:
-    """The newest version of each operator on tensors, its first operand or all of rank 0."""
+    """The newest version of each operator, with the first operand or all operands of rank 0."""
     for name in specified_operators():
         if name in graphs.BASES:
             continue
@@ -68,7 +68,7 @@ def _onnx_wrong(case: Case) -> str:
     try:
         with warnings.catch_warnings(action="ignore"):
             wanted = expected(case.proto, case.inputs)
-    except Exception:  # the evaluator takes no scalar, and says so in any way
+    except Exception:  # the evaluator does not accept a scalar, and raises various exceptions
         return ""
     try:
         graph = read(case.proto)
@@ -92,7 +92,7 @@ def test_tflite(tmp_path: Path) -> None:
 
 
 def tflite_cases() -> Iterator[TfliteCase]:
-    """Operators whose result is shaped like the first operand, of every kind of numbers."""
+    """Operators whose result has the shape of the first operand, for every element type."""
     tried = set()
     for case in every_case():
         first, result = case.operands[0], case.results[0]

@@ -1,4 +1,4 @@
-"""Ways in which a file can be damaged: cut off, or changed in a few places. All are seeded."""
+"""Damage files: truncate them, or change random bytes (with a seed)."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ _STRUCTURE = re.compile(rb"\0\0|[A-Za-z_]{3}", re.DOTALL)
 
 @dataclass(frozen=True)
 class Damaged:
-    """A damaged file, and what was done to it."""
+    """A damaged file, and a description of the damage."""
 
     label: str
     data: bytes
 
 
 def cut_every(data: bytes, step: int) -> Iterator[Damaged]:
-    """The file cut off after every so many bytes, and empty."""
+    """The file truncated to every multiple of `step` bytes, including an empty file."""
     for size in range(0, len(data), step):
         yield Damaged(f"cut at {size}", data[:size])
 
 
 def cut_evenly(data: bytes, count: int) -> Iterator[Damaged]:
-    """The file cut off at so many places."""
+    """The file truncated to `count` different sizes."""
     for number in range(count):
         size = number * len(data) // count
         yield Damaged(f"cut at {size}", data[:size])
 
 
 def mutants(data: bytes, seed: int, count: int) -> Iterator[Damaged]:
-    """The file changed at random, one to four times; half of the places are not in weights."""
+    """The file with one to four random changes, half of which are not in weights."""
     structure = [m.start() for m in _STRUCTURE.finditer(data)] or [0]
     for number in range(count):
         rng = random.Random(f"{seed} {number}")
@@ -61,7 +61,7 @@ def _bytes(rng: random.Random, data: bytearray, place: int) -> None:
 
 
 def _word(rng: random.Random, data: bytearray, place: int) -> None:
-    """What may be an offset, a length or a dimension of a flatbuffer: 32 bits."""
+    """Change 32 bits, which may be an offset, a length or a dimension of a flatbuffer."""
     place = min(place & ~3, max(0, len(data) - 4))
     value = int.from_bytes(data[place : place + 4], "little")
     new = rng.choice(
@@ -74,7 +74,7 @@ def _word(rng: random.Random, data: bytearray, place: int) -> None:
 
 
 def _length(rng: random.Random, data: bytearray, place: int) -> None:
-    """What may be a length in a protocol buffer: the number after a tag of wire type 2."""
+    """Change a number after a tag of wire type 2, which may be a length in a protocol buffer."""
     while place < len(data) - 1 and data[place] & 7 != 2:
         place += 1
     end = place + 1

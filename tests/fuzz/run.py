@@ -1,13 +1,13 @@
-"""Damage model files in thousands of ways: each must give a graph or one clear error.
+"""Damage model files in thousands of ways; each must give a graph or one clear error.
 
     python tests/fuzz/run.py                        all models in ELLC_TEST_DATA
     python tests/fuzz/run.py --quick [MODEL ...]    a few hundred cases, as `make test` does
     python tests/fuzz/run.py --only mnist --keep DIR
 
-A small file (under 100 kB) is cut off at every 64th byte and changed at random 2,000 times, a
-larger one is cut off at 200 places. Each is read in a process of its own with 2 s of processor time
-and 512 MB of memory to grow; nothing but an `EllcError` may be raised, warnings included. What
-fails is listed, and written to the folder `--keep`. Exit code 1 if anything does.
+A small file (under 100 kB) is truncated at every 64th byte, and changed at random 2,000 times. A
+larger file is truncated at 200 positions. Each result is read in a separate process, with 2 s of
+processor time and 512 MB of additional memory. Only `EllcError` may be raised, and no warnings.
+Failures are listed, and their files written to the folder `--keep`; the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # threads do not survive a fork
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a forked process does not have threads
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from damage import Damaged, cut_evenly, cut_every, mutants
@@ -36,7 +36,7 @@ SUFFIXES = (".onnx", ".tflite")
 
 
 def outcome(path: Path) -> str:
-    """`graph` if a file is read as a sound one, else the code of its one error."""
+    """`graph` if a file gives a valid graph, else the code of its error."""
     try:
         verify(read_model(path))
     except EllcError as error:
@@ -47,7 +47,7 @@ def outcome(path: Path) -> str:
 
 
 def cases(data: bytes, *, seed: int, quick: bool) -> Iterator[Damaged]:
-    """What is done to a file of these bytes."""
+    """The damaged versions of a file."""
     small = len(data) < SMALL_BYTES
     if quick:
         yield from cut_evenly(data, 25)
@@ -60,7 +60,7 @@ def cases(data: bytes, *, seed: int, quick: bool) -> Iterator[Damaged]:
 
 
 def models(given: list[Path], only: str) -> list[Path]:
-    """The models named, or all in the data folder."""
+    """The given models, or all models in the data folder."""
     folder = Path(os.environ.get("ELLC_TEST_DATA", "")) / "models"
     found = given or sorted(p for p in folder.glob("*") if p.suffix in SUFFIXES)
     if not found:
@@ -69,9 +69,9 @@ def models(given: list[Path], only: str) -> list[Path]:
 
 
 def fuzz(path: Path, given: argparse.Namespace) -> list[Verdict]:
-    """Try every damage to one model and print a line about it; what failed."""
+    """Test all damaged versions of a model, and print a line; returns the failures."""
     data = path.read_bytes()
-    whole = outcome(path)  # also imports all that reading needs, before the forks
+    whole = outcome(path)  # also imports all modules for reading, before the forks
     if whole != "graph":
         print(f"{path.name}: {whole} even before it is damaged", flush=True)
         return [Verdict("whole", whole, True, 0.0, 0)]
@@ -99,7 +99,7 @@ def fuzz(path: Path, given: argparse.Namespace) -> list[Verdict]:
 
 
 def main() -> None:
-    """Parse, damage, report."""
+    """Parse the arguments, test, and report."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""Damaged ONNX and TFLite files: the quick part of `run.py`, and a test that it finds failures."""
+"""The quick part of `run.py` for ONNX and TFLite files, and a test that it finds failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read files in processes of their own that have little time and memory."""
+"""Read files in separate processes with little time and memory."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from damage import Damaged
 
 CPU_S = 2
 WALL_S = 10
-"""For a reader that waits instead of working; a busy machine alone must not end it."""
+"""Limit for a reader that waits without using processor time; long enough for busy machines."""
 MEMORY_BYTES = 512 << 20
 
 Read = Callable[[Path], str]
-"""Reads a file and says in a word what came of it: `graph` or an error's code."""
+"""Reads a file and returns the outcome: `graph` or the code of an error."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a file. `failed` if it is neither a graph nor one error of ellc's."""
+    """The outcome of a file; `failed` if it is neither a graph nor an `EllcError`."""
 
     label: str
     said: str
@@ -38,15 +38,15 @@ class Verdict:
 class _Child:
     damaged: Damaged
     folder: Path
-    answer: int  # the pipe's end to read
+    answer: int  # the reading end of the pipe
 
 
 def try_all(
     cases: Iterable[Damaged], suffix: str, read: Read, folder: Path, jobs: int
 ) -> Iterator[Verdict]:
-    """Read every case in a process of its own, `jobs` at a time, in no fixed order.
+    """Read every case in a separate process, `jobs` at a time, in no fixed order.
 
-    Who ran out of wall clock tries again alone at the end.
+    Cases that exceed `WALL_S` are run again, one at a time, at the end.
     """
     running: dict[int, _Child] = {}
     late: list[Damaged] = []
@@ -81,7 +81,7 @@ def _start(
 
 
 def _answer(case: Damaged, suffix: str, read: Read, folder: Path) -> str:
-    """In the child: three lines of status, code or trouble, and growth of the memory."""
+    """In the child process: three lines with status, code or error, and growth of memory."""
     path = folder / f"model{suffix}"
     path.write_bytes(case.data)
     before = _address_space_bytes()
@@ -109,7 +109,7 @@ def _address_space_bytes(*, peak: bool = False) -> int:
 
 
 def _finished(running: dict[int, _Child], late: list[Damaged] | None) -> Iterator[Verdict]:
-    """Wait for one child. Who was late goes to `late`, if somebody wants to know."""
+    """Wait for a child process. A case that exceeds `WALL_S` is added to `late`, if given."""
     pid, status, usage = os.wait4(-1, 0)
     child = running.pop(pid)
     with os.fdopen(child.answer, "rb") as pipe:

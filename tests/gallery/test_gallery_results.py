@@ -1,4 +1,4 @@
-"""Result files: what is read, what is refused, and how their commands are run again."""
+"""Result files: valid and invalid ones, and running their commands again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SOURCE = {"title": "A paper", "url": "https://example.org/paper"}
 
 
 def document(**changed: Any) -> dict[str, Any]:
-    """A valid result; `changed` keys have other values, and no key if the value is None."""
+    """A valid result with some `changed` keys; a key whose value is None is removed."""
     valid = {
         "format": "ellc gallery 1",
         "model": "net",
@@ -52,7 +52,7 @@ def write(folder: Path, *documents: object) -> Path:
 
 
 def problems(*paths: Path) -> str:
-    """What a read reports: one error, of the expected code."""
+    """The report of reading invalid results: one error with the expected code."""
     with pytest.raises(EllcError) as caught:
         read_results(paths)
     assert caught.value.code == "E780"
@@ -188,7 +188,7 @@ def test_own_results_have_values_and_commands_that_are_run() -> None:
 
 
 def measured(folder: Path, *figures: dict[str, Any], **changed: Any) -> dict[str, Any]:
-    """The document of a result after its commands were run."""
+    """The document of a result after its commands have been run."""
     shutil.copy(DIGITS, folder / "net.tflite")
     changes = measure([write(folder, document(figures=list(figures), **changed))])
     assert len(changes) == sum(one["provenance"] != "published" for one in figures)

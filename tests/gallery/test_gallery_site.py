@@ -1,4 +1,4 @@
-"""The site of `ellc gallery build`: the same bytes every time, no other host, in a browser."""
+"""The site of `ellc gallery build`: reproducible, without other hosts, and in a browser."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from ellc.zoo.gallery import pages
 
 DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits" / "digits8.tflite"
 SHOWN = ("Bean", "Coconut", "mobilenet_v1_0.25_128", "resnet8", "quicknet", "DN-160")
-"""Models of the zoo whose published figures the tests show."""
+"""Models of the zoo whose published figures are on the site of the tests."""
 
 
 def own_result(folder: Path, text: str = "digits") -> Path:
-    """A result with a model file, and `text` in every place that may have any text."""
+    """A result with a model file, and with `text` for all keys that may have any text."""
     shutil.copy(DIGITS, folder / "digits8.tflite")
     result = {
         "format": "ellc gallery 1",
@@ -70,7 +70,7 @@ def own_result(folder: Path, text: str = "digits") -> Path:
 
 @pytest.fixture(autouse=True)
 def some_published(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Published figures of a few models only: all of them take seconds."""
+    """Use published figures of only a few models, since all of them take seconds."""
     some: tuple[Result, ...] = tuple(result for result in published() if result.model in SHOWN)
     monkeypatch.setattr("ellc.gallery.site.published", lambda: some)
 
@@ -86,7 +86,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 class Outline(HTMLParser):
-    """Tags with the names of their attributes, the values that name addresses, and scripts."""
+    """Collects tags with the names of their attributes, addresses in attributes, and scripts."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -179,7 +179,7 @@ def test_provenances_are_apart_on_the_page_of_a_model(site: Path) -> None:
 
 
 def test_layers_have_the_paddings_of_ells_pages() -> None:
-    """Shapes with padding, of the layers that have windows, as the page has them."""
+    """The padded shapes of layers with windows are those of ELL's page."""
     page = next(page for page in pages() if page.name == "d_I160x160x3CMCMCMCMCMCMC1A")
     rows = layer_rows(counted(NetworkName(zoo=page.name)))
     windowed = [row for row in rows if "x" in row.operator and row.operator[-1:].isdigit()]
@@ -189,7 +189,8 @@ def test_layers_have_the_paddings_of_ells_pages() -> None:
             expected.append((layer.kind, before))
         before = layer.out
     for row, (kind, shape) in zip(windowed, expected, strict=True):
-        # The last window of a pooling reaches out of an odd image: pages do not list that pixel.
+        # The last window of a pool reaches beyond an image of odd size; pages do not list that
+        # pixel.
         odd = kind == "MaxPooling" and shape[0] % 2 == 1
         assert row.shape_in == ((shape[0] + 1, shape[1] + 1, shape[2]) if odd else shape)
     for row, after in pairwise(rows):
@@ -269,7 +270,7 @@ def browser() -> str:
 
 
 def choose(tab: Tab, name: str, value: str) -> None:
-    """Set a control of the filters as a visitor does."""
+    """Set a control of the filters as a visitor would."""
     tab.evaluate(
         f"{{ const c = document.getElementById('filters').elements.{name};"
         f"c.value = {json.dumps(value)}; c.dispatchEvent(new Event('input', {{bubbles: true}})); }}"
@@ -280,7 +281,7 @@ def choose(tab: Tab, name: str, value: str) -> None:
 def test_the_site_in_a_browser(site: Path, browser: str, tmp_path: Path) -> None:
     with browser_tab(browser, tmp_path / "profile") as tab:
         tab.open((site / "index.html").as_uri(), 1280, 1000)
-        # Drawn: the data that most rows have, and the front from the fastest to the best.
+        # The plot shows the data set of most rows, and the line from the fastest to the best model.
         every = tab.evaluate(NAMES)
         assert set(every) == {*SHOWN} - {"resnet8"} and every[0] == "Coconut"
         assert (
@@ -290,7 +291,7 @@ def test_the_site_in_a_browser(site: Path, browser: str, tmp_path: Path) -> None
         )
         assert tab.evaluate("document.querySelector('.front') !== null")
         tab.screenshot(tmp_path / "index.png")
-        # Filter: by a chip, by data, by words; the address keeps it.
+        # Filter by a chip, by data set and by words; the address contains the filters.
         tab.click("input[name=precision][value=binary]")
         assert set(tab.evaluate(NAMES)) == {"quicknet"}
         tab.click("button[type=reset]")
@@ -304,7 +305,7 @@ def test_the_site_in_a_browser(site: Path, browser: str, tmp_path: Path) -> None
         assert "q=DIGITS" in tab.evaluate("location.hash")
         choose(tab, "q", "nothing has this name")
         assert tab.evaluate("document.querySelector('#plot text').textContent").startswith("No row")
-        # Sort: a click sorts, another one turns it round; what is missing is last both times.
+        # A click sorts, and another click reverses the order; missing values are last both times.
         choose(tab, "q", "")
         for direction, sign in (("ascending", 1), ("descending", -1)):
             tab.click("button[data-by=ms]")
@@ -314,7 +315,7 @@ def test_the_site_in_a_browser(site: Path, browser: str, tmp_path: Path) -> None
                 len(times) - len(known)
             )
             assert tab.evaluate("document.querySelector('[aria-sort]').ariaSort") == direction
-        # Linear axis, zoom, and back to the whole.
+        # Change to a linear axis, zoom in, and show everything again.
         before = tab.evaluate(POINTS)
         tab.click("input[name=linear]")
         assert tab.evaluate(POINTS) == before
@@ -328,7 +329,7 @@ def test_the_site_in_a_browser(site: Path, browser: str, tmp_path: Path) -> None
 
 
 def follow_by_keys(tab: Tab, points: object, picture: Path) -> None:
-    """To the next point, whose tooltip shows; Enter follows its link, and back to all points."""
+    """Go to the next point, which shows its tooltip; Enter follows its link; then go back."""
     tab.evaluate("document.querySelector('.point[tabindex=\"0\"]').focus()")
     first = tab.evaluate("document.activeElement.dataset.place")
     tab.press("ArrowRight")
@@ -346,7 +347,7 @@ def follow_by_keys(tab: Tab, points: object, picture: Path) -> None:
 
 
 def visit(tab: Tab, selector: str, program: str = "") -> None:
-    """Leave the page by a click or a program, and wait for the next one."""
+    """Leave the page with a click or a program, and wait for the next page."""
     tab.leave(
         program
         or f"document.querySelector({json.dumps(selector)}).dispatchEvent("

@@ -1,4 +1,4 @@
-"""The page that runs a network in the browser: which networks, and that it answers as ellc does."""
+"""The page that runs a network in the browser: which networks have it, and its answers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TOLERANCE = 1e-4
 
 
 def colour_network(path: Path) -> Path:
-    """Four classes from a picture of 5 x 7 pixels in planes, without softmax."""
+    """A network of four classes for NCHW pictures of 5 x 7 pixels, without softmax."""
     rng = np.random.default_rng(5)
     b = GraphBuilder("colours")
     x = b.input("x", TensorType(DType.F32, (1, 3, 5, 7)))
@@ -48,7 +48,7 @@ def colour_network(path: Path) -> Path:
 
 
 def result(folder: Path, name: str, **changed: Any) -> Path:
-    """A result of a network, with what the page needs to know."""
+    """A result for a network, with all keys that the page needs."""
     document = {
         "format": "ellc gallery 1",
         "model": name,
@@ -67,7 +67,7 @@ def result(folder: Path, name: str, **changed: Any) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two networks with their results, and the site."""
+    """A folder with two networks, their results, and the site."""
     folder = tmp_path_factory.mktemp("trial")
     shutil.copy(DIGITS / "digits8.tflite", folder)
     colour_network(folder / "colours.eir")
@@ -158,7 +158,7 @@ def tab(browser: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]
 
 
 def drop(tab: Tab, name: str, content: bytes) -> dict[int, float]:
-    """Drop a file on the page as a visitor does; the shown classes with their probabilities."""
+    """Drop a file on the page; returns the shown classes with their probabilities."""
     text = base64.b64encode(content).decode()
     before = tab.evaluate("document.getElementById('status').textContent")
     tab.evaluate(
@@ -172,7 +172,7 @@ def drop(tab: Tab, name: str, content: bytes) -> dict[int, float]:
 
 
 def answers(tab: Tab, before: str) -> dict[int, float]:
-    """The classes that the page shows, after its message has become another, final one."""
+    """The classes that the page shows, after it has a new final message."""
     tab.evaluate(
         "new Promise((done) => { const look = () => { const now ="
         f"document.getElementById('status').textContent; if (now !== {json.dumps(before)}"
@@ -192,7 +192,7 @@ def png(pixels: Array) -> bytes:
 
 
 def expected(path: Path, picture: Path, options: PixelOptions | None = None) -> Array:
-    """The real outputs of a network for a picture, by ellc's reference."""
+    """The real-valued outputs of ellc's reference for a picture."""
     graph = read_model(path)
     (type_,) = graph.input_types()
     size = Geometry.of(type_)
@@ -244,7 +244,8 @@ def test_a_dropped_picture_has_the_answer_of_ellc(folder: Path, tab: Tab, tmp_pa
         assert all(abs(share - right[index]) <= TOLERANCE for index, share in shown.items())
         text = tab.evaluate("document.getElementById('status').textContent")
         assert text.startswith(f"{word}.png: {word}, ") and " ms a prediction" in text
-    # The file input shows the same; no picture at all is said, and the answer before it stays.
+    # The file input gives the same answer. For a file that is no picture, a message appears and the
+    # previous answer stays.
     before = tab.evaluate("document.getElementById('status').textContent")
     tab.choose_files("#file", [DIGITS / "images" / "nine.png"])
     assert next(iter(answers(tab, before))) == WORDS.index("nine")
@@ -276,7 +277,7 @@ def test_colours_planes_and_scores_without_softmax(folder: Path, tab: Tab, tmp_p
 
 @pytest.mark.slow
 def test_a_drawn_digit_is_read(folder: Path, tab: Tab) -> None:
-    """A one and a seven, drawn with the mouse; a cleared paper can be drawn on again."""
+    """A one and a seven are drawn with the mouse, and the canvas is cleared between them."""
     tab.open((folder / "site" / "try-int8-digits8.html").as_uri(), 1280, 900)
     before = tab.evaluate("document.getElementById('status').textContent")
     tab.drag("#draw", [(0.3, 0.2), (0.7, 0.2), (0.45, 0.8)])

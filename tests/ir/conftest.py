@@ -1,4 +1,4 @@
-"""Graphs the tests of `ir` share."""
+"""Graphs that several tests of `ir` use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ellc.ir.types import DType, Padding, TensorType
 
 @pytest.fixture(scope="session")
 def varied_graph() -> Graph:
-    """A bit of everything: two inputs, several results, bits, a state, metadata, odd names."""
+    """A graph with two inputs, several results, bits, a state, metadata and unusual names."""
     rng = np.random.default_rng(5)
 
     def weights(*shape: int) -> np.ndarray:
@@ -54,7 +54,7 @@ def varied_graph() -> Graph:
 
 @pytest.fixture(scope="session")
 def chain() -> Callable[[int], Graph]:
-    """`chain(n)` is n additions of 1 to a vector of 3, one after the other."""
+    """A function `chain(n)` that makes a chain of n additions of 1 to a vector of 3."""
     return _chain
 
 

@@ -1,4 +1,4 @@
-"""What operators declare about themselves holds for their reference, whatever they do."""
+"""The declarations of every operator agree with its reference."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def made(op: Op, *operands: Array) -> Arrays:
 
 @pytest.mark.parametrize("cls", POINTWISE.values(), ids=POINTWISE.keys())
 def test_operands_may_be_exchanged_where_an_operator_says_how(cls: type[Pointwise]) -> None:
-    """And where it does not, that makes a difference: none forgets to say it."""
+    """If an operator does not declare `swapped`, exchanging its operands changes the result."""
     forgotten = False
     for case in cases(cls):
         op, types = case.op, case.types()
@@ -49,14 +49,14 @@ def test_operands_may_be_exchanged_where_an_operator_says_how(cls: type[Pointwis
 
 
 def test_kernels_take_stages_where_the_operator_says_so() -> None:
-    """Samples of fused chains are compiled and compared; their anchors are those that say it."""
+    """The anchors in samples of fused operators, which are compiled, are those that declare it."""
     anchors = {type(c.op.anchor) for c in cases(Fused) if isinstance(c.op, Fused)}
     declared = {c for c in all_ops().values() if c.takes_stages}
     assert anchors.difference(POINTWISE.values()) == declared.difference(POINTWISE.values())
 
 
 def boxes(shape: tuple[int, ...], rng: np.random.Generator) -> Iterator[Box]:
-    """Parts of a result: one element, some rows, some columns, and any others."""
+    """Parts of a result: one element, some rows, some columns, and random parts."""
     if 0 in shape:
         return
     for axis, extent in enumerate(shape):
@@ -73,7 +73,7 @@ def slices(box: Box) -> tuple[slice, ...]:
 
 @pytest.mark.parametrize("cls", all_ops().values(), ids=all_ops().keys())
 def test_a_part_of_a_result_reads_no_more_than_an_operator_says(cls: type[Op]) -> None:
-    """Whatever stands outside of what is read, that part of the result is the same to the bit."""
+    """Changing elements outside of what is read does not change that part of the result."""
     rng = np.random.default_rng(5)
     for case in cases(cls):
         types = case.types()
@@ -99,7 +99,7 @@ def test_an_operator_changes_nothing_or_takes_the_largest_if_it_says_so(cls: typ
         if case.op.changes_nothing(types, case.op.infer(*types)):
             np.testing.assert_array_equal(made(case.op, *case.inputs)[0], x, case.label)
         if case.op.takes_largest:
-            # A function that never falls gives the same before it and after it.
+            # A monotonic function can be applied before or after the operator.
             limit = np.sort(x, axis=None)[x.size // 4]
             after, before = np.minimum(made(case.op, x)[0], limit), np.minimum(x, limit)
             np.testing.assert_array_equal(made(case.op, before)[0], after, case.label)
@@ -122,7 +122,7 @@ def test_a_view_is_what_its_operand_holds(cls: type[Op]) -> None:
 
 
 def borders(op: Op, x: Array) -> Iterator[Padding]:
-    """Borders that an image may have, in the values that an operator may ask for."""
+    """Borders of an image with values that the operator may want."""
     values = {0.0, 2.0, -1.0, *(a for a in (getattr(op, "value", 0.0), *_own(op)))}
     for value in values:
         yield Padding.of((1, 2, 0, 1), (value,))
@@ -131,14 +131,14 @@ def borders(op: Op, x: Array) -> Iterator[Padding]:
 
 
 def _own(op: Op) -> tuple[float, ...]:
-    """What stands around the images that the operator reads itself, and its zero point."""
+    """The padding values of the operator, and its zero point."""
     padding = op.wanted_border()
     return (float(getattr(op, "input_zero", 0)), *(padding.values if padding else ()))
 
 
 @pytest.mark.parametrize("cls", all_ops().values(), ids=all_ops().keys())
 def test_a_border_may_become_an_attribute(cls: type[Op]) -> None:
-    """The operator with the border makes of an image what it made of the image in the border."""
+    """`with_border` gives the result of the operator on the image inside the border."""
     own = cls.with_border is not Op.with_border
     taken = 0
     for case in cases(cls) if own else ():
@@ -162,7 +162,7 @@ FLOATS = {n: c for n, c in all_ops().items() if c is not Fused}
 
 
 def of_floats(cls: type[Op]) -> Iterator[tuple[Case, Arrays, Array]]:
-    """Cases with one result of floats: operands in float64, and what is made of them."""
+    """Cases with one float result, with operands and result in float64."""
     for case in cases(cls):
         wide = tuple(x.astype(np.float64) if x.dtype == np.float32 else x for x in case.inputs)
         results = made(case.op, *wide)
@@ -171,7 +171,7 @@ def of_floats(cls: type[Op]) -> Iterator[tuple[Case, Arrays, Array]]:
 
 
 def within(distance: Array, bound: Array, *also_finite: Array) -> bool:
-    """Whether distances stay in their bounds where all numbers are finite, and normal floats."""
+    """Whether distances are within bounds for all elements with finite and normal numbers."""
     with np.errstate(all="ignore"):
         far = distance > bound * (1 + 1e-6) + SMALLEST
         finite = [np.isfinite(np.broadcast_to(x, far.shape)) for x in (bound, *also_finite)]
@@ -180,8 +180,8 @@ def within(distance: Array, bound: Array, *also_finite: Array) -> bool:
 
 @pytest.mark.parametrize("cls", FLOATS.values(), ids=FLOATS.keys())
 def test_rounding_stays_within_what_an_operator_says(cls: type[Op]) -> None:
-    """Of the same float32 operands the reference in float32 and the one in float64."""
-    assert cls.own_error is not Op.own_error, "how large may its rounding error be?"
+    """Compare the references in float32 and in float64 for the same float32 operands."""
+    assert cls.own_error is not Op.own_error, "`own_error` must be declared"
     for case, wide, want in of_floats(cls):
         (got,) = made(case.op, *case.inputs)
         if got.dtype == np.float64 or _jumps(case.op):
@@ -217,7 +217,7 @@ def test_errors_of_operands_grow_by_no_more_than_an_operator_says(cls: type[Op])
 
 @pytest.mark.parametrize("cls", POINTWISE.values(), ids=POINTWISE.keys())
 def test_what_jumps_says_so(cls: type[Pointwise]) -> None:
-    """From one float to the next a result moves by next to nothing, or its operator jumps."""
+    """Between adjacent floats a result changes by almost nothing, or the operator is a step."""
     for case, operands, _ in of_floats(cls):
         if _jumps(case.op) or operands[0].dtype.kind != "f":
             continue
@@ -239,7 +239,7 @@ def _jumps(op: Op) -> bool:
 
 
 def _places(op: Op, x: Array) -> list[float]:
-    """Numbers at which an operator may jump: its attributes, halves, and some others."""
+    """Numbers at which an operator may have a step: its attributes, halves, and some others."""
     attributes = [getattr(op, f.name) for f in dataclasses.fields(op)]  # type: ignore[arg-type]
     own = [sign * a for a in attributes if isinstance(a, float) for sign in (-1, 1)]
     some = x[np.isfinite(x)].reshape(-1)[:5]

@@ -21,7 +21,7 @@ from ellc.ir.weights import WeightPool
 
 
 def rewritten(path: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
-    """A copy of a container whose members went through `change`."""
+    """A copy of a container after `change` of its members."""
     with zipfile.ZipFile(path) as archive:
         members = {n: archive.read(n) for n in archive.namelist()}
     change(members)

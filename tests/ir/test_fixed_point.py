@@ -1,4 +1,4 @@
-"""Fixed-point arithmetic against the same rules in exact rational numbers."""
+"""Fixed-point arithmetic, compared with the same rules in exact rational numbers."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_factors_without_a_mantissa() -> None:
 @pytest.mark.parametrize("exponent", [31, 32, 90, 102, 300])
 def test_a_factor_that_shifts_every_bit_out_is_zero(exponent: int) -> None:
     factor = fixed_point.quantize_multiplier(1.3 * 2.0**exponent)
-    assert -31 <= factor[1] <= 31  # what operators take
+    assert -31 <= factor[1] <= 31  # the range that operators accept
     values = numbers(20, 6)
     want = [high_product(wrapped(x << (exponent + 1)), factor[0]) for x in values]
     assert fixed_point.multiply(int32(*values), *factor).tolist() == want

@@ -1,4 +1,4 @@
-"""Attributes are data: an operator refuses odd ones or computes what its types promise."""
+"""With unusual attributes, an operator raises an error or gives results of the inferred types."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_OPERANDS, MOST_WORK, MOST_TRIPS = 1000, 20_000, 20
 
 
 def odd(value: Any) -> Iterator[Any]:
-    """The same attribute with one number in it changed, or an entry lost or doubled."""
+    """Variants of an attribute: a changed number, a removed entry, a repeated entry."""
     match value:
         case bool():
             yield not value
@@ -44,7 +44,7 @@ def odd(value: Any) -> Iterator[Any]:
 
 
 def readable(value: Any) -> bool:
-    """Whether the text form takes it: entries of tuples and numbers as annotated."""
+    """Whether the text form accepts the value: it fits its annotation."""
     if isinstance(value, tuple):
         return all(map(readable, value))
     if not dataclasses.is_dataclass(value) or isinstance(value, Graph):
@@ -58,7 +58,7 @@ def readable(value: Any) -> bool:
 
 
 def refused(op: Op, case: Case) -> bool:
-    """Whether the operator says no; else its value is what it promised, where that is small."""
+    """Whether the operator refuses the case; if not, check the types of small results."""
     try:
         promised = op.infer(*case.types())
     except ShapeError:

@@ -1,4 +1,4 @@
-"""Operators against formulas written down a second time, and against known numbers."""
+"""Operators, compared with independent formulas and with known numbers."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def f32(*values: float) -> Array:
 
 
 def pixel(x: Array, padding: Padding, n: int, r: int, c: int, ch: int) -> float | None:
-    """x at a place counted in the padded image; None stands for outside of x."""
+    """The element of x at a position in the padded image; None if it is outside of x."""
     r, c = r - padding.top, c - padding.left
     inside = 0 <= r < x.shape[1] and 0 <= c < x.shape[2]
     return float(x[n, r, c, ch]) if inside else None
@@ -87,7 +87,7 @@ def small_cases(cls: type[Op], limit: int) -> list[Case]:
 def tap_pixel(
     op: Conv2D | MaxPool2D | AvgPool2D, r: int, c: int, i: int, j: int
 ) -> tuple[int, int]:
-    """Row and column of the padded picture under tap (i, j) of window (r, c)."""
+    """(row, column) in the padded image of tap (i, j) of window (r, c)."""
     return (
         r * op.stride[0] + i * op.dilation[0],
         c * op.stride[1] + j * op.dilation[1],
@@ -147,7 +147,7 @@ def test_average_pooling_cell_by_cell(case: Case) -> None:
 
 @pytest.mark.parametrize("case", small_cases(BinaryConv2D, 100_000), ids=lambda c: c.label)
 def test_binary_convolution_as_bit_counts(case: Case) -> None:
-    """scale * (N - P - 2 * differing bits), P the masked taps, as in ELL's archive format."""
+    """The result is scale * (N - P - 2 * differing bits), where P taps are masked, as in ELL."""
     op = case.op
     assert isinstance(op, BinaryConv2D)
     x, w, *scale = case.inputs
@@ -337,12 +337,12 @@ def test_recurrent_cells_of_one_unit() -> None:
 
 
 def test_the_reset_gate_acts_before_the_product() -> None:
-    """Two units, so that r * (W h) and W (r * h) differ."""
+    """There are two units, so that r * (W h) and W (r * h) differ."""
     x, h = f32(0.0), f32(1.0, -2.0)
     wx, bx, bh = np.zeros((6, 1), F32), np.zeros(6, F32), np.zeros(6, F32)
     wh = np.zeros((6, 2), F32)
     wh[2:4] = [[1, 0], [0, 1]]  # reset gates: logistic(1), logistic(-2)
-    wh[4] = [0, 1]  # the first new value sees the second unit only
+    wh[4] = [0, 1]  # the first new value depends only on the second unit
     r = (logistic(1), logistic(-2))
     for reset_after, inner in ((True, r[0] * -2), (False, r[1] * -2)):
         got = run(GRUCell(reset_after=reset_after), x, h, wx, wh, bx, bh)
@@ -451,7 +451,7 @@ def test_padding_may_make_a_window_fit() -> None:
 
 @pytest.mark.parametrize("stride", [1, 2, 5, 10**9])
 def test_a_transposed_convolution_makes_no_more_than_it_keeps(stride: int) -> None:
-    """Every input times every tap, one at a time; strides of 10^9 cut off all but the ends."""
+    """Compare with products one at a time; strides of 10^9 crop everything except the ends."""
     rng = np.random.default_rng(stride)
     x, w = rng.integers(-9, 9, (1, 4, 1, 1)), rng.integers(-9, 9, (1, 3, 1, 1))
     for dilation, before, extra in product((1, 3), (0, 1, 4), (0, 2)):

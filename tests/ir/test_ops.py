@@ -1,4 +1,4 @@
-"""What must hold for every registered operator, whatever it does."""
+"""Tests that every registered operator must pass."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ each_op = pytest.mark.parametrize("cls", all_ops().values(), ids=all_ops().keys(
 
 
 def graph_of(case: Case) -> tuple[Graph, tuple[Array, ...]]:
-    """A graph that holds the case's one operator, and the arrays for its inputs."""
+    """(graph of the operator of a case, arrays for its inputs)."""
     builder = GraphBuilder(case.label)
     operands: list[Ref] = []
     inputs: list[Array] = []
@@ -50,13 +50,13 @@ def graph_of(case: Case) -> tuple[Graph, tuple[Array, ...]]:
 
 
 def assert_close(got: Array, want: Array) -> None:
-    """Equal, or for floats within what an honest float32 computation leaves."""
+    """Assert that arrays are equal, or for floats within float32 rounding."""
     assert got.shape == want.shape
     if want.dtype.kind != "f":
         np.testing.assert_array_equal(got, want)
         return
     with np.errstate(over="ignore"):
-        stored = want.astype(got.dtype)  # a double may hold what is infinite in a float
+        stored = want.astype(got.dtype)  # a finite float64 may be infinite in float32
     finite = np.isfinite(stored)
     np.testing.assert_array_equal(got[~finite], stored[~finite])
     scale = np.max(np.abs(want[finite]), initial=0.0)
@@ -134,7 +134,7 @@ def test_every_operator_is_documented_and_sampled(cls: type[Op]) -> None:
     assert dataclasses.is_dataclass(cls)
     assert cls.__dataclass_params__.frozen  # type: ignore[attr-defined]
     doc = inspect.getdoc(cls) or ""
-    assert doc and not doc.startswith(cls.__name__ + "("), "the docstring is dataclass's own"
+    assert doc and not doc.startswith(cls.__name__ + "("), "the class has no docstring"
     cases = list(cls.samples(np.random.default_rng(1)))
     assert cases
     labels = [c.label for c in cases]

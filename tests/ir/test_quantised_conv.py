@@ -1,4 +1,4 @@
-"""The integer convolution, dense layer and product against sums written out."""
+"""The integer convolution, dense layer and matrix product, compared with plain sums."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def wrapped(total: int) -> int:
 
 
 def convolved(op: IntConv2D, x: Array, w: Array, bias: Array | None, at: tuple[int, ...]) -> int:
-    """One element of the result, in Python's integers."""
+    """An element of the result, computed with Python integers."""
     image, row, column, filter_ = at
     depth = w.shape[3]
     first = filter_ // (w.shape[0] // op.groups) * depth

@@ -1,4 +1,4 @@
-"""Constants are data: what an operator has no meaning for is refused, by place and number."""
+"""Constants for which an operator is not defined are refused; the error has node and number."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ X = TensorType(DType.F32, (4, 3))
 
 
 def with_constant(case: Case, place: int, number: int, low: int, high: int) -> Case:
-    """The case with this operand a constant from low to high, but for the number last in it."""
+    """The case with a constant operand from low to high, whose last element is `number`."""
     array = np.clip(case.inputs[place], low, high)
     array.reshape(-1)[-1] = number
     inputs = (*case.inputs[:place], array, *case.inputs[place + 1 :])
@@ -37,7 +37,7 @@ def with_constant(case: Case, place: int, number: int, low: int, high: int) -> C
 
 
 def cases_with_ranges() -> Iterator[tuple[Case, int, int, int]]:
-    """Of every operator the small cases with an operand that does not take every number."""
+    """The small cases of every operator with an operand that has a range."""
     for op in all_ops().values():
         for case in op.samples(np.random.default_rng(0)):
             if sum(x.size for x in case.inputs) <= MOST_ELEMENTS:
@@ -65,7 +65,7 @@ def test_constants_are_refused_outside_of_what_an_operator_takes() -> None:
 
 
 def cases_at_the_ends() -> list[Case]:
-    """Of every operator and range a case whose constant goes to its one end, and to its other."""
+    """For every operator and range, a case whose constant contains both ends."""
     found: dict[tuple[str, int, int, int], tuple[Case, Case]] = {}
     for case, place, low, high in cases_with_ranges():
         ends = (with_constant(case, place, number, low, high) for number in (low, high))

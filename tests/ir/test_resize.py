@@ -1,4 +1,4 @@
-"""Resizing means what TensorFlow Lite's reference kernels and ONNX's reference compute."""
+"""Resizing, compared with TensorFlow Lite's reference kernels and ONNX's evaluator."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_onnx_s_reference_gives_the_same(mode: str, settings: dict[str, str | in
         *("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel"),
         *("align_corners", "asymmetric", "tf_crop_and_resize"),
     ]
-    # Ratios no multiple of which falls on the middle between two elements.
+    # Ratios whose multiples are never halfway between two elements.
     for coordinates, scales in itertools.product(names, [(1.37, 0.61), (2.31, 3.07)]):
         if coordinates == "tf_crop_and_resize" and "antialias" in settings:
             continue
@@ -104,7 +104,7 @@ def test_onnx_s_reference_gives_the_same(mode: str, settings: dict[str, str | in
         ratios = np.array([1, 1, *scales], np.float32)
         sizes = tuple(int(np.floor(e * s)) for e, s in zip(x.shape, ratios, strict=True))
         if coordinates in ("align_corners", "tf_crop_and_resize"):
-            # The evaluator's length of a result is extent x scale, onnxruntime's its size.
+            # The evaluator uses extent x scale as the length of a result, and onnxruntime its size.
             ratios = np.array(sizes, np.float32) / np.array(x.shape, np.float32)
         roi = np.array([0, 0, 0.13, -0.2, 1, 1, 0.81, 1.17], np.float32)
         node = helper.make_node(

@@ -1,6 +1,6 @@
-"""Resizing at every rule for coordinates against a formula written element by element.
+"""Resizing with every rule for coordinates, compared with a formula for single elements.
 
-The formula is ONNX's operator as onnxruntime computes it, which the few stored results are from.
+The formula is that of ONNX's operator in onnxruntime, from which the few stored results are, too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REGION = (0.13, 0.81)
 
 
 def place(rule: AxisRule, index: int) -> np.float32:
-    """Where element `index` of the result lies in x, as onnxruntime computes one number."""
+    """The coordinate in x of element `index` of the result, as in onnxruntime."""
     o, scale = F(index), F(rule.stretch)
     extent, size = F(rule.extent), F(rule.size)
     if scale == 1:
@@ -49,7 +49,7 @@ def place(rule: AxisRule, index: int) -> np.float32:
 
 
 def chosen(at: float, rounding: str, extent: int) -> int:
-    """The nearest element; a half is added in single precision."""
+    """The index of the nearest element; 0.5 is added in float32."""
     found = {
         "floor": math.floor(at),
         "ceil": math.ceil(at),
@@ -60,7 +60,7 @@ def chosen(at: float, rounding: str, extent: int) -> int:
 
 
 def blended(x: list[float], at: float) -> float:
-    """Between the neighbours of a place, which is first brought onto the axis."""
+    """Linear interpolation at a coordinate, which is first clamped to the axis."""
     at = min(max(at, 0.0), len(x) - 1.0)
     lower = min(int(at), len(x) - 1)
     upper = min(lower + 1, len(x) - 1)
@@ -68,7 +68,7 @@ def blended(x: list[float], at: float) -> float:
 
 
 def curved(x: list[float], at: float, a: float, exclude: bool) -> float:
-    """The cubic through four neighbours; edges repeat or do not count."""
+    """Cubic interpolation of four neighbours; those outside are copies of the edge, or left out."""
     total = weights = 0.0
     for tap in range(math.floor(at) - 1, math.floor(at) + 3):
         d = abs(at - tap)
@@ -84,7 +84,7 @@ def curved(x: list[float], at: float, a: float, exclude: bool) -> float:
 
 
 def rules() -> Iterator[AxisRule]:
-    """Stated scales, whole or not, and sizes: every rule for coordinates."""
+    """Rules with every kind of coordinates, and with scales, integers or not, or sizes."""
     for coordinates, extent in itertools.product(COORDINATES, EXTENTS):
         region = REGION if "crop" in coordinates else (0.0, 1.0)
         for scale in SCALES:
@@ -136,7 +136,7 @@ def test_an_infinity_met_exactly_stays_and_reaches_no_other_place(mode: str) -> 
         roi = (0.0, rule.region[0], 1.0, rule.region[1]) if "crop" in rule.coordinates else ()
         scales = () if rule.scale is None else (1.0, rule.scale)
         op = Resize((rule.extent, rule.size), mode, rule.coordinates, scales, roi=roi)
-        x = np.where(np.eye(rule.extent, dtype=bool), F(np.inf), F(1))  # one in each row
+        x = np.where(np.eye(rule.extent, dtype=bool), F(np.inf), F(1))  # each row has one infinity
         with np.errstate(invalid="ignore"):
             (got,) = op.reference(x)
         for o in np.flatnonzero(inside & (places == np.floor(places))):
@@ -175,7 +175,7 @@ def test_onnxruntime_s_results(
 
 
 def test_results_without_an_element() -> None:
-    """The last place lies beyond the axis; values from onnxruntime."""
+    """The last coordinate is beyond the axis; the values are from onnxruntime."""
     rule = AxisRule(1, 4, 3.5, "tf_half_pixel_for_nn")
     for exclude in (False, True):
         smoothed = resized(rule, [5.0], "linear", antialias=True, exclude_outside=exclude)

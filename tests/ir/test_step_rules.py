@@ -1,4 +1,4 @@
-"""An operator on one step's elements gives that step's part, wherever there is a rule for it."""
+"""The operator for one step gives the part of the result for this step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ellc.ir.types import Array, Padding, TensorType, type_of
 
 
 def ways(case: Case) -> Iterator[tuple[int, Axes, Op, int]]:
-    """Steps, axes of the operands, the operator for one step and the axis of its results."""
+    """(steps, axes of the operands, operator for one step, axis of its results) for a case."""
     types = case.types()
     for steps in sorted({e for t in types for e in t.shape if e > 1}):
         choices = [[None, *(a for a, e in enumerate(t.shape) if e == steps)] for t in types]

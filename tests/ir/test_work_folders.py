@@ -1,4 +1,4 @@
-"""Temporary folders: nobody removes one whose process lives."""
+"""Temporary folders of running processes are not removed."""
 
 from __future__ import annotations
 

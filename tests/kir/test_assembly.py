@@ -1,4 +1,4 @@
-"""Schedulers may replace blocks and loops by assembly functions: the same bits, whole objects."""
+"""Schedulers may replace blocks and loops by assembly functions, with the same results."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from ellc.ir.op import all_ops
 from ellc.ir.ops.pointwise import Add, Mul
 from ellc.ir.types import Array, DType, TensorType
 
-SHARE = 5  # one sample of so many
+SHARE = 5  # every fifth sample is tested
 NOP = AssemblyFunction(("nop",))
 
 
@@ -68,7 +68,7 @@ def assembled_calls(plan: Plan) -> list[Assembled]:
 
 
 def network(target: str = "pi3_64", scheduler: str = "assembling") -> Plan:
-    """(x + y) * x, with assembly in its kernels."""
+    """The plan of (x + y) * x, with assembly functions in its kernels."""
     row = resolve(target)
     row = replace(row, core=replace(row.core, scheduler=scheduler))
     b = GraphBuilder("small")
@@ -142,7 +142,7 @@ def test_an_object_has_the_functions_with_unwinding_information(name: str, tmp_p
     assert ".debug_frame" in {section.name for section in found.sections}
     assert [path.name for path in made.files["asm"]] == ["small.s", "small.functions.s"]
     assert functions[0] in made.files["asm"][1].read_text()
-    saved = 48 if name == "linux" else 16  # at least these registers of the frames are counted
+    saved = 48 if name == "linux" else 16  # bytes of saved registers that frames must include
     assert made.stack_bytes is not None
     plainly = build(network("pi3_64", ""), "small", ("obj",), tmp_path, BuildOptions("test"))
     assert plainly.stack_bytes is not None and made.stack_bytes >= plainly.stack_bytes + saved
@@ -193,7 +193,7 @@ def test_a_frame_contains_addresses_inputs_and_results_in_this_order() -> None:
 def with_function(
     lines: tuple[str, ...] = ("nop",), saves: tuple[str, ...] = (), *, results: bool = True
 ) -> Kernel:
-    """`swapped` with its loop replaced by a call of this function."""
+    """The sample `swapped` with its loop replaced by a call of this function."""
     kernel = swapped()
     (loop,) = [s for s in kernel.body if isinstance(s, For)]
     call = Assembled(AssemblyFunction(lines, saves), (loop,), loop.results if results else ())

@@ -1,4 +1,4 @@
-"""Whole kernels through both emitters: loops, conditions, functions; what objects need."""
+"""Kernels from both emitters: loops, conditions, functions; names that objects need."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CUSTOM = (
         triple="thumbv7em-unknown-none-eabi", cpu="cortex-m7", llvm_features="+soft-float,-fpregs"
     ),
 )
-# Rows that give LLVM the same words give the same code.
+# Targets with the same options for LLVM have the same code.
 ROWS = {
     (row.triple, row.cpu, row.llvm_features): row
     for row in (*fixed_targets(), resolve("host"), *(resolve("custom", o) for o in CUSTOM))
@@ -71,7 +71,7 @@ def sample_cases() -> tuple[KernelCase, ...]:
 
 
 def function_cases() -> Iterator[KernelCase]:
-    """Each elementary function on 8 and 1 lanes of either format."""
+    """Cases of each elementary function, for both float types and 8 lanes and 1 lane."""
     names = ["exp", "tanh", "sigmoid", "log", "log10", "softplus", "sin", "cos", "floor", "ceil"]
     for name in [*names, "round_even", "erf", "gelu", "pow"]:
         for elem in (Elem.F32, Elem.F64):
@@ -103,12 +103,12 @@ def check(target: Target, build: Build, folder: Path) -> None:
 
 
 def compare(what: str, got: Array, want: Array) -> None:
-    """Integers to the bit; floats up to what fusing changes, and denormals may be 0."""
+    """Assert that integers are equal, and floats up to fusing; denormals may be 0."""
     if got.dtype.kind != "f":
         np.testing.assert_array_equal(got, want, err_msg=what)
         return
     tolerance = 20 * float(np.finfo(got.dtype).eps)
-    # Sines near their zeros and sums are exact to their arguments' precision, not their own.
+    # The errors of sines near their zeros, and of sums, are relative to the arguments.
     near = tolerance if what.startswith(("sin", "cos", "product")) else 0.0
     least = max(near, float(np.finfo(got.dtype).tiny))
     np.testing.assert_allclose(got, want, rtol=tolerance, atol=least, err_msg=what)
@@ -146,16 +146,16 @@ def all_kernels() -> list[Kernel]:
 
 
 def undefined(data: bytes, target: Target) -> set[str]:
-    """Names an object needs: from ELF its symbol table, elsewhere LLVM's declarations."""
+    """Undefined names of an object: from the symbol table in ELF, else from LLVM's declarations."""
     return set(ElfFile(data).undefined) if target.object_format == "elf" else set()
 
 
-# Calls into the ARM run-time ABI, on cores that have no doubles or no floats at all.
+# Functions of the ARM run-time ABI, for cores without double-precision or any float instructions.
 FLOATS_IN_SOFTWARE = re.compile(r"__aeabi_(?:[df]\w+|\w+2[df])")
 
 
 def each_target() -> Iterator[object]:
-    """Every row; those that are like an earlier one but for the CPU's schedule count as slow."""
+    """All targets; those that differ from an earlier one only in CPU scheduling are slow tests."""
     known: set[object] = set()
     for row in ROWS:
         kind = (row.triple, row.llvm_features, row.features, row.arch == "arm" and row.cpu)
@@ -234,7 +234,7 @@ def test_c_compiles_without_a_warning_and_links_with_nothing(tmp_path: Path) -> 
     flags = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wstrict-prototypes", "-Werror"]
     words = ["gcc", *flags, "-O1", "-ffreestanding", "-c", str(source), "-o", str(compiled)]
     subprocess.run(words, check=True)
-    # Even a freestanding gcc may copy with these; every C implementation has them.
+    # Even a freestanding gcc may call these to copy memory; every C implementation has them.
     copies = {"memcpy", "memset", "memmove", "memcmp"}
     assert set(ElfFile(compiled.read_bytes()).undefined) <= copies
 

@@ -1,7 +1,7 @@
-"""Every kernel that any operator's sample leads to: sound, printable, inside its buffers.
+"""All kernels of operator samples are valid, can be printed, and stay inside their buffers.
 
-tests/conftest.py keeps these tests in one process: they share plans, and what targets have in
-common is interpreted once.
+tests/conftest.py runs these tests in one process: they share plans, and programs that are equal for
+several targets are interpreted once.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def every_sample() -> tuple[Sample, ...]:
 
 @functools.cache
 def plans(target: str) -> tuple[tuple[Sample, Plan], ...]:
-    """What can be planned; operators without a kernel yet are another test's affair."""
+    """The plans of all samples; another test checks operators without a kernel."""
     return tuple(_plans(target))
 
 
@@ -51,13 +51,13 @@ def _plans(target: str) -> Iterator[tuple[Sample, Plan]]:
 
 
 class Interpreted:
-    """What is wrong with the outputs of samples; equal programs of several targets run once."""
+    """Interprets plans and checks their outputs; equal programs of several targets run once."""
 
     def __init__(self) -> None:
         self._wrong: dict[Hashable, list[str]] = {}
 
     def wrong(self, sample: Sample, plan: Plan) -> list[str]:
-        key = (id(sample), program(plan))  # samples live as long as `every_sample`
+        key = (id(sample), program(plan))  # `every_sample` keeps the samples alive
         if key not in self._wrong:
             self._wrong[key] = wrong_outputs(sample, plan)
         return self._wrong[key]

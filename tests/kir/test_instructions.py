@@ -1,4 +1,4 @@
-"""Every instruction's meaning, LLVM and C agree, and LLVM makes the instruction itself of it."""
+"""The definition of every instruction agrees with LLVM and C, and LLVM emits the instruction."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ COMPLETE = {
     "thumb": resolve("mcxn947"),
     "wasm32": resolve("wasm"),
 }
-"""Targets that together have every instruction, in every form."""
+"""Targets that together have all instructions in all forms."""
 
 
 @pytest.fixture(scope="module")

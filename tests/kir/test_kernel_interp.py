@@ -1,4 +1,4 @@
-"""The interpreter: results by hand, and every access outside its array is an error."""
+"""The interpreter: results computed by hand; every access outside of an array is an error."""
 
 from __future__ import annotations
 

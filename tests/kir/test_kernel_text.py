@@ -1,4 +1,4 @@
-"""Printing and parsing kernels: exact round trip, readable errors."""
+"""Print and parse kernels: exact round trips, clear errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every operation: the interpreter, LLVM and C agree, on this machine and on emulated boards."""
+"""For every operation, the interpreter, LLVM and C agree, on this machine and in emulators."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def all_cases() -> tuple[KernelCase, ...]:
 
 
 def differing(case: KernelCase, got: Array, want: Array) -> Array:
-    """Positions where a result is not the interpreter's.
+    """The positions at which a result differs from the interpreter's.
 
-    Open by definition: which NaN, which zero min and max give, whether mul_add rounds once or
-    twice, and denormal numbers where a unit flushes them.
+    These differences are allowed: the bits of NaN, the sign of zero from min and max, rounding
+    mul_add once or twice, and denormal numbers on units that flush them.
     """
     if got.dtype.kind != "f":
         return np.flatnonzero(got != want)
@@ -48,7 +48,7 @@ def differing(case: KernelCase, got: Array, want: Array) -> Array:
         with np.errstate(all="ignore"):
             size = (np.abs(a * b) + np.abs(c))[: len(got)]
             same |= np.abs(got.astype(np.float64) - want) <= size * np.finfo(got.dtype).eps
-            # Twice rounded, a product may overflow that would not alone.
+            # With two roundings, the product may overflow although the result does not.
             same |= np.isinf(want) & (size >= np.finfo(got.dtype).max)
     tiny = SMALLEST[got.dtype]
     same |= (np.abs(got) <= tiny) & (np.abs(want) <= tiny)
@@ -83,7 +83,7 @@ def test_llvm_on_this_machine(
 @pytest.mark.slow
 def test_c_by_gcc_with_undefined_behaviour_trapped(tmp_path: Path) -> None:
     traps = ("-fsanitize=undefined,float-cast-overflow", "-fsanitize-undefined-trap-on-error")
-    # Unoptimised, as in `by_zig`: the traps are the same, and it takes a third of the time.
+    # Without optimisation, as in `by_zig`: the traps are the same, in a third of the time.
     build = by_gcc("-O0", "-DELLC_PLAIN_C", *traps)
     check(operation_cases((1, 4)), resolve("host"), build, tmp_path)
 
@@ -113,7 +113,7 @@ def test_c_on_an_emulated_board(tmp_path: Path) -> None:
 
 @pytest.mark.emulated("qemu-arm")
 def test_what_replaces_missing_hardware(pool: LlvmPool, tmp_path: Path) -> None:
-    # The square roots of a core without floats, on one that can check them.
+    # The square roots for cores without float instructions, on a core that can check them.
     cases = operation_cases((1, 4))
     roots = tuple(c for c in cases if c.kernel.name.startswith("sqrt_f"))
     soft = replace(resolve("pi3"), scalar_f64=False, llvm_features="+soft-float")

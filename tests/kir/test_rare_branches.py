@@ -1,4 +1,4 @@
-"""What interleaved pieces of a kernel do rarely is one branch, and does what each of them says."""
+"""Rare parts of interleaved code share one branch, and each part has its effect."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LANES = 4
 
 
 def piece(b: KernelBuilder, p: Param, limit: int, start: int, before: int) -> Operand:
-    """p with 1 added `before` times, then halved where it is above the limit, which is rare."""
+    """p plus 1, `before` times, then halved if it is above the limit, which is rare."""
     value: Operand = b.load(p, start, LANES)
     for _ in range(before):
         value = b.add(value, b.const(1, value))

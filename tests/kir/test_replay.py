@@ -1,4 +1,4 @@
-"""No kernel, plan or C text changes unnoticed: every operator sample on every class of machine."""
+"""Detect every change of a kernel, plan or C file, for every sample and class of machines."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_generated_code_is_as_recorded(target: str, request: pytest.FixtureReque
 def _report(
     target: str, path: Path, recorded: Mapping[str, str], now: Mapping[str, str]
 ) -> Iterator[str]:
-    """Which programs changed, and how the text of the first did."""
+    """The programs that changed, and the difference for the first of them."""
     changed = [label for label in recorded if label in now and recorded[label] != now[label]]
     for said, labels in (
         ("changed", changed),
@@ -49,7 +49,7 @@ def _report(
 
 
 def _difference(target: str, label: str, path: Path) -> Iterator[str]:
-    """A unified diff of one program's text, made by the commit that last wrote the golden file."""
+    """A diff of a program's text from the commit that last changed the golden file to now."""
     commit = _git("log", "-1", "--format=%H", "--", str(path)).decode().strip()
     if not commit:
         yield "the golden file is in no commit: there is no older text to compare with"
@@ -82,6 +82,6 @@ def _difference(target: str, label: str, path: Path) -> Iterator[str]:
 
 
 def _git(*words: str) -> bytes:
-    """What git prints; nothing outside a checkout."""
+    """The output of git; empty outside a checkout."""
     ran = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, check=False)
     return ran.stdout if ran.returncode == 0 else b""

@@ -1,4 +1,4 @@
-"""Any order that respects dependences gives the same bits; any other is refused."""
+"""Every order that respects dependences gives the same bits; all other orders are refused."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from ellc.ir.errors import EllcError, InternalError
 from ellc.ir.op import all_ops
 from ellc.ir.types import Array
 
-INTERPRETED_SHARE, COMPILED_SHARE = 12, 50  # one sample of so many; all of them take a minute
+INTERPRETED_SHARE, COMPILED_SHARE = 12, 50  # every 12th or 50th sample, since all take a minute
 
 
 def shuffled(block: Block, target: Target) -> Sequence[int]:
-    """A random order of those that dependences leave; the same for the same statements."""
+    """A random order that respects dependences; it depends only on the statements."""
     rng = random.Random(zlib.crc32(repr(block.statements).encode()))
     order: list[int] = []
     waiting = [len(needed) for needed in block.after]
@@ -156,7 +156,7 @@ def blocks_of(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> list[Block]:
 
 
 def orders(body: str, monkeypatch: pytest.MonkeyPatch, alias: str = "") -> list[list[int]]:
-    """What each statement of a block must come after."""
+    """For each statement of a block, the statements that must come before it."""
     text = f"""
     kernel k(x: f32 align 4, y: f32 align 4 writable, z: f32 align 4 writable; begin, end){alias} {{
       {body}

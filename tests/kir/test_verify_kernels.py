@@ -1,4 +1,4 @@
-"""The verifier: accepts what the builder makes, names everything that is wrong."""
+"""The verifier accepts kernels of the builder, and reports every mistake."""
 
 from __future__ import annotations
 

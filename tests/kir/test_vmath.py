@@ -1,4 +1,4 @@
-"""The elementary functions against float64 numpy, run by the interpreter on dense samples."""
+"""The elementary functions, interpreted on dense samples and compared with numpy's float64."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ RANGES = {
 
 
 def gelu_reference(x: Array) -> Array:
-    """x erfc(-x / sqrt 2) / 2; the rounding of the argument is made good to first order."""
+    """x erfc(-x / sqrt 2) / 2, with a first-order correction for rounding of the argument."""
     exact = -x.astype(np.longdouble) / np.sqrt(np.longdouble(2))
     t = exact.astype(np.float64)
     slope = -2 / math.sqrt(math.pi) * np.exp(-t * t)
@@ -73,7 +73,7 @@ ONE_ARGUMENT = [name for name in REFERENCES if name != "pow"]
 
 
 def evaluate(name: str, *args: Array) -> Array:
-    """The function on whole arrays: one kernel with as many lanes as there are samples."""
+    """The function on whole arrays, in a kernel with a lane per sample."""
     elem, lanes = Elem(f"f{args[0].dtype.itemsize * 8}"), len(args[0])
     b = KernelBuilder(name)
     loaded = [b.load(b.param(f"x{i}", elem), 0, lanes) for i in range(len(args))]
@@ -89,7 +89,7 @@ def samples(name: str, dtype: type, count: int = 60_001) -> Array:
     low, high = RANGES[name]
     rng = np.random.default_rng(7)
     spread = rng.uniform(low, high, count)
-    # Also every size of number, from the smallest normal one on.
+    # Also numbers of every magnitude, from the smallest normal number on.
     smallest = math.log2(np.finfo(dtype).tiny)
     small = 2.0 ** rng.uniform(smallest, math.log2(max(abs(low), high)), count)
     sign = rng.choice([-1.0, 1.0], count) if low < 0 else 1.0
@@ -99,7 +99,7 @@ def samples(name: str, dtype: type, count: int = 60_001) -> Array:
 
 
 def ulps(got: Array, want: Array, dtype: type) -> Array:
-    """Distance in units of the last place of the wanted value (of the smallest normal at least)."""
+    """Distances in units in the last place of `want` (at least of the smallest normal number)."""
     spacing = np.maximum(np.abs(want), float(np.finfo(dtype).tiny)).astype(dtype)
     return np.abs(got.astype(np.float64) - want) / np.spacing(spacing)
 
@@ -120,7 +120,7 @@ def test_f64_error_is_below_1e_14(name: str) -> None:
     x = np.clip(samples(name, np.float64, 20_001), low, high)
     want = REFERENCES[name](x)
     got = evaluate(name, x)
-    # numpy's own float64 is the reference, so this measures both.
+    # The reference is numpy's float64, so the error contains numpy's, too.
     error = np.abs(got - want) / np.maximum(np.abs(want), np.finfo(np.float64).tiny)
     worst = int(np.argmax(error))
     assert error[worst] <= 1e-14, f"{error[worst]:.3g} at x = {x[worst]!r}"

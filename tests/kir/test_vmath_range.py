@@ -1,8 +1,8 @@
-"""Every elementary function over its whole range of arguments, interpreted and compiled.
+"""Every elementary function on its whole range of arguments, interpreted and compiled.
 
-The reference is numpy's `longdouble` (64 bits of significand on the machines that run the tests):
-its sine of any float64 is right. Where it is less precise than twice the format, the unit of the
-comparison says so.
+The reference is numpy's `longdouble` (with a significand of 64 bits on the machines that run the
+tests), whose sine is correct for any float64. The units of the comparison account for its own
+errors.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def softplus(x: Array) -> Array:
 
 
 def erf(x: Array) -> Array:
-    """Of the argument as float64."""
+    """erf of the argument as float64."""
     return np.vectorize(math.erf, otypes=[np.longdouble])(x.astype(np.float64))
 
 
 def gelu(x: Array) -> Array:
-    """x erfc(-x / sqrt 2) / 2; rounding the argument to float64 is made good to first order."""
+    """x erfc(-x / sqrt 2) / 2, with a first-order correction for rounding to float64."""
     exact = -x / np.sqrt(np.longdouble(2))
     t = exact.astype(np.float64)
     lost = np.where(np.isfinite(t), exact - t, 0)
@@ -81,11 +81,11 @@ FUNCTIONS: dict[str, tuple[Callable[..., Array], float]] = {
     "acos": (np.arccos, 4),
     "fmod": (np.fmod, 0),
 }
-"""Reference, and units in the last place that the function's docstring promises."""
+"""(reference, bound in units in the last place from the docstring) by function."""
 
 
 def public_functions() -> dict[str, Callable[..., object]]:
-    """What the modules offer to kernels."""
+    """The public functions of the modules, by name."""
     found = {
         name: function
         for module in (vmath, vmath_hyperbolic, vmath_inverse)
@@ -99,7 +99,7 @@ def public_functions() -> dict[str, Callable[..., object]]:
 
 
 def arguments(name: str, elem: Elem) -> tuple[Array, ...]:
-    """Of every size and sign, the largest and smallest, near where formulas change."""
+    """Arguments of every magnitude and sign, the extremes, and numbers near ends of formulas."""
     rng = np.random.default_rng(len(name))
     if name in ("pow", "fmod"):
         x, y = _any_size(rng, elem), _any_size(rng, elem)
@@ -120,14 +120,14 @@ def arguments(name: str, elem: Elem) -> tuple[Array, ...]:
 
 
 def _any_size(rng: np.random.Generator, elem: Elem) -> Array:
-    """Any bits but those of NaN: exponents are uniform, denormal numbers among them."""
+    """Random bits except NaN: exponents are uniform and include denormal numbers."""
     info = np.finfo(elem.numpy)
     sizes = rng.uniform(info.minexp - info.nmant, info.maxexp, COUNT)
     return np.asarray(np.exp2(sizes).astype(elem.numpy) * rng.choice([-1.0, 1.0], COUNT))
 
 
 def _edges(elem: Elem) -> Array:
-    """Ends of the range, ends of formulas, and the floats nearest to multiples of pi/2."""
+    """Ends of the range, ends of formulas, and the floats that are nearest to multiples of pi/2."""
     info = np.finfo(elem.numpy)
     ends = [0.0, info.max, info.tiny, info.smallest_subnormal, np.inf, 1.0, 2.0**31, 2.0**63]
     hardest = 6381956970095103 * 2.0**797 if elem is Elem.F64 else 16367173 * 2.0**72
@@ -143,7 +143,7 @@ def _edges(elem: Elem) -> Array:
 
 
 def wrong(name: str, elem: Elem, got: Array, args: tuple[Array, ...], flushed: bool) -> list[str]:
-    """A line for the worst result that is further from the reference than promised."""
+    """A line for the worst result whose error exceeds the bound; empty if there is none."""
     function, units = FUNCTIONS[name]
     with np.errstate(all="ignore"):
         choices = [function(*(a.astype(np.longdouble) for a in args))]
@@ -161,7 +161,7 @@ def wrong(name: str, elem: Elem, got: Array, args: tuple[Array, ...], flushed: b
 
 
 def _units(name: str, elem: Elem, got: Array, want: Array, flushed: bool) -> Array:
-    """Distances in units of the last place; infinite where one is NaN and the other is not."""
+    """Distances in units in the last place; infinite if only one of two numbers is NaN."""
     info = np.finfo(elem.numpy)
     rounded = want.astype(elem.numpy)
     size = np.where(np.isfinite(rounded), np.abs(rounded), info.max)
@@ -170,8 +170,8 @@ def _units(name: str, elem: Elem, got: Array, want: Array, flushed: bool) -> Arr
         spacing = np.full_like(spacing, info.epsneg)  # below 1
     distance = np.abs(got.astype(np.longdouble) - want) / spacing
     same = (got == rounded) | (np.isnan(got) & np.isnan(rounded))
-    # A result that would be denormal may be less or 0, one next to the largest an infinity. Where
-    # units flush, so may that of `gelu`, which is made of a denormal number, times x.
+    # A denormal result may be smaller or 0, and one near the largest number infinite. On units that
+    # flush denormal numbers, so may the result of `gelu`, which is a denormal number times x.
     below = (np.abs(got) <= np.abs(rounded)) & (got * np.sign(rounded) >= 0)
     same |= (np.abs(rounded) < info.tiny * (16 if flushed and name == "gelu" else 1)) & below
     same |= (np.abs(want) >= info.max * (1 - 8 * info.eps)) & (np.abs(got) == np.inf)
@@ -182,7 +182,7 @@ def _units(name: str, elem: Elem, got: Array, want: Array, flushed: bool) -> Arr
 
 
 def cases() -> Iterator[tuple[str, Elem, KernelCase]]:
-    """Every function on either format."""
+    """Cases of every function for both float types."""
     for name, function in public_functions().items():
         for elem in FORMATS:
             args = arguments(name, elem)

@@ -1,4 +1,4 @@
-"""Division, remainders and 64-bit conversions against numpy, run by the interpreter."""
+"""Division, remainders and 64-bit conversions, interpreted and compared with numpy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FLOATS = (Elem.F32, Elem.F64)
 
 
 def evaluate(function: Callable[..., Operand], result: Elem, *args: Array) -> Array:
-    """The function on whole arrays: one kernel with as many lanes as there are samples."""
+    """The function on whole arrays, in a kernel with a lane per sample."""
     lanes = len(args[0])
     b = KernelBuilder("wide")
     elems = [Elem(f"{a.dtype.kind}{a.dtype.itemsize * 8}") for a in args]
@@ -32,7 +32,7 @@ def evaluate(function: Callable[..., Operand], result: Elem, *args: Array) -> Ar
 
 
 def integers(elem: Elem) -> Array:
-    """Edges of the type, small numbers, and random ones of every size."""
+    """The ends of the type, small numbers, and random numbers of every magnitude."""
     info = np.iinfo(elem.numpy)
     bits = info.bits
     rng = np.random.default_rng(bits)
@@ -90,7 +90,7 @@ def test_float_to_wide_integer(elem: Elem, to: Elem) -> None:
 @pytest.mark.parametrize("to", FLOATS, ids=lambda e: e.value)
 @pytest.mark.parametrize("elem", (Elem.I64, Elem.U64), ids=lambda e: e.value)
 def test_wide_integer_to_float(elem: Elem, to: Elem) -> None:
-    # Halves between two floats, and what lies just beside them.
+    # Numbers halfway between two floats, and their neighbours.
     edges = [((1 << 24) + 1) << k for k in range(38)] + [((1 << 53) + 1) << k for k in range(9)]
     beside = [e + d for e in edges for d in (-1, 0, 1)]
     x = np.concatenate([integers(elem), np.array(beside, elem.numpy)])

@@ -16,7 +16,7 @@ NAME_ATTRIBUTES = ("cpu", "arch", "triple")
 
 
 def comparisons(source: str) -> Iterator[int]:
-    """Lines that compare with the name of a core or an architecture, or with a part of a triple."""
+    """The lines that compare with the name of a core or architecture, or a part of a triple."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Compare(left=left, comparators=others):

@@ -1,4 +1,4 @@
-"""The target table: rows are whole, names resolve, what is derived agrees with what is written."""
+"""The table of targets: complete rows, valid names, and derived values that agree."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_row_is_whole(row: Target) -> None:
 
 
 OWN = {"name", "description", "cores", "clock_hz", "emulator"}
-"""What a board has beyond its core, triple and features."""
+"""Fields of a board in addition to its core, triple and features."""
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
@@ -118,7 +118,7 @@ def test_feature_without_sign_is_an_error() -> None:
 
 
 def test_a_triple_of_another_architecture_needs_a_cpu() -> None:
-    """Of every target: LLVM's answer would name each feature of the CPU that is there."""
+    """This holds for every target: without a CPU, LLVM would take that of this machine."""
     triples = {row.arch: row.triple for row in ROWS}
     assert len(triples) == 4
     for row in (resolve("host"), *ROWS):

@@ -1,4 +1,4 @@
-"""Portable C of networks under GCC's sanitizers: addresses, undefined behaviour, threads."""
+"""Portable C code of networks with GCC's sanitizers: addresses, undefined behaviour, threads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
 
 
 def network(graph: Graph) -> Sample:
-    """A whole network and one call."""
+    """A network with the operands and results of a call."""
     inputs = plausible_inputs(graph, 0)
     ready, _ = run_pipeline(graph)
     return Sample(graph.name, Trial(ready, (inputs,)), evaluate(graph, inputs).outputs)

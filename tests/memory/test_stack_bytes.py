@@ -1,4 +1,4 @@
-"""The stack bytes that a manifest says are enough for every call, on each kind of machine."""
+"""The stack size in the manifest is enough for every call, on each kind of machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from ellc.ir.ops.loop import Loop
 from ellc.ir.pipeline import run_pipeline
 
 MOST_OVER_BYTES = 160
-"""Not every call goes through the largest functions; much more would be a wrong figure, too."""
+"""The stack size may exceed what a call uses by this much: a call need not reach the largest
+functions."""
 
 
 @pytest.mark.slow

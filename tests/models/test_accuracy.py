@@ -1,4 +1,4 @@
-"""The accuracy script on its quick networks; by hand it measures all of them."""
+"""Run the accuracy script for its quick networks; run by hand, it measures all networks."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Small models that ellc once got wrong: each on every target, several calls, memory full of junk.
+"""Small models for which ellc once had wrong results, on every target.
 
-Stored outputs are those of onnxruntime without optimisations, LiteRT's reference kernels for
-integers, or the specification. A file in `NOT_YET` must fail: whoever mends it takes it out.
+Each is called several times, with random bytes in its memory. Expected outputs are those of
+onnxruntime without optimisations, of LiteRT's reference kernels for integers, or of the
+specification. Models in `NOT_YET` must still fail; when one is fixed, remove it there.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.needs_data
 
 NOT_YET: dict[str, str] = {}
 HALF_STEP = 2e-3
-"""Of stored results in half precision, which compiled code computes in single precision."""
+"""Tolerance for stored results in half precision; compiled code computes in float32."""
 HALF = frozenset({"conv_half_precision.onnx"})
 
 TARGETS = [
@@ -38,18 +39,18 @@ TARGETS = [
 
 
 def models() -> list[RealModel]:
-    """Every model with samples in the folder of faults."""
+    """All models with samples in the folder of faults."""
     folder = Path(os.environ.get("ELLC_TEST_DATA", "")) / "faults"
     return sorted((RealModel(p.with_suffix("")) for p in folder.glob("*.npz")), key=str)
 
 
-# An empty list would be a test that is skipped without the reason.
+# With an empty list, pytest would skip the test without a reason.
 MODELS = [pytest.param(m, id=str(m)) for m in models()] or [pytest.param(None, id="none")]
 
 
 @functools.cache
 def answers(target: str) -> dict[str, str]:
-    """What is wrong with each model, empty where nothing is; all are in one program."""
+    """What is wrong with each model (empty if nothing); all models are in one program."""
     said: dict[str, str] = {}
     trials: list[tuple[str, Trial, list[Arrays]]] = []
     for model in models():
@@ -59,8 +60,8 @@ def answers(target: str) -> dict[str, str]:
             said[str(model)] = error.report()
             continue
         samples = list(model.samples())
-        samples += samples[::-1]  # each follows another one in memory that has been used
-        # Samples are results of single calls; a state makes a second one another.
+        samples += samples[::-1]  # each is also run after another sample, in used memory
+        # Stored results are those of first calls; with a state, later calls have other results.
         runs = [[sample] for sample in samples] if graph.states else [samples]
         for run in runs:
             calls = tuple(inputs for inputs, _ in run)
@@ -93,7 +94,7 @@ def _differs_in_half(got: Array, want: Array) -> str:
 def test_fault_is_mended(model: RealModel, target: str) -> None:
     said = answers(target)[str(model)]
     if str(model) in NOT_YET:
-        assert said, f"{model} is right now: take it out of NOT_YET"
+        assert said, f"{model} is correct now: remove it from NOT_YET"
         pytest.xfail(NOT_YET[str(model)])
     assert not said, said
 

@@ -1,4 +1,4 @@
-"""Every model in the data folder: imported, compiled for the Pi and for here, run, compared."""
+"""Import all models in the data folder, compile them for two targets, run and compare them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from ellc.ir.ops.shape import Transpose
 from ellc.ir.pipeline import run_pipeline
 
 MOST_EMULATED_MACS = 20_000_000
-"""Larger models run on this machine only; code for other ones is compiled."""
+"""Larger models are compiled for other targets, but run only on this machine."""
 
-# An empty list would be a test that is skipped without the reason.
+# With an empty list, pytest would skip the test without a reason.
 MODELS = [
     pytest.param(model, id=str(model), marks=[pytest.mark.slow] if model.is_large else [])
     for model in real_models()
@@ -34,7 +34,7 @@ each_model = pytest.mark.parametrize("model", MODELS)
 def check(
     model: RealModel, run: Callable[[Arrays], Arrays], samples: Iterator[tuple[Arrays, Arrays]]
 ) -> None:
-    """Compare what `run` makes of every sample with what is wanted."""
+    """Compare the results of `run` with the expected results, for every sample."""
     wrong = []
     for number, (inputs, want) in enumerate(samples):
         if said := disagreement(model, run(inputs), want):
@@ -97,8 +97,8 @@ def test_transposes_stand_at_ports_only(model: RealModel) -> None:
 
 
 def _values_at_ports(graph: Graph) -> set[str]:
-    """Inputs and outputs, whose layout the file fixes, and what elementwise operators make of them:
-    bytes are moved after a quantisation, not floats before it."""
+    """Inputs and outputs, whose layout the file fixes, and values after elementwise operators on
+    them: it is cheaper to move bytes after a quantisation than floats before it."""
     found = {port.value for port in (*graph.inputs, *graph.outputs)}
     for node in graph.nodes:
         if isinstance(node.op, Pointwise) and node.inputs[0] in found:

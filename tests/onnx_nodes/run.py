@@ -1,8 +1,8 @@
-"""Run the ONNX project's node tests through compiled code; keep the table in the documentation.
+"""Run the node tests of the ONNX project with compiled code, and write the table of results.
 
     python tests/onnx_nodes/run.py [--only PATTERN] [--write] [--failed]
 
-`--write` puts the table into ellc/frontends/onnx/NODE_TESTS.md; `--failed` lists what failed.
+`--write` writes the table to ellc/frontends/onnx/NODE_TESTS.md; `--failed` lists failed tests.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DOCUMENT = ROOT / "ellc" / "frontends" / "onnx" / "NODE_TESTS.md"
 
 
 def document(results: list) -> str:
-    """The whole page."""
+    """The text of the page."""
     count = {s: sum(r.status == s for r in results) for s in ("passed", "declined", "failed")}
     operators = {r.test.operator for r in results}
     fixed = sum(bool(r.fixed) for r in results if r.status == "passed")

@@ -1,4 +1,4 @@
-"""Nothing that is claimed fails the ONNX project's own tests, and the documented table is true."""
+"""Supported operators pass the node tests of the ONNX project, and the table is up to date."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onnx_node_cases import Result, node_tests, run_node_tests, supported, table
 
 DOCUMENT = Path(__file__).parents[2] / "ellc" / "frontends" / "onnx" / "NODE_TESTS.md"
 
-pytestmark = pytest.mark.slow  # tests/conftest.py keeps both in one process: they share results
+pytestmark = pytest.mark.slow  # tests/conftest.py runs both in one process, to share results
 
 
 @functools.cache

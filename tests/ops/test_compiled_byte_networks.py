@@ -1,4 +1,4 @@
-"""Random networks of bytes after all passes, compiled: equal to the reference to the bit."""
+"""Random 8-bit networks, compiled after all passes, equal the reference to the bit."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_random_byte_networks(target: str, emitter: str, count: int) -> None:
 def test_threads_change_no_byte() -> None:
     graphs = [random_byte_graph(seed) for seed in range(15)]
     trials = [Trial(run_pipeline(g)[0], (random_inputs(g, 7),)) for g in graphs]
-    # One program: with threads or without, the kernels are the same and are compiled once.
+    # All are in one program: the kernels with and without threads are the same.
     results = run_trials([*trials, *(replace(t, threads=3) for t in trials)], resolve("host"))
     alone, threaded = results[: len(trials)], results[len(trials) :]
     for trial, one, several in zip(trials, alone, threaded, strict=True):

@@ -1,4 +1,4 @@
-"""Random networks after all passes, compiled, against the reference: views, borders, memory."""
+"""Random networks, compiled after all passes and compared: views, borders, memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ellc.ir.pipeline import run_pipeline
 from ellc.ir.types import Array, DType
 
 MARGIN = 1e-4
-"""A sign is decided where its value is not nearer to 0 than this part of the largest one."""
+"""A sign is decided if the magnitude is at least this fraction of the largest magnitude."""
 
 CALLS = 2
 WAYS = [
@@ -41,7 +41,7 @@ def random_inputs(graph: Graph, seed: int) -> tuple[Array, ...]:
 
 
 def decided(graph: Graph, result: Result) -> bool:
-    """Whether no sign in the network hangs on rounding."""
+    """Whether rounding cannot change any sign in the network."""
     for node in graph.nodes:
         if isinstance(node.op, Binarize):
             sizes = np.abs(result.values[node.inputs[0]])
@@ -51,7 +51,7 @@ def decided(graph: Graph, result: Result) -> bool:
 
 
 def expected(graph: Graph, calls: tuple[tuple[Array, ...], ...]) -> list[tuple[Array, ...]] | None:
-    """The outputs of each call in a row; None if a sign is undecided."""
+    """The outputs of consecutive calls; None if a sign is undecided."""
     states, outputs = None, []
     for inputs in calls:
         result = evaluate(graph, inputs, states=states, keep=True)
@@ -103,7 +103,7 @@ def test_random_networks(target: str, emitter: str, count: int) -> None:
 def test_threads_change_no_bit(target: str) -> None:
     graphs = [random_graph(seed) for seed in range(15)]
     trials = [Trial(run_pipeline(g)[0], (random_inputs(g, 7),)) for g in graphs]
-    # One program: all numbers of threads run the same kernels, which are compiled once.
+    # All are in one program: the kernels for all numbers of threads are the same.
     every = [replace(trial, threads=threads) for threads in (1, 2, 3, 4) for trial in trials]
     results = run_trials(every, resolve(target))
     alone = results[: len(trials)]

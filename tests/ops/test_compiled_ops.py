@@ -1,6 +1,6 @@
-"""Samples of every operator, compiled for each target by each emitter, agree with the reference.
+"""Samples of every operator, compiled for each target with each emitter, equal the reference.
 
-Each program is called again with NaN, infinities, zeros of both signs and denormals in its inputs.
+They are called again with NaN, infinities, zeros of both signs and denormals in their inputs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ellc.codegen.machine.target import Target
 from ellc.codegen.measure.testing import Emitter, rivals, run_trials
 from ellc.ir.op import Op, all_ops
 
-# Tests of one target and emitter share a program, so tests/conftest.py keeps them in one process.
+# Tests for a target and emitter share a program, so tests/conftest.py runs them in one process.
 WAYS = [
     pytest.param("host", "llvm", id="host-llvm"),
     pytest.param("host", "c", id="host-c"),

@@ -1,7 +1,7 @@
-"""Every operator with operands that are constants although none of its samples says so.
+"""Every operator with constant operands that are computed in all of its samples.
 
-Passes fold most such nodes away. Those that stay (results too large to store, graphs that are
-compiled without the passes) must read the constant, not whatever lies in the arena.
+Passes fold most of these nodes. Nodes that stay (with results that are too large, or in graphs that
+are compiled without the passes) must read the constant, not an address in the arena.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from ellc.ir.ops.fused import Fused
 from ellc.ir.ranges import outside
 
 MOST_FREE_OPERANDS = 3
-"""Of more operands that no sample fixes, each alone and all together are made constants."""
+"""With more operands that no sample has as constants, only each alone and all together are."""
 
 
 def with_constants(case: Case) -> Iterator[Case]:
-    """The case with every choice of further operands as constants, of those that may be some.
+    """The case with every subset of further operands as constants.
 
-    Samples of operators that bound what an operand holds go beyond: computed, that has a meaning.
+    Operands with a range are left out: samples contain numbers outside of the range, which are
+    valid only if they are computed.
     """
     free = [i for i in range(len(case.inputs)) if i not in case.constants]
     sizes = range(1, len(free) + 1) if len(free) <= MOST_FREE_OPERANDS else (1, len(free))
@@ -43,7 +44,7 @@ def with_constants(case: Case) -> Iterator[Case]:
 
 
 def cases() -> Iterator[tuple[str, Case]]:
-    """One case for each lowering, kind of operands and choice of constants."""
+    """A case for each lowering, types of operands and subset of constants."""
     known: set[object] = set()
     for name, op in all_ops().items():
         for sample in op.samples(np.random.default_rng(0)):

@@ -1,7 +1,7 @@
-"""Recurrent ONNX layers without an initial state, with a constant one, with one that is an input.
+"""Recurrent ONNX layers without an initial state, with a constant one, and with an input as state.
 
-What a constant state makes constant is folded once the cell is lowered; compiled without the
-passes, kernels read it. Several calls in a row: memory of the call before must not shine through.
+With a constant state, parts of the lowered cell are folded; without the passes, kernels read the
+constants. There are several calls, which must not depend on memory of earlier calls.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CALLS = 3
 
 
 def layer(operator: str, direction: str, state: str, rng: np.random.Generator) -> Graph:
-    """A layer of its own; `state` says where its initial state comes from."""
+    """A network of one layer; `state` is the kind of its initial state."""
     ways = 2 if direction == "bidirectional" else 1
 
     def drawn(*shape: int) -> Array:
@@ -51,7 +51,7 @@ def layer(operator: str, direction: str, state: str, rng: np.random.Generator) -
 
 
 def layers() -> Iterator[tuple[str, Graph]]:
-    """Every kind with every direction and state."""
+    """Layers of every kind with every direction and kind of state."""
     rng = np.random.default_rng(5)
     for operator, direction, state in product(GATES, ("forward", "bidirectional"), STATES):
         yield f"{operator} {direction} {state}", layer(operator, direction, state, rng)

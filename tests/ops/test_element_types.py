@@ -1,4 +1,4 @@
-"""Operators that must take every element type and rank, compiled for the host."""
+"""Operators that must accept every element type and rank, compiled for the host."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ALL = (*NUMBERS, DType.BOOL)
 
 
 def drawn(dtype: DType, *shape: int) -> Array:
-    """Numbers small enough for every type, not 0 in any place that divides."""
+    """Small random numbers that fit into every type; divisors are not 0."""
     low = 1 if dtype.numpy.kind == "u" else -9
     values = np.random.default_rng(5).integers(low, 10, shape)
     return (values % 2 == 0) if dtype is DType.BOOL else values.astype(dtype.numpy)

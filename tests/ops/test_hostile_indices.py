@@ -1,8 +1,8 @@
-"""Whatever integers come in, as data or as constants, no operator leaves its buffers.
+"""For any integers, computed or constant, no operator accesses memory outside of its buffers.
 
-Every operator with integer operands gets the ends of their types, -1 and the extents around it; a
-pointwise one computes with them and addresses nothing by them. The program keeps each buffer, and
-each graph's constants, between pages that may not be touched.
+Operators with integer operands get the ends of the types, -1, and extents of their operands.
+Pointwise operators are left out, since they do not use integers as indices. In the program, every
+buffer and every graph's constants are between guard pages.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from ellc.ir.ops.fused import Fused
 from ellc.ir.types import Array
 
 SOME, MOST_ELEMENTS = 4, 1000
-"""Of all operands of a case together."""
+"""Bounds for all operands of a case together."""
 
 
 def hostile(array: Array, extents: set[int]) -> Array:
-    """An integer operand filled with what an index must not be; anything else as it is."""
+    """An integer operand filled with invalid indices; other types are unchanged."""
     if array.dtype.kind not in "iu":
         return array
     info = np.iinfo(array.dtype)
@@ -42,7 +42,7 @@ def hostile(array: Array, extents: set[int]) -> Array:
 
 @functools.cache
 def hostile_samples() -> tuple[Sample, ...]:
-    """Of every operator and every mix of operand types the smallest case, both ways."""
+    """The smallest case of every operator for all operand types, computed and constant."""
     chosen = (op for op in all_ops().values() if not issubclass(op, Pointwise | Fused))
     return tuple(sample for op in chosen for sample in _of(op))
 
@@ -61,7 +61,7 @@ def _of(op: type[Op]) -> Iterator[Sample]:
         extents = {extent for x in case.inputs for extent in x.shape}
         odd = replace(case, inputs=tuple(hostile(x, extents) for x in case.inputs))
         for constants in dict.fromkeys((case.constants, ())):
-            with suppress(EllcError):  # refused: a pass makes nothing of computed ones
+            with suppress(EllcError):  # a pass refuses computed operands
                 label = f"{name} {index}, constants {constants}"
                 yield sample_of(replace(odd, constants=constants), label, f"{name}_{index}")
 
@@ -73,7 +73,7 @@ def test_hostile_integers_stay_inside(emitter: Emitter, guard: Guard) -> None:
     wrong = []
     for sample, result in zip(hostile_samples(), found, strict=True):
         match result:
-            case EllcError():  # refused: there is no kernel for computed ones
+            case EllcError():  # there is no kernel for computed operands
                 continue
             case Exception():
                 wrong.append(f"{sample.label}: {result}")

@@ -1,4 +1,4 @@
-"""Operands and results of every layout: views, gaps, shared buffers, signs, threads."""
+"""Operands and results with every layout: views, gaps, shared buffers, signs, threads."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ Shapes = tuple[tuple[int, ...], ...]
 
 
 def quarters(seed: int, *shape: int) -> Array:
-    """Multiples of 1/4: small sums of their products are exact, so no sign hangs on rounding."""
+    """Multiples of 1/4, whose products have exact small sums, so that signs are decided."""
     drawn: Array = np.random.default_rng(seed).integers(-8, 9, shape) / 4
     return drawn.astype(np.float32)
 
 
 def on_signs(build: Build) -> Build:
-    """The same on the signs of the inputs."""
+    """The same network on the signs of its inputs."""
     return lambda b, xs: build(b, [b.add(Binarize(), x) for x in xs])
 
 
 def crop(b: GraphBuilder, x: Ref, starts: tuple[int, ...], sizes: tuple[int, ...]) -> Ref:
-    """A part without steps, which is a view."""
+    """A slice with steps of 1, which is a view."""
     return b.add(Slice(starts, sizes, (1,) * len(sizes)), x)
 
 
 def column(b: GraphBuilder, x: Ref, place: int, rows: int) -> Ref:
-    """One column of a matrix as a vector: elements with gaps between them."""
+    """A column of a matrix as a vector, whose elements are not contiguous."""
     return b.add(Reshape((rows,)), crop(b, x, (0, place), (rows, 1)))
 
 
 def resampled(b: GraphBuilder, x: Ref, axis: int, taps: int = 2) -> Ref:
-    """Seven weighted sums along an axis."""
+    """A `Resample` to seven elements along an axis."""
     extent = x.type.shape[axis]
     indices = np.arange(7 * taps, dtype=np.int32).reshape(7, taps) % extent
     weights = b.constant(quarters(10, 7, taps))
@@ -238,7 +238,7 @@ LAYOUTS: dict[str, tuple[Build, Shapes]] = {
 def depthwise(
     image: tuple[int, int, int], many: int, window: int, op: Conv2D, *, signs: bool
 ) -> tuple[Build, Shapes]:
-    """A convolution with `many` filters a channel, also after a sign."""
+    """A depthwise convolution with `many` filters per channel, also on signs."""
     rows, columns, channels = image
     filters = channels * many
 
@@ -291,7 +291,7 @@ WAYS = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("target", "threads"), WAYS)
 def test_every_layout(target: str, threads: tuple[int, ...]) -> None:
-    """Layouts in one program for each target: alone and on threads they run the same kernels."""
+    """A program per target has all layouts, with and without threads, which share kernels."""
     trials, wanted = [], []
     for name in LAYOUTS:
         graph = layout_graph(name)

@@ -1,4 +1,4 @@
-"""Sums over thousands of products keep their digits, whatever shape they come in."""
+"""Sums of thousands of products are accurate for all shapes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ CASES: dict[str, tuple[Op, tuple[int, ...], tuple[int, ...]]] = {
 
 
 def test_error_of_long_sums() -> None:
-    """Positive products are the hard case: partial sums only grow, and each is rounded.
+    """Positive products are the worst case, since all partial sums grow and are rounded.
 
-    In one chain of n equal products the relative error is a walk of n roundings of at most half
-    a unit, 2^-24 * sqrt(n) / 4 or so. Sums of up to 9,216 products must be as good as a chain of
-    256 (numpy's own, which adds in pairs, are).
+    In a chain of n equal products, the relative error is a random walk of n roundings, about
+    2^-24 * sqrt(n) / 4. Sums of up to 9,216 products must be as accurate as a chain of 256. (Those
+    of numpy are, since it adds in pairs.)
     """
     rng = np.random.default_rng(7)
     trials, truths = [], []

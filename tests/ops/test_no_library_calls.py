@@ -1,6 +1,6 @@
-"""No kernel of any operator calls a library: what LLVM would take from one is code of our own.
+"""No kernel calls a library function; ellc has its own code for functions that LLVM would call.
 
-Of the targets that samples run on, `run_trials` itself looks at every object.
+`run_trials` also checks every object for the targets on which samples run.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def test_objects_need_nothing(target: str) -> None:
             try:
                 plan = make_plan(sample.trial.graph, row, Options(), f"{name}{number}")
             except EllcError as error:
-                # The only excuse: doubles where the machine has none.
+                # The only exception are doubles on machines without double-precision instructions.
                 assert error.code == "E303" and not row.scalar_f64
                 continue
             kernels |= {kernel.name: kernel for kernel in plan_kernels(shared.plan(plan))}

@@ -1,4 +1,4 @@
-"""Random whole ONNX models: the reader, the passes and compiled code against ONNX's evaluator."""
+"""Random ONNX models: the reader, the passes and compiled code, compared with ONNX's evaluator."""
 
 from __future__ import annotations
 

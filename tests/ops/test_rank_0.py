@@ -1,4 +1,4 @@
-"""Every operator that takes or makes a tensor of rank 0, between folded arithmetic, compiled."""
+"""Every operator with an operand or result of rank 0, compiled with arithmetic around it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ellc.ir.types import TensorType
 
 
 def scalar_cases() -> Iterator[Case]:
-    """One sample of each operator and types that takes or makes rank 0; others add no pass."""
+    """A sample with rank 0 for each operator and types."""
     for name, op in all_ops().items():
         tried: set[tuple[object, ...]] = set()
         for case in op.samples(np.random.default_rng(zlib.crc32(name.encode()))):
@@ -48,7 +48,7 @@ def _makes_rank_0(case: Case) -> bool:
 
 
 def chain(case: Case, name: str) -> tuple[Graph, Arrays]:
-    """The operator with an affine step before its float operands and after its results."""
+    """The operator with affines before its float operands and after its results."""
     builder = GraphBuilder(name)
     operands, inputs = [], []
     for index, (array, type_) in enumerate(zip(case.inputs, case.types(), strict=True)):

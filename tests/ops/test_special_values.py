@@ -1,6 +1,6 @@
-"""NaN and infinities where they occur in networks, compiled through all passes, on every target.
+"""NaN and infinities in typical positions of networks, compiled after all passes, on every target.
 
-`test_compiled_ops.py` has them in the inputs of every operator, `tests/soak/special.py` everywhere.
+`test_compiled_ops.py` tests them in inputs of every operator, `tests/soak/special.py` everywhere.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def test_special_values_come_through(target: str) -> None:
 
 
 def _constants() -> list[Case]:
-    """Special values in weights and states: padding with zeros, parameters, an infinite cell."""
+    """Cases with special values in weights, parameters, padding and states."""
     rng = np.random.default_rng(20)
     x, weights = normal(rng, 1, 5, 6, 4), normal(rng, 8, 3, 3, 4)
     weights[2, 0, 1, 3], weights[5, 2, 2, 0] = np.inf, np.nan

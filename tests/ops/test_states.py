@@ -1,4 +1,4 @@
-"""States whose next values are other states: all are read before any is written."""
+"""States whose next values are other states: all must be read before any is written."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ellc.ir.types import DType, TensorType
 
 
 def states_graph() -> Graph:
-    """A delay line of two, two states that change places, one that is a constant at once."""
+    """A delay line of two states, two exchanged states, and a state that becomes a constant."""
     b = GraphBuilder("states")
     x = b.input("x", TensorType(DType.F32, (1, 5)))
     names = ("near", "far", "left", "right", "once")
@@ -36,7 +36,7 @@ def states_graph() -> Graph:
 
 
 def ring_graph() -> Graph:
-    """A ring buffer: a row of it is replaced, at a place that wraps around, and all is read."""
+    """A ring buffer: a row at an index that wraps around is replaced, and all rows are read."""
     b = GraphBuilder("ring")
     x = b.input("x", TensorType(DType.F32, (1, 5)))
     rows, at = (

@@ -1,4 +1,4 @@
-"""Programs for LiteRT and ONNX Runtime run with a compiled network: only their import changes."""
+"""Programs for LiteRT and ONNX Runtime run with a compiled network after changing an import."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ print(best.dtype, best.shape, best.tolist())
 
 
 def tflite_classifier() -> bytes:
-    """Pixels of 8 bits, a convolution, a dense layer, 8 classes; with a signature `classify`."""
+    """A classifier of 8-bit pixels into 8 classes, with a signature `classify`."""
     rng = np.random.default_rng(5)
     file = TFLiteFile(entrances={"classify": 0})
     x = file.add(T((1, 8, 8, 3), "uint8", scale=(1 / 128,), zero=(128,), name="pixels:0"))
@@ -117,7 +117,7 @@ def tflite_classifier() -> bytes:
 
 
 def onnx_classifier() -> bytes:
-    """Planes of floats and a factor; 7 scores, and the place of the best one."""
+    """A classifier with NCHW floats and a factor as inputs; outputs 7 scores and the best index."""
     rng = np.random.default_rng(6)
     weights = {"w": rng.normal(size=(7, 3, 8, 8)) / 8}
     stored = [numpy_helper.from_array(v.astype(np.float32), k) for k, v in weights.items()]
@@ -146,7 +146,7 @@ def onnx_classifier() -> bytes:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both models compiled, a picture and labels."""
+    """A folder with both compiled models, a picture and labels."""
     made = tmp_path_factory.mktemp("adapters")
     for name, data in (("net.tflite", tflite_classifier()), ("seen.onnx", onnx_classifier())):
         (made / name).write_bytes(data)

@@ -1,4 +1,4 @@
-"""What a C or C++ programmer gets: header, portable source, CMake file, demo, ELL's functions."""
+"""The files for C and C++: header, portable source, CMake project, demo, ELL's functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`find_package(net)`: the folder of a compile, and the prefix that it was installed to."""
+"""`find_package(net)` with the folder of a compilation, and with an installation prefix."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def compiled(target: str, folder: Path, *kinds: str) -> Path:
 
 
 def installed(folder: Path, *words: str | Path) -> Path:
-    """The prefix that a folder was installed to; the folder itself is gone."""
+    """The prefix of an installation; the original folder is removed."""
     prefix, build = folder.with_name("prefix"), folder.with_name("build")
     cmake("-S", folder, "-B", build, f"-DCMAKE_INSTALL_PREFIX={prefix}", *words)
     cmake("--build", build)
@@ -69,7 +69,7 @@ def installed(folder: Path, *words: str | Path) -> Path:
 
 
 def application(folder: Path, prefix: Path, kinds: str, *words: str | Path) -> dict[str, Path]:
-    """Programs that link with the network in a prefix, by the kind of library."""
+    """Programs that link with the network in a prefix, by kind of library."""
     folder.mkdir()
     (folder / "main.c").write_text(PROGRAM)
     (folder / "CMakeLists.txt").write_text(PROJECT.format(kinds=kinds))

@@ -1,4 +1,4 @@
-"""A whole package of a model whose every name and text is hostile, used as its user would."""
+"""Use the package of a model in which all names and texts are hostile, as a user would."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILE = 'x; import os\n"""%s{{ 7*7 }}$(id)\'.eir'
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """Compiled from a file with a hostile name into a folder with another."""
+    """The result of compiling a file with a hostile name to a folder with a hostile name."""
     folder = tmp_path_factory.mktemp("hostile")
     save(many_ports(TEXTS), folder / FILE)
     kinds = ("so", "obj", "c", "py", "wheel", "ell", "cmake", "demo")

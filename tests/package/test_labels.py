@@ -1,4 +1,4 @@
-"""Class names reach C, the demo and Python, and inputs may be given by name."""
+"""Class names are available in C, the demo and Python; inputs can be given by name."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NAMES = tuple(f'class "{n}" %s ??/' for n in range(CLASSES))
 
 
 def classifier() -> Graph:
-    """A picture of 4 x 4 to scores."""
+    """A network that computes scores from a picture of 4 x 4 pixels."""
     weights = np.random.default_rng(0).standard_normal((CLASSES, 48)).astype(np.float32)
     b = GraphBuilder("small")
     x = b.input("image", TensorType(DType.F32, (1, 4, 4, 3)))

@@ -1,4 +1,4 @@
-"""`ellc compile --profile`: the C functions that tell the time of each step."""
+"""`ellc compile --profile`: the C functions that return the time of each step."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ int main(void)
 
 
 class Counting:
-    """An instance of a library with counters, by its C functions."""
+    """An instance of a library with counters, used through its C functions."""
 
     def __init__(self, library: Path, name: str) -> None:
         loaded = ctypes.CDLL(str(library))
@@ -76,7 +76,7 @@ class Counting:
         self._destroy = function("destroy", None, pointer)
         self._model = ctypes.create_string_buffer(256)
         size = function("arena_bytes", ctypes.c_size_t)()
-        self._memory = np.full(size + 64, 0xA5, np.uint8)  # counters must not need zeros
+        self._memory = np.full(size + 64, 0xA5, np.uint8)  # counters must not need zeroed memory
         arena = -(-self._memory.ctypes.data // 64) * 64
         init = function("init", number, pointer, pointer, ctypes.c_size_t)
         assert init(self._model, arena, size) == 0
@@ -104,7 +104,7 @@ class Counting:
 
 
 def recurrent_network() -> Graph:
-    """A GRU of 12 over a sequence of 40 pairs."""
+    """A GRU of 12 units on a sequence of 40 pairs."""
     rng = np.random.default_rng(0)
     body = GraphBuilder("body")
     state = body.input("state", TensorType(DType.F32, (2, 12)))

@@ -1,4 +1,4 @@
-"""The generated NAME.py in a process of its own without ellc, as on a board."""
+"""The generated NAME.py in a separate process without ellc, as on a board."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ellc.ir.ops.pointwise import Relu
 from ellc.ir.types import DType, TensorType
 
 OTHER_SHAPES = ((1, 3, 9, 11), (3, 9, 11), (27, 11), (1, 297))
-"""Shapes with as many elements as (1, 9, 11, 3), which are refused: their order is unknown."""
+"""Shapes with as many elements as (1, 9, 11, 3) that are refused, as their order is unknown."""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, script: str, *arguments: str) -> str:
-    """Run a script that can import the modules; -I keeps ellc and the tests off its path."""
+    """Run a script that can import the modules; with -I, it cannot import ellc and the tests."""
     code = f"import sys; sys.path.insert(0, {str(folder)!r})\nimport numpy as np\n{script}"
     ran = subprocess.run(
         [sys.executable, "-I", "-W", "error", "-c", code, *arguments],

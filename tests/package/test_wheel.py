@@ -1,4 +1,4 @@
-"""Wheels: tags, metadata, and that pip installs them."""
+"""Wheels: tags, metadata, and installation with pip."""
 
 from __future__ import annotations
 

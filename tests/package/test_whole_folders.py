@@ -1,4 +1,4 @@
-"""Outputs are replaced whole or not at all: killed anywhere, with a full disk, in odd places."""
+"""Outputs are replaced completely or not at all, with kills, full disks and unusual paths."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ C_ONLY = CompileOptions(emit=("c", "cmake"), name="net")
 
 
 def compile_c(target: str, folder: Path) -> None:
-    """A compile that starts no other program."""
+    """A compilation that starts no other program."""
     compile_model(convolution_network(), target, C_ONLY, folder)
 
 
 def write(content: str, folder: Path) -> None:
-    """What a compile does to a folder, without the work."""
+    """Replace a folder like a compilation, but without compiling."""
     with replaced_folder(folder, "net.json") as made:
         for name in ("a.c", "net.h", "net.json"):
             write_text(made / name, content)
@@ -86,7 +86,7 @@ def test_folder_killed_anywhere(
         else:
             assert tree(out) in wanted
         with pytest.raises(ZeroDivisionError), replaced_folder(out, "net.json"):
-            raise ZeroDivisionError  # the next one, even if it comes to nothing, tidies
+            raise ZeroDivisionError  # even a run that fails removes what an earlier one left
         assert tree(out) in wanted
         assert [path.name for path in out.parent.iterdir() if path != out] == []
         if outcome == DONE:
@@ -200,7 +200,7 @@ def test_current_folder_stays_and_its_manifest_is_last(
             of_ours = {seen[name] for name in ("a.c", "net.h", "net.json")}
             assert len(of_ours) == 1
         write("old", out)
-        assert set(tree(out)) == set(new)  # leftovers are gone
+        assert set(tree(out)) == set(new)  # files of killed runs are removed
     assert tree(out) == new and out.stat().st_ino == inode
 
 
@@ -261,7 +261,7 @@ def test_full_disk_is_said_with_the_bytes(tmp_path: Path) -> None:
 def test_in_a_current_folder_that_was_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Paths from the root are written, old folders too; others say that the folder is missing."""
+    """Absolute paths work; for relative paths, the error says that the folder is missing."""
     out, gone = tmp_path / "out", tmp_path / "gone"
     write("old", out)
     gone.mkdir()

@@ -1,4 +1,4 @@
-"""Products of two values run on bits with the same result, also for numbers equal to the bound."""
+"""Products of two values are computed with bits, with the same results, also at the bound."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def floats(array: object) -> Array:
 
 
 def chosen(b: GraphBuilder, x: Ref, op: Op, bound: Array, low: float, high: float) -> Ref:
-    """`high` where the comparison holds, else `low`: as arithmetic or as a choice."""
+    """`high` if the comparison is true, else `low`: with arithmetic or a `Select`."""
     condition = b.add(op, x, b.constant(floats(bound)))
     if low + high == 0:
         numbers = (b.constant(np.full(x.type.shape, v, np.float32)) for v in (high, low))
@@ -42,7 +42,7 @@ def chosen(b: GraphBuilder, x: Ref, op: Op, bound: Array, low: float, high: floa
 
 
 def weights(*shape: int) -> Array:
-    """Signs times a number for each filter."""
+    """Random signs times a number per filter."""
     rng = np.random.default_rng(3)
     sizes = rng.choice([0.5, 1.0, 2.0], (shape[0], *(1,) * (len(shape) - 1)))
     return floats(rng.choice([-1.0, 1.0], shape) * sizes)
@@ -53,7 +53,7 @@ def anchors(graph: Graph) -> list[type[Op]]:
 
 
 def agrees(b: GraphBuilder, y: Ref) -> Graph:
-    """The graph after the passes, compared on small integers, which are often equal to a bound."""
+    """The graph after the passes, after comparing it on small integers, often equal to a bound."""
     b.output("y", y)
     before = b.build()
     after, _ = run_pipeline(before, paranoid=True)
@@ -88,7 +88,7 @@ def test_convolutions_and_dense_layers(op: Op, bound: Array, values: tuple[float
 
 @pytest.mark.parametrize(("op", "values"), list(product(COMPARISONS, VALUES[:2])))
 def test_pools_in_between(op: Op, values: tuple[float, float]) -> None:
-    """Only where the larger value belongs to the larger number is a pool one of the numbers."""
+    """A pool can be moved before the comparison only if larger numbers give the larger value."""
     b = GraphBuilder("signs")
     x = b.input("x", TensorType(DType.F32, SHAPE))
     y = b.add(MaxPool2D((2, 2), (1, 2)), chosen(b, x, op, floats([1, 0, -1]), *values))

@@ -1,4 +1,4 @@
-"""The pipeline on random networks of bytes: every output keeps every bit."""
+"""The pipeline does not change any bit of the outputs of random 8-bit networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convolutions whose weights are not constants in the file: made constants, or products."""
+"""Convolutions whose weights are computed: they are folded, or lowered to matrix products."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def lowered(builder: GraphBuilder, *, optimize: bool) -> Graph:
 
 
 def stored_as_bytes(builder: GraphBuilder) -> Ref:
-    """Weights of 96 filters: as floats they are four times as large."""
+    """The weights of 96 filters as bytes, which are four times as large as floats."""
     numbers = np.random.default_rng(2).integers(-9, 9, (96, 3, 3, 64)).astype(np.int8)
     floats = builder.add(Cast(DType.F32), builder.constant(numbers))
     return builder.add(Mul(), floats, builder.constant(np.full((1,), 0.125, np.float32)))

@@ -1,4 +1,4 @@
-"""What constants alone make is computed at compile time as long as that takes seconds."""
+"""Values that depend only on constants are folded if that takes seconds."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ WORK: dict[str, tuple[list[onnx.NodeProto], dict[str, Array]]] = {
 
 @pytest.mark.parametrize("what", WORK)
 def test_constants_may_not_ask_for_hours(what: str) -> None:
-    """Constants that take more than some seconds to compute are left to the device."""
+    """Values that take longer are computed on the device."""
     nodes, constants = WORK[what]
     nodes = [*nodes, node("Add", ["x", "b"], ["y"])]
     graph, _ = run_pipeline(read(model(nodes, {"x": ones(1, 1)}, ["y"], constants)))

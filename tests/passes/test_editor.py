@@ -1,4 +1,4 @@
-"""The working copy that passes edit."""
+"""The editor, with which passes change graphs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def names(graph: Graph) -> list[str]:
 
 
 def test_constants_that_nothing_reads_any_more_are_forgotten() -> None:
-    """A chain of sums makes one for every node, and each may be as large as the file."""
+    """Folding a chain of sums makes a constant per node, which may be as large as the file."""
     b = GraphBuilder("chain")
     value = b.input("x", TensorType(DType.F32, (2, 1 << 16)))
     numbers = np.linspace(0, 1, 1 << 16, dtype=np.float32)
@@ -149,7 +149,7 @@ def test_constants_remember_what_they_were_before_rounding() -> None:
     assert exact is not None and exact[0] == 1 / 3
     array = editor.array(value)
     assert array is not None and array.dtype == np.float32
-    # The same float32 number given as such is another constant: it means itself.
+    # The same float32 number without an unrounded array is another constant.
     plain = editor.constant(third.astype(np.float32))
     assert plain != value
     stated = editor.exact(plain)

@@ -1,4 +1,4 @@
-"""Passes in groups: each runs to a fixpoint, and what a pass requires has been ensured."""
+"""Groups of passes run to a fixpoint, and required properties are ensured by earlier passes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_what_a_pass_requires_is_ensured_before_it() -> None:
 
 @pytest.mark.parametrize("make", MAKERS)
 def test_a_group_leaves_nothing_to_do(make: Callable[[int], Graph]) -> None:
-    """Passes change nothing more, and everything that they ensure holds."""
+    """After a group, its passes change nothing, and their ensured properties hold."""
     for seed in SEEDS:
         graph = make(seed)
         for group in default_groups():
@@ -58,7 +58,7 @@ def test_a_group_leaves_nothing_to_do(make: Callable[[int], Graph]) -> None:
 
 @dataclass(frozen=True)
 class Undo(Pass):
-    """Puts one function in the place of another."""
+    """Replaces a function by another function."""
 
     name = "undo"
     old: type = Neg
@@ -72,7 +72,7 @@ class Undo(Pass):
 def small() -> Graph:
     b = GraphBuilder("small")
     x = b.input("x", TensorType(DType.F32, (4,)))
-    b.add(Relu(), x)  # nobody reads it
+    b.add(Relu(), x)  # its result is not read
     b.output("y", b.add(Neg(), x))
     return b.build()
 
@@ -84,7 +84,7 @@ def test_a_pass_does_not_look_again_at_what_it_has_seen() -> None:
     seen.clear()
     once = Group("two", (Undo(Relu, Neg), Undo(Relu, Neg)))
     run_pipeline(small(), [once], watch=lambda *step: seen.append(step))
-    assert len(seen) == 1, "the same pass on the same graph"
+    assert len(seen) == 1, "a pass ran twice on the same graph"
 
 
 def test_passes_that_undo_each_other_come_to_an_end() -> None:
@@ -93,7 +93,7 @@ def test_passes_that_undo_each_other_come_to_an_end() -> None:
 
 @dataclass(frozen=True)
 class Careless(Pass):
-    """Says that everything is used, and does nothing for it."""
+    """Declares that it ensures a property, but does not."""
 
     name = "careless"
     ensures = (ALL_USED,)
@@ -104,7 +104,7 @@ class Careless(Pass):
 
 @dataclass(frozen=True)
 class Particular(Pass):
-    """Wants that everything is used."""
+    """Requires a property."""
 
     name = "particular"
     requires = (ALL_USED,)

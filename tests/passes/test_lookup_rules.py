@@ -1,4 +1,4 @@
-"""Tables of bytes that something cheaper can replace, and those that nothing can."""
+"""Tables of bytes that can be replaced by cheaper operators, and those that cannot."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ALL = {DType.I8: SIGNED.astype(np.int8), DType.U8: UNSIGNED.astype(np.uint8)}
 
 
 def looked_up(x: DType, *tables: Array) -> Graph:
-    """Every byte through some tables; a sum after them, so that the last result is no output."""
+    """A chain of tables on all bytes, and a sum, so that no table computes an output."""
     b = GraphBuilder("tables")
     made = b.input("x", TensorType(x, (256,)))
     for table in tables:
@@ -29,7 +29,7 @@ def looked_up(x: DType, *tables: Array) -> Graph:
 
 
 def simplified(graph: Graph) -> list[Op]:
-    """The operators that are left of the tables; they must give what the tables gave."""
+    """The operators after `simplify`, which must give the same results as the tables."""
     after, _ = run_pipeline(graph, parse_passes("simplify, eliminate_dead"))
     codes = ALL[graph.input_types()[0].dtype]
     (got,), (want,) = evaluate(after, (codes,)).outputs, evaluate(graph, (codes,)).outputs

@@ -1,4 +1,4 @@
-"""Loops in the graph IR: what passes make of them, and what a body must not be."""
+"""Loops in the graph IR: how passes change them, and invalid bodies."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def loops(graph: Graph) -> list[Node]:
 
 
 def layer(trips: int = 7, axis: int = 0) -> Graph:
-    """h' = tanh(W x + R h); weights are operands of the loop, and one result nobody reads."""
+    """A loop h' = tanh(W x + R h); the weights are operands, and one result is not read."""
     rng = np.random.default_rng(0)
     inner = GraphBuilder("body")
     h, x = inner.input("h", floats(2, 4)), inner.input("x", floats(2, 3))
@@ -69,7 +69,7 @@ def layer(trips: int = 7, axis: int = 0) -> Graph:
 
 
 def outer_and_inner() -> Graph:
-    """A loop of loops: sums of rows, row by row."""
+    """A nested loop: sums of rows, row by row."""
     row = GraphBuilder("row")
     total, x = row.input("total", floats()), row.input("x", floats())
     row.output("total", row.add(Add(), total, x))
@@ -106,7 +106,7 @@ def test_products_of_elements_leave_the_loop(axis: int) -> None:
     product, node = graph.nodes
     assert isinstance(product.op, Dense) and isinstance(node.op, Loop)
     assert [n.op.name for n in node.op.body.nodes] == ["dense", "add", "tanh"]
-    assert len(node.inputs) == 2 and len(node.outputs) == 2  # no weights, nothing unread
+    assert len(node.inputs) == 2 and len(node.outputs) == 2  # without weights and unread results
     x = np.random.default_rng(1).normal(size=graph.input_types()[0].shape).astype(np.float32)
     want = evaluate(layer(axis=axis), (x,)).outputs[0]
     assert np.abs(evaluate(graph, (x,)).outputs[0] - want).max() < 1e-6
@@ -163,7 +163,7 @@ def test_loops_may_stand_in_loops() -> None:
 
 
 def in_loops(depth: int, trips: int) -> Graph:
-    """A sum of an element with itself, in so many loops."""
+    """A sum of an element with itself, inside `depth` nested loops."""
     b = GraphBuilder("nest")
     x = b.input("x", floats(4))
     b.output(
@@ -176,17 +176,17 @@ def in_loops(depth: int, trips: int) -> Graph:
 
 
 def test_loops_too_deep_to_be_written_out() -> None:
-    """At once, not after all passes have run on thousands of nodes at every level."""
+    """They are refused immediately, before passes run on thousands of nodes at every level."""
     calls = []
     with pytest.raises(EllcError, match="14 deep") as caught:
         run_pipeline(in_loops(14, 2), watch=lambda *call: calls.append(call))
     assert caught.value.code == "E304" and len(calls) <= 1
-    assert not loops(run_pipeline(in_loops(14, 1))[0])  # no loops, but for their names
+    assert not loops(run_pipeline(in_loops(14, 1))[0])  # loops of one trip are unrolled
     assert len(loops(run_pipeline(in_loops(3, 2))[0])) == 1
 
 
 def test_many_loops_in_loops_are_not_all_written_out() -> None:
-    """Each fits alone; a model of a few hundred bytes has any number of them."""
+    """Each loop is within the bound, but a small model can have any number of them."""
     b = GraphBuilder("many")
     x = b.input("x", floats(4))
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Transposes go where operators do not care for the order of axes, and never become more."""
+"""Transposes are removed if operators can work in any order of axes, and none are added."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FLEXIBLE = [
 
 
 def moved_inside(graph: Graph) -> list[str]:
-    """The transposes that neither read an input nor make an output."""
+    """The transposes that neither read an input nor compute an output."""
     ports = {p.value for p in (*graph.inputs, *graph.outputs)}
     transposes = [n for n in graph.nodes if isinstance(n.op, Transpose)]
     return [n.output for n in transposes if not ports & {*n.inputs, *n.outputs}]
@@ -68,7 +68,7 @@ def test_one_run_does_all_there_is_to_do(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_is_moved_never_grows(seed: int) -> None:
-    """Also where transposes of all kinds stand anywhere."""
+    """This also holds for networks with arbitrary transposes anywhere."""
     before = random_planes(seed, twists=True)
     after, _ = run_pipeline(before, parse_passes("move_transposes"), paranoid=True)
     assert Layout(Flow(after)).total() <= Layout(Flow(before)).total()
@@ -77,7 +77,7 @@ def test_what_is_moved_never_grows(seed: int) -> None:
 
 
 def columns_as_they_are(patch: pytest.MonkeyPatch) -> None:
-    """A flattened image in another order is multiplied with the old columns."""
+    """Broken rule: a flattened image in another order is multiplied by unchanged columns."""
     patch.setattr(
         ellc.ir.passes.layout.move_transposes,
         "columns",
@@ -86,19 +86,19 @@ def columns_as_they_are(patch: pytest.MonkeyPatch) -> None:
 
 
 def axes_as_they_are(patch: pytest.MonkeyPatch) -> None:
-    """A softmax on another arrangement keeps its axes."""
+    """Broken rule: a softmax on another arrangement keeps its axes."""
     patch.setattr(Softmax, "arranged", lambda op, x, y, p: Arranged(op, (p,), (p,)))
 
 
 def vectors_as_they_are(patch: pytest.MonkeyPatch) -> None:
-    """A slope per plane is applied to pixels."""
+    """Broken rule: a slope per channel of NCHW is applied to NHWC unchanged."""
     patch.setattr(
         ellc.ir.passes.layout.move_transposes, "_moved_constant", lambda e, value, *_, **__: value
     )
 
 
 def lost_permutations(patch: pytest.MonkeyPatch) -> None:
-    """Of two transposes in a row only the last one counts."""
+    """Broken rule: of two consecutive transposes, only the last has an effect."""
     patch.setattr(ellc.ir.passes.layout.layout_flow, "compose", lambda first, then: then)
     patch.setattr(ellc.ir.passes.layout.transposes, "order", lambda shape, p: tuple(range(len(p))))
 
@@ -140,7 +140,7 @@ def test_an_operator_on_another_arrangement_makes_the_same(case: Case) -> None:
 
 
 def full(case: Case, made: Arranged) -> list[Array]:
-    """Operands with all axes that they have by broadcasting."""
+    """The operands with all axes that they have after broadcasting."""
     found = []
     for x, p in zip(case.inputs, made.operands, strict=True):
         missing = 0 if p is None else len(p) - x.ndim

@@ -1,4 +1,4 @@
-"""Every file in tests/golden/passes: the passes of its run line turn one graph into the other."""
+"""For every file in tests/golden/passes, the passes turn the first graph into the second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole pipeline on random networks: same meaning, and a broken rule is found and blamed."""
+"""The pipeline keeps the meaning of random networks, and a broken rule is detected."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_pipeline_keeps_the_meaning(seed: int) -> None:
     graph = random_graph(seed)
     after, report = run_pipeline(graph, paranoid=True, seed=seed)
     assert report.records[-1].difference is not None
-    # Against the first graph as well: no creeping from pass to pass.
+    # Also compare with the first graph, so that errors of passes do not add up.
     assert any(r.changed for r in report.records)
     check_structure(graph, after)
 
@@ -55,7 +55,7 @@ def test_the_pipeline_keeps_the_meaning(seed: int) -> None:
 @pytest.mark.slow
 def test_the_networks_reach_every_pass() -> None:
     changed = {r.name for s in SEEDS for r in run_pipeline(random_graph(s))[1].records if r.changed}
-    # Constants are folded by the frontends' graphs, not by these.
+    # These graphs have nothing that `fold_constants` folds, unlike graphs of frontends.
     assert changed >= {
         "lower_composites",
         "simplify",
@@ -113,7 +113,7 @@ def test_nan_and_infinities_come_out_in_the_same_places(kind: str) -> None:
 
 
 def slices(extent: int) -> Iterator[Slice]:
-    """Of a vector: also from where, and in steps, that no element takes."""
+    """Slices of a vector, also with starts and steps that no element uses."""
     for size, start, step in product((0, 1, 2), (0, 1, 2**62), (1, -1, 3, 2**62, -(2**62))):
         op = Slice((start,), (size,), (step,))
         with suppress(ShapeError):
@@ -138,7 +138,7 @@ def test_slices_of_slices_keep_their_meaning() -> None:
 
 
 def check_structure(before: Graph, after: Graph) -> None:
-    """What holds of every graph after the passes."""
+    """Check properties that every graph has after the passes."""
     public = {p.value for p in (*after.inputs, *after.outputs)}
     held = {v for s in after.states for v in (s.current, s.next)} | {
         c.value for c in after.constants
@@ -170,7 +170,7 @@ def padding_of(node: Node) -> Padding | None:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_a_border_holds_the_padding_of_its_consumers(seed: int) -> None:
-    """An operator without padding on the buffer with its border gives the same as with padding."""
+    """An operator on a buffer with a border, without padding, gives the result with padding."""
     graph, _ = run_pipeline(random_graph(seed))
     rng = np.random.default_rng(seed)
     inputs = tuple(sample_array(t, rng, 1.0) for t in graph.input_types())
@@ -203,14 +203,14 @@ Sabotage = Callable[[pytest.MonkeyPatch], None]
 
 
 def keep_padding(patch: pytest.MonkeyPatch) -> None:
-    """A mean moves across padding without changing the padding's value."""
+    """Broken rule: an affine is moved across padding without changing the padding's value."""
     patch.setattr(
         ellc.ir.passes.fold.fold_affine, "moved_padding", lambda padding, scale, shift: padding
     )
 
 
 def forget_the_division(patch: pytest.MonkeyPatch) -> None:
-    """The padding's value is changed by the shift but not divided by the scale."""
+    """Broken rule: the padding's value is changed by the shift, but not divided by the scale."""
 
     def moved(padding: Padding, scale: object, shift: np.ndarray) -> Padding:
         values = np.broadcast_to(np.array(padding.values), shift.shape) - shift
@@ -220,7 +220,7 @@ def forget_the_division(patch: pytest.MonkeyPatch) -> None:
 
 
 def forget_older_shift(patch: pytest.MonkeyPatch) -> None:
-    """(x + 1) * 2 becomes x * 2 + 1."""
+    """Broken rule: (x + 1) * 2 becomes x * 2 + 1."""
     patch.setattr(
         Affine,
         "then",
@@ -229,7 +229,7 @@ def forget_older_shift(patch: pytest.MonkeyPatch) -> None:
 
 
 def round_twice(patch: pytest.MonkeyPatch) -> None:
-    """Float32 constants are folded again as if they were exact."""
+    """Broken rule: rounded float32 constants are folded further as if they were exact."""
     patch.setattr(Editor, "rounded", lambda e, x, dtype: e.constant(x.astype(dtype.numpy)))
 
 
@@ -247,14 +247,14 @@ def swap_differences(patch: pytest.MonkeyPatch) -> None:
 
 
 def mix_paddings(patch: pytest.MonkeyPatch) -> None:
-    """Padding around padding of another value takes the value of the inner one."""
+    """Broken rule: padding around padding with another value takes the inner value."""
     patch.setattr(
         Padding, "around", lambda own, inner: Padding.of(own.widened(inner), inner.values)
     )
 
 
 def leave_out_the_padding(patch: pytest.MonkeyPatch) -> None:
-    """A mean that absorbed a pad still does not count the padded elements."""
+    """Broken rule: a mean that absorbed a pad does not count the added elements."""
     original = AvgPool2D.with_border
 
     def with_border(op: AvgPool2D, border: Padding) -> AvgPool2D | None:
@@ -273,7 +273,7 @@ def fuse_what_others_read(patch: pytest.MonkeyPatch) -> None:
 
 
 def keep_vectors(patch: pytest.MonkeyPatch) -> None:
-    """An operand of a flattened tensor is combined with the image in its old shape."""
+    """Broken rule: an operand for a flattened tensor is used for the image without a reshape."""
     patch.setattr(
         ellc.ir.passes.layout.sink_reshape, "_moved", lambda editor, value, inside, outside: value
     )
@@ -337,7 +337,7 @@ def test_an_order_that_only_half_the_network_takes_is_seen(
 
 
 def masked_signs(offset: float) -> Graph:
-    """Signs of x * mask + offset: with a tiny offset those after the mask are undecided."""
+    """Signs of x * mask + offset; with a tiny offset, masked elements are undecided."""
     b = GraphBuilder("signs")
     x = b.input("x", TensorType(DType.F32, (1, 4, 4, 3)))
     mask = b.constant(np.array([1, 0, 1], np.float32))
@@ -347,7 +347,7 @@ def masked_signs(offset: float) -> Graph:
     graph_value = b.add(Binarize(), numbers)
     b.output("y", graph_value)
     graph = b.build()
-    # The sign has the same id in all of them, as an editor would leave it.
+    # The sign has the same id in all graphs, as after edits.
     return rename(graph, graph_value.id, "signs")
 
 

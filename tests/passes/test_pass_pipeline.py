@@ -1,4 +1,4 @@
-"""The pass manager: verification, blame, dumps, reports, options."""
+"""The pass manager: verification, names of faulty passes, dumps, reports, options."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ellc.ir.types import DType, TensorType
 
 @dataclass(frozen=True)
 class Vandal(Pass):
-    """Does to a graph what no pass may."""
+    """A pass that damages a graph in a way that no pass may."""
 
     name: ClassVar[str] = "vandal"
     deed: str = "nothing"

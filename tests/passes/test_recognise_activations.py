@@ -1,4 +1,4 @@
-"""Activations as exporters write them out; formulas that only look alike stay."""
+"""Activations that exporters write as several operators; similar formulas are not changed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ PASSES = "fold_constants, simplify, recognise_activations, eliminate_dead"
 
 
 class Formula:
-    """Short words for building a formula of x."""
+    """Short methods to build a formula of x."""
 
     def __init__(self) -> None:
         self.b = GraphBuilder("formula")
@@ -72,7 +72,7 @@ def tanh_gelu(f: Formula, x: Ref, cube: Ref) -> Ref:
 
 
 def two_sides(f: Formula, x: Ref) -> Ref:
-    """A PReLU as Keras converts it."""
+    """A PReLU as converted from Keras."""
     slopes = f.b.constant(np.array([0.1, 0.2, 0.3], np.float32))
     return f(Add(), f(Relu(), x), f(Mul(), f(Relu(), f(Neg(), x)), f(Neg(), slopes)))
 

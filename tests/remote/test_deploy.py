@@ -31,7 +31,7 @@ Command = Callable[..., tuple[int, str, str]]
 GRAPH = convolution_network("little")
 
 ANY_SHELL = ("sh", "-c", 'for last; do :; done; exec sh -c "$last"', "ssh")
-"""In place of ssh: runs the command of a board here."""
+"""A command to use instead of ssh, which runs the remote command on this machine."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBoard]:
     folder = tmp_path_factory.mktemp("sshd")
     home = folder / "home"
     home.mkdir()
-    (home / ".bashrc").write_text("echo Welcome to this board!\n")  # noise before every answer
+    (home / ".bashrc").write_text("echo Welcome to this board!\n")  # output before every answer
     with local_board(folder, home) as running:
         yield running
 
@@ -69,7 +69,7 @@ def picture(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs `ellc` in this process: (exit code, stdout, stderr)."""
+    """A function that runs `ellc` in this process; returns (exit code, stdout, stderr)."""
 
     def call(*words: str | Path) -> tuple[int, str, str]:
         capsys.readouterr()
@@ -100,7 +100,7 @@ def test_a_library_is_deployed_and_run(
     files = {MARK, library.name, "little.json", "little.h", "little.py"}
     assert files_of(home / "ellc") == {"little", *(f"little/{name}" for name in files)}
 
-    # What is deployed is replaced as a whole, and needs nothing but itself.
+    # The deployed folder is replaced completely, and does not need other files.
     (home / "ellc" / "little" / "old").touch()
     assert command("deploy", library, *board.options)[0] == 0
     assert not (home / "ellc" / "little" / "old").exists()
@@ -302,7 +302,7 @@ def test_a_broken_connection_leaves_the_former_files(
 
 
 def test_the_former_files_come_back_if_the_new_ones_cannot(tmp_path: Path) -> None:
-    """The second of the two renames fails."""
+    """The second of two renames fails."""
     (tmp_path / "bin").mkdir()
     place = tmp_path / "place"
     script = 'case $1 in *.old) ;; */place) ;; *) [ "$2" != "$WHERE" ] || exit 1 ;; esac\n'
@@ -323,13 +323,13 @@ def test_the_unit_runs_the_command(tmp_path: Path) -> None:
     text = unit_text("net", "/users/pi/100%", command).decode()
     (line,) = (line for line in text.splitlines() if line.startswith("ExecStart="))
     quoted = line.removeprefix("ExecStart=").replace("%%", "%").replace("$$", "$")
-    # Systemd's quoting of these characters is that of a shell's words.
+    # For these characters, systemd has the quoting rules of a shell.
     words = shlex.split(quoted.replace("$", r"$"))
     assert words == ["/bin/sh", "-c", command]
 
 
 def test_the_host_itself_fits(library: Path) -> None:
-    """Flags of /proc/cpuinfo have the names that the check of a target asks for."""
+    """The flags in /proc/cpuinfo have the names that the check of a target uses."""
     from ellc.remote.choice import chosen_target
     from ellc.remote.facts import ask
 

@@ -1,4 +1,4 @@
-"""What boards answer, and the targets that follow."""
+"""Answers of boards, and the targets that fit them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HASWELL = "fpu sse sse2 pni ssse3 fma sse4_1 sse4_2 movbe popcnt avx f16c abm bm
 
 
 def cpus(flags: str, *parts: str) -> str:
-    """/proc/cpuinfo of ARM CPUs with these parts."""
+    """The text of /proc/cpuinfo for ARM CPUs with these part numbers."""
     texts = [
         f"processor\t: {i}\nBogoMIPS\t: 38.40\nFeatures\t: {flags}\nCPU implementer\t: 0x41\n"
         f"CPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: {part}\nCPU revision\t: 4\n"
@@ -46,7 +46,7 @@ def cpus(flags: str, *parts: str) -> str:
 def answer(
     kernel: str, program: str, cpu: str, model: str = "", libc: str = "glibc 2.36", count: int = 4
 ) -> str:
-    """What a board with these facts answers."""
+    """The answer of a board with these facts."""
     return (
         f"\n@kernel\n{kernel}\n\n@home\n/users/pi\n\n@program\n {program}\n\n@libc\n{libc}\n\n"
         f"@processors\n{count}\n\n@model\n{model}\n@cpu\n{cpu}\n"
@@ -138,7 +138,7 @@ def test_the_target_follows_from_the_answers(case: Case) -> None:
     assert facts.machine is not None
     assert found.cores == facts.machine.processors
     assert facts.home == "/users/pi"
-    # What fits by itself also fits when it is asked for.
+    # A target that is chosen automatically is also accepted when it is requested.
     assert chosen_target("board", facts, BOARDS[case.target]) == BOARDS[case.target]
     check_libc("board", facts, found, is_run=True)
 
@@ -208,7 +208,7 @@ def test_c_library(libc: str, glibc: tuple[int, ...]) -> None:
     assert facts.glibc == glibc
     nothing = parsed(answer("Linux aarch64", ARM64, cpus(V8, *A53), libc="sh: ldd: not found"))
     assert (nothing.libc, nothing.glibc) == ("", ())
-    check_libc("board", nothing, BOARDS["pi3_64"], is_run=True)  # the run itself will show
+    check_libc("board", nothing, BOARDS["pi3_64"], is_run=True)  # running it will show a problem
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The thread pool: right on every kind of machine, clean under sanitizers, links into packages."""
+"""The thread pool: correct on every kind of machine and with sanitizers, and linked in packages."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ int main(void)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["host", "pi3", "pi3_64"])
 def test_threads_of_a_loaded_library(name: str, tmp_path: Path) -> None:
-    """The program links no thread library: the shared library brings what it needs."""
+    """The program does not link a thread library; the shared library has what it needs."""
     row = resolve(name)
     if not emulate.can_run(row):
         pytest.skip(f"no emulator for {name}")

@@ -1,4 +1,4 @@
-"""Constant data as objects: layout, alignment, every format, and size without memory."""
+"""Objects of constant data: layout, alignment, formats, and large sizes with little memory."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_large_data_needs_no_memory_of_its_own(tmp_path: Path) -> None:
         check=True,
     )
     assert (tmp_path / "big.o").stat().st_size > 256_000_000
-    # The pages of the mapped input file count once; a copy of what is written would add 256 MB.
+    # The pages of the mapped input file count once; a copy of the output would add 256 MB.
     assert int(ran.stdout) < 80_000_000
     (tmp_path / "big.o").unlink()
 

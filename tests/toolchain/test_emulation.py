@@ -1,4 +1,4 @@
-"""Runners: many cases in one process on every kind of machine, and a report of every fault."""
+"""Runners: many cases in one process on every kind of machine, with a report of every fault."""
 
 from __future__ import annotations
 
@@ -290,7 +290,7 @@ def test_pages_around_constants_are_guarded(name: str, guard: Guard, tmp_path: P
         return int(struct.unpack("<i", answer[0])[0])
 
     assert [read(at) for at in (0, 1, 999)] == [0, 1, 999]
-    # 4000 bytes in a page of 4096, aligned to 64: the rest of the page is on the other side.
+    # 4000 bytes in a page of 4096, aligned to 64; the rest of the page is at the other end.
     for at in (-1, -1008) if guard == "start" else (1008, 2000):
         with pytest.raises(InternalError, match="killed by signal 11"):
             read(at)

@@ -1,4 +1,4 @@
-"""Linking: every target gets the artefact of its system, with nothing in it that is not meant."""
+"""Linking: every target gets the kind of file of its system, without unintended content."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def pool() -> Iterator[LlvmPool]:
 
 @pytest.fixture
 def objects(pool: LlvmPool, tmp_path: Path) -> Callable[[Target], list[Path]]:
-    """The code and the weights of the sample model, compiled for a target."""
+    """A function that compiles the code and the weights of the sample model for a target."""
 
     def make(row: Target) -> list[Path]:
         code, weights = tmp_path / "code.o", tmp_path / "weights.o"
@@ -128,7 +128,7 @@ def test_thread_functions_bind_on_the_host(pool: LlvmPool, tmp_path: Path) -> No
     code, out = tmp_path / "code.o", tmp_path / "libx.so"
     code.write_bytes(pool.compile([IrJob("threads", WITH_THREADS)], host)[0])
     link.link_shared([code], ["wait"], "libx.so", host, out, needed=["pthread"])
-    # RTLD_NOW: everything is bound, or loading fails
+    # With RTLD_NOW, loading fails if a symbol is missing.
     assert ctypes.CDLL(str(out), mode=2).wait
 
 
@@ -231,7 +231,7 @@ def test_shared_library_loads_under_glibc_of_the_target(
     words = ["cc", "-O1", "-g0", "-target", row.c_target, f"-mcpu={row.zig_cpu}"]
     zig.run([*words, "main.c", "-o", "main", "-ldl"], what="building a test program", cwd=folder)
     assert row.emulator is not None
-    # Debian's armhf C library is ARMv7, too much for the pi0's CPU: what is tried here is loading.
+    # Debian's armhf C library needs ARMv7, which the pi0's CPU does not have; this tests loading.
     emulator = ("qemu-arm", "-cpu", "max") if name == "pi0" else row.emulator
     ran = subprocess.run(
         [*emulator, "-L", str(root), "./main"],

@@ -1,4 +1,4 @@
-"""LLVM in child processes: all targets compile, bytes have no history, crashes are told."""
+"""LLVM in child processes: all targets, reproducible bytes, reports of crashes."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_crash_names_function_and_writes_reproducer(reproducers: Path, pool: Llv
     assert path.parent == reproducers
     assert "triple: x86_64-unknown-linux-gnu" in path.read_text()
     assert CANNOT_SELECT in path.read_text()
-    # The pool lives on, and the reproducer itself is a module that shows the same crash.
+    # The pool still works, and the reproducer is a module that causes the same crash.
     assert pool.compile([IrJob("good", AXPY)], resolve("linux"))
     with pytest.raises(InternalError, match="Cannot select"):
         pool.compile([IrJob("again", path.read_text())], resolve("linux"))
@@ -134,7 +134,7 @@ def test_first_result_comes_soon() -> None:
         start = time.perf_counter()
         compile_ir([IrJob("axpy", AXPY)], resolve("pi3"))
         times.append(time.perf_counter() - start)
-    # A tenth of a second alone; the rest is room for a busy machine.
+    # This takes a tenth of a second; the limit allows for a busy machine.
     assert min(times) < 1.0
 
 

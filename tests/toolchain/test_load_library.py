@@ -1,4 +1,4 @@
-"""Finished shared libraries, with the C API of a package, run on the host and under qemu."""
+"""Shared libraries with the C API of a package, run on the host and in qemu."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ellc.codegen.toolchain import zig
 from ellc.codegen.toolchain.load import RunResult, call_library
 from ellc.ir.errors import EllcError
 
-# A model written by hand: two inputs, two outputs, its arena used, threads counted in.
+# A model written by hand, with two inputs and outputs, an arena and threads.
 SOURCE = """
 #include <stddef.h>
 struct nn { float *arena; int threads; };

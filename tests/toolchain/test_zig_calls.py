@@ -1,4 +1,4 @@
-"""How zig is started: which cache folder, what an error says, how long it may take."""
+"""How zig is started: its cache folder, its errors, its time limit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ellc.ir.errors import EllcError
 
 @pytest.fixture
 def no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An environment in which nothing but the temporary folder can be written."""
+    """An environment in which only the temporary folder is writable."""
     blocked = tmp_path / "a file, not a folder"
     blocked.write_text("")
     monkeypatch.delenv("ZIG_GLOBAL_CACHE_DIR", raising=False)
@@ -94,7 +94,7 @@ def test_wheel_without_the_program_is_started_as_a_module(
 def test_a_tool_that_aborts_without_a_word(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free_bytes: int, said: str
 ) -> None:
-    """Clang on a full disk: no message, and its unfinished file is gone again."""
+    """On a full disk, clang prints no message and removes its incomplete file."""
 
     def usage(folder: Path) -> SimpleNamespace:
         return SimpleNamespace(free=free_bytes if folder == tmp_path else 1 << 30)
@@ -115,7 +115,7 @@ def test_a_full_disk_is_said_as_such(ends: str) -> None:
 def test_compiling_again_leaves_nothing_in_the_cache(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Zig never trims its cache: what every compile added would fill the disk."""
+    """Zig never removes files from its cache, so files of every compilation would fill the disk."""
     cache = tmp_path / "cache"
     monkeypatch.setenv("ZIG_GLOBAL_CACHE_DIR", str(cache))
     kept = []

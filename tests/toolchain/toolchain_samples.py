@@ -31,7 +31,7 @@ define <4 x float> @pairwise(<4 x float> %a) nounwind {
   ret <4 x float> %r
 }
 """
-"""An AArch64 instruction: on every other machine LLVM ends the process."""
+"""An AArch64 instruction; for any other machine, LLVM ends the process."""
 
 WITH_WEIGHTS = (
     AXPY

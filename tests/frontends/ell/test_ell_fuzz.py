@@ -1,4 +1,4 @@
-"""Whatever the bytes are, the frontend gives a sound graph or raises `EllcError`."""
+"""For any bytes, the frontend returns a valid graph or raises `EllcError`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LIMITS = Limits(tensor_elements=100_000, filled_elements=100_000, values=100_000
 
 
 def node_archive() -> bytes:
-    """A graph with plumbing, arithmetic and a recurrent cell in it."""
+    """An archive of a graph with nodes that move data, arithmetic and a recurrent cell."""
     numbers = np.linspace(-1, 1, 24, dtype=np.float32)
     tanh = ("activation", ArchiveObject("TanhActivation<float>", "0"))
     nodes = [
@@ -66,7 +66,7 @@ FILES["nodes"] = node_archive()
 
 
 def mutant(rng: random.Random, original: bytes) -> bytes:
-    """A file with a few values replaced, or a few bytes."""
+    """A file with a few changed values or bytes."""
     data = bytearray(original)
     for _ in range(rng.randrange(1, 5)):
         values = list(_VALUE.finditer(bytes(data)))
@@ -87,7 +87,7 @@ def mutant(rng: random.Random, original: bytes) -> bytes:
 
 
 def accepted(name: str, seed: int, count: int) -> int:
-    """How many of so many mutants are read; anything but `EllcError` escapes."""
+    """The number of mutants, of `count`, that are read; the others must raise `EllcError`."""
     rng = random.Random(seed)
     good = 0
     for _ in range(count):

@@ -1,4 +1,4 @@
-"""Layers read as a graph, against plain loops over padded buffers."""
+"""Imported layers, compared with plain loops over padded buffers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def agree(got: np.ndarray, want: np.ndarray) -> None:
 
 
 def check(layers: list[ell.Layer], seed: int = 0) -> Graph:
-    """Compare on two inputs; returns the graph."""
+    """Compare on two inputs; returns the imported graph."""
     root = predictor_map(layers)
     graph = graph_of(root)
     rng = np.random.default_rng(seed)
@@ -91,7 +91,7 @@ def binary_layer(
     return ell.BinaryConvolutionalLayer(target, k, stride, 1, scaled, filters, words, means)
 
 
-# Products and sums of the largest float would only compare infinities.
+# Products and sums of the largest floats would all be infinite.
 SMALL = [S.ZEROS, S.MINUS_ONES, S.ALTERNATING_ZERO_AND_ONES, S.RANDOM_ZERO_AND_ONES]
 
 
@@ -116,7 +116,7 @@ def test_depthwise_and_single_channel() -> None:
 
 
 def test_strides_and_unread_rows() -> None:
-    # 3x3, stride 2 on 8+2 rows leaves a row unread; 7 outputs out of 10 possible ones too.
+    # 3x3 with stride 2 on 8+2 rows leaves a row unread, and so do 7 of 10 possible outputs.
     check([input_layer((8, 9, 2), 1), conv(parameters((4, 5, 3), 1), 3, 2, 2)])
     check([input_layer((8, 8, 2), 2), conv(parameters((4, 3, 3), 2), 2, 2, 1)])
     check([input_layer((4, 4, 1)), conv(parameters((2, 2, 2)), 2, 1, 2)])
@@ -149,14 +149,14 @@ def test_binary_convolution_masks_zero_padding(channels: int, scaled: int) -> No
     graph = check(layers)
     x = np.zeros((1, 5, 4, channels), np.float32)
     (got,) = evaluate(graph, (x,)).outputs
-    agree(got, run_layers(layers, x[0]))  # zero counts as -1
+    agree(got, run_layers(layers, x[0]))  # the sign of zero is -1
 
 
 @pytest.mark.parametrize("scheme", list(S))
 def test_binary_convolution_with_other_borders(scheme: S) -> None:
     target = parameters((4, 5, 2), 1, 0, scheme)
     check([input_layer((4, 5, 3), 1, scheme), binary_layer(target, 3, 3)])
-    # What the layer assumes and what the border holds may differ.
+    # The padding that the layer declares and the content of the border may differ.
     check([input_layer((4, 5, 3), 1, S.MAX), binary_layer(target, 3, 3)])
     check([input_layer((4, 5, 3), 1, S.ALTERNATING_ZERO_AND_ONES), binary_layer(target, 3, 3)])
 
@@ -168,7 +168,7 @@ def test_the_binary_layer_of_the_format_page() -> None:
     graph = check([input_layer((5, 5, 2), 1), layer])
     ones = np.ones((1, 5, 5, 2), np.float32)
     (got,) = evaluate(graph, (ones,)).outputs
-    # 8 of 18 taps lie inside at the corner; the one negative weight is outside there.
+    # At the corner, 8 of 18 taps are inside the image; the only negative weight is outside.
     assert got[0, 0, 0, 0] == 8
     assert got[0, 2, 2, 0] == 16
 
@@ -232,7 +232,7 @@ def test_region_detection() -> None:
 
 
 def random_layers(rng: random.Random) -> list[ell.Layer]:
-    """A chain in which output and input padding need not even agree."""
+    """A chain of layers; the output padding of a layer may differ from the next input padding."""
     shape = (rng.randrange(4, 9), rng.randrange(4, 9), rng.randrange(1, 5))
     pad, scheme = rng.randrange(3), rng.choice(SMALL)
     layers: list[ell.Layer] = [input_layer(shape, pad, scheme)]
@@ -289,7 +289,7 @@ def random_layer(
 
 
 def stable(layers: list[ell.Layer], seed: int) -> bool:
-    """Whether nothing hangs on rounding: binary layers need clear signs, float32 overflows."""
+    """Whether rounding cannot change results: no sign is near 0, and nothing overflows float32."""
     x = np.random.default_rng(seed).normal(size=layers[0].parameters.active_shape)
     for at, layer in enumerate(layers):
         if np.abs(run_layers(layers[: at + 1], x.astype(np.float32))).max() > 1e30:
@@ -309,7 +309,7 @@ def test_random_chains(seed: int) -> None:
 
 
 def layer_node(name: str, source: str, layer: ell.Layer, shape: tuple[int, ...]) -> ArchiveObject:
-    """The node of a layer, named `name`, that reads the output `source` of the given shape."""
+    """A node `name` for a layer, which reads the output `source` of this shape."""
     kind = layer_object(layer).type or ""
     return ArchiveObject(
         kind.replace("Layer<", "LayerNode<"),
@@ -326,7 +326,7 @@ def layer_node(name: str, source: str, layer: ell.Layer, shape: tuple[int, ...])
 
 
 def test_layer_nodes_and_residual_add() -> None:
-    """The graph form: one node for each layer, joined by an addition of unlike layouts."""
+    """A graph with a node for each layer, and an addition of values with different layouts."""
     first = input_layer((4, 4, 2), 1)
     one = conv(parameters((4, 4, 2), 1, 1), 3, 2)
     two = ell.BiasLayer(parameters((4, 4, 2), 1, 0), normal(2))

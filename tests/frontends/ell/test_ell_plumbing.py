@@ -1,4 +1,4 @@
-"""Nodes that move data, old forms of the format, names and metadata, and errors."""
+"""Nodes that move data, old variants of the format, names and metadata, and errors."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_reordering_transposes_and_pads() -> None:
             ("outputLayout", layout(3, 4, 2)),
             ("paddingValue", 0),
         ),
-        # The padded planes read as plain memory and cropped under another layout.
+        # Padded planes are read as plain memory, and cropped with another layout.
         node(
             "ReorderDataNode<float>",
             "4",

@@ -1,4 +1,4 @@
-"""Convolution nodes of refined models."""
+"""Convolution nodes in refined models, whose layers ELL has split into nodes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ellc.frontends.ell.values import ArchiveObject
 
 
 def correlate(x: np.ndarray, w: np.ndarray, pad: int) -> np.ndarray:
-    """Stride 1; w is [filters, k, k, channels]."""
+    """Cross-correlation with stride 1; w is [filters, k, k, channels]."""
     k = w.shape[1]
     padded = np.pad(x, ((pad, pad), (pad, pad), (0, 0)))
     rows, columns = padded.shape[0] - k + 1, padded.shape[1] - k + 1
@@ -87,7 +87,7 @@ def test_convolution_compute_nodes(kind: str) -> None:
 
 @pytest.mark.parametrize("planes", [False, True])
 def test_receptive_fields_times_weights(planes: bool) -> None:
-    """How ELL refines an unrolled convolution: weights times a matrix of windows, transposed."""
+    """ELL refines an unrolled convolution to weights times a transposed matrix of windows."""
     x, w = numbers(4, 5, 2), numbers(3, 3, 3, 2)
     order = np.array([2, 0, 1] if planes else [0, 1, 2])
     given = planar(4, 5, 2) if planes else layout(4, 5, 2, padding=(1, 1, 0))
@@ -132,7 +132,7 @@ def test_receptive_fields_times_weights(planes: bool) -> None:
     np.testing.assert_allclose(got[0], correlate(x, w, 1), rtol=1e-4, atol=1e-5)
 
 
-# F(2,3) and F(4,3): what turns a filter into as many numbers as a window has.
+# F(2,3) and F(4,3): the matrices that transform a filter to the size of a window.
 G = {
     2: np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),
     4: np.array(
@@ -175,7 +175,7 @@ def test_winograd_nodes_hold_transformed_filters(tile: int, order: str, compute:
 
 
 def test_convolutions_of_planes() -> None:
-    """Channel-major input and output, as a depthwise convolution of a refined model has them."""
+    """In refined models, depthwise convolutions have channel-major inputs and outputs."""
     x, w = numbers(4, 5, 2), numbers(2, 3, 3, 1)
     nodes = [
         source("1", 4, 5, 2),

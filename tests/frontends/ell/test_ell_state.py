@@ -1,4 +1,4 @@
-"""Nodes with memory: buffers, averages, recurrent cells."""
+"""Nodes with states: buffers, averages, recurrent cells."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def activation(name: str) -> tuple[str, ArchiveValue]:
 def recurrent(
     kind: str, gates: int, names: list[str], extra_outputs: tuple[str, ...] = ()
 ) -> tuple[Graph, list[np.ndarray]]:
-    """A cell of 3 inputs and 2 units with its reset trigger as second input."""
+    """A cell of 3 inputs and 2 units; its second input is the reset trigger."""
     shapes = [(gates * 2, 3), (gates * 2, 2), (gates * 2,), (gates * 2,)]
     parts = [numbers(*shape, seed=10 + at) for at, shape in enumerate(shapes)]
     keys = ("inputWeights", "hiddenWeights", "inputBias", "hiddenBias")
@@ -82,7 +82,7 @@ def sequence() -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def falls(at: int) -> bool:
-    """The output of the very step in which the trigger falls is already cleared."""
+    """Test that the output is cleared in the step in which the trigger falls."""
     return at > 0 and TRIGGERS[at - 1] != 0 and TRIGGERS[at] == 0
 
 

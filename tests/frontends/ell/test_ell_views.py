@@ -1,4 +1,4 @@
-"""Typed views: what they read from an archive object can be made into an equal one again."""
+"""Typed views: an archive object read by a view can be written as an equal object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Graphs written as `.ell`, read back and compared."""
+"""Graphs that are written as `.ell`, read again, and compared."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def image(*shape: int) -> tuple[GraphBuilder, Ref]:
 
 
 def small_network() -> Graph:
-    """Something of everything that layers can say."""
+    """A network with all kinds of layers and parameters."""
     b, x = image(12, 12, 3)
     x = b.add(Sub(), x, b.constant(numbers(3)))
     x = b.add(
@@ -103,7 +103,7 @@ def test_a_network_comes_back(tmp_path: Path) -> None:
     assert [p.name for p in (*again.inputs, *again.outputs)] == ["picture", "classes"]
     assert again.metadata["trained"] == "it's so"
     assert again.metadata["model.input.expectedPixelRangeHigh"] == "255"
-    # A batch norm's epsilon is only informational in the file, so it is lost once.
+    # The epsilon of a batch norm is only a note in the file, so the first write loses it.
     write_ell(again, path)
     second = path.read_bytes()
     write_ell(read_ell(path), path)

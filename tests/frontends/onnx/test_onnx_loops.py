@@ -1,8 +1,8 @@
-"""Scan and Loop as ONNX's own evaluator computes them.
+"""Scan and Loop, compared with ONNX's evaluator.
 
-That evaluator takes no axes and directions of Scan and none of its version 8: what it makes of
-sequences turned beforehand is turned after it. It joins what a Loop's trips make along axis 0, so
-that these results are vectors here.
+The evaluator does not support axes, directions and version 8 of Scan. So its operands are
+transposed or reversed before it, and its results after it. It concatenates results of Loop along
+axis 0 instead of stacking them, so these results are vectors here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ STACKED = ("y", "z")
 
 
 def scan(opset: int = 21, **attributes: Sequence[int]) -> tuple[onnx.NodeProto, ...]:
-    """Two states, two sequences, two results; reads a constant and a computed value from around."""
+    """A Scan of two states, sequences and results; it reads two values of the outer graph."""
     inside = body(
         [
             node("Mul", ["a_i", "k"], ["scaled"]),
@@ -102,7 +102,7 @@ def test_scan(
 
 
 def test_scan_of_a_batch() -> None:
-    """Version 8: each item is what version 9 makes of it alone."""
+    """In version 8, each item of the batch gives the result of version 9."""
     rng = np.random.default_rng(0)
     batch = {n: rng.normal(size=(2, *x.shape)).astype(np.float32)
              for n, x in {**STATES, **SEQUENCES}.items() if n != "k0"}  # fmt: skip
@@ -120,7 +120,7 @@ def test_scan_of_a_batch() -> None:
 
 @dataclass
 class _Parts:
-    """A loop's pieces; `carried` are the starts of what the body names `NAME_o`."""
+    """The parts of a loop; `carried` are the initial values of the body's outputs `NAME_o`."""
 
     nodes: list[onnx.NodeProto]
     carried: dict[str, str]
@@ -131,7 +131,7 @@ class _Parts:
 
 
 def _parts(kind: str) -> _Parts:
-    """The loop of a kind: `total += x[i] * k`, and what else happens."""
+    """The parts of a kind of loop: `total += x[i] * k`, and more."""
     made = _Parts(
         [
             node("Gather", ["x", "i"], ["row"]),
@@ -193,7 +193,7 @@ def _parts(kind: str) -> _Parts:
 
 
 def loop(kind: str) -> onnx.ModelProto:
-    """`total += x[i] * k` over rows; how many trips, and what else happens, depends on `kind`."""
+    """A loop `total += x[i] * k` over rows; its trips and other values depend on `kind`."""
     parts = _parts(kind)
     stacked = [] if kind == "no trips" else ["part"]
     inside = body(parts.nodes, ["i", "c", *parts.carried], ["c_o", *parts.results, *stacked])
@@ -219,7 +219,7 @@ JOINED = ("along_0", "before_0", "before_1", "length", "second")
 
 
 def _joins(name: str) -> list[onnx.NodeProto]:
-    """What tells all of a sequence of vectors."""
+    """Nodes whose results show all elements of a sequence of vectors."""
     return [
         node("ConcatFromSequence", [name], ["along_0"], axis=0),
         node("ConcatFromSequence", [name], ["before_0"], axis=0, new_axis=1),
@@ -239,7 +239,7 @@ KINDS = {"plain": 1, "condition": 1, "no trips": 0, "from the end": 1, "slices":
 def test_loop(kind: str) -> None:
     graph = compare(loop(kind), LOOP_INPUTS)
     assert len(loops(graph)) == KINDS[kind]
-    assert all(op.carried == 1 for op in loops(graph))  # counters and what is kept are not
+    assert all(op.carried == 1 for op in loops(graph))  # counters and unchanged values are not
 
 
 def test_a_condition_that_is_left_out_is_true() -> None:
@@ -253,7 +253,7 @@ def test_a_condition_that_is_left_out_is_true() -> None:
 
 @pytest.mark.slow
 def test_compiled_loops_give_what_the_graphs_do() -> None:
-    """The interpreter's results, of all kinds in one program; weights are outside of no loop."""
+    """Compare with the interpreter; all kinds of loops are in one program."""
     turned = {"scan_input_axes": [1, 1], "scan_output_directions": [0, 1]}
     protos = [scan_model(), scan_model(**turned), *map(loop, KINDS)]
     ready = [run_pipeline(read(p))[0] for p in protos]

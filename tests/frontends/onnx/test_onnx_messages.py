@@ -1,4 +1,4 @@
-"""What reports say of operands that do not fit: in the model's words, not in those of the graph."""
+"""Reports about operands that do not fit use names of the model, not of the graph IR."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OURS = frozenset(f"{name}:" for name in all_ops())
 
 
 def stretched(proto: onnx.ModelProto) -> Iterator[onnx.ModelProto]:
-    """The model with one operand longer by one along each of its axes, one after the other."""
+    """Models in which an operand is longer by 1 along one axis, for all operands and axes."""
     for place, given in enumerate(proto.graph.input):
         for axis in range(len(given.type.tensor_type.shape.dim)):
             made = onnx.ModelProto()

@@ -1,4 +1,4 @@
-"""Numbers of 4 and 2 bits: stored in every way, made by QuantizeLinear, moved; nothing computes."""
+"""4- and 2-bit numbers: stored in different ways, quantised, moved, but never computed with."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OPSET, IR_VERSION = 25, 13
 
 
 def drawn(kind: str, *shape: int) -> Array:
-    """Numbers over the whole range of a type."""
+    """Random numbers in the whole range of a type."""
     dtype = getattr(ml_dtypes, kind)
     info = ml_dtypes.iinfo(dtype)
     numbers = np.random.default_rng(3).integers(int(info.min), int(info.max) + 1, shape)
@@ -39,7 +39,7 @@ def with_narrow(
     *,
     listed: bool = False,
 ) -> ModelProto:
-    """A model from x to y with constants of a narrow type, as bytes or as a list of integers."""
+    """A model with constants of a narrow type, stored as bytes or as a list of integers."""
     made = model(nodes, {"x": x}, ["y"], constants, opset=OPSET)
     made.ir_version = IR_VERSION
     for name, array in narrow.items():
@@ -56,7 +56,7 @@ def with_narrow(
 @pytest.mark.parametrize("listed", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights(kind: str, listed: bool) -> None:
-    """One scale for each row, and for each block of three; an odd number of elements."""
+    """Scales per row and per block of three, with an odd number of elements."""
     x = floats(2, 9)
     for shape, how in (((5,), {"axis": 0}), ((5, 3), {"axis": 1, "block_size": 3})):
         scales = np.abs(floats(*shape)) + np.float32(0.1)
@@ -70,9 +70,9 @@ def test_weights(kind: str, listed: bool) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_of_a_quantised_convolution(kind: str) -> None:
-    """The layer computes in real numbers: no group of bytes."""
+    """The layer computes with floats; it is not turned into an integer operator."""
     x = floats(1, 3, 6, 5)
-    scales = {"s": 0.02, "ws": 0.3, "os": 0.0317}  # no sum lies half way between two steps
+    scales = {"s": 0.02, "ws": 0.3, "os": 0.0317}  # no sum is halfway between two steps
     constants = {n: np.float32(v) for n, v in scales.items()} | {"b": np.int8(3)}
     narrow = {"w": drawn(kind, 4, 3, 3, 3)}
     nodes = [
@@ -88,7 +88,7 @@ def test_weights_of_a_quantised_convolution(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_computed_numbers(kind: str) -> None:
-    """Saturated to the type's range, moved, and read by DequantizeLinear or Cast."""
+    """Computed numbers saturate, are moved, and are read by DequantizeLinear or Cast."""
     x = floats(2, 9) * np.float32(20)
     constants = {"s": np.float32(0.7), "shape": np.array([3, 6])}
     nodes = [

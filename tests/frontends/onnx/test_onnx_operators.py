@@ -1,4 +1,4 @@
-"""Operators as ONNX's own evaluator computes them, in the versions in which they changed."""
+"""Operators, in all versions in which they changed, compared with ONNX's evaluator."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROW = floats(2, 3, 11)
 
 @dataclass(frozen=True)
 class Example:
-    """One node on one input `x`, with further operands as constants."""
+    """A node with the input `x`; its further operands are constants."""
 
     operator: str
     x: Array
@@ -219,7 +219,7 @@ def test_operator_is_what_onnx_computes(example: Example) -> None:
 def test_old_resizing_rounds_up_along_axes_that_shrink(
     operator: str, opset: int, scales: tuple[float, float]
 ) -> None:
-    """As in onnxruntime, which the reference evaluator does not follow here."""
+    """ellc follows onnxruntime; the reference evaluator differs here."""
     if operator == "Upsample":
         scales = (max(scales[0], 1.0), max(scales[1], 1.0))
     x = floats(5, 7)
@@ -303,7 +303,7 @@ def test_bounds_of_clip_may_be_computed() -> None:
 
 
 def test_shape_arithmetic_leaves_nothing_to_compute() -> None:
-    """What PyTorch writes for `x.view(x.size(0), -1)`, and constants of every kind."""
+    """The nodes that PyTorch writes for `x.view(x.size(0), -1)`, and constants of every kind."""
     x = floats(2, 3, 4)
     one = numpy_helper.from_array(np.array([1], np.float32))
     nodes = [
@@ -339,7 +339,7 @@ def test_branch_of_a_known_condition_is_taken() -> None:
 
 @pytest.mark.parametrize("positive", [True, False])
 def test_computed_condition_chooses_between_results(positive: bool) -> None:
-    """Branches that read from around them, with constants of their own and two results."""
+    """Branches with values of the outer graph, with constants, and with two results."""
     x = np.abs(floats(2, 3)) * (1 if positive else -1)
 
     def branch(name: str, kind: str) -> onnx.GraphProto:
@@ -396,7 +396,7 @@ def test_sequences_of_known_length(split: Array | None, axis: int) -> None:
 
 
 def _at_position(kind: str, position: int) -> tuple[onnx.ModelProto, dict[str, Array]]:
-    """A sequence of three tensors of two, and an operator that takes a position in it."""
+    """A sequence of three tensors of two elements, and an operator with a position in it."""
     x = floats(3, 2)
     operands = ["s", "two", "at"] if kind == "SequenceInsert" else ["s", "at"]
     nodes = [
@@ -412,10 +412,10 @@ def _at_position(kind: str, position: int) -> tuple[onnx.ModelProto, dict[str, A
 
 @pytest.mark.parametrize("kind", ["SequenceInsert", "SequenceErase", "SequenceAt"])
 def test_positions_in_sequences_from_both_ends(kind: str) -> None:
-    """Three tensors have the positions -3 to 2; one more may be inserted at the end, 3."""
+    """Three tensors have the positions -3 to 2; a tensor can also be inserted at 3, the end."""
     for position in range(-3, 3):
         compare(*_at_position(kind, position))
-    if kind == "SequenceInsert":  # onnx.reference takes 3 for 0, against the standard's text
+    if kind == "SequenceInsert":  # onnx.reference treats 3 as 0, unlike the specification
         proto, inputs = _at_position(kind, 3)
         (got,) = evaluate(read(proto), (inputs["x"],)).outputs
         np.testing.assert_array_equal(got, np.concatenate([inputs["x"], floats(2, 2, seed=8)]))
@@ -427,7 +427,7 @@ def test_positions_in_sequences_from_both_ends(kind: str) -> None:
 @pytest.mark.parametrize("centred", [0, 1])
 @pytest.mark.parametrize(("overlap", "least"), [(0.3, 0.2), (0.0, 0.0), (0.9, 1.5)])
 def test_boxes_that_overlap_are_left_out(centred: int, overlap: float, least: float) -> None:
-    """All boxes that ONNX keeps, in its order; what is left of the capacity is -1."""
+    """The boxes are those of ONNX, in its order; unused rows are -1."""
     boxes = np.random.default_rng(1).uniform(0, 1, (2, 200, 4)).astype(np.float32)
     scores = floats(2, 3, 200, seed=2)
     made = node("NonMaxSuppression", ["b", "s", "most", "o", "t"], ["y"], center_point_box=centred)
@@ -441,7 +441,7 @@ def test_boxes_that_overlap_are_left_out(centred: int, overlap: float, least: fl
     assert got.shape == (2 * 3 * 40, 3)
     assert (got[len(want) :] == -1).all()
     assert "-1" in graph.metadata["note.0"]
-    assert len(graph.nodes) < 12, "nodes for every box"
+    assert len(graph.nodes) < 12, "there are nodes for every box"
 
 
 def test_a_tensor_in_thousands_of_parts() -> None:
@@ -462,7 +462,7 @@ def test_every_operator_says_in_one_line_what_it_is() -> None:
     for kind, handler in all_operators().handlers.items():
         doc = handler.function.__doc__ or ""
         assert doc.strip(), f"{kind} has no docstring"
-        assert len(handler.limits) < 120, f"{kind}: limits are for a table"
+        assert len(handler.limits) < 120, f"{kind}: limits must fit into a table"
 
 
 def test_the_logarithm_of_a_sum_that_is_infinite() -> None:
@@ -485,7 +485,7 @@ def test_a_size_that_is_no_number_is_refused(index: int, name: str) -> None:
 
 @pytest.mark.parametrize("slope", [np.inf, -np.inf, np.nan])
 def test_selu_of_zero_is_multiplied(slope: float) -> None:
-    """Unlike Elu's: alpha * e^x - alpha for x <= 0, in the specification and in ONNX Runtime."""
+    """Selu is alpha * e^x - alpha for x <= 0, in the specification and in ONNX Runtime."""
     x = {"x": np.array([0.0, -0.0, 1.0, -1.0], np.float32)}
     (got,) = computed(model([node("Selu", ["x"], ["y"], alpha=slope, gamma=2.0)], x, ["y"]), x)
     np.testing.assert_array_equal(got, np.array([np.nan, np.nan, 2, -slope], np.float32))
@@ -494,7 +494,7 @@ def test_selu_of_zero_is_multiplied(slope: float) -> None:
 @pytest.mark.parametrize("operator", ["PRelu", "LeakyRelu", "Elu"])
 @pytest.mark.parametrize("slope", [np.inf, -np.inf, np.nan])
 def test_zero_is_not_below_zero(operator: str, slope: float) -> None:
-    """It stays as it is whatever the slope: the specification, and ONNX Runtime.
+    """Zero is unchanged for any slope, as in the specification and in ONNX Runtime.
 
     ONNX's evaluator multiplies it by the slope, which gives NaN.
     """

@@ -1,4 +1,4 @@
-"""Files that ONNX Runtime optimised: they mean what the model before it meant."""
+"""Files that ONNX Runtime optimised mean the same as the model before."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def test_products_of_bytes_as_reals(form: str, columns: int) -> None:
 
 @pytest.mark.parametrize("form", ["", "DynamicQuantizeMatMul"])
 def test_of_zeros_alone_the_scale_is_one(form: str) -> None:
-    """Silence, say. The specification divides 0 by 0; ONNX Runtime takes 1."""
+    """An example is silence. The specification divides 0 by 0; ONNX Runtime uses 1."""
     x = {"x": np.zeros((2, 5), np.float32)}
     if form:
         constants = {"w": np.full((5, 4), 9, np.uint8), "ws": np.float32(0.1), "wz": np.uint8(3)}
@@ -240,8 +240,8 @@ def test_product_of_turned_operands(flags: tuple[int, int, int, int]) -> None:
 
 
 def stored(w: Array, block: int) -> Array:
-    """Filters as ONNX Runtime stores them: blocks of output channels, of inputs if there are so
-    many, under a shape filled up to whole blocks."""
+    """Filters in the format of ONNX Runtime: in blocks of output channels, and of input channels
+    if there are at least as many, in a shape that is padded to whole blocks."""
     filters, channels, rows, columns = w.shape
     inputs = channels if channels < block else -(-channels // block) * block
     outputs = -(-filters // block) * block
@@ -259,7 +259,7 @@ def filled(b: Array, block: int) -> Array:
 
 @pytest.mark.parametrize("block", [8, 16])
 def test_images_in_blocks_of_channels(block: int) -> None:
-    """A first layer on planes, a depthwise one, a full one, pools, and a result cut to size."""
+    """A first layer on NCHW, a depthwise layer, an ordinary layer, pools, and a sliced result."""
     filters = 20 if block == 8 else 40
     w, d = floats(16, 3, 3, 3, seed=1), floats(16, 1, 3, 3, seed=2)
     v, b = floats(filters, 16, 1, 1, seed=3), floats(filters, seed=4)
@@ -295,7 +295,7 @@ def test_images_in_blocks_of_channels(block: int) -> None:
 
 
 def test_blocks_of_unknown_size_are_refused_with_advice() -> None:
-    """Filters in multiples of 16 only could be stored either way."""
+    """If all numbers of filters are multiples of 16, the block size is ambiguous."""
     conv = node("Conv", ["x", "w"], ["c"], domain=NCHWC)
     out = node("ReorderOutput", ["c"], ["y"], domain=NCHWC, channels=16)
     x = floats(1, 3, 4, 4)

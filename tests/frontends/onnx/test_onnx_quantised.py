@@ -1,4 +1,4 @@
-"""Quantised models: groups that become integer operators, and operators on stored integers."""
+"""Quantised models: groups of nodes that become integer operators, and integer operators."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Parameters = tuple[float, int]
 
 
 class Builder:
-    """A QDQ model in the making: stored values with their parameters as constants."""
+    """Builds a QDQ model: stored values with their scales and zero points as constants."""
 
     def __init__(self, stored: type = np.uint8) -> None:
         self.stored = stored
@@ -42,7 +42,7 @@ class Builder:
         self.nodes.append(node("DequantizeLinear", [x, *names], [y], f"DQ of {x}", axis=axis))
 
     def weights(self, name: str, scale: object, zero: object, *shape: int, axis: int = 0) -> str:
-        """Stored bytes, dequantised."""
+        """Add stored bytes and their dequantisation."""
         rng = np.random.default_rng(len(self.constants))
         self.constants[name] = rng.integers(-128, 128, shape, np.int8)
         self.parameters(name, scale, zero, np.int8)
@@ -50,7 +50,7 @@ class Builder:
         return f"{name}_r"
 
     def bias(self, name: str, scale: object, *shape: int) -> str:
-        """A stored 32-bit bias, dequantised."""
+        """Add a stored 32-bit bias and its dequantisation."""
         rng = np.random.default_rng(len(self.constants))
         self.constants[name] = rng.integers(-3000, 3000, shape, np.int32)
         self.parameters(name, scale, np.zeros_like(scale, np.int32), np.int32)
@@ -65,14 +65,14 @@ class Builder:
 
 
 def compare_steps(proto: onnx.ModelProto, inputs: dict[str, Array], steps: int = 1) -> Graph:
-    """Stored results differ from the ones of real arithmetic by rounding only."""
+    """Check that stored results differ from results with real numbers only by rounding."""
     graph = read(proto)
     got = evaluate(graph, tuple(inputs[p.name] for p in graph.inputs)).outputs
     for a, b in zip(got, expected(proto, inputs), strict=True):
         assert (a.dtype, a.shape) == (b.dtype, b.shape)
         apart = np.abs(a.astype(int) - b.astype(int))
         assert apart.max() <= steps
-        assert np.unique(b).size > 10, "hardly anything to compare"
+        assert np.unique(b).size > 10, "the results have too few different values"
         assert (apart != 0).mean() < 0.05
     return graph
 
@@ -105,7 +105,7 @@ def test_convolution(activation: str, stored: type, per_filter: bool) -> None:
 
 
 def test_weights_and_bias_may_be_stored_as_reals() -> None:
-    """As some trainers export: weights quantised by a node, the bias not at all."""
+    """Some frameworks export weights that a node quantises, and a bias that is not quantised."""
     b = Builder(np.int8)
     b.quantise("x", "xq", 0.05, 0)
     b.dequantise("xq", "xr")
@@ -117,7 +117,7 @@ def test_weights_and_bias_may_be_stored_as_reals() -> None:
     b.quantise("c", "yq", 0.06, 0)
     graph = compare_steps(b.model({"x": floats(1, 3, 8, 7)}, ["yq"]), {"x": floats(1, 3, 8, 7)})
     assert kinds(graph)["int_conv2d"] == 1
-    assert kinds(graph)["quantize"] == 1, "that of the input"
+    assert kinds(graph)["quantize"] == 1, "only the input is quantised"
 
 
 @pytest.mark.parametrize("form", ["MatMul", "MatMul and Add", "Gemm"])
@@ -150,7 +150,7 @@ def test_product(form: str) -> None:
     ],
 )
 def test_bias_of_other_units(form: str, scale: object, zero: object, is_joined: bool) -> None:
-    """A bias's own scale and zero point are what count, not those that the sums have."""
+    """A bias is converted with its own scale and zero point, not with those of the sums."""
     b = Builder(np.int8)
     b.quantise("x", "xq", 0.03, 5)
     b.dequantise("xq", "xr")
@@ -199,7 +199,7 @@ MIDDLES: dict[str, dict[str, object]] = {
 @pytest.mark.parametrize("kind", MIDDLES)
 @pytest.mark.parametrize("types", list(itertools.product(BYTES, repeat=3)), ids=str)
 def test_bytes_of_every_kind_meet(kind: str, types: tuple[type, ...]) -> None:
-    """A group of any types of bytes means what it says, joined or not."""
+    """A group with any 8-bit types is correct, whether it becomes an integer operator or not."""
     flat = kind in ("MatMul", "Gemm")
     given = {"p": floats(6, 6) if flat else floats(2, 6, 6, 6)}
     if kind in ("Add", "Mul", "Concat", "MatMul", "Gemm", "Conv"):
@@ -255,7 +255,7 @@ def test_concat_and_mean() -> None:
     b.quantise("m", "yq", 0.00317, 120)
     given = {"p": floats(1, 9, 5, 4), "q": floats(1, 8, 5, 4, seed=1)}
     graph = compare_steps(b.model(given, ["yq"]), given)
-    assert kinds(graph)["lookup"] == 1, "the second part is stored as the result is"
+    assert kinds(graph)["lookup"] == 1, "the second operand has the result's quantisation"
     assert kinds(graph)["reduce"] == 1
 
 
@@ -316,7 +316,7 @@ def test_weights_of_blocks() -> None:
 
 
 def test_dynamic_quantisation() -> None:
-    """The parameters of the activations are computed; products and convolutions take them."""
+    """Scale and zero point of the operands of products and convolutions are computed."""
     rng = np.random.default_rng(5)
     x = floats(1, 3, 6, 5)
     constants = {
@@ -350,7 +350,7 @@ def test_integer_products_with_known_zero_points() -> None:
 
 @pytest.mark.parametrize("known", [True, False])
 def test_integers_over_three_spatial_axes(known: bool) -> None:
-    """What is padded, along depth too, adds nothing: it counts as the zero point."""
+    """Padding, also along depth, contributes nothing, since it equals the zero point."""
     rng = np.random.default_rng(7)
     x = rng.integers(0, 256, (2, 4, 5, 4, 6), np.uint8)
     w = rng.integers(-128, 128, (6, 2, 3, 2, 2), np.int8)
@@ -378,7 +378,7 @@ def test_integers_over_three_spatial_axes(known: bool) -> None:
 def one_node(
     kind: str, inputs: Sequence[object], given: dict[str, Array], **attributes: object
 ) -> onnx.ModelProto:
-    """A node of the extended domain; operands are names of inputs, or constants."""
+    """A node of the domain com.microsoft; operands are names of inputs, or constants."""
     names, constants = [], {}
     for index, value in enumerate(inputs):
         name = value if isinstance(value, str) else f"c{index}"
@@ -446,7 +446,7 @@ def test_extended_operators_of_two_operands(kind: str) -> None:
 
 @pytest.mark.parametrize("of_first", [SAME, OTHER])
 def test_extended_choice(of_first: Parameters) -> None:
-    """Each of the two tensors is stored as the result is; one that is so is taken as it is."""
+    """Both tensors are converted to the result's quantisation, unless they already have it."""
     other, chosen = BYTES[:, ::-1].copy(), np.arange(6).reshape(6, 1) % 2 == 0
     operands = ["k", "x", *parameters(*of_first), "z", *parameters(*OTHER), *parameters(*SAME)]
     given = {"k": chosen, "x": BYTES, "z": other}
@@ -474,7 +474,7 @@ def test_extended_gemm(real_result: bool) -> None:
 
 
 def test_sum_is_rounded_as_onnx_runtime_does() -> None:
-    """Halves and what lies a hair from them: exact sums of 2 * 65536 pairs."""
+    """Sums of 2 * 65536 pairs, including halves and numbers very close to halves, are exact."""
     x, z = (g.astype(np.uint8) for g in np.meshgrid(np.arange(256), np.arange(256)))
     inputs = ["x", *parameters(0.3, 10), "z", *parameters(0.1, 20), *parameters(0.2, 128)]
     (got,) = computed(one_node("QLinearAdd", inputs, {"x": x, "z": z}), {"x": x, "z": z})

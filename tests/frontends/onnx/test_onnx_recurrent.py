@@ -1,4 +1,4 @@
-"""Recurrent layers with every attribute, against the formulas of ONNX's specification in numpy."""
+"""Recurrent layers with every attribute, compared with the specification's formulas in numpy."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ellc.ir.types import Array
 
 STEPS, BATCH, INPUTS, HIDDEN = 5, 3, 4, 6
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
-# The layers here name HardSigmoid, if they do, before LeakyRelu: parameters are taken in order.
+# Activation parameters are used in order: HardSigmoid is always before LeakyRelu here.
 PARAMETERS = (("activation_alpha", [0.25, 0.3]), ("activation_beta", [0.4]))
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer, its attributes, and whether it has peepholes and lengths."""
+    """A layer with its attributes, and whether it has peepholes and lengths."""
 
     operator: str
     direction: str = "forward"
@@ -56,7 +56,7 @@ class Layer:
         return found
 
     def model(self, x: Array) -> onnx.ModelProto:
-        """A model of the layer alone."""
+        """A model of only this layer."""
         constants = self.operands()
         order = ["W", "R", "B", "lengths", "", "", "P"]
         names = ["x", *(n if n in constants else "" for n in order)]
@@ -67,7 +67,7 @@ class Layer:
         return model([made], {"x": x}, results, constants)
 
     def expected(self, x: Array) -> list[Array]:
-        """(Y, Y_h and for an LSTM Y_c)."""
+        """[Y, Y_h], and Y_c for an LSTM."""
         return run(self.model(x).graph, {"x": x})
 
 
@@ -106,7 +106,7 @@ def test_every_attribute_means_what_the_specification_says(layer: Layer) -> None
 
 @pytest.mark.parametrize("layer", [x for x in _layers() if x.lengths], ids=str)
 def test_lengths_may_change_from_call_to_call(layer: Layer) -> None:
-    """As PyTorch's exporter writes packed sequences."""
+    """PyTorch's exporter writes packed sequences like this."""
     x = floats(STEPS, BATCH, INPUTS)
     proto = layer.model(x)
     stored = next(t for t in proto.graph.initializer if t.name == "lengths")
@@ -130,7 +130,7 @@ def test_a_wrong_formula_is_seen() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("operator", ["GRU", "LSTM"])
 def test_flash_does_not_grow_with_the_steps(operator: str, tmp_path: Path) -> None:
-    """Sixteen times the steps change how numbers are encoded, and nothing else."""
+    """With sixteen times as many steps, only the encoding of some numbers changes."""
     rows = GATES[operator] * HIDDEN
     fixed = {"w": floats(1, rows, INPUTS, seed=1), "r": floats(1, rows, HIDDEN, seed=2)}
     layer = node(operator, ["x", "w", "r"], ["y"], hidden_size=HIDDEN)

@@ -1,4 +1,4 @@
-"""Integers between others: ONNX Runtime's arithmetic, pixel by pixel."""
+"""Interpolation of integers, compared with ONNX Runtime's arithmetic, pixel by pixel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ F32 = np.float32
 
 
 def place(index: int, extent: int, size: int, coordinates: str) -> np.float32:
-    """Where an element of the result lies along an axis of x, within it."""
+    """The coordinate in x of an element of the result, clamped to the axis."""
     scale = F32(size) / F32(extent)
     match coordinates:
         case "asymmetric":
@@ -29,7 +29,7 @@ def place(index: int, extent: int, size: int, coordinates: str) -> np.float32:
 
 
 def neighbours(at: np.float32, extent: int) -> list[tuple[int, np.float32]]:
-    """Index and weight of the element below and of the one above."""
+    """(index, weight) of the lower and of the upper neighbour."""
     below = int(at)
     above = min(below + 1, extent - 1)
     if below == above:

@@ -1,4 +1,4 @@
-"""Updates at coordinates, as by ONNX's own evaluator; outside of the data by our own rule."""
+"""Scatter operators, compared with ONNX's evaluator; updates outside of the data are ignored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ellc.ir.errors import EllcError
 @pytest.mark.parametrize("reduction", ["none", "add", "mul", "max", "min"])
 @pytest.mark.parametrize("indices", ["computed", "known"])
 def test_updates_are_applied_in_order(reduction: str, indices: str) -> None:
-    """Parts by coordinates, and elements along an axis, one of them by more updates than 64."""
+    """Updates of parts and of elements along an axis; one element gets more than 64 updates."""
     x, many = floats(3, 4), np.arange(70) % 3 % 2
     places = {"nd": np.array([[2, -1], [0, 1], [2, 3]]), "row": np.array([[-1], [0], [2]])}
     places |= {"e": np.array([[3, 0, 3], [-4, 1, 0]]), "many": many[:, np.newaxis]}
@@ -39,7 +39,7 @@ def test_updates_are_applied_in_order(reduction: str, indices: str) -> None:
 
 
 def test_an_update_outside_of_the_data_is_ignored() -> None:
-    """A computed place may be anywhere; ONNX calls it an error, and a kernel must go on."""
+    """For ONNX, a coordinate outside of the data is an error; a kernel must ignore it."""
     x, far = np.zeros((2, 3), np.float32), 2**62
     nodes = [
         node("ScatterND", ["x", "at", "u"], ["a"]),
@@ -57,7 +57,7 @@ def test_an_update_outside_of_the_data_is_ignored() -> None:
 
 @pytest.mark.parametrize("kind", ["ScatterND", "ScatterElements"])
 def test_sums_and_products_of_booleans(kind: str) -> None:
-    """`or` and `and`, as in ONNX Runtime; ONNX does not define them."""
+    """They are `or` and `and`, as in ONNX Runtime; ONNX does not define them."""
     x, u = np.array([True, False, True, False]), np.array([True, False])
     for indices, known in (("i", False), ("k", True)):
         places = np.array([1, 2]) if kind == "ScatterElements" else np.array([[1], [2]])

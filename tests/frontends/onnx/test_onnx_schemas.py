@@ -1,4 +1,4 @@
-"""Every attribute, optional operand and element type: read rightly, or declined by the table."""
+"""Every attribute, optional operand and element type is read correctly, or declined."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_what_the_specification_allows_is_read_or_declined(operator: str) -> Non
 
 
 def _wrong(case: Case) -> str:
-    """What is wrong with the import of a case; '' if nothing is."""
+    """A description of what is wrong with the import of a case; empty if it is correct."""
     try:
         graph = read(case.proto)
     except EllcError as error:
@@ -39,7 +39,7 @@ def _wrong(case: Case) -> str:
     wanted = _expected(case) if case.judged else None
     if wanted is None:
         return ""
-    if case.operator == "NonMaxSuppression":  # as many rows as there can be, filled up
+    if case.operator == "NonMaxSuppression":  # ellc returns the largest possible number of rows
         (rows,), (kept,) = results, wanted
         assert (rows[len(kept) :] == -1).all()
         results = (rows[: len(kept)],)
@@ -48,13 +48,13 @@ def _wrong(case: Case) -> str:
 
 
 def _expected(case: Case) -> list[Array] | None:
-    """What ONNX's evaluator (or ours) makes of a case; None where it cannot."""
+    """The results of ONNX's evaluator (or of ours) for a case; None if it cannot evaluate it."""
     inputs: Arrays = case.inputs
     if any(n.op_type in graphs.BASES for n in case.proto.graph.node):
         return [np.asarray(y) for y in run(case.proto.graph, inputs)]
     try:
         return expected(case.proto, inputs)
-    except Exception:  # it has no such version, or no such value, and says so in any way
+    except Exception:  # it does not support the version or value, and raises various exceptions
         return None
 
 
@@ -62,7 +62,7 @@ def _difference(got: Array, want: Array) -> str:
     half = want.dtype.kind not in "biuf" or want.dtype == np.float16
     if got.shape != want.shape or (got.dtype != want.dtype and not half):
         return f"{got.dtype}{got.shape} instead of {want.dtype}{want.shape}"
-    # The evaluator rounds to half precision after every step of its own.
+    # The evaluator rounds to half precision after every internal operation.
     tolerance = 5e-2 if half else 1e-4
     if np.allclose(got.astype(float), want.astype(float), tolerance, tolerance, equal_nan=True):
         return ""

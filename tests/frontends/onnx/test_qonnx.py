@@ -1,4 +1,4 @@
-"""QONNX: what its nodes mean, and networks of signs that run on bits."""
+"""QONNX: the meaning of its nodes, and networks of signs that are computed with bits."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BIPOLAR = helper.make_function(
     ],
     [helper.make_opsetid("", 21)],
 )
-"""The definition, for ONNX's evaluator only."""
+"""The definition, which only ONNX's evaluator needs."""
 
 
 def quant(name: str, x: str, y: str, scale: str = "one") -> NodeProto:
@@ -74,7 +74,7 @@ ROUNDINGS = {
 @pytest.mark.parametrize("mode", ROUNDINGS)
 @pytest.mark.parametrize("operator", ["Quant", "IntQuant"])
 def test_rounding_modes(mode: str, operator: str) -> None:
-    """The table of the dialect's specification."""
+    """The results are those in the table of QONNX's specification."""
     x = np.array([5.5, 2.5, 1.6, 1.1, 1.0, -1.0, -1.1, -1.6, -2.5, -5.5], np.float32)
     constants = {"s": np.float32(1), "z": np.float32(0), "b": np.float32(5)}
     quantised = node(operator, ["x", "s", "z", "b"], ["y"], domain=DOMAIN, rounding_mode=mode)
@@ -100,7 +100,7 @@ def test_ranges(signed: int, narrow: int, least: int, most: int) -> None:
 
 @pytest.mark.parametrize("zero", [0.0, 4.0])
 def test_truncation(zero: float) -> None:
-    """Both versions of the operator; the second one has a new scale and a range."""
+    """Test both versions of the operator; the second has a new scale and a range."""
     x = np.arange(-40, 41, dtype=np.float32) / 4
     constants = {"s": 0.25, "z": zero, "i": 8.0, "o": 4.0, "t": 4.0}
     known = {k: np.float32(v) for k, v in constants.items()}
@@ -142,7 +142,7 @@ def test_what_is_not_taken(
 
 @pytest.mark.parametrize("kind", ["Conv", "MaxPool", "AveragePool", "BatchNormalization"])
 def test_operators_on_pixels(kind: str) -> None:
-    """`channels_last` has the operators of ONNX with the first operand (of Conv two) turned."""
+    """`channels_last` has ONNX's operators with NHWC for the first operand (for Conv, also w)."""
     x = floats(1, 3, 6, 5)
     each = [np.abs(floats(3, seed=i)) + np.float32(0.5) for i in range(4)]
     w = floats(4, 3, 3, 3, seed=1)
@@ -231,7 +231,7 @@ def float_constants(e: float, m: float, b: float, largest: float) -> dict[str, A
 
 @pytest.mark.parametrize("name", FLOATS)
 def test_float_formats(name: str) -> None:
-    """Those that numpy has, too: every number of the format, those between, and far beyond."""
+    """Formats that numpy also has: all numbers, numbers between them, and much larger ones."""
     *numbers, attributes = FLOATS[name]
     rng = np.random.default_rng(4)
     drawn = rng.standard_normal(2000) * 2.0 ** rng.integers(-20, 20, 2000)
@@ -242,7 +242,7 @@ def test_float_formats(name: str) -> None:
     with np.errstate(all="ignore"):
         kept = np.clip(plain, -limit, limit)
         want = kept.astype(getattr(ml_dtypes, name, np.float16)).astype(np.float32)
-    want[np.isnan(plain)] = np.nan  # also of types without one
+    want[np.isnan(plain)] = np.nan  # also for formats without NaN
     if attributes.get("has_nan"):
         want[np.abs(want) > largest] = np.nan
     x = plain / np.float32(4)
@@ -254,7 +254,7 @@ def test_float_formats(name: str) -> None:
 
 @pytest.mark.parametrize("mode", ROUNDINGS)
 def test_float_rounding_modes(mode: str) -> None:
-    """With three bits of mantissa steps are 1 from 8 on, 1/2 from 4 on, 1/4 from 2 on."""
+    """With a mantissa of three bits, the step is 1 from 8 on, 1/2 from 4 on, 1/4 from 2 on."""
     x = np.array([5.5, 2.5, 1.6, 1.1, 1.0, -1.0, -1.1, -1.6, -2.5, -5.5], np.float32) + 8
     constants = float_constants(4, 3, 7, 448)
     constants["s"] = np.float32(1)
@@ -340,7 +340,7 @@ def test_columns_make_a_convolution_a_product(
 
 
 def network() -> tuple[list[NodeProto], dict[str, Array]]:
-    """Signs, two convolutions with a pool between, a dense layer; numbers that often tie at 0."""
+    """Signs, two convolutions with a pool between, a dense layer; many sums are exactly 0."""
     rng = np.random.default_rng(5)
 
     def signs(*shape: int) -> Array:

@@ -1,4 +1,4 @@
-"""SSD detectors' own end, `TFLite_Detection_PostProcess`, against the runtime's."""
+"""`TFLite_Detection_PostProcess`, the end of SSD detectors, compared with the runtime."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _anchors(rng: np.random.Generator, boxes: int) -> Array:
 def detector(
     options: dict[str, object], boxes: int, columns: int, *, stored: bool
 ) -> tuple[bytes, list[Array]]:
-    """A file with nothing but the operator, and operands whose scores all differ."""
+    """A file with only this operator, and operands whose scores are all different."""
     rng = np.random.default_rng(boxes + columns)
     anchors = _anchors(rng, boxes)
     if stored:
@@ -99,7 +99,7 @@ def test_detections_are_the_runtimes(
     found = evaluate(graph, tuple(given)).outputs
     (wanted,) = reference(data, given)
     _want_same(options, "nothing" in label, found, wanted)
-    assert len(graph.nodes) < 60, "nodes for every box"
+    assert len(graph.nodes) < 60, "there are nodes for every box"
 
 
 def _want_same(
@@ -108,7 +108,7 @@ def _want_same(
     assert [x.shape for x in found] == [x.shape for x in wanted]
     assert found[3] == wanted[3]
     assert is_empty == (found[3] == 0)
-    # The runtime leaves what is beyond the detections, and classes beyond all, as it was.
+    # The runtime does not write rows beyond the detections.
     kinds = int(str(options["max_classes_per_detection"]))
     place = np.arange(found[1].size)
     real = (place < int(found[3][0]) * kinds) & (place % kinds < 3)
@@ -119,7 +119,7 @@ def _want_same(
 
 @pytest.mark.slow
 def test_compiled_detections_are_the_runtimes(tmp_path: Path) -> None:
-    """Both ways, of floats and of bytes, in one program."""
+    """Both kinds of suppression, with floats and with bytes, in one program."""
     cases = []
     for label, changed, boxes, columns in CASES[2:6:2]:
         for stored in (False, True):
@@ -159,7 +159,7 @@ def test_odd_options_of_detections_are_said(
 
 
 def test_options_of_custom_operators_are_read_in_bounds() -> None:
-    """Any bytes are options or none; cut and changed ones never make another error."""
+    """Truncated and changed bytes are valid options or give an error about options."""
     whole = {"a": 3, "b": -2.5, "c": True, "d": "text", "e": [1, 2, 300], "f": {"g": 1}}
     raw = bytes(flexbuffers.Dumps(whole))
     read = custom_options(raw, EntryBudget(100)).values

@@ -1,4 +1,4 @@
-"""Files: names, shapes, labels, cuts, what is refused, what is damaged."""
+"""Files: names, shapes, labels, cuts, unsupported and damaged files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from ellc.ir.types import DType, Padding, Quant
 
 
 def chain_of(*kinds: str, shape: tuple[int, ...] = (1, 4), first: T | None = None) -> TFLiteFile:
-    """Operators of one operand one after the other."""
+    """A chain of operators with one operand."""
     file = TFLiteFile()
     value = file.add(first or T(shape, name="x"))
     for index, kind in enumerate(kinds):
@@ -77,7 +77,7 @@ def test_a_signature_names_inputs_and_outputs(tmp_path: Path) -> None:
 
 
 def test_a_signature_is_a_graph_of_its_own(tmp_path: Path) -> None:
-    """What the runtime's runner of each computes; without a name a note lists the others."""
+    """Each signature gives the results of the runtime; without a name, a note lists the others."""
     file, other = TFLiteFile(), TFLiteFile()
     file.apply("RELU", [file.add(T((1, 4), name="x"))], [file.add(T((1, 4), name="y"))])
     other.apply("TANH", [other.add(T((1, 3), name="a"))], [other.add(T((1, 3), name="b"))])
@@ -232,7 +232,7 @@ def test_tensors_of_text_are_refused_where_they_are_read(tmp_path: Path) -> None
 
 
 def dilated(pads: list[list[int]], crop: list[list[int]]) -> bytes:
-    """A convolution between SPACE_TO_BATCH_ND and BATCH_TO_SPACE_ND, blocks of 2 x 3."""
+    """A convolution between SPACE_TO_BATCH_ND and BATCH_TO_SPACE_ND, with blocks of 2 x 3."""
     file = TFLiteFile()
     pad = np.sum(pads, axis=1) + np.array([6, 6])
     rows, columns = pad[0] // 2, pad[1] // 3
@@ -263,14 +263,14 @@ def test_convolutions_between_blocks_become_dilated_ones(
     assert graph.nodes[0].op == Conv2D((1, 1), Padding(top, left, bottom, right), (2, 3))
     x = np.random.default_rng(1).normal(size=(1, 6, 6, 2)).astype(np.float32)
     whole = read(data, tmp_path, ImportOptions(outputs=("y", "t5", "t6", "t7")))
-    assert "transpose" in ops(whole), "with its parts as outputs the group stays apart"
+    assert "transpose" in ops(whole), "if its inner values are outputs, the group is not fused"
     np.testing.assert_allclose(
         evaluate(graph, (x,)).outputs[0], evaluate(whole, (x,)).outputs[0], rtol=1e-5, atol=1e-5
     )
 
 
 def test_local_response_normalisation_looks_both_ways(tmp_path: Path) -> None:
-    # The reference kernel leaves out the last neighbour; TensorFlow and the usual kernel do not.
+    # The reference kernel omits the last neighbour, unlike TensorFlow and the optimised kernel.
     chosen = options("LocalResponseNormalizationOptions", radius=1, bias=1.5, alpha=0.3, beta=0.6)
     shape = (1, 1, 1, 3)
     graph = read(single("LOCAL_RESPONSE_NORMALIZATION", [T(shape)], [T(shape)], chosen), tmp_path)
@@ -296,7 +296,7 @@ def test_small_weights_beside_floats_become_floats(tmp_path: Path) -> None:
 
 
 def repacked(data: bytes, change: Callable[[schema.ModelT], None]) -> bytes:
-    """A file after a change to its objects."""
+    """A file after a change of its decoded objects."""
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data))
     change(model)
     builder = flatbuffers.Builder(64)
@@ -329,7 +329,7 @@ def test_labels_behind_the_file_become_metadata(tmp_path: Path) -> None:
 
 
 def pictures(means: list[float], deviations: list[float]) -> bytes:
-    """The metadata of a model whose first input is normalised."""
+    """The metadata of a model with a normalised first input."""
     b = flatbuffers.Builder(64)
 
     def floats(numbers: list[float]) -> int:
@@ -412,7 +412,7 @@ def test_damaged_files_are_one_error(tmp_path: Path) -> None:
 def test_a_list_longer_than_the_file_is_not_walked(tmp_path: Path) -> None:
     data = chain_of(*["RELU"] * 9).data([0], [9])
     table = schema.Model.GetRootAs(data).Subgraphs(0)
-    start = table._tab.Vector(table._tab.Offset(10))  # the operators
+    start = table._tab.Vector(table._tab.Offset(10))  # the vector of operators
     huge = bytearray(data)
     huge[start - 4 : start] = (2**31).to_bytes(4, "little")
     error = refused(bytes(huge), tmp_path)
@@ -446,7 +446,7 @@ def test_without_its_package_the_reader_says_what_to_install(
 
 
 def test_a_scale_axis_beyond_the_shape_is_the_only_one_that_fits(tmp_path: Path) -> None:
-    # Converters of 2020 gave a bias, which has one axis, that of depthwise weights.
+    # Converters of 2020 gave a bias the quantised dimension of depthwise weights, which it lacks.
     def change(axis: int, shape: list[int]) -> Callable[[schema.ModelT], None]:
         def changed(model: schema.ModelT) -> None:
             model.subgraphs[0].tensors[2].quantization.quantizedDimension = axis

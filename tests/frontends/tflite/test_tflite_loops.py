@@ -1,4 +1,4 @@
-"""WHILE: loops whose trips are known at import, against TensorFlow Lite's own."""
+"""WHILE loops whose trips are known at import, compared with TensorFlow Lite."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def scalar() -> T:
 
 
 def layer(limit: T | None, step: int = 1, condition: str = "LESS") -> bytes:
-    """`while i < limit: h = tanh(x[i] * scale + h); i += step` over x [STEPS, 3].
+    """A loop `while i < limit: h = tanh(x[i] * scale + h); i += step` over x [STEPS, 3].
 
-    Operands: i, h, x, scale, the limit. The limit is a constant, or an input of the model.
+    Its operands are i, h, x, scale and the limit, which is a constant or an input of the model.
     """
     cond = TFLiteFile()
     ends = [cond.add(t) for t in (scalar(), T((1, 3)), T((STEPS, 1, 3)), T((1, 3)), scalar())]
@@ -79,7 +79,7 @@ def test_a_loop_with_known_trips_is_what_the_runtime_computes(
     (wanted,) = reference(data, inputs, 1)
     ready, _ = run_pipeline(graph)
     picks = [n for g in all_graphs(ready) for n in g.nodes if isinstance(n.op, Gather)]
-    assert len(picks) == (limit == 1)  # the counter's rows are walked
+    assert len(picks) == (limit == 1)  # the loop walks along rows that the counter picks
     for form in (graph, ready):
         for found, want in zip(evaluate(form, inputs).outputs, wanted, strict=True):
             np.testing.assert_allclose(found, want, rtol=1e-6, atol=1e-7)
@@ -111,10 +111,10 @@ def filled(
     open_list: bool = False,
     gap: int = 1,
 ) -> bytes:
-    """`while i < end: h = tanh(x[i] + h); rows[i] = h; i += step`, as Keras writes its lists.
+    """A loop `while i < end: h = tanh(x[i] + h); rows[i] = h; i += step`, as Keras writes lists.
 
-    Results: the rows [ROWS, 1, 3], h. The rows are zeros before, or an input of the model; those
-    from i + `gap` on stay.
+    Its results are the rows [ROWS, 1, 3] and h. Before the loop, the rows are zeros or an input of
+    the model; rows from i + `gap` on do not change.
     """
     rows, x, h = T((ROWS, 1, 3)), T((ROWS, 1, 3)), T((1, 3))
     cond, body, main = TFLiteFile(), TFLiteFile(), TFLiteFile()
@@ -131,14 +131,14 @@ def filled(
     body.apply("TANH", [total], [new])
 
     def numbers(counter: int, *rest: int) -> int:
-        """The counter and two numbers as one operand."""
+        """A vector operand of the counter and two numbers."""
         first, whole = body.add(T((1,), "int32")), body.add(T((3,), "int32"))
         one, others = (body.add(T.of(np.array(v, np.int32))) for v in ([1], rest))
         body.apply("RESHAPE", [counter, one], [first], options("ReshapeOptions"))
         body.apply("CONCATENATION", [first, others], [whole], options("ConcatenationOptions"))
         return whole
 
-    some = T((1, 1, 3), signature=(-1, 1, 3))  # the runtime asks how many they are
+    some = T((1, 1, 3), signature=(-1, 1, 3))  # the runtime needs the number of rows
     before, after, made = (body.add(t) for t in (some, some, rows))
     zeros, every = (body.add(T.of(np.full(3, v, np.int32))) for v in (0, -1))
     body.apply("SLICE", [old, zeros, numbers(i, -1, -1)], [before], options("SliceOptions"))

@@ -1,6 +1,6 @@
-"""MediaPipe's pool with places, its inverse and its transposed convolution, against loops.
+"""MediaPipe's max pool with indices, its inverse and its transposed convolution, against loops.
 
-No runtime at hand has these operators; the loops are what MediaPipe's own kernels do.
+No available runtime has these operators; the loops compute the same as MediaPipe's kernels.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ TRANSPOSED = "CUSTOM:Convolution2DTransposeBias"
 
 
 def pool_options(scheme: int, stride: int, window: tuple[int, int], activation: int = 0) -> bytes:
-    """The struct TfLitePoolParams, with what a kernel computes into it."""
+    """The bytes of a struct TfLitePoolParams, including fields that the kernel computes."""
     return struct.pack("<10i", scheme, stride, stride, window[1], window[0], activation, 0, 0, 0, 0)
 
 
 def image(rows: int, columns: int) -> Array:
-    """Few different numbers, so that maxima are often not alone."""
+    """An image with few different numbers, so that many windows have several maxima."""
     rng = np.random.default_rng(rows * columns)
     return rng.integers(-4, 5, (2, rows, columns, 3)).astype(np.float32)
 
 
 def pooled(x: Array, scheme: int, stride: int, window: tuple[int, int]) -> tuple[Array, Array]:
-    """Maxima and their cells, one window after the other."""
+    """(maxima, their indices in the windows), window by window."""
     size = np.array(x.shape[1:3])
     if scheme == SAME:
         count = -(-size // stride)
@@ -77,7 +77,7 @@ def test_a_pool_tells_the_first_cell_of_its_maximum(
 
 
 def spread(x: Array, weights: Array, bias: Array, scheme: int, stride: tuple[int, int]) -> Array:
-    """Every pixel's window of filters onto the result, one product after the other."""
+    """A transposed convolution, product by product."""
     size, window = np.array(x.shape[1:3]), np.array(weights.shape[1:3])
     cut = np.maximum(0, window - (size - 1) % stride - 1) if scheme == SAME else np.zeros(2, int)
     whole = np.array(stride) * (size - 1) + window - cut
@@ -111,7 +111,7 @@ def test_a_transposed_convolution_spreads_pixels(
 
 @pytest.mark.slow
 def test_what_is_pooled_goes_back_to_its_place(tmp_path: Path) -> None:
-    """Both in one network, as segmentation models have them, imported and compiled."""
+    """Pool and inverse in one network, as in segmentation models, imported and compiled."""
     x, file = image(6, 8), TFLiteFile()
     places = [file.add(T(x.shape)), *(file.add(T()) for _ in range(3))]
     options = pool_options(SAME, 2, (2, 2))

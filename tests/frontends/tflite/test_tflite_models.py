@@ -1,4 +1,4 @@
-"""Real models: every tensor inside against TensorFlow Lite's reference kernels."""
+"""Published models: all tensors are compared with TensorFlow Lite's reference kernels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ellc.ir.interp import evaluate
 from ellc.ir.limits import DEFAULT_LIMITS
 
 pytestmark = pytest.mark.needs_data
-# Of the hybrid one the runtime rounds activations, so its tensors are its own.
+# In the hybrid model, the runtime rounds activations, so its tensors are different.
 MODELS = [
     pytest.param(m, id=str(m), marks=[pytest.mark.slow] if m.is_large else [])
     for m in real_models()

@@ -1,4 +1,4 @@
-"""Single operators against TensorFlow Lite's reference kernels: integers to the bit."""
+"""Single operators, compared with TensorFlow Lite's reference kernels; integers are equal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ellc.frontends.tflite.checks import operators
 from ellc.ir.errors import EllcError
 
 CASES = every_case()
-# What the runtime's own kernels refuse or do otherwise; tested by hand below.
+# Cases that the runtime's kernels refuse or compute differently have separate tests below.
 BY_HAND = {
     *("BROADCAST_TO", "IF", "LOCAL_RESPONSE_NORMALIZATION", "WHILE"),
     *("ASSIGN_VARIABLE", "CALL_ONCE", "READ_VARIABLE", "VAR_HANDLE"),
@@ -49,7 +49,7 @@ def test_operator_agrees_with_the_reference_kernels(kind: str, tmp_path: Path) -
 
 
 def test_a_stored_sum_of_all_is_that_of_two(tmp_path: Path) -> None:
-    """No runtime at hand has ADD_N of bytes; of two operands it is ADD."""
+    """No available runtime has ADD_N of bytes; with two operands it equals ADD."""
     both = (stored("int8", (3, 50)), stored("int8", (3, 50)))
     to = (stored("int8", (3, 50), 0.07, 99),)
     pair = TfliteCase("ADD", "", both, to, options("AddOptions"))
@@ -59,7 +59,7 @@ def test_a_stored_sum_of_all_is_that_of_two(tmp_path: Path) -> None:
 
 
 def test_slopes_of_16_bits_are_refused(tmp_path: Path) -> None:
-    """The runtime takes them, and reads their bytes as slopes of 8 bits."""
+    """The runtime accepts them, but reads their bytes as 8-bit slopes."""
     x = stored("int16", (4, 5), 0.01)
     slopes = T.of(np.ones(5, np.int16), scale=(0.1,))
     case = TfliteCase("PRELU", "", (x, slopes), (x,))
@@ -69,7 +69,7 @@ def test_slopes_of_16_bits_are_refused(tmp_path: Path) -> None:
 
 
 def test_16_bit_squares_of_differences_are_those_of_the_micro_runtime(tmp_path: Path) -> None:
-    """No runtime at hand has them: the difference of both halves, rounded up, is squared."""
+    """No available runtime has them: the difference of both halves, rounded up, is squared."""
     x, y = (np.random.default_rng(n).integers(-32768, 32768, 500, np.int16) for n in (1, 2))
     both = (stored("int16", x.shape, 1e-4), stored("int16", x.shape, 1e-4))
     to = (stored("int16", x.shape, 8e-4),)
@@ -90,7 +90,7 @@ def test_what_no_runtime_has_for_uint8_is_said(kind: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("kind", ["EQUAL", "NOT_EQUAL"])
 def test_stored_16_bit_numbers_of_one_scale_are_equal_or_not(kind: str, tmp_path: Path) -> None:
-    """The runtime at hand gives neither this nor anything like it for 16 bits."""
+    """The available runtime gives wrong results for 16 bits."""
     x, y = np.random.default_rng(3).integers(-2, 3, (2, 4, 50)).astype(np.int16)
     for other in (0.01, 0.02):
         both = (stored("int16", (4, 50), 0.01), stored("int16", (4, 50), other))

@@ -1,4 +1,4 @@
-"""Outputs of a file: variable tensors among them, and what their integers stand for."""
+"""Outputs of a file, also variable tensors, and their quantisation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CASES = every_case()
 
 
 def first_of_each(cases: Sequence[TfliteCase]) -> Iterator[TfliteCase]:
-    """The first case of every operator and element type of its operands and result."""
+    """The first case of every operator for each combination of element types."""
     known = set()
     for case in cases:
         key = (case.kind, *(t.dtype for t in case.operands if t), case.results[0].dtype)
@@ -36,7 +36,7 @@ def first_of_each(cases: Sequence[TfliteCase]) -> Iterator[TfliteCase]:
 
 
 def with_variables(case: TfliteCase, *, alone: bool) -> bytes:
-    """A file whose outputs are the operator's variables, after its results unless `alone`."""
+    """A file whose outputs are the operator's results, unless `alone`, and its variables."""
     file = TFLiteFile()
     places = [-1 if t is None else file.add(t) for t in case.operands]
     results = [file.add(t) for t in case.results]
@@ -88,7 +88,7 @@ def test_compiled_variables_among_the_outputs(tmp_path: Path) -> None:
 
 
 def a_choice(kind: str) -> bytes:
-    """Bytes that a computed condition chooses."""
+    """A computed condition that selects bytes."""
     file, like = TFLiteFile(), stored("int8", (3, 4))
     flag = file.add(T((1,) if kind == "IF" else (3, 4), "bool"))
     x, y, made = (file.add(like) for _ in range(3))
@@ -110,7 +110,7 @@ def declared(tensor: T) -> Quant:
 
 @pytest.mark.slow
 def test_integers_at_the_outputs_keep_their_scale(tmp_path: Path) -> None:
-    """Also after the passes, for the header, the manifest and the Python module read it there."""
+    """The scale is kept after the passes, since the header, manifest and module read it then."""
     files = {
         str(case): (case.data(), [declared(t) if t.scale else None for t in case.results])
         for case in first_of_each(CASES)

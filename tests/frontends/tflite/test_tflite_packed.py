@@ -1,4 +1,4 @@
-"""Numbers of 4 and 2 bits: weights of the operators that take them, to the bit; else refused."""
+"""4- and 2-bit numbers: weights of operators that take them give equal results; else refused."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BIAS = T.of(np.zeros(3, np.int32), scale=tuple(0.1 * s for s in SCALES), zero=(0
 
 
 def weights(kind: str, *shape: int) -> Array:
-    """Numbers over the whole range of a type, an odd number of them where the shape is odd."""
+    """Random numbers in the whole range of a type; an odd shape has an odd number of them."""
     high = 1 << PACKED[kind]
     low = 0 if kind == "uint4" else -high // 2
     drawn = np.random.default_rng(1).integers(low, low + high, shape)
@@ -46,7 +46,7 @@ def stored(kind: str, data: Array, axis: int = 0, *, each: bool = True) -> T:
 
 
 def layer(operator: str, kind: str, as_type: str) -> bytes:
-    """A layer whose weights are of a narrow range, stored in the type of it or in bytes."""
+    """A layer whose weights have a narrow range, stored in the narrow type or as bytes."""
     x8, y8 = (T(s, "int8", None, (0.1,), (3,)) for s in ((2, 7), (2, 3)))
     match operator:
         case "dense":
@@ -89,7 +89,7 @@ CASES = [
 
 @pytest.mark.parametrize(("kind", "operator"), CASES)
 def test_weights_of_a_few_bits(kind: str, operator: str, tmp_path: Path) -> None:
-    """What bytes of the same numbers give, and the runtime."""
+    """Results equal those with the same numbers as bytes, and those of the runtime."""
     in_bytes = "uint8" if kind == "uint4" else "int8"
     data = layer(operator, kind, kind)
     graph = read_tflite(saved(data, tmp_path))
@@ -110,7 +110,7 @@ def test_weights_of_a_few_bits(kind: str, operator: str, tmp_path: Path) -> None
 @pytest.mark.parametrize("as_type", ["int8", "int4", "float32"])
 @pytest.mark.parametrize("operator", ["CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"])
 def test_rounding_that_is_left_out_is_said(operator: str, as_type: str, tmp_path: Path) -> None:
-    """The runtime rounds floats before it multiplies them with integers, ellc does not."""
+    """The runtime rounds floats before it multiplies them by integers; ellc does not."""
     how = {
         "CONV_2D": ((3, 3, 3, 3), options("Conv2D", **WINDOW)),
         "DEPTHWISE_CONV_2D": (

@@ -1,4 +1,4 @@
-"""Every option and version of every operator: read as the runtime reads it, or declined by name."""
+"""Every option and version of every operator is read like in the runtime, or declined."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_what_the_schema_allows_is_read_or_declined(kind: str, tmp_path: Path) -
 
 
 def _wrong(case: OptionCase, folder: Path) -> str:
-    """What is wrong with the import of a case; '' if nothing is."""
+    """A description of what is wrong with the import of a case; empty if it is correct."""
     wanted = _wanted(case)
     try:
         found = imported(case.case, folder)
@@ -63,7 +63,7 @@ def _wrong(case: OptionCase, folder: Path) -> str:
 
 
 def _wanted(case: OptionCase) -> list[list[Array]] | None:
-    """What the runtime makes of a case; None where it refuses it."""
+    """The results of the runtime for a case; None if it refuses the case."""
     try:
         return reference(case.case.data(), case.case.inputs(), case.case.calls)
     except (RuntimeError, ValueError):

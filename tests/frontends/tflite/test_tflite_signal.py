@@ -1,6 +1,6 @@
-"""The signal operators of TensorFlow Lite Micro, over streams, against single numbers in Python.
+"""The signal operators of TensorFlow Lite Micro on streams, against a reference in Python.
 
-`signal_reference.py` agrees with that runtime's own build in all of these numbers.
+`signal_reference.py` agrees with a build of that runtime in all of these numbers.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from ellc.ir.types import Array
 STEPS = 40
 FRAME, LENGTH, CHANNELS = 200, 256, 9
 BINS = LENGTH // 2 + 1
-START, END = 2, 110  # of the energies
+START, END = 2, 110  # the range of the energies
 SHIFTS = {"window": 12, "smoothing": 10, "subtraction": 14, "gain": 6, "correction": 3}
 SMOOTHING, LEAST, SCALE = (410, 983), 819, 1600
 
 
 def tables() -> dict[str, Array]:
-    """Constants of the front end: a window, triangles, gains."""
+    """The constants of the front end: a window, triangular filters, gains."""
     rng = np.random.default_rng(5)
     widths = np.array([0, 2, 3, 5, 0, 8, 12, 17, 25, 30], np.int16)
     starts = (START + np.cumsum(widths) - widths).astype(np.int16)
@@ -64,7 +64,7 @@ def subtraction_options(*, clamping: bool) -> dict[str, object]:
 
 
 def front_end(*, clamping: bool) -> bytes:
-    """Samples to features; every operator's results are outputs."""
+    """The operators from samples to features; the results of every operator are outputs."""
     file, given = TFLiteFile(), tables()
     constant = {name: file.add(T.of(data)) for name, data in given.items()}
     outputs: list[int] = []
@@ -99,7 +99,7 @@ def front_end(*, clamping: bool) -> bytes:
 
 @cache
 def samples() -> list[Array]:
-    """Sound of every loudness: silence, tones, noise up to the ends."""
+    """Sound of different loudness: silence, tones, and noise up to full scale."""
     rng = np.random.default_rng(7)
     frames = []
     for step in range(STEPS):
@@ -112,7 +112,7 @@ def samples() -> list[Array]:
 
 @cache
 def wanted(*, clamping: bool) -> list[list[list[int]]]:
-    """Every operator's results in every step."""
+    """The results of every operator in every step."""
     given = {name: [int(v) for v in data] for name, data in tables().items()}
     names = ("frequency starts", "weight starts", "widths")
     places = list(zip(*(given[name] for name in names), strict=True))
@@ -146,7 +146,7 @@ BANDS = 5
 
 
 def streams() -> bytes:
-    """Everything that remembers samples, beside one another; two rows of samples and one frame."""
+    """All operators with states, on two rows of samples and one frame."""
     file, outputs = TFLiteFile(), list[int]()
     x, frame = file.add(T((2, SAMPLES), "int16")), file.add(T((BANDS,), "int16"))
 
@@ -187,7 +187,7 @@ def stream_inputs() -> list[tuple[Array, ...]]:
 
 @cache
 def wanted_streams() -> list[list[list[int]]]:
-    """Every operator's results in every call."""
+    """The results of every operator in every call."""
     framers = [[ref.Framer(*given) for _ in range(2)] for given in SIZES]
     adders = [[ref.OverlapAdd(step) for _ in range(2)] for _, step, _ in SIZES]
     delays = [[ref.Delay(length) for _ in range(2)] for length in DELAYS]
@@ -243,7 +243,7 @@ def test_streams_are_those_of_the_definition(tmp_path: Path) -> None:
 
 
 def test_overlapping_floats_add_up(tmp_path: Path) -> None:
-    """With the rest of the frames before in a state."""
+    """The rest of previous frames is in a state."""
     x, y = T((2, 3, 10), "float32"), T((2, 12), "float32")
     data = single("CUSTOM:SignalOverlapAdd", (x,), (y,), {"T": 0, "frame_step": 4})
     calls = [np.random.default_rng(i).standard_normal(x.shape).astype(np.float32) for i in (1, 2)]
@@ -281,7 +281,7 @@ def test_what_no_stream_has_is_declined(
 
 
 def transform(dtype: str, length: int, given: int) -> bytes:
-    """Two rows of samples to their spectra."""
+    """A transform of two rows of samples to their spectra."""
     x, y = T((2, given), dtype), T((2, length + 2), dtype)
     return single("CUSTOM:SignalRfft", (x,), (y,), {"T": 0, "fft_length": length})
 
@@ -302,7 +302,7 @@ def test_transforms_of_32_bits_and_of_floats(length: int, given: int, tmp_path: 
 
 
 def inverse(dtype: str, length: int) -> bytes:
-    """Two rows of spectra to their samples."""
+    """A transform of two rows of spectra to their samples."""
     x, y = T((2, length + 2), dtype), T((2, length), dtype)
     return single("CUSTOM:SignalIrfft", (x,), (y,), {"T": 0, "fft_length": length})
 

@@ -1,4 +1,4 @@
-"""RFFT2D and what reads it, against the runtime: complex numbers are in the file only."""
+"""RFFT2D and operators that read it, compared with the runtime; graphs have no complex type."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KINDS = ("COMPLEX_ABS", "REAL", "IMAG")
 
 
 def spectra(shape: tuple[int, ...], lengths: tuple[int, int], *, is_complex: bool = False) -> bytes:
-    """A transform and everything that reads it; the transform itself, if asked for."""
+    """A transform and all operators that can read it; with `is_complex`, also the transform."""
     file, outer = TFLiteFile(), shape[:-2]
     x, length = file.add(T(shape)), file.add(ints(*lengths))
     to = (*outer, lengths[0], lengths[1] // 2 + 1)
@@ -45,7 +45,7 @@ def test_magnitudes_and_parts_are_those_of_the_runtime(
 
 
 def test_a_spectrum_may_be_moved_before_it_is_read(tmp_path: Path) -> None:
-    """As TensorFlow's converter writes `tf.signal.stft`: frames are planes of one row."""
+    """TensorFlow's converter writes `tf.signal.stft` like this: frames are planes of one row."""
     file = TFLiteFile()
     x, length = file.add(T((2, 3, 1, 16))), file.add(ints(1, 16))
     whole, rows = file.add(T((2, 3, 1, 9), "complex64")), file.add(T((2, 3, 9), "complex64"))

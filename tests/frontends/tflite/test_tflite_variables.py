@@ -1,4 +1,4 @@
-"""Variables that files keep between calls, over streams, against TensorFlow Lite's own."""
+"""Variables that are kept between calls, on streams, compared with TensorFlow Lite."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STEPS = 10
 
 
 class Streaming:
-    """A file with variables under construction; `start` is the graph of its CALL_ONCE."""
+    """Builds a file with variables; `start` is the graph of its CALL_ONCE."""
 
     def __init__(self, *, starts: bool = True) -> None:
         self.main, self.start = TFLiteFile(), TFLiteFile()
@@ -34,7 +34,7 @@ class Streaming:
             self.main.apply("CALL_ONCE", [], [], options("CallOnceOptions", initSubgraphIndex=1))
 
     def variable(self, name: str, initial: Array | None, container: str = "") -> None:
-        """One with this name, and its first value."""
+        """Add a variable with this name and initial value."""
         if initial is not None:
             handle = self._handle(self.start, name, container)
             self.start.apply("ASSIGN_VARIABLE", [handle, self.start.add(T.of(initial))], [])
@@ -61,7 +61,7 @@ class Streaming:
         return total
 
     def choose(self, condition: int, given: list[int], like: T, then: int = 2) -> int:
-        """A result of the graphs `then` and the one after it."""
+        """Add an IF with the graphs `then` and `then + 1`; returns its result."""
         result = self.main.add(like)
         chosen = options("IfOptions", thenSubgraphIndex=then, elseSubgraphIndex=then + 1)
         self.main.apply("IF", [condition, *given], [result], chosen)
@@ -73,7 +73,7 @@ class Streaming:
 
 
 def ring(starts: bool = True, zero: int = -3) -> bytes:
-    """A window of 5 rows over a stream of 2 at a time, as streaming layers keep it, in int8."""
+    """An int8 window of 5 rows on a stream of 2 rows per call, as in streaming layers."""
 
     def rows(count: int) -> T:
         return T((1, count, 4), "int8", scale=(0.05,), zero=(zero,))
@@ -91,7 +91,7 @@ def ring(starts: bool = True, zero: int = -3) -> bytes:
 
 
 def orders() -> bytes:
-    """Reads before, between and after assignments; old values that change places; a constant."""
+    """Reads before, between and after assignments; exchanged old values; a constant."""
     file, like = Streaming(), T((1, 3))
     for index, name in enumerate("abcde"):
         file.variable(name, np.full((1, 3), index + 1, np.float32))
@@ -112,7 +112,7 @@ def orders() -> bytes:
 
 
 def copies() -> bytes:
-    """Next values that nobody computes: an input, a constant, another variable."""
+    """Next values that are not computed: an input, a constant, another variable."""
     file, like = Streaming(), T((1, 3))
     for index, name in enumerate("abc"):
         file.variable(name, np.full((1, 3), index, np.float32))
@@ -125,7 +125,7 @@ def copies() -> bytes:
 
 
 def counter() -> bytes:
-    """A sum of integers that starts at another number."""
+    """A running sum of integers with an initial value other than 0."""
     file, like = Streaming(), T((2,), "int32")
     file.variable("sum", np.array([7, -7], np.int32))
     x = file.main.add(like)
@@ -135,7 +135,7 @@ def counter() -> bytes:
 
 
 def computed_start() -> bytes:
-    """A first value that the graph of CALL_ONCE computes of constants and stores after another."""
+    """CALL_ONCE computes the initial value from constants, after assigning another value."""
     file, like = Streaming(), T((1, 3))
     file.variable("a", np.zeros((1, 3), np.float32))
     start = file.start
@@ -150,7 +150,7 @@ def computed_start() -> bytes:
 
 
 def decayed() -> bytes:
-    """int8 results of operators as next values, also one that is stored in another scale."""
+    """Next values that are int8 results of operators, one of them with another scale."""
     file = Streaming()
     like, other = (T((1, 4), "int8", scale=(s,), zero=(5,)) for s in (0.05, 0.09))
     for name in "ab":
@@ -164,7 +164,7 @@ def decayed() -> bytes:
 
 
 def half_read() -> bytes:
-    """One variable that outputs need only by way of another, and one that they do not need."""
+    """A variable that outputs need only through another variable, and an unused variable."""
     file, like = Streaming(), T((1, 2))
     for name in ("seen", "older", "unseen"):
         file.variable(name, np.ones((1, 2), np.float32))
@@ -177,7 +177,7 @@ def half_read() -> bytes:
 
 
 def branches(like: T) -> bytes:
-    """Branches that read and assign variables: by a given handle, by their own, in a branch."""
+    """Branches that read and assign variables, with given handles and with their own handles."""
     file = Streaming()
     for index, name in enumerate("abc"):
         file.variable(name, np.full(like.shape, index + 1, like.dtype))
@@ -288,7 +288,7 @@ def test_a_variable_without_a_first_value_starts_at_its_zero_point(tmp_path: Pat
 
 
 def test_a_reset_of_variable_tensors_is_that_of_the_runtime() -> None:
-    """Ours gives states their first values, so the runtime's must repeat its first calls."""
+    """A reset of ellc restores initial values; after it, the runtime must repeat its results."""
     cases = [case for case in layer_cases() if case.calls > 1]
     assert {"SVDF", "RNN", "UNIDIRECTIONAL_SEQUENCE_LSTM"} <= {case.kind for case in cases}
     for case in cases:
@@ -333,7 +333,7 @@ def no_handle() -> bytes:
 
 
 def inside(kind: str, chosen: object) -> bytes:
-    """The operator's result is not needed, but what its graph 2 assigns would be."""
+    """An operator whose result is not needed, but whose graph 2 assigns a variable."""
     file, like, number = Streaming(), T((1, 3)), T((), "int32")
     file.variable("a", np.ones((1, 3), np.float32))
     body = Streaming(starts=False)
@@ -349,7 +349,7 @@ def inside(kind: str, chosen: object) -> bytes:
 
 
 def branches_of(then: T, other: T, *, once: bool = False) -> bytes:
-    """A choice between two constants; the first branch may have a CALL_ONCE."""
+    """An IF that selects one of two constants; the first branch may have a CALL_ONCE."""
     file, first, second = Streaming(), TFLiteFile(), TFLiteFile()
     if once:
         first.apply("CALL_ONCE", [], [], options("CallOnceOptions", initSubgraphIndex=1))
@@ -359,7 +359,7 @@ def branches_of(then: T, other: T, *, once: bool = False) -> bytes:
 
 
 def given_to(kind: str, given: T, results: int = 1) -> bytes:
-    """A variable `a`, and an operator with a handle of it, or another operand: nobody reads it."""
+    """A variable `a`, and an operator with its handle or another operand; nothing reads `a`."""
     file, like = Streaming(), T((1, 3))
     file.variable("a", np.ones((1, 3), np.float32))
     operand = file.handles["a"] if given.dtype == "resource" else file.main.add(given)
@@ -369,7 +369,7 @@ def given_to(kind: str, given: T, results: int = 1) -> bytes:
 
 
 def weights_in_a_loop(initial: Array | None) -> bytes:
-    """What TensorFlow writes for a Keras layer without a signature: a loop that reads weights."""
+    """A loop that reads weights, as TensorFlow writes Keras layers without a signature."""
     file, like = Streaming(), T((1, 3))
     file.variable("kernel", initial)
     result = file.main.add(like)
@@ -400,7 +400,7 @@ RUNS_GRAPHS = with_graphs(2)
 
 @pytest.mark.parametrize("kind", RUNS_GRAPHS)
 def test_no_operator_whose_graph_assigns_a_variable_is_left_out(kind: str, tmp_path: Path) -> None:
-    """Every operator of the schema that runs graphs."""
+    """This is tested for every operator of the schema that runs graphs."""
     assert {"CALL", "CALL_ONCE", "IF", "WHILE", "STABLEHLO_COMPOSITE"} <= set(RUNS_GRAPHS)
     with pytest.raises(EllcError, match="E212") as caught:
         read_tflite(saved(inside(kind, RUNS_GRAPHS[kind]), tmp_path))
