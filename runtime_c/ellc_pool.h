@@ -3,8 +3,9 @@
  * A step is divided into chunks, and threads take chunks until none are left. A thread that the system
  * has not woken yet does not delay the step, because the other threads compute its part; the end of a
  * step waits only for chunks that a thread has begun. Where chunks begin depends only on the number of
- * threads. Which thread computes a chunk is not determined. Results depend on neither if each element
- * of a step is computed independently. A waiting thread spins for some microseconds, and then sleeps.
+ * threads. Which thread computes a chunk is not determined. If each element of a step is computed
+ * independently, chunks and threads do not affect results. A waiting thread spins for some
+ * microseconds, and then sleeps.
  *
  * There is no malloc and there are no globals: a pool lives in memory of the caller. Several model
  * instances may share one pool; their runs take turns.
@@ -53,7 +54,7 @@ typedef struct ellc_pool ellc_pool;
 /* The size of a pool on this machine, at most ELLC_POOL_BYTES. */
 size_t ellc_pool_bytes(void);
 
-/* Make a pool of `threads` threads, including the caller. The other threads - 1 are started and sleep. */
+/* Make a pool of `threads` threads, including the caller. All but the caller are started, and sleep. */
 int ellc_pool_init(ellc_pool *pool, size_t bytes, int threads);
 
 /* Run the steps in order and return when all are finished. At most `threads` threads of the pool compute

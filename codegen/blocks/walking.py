@@ -31,7 +31,7 @@ class ElementWalk:
         """Write the loops. Returns the extent of the parallel loop.
 
         `body(at, length, last)` writes `length` elements, at most `block`, from the coordinates
-        `at` on. `last` says that the row ends with them.
+        `at` on. `last` says whether these are the last elements of a row.
         """
         if prod(self.extents) == 0:
             return 0

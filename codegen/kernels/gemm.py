@@ -56,12 +56,12 @@ def gemm_cycles(
 ) -> float:
     """Issue slots of a kernel: multiply-adds, loads, widening of bytes, and overhead of loops.
 
-    In each step, over one channel of one tap, a tile multiplies `pixels * vectors` registers, loads
-    the block's weights, and loads a value of each pixel. With `by_lane` it loads a vector of
-    `k_step` values of each pixel in every `k_step`-th step instead. A load costs
+    A step of a tile adds the products for one channel of one tap. It executes `pixels * vectors`
+    multiply-adds, loads the block's weights, and loads one value of each pixel. With `by_lane`, the
+    values are instead loaded as one vector of each pixel in every `k_step`-th step. A load costs
     `Core.load_cycles`. Values that do not fit in the registers are spilled and reloaded in every
-    step. Each sum is started and stored once. Each tile, and each of its runs of taps that are
-    consecutive in memory, costs `OVERHEAD_SLOTS`.
+    step. Each sum is initialised once and stored once. Each tile, and each of its runs of taps that
+    are consecutive in memory, costs `OVERHEAD_SLOTS`.
     """
     load = target.core.load_cycles
     weight = load + types.widening_slots(target)
@@ -103,15 +103,15 @@ class Products(ProductArithmetic):
         self.weights_at_once = 8 if narrow else 0
         self.stored_at_once = types.stored_at_once
         row = shape.columns.taps * shape.channels
-        # A window row of less than two chains is not cut: the loops of tiles at edges are short
-        # enough without that.
+        # A window row that is shorter than two chains is not split, because the loops of tiles at
+        # edges are already short.
         self._in_parts = types.total.is_float and row >= 2 * CHAIN
         long = types.total.is_float and row * shape.rows.taps > CHAIN
         if long and not self._in_parts and shape.rows.taps > 1:
             self.rows_at_once = max(1, CHAIN // row)
 
     def start(self, position: TilePosition, taps: tuple[int, int]) -> list[Operand]:
-        """The start values from the table (bias and what taps outside would add), or 0."""
+        """The start values from the table (bias, contributions of taps outside the image), or 0."""
         if self._table is None:
             zero = self._b.const(0, VType(self._types.total, self._schedule.lanes))
             return [zero] * self._schedule.vectors

@@ -51,7 +51,7 @@ class Convention(ABC):
         """
         wrong = [register for register in saves if register not in self.preserved]
         if wrong:
-            raise InternalError(f"functions need not save {', '.join(wrong)}")
+            raise InternalError(f"not preserved by the calling convention: {', '.join(wrong)}")
         return [register for register in self.preserved if register in saves]
 
 

@@ -45,8 +45,8 @@ def link_shared(
 ) -> None:
     """Link the shared library `out`, which an operating system or a WebAssembly engine loads.
 
-    It exports only the symbols `exports`, which are written as in C. On macOS, where the linker
-    takes no such list, all other symbols must be hidden in the objects. `soname` is the name by
+    It exports only the symbols `exports`, which are written as in C. On macOS, the linker does not
+    get this list, and all other symbols must be hidden in the objects. `soname` is the name by
     which the library is loaded. `needed` names system libraries of `system_libraries.LIBRARIES`
     ("pthread") whose functions may be called; the file records only libraries that are called.
     Local symbols are kept for profilers unless `strip`.
@@ -59,7 +59,7 @@ def link_shared(
         raise EllcError(
             f"--linker cannot make {target.shared_suffix} files",
             code="E613",
-            hint="it is for ELF targets (Linux and bare metal); leave it out for this target",
+            hint="use --linker only for ELF targets (Linux and bare metal)",
         )
     with temporary_folder("link") as folder:
         link = _Link(list(objects), tuple(sorted(exports)), soname, target, out, folder, strip)
@@ -174,7 +174,7 @@ def _shared_elf(link: _Link, needed: Sequence[str], tools: Tools) -> None:
     missing = sorted(set(link.exports) - set(elf_reader.ElfFile.read(link.out).exported))
     if missing:
         # The linker ignores names in a version script that are hidden, or that no object defines.
-        raise InternalError(f"{link.what}: these cannot be exported: {', '.join(missing)}")
+        raise InternalError(f"{link.what}: cannot export {', '.join(missing)}")
 
 
 def _page_size(target: Target) -> list[str]:
@@ -190,11 +190,12 @@ def _stub(link: _Link, described: SystemLibrary, tools: Tools) -> Path:
     record which library defines `pthread_create`, and could be loaded only by programs that
     themselves load that library. Before glibc 2.34, not all programs did.
 
-    The symbol versions matter on x86-64, where a reference to `pthread_cond_wait` without a version
-    binds to an incompatible function of 2002.
+    The symbol versions matter on x86-64. There, a reference to `pthread_cond_wait` without a
+    version binds to the incompatible function of glibc 2.2.5.
 
-    At run time, glibc loads the real `libpthread.so.0`, which is an empty file since 2.34. musl
-    treats every `libpthread.*` as itself, and ignores versions.
+    At run time, glibc loads the real `libpthread.so.0`, which has been an empty file since version
+    2.34. musl contains these functions itself: it ignores the versions, and loads no file for names
+    such as `libpthread.so.0`.
     """
     versions = described.versions(link.target.arch)
     library = described.elf_soname.partition(".")[0]

@@ -170,7 +170,7 @@ def test_targets_whose_objects_are_not_elf_refuse_assembly() -> None:
 
 
 def test_a_register_that_need_not_be_saved_is_refused() -> None:
-    with pytest.raises(InternalError, match="need not save x9"):
+    with pytest.raises(InternalError, match="not preserved by the calling convention: x9"):
         assembly_text([with_function(saves=("x9",))], resolve("pi3_64"))
 
 
