@@ -228,8 +228,10 @@ def zoo_page() -> str:
         "`ellc zoo show NAME` prints all of them with their sources. Networks of other widths and "
         "sizes have these names: " + ", ".join(f"`{pattern}`" for pattern in patterns()) + ".",
         "`--weights FILE` gives a network of this first table, except AlexNet and CaffeNet, "
-        "trained weights from a PyTorch state dict, safetensors, `.npz`, ONNX or TensorFlow Lite "
-        "file. `ellc zoo fetch` downloads published weights of " + ", ".join(_fetched()) + ".",
+        "trained weights from a PyTorch state dict, safetensors, `.npz`, Keras (`.h5`), ONNX or "
+        "TensorFlow Lite file. `ellc zoo fetch` downloads published weights of "
+        + ", ".join(_fetched())
+        + ".",
         table(
             ("network", "input", "data", "parameters", "MACs", "top-1 %, published", "origin"),
             [_network_cells(name) for name in _own_facts()],

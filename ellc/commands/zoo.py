@@ -69,7 +69,7 @@ _weights_option = click.option(
     "--weights",
     type=FILE_PATH,
     metavar="FILE",
-    help="Trained weights: a PyTorch state dict, safetensors, .npz, ONNX or TFLite.",
+    help="Trained weights: a PyTorch state dict, safetensors, .npz, Keras .h5, ONNX or TFLite.",
 )
 
 

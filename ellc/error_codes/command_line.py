@@ -225,8 +225,9 @@ ROWS = (
     ),
     ErrorCode(
         "E773",
-        "A package for `ellc evaluate` is not installed",
-        "Each of `--vs onnxruntime`, `--vs litert`, `--workers` and `--scheduler` needs a package.",
+        "A package for an option is not installed",
+        "`ellc evaluate` needs a package for each of `--vs onnxruntime`, `--vs litert`, "
+        "`--workers` and `--scheduler`; `ellc zoo build` needs one for weights of Keras.",
         "Install it with the command in the report.",
     ),
     ErrorCode(

@@ -342,7 +342,7 @@ def test_damaged_files_are_reported(suffix: str, tmp_path: Path, torch_pickler) 
     ("network", "file", "text"),
     [
         (NETWORK, "none.npz", "No such file"),
-        (NETWORK, "a.h5", "'.h5' is none of"),
+        (NETWORK, "a.hdf", "'.hdf' is none of"),
         ("AlexNet", "a.npz", "cannot take trained weights"),
     ],
 )

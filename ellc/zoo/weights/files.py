@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -18,7 +17,8 @@ from ellc.ir.ops.arithmetic import Add
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.dense import Dense
 from ellc.npy import read_member
-from ellc.zoo.weights.tensors import NamedArray
+from ellc.zoo.weights.h5_file import read_h5
+from ellc.zoo.weights.tensors import NamedArray, natural_key
 from ellc.zoo.weights.torch_file import read_torch
 
 _SAFETENSORS = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
@@ -36,8 +36,8 @@ _UNREADABLE = (
 def read_tensors(path: Path) -> list[NamedArray]:
     """Read all tensors of a file, in the order of the layers.
 
-    Raises `EllcError`: E744 if the file cannot be read; for a model file also the errors of its
-    frontend.
+    Raises `EllcError`: E744 if the file cannot be read, E773 if a package for it is missing; for a
+    model file also the errors of its frontend.
     """
     reader = _READERS.get(path.suffix)
     if reader is None:
@@ -54,7 +54,7 @@ def read_tensors(path: Path) -> list[NamedArray]:
 
 def unreadable(path: Path, why: str) -> EllcError:
     """The error for a file of weights that cannot be read."""
-    hint = "give a PyTorch state dict, safetensors, .npz, ONNX or TensorFlow Lite"
+    hint = "give a PyTorch state dict, safetensors, .npz, .h5 of Keras, ONNX or TensorFlow Lite"
     return EllcError(f"not a file of weights: {why}", code="E744", where=str(path), hint=hint)
 
 
@@ -89,12 +89,7 @@ def _safetensors(path: Path) -> list[NamedArray]:
             array = np.frombuffer(body[start:end], kind).reshape(entry["shape"])
             tensors.append(NamedArray(name, array))
     # The format sorts the names as text, so that layer 10 comes before layer 2.
-    return sorted(tensors, key=lambda tensor: _natural(tensor.name))
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """A sort key that compares the numbers in names by value."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    return sorted(tensors, key=lambda tensor: natural_key(tensor.name))
 
 
 def _model(path: Path) -> list[NamedArray]:
@@ -125,6 +120,7 @@ _READERS: dict[str, Callable[[Path], list[NamedArray]]] = {
     ".bin": read_torch,
     ".safetensors": _safetensors,
     ".npz": _npz,
+    ".h5": read_h5,
     ".onnx": _model,
     ".tflite": _model,
 }

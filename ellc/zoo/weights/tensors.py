@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,3 +65,10 @@ class Slot:
     def __str__(self) -> str:
         size = "x".join(map(str, self.shape))
         return f"{self.role} {size} of layer {self.layer}"
+
+
+def natural_key(name: str) -> list[tuple[int, str]]:
+    """A sort key that compares the numbers in names by value."""
+    return [
+        (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)
+    ]
