@@ -55,7 +55,7 @@ class KernelCall:
         """The arguments, none of which may be scratch memory any more. Raises `InternalError`."""
         placed = tuple(arg for arg in self.args if not isinstance(arg, ScratchArg))
         if len(placed) < len(self.args):
-            raise InternalError(f"{self.kernel.name}: the planner gave scratch memory no buffer")
+            raise InternalError(f"{self.kernel.name}: scratch memory has no buffer")
         return placed
 
 

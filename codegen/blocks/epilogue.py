@@ -209,5 +209,5 @@ def _walked_result(result: NodeResult, walk: tuple[int, ...]) -> Access:
     if walked is None or (is_bits and walked.strides[-1] != 1):
         walked = viewed_as(dense_result(access, access.shape), stored)
     if walked is None:
-        raise InternalError(f"{result.value}: cannot walk {result.type.shape} as {walk}")
+        raise InternalError(f"{result.value}: loops over {walk} do not fit {result.type.shape}")
     return walked

@@ -156,7 +156,7 @@ def pack_windows(weights: Array, block: int) -> Array:
 
 
 class _StartValues:
-    """The start values of sums: the bias, if any, plus what taps outside the image would add."""
+    """The start values of sums: the bias, if any, plus contributions of taps outside the image."""
 
     def __init__(
         self, b: KernelBuilder, shape: Sliding, terms: Terms, lanes: int, args: list[Arg]

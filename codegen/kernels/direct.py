@@ -144,15 +144,15 @@ class _ImageRow:
 # schedules of 15 layers, by `tests/benchmarks/predictions.py --first-layers --schedules`. Some also
 # give the loss: how much slower the chosen schedules are than the fastest ones.
 _TILE_SLOTS = 16
-"""What each tile spends on pointers, tests of edges and counters. Error on pi3_64 0: 7.9 %,
+"""The cost of a tile's pointers, tests of edges and counters. Error on pi3_64 0: 7.9 %,
 8: 6.8 %, 16: 6.0 %, 32: 5.5 %; on pi3 0: 13.5 %, 16: 10.3 %. Loss on pi3_64 16: 1.3 %, 32: 1.9 %.
 """
 _STEP_SLOTS = 6.0
-"""How long the first load of a step waits for multiply-adds, where loads take offsets. On pi3_64,
+"""How long the first load of a step waits for multiply-adds, if loads can take offsets. On pi3_64,
 for a row of a 3x3 window of 3 channels, an 8x8 tile has 198 instructions in three steps and takes
 215 modelled cycles. Error on pi3_64 0: 13.2 %, 3: 9.1 %, 6: 6.0 %, 12: 7.7 %."""
 _LOAD_SLOTS = 1.5
-"""How long every load of weights waits where loads take no offsets (32-bit Arm). LLVM moves such
+"""How long every load of weights waits if loads cannot take offsets (32-bit Arm). LLVM moves such
 loads between the multiply-adds. Error on pi3 0: 21.2 %, 0.75: 15.8 %, 1.5: 10.3 %, 3: 4.6 %. Loss
 on pi3 0.75: 5.6 %, 1.5 and 3: 0.2 %, as both choose the same schedules."""
 _LINE_SLOTS = 4.0

@@ -35,7 +35,7 @@ def lower_count_reached(node: PlacedNode) -> list[KernelCall]:
     walk = common_walk(node.result, (x, first, *node.extras))
     steps = regrouped(shape, broadcast_strides(each.shape, each.strides, shape), walk)
     if steps is None:
-        raise InternalError(f"{node.name}: cannot walk thresholds {source.shape} as {walk}")
+        raise InternalError(f"{node.name}: loops over {walk} do not fit thresholds {source.shape}")
     b = KernelBuilder(node.name)
     operands = Operands(b, (x,), node.result, walk, "x")
     table = b.param("thresholds", source.elem, source.align_bytes)

@@ -244,7 +244,7 @@ class Program:
                 last = first + lanes - 1
                 raise self._error(f" accesses {param.name}[{first}..{last}], which has {extent}")
             if not aligned or first % multiple:
-                raise self._error(f" accesses {param.name}[{first}] as if aligned to {align} bytes")
+                raise self._error(f" accesses {param.name}[{first}], not aligned to {align} bytes")
             return slice(before + first, before + first + lanes)
 
         return elements

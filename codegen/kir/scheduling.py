@@ -97,17 +97,17 @@ def problem(block: Block, chosen: Sequence[int] | Assembled) -> str:
     allowed = [block.assembled(chosen.function)]
     if block.loop is not None:
         allowed.append(block.loop_assembled(chosen.function))
-    return "" if chosen in allowed else "replaces other statements than it was given"
+    return "" if chosen in allowed else "replaces statements that it was not given"
 
 
 def _order_problem(block: Block, order: Sequence[int]) -> str:
     count = len(block.statements)
     if sorted(order) != list(range(count)):
-        return f"gives {list(order)}, which is not a permutation of 0..{count - 1}"
+        return f"returns {list(order)}, which is not a permutation of 0..{count - 1}"
     rank = {index: at for at, index in enumerate(order)}
     for late, needed in enumerate(block.after):
         for early in sorted(needed):
             if rank[early] > rank[late]:
                 first, second = (print_statement(block.statements[i]) for i in (late, early))
-                return f"puts\n  {first}\nbefore\n  {second}\nwhich it depends on"
+                return f"puts\n  {first}\nbefore\n  {second}\non which the former depends"
     return ""

@@ -225,7 +225,7 @@ class _Parser:
             self._params = {p.name: p for p in map(_parse_param, _listed(params))}
             pairs = [tuple(pair.split()) for pair in _listed(aliases)]
             if any(len(pair) != 2 for pair in pairs):
-                raise _BadLine("'alias' lists pairs of parameters")
+                raise _BadLine("'alias' must list pairs of parameters")
         except _BadLine as problem:
             self.problems.append(f"line {number}: {problem}")
             return None
@@ -302,7 +302,7 @@ class _Parser:
             raise _BadLine("the body of a loop must end with a brace")
         names = _listed(closing.removeprefix("}").removeprefix(" -> "))
         if len(names) != len(carried):
-            raise _BadLine("a loop has as many results as carried values")
+            raise _BadLine("a loop must have as many results as carried values")
         results = tuple(self._declare(r, c.type) for r, c in zip(names, carried, strict=True))
         return For(index, *bounds, int(step or 1), carried, inits, body, yields, results)
 

@@ -49,7 +49,7 @@ class Elem(enum.Enum):
     def bytes(self) -> int:
         """The size in memory. Raises `ValueError` for `INDEX` and `MASK`, which have none."""
         if not self._bytes:
-            raise ValueError(f"{self.value} has no form in memory")
+            raise ValueError(f"{self.value} values cannot be stored")
         return self._bytes
 
     @property

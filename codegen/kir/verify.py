@@ -71,7 +71,7 @@ class _Checker:
         kernel = self._kernel
         self._name(kernel.name)
         if len(self._params) != len(kernel.params):
-            self._report("two parameters have one name")
+            self._report("two parameters have the same name")
         for param in kernel.params:
             self._param(param)
         for bound in (kernel.begin, kernel.end):
@@ -86,7 +86,7 @@ class _Checker:
     def _param(self, param: Param) -> None:
         self._name(param.name)
         if param.elem in (Elem.INDEX, Elem.MASK):
-            self._report(f"parameter {param.name}: {param.elem.value} has no form in memory")
+            self._report(f"parameter {param.name}: {param.elem.value} values cannot be stored")
         else:
             self._align(f"parameter {param.name}", param.align_bytes, param.elem)
 
@@ -126,11 +126,11 @@ class _Checker:
         inner, self._visible = self._visible, outer
         for result in statement.results:
             if result.name in outer or inner.get(result.name) != result.type:
-                self._report(f"{result.name} is no value that the source of assembly defines")
+                self._report(f"the source of assembly does not define the result {result.name}")
             self._visible[result.name] = result.type
         for value in (*statement.results, *inputs(statement.source)):
             if value.type.elem is Elem.MASK:
-                self._report(f"{value.name} is a mask, which assembly can neither take nor give")
+                self._report(f"assembly cannot have the mask {value.name} as input or result")
         if any(isinstance(s, Assembled) for s in walk(statement.source)):
             self._report("assembly within the source of assembly")
         for problem in _assembly_problems(statement.function):
@@ -157,12 +157,13 @@ class _Checker:
         access = f"{what} at {param.name}"
         self._check_param(access, param)
         if value.type.elem is not param.elem:
-            self._report(f"{access} of {value.type}, but it holds {param.elem.value}")
+            self._report(f"{access} of {value.type}, but {param.name} holds {param.elem.value}")
             return
         self._align(access, align, param.elem)
         if align > param.align_bytes:
             self._report(
-                f"{access} aligned to {align} bytes, but the parameter to {param.align_bytes}"
+                f"{access} with alignment {align}, but {param.name} has alignment"
+                f" {param.align_bytes}"
             )
         if isinstance(index, Imm) and (int(index.value) + offset) * param.elem.bytes % align:
             self._report(f"{access}[{int(index.value) + offset}] is not aligned to {align} bytes")
@@ -173,7 +174,7 @@ class _Checker:
             self._type(bound, INDEX, "a bound of a loop")
         self._type(loop.index, INDEX, "the index of a loop")
         if loop.step <= 0:
-            self._report(f"loop {loop.index.name} has step {loop.step}")
+            self._report(f"loop {loop.index.name} has step {loop.step}, which is not positive")
         lists = (loop.carried, loop.inits, loop.yields, loop.results)
         if len({len(values) for values in lists}) != 1:
             self._report(f"loop {loop.index.name} has carried lists of different lengths")
@@ -218,7 +219,7 @@ class _Checker:
             for problem in literal_problems(operand):
                 self._report(problem)
         elif operand.name not in self._visible:
-            self._report(f"{operand.name} is used where it has no value")
+            self._report(f"{operand.name} is used where it is not defined")
         elif self._visible[operand.name] != operand.type:
             have = self._visible[operand.name]
             self._report(f"{operand.name} is {have}, but is used as {operand.type}")
@@ -229,11 +230,11 @@ class _Checker:
 
     def _align(self, what: str, align_bytes: int, elem: Elem) -> None:
         if align_bytes < elem.bytes or align_bytes & (align_bytes - 1):
-            self._report(f"{what}: {align_bytes} bytes is not an alignment of {elem.value}")
+            self._report(f"{what}: {align_bytes} bytes is not a valid alignment of {elem.value}")
 
     def _name(self, name: str) -> None:
         if not _NAME.fullmatch(name) or name in _RESERVED:
-            self._report(f"{name!r} is not a name: it must be an identifier of C")
+            self._report(f"{name!r} is not a valid name: names must be identifiers of C")
 
     def _report(self, problem: str) -> None:
         self.problems.append(problem)
@@ -300,9 +301,9 @@ def operation_problems(
     for type_, letter in zip(types, row.takes, strict=True):
         match letter:
             case "T" if type_ != main[0]:
-                yield f"takes operands of one type, not {main[0]} and {type_}"
+                yield f"takes operands of the same type, not {main[0]} and {type_}"
             case "E" if type_.elem is not main[0].elem:
-                yield f"takes operands of one element, not {main[0]} and {type_}"
+                yield f"takes operands of the same element type, not {main[0]} and {type_}"
             case "W" if not _is_wider(type_, main[0]):
                 yield f"takes twice the bits of {main[0]}, not {type_}"
             case "N" if type_.lanes % 2 or not _is_wider(
@@ -339,7 +340,7 @@ def _attribute_problems(
         yield f"takes {_ATTRIBUTE_COUNT.get(row.name, 0)} attributes, not {len(attrs)}"
         return
     if row.name in ("convert", "bitcast", "iota") and attrs[0] not in range(len(ELEM_CODES)):
-        yield f"names element {attrs[0]}, which does not exist"
+        yield f"has attribute {attrs[0]}, which stands for no element type"
         return
     match row.name, attrs:
         case ("shl" | "shr", (bits,)):
@@ -372,10 +373,10 @@ def _attribute_problems(
         case ("bitcast", (code,)):
             to = ELEM_CODES[code]
             if to in (Elem.INDEX, Elem.MASK) or to.bytes != types[0].elem.bytes:
-                yield f"cannot make {to.value} of {types[0].elem.value}"
+                yield f"cannot convert {types[0].elem.value} to {to.value}"
         case ("iota", (code, count)):
             if not row.admits(ELEM_CODES[code]):
-                yield f"cannot make {ELEM_CODES[code].value}"
+                yield f"cannot give {ELEM_CODES[code].value}"
             yield from _outside("lanes", (count,), 1, 1 << 16)
 
 
@@ -387,7 +388,7 @@ def _is_wider(type_: VType, narrow: VType) -> bool:
 
 def _convert_problems(source: Elem, to: Elem) -> Iterator[str]:
     if to is Elem.MASK or (to is Elem.INDEX and source.is_float):
-        yield f"cannot make {to.value} of {source.value}"
+        yield f"cannot convert {source.value} to {to.value}"
 
 
 def _outside(what: str, values: Iterable[int], low: int, high: int) -> Iterator[str]:

@@ -125,7 +125,7 @@ def platform_of(triple: str) -> Platform:
     row = _TABLE.get((arch, os_word))
     if row is None:
         raise EllcError(
-            f"no target is like {triple!r}: {arch} with operating system {os_word!r}",
+            f"the triple {triple!r} is not supported: {arch} with operating system {os_word!r}",
             code="E603",
             hint="write all four parts, such as armv7-unknown-linux-gnueabihf",
         )

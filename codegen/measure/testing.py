@@ -261,7 +261,7 @@ def want_no_calls(objects: Sequence[bytes]) -> None:
     defined = {symbol.name for file in read for symbol in file.symbols if symbol.is_defined}
     needed = {name for file in read for name in file.undefined} - defined
     if needed:
-        raise InternalError(f"kernels call {', '.join(sorted(needed))}")
+        raise InternalError(f"kernels call library functions: {', '.join(sorted(needed))}")
 
 
 def _weights(parts: Sequence[_PlannedTrial], program: _ProgramOptions, folder: Path) -> list[Path]:

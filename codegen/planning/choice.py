@@ -171,7 +171,7 @@ class AskedKernels:
             close = difflib.get_close_matches(name, names, n=3)
             meant = f"; did you mean {' or '.join(close)}?" if close else ""
             yield EllcError(
-                f"no layer of this name has a kernel of its own{meant}",
+                f"no kernel computes a layer or value with this name{meant}",
                 code=NO_SUCH_KERNEL,
                 where=name,
                 hint=ASK_THE_PLAN,

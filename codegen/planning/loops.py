@@ -128,10 +128,10 @@ class _Inlined:
     def _inner(self, node: Node) -> Node:
         if isinstance(node.op, Loop):
             raise EllcError(
-                "a loop in a loop has no kernels, and is too long to be written out",
+                "a loop inside a loop is not supported, and this one is too long to be unrolled",
                 code="E304",
                 where=", ".join(node.source),
-                hint="give the inner or the outer one fewer trips, or end the network before it",
+                hint="use fewer trips in one of the loops, or end the network before the loops",
             )
         inputs = tuple(self._names[v] for v in node.inputs)
         outputs = tuple(self._names[v] for v in node.outputs)

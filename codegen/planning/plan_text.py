@@ -197,7 +197,7 @@ class _Reader:
 
     def constant(self, number: str, bytes_: str, offset: str) -> None:
         if int(number) != len(self._constants):
-            raise _BadLine(f"constant {len(self._constants)} comes next, not {number}")
+            raise _BadLine(f"expected constant {len(self._constants)}, not {number}")
         self._constants.append(ListedConstant(int(offset), int(bytes_)))
 
     def call(
@@ -230,7 +230,7 @@ class _Reader:
 
     def _current(self) -> ListedCall:
         if not self._last:
-            raise _BadLine("this belongs to a step, and none precedes it")
+            raise _BadLine("this line must follow a step")
         return self._last[-1]
 
     def _extend(self, **fields: Any) -> None:
@@ -278,4 +278,4 @@ def _unquoted(text: str) -> str:
     try:
         return str(json.loads(text))
     except ValueError:
-        raise _BadLine(f"no JSON string: {text[:40]}") from None
+        raise _BadLine(f"not a JSON string: {text[:40]}") from None

@@ -146,7 +146,7 @@ class _Simulation:
             if accesses.get(value) == access:
                 self._require(value, f"trip {self._trip}")
             elif access.buffer.id not in self._stored_now:
-                raise InternalError(f"a trip leaves '{owner}' as it was")
+                raise InternalError(f"a trip does not update '{owner}'")
         for _, access, owner in moves:
             self._give(access, owner)
 
@@ -161,7 +161,7 @@ class _Simulation:
             self._store(buffer)
         for buffer in (*loaded, *stored):
             if buffer.kind != "input" and buffer.id not in self._owners:
-                raise _error(step, f"'{buffer.id}' shares bytes with another of its buffers")
+                raise _error(step, f"'{buffer.id}' shares bytes with another buffer of the step")
         self._mark(step, stored)
 
     def _mark(self, step: Step, stored: list[Buffer]) -> None:
@@ -174,7 +174,7 @@ class _Simulation:
             if isinstance(self._producers[value].op, Leave):
                 continue  # `_end_trip` sets the owners of a loop's results
             if access.buffer.id not in self._recent:
-                raise _error(step, f"'{value}' is in '{access.buffer.id}', which it does not write")
+                raise _error(step, f"'{value}' is in '{access.buffer.id}', but is not written")
             self._give(access, value)
         if step.values:
             self._recent = set()
@@ -213,7 +213,7 @@ class _Simulation:
             if number := self._maps[access.buffer.id].numbers.get(part):
                 owned |= owners == number
         if not owned.all():
-            raise InternalError(f"step '{reader}' reads '{value}', of which a part is overwritten")
+            raise InternalError(f"step '{reader}' reads '{value}', but a part is overwritten")
         if access.buffer.id in self._bordered and access.border and not access.border.is_empty:
             whole = self._owners[access.buffer.id]
             if (whole == _BORDER).sum() != whole.size - owned.size:
@@ -230,7 +230,7 @@ class _Simulation:
         for state in self._plan.graph.states:
             current = accesses[state.current]
             if accesses.get(state.next) != current and (self._elements(current) != _COPY).any():
-                raise InternalError(f"a call leaves the state '{state.name}' as it was")
+                raise InternalError(f"a call does not update the state '{state.name}'")
 
     def _parts(self, value: str) -> Iterator[str]:
         """The values of which `value` is a view. If it is not a view, `value` itself."""
@@ -262,7 +262,7 @@ class _Simulation:
         """
         owners, cell = self._owners[access.buffer.id], self._maps[access.buffer.id].cell
         if any(number % cell for number in _multiples(access)):
-            raise InternalError(f"'{access.buffer.id}' is not followed in whole cells")
+            raise InternalError(f"an access to '{access.buffer.id}' does not have whole cells")
         run, outer, outer_strides = _runs(access)
         shape = (max(0, end - first), *outer, run // cell)
         if 0 in (*shape, *access.shape):

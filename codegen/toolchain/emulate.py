@@ -51,7 +51,7 @@ def prefix(target: Target) -> tuple[str, ...]:
         raise EllcError(
             f"code for target {target.name!r} cannot be run on this machine",
             code="E620",
-            hint="it can be compiled; a Linux target such as pi3 or host can be run as well",
+            hint="only code for Linux targets, such as pi3 or host, can be run",
         )
     if shutil.which(target.emulator[0]) is None:
         raise EllcError(
@@ -217,7 +217,7 @@ def _machine(target: Target) -> list[str]:
         raise EllcError(
             f"there are no static programs for target {target.name!r}",
             code="E620",
-            hint="targets with Linux have them",
+            hint="there are static programs for targets with Linux",
         )
     return ["-target", target.musl_target, f"-mcpu={target.musl_cpu}"]
 

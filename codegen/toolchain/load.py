@@ -207,7 +207,7 @@ def library_abi(target: Target, library: Path, name: str) -> int:
         build_loader(target, loader)
         printed = emulate.run(machine, [loader, library.resolve(), name], limit_s=60.0)
     if not printed.strip().isdigit():
-        raise EllcError("the library does not tell its interface", code="E621", where=str(library))
+        raise EllcError("the library has no interface hash", code="E621", where=str(library))
     return int(printed)
 
 
@@ -241,7 +241,7 @@ def _with_system_root(target: Target) -> Target:
     root, package = _SYSTEM_ROOTS.get(target.arch, (None, ""))
     if root is None or not root.is_dir():
         raise EllcError(
-            f"there is no C library for target {target.name!r} here",
+            f"this machine has no C library for target {target.name!r}",
             code="E620",
             hint=f"on Debian and Ubuntu: apt-get install {package}" if package else "",
         )
@@ -258,7 +258,7 @@ def split_answer(answer: bytes, sizes: Sequence[int]) -> RunResult:
     rest = len(answer) - sum(sizes)
     if rest < 0 or rest % 8 or rest == 8:
         raise EllcError(
-            f"the library answered {len(answer)} bytes, {sum(sizes)} were expected", code="E621"
+            f"the library returned {len(answer)} bytes instead of {sum(sizes)}", code="E621"
         )
     parts, at = [], 0
     for size in sizes:

@@ -63,7 +63,7 @@ def _renumber(
         (signature,) = struct.unpack_from("<I", data, header)
         struct.pack_into("<I", data, header, new_number[signature])
     else:
-        raise InternalError(f"section {section.name!r} numbers symbols in an unknown way")
+        raise InternalError(f"section {section.name!r} has symbol indices of an unknown form")
 
 
 def _renumber_relocations(

@@ -94,9 +94,9 @@ def test_every_bad_line_is_reported_at_once() -> None:
     [
         ("", "must be there"),
         ('plan "a" for "b", threads ' + "9" * 5000, "line 1"),
-        ('  makes "v1"', "none precedes it"),
-        ("constant 3: 4 bytes at 0", "constant 0 comes next"),
-        ('plan "\\x" for "b", threads 1', "no JSON string"),
+        ('  makes "v1"', "this line must follow a step"),
+        ("constant 3: 4 bytes at 0", "expected constant 0, not 3"),
+        ('plan "\\x" for "b", threads 1', "not a JSON string"),
     ],
 )
 def test_what_is_no_plan_is_refused(text: str, said: str) -> None:

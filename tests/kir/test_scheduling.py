@@ -131,7 +131,7 @@ def test_an_order_against_a_dependence_is_refused() -> None:
 
 
 def test_an_order_without_a_statement_is_refused() -> None:
-    with pytest.raises(InternalError, match=r"'forgetful' gives .* a permutation of 0..2"):
+    with pytest.raises(InternalError, match=r"'forgetful' returns .* a permutation of 0..2"):
         schedule(in_place(), asking("forgetful"))
 
 

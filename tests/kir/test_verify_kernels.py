@@ -36,7 +36,7 @@ def test_samples_are_sound() -> None:
 
 WRONG = {
     "v1 is assigned twice": (let("v1", "neg", ONE), let("v1", "neg", ONE)),
-    "v9 is used where it has no value": (let("v1", "neg", Var("v9", F32)),),
+    "v9 is used where it is not defined": (let("v1", "neg", Var("v9", F32)),),
     "v1 is f32, but is used as f32x4": (
         let("v1", "neg", ONE),
         let("v2", "neg", Var("v1", F32X4), type=F32X4),
@@ -44,7 +44,7 @@ WRONG = {
     "v1: there is no operation wobble": (let("v1", "wobble", ONE),),
     "v1: add takes 2 operands, not 1": (let("v1", "add", ONE),),
     "v1: and does not take f32": (let("v1", "and", ONE, ONE),),
-    "v1: add takes operands of one type, not f32 and f32x4": (
+    "v1: add takes operands of the same type, not f32 and f32x4": (
         let("v1", "add", ONE, Imm(1.0, F32X4)),
     ),
     "the result of lt must be mask, not f32": (let("v1", "lt", ONE, ONE),),
@@ -52,10 +52,10 @@ WRONG = {
     "v1: part has last lane 4, outside 3..3": (
         let("v1", "part", Imm(1.0, F32X4), type=VType(Elem.F32, 2), attrs=(3, 2)),
     ),
-    "v1: convert cannot make mask of f32": (
+    "v1: convert cannot convert f32 to mask": (
         let("v1", "convert", ONE, type=VType(Elem.MASK), attrs=(11,)),
     ),
-    "v1: bitcast cannot make f64 of f32": (
+    "v1: bitcast cannot convert f32 to f64": (
         let("v1", "bitcast", ONE, type=VType(Elem.F64), attrs=(1,)),
     ),
     "v1: splat takes a scalar, not f32x4": (
@@ -71,9 +71,9 @@ WRONG = {
     "store at z, which is not a parameter of this kernel": (
         Store(ONE, Param("z", Elem.F32, 4, True), Imm(0), 0, 4),
     ),
-    "load at x of i32, but it holds f32": (Load(Var("v1", VType(Elem.I32)), X, Imm(0), 0, 4),),
-    "load at x: 6 bytes is not an alignment of f32": (Load(Var("v1", F32), X, Imm(0), 0, 6),),
-    "store at y aligned to 16 bytes, but the parameter to 4": (
+    "load at x of i32, but x holds f32": (Load(Var("v1", VType(Elem.I32)), X, Imm(0), 0, 4),),
+    "load at x: 6 bytes is not a valid alignment of f32": (Load(Var("v1", F32), X, Imm(0), 0, 6),),
+    "store at y with alignment 16, but y has alignment 4": (
         Store(Imm(1.0, F32X4), Y, Imm(0), 0, 16),
     ),
     "load at x[2] is not aligned to 16 bytes": (Load(Var("v1", F32X4), X, Imm(0), 2, 16),),
@@ -84,7 +84,7 @@ WRONG = {
     ),
     "v1 has 0 lanes": (Load(Var("v1", VType(Elem.F32, 0)), X, Imm(0), 0, 4),),
     "x is both a parameter and a value": (let("x", "neg", ONE),),
-    "'double' is not a name: it must be an identifier of C": (let("double", "neg", ONE),),
+    "'double' is not a valid name: names must be identifiers of C": (let("double", "neg", ONE),),
 }
 
 
@@ -103,7 +103,7 @@ def loop(**changes: object) -> For:
 @pytest.mark.parametrize(
     "bad, problem",
     [
-        (loop(step=0), "loop i has step 0"),
+        (loop(step=0), "loop i has step 0, which is not positive"),
         (loop(yields=()), "loop i has carried lists of different lengths"),
         (loop(yields=(Imm(1.0, F32X4),)), "carried value c must be f32, not f32x4"),
         (loop(stop=ONE), "a bound of a loop must be idx, not f32"),
@@ -121,16 +121,16 @@ def test_values_end_with_their_block() -> None:
         kernel(inner, let("v2", "neg", Var("v1", F32)), let("v3", "neg", Var("c", F32)))
     )
     assert found == (
-        "v1 is used where it has no value",
-        "c is used where it has no value",
+        "v1 is used where it is not defined",
+        "c is used where it is not defined",
     )
 
 
 def test_parameters_are_checked() -> None:
     twice = (X, replace(X, elem=Elem.I32))
-    assert "two parameters have one name" in problems(kernel(params=twice))
+    assert "two parameters have the same name" in problems(kernel(params=twice))
     bad = Param("m", Elem.MASK, 1)
-    assert "parameter m: mask has no form in memory" in problems(kernel(params=(bad,)))
+    assert "parameter m: mask values cannot be stored" in problems(kernel(params=(bad,)))
     pairs = replace(kernel(), in_place=(("x", "q"),))
     assert problems(pairs) == ("in_place names q, which is not a parameter",)
 
@@ -146,6 +146,6 @@ def test_the_report_has_all_violations() -> None:
         verify(parse(text))
     report = str(caught.value)
     assert "kernel k is malformed" in report
-    assert "add takes operands of one type" in report
-    assert "3 bytes is not an alignment" in report
+    assert "add takes operands of the same type" in report
+    assert "3 bytes is not a valid alignment" in report
     assert "not writable" in report

@@ -53,7 +53,7 @@ def _verb(source: Elem, to: Elem, word_bits: int) -> str:
     if source is Elem.MASK:
         return "zext"
     if to is Elem.MASK:
-        raise InternalError("a mask is made by comparing, not by converting")
+        raise InternalError("no value can be converted to a mask")
     have = word_bits if source is Elem.INDEX else source.bytes * 8
     want = word_bits if to is Elem.INDEX else to.bytes * 8
     if have == want:
