@@ -167,8 +167,10 @@ def test_bytes_do_not_depend_on_folder_or_hash_seed(name: str, tmp_path: Path) -
             cwd=folder.parent,
             check=True,
         )
-        files = sorted(folder.iterdir())
-        sums.append({f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files})
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        names = [path.relative_to(folder).as_posix() for path in files]
+        digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+        sums.append(dict(zip(names, digests, strict=True)))
     assert sums[0] == sums[1]
     assert set(KINDS) and len(sums[0]) >= 14
     listed = json.loads((tmp_path / "one" / "small.json").read_text())["files"]
