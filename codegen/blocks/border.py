@@ -17,9 +17,9 @@ from ellc.ir.weights import content_key
 def fill_border(name: str, target: Target, access: Access) -> KernelCall:
     """The call that fills the border of an image `[1, rows, columns, channels]`.
 
-    One thread does it. In memory, the border is a long run before the first row; after each row a
-    run that consists of the right edge of this row and the left edge of the next; and a long run
-    after the last row.
+    One thread does it. In memory, the border consists of runs of pixels: a long run before the
+    first row, a long run after the last row, and a short run between any two rows, which is the
+    right edge of the first and the left edge of the second.
     """
     border = access.border
     if border is None or access.shape[0] != 1:

@@ -1,4 +1,4 @@
-"""Schedules of implicit matrix products: how they are tiled on a target, and by which rules."""
+"""Schedules of implicit matrix products: tiles for a target, and the rules that choose them."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class ProductTypes:
 
     @property
     def stored_at_once(self) -> int:
-        """How many epilogues are interleaved: for integers two pixels', because they are long."""
+        """How many epilogues are interleaved. For integers there are two, because they are long."""
         return 1 if self.total.is_float else 2
 
     @property
@@ -160,7 +160,7 @@ class Terms:
 
     @cached_property
     def _padding_adds(self) -> bool:
-        """Whether taps outside the image may add anything. 0 times an infinite weight adds NaN."""
+        """Whether taps outside the image may change a sum. 0 times an infinite weight is NaN."""
         return not self.padding.is_zero or not bool(np.isfinite(self.weights).all())
 
     def start(self, groups: int, taps: Sequence[tuple[int, int]] | None) -> Array:

@@ -42,7 +42,7 @@ class Axis:
 
     @property
     def is_interior(self) -> bool:
-        """Whether every output reads every tap. It is enough to test the first and the last."""
+        """Whether every output reads every tap. Only the first and last output are tested."""
         return all(self.valid(end) == (0, self.taps) for end in (0, self.outputs - 1))
 
     def dynamic_taps(self, b: KernelBuilder, position: Operand) -> tuple[Operand, Operand]:
@@ -128,7 +128,7 @@ class Tiles:
     taps: tuple[tuple[int, int], ...]
 
     def tap_groups(self) -> list[tuple[tuple[int, int], tuple[int, ...]]]:
-        """Pairs (neighbouring taps [first, end), the columns of the tile that read them all)."""
+        """Pairs (neighbouring taps [first, end), the columns of the tile that read these taps)."""
         groups: list[tuple[tuple[int, int], tuple[int, ...]]] = []
         for tap in range(max(end for _, end in self.taps)):
             readers = tuple(i for i, (first, end) in enumerate(self.taps) if first <= tap < end)

@@ -1,4 +1,4 @@
-"""What the families of convolutions share: a normal form of the node, and how its kernel is made.
+"""The normal form of a convolution's node, and the parts of its kernel that all families share.
 
 A dense layer is computed as a 1x1 convolution. Its pixels are the rows of its input: every axis but
 the last counts as pixels.
@@ -145,7 +145,7 @@ class ProductArithmetic(TileArithmetic):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Product:
-    """A convolution and how one family computes it: all that the kernel depends on but the tile.
+    """A convolution and the family that computes it: everything that a kernel needs except a tile.
 
     `pack(weights, groups, block)` puts the weights in the order in which the kernel reads them.
     """
@@ -211,7 +211,7 @@ def _pack(pack: Callable[[Array, int, int], Array], terms: Terms, groups: int, b
 
 
 def has_whole_bytes(dtype: DType, tile: GemmSchedule) -> bool:
-    """Whether the results of a block of filters fill whole bytes. Only results of bits may not."""
+    """Whether results of a block of filters fill whole bytes. Always true unless they are bits."""
     return dtype is not DType.BIT or tile.block % 8 == 0
 
 
@@ -285,7 +285,7 @@ def _start_table(
 ) -> EdgeTable | None:
     """The table of the sums' start values, or None if all are 0.
 
-    A start value is the bias plus what taps outside the image would add.
+    A start value is the bias plus the contribution of taps outside the image.
     """
     edges = not (shape.rows.is_interior and shape.columns.is_interior)
     if terms.starts_at_zero(edges=edges):

@@ -105,9 +105,9 @@ class Rectangles:
 def is_looped(target: Target, shape: Sliding, windows: int) -> bool:
     """Whether a tile of this many windows has a loop over the window's rows.
 
-    It has one if straight-line code would be too long. With 32-bit NEON it always has one: vector
-    loads take no offset there, so that in straight-line code every load would need a pointer in one
-    of the few registers.
+    Straight-line code would be too long for large windows. With 32-bit NEON every tile has a loop,
+    because vector loads cannot add an offset there: in straight-line code, every load would need a
+    pointer in one of the few registers.
     """
     if not loads_take_offsets(target):
         return True

@@ -54,7 +54,7 @@ from ellc.codegen.machine.target import Target
 from ellc.ir.ops.conv import Conv2D
 
 MOST_CHANNELS = 4
-"""The most channels that an image may have: those of grey, RGB, or RGB with a mask."""
+"""The most channels that an image may have; enough for grey, RGB, or RGB with a mask."""
 LONGEST_ROW = 48
 """The most values in a window row; 11 taps of 4 channels fit."""
 

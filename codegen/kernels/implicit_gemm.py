@@ -76,7 +76,7 @@ def split_bands(schedule: GemmSchedule, shape: ConvShape, threads: int) -> GemmS
 
 @dataclass(frozen=True, slots=True)
 class TilePosition:
-    """The position of a tile in the loop nest, but for its column.
+    """The position of a tile in the loop nest, except its column.
 
     The tile reads the window rows `row_taps`, [first, end). The first `valid` filters of the block
     exist. `last_block` says that the block is the last one.

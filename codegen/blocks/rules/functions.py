@@ -164,5 +164,5 @@ def _is_inf(op: pointwise.IsInf, b: KernelBuilder, x: Operand) -> Operand:
         return b.compare("eq", b.op("abs", x), infinity)
     if op.positive:
         return b.compare("eq", x, infinity)
-    # If neither sign is wanted, the result is always false, as is any comparison with NaN.
+    # If no sign is requested, the comparison with NaN makes every result false.
     return b.compare("eq", x, b.const(-math.inf, x) if op.negative else b.const(math.nan, x))
