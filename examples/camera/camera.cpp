@@ -240,7 +240,12 @@ std::string best_of(const std::vector<double> &scores, const std::vector<std::st
         std::snprintf(score, sizeof score, " %.2f", scores[order[i]]);
         text += (i ? ", " : "") + labels[order[i]] + score;
     }
-    return text.empty() ? "nothing sure" : text;
+    if (text.empty()) {
+        char unsure[48];
+        std::snprintf(unsure, sizeof unsure, "no score reaches %g", options.threshold);
+        return unsure;
+    }
+    return text;
 }
 
 // A window with the frame and its label, where there is a display. False: the user pressed q or Esc.

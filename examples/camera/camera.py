@@ -154,7 +154,8 @@ def watch(options: argparse.Namespace, network: PictureNetwork, rates: Rates) ->
         rates.add(end - start)
         done += 1
         best = network.best(scores, options.top, options.threshold)
-        labels = ", ".join(f"{label} {score:.2f}" for label, score in best) or "nothing sure"
+        labels = ", ".join(f"{label} {score:.2f}" for label, score in best)
+        labels = labels or f"no score reaches {options.threshold:g}"
         if end - last >= interval:
             print(f"{name}: {labels} | {rates.text()}, {state.text(end)}", flush=True)
             last = end

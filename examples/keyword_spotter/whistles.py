@@ -84,7 +84,10 @@ def train(random: np.random.RandomState) -> tuple[Any, ...]:
 
 def save_network(layers: tuple[Any, ...], file: Path) -> None:
     """The network as an ONNX file."""
-    from onnx import TensorProto, helper, numpy_helper, save
+    try:
+        from onnx import TensorProto, helper, numpy_helper, save
+    except ModuleNotFoundError as error:
+        raise SystemExit(f"{error}: pip install onnx") from None
 
     names = ("weights", "bias", "last_weights", "last_bias")
     stored = [
@@ -120,10 +123,13 @@ def main() -> None:
     if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
         raise SystemExit("usage: whistles.py FOLDER")
     folder = Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
-    save_network(train(np.random.RandomState(0)), folder / "whistles.onnx")
-    save_wav(recording(np.random.RandomState(1)), folder / "whistles.wav")
-    (folder / "labels.txt").write_text("\n".join(LABELS) + "\n", encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_network(train(np.random.RandomState(0)), folder / "whistles.onnx")
+        save_wav(recording(np.random.RandomState(1)), folder / "whistles.wav")
+        (folder / "labels.txt").write_text("\n".join(LABELS) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise SystemExit(f"{folder}: {error.strerror}") from None
 
 
 if __name__ == "__main__":

@@ -225,6 +225,18 @@ def test_mistakes_are_said_in_words(
     assert said in ran.stderr and "Traceback" not in ran.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [((), "usage: whistles.py FOLDER"), (("file",), "file: File exists")],
+)
+def test_mistakes_of_the_network_maker(
+    words: tuple[str, ...], said: str, python_program: Program, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    ran = python_program("keyword_spotter/whistles.py", *words)
+    assert ran.returncode == 1 and ran.stderr == f"{said}\n"
+
+
 def test_channels_are_averaged(tmp_path: Path) -> None:
     with wave.open(str(tmp_path / "two.wav"), "wb") as opened:
         opened.setparams((2, 2, RATE, 0, "NONE", ""))
