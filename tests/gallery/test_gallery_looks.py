@@ -98,6 +98,9 @@ def test_pages_fit_and_can_be_read(
         }
         assert len(hues) == HUES
         assert clipped(tab) == [], page
+        if size == "desktop" and page == "index.html":
+            table = "document.querySelector('.scroll')"
+            assert tab.evaluate(f"{table}.scrollWidth <= {table}.clientWidth")
         assert faults(tab) == [], page
 
 
