@@ -187,9 +187,13 @@ def test_the_container_starts_ellc() -> None:
 
 @pytest.mark.parametrize("tool", ["actionlint", "hadolint"])
 def test_a_linter_finds_nothing(tool: str, repository: Path) -> None:
-    if shutil.which(tool) is None:
+    installed = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    program = shutil.which(tool, path=installed)
+    if program is None:
         pytest.skip(f"{tool} is not installed")
     file = ".github/workflows/network.yml" if tool == "actionlint" else EXAMPLE / "Dockerfile"
     subprocess.run(["git", "init", "-q"], cwd=repository, check=True)
-    ran = subprocess.run([tool, file], cwd=repository, capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        [program, file], cwd=repository, capture_output=True, text=True, check=False
+    )
     assert ran.returncode == 0, ran.stdout
