@@ -30,7 +30,7 @@ from ellc.remote.job import INPUTS, LOADER, RUN, BoardProgram, put
 
 _PROGRAM = "profile"
 _STREAM_BYTES = 32 << 20  # larger than the caches of boards, and small beside their memory
-_OVERHEAD_S = 600.0
+_OVERHEAD_S = 3600.0  # slow networks take minutes for the fewest calls that are timed
 
 
 def profile_on_board(

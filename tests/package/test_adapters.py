@@ -223,12 +223,14 @@ faults = [
     lambda: Interpreter(num_threads=0),
     lambda: Interpreter(threads=1),
     lambda: Interpreter(experimental_preserve_all_tensors=True),
-    lambda: net_litert.load_delegate("libedgetpu.so.1"),
+    lambda: net_litert.lite.experimental.load_delegate("libedgetpu.so.1"),
+    lambda: net_litert.keras,
 ]
+assert net_litert.lite.Interpreter is Interpreter
 for fault in faults:
     try:
         print("no error", fault())
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         print(textwrap.fill(f"{type(error).__name__} {error}", 96))
 """
 LITERT_SAID = """
@@ -251,6 +253,7 @@ ValueError num_threads should be an int >= 1, or None
 TypeError net: Interpreter has no option 'threads'
 ValueError net: a compiled network keeps no intermediate tensors
 ValueError net: a compiled network runs without delegates, not with 'libedgetpu.so.1'
+AttributeError net_litert has no 'keras': see the list in this file
 """
 
 ONNX_FAULTS = """
