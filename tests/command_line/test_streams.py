@@ -131,6 +131,7 @@ def test_a_command_that_writes_a_file_needs_no_output(
     monkeypatch.chdir(folder)
     network = "d_I160x160x3CMCMCMCMCMCMC1A"
     lines = {
+        "gallery measure --models . -t pi0 -o results": "results/tiny-eir-pi0.json",
         "compile tiny.eir --emit c -o out": "out/tiny.json",
         "explain tiny.eir --html page.html": "page.html",
         "import tiny.eir -o new.eir": "new.eir",

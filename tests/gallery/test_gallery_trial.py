@@ -25,7 +25,7 @@ from ellc.ir.interp import evaluate
 from ellc.ir.ops.dense import Dense
 from ellc.ir.ops.shape import Reshape
 from ellc.ir.types import Array, DType, TensorType
-from ellc.models import read_model
+from ellc.models import ModelOptions, read_model
 from ellc.pictures.images import dequantise, fitted_pixels, load_picture
 from ellc.pictures.pixels import PRESETS, Geometry, PixelOptions
 from ellc.pictures.preprocessing import prepare
@@ -85,6 +85,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "try": {"labels": "labels.txt", "preprocess": "imagenet-torch"},
     }
     paths = [result(folder, "digits8", **digits), result(folder, "colours", **colours)]
+    # The same network with its preprocessing inside, which takes pixels in the order of OpenCV.
+    options = replace(PRESETS["imagenet-torch"], color="bgr", pixels="bgr")
+    graph = read_model(folder / "colours.eir", ModelOptions(pixels=options))
+    save(graph, folder / "inside.eir")
+    inside = colours | {"network": {"file": "inside.eir"}, "try": {}}
+    paths.append(result(folder, "inside", **inside))
     built = build_site(paths, folder / "site", with_published=False)
     assert built.trials == len(paths)
     return folder
@@ -256,8 +262,10 @@ def test_a_dropped_picture_has_the_answer_of_ellc(folder: Path, tab: Tab, tmp_pa
 
 
 @pytest.mark.slow
-def test_colours_planes_and_scores_without_softmax(folder: Path, tab: Tab, tmp_path: Path) -> None:
-    tab.open((folder / "site" / "try-fp32-colours.html").as_uri(), 390, 844, "dark")
+@pytest.mark.parametrize("name", ["colours", "inside"])
+def test_colours_planes_and_scores_without_softmax(
+    folder: Path, tab: Tab, tmp_path: Path, name: str
+) -> None:
     rng = np.random.default_rng(2)
     pixels = rng.integers(0, 256, (40, 31, 3), np.uint8)
     content = png(pixels)
@@ -266,12 +274,14 @@ def test_colours_planes_and_scores_without_softmax(folder: Path, tab: Tab, tmp_p
     logits = expected(folder / "colours.eir", tmp_path / "x.png", options)
     powers = np.exp(logits - logits.max())
     right = powers / powers.sum()
+    tab.open((folder / "site" / f"try-fp32-{name}.html").as_uri(), 390, 844, "dark")
     shown = drop(tab, "x.png", content)
     assert list(shown) == np.argsort(-right, kind="stable").tolist()
     assert all(abs(share - right[index]) <= TOLERANCE for index, share in shown.items())
     assert math.isclose(sum(shown.values()), 1, rel_tol=1e-6)
     names = tab.evaluate("[...document.querySelectorAll('#answers th')].map((x) => x.textContent)")
-    assert set(names) == {"red", "green", "blue", "<b>white</b>"}
+    if name == "colours":
+        assert set(names) == {"red", "green", "blue", "<b>white</b>"}
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
 
 
