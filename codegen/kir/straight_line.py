@@ -1,5 +1,4 @@
-"""Straight-line blocks of a kernel: statements, dependences between them, and the registry of
-schedulers."""
+"""Straight-line blocks of a kernel, their dependences, and the registry of schedulers."""
 
 from __future__ import annotations
 
