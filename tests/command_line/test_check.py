@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from small_networks import convolution_network, two_way_network
 
-from ellc.check import checking
 from ellc.check.agreement import Agreement, compare
 from ellc.check.checking import CheckOptions, check, plausible_inputs
 from ellc.check.following import GuidedRun, follow
@@ -23,6 +22,7 @@ from ellc.codegen.blocks.candidates import FAMILIES, Candidate
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.instrument import KeptProgram
+from ellc.codegen.planning import threads
 from ellc.codegen.planning.choice import families_of
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.planner import make_plan
@@ -128,7 +128,7 @@ def test_results_that_depend_on_what_memory_held_are_told(
         plan = make_plan(*args)
         return replace(plan, steps=plan.steps[1:])
 
-    monkeypatch.setattr(checking, "make_plan", incomplete)
+    monkeypatch.setattr(threads, "make_plan", incomplete)
     report = check(convolution_network(), resolve("host"), CheckOptions(seeds=1))
     assert not report.steady and not report.agrees
     assert "OTHER BYTES" in text(report)

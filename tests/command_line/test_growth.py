@@ -11,12 +11,12 @@ import pytest
 from operator_graphs import samples
 from small_networks import convolution_network
 
-from ellc.check import checking
 from ellc.check.agreement import Agreement, compare
 from ellc.check.checking import CheckOptions, check, plausible_inputs
 from ellc.check.growth import movement, recurrent_values, sampled_movement
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.testing import Trial, run_trials
+from ellc.codegen.planning import threads
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.planner import make_plan
 from ellc.commands.check import document, text
@@ -172,7 +172,7 @@ def test_the_report_tells_where_rounding_grew(monkeypatch: pytest.MonkeyPatch) -
         ready, _ = run_pipeline(replace(recipe, weight_off_by=1e-3).graph())
         return make_plan(ready, *args)
 
-    monkeypatch.setattr(checking, "make_plan", mistaken)
+    monkeypatch.setattr(threads, "make_plan", mistaken)
     assert not check(recipe.graph(), resolve("host")).agrees
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from small_networks import convolution_network
 
-from ellc.check import checking
 from ellc.check.agreement import allowed_error
 from ellc.check.checking import CheckOptions, check, plausible_inputs
 from ellc.check.growth import sampled_movement
 from ellc.codegen.machine.resolve import resolve
+from ellc.codegen.planning import threads
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.planner import make_plan
 from ellc.ir.builder import GraphBuilder
@@ -85,7 +85,7 @@ def test_rounding_that_grows_is_no_error_and_a_mistake_is(
         ready, _ = run_pipeline(make(off_by=3e-3))
         return make_plan(ready, *args)
 
-    monkeypatch.setattr(checking, "make_plan", mistaken)
+    monkeypatch.setattr(threads, "make_plan", mistaken)
     assert not check(make(), resolve("host")).agrees
 
 
