@@ -171,15 +171,24 @@ class Construction:
         return factors, terms, gamma, self._draws.normal(channels, _BETA_SCATTER)
 
     def _drawn(
-        self, filters: int, window: tuple[int, int], groups: int = 1
+        self, filters: int, window: tuple[int, int], groups: int = 1, *, centred: bool = False
     ) -> tuple[Array, Moments]:
-        """Random or supplied weights, and the expected statistics after a convolution with them."""
+        """Random or supplied weights, and the expected statistics after a convolution with them.
+
+        With `centred`, the random weights of a filter that reads several channels add up to zero.
+        Otherwise a picture whose values after a ReLU are larger than expected in all channels
+        moves the next layer's values by more than their standard deviation, the layer after it
+        by more than that, and a deep network answers every such picture with one class.
+        """
         depth = self._moments.mean.size // groups
         if self._options.supply:
             given = self._given(WEIGHT, (filters, *window, depth))
             return given, Moments.of(filters, 0.0, 1.0)
         deviation = math.sqrt(2 / (window[0] * window[1] * depth))
         weights = self._draws.normal((filters, *window, depth), deviation)
+        if centred and depth > 1 and not self._options.blank:
+            means = weights.mean((1, 2, 3), np.float64, keepdims=True)
+            weights = (weights - means).astype(np.float32)
         return weights, self._moments.filtered(weights, groups)
 
     def _given(self, role: str, shape: tuple[int, ...], *, dense: bool = False) -> Array:

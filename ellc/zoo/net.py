@@ -350,7 +350,7 @@ class Net(Construction):
         The weights of a dense layer have one row and one column.
         """
         if not (dense and self._options.supply):
-            return self._drawn(filters, size, groups)
+            return self._drawn(filters, size, groups, centred=True)
         given = self._given(WEIGHT, (filters, *self.shape), dense=True)
         return given.reshape(filters, 1, 1, -1), Moments.of(filters, 0.0, 1.0)
 

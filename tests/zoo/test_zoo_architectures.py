@@ -17,6 +17,7 @@ from ellc.ir.graph import Graph
 from ellc.ir.interp import evaluate
 from ellc.ir.verify import verify
 from ellc.models import read_model
+from ellc.pictures.pixels import Preprocessing
 from ellc.zoo import build, find
 from ellc.zoo.families import FAMILIES
 
@@ -55,6 +56,26 @@ def test_folded_batch_normalisation_is_the_same_function(name: str) -> None:
     (got,), (want,) = (evaluate(graph, (x,)).outputs for graph in (folded, kept))
     assert np.isfinite(want).all() and np.ptp(want) > 0
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-4 * np.abs(want).max())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["googlenet", "resnet50", "shufflenet_v2_1.0", "squeezenet_1.1", "mobilenet_v3_small"]
+)
+def test_classes_of_deep_networks_have_probabilities_of_the_same_order(name: str) -> None:
+    """Without weights that add up to zero, the logarithms of some spread by 100."""
+    graph = build(name, width=Fraction(1, 8))
+    _, rows, columns, channels = graph.input_types()[0].shape
+    rng = np.random.default_rng(0)
+    picture = np.zeros((rows, columns, channels))
+    for cells in (2, 5, 11, 23):
+        coarse = rng.standard_normal((cells, cells, channels))
+        picture += coarse[np.arange(rows) * cells // rows][:, np.arange(columns) * cells // columns]
+    pixels = np.clip(picture / picture.std() * 60 + 114, 0, 255)
+    factor, offset = Preprocessing.from_metadata(graph.metadata).affine(channels)
+    (made,) = evaluate(graph, ((pixels * factor + offset).astype(np.float32)[None],)).outputs
+    spread = np.log(np.maximum(made.astype(np.float64), 1e-300)).std()
+    assert 0.3 < spread < 6
 
 
 def test_blank_networks_are_the_real_ones_without_numbers() -> None:
