@@ -1,11 +1,11 @@
-/* What digit is in a picture? application PICTURE.pgm */
+/* Print which digit a picture shows: application PICTURE.pgm */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "digits8.h"
 #include "digits8_labels.h"
 
-/* Pixels of a PGM picture, as text (P2) or binary (P5), of the network's size; 0 if it is not one. */
+/* Read a PGM picture, text (P2) or binary (P5), of the network's size. Returns 0 if this fails. */
 static int read_picture(const char *path, int8_t *pixels)
 {
     FILE *file = fopen(path, "rb");
@@ -25,7 +25,7 @@ static int read_picture(const char *path, int8_t *pixels)
     }
     for (i = 0; good && i < digits8_INPUT0_SIZE; i++) {
         good = kind == '5' ? (value = fgetc(file)) != EOF : fscanf(file, "%d", &value) == 1;
-        pixels[i] = (int8_t)(value - 128); /* the header says what the numbers stand for */
+        pixels[i] = (int8_t)(value - 128); /* digits8.h describes this encoding of pixels */
     }
     fclose(file);
     if (!good)

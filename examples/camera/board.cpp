@@ -22,7 +22,7 @@ std::string text_of(const fs::path &file)
 std::vector<fs::path> inside(const fs::path &folder, const std::string &name_begins)
 {
     std::vector<fs::path> found;
-    std::error_code error; // no such folder: nothing is found
+    std::error_code error; // ignored: if the folder does not exist, no file is found
     for (const auto &entry : fs::directory_iterator(folder, error))
         if (entry.path().filename().string().rfind(name_begins, 0) == 0)
             found.push_back(entry.path());
@@ -44,7 +44,8 @@ std::optional<long> number(const std::string &text, int base)
 std::optional<double> temperature_c(const fs::path &sys)
 {
     std::vector<fs::path> zones = inside(sys / "class/thermal", "thermal_zone");
-    // Others are of radios and power chips; a board with one zone may call it anything.
+    // Prefer the processor's zone to those of radios and power chips. If a board has only one zone,
+    // its name may be anything.
     std::stable_partition(zones.begin(), zones.end(), [](const fs::path &zone) {
         return text_of(zone / "type").find("cpu") != std::string::npos;
     });

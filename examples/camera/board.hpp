@@ -1,4 +1,4 @@
-// How warm a board is, and whether it runs slower than it could; in words, also where not known.
+// The temperature of a board and whether it has lowered its clock, in words ("not known" if unknown).
 #pragma once
 
 #include <string>

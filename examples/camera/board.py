@@ -1,7 +1,7 @@
-"""How warm a board is, and whether it runs slower than it could.
+"""The temperature of a board, and whether the board has lowered its clock.
 
-A Raspberry Pi lowers its clock when it gets too hot or its supply too weak. What it measured until
-then is not what it can do, so programs here show both.
+A Raspberry Pi lowers its clock when it gets too hot or when its supply voltage drops. Times
+measured in that state do not show the board's full speed, so the programs here print both facts.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ from pathlib import Path
 
 SYS = Path("/sys")
 _NOW = ("under-voltage", "clock capped", "throttled", "soft temperature limit")
-"""What the bits 0 to 3 say is so now; the bits 16 to 19 say that it has been so since the start."""
+"""The meanings of bits 0 to 3, for now; bits 16 to 19 say the same of any time since boot."""
 
 
 @dataclass(frozen=True)
 class Board:
-    """The sensors of a board; `sys` is where Linux shows them."""
+    """The sensors of a board. `sys` is the folder in which Linux exposes them."""
 
     sys: Path = SYS
 
     def temperature_c(self) -> float | None:
-        """The processor's temperature, or None where the board shows none."""
+        """The processor's temperature, or None if the board does not report one."""
         zones = sorted(self.sys.glob("class/thermal/thermal_zone*"))
-        # Others are of radios and power chips; a board with one zone may call it anything.
+        # Prefer the processor's zone to those of radios and power chips. If a board has only one
+        # zone, its name may be anything.
         for zone in sorted(zones, key=lambda zone: "cpu" not in _text(zone / "type")):
             value = _text(zone / "temp")
             if re.fullmatch(r"-?\d+", value):
@@ -33,7 +34,7 @@ class Board:
         return None
 
     def throttled(self) -> int | None:
-        """The bits of `vcgencmd get_throttled`, or None on a board that has no such thing."""
+        """The bits that `vcgencmd get_throttled` prints, or None if they cannot be read."""
         for file in sorted(self.sys.glob("devices/platform/soc*/*firmware/get_throttled")):
             value = _text(file)
             if re.fullmatch(r"(0x)?[0-9a-fA-F]+", value):
@@ -41,14 +42,14 @@ class Board:
         return _ask_firmware()
 
     def text(self) -> str:
-        """Both in words, also where they are not known."""
+        """Temperature and throttling in words; "not known" stands for a missing value."""
         temperature = self.temperature_c()
         warm = "temperature not known" if temperature is None else f"{temperature:.1f} °C"
         return f"{warm}, {throttling_text(self.throttled())}"
 
 
 def throttling_text(bits: int | None) -> str:
-    """What the bits mean."""
+    """The states that the bits stand for, in words."""
     if bits is None:
         return "throttling not known"
     now = [name for bit, name in enumerate(_NOW) if bits >> bit & 1]

@@ -1,4 +1,4 @@
-// What does the camera see? Labels, frames a second, temperature and throttling, as text.
+// Classify the pictures of a camera: print labels, frame rate, temperature and throttling as text.
 //
 //     ./camera                       the first USB camera
 //     ./camera --folder PICTURES     no camera needed
@@ -30,7 +30,7 @@ volatile std::sig_atomic_t ended_by_signal = 0;
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr std::size_t RECENT = 30; // frames over which rates are taken
+constexpr std::size_t RECENT = 30; // the number of frames over which rates are averaged
 
 double seconds(Clock::duration time)
 {
@@ -51,7 +51,7 @@ constexpr const char *USAGE =
     "              [--interval SECONDS] [--headless]\n"
     "--yuv420 reads raw frames from standard input.\n";
 
-// A number in a range, the whole text.
+// Parse a text as a number in a range.
 double number(const std::string &option, const char *text, double least, double most, bool whole)
 {
     char *end = nullptr;
@@ -155,7 +155,7 @@ std::vector<std::string> labels_of(const std::string &path)
     return labels;
 }
 
-// An instance of the network and its memory.
+// An instance of the network, and its memory.
 class Network {
 public:
     explicit Network(int threads)
@@ -196,8 +196,8 @@ int scaled(int at, int from, int to)
     return static_cast<int>(static_cast<long long>(at) * from / to);
 }
 
-// The middle of a frame, cropped and scaled to what the network takes. Each pixel is the mean of
-// those that it stands for; a picture of the right size is taken as it is.
+// The middle of a frame, cropped and scaled to the size of the network's input. Each new pixel is the
+// mean of all pixels that it covers. A picture that already has this size stays unchanged.
 std::vector<Element> pixels_of(const Frame &frame)
 {
     const double scale = std::min(double(frame.columns) / COLUMNS, double(frame.rows) / ROWS);
@@ -219,7 +219,7 @@ std::vector<Element> pixels_of(const Frame &frame)
             unsigned long mean[3];
             for (int c = 0; c < 3; c++)
                 mean[c] = (sum[c] + count / 2) / count;
-            if (CHANNELS == 1) // how bright red, green and blue are to the eye
+            if (CHANNELS == 1) // the brightness of red, green and blue to the eye
                 mean[0] = (19595 * mean[0] + 38470 * mean[1] + 7471 * mean[2] + 32768) >> 16;
             for (int c = 0; c < CHANNELS; c++)
                 made.push_back(static_cast<Element>(
@@ -248,7 +248,7 @@ std::string best_of(const std::vector<double> &scores, const std::vector<std::st
     return text;
 }
 
-// A window with the frame and its label, where there is a display. False: the user pressed q or Esc.
+// Show the frame and its label, if there is a display. Returns false once the user pressed q or Esc.
 bool show(const Frame &frame, const std::string &text, const Options &options)
 {
 #ifdef WITH_OPENCV_WINDOW
@@ -268,7 +268,7 @@ bool show(const Frame &frame, const std::string &text, const Options &options)
 #endif
 }
 
-// Frames a second, and milliseconds of a call, over the last frames.
+// Frames per second and milliseconds per call, both over the last RECENT frames.
 struct Rates {
     std::deque<Clock::time_point> ends{Clock::now()};
     std::deque<double> calls;
@@ -335,7 +335,7 @@ void watch(const Options &options)
 
 int main(int count, char **words)
 {
-    // Without SA_RESTART, so that a read that waits for a frame ends as well.
+    // SA_RESTART is not set, so that a signal also interrupts a read that waits for a frame.
     struct sigaction action {};
     action.sa_handler = [](int) { ended_by_signal = 1; };
     sigaction(SIGINT, &action, nullptr);

@@ -1,4 +1,4 @@
-"""What does the camera see? Labels, frames a second, temperature and throttling, as text.
+"""Classify the pictures of a camera: print labels, frame rate, temperature and throttling as text.
 
     python3 camera.py NETWORK                       # the Pi's camera, or a USB camera
     python3 camera.py NETWORK --folder PICTURES     # no camera needed
@@ -29,12 +29,12 @@ except ModuleNotFoundError as error:
     raise SystemExit(f"{error}: copy the whole folder, and sudo apt-get install {needed}") from None
 
 RECENT = 30
-"""Frames over which rates are taken."""
+"""The number of frames over which rates are averaged."""
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description="What does the camera see?")
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description="Classify the pictures of a camera.")
     parser.add_argument("network", type=Path, help="folder that `ellc compile` wrote, or NAME.py")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--picamera", action="store_true", help="the Raspberry Pi's own camera")
@@ -43,11 +43,11 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     source.add_argument("--folder", type=Path, metavar="PICTURES", help="a folder of pictures")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="class names, one a line")
     parser.add_argument("--top", type=count_from(1), default=3, metavar="N", help="labels shown")
-    parser.add_argument("--threshold", type=float, default=0.15, help="least score shown")
+    parser.add_argument("--threshold", type=float, default=0.15, help="lowest score shown")
     parser.add_argument("--frames", type=count_from(1), metavar="N", help="stop after N frames")
     parser.add_argument("--threads", type=count_from(1), metavar="N", help="threads of a call")
     parser.add_argument(
-        "--interval", type=float, metavar="S", help="seconds between lines; all frames of files"
+        "--interval", type=float, metavar="S", help="seconds between lines [cameras 1, files 0]"
     )
     parser.add_argument("--headless", action="store_true", help="no window, even with a display")
     parser.add_argument("--sys", type=Path, default=SYS, help=argparse.SUPPRESS)
@@ -55,7 +55,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
 
 
 def count_from(least: int) -> Any:
-    """A whole number that is not less than `least`."""
+    """An argument type: a whole number that is at least `least`."""
 
     def count(text: str) -> int:
         value = int(text)
@@ -67,12 +67,12 @@ def count_from(least: int) -> Any:
 
 
 def open_source(options: argparse.Namespace) -> tuple[Frames, bool]:
-    """The frames that were asked for, and whether they are live."""
+    """The frames that the options ask for, and whether they come from a camera."""
     if options.folder:
         return from_folder(options.folder), False
     if options.clip:
         return from_clip(options.clip), False
-    # Without a word about it: the Pi's own camera where its library is, else the first of others.
+    # By default, use the Pi's own camera if its library is installed, else the first other camera.
     own = options.camera is None and importlib.util.find_spec("picamera2") is not None
     if options.picamera or own:
         return from_picamera(), True
@@ -80,7 +80,7 @@ def open_source(options: argparse.Namespace) -> tuple[Frames, bool]:
 
 
 class Window:
-    """A window with the frame and its label, where there is a display; otherwise nothing."""
+    """A window that shows the frame and its label. Without a display it does nothing."""
 
     def __init__(self, headless: bool) -> None:
         display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
@@ -91,7 +91,7 @@ class Window:
             self._cv2 = cv2
 
     def show(self, frame: Any, text: str) -> bool:
-        """Show a frame; False when the user has pressed q or Esc."""
+        """Show a frame. Returns False once the user has pressed q or Esc."""
         if self._cv2 is None:
             return True
         picture = frame[:, :, ::-1].copy()
@@ -100,26 +100,26 @@ class Window:
         try:
             self._cv2.imshow("ellc camera", picture)
             return self._cv2.waitKey(1) & 0xFF not in (ord("q"), 27)
-        except self._cv2.error:  # an OpenCV without windows
+        except self._cv2.error:  # OpenCV was built without support for windows
             print("camera.py: this OpenCV shows no windows", file=sys.stderr)
             self._cv2 = None
             return True
 
 
 class Rates:
-    """Frames a second, and milliseconds of a call, over the last frames."""
+    """Frames per second and milliseconds per call, both over the last `RECENT` frames."""
 
     def __init__(self) -> None:
         self._ends: deque[float] = deque([time.perf_counter()], RECENT + 1)
         self._calls: deque[float] = deque(maxlen=RECENT)
 
     def add(self, call_s: float) -> None:
-        """A frame is done."""
+        """Record that a frame is done, and that its call of the network took `call_s` seconds."""
         self._ends.append(time.perf_counter())
         self._calls.append(call_s)
 
     def text(self) -> str:
-        """Both as text."""
+        """Both rates as text."""
         if not self._calls:
             return "no frames"
         seconds = max(self._ends[-1] - self._ends[0], 1e-9)
@@ -128,20 +128,20 @@ class Rates:
 
 
 class BoardState:
-    """Temperature and throttling in words, asked for at most once a second."""
+    """Temperature and throttling in words. The sensors are read at most once per second."""
 
     def __init__(self, board: Board) -> None:
         self._board, self._asked_s, self._text = board, float("-inf"), ""
 
     def text(self, now_s: float) -> str:
-        """What was so a second ago or later."""
+        """The state as text, at most a second old."""
         if now_s - self._asked_s >= 1:
             self._asked_s, self._text = now_s, self._board.text()
         return self._text
 
 
 def watch(options: argparse.Namespace, network: PictureNetwork, rates: Rates) -> int:
-    """Classify frames until there are no more; the number of them."""
+    """Classify frames until there are no more. Returns the number of frames."""
     state, window = BoardState(Board(options.sys)), Window(options.headless)
     frames, live = open_source(options)
     interval = options.interval if options.interval is not None else float(live)
@@ -165,7 +165,7 @@ def watch(options: argparse.Namespace, network: PictureNetwork, rates: Rates) ->
 
 
 def stop(signal_number: int, frame: Any) -> None:
-    """End as Ctrl-C does: systemd asks programs to end by SIGTERM."""
+    """Handle SIGTERM like Ctrl-C, since systemd stops programs with SIGTERM."""
     raise KeyboardInterrupt
 
 

@@ -63,7 +63,7 @@ private:
 const std::vector<std::string> PICTURES{".pgm", ".ppm"};
 constexpr const char *NAMES = "PPM or PGM (this program was built without OpenCV)";
 
-// The next number of a PPM file's first lines.
+// Read the next number of a PPM file's header.
 int header_number(std::istream &file)
 {
     file >> std::ws;
@@ -83,7 +83,7 @@ void read_picture(const fs::path &path, Frame &frame)
     std::string magic(2, ' ');
     file.read(magic.data(), 2);
     const int columns = header_number(file), rows = header_number(file), most = header_number(file);
-    file.get(); // the one space before the pixels
+    file.get(); // skip the single whitespace character before the pixels
     const bool grey = magic == "P5";
     if (!file || !(grey || magic == "P6") || columns < 1 || rows < 1 || most != 255 ||
         columns > MOST_PIXELS / rows)
@@ -132,7 +132,7 @@ private:
     std::size_t at_ = 0;
 };
 
-// Frames of planes: all luma, then both colours at a quarter of the pixels.
+// Planar frames: the luma plane, then two chroma planes with a quarter of the pixels each.
 class Yuv420 : public Source {
 public:
     Yuv420(int columns, int rows) : columns_(columns), rows_(rows)

@@ -1,4 +1,4 @@
-// Where frames come from: a folder, a clip, a camera, or raw frames from a pipe.
+// Sources of frames: a folder, a clip, a camera, or raw frames from a pipe.
 #pragma once
 
 #include <csignal>
@@ -16,7 +16,7 @@ struct Frame {
 
 extern volatile std::sig_atomic_t ended_by_signal; // set by Ctrl-C
 
-// What a user can mend: the text says how.
+// An error that the user can correct. The text says how.
 struct Mistake : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
@@ -24,15 +24,15 @@ struct Mistake : std::runtime_error {
 class Source {
 public:
     virtual ~Source() = default;
-    virtual bool next(Frame &frame) = 0; // false: there are no more
+    virtual bool next(Frame &frame) = 0; // returns false after the last frame
     virtual bool live() const { return false; }
 };
 
 std::unique_ptr<Source> open_folder(const std::string &path);
-std::unique_ptr<Source> open_yuv420(int columns, int rows); // standard input
-std::unique_ptr<Source> open_clip(const std::string &path); // with OpenCV only
-std::unique_ptr<Source> open_camera(int index);             // by OpenCV, else by Video4Linux
+std::unique_ptr<Source> open_yuv420(int columns, int rows); // reads standard input
+std::unique_ptr<Source> open_clip(const std::string &path); // needs OpenCV
+std::unique_ptr<Source> open_camera(int index);             // uses OpenCV, else Video4Linux
 std::unique_ptr<Source> open_v4l2(int index);
 
-// Red, green and blue of one pixel of video, whose luma is 16 to 235 (ITU-R BT.601).
+// Convert a pixel of video, whose luma is 16 to 235 (ITU-R BT.601), to red, green and blue.
 void rgb_of_yuv(int y, int u, int v, std::uint8_t *rgb);

@@ -1,7 +1,7 @@
-"""Where frames come from: a camera, a clip, or a folder of pictures.
+"""Sources of frames: a camera, a clip, or a folder of pictures.
 
-Every source yields a name and the pixels of a frame: uint8 [rows, columns, 3], red, green, blue.
-What cannot be read ends the program with a sentence that says what to do.
+For each frame, every source yields a name and the pixels: uint8 [rows, columns, 3], in the order
+red, green, blue. If a source cannot be read, the program ends with a message that says what to do.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 Frames = Iterator[tuple[str, Any]]
 PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".webp")
 ANIMATIONS = (".apng", ".gif", ".png", ".webp")
-"""Clips that Pillow reads; for all others OpenCV is needed."""
+"""The suffixes of clips that Pillow reads. All other clips need OpenCV."""
 CAPTURE_SIZE = (640, 480)
 NEEDS_OPENCV = "needs OpenCV: sudo apt-get install python3-opencv"
 
 
 def from_folder(folder: Path) -> Frames:
-    """The pictures of a folder in the order of their names."""
+    """The pictures of a folder, sorted by name."""
     if not folder.is_dir():
         raise SystemExit(f"{folder}: no such folder")
     files = sorted(f for f in folder.iterdir() if f.suffix.lower() in PICTURES)
@@ -33,7 +33,7 @@ def from_folder(folder: Path) -> Frames:
 
 
 def picture(file: Path) -> Any:
-    """The pixels of a picture, turned upright."""
+    """The pixels of a picture, rotated as its EXIF data says."""
     try:
         with Image.open(file) as opened:
             return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
@@ -42,7 +42,7 @@ def picture(file: Path) -> Any:
 
 
 def from_clip(file: Path) -> Frames:
-    """The frames of a video file, or of an animated picture."""
+    """The frames of a video file or of an animated picture."""
     if not file.is_file():
         raise SystemExit(f"{file}: no such file")
     return _animation(file) if file.suffix.lower() in ANIMATIONS else _video(file)
@@ -68,7 +68,7 @@ def _video(file: Path) -> Frames:
 
 
 def from_camera(index: int) -> Frames:
-    """Frames of a camera that OpenCV knows: USB cameras, laptops."""
+    """Frames of a camera that OpenCV supports, such as a USB camera or a laptop's."""
     cv2 = _opencv(f"a camera {NEEDS_OPENCV}")
     capture = cv2.VideoCapture(index)
     capture.set(cv2.CAP_PROP_FRAME_WIDTH, CAPTURE_SIZE[0])
@@ -92,7 +92,7 @@ def from_picamera() -> Frames:
     if not Picamera2.global_camera_info():
         raise SystemExit("picamera2 finds no camera: is the ribbon cable in the right way round?")
     camera = Picamera2()
-    # What picamera2 calls BGR888 is an array with red first.
+    # With the format that picamera2 calls BGR888, each pixel of the array has red first.
     main = {"size": CAPTURE_SIZE, "format": "BGR888"}
     camera.configure(camera.create_video_configuration(main=main))
     camera.start()
@@ -119,6 +119,6 @@ def _captured(capture: Any) -> Iterator[Any]:
             there, frame = capture.read()
             if not there:
                 return
-            yield frame[:, :, ::-1]  # OpenCV has blue first
+            yield frame[:, :, ::-1]  # OpenCV's pixels have blue first
     finally:
         capture.release()

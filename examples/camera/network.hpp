@@ -1,4 +1,5 @@
-// The compiled network under one set of names, whatever it is called, and its picture input.
+// Gives the functions of the compiled network names that do not depend on the network's name, and
+// describes its picture input.
 //
 // CMake gives NETWORK (its name), NETWORK_HEADER and NETWORK_LABELS (file names).
 #pragma once
@@ -18,8 +19,8 @@
 #define NETWORK_HAS_LABELS 1
 #endif
 
-// What the header says of the scores is there for networks of integers only: the text of a macro that
-// is not there is its name, and no number.
+// The network's header defines the scale and zero point of the scores only if they are integers. If a
+// macro is not defined, converting it to a string gives its name, which is not a number.
 #define NETWORK_TEXT_(text) #text
 #define NETWORK_TEXT(text) NETWORK_TEXT_(text)
 

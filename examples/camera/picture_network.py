@@ -1,4 +1,4 @@
-"""A network that ellc compiled, asked about pictures. Needs numpy, cffi and Pillow, not ellc."""
+"""Runs a compiled network on pictures. Needs numpy, cffi and Pillow, but not ellc."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PIXEL_OPTIONS = "--preprocess imagenet-torch, or --scale 1/255, or what else the
 
 
 def load_module(path: Path) -> Any:
-    """The Python module of a compiled network: its file, or the folder that ellc wrote."""
+    """Load a compiled network's Python module, given its file or the folder that ellc wrote."""
     if path.is_dir():
         found = sorted(f for f in path.glob("*.py") if f.with_suffix(".json").exists())
         if len(found) != 1:
@@ -38,7 +38,7 @@ def load_module(path: Path) -> Any:
 
 
 class PictureNetwork:
-    """A network with one picture as its input, and an output with a score for each class."""
+    """A network whose only input is a picture and whose first output has a score for each class."""
 
     def __init__(self, path: Path, labels: Path | None = None, threads: int | None = None) -> None:
         module = load_module(path)
@@ -80,9 +80,9 @@ class PictureNetwork:
         return labels
 
     def pixels(self, frame: Any) -> Any:
-        """The middle of a frame, cropped and scaled to what the network takes.
+        """The middle of a frame, cropped and scaled to the size of the network's input.
 
-        A picture of the right size is taken as it is.
+        A picture that already has this size stays unchanged.
         """
         rows, columns = frame.shape[:2]
         scale = min(columns / self._columns, rows / self._rows)
@@ -93,8 +93,8 @@ class PictureNetwork:
             np.require(frame[top : top + height, left : left + width], None, "C")
         )
         mode = "L" if self._channels == 1 else "RGB"
-        # Scaling down averages over all pixels that become one.
-        bilinear = getattr(Image, "Resampling", Image).BILINEAR  # the latter before Pillow 9.1
+        # When Pillow scales down, each new pixel is an average of all pixels that it covers.
+        bilinear = getattr(Image, "Resampling", Image).BILINEAR  # Image.BILINEAR before Pillow 9.1
         small = part.convert(mode).resize((self._columns, self._rows), bilinear)
         pixels = np.asarray(small).reshape(self._rows, self._columns, self._channels)
         if np.dtype(self._dtype) == np.int8:
@@ -102,12 +102,12 @@ class PictureNetwork:
         return pixels
 
     def scores(self, pixels: Any) -> Any:
-        """The score of each class, as real numbers."""
+        """The score of each class, as real numbers, even if the network's output is quantised."""
         made = self._model.predict(pixels)
         made = made[0] if isinstance(made, tuple) else made
         return self._scale * (made.reshape(-1).astype(np.float64) - self._zero_point)
 
     def best(self, scores: Any, count: int, threshold: float) -> list[tuple[str, float]]:
-        """The labels with the highest scores, highest first, that reach the threshold."""
+        """The best `count` labels and scores, best first, without scores below `threshold`."""
         order = np.argsort(-scores, kind="stable")[:count]
         return [(self.labels[i], float(scores[i])) for i in order if scores[i] >= threshold]

@@ -1,4 +1,4 @@
-"""Save a folder of pictures as binary PPM files, which need no library to read.
+"""Save a folder of pictures as binary PPM files, which a program can read without a library.
 
 python3 to_ppm.py PICTURES FOLDER
 """

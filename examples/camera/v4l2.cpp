@@ -1,4 +1,5 @@
-// A USB camera without any library: Video4Linux, in the format YUYV that nearly all of them have.
+// A USB camera through Video4Linux, without any library. Uses the format YUYV, which nearly all USB
+// cameras support.
 #include "frames.hpp"
 
 #ifndef __linux__
@@ -50,7 +51,7 @@ public:
         std::uint8_t *to = frame.rgb.data();
         for (unsigned y = 0; y < format_.height; y++)
             for (unsigned x = 0; x < format_.width; x++, to += 3) {
-                // Two pixels share their colour: luma, blue, luma, red.
+                // Two pixels share their chroma: luma, blue, luma, red.
                 const std::uint8_t *pair = bytes + y * row_bytes + x / 2 * 4;
                 rgb_of_yuv(pair[x % 2 * 2], pair[1], pair[3], to);
             }
@@ -94,7 +95,7 @@ private:
         wanted.fmt.pix.pixelformat = V4L2_PIX_FMT_YUYV;
         call(VIDIOC_S_FMT, &wanted, "not a camera");
         format_ = wanted.fmt.pix;
-        // The driver takes what it likes best instead of what it does not have.
+        // A driver replaces a size or format that it does not support by one that it does.
         if (format_.pixelformat != V4L2_PIX_FMT_YUYV || format_.width % 2 ||
             format_.bytesperline < 2 * format_.width)
             throw Mistake(path_ + ": the camera has no YUYV; build this program with OpenCV");

@@ -1,8 +1,8 @@
-"""Scikit-learn's handwritten digits as 8-bit pictures, and which of them are held back.
+"""Scikit-learn's handwritten digits as 8-bit pictures, split into training and held-back digits.
 
     python examples/digits/digits_data.py
 
-writes one held-back digit of each kind into `images/`, with the names of the ten classes.
+writes one held-back picture of each digit into `images/`, and the names of the ten classes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HELD_BACK = 360  # a fifth of 1797
 SPLIT_SEED = 2016
 LABELS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
-# How a picture becomes the network's input, in the words of ELL's metadata: black 0, white 1.
+# ELL's metadata for turning a picture into the network's input: black is 0, white is 1.
 METADATA = {
     "labels": "\n".join(LABELS),
     "model.input.expectedPixelRangeLow": "0",
@@ -38,20 +38,20 @@ class Digits:
 
     @property
     def inputs(self) -> Array:
-        """What a network is given: float32 [n,8,8,1] between 0 and 1."""
+        """The network's inputs for these pictures: float32 [n,8,8,1], between 0 and 1."""
         return (self.pictures / 255.0).astype(np.float32)[..., np.newaxis]
 
 
 def load_split() -> tuple[Digits, Digits]:
-    """The digits to train on, and those held back.
+    """The training digits and the held-back digits.
 
-    The split is by chance, so both parts hold digits of the same 13 writers. It is always the same:
-    numpy has promised that `RandomState` never changes.
+    The split is random, so both parts contain digits of the same 13 writers. It is the same in
+    every run, because numpy promises that the sequence of a `RandomState` never changes.
     """
-    from sklearn.datasets import load_digits  # takes a second, which only this needs
+    from sklearn.datasets import load_digits  # slow to import, and only needed here
 
     digits = load_digits()
-    # The 17 grey levels become 8-bit ones, so that a picture file holds exactly what is trained on.
+    # Scale the 17 grey levels to 8 bits, so that a picture file stores the training data exactly.
     pictures = np.rint(digits.images * (255 / 16)).astype(np.uint8)
     order = np.random.RandomState(SPLIT_SEED).permutation(len(pictures))
     held_back, train = order[:HELD_BACK], order[HELD_BACK:]
@@ -62,7 +62,7 @@ def load_split() -> tuple[Digits, Digits]:
 
 
 def save_pictures(digits: Digits, folder: Path) -> None:
-    """The first digit of each kind as a PNG file called by its name, and `labels.txt`."""
+    """Write `labels.txt`, and the first picture of each digit as a PNG file named after it."""
     folder.mkdir(exist_ok=True)
     for number, label in enumerate(LABELS):
         first = int(np.argmax(digits.labels == number))

@@ -1,9 +1,9 @@
-"""How many held-back digits the compiled networks get right, beside the reference in numpy.
+"""Count the held-back digits that the compiled networks and the numpy reference get right.
 
     python examples/digits/evaluate.py                      # this machine, all 360 digits
     python examples/digits/evaluate.py -t pi3 --images 60   # a Raspberry Pi 3, under qemu-arm
 
-Exits with 1 where compiled code and reference differ by more than rounding explains.
+The exit status is 1 if compiled code and reference differ by more than rounding explains.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from ellc.ir.ops.conv import Conv2D
 
 FOLDER = Path(__file__).resolve().parent
 NETWORKS = ("digits_float", "digits_binary")
-ELSEWHERE = 60  # digits on a target that is not this machine: each starts an emulator
+ELSEWHERE = 60  # default for targets other than this machine: each digit starts an emulator
 
-# What ellc promises of float32: |a - b| <= 1e-4 * max(|b|, 1e-2 * max|b|).
+# The tolerance that ellc promises for float32: |a - b| <= 1e-4 * max(|b|, 1e-2 * max|b|).
 RELATIVE, OF_LARGEST = 1e-4, 1e-2
 
 Predict = Callable[[Array], Array]
@@ -40,10 +40,10 @@ Predict = Callable[[Array], Array]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What compiled code and reference said to the same digits.
+    """The results of compiled code and of the reference for the same digits.
 
-    `differing` are the digits whose scores are further apart than rounding brings them; `explained`
-    are those of them where a sign was too close to call, and so may differ.
+    `differing` lists the digits whose scores differ by more than the tolerance. `explained` lists
+    those of them in which a binarised value is so near 0 that rounding may change its sign.
     """
 
     digits: int
@@ -55,11 +55,11 @@ class Outcome:
 
     @property
     def agree(self) -> bool:
-        """Whether every difference has a reason."""
+        """Whether every difference is explained."""
         return self.differing == self.explained
 
     def text(self) -> str:
-        """The figures in a line."""
+        """The figures in one line."""
         compiled, reference = self.compiled_right / self.digits, self.reference_right / self.digits
         return (
             f"{compiled:.2%} compiled, {reference:.2%} numpy "
@@ -70,13 +70,13 @@ class Outcome:
 
 
 def compile_network(model: Path, target: str, folder: Path) -> Predict:
-    """Compile with `ellc compile`, and how to ask the result for the scores of one digit."""
+    """Compile with `ellc compile`. Returns a function that computes the scores of one digit."""
     command = [sys.executable, "-m", "ellc", "compile", model, "--target", target, "-o", folder]
     subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
     if target != "host":
         library = open_library(folder / f"lib{model.stem}.so")
         return lambda image: library.run((image,))[0][0]
-    # The module that goes to the board: it needs numpy and cffi, not ellc.
+    # Use the same Python module as on a board, which needs numpy and cffi but not ellc.
     spec = importlib.util.spec_from_file_location(model.stem, folder / f"{model.stem}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -86,7 +86,7 @@ def compile_network(model: Path, target: str, folder: Path) -> Predict:
 
 
 def compare(graph: Graph, predict: Predict, digits: Digits) -> Outcome:
-    """Ask compiled code and reference for every digit's label."""
+    """Classify every digit with the compiled code and with the reference."""
     images = digits.inputs[:, np.newaxis]
     compiled = np.array([predict(image)[0] for image in images])
     reference = np.array([evaluate(graph, (image,)).outputs[0][0] for image in images])
@@ -105,11 +105,12 @@ def compare(graph: Graph, predict: Predict, digits: Digits) -> Outcome:
 
 
 def close_signs(graph: Graph, image: Array) -> int:
-    """How many numbers are so near 0 that rounding alone may turn the sign taken of them.
+    """Count the binarised values that are so near 0 that rounding alone may change their signs.
 
-    A sum that takes n roundings is off by at most n eps times the sum of its terms' magnitudes,
-    added in whatever order (Higham 2002, section 3.1). The magnitudes are what the same operators
-    make of absolute values. A binary convolution counts: nothing is rounded before it or in it.
+    The error of a sum with n roundings is at most n eps times the sum of its terms' magnitudes, in
+    any order of additions (Higham 2002, section 3.1). The sums of magnitudes are computed by
+    applying the same operators to absolute values. A binary convolution has no rounding error,
+    because its inputs are exact and it only counts bits.
     """
     values = evaluate(graph, (image,), keep=True).values
     sizes = {v: np.abs(a) for v, a in values.items() if a.dtype == np.float32}
@@ -119,7 +120,7 @@ def close_signs(graph: Graph, image: Array) -> int:
         (result,), first = node.outputs, node.inputs[0]
         match node.op:
             case Binarize():
-                # Both sides round; folding a batch norm into its weights does once more.
+                # Both sides round. Folding a batch norm into weights adds one rounding.
                 bound = 2 * (roundings[first] + 1) * np.finfo(np.float32).eps * sizes[first]
                 close += int((np.abs(values[first]) <= bound).sum())
             case BinaryConv2D():
@@ -132,14 +133,14 @@ def close_signs(graph: Graph, image: Array) -> int:
 
 
 def evaluate_network(name: str, target: str, digits: Digits) -> Outcome:
-    """Compile the example of this name for a target and compare it on these digits."""
+    """Compile the network `name` for a target, and compare it with the reference on `digits`."""
     model = FOLDER / f"{name}.ell"
     with tempfile.TemporaryDirectory(prefix="digits-") as folder:
         return compare(read_ell(model), compile_network(model, target, Path(folder)), digits)
 
 
 def parse_arguments(words: Sequence[str]) -> tuple[str, int]:
-    """The target, and how many of the held-back digits."""
+    """The target, and the number of held-back digits to classify."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("-t", "--target", default="host", help="see `ellc targets`")
     parser.add_argument(
@@ -154,7 +155,7 @@ def parse_arguments(words: Sequence[str]) -> tuple[str, int]:
 
 
 def main() -> int:
-    """Both networks, on one target."""
+    """Evaluate both networks on one target. Returns the exit status."""
     target, count = parse_arguments(sys.argv[1:])
     _, held_back = load_split()
     digits = Digits(held_back.pictures[:count], held_back.labels[:count])

@@ -1,4 +1,4 @@
-"""A trained network as a graph, and so as an `.ell` file."""
+"""Converts a trained network to a graph, which can be written as an `.ell` file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ellc.ir.types import DType, Padding, TensorType
 def network_graph(
     name: str, layers: Sequence[Layer], input_shape: tuple[int, ...], metadata: Mapping[str, str]
 ) -> Graph:
-    """The network with its weights as float32, and a softmax after it; batch 1."""
+    """The network as a graph of batch 1, with float32 weights and a softmax as the last node."""
     builder = GraphBuilder(name)
     value = builder.input("image", TensorType(DType.F32, (1, *input_shape)))
     for layer in layers:

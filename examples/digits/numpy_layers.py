@@ -1,7 +1,7 @@
 """Layers of a network in plain numpy, forward and backward.
 
-Images are [batch, rows, columns, channels]. Everything is float64: not for precision, but because
-then another processor's order of additions does not change the course of the training.
+Images have the axes [batch, rows, columns, channels]. Everything is float64. The reason is not
+precision: with float32, another processor's order of additions would change the training's course.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ Array = npt.NDArray[Any]
 
 
 class Parameter:
-    """Numbers to learn, and the gradient of the loss by them that `backward` leaves here.
+    """An array of trainable numbers, and the gradient of the loss by them, which `backward` stores.
 
-    A `limit` keeps them in -limit..limit.
+    The numbers stay within -limit..limit.
     """
 
     def __init__(self, value: Array, limit: float = np.inf) -> None:
@@ -28,7 +28,7 @@ class Parameter:
 
 
 class Layer:
-    """One step of a network. `backward` belongs to the last `forward`."""
+    """A layer of a network. A call of `backward` refers to the last call of `forward`."""
 
     parameters: Sequence[Parameter] = ()
 
@@ -37,17 +37,17 @@ class Layer:
         raise NotImplementedError
 
     def backward(self, gradient: Array) -> Array:
-        """From the gradient of the loss by the output to that by the input."""
+        """The gradient of the loss by the layer's input, given the gradient by its output."""
         raise NotImplementedError
 
 
 def signs(x: Array) -> Array:
-    """+1 where x > 0, else -1."""
+    """The signs of the elements: +1 where x > 0, else -1."""
     return np.where(x > 0, 1.0, -1.0)
 
 
 def image_windows(x: Array, size: int) -> Array:
-    """Every window of an image with a border of zeros: [N,H,W,C] -> [N*H*W,size*size*C]."""
+    """All windows of images with a border of zeros: [N,H,W,C] -> [N*H*W,size*size*C]."""
     border = size // 2
     padded = np.pad(x, ((0, 0), (border, border), (border, border), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(1, 2))
@@ -55,7 +55,7 @@ def image_windows(x: Array, size: int) -> Array:
 
 
 def sum_windows(windows: Array, size: int) -> Array:
-    """What windows give back: [N,H,W,size*size*C] -> [N,H,W,C], elements added where they were."""
+    """Add each element of the windows to its pixel: [N,H,W,size*size*C] -> [N,H,W,C]."""
     batch, rows, columns, elements = windows.shape
     border, taps = size // 2, windows.reshape(batch, rows, columns, size, size, -1)
     channels = elements // size**2
@@ -67,7 +67,10 @@ def sum_windows(windows: Array, size: int) -> Array:
 
 
 class Convolution(Layer):
-    """Odd square filters over an image with a border of zeros; weights [filters,size,size,C]."""
+    """A convolution with square filters of odd size, and a border of zeros around the image.
+
+    The weights have the shape [filters,size,size,C].
+    """
 
     def __init__(self, random: np.random.RandomState, channels: int, filters: int, size: int = 3):
         spread = np.sqrt(2 / (size * size * channels))
@@ -76,7 +79,7 @@ class Convolution(Layer):
         self.parameters = [self.weights]
 
     def forward(self, x: Array, training: bool) -> Array:
-        # One product for the whole batch: numpy would multiply image row by image row.
+        # One matrix product for the whole batch: numpy would otherwise multiply row by row.
         self.windows = image_windows(x, self.size)
         return (self.windows @ self.matrix().T).reshape(*x.shape[:3], -1)
 
@@ -92,15 +95,15 @@ class Convolution(Layer):
 
 
 class BinaryConvolution(Convolution):
-    """A convolution of signs: input and weights count as +1 or -1, the border as 0.
+    """A convolution of signs: inputs and weights are taken as +1 or -1, and the border as 0.
 
-    The sign's derivative is 0 everywhere, which teaches nothing. The straight-through estimator
-    takes 1 instead, as long as the number is in -1..1.
+    The derivative of the sign is 0 almost everywhere, so no gradient would pass. The
+    straight-through estimator uses the derivative 1 for numbers in -1..1 instead.
     """
 
     def __init__(self, random: np.random.RandomState, channels: int, filters: int, size: int = 3):
         super().__init__(random, channels, filters, size)
-        # What is learned are real numbers, of which only the sign is used.
+        # Training changes real numbers, but the convolution only uses their signs.
         latent = random.uniform(-1, 1, self.weights.value.shape)
         self.weights = Parameter(latent, limit=1.0)
         self.parameters = [self.weights]
@@ -117,7 +120,7 @@ class BinaryConvolution(Convolution):
 
 
 class Dense(Layer):
-    """Weights [outputs,inputs] and a bias over the flattened image."""
+    """A dense layer on the flattened image: weights [outputs,inputs] and a bias."""
 
     def __init__(self, random: np.random.RandomState, inputs: int, outputs: int):
         self.weights = Parameter(random.normal(0, np.sqrt(1 / inputs), (outputs, inputs)))
@@ -135,13 +138,13 @@ class Dense(Layer):
 
 
 class BatchNorm(Layer):
-    """Every channel brought to a learned mean and deviation.
+    """Batch normalisation: scales each channel to a learned mean and standard deviation.
 
-    Training uses the batch's own statistics and keeps running ones for later.
+    Training uses the batch's own statistics, and updates running statistics for inference.
     """
 
     EPSILON = 1e-5
-    KEPT = 0.9  # of the running statistics, at each batch
+    KEPT = 0.9  # weight of the old running statistics in each update
 
     def __init__(self, channels: int):
         self.gamma, self.beta = Parameter(np.ones(channels)), Parameter(np.zeros(channels))
@@ -163,7 +166,7 @@ class BatchNorm(Layer):
         self.gamma.gradient = (gradient * self.normal).sum(axis=axes)
         self.beta.gradient = gradient.sum(axis=axes)
         count = gradient.size // gradient.shape[-1]
-        # The batch's mean and deviation depend on every element too.
+        # The mean and the deviation of the batch depend on every element, too.
         shared = self.beta.gradient + self.normal * self.gamma.gradient
         by_input: Array = self.gamma.value / self.deviation * (gradient - shared / count)
         return by_input
@@ -181,7 +184,7 @@ class Relu(Layer):
 
 
 class MaxPool(Layer):
-    """The largest of every 2x2 pixels."""
+    """The maximum of each block of 2x2 pixels."""
 
     def forward(self, x: Array, training: bool) -> Array:
         batch, rows, columns, channels = x.shape
@@ -201,7 +204,7 @@ class MaxPool(Layer):
 
 
 def cross_entropy(scores: Array, labels: Array) -> tuple[float, Array]:
-    """Mean loss of softmax(scores [n,classes]) against labels [n], and its gradient by scores."""
+    """The mean loss of softmax(scores [n,classes]) for labels [n], and its gradient by scores."""
     shifted = scores - scores.max(axis=1, keepdims=True)
     logarithms = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     rows = np.arange(len(labels))
@@ -211,7 +214,7 @@ def cross_entropy(scores: Array, labels: Array) -> tuple[float, Array]:
 
 
 class Adam:
-    """Steps against the gradient, each number's by its own scale (Kingma and Ba 2015)."""
+    """The Adam optimiser, whose step size differs for each parameter (Kingma and Ba 2015)."""
 
     FIRST, SECOND, EPSILON = 0.9, 0.999, 1e-8
 
@@ -221,7 +224,7 @@ class Adam:
         self.steps = 0
 
     def step(self, rate: float) -> None:
-        """Move all parameters by their gradients."""
+        """Update all parameters from their gradients."""
         self.steps += 1
         scale = rate * np.sqrt(1 - self.SECOND**self.steps) / (1 - self.FIRST**self.steps)
         for p, (first, second) in zip(self.parameters, self.moments, strict=True):

@@ -1,9 +1,10 @@
-"""A trained network as an ONNX file, as PyTorch would export it: planes, weights, no metadata.
+"""Convert a trained network to an ONNX file like one that PyTorch exports.
 
     python examples/digits/to_onnx.py [OUTPUT.onnx]
 
-Needs the package onnx (`pip install 'ellc-compiler[onnx]'`). The file is for trying what ellc does
-with models from elsewhere; what it takes in are pixels divided by 255.
+Needs the package onnx (`pip install 'ellc-compiler[onnx]'`). Channels are the first axis of a
+picture, and there is no metadata. The file shows what ellc does with models of other tools. Its
+input is pixels divided by 255.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ OPSET, IR_VERSION = 17, 8
 
 
 def onnx_model(graph: Graph) -> onnx.ModelProto:
-    """A chain of convolutions, activations, pools and a dense layer, batch norms folded in."""
+    """The graph as an ONNX model, with batch norms folded into the weights."""
     passes = default_passes(PipelineOptions(skip=("fuse_epilogue", "fold_padding")))
     folded, _ = run_pipeline(graph, passes)
     arrays, (source,), (result,) = folded.constant_arrays(), folded.inputs, folded.outputs
@@ -65,7 +66,7 @@ Array = npt.NDArray[np.float32]
 def _onnx_node(
     graph: Graph, node: Node, constants: list[Array]
 ) -> tuple[str, dict[str, Any], list[Array]]:
-    """Operator, attributes and constants, with channels before rows and columns."""
+    """The ONNX operator, its attributes and constants, with channels before rows and columns."""
     match node.op:
         case Conv2D(stride=stride, padding=padding):
             first, *bias = constants
@@ -88,7 +89,7 @@ def _onnx_node(
 
 
 def _image_before(graph: Graph, dense: Node) -> str:
-    """The picture whose flattened form a dense layer reads."""
+    """The name of the picture that is flattened for a dense layer."""
     (flatten,) = (n for n in graph.nodes if n.output == dense.inputs[0])
     return flatten.inputs[0]
 

@@ -1,10 +1,10 @@
-"""A trained network as a TensorFlow Lite file of 8-bit integers, quantised after training.
+"""Convert a trained network to a TensorFlow Lite file, quantised to 8-bit integers.
 
     python examples/digits/to_tflite.py [OUTPUT.tflite]
 
-Needs scikit-learn, and tflite and flatbuffers (`pip install 'ellc-compiler[tflite]'`). Every value
-gets a scale and a zero point that cover what it was on some of the training's digits, every
-filter a scale of its own. What goes in are pixels less 128.
+Needs scikit-learn, and tflite and flatbuffers (`pip install 'ellc-compiler[tflite]'`). The scale
+and zero point of each tensor cover its range on some of the training digits. Each filter has a
+separate scale. The network's input is pixels minus 128.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ OPTIONS = {
 
 @dataclass(frozen=True)
 class Steps:
-    """real = scale * (stored - zero), one scale or one for each filter."""
+    """Quantisation parameters: real = scale * (stored - zero), one scale or one per filter."""
 
     scale: Array
     zero: int = 0
 
     @staticmethod
     def covering(low: float, high: float) -> Steps:
-        """8 bits for low to high; zero must be among them, exactly."""
+        """Parameters for which 8 bits cover low to high, and which represent 0.0 exactly."""
         low, high = min(low, 0.0), max(high, 0.0)
         scale = (high - low) / 255
         return Steps(np.array([scale], np.float32), round(-128 - low / scale))
@@ -74,13 +74,13 @@ class File:
 
     def __init__(self) -> None:
         self.builder = flatbuffers.Builder(1 << 16)
-        self.buffers = [self.table("Buffer")]  # the first stands for no data
+        self.buffers = [self.table("Buffer")]  # by convention, buffer 0 is empty
         self.tensors: list[int] = []
         self.operators: list[int] = []
         self.codes: list[int] = []
 
     def table(self, kind: str, **values: Any) -> int:
-        """A table of the schema; fields by their names there."""
+        """Write a table of the schema, with fields by the schema's names. Returns its offset."""
         getattr(tflite, f"{kind}Start")(self.builder)
         for name, value in values.items():
             getattr(tflite, f"{kind}Add{name}")(self.builder, value)
@@ -88,7 +88,7 @@ class File:
         return end
 
     def tables(self, places: Sequence[int]) -> int:
-        """A list of tables."""
+        """Write a vector of tables. Returns its offset."""
         self.builder.StartVector(4, len(places), 4)
         for place in reversed(places):
             self.builder.PrependUOffsetTRelative(place)
@@ -96,14 +96,14 @@ class File:
         return end
 
     def numbers(self, values: Any, dtype: type) -> int:
-        """A list of numbers."""
+        """Write a vector of numbers. Returns its offset."""
         end: int = self.builder.CreateNumpyVector(np.asarray(values, dtype).reshape(-1))
         return end
 
     def tensor(
         self, name: str, shape: Sequence[int], steps: Steps, data: Array | None = None
     ) -> int:
-        """A tensor's index; with `data` a constant, else an activation of 8 bits."""
+        """Add a constant if `data` is given, else an 8-bit activation. Returns its index."""
         if data is not None:
             content = self.numbers(data.reshape(-1).view(np.uint8), np.uint8)
             self.buffers.append(self.table("Buffer", Data=content))
@@ -123,7 +123,7 @@ class File:
         return len(self.tensors) - 1
 
     def operator(self, code: str, inputs: Sequence[int], result: int, **options: int) -> None:
-        """An operator that makes one tensor; its options by their names in the schema."""
+        """Add an operator with one result. `options` use the names of the schema."""
         number = getattr(tflite.BuiltinOperator, code)
         if number not in self.codes:
             self.codes.append(number)
@@ -140,7 +140,7 @@ class File:
         )
 
     def finished(self, source: int, result: int) -> bytes:
-        """The file's bytes."""
+        """The bytes of the finished file."""
         graph = self.table(
             "SubGraph",
             Tensors=self.tables(self.tensors),
@@ -163,7 +163,7 @@ class File:
 
 
 def tflite_model(graph: Graph, digits: Array) -> bytes:
-    """The network in 8 bits; the ranges of its values are those for `digits` [n,rows,columns,1]."""
+    """The network in 8 bits, quantised for its values' ranges on `digits` [n,rows,columns,1]."""
     passes = default_passes(PipelineOptions(skip=("fuse_epilogue", "fold_padding")))
     folded, _ = run_pipeline(graph, passes)
     (source,), (target,) = folded.inputs, folded.outputs
@@ -171,14 +171,14 @@ def tflite_model(graph: Graph, digits: Array) -> bytes:
     first = network.activation(source.value, PIXELS)
     for node, following in zip(folded.nodes, (*folded.nodes[1:], None), strict=True):
         if not isinstance(node.op, Relu):
-            # An activation belongs to the convolution before it.
+            # In TensorFlow Lite, an activation is an attribute of the operator before it.
             merged = following is not None and isinstance(following.op, Relu)
             network.add(node, following.output if following and merged else node.output, merged)
     return network.file.finished(first, network.made[target.value][0])
 
 
 class Network:
-    """A folded graph and what has been written of it."""
+    """A graph with folded batch norms, and the tensors that are already written for it."""
 
     def __init__(self, graph: Graph, ranges: Mapping[str, tuple[float, float]]) -> None:
         self.graph, self.ranges = graph, ranges
@@ -188,14 +188,14 @@ class Network:
         self.names = {p.value: p.name for p in (*graph.inputs, *graph.outputs)}
 
     def activation(self, value: str, steps: Steps) -> int:
-        """A tensor for a value of the graph."""
+        """Write a tensor for a value of the graph. Returns its index."""
         name = self.names.get(value, value)
         index = self.file.tensor(name, self.graph.types[value].shape, steps)
         self.made[value] = index, steps
         return index
 
     def add(self, node: Node, result: str, is_positive: bool) -> None:
-        """One operator, with the activation after it if `is_positive`."""
+        """Write one operator. With `is_positive`, the activation after it is Relu."""
         x, steps = self.made[node.inputs[0]]
         constants = [self.arrays[v] for v in node.inputs[1:]]
         positive = int(is_positive)  # ActivationFunctionType: NONE, RELU
@@ -229,7 +229,7 @@ class Network:
     def weights(
         self, node: Node, steps: Steps, scale: Array, weights: Array, bias: Array
     ) -> tuple[int, int]:
-        """Tensors of weights with a scale for each filter (or one), and of the bias of sums."""
+        """Write the tensors of weights and bias. `scale` has an element per filter, or only one."""
         shape = (-1, *[1] * (weights.ndim - 1))
         stored = Steps(scale.reshape(shape)).stored(weights, np.int8)
         sums = Steps(scale * steps.scale)
@@ -240,7 +240,7 @@ class Network:
 
 
 def _ranges(graph: Graph, digits: Array) -> dict[str, tuple[float, float]]:
-    """The least and the largest number that every value takes."""
+    """The minimum and maximum of each value of the graph over `digits`."""
     found: dict[str, tuple[float, float]] = {}
     for digit in digits:
         for value, array in evaluate(graph, (digit[np.newaxis],), keep=True).values.items():

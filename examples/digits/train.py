@@ -2,8 +2,9 @@
 
     python examples/digits/train.py
 
-writes `digits_float.ell`, `digits_binary.ell` and what came of the training, `digits.json`, beside
-this script. The same seed gives the same networks, but for what another processor rounds otherwise.
+writes `digits_float.ell`, `digits_binary.ell` and a report of the training, `digits.json`, into the
+folder of this script. The same seed gives the same networks, except for rounding differences
+between processors.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ IMAGE_SHAPE = (8, 8, 1)
 
 
 def float_layers(random: np.random.RandomState) -> list[Layer]:
-    """Three convolutions and a dense layer, 15 thousand weights."""
+    """The layers of the float network, which has 15 thousand weights."""
     return [
         *(Convolution(random, 1, 16), BatchNorm(16), Relu()),
         *(Convolution(random, 16, 32), BatchNorm(32), Relu(), MaxPool()),
@@ -46,7 +47,10 @@ def float_layers(random: np.random.RandomState) -> list[Layer]:
 
 
 def binary_layers(random: np.random.RandomState) -> list[Layer]:
-    """Two convolutions of signs between a real convolution and a real dense layer."""
+    """The layers of the binary network.
+
+    Two binary convolutions lie between a convolution and a dense layer of real numbers.
+    """
     return [
         *(Convolution(random, 1, 16), BatchNorm(16)),
         *(BinaryConvolution(random, 16, 64), MaxPool(), BatchNorm(64)),
@@ -57,7 +61,7 @@ def binary_layers(random: np.random.RandomState) -> list[Layer]:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A network and how it is trained; the step size falls in a line to zero."""
+    """A network and the settings of its training. The step size falls linearly to zero."""
 
     name: str
     layers: Callable[[np.random.RandomState], list[Layer]]
@@ -69,7 +73,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Epoch:
-    """Means over the digits of one epoch, each computed before the step for its digit."""
+    """Mean loss and accuracy of one epoch. Each batch is measured before the update it causes."""
 
     loss: float
     accuracy: float
@@ -82,14 +86,14 @@ RECIPES = (
 
 
 def run(layers: list[Layer], x: Array, training: bool = False) -> Array:
-    """Scores [n,10] of images [n,8,8,1]."""
+    """Compute the scores [n,10] of images [n,8,8,1]."""
     for layer in layers:
         x = layer.forward(x, training)
     return x
 
 
 def start(recipe: Recipe) -> tuple[list[Layer], np.random.RandomState]:
-    """The network before it has learned anything, and where further chance comes from."""
+    """The untrained layers, and the random generator for the rest of the training."""
     random = np.random.RandomState(recipe.seed)
     return recipe.layers(random), random
 
@@ -97,12 +101,12 @@ def start(recipe: Recipe) -> tuple[list[Layer], np.random.RandomState]:
 def train(
     recipe: Recipe, layers: list[Layer], random: np.random.RandomState, digits: Digits
 ) -> Iterator[Epoch]:
-    """Teach the network the digits; one epoch each time that something is taken from here."""
+    """Train the network. Each step of the iterator trains one epoch and yields its statistics."""
     adam = Adam([p for layer in layers for p in layer.parameters])
     inputs = digits.inputs.astype(np.float64)
     steps = len(inputs) // recipe.batch * recipe.epochs
     for _ in range(recipe.epochs):
-        # The few digits that do not fill a batch sit this epoch out.
+        # The digits that would make an incomplete last batch are left out of this epoch.
         order = random.permutation(len(inputs))[: len(inputs) // recipe.batch * recipe.batch]
         losses, hits = [], 0
         for chosen in order.reshape(-1, recipe.batch):
@@ -117,13 +121,13 @@ def train(
 
 
 def accuracy(layers: list[Layer], digits: Digits) -> float:
-    """The part of the digits that the network gets right."""
+    """The fraction of the digits that the network classifies correctly."""
     scores = run(layers, digits.inputs.astype(np.float64))
     return float((scores.argmax(axis=1) == digits.labels).mean())
 
 
 def main() -> None:
-    """Train and write everything."""
+    """Train both networks, and write them and the report."""
     training, held_back = load_split()
     report: dict[str, object] = {
         "data": {
@@ -155,6 +159,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # The products are too small to be worth a second thread.
+    # The matrix products are too small to gain from a second thread.
     with threadpool_limits(1):
         main()

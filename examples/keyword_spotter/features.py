@@ -1,9 +1,9 @@
-"""From sound to the features that MLPerf Tiny's keyword spotters were trained on.
+"""Computes the features (MFCC) on which MLPerf Tiny's keyword spotters were trained.
 
-A second of sound is 49 frames of 30 ms, 20 ms apart. Each becomes 10 numbers (MFCC): its spectrum,
-how much of it lies in each of 40 bands as the ear hears them, the logarithm of that, and the slow
-part of it along the bands by a cosine transform. Everything is written out in numpy, so that it can
-be read, and moved to C.
+One second of sound has 49 frames of 30 ms, which start 20 ms apart. Each frame becomes 10 numbers
+in four steps: compute its spectrum; sum the spectrum over each of 40 mel bands; take the
+logarithms; and keep the first 10 coefficients of their cosine transform. Every step is written in
+plain numpy, so that it is easy to read and to port to C.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 RATE = 16000
-"""Samples a second."""
+"""Samples per second."""
 FRAME, HOP, FRAMES = 480, 320, 49
 SPECTRUM = 512
 BANDS, LOWEST_HZ, HIGHEST_HZ = 40, 20.0, 4000.0
 COEFFICIENTS = 10
 WINDOW = RATE
-"""Samples of which one set of features is made: 49 frames end a little before them."""
+"""The samples of one set of features: a second, although 49 frames only need 15,840 of them."""
 
 
 def _mel(hertz: Any) -> Any:
@@ -28,7 +28,7 @@ def _mel(hertz: Any) -> Any:
 
 
 def band_weights() -> Any:
-    """How much each line of the spectrum [257] belongs to each band [40]: overlapping triangles."""
+    """The weights [257, 40] of the spectrum's lines in the bands: overlapping triangles."""
     edges = np.linspace(_mel(LOWEST_HZ), _mel(HIGHEST_HZ), BANDS + 2)
     lines = _mel(np.arange(SPECTRUM // 2 + 1) * (RATE / SPECTRUM))[:, np.newaxis]
     rising = (lines - edges[:-2]) / (edges[1:-1] - edges[:-2])
@@ -37,7 +37,7 @@ def band_weights() -> Any:
 
 
 def cosines() -> Any:
-    """The transform [40, 10] from logarithms of bands to coefficients."""
+    """The cosine transform [40, 10] from the bands' logarithms to the coefficients."""
     angles = np.outer(np.arange(BANDS) + 0.5, np.arange(COEFFICIENTS)) * (np.pi / BANDS)
     return 2.0 * np.cos(angles) / np.sqrt(2.0 * BANDS)
 
@@ -48,22 +48,23 @@ COSINES = cosines()
 
 
 def band_energies(frame: Any) -> Any:
-    """What each band [40] has of a frame of samples [480]."""
+    """The spectrum's sum over each band [40], for a frame of samples [480]."""
     return np.abs(np.fft.rfft(frame * HANN, SPECTRUM)) @ BAND_WEIGHTS
 
 
 def coefficients(energies: Any, loudest: float) -> Any:
-    """MFCC [49, 10] of the frames of a second whose loudest sample is this.
+    """The MFCC [49, 10] of one second, given its frames' band energies and its loudest sample.
 
-    Training divided the sound by its loudest sample. Energies are proportional to it, so that they
-    can be divided instead, and each frame's are computed once for all the seconds that it is in.
+    In training, the sound was divided by its loudest sample. The energies are proportional to the
+    sound, so dividing the energies gives the same result. Then the energies of a frame need to be
+    computed only once, although the frame belongs to many windows.
     """
     scale = 1.0 / loudest if loudest > 0 else 0.0
     return (np.log(energies * scale + 1e-6) @ COSINES).astype(np.float32)
 
 
 def features(samples: Any) -> Any:
-    """MFCC [49, 10] of one second of samples; what is missing at its end is silence."""
+    """The MFCC [49, 10] of one second of samples. If it is shorter, silence is appended."""
     sound = np.zeros(WINDOW)
     sound[: len(samples)] = samples[:WINDOW]
     frames = [sound[i * HOP : i * HOP + FRAME] for i in range(FRAMES)]
@@ -71,17 +72,17 @@ def features(samples: Any) -> Any:
 
 
 class Stream:
-    """Features of the last second of sound that comes in pieces."""
+    """The features of the latest second of a sound that arrives in blocks of `HOP` samples."""
 
     def __init__(self) -> None:
         self._sound: deque[Any] = deque(maxlen=WINDOW // HOP)
         self._energies: deque[Any] = deque(maxlen=FRAMES)
 
     def add(self, samples: Any) -> Any | None:
-        """Take the next `HOP` samples; the features, or None in the first second."""
+        """Append `HOP` samples. Returns the features, or None during the first second."""
         assert len(samples) == HOP
         self._sound.append(np.asarray(samples, np.float64))
-        if len(self._sound) > 1:  # a frame begins with the piece before
+        if len(self._sound) > 1:  # a frame is the previous block and the first half of this one
             piece, last = self._sound[-2], self._sound[-1]
             self._energies.append(band_energies(np.concatenate([piece, last[: FRAME - HOP]])))
         if len(self._sound) < WINDOW // HOP:

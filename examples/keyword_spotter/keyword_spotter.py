@@ -1,10 +1,10 @@
-"""Which words are spoken? From a microphone or a WAV file, by a compiled network.
+"""Print the words that a compiled network recognises in a microphone's sound or a WAV file.
 
     python3 keyword_spotter.py NETWORK                  # a microphone; Ctrl-C ends the program
     python3 keyword_spotter.py NETWORK --wav FILE
 
-NETWORK is the folder that `ellc compile` wrote, of a network with MLPerf Tiny's features as input:
-49 frames of 10 numbers. Needs numpy and cffi, not ellc.
+NETWORK is the folder that `ellc compile` wrote. The input of the network must be MLPerf Tiny's
+features: 49 frames of 10 numbers. Needs numpy and cffi, but not ellc.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ except ModuleNotFoundError as error:
     raise SystemExit(f"{error}: copy the whole folder, and sudo apt-get install {needed}") from None
 
 STEP = 5
-"""Pieces of 20 ms between two calls of the network."""
+"""The network is called once for this many blocks of 20 ms."""
 PAUSE_S = 1.0
-"""A word is printed once in this time: that long it is in the sound that the network hears."""
+"""A word is printed again only after this time, during which it stays in the network's input."""
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description="Which words are spoken?")
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description="Print the words that a network recognises.")
     parser.add_argument("network", type=Path, help="folder that `ellc compile` wrote, or NAME.py")
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--wav", type=Path, metavar="FILE", help="16 kHz, 16 bits")
-    source.add_argument("--microphone", metavar="DEVICE", help="as sounddevice or arecord call it")
+    source.add_argument("--wav", type=Path, metavar="FILE", help="a WAV file, 16 kHz, 16 bits")
+    source.add_argument("--microphone", metavar="DEVICE", help="device of sounddevice or arecord")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="class names, one a line")
     parser.add_argument(
         "--ignore",
         default="Silence,Unknown,_silence_,_unknown_,_background_noise_",
         metavar="LABEL,...",
-        help="classes that are no words [%(default)s]",
+        help="classes that are not words [%(default)s]",
     )
-    parser.add_argument("--threshold", type=float, default=0.6, help="least mean score [0.6]")
+    parser.add_argument("--threshold", type=float, default=0.6, help="lowest mean score [0.6]")
     parser.add_argument(
-        "--smooth", type=float, default=0.5, metavar="S", help="seconds of scores in a mean [0.5]"
+        "--smooth", type=float, default=0.5, metavar="S", help="average scores over S seconds [0.5]"
     )
     parser.add_argument("--scores", action="store_true", help="print the best class of each call")
     options = parser.parse_args(words)
@@ -58,7 +58,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
 
 
 def load_module(path: Path) -> Any:
-    """The Python module of a compiled network: its file, or the folder that ellc wrote."""
+    """Load a compiled network's Python module, given its file or the folder that ellc wrote."""
     if path.is_dir():
         found = sorted(f for f in path.glob("*.py") if f.with_suffix(".json").exists())
         path = found[0] if len(found) == 1 else path / "NAME.py"
@@ -76,7 +76,7 @@ def load_module(path: Path) -> Any:
 
 
 class Spotter:
-    """A compiled network that hears features."""
+    """A compiled network whose input is the features of one second of sound."""
 
     def __init__(self, path: Path, labels: Path | None = None) -> None:
         module = load_module(path)
@@ -98,7 +98,7 @@ class Spotter:
         self.labels = _labels(labels, module.LABELS, int(np.prod(output_shape)))
 
     def scores(self, heard: Any) -> Any:
-        """The score of each class for features [49, 10]."""
+        """The score of each class, as real numbers, for features [49, 10]."""
         values = heard
         if self._dtype.kind != "f":
             scale, zero_point = self._input
@@ -125,7 +125,7 @@ def _labels(file: Path | None, known: Sequence[str], classes: int) -> tuple[str,
 
 @dataclass(frozen=True)
 class Heard:
-    """What was heard until a time: the best class of one call, and of the mean of several."""
+    """The best class of one call, and the best class by the mean scores of the latest calls."""
 
     end_s: float
     label: str
@@ -135,7 +135,7 @@ class Heard:
 
 
 def listen(spotter: Spotter, pieces: Iterator[Any], smooth_s: float) -> Iterator[Heard]:
-    """Call the network every `STEP` pieces on the second of sound before."""
+    """Call the network on the latest second of sound, once for every `STEP` blocks."""
     stream = Stream()
     recent: deque[Any] = deque(maxlen=max(1, round(smooth_s * RATE / HOP / STEP)))
     first = None
@@ -162,7 +162,7 @@ def listen(spotter: Spotter, pieces: Iterator[Any], smooth_s: float) -> Iterator
 def words_of(
     calls: Iterator[Heard], threshold: float, ignored: Sequence[str], show_calls: bool
 ) -> Iterator[Heard]:
-    """The words among what was heard, each once in `PAUSE_S` seconds."""
+    """The results that are words. A word that continues is yielded once in `PAUSE_S` seconds."""
     last: tuple[str, float] = ("", float("-inf"))
     for heard in calls:
         if show_calls:
@@ -175,7 +175,7 @@ def words_of(
 
 
 def stop(signal_number: int, frame: Any) -> None:
-    """End as Ctrl-C does: systemd asks programs to end by SIGTERM."""
+    """Handle SIGTERM like Ctrl-C, since systemd stops programs with SIGTERM."""
     raise KeyboardInterrupt
 
 

@@ -1,4 +1,4 @@
-"""Where sound comes from: a WAV file or a microphone. Samples are whole numbers of 16 bits."""
+"""Sources of sound: a WAV file or a microphone. Samples are 16-bit integers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Pieces = Iterator[Any]
 
 
 def from_wav(file: Path) -> Pieces:
-    """A file in pieces of `HOP` samples, the last one filled up with silence."""
+    """The sound of a file in blocks of `HOP` samples. Silence fills up the last block."""
     samples = wav_samples(file)
     for start in range(0, len(samples), HOP):
         piece = samples[start : start + HOP]
@@ -25,7 +25,7 @@ def from_wav(file: Path) -> Pieces:
 
 
 def wav_samples(file: Path) -> Any:
-    """All samples of a WAV file; channels are averaged."""
+    """All samples of a WAV file, averaged over its channels."""
     try:
         with wave.open(str(file), "rb") as opened:
             channels, width, rate = opened.getparams()[:3]
@@ -43,7 +43,7 @@ def wav_samples(file: Path) -> Any:
 
 
 def from_microphone(device: str | None) -> Pieces:
-    """Sound as it comes in, by the Python package sounddevice, else by the program arecord."""
+    """Live sound, read by the Python package sounddevice or else by the program arecord."""
     if importlib.util.find_spec("sounddevice"):
         yield from _sounddevice(device)
     elif shutil.which("arecord"):

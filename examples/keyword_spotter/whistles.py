@@ -1,10 +1,11 @@
-"""A small network to try the spotter with: it knows whistles that rise, fall, or stay.
+"""Make a small network to try the keyword spotter with, which recognises three kinds of whistles.
 
     python3 whistles.py FOLDER      # whistles.onnx, labels.txt, and a recording, whistles.wav
 
-Whistles and noise are made by numpy. The network has one hidden layer of fixed random weights; its
-last layer is the solution of a system of equations, so training takes a second and is always the
-same. Needs the Python package onnx.
+The pitch of a whistle rises, falls, or stays the same. numpy makes the whistles and the noise. The
+network has one hidden layer with fixed random weights. The weights of its last layer solve a system
+of linear equations, so training takes a second and always gives the same result. Needs the Python
+package onnx.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from features import COEFFICIENTS, FRAMES, RATE, features
 
 LABELS = ("Silence", "rising", "falling", "steady")
 EXAMPLES = 250
-"""Seconds of sound for each class."""
+"""Training examples for each class, each a second long."""
 HIDDEN = 256
 SAID = ("rising", "steady", "falling", "rising")
-"""The whistles of the recording: one each two seconds."""
+"""The whistles of the recording, which start two seconds apart."""
 
 
 def whistle(label: str, random: np.random.RandomState) -> Any:
-    """A whistle of half a second, more or less, as samples between -1 and 1."""
+    """A whistle of about half a second, as samples between -1 and 1."""
     length = int(RATE * random.uniform(0.45, 0.6))
     low, high = random.uniform(500, 700), random.uniform(1600, 2200)
     ends = {"rising": (low, high), "falling": (high, low), "steady": (1000.0, 1000.0)}[label]
@@ -37,7 +38,7 @@ def whistle(label: str, random: np.random.RandomState) -> Any:
 
 
 def second(label: str, whole: bool, random: np.random.RandomState) -> Any:
-    """A second of noise, with a whistle somewhere in it, or only a part of one at an end."""
+    """One second of noise with a whistle. The whistle is cut off at either end if not `whole`."""
     sound = random.normal(size=3 * RATE) * random.uniform(0.002, 0.02)
     if label != "Silence":
         made = whistle(label, random)
@@ -49,7 +50,7 @@ def second(label: str, whole: bool, random: np.random.RandomState) -> Any:
 
 
 def examples(random: np.random.RandomState) -> Iterator[tuple[str, Any]]:
-    """Seconds of sound with their labels; a part of a whistle is none."""
+    """Labels and sounds of one second. A sound with only a part of a whistle counts as silence."""
     for label in LABELS:
         for _ in range(EXAMPLES):
             yield label, second(label, True, random)
@@ -57,7 +58,7 @@ def examples(random: np.random.RandomState) -> Iterator[tuple[str, Any]]:
 
 
 def recording(random: np.random.RandomState) -> Any:
-    """Nine seconds with the whistles of `SAID`, as whole numbers of 16 bits."""
+    """Nine seconds of noise with the whistles of `SAID`, as 16-bit integers."""
     sound = random.normal(size=RATE * (2 * len(SAID) + 1)) * 0.01
     for i, label in enumerate(SAID):
         made = whistle(label, random)
@@ -67,7 +68,7 @@ def recording(random: np.random.RandomState) -> Any:
 
 
 def train(random: np.random.RandomState) -> tuple[Any, ...]:
-    """Weights and biases of both layers."""
+    """Train the network. Returns the weights and biases of both layers."""
     labels, sounds = zip(*examples(random), strict=True)
     kinds = np.array([LABELS.index(label) for label in labels])
     heard = np.array([features(sound).ravel() for sound in sounds], np.float64)
@@ -76,14 +77,14 @@ def train(random: np.random.RandomState) -> tuple[Any, ...]:
     weights, bias = first / spread[:, np.newaxis], -(mean / spread) @ first
     hidden = np.maximum(0, heard @ weights + bias)
     hidden = np.hstack([hidden, np.ones((len(hidden), 1))])
-    wanted = 12.0 * np.eye(len(LABELS))[kinds] - 3.0  # so that softmax is sure of them
+    wanted = 12.0 * np.eye(len(LABELS))[kinds] - 3.0  # far apart, so that softmax gives nearly 1
     equations = hidden.T @ hidden + np.eye(hidden.shape[1])
     last = np.linalg.solve(equations, hidden.T @ wanted)
     return weights, bias, last[:-1], last[-1]
 
 
 def save_network(layers: tuple[Any, ...], file: Path) -> None:
-    """The network as an ONNX file."""
+    """Write the network as an ONNX file."""
     try:
         from onnx import TensorProto, helper, numpy_helper, save
     except ModuleNotFoundError as error:
@@ -110,7 +111,7 @@ def save_network(layers: tuple[Any, ...], file: Path) -> None:
 
 
 def save_wav(samples: Any, file: Path) -> None:
-    """Samples of 16 bits as a WAV file of one channel."""
+    """Write 16-bit samples as a WAV file with one channel."""
     with wave.open(str(file), "wb") as opened:
         opened.setnchannels(1)
         opened.setsampwidth(2)

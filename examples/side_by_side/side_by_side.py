@@ -1,10 +1,11 @@
-"""Two compiled networks look at the same pictures: labels and times next to each other.
+"""Run two compiled networks on the same pictures, and print labels and times next to each other.
 
     python3 side_by_side.py NETWORK OTHER --folder PICTURES
 
-A float network and its 8-bit or binary version, a small one and a large one, the same network from
-two compilers' options. NETWORK and OTHER are folders that `ellc compile` wrote; the networks must
-have the same classes. The folder `camera` has to lie beside this one.
+For example, compare a float network with its 8-bit or binary version, a small network with a large
+one, or the same network compiled with different options. NETWORK and OTHER are folders that
+`ellc compile` wrote. Both networks must have the same classes. The folder `camera` of these
+examples must be next to the folder of this program.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ except ModuleNotFoundError as error:
     ) from None
 
 WIDTH = 28
-"""Characters of a column."""
+"""The width of a column, in characters."""
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description="Two networks look at the same pictures.")
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description="Run two networks on the same pictures.")
     for name in ("network", "other"):
         parser.add_argument(name, type=Path, help="folder that `ellc compile` wrote, or NAME.py")
     source = parser.add_mutually_exclusive_group(required=True)
@@ -55,7 +56,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
 
 
 def source_of(options: argparse.Namespace) -> Frames:
-    """The pictures that were asked for."""
+    """The pictures that the options ask for."""
     if options.folder:
         return from_folder(options.folder)
     if options.clip:
@@ -71,7 +72,7 @@ class Side:
     times_ms: list[float] = field(default_factory=list)
 
     def look(self, frame: Any) -> tuple[str, str]:
-        """The label of a picture, and what to print of it."""
+        """Classify a picture. Returns its label, and the text of its column."""
         pixels = self.network.pixels(frame)
         start = time.perf_counter()
         scores = self.network.scores(pixels)
@@ -80,19 +81,19 @@ class Side:
         return label, f"{label[: WIDTH - 16]} {score:.2f}  {self.times_ms[-1]:.2f} ms"
 
     def median_ms(self) -> float:
-        """The median of its calls."""
+        """The median time of a call, in milliseconds."""
         return statistics.median(self.times_ms)
 
 
 @dataclass
 class Tally:
-    """How many pictures there were, and on how many both networks agree."""
+    """The number of pictures so far, and the number on which both networks agree."""
 
     seen: int = 0
     agreed: int = 0
 
     def look(self, sides: tuple[Side, Side], frames: Frames, most: int | None) -> None:
-        """Print a line for each picture, and count."""
+        """Classify at most `most` pictures with both networks, and print and count the results."""
         for name, frame in frames:
             (first, left), (second, right) = (side.look(frame) for side in sides)
             self.seen, self.agreed = self.seen + 1, self.agreed + (first == second)
@@ -103,7 +104,7 @@ class Tally:
 
 
 def summary(sides: tuple[Side, Side], tally: Tally) -> str:
-    """Agreement and times in two lines."""
+    """The agreement and the median times as two lines of text."""
     if not tally.seen:
         return "no pictures"
     slow, quick = sorted(sides, key=Side.median_ms, reverse=True)
@@ -116,7 +117,7 @@ def summary(sides: tuple[Side, Side], tally: Tally) -> str:
 
 
 def open_sides(options: argparse.Namespace) -> tuple[Side, Side]:
-    """Both networks, which have the same classes."""
+    """Load both networks. Their classes must be the same."""
     first, second = (
         Side(PictureNetwork(path, options.labels, options.threads))
         for path in (options.network, options.other)

@@ -1,5 +1,6 @@
-# A cross compiler for ZIG_TARGET: zig, as a program or as the Python package `ziglang`, which ellc
-# needs as well. Files beside this one set the target and include this one.
+# Sets up zig as a cross compiler for ZIG_TARGET. zig may be a program or the Python package
+# `ziglang`, which ellc needs as well. The other files of this folder set the target and include
+# this file.
 set(CMAKE_SYSTEM_NAME Linux)
 find_program(ZIG_PROGRAM zig)
 find_program(ZIG_PYTHON NAMES python python3)
@@ -16,7 +17,7 @@ else()
     endif()
 endif()
 
-# Compilers may be lists of words; tools may not.
+# CMake accepts a list of words as a compiler, but only a single program as a tool.
 set(CMAKE_C_COMPILER ${zig} cc -target ${ZIG_TARGET})
 set(CMAKE_CXX_COMPILER ${zig} c++ -target ${ZIG_TARGET})
 string(REPLACE ";" "\" \"" quoted "\"${zig}\"")
@@ -28,10 +29,10 @@ foreach(tool ar ranlib)
         FILE_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE)
 endforeach()
 
-# Programs of this machine, libraries of the other one.
+# Find programs on this machine, never under a root path of the target.
 set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
 
-# `ctest` and `cmake --build` may run what they built.
+# With an emulator, `ctest` and `cmake --build` can run programs that were built for the target.
 find_program(ZIG_EMULATOR qemu-${CMAKE_SYSTEM_PROCESSOR})
 mark_as_advanced(ZIG_EMULATOR)
 if(ZIG_EMULATOR)
