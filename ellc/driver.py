@@ -188,8 +188,7 @@ def _interface(
 
 
 def _labelled(graph: Graph, labels: tuple[str, ...]) -> Graph:
-    """The graph with these class names; raises `EllcError` E709 if no output has so many
-    classes."""
+    """Add class names to a graph; raise `EllcError` E709 if no output has so many classes."""
     if not labels:
         return graph
     shapes = [graph.types[port.value].shape for port in graph.outputs]

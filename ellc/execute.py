@@ -241,8 +241,8 @@ def open_library(path: Path) -> Library:
     """Open a library; its manifest NAME.json must be in the same folder.
 
     Raises `EllcError` E705 if the manifest is missing or belongs to another library. If this
-    machine cannot load the library, the second check is left to the program that runs the object
-    file.
+    machine cannot load the library, it is compared with its manifest later, by the program that
+    runs the object file.
     """
     library = described_library(path)
     if library.target.os == "linux" and has_c_library(library.target):

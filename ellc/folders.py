@@ -112,8 +112,7 @@ def _folders(folder: Path) -> Iterator[Path]:
 
 
 def _prefix(target: Path) -> str:
-    """The prefix of the work folders of a target: a hash, because the name itself may be too
-    long."""
+    """The prefix of a target's work folders: a hash, because the name may be too long."""
     return f".ellc-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]}-"
 
 

@@ -108,8 +108,7 @@ def _parameters(graph: Graph, node: Node, constants: dict[str, str]) -> dict[str
 
 
 def _shown(graph: Graph, node: Node, read: set[str]) -> TensorType:
-    """The type of the first result that is in `read`, so that unused states of loops are
-    skipped."""
+    """The type of the first result in `read`; unused states of loops are not in `read`."""
     return graph.types[next((v for v in node.outputs if v in read), node.outputs[0])]
 
 

@@ -22,8 +22,7 @@ class Table:
         self._problems = problems
 
     def text(self, key: str, *, among: tuple[str, ...] = (), needed: bool = True) -> str:
-        """A text; if `among` is given, one of these. Empty if the key is missing and not
-        `needed`."""
+        """The text of a key, one of `among` if given; empty if an optional key is missing."""
         value = self._take(key, (str,), needed)
         if not isinstance(value, str):
             return ""

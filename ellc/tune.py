@@ -67,8 +67,7 @@ def measure(
 
 
 def fastest(measured: Iterable[MeasuredKernel], target: Target) -> tuple[Entry, ...]:
-    """For each layer, the entry of its fastest kernel; the default kernel wins if times are
-    equal."""
+    """For each layer, the entry of its fastest kernel; ties go to the default kernel."""
     best: dict[str, MeasuredKernel] = {}
     for one in measured:
         if one.layer not in best or one.time < best[one.layer].time:
@@ -79,8 +78,7 @@ def fastest(measured: Iterable[MeasuredKernel], target: Target) -> tuple[Entry, 
 
 
 def _builds(graph: Graph, target: Target) -> Iterator[Plan]:
-    """A plan for each position in the lists of candidates; none if every layer has one
-    candidate."""
+    """A plan for each position in the lists of candidates; none if no layer has a choice."""
     first = make_plan(graph, target, Options(), "tune0")
     tunable = [step for step in first.steps if len(step.predictions) > 1]
     if not tunable:

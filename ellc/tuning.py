@@ -98,8 +98,7 @@ def write_tuning(path: Path, entries: Iterable[Entry]) -> None:
 
 
 def merged(old: Iterable[Entry], new: Iterable[Entry]) -> tuple[Entry, ...]:
-    """All entries of both; a new entry replaces old ones, of any version, for its layer and
-    core."""
+    """All entries of both; a new entry replaces old entries for its layer and core."""
     entries = {e.key[:3]: e for e in old}
     entries.update({e.key[:3]: e for e in new})
     return tuple(entries.values())

@@ -17,8 +17,7 @@ If rounding alone could move a result further than this, any result would seem r
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """The result of comparing two tensors. `worst` is the largest error relative to the allowed
-    error.
+    """The result of a comparison. `worst` is the largest error relative to the allowed error.
 
     `grown` counts elements that count as equal only because their error is within the measured
     movement by rounding (`ellc.check.growth`); they exceed the usual tolerance by a factor of at

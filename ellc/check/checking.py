@@ -121,8 +121,7 @@ class CheckReport:
 
     @property
     def first_difference(self) -> Checked | None:
-        """The first layer that differs, or else the first output that differs; None if all
-        agree."""
+        """The first layer that differs, or else the first output that differs, or None."""
         return next((c for c in self._compared if not c.agrees), None)
 
     @property
@@ -132,8 +131,7 @@ class CheckReport:
 
     @property
     def undecided_in_kernels(self) -> int:
-        """The number of undecided signs that differ from those of the reference on equal
-        operands."""
+        """The number of undecided signs that differ from the reference on equal operands."""
         return sum(c.agreement.undecided for c in self.layers)
 
     @property
@@ -224,8 +222,7 @@ def _plan(graph: Graph, target: Target, threads: int | None) -> Plan:
 
 
 def _shipped(plan: Plan, name: str, folder: Path) -> emulate.Runner:
-    """Build the object file that `ellc compile` writes, and link it into a program that calls
-    it."""
+    """Build the object file that `ellc compile` writes, and link it into a test program."""
     options = BuildOptions(__version__, plan.options.threads)
     built = build(plan, name, ("h", "obj"), folder, options)
     return emulate.build_runner(plan.target, built.files["obj"], [model_case(built.model)], folder)
@@ -271,8 +268,7 @@ class _Checker:
         return tuple(t.checked(name) for name, t in self._outputs.items())
 
     def layers(self) -> tuple[Checked, ...]:
-        """The kernels in order, compared with the reference on the operands that each kernel
-        had."""
+        """The kernels in order, each compared with the reference on the kernel's own operands."""
         return tuple(t.checked(name) for name, t in self._layers.items())
 
     def guided(self) -> tuple[Checked, ...]:

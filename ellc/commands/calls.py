@@ -53,8 +53,7 @@ def _guess(network: Network, how: Preprocessing) -> str:
 
 
 def want_files(files: Sequence[Path]) -> None:
-    """Raise `EllcError` E713 for missing files; called before compiling, which may take a
-    minute."""
+    """Raise `EllcError` E713 for missing files before the compilation, which may take a minute."""
     missing = [str(file) for file in files if not file.exists()]
     if len(missing) == 1:
         raise EllcError("no such file", code="E713", where=missing[0])

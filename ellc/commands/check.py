@@ -43,16 +43,16 @@ def command(
     options: ModelOptions,
     as_json: bool,
 ) -> None:
-    """Compare the compiled code of MODEL with the reference; code for a foreign target runs in
-    qemu.
+    """Compare the compiled code of MODEL with the reference.
 
-    Integers and bits must be equal, and floats within 1e-4 * max(|b|, 1e-2 * max|tensor|). A larger
-    difference is allowed, up to 1e-2 * max|tensor|, if rounding alone can cause it. How far
-    rounding moves a value is measured with 8 runs of the reference. In a recurrence (a loop, a
-    recurrent cell, a state that depends on itself), each run moves every value at random within the
-    error bound of its operator, and the largest movement counts. Elsewhere, each run computes in
-    float32 and moves each value at random by at most the distance to a neighbouring float, and 8
-    times the largest movement counts. The report shows where this rule was needed.
+    Code for a foreign target runs in qemu. Integers and bits must be equal, and floats within 1e-4
+    * max(|b|, 1e-2 * max|tensor|). A larger difference is allowed, up to 1e-2 * max|tensor|, if
+    rounding alone can cause it. How far rounding moves a value is measured with 8 runs of the
+    reference. In a recurrence (a loop, a recurrent cell, a state that depends on itself), each run
+    moves every value at random within the error bound of its operator, and the largest movement
+    counts. Elsewhere, each run computes in float32 and moves each value at random by at most the
+    distance to a neighbouring float, and 8 times the largest movement counts. The report shows
+    where this rule was needed.
 
     With --layers, a second build of the same kernels records every intermediate result. Each kernel
     is compared with the reference on the operands that the compiled code had. The first kernel that

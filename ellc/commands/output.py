@@ -92,9 +92,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: str = 
 
 
 def shortened(text: str) -> str:
-    """A name, cut to fit a column; names can be long, because converters join those of merged
-    layers.
-    """
+    """Cut a name to fit a column; names of merged layers can be long."""
     return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"
 
 

@@ -96,7 +96,7 @@ def command(
 
     Costs are measured microseconds if the target's code runs on this machine, modelled cycles if
     ELLC_CYCLE_TOOL names a model of the target's core, and predicted issue slots otherwise. Every
-    output says which.
+    output names the kind of costs that it shows.
 
     For each layer the report has its cost, its multiply-adds, the fraction of the core's peak rate
     that it reaches, the bytes that it moves, the fraction of its cost that the memory needs to move
@@ -105,8 +105,8 @@ def command(
     Four phases are timed separately on this machine: compile, load, first call, steady call. For a
     target that does not run here, only compile is timed.
 
-    With --ssh, layers and phases are measured on a board instead, for which the model is compiled.
-    Nothing stays on the board.
+    With --ssh, the model is compiled for a board, and layers and phases are measured there. Nothing
+    remains on the board afterwards.
     """
     from ellc.codegen.machine.resolve import resolve
     from ellc.execute import is_library

@@ -105,8 +105,7 @@ class Packed:
 
     @staticmethod
     def of(task: Task) -> Packed:
-        """Read the files of the subjects. The data set is left out: workers get prepared
-        samples."""
+        """Read the files of the subjects. Workers get prepared samples, so the data is left out."""
         files = [file for subject in task.subjects for file in subject.files]
         return Packed(replace(task, data=_NOTHING), tuple(map(_with_companions, files)))
 

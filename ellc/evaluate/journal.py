@@ -26,7 +26,7 @@ _INVALID_LINE = (
     OverflowError,
     RecursionError,
 )
-"""The errors that occur when a line is read that this module did not write."""
+"""The errors that reading a line may raise if this module did not write the line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +130,7 @@ def _document(answer: Answer) -> dict[str, Any]:
 
 
 def _read(path: Path, subjects: int) -> Callable[[str], Answer]:
-    """A function that parses a line of the journal `path` into an answer with `subjects`
-    verdicts."""
+    """The function that parses a line of the journal `path`; an answer has `subjects` verdicts."""
 
     def answer_in(line: str) -> Answer:
         try:

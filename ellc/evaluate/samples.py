@@ -49,8 +49,7 @@ class Data(Protocol):
 
     @property
     def classes(self) -> Sequence[str]:
-        """The names of the classes, in order of their labels; empty if the data set has no
-        names."""
+        """The class names in order of their labels; empty if the data set has no names."""
         ...
 
     def __len__(self) -> int: ...

@@ -86,7 +86,7 @@ def compiled(subject: Subject, folder: Path, report: Progress) -> Subject:
 
 
 def interface(subject: Subject, share: float) -> Interface:
-    """Read the interface of a subject; `share` is how much of a picture's sides it sees.
+    """Read the interface of a subject, which sees the fraction `share` of a picture's sides.
 
     Raises `EllcError` E772 if the first network does not have exactly one input, or if any network
     does not have exactly one output.

@@ -70,8 +70,7 @@ def tally(answers: Sequence[Answer], subject: int = 0) -> Tally:
 
 
 def confusion(answers: Sequence[Answer], subject: int = 0) -> tuple[tuple[int, ...], Array]:
-    """The confusion matrix: the sorted classes that occur, and counts [right, chosen] of
-    samples."""
+    """The confusion matrix: the sorted classes that occur, and counts [right, chosen]."""
     pairs = [(a.label, a.chosen[subject]) for a in answers if not a.problem]
     labels = sorted({label for pair in pairs for label in pair})
     at = {label: index for index, label in enumerate(labels)}

@@ -53,9 +53,7 @@ class Assembly:
 
 
 def assemble(kernels: Sequence[Kernel], target: Target, modelled: Modelled) -> dict[str, Assembly]:
-    """Compile kernels to assembly, by name; each kernel is a module, and modules compile in
-    parallel.
-    """
+    """Compile kernels to assembly, by name; each kernel is a module, compiled in parallel."""
     jobs = [IrJob(k.name, llvm_module([k], target), EmitKind.ASM) for k in kernels]
     texts = compile_ir(jobs, target) if jobs else []
     return {

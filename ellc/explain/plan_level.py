@@ -18,8 +18,7 @@ WHAT_CYCLES_ARE = (
 
 
 def whole(study: Study) -> str:
-    """The sizes of memory, and a table with the kernel and the number of candidates of each
-    node."""
+    """The sizes of memory, and a table of the nodes' kernels and numbers of candidates."""
     plan = study.plan
     lines = [
         f"arena {plan.arena.arena_bytes:,} bytes ({plan.arena.lower_bound_bytes:,} are live at "

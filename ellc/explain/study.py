@@ -85,8 +85,7 @@ class PlannedNode:
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:
-        """The kernels of the node's steps without duplicates; kernels that write borders come
-        last."""
+        """The kernels of the node's steps without duplicates; border kernels come last."""
         steps = sorted(self.steps, key=lambda step: step.op == "border")
         return tuple({s.call.kernel.name: s.call.kernel for s in steps}.values())
 

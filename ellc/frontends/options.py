@@ -1,4 +1,4 @@
-"""Options of importing model files."""
+"""Holds the options for importing model files."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from ellc.ir.limits import DEFAULT_LIMITS, Limits
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """What a user can choose when a model is read.
+    """The options with which a user reads a model.
 
-    `shapes` gives a shape, by input name, to inputs whose shape the file leaves open; an open batch
-    is 1 without it. `fixed` turns inputs into constants, by input name: one number for all
-    elements, or one for each. `outputs` cuts the network: only the nodes that these values need are
-    read. `signature` chooses one of the signatures of a file; "" means the file's first graph. With
-    `layout` "nhwc", inputs and outputs that are NCHW in the file become NHWC. With `keep_double`,
-    float64 values of an `.ell` model are computed in float64 instead of float32.
+    `shapes` maps inputs whose shape the file leaves open to their shapes; an open batch size that
+    is not given is 1. `fixed` turns inputs into constants. It maps an input to one number for all
+    elements, or to one number for each element. `outputs` cuts the network: only the nodes on which
+    these values depend are read. `signature` chooses one of the signatures of a file; "" means the
+    file's first graph. With `layout` "nhwc", inputs and outputs that are NCHW in the file become
+    NHWC. With `keep_double`, float64 values of an `.ell` model are computed in float64 instead of
+    float32.
     """
 
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
@@ -31,7 +32,7 @@ class ImportOptions:
     limits: Limits = DEFAULT_LIMITS
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle the read-only views as dictionaries, because views cannot be pickled."""
+        """Pickle the read-only mappings as dictionaries, because a mapping proxy has no pickle."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         return (_unpickled, (given | {name: dict(given[name]) for name in _VIEWS},))
 

@@ -1,4 +1,4 @@
-"""A list of problems that a reader collects and raises as one error."""
+"""Collects the problems that a reader finds, and raises them as one error."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _LISTED = 100
 
 @dataclass(slots=True)
 class Problems:
-    """Collects lines of the form `location: what is wrong`.
+    """Collects problems as lines of the form `location: what is wrong`.
 
-    Reading continues after a problem as long as possible, so that one run reports all of them. A
-    damaged file may have a problem in every byte, so `lines` has only the first 100; the others are
-    counted.
+    A reader continues after a problem if it can, so that one run reports as many problems as
+    possible. A damaged file may have a problem in every byte, so `lines` keeps only the first 100
+    problems, and the others are only counted.
     """
 
     lines: list[str] = field(default_factory=list)
@@ -32,7 +32,8 @@ class Problems:
     def add(self, where: str, what: str) -> None:
         """Add one problem."""
         line = f"{where}: {what}" if where else what
-        # Two readers can check one field: a layer and the next one both check the shape between.
+        # Two checks can find the same problem: two connected layers both check the shape between
+        # them.
         if line in self._last:
             return
         self._last.append(line)

@@ -118,8 +118,7 @@ def _why_kept(figure: Figure, foreign: bool) -> str:
 
 
 def _words(command: str, allowed: Sequence[tuple[str, ...]]) -> list[str]:
-    """The words of a command after `ellc`. Raises `ValueError` for a command that is not
-    allowed."""
+    """The words of a command after `ellc`; raises `ValueError` if the command is not allowed."""
     program, *words = shlex.split(command) or [""]
     names = ", ".join("ellc " + " ".join(name) for name in allowed)
     if program != "ellc" or not any(tuple(words[: len(name)]) == name for name in allowed):

@@ -105,8 +105,7 @@ class Preprocessing:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the preprocessing leaves the pixels unchanged, apart from size and colour
-        order."""
+        """Whether the preprocessing changes at most the size and the colour order."""
         return replace(self, order="rgb", pixels="rgb", size=None) == Preprocessing("rgb")
 
     def affine(self, channels: int, dtype: DType = DType.F32) -> tuple[Array, Array]:
@@ -128,8 +127,7 @@ class Preprocessing:
 
 
 def _check_affine(factor: Array, offset: Array, dtype: DType) -> None:
-    """Raise `EllcError` E711 for factors and offsets that `Preprocessing.affine` must not
-    return."""
+    """Raise `EllcError` E711 for factors and offsets that `affine` must not return."""
     black = offset.astype(dtype.numpy)
     change = factor.astype(dtype.numpy) * dtype.numpy.type(255)
     white = change + black
@@ -227,8 +225,7 @@ class Geometry:
 
     @staticmethod
     def of(type: TensorType) -> Geometry:
-        """The geometry of a type with shape (1, rows, columns, channels) or (1, channels, rows,
-        columns).
+        """The geometry of a picture's type, with the channels last or first.
 
         The leading 1 may be missing. Raises `EllcError` E714 for a type that cannot take a picture.
         """

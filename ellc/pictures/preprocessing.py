@@ -118,8 +118,7 @@ def _step(type: TensorType) -> tuple[float, int]:
 
 
 def prepare(pixels: Array, type: TensorType, how: Preprocessing) -> Array:
-    """Convert the uint8 pixels [rows,columns,channels] of a picture to an input of exactly
-    `type`."""
+    """Convert uint8 pixels [rows,columns,channels] to an input of exactly the type `type`."""
     (result,) = evaluate(pixel_graph(type, how), (pixels[np.newaxis],)).outputs
     return result
 
@@ -173,8 +172,7 @@ def _picture_port(graph: Graph) -> Port:
 
 
 def _prepended(front: Graph, graph: Graph, port: Port) -> Graph:
-    """Connect the output of `front` to one input of `graph`; the input of `front` takes its
-    place."""
+    """Replace an input of `graph` by the network `front`, whose input becomes the new input."""
     (source,), (target,) = front.inputs, front.outputs
     names = _fresh_names(front, graph) | {target.value: port.value}
     nodes = tuple(

@@ -24,9 +24,7 @@ def write_chrome_trace(profile: Profile, path: Path) -> None:
 
 
 def chrome_trace(profile: Profile) -> dict[str, Any]:
-    """The trace of one call: a bar for each layer, a bar for each run of layers of one kind, and
-    the live bytes of the arena as a counter.
-    """
+    """The trace of one call: bars for layers and for runs of one kind, and a memory counter."""
     return {
         "displayTimeUnit": "ms",
         "otherData": {

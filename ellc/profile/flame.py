@@ -29,8 +29,7 @@ class _Placed:
 
 
 def flame(profile: Profile) -> HtmlCode:
-    """The picture as SVG: a row for the whole call, rows for the scopes, and a row for the
-    layers."""
+    """The picture as SVG: one row each for the whole call, the scopes and the layers."""
     placed = list(_places(profile))
     deepest = max((len(p.scopes) for p in placed), default=0)
     kinds = colours(profile)

@@ -74,7 +74,7 @@ def _points(profile: Profile) -> Iterator[_Point]:
 
 
 def _roofs(profile: Profile, points: list[_Point]) -> dict[str, float]:
-    """The core's peak for each type of factors that the layers multiply, if it is known."""
+    """The known peaks of the core, by label, for the types of factors that the layers multiply."""
     used = dict.fromkeys(numbers_of(point.layer.kind) for point in points)
     return {
         f"peak of {numbers}s": profile.bounds.macs[numbers]

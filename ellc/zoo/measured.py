@@ -64,16 +64,14 @@ class NetworkSizes:
 
     @property
     def memory_bytes(self) -> int:
-        """The bytes of all trained parameters: packed bits, and 4 bytes for each other
-        parameter."""
+        """The bytes of all parameters: packed bits, and 4 bytes for every other parameter."""
         types = constant_types(self._graph).values()
         signs = sum(t.elements for t in types if t.dtype is DType.BIT)
         return signs // 8 + 4 * (self.parameters("trainable") - signs)
 
     @property
     def receptive_field(self) -> int:
-        """The rows of the input on which an element depends, in the last layer with several
-        pixels."""
+        """The input rows on which an element of the last layer with several pixels depends."""
         windowed = [
             x.field
             for x in self.folded.layers

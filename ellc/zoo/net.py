@@ -279,8 +279,7 @@ class Net(Construction):
         return halves[0], halves[1]
 
     def shuffle(self, groups: int = 2) -> None:
-        """Interleave the channels of groups: the first channel of each group, then the second,
-        ..."""
+        """Interleave the channels of groups: first all first channels, then all second ones, ..."""
         self.begin("shuffle")
         rows, columns, channels = self.shape
         order = np.arange(channels).reshape(groups, -1).T.reshape(-1)
@@ -355,8 +354,7 @@ class Net(Construction):
         return given.reshape(filters, 1, 1, -1), Moments.of(filters, 0.0, 1.0)
 
     def _normalised(self, op: Op, weights: Array, after: Moments, *, bias: bool) -> None:
-        """Add `op`, an optional bias, and batch normalisation, which is folded or a separate
-        layer."""
+        """Add `op`, an optional bias, and batch normalisation, folded or as a separate layer."""
         terms_before = self._centring(after) if bias else np.zeros(len(weights), np.float32)
         factors, terms, gamma, beta = self._statistics(after.plus(terms_before))
         if self._options.keep_batch_norm:

@@ -45,8 +45,7 @@ class Plot:
 
     @property
     def is_chain(self) -> bool:
-        """Whether the network is a chain of layers that `.ell` files can hold (none is
-        depthwise)."""
+        """Whether `.ell` files can hold the network: a chain of layers, none of them depthwise."""
         return not any("@" in layer or layer.startswith("depthwise") for layer in self.layers)
 
 

@@ -34,22 +34,24 @@ def page() -> str:
     read = [e.name for e in ELEMENT_TYPES.values() if e.name not in HALF_TYPES]
     return "\n".join(
         [
-            "# What of ONNX's operators is declined",
+            "# Unsupported attributes, operands and element types of ONNX's operators",
             "",
-            "Written by `python tests/support/onnx_declined.py --write` from the table in",
-            "`registry.py`. Of every supported operator, these are the attributes, optional",
-            "operands and element types (of all versions from operator set 7 on) that are not; the",
-            "report gives the reason. A test makes a model of each.",
+            "`python tests/support/onnx_declined.py --write` generates this page from",
+            "`registry.py`. The table lists the unsupported attributes, optional operands and",
+            "element types of the supported operators, with the reasons that the report gives. It",
+            "covers all versions of the operators from operator set 7 on. A test builds a model",
+            "for each entry.",
             "",
-            *table(("operator", "what", "reason"), declined),
+            *table(("operator", "unsupported", "reason"), declined),
             "These attributes do not change the result:",
             "",
             *table(("operator", "attribute", "why"), ignored),
-            f"Element types: {', '.join(read)}; {' and '.join(HALF_TYPES)} computed in float32.",
+            f"Supported element types: {', '.join(read)};",
+            f"{' and '.join(HALF_TYPES)} are computed in float32.",
             f"Tensors of {', '.join(t.name for t in NARROW_TYPES.values())} may be constants or",
             "results of QuantizeLinear. DequantizeLinear and Cast read them, and operators that",
             "keep all elements (Transpose, Reshape, ...) move them.",
-            f"Declined everywhere: {', '.join(sorted({*UNREAD.values()}))}; no kernel has them.",
+            f"Unsupported everywhere: {', '.join(sorted({*UNREAD.values()}))}.",
             "",
         ]
     )

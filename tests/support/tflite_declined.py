@@ -32,18 +32,18 @@ def page() -> str:
         latest.setdefault(latest_version(kind), []).append(f"`{kind}`")
     return "\n".join(
         [
-            "# What of TensorFlow Lite's options and versions is declined",
+            "# Unsupported options and versions of TensorFlow Lite's operators",
             "",
-            "Written by `python tests/support/tflite_declined.py --write` from the table in",
-            "`registry.py` and from `versions.py`. Of every supported operator, these are the",
-            "options that are not; the report gives the reason. Values that are not in the",
-            "schema are refused. A test makes a model of each.",
+            "`python tests/support/tflite_declined.py --write` generates this page from",
+            "`registry.py` and `versions.py`. The first table lists the unsupported options of",
+            "the supported operators, with the reasons that the report gives. Values that are",
+            "not in the schema are refused. A test builds a model for each entry.",
             "",
             *table(("operator", "option", "reason"), declined),
             "These options do not change the result:",
             "",
             *table(("option", "why"), REDUNDANT_OPTIONS.items()),
-            "Operators are supported up to the latest known version; later ones are refused.",
+            "Operators are supported up to the latest known version; later versions are refused.",
             "",
             *table(
                 ("latest version", "operators"),

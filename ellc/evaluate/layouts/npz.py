@@ -47,8 +47,7 @@ def read(path: Path, options: DataOptions) -> ArrayData | None:
 
 
 def _check_size(path: Path, packed: zipfile.ZipFile) -> None:
-    """Raise `EllcError` E771 if the arrays are too large for memory, or for the size of the
-    file."""
+    """Raise `EllcError` E771 if the arrays are too large for memory or for the file."""
     unpacked, limits = sum(member.file_size for member in packed.infolist()), DEFAULT_LIMITS
     grown = limits.small_bytes + limits.growth_ratio * path.stat().st_size
     if unpacked > (most := min(limits.unpacked_bytes, grown)):

@@ -66,8 +66,7 @@ class MemoryLayout:
 
     @property
     def after(self) -> tuple[int, ...]:
-        """For each dimension, the number of elements between the active region and the buffer's
-        end."""
+        """The number of elements after the active region in each dimension of the buffer."""
         return tuple(
             extent - size - offset
             for size, extent, offset in zip(self.size, self.extent, self.offset, strict=True)

@@ -11,8 +11,7 @@ INTEGERS = frozenset({"int", "int8", "uint8", "short", "uint", "long", "longlong
 
 @dataclass(frozen=True, slots=True)
 class TypeName:
-    """A type name `base<arguments...>`; the arguments are text and may have arguments
-    themselves."""
+    """A type name `base<arguments...>`; an argument is text and may have arguments itself."""
 
     base: str
     arguments: tuple[str, ...] = ()

@@ -82,9 +82,7 @@ class View:
         return float(value)
 
     def text(self, key: str, *, default: str | None = None) -> str:
-        """A string. An integer is accepted too, because files that were written by hand have such
-        ids.
-        """
+        """A string; an integer is converted, because files written by hand have integers as ids."""
         value = self.value(key)
         if value is None and default is not None:
             return default
@@ -125,9 +123,7 @@ class View:
         return (max(low, 0),) * (length or 0)
 
     def child(self, key: str) -> View | None:
-        """The view of an object in a field; if there is no object, records a problem and returns
-        None.
-        """
+        """The view of an object in a field; without an object, record a problem and return None."""
         value = self.value(key)
         if isinstance(value, ArchiveObject):
             return self.at(value, key)

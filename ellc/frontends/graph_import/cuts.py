@@ -25,8 +25,7 @@ class _ImportedNode:
 
 @dataclass(slots=True)
 class Cuts:
-    """The work of every imported node, and the values that were read by nodes that failed to
-    import.
+    """The work of every imported node, and the values that failed nodes read.
 
     Work is counted as in `Emitter.work`: multiply-adds, and result elements of functions.
     """

@@ -29,8 +29,7 @@ class SourceNode(Protocol):
 
     @property
     def label(self) -> str:
-        """The name by which a user finds the node in the file: its own, or that of its first
-        output."""
+        """The name of the node in the file, or of its first output if it has no name."""
 
     @property
     def kind(self) -> str:

@@ -8,8 +8,7 @@ from ellc.ir.types import Array
 
 
 def packed_bytes(count: int, bits: int) -> int:
-    """The number of bytes for `count` numbers of `bits` bits; the last byte may have unused
-    bits."""
+    """The number of bytes for `count` numbers of `bits` bits, rounded up."""
     return -(-count * bits // 8)
 
 

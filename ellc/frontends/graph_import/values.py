@@ -42,8 +42,7 @@ class Unsupported(EllcError):
 
 
 class Extents(tuple[int, ...]):
-    """The shape of an operand: a tuple that raises `Unsupported` for an axis that does not
-    exist."""
+    """A shape; an index beyond its axes raises `Unsupported`."""
 
     name: str
 
@@ -77,8 +76,7 @@ class Nonsense(Unsupported):
 
 
 def cause_of_nonsense(error: BaseException | None) -> Nonsense | None:
-    """The `Nonsense` in the chain of an error's causes, or None; it may come from an inner
-    graph."""
+    """The `Nonsense` in the chain of an error's causes, such as one in an inner graph, or None."""
     while error is not None and not isinstance(error, Nonsense):
         error = error.__cause__
     return error
@@ -86,8 +84,7 @@ def cause_of_nonsense(error: BaseException | None) -> Nonsense | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Value:
-    """A tensor of the model: `array` is set if it is known at import, `ref` if the graph computes
-    it.
+    """A tensor of the model. `array` is set if it is known at import, `ref` if it is computed.
 
     `name` is its name in the model, for messages.
     """
@@ -213,8 +210,7 @@ class Emitter:
         self._budget.pay_again(array, self._where)
 
     def begin(self, label: str) -> None:
-        """Start importing the node `label` of the model; raises `EllcError` E203 beyond the
-        limits."""
+        """Start to import the node `label`; raise `EllcError` E203 beyond the limits."""
         self.source = (label,)
         self._budget.pay_node(label)
 
@@ -288,8 +284,7 @@ class Emitter:
         self._states[name] = value
 
     def after_call(self, name: str) -> Value | None:
-        """The value that was set with `set_state`; None if it was not set or there is no such
-        state."""
+        """The value that `set_state` set for a state; None without such a value or state."""
         return self._states.get(name)
 
     def metadata(self, entries: dict[str, str]) -> None:
@@ -297,8 +292,7 @@ class Emitter:
         self._builder.metadata(entries)
 
     def note(self, text: str) -> None:
-        """Add a note for the user to the metadata, under the key `note.N`; equal notes are added
-        once."""
+        """Add a note for the user as metadata `note.N`; equal notes are added once."""
         self._notes[text] = None
 
     def build(self) -> Graph:

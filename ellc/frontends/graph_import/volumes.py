@@ -31,8 +31,7 @@ def window_positions(
 def transposed_positions(
     emitter: Emitter, extent: int, count: int, taps: int, stride: int, dilation: int, before: int
 ) -> Array:
-    """An array [count, taps] with the input position that each tap of a transposed convolution
-    reads.
+    """The input position [count, taps] that each tap of a transposed convolution reads.
 
     The first axis is that of the outputs. The position is -1 if the tap reads no input. `before`
     elements are cut off at the start of the full result.

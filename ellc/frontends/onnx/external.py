@@ -105,8 +105,7 @@ def _range(
 
 
 def _opened(path: Path) -> int:
-    """Open a regular file that is not a link, and return its descriptor; raises `OSError` if
-    not."""
+    """Open a regular file, not a link, and return its descriptor; raise `OSError` otherwise."""
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0))
     if stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -15,7 +15,7 @@ STANDARD_DOMAIN = ""
 
 @dataclass(frozen=True, slots=True)
 class AttributeReference:
-    """An attribute in a function; its value is that of the attribute `name` of the calling node."""
+    """An attribute in a function; the attribute `name` of the calling node has its value."""
 
     name: str
 
@@ -66,32 +66,32 @@ class Attributes:
         return sorted(set(self.attributes) - self.asked)
 
     def integer(self, name: str, default: int | None = None) -> int:
-        """An integer."""
+        """The attribute `name` as an integer."""
         value = self._get(name, default)
         if not isinstance(value, int):
             raise self._bad(name, "an integer")
         return value
 
     def flag(self, name: str, default: bool = False) -> bool:
-        """An integer attribute as a boolean: False if it is 0."""
+        """The integer attribute `name` as a boolean: False if it is 0."""
         return self.integer(name, int(default)) != 0
 
     def number(self, name: str, default: float | None = None) -> float:
-        """An integer or a float, as a float."""
+        """The attribute `name`, an integer or a float, as a float."""
         value = self._get(name, default)
         if not isinstance(value, int | float):
             raise self._bad(name, "a number")
         return float(value)
 
     def text(self, name: str, default: str | None = None) -> str:
-        """A string."""
+        """The attribute `name` as a string."""
         value = self._get(name, default)
         if not isinstance(value, str):
             raise self._bad(name, "a string")
         return value
 
     def integers(self, name: str, default: tuple[int, ...] | None = None) -> tuple[int, ...]:
-        """A tuple of integers."""
+        """The attribute `name` as a tuple of integers."""
         value = self._get(name, default)
         if not isinstance(value, tuple):
             raise self._bad(name, "integers")
@@ -101,7 +101,7 @@ class Attributes:
         return whole
 
     def numbers(self, name: str, default: tuple[float, ...] | None = None) -> tuple[float, ...]:
-        """A tuple of integers or floats, as floats."""
+        """The attribute `name`, a tuple of integers or floats, as floats."""
         value = self._get(name, default)
         if not isinstance(value, tuple):
             raise self._bad(name, "numbers")
@@ -111,7 +111,7 @@ class Attributes:
         return numbers
 
     def texts(self, name: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
-        """A tuple of strings."""
+        """The attribute `name` as a tuple of strings."""
         value = self._get(name, default)
         if not isinstance(value, tuple):
             raise self._bad(name, "strings")
@@ -121,14 +121,14 @@ class Attributes:
         return texts
 
     def tensor(self, name: str) -> StoredTensor:
-        """A stored tensor."""
+        """The attribute `name` as a stored tensor."""
         value = self._get(name, None)
         if not isinstance(value, StoredTensor):
             raise self._bad(name, "a tensor")
         return value
 
     def graph(self, name: str) -> OnnxGraph:
-        """A graph inside the node, such as the body of a loop."""
+        """The attribute `name` as a graph inside the node, such as the body of a loop."""
         value = self._get(name, None)
         if not isinstance(value, OnnxGraph):
             raise self._bad(name, "a graph")
@@ -178,8 +178,7 @@ class OnnxNode(Attributes):
 
     @property
     def kind(self) -> str:
-        """The name of the operator, with its domain as a prefix if this is not ONNX's own
-        domain."""
+        """The operator's name; a domain other than ONNX's own is its prefix."""
         return f"{self.domain}.{self.operator}" if self.domain else self.operator
 
 

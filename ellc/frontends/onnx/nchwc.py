@@ -1,8 +1,8 @@
-"""Finds the number of channels in a block, for a file that ONNX Runtime optimised for a machine.
+"""Finds the block size of a file that ONNX Runtime has optimised for a certain machine.
 
-A block has 8 or 16 channels, depending on the machine; the file does not say how many. But each
-number of filters is rounded up to a multiple of the block. In nearly every network this excludes
-one of the two sizes.
+A block has 8 or 16 channels, depending on the machine, and the file does not store this number. But
+the file rounds each number of filters up to a multiple of the block size. In nearly every network
+this excludes one of the two sizes.
 """
 
 from __future__ import annotations

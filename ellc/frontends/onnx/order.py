@@ -1,4 +1,4 @@
-"""The topological order of an ONNX file's nodes."""
+"""Sorts the nodes of an ONNX file topologically."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ellc.ir.errors import EllcError
 
 
 def in_order(nodes: Sequence[OnnxNode], where: str) -> list[OnnxNode]:
-    """The nodes, each after the nodes that compute its operands.
+    """Sort the nodes so that each follows the nodes that compute its operands.
 
-    The order of the file is kept where it allows that. Raises `EllcError` E210 if two nodes compute
-    the same value, or if a value depends on itself.
+    Nodes that need not move keep the file's order. Raises `EllcError` E210 if two nodes compute the
+    same value, or if a value depends on itself.
     """
     producers: dict[str, int] = {}
     for index, node in enumerate(nodes):

@@ -1,4 +1,4 @@
-"""Parses the bytes of a file into an `OnnxModel`. Only this file uses protobuf."""
+"""Parses the bytes of a file into an `OnnxModel`. Only this module uses protobuf."""
 
 from __future__ import annotations
 
@@ -40,9 +40,10 @@ _NO_VERSION = 2**63 - 1  # what the runtime says of a file without a version
 
 
 def load_model(source: Path, limits: Limits) -> OnnxModel:
-    """Read a file.
+    """Read an ONNX file.
 
-    Raises `EllcError`: E203 beyond the limits, E210 damaged, E211 the package `onnx` is missing.
+    Raises `EllcError`: E203 if the model exceeds the limits, E210 if the file is damaged, E211 if
+    the package `onnx` is missing.
     """
     where = str(source)
     data = read_file(source, limits, code="E210")
@@ -103,7 +104,7 @@ def _parse(data: bytes, where: str) -> ModelProto:
         ) from None
     try:
         proto: ModelProto = onnx.ModelProto.FromString(data)
-    except Exception:  # protobuf's own class, which depends on its implementation
+    except Exception:  # the class of protobuf's error depends on protobuf's implementation
         raise EllcError(
             "the file is damaged, or not an ONNX model", code="E210", where=where
         ) from None
@@ -115,10 +116,10 @@ def _parse(data: bytes, where: str) -> ModelProto:
 def read_definition(
     data: bytes, defaults: Iterable[Any], opsets: Mapping[str, int], where: str
 ) -> OnnxFunction:
-    """The function by which the specification defines an operator.
+    """Read the function by which ONNX's specification defines an operator.
 
-    `data` is a serialised FunctionProto, `defaults` are the operator's attributes that have
-    defaults. `opsets` are the versions of operator sets that apply if the function names none.
+    `data` is a serialised FunctionProto, and `defaults` holds the operator's attributes that have
+    defaults. `opsets` maps operator sets to the versions that apply if the function names none.
     """
     import onnx
 
@@ -131,7 +132,7 @@ def read_definition(
 
 @dataclass(slots=True)
 class _Reader:
-    """Turns protobuf messages into plain values. `nodes` counts the nodes of all graphs so far."""
+    """Converts protobuf messages to plain values. `nodes` counts the nodes of all graphs so far."""
 
     files: ExternalFiles
     limits: Limits
@@ -201,9 +202,9 @@ class _Reader:
         )
 
     def version(self, domain: str, opsets: Mapping[str, int]) -> int:
-        """The version of a domain's operator set; 1 if the file does not say it.
+        """The version of a domain's operator set; 1 if the file does not state it.
 
-        Files often leave out the version of domains other than ONNX's own, where it is an error.
+        Files often leave out the version. For ONNX's own domain that is an error (E210).
         """
         if domain in opsets:
             return opsets[domain]
@@ -254,7 +255,7 @@ class _Reader:
 
 
 def free_names(graph: OnnxGraph) -> list[str]:
-    """The names that a graph reads but does not define, in the order of reading."""
+    """The names that a graph reads but does not define, in the order in which it reads them."""
     own = {i.name for i in graph.inputs} | set(graph.constants)
     own.update(name for node in graph.nodes for name in node.outputs)
     read = [name for node in graph.nodes for name in node.inputs] + list(graph.outputs)
@@ -262,7 +263,7 @@ def free_names(graph: OnnxGraph) -> list[str]:
 
 
 def _opsets(imports: Iterable[Any], where: str) -> dict[str, int]:
-    """The version of each operator set, by domain; raises `EllcError` E210 for one below 1."""
+    """Map domains to operator set versions; raise `EllcError` E210 for a version below 1."""
     opsets = {_domain(entry.domain): int(entry.version) for entry in imports}
     for domain, version in opsets.items():
         if version < 1:

@@ -1,4 +1,4 @@
-"""Public inputs and outputs: their shapes, and their layout as the user wants it."""
+"""Sets the shapes of public inputs, and the layout of public inputs and outputs."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _READING = ("DequantizeLinear", "QLinearConv", "QLinearMatMul")
 def known_symbols(ports: Iterable[OnnxInput], options: ImportOptions) -> dict[str, int]:
     """The values of symbolic dimensions.
 
-    A symbol has the value in a shape that the user gives. A symbol that is the first dimension of
-    an input is a batch, which is 1 by default.
+    A symbol takes its value from the shape that the user gives. A symbol that is the first
+    dimension of an input is a batch size, which is 1 by default.
     """
     symbols: dict[str, int] = {}
     batches: dict[str, int] = {}
@@ -48,9 +48,10 @@ def input_type(
     symbols: Mapping[str, int],
     quant: Quant | None = None,
 ) -> TensorType:
-    """The type of an input; an open first dimension is 1.
+    """The type of an input. An open first dimension becomes 1.
 
-    Raises `EllcError` E212 for an element type that is not supported, E213 for an open shape.
+    Raises `EllcError`: E212 for an element type that is not supported, E213 for any other open
+    dimension.
     """
     try:
         dtype = dtype_of(port.element_type)
@@ -65,9 +66,9 @@ def input_type(
 def input_quants(
     nodes: Iterable[OnnxNode], constants: Mapping[str, StoredTensor]
 ) -> dict[str, Quant]:
-    """The quantisation of integer values, by name, taken from the nodes that dequantise them.
+    """Map integer values to the quantisation parameters of the nodes that dequantise them.
 
-    It is also passed back through nodes that only move elements.
+    The parameters also apply to the operand of a node that only moves elements.
     """
     quants: dict[str, Quant] = {}
     for node in reversed(list(nodes)):
@@ -87,7 +88,7 @@ def _shape(
     given = options.shapes.get(port.name)
     if given is None and port.shape is not None:
         known = [symbols.get(d, d) if isinstance(d, str) else d for d in port.shape]
-        # A 0 is ambiguous: a tensor without elements, or in old exporters any extent.
+        # A 0 is ambiguous: it means a tensor without elements or, from old exporters, any extent.
         if known and not _fixed(known[0]) and known[0] != 0:
             known[0] = 1
         fixed = tuple(d for d in known if isinstance(d, int) and d > 0)
@@ -119,11 +120,12 @@ def _spelled(shape: Sequence[int | str | None]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Layouts:
-    """Which ports of rank 4 are transposed from NCHW, the file's layout, to NHWC.
+    """Decides which ports of rank 4 are transposed from NCHW, the file's layout, to NHWC.
 
-    `wanted` is whether the user asked for NHWC. `pixel_inputs` and `pixel_outputs` are NHWC in the
-    file already: the file itself transposes them to or from NCHW. So is an input whose last axis
-    has the extent of colours, which covers models with a cast before that transpose.
+    `wanted` is true if the user asked for NHWC. `pixel_inputs` and `pixel_outputs` name the ports
+    that are NHWC in the file, because the model itself transposes them to or from NCHW. An input
+    with 1, 3 or 4 elements along its last axis also counts as NHWC, unless its second axis has such
+    an extent too. This covers models with a cast before the transpose.
     """
 
     wanted: bool
@@ -132,7 +134,7 @@ class Layouts:
 
     @staticmethod
     def of(nodes: Sequence[OnnxNode], layout: str) -> Layouts:
-        """The layouts of the ports of a model with these nodes."""
+        """Find the layouts of a model's ports from its nodes."""
         to_planes: set[str] = set()
         read_otherwise: set[str] = set()
         pixels: set[str] = set()
@@ -144,7 +146,7 @@ class Layouts:
         return Layouts(layout == "nhwc", frozenset(to_planes - read_otherwise), frozenset(pixels))
 
     def input(self, emitter: Emitter, name: str, type: TensorType) -> Value:
-        """Add a public input; the value returned has the layout of the file."""
+        """Add a public input, and return a value with the file's layout."""
         has_pixels = name in self.pixel_inputs or _is_pixels(type.shape)
         if not self.wanted or type.rank != 4 or has_pixels:
             return emitter.input(name, type)

@@ -1,8 +1,8 @@
-"""Joins groups of DequantizeLinear, an operator and QuantizeLinear into one integer operator.
+"""Joins DequantizeLinear, an operator and QuantizeLinear into one integer operator.
 
-ONNX Runtime runs such a group by one integer kernel, and the joined node computes what that kernel
-computes. The joined node is the operator that ONNX has for it (`QLinearConv`, ...). A node that is
-in no group computes with real numbers.
+ONNX Runtime runs such a group with one integer kernel. The joined node is ONNX's operator for that
+kernel (`QLinearConv`, ...), and gives the same results. A node that belongs to no group computes
+with real numbers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ellc.ir.types import Array
 _UINT8, _INT8, _FLOAT = 2, 3, 1
 _BYTES = (_UINT8, _INT8)
 _MOST_UNITS = 2.0**30
-"""The largest bias, in units of the 32-bit sums; the rest of the range is left for the sums."""
+"""The largest bias, in units of the 32-bit sums. The rest of the 32-bit range is for the sums."""
 _NO_ZERO: Array = np.zeros(1, np.uint8)
 _DOMAINS = ("", MICROSOFT)
 _MOVING = frozenset(
@@ -41,14 +41,14 @@ _FUNCTIONS = frozenset(
 def joined(
     nodes: Sequence[OnnxNode], constants: Mapping[str, StoredTensor], outputs: Collection[str]
 ) -> list[OnnxNode]:
-    """The nodes, with the QuantizeLinear of every group replaced by the joined node.
+    """Replace the QuantizeLinear of every group by the joined node.
 
     The other nodes of a group stay in the list; if no other node reads their results, the caller
     drops them.
     """
     if not any(_is(node, "QuantizeLinear") for node in nodes):
         return list(nodes)
-    # Nodes that lack a required operand are left to their handlers, which report them.
+    # A node that lacks a required operand joins no group; its handler reports it later.
     whole = [n for n in nodes if has_operands(n)]
     graph = _Neighbours.of(whole, constants, outputs)
     ends = {id(n) for n in whole if _is(n, "QuantizeLinear")}
@@ -61,7 +61,7 @@ def _is(node: OnnxNode | None, operator: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Quantised:
-    """A quantised value, as names: the integers, the scale, the zero point ('' for 0)."""
+    """The names of a quantised value's integers, its scale, and its zero point ('' means 0)."""
 
     value: str
     scale: str
@@ -74,9 +74,9 @@ class _Quantised:
 
 @dataclass(frozen=True, slots=True)
 class _Neighbours:
-    """For each value the node that makes it, how many nodes read it, and its array if stored.
+    """The producer of each value, the number of its consumers, and its array if it is stored.
 
-    `arrays` caches the arrays.
+    `arrays` caches the stored arrays that have been read.
     """
 
     producers: Mapping[str, OnnxNode]
@@ -96,24 +96,24 @@ class _Neighbours:
         return _Neighbours(producers, consumers, {**in_nodes, **constants})
 
     def element_type(self, name: str) -> int:
-        """ONNX's number of a stored tensor's element type, 0 for a value that is computed."""
+        """ONNX's number for a stored tensor's element type; 0 for a computed value."""
         stored = self.constants.get(name)
         return stored.element_type if stored else 0
 
     def array(self, name: str) -> Array:
-        """The elements of a stored tensor, flat."""
+        """The elements of a stored tensor as a flat array."""
         if name not in self.arrays:
             self.arrays[name] = self.constants[name].array().reshape(-1)
         return self.arrays[name]
 
     def sole_producer(self, name: str) -> OnnxNode | None:
-        """The node that makes a value, if the value has a single consumer; else None."""
+        """The node that computes a value with a single consumer; None for any other value."""
         return self.producers.get(name) if self.consumers[name] == 1 else None
 
     def parameters(self, node: OnnxNode, of: int) -> _Quantised | None:
-        """The parameters of a QuantizeLinear or DequantizeLinear, if they are stored.
+        """The parameters of a QuantizeLinear or DequantizeLinear; None if they are not stored.
 
-        The value they belong to is the node's operand if `of` is 0, else its result.
+        They describe the node's operand if `of` is 0, and otherwise the node's result.
         """
         scale, zero = (*node.inputs, "", "")[1:3]
         known = self.element_type(scale) == _FLOAT and (not zero or self.element_type(zero))
@@ -122,9 +122,10 @@ class _Neighbours:
         return _Quantised(node.inputs[0] if of == 0 else node.outputs[0], scale, zero)
 
     def dequantised(self, name: str, several_on: int | None = None) -> _Quantised | None:
-        """The bytes that a DequantizeLinear turns into the value `name`; None if there is none.
+        """The bytes from which a DequantizeLinear computes the value `name`, or None.
 
-        Several scales are accepted only along axis `several_on`.
+        The result is None if the value has another origin, is not 8 bits wide, or has several
+        scales along another axis than `several_on`.
         """
         node = self.producers.get(name)
         if node is None or not _is(node, "DequantizeLinear"):
@@ -141,7 +142,7 @@ class _Neighbours:
         return stored
 
     def _rank(self, name: str) -> int:
-        """The rank of weights that are stored, as integers or before a QuantizeLinear; else 0."""
+        """The rank of weights stored as integers, or as the operand of a QuantizeLinear; else 0."""
         producer = self.producers.get(name)
         if producer is not None and _is(producer, "QuantizeLinear"):
             name = producer.inputs[0]
@@ -156,12 +157,12 @@ class _Neighbours:
         return _UINT8 if _is(self.producers.get(stored.value), "QuantizeLinear") else 0
 
     def one_type(self, *values: _Quantised) -> bool:
-        """Whether all values have the same integer type and it is known."""
+        """Whether all values have the same, known integer type."""
         types = {self._stored_type(v) for v in values}
         return len(types) == 1 and 0 not in types
 
     def quantised(self, node: OnnxNode) -> _Quantised | None:
-        """The result of a QuantizeLinear, if it is bytes with one scale; else None."""
+        """The result of a QuantizeLinear; None unless it consists of bytes with one scale."""
         stored = self.parameters(node, 1)
         if stored is None or node.attributes.get("output_dtype", 0):
             return None
@@ -169,10 +170,10 @@ class _Neighbours:
         return stored if makes_bytes and self.array(stored.scale).size == 1 else None
 
     def bias(self, name: str, x: _Quantised, w: _Quantised, factor: float = 1.0) -> str | None:
-        """The name of a bias for the sums of factor * x * w: 32-bit integers, or real numbers.
+        """The name of the stored bias (int32 or float32) to add to the sums of factor * x * w.
 
-        None if it is not stored, or does not fit the sums: a bias must be in 32-bit units of
-        factor * scale of x * scale of w.
+        The unit of the sums is factor * scale of x * scale of w. The result is None if the bias is
+        not stored, or is too large for 32 bits in that unit.
         """
         unit = np.float32(factor) * self.array(x.scale) * self.array(w.scale)
         node = self.producers.get(name)
@@ -195,7 +196,7 @@ class _Neighbours:
 
     @staticmethod
     def _fits(shape: Sequence[int], reals: Array, unit: Array) -> bool:
-        """Whether a bias fits into 32-bit units; it has one number for all sums or each column."""
+        """Whether a bias fits 32-bit sums. It has one element for all sums, or one per column."""
         if max(shape, default=1) != reals.size or unit.size not in (1, reals.size):
             return False
         with np.errstate(all="ignore"):
@@ -216,20 +217,20 @@ class _Neighbours:
         )
 
     def number(self, name: str) -> float | None:
-        """The value of a stored float of one element; None for anything else."""
+        """The element of a stored float32 tensor with one element; None for any other value."""
         if self.element_type(name) != _FLOAT or self.array(name).size != 1:
             return None
         return float(self.array(name)[0])
 
 
 def _alike(scale: Array, unit: Array) -> bool:
-    """Whether the scale of a bias is that of the sums, apart from rounding."""
+    """Whether the scale of a bias equals the unit of the sums, apart from rounding."""
     fitting = scale.size in (1, unit.size) or unit.size == 1
     return fitting and bool(np.allclose(scale, unit, rtol=1e-6, atol=0.0))
 
 
 def _join(graph: _Neighbours, quantize: OnnxNode) -> OnnxNode | None:
-    """The joined node of the group that ends with this QuantizeLinear, or None."""
+    """The joined node for the group that ends with this QuantizeLinear; None without a group."""
     result = graph.quantised(quantize)
     if result is None:
         return None
@@ -271,7 +272,7 @@ def _node(
     extra: Mapping[str, Attribute],
     domain: str = MICROSOFT,
 ) -> OnnxNode:
-    """A joined node; its name and attributes are those of `like`, the operator in the group."""
+    """A joined node with the name and attributes of `like`, the operator inside the group."""
     return OnnxNode(
         operator,
         inputs,
@@ -335,7 +336,7 @@ def _add(graph: _Neighbours, node: OnnxNode, y: _Quantised, bounds: Bounds) -> O
 
 def _two(graph: _Neighbours, node: OnnxNode, y: _Quantised, bounds: Bounds) -> OnnxNode | None:
     a, b = graph.dequantised(node.inputs[0]), graph.dequantised(node.inputs[1])
-    # Operands of different types are not joined, as in ONNX Runtime: they stay real numbers.
+    # Like ONNX Runtime, compute with real numbers if the operands' integer types differ.
     if a is None or b is None or not graph.one_type(a, b, y):
         return None
     inputs = (*a.names, *b.names, y.scale, y.zero)
@@ -366,7 +367,7 @@ def _moving(graph: _Neighbours, node: OnnxNode, y: _Quantised, bounds: Bounds) -
 
 
 def _table(graph: _Neighbours, name: str, y: _Quantised) -> OnnxNode | None:
-    """A chain of functions between the two conversions, as a table with a result for each byte."""
+    """Replace a chain of functions between the conversions by a table with one result per byte."""
     chain: list[OnnxNode] = []
     start = name
     while (x := graph.dequantised(start)) is None:

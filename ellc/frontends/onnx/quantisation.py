@@ -1,4 +1,4 @@
-"""Parameters of quantised operands: the scales and zero points that give real values."""
+"""Reads and applies the quantisation parameters (scales and zero points) of operands."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _ZERO: Array = np.zeros(1, np.int64)
 class Quantisation:
     """Constant parameters of a quantised tensor: real = scale * (stored - zero).
 
-    `scale` [1 or n] float32 and `zero` [1 or n] int64 have one number, or one for each index of an
-    axis. `dtype` is the type of the stored integers, or None if it is not known.
+    `scale` (float32) and `zero` (int64) have one element, or one element for each index of an axis.
+    `dtype` is the type of the stored integers, or None if it is not known.
     """
 
     scale: Array
@@ -52,7 +52,7 @@ class Quantisation:
         return self.dtype or DType.U8
 
     def quant(self, axis: int | None = None) -> Quant | None:
-        """The parameters as a `Quant` along `axis`; None if there are too many or no axis."""
+        """The parameters as a `Quant` along `axis`; None if they are too many or lack an axis."""
         count = max(self.scale.size, self.zero.size)
         if count > _LISTED_SCALES or (count > 1 and axis is None):
             return None
@@ -63,7 +63,7 @@ class Quantisation:
 
 
 def unsound(scale: Array, zero: Array) -> str:
-    """What is wrong with the parameters in a file, or ''."""
+    """Describe the first error in the parameters of a file; '' if they are valid."""
     if scale.dtype.kind != "f" or not scale.size or not np.isfinite(scale).all():
         return "its scale is not a number"
     if scale.min() < 0:
@@ -80,16 +80,17 @@ def unsound(scale: Array, zero: Array) -> str:
 
 
 def one_quant_of(scale: Array, zero: Array = _ZERO) -> Quant | None:
-    """The `Quant` of a scale and a zero point in a file, or None if they are invalid."""
+    """Convert a file's scale and zero point to a `Quant`; None if they are invalid."""
     if unsound(scale, zero):
         return None
     return Quant((float(scale.reshape(-1)[0]),), (int(zero.reshape(-1)[0]),))
 
 
 def affine(inputs: Inputs, scale: int, zero: int) -> Quantisation:
-    """The parameters in the operands with the indices `scale` and `zero`.
+    """Read the parameters in the operands with the indices `scale` and `zero`.
 
-    The zero point may be absent. Raises `Unsupported` if they are invalid or not known.
+    The zero point may be absent. Raises `Unsupported` if the parameters are invalid, or not known
+    at import.
     """
     factors = known(operand(inputs, scale), "the scale")
     given = optional(inputs, zero)
@@ -108,12 +109,12 @@ def _flat(array: Array) -> Array:
 
 
 def dequantised(emitter: Emitter, x: Value, by: Quantisation, axis: int | None = None) -> Value:
-    """The real values of stored integers, f32; several parameters belong to `axis`."""
+    """Convert stored integers to float32; several parameters apply along `axis`."""
     return emitter.add(Dequantize(), x, *_operands(emitter, by, x.type.rank, axis))
 
 
 def quantised(emitter: Emitter, x: Value, by: Quantisation, axis: int | None = None) -> Value:
-    """Real values as the nearest stored integers; ties round to even."""
+    """Convert real values to the nearest stored integers; ties round to even."""
     op = Quantize("half_even", by.stored, by.quant(axis))
     return emitter.add(op, x, *_operands(emitter, by, x.type.rank, axis))
 
@@ -134,7 +135,7 @@ def _operands(
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The range of real values that an activation before the quantisation leaves."""
+    """The range of real values after the activation that precedes the quantisation."""
 
     low: float = -np.inf
     high: float = np.inf
@@ -148,9 +149,9 @@ def one_quant(by: Quantisation) -> Quant:
 def requantised(
     emitter: Emitter, total: Value, factor: Array, by: Quantisation, bounds: Bounds
 ) -> Value:
-    """32-bit sums times `factor`, quantised with the parameters `by` and clamped to `bounds`.
+    """Multiply 32-bit sums by `factor`, quantise with the parameters `by`, clamp to `bounds`.
 
-    `factor` has one number, or one for each index of the last axis.
+    `factor` has one element, or one element for each index of the last axis.
     """
     zero = by.one_zero
     low, high = stored_bounds(by, bounds)
@@ -160,7 +161,7 @@ def requantised(
 
 
 def stored_bounds(by: Quantisation, bounds: Bounds) -> tuple[int, int]:
-    """The stored integers of real bounds.
+    """Convert real bounds to stored integers.
 
     Rounding is monotonic, so a clamp of the stored integers equals a clamp of the real values.
     """
@@ -171,13 +172,13 @@ def stored_bounds(by: Quantisation, bounds: Bounds) -> tuple[int, int]:
 
 
 def same(a: Quantisation, b: Quantisation) -> bool:
-    """Whether both parameters give every real value the same stored integer."""
+    """Whether both sets of parameters convert every real value to the same stored integer."""
     return (
         a.stored is b.stored and np.array_equal(a.scale, b.scale) and np.array_equal(a.zero, b.zero)
     )
 
 
 def zeros_of(by: Quantisation) -> tuple[int, ...]:
-    """The zero points as an operator's attribute: one number if all are equal."""
+    """The zero points as an attribute of an operator: a single number if all are equal."""
     zeros: Sequence[int] = by.zero.tolist()
     return (int(zeros[0]),) if len(set(zeros)) == 1 else tuple(int(z) for z in zeros)

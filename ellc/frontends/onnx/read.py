@@ -1,4 +1,4 @@
-"""`read_onnx`, the public function that reads an ONNX file as a graph."""
+"""Provides `read_onnx`, the public function that reads an ONNX file as a graph."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ def read_onnx(source: Path, options: ImportOptions = _DEFAULT) -> Graph:
     """Read an `.onnx` file as a graph.
 
     Inputs and outputs keep the file's names, element types and layout (`ImportOptions.layout`).
-    Raises nothing but `EllcError`: E203 beyond the limits, E210 unreadable or damaged, E211 the
-    package `onnx` is missing, E212 with every node that is not supported, E213 an input whose shape
-    is open, E214 an unknown name in the options.
+    Raises only `EllcError`: E203 if the model exceeds the limits, E210 if the file is unreadable or
+    damaged, E211 if the package `onnx` is missing, E212 if nodes are not supported (the message
+    lists them all), E213 if the shape of an input is open, E214 if the options name an unknown
+    input or output.
     """
     try:
         return convert(load_model(source, options.limits), options, str(source))

@@ -1,11 +1,12 @@
-"""The table of ONNX operators, and functions that handlers use to read operands.
+"""Holds the table of ONNX operators, and functions with which handlers read operands.
 
-A handler is `(emitter, node, inputs) -> Value | list[Value]`, registered by
-`@ONNX.imports("Conv", limits="...")`. An operator of another domain is written `domain.Operator`.
-`node.version` is the version of the node's operator set; the handler decides by it where versions
-differ. What is not supported of an operator is data: `declines` has the parts with the reasons that
-a report shows, and `ignores` has the attributes without effect and why. A node with any other
-attribute that its handler did not ask for is reported, unless the attribute has its default value.
+A handler is `(emitter, node, inputs) -> Value | list[Value]`, registered by `@ONNX.imports("Conv",
+limits="...")`. An operator of another domain is written `domain.Operator`. `node.version` is the
+version of the node's operator set; a handler reads it where versions differ. The limits of an
+operator are declared as data: `declines` lists the unsupported parts of the operator, with the
+reasons that a report shows, and `ignores` lists the attributes that have no effect, with the
+reasons. A node with any other attribute that its handler did not read is reported, unless the
+attribute has its default value.
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ JOINED_DOMAIN = "ellc"
 class Declined:
     """A part of an operator's specification that is not supported.
 
-    `name` is an attribute, an operand or a result by its name in the specification, or a text about
-    element types. An attribute is declined only if it differs from its default. With `always` the
-    registry declines the part; else the handler decides and raises `Unsupported` with the same
-    reason, possibly for some values only.
+    `name` is the specification's name of an attribute, an operand or a result, or describes element
+    types in words. An attribute is declined only if it differs from its default. With `always`, the
+    registry declines the part before it calls the handler. Without `always`, the handler raises
+    `Unsupported` with the same reason, possibly for some values only.
     """
 
     part: Literal["attribute", "input", "output", "type"]
@@ -52,12 +53,12 @@ class Declined:
 
 
 def no_integers(reason: str) -> Declined:
-    """Decline integers as the first operand."""
+    """A `Declined` that refuses integers as the first operand."""
     return Declined("type", "integers", reason, always=True)
 
 
 def no_attribute(name: str, reason: str) -> Declined:
-    """Decline every value of an attribute but its default."""
+    """A `Declined` that refuses every value of an attribute except its default."""
     return Declined("attribute", name, reason, always=True)
 
 
@@ -65,7 +66,7 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class OnnxRegistry(Registry[OnnxNode]):
-    """A registry that also has, by operator, the declined parts and the ignored attributes."""
+    """A registry that also lists the declined parts and ignored attributes of each operator."""
 
     def __init__(
         self,
@@ -87,9 +88,10 @@ class OnnxRegistry(Registry[OnnxNode]):
     ) -> Callable[[Function[OnnxNode]], Function[OnnxNode]]:
         """Register the decorated function as the handler of these operators.
 
-        With `sequences` operands may be sequences of tensors. `narrow` says what happens to
-        operands of fewer than 8 bits: they are `refused`, `read` as bytes, read as bytes with the
-        type of the first one `kept` in the results, or given to the handler `unchanged`.
+        With `sequences`, operands may be sequences of tensors. `narrow` controls operands of fewer
+        than 8 bits. "refused" reports them as unsupported. "read" converts them to bytes. "kept"
+        also converts them to bytes, and gives the results the narrow type of the first such
+        operand. "unchanged" passes them to the handler as they are.
         """
         register = super().imports(*kinds, limits=limits)
         self.declined.update(dict.fromkeys(kinds, tuple(declines)))
@@ -103,7 +105,7 @@ class OnnxRegistry(Registry[OnnxNode]):
 
 
 ONNX = OnnxRegistry()
-"""The operators that can be in files."""
+"""The operators that can occur in files."""
 JOINED = OnnxRegistry()
 """The operators of `JOINED_DOMAIN`."""
 
@@ -116,7 +118,7 @@ def all_operators() -> OnnxRegistry:
 
 
 def with_joined() -> OnnxRegistry:
-    """The operators that can be in files, and those of joined nodes."""
+    """The table of the operators that can occur in files and the operators of joined nodes."""
     of_files = all_operators()
     return OnnxRegistry({**of_files.handlers, **JOINED.handlers}, of_files.advice)
 
@@ -192,10 +194,10 @@ def optional(inputs: Inputs, index: int) -> Value | None:
 def integers_at(
     node: OnnxNode, inputs: Inputs, name: str, index: int, since: int
 ) -> tuple[int, ...] | None:
-    """Integers that are an attribute in old versions of an operator and an operand in new ones.
+    """Read integers that old versions of an operator store as an attribute, new ones as operand.
 
-    They are the attribute `name` before version `since`, and operand `index` from that version on.
-    None if the node has neither.
+    Before version `since` they are the attribute `name`, and from that version on the operand
+    `index`. The result is None if the node has neither.
     """
     if node.version < since:
         return node.integers(name) if node.has(name) else None
@@ -204,6 +206,6 @@ def integers_at(
 
 
 def one_result(node: OnnxNode, why: str) -> None:
-    """Raise `Unsupported` with the reason `why` if the node has a result after the first."""
+    """Raise `Unsupported` with the reason `why` if the node has more than one result."""
     if any(node.outputs[1:]):
         raise Unsupported(why)

@@ -1,4 +1,4 @@
-"""The specification of an operator, which the package `onnx` contains."""
+"""Looks up the specification of an operator in the package `onnx`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from ellc.frontends.onnx.model import OnnxNode
 
 _NEWEST = 2**31 - 1
-"""The largest version that `onnx` can look up: it has 32 bits for it, a file has 64."""
+"""The largest version that `onnx` can look up (32 bits). A file stores versions in 64 bits."""
 
 
 def schema_of(node: OnnxNode) -> Any:
@@ -21,9 +21,9 @@ def schema_of(node: OnnxNode) -> Any:
 
 
 def default_value(node: OnnxNode, name: str) -> Any:
-    """The default of a node's attribute; None if there is no default or no specification.
+    """The default of a node's attribute; None without a default or a specification.
 
-    Lists are tuples, as in `OnnxNode.attributes`.
+    A list is returned as a tuple, as in `OnnxNode.attributes`.
     """
     import onnx
 
@@ -38,9 +38,9 @@ def default_value(node: OnnxNode, name: str) -> Any:
 
 
 def has_operands(node: OnnxNode) -> bool:
-    """Whether a node has as many operands and results as its operator requires.
+    """Whether a node has at least the operands and results that its operator requires.
 
-    An operator without a specification must have one operand and one result.
+    An operator without a specification must have at least one operand and one result.
     """
     schema = schema_of(node)
     least_inputs = schema.min_input if schema else 1

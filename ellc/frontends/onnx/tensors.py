@@ -1,4 +1,4 @@
-"""Reads stored tensors, in the file or beside it, as numpy arrays; sizes are checked first."""
+"""Reads tensors stored in the model file or in files beside it, after checking their sizes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ellc.ir.limits import MOST_AXES, Limits
 from ellc.ir.types import Array, DType
 
 MAX_RANK = MOST_AXES
-_EXTERNAL = 1  # TensorProto.DataLocation
+_EXTERNAL = 1  # the value of TensorProto.DataLocation for data in another file
 _UINT8 = 2
 
 
@@ -24,8 +24,9 @@ _UINT8 = 2
 class ElementType:
     """One of ONNX's element types.
 
-    `stored` is the numpy type of an element in `raw_data`. `field` is the name of the list that may
-    hold the elements instead. `dtype` is the graph's element type: float32 for half precision.
+    `stored` is the numpy type of an element in `raw_data`. `field` is the name of the list field
+    that may hold the elements instead. `dtype` is the graph's element type, which is float32 for
+    half precision.
     """
 
     name: str
@@ -57,7 +58,7 @@ ELEMENT_TYPES: dict[int, ElementType] = {
 
 @dataclass(frozen=True, slots=True)
 class NarrowType:
-    """A type of 4 or 2 bits; `dtype` is the type of the bytes that hold one number each."""
+    """A type of 4 or 2 bits. `dtype` is the 8-bit type to which a number is unpacked."""
 
     name: str
     bits: int
@@ -105,12 +106,12 @@ def element_name(number: int) -> str:
 
 
 def is_half(number: int) -> bool:
-    """Whether an element type is one of half precision, which is computed in float32."""
+    """Whether an element type is float16 or bfloat16, which are computed in float32."""
     return number in ELEMENT_TYPES and ELEMENT_TYPES[number].name in HALF_TYPES
 
 
 def dtype_of(number: int) -> DType:
-    """The graph's element type for ONNX's; raises `Unsupported` if there is none."""
+    """Convert ONNX's number of an element type; raise `Unsupported` if the graph lacks the type."""
     known = ELEMENT_TYPES.get(number)
     if known is None:
         narrow = NARROW_TYPES.get(number)
@@ -121,10 +122,10 @@ def dtype_of(number: int) -> DType:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredTensor:
-    """A tensor of the file, which is read on the first call of `array`.
+    """A tensor of the file; its elements are read on the first call of `array`.
 
-    `files` reads the files beside the model. Half precision becomes float32, which holds the same
-    numbers exactly. Numbers of fewer than 8 bits become bytes.
+    `files` reads the files beside the model. Half precision is converted to float32, which is
+    exact. Numbers of fewer than 8 bits are converted to bytes.
     """
 
     proto: Any
@@ -140,7 +141,7 @@ class StoredTensor:
 
     @property
     def element_type(self) -> int:
-        """ONNX's number of the stored element type."""
+        """ONNX's number for the stored element type."""
         return int(self.proto.data_type)
 
     @property
@@ -151,8 +152,9 @@ class StoredTensor:
     def array(self) -> Array:
         """The elements, in the shape of the tensor.
 
-        Further calls, as from the body of a loop, return the same array. Raises `EllcError` E210
-        for a damaged tensor, E203 beyond the limits, and `Unsupported` for other element types.
+        Later calls, for example from the body of a loop, return the same array. Raises `EllcError`
+        E210 if the tensor is damaged, `EllcError` E203 if it exceeds the limits, and `Unsupported`
+        if its element type is not supported.
         """
         if not self.cached:
             self.cached.append(self._array())
@@ -181,7 +183,7 @@ class StoredTensor:
         return native
 
     def _flat(self, kind: ElementType, count: int) -> Array:
-        """[count] elements in the stored type."""
+        """The `count` elements as a flat array of the stored type."""
         raw = self._raw(count * kind.stored.itemsize, f"{count} x {kind.name}")
         if raw is None:
             return self._listed(kind, count)
@@ -190,9 +192,9 @@ class StoredTensor:
         return np.frombuffer(raw, kind.stored)
 
     def _unpacked(self, kind: NarrowType, count: int) -> Array:
-        """[count] elements of a narrow type, one in each byte.
+        """The `count` elements of a narrow type, one in each byte.
 
-        If the elements are not raw bytes, they are a list of integers with a packed byte in each.
+        A tensor without raw bytes stores a list of integers, each of which holds one packed byte.
         """
         size = packed_bytes(count, kind.bits)
         raw = self._raw(size, f"{count} x {kind.name}")
@@ -203,7 +205,7 @@ class StoredTensor:
         return unpacked(content, kind.bits, count, signed=kind.dtype is DType.I8)
 
     def _raw(self, size: int, what: str) -> bytes | None:
-        """The bytes of the elements; None if they are in a list instead."""
+        """The bytes of the elements; None if the tensor stores a list instead."""
         if self.proto.data_location == _EXTERNAL:
             entries = {str(e.key): str(e.value) for e in self.proto.external_data}
             raw: bytes = self.files.read(entries, size, self.name)

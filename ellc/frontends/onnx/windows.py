@@ -1,4 +1,4 @@
-"""The windows of convolutions and pools: strides, dilations, and every kind of padding."""
+"""Reads the windows of convolutions and pools: strides, dilations and padding."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Pair = tuple[int, int]
 class OnnxWindow:
     """A window over rows and columns; every pair is (rows, columns).
 
-    `before` and `after` are the padding in the file. `overhang` is how far the last window reaches
-    beyond the padding, which `ceil_mode` allows.
+    `before` and `after` are the padding in the file. `overhang` is the number of elements by which
+    the last window extends beyond the padding, which happens only with `ceil_mode`.
     """
 
     size: Pair
@@ -41,7 +41,7 @@ class OnnxWindow:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A window along one axis. The fields mean the same as those of `OnnxWindow`."""
+    """A window along one axis. The fields have the same meaning as in `OnnxWindow`."""
 
     size: int
     stride: int
@@ -52,7 +52,7 @@ class Span:
 
     @property
     def reach(self) -> int:
-        """The distance from the first tap to the end of the last one, in elements."""
+        """The number of elements from the first tap to the last tap, both included."""
         return self.dilation * (self.size - 1) + 1
 
     def count(self, extent: int) -> int:
@@ -63,13 +63,13 @@ class Span:
         return (total - self.reach) // self.stride + 1
 
     def positions(self, emitter: Emitter, extent: int) -> Array:
-        """[count, size]: the element that each tap reads; outside of 0..extent-1 is padding."""
+        """The index [count, size] that each tap reads; an index outside of the axis is padding."""
         count, amounts = self.count(extent), (self.stride, self.dilation, self.before)
         return window_positions(emitter, count, self.size, *amounts)
 
 
 def window_of(spans: Sequence[Span]) -> OnnxWindow:
-    """The window of two spans, for rows and columns, or of one span for columns."""
+    """Combine two spans (rows, columns), or one span of columns, into a window."""
     none = Span(1, 1, 1, 0, 0, 0)
     rows, columns = spans if len(spans) == 2 else (none, spans[0])
 
@@ -83,9 +83,10 @@ def window_of(spans: Sequence[Span]) -> OnnxWindow:
 def read_spans(
     node: OnnxNode, extents: Sequence[int], kernel: Sequence[int] | None = None
 ) -> tuple[Span, ...]:
-    """The window of a node along every spatial axis.
+    """Read the window of a node along every spatial axis.
 
-    `extents` are those of the image. `kernel` are the extents of the weights; a pool has none.
+    `extents` are the spatial extents of the image. `kernel` has the spatial extents of the weights;
+    it is None for a pool.
     """
     rank = len(extents)
     if rank not in (1, 2, 3):
@@ -110,7 +111,7 @@ def read_spans(
 def _amounts(
     node: OnnxNode, extents: Sequence[int], reach: Sequence[int], stride: Sequence[int]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The padding (before, after) along every axis, by `pads` or `auto_pad`."""
+    """The padding (before, after) along every axis, as given by `pads` or `auto_pad`."""
     rank = len(extents)
     mode = node.text("auto_pad", "NOTSET")
     pads = node.integers("pads", (0,) * (2 * rank))
@@ -132,9 +133,9 @@ def _amounts(
 
 
 def _overhang(extent: int, before: int, after: int, reach: int, stride: int) -> int:
-    """How far the last window reaches beyond the padding.
+    """The number of elements by which the last window extends beyond the padding.
 
-    With `ceil_mode` there is one more window, unless it would start in the padding at the end.
+    `ceil_mode` adds one window that does not fit, unless it would start in the padding at the end.
     """
     total = extent + before + after
     count = -(-(total - reach) // stride) + 1
@@ -144,7 +145,7 @@ def _overhang(extent: int, before: int, after: int, reach: int, stride: int) -> 
 
 
 def per_axis(node: OnnxNode, name: str, rank: int) -> tuple[int, ...]:
-    """An attribute with an integer of at least 1 for each spatial axis; the default is 1."""
+    """Read an attribute with an integer >= 1 for each spatial axis; the default is all 1."""
     values = node.integers(name, (1,) * rank)
     if len(values) != rank or min(values, default=1) < 1:
         raise Unsupported(f"{name} {list(values)} for {rank} spatial axes")

@@ -1,4 +1,4 @@
-"""Checks that apply to every operator before and after its handler is called."""
+"""Checks every operator before and after its handler is called."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ _FAMILIES = (
     "variables",
     "volumes",
 )
-# Operators that update their variable tensors. Any other operator would only see the first values.
+# Operators that update their variable tensors. The reader refuses variable tensors in other
+# operators, which would only see the initial values.
 STATEFUL = (
     "BIDIRECTIONAL_SEQUENCE_LSTM",
     "RNN",
@@ -49,7 +50,7 @@ STATEFUL = (
     "UNIDIRECTIONAL_SEQUENCE_RNN",
 )
 # Operators that can read constants of fewer than 8 bits, as in the runtime. Any other operator
-# would compute with them as if they were bytes.
+# would compute with the unpacked bytes, whose range is larger.
 _PACKED_READERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "INT2": ("DEQUANTIZE", "EMBEDDING_LOOKUP", "FULLY_CONNECTED"),
@@ -60,7 +61,7 @@ _PACKED_READERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "UINT4": ("DEQUANTIZE",),
     }
 )
-# Options that handlers need not read, and why.
+# Options that handlers need not read, with the reasons.
 REDUNDANT_OPTIONS = MappingProxyType(
     {
         "AsymmetricQuantizeInputs": "8-bit weights become floats, so inputs are not quantised",
@@ -83,7 +84,7 @@ REDUNDANT_OPTIONS = MappingProxyType(
 
 
 class _TrackedOptions(Mapping[str, Option]):
-    """An operator's options. It records the names that a handler asks for."""
+    """The options of an operator. It records the names of the options that a handler reads."""
 
     def __init__(self, values: Mapping[str, Option]) -> None:
         self._values = values
@@ -100,7 +101,7 @@ class _TrackedOptions(Mapping[str, Option]):
         return len(self._values)
 
     def unread(self) -> dict[str, Option]:
-        """The options that the handler did not ask for."""
+        """The options that the handler did not read."""
         return {name: self._values[name] for name in self if name not in self._names}
 
 
@@ -113,15 +114,15 @@ def operators() -> TfliteRegistry:
 
 @cache
 def checked_operators() -> TfliteRegistry:
-    """All supported operators, with handlers that check operands and options."""
+    """The table of all supported operators, whose handlers also check operands and options."""
     checked = {kind: checked_handler(handler) for kind, handler in operators().handlers.items()}
     return TfliteRegistry(checked)
 
 
 def _want_packed_constants(node: TfliteNode) -> None:
-    """Raise `Unsupported` if numbers of fewer than 8 bits are computed, or read by other operators.
+    """Raise `Unsupported` if a tensor of fewer than 8 bits may not be used here.
 
-    The operators that may read them are in `_PACKED_READERS`.
+    Such a tensor must be a constant, and only the operators in `_PACKED_READERS` may read it.
     """
     for tensor in (*node.operands, *node.results):
         if tensor is None or tensor.kind not in _PACKED_READERS:
@@ -139,10 +140,10 @@ def _want_packed_constants(node: TfliteNode) -> None:
 
 
 def checked_handler(handler: Handler[TfliteNode]) -> Handler[TfliteNode]:
-    """The handler with checks around it.
+    """Wrap a handler in checks of its node.
 
-    It raises `Unsupported` for an unknown version, for tensors that no handler supports, and for
-    options that the handler did not read and that are not 0, false or empty.
+    The result raises `Unsupported` for an unknown version, for tensors that no handler supports,
+    and for options that are neither read by the handler nor 0, false or empty.
     """
 
     def call(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value | list[Value]:

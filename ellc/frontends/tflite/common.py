@@ -1,4 +1,4 @@
-"""Functions for handlers of several families: operands, axes, windows, fused activations."""
+"""Reads operands, axes and windows, and adds fused activations, for all families of handlers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from ellc.ir.types import DType, Padding
 
 _SAME = 0
 _VALID = 1
-# An option that `merge_dilations` adds: amounts of padding, which replace the scheme.
+# An option that `merge_dilations` adds: it gives amounts of padding, which replace the padding
+# scheme.
 EXPLICIT_PADDING = "explicit padding"
 
 BYTES = (DType.I8, DType.U8)
@@ -52,7 +53,7 @@ def result(node: TfliteNode, index: int = 0) -> Tensor:
 
 
 def axes_of(value: Value, rank: int, what: str = "the axes") -> tuple[int, ...]:
-    """Known axes, sorted. As in the runtime, an axis that occurs twice counts once."""
+    """The axes in a constant, sorted. As in the runtime, an axis that occurs twice counts once."""
     return tuple(sorted({axis_of(a, rank) for a in known_ints(value, what)}))
 
 
@@ -63,7 +64,7 @@ def window_padding(
     stride: Sequence[int],
     dilation: Sequence[int] = (1, 1),
 ) -> Padding:
-    """The padding of an NHWC image that a window slides over."""
+    """The padding that the options give to the NHWC image x under a window."""
     if x.type.rank != 4 or min(*window, *stride, *dilation) < 1:
         raise Unsupported(
             f"a window {tuple(window)} with strides {tuple(stride)} and dilations"
@@ -79,7 +80,7 @@ def window_padding_of(
     stride: Sequence[int],
     dilation: Sequence[int] = (1, 1),
 ) -> Padding:
-    """The padding of rows and columns. If an amount is odd, the larger half comes after."""
+    """The padding of rows and columns; half of it, rounded up, comes after the image."""
     explicit, scheme = options.wholes(EXPLICIT_PADDING), options.whole("Padding")
     if explicit:
         top, left, bottom, right = explicit
@@ -102,7 +103,7 @@ def padding_along(
 
 
 def activated(emitter: Emitter, value: Value, activation: FusedActivation) -> Value:
-    """A float value with a fused activation applied."""
+    """Apply a fused activation to a float value."""
     match activation:
         case FusedActivation.NONE:
             return value
@@ -126,7 +127,7 @@ def is_stored(node: TfliteNode) -> bool:
 
 
 def want_float(value: Value, what: str = "operand") -> Value:
-    """The value; raises `Unsupported` unless it is floating point."""
+    """Return the value; raise `Unsupported` unless it is floating point."""
     if not value.dtype.is_float:
         raise Unsupported(f"its {what} is {value.dtype.value}; only float32 is supported")
     return value

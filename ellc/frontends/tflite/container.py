@@ -43,7 +43,7 @@ from ellc.ir.limits import MOST_AXES, Limits
 from ellc.ir.types import Array, DType, Quant
 
 _IDENTIFIER = b"TFL3"
-# In the schema, exactly the options that hold the number of a graph have this in their names.
+# In the schema, an option holds the index of a graph exactly if its name contains this word.
 _GRAPH = "Subgraph"
 _LEAST_BUDGET = 1 << 16
 _MOST_NESTED = 8
@@ -74,8 +74,8 @@ _STORED: dict[str, np.dtype[Any]] = {
 def read_container(data: bytes, limits: Limits, signature: str = "") -> TfliteModel:
     """Read the graph of a signature of the file, or its first graph.
 
-    Raises `Damaged` if the file contradicts itself, `EllcError` E203 beyond the limits, and
-    `KeyError` with the names of all signatures if none has this name.
+    Raises `Damaged` if the file is inconsistent, `EllcError` E203 if it exceeds the limits, and
+    `KeyError` with the names of all signatures if none of them is called `signature`.
     """
     if data[4:8] != _IDENTIFIER:
         raise Damaged("it does not have TensorFlow Lite's identifier TFL3")
@@ -89,7 +89,7 @@ def option_names() -> set[str]:
 
 
 class _Container:
-    """The file that is being read."""
+    """Reads one file."""
 
     def __init__(self, data: bytes, limits: Limits) -> None:
         self._data = data
@@ -98,7 +98,8 @@ class _Container:
         self._budget = EntryBudget(max(len(data), _LEAST_BUDGET))
         self._root = root(tflite.Model, data, self._budget)
         self._buffers = list(entries(self._root, "Buffers"))
-        # By buffer and element type: many tensors may use one buffer, which is converted once.
+        # The keys are (buffer, element type): many tensors may share a buffer, which is converted
+        # once.
         self._arrays: dict[tuple[int, str], Array] = {}
         self._graphs: list[Any] = []
         self._inner_graphs: dict[int, TfliteGraph] = {}
@@ -131,7 +132,7 @@ class _Container:
         )
 
     def _metadata(self) -> dict[str, str]:
-        """Metadata about input pictures, under the keys that ellc uses."""
+        """The metadata about input pictures, under the keys that ellc uses."""
         for entry in entries(self._root, "Metadata"):
             if _text(entry.Name()) == _METADATA and entry.Buffer() < len(self._buffers):
                 return normalization_keys(self._content(entry.Buffer()).tobytes())
@@ -194,7 +195,7 @@ class _Container:
     def _content(self, index: int) -> Array:
         entry = self._buffers[index]
         start, size = entry.Offset(), entry.Size()
-        if start > 1:  # in a large file buffers are after the tables, whose offsets have 32 bits
+        if start > 1:  # a large file has its buffers after the tables, with 64-bit offsets
             if start + size > len(self._data):
                 raise Damaged(f"buffer {index} ends beyond the end of the file")
             return np.frombuffer(self._data, np.uint8, size, start)
@@ -219,7 +220,7 @@ class _Container:
         )  # fmt: skip
 
     def _inner(self, index: int) -> TfliteGraph:
-        """The graph that an operator runs; raises `Damaged` for a graph that runs itself."""
+        """Read the graph that an operator runs; raise `Damaged` if the graph contains itself."""
         if not 0 < index < len(self._graphs) or index in self._open:
             raise Damaged(f"an operator cannot run graph {index} of {len(self._graphs)} graphs")
         if len(self._open) > _MOST_NESTED:
@@ -264,7 +265,7 @@ class _Container:
         return _options(as_table(kind, self._data, union.Pos, self._budget))
 
     def _custom(self, operator: Any) -> bytes:
-        """The bytes of a custom operator's options; in files beyond 2 GB they follow the tables."""
+        """The bytes of a custom operator's options; in files over 2 GB they follow the tables."""
         start, size = operator.LargeCustomOptionsOffset(), operator.LargeCustomOptionsSize()
         if start > 1:
             if start + size > len(self._data):
@@ -275,9 +276,9 @@ class _Container:
 
     @staticmethod
     def _signature(signatures: Sequence[Any], name: str) -> Any | None:
-        """The signature with this name; for "" the only one of the first graph, or None.
+        """The signature with this name; for "" the only signature of the first graph, or None.
 
-        Raises `KeyError` as `read_container` does.
+        Raises `KeyError` with the names of all signatures if none has this name.
         """
         if not name:
             of_first = [s for s in signatures if s.SubgraphIndex() == 0]
@@ -289,7 +290,7 @@ class _Container:
 
 
 def _kind(code: Any) -> str:
-    # The first field can hold the kinds up to 127; the second one holds all.
+    # The deprecated field can only hold numbers up to 127; the newer field may be 0 in old files.
     number = max(code.DeprecatedBuiltinCode(), code.BuiltinCode())
     name = BUILTIN_OPCODE2NAME.get(number, f"{UNKNOWN_KIND} {number}")
     return f"{_CUSTOM}:{_text(code.CustomCode())}" if name == _CUSTOM else name
@@ -302,7 +303,7 @@ def _named(signature: Any, side: str) -> dict[int, str]:
 def _interface(
     picked: Iterator[Tensor | None], names: dict[int, str], tensors: Sequence[Tensor]
 ) -> tuple[TflitePort, ...]:
-    """The ports of tensors, with names from the signature or else of the tensors.
+    """The ports of tensors, named by the signature or, without one, like the tensors.
 
     If a name occurs again, a number is appended.
     """
@@ -318,7 +319,7 @@ def _interface(
 
 
 def _quant(name: str, entry: Any, shape: tuple[int, ...]) -> Quant | None:
-    """The quantisation of a tensor, or None. Raises `Damaged` if it does not fit the tensor."""
+    """The quantisation parameters of a tensor, or None; raises `Damaged` if they are invalid."""
     if entry is None or not entry.ScaleLength():
         return None
     scales = tuple(float(x) for x in entry.ScaleAsNumpy())
@@ -336,17 +337,18 @@ def _quant(name: str, entry: Any, shape: tuple[int, ...]) -> Quant | None:
 
 
 def _axis_of_scales(axis: int, shape: tuple[int, ...], count: int) -> int:
-    """The axis that the scales belong to.
+    """The axis along which the scales vary.
 
-    Converters of 2020 wrote the axis of the weights for a bias. If the axis is beyond the shape and
-    only one axis has as many elements as there are scales, it is that one.
+    Converters of 2020 stored the axis of the weights in the bias too. So if the bias has no such
+    axis, and exactly one of its axes has as many elements as there are scales, this function
+    returns that axis.
     """
     fitting = [a for a, extent in enumerate(shape) if extent == count]
     return fitting[0] if axis >= len(shape) and len(fitting) == 1 else axis
 
 
 def _elements(name: str, kind: str, content: Array, size: int) -> Array:
-    """The elements of a buffer, flat, in the element type of the graph."""
+    """The elements of a buffer as a flat array of the graph's element type."""
     if kind in PACKED:
         return _unpacked(name, kind, content, size)
     dtype = _STORED[kind]
@@ -361,7 +363,7 @@ def _elements(name: str, kind: str, content: Array, size: int) -> Array:
 
 
 def _unpacked(name: str, kind: str, content: Array, size: int) -> Array:
-    """[size] int8 or uint8: the elements of a buffer of numbers of 2 or 4 bits."""
+    """Unpack a buffer of `size` numbers of 2 or 4 bits to a flat array of int8 or uint8."""
     bits = PACKED[kind]
     if content.size != packed_bytes(size, bits):
         raise Damaged(f"tensor '{name}' has {content.size} bytes for {size} numbers of {bits} bits")
@@ -369,7 +371,7 @@ def _unpacked(name: str, kind: str, content: Array, size: int) -> Array:
 
 
 def _graph_numbers(options: NodeOptions) -> Iterator[int]:
-    """The numbers of the graphs that an operator runs, in the schema's order."""
+    """The indices of the graphs that an operator runs, in the schema's order."""
     for name, value in options.values.items():
         if _GRAPH in name:
             yield from value if isinstance(value, tuple) else (options.whole(name),)
@@ -391,7 +393,7 @@ def _options(table: Any) -> NodeOptions:
 
 @cache
 def _fields(kind: Any) -> tuple[tuple[str, bool], ...]:
-    """(name, whether it is a list) for each field of a table class, from its accessor methods."""
+    """List (name, whether it is a list) for each field of a table class, by its accessors."""
     members = {name: member for name, member in vars(kind).items() if callable(member)}
     lists = [name.removesuffix("AsNumpy") for name in members if name.endswith("AsNumpy")]
     scalars = [
@@ -407,7 +409,7 @@ def _takes_nothing(member: Callable[..., object]) -> bool:
 
 
 def _wholes(vector: object) -> tuple[int, ...]:
-    """A vector of integers as a tuple. For an absent vector the accessor returns 0: then ()."""
+    """Convert a vector of integers to a tuple. An absent vector, read as 0, gives ()."""
     return tuple(vector.tolist()) if isinstance(vector, np.ndarray) else ()
 
 

@@ -1,4 +1,4 @@
-"""Reads the options of custom operators: a map of scalars and lists in the FlexBuffers format."""
+"""Reads the options of custom operators, stored as a map in the FlexBuffers format."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from flatbuffers import flexbuffers
 from ellc.frontends.tflite.model import NO_OPTIONS, NodeOptions, Option
 from ellc.frontends.tflite.tables import EntryBudget
 
-# No operator has so many options. Each key takes time, because its end must be searched.
+# No known operator has so many options. The limit bounds the time to find the end of each key.
 _MOST_KEYS = 256
-# The exceptions of the package for bytes that are not a map. It never reads beyond the bytes.
+# The exceptions that the package raises for bytes that are not a map. It never reads beyond the
+# bytes.
 _NO_MAP = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error)
 
 
 def custom_options(raw: bytes, budget: EntryBudget) -> NodeOptions:
-    """The options by name; no options if the bytes are not a FlexBuffers map.
+    """Read the options by name. Bytes that are not a FlexBuffers map give no options.
 
-    An operator may store its options in any format, so other bytes do not mean damage. Raises
-    `Damaged` for lists that are longer than the file.
+    An operator may store its options in any format, so such bytes are no error. Raises `Damaged`
+    for lists that are longer than the file.
     """
     try:
         root = flexbuffers.GetRoot(raw)

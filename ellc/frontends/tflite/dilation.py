@@ -1,4 +1,4 @@
-"""Merges SPACE_TO_BATCH_ND, convolution, BATCH_TO_SPACE_ND into one dilated convolution.
+"""Merges SPACE_TO_BATCH_ND, a convolution and BATCH_TO_SPACE_ND into one dilated convolution.
 
 Old converters wrote dilated convolutions in this way.
 """
@@ -18,10 +18,10 @@ _VALID = 1
 
 
 def merge_dilations(nodes: Sequence[TfliteNode], wanted: Iterable[str]) -> list[TfliteNode]:
-    """The nodes, with each such group replaced by one convolution with dilation and padding.
+    """Replace each such group by one convolution with dilation and padding.
 
-    `wanted` are the results that are read from outside of `nodes`. A group is not replaced if one
-    of its inner results is among them.
+    `wanted` names the results that are read outside of `nodes`. A group is not replaced if anything
+    else reads the convolution's result.
     """
     consumers = Counter(name for node in nodes for name in node.inputs)
     consumers.update(wanted)
@@ -36,7 +36,7 @@ def merge_dilations(nodes: Sequence[TfliteNode], wanted: Iterable[str]) -> list[
 def _group(
     last: TfliteNode, producers: Mapping[str, TfliteNode], consumers: Mapping[str, int]
 ) -> TfliteNode | None:
-    """The convolution that replaces the group which ends with this node, or None."""
+    """The convolution that replaces the group ending with this node; None without a group."""
     if last.kind != "BATCH_TO_SPACE_ND" or len(last.inputs) != 3:
         return None
     middle = producers.get(last.inputs[0])

@@ -1,4 +1,4 @@
-"""Finds operators with effects besides their results, which must not be dropped."""
+"""Finds operators with side effects, which must not be dropped."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from ellc.frontends.tflite.checks import operators
 from ellc.frontends.tflite.model import UNKNOWN_KIND, TfliteNode
 
-# The operators on variables that `resources` removes. Any other operator that gets a variable may
-# change it.
+# The operators on variables that `resources` replaces. Any other operator with a variable as an
+# operand may change the variable.
 _VARIABLE_OPERATORS = ("ASSIGN_VARIABLE", "CALL_ONCE", "READ_VARIABLE", "VAR_HANDLE")
 _HANDLE = "RESOURCE"
 
 
 def effect(node: TfliteNode) -> str:
-    """Why an operator may have an effect that ellc does not know, or ''."""
+    """Explain why an operator may have an unknown side effect; '' if it has none."""
     if any(graph.assigns for graph in node.graphs):
         return "it assigns variables"
     if node.kind in _VARIABLE_OPERATORS:
@@ -31,7 +31,7 @@ def effect(node: TfliteNode) -> str:
 
 
 def assigns(nodes: Iterable[TfliteNode]) -> bool:
-    """Whether the operators of a graph, or of graphs inside it, may change variables."""
+    """Whether an operator of a graph, or of a graph inside it, may change variables."""
     return any(node.kind == "ASSIGN_VARIABLE" or effect(node) for node in nodes)
 
 

@@ -1,4 +1,4 @@
-"""TensorFlow Lite as a format of model files."""
+"""Registers TensorFlow Lite as a format of model files."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Turns an IF whose branches use variables into one whose branches use plain values.
+"""Converts an IF whose branches use variables to an IF whose branches use plain values.
 
-The values of the variables become operands of the IF, and the assigned ones become results.
+The current values of the variables become operands of the IF. The values that the branches assign
+become results.
 """
 
 from __future__ import annotations
@@ -12,16 +13,16 @@ from itertools import count
 from ellc.frontends.tflite.model import Tensor, TfliteGraph, TfliteNode
 
 Key = tuple[str, str]
-"""Container and name of a variable. Handles with the same key are one variable."""
+"""The container and the name of a variable. Handles with equal keys denote the same variable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
     """A branch from which the operators on variables have been removed.
 
-    `names` are the names of its tensors, `handles` the names of its inputs that are handles.
-    `before` has the tensors that stand for the values of the variables it reads, `after` those of
-    the variables it assigns.
+    `names` has the names of its tensors, and `handles` the names of the inputs that are handles of
+    variables. `before` maps each variable that the branch reads to the tensor of its value at the
+    start. `after` maps each variable that the branch assigns to the tensor of its value at the end.
     """
 
     graph: TfliteGraph
@@ -32,7 +33,7 @@ class Branch:
 
 
 def used_variables(branches: Sequence[Branch]) -> dict[Key, Tensor]:
-    """The variables that branches read or assign, each with a tensor of its type and shape."""
+    """Map each variable that branches read or assign to a tensor of the variable's type."""
     variables: dict[Key, Tensor] = {}
     for branch in branches:
         for key, tensor in (*branch.before.items(), *branch.after.items()):
@@ -51,10 +52,11 @@ def with_values(
     current: Mapping[Key, Tensor],
     results: Sequence[Tensor],
 ) -> TfliteNode:
-    """The node with the current values of all variables as its last operands.
+    """Add the values of all variables to the operands and results of an IF.
 
-    `current` has these values. The tensors in `results` become its last results: the values of the
-    assigned variables after it. A branch that does not assign one of them returns its old value.
+    `current` has the values before the IF, which become its last operands. The tensors in `results`
+    become its last results; they hold the values of the assigned variables after the IF. A branch
+    that does not assign one of these variables returns the variable's old value.
     """
     changed = assigned_variables(branches)
     handles = branches[0].handles if branches else frozenset()
@@ -84,7 +86,7 @@ def _graph(branch: Branch, current: Mapping[Key, Tensor], changed: Iterable[Key]
 
 
 def unused_name(like: str, used: set[str]) -> str:
-    """A name made from `like` that is not in `used`; it is added to `used`."""
+    """Derive a name from `like` that is not in `used`, and add the name to `used`."""
     tried = (f"{like}#{number}" for number in count())
     name = next(name for name in tried if name not in used)
     used.add(name)

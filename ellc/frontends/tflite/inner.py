@@ -14,7 +14,7 @@ from ellc.ir.errors import EllcError
 
 
 def constants(emitter: Emitter, tensors: Iterable[Tensor]) -> dict[str, Value]:
-    """The values of the stored tensors by name. A variable has its first value, zeros."""
+    """Map the names of stored tensors to values. The initial value of a variable is zeros."""
     values = {}
     for tensor in tensors:
         if tensor.array is not None:
@@ -33,8 +33,8 @@ def import_inner(
 ) -> list[Value]:
     """Import a graph inside an operator and return its outputs with the indices `wanted`.
 
-    Inputs that these outputs do not depend on may be None. Raises `Unsupported` with the problems
-    of its nodes.
+    Inputs on which these outputs do not depend may be None. Raises `Unsupported` with the first
+    problems of the graph's nodes.
     """
     names = [graph.outputs[i].name for i in wanted]
     values = constants(emitter, graph.tensors)

@@ -1,4 +1,4 @@
-"""Reads class names: some tools append a zip archive with text files to a `.tflite` file."""
+"""Reads class names from the zip archive that some tools append to a `.tflite` file."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ _MOST_BYTES = 1 << 20
 
 
 def appended_labels(data: bytes) -> str:
-    """The contents of the first file with "label" in its name, one class on each line, or ''.
+    """Return the first file in the archive with "label" in its name, or ''.
 
-    Labels are optional: a damaged or too large file counts as missing.
+    The file has one class name on each line. Class names are optional, so a damaged or too large
+    file counts as missing.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:

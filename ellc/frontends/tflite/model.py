@@ -1,4 +1,4 @@
-"""The contents of a TensorFlow Lite file as plain data."""
+"""Represents the contents of a TensorFlow Lite file as plain data."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from types import MappingProxyType
 from ellc.frontends.graph_import.values import Unsupported
 from ellc.ir.types import Array, DType, Quant
 
-# The supported element types. A tensor of another type is an error only if a needed node has it.
+# The supported element types. A tensor of another type is an error only if a needed node uses it.
 DTYPES: Mapping[str, DType] = MappingProxyType(
     {
         "FLOAT32": DType.F32,
         "FLOAT16": DType.F32,  # constants only; the reader converts them to float32 exactly
         "FLOAT64": DType.F64,
-        "INT2": DType.I8,  # this one, INT4 and UINT4: constants only; the reader unpacks them
+        "INT2": DType.I8,  # INT2, INT4 and UINT4: constants only; the reader unpacks them
         "INT4": DType.I8,
         "UINT4": DType.U8,
         "INT8": DType.I8,
@@ -32,11 +32,11 @@ DTYPES: Mapping[str, DType] = MappingProxyType(
     }
 )
 PACKED: Mapping[str, int] = MappingProxyType({"INT2": 2, "INT4": 4, "UINT4": 4})
-"""Element types with several numbers in a byte, and how many bits a number has."""
+"""The element types with several numbers in each byte, and the number of bits of an element."""
 
 
 UNKNOWN_KIND = "number"
-"""The kind of an operator that the schema does not know is this word and its number."""
+"""For an operator that is not in the schema, `kind` is this word, a space and its number."""
 
 
 class FusedActivation(enum.IntEnum):
@@ -52,10 +52,10 @@ class FusedActivation(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor as the file declares it. `name` is unique among the tensors of a graph.
+    """A tensor as declared in the file. `name` is unique among the tensors of a graph.
 
-    `kind` is the schema's name of the element type. `open_axes` are the axes whose extent the file
-    leaves to the caller. `array` is the value of a constant.
+    `kind` is the schema's name of the element type. `open_axes` lists the axes whose extent the
+    file leaves open. `array` is the value of a constant, and otherwise None.
     """
 
     name: str
@@ -93,27 +93,27 @@ class NodeOptions:
     values: Mapping[str, Option]
 
     def whole(self, name: str) -> int:
-        """An integer."""
+        """The option `name` as an integer."""
         return int(self._scalar(name))
 
     def number(self, name: str) -> float:
-        """A floating-point number; raises `Unsupported` for one that is not finite."""
+        """The option `name` as a float; raises `Unsupported` if it is not finite."""
         number = float(self._scalar(name))
         if not math.isfinite(number):
             raise Unsupported(f"its option {name} is {number}, which is not finite")
         return number
 
     def flag(self, name: str) -> bool:
-        """A boolean."""
+        """The option `name` as a boolean."""
         return bool(self._scalar(name))
 
     def wholes(self, name: str) -> tuple[int, ...]:
-        """A list of integers."""
+        """The option `name` as a list of integers."""
         value = self.values.get(name)
         return value if isinstance(value, tuple) else ()
 
     def text(self, name: str) -> str:
-        """A string."""
+        """The option `name` as a string."""
         value = self.values.get(name)
         return value if isinstance(value, str) else ""
 
@@ -123,7 +123,7 @@ class NodeOptions:
 
     @property
     def activation(self) -> FusedActivation:
-        """The fused activation; raises `Unsupported` for an unknown one."""
+        """The fused activation; raises `Unsupported` if it is unknown."""
         code = self.whole("FusedActivationFunction")
         try:
             return FusedActivation(code)
@@ -138,7 +138,7 @@ NO_OPTIONS = NodeOptions(MappingProxyType({}))
 class TfliteGraph:
     """A graph that an operator runs.
 
-    `assigns` is true if it, or a graph inside it, may change variables.
+    `assigns` is true if the graph, or a graph inside it, may change variables.
     """
 
     inputs: tuple[Tensor, ...]
@@ -152,9 +152,9 @@ class TfliteGraph:
 class TfliteNode:
     """One operator.
 
-    An absent operand is None. `graphs` are the graphs that the operator runs. `intermediates`
-    declare values inside the operator, for their quantisation. `custom` has the bytes of a custom
-    operator's options; if they are a map, it is also in `options`.
+    An absent operand is None. `graphs` has the graphs that the operator runs. `intermediates`
+    declares values inside the operator with their quantisation parameters. `custom` has the bytes
+    of a custom operator's options; if the bytes store a map, `options` has its entries.
     """
 
     label: str
@@ -169,23 +169,23 @@ class TfliteNode:
 
     @property
     def written_kind(self) -> str:
-        """The operator in the file: the same as `kind`."""
+        """The operator's name in the file, which is the same as `kind`."""
         return self.kind
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of operands; '' for an absent one."""
+        """The names of the operands; '' for an absent operand."""
         return tuple("" if t is None else t.name for t in self.operands)
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of results."""
+        """The names of the results."""
         return tuple(t.name for t in self.results)
 
 
 @dataclass(frozen=True, slots=True)
 class TflitePort:
-    """A public input or output: a tensor with its public name."""
+    """A public input or output: its public name and its tensor."""
 
     name: str
     tensor: Tensor
@@ -195,7 +195,7 @@ class TflitePort:
 class TfliteModel:
     """A graph of a file, the names of all signatures, and metadata about input pictures.
 
-    `signature` is the name of the signature of the graph, or None if it has none or several.
+    `signature` is the name of the graph's signature; None if the graph has none or several.
     """
 
     inputs: tuple[TflitePort, ...]

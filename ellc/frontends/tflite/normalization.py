@@ -1,7 +1,7 @@
 """Reads the mean and standard deviation of picture channels from a model's TFLITE_METADATA.
 
-The metadata is a separate flatbuffer (identifier M001) inside the file. This module only knows the
-fields that lead to these numbers.
+The metadata is a separate flatbuffer (identifier M001) inside the file. This module reads only the
+fields on the path to these two values.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from ellc.ir.graph import INPUT_PREFIX
 
 _IDENTIFIER = b"M001"
 _COLOURS = ("red", "green", "blue")
-# Numbers of the fields in their tables.
+# The indices of the fields in their tables.
 _GRAPHS, _INPUTS, _STEPS, _STEP_KIND, _STEP, _MEAN, _DEVIATION = 3, 2, 4, 0, 1, 0, 1
-_NORMALIZATION = 1  # the kind of step
+_NORMALIZATION = 1  # the number of normalisation among the kinds of steps
 
 
 def normalization_keys(data: bytes) -> dict[str, str]:
-    """Metadata entries for the pixels (0 to 255) of the first input; empty if there are none.
+    """The mean and deviation of the first input's pixels (0 to 255), as metadata entries.
 
-    They are optional: damaged metadata counts as missing.
+    The result is empty if the file has no such metadata. The metadata is optional, so damaged
+    metadata counts as missing.
     """
     if data[4:8] != _IDENTIFIER:
         return {}
@@ -44,7 +45,7 @@ def normalization_keys(data: bytes) -> dict[str, str]:
 
 
 def _normalizations(top: CheckedTable) -> Iterator[tuple[list[float], list[float]]]:
-    """(means, deviations) of each normalisation step of the first input."""
+    """Yield (means, deviations) of each normalisation step of the first input."""
     for graph in _tables(top, _GRAPHS, 1):
         for tensor in _tables(graph, _INPUTS, 1):
             for step in _tables(tensor, _STEPS, 16):

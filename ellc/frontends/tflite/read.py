@@ -1,4 +1,4 @@
-"""`read_tflite`, the public function that reads a TensorFlow Lite file as a graph."""
+"""Provides `read_tflite`, the public function that reads a TensorFlow Lite file as a graph."""
 
 from __future__ import annotations
 
@@ -33,12 +33,13 @@ _MOST_SHOWN = 5
 def read_tflite(source: Path, options: ImportOptions = _DEFAULT) -> Graph:
     """Read a `.tflite` file as a graph.
 
-    Inputs and outputs have the shapes and element types of the file, and the names of its signature
-    or else of its tensors. If the file has several signatures, one is read. Class names that are
-    appended to the file become the metadata `labels`; means and deviations of pictures get the keys
-    that ELL has for them. Raises nothing but `EllcError`: E203 beyond the limits, E210 unreadable
-    or damaged, E211 a package is missing, E212 with every operator that is not supported, E213 an
-    open shape, E214 an unknown name.
+    Inputs and outputs have the shapes and element types of the file. Their names come from the
+    signature, or from the tensors if there is no signature. If the file has several signatures,
+    only one graph is read. Class names appended to the file become the metadata `labels`. Means and
+    deviations of pictures become metadata under ELL's keys. Raises only `EllcError`: E203 if the
+    model exceeds the limits, E210 if the file is unreadable or damaged, E211 if a package is
+    missing, E212 if operators are not supported (the message lists them all), E213 if a shape is
+    open, E214 if a name is unknown.
     """
     data = read_file(source, options.limits, code="E210")
     model = _model(source, data, options)
@@ -114,7 +115,8 @@ def _graph(name: str, model: TfliteModel, labels: str, options: ImportOptions) -
         quant = output.tensor.quant if value.dtype.is_integer else None
         emitter.output(output.name, value, quant)
     if model.inputs and model.inputs[0].tensor.kind == "FLOAT32":
-        # For an 8-bit input, scale and zero point have the same information; pixels are not scaled.
+        # An 8-bit input takes the pixels as they are: its scale and zero point replace this
+        # metadata.
         emitter.metadata(dict(model.metadata))
     if labels:
         emitter.metadata({LABELS_KEY: labels})
@@ -122,7 +124,7 @@ def _graph(name: str, model: TfliteModel, labels: str, options: ImportOptions) -
 
 
 def _results_of_stateful(nodes: Sequence[TfliteNode], wanted: Sequence[str]) -> list[str]:
-    """Results of the operators that update a variable tensor which is an output of the file."""
+    """The first results of the operators whose variable tensors are outputs of the file."""
     variables = set(wanted)
     return [
         node.outputs[0]
@@ -154,7 +156,7 @@ def _shape(port: TflitePort, given: Sequence[int] | None) -> tuple[int, ...]:
     declared = port.tensor.shape
     if given is not None:
         return tuple(given)
-    # The converter writes 1 for an open extent. That is a good default for the batch only.
+    # The converter writes 1 for an open extent. 1 is a good default only for the batch size.
     open_axes = [axis for axis in port.tensor.open_axes if axis and declared[axis] <= 1]
     if open_axes:
         shown = ",".join("?" if axis in open_axes else str(e) for axis, e in enumerate(declared))
@@ -169,7 +171,7 @@ def _shape(port: TflitePort, given: Sequence[int] | None) -> tuple[int, ...]:
 
 
 def _wanted(model: TfliteModel, names: Sequence[str]) -> list[TflitePort]:
-    """The outputs with these names, public ones or those of tensors; by default the file's own."""
+    """The outputs with these public names or tensor names; by default the file's own outputs."""
     if not names:
         return list(model.outputs)
     public = {port.name: port.tensor for port in model.outputs}
@@ -182,7 +184,7 @@ def _wanted(model: TfliteModel, names: Sequence[str]) -> list[TflitePort]:
 
 
 def _several(model: TfliteModel) -> str:
-    """A note for a file with several signatures: which one is read, and which others there are."""
+    """A note that names the signature that is read, and the other signatures of the file."""
     chosen = "its first graph" if model.signature is None else f"'{model.signature}'"
     others = [name for name in model.signatures if name != model.signature]
     shown = ", ".join(f"'{name}'" for name in others[:_MOST_SHOWN])

@@ -1,4 +1,4 @@
-"""The table of TensorFlow Lite's operators, and the options that are declined."""
+"""Holds the table of TensorFlow Lite's operators, and the options that are declined."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ellc.frontends.tflite.model import TfliteNode
 
 @dataclass(frozen=True, slots=True)
 class DeclinedOption:
-    """An option, by its name in the schema, that has values which are not supported.
+    """An option that has unsupported values.
 
-    `reason` is the text in the report. If the handler does not read the option, every value but 0,
-    false and empty is declined.
+    `option` is its name in the schema, and `reason` is the text in the report. If the handler does
+    not read the option, every value except 0, false and empty is declined.
     """
 
     option: str
@@ -28,7 +28,7 @@ NOT_ON_INTEGERS = DeclinedOption(
 
 
 class TfliteRegistry(Registry[TfliteNode]):
-    """A registry that also has the declined options of each operator."""
+    """A registry that also lists the declined options of each operator."""
 
     def __init__(self, handlers: dict[str, Handler[TfliteNode]] | None = None) -> None:
         super().__init__("tflite", handlers or {})

@@ -1,8 +1,8 @@
 """Replaces resource variables, which keep values between calls, by plain values.
 
-Operators run in the file's order, so a read gives the value of the last assignment before it, or
-the value at the end of the previous call. `CALL_ONCE` runs a graph before the first call, which
-assigns the initial values.
+Operators run in the file's order. So a read gives the value of the last assignment before the read
+in the same call, or otherwise the value at the end of the previous call. `CALL_ONCE` runs a graph
+before the first call; this graph assigns the initial values.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ellc.ir.errors import EllcError
 from ellc.ir.types import Array
 
 _NO_HANDLES: Mapping[str, Key] = MappingProxyType({})
-# How many operands, results and graphs an operator must have at least.
+# The least numbers of operands, results and graphs of an operator.
 _SIZES = {
     "ASSIGN_VARIABLE": (2, 0, 0),
     "CALL_ONCE": (0, 0, 1),
@@ -41,7 +41,7 @@ _SIZES = {
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The source of a variable's first value: output number `output` of a graph that runs once."""
+    """The source of a variable's initial value: the output `output` of a graph that runs once."""
 
     graph: TfliteGraph
     output: int
@@ -51,8 +51,9 @@ class Start:
 class Variable:
     """A variable that is read before it is assigned.
 
-    The tensor `before` stands for its value at the start of a call, `after` for its value at the
-    end, or None if no operator assigns it. Without `start` its first value is zero.
+    The tensor `before` represents the variable's value at the start of a call. The tensor `after`
+    represents its value at the end of the call; it is None if no operator assigns the variable.
+    Without `start`, the initial value is zero.
     """
 
     before: Tensor
@@ -64,8 +65,8 @@ class Variable:
 class _VariableResolver:
     """Replaces the operators on variables in one graph, operator by operator.
 
-    `nodes` are the remaining operators. `before` and `after` have the tensors that stand for the
-    values of variables at the start and at the current operator.
+    `nodes` has the remaining operators. `before` maps variables to the tensors of their values at
+    the start. `after` maps variables to the tensors that were assigned last.
     """
 
     nodes: list[TfliteNode] = field(default_factory=list)
@@ -73,11 +74,11 @@ class _VariableResolver:
     before: dict[Key, Tensor] = field(default_factory=dict)
     after: dict[Key, Tensor] = field(default_factory=dict)
     starts: dict[Key, Start] = field(default_factory=dict)
-    started: set[int] = field(default_factory=set)  # ids of the graphs of CALL_ONCE
-    names: set[str] = field(default_factory=set)  # names of tensors in the resulting graph
+    started: set[int] = field(default_factory=set)  # the `id` of each graph of CALL_ONCE
+    names: set[str] = field(default_factory=set)  # the names of tensors in the resulting graph
 
     def step(self, node: TfliteNode) -> None:
-        """Handle the next operator."""
+        """Process the next operator."""
         if node.kind in _SIZES:  # other operators are checked when they are imported
             want_known_version(node.kind, node.version)
         _want_operands(node)
@@ -167,7 +168,10 @@ def _want_operands(node: TfliteNode) -> None:
 def _resolved(
     nodes: Iterable[TfliteNode], names: Iterable[str], handles: Mapping[str, Key] = _NO_HANDLES
 ) -> _VariableResolver:
-    """The resolver after all operators of a graph that has these tensor names and handles."""
+    """Resolve all operators of a graph, and return the resolver.
+
+    `names` has the names of the graph's tensors, and `handles` maps names of handles to variables.
+    """
     walk = _VariableResolver(handles=dict(handles), names=set(names))
     for node in nodes:
         walk.step(node)
@@ -177,11 +181,12 @@ def _resolved(
 def without_handles(
     nodes: Sequence[TfliteNode], outputs: Sequence[str]
 ) -> tuple[list[TfliteNode], list[Variable], dict[str, str]]:
-    """The nodes in which every READ_VARIABLE reads a plain value, and the variables.
+    """Return the nodes with plain values instead of handles, the variables, and reasons.
 
-    Only variables that `outputs` depend on are returned. The last result has, by the name of a
-    handle, what is wrong with an operator that takes it while there is no value of that name.
-    Raises `Unsupported` for operators on variables that cannot be replaced.
+    Only variables on which `outputs` depend are returned. A handle has no value if its variable is
+    read only inside a loop or has no initial value. For each handle, the last result has the error
+    message for an operator that takes such a handle. Raises `Unsupported` for operators on
+    variables that cannot be replaced.
     """
     names = [name for node in nodes for name in (*node.inputs, *node.outputs)]
     walk = _resolved(nodes, [*names, *outputs])
@@ -215,9 +220,9 @@ def _why_unread(starts: bool) -> str:
 
 
 def variable_values(emitter: Emitter, variables: Sequence[Variable]) -> dict[str, Value]:
-    """The values of variables at the start of a call, by name.
+    """Map the names of variables to their values at the start of a call.
 
-    A variable that is assigned is a state of the graph, any other one a constant.
+    A variable that is assigned becomes a state of the graph. Any other variable becomes a constant.
     """
     first = _started(emitter, variables)
     values = {}
@@ -232,7 +237,7 @@ def variable_values(emitter: Emitter, variables: Sequence[Variable]) -> dict[str
 
 
 def _started(emitter: Emitter, variables: Iterable[Variable]) -> dict[str, Array]:
-    """The values that the graphs of CALL_ONCE assign, by the variable's name."""
+    """Map the names of variables to the values that the graphs of CALL_ONCE assign."""
     groups: dict[int, list[tuple[Variable, Start]]] = {}
     for variable in variables:
         if variable.start:
@@ -251,7 +256,7 @@ def _started(emitter: Emitter, variables: Iterable[Variable]) -> dict[str, Array
 
 
 def _zeros(emitter: Emitter, current: Tensor) -> Array:
-    """Zeros, as in TensorFlow Lite Micro; the interpreter refuses to read such a variable."""
+    """The initial zeros of an unassigned variable, as in TensorFlow Lite Micro."""
     zero = quant_of(current).zero_point[0] if current.quant else 0
     return emitter.full(current.shape, zero, current.dtype.numpy)
 

@@ -1,7 +1,8 @@
-"""Scales and zero points, and the ranges and factors that follow from them.
+"""Reads scales and zero points, and computes ranges and factors from them.
 
-Every step has the precision that it has in TensorFlow Lite's reference kernels. Scales are float32.
-Whether a product is rounded to float32 before it is converted to double changes single bits.
+Every step has the same precision as in TensorFlow Lite's reference kernels, and scales are float32.
+The results would differ in single bits if, for example, a product were not rounded to float32
+before its conversion to double.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _BOUNDS = {
 
 
 def quant_of(tensor: Tensor) -> Quant:
-    """The quantisation of a tensor; raises `Unsupported` if it has none."""
+    """The quantisation parameters of a tensor; raises `Unsupported` if it has none."""
     if tensor.quant is None:
         raise Unsupported(f"'{tensor.name}' is {tensor.kind} without scale and zero point")
     if tensor.dtype.is_integer:
@@ -40,7 +41,7 @@ def quant_of(tensor: Tensor) -> Quant:
 
 
 def scalar_quant(tensor: Tensor) -> Quant:
-    """The quantisation of a tensor; raises `Unsupported` unless it has one scale."""
+    """The quantisation parameters of a tensor; raises `Unsupported` unless it has one scale."""
     quant = quant_of(tensor)
     if len(quant.scale) != 1:
         raise Unsupported(f"'{tensor.name}' has a scale per channel; one scale is supported here")
@@ -83,17 +84,17 @@ def activation_range(activation: FusedActivation, tensor: Tensor) -> tuple[int, 
 
 
 def stored(real: float | None, tensor: Tensor) -> int | None:
-    """The stored integer of a real number, rounded as in TFLite but not clamped to the type."""
+    """Convert a real number to a stored integer, rounded as in TFLite but not clamped."""
     if real is None:
         return None
     number = np.float32(real) / scale_of(tensor)
-    if not abs(number) < 2**31:  # TFLite refuses it as well
+    if not abs(number) < 2**31:  # TFLite refuses such a scale as well
         raise Unsupported(f"the scale {scale_of(tensor)} of '{tensor.name}' is too small")
     return zero_of(tensor) + half_away(number)
 
 
 def half_away(real: np.float32 | float) -> int:
-    """The nearest integer; ties round away from zero."""
+    """Round to the nearest integer; ties round away from zero."""
     return int(math.copysign(math.floor(abs(float(real)) + 0.5), float(real)))
 
 
@@ -105,7 +106,7 @@ def requantize(
     activation: FusedActivation,
     rule: str = "tflite",
 ) -> Value:
-    """Sums times a factor, or one per channel, as the stored integers of the tensor `to`."""
+    """Multiply sums by one factor, or one per channel, to get the stored integers of `to`."""
     low, high = activation_range(activation, to)
     pairs = np.array([_multiplier(f, rule, total.dtype) for f in factors], np.int32)
     op = Requantize(rule, zero_of(to), low, high, to.dtype, to.quant)
@@ -114,7 +115,7 @@ def requantize(
 
 
 def _multiplier(factor: float, rule: str, dtype: DType) -> tuple[int, int]:
-    """Mantissa and shift of a factor; raises `Unsupported` if the shift is too large."""
+    """The mantissa and shift of a factor; raises `Unsupported` if the shift is too large."""
     mantissa, shift = quantize_multiplier(factor)
     most = -2 if rule == "tflite_reduced" else 14 if dtype is DType.I64 else 31
     if mantissa and shift > most:
@@ -123,7 +124,7 @@ def _multiplier(factor: float, rule: str, dtype: DType) -> tuple[int, int]:
 
 
 def dequantized(emitter: Emitter, value: Value, tensor: Tensor) -> Value:
-    """The real numbers, f32, that stored integers stand for; `tensor` has the parameters."""
+    """Convert stored integers to float32; `tensor` has the scales and zero points."""
     quant = quant_of(tensor)
     shape = [1] * max(1, len(value.shape))
     if quant.axis is not None and value.shape:
@@ -136,7 +137,7 @@ def dequantized(emitter: Emitter, value: Value, tensor: Tensor) -> Value:
 
 
 def quantized(emitter: Emitter, value: Value, to: Tensor) -> Value:
-    """Real numbers as the stored integers of the tensor `to`; ties round away from zero."""
+    """Convert real numbers to the stored integers of `to`; ties round away from zero."""
     shape = (1,) if value.shape else ()
     scale = emitter.full(shape, scale_of(to), np.float32)
     zero = emitter.full(shape, zero_of(to), np.int32)

@@ -1,6 +1,6 @@
 """Removes complex spectra, because a graph has no complex numbers.
 
-RFFT2D and the operator that reads its result are merged.
+It merges each RFFT2D with the operators that read its result.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ MOVERS = (
     *("EXPAND_DIMS", "GATHER", "RESHAPE", "SLICE"),
     *("SQUEEZE", "STRIDED_SLICE", "TRANSPOSE"),
 )
-"""Operators that move complex numbers; they can be applied to a real or imaginary part instead."""
+"""Operators that only move numbers. They give the same result if they move a real part instead."""
 
 
 def without_complex(nodes: Sequence[TfliteNode]) -> list[TfliteNode]:
-    """The nodes, with every reader of a RFFT2D changed to read the operands of the RFFT2D.
+    """Change every reader of a RFFT2D to read the operands of the RFFT2D.
 
-    These are samples and length; the handler of the reader computes the transform itself. If
-    operators move the spectrum before it is read, they move the reader's result instead. A RFFT2D
-    without any other reader is then unused.
+    These operands are the samples and the length; the handler of the reader computes the transform
+    itself. Operators that move the spectrum before it is read move the reader's result instead. A
+    RFFT2D without any other reader is then unused.
     """
     chains: dict[str, list[TfliteNode]] = {}
     names = {name for node in nodes for name in (*node.inputs, *node.outputs)}
@@ -45,7 +45,7 @@ def without_complex(nodes: Sequence[TfliteNode]) -> list[TfliteNode]:
 
 
 def _merged(reader: TfliteNode, chain: Sequence[TfliteNode], names: set[str]) -> list[TfliteNode]:
-    """The reader on the transform's operands, then the operators that move its result.
+    """Apply the reader to the transform's operands, then the moving operators to its result.
 
     `chain` is the RFFT2D and the operators that move its spectrum, in order.
     """

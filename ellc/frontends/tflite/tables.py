@@ -1,7 +1,7 @@
-"""Flatbuffer tables that never read beyond the file.
+"""Provides flatbuffer tables that never read beyond the file.
 
 The generated accessors of the package `tflite` trust every offset. This module replaces their table
-class by one that checks offsets, so the accessors can be used on damaged files.
+class by a class that checks offsets, so that the accessors are safe on damaged files.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _NO_FIELDS = bytes([4, 0, 4, 0, 4, 0, 0, 0])
 
 
 class Damaged(Exception):
-    """The file contradicts itself; the message says where."""
+    """Raised if the file is inconsistent; the message says where."""
 
 
 class EntryBudget:
-    """How many entries of vectors may still be read.
+    """Counts the entries of vectors that may still be read.
 
     The vectors of a damaged file may overlap, so checking each length does not bound the work.
     """
@@ -34,7 +34,7 @@ class EntryBudget:
         self._left = entries
 
     def spend(self, entries: int) -> None:
-        """Count entries; raises `Damaged` if all vectors together have more than the file can."""
+        """Subtract entries; raise `Damaged` if all vectors together exceed the budget."""
         self._left -= entries
         if self._left < 0:
             raise Damaged("its lists are longer than the file")
@@ -71,7 +71,7 @@ class CheckedTable(Table):  # type: ignore[misc]
     def VectorLen(self, off: int) -> int:
         start = self.Indirect(self.Pos + off)
         length: int = self.Get(number_types.UOffsetTFlags, start)
-        # An entry has at least one byte.
+        # An entry has at least one byte, so the rest of the file bounds the number of entries.
         if length > len(self.Bytes) - start - _WORD_BYTES:
             raise Damaged(f"the list at byte {start} has {length} entries")
         return length
@@ -97,24 +97,24 @@ class CheckedTable(Table):  # type: ignore[misc]
 
 
 def root(kind: Any, data: bytes, budget: EntryBudget) -> Any:
-    """The file's root table."""
+    """Return the file's root table."""
     return as_table(kind, data, CheckedTable(data, 0, budget).Indirect(0), budget)
 
 
 def without_fields(kind: Any) -> Any:
-    """A table of class `kind` in which every field has its default."""
+    """Return a table of class `kind` in which every field has its default."""
     return as_table(kind, _NO_FIELDS, _WORD_BYTES, EntryBudget(0))
 
 
 def as_table(kind: Any, data: bytes, position: int, budget: EntryBudget) -> Any:
-    """The table at a position, as an object of the class `kind` of the package `tflite`."""
+    """Return the table at a position as an object of `tflite`'s class `kind`."""
     table = kind()
     table._tab = CheckedTable(data, position, budget)
     return table
 
 
 def entries(owner: Any, name: str) -> Iterator[Any]:
-    """The tables of a vector."""
+    """Yield the tables of a vector."""
     length = getattr(owner, f"{name}Length")()
     owner._tab.budget.spend(length)
     for index in range(length):
@@ -122,7 +122,7 @@ def entries(owner: Any, name: str) -> Iterator[Any]:
 
 
 def checked(table: Any, owner: Any) -> Any:
-    """A table from an accessor of `owner`, with its accesses checked; None stays None."""
+    """Make a table from an accessor of `owner` check its accesses; None stays None."""
     if table is not None:
         inner = table._tab
         table._tab = CheckedTable(inner.Bytes, inner.Pos, owner._tab.budget)

@@ -1,7 +1,8 @@
-"""The latest version of every operator that ellc knows.
+"""Lists the latest version of every operator that ellc knows.
 
-A version stands for the element types, ranks and options that an operator may have. The table has
-the latest versions of the runtime that the tests compare with. A later one may mean anything.
+The version of an operator determines its allowed element types, ranks and options. The table has
+the latest versions in the runtime with which the tests compare. The meaning of a later version is
+unknown, so it is refused.
 """
 
 from __future__ import annotations

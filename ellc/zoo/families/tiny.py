@@ -1,5 +1,4 @@
-"""Small networks for microcontrollers: facial expressions, keywords, anomalies in machine
-sounds."""
+"""Builds small networks for microcontrollers: expressions, keywords, machine sounds."""
 
 from __future__ import annotations
 

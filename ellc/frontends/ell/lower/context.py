@@ -256,8 +256,7 @@ class Lowering:
         return self.reshape(ref, (layout.elements,))
 
     def with_border(self, buffer: StoredValue) -> Ref:
-        """The whole buffer of a port as a tensor with the shape of its extent, including the
-        border."""
+        """The whole buffer of a port, including the border, as a tensor."""
         layout = buffer.layout
         lead = buffer.ref.type.rank - len(layout.size)
         before = (0,) * lead + layout.offset

@@ -56,8 +56,7 @@ _REASONS = {
 
 
 def lower_archive(archive: Archive, options: EllOptions) -> Graph:
-    """Lower an archive to a graph; raises `EllcError` E205 for unsupported nodes, E204 for
-    damage."""
+    """Lower an archive; raise `EllcError` E205 for unsupported nodes, E204 for damage."""
     return _Driver(archive, options).run()
 
 

@@ -73,8 +73,7 @@ def _unary(lw: Lowering, job: Job, x: Ref) -> Ref:
 
 
 def lower_binary(lw: Lowering, job: Job) -> None:
-    """`BinaryOperationNode`: combines the active regions; the borders of the operands may
-    differ."""
+    """`BinaryOperationNode`: combines active regions; the operands' borders may differ."""
     op = _named(job, "operation", _BINARY)
     first, second = lw.read(job, "input1"), lw.read(job, "input2")
     x = lw.active(first, job.layout("inputLayout1") or first.layout)

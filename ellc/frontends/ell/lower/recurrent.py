@@ -51,8 +51,7 @@ def lower_lstm(lw: Lowering, job: Job) -> None:
 
 
 def lower_fast_grnn(lw: Lowering, job: Job) -> None:
-    """`FastGRNNNode`: a FastGRNN cell; if a rank is not 0, the matrix is a product of two
-    matrices."""
+    """`FastGRNNNode`: a FastGRNN cell; a rank other than 0 means a product of two matrices."""
     units = _units(job)
     input_rank, hidden_rank = job.view.integer("wRank"), job.view.integer("uRank")
     gate, update = _activations(job, 2)

@@ -74,8 +74,7 @@ def _crop(
     stride: tuple[int, ...],
     dilation: tuple[int, ...],
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """How many elements to cut off before and after the full result, and how many to add after
-    it."""
+    """The amounts to cut off before, to cut off after, and to add after the full result."""
     rank = len(extents)
     extra = node.integers("output_padding", (0,) * rank)
     reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]

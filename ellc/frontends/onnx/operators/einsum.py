@@ -64,8 +64,7 @@ def _terms(equation: str, operands: list[Value]) -> tuple[list[str], str]:
 
 
 def _diagonals(emitter: Emitter, value: Value, letters: str) -> tuple[Value, str]:
-    """Take the diagonal for each letter that an operand repeats; returns the remaining letters
-    too."""
+    """Take the diagonal for each repeated letter; also return the remaining letters."""
     for letter in dict.fromkeys(letters):
         while letters.count(letter) > 1:
             first = letters.index(letter)

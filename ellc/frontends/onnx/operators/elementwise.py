@@ -175,8 +175,7 @@ def reciprocal(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Sub")
 def difference(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """x - y. If only y has the shape of the result, -y + x is computed, so that x is not
-    expanded."""
+    """Compute x - y. If only y has the result's shape, add -y and x, so that x is not expanded."""
     x, y = operand(inputs, 0), operand(inputs, 1)
     if x.shape != y.shape == common_shape(x, y):
         return emitter.add(Add(), emitter.add(Neg(), y), x)

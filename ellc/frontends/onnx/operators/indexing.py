@@ -63,8 +63,7 @@ def import_gather_nd(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("ScatterND")
 def scatter_nd(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """x, in which the parts at coordinates are replaced by updates, or combined with them, in
-    order.
+    """Replace the parts of x at coordinates by updates, or combine both, in order.
 
     If indices are computed, updates outside of x are ignored.
     """
@@ -151,8 +150,7 @@ def reverse_sequence(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Compress", limits="a condition known at import")
 def compress(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The elements along an axis for which a condition is true; without an axis, of the flat
-    tensor."""
+    """The elements along an axis, or of the flat tensor, for which a condition is true."""
     x = operand(inputs, 0)
     chosen = np.flatnonzero(known(operand(inputs, 1), "the condition"))
     if not node.has("axis"):

@@ -83,8 +83,7 @@ class _Body:
         return emitter.add_multi(loop, *self.carried.values(), *sequences, *fixed)
 
     def _import(self, inner: Emitter, outputs: Iterable[str]) -> list[Value]:
-        """Import the body, whose inputs are all values that are not constant; returns its
-        outputs."""
+        """Import the body with an input for every computed value, and return its outputs."""
         for name, value in {**self.carried, **self.captured}.items():
             if isinstance(value, SequenceValue):
                 raise Unsupported(
@@ -276,8 +275,7 @@ class _Run:
         return ends, rest[: len(self.stacked)]
 
     def written_out(self, emitter: Emitter) -> tuple[dict[str, Value], list[Value]]:
-        """Import the body once for each trip; then all counters are known, and shapes may
-        change."""
+        """Import the body once per iteration, so that counters are known and shapes may change."""
         body = self.body
         wanted = (*(self.following[n] for n in body.carried), *self.stacked)
         carried, rows = dict(body.carried), []

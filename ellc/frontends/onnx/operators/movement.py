@@ -97,8 +97,7 @@ def _sliced(emitter: Emitter, x: Value, ranges: Sequence[tuple[int, int, int]]) 
 
 
 def _range(extent: int, start: int, end: int, step: int) -> tuple[int, int, int]:
-    """The (first, size, step) of a slice along an axis with `extent` elements; bounds are
-    clamped."""
+    """The (first, size, step) of a slice of an axis with `extent` elements; bounds are clamped."""
     if step == 0:
         raise Unsupported("a step of 0")
     low, high = (0, extent) if step > 0 else (-1, extent - 1)

@@ -89,8 +89,7 @@ def debug_marker(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports(*names("XnorPopcountMatMul"))
 def equal_bits(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """(a, b) of zeros and ones: the number of positions at which a row of a equals a column of
-    b."""
+    """(a, b): the number of positions at which a row of a equals a column of b (zeros and ones)."""
     a, b = operand(inputs, 0), operand(inputs, 1)
     one, two, half = (emitter.constant(np.full(1, v, np.float32)) for v in (1, 2, 0.5))
     signs = [pointwise(emitter, Sub(), pointwise(emitter, Mul(), x, two), one) for x in (a, b)]

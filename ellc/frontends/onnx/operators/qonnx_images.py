@@ -1,4 +1,4 @@
-"""QONNX's operators on images: ONNX's own on NHWC, pools of integers, Im2Col."""
+"""Imports QONNX's operators on images: NHWC forms of ONNX's operators, integer pools, Im2Col."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from ellc.ir.ops.pool import AvgPool2D
 from ellc.ir.ops.shape import Concat, Slice
 
 _CHANNELS_LAST = "qonnx.custom_op.channels_last"
-_NEWEST = 22  # the version of ONNX's operators that is used: the dialect names none
-_MOST_SUM_BITS = 22  # a mean in float32 still distinguishes sums of so many bits
+_NEWEST = 22  # QONNX names no version of ONNX's operators; this version is assumed
+_MOST_SUM_BITS = 22  # a mean in float32 still distinguishes all sums of up to 22 bits
 _MOST_TAPS = 4096
 
 _STANDARD: dict[str, tuple[Function[OnnxNode], int]] = {
-    # The handler for NCHW, and how many operands have their channels last.
+    # The handler for NCHW, and the number of leading operands whose channels are last.
     "AveragePool": (average_pool, 1),
     "BatchNormalization": (batch_normalization, 1),
     "Conv": (conv, 2),
@@ -42,7 +42,7 @@ _STANDARD: dict[str, tuple[Function[OnnxNode], int]] = {
     ignores={"momentum": "only for training"},
 )
 def channels_last(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """ONNX's operators on tensors with channels last."""
+    """Import an operator of ONNX whose tensors have their channels last."""
     handler, channels_last_operands = _STANDARD[node.operator]
     operands = [
         transposed(emitter, x, _channels_first(x.type.rank))
@@ -58,7 +58,7 @@ def channels_last(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports(*(f"{domain}.MaxPoolNHWC" for domain in DOMAINS[1:]))
 def max_pool_of_pixels(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """`MaxPool` on NHWC images."""
+    """Import `MaxPool` on NHWC images."""
     x = transposed(emitter, operand(inputs, 0), _channels_first(4))
     results = max_pool(emitter, replace(node, domain="", version=_NEWEST), [x])
     result = results if isinstance(results, Value) else results[0]
@@ -75,7 +75,7 @@ def _channels_first(rank: int) -> tuple[int, ...]:
     *names("QuantAvgPool2d"), limits=f"integers whose sums have at most {_MOST_SUM_BITS} bits"
 )
 def quantised_average_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The sum under a square window, shifted right if it has more bits than `obits`.
+    """Sum the pixels under a square window; shift a sum of more than `obits` bits right.
 
     As in QONNX's own executor, `signed` makes no difference.
     """
@@ -112,7 +112,7 @@ def _times(emitter: Emitter, x: Value, factor: float) -> Value:
     ignores={"input_shape": "the operand has a shape", "depthwise": "a hint for hardware"},
 )
 def columns_of_windows(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """[1,H,W,C] -> [1,rows,columns,kh*kw*C]: the pixels under each window as one vector."""
+    """Convert [1,H,W,C] to [1,rows,columns,kh*kw*C]: one vector for each window's pixels."""
     x = operand(inputs, 0)
     batch, height, width, channels = extents(x, 4, "the image")
     size, stride = node.integers("kernel_size"), node.integers("stride")

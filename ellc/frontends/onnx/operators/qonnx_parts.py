@@ -19,7 +19,8 @@ _ROUNDING: dict[str, Op] = {
     "CEIL": Ceil(),
     "FLOOR": Floor(),
 }
-# Modes that are symmetric around 0: what to add to the magnitude, and how to round it then.
+# Modes that are symmetric around 0: the number added to the magnitude, and the operator that rounds
+# the sum.
 _MIRRORED: dict[str, tuple[float, Op]] = {
     "UP": (0.0, Ceil()),
     "DOWN": (0.0, Floor()),
@@ -30,17 +31,17 @@ _MIRRORED: dict[str, tuple[float, Op]] = {
 
 
 def names(operator: str) -> list[str]:
-    """The names of an operator in all domains: the dialect has moved from one to the next."""
+    """The names of an operator in every domain that QONNX has used over the years."""
     return [f"{domain}.{operator}" for domain in DOMAINS]
 
 
 def constant_operand(inputs: Inputs, index: int, what: str) -> Array:
-    """A constant operand as float32, with at least one axis."""
+    """A constant operand as a float32 array with at least one axis."""
     return np.atleast_1d(known(operand(inputs, index), f"its {what}")).astype(np.float32)
 
 
 def rounded(emitter: Emitter, mode: str, number: Value) -> Value:
-    """x rounded to integers by one of QONNX's modes. Raises `Unsupported` for an unknown mode."""
+    """Round a value by one of QONNX's modes; raise `Unsupported` for an unknown mode."""
     if mode in _ROUNDING:
         return emitter.add(_ROUNDING[mode], number)
     if mode not in _MIRRORED:

@@ -1,4 +1,4 @@
-"""QuantizeLinear and DequantizeLinear, and products of integers."""
+"""Imports QuantizeLinear, DequantizeLinear, and matrix products and convolutions of integers."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _NO_PRECISION = "a division in another type than float32"
     ignores={"saturate": "only for 8-bit floating point, which is declined"},
 )
 def quantize_linear(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """round(x / scale) + zero point, saturated; ties round to even."""
+    """Compute round(x / scale) + zero point, saturated; ties round to even."""
     zero, output = optional(inputs, 2), node.integer("output_dtype", 0)
     kind = zero.kind if isinstance(zero, Narrow) else None if zero else NARROW_TYPES.get(output)
     if kind is None:
@@ -92,7 +92,7 @@ def _stored_bytes(emitter: Emitter, node: OnnxNode, inputs: Inputs, default: DTy
     declines=(Declined("attribute", "block_size", _NO_BLOCKS),),
 )
 def dequantize_linear(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """(x - zero point) * scale."""
+    """Compute (x - zero point) * scale."""
     node.ignore("output_dtype")
     x, scale, zero = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
     if not (scale.is_constant and (zero is None or zero.is_constant)):
@@ -107,7 +107,7 @@ def dequantize_linear(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value
 
 
 def _axis(node: OnnxNode, x: Value, scale: Value) -> int | None:
-    """The axis that the scales belong to; None if there is one scale."""
+    """The axis along which the scales vary; None if there is only one scale."""
     axis = node.integer("axis", 1)
     if node.integer("block_size", 0) and scale.type.elements > 1:
         raise Unsupported(_NO_BLOCKS)
@@ -115,7 +115,7 @@ def _axis(node: OnnxNode, x: Value, scale: Value) -> int | None:
 
 
 def _known_reals(emitter: Emitter, node: OnnxNode, x: Value, inputs: Inputs, block: int) -> Array:
-    """A known operand dequantised at import, however large: it is as large as it is in the file."""
+    """Dequantise a known operand at import; no size limit, as the file stores every element."""
     assert x.array is not None
     emitter.want_work(x.array)
     scale, given = operand(inputs, 1), optional(inputs, 2)
@@ -149,12 +149,12 @@ def _computed_scale(
 
 @ONNX.imports("DynamicQuantizeLinear")
 def dynamic_quantize_linear(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """The operand as uint8, its scale and its zero point."""
+    """The operand quantised to uint8, its scale, and its zero point."""
     return list(dynamically_quantised(emitter, operand(inputs, 0)))
 
 
 def dynamically_quantised(emitter: Emitter, x: Value) -> tuple[Value, Value, Value]:
-    """(x as uint8, its scale, its zero point), computed from the largest and smallest element.
+    """Return (x as uint8, its scale, its zero point), based on the smallest and largest element.
 
     If all elements are 0, the scale is 1, as in ONNX Runtime. The specification divides 0 by 0.
     """
@@ -172,7 +172,7 @@ def dynamically_quantised(emitter: Emitter, x: Value) -> tuple[Value, Value, Val
 
 @ONNX.imports("MatMulInteger", limits="8 bits; the first operand has one zero point")
 def mat_mul_integer(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """(a - zero point of a) @ (b - zero point of b), i32."""
+    """Compute (a - zero point of a) @ (b - zero point of b) in int32."""
     a, b = operand(inputs, 0), operand(inputs, 1)
     return product_from_zeros(emitter, a, b, optional(inputs, 2), optional(inputs, 3))
 
@@ -180,7 +180,7 @@ def mat_mul_integer(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 def product_from_zeros(
     emitter: Emitter, a: Value, b: Value, point: Value | None, of_second: Value | None
 ) -> Value:
-    """(a - point) @ (b - of_second), i32. Only the first zero point may be computed."""
+    """Compute (a - point) @ (b - of_second) in int32. `of_second` must be known at import."""
     of_b = _zero_points(of_second)
     if point is None or point.is_constant:
         return int_product(emitter, a, b, _zero_points(point), of_b)
@@ -193,13 +193,13 @@ def product_from_zeros(
 
 @ONNX.imports("ConvInteger", limits="8 bits; 1 to 3 spatial axes")
 def conv_integer(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Convolution of (x - zero point of x) with (w - zero point of w), i32."""
+    """Convolve (x - zero point of x) with (w - zero point of w) in int32."""
     x, w = operand(inputs, 0), operand(inputs, 1)
     point = optional(inputs, 2)
     of_w = _zero_points(optional(inputs, 3))
     if point is None or point.is_constant:
         return int_convolved(emitter, node, x, w, None, _zero_points(point), of_w)
-    # The padding adds 0 to both convolutions, so the correction is right at the edges too.
+    # The padding adds 0 to both convolutions, so the correction is also right at the edges.
     total = int_convolved(emitter, node, x, w, None, _zero(), of_w)
     sums = int_convolved(emitter, node, _ones_like(emitter, x), w, None, _zero(), of_w)
     return _corrected(emitter, total, sums, point)
@@ -224,7 +224,7 @@ def _zero_points(given: Value | None) -> Quantisation:
 
 
 def _corrected(emitter: Emitter, total: Value, weights: Value, point: Value) -> Value:
-    """Sums of (x - point) * w, from the sums of x * w (`total`) and of w (`weights`)."""
+    """Compute the sums of (x - point) * w from the sums of x * w (`total`) and of w (`weights`)."""
     wide = to_dtype(emitter, point, DType.I32)
     excess = pointwise(emitter, Mul(), weights, reshaped(emitter, wide, (1,)))
     return pointwise(emitter, Sub(), total, excess)
@@ -239,7 +239,7 @@ def int_convolved(
     of_x: Quantisation,
     of_w: Quantisation,
 ) -> Value:
-    """32-bit sums [N,F,OH,OW] of an integer convolution; the node has the attributes of `Conv`."""
+    """The int32 sums [N,F,OH,OW] of an integer convolution; the node has `Conv`'s attributes."""
     return from_pixels(emitter, x, int_pixels(emitter, node, x, w, bias, of_x, of_w))
 
 
@@ -252,7 +252,7 @@ def int_pixels(
     of_x: Quantisation,
     of_w: Quantisation,
 ) -> Value:
-    """32-bit sums of an integer convolution as NHWC images [N,OH,OW,F]."""
+    """The int32 sums of an integer convolution as NHWC images [N,OH,OW,F]."""
     zero, zeros = of_x.one_zero, zeros_of(of_w)
 
     def op_of(window: OnnxWindow, groups: int) -> IntConv2D:
@@ -265,7 +265,7 @@ def int_pixels(
 def int_product(
     emitter: Emitter, a: Value, b: Value, of_a: Quantisation, of_b: Quantisation
 ) -> Value:
-    """(a - zero point of a) @ (b - zero point of b), i32, with shapes as in numpy's matmul."""
+    """Compute (a - zero of a) @ (b - zero of b) in int32, with the shapes of numpy's matmul."""
     if min(a.type.rank, b.type.rank) < 1:
         raise Unsupported("a product with a scalar")
     if b.is_constant and b.type.rank == 2:

@@ -1,4 +1,4 @@
-"""Recurrent layers over a sequence of known length: a loop over one cell."""
+"""Imports recurrent layers over a sequence of known length, each as a loop over one cell."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PARAMETRIC = "an activation (Affine, ScaledTanh) that has no kernel"
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """A kind of layer: its cell, ONNX's default activations, and the order of its gates.
+    """A layer type: its cell, ONNX's default activations, and the order of its gates.
 
     `gates[i]` is the position in ONNX's weights of gate i of the graph's cell.
     """
@@ -56,7 +56,7 @@ def _lstm(node: OnnxNode, used: list[Pointwise]) -> Op:
 
 
 def _clip(node: OnnxNode) -> float:
-    """The bound of the activations' operands; infinity if the attribute is 0 or less."""
+    """The bound on the activations' operands; infinity if the attribute `clip` is 0 or less."""
     limit = node.number("clip", math.inf)
     return limit if limit > 0 else math.inf
 
@@ -64,16 +64,18 @@ def _clip(node: OnnxNode) -> float:
 _KINDS = {
     "RNN": _Kind(_rnn, ("Tanh",), (0,)),
     "GRU": _Kind(_gru, ("Sigmoid", "Tanh"), (0, 1, 2)),
-    # ONNX's order is input, output, forget, cell; that of the graph input, forget, cell, output.
+    # ONNX orders the gates input, output, forget, cell; the graph's cell orders them input, forget,
+    # cell, output.
     "LSTM": _Kind(_lstm, ("Sigmoid", "Tanh", "Tanh"), (0, 2, 3, 1), states=2),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class _Sequence:
-    """x [steps, batch, inputs], and a boolean [steps, batch, 1] for the steps that count.
+    """The operand x [steps, batch, inputs], and a boolean mask of the valid steps.
 
-    `counts` is None if all steps count.
+    `counts` [steps, batch, 1] is true before the end of each sequence. It is None if all steps are
+    valid.
     """
 
     x: Value
@@ -84,7 +86,7 @@ class _Sequence:
     *_KINDS, limits=_LIMITS, declines=(Declined("attribute", "activations", _PARAMETRIC),)
 )
 def recurrent(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """The states after every step, and after the last one, for each direction."""
+    """The states after every step and the states after the last step, for each direction."""
     kind = _KINDS[node.operator]
     batch_first = node.flag("layout")
     hidden = operand(inputs, 2).shape[-1]
@@ -128,7 +130,7 @@ def _sequence(emitter: Emitter, inputs: Inputs, batch_first: bool) -> _Sequence:
 
 
 def _counting(emitter: Emitter, x: Value, lengths: Value) -> Value | None:
-    """[steps, batch, 1] bool: step < length; None if all steps count.
+    """The boolean mask `step < length` [steps, batch, 1]; None if it would be true everywhere.
 
     x is [steps, batch, inputs]; `lengths` [batch] may be computed.
     """
@@ -150,7 +152,7 @@ def _activations(node: OnnxNode, kind: _Kind, number: int, directions: int) -> l
     names = node.texts("activations", kind.activations * directions)
     alphas = iter(node.numbers("activation_alpha", ()))
     betas = iter(node.numbers("activation_beta", ()))
-    # ONNX's default for an RNN has two activations, also if it has one direction.
+    # ONNX's default for an RNN lists two activations even if the RNN has one direction.
     if len(names) != count * directions and not (count == 1 and len(names) > directions):
         raise Unsupported(f"{len(names)} activations, expected {count * directions}")
     used = [_activation(name, alphas, betas) for name in names]
@@ -166,7 +168,7 @@ def _activation(name: str, alphas: Iterator[float], betas: Iterator[float]) -> P
 def _weights(
     emitter: Emitter, inputs: Inputs, kind: _Kind, number: int, hidden: int
 ) -> list[Value]:
-    """Weights, biases and peepholes of one direction, with gates in the order of the cell."""
+    """The weights, biases and peepholes of one direction, with the gates in the cell's order."""
     w, r = operand(inputs, 1), operand(inputs, 2)
     bias = optional(inputs, 3)
     gates = len(kind.gates)
@@ -177,14 +179,15 @@ def _weights(
     matrices = [_part(emitter, v, number, 0, gates * hidden) for v in (w, r)]
     reordered = [_reordered(emitter, v, kind.gates, hidden) for v in (*matrices, *halves)]
     if kind.states == 2 and (peepholes := optional(inputs, 7)) is not None:
-        # ONNX's order is input, output, forget; that of the graph input, forget, output.
+        # ONNX orders peepholes input, output, forget; the graph's cell orders them input, forget,
+        # output.
         own = _part(emitter, peepholes, number, 0, 3 * hidden)
         reordered.append(_reordered(emitter, own, (0, 2, 1), hidden))
     return reordered
 
 
 def _part(emitter: Emitter, value: Value, number: int, start: int, count: int) -> Value:
-    """`count` rows from `start` on of one direction, without the axis of directions."""
+    """`count` rows of one direction, starting at `start`, without the axis of directions."""
     rest = value.shape[2:]
     starts = (number, start, *(0 for _ in rest))
     cut = emitter.add(Slice(starts, (1, count, *rest), (1,) * value.type.rank), value)

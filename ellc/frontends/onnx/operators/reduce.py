@@ -1,4 +1,4 @@
-"""Reductions along axes, positions of extrema, softmax."""
+"""Imports reductions along axes, ArgMax and ArgMin, Softmax, LogSoftmax and Hardmax."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NO_INTEGERS = no_integers("its result is a fraction; cast the operand to float3
 @ONNX.imports(*_FUNCTION_AFTER, limits="axes known at import", declines=(_NO_INTEGERS,))
 @ONNX.imports(*(k for k in _KINDS if k not in _FUNCTION_AFTER), limits="axes known at import")
 def reduce(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Sums, means, extrema, products and norms along axes."""
+    """Import sums, means, extrema, products and norms along axes."""
     x = operand(inputs, 0)
     axes, keep = _axes(node, inputs, x.type.rank)
     if axes is None:
@@ -47,7 +47,7 @@ def reduce(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("ReduceLogSumExp", limits="axes known at import", declines=(_NO_INTEGERS,))
 def log_sum_exp(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """log(sum of e^x), computed from x - max(x) so that the exponentials cannot overflow."""
+    """Compute log(sum of e^x) from x - max(x), so that the exponentials cannot overflow."""
     x = operand(inputs, 0)
     axes, keep = _axes(node, inputs, x.type.rank)
     if axes is None:
@@ -64,9 +64,10 @@ def log_sum_exp(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def _axes(node: OnnxNode, inputs: Inputs, rank: int) -> tuple[tuple[int, ...] | None, bool]:
-    """(the axes to reduce, whether to keep them with extent 1).
+    """Return (the axes to reduce, whether to keep them with extent 1).
 
-    Without axes in the node all are reduced, or with `noop_with_empty_axes` none: then it is None.
+    If the node names no axes, all axes are reduced. If it also sets `noop_with_empty_axes`, no axis
+    is reduced, and the first result is None.
     """
     since = 13 if node.operator == "ReduceSum" else 18
     given = integers_at(node, inputs, "axes", 1, since)
@@ -79,7 +80,7 @@ def _axes(node: OnnxNode, inputs: Inputs, rank: int) -> tuple[tuple[int, ...] | 
 
 @ONNX.imports("ArgMax", "ArgMin")
 def arg(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The index of the largest or smallest element, i64; of equal ones the first or the last."""
+    """The int64 index of the largest or smallest element; ties go to the first or the last."""
     x = operand(inputs, 0)
     axis = axis_of(node.integer("axis", 0), x.type.rank)
     kind = ArgMax if node.operator == "ArgMax" else ArgMin
@@ -89,7 +90,7 @@ def arg(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Softmax", "LogSoftmax")
 def softmax(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Softmax along one axis; before version 13 along `axis` and all later axes together."""
+    """Import a softmax along one axis; before version 13 along `axis` and all later axes."""
     x = operand(inputs, 0)
     rank = x.type.rank
     if rank == 0:
@@ -103,9 +104,9 @@ def softmax(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Hardmax")
 def hardmax(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """1 at the first of the largest elements along an axis, else 0.
+    """Return 1 for the first of the largest elements along an axis, and 0 for the others.
 
-    Before version 13 it goes along `axis` and all later axes together.
+    Before version 13 the largest element is found along `axis` and all later axes together.
     """
     x = operand(inputs, 0)
     axis = axis_of(node.integer("axis", 1 if node.version < 13 else -1), x.type.rank)

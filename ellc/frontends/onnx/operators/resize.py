@@ -1,4 +1,4 @@
-"""Resize and Upsample."""
+"""Imports Resize and Upsample."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MODES = {"nearest": "nearest", "linear": "linear", "bilinear": "linear", "cubic
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """The new extent and the scale of every axis; `region` has starts, then ends."""
+    """The new extent and scale of every axis; `region` lists all starts and then all ends."""
 
     sizes: tuple[int, ...]
     scales: tuple[float, ...]
@@ -40,7 +40,7 @@ class _Target:
 
 @ONNX.imports("Upsample", limits="scales known at import")
 def upsample(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The predecessor of `Resize`."""
+    """Import the predecessor of `Resize`."""
     x = operand(inputs, 0)
     if node.version < 9:
         scales = node.numbers("scales")
@@ -51,7 +51,7 @@ def upsample(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Resize", limits="scales or sizes known at import")
 def resize(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Nearest, linear or cubic interpolation along any axes, with every coordinate mode."""
+    """Import nearest, linear or cubic interpolation along any axes, in every coordinate mode."""
     x = operand(inputs, 0)
     if node.version < 11:
         return _old(emitter, node, x, _numbers(operand(inputs, 1), "the scales"))
@@ -74,11 +74,11 @@ def resize(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def _old(emitter: Emitter, node: OnnxNode, x: Value, scales: Sequence[float]) -> Value:
-    """Resizing before version 11: the position of a result element is index / scale.
+    """Resize as before version 11, where the position of a result element is index / scale.
 
-    The nearest element is that position rounded down, or rounded up along an axis that shrinks
-    (`get_nearest_pixel_` in ONNX Runtime's `upsample.cc`). If some axes shrink and others grow,
-    this takes two operators.
+    The index of the nearest element is the position rounded down, or rounded up along an axis that
+    shrinks (`get_nearest_pixel_` in ONNX Runtime's `upsample.cc`). If some axes shrink and others
+    grow, the function adds two operators.
     """
     if len(scales) != x.type.rank or min(scales, default=1.0) <= 0:
         raise Unsupported(f"scales {tuple(scales)} of a tensor of shape {x.shape}")
@@ -99,7 +99,7 @@ def _old(emitter: Emitter, node: OnnxNode, x: Value, scales: Sequence[float]) ->
 def resized_by(
     emitter: Emitter, x: Value, scales: Sequence[float], mode: str, coordinates: str
 ) -> Value:
-    """x resized by scales; with the mode `nearest` positions are rounded down."""
+    """Resize x by scales; the mode `nearest` rounds positions down."""
     sizes = _scaled(x.shape, scales)
     return _resized(emitter, x, Resize(sizes, mode, coordinates, tuple(scales), "floor"))
 
@@ -112,7 +112,7 @@ def _mode(node: OnnxNode) -> str:
 
 
 def _resized(emitter: Emitter, x: Value, op: Resize) -> Value:
-    """x resized by the operator, or x itself if its shape would not change."""
+    """Resize x with the operator; return x itself if its shape would not change."""
     if op.sizes == x.shape:
         return x
     _want_elements(x.shape, op.sizes)
@@ -125,7 +125,7 @@ def _want_elements(shape: tuple[int, ...], sizes: tuple[int, ...]) -> None:
 
 
 def _laid_out(emitter: Emitter, x: Value, op: Resize) -> Value:
-    """The operator applied to x; if x has 4 axes, to its NHWC form."""
+    """Apply the operator to x, via NHWC if x has 4 axes."""
     if op.mode == "linear" and x.dtype.is_integer:
         return _between_integers(emitter, x, op)
     if x.type.rank != 4:
@@ -140,9 +140,9 @@ def _laid_out(emitter: Emitter, x: Value, op: Resize) -> Value:
 
 
 def _between_integers(emitter: Emitter, x: Value, op: Resize) -> Value:
-    """Linear interpolation of integers: the terms are summed in float32, the sum is truncated.
+    """Interpolate integers linearly: sum the terms in float32, and truncate the sum.
 
-    This is the order of `UpsampleBilinear` and `UpsampleTrilinear` in ONNX Runtime.
+    The terms are added in the order of `UpsampleBilinear` and `UpsampleTrilinear` in ONNX Runtime.
     """
     if op.antialias or op.coordinates == "tf_crop_and_resize":
         raise Unsupported(
@@ -170,9 +170,9 @@ def _rule(op: Resize, x: Value, axis: int) -> AxisRule:
 
 
 def _neighbours(rule: AxisRule) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """(indices, weights) of the lower neighbours, and of the upper ones.
+    """Return (indices, weights) of the lower neighbours and (indices, weights) of the upper ones.
 
-    At the last element both are the same, and each has the weight 0.5.
+    At the last element both neighbours are the same element, and each has the weight 0.5.
     """
     last = np.float32(rule.extent - 1)
     at = np.clip(rule.positions(), 0, last)
@@ -218,7 +218,7 @@ def _target(node: OnnxNode, inputs: Inputs, shape: tuple[int, ...]) -> _Target:
 def _sized(
     shape: tuple[int, ...], axes: tuple[int, ...], sizes: Sequence[int], policy: str
 ) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """(sizes, scales) of all axes, from the new sizes of the named axes."""
+    """Return (sizes, scales) of all axes, computed from the new sizes of the named axes."""
     if not all(shape[a] for a in axes):
         raise Unsupported(f"sizes {list(sizes)} for {list(shape)}, which has no elements")
     ratios = [size / shape[a] for a, size in zip(axes, sizes, strict=True)]
@@ -237,7 +237,7 @@ def _sized(
 
 
 def _scaled(shape: tuple[int, ...], scales: Sequence[float]) -> tuple[int, ...]:
-    """Extents times scales, multiplied in float32 as in ONNX Runtime and rounded down."""
+    """Multiply extents by scales in float32, as ONNX Runtime does, and round down."""
     extents = [np.float32(e) * np.float32(s) for e, s in zip(shape, scales, strict=True)]
     if not np.isfinite(extents).all():
         raise Unsupported(f"scales {list(scales)} of {list(shape)}")

@@ -1,4 +1,4 @@
-"""GridSample: an image sampled at coordinates, by a weighted gather for every neighbour."""
+"""Imports GridSample, which samples an image at coordinates: one weighted gather per neighbour."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _CUBIC_WEIGHTS = (
     declines=(no_integers("images of integers; cast them to float32"),),
 )
 def grid_sample(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The image sampled at the coordinates in a grid, where -1 and 1 are the ends of an axis."""
+    """Sample an image at the coordinates in a grid; -1 and 1 are the ends of an axis."""
     x = operand(inputs, 0)
     grid = to_dtype(emitter, operand(inputs, 1), x.dtype)
     spatial = x.type.rank - 2
@@ -66,7 +66,7 @@ def grid_sample(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     sampler = _Sampler(emitter, mode, padding, node.flag("align_corners"))
     axes = [
         sampler.neighbours(
-            # The grid's last axis has the coordinates of the image's axes in reverse order.
+            # The grid's last axis lists the coordinates of the image's axes in reverse order.
             sampler.add(Gather(grid.type.rank - 1), grid, emitter.constant(np.array(position))),
             extent,
         )
@@ -77,7 +77,7 @@ def grid_sample(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @dataclass(frozen=True, slots=True)
 class _Neighbour:
-    """An element along one axis, with an index inside the image, and its weight (None: 1)."""
+    """An element along one axis: its index inside the image, and its weight (None means 1)."""
 
     index: Value
     weight: Value | None
@@ -101,7 +101,7 @@ class _Sampler:
         return self.emitter.constant(np.array([value], like.dtype.numpy))
 
     def neighbours(self, grid: Value, extent: int) -> list[_Neighbour]:
-        """The elements along an axis that contribute to each result."""
+        """The elements along an axis that contribute to each result element."""
         grown = self.add(Add(), grid, self.number(1.0, grid))
         scale = (extent - 1) / 2 if self.align_corners else extent / 2
         position = self.add(Mul(), grown, self.number(scale, grid))
@@ -129,7 +129,7 @@ class _Sampler:
         ]
 
     def sampled(self, x: Value, axes: list[list[_Neighbour]]) -> Value:
-        """The sum over all combinations of neighbours; x is [N,C,spatial...]."""
+        """Sum over all combinations of neighbours along the axes; x is [N,C,spatial...]."""
         rank = x.type.rank
         rows = transposed(self.emitter, x, (0, *range(2, rank), 1))
         batch, channels, extents = x.shape[0], x.shape[1], x.shape[2:]
@@ -150,7 +150,7 @@ class _Sampler:
         extents: tuple[int, ...],
         corner: tuple[_Neighbour, ...],
     ) -> Value:
-        """The pixels at one neighbour along every axis, times the product of the weights."""
+        """Multiply the pixels at one combination of neighbours by the product of their weights."""
         steps = [prod(extents[axis + 1 :]) for axis in range(len(extents))]
         scaled = [
             self.add(Mul(), neighbour.index, self.number(step, neighbour.index))
@@ -165,7 +165,7 @@ class _Sampler:
         return self.add(Mul(), pixels, reshaped(self.emitter, weight, (*weight.shape, 1)))
 
     def _polynomial(self, x: Value, coefficients: tuple[float, ...]) -> Value:
-        """The polynomial of x by Horner's rule; the coefficient of the lowest power is first."""
+        """Evaluate a polynomial of x by Horner's rule; the lowest power comes first."""
         *lower, highest = coefficients
         total = self.add(Mul(), x, self.number(highest, x))
         for coefficient in reversed(lower[1:]):
@@ -173,7 +173,7 @@ class _Sampler:
         return self.add(Add(), total, self.number(lower[0], x))
 
     def _inside(self, index: Value, weight: Value | None, extent: int, grid: Value) -> _Neighbour:
-        """The neighbour at an index, which the padding mode moves inside or gives the weight 0."""
+        """The neighbour at an index; an index outside is moved inside or gets the weight 0."""
         if self.padding == "zeros":
             above = self.add(GreaterEqual(), index, self.number(0, index))
             inside = self.add(And(), above, self.add(Less(), index, self.number(extent, index)))
@@ -185,7 +185,7 @@ class _Sampler:
         return _Neighbour(self.add(Clip(0, extent - 1), index), weight)
 
     def _reflected(self, index: Value, extent: int) -> Value:
-        """Indices reflected at the outermost elements, or half an element beyond them."""
+        """Reflect indices at the outermost elements, or half an element beyond them."""
         last = 2 * (extent - 1) if self.align_corners else 2 * extent - 1
         period = last if self.align_corners else last + 1
         forward = self.add(FloorMod(), index, self.number(max(period, 1), index))

@@ -1,4 +1,4 @@
-"""Sequences of tensors, whose length and positions are known at import, and optional values."""
+"""Imports sequences of tensors, with lengths and positions known at import, and optional values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ellc.frontends.onnx.registry import ONNX, Declined, operand, optional
 from ellc.ir.ops.shape import Concat
 
 _MOST_PARTS = 4096
-"""Parts of one tensor. Each is an operator of its own: 32,767 took three seconds to import."""
+"""The most parts of one tensor. Each part is an operator: 32,767 took three seconds to import."""
 
 
 def _items(inputs: Inputs, index: int = 0) -> tuple[Value, ...]:
@@ -34,7 +34,7 @@ def _items(inputs: Inputs, index: int = 0) -> tuple[Value, ...]:
 
 
 def _position(value: Value | None, count: int, default: int) -> int:
-    """A position in a sequence of `count` tensors; negative ones count from the end."""
+    """A position in a sequence of `count` tensors; a negative value counts from the end."""
     position = default if value is None else known_int(value, "the position in the sequence")
     if not -count <= position < count:
         raise Unsupported(f"position {position} of a sequence of {count}")
@@ -49,16 +49,16 @@ def sequence_empty(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("SequenceConstruct")
 def sequence_construct(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """A sequence of the operands."""
+    """The sequence of the node's operands."""
     return SequenceValue.of([operand(inputs, i) for i in range(len(inputs))])
 
 
 @ONNX.imports("SequenceInsert", limits="a position known at import", sequences=True)
 def sequence_insert(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The sequence with one more tensor, at the end or before the one at a position."""
+    """The sequence with one more tensor, at the end or before the tensor at a position."""
     items, where = _items(inputs), optional(inputs, 2)
     count = len(items)
-    # Only a position that is not negative can name the end: -1 is the last tensor.
+    # Only the position `count` names the end: -1 inserts before the last tensor.
     at_end = where is None or known_int(where, "the position in the sequence") == count
     position = count if at_end else _position(where, count, count)
     return SequenceValue.of([*items[:position], operand(inputs, 1), *items[position:]])
@@ -66,7 +66,7 @@ def sequence_insert(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("SequenceErase", limits="a position known at import", sequences=True)
 def sequence_erase(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The sequence without the tensor at a position, or without the last one."""
+    """The sequence without the tensor at a position, which is by default the last tensor."""
     items = _items(inputs)
     position = _position(optional(inputs, 1), len(items), len(items) - 1)
     return SequenceValue.of([*items[:position], *items[position + 1 :]])
@@ -87,7 +87,7 @@ def sequence_length(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("SplitToSequence", limits=f"sizes known at import, at most {_MOST_PARTS:,} parts")
 def split_to_sequence(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Parts along an axis: of one size (the last may be smaller), of listed sizes, or of size 1."""
+    """Split along an axis: into equal parts (the last may be smaller), listed sizes, or size 1."""
     x, given = operand(inputs, 0), optional(inputs, 1)
     axis, keep = axis_of(node.integer("axis", 0), x.type.rank), node.flag("keepdims", True)
     extent = x.shape[axis]
@@ -116,7 +116,7 @@ def _sizes(given: Value | None, extent: int) -> Sequence[int]:
 
 @ONNX.imports("ConcatFromSequence", sequences=True)
 def concat_from_sequence(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """All tensors of a sequence, concatenated along an axis that they have, or along a new one."""
+    """Concatenate all tensors of a sequence, along an existing axis or along a new axis."""
     items = list(_items(inputs))
     if not items:
         raise Unsupported("an empty sequence")
@@ -130,9 +130,9 @@ def concat_from_sequence(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Va
 
 
 def _unstacked(emitter: Emitter, stack: Value, axis: int, new: bool) -> Value:
-    """The tensors along axis 0 of a stack, concatenated along axis `axis` of the result.
+    """Concatenate the tensors stacked along axis 0 of `stack` along the axis `axis` of the result.
 
-    With `new` that is an axis that the tensors do not have.
+    With `new`, `axis` is an axis that the tensors do not have.
     """
     order = (*range(1, axis + 1), 0, *range(axis + 1, stack.type.rank))
     moved, (count, *shape) = transposed(emitter, stack, order), stack.shape
@@ -144,9 +144,9 @@ def _unstacked(emitter: Emitter, stack: Value, axis: int, new: bool) -> Value:
 def appended(
     body: OnnxGraph, carried: Mapping[str, Value], following: Mapping[str, str]
 ) -> dict[str, str]:
-    """The carried sequences to which a trip only appends a tensor, with the tensor's name.
+    """Map each carried sequence to which an iteration only appends a tensor to that tensor's name.
 
-    `following` maps a carried value to the body's output with its next value.
+    `following` maps a carried value to the output of the body that has its next value.
     """
     producers = {name: node for node in body.nodes for name in node.outputs if name}
     tensors = {}
@@ -166,7 +166,7 @@ def appended(
 
 
 def extended(emitter: Emitter, value: Value, rows: Value) -> SequenceValue:
-    """A sequence with the tensors along axis 0 of `rows` appended."""
+    """Append the tensors along axis 0 of `rows` to a sequence."""
     if not isinstance(value, SequenceValue):
         raise Unsupported("a tensor where a sequence is expected")
     if len(value.items) + rows.shape[0] > _MOST_PARTS:
@@ -195,11 +195,11 @@ def optional_of(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("OptionalGetElement", sequences=True)
 def optional_element(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The operand itself: an optional value without a value is not supported."""
+    """The operand itself: an absent optional value is not supported."""
     return operand(inputs, 0)
 
 
 @ONNX.imports("OptionalHasElement", sequences=True)
 def has_element(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Whether the node has an operand, which is known at import."""
+    """A constant: whether the node has an operand."""
     return emitter.constant(np.array(optional(inputs, 0) is not None))

@@ -1,4 +1,4 @@
-"""Operators that change the shape or the order of axes."""
+"""Imports operators that change the shape of a tensor or the order of its axes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ellc.ir.ops.shape import Expand, Reshape
 
 @ONNX.imports("Reshape", limits="a shape known at import", narrow="kept")
 def reshape(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The operand in another shape: 0 copies an extent (unless `allowzero`), -1 is computed."""
+    """Reshape the operand: 0 keeps an extent (unless `allowzero` is set), -1 is computed."""
     x = operand(inputs, 0)
     wanted = integers_at(node, inputs, "shape", 1, since=5)
     if wanted is None:
@@ -28,7 +28,7 @@ def reshape(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 def resolved_shape(
     shape: tuple[int, ...], wanted: tuple[int, ...], zero_copies: bool = True
 ) -> tuple[int, ...]:
-    """The extents for `wanted`, in which -1 and, with `zero_copies`, 0 have a special meaning.
+    """Resolve -1 (and 0, with `zero_copies`) in the shape `wanted` to actual extents.
 
     Raises `Unsupported` if the numbers of elements differ.
     """
@@ -48,7 +48,7 @@ def resolved_shape(
 
 @ONNX.imports("Flatten", narrow="kept")
 def flatten(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Two axes: the axes before `axis` become the first, the others the second."""
+    """Merge the axes before `axis` into one axis, and the remaining axes into a second axis."""
     x = operand(inputs, 0)
     axis = node.integer("axis", 1)
     if not -x.type.rank <= axis <= x.type.rank:
@@ -59,7 +59,7 @@ def flatten(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Squeeze", narrow="kept")
 def squeeze(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The operand without the named axes of extent 1, or without all of them."""
+    """Remove the named axes of extent 1; without names, remove every axis of extent 1."""
     x = operand(inputs, 0)
     given = integers_at(node, inputs, "axes", 1, since=13)
     if given is None:
@@ -72,7 +72,7 @@ def squeeze(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Unsqueeze", narrow="kept")
 def unsqueeze(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The operand with axes of extent 1 added."""
+    """Add axes of extent 1 to the operand."""
     x = operand(inputs, 0)
     given = integers_at(node, inputs, "axes", 1, since=13) or ()
     axes = set(axes_of(given, x.type.rank + len(given)))
@@ -83,7 +83,7 @@ def unsqueeze(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Transpose", narrow="kept")
 def transpose(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The operand with its axes in another order, reversed without `perm`."""
+    """Put the axes in the order `perm`; without `perm`, reverse them."""
     x = operand(inputs, 0)
     backwards = tuple(reversed(range(x.type.rank)))
     permutation = node.integers("perm", backwards)
@@ -94,7 +94,7 @@ def transpose(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Expand", limits="a shape known at import")
 def expand(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The operand broadcast to the common shape of itself and a given shape."""
+    """Broadcast the operand to the common shape of the operand and the given shape."""
     x = operand(inputs, 0)
     shape = known_ints(operand(inputs, 1), "the shape")
     like = Value(x.type.with_shape(*shape))
@@ -103,7 +103,7 @@ def expand(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Tile", limits="repeats known at import; since version 6")
 def tile(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The operand repeated along its axes."""
+    """Repeat the operand along its axes."""
     x = operand(inputs, 0)
     repeats = known_ints(operand(inputs, 1), "the repeats")
     if len(repeats) != x.type.rank or min(repeats, default=1) < 0:
@@ -115,7 +115,7 @@ def tile(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def _repeated(emitter: Emitter, x: Value, axis: int, count: int) -> Value:
-    """x repeated `count` times along an axis."""
+    """Repeat x `count` times along an axis."""
     before, after = prod(x.shape[:axis]), prod(x.shape[axis:])
     blocks = emitter.add(Reshape((before, 1, after)), x)
     copies = emitter.add(Expand((before, count, after)), blocks)
@@ -124,7 +124,7 @@ def _repeated(emitter: Emitter, x: Value, axis: int, count: int) -> Value:
 
 
 def permutations_to_last(rank: int, axis: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The permutation that puts an axis last, and the one that brings it back."""
+    """The permutation that moves an axis to the end, and the inverse permutation."""
     axis = axis_of(axis, rank)
     to_last = (*(a for a in range(rank) if a != axis), axis)
     back = tuple(to_last.index(a) for a in range(rank))

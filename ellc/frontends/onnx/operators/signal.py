@@ -1,4 +1,4 @@
-"""Signals: Fourier transforms (as products with constant matrices), windows, mel filters."""
+"""Imports Fourier transforms (as products with constant matrices), windows and mel filters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ellc.ir.ops.pointwise import Mul
 from ellc.ir.ops.shape import Gather
 from ellc.ir.types import Array, DType
 
-_MOST_FREQUENCIES = 2048  # the matrix of a transform has (2 * this) ** 2 elements
+_MOST_FREQUENCIES = 2048  # the matrix of such a transform has (2 * 2048) ** 2 elements
 _NO_COMPLEX = "an inverse transform to complex signals"
 _COSINES = {
     "HannWindow": (0.5, 0.5, 0.0),
@@ -38,7 +38,8 @@ def dft(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     x = operand(inputs, 0)
     inverse, onesided = node.flag("inverse"), node.flag("onesided")
     if inverse and not onesided:
-        # ONNX's node test expects rounding noise instead of zeros, beyond its own tolerance.
+        # Where the exact result is 0, ONNX's node test expects rounding noise that exceeds the
+        # test's own tolerance.
         raise Unsupported(_NO_COMPLEX)
     axis = axis_of(_axis(node, inputs), x.type.rank)
     length = optional(inputs, 1)
@@ -62,7 +63,7 @@ def _axis(node: OnnxNode, inputs: Inputs) -> int:
 
 @ONNX.imports("STFT", limits="steps and lengths known at import, at most 2,048 frequencies")
 def stft(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The Fourier transforms of overlapping parts of signals [batch, length, 1 or 2]."""
+    """The Fourier transforms of overlapping segments of signals [batch, length, 1 or 2]."""
     x, window, size = operand(inputs, 0), optional(inputs, 2), optional(inputs, 3)
     step = known_int(operand(inputs, 1), "the step")
     length = x.shape[1] if window is None else window.shape[0]
@@ -84,7 +85,7 @@ def stft(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 def _transformed(
     emitter: Emitter, rows: Value, length: int, inverse: bool, onesided: bool
 ) -> Value:
-    """Transform [..., taps, parts] to [..., frequencies, parts] by one constant matrix.
+    """Transform [..., taps, parts] to [..., frequencies, parts] with one constant matrix.
 
     `parts` is 1 for real numbers and 2 for complex ones.
     """
@@ -103,7 +104,7 @@ def _transformed(
 
 
 def _matrix(units: Array, length: int, inverse: bool, onesided: bool) -> Array:
-    """[frequencies, their parts, taps, parts]: the transform of every unit signal.
+    """Transform every unit signal; the result is [frequencies, their parts, taps, parts].
 
     `units` is [taps, parts, taps * parts].
     """
@@ -135,7 +136,7 @@ def window(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("MelWeightMatrix", limits="operands known at import")
 def mel_weight_matrix(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """A matrix of triangular filters whose centres are equally spaced in mel."""
+    """The matrix of triangular filters whose centres are equally spaced in mel."""
     bands, length, rate = (known_int(operand(inputs, i), "a size") for i in range(3))
     edges = [known_number(operand(inputs, i), "an edge") for i in (3, 4)]
     if min(bands, length, rate) < 1 or min(edges) < 0:

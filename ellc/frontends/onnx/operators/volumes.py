@@ -1,4 +1,4 @@
-"""Convolutions and pools of volumes [N,C,D,H,W], by the operators on images."""
+"""Convolves and pools volumes [N,C,D,H,W] with the operators on images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Pool = Callable[[Value, OnnxWindow], Value]
 def as_pixels(
     emitter: Emitter, x: Value, w: Value, deep: Span, groups: int, outside: float
 ) -> tuple[Value, Value]:
-    """Volumes [N,C,D,H,W] and weights [F,C/groups,kd,kh,kw] as operands of a 2D convolution.
+    """Convert volumes [N,C,D,H,W] and weights [F,C/groups,kd,kh,kw] for a 2D convolution.
 
     `deep` is the window along depth, and `outside` fills its padding. The result of the convolution
     is [N * OD, OH, OW, F].
@@ -41,10 +41,10 @@ def transposed_convolved(
     positions: Array,
     op: ConvTranspose2D,
 ) -> Value:
-    """The transposed convolution of [N,C,D,H,W] with weights [C,F/groups,kd,kh,kw].
+    """Compute the transposed convolution of [N,C,D,H,W] with weights [C,F/groups,kd,kh,kw].
 
-    `op` is the transposed convolution of rows and columns. `positions` [OD, kd] has the slice of x
-    that each tap adds to a slice of the result, or -1.
+    `op` is the transposed convolution of rows and columns. `positions` [OD, kd] has, for each slice
+    of the result and each tap, the index of the slice of x that is added there, or -1.
     """
     channels, filters, *kernel = w.shape
     pixels = volumes_as_pixels(emitter, transposed(emitter, x, _LAST), positions, op.groups)
@@ -59,14 +59,14 @@ def transposed_convolved(
 
 
 def to_volumes(emitter: Emitter, pixels: Value, batch: int) -> Value:
-    """[N * depth, H, W, C] as [N, C, depth, H, W]."""
+    """Convert [N * depth, H, W, C] to [N, C, depth, H, W]."""
     return transposed(emitter, pixels_as_volumes(emitter, pixels, batch), (0, 4, 1, 2, 3))
 
 
 def pooled(emitter: Emitter, x: Value, spans: Sequence[Span], pool: Pool) -> Value:
-    """Volumes [N,C,D,H,W] pooled over rows and columns, and then along depth.
+    """Pool volumes [N,C,D,H,W] over rows and columns, and then along depth.
 
-    For maxima and means this gives the same as pooling over all three axes at once.
+    For maxima and means the result is the same as that of one pool over all three axes.
     """
     batch, channels, extent, *plane = x.shape
     deep, *flat = spans

@@ -1,1 +1,1 @@
-"""Handlers of TensorFlow Lite's operators, one module per family."""
+"""Contains the handlers of TensorFlow Lite's operators, in one module per family."""

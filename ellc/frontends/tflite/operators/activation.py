@@ -1,4 +1,4 @@
-"""Pointwise functions of one operand: activations and mathematical functions."""
+"""Imports functions of one operand: activations, mathematical functions, softmaxes."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ _FLOATS = "no runtime has it for 8-bit operands"
 
 
 def _each(function: Callable[[float], float]) -> Transform:
-    """A function of float32 arrays from one of Python floats, rounded to float32."""
+    """Apply a function of Python floats to every float32 element, and round to float32."""
     return np.vectorize(lambda x: np.float32(function(float(x))), otypes=[np.float32])
 
 
@@ -113,10 +113,10 @@ def _exponential(x: float) -> float:
 def _function(
     kind: str, op: Op, of_real: Transform | None = None, of_wide: Wide | None = None
 ) -> None:
-    """Register a function of floats as the operator `kind`.
+    """Register the operator `kind`, a function of one operand.
 
-    With `of_real`, stored integers of 8 bits become a table of that function. With `of_wide`,
-    stored integers of 16 bits are supported too.
+    Float operands use `op`. Stored integers of 8 bits use a table of the function `of_real`, and
+    stored integers of 16 bits use `of_wide`. Without the argument, such integers are not supported.
     """
     limits = _FLOATS if of_real is None else _NO_RUNTIME_16 if of_wide is None else ""
 
@@ -148,7 +148,7 @@ _function("SIGN", Sign())
 
 @TFLITE.imports("NEG", limits="no runtime has it for uint8 operands")
 def negative(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """-x. Of stored integers it is the negated integer: the kernels ignore zero points."""
+    """Compute -x. Stored integers are negated as they are: the kernels ignore zero points."""
     x = operand(inputs, 0)
     if is_stored(node) and x.dtype is DType.U8:
         raise Unsupported("no runtime has it for stored integers of type uint8")
@@ -157,7 +157,7 @@ def negative(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("ABS", limits="no runtime has it for uint8 operands")
 def magnitude(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """|x|."""
+    """Compute |x|."""
     x = operand(inputs, 0)
     if is_stored(node):
         return (absolute_wide if x.dtype is DType.I16 else absolute)(emitter, node, x)
@@ -166,7 +166,7 @@ def magnitude(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("LOG", limits="no runtime has it for uint8 operands")
 def logarithm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The natural logarithm. For stored integers, that of 0 and less is the lowest number."""
+    """Compute the natural logarithm. With stored integers, x <= 0 gives the lowest number."""
     x = operand(inputs, 0)
     if not is_stored(node):
         return emitter.add(Log(), want_float(x))
@@ -180,7 +180,7 @@ def logarithm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("SQRT")
 def root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The square root."""
+    """Compute the square root."""
     x = operand(inputs, 0)
     if is_stored(node):
         return (square_root_wide if x.dtype is DType.I16 else square_root)(emitter, node, x)
@@ -189,7 +189,7 @@ def root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("RSQRT", limits="no runtime has it for uint8 operands")
 def inverse_root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """1 / sqrt(x)."""
+    """Compute 1 / sqrt(x)."""
     x = operand(inputs, 0)
     if not is_stored(node):
         return emitter.add(Rsqrt(), x)
@@ -206,7 +206,7 @@ def inverse_root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("LEAKY_RELU")
 def leaky_relu(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """x if x >= 0, else x times the slope."""
+    """Compute x if x >= 0, else x times the slope."""
     x, slope = operand(inputs, 0), node.options.number("Alpha")
     if is_stored(node) and x.dtype is DType.I16:
         return leaky_wide(emitter, node, x, slope)
@@ -217,7 +217,7 @@ def leaky_relu(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("PRELU", limits="8-bit slopes if the operand has stored integers")
 def prelu(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """x if x >= 0, else x times a learnt slope, which broadcasts."""
+    """Compute x if x >= 0, else x times a learnt slope; the slopes broadcast."""
     x, slopes = operand(inputs, 0), operand(inputs, 1)
     if is_stored(node):
         return (prelu_wide if x.dtype is DType.I16 else stored_prelu)(emitter, node, x, slopes)
@@ -226,7 +226,7 @@ def prelu(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("HARD_SWISH", limits=_NO_RUNTIME_16)
 def hard_swish_of(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """x * clip((x + 3) / 6, 0, 1)."""
+    """Compute x * clip((x + 3) / 6, 0, 1)."""
     x = operand(inputs, 0)
     if is_stored(node):
         return hard_swish(emitter, node, x)
@@ -235,7 +235,7 @@ def hard_swish_of(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("GELU")
 def gelu(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """x times the cumulative normal distribution of x, or its approximation by tanh."""
+    """Compute x times the normal distribution function of x, or its approximation with tanh."""
     x, approximate = operand(inputs, 0), node.options.flag("Approximate")
     if not is_stored(node):
         return emitter.add(Gelu(approximate), want_float(x))
@@ -252,7 +252,7 @@ def gelu(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("SOFTMAX")
 def softmax(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """e^(beta x), divided by its sum along the last axis."""
+    """Compute e^(beta x) divided by its sum along the last axis."""
     x, beta = operand(inputs, 0), node.options.number("Beta")
     if is_stored(node) and x.dtype is DType.I16:
         return softmax_wide(emitter, node, x, beta)
@@ -265,7 +265,7 @@ def softmax(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("LOG_SOFTMAX", limits="no runtime has it for 16-bit activations")
 def log_softmax(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The logarithm of a softmax along the last axis."""
+    """Compute the logarithm of a softmax along the last axis."""
     x = operand(inputs, 0)
     if is_stored(node):
         return stored_log_softmax(emitter, node, x)

@@ -1,4 +1,4 @@
-"""Sums, products, comparisons and selections of tensors whose shapes broadcast."""
+"""Imports arithmetic, comparisons and selections of tensors whose shapes broadcast."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _both(inputs: Inputs) -> tuple[Value, Value]:
 
 
 def difference(emitter: Emitter, x: Value, y: Value) -> Value:
-    """x - y. If only y has the common shape, this adds -y and x, which does not expand x."""
+    """Compute x - y. If only y has the common shape, add -y and x, so that x is not expanded."""
     shape = common_shape(x, y)
     if x.shape != shape and y.shape == shape:
         return emitter.add(Add(), emitter.add(Neg(), y), x)
@@ -72,7 +72,7 @@ def _activated(emitter: Emitter, node: TfliteNode, value: Value) -> Value:
 
 @TFLITE.imports("ADD", declines=(NOT_ON_INTEGERS,))
 def add(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """x + y."""
+    """Compute x + y."""
     if is_stored(node):
         return stored_sum(emitter, node, *_both(inputs), subtract=False)
     return _activated(emitter, node, pointwise(emitter, Add(), *_both(inputs)))
@@ -80,7 +80,7 @@ def add(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("SUB", declines=(NOT_ON_INTEGERS,))
 def sub(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """x - y."""
+    """Compute x - y."""
     if is_stored(node):
         return stored_sum(emitter, node, *_both(inputs), subtract=True)
     return _activated(emitter, node, difference(emitter, *_both(inputs)))
@@ -88,7 +88,7 @@ def sub(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("MUL", declines=(NOT_ON_INTEGERS,))
 def mul(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """x * y."""
+    """Compute x * y."""
     if is_stored(node):
         return stored_product(emitter, node, *_both(inputs))
     return _activated(emitter, node, pointwise(emitter, Mul(), *_both(inputs)))
@@ -96,7 +96,7 @@ def mul(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("DIV", declines=(NOT_ON_INTEGERS,))
 def div(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """x / y."""
+    """Compute x / y."""
     if is_stored(node):
         return stored_quotient(emitter, node, *_both(inputs))
     return _activated(emitter, node, pointwise(emitter, Div(), *_both(inputs)))
@@ -104,7 +104,7 @@ def div(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("ADD_N", limits="8-bit operands with one scale, as in TensorFlow Lite Micro")
 def add_n(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The sum of any number of operands."""
+    """Add any number of operands."""
     if is_stored(node):
         return stored_sum_of_all(emitter, node, [operand(inputs, i) for i in range(len(inputs))])
     value = operand(inputs, 0)
@@ -115,17 +115,17 @@ def add_n(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("SQUARED_DIFFERENCE", limits=_NO_UNSIGNED)
 def squared_difference(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """(x - y) * (x - y)."""
+    """Compute (x - y) * (x - y)."""
     if is_stored(node):
         return stored_squared_difference(emitter, node, *_both(inputs))
     return emitter.add(Square(), difference(emitter, *_both(inputs)))
 
 
 def _plain(kind: str, op: Op, *, stored: tuple[str, ...] = (), limits: str = "") -> None:
-    """Register an operator of the graph as the operator `kind`.
+    """Register the operator `kind`, which has the meaning of `op` in the graph.
 
-    `stored` are the types of stored integers that it supports; the kernels work on the integers
-    themselves.
+    `stored` lists the types of stored integers that the operator supports. The kernels ignore
+    scales and zero points.
     """
 
     @TFLITE.imports(kind, limits=limits)
@@ -149,24 +149,24 @@ _plain("RIGHT_SHIFT", ShiftRight(), stored=(*_SIGNED, "UINT8"))
 
 @TFLITE.imports("MINIMUM")
 def minimum(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The smaller operand. Stored integers are compared as integers, as in the kernels."""
+    """Select the smaller operand. As in the kernels, stored integers are compared as they are."""
     return pointwise(emitter, Minimum(), *_both(inputs))
 
 
 @TFLITE.imports("MAXIMUM")
 def maximum(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The larger operand. Stored integers are compared as integers, as in the kernels."""
+    """Select the larger operand. As in the kernels, stored integers are compared as they are."""
     return pointwise(emitter, Maximum(), *_both(inputs))
 
 
 @TFLITE.imports("LOGICAL_NOT")
 def logical_not(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Not x."""
+    """Negate a boolean."""
     return emitter.add(Not(), operand(inputs, 0))
 
 
 def _comparison(kind: str, op: Op, mirrored: Op) -> None:
-    """Register a comparison; `mirrored` is the comparison with its operands exchanged."""
+    """Register a comparison; `mirrored` gives the same result with exchanged operands."""
 
     @TFLITE.imports(kind, limits="stored integers of 16 bits must have the same scale")
     def compare(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
@@ -189,10 +189,10 @@ _comparison("GREATER_EQUAL", GreaterEqual(), LessEqual())
 
 @TFLITE.imports("SELECT", "SELECT_V2")
 def select(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """condition ? x : y."""
+    """Select x where the condition is true, and y elsewhere."""
     condition, x, y = (operand(inputs, i) for i in range(3))
     if node.kind == "SELECT" and condition.type.rank == 1 and x.type.rank > 1:
-        # A vector selects along the first axis, although shapes otherwise broadcast from the last.
+        # A vector selects along the first axis, although shapes otherwise align at the last axis.
         condition = reshaped(emitter, condition, (*condition.shape, *[1] * (x.type.rank - 1)))
     shape = common_shape(condition, x, y)
     return emitter.add(Select(), expanded(emitter, x, shape), y, condition)
@@ -200,7 +200,7 @@ def select(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("ONE_HOT", limits="depth and both values must be constants")
 def one_hot(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """One-hot vectors along a new axis: `on` at the index, `off` elsewhere."""
+    """Create one-hot vectors along a new axis: `on` at the index, `off` elsewhere."""
     indices, depth, on, off = (operand(inputs, i) for i in range(4))
     counts = known_ints(depth, "the depth")
     if len(counts) != 1 or not 0 < counts[0] < 1 << 24:

@@ -1,4 +1,4 @@
-"""IF: one of two graphs. The reader has replaced variables in branches (`if_variables.py`)."""
+"""Imports IF. The reader replaces variables in its branches beforehand (`if_variables.py`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ellc.ir.types import DType
     "IF", limits="a condition known at import, or branches with results of equal shapes"
 )
 def if_(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """The results of one branch. If the condition is computed, the network chooses at run time."""
+    """Return the results of one branch; a computed condition chooses the branch at run time."""
     condition, values = operand(inputs, 0), inputs[1:]
     if condition.type.elements != 1 or condition.dtype is not DType.BOOL:
         raise Unsupported(f"a condition {condition.dtype.value}{list(condition.shape)}")
@@ -41,7 +41,7 @@ def _branch(emitter: Emitter, graph: TfliteGraph, values: Inputs) -> list[Value]
 
 
 def _want_same(inside: Iterable[Tensor], outside: Iterable[Tensor | None]) -> None:
-    """Raise `Unsupported` if types or scales differ inside and outside of a branch."""
+    """Raise `Unsupported` if a branch and its IF differ in types or quantisation parameters."""
     types = [(t.dtype, t.quant) for t in inside]
     if types != [(t.dtype, t.quant) for t in outside if t]:
         raise Unsupported("its graphs do not fit its operands or results")

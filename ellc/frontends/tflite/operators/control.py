@@ -1,4 +1,4 @@
-"""WHILE loops with a number of trips that is known at import, such as Keras's recurrent layers."""
+"""Imports WHILE loops with a known number of iterations, such as Keras's recurrent layers."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from ellc.ir.ops.loop import Loop, Walk
 
 @TFLITE.imports("WHILE", limits="a number of trips known at import, at most 4096")
 def while_(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """A loop whose number of trips is known at import.
+    """Import a loop whose number of iterations is known at import.
 
-    Operands that are known on every trip (counters) become constant sequences that the loop walks
-    over. Operands that no trip changes are captured. If every trip writes the next row of a list,
-    the loop stacks the rows. All other operands are carried.
+    Operands whose value is known in every iteration (counters) become constant sequences that the
+    loop walks over. Operands that no iteration changes are captured. If every iteration writes the
+    next row of a list, the loop stacks the rows. All other operands are carried.
     """
     if len(node.graphs) != 2:
         raise Unsupported(f"it has {len(node.graphs)} graphs, not a condition and a body")
@@ -78,9 +78,9 @@ def _lists(
     others: set[int],
     trips: list[dict[int, np.ndarray]],
 ) -> dict[int, tuple[WrittenRows, int]]:
-    """The operands that are lists, with the row that the first trip writes.
+    """Find the operands that are lists, and the index of the first row that the loop writes.
 
-    Each trip writes one row of a list.
+    Each iteration writes one row of a list.
     """
     fixed = [v if i in others and v.is_constant else None for i, v in enumerate(values)]
     lists = {}
@@ -95,7 +95,7 @@ def _lists(
 
 
 def _reads(graph: TfliteGraph, index: int) -> set[int]:
-    """The indices of the inputs that an output depends on."""
+    """The indices of the inputs on which an output depends."""
     positions = {t.name: i for i, t in enumerate(graph.inputs)}
     name = graph.outputs[index].name
     nodes = needed_nodes(graph.nodes, [name])
@@ -110,7 +110,7 @@ def _trips(
     values: list[Value],
     counted: set[int],
 ) -> list[dict[int, np.ndarray]]:
-    """Compute the counters before every trip and after the last one, by operand index."""
+    """Compute the counters, by operand index, before every iteration and after the last one."""
     order = sorted(counted)
     fixed = {i for i, v in enumerate(values) if v.is_constant and body.inputs[i] == body.outputs[i]}
     if not condition.outputs or not _reads(condition, 0) <= counted | fixed:
@@ -132,5 +132,5 @@ def _trips(
 
 
 def _last(emitter: Emitter, value: Value, index: int, trips: list[dict[int, np.ndarray]]) -> Value:
-    """The value after the last trip of a counter, or of a value that no trip changes."""
+    """The final value of an operand that is a counter, or that no iteration changes."""
     return emitter.constant(trips[-1][index]) if index in trips[-1] else value

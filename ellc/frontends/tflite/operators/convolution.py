@@ -1,4 +1,4 @@
-"""Convolutions and dense layers. With float activations, 8-bit weights become floats."""
+"""Imports convolutions and dense layers. With float activations, int8 weights become floats."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ Pair = tuple[int, int]
 
 
 def strides_of(options: NodeOptions) -> Pair:
-    """Strides along rows and columns."""
+    """The strides along rows and columns."""
     return options.whole("StrideH"), options.whole("StrideW")
 
 
 def dilations_of(options: NodeOptions) -> Pair:
-    """Dilations along rows and columns."""
+    """The dilations along rows and columns."""
     return options.whole("DilationHFactor"), options.whole("DilationWFactor")
 
 
 def groups_of(x: Value, weights: Value) -> int:
-    """The number of groups of an image's channels, from weights [F,kh,kw,C/groups]."""
+    """The number of groups of a convolution with weights [F,kh,kw,C/groups]."""
     depth = weights.shape[3] if weights.type.rank == 4 else 0
     if x.type.rank != 4 or depth < 1 or x.shape[3] % depth:
         raise Unsupported(f"an image {x.shape} and weights {weights.shape} do not fit")
@@ -59,12 +59,12 @@ HYBRID_NOTE = (
 
 
 def float_weights(emitter: Emitter, node: TfliteNode, weights: Value, index: int = 1) -> Value:
-    """Weights as floats. If the file stores them as int8, they are dequantised and a note is added.
+    """Convert weights to floats. For int8 weights, also add a note.
 
-    Raises `Unsupported` for uint8.
+    Raises `Unsupported` for uint8 weights.
     """
     if weights.dtype is DType.U8:
-        # Old converters wrote signed numbers with this type, so their meaning is not known.
+        # Old converters stored signed numbers under the type uint8, so the meaning is ambiguous.
         raise Unsupported("uint8 weights with float activations; int8 weights would work")
     if weights.dtype.is_float:
         return weights
@@ -73,7 +73,7 @@ def float_weights(emitter: Emitter, node: TfliteNode, weights: Value, index: int
 
 
 def filters_first(emitter: Emitter, weights: Value) -> Value:
-    """Depthwise weights [1,kh,kw,F] as [F,kh,kw,1]."""
+    """Convert depthwise weights [1,kh,kw,F] to [F,kh,kw,1]."""
     if weights.type.rank != 4 or weights.shape[0] != 1:
         raise Unsupported(f"depthwise weights of shape {weights.shape}")
     return emitter.add(Transpose((3, 1, 2, 0)), weights)
@@ -92,7 +92,7 @@ _SHUFFLED = DeclinedOption("WeightsFormat", "shuffled weights")
     declines=(NOT_ON_INTEGERS,),
 )
 def conv_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Convolution with weights [F,kh,kw,C/groups]."""
+    """Import a convolution with weights [F,kh,kw,C/groups]."""
     x, weights, bias = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
     options, groups = node.options, groups_of(x, weights)
     stride, dilation = strides_of(options), dilations_of(options)
@@ -108,7 +108,7 @@ def conv_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("DEPTHWISE_CONV_2D", limits="weights as for CONV_2D", declines=(NOT_ON_INTEGERS,))
 def depthwise_conv_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """One or several filters for each channel; filter f reads channel f // multiplier."""
+    """Apply one or several filters to each channel; filter f reads channel f // multiplier."""
     x, weights, bias = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
     options = node.options
     stride, dilation = strides_of(options), dilations_of(options)
@@ -132,7 +132,7 @@ def depthwise_conv_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Val
     declines=(NOT_ON_INTEGERS,),
 )
 def transpose_conv(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Transposed convolution: every pixel times a filter is added to a window of the result."""
+    """Import a transposed convolution: add every pixel times the filters to a result window."""
     shape = known_ints(operand(inputs, 0), "the result's shape")
     weights, x, bias = operand(inputs, 1), operand(inputs, 2), optional(inputs, 3)
     if x.type.rank != 4 or weights.type.rank != 4 or len(shape) != 4:
@@ -153,7 +153,7 @@ def _crop(
     window: Sequence[int],
     stride: Pair,
 ) -> tuple[tuple[int, int, int, int], Pair]:
-    """((top, left, bottom, right) to cut off, (rows, columns) to add at the end)."""
+    """Return ((top, left, bottom, right) to cut off, (rows, columns) to add at the end)."""
     if min(*x, *shape, *window, *stride) < 1:
         raise Unsupported(f"a result {tuple(shape)} of an image {tuple(x)} by strides {stride}")
     (top, bottom, more_rows), (left, right, more_columns) = (
@@ -166,9 +166,9 @@ def _crop(
 def crop_along(
     scheme: int, extent: int, size: int, window: int, stride: int, dilation: int = 1
 ) -> tuple[int, int, int]:
-    """How much to cut off before and after the full result along an axis, and to add after it.
+    """Return the amounts to cut off before, to cut off after, and to add after the full result.
 
-    `extent` is the extent of the operand, `size` that of the result.
+    All amounts are along one axis, where the operand has `extent` elements and the result `size`.
     """
     before, _ = padding_along(scheme, size, window, stride, dilation)
     whole = (extent - 1) * stride + dilation * (window - 1) + 1 - before
@@ -181,7 +181,7 @@ def crop_along(
     declines=(NOT_ON_INTEGERS, _SHUFFLED),
 )
 def fully_connected(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """A dense layer with weights [units, depth] on the operand reshaped to [rows, depth]."""
+    """Apply a dense layer with weights [units, depth] to the operand, reshaped to [rows, depth]."""
     x, weights, bias = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
     if node.options.whole("WeightsFormat"):
         raise Unsupported(_SHUFFLED.reason)
@@ -198,7 +198,7 @@ def fully_connected(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value
 
 @TFLITE.imports("BATCH_MATMUL", limits="8-bit weights with floats are dequantised")
 def batch_matmul(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The product of two matrices, each of which may be computed; leading axes broadcast."""
+    """Multiply two matrices. Either may be computed by the network; leading axes broadcast."""
     a, b = operand(inputs, 0), operand(inputs, 1)
     transpose = node.options.flag("AdjX"), node.options.flag("AdjY")
     if is_stored(node):

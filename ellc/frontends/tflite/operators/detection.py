@@ -1,4 +1,4 @@
-"""The last operator of SSD detectors: decodes boxes, selects detections, fills up with zeros."""
+"""Imports the last operator of SSD detectors, which decodes boxes and selects detections."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MOST_DETECTIONS = 1 << 20
 
 @TFLITE.imports("CUSTOM:TFLite_Detection_PostProcess", limits="one image")
 def detection_post_process(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """Boxes, classes, scores and number of detections; after the last detection follow zeros."""
+    """Return the boxes, classes, scores and number of detections; unused entries are zero."""
     boxes, scores, anchors = (
         _real(emitter, node, inputs, i, what)
         for i, what in enumerate(("boxes", "scores", "anchors"))
@@ -59,10 +59,10 @@ def _real(emitter: Emitter, node: TfliteNode, inputs: Inputs, index: int, what: 
 
 @dataclass(frozen=True, slots=True)
 class _Settings:
-    """The operator's options. The first `offset` columns of the scores are the background."""
+    """The operator's options. The first `offset` columns of the scores are for the background."""
 
     detections: int
-    kinds: int  # number of classes that one detection can have
+    kinds: int  # the most classes of one detection
     per_class: int
     classes: int
     offset: int
@@ -72,11 +72,12 @@ class _Settings:
 
     @staticmethod
     def of(options: NodeOptions, columns: int) -> _Settings:
-        """The settings in an operator's options; `columns` are those of the scores.
+        """Read the settings from an operator's options; the scores have `columns` columns.
 
         Raises `Unsupported` for options that LiteRT refuses.
         """
-        # Always read, because a file can have the options of both algorithms.
+        # Always read this option: a file can have the options of both algorithms, and an unread
+        # option is reported.
         per_class = options.whole("detections_per_class")
         settings = _Settings(
             options.whole("max_detections"),
@@ -99,9 +100,9 @@ class _Settings:
 
 
 def _decoded(emitter: Emitter, boxes: Value, anchors: Value, options: NodeOptions) -> Value:
-    """[4, boxes]: top, left, bottom, right of the boxes, decoded with their anchors.
+    """Decode the boxes with their anchors to [4, boxes]: top, left, bottom, right.
 
-    An encoded size is the logarithm of the box's size divided by the anchor's.
+    An encoded size is the logarithm of the ratio of the box's size to the anchor's size.
     """
     count = boxes.shape[1]
     scales = [options.number(f"{name}_scale") for name in "yxhw"]
@@ -138,7 +139,7 @@ class _Post:
     count: int
 
     def fast(self) -> list[Value]:
-        """Select boxes by the score of their best class; then take their best classes."""
+        """Select boxes by the score of their best class, and take the best classes of each."""
         add, s = self.emitter.add, self.settings
         best = add(Reshape((1, 1, self.count)), add(Reduce("max", (2,), True), self.scores))
         rows = self._suppressed(best, s.detections)
@@ -159,12 +160,13 @@ class _Post:
         )
 
     def regular(self) -> list[Value]:
-        """Select boxes for each class on its own; then take the best of all."""
+        """Select boxes for each class separately, and take the best detections of all classes."""
         add, s = self.emitter.add, self.settings
         by_class = add(Transpose((0, 2, 1)), self.scores)
         rows = self._suppressed(by_class, s.per_class)
         kind, box = self._column(rows, 1), self._column(rows, 2)
-        # An unused row reads the first score, because kernels clamp indices; it is masked below.
+        # An unused row has the index -1, which kernels clamp to 0. The score read for it is masked
+        # below.
         stride = self.emitter.constant(np.full((1,), self.count, np.int32))
         where = add(Add(), pointwise(self.emitter, Mul(), kind, stride), box)
         flat = add(Reshape((s.classes * self.count,)), by_class)
@@ -185,7 +187,7 @@ class _Post:
         )
 
     def _suppressed(self, scores: Value, most: int) -> Value:
-        """Rows (image, class, box) of the selected boxes, for scores [1,classes,B]."""
+        """The rows (image, class, box) of the selected boxes, for scores [1,classes,B]."""
         op, emitter = NonMaxSuppression(min(most, self.count), at_least=True), self.emitter
         corners = emitter.add(Reshape((1, 4, self.count)), self.corners)
         limits = (self.settings.overlap, self.settings.least)
@@ -198,7 +200,7 @@ class _Post:
         return self.emitter.add(Reshape((count,)), part)
 
     def _valid(self, chosen: Value) -> Value:
-        """A boolean for each row: whether it has a box; unused rows have -1."""
+        """A boolean for each row: whether it names a box. Unused rows have the index -1."""
         return self._pointwise(Less(), self.emitter.constant(np.full((1,), -1, np.int32)), chosen)
 
     def _boxes(self, chosen: Value) -> Value:
@@ -219,7 +221,7 @@ class _Post:
         return pointwise(self.emitter, op, *operands)
 
     def _filled(self, value: Value, length: int) -> Value:
-        """The value with zeros appended along the last axis, up to `length`."""
+        """Append zeros along the last axis, up to the extent `length`."""
         missing = length - value.shape[-1]
         if not missing:
             return value
@@ -228,7 +230,7 @@ class _Post:
         return self.emitter.add(Concat(value.type.rank - 1), value, zeros)
 
     def _results(self, boxes: Value, classes: Value, scores: Value, valid: Value) -> list[Value]:
-        """The four results, filled up with zeros to the largest number of detections."""
+        """The four results, padded with zeros to the largest number of detections."""
         total = self.settings.detections * self.settings.kinds
         results = []
         for value, last in ((boxes, (4,)), (classes, ()), (scores, ())):

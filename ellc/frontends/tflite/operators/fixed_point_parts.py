@@ -1,4 +1,4 @@
-"""32-bit fixed-point arithmetic, as parts of layers of stored integers."""
+"""Adds 32-bit fixed-point arithmetic to graphs, for layers of stored integers."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ WIDE_LOW, WIDE_HIGH = -(1 << 31), (1 << 31) - 1
 
 
 def number(emitter: Emitter, value: int, dtype: DType = DType.I32) -> Value:
-    """A constant of one element, which broadcasts."""
+    """A constant with one element, which broadcasts."""
     return emitter.constant(np.full(1, value, dtype.numpy))
 
 
 def scaled(
     emitter: Emitter, x: Value, factor: tuple[int, int], low: int = WIDE_LOW, high: int = WIDE_HIGH
 ) -> Value:
-    """x times a factor (mantissa and shift of `ellc.ir.fixed_point.multiply`), clamped."""
+    """Multiply x by a factor (mantissa and shift of `ellc.ir.fixed_point.multiply`), and clamp."""
     parts = (number(emitter, part) for part in factor)
     return emitter.add(Requantize("tflite", 0, low, high, DType.I32), x, *parts)
 
 
 def shifted(emitter: Emitter, x: Value, bits: int) -> Value:
-    """x / 2^bits, rounded to nearest, ties away from zero.
+    """Compute x / 2^bits, rounded to nearest, ties away from zero.
 
-    The operator rounds ties up, so 1 is subtracted from negative numbers first. x must not be the
-    lowest 32-bit number.
+    The operator rounds ties up, so 1 is subtracted from negative numbers first. Therefore x must
+    not be the lowest 32-bit number.
     """
     lower = emitter.add(Add(), x, emitter.add(ShiftRight(), x, number(emitter, 31)))
     op = Requantize("tflite_once", 0, WIDE_LOW, WIDE_HIGH, DType.I32)
@@ -39,6 +39,6 @@ def shifted(emitter: Emitter, x: Value, bits: int) -> Value:
 
 
 def bounded(emitter: Emitter, x: Value, low: int, high: int) -> Value:
-    """x clamped to two bounds."""
+    """Clamp x to two bounds."""
     op = Requantize("tflite_once", 0, low, high, DType.I32)
     return emitter.add(op, x, number(emitter, 1 << 30), number(emitter, 1))

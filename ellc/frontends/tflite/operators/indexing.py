@@ -1,4 +1,4 @@
-"""Operators that sort elements, write them at positions, or reverse sequences."""
+"""Imports operators that sort elements, write elements at positions, or reverse sequences."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ellc.ir.types import DType
 
 @TFLITE.imports("TOPK_V2", limits="a constant number of elements")
 def top_k(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """The largest elements along the last axis, in descending order, and their indices."""
+    """Return the largest elements along the last axis, in descending order, and their indices."""
     x = operand(inputs, 0)
     counts = known_ints(operand(inputs, 1), "the number of elements")
     if len(counts) != 1 or not x.shape:
@@ -31,11 +31,11 @@ def top_k(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
 
 @TFLITE.imports("SCATTER_ND", limits="a constant shape")
 def scatter_nd(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Zeros with updates added, in order, at positions along the first axes.
+    """Add updates, in order, to a tensor of zeros at positions along its first axes.
 
-    Stored integers are added as they are and wrap around, whatever their zero point: an element
-    without an update is a stored 0. Where a position is computed, an update outside of the shape
-    is ignored.
+    Stored integers are added as they are, without regard to the zero point, and sums wrap around.
+    So an element without an update is a stored 0. If positions are computed, an update outside of
+    the shape is ignored.
     """
     positions, updates = operand(inputs, 0), operand(inputs, 1)
     shape = known_ints(operand(inputs, 2), "the shape")
@@ -52,7 +52,7 @@ def scatter_nd(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("DYNAMIC_UPDATE_SLICE")
 def dynamic_update_slice(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """x with a block replaced. It begins at the third operand, or is moved inwards to fit."""
+    """Replace a block of x. It starts at the third operand, or is moved inwards to fit into x."""
     x, update, starts = (operand(inputs, i) for i in range(3))
     if x.type.rank != update.type.rank or x.dtype is not update.dtype:
         kinds = x.dtype.value, update.dtype.value
@@ -64,7 +64,7 @@ def dynamic_update_slice(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> 
 
 @TFLITE.imports("REVERSE_SEQUENCE", limits="sequences and batch along the first two axes")
 def reverse_sequence(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """x with the first elements of every sequence, as many as its length, reversed."""
+    """Reverse each sequence of x up to its length; the elements after that stay as they are."""
     x = operand(inputs, 0)
     time = axis_of(node.options.whole("SeqDim"), x.type.rank)
     batch = axis_of(node.options.whole("BatchDim"), x.type.rank)

@@ -1,8 +1,8 @@
-"""MediaPipe's operators: max pooling with indices, its inverse, transposed convolution with bias.
+"""Imports MediaPipe's max pooling with indices, unpooling, and transposed convolution with bias.
 
-Their options are the bytes of the runtime's structs TfLitePoolParams and TfLiteTransposeConvParams.
-The index of a maximum is its position in the window, row by row. It is a float and has 0.1 added,
-so that a cast to an integer gives the right number.
+The options of these operators are the bytes of the runtime's structs TfLitePoolParams and
+TfLiteTransposeConvParams. The index of a maximum is its position in the window, counted row by row.
+It is stored as a float with 0.1 added, so that a cast to an integer gives the right number.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from ellc.ir.ops.shape import Concat, Reshape, Slice, Transpose
 from ellc.ir.types import DType, Padding
 
 _FIELDS = struct.Struct("<6i")
-_CONVOLUTION = struct.Struct("<3i")  # scheme, stride of columns, stride of rows
+_CONVOLUTION = struct.Struct("<3i")  # padding scheme, stride along columns, stride along rows
 _MOST_CELLS = 64
 _ABOVE = np.float32(0.1)
-# Padding schemes: number in the struct -> number in the schema.
+# Maps the number of a padding scheme in the struct to its number in the schema.
 _SCHEMES = {1: 0, 2: 1}
 
 
 @dataclass(frozen=True, slots=True)
 class _Pool:
-    """A pool's options; pairs are (rows, columns), the scheme is the schema's number."""
+    """The options of a pool. Pairs are (rows, columns); `scheme` is the schema's number."""
 
     scheme: int
     stride: tuple[int, int]
@@ -47,7 +47,7 @@ class _Pool:
 
     @staticmethod
     def of(node: TfliteNode) -> _Pool:
-        """The options of a node; raises `Unsupported` if they are not valid options of a pool."""
+        """Read the options of a node; raise `Unsupported` if they are not valid for a pool."""
         if len(node.custom) < _FIELDS.size:
             raise Unsupported(
                 f"its options have {len(node.custom)} bytes, those of a pool {_FIELDS.size}"
@@ -68,7 +68,7 @@ class _Pool:
     "CUSTOM:MaxPoolingWithArgmax2D", limits=f"floats; windows of at most {_MOST_CELLS} cells"
 )
 def max_pool_with_indices(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """The maximum under each window, and the index in the window of the first maximum."""
+    """Return the maximum under each window, and the index of the first maximum in the window."""
     x, pool = want_float(operand(inputs, 0)), _Pool.of(node)
     padding = replace(pool.padding(x), values=LOWEST.values)
     largest = emitter.add(MaxPool2D(pool.window, pool.stride, padding), x)
@@ -88,9 +88,9 @@ def max_pool_with_indices(emitter: Emitter, node: TfliteNode, inputs: Inputs) ->
 def _cells(
     emitter: Emitter, x: Value, pool: _Pool, padding: Padding, shape: tuple[int, ...]
 ) -> list[Value]:
-    """For every position in the window, a tensor of its elements in all windows.
+    """For each position inside the window, collect the elements of all windows at that position.
 
-    Elements outside of x are the lowest number.
+    Elements in the padding are the lowest number.
     """
     before, after = (0, padding.top, padding.left, 0), (0, padding.bottom, padding.right, 0)
     padded = x if padding.is_empty else emitter.add(Pad(before, after, LOWEST.values[0]), x)
@@ -107,7 +107,7 @@ def _cells(
     limits="floats; strides equal to the window; indices of a MaxPoolingWithArgmax2D",
 )
 def max_unpool(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Every element becomes a window of zeros with the element at its index."""
+    """Expand every element to a window that has the element at its index and zeros elsewhere."""
     x, positions, pool = want_float(operand(inputs, 0)), operand(inputs, 1), _Pool.of(node)
     if x.type.rank != 4 or positions.shape != x.shape or pool.stride != pool.window:
         raise Unsupported(
@@ -135,7 +135,7 @@ def max_unpool(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("CUSTOM:Convolution2DTransposeBias", limits="floats")
 def transpose_conv_bias(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Transposed convolution with a bias; the padding scheme decides how much is cut off."""
+    """Import a transposed convolution with bias; the padding scheme determines what is cut off."""
     x, weights, bias = (operand(inputs, i) for i in range(3))
     if len(node.custom) < _CONVOLUTION.size:
         raise Unsupported(

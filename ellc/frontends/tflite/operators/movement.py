@@ -1,4 +1,4 @@
-"""Operators that cut, join, pad and gather elements."""
+"""Imports operators that cut, join, pad, gather or rearrange elements."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Pairs = list[tuple[int, int]]
 
 @TFLITE.imports("SLICE", limits=_KNOWN)
 def slice_of(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """A block of the operand; a size of -1 reaches to the end of the axis."""
+    """Cut a block out of the operand; a size of -1 extends to the end of the axis."""
     x = operand(inputs, 0)
     starts = known_ints(operand(inputs, 1), "its begin")
     sizes = known_ints(operand(inputs, 2), "its size")
@@ -43,7 +43,7 @@ def slice_of(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("SPLIT", limits=_KNOWN)
 def split(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """Equal parts along an axis."""
+    """Split the operand into equal parts along an axis."""
     x, count = operand(inputs, 1), node.options.whole("NumSplits") or len(node.results)
     axis = _axis(operand(inputs, 0), x)
     if count < 1 or x.shape[axis] % count:
@@ -53,12 +53,12 @@ def split(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
 
 @TFLITE.imports("SPLIT_V", limits=_KNOWN)
 def split_v(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """Parts of given sizes along an axis; a size of -1 takes the rest."""
+    """Split the operand into parts of given sizes along an axis; the size -1 takes the rest."""
     x = operand(inputs, 0)
     sizes = known_ints(operand(inputs, 1), "the sizes")
     axis = _axis(operand(inputs, 2), x)
-    left = x.shape[axis] - sum(s for s in sizes if s != -1)
-    return _parts(emitter, x, axis, tuple(left if s == -1 else s for s in sizes))
+    rest = x.shape[axis] - sum(s for s in sizes if s != -1)
+    return _parts(emitter, x, axis, tuple(rest if s == -1 else s for s in sizes))
 
 
 def _parts(emitter: Emitter, x: Value, axis: int, sizes: tuple[int, ...]) -> list[Value]:
@@ -74,7 +74,7 @@ def _axis(value: Value, x: Value) -> int:
 
 @TFLITE.imports("UNPACK")
 def unpack(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """A part for each index of an axis, without that axis."""
+    """Split an axis into its elements; the parts do not have the axis any more."""
     x = operand(inputs, 0)
     axis = axis_of(node.options.whole("Axis"), x.type.rank)
     rest = (*x.shape[:axis], *x.shape[axis + 1 :])
@@ -90,7 +90,7 @@ _NO_ACTIVATION = DeclinedOption(ACTIVATION, "no operands, or a fused activation"
 
 @TFLITE.imports("CONCATENATION", limits="no fused activation", declines=(_NO_ACTIVATION,))
 def concatenation(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The operands, concatenated along an axis."""
+    """Concatenate the operands along an axis."""
     parts = [operand(inputs, i) for i in range(len(inputs))]
     if not parts or node.options.activation is not FusedActivation.NONE:
         raise Unsupported(_NO_ACTIVATION.reason)
@@ -102,7 +102,7 @@ def concatenation(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("PACK")
 def pack(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The operands, stacked along a new axis."""
+    """Stack the operands along a new axis."""
     parts = [operand(inputs, i) for i in range(len(inputs))]
     rank = parts[0].type.rank if parts else 0
     axis = axis_of(node.options.whole("Axis"), rank + 1)
@@ -114,7 +114,7 @@ def pack(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 
 def amounts_of(value: Value, rank: int) -> Pairs:
-    """The amounts of padding (before, after) of every axis."""
+    """The amounts of padding (before, after) for every axis."""
     numbers = known_ints(value, "the padding")
     if len(numbers) != 2 * rank or min(numbers, default=0) < 0:
         raise Unsupported(f"padding {numbers} for an operand of rank {rank}")
@@ -122,7 +122,7 @@ def amounts_of(value: Value, rank: int) -> Pairs:
 
 
 def padded(emitter: Emitter, x: Value, amounts: Pairs, value: float, mode: str) -> Value:
-    """The value x with padding; x itself if all amounts are 0."""
+    """Pad x; return x itself if all amounts are 0."""
     if not any(a or b for a, b in amounts):
         return x
     before, after = zip(*amounts, strict=True)
@@ -131,7 +131,7 @@ def padded(emitter: Emitter, x: Value, amounts: Pairs, value: float, mode: str) 
 
 @TFLITE.imports("PAD", limits=_KNOWN)
 def pad(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Padding with zeros; in a quantised tensor, with its zero point."""
+    """Pad with zeros, or in a quantised tensor with the zero point."""
     x = operand(inputs, 0)
     zero = zero_of(result(node)) if is_stored(node) else 0
     return padded(emitter, x, amounts_of(operand(inputs, 1), x.type.rank), float(zero), "constant")
@@ -139,7 +139,7 @@ def pad(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("PADV2", limits=_KNOWN)
 def pad_v2(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Padding with a given number, which has the scale and zero point of the operand."""
+    """Pad with a given number, which must have the same scale and zero point as the result."""
     x, number = operand(inputs, 0), known(operand(inputs, 2), "the padding value")
     if is_stored(node) and scalar_quant(tensor(node, 2)) != scalar_quant(result(node)):
         raise Unsupported("the padding value has another scale or zero point than the result")
@@ -151,7 +151,7 @@ def pad_v2(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("MIRROR_PAD", limits=_KNOWN)
 def mirror_pad(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Padding that mirrors the tensor: REFLECT does not repeat its edge, SYMMETRIC does."""
+    """Pad by mirroring the tensor: REFLECT does not repeat the edge elements, SYMMETRIC does."""
     x = operand(inputs, 0)
     amounts = amounts_of(operand(inputs, 1), x.type.rank)
     if node.options.whole("Mode") == 0:
@@ -184,7 +184,7 @@ def _backwards(emitter: Emitter, x: Value, axis: int, start: int, size: int) -> 
 
 @TFLITE.imports("GATHER", limits="batch dimensions only right before the axis")
 def gather(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Elements at indices along an axis. With batch dimensions each batch has its own indices."""
+    """Take elements at indices along an axis; with batch dimensions, each batch has own indices."""
     x, indices = operand(inputs, 0), operand(inputs, 1)
     axis = axis_of(node.options.whole("Axis"), x.type.rank)
     batch = node.options.whole("BatchDims")
@@ -206,7 +206,7 @@ def gather(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("GATHER_ND", limits="int32 indices")
 def gather_nd(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Blocks at positions along the first axes, which the last axis of the indices holds."""
+    """Take blocks of x; each vector along the indices' last axis is a position in x."""
     x, positions = operand(inputs, 0), operand(inputs, 1)
     depth = positions.shape[-1] if positions.shape else 0
     if not 1 <= depth <= x.type.rank or positions.dtype is not DType.I32:
@@ -224,7 +224,7 @@ def gather_nd(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("EMBEDDING_LOOKUP", limits="8-bit tables are dequantised at import")
 def embedding_lookup(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Rows of a table at indices."""
+    """Take the rows of a table at indices."""
     indices, table = operand(inputs, 0), operand(inputs, 1)
     if table.dtype is DType.I8 and result(node).dtype is DType.F32:
         table = dequantized(emitter, table, tensor(node, 1))
@@ -243,7 +243,7 @@ def _blocks(node: TfliteNode, x: Value) -> int:
 
 @TFLITE.imports("DEPTH_TO_SPACE")
 def depth_to_space(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """size * size channels of a pixel become size x size pixels."""
+    """Convert size * size channels of a pixel to size x size pixels."""
     x = operand(inputs, 0)
     size = _blocks(node, x)
     n, h, w, c = x.shape
@@ -254,7 +254,7 @@ def depth_to_space(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("SPACE_TO_DEPTH")
 def space_to_depth(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """size x size pixels become size * size channels of one pixel."""
+    """Convert size x size pixels to size * size channels of one pixel."""
     x = operand(inputs, 0)
     size = _blocks(node, x)
     n, h, w, c = x.shape
@@ -265,7 +265,7 @@ def space_to_depth(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("SPACE_TO_BATCH_ND", limits=_KNOWN)
 def space_to_batch(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Splits the padded image into blocks; pixels at one position in all blocks become an image."""
+    """Split the padded image into blocks; pixel i of all blocks forms image i."""
     x, block = operand(inputs, 0), known_ints(operand(inputs, 1), "the block")
     rank, axes = x.type.rank, len(block)
     zero = float(zero_of(result(node))) if is_stored(node) else 0.0
@@ -285,7 +285,7 @@ def space_to_batch(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("BATCH_TO_SPACE_ND", limits=_KNOWN)
 def batch_to_space(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The inverse of SPACE_TO_BATCH_ND, after which rows and columns are cut off."""
+    """Invert SPACE_TO_BATCH_ND, and cut off rows and columns at the edges."""
     x, block = operand(inputs, 0), known_ints(operand(inputs, 1), "the block")
     axes, parts = len(block), math.prod(block)
     crops = amounts_of(operand(inputs, 2), axes)

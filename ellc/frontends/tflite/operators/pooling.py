@@ -1,4 +1,4 @@
-"""Pools. Padding never counts."""
+"""Imports pools. Padding never contributes to a result."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _window(options: NodeOptions) -> tuple[int, int]:
 
 
 def _want_same_scale(node: TfliteNode) -> None:
-    """Raise `Unsupported` unless operand and result have the same scale and zero point.
+    """Raise `Unsupported` unless the operand and the result have the same scale and zero point.
 
     The kernels of quantised pools work on the stored integers and do not convert between scales.
     """
@@ -40,7 +40,7 @@ def _want_same_scale(node: TfliteNode) -> None:
 
 @TFLITE.imports("AVERAGE_POOL_2D", declines=(NOT_ON_INTEGERS,))
 def average_pool_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The mean under each window, without the padding."""
+    """Compute the mean under each window, without the padding."""
     x, options = operand(inputs, 0), node.options
     window, stride = _window(options), strides_of(options)
     padding = window_padding(options, x, window, stride)
@@ -54,7 +54,7 @@ def average_pool_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value
 
 @TFLITE.imports("MAX_POOL_2D", declines=(NOT_ON_INTEGERS,))
 def max_pool_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The maximum under each window, without the padding."""
+    """Compute the maximum under each window, without the padding."""
     x, options = operand(inputs, 0), node.options
     window, stride = _window(options), strides_of(options)
     padding = replace(window_padding(options, x, window, stride), values=LOWEST.values)
@@ -70,7 +70,7 @@ def max_pool_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("L2_POOL_2D", limits="floats only")
 def l2_pool_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The root of the mean square under each window, without the padding."""
+    """Compute the root of the mean square under each window, without the padding."""
     x, options = want_float(operand(inputs, 0)), node.options
     window, stride = _window(options), strides_of(options)
     padding = window_padding(options, x, window, stride)

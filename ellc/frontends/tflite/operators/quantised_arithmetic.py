@@ -1,4 +1,4 @@
-"""Sums, products and comparisons of stored integers."""
+"""Imports sums, products, quotients and comparisons of stored integers."""
 
 from __future__ import annotations
 
@@ -28,17 +28,18 @@ from ellc.ir.ops.quantised import Requantize
 from ellc.ir.ops.quantised_arithmetic import QuantAdd, QuantDiv, QuantMul
 from ellc.ir.types import Array, DType
 
-# Bits by which numbers are shifted left before they are scaled, which keeps precision.
+# Numbers are shifted left by so many bits before they are scaled, to keep precision.
 _COMPARED_BITS = 8
 _SQUARED_BITS = 7
 _SUMMED_BITS = 20
-_MOST_SUMMED = 16  # operands of 9 bits, halved and shifted by 20 bits: their sum has 32 bits
+_MOST_SUMMED = 16  # the sum of 16 operands of 9 bits, halved and shifted by 20, has 32 bits
 
 
 def _second_first(x: Value, y: Value) -> bool:
     """Whether the second operand should come first.
 
-    The first must have the result's shape; if both have it, a computed one precedes a constant.
+    The first operand must have the result's shape. If both have it, a computed operand comes before
+    a constant.
     """
     if y.shape != common_shape(x, y):
         return False
@@ -46,7 +47,7 @@ def _second_first(x: Value, y: Value) -> bool:
 
 
 def stored_sum(emitter: Emitter, node: TfliteNode, x: Value, y: Value, *, subtract: bool) -> Value:
-    """x + y or x - y."""
+    """Compute x + y, or with `subtract` x - y."""
     first, second, to = tensor(node, 0), tensor(node, 1), result(node)
     low, high = activation_range(node.options.activation, to)
     if to.dtype is DType.I16:
@@ -70,7 +71,7 @@ def stored_sum(emitter: Emitter, node: TfliteNode, x: Value, y: Value, *, subtra
 
 
 def stored_sum_of_all(emitter: Emitter, node: TfliteNode, parts: list[Value]) -> Value:
-    """ADD_N: the sum of halved operands with 20 more bits, then scaled to the result."""
+    """Import ADD_N: sum the halved operands with 20 extra bits, then scale the sum."""
     source, to = tensor(node, 0), result(node)
     same = all(scalar_quant(tensor(node, i)) == scalar_quant(source) for i in range(len(parts)))
     if not same or not 1 <= len(parts) <= _MOST_SUMMED:
@@ -84,13 +85,13 @@ def stored_sum_of_all(emitter: Emitter, node: TfliteNode, parts: list[Value]) ->
 
 
 def _want_general_scales(*tensors: Tensor) -> None:
-    """Raise `Unsupported` if all scales are powers of two: the runtime has another kernel then."""
+    """Raise `Unsupported` if all scales are powers of two: then the runtime uses another kernel."""
     if all(np.frexp(scale_of(t))[0] == 0.5 for t in tensors):
         raise Unsupported("16-bit sums whose scales are powers of two")
 
 
 def stored_product(emitter: Emitter, node: TfliteNode, x: Value, y: Value) -> Value:
-    """x * y."""
+    """Compute x * y."""
     first, second, to = tensor(node, 0), tensor(node, 1), result(node)
     low, high = activation_range(node.options.activation, to)
     op = QuantMul.of(
@@ -102,7 +103,7 @@ def stored_product(emitter: Emitter, node: TfliteNode, x: Value, y: Value) -> Va
 
 
 def stored_quotient(emitter: Emitter, node: TfliteNode, x: Value, y: Value) -> Value:
-    """x / y. A divisor of 0, an error in the runtime, counts as the smallest step above 0."""
+    """Compute x / y. A divisor of 0, which is an error in the runtime, counts as one step."""
     first, second, to = tensor(node, 0), tensor(node, 1), result(node)
     low, high = activation_range(node.options.activation, to)
     try:
@@ -115,7 +116,7 @@ def stored_quotient(emitter: Emitter, node: TfliteNode, x: Value, y: Value) -> V
 
 
 def stored_squared_difference(emitter: Emitter, node: TfliteNode, x: Value, y: Value) -> Value:
-    """(x - y)^2; for 16-bit operands as TensorFlow Lite Micro computes it."""
+    """Compute (x - y)^2; for 16-bit operands as TensorFlow Lite Micro does."""
     first, second, to = tensor(node, 0), tensor(node, 1), result(node)
     if x.dtype is DType.U8:
         raise Unsupported("no runtime has it for stored integers of type uint8")
@@ -127,7 +128,7 @@ def stored_squared_difference(emitter: Emitter, node: TfliteNode, x: Value, y: V
         _scaled(emitter, value, source, bits, float(scale_of(source)) / twice)
         for value, source in ((x, first), (y, second))
     ]
-    # The sign does not matter, so the operand with the result's shape may go first.
+    # The square ignores the sign, so the operands may be exchanged.
     first_part, second_part = parts[::-1] if _second_first(x, y) else parts
     first_part = expanded(emitter, first_part, common_shape(x, y))
     square = emitter.add(Square(), emitter.add(Sub(), first_part, second_part))
@@ -136,10 +137,10 @@ def stored_squared_difference(emitter: Emitter, node: TfliteNode, x: Value, y: V
 
 
 def compared_parts(emitter: Emitter, node: TfliteNode, x: Value, y: Value) -> tuple[Value, Value]:
-    """Both operands as integers of the same scale, for a comparison.
+    """Convert both operands of a comparison to integers of the same scale.
 
     8-bit operands become 32-bit integers. 16-bit operands must have the same scale, because the
-    runtime compares the stored integers whatever their scales are.
+    runtime compares the stored integers without regard to their scales.
     """
     first, second = tensor(node, 0), tensor(node, 1)
     if x.dtype is DType.I16:
@@ -155,7 +156,7 @@ def compared_parts(emitter: Emitter, node: TfliteNode, x: Value, y: Value) -> tu
 
 
 def _scaled(emitter: Emitter, x: Value, source: Tensor, bits: int, factor: float) -> Value:
-    """(x - zero point) * 2^bits * factor as 32-bit integers; a 16-bit x has no zero point."""
+    """Compute (x - zero point) * 2^bits * factor in 32 bits; a 16-bit x has no zero point."""
     if x.dtype is DType.I16 and not bits:
         parts = (np.full(1, part, np.int32) for part in quantize_multiplier(factor))
         op = Requantize("tflite", 0, *limits_of(DType.I32), DType.I32)

@@ -1,7 +1,8 @@
-"""Convolutions and dense layers of stored integers: exact sums, then requantisation.
+"""Imports convolutions, dense layers and matrix products of stored integers.
 
-A sum is multiplied by input scale * weight scale / result scale. For uint8, whose weights have one
-scale, the reference kernels round the product of the first two to float32.
+A layer computes exact sums and then requantises them: it multiplies each sum by the factor input
+scale * weight scale / result scale. For uint8, where the weights have one scale, the reference
+kernels round the product of input scale and weight scale to float32.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ Pair = tuple[int, int]
 
 
 def channel_factors(x: Tensor, weights: Tensor, to: Tensor) -> list[float]:
-    """The factor, or one for each filter, computed in double."""
+    """The factor, or one factor for each filter, computed in double."""
     scales = quant_of(weights).scale
     return [float(scale_of(x)) * float(np.float32(s)) / float(scale_of(to)) for s in scales]
 
 
 def tensor_factor(x: Tensor, weights: Tensor, to: Tensor) -> float:
-    """The factor for weights with one scale; the product of scales is rounded to float32."""
+    """The factor for weights with one scale; the product of the scales is rounded to float32."""
     return float(scale_of(x) * scale_of(weights)) / float(scale_of(to))
 
 
@@ -55,7 +56,7 @@ def stored_convolution(
     dilation: Pair,
     groups: int,
 ) -> Value:
-    """CONV_2D and DEPTHWISE_CONV_2D; weights are [F,kh,kw,C/groups]."""
+    """Import CONV_2D and DEPTHWISE_CONV_2D, with weights [F,kh,kw,C/groups]."""
     source, filters, to = tensor(node, 0), tensor(node, 1), result(node)
     op = IntConv2D(stride, padding, dilation, groups, zero_of(source), _weight_zero(filters))
     if x.dtype is DType.I16:
@@ -75,7 +76,7 @@ def stored_transpose_convolution(
     crop: tuple[int, int, int, int],
     extra: Pair,
 ) -> Value:
-    """TRANSPOSE_CONV; weights are [F,kh,kw,C]."""
+    """Import TRANSPOSE_CONV, with weights [F,kh,kw,C]."""
     source, filters, to = tensor(node, 2), tensor(node, 1), result(node)
     op = IntConvTranspose2D(
         stride, crop, extra, input_zero=zero_of(source), weight_zero=_weight_zero(filters)
@@ -90,10 +91,10 @@ def stored_transpose_convolution(
 def stored_dense(
     emitter: Emitter, node: TfliteNode, x: Value, weights: Value, bias: Value | None
 ) -> Value:
-    """FULLY_CONNECTED along the last axis; weights are [F,K]."""
+    """Import FULLY_CONNECTED along the last axis, with weights [F,K]."""
     source, filters, to = tensor(node, 0), tensor(node, 1), result(node)
     quant = quant_of(filters)
-    # Only this operator's kernels also subtract a zero point from signed weights.
+    # Among all layers, only this operator's kernels subtract a zero point from signed weights too.
     zeros = quant.zero_point[:1] if len(quant.scale) == 1 else (0,)
     op, factors = IntDense(zero_of(source), zeros), _factors(source, filters, to)
     if x.dtype is DType.I16:
@@ -109,7 +110,7 @@ def _factors(source: Tensor, filters: Tensor, to: Tensor) -> list[float]:
 
 
 def _weight_zero(filters: Tensor) -> tuple[int, ...]:
-    """The zero point of unsigned filters; signed filters have none."""
+    """The zero point of unsigned filters, or 0 for signed filters, which must not have one."""
     quant = quant_of(filters)
     if filters.dtype is DType.U8:
         return (zero_of(filters),)
@@ -121,7 +122,7 @@ def _weight_zero(filters: Tensor) -> tuple[int, ...]:
 def stored_product(
     emitter: Emitter, node: TfliteNode, a: Value, b: Value, transpose_a: bool, transpose_b: bool
 ) -> Value:
-    """BATCH_MATMUL of stored integers; both operands have one scale and one zero point."""
+    """Import BATCH_MATMUL of stored integers; each operand has one scale and one zero point."""
     left, right, to = tensor(node, 0), tensor(node, 1), result(node)
     if a.dtype is DType.I16:
         if zero_of(left) or zero_of(right):

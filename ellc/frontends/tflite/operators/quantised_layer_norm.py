@@ -1,9 +1,9 @@
-"""Layer normalisation inside an LSTM of stored integers, with the same bits as LiteRT's kernel.
+"""Adds the layer normalisation of an LSTM of stored integers, bit for bit as in LiteRT's kernel.
 
-For each batch the sums of a gate are scaled to mean 0 and standard deviation 2^10. Then they are
-multiplied by weights and a bias is added. As in LiteRT, 2^20 / units is truncated before the
-multiplication, so variances are too small if the number of units is not a power of two. A variance
-below 1 is replaced by a constant.
+For each batch element, the sums of a gate are scaled to mean 0 and standard deviation 2^10. Then
+they are multiplied by weights, and a bias is added. As in LiteRT, 2^20 / units is truncated before
+the variance is multiplied by it, so variances are too small if the number of units is not a power
+of two. A variance below 1 is replaced by a constant.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _GUARD = np.float32(10_000)
 
 @dataclass(frozen=True, slots=True)
 class LayerNorm:
-    """Weights i32 [1, units], bias i32 [units], the factor of the result, the least variance."""
+    """The int32 weights [1, units] and bias [units], the result's factor, the least variance."""
 
     weights: Array
     bias: Array
@@ -49,7 +49,7 @@ class LayerNorm:
 
     @staticmethod
     def of(weights: Array, bias: Array, scale: np.float32) -> LayerNorm:
-        """A layer normalisation with stored weights of this scale."""
+        """Create a layer normalisation from stored weights with the scale `scale`."""
         mantissa, shift = quantize_multiplier(float(scale))
         if shift + _UNIT_BITS > _MOST_SHIFT:
             raise Unsupported(f"a layer normalisation whose weights have the scale {scale}")
@@ -58,7 +58,7 @@ class LayerNorm:
         return LayerNorm(wide, bias, (mantissa, shift + _UNIT_BITS), least)
 
     def apply(self, body: Emitter, x: Value) -> Value:
-        """The sums of a gate, i32 [batch, units] within 16 bits, normalised; the same type."""
+        """Normalise the sums of a gate: int32 [batch, units] within 16 bits, like the result."""
         raised = body.add(Mul(), x, number(body, 1 << _BITS))
         mean = body.add(_over_units("mean"), raised)
         difference = body.add(Sub(), raised, body.add(Cast(DType.I32), mean))
@@ -71,7 +71,7 @@ class LayerNorm:
         return scaled(body, total, self.factor, LOW, HIGH)
 
     def _variance(self, body: Emitter, x: Value, mean: Value) -> Value:
-        """The variance of the sums x, i32 [batch, 1]; `mean` is their mean times 2^10, i64."""
+        """The int32 variance [batch, 1] of the sums x; `mean` is the int64 mean times 2^10."""
         share = number(body, (1 << (2 * _BITS)) // x.shape[-1], DType.I64)
         squares = body.add(Mul(), body.add(_over_units("l2sum"), x), share)
         wide = body.add(Sub(), squares, body.add(Mul(), mean, mean))

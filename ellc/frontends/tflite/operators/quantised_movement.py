@@ -1,4 +1,4 @@
-"""QUANTIZE and DEQUANTIZE, and the operands of a concatenation with different scales."""
+"""Imports QUANTIZE and DEQUANTIZE, and converts the operands of a concatenation to one scale."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from ellc.ir.types import Array, DType
 
 @TFLITE.imports("QUANTIZE", limits="one scale for all elements")
 def quantize(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Real numbers as stored integers, or stored integers converted to another scale."""
+    """Convert real numbers to stored integers, or stored integers to another scale."""
     x, source, to = operand(inputs, 0), tensor(node, 0), result(node)
     if x.dtype.is_float:
         return quantized(emitter, x, to)
@@ -47,13 +47,13 @@ def quantize(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("DEQUANTIZE")
 def dequantize(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Stored integers as real numbers. The reader has converted float16 to float32 already."""
+    """Convert stored integers to real numbers. Float16 constants are float32 at this point."""
     x = operand(inputs, 0)
     return x if x.dtype is DType.F32 else dequantized(emitter, x, tensor(node, 0))
 
 
 def joined(emitter: Emitter, node: TfliteNode, parts: Sequence[Value]) -> list[Value]:
-    """The operands of a concatenation, converted to the scale of the result."""
+    """Convert the operands of a concatenation to the scale of the result."""
     to = result(node)
     return [_in_scale(emitter, v, tensor(node, i), to) for i, v in enumerate(parts)]
 
@@ -70,7 +70,7 @@ def _in_scale(emitter: Emitter, x: Value, source: Tensor, to: Tensor) -> Value:
 
 
 def _linear(source: Tensor, to: Tensor) -> Callable[[Array], Array]:
-    """The conversion of stored integers from one scale to another, computed in float32."""
+    """The function that converts stored integers to another scale, computed in float32."""
     factor = scale_of(source) * (np.float32(1) / scale_of(to))
     offset = np.float32(-zero_of(source)) * factor
 

@@ -1,4 +1,4 @@
-"""LOG_SOFTMAX and L2_NORMALIZATION of stored 8-bit integers."""
+"""Imports LOG_SOFTMAX and L2_NORMALIZATION of stored 8-bit integers."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from ellc.ir.ops.quantised import Requantize
 from ellc.ir.ops.reduce import Reduce
 from ellc.ir.types import Array, DType
 
-_LOG_STEP = 1 / 16  # the scale of the logarithms, whose zero point must be the highest integer
+_LOG_STEP = 1 / 16  # the scale of the result; its zero point must be the highest integer
 _LOG_STEP_BITS = 4
-_MOST_TERMS = 1 << SOFTMAX_SUM_BITS  # a sum of more exponentials may overflow
+_MOST_TERMS = 1 << SOFTMAX_SUM_BITS  # the sum of more exponentials may overflow
 _UNIT_STEP = 1 / 128  # the scale of normalised vectors
 _UNIT_BITS = 7
 
 
 def stored_log_softmax(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
-    """LOG_SOFTMAX in fixed point: x - max(x) - log(sum of e^(x - max(x)))."""
+    """Compute LOG_SOFTMAX in fixed point: x - max(x) - log(sum of e^(x - max(x)))."""
     source, to = tensor(node, 0), result(node)
     low, high = limits_of(to.dtype)
     if scale_of(to) != np.float32(_LOG_STEP) or zero_of(to) != high:
@@ -42,14 +42,15 @@ def stored_log_softmax(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
     scaling, last = softmax_scaling(1.0, float(scale_of(source))), (x.type.rank - 1,)
     top = emitter.add(Cast(DType.I32), emitter.add(Reduce("max", last, True), x))
     negative = emitter.add(Sub(), emitter.add(Cast(DType.I32), x), top)
-    # The differences 0 to -255 are stored as the bytes 255 to 0, to index the tables.
+    # The differences 0 to -255 become the bytes 255 to 0, which index the tables.
     ones = emitter.constant(np.full(1, 255, np.int32))
     position = emitter.add(Cast(DType.U8), emitter.add(Add(), negative, ones))
     terms = divide_by_power(softmax_exponentials(*scaling), SOFTMAX_SUM_BITS)
     total = emitter.add(Reduce("sum", last, True), _table(emitter, position, terms))
     scaled = _table(emitter, position, log_softmax_differences(*scaling))
     logarithm = emitter.add(Sub(), scaled, emitter.add(LogOfSum(), total))
-    # No logarithm here is positive. The operator rounds ties up; minus 1 they go away from zero.
+    # No logarithm here is positive. The operator rounds ties up. After the subtraction of 1 it
+    # rounds them away from zero.
     less = emitter.add(Sub(), logarithm, emitter.constant(np.ones(1, np.int32)))
     bits = 31 - LOG_BITS - _LOG_STEP_BITS
     op = Requantize("tflite_once", zero_of(to), low, high, to.dtype, to.quant)
@@ -57,7 +58,7 @@ def stored_log_softmax(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
 
 
 def _table(emitter: Emitter, position: Value, by_distance: Array) -> Value:
-    """The entries of a table by distance from the largest number; `position` is 255 - distance."""
+    """Look up entries by distance from the largest number; `position` is 255 - distance."""
     table = by_distance[::-1]
     return looked_up(emitter, position, DType.I32, None, lambda code: table[code])
 
@@ -67,7 +68,7 @@ def _factor(emitter: Emitter, mantissa: int, shift: int) -> tuple[Value, Value]:
 
 
 def stored_l2_normalization(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
-    """L2_NORMALIZATION in fixed point; a vector of zeros stays zero."""
+    """Compute L2_NORMALIZATION in fixed point; a vector of zeros stays zero."""
     source, to = tensor(node, 0), result(node)
     low, high = limits_of(to.dtype)
     middle = low + 128
@@ -77,7 +78,8 @@ def stored_l2_normalization(emitter: Emitter, node: TfliteNode, x: Value) -> Val
     squares = looked_up(emitter, x, DType.I32, None, lambda code: (code - zero) ** 2)
     total = emitter.add(Reduce("sum", (x.type.rank - 1,), True), squares)
     mantissa, shift = (emitter.add(InverseRoot(part), total) for part in ("mantissa", "shift"))
-    # The kernel for uint8 multiplies by 2^7 before it scales; that for int8 does both in one step.
+    # The kernel for uint8 multiplies by 2^7 before it scales. The kernel for int8 does both in one
+    # step.
     before = _UNIT_BITS if x.dtype is DType.U8 else 0
     if not before:
         bits = emitter.constant(np.full(1, _UNIT_BITS, np.int32))

@@ -1,4 +1,4 @@
-"""PRELU of stored 8-bit integers."""
+"""Imports PRELU of stored 8-bit integers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ellc.ir.ops.quantised_arithmetic import QuantMul
 
 
 def stored_prelu(emitter: Emitter, node: TfliteNode, x: Value, slopes: Value) -> Value:
-    """x if x >= 0, else x * slope; both converted to the scale of the result."""
+    """Compute x if x >= 0, else x * slope, in the scale of the result."""
     source, factor, to = tensor(node, 0), tensor(node, 1), result(node)
     x = expanded(emitter, x, common_shape(x, slopes))
     above = tabled(emitter, node, x, scaled_by(source, to, float(scale_of(source) / scale_of(to))))

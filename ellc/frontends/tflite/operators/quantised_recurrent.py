@@ -1,8 +1,8 @@
-"""The LSTM of stored integers: 8-bit operands and results, and a 16-bit cell state.
+"""Imports the LSTM of stored integers, with 8-bit operands and results and a 16-bit cell state.
 
 All fixed-point numbers have 16 bits (`ellc.ir.fixed_point_16`): the sums of the gates have three
-integer bits, the gates have none, and the scale of the cell state gives its integer bits. With a
-layer normalisation, the sums before it have a scale that the file gives.
+integer bits, the gates have none, and the cell state has as many as its scale implies. With a layer
+normalisation, the file gives the scale of the sums before the normalisation.
 """
 
 from __future__ import annotations
@@ -41,13 +41,14 @@ from ellc.ir.ops.quantised_conv import IntDense
 from ellc.ir.ops.shape import Slice
 from ellc.ir.types import Array, DType, Quant
 
-# Operand numbers. Each of the first three is followed by those of the other gates.
+# The indices of operands. The first three are for the first gate; the indices for the other gates
+# follow each of them.
 _WEIGHTS, _RECURRENT, _BIASES = 1, 5, 12
 _PEEPHOLES = {0: 9, 1: 10, 3: 11}  # by gate
 _PROJECTION, _PROJECTION_BIAS = 16, 17
 _STATE, _CELL = 18, 19
 _NORMS = 20  # weights of the gates' layer normalisation
-_HIDDEN = 4  # the intermediate with the scale of output gate * activation of the cell state
+_HIDDEN = 4  # the intermediate with the scale of the hidden state
 _SUM_BITS = 3  # integer bits of the gates' sums
 _UNIT_BITS = 15  # fraction bits of a number without integer bits
 _UNIT = np.float32(2.0 ** (_SUM_BITS - _UNIT_BITS))  # the scale of the gates' sums
@@ -55,7 +56,7 @@ _UNIT = np.float32(2.0 ** (_SUM_BITS - _UNIT_BITS))  # the scale of the gates' s
 
 @dataclass(frozen=True, slots=True)
 class _Sums:
-    """A dense layer on one operand: weights, a bias that includes zero points, factors of rows."""
+    """A dense layer: its weights, a bias that includes zero points, and a factor for each row."""
 
     weights: Array
     bias: Array
@@ -64,7 +65,7 @@ class _Sums:
 
 @dataclass(frozen=True, slots=True)
 class _Peephole:
-    """The connection of the cell state to a gate: weights [1, units] and their factor."""
+    """The connection of the cell state to a gate: weights [1, units] and a factor."""
 
     weights: Array
     factor: tuple[int, int]
@@ -83,9 +84,9 @@ class _Projection:
 class _Cell:
     """The parameters of one step.
 
-    With `coupled` there are no weights for an input gate: it is 1 - forget gate. The keys of
-    `peepholes` and `norms` are the numbers of the gates in the file. `cell_bits` are the integer
-    bits of the cell state. A clip of 0 means no clip.
+    With `coupled` there are no weights for an input gate, which is then 1 - forget gate. The keys
+    of `peepholes` and `norms` are the numbers of the gates in the file. `cell_bits` is the number
+    of integer bits of the cell state. A `cell_clip` of 0 means no clip.
     """
 
     inputs: _Sums
@@ -112,7 +113,7 @@ class _Cell:
 
 
 def stored_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """UNIDIRECTIONAL_SEQUENCE_LSTM of int8: the output states of all steps."""
+    """Import an int8 UNIDIRECTIONAL_SEQUENCE_LSTM; return the output states of all steps."""
     if node.options.activation is not FusedActivation.TANH:
         raise Unsupported(
             f"{NO_SUCH_CELL.reason}: {node.options.activation.name} for stored integers"
@@ -189,7 +190,7 @@ def _cell(node: TfliteNode, inputs: Inputs) -> _Cell:
 
 
 def _intermediate(node: TfliteNode, index: int, what: str) -> Tensor:
-    """A declaration of a value inside the operator, for its scale and zero point."""
+    """The declaration of a value inside the operator, with its scale and zero point."""
     declared = node.intermediates[index] if len(node.intermediates) > index else None
     if declared is None:
         raise Unsupported(f"the file does not say how {what} stored")
@@ -197,7 +198,7 @@ def _intermediate(node: TfliteNode, index: int, what: str) -> Tensor:
 
 
 def _norms(node: TfliteNode, inputs: Inputs, gates: range, units: int) -> dict[int, LayerNorm]:
-    """The layer normalisations by gate, which all gates have or none; biases are the gates'."""
+    """Read the layer normalisations by gate, with the gates' biases; all gates have one or none."""
     norms = {}
     for gate in range(4):
         if optional(inputs, _NORMS + gate) is None:
@@ -213,7 +214,7 @@ def _norms(node: TfliteNode, inputs: Inputs, gates: range, units: int) -> dict[i
 def _peepholes(
     node: TfliteNode, inputs: Inputs, steps: Mapping[int, np.float32], shape: tuple[int, int]
 ) -> dict[int, _Peephole]:
-    """The peepholes by gate; either all gates that can have one do, or none."""
+    """Read the peepholes by gate; either all gates that can have a peephole have one, or none."""
     peepholes = {}
     for gate, position in _PEEPHOLES.items():
         if optional(inputs, position) is None:
@@ -239,7 +240,7 @@ def _peepholes(
 
 
 def _clip(node: TfliteNode, option: str, to: Tensor) -> int:
-    """The stored integer of a bound, truncated."""
+    """Convert a bound to a stored integer, truncated."""
     low, high = limits_of(to.dtype)
     return int(min(max(low, float(np.float32(node.options.number(option)) / scale_of(to))), high))
 
@@ -252,10 +253,10 @@ def _gates(
     x: Tensor,
     shape: tuple[int, int],
 ) -> _Sums:
-    """One dense layer of x for all gates, in the order of the file.
+    """Combine the dense layers of x for all gates into one, in the order of the file.
 
-    `steps` has the scale of each gate's sums. `first` are the operand numbers of the first gate's
-    weights, of this shape, and of its bias or None.
+    `steps` has the scale of each gate's sums. `first` has the operand indices of the first gate's
+    weights and bias; None means no bias. `shape` is the shape of each gate's weights.
     """
     weights, biases = first
     parts = [
@@ -288,10 +289,10 @@ def _sums(
     unit: np.float32,
     shape: tuple[int, int],
 ) -> _Sums:
-    """A dense layer of x whose sums have the scale `unit`.
+    """Read a dense layer of x whose sums have the scale `unit`.
 
-    `positions` are the operand numbers of weights and bias. Factors are computed in float32. The
-    zero point of x is folded into the bias.
+    `positions` has the operand indices of the weights and of the bias, or None without a bias.
+    Factors are computed in float32. The zero point of x is folded into the bias.
     """
     declared = tensor(node, positions[0])
     if zero_of(declared):
@@ -318,7 +319,7 @@ def _stored(
 
 
 def _step(body: Emitter, cell: _Cell, x: Value, h: Value, c: Value) -> tuple[Value, Value]:
-    """The next output state and cell state."""
+    """Compute the next output state and cell state."""
     from_x = _product(body, cell.inputs, x, LOW, HIGH)
     from_h = _product(body, cell.recurrent, h)
     total = bounded(body, body.add(Add(), from_x, from_h), LOW, HIGH)
@@ -343,7 +344,7 @@ def _step(body: Emitter, cell: _Cell, x: Value, h: Value, c: Value) -> tuple[Val
 
 
 def _projected(body: Emitter, projection: _Projection, hidden: Value) -> Value:
-    """The output state. As in LiteRT, its bounds are stored integers that ignore the zero point."""
+    """Compute the output state. As in LiteRT, its bounds ignore the zero point."""
     clip = projection.clip
     low, high = (-clip, clip) if clip > 0 else (-128, 127)
     op = Requantize("tflite", projection.zero, low, high, DType.I8)
@@ -353,21 +354,21 @@ def _projected(body: Emitter, projection: _Projection, hidden: Value) -> Value:
 def _product(
     body: Emitter, sums: _Sums, x: Value, low: int = WIDE_LOW, high: int = WIDE_HIGH
 ) -> Value:
-    """The sums of all gates as 32-bit integers, clamped."""
+    """The sums of all gates as clamped 32-bit integers."""
     return _summed(body, sums, x, Requantize("tflite", 0, low, high, DType.I32))
 
 
 def _summed(body: Emitter, sums: _Sums, x: Value, op: Requantize) -> Value:
-    """The sums of a dense layer, requantised by `op` with the factors of the rows."""
+    """Compute the sums of a dense layer, and requantise them by `op` with the rows' factors."""
     total = body.add(IntDense(), x, body.constant(sums.weights), body.constant(sums.bias))
     pairs = np.array(sums.factors, np.int32)
     return body.add(op, total, *(body.constant(pairs[:, side].copy()) for side in (0, 1)))
 
 
 def _gate(body: Emitter, cell: _Cell, total: Value, gate: int, c: Value) -> Value:
-    """The value of a gate, given by its number in the file.
+    """Compute the value of a gate, which is given by its number in the file.
 
-    `total` has the sums of all gates; `c` is the cell state for its peephole.
+    `total` has the sums of all gates. `c` is the cell state that the gate's peephole reads.
     """
     start = (gate - 1 if cell.coupled else gate) * cell.units
     own = body.add(Slice((0, start), (total.shape[0], cell.units), (1, 1)), total)

@@ -1,16 +1,16 @@
-"""Means, sums and products of stored integers along axes.
+"""Imports means, sums and products of stored integers along axes.
 
 MEAN and SUM follow `reference_ops::QuantizedMeanOrSum` (`kernels/internal/reference/reduce.h`) for
-every element type, with `MultiplyByQuantizedMultiplier` of `kernels/internal/common.cc`. The
-runtime is built without TFLITE_SINGLE_ROUNDING, so a product is rounded to 32 bits and then shifted
-with a second rounding. TensorFlow Lite Micro calls the same function. Older versions summed in
-float32; tests compare with outputs of the current runtime. Its SUM of int8 and int16 reads and
-writes the tensors as uint8, so its results are right only if all stored integers are small and not
-negative.
+every element type, with `MultiplyByQuantizedMultiplier` of `kernels/internal/common.cc`. TensorFlow
+Lite Micro calls the same functions. The runtime is built without TFLITE_SINGLE_ROUNDING, so a
+product is rounded to 32 bits and then shifted with a second rounding. Older versions of the runtime
+summed in float32; the tests compare with outputs of the current version. The runtime's SUM of int8
+and int16 reads and writes the tensors as uint8, so its results are right only if all stored
+integers are small and not negative.
 
-REDUCE_PROD is `QuantizedReduceProd` of the same file: the running product is scaled after every
-factor to stay within 32 bits. If it overflows nevertheless, it wraps in the runtime and saturates
-here.
+REDUCE_PROD follows `QuantizedReduceProd` of the same file. It scales the running product after
+every factor, so that the product stays within 32 bits. If the product overflows nevertheless, it
+wraps in the runtime and saturates here.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _MOST_SHIFT = 14  # the largest shift for 64-bit numbers
 
 
 def _centred_sum(emitter: Emitter, node: TfliteNode, x: Value, axes: tuple[int, ...]) -> Value:
-    """The sum of (x - zero point) along axes, i32."""
+    """Compute the int32 sum of (x - zero point) along axes."""
     wide = emitter.add(Cast(DType.I32), x)
     total = emitter.add(Reduce("sum", axes, node.options.flag("KeepDims")), wide)
     count = math.prod(x.shape[a] for a in axes)
@@ -49,7 +49,7 @@ def _centred_sum(emitter: Emitter, node: TfliteNode, x: Value, axes: tuple[int, 
 
 
 def stored_sum(emitter: Emitter, node: TfliteNode, x: Value, axes: tuple[int, ...]) -> Value:
-    """SUM of stored integers."""
+    """Import SUM of stored integers."""
     ratio = float(scale_of(tensor(node, 0))) / float(scale_of(result(node)))
     return _in_scale(
         emitter, node, _centred_sum(emitter, node, x, axes), quantize_multiplier(ratio)
@@ -57,7 +57,7 @@ def stored_sum(emitter: Emitter, node: TfliteNode, x: Value, axes: tuple[int, ..
 
 
 def stored_mean(emitter: Emitter, node: TfliteNode, x: Value, axes: tuple[int, ...]) -> Value:
-    """MEAN: the factor is divided by the number of elements, with as many bits as fit."""
+    """Import MEAN: divide the factor by the number of elements, with as many bits as fit."""
     count = math.prod(x.shape[a] for a in axes)
     if count < 1:
         raise Unsupported("a mean over no elements")
@@ -81,7 +81,7 @@ def _in_scale(emitter: Emitter, node: TfliteNode, total: Value, factor: tuple[in
 def stored_product_along(
     emitter: Emitter, node: TfliteNode, x: Value, axes: tuple[int, ...]
 ) -> Value:
-    """REDUCE_PROD: a loop that multiplies by one element on each trip, in their order."""
+    """Import REDUCE_PROD: a loop that multiplies by one element in each iteration, in order."""
     source, to = tensor(node, 0), result(node)
     if x.dtype is DType.U8:
         raise Unsupported("no runtime has it for stored integers of type uint8")
@@ -105,7 +105,7 @@ def stored_product_along(
 
 @dataclass(frozen=True, slots=True)
 class _StepScaling:
-    """The factor of a 64-bit product; its mantissa has 15 bits, in the upper half of 32."""
+    """The factor of a 64-bit product; its 15-bit mantissa is in the upper half of 32 bits."""
 
     mantissa: int
     shift: int
@@ -120,13 +120,13 @@ class _StepScaling:
         return _StepScaling(int(reduced(np.array(mantissa, np.int64))) << 16, shift)
 
     def applied(self, emitter: Emitter, op: Requantize, x: Value) -> Value:
-        """x times the factor."""
+        """Multiply x by the factor."""
         parts = (np.full(1, part, np.int32) for part in (self.mantissa, self.shift))
         return emitter.add(op, emitter.add(Cast(DType.I64), x), *map(emitter.constant, parts))
 
 
 def _running_product(emitter: Emitter, factors: Value, zero: int, scaling: _StepScaling) -> Value:
-    """The product over rows of `factors` [count, n] minus `zero`, scaled after every factor."""
+    """Multiply the rows of `factors` [count, n] - `zero`, and scale after every factor."""
     count, size = factors.shape
     offset = emitter.constant(np.full(1, zero, np.int32))
     wide = emitter.add(Sub(), emitter.add(Cast(DType.I32), factors), offset)

@@ -1,4 +1,4 @@
-"""SOFTMAX of stored 8-bit integers."""
+"""Imports SOFTMAX of stored 8-bit integers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ellc.ir.ops.quantised_softmax import QuantSoftmax
 
 
 def stored_softmax(emitter: Emitter, source: Tensor, to: Tensor, x: Value, beta: float) -> Value:
-    """SOFTMAX in fixed point; its result has 256 steps from 0 to 1."""
+    """Import SOFTMAX in fixed point; its result has 256 steps from 0 to 1."""
     if to.dtype not in BYTES:
         raise Unsupported(f"a softmax of {source.kind} with a result of type {to.kind}")
     if scale_of(to) != np.float32(1 / 256) or zero_of(to) != limits_of(to.dtype)[0]:

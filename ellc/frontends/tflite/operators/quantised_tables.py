@@ -1,4 +1,4 @@
-"""Functions of stored 8-bit integers as tables of 256 entries.
+"""Converts functions of stored 8-bit integers to tables of 256 entries.
 
 The tables are computed with the arithmetic of the reference kernels.
 """
@@ -18,7 +18,7 @@ from ellc.ir.fixed_point import inverse_root, multiply, quantize_multiplier
 from ellc.ir.ops.quantised import Lookup
 from ellc.ir.types import Array, DType, Quant
 
-_ROOT_BITS = 20  # an inverse root is shifted left by so many bits, which keeps precision
+_ROOT_BITS = 20  # an inverse root is shifted left by so many bits, to keep precision
 
 
 def looked_up(
@@ -28,7 +28,7 @@ def looked_up(
     quant: Quant | None,
     function: Callable[[Array], Array],
 ) -> Value:
-    """A function of stored 8-bit integers x, as a table.
+    """Apply a function to stored 8-bit integers x with a table.
 
     `function` maps an int64 array of stored integers to the stored results, which are clamped to
     the range of `dtype`.
@@ -45,7 +45,7 @@ def looked_up(
 def tabled(
     emitter: Emitter, node: TfliteNode, x: Value, function: Callable[[Array], Array]
 ) -> Value:
-    """A function of stored 8-bit integers x, as a table with the node's result type."""
+    """Apply a function to stored 8-bit integers x with a table of the node's result type."""
     to = result(node)
     return looked_up(emitter, x, to.dtype, to.quant, function)
 
@@ -64,7 +64,7 @@ def scaled_by(source: Tensor, to: Tensor, factor: float) -> Callable[[Array], Ar
 
 
 def of_reals(node: TfliteNode, function: Callable[[Array], Array]) -> Callable[[Array], Array]:
-    """A function of stored integers, from one of real numbers that is computed in float32."""
+    """Convert a function of real numbers, computed in float32, to one of stored integers."""
     source, to = tensor(node, 0), result(node)
     scale, zero, inverse = scale_of(source), zero_of(source), np.float32(1) / scale_of(to)
 
@@ -76,13 +76,13 @@ def of_reals(node: TfliteNode, function: Callable[[Array], Array]) -> Callable[[
 
 
 def whole(real: Array) -> Array:
-    """The nearest integers, int64; ties round away from zero, and NaN becomes 0."""
+    """Round to the nearest int64; ties round away from zero, and NaN becomes 0."""
     bounded = np.clip(np.nan_to_num(real.astype(np.float64)), -(2.0**31), 2.0**31)
     return np.copysign(np.floor(np.abs(bounded) + 0.5), bounded).astype(np.int64)
 
 
 def rescaled(emitter: Emitter, node: TfliteNode, x: Value, low: float, high: float | None) -> Value:
-    """x converted to the result's scale and clamped to real bounds: RELU, RELU6, ..."""
+    """Convert x to the result's scale, and clamp it to real bounds: RELU, RELU6, ..."""
     source, to = tensor(node, 0), result(node)
     inner = scaled_by(source, to, float(scale_of(source) / scale_of(to)))
     least, most = limits_of(to.dtype)
@@ -98,7 +98,7 @@ def _stored(real: float, to: Tensor) -> int:
 
 
 def leaky(emitter: Emitter, node: TfliteNode, x: Value, slope: float) -> Value:
-    """LEAKY_RELU: one factor for numbers >= 0, another for negative ones."""
+    """Compute LEAKY_RELU, with different factors for numbers >= 0 and for negative numbers."""
     source, to = tensor(node, 0), result(node)
     above = scaled_by(source, to, float(scale_of(source) / scale_of(to)))
     below = scaled_by(source, to, float(scale_of(source) * np.float32(slope) / scale_of(to)))
@@ -107,7 +107,7 @@ def leaky(emitter: Emitter, node: TfliteNode, x: Value, slope: float) -> Value:
 
 
 def absolute(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
-    """ABS of stored 8-bit integers."""
+    """Compute ABS of stored 8-bit integers."""
     source, to = tensor(node, 0), result(node)
     zero = zero_of(source)
     if scale_of(source) == scale_of(to):
@@ -117,7 +117,7 @@ def absolute(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
 
 
 def square_root(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
-    """SQRT, truncated. The root of a negative number, an error in the runtime, is 0."""
+    """Compute SQRT, truncated. A negative number, which is an error in the runtime, gives 0."""
     source, to = tensor(node, 0), result(node)
 
     def root(stored: Array) -> Array:
@@ -130,7 +130,7 @@ def square_root(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
 
 
 def reciprocal_root(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
-    """RSQRT. For 0 and for negative numbers, an error in the runtime, it is the highest number."""
+    """Compute RSQRT. 0 and negative numbers, errors in the runtime, give the highest number."""
     source, to = tensor(node, 0), result(node)
     real = 1.0 / (math.sqrt(scale_of(source)) * float(scale_of(to)))
     mantissa, shift = quantize_multiplier(real)
@@ -153,7 +153,7 @@ _MOST = (1 << 15) - 1
 
 
 def hard_swish(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
-    """HARD_SWISH in 16-bit fixed point: x * clip((x + 3) / 6, 0, 1)."""
+    """Compute HARD_SWISH in 16-bit fixed point: x * clip((x + 3) / 6, 0, 1)."""
     source, to = tensor(node, 0), result(node)
     fine = np.float32(1 / 128) * scale_of(source)
     out, out_bits = _factor16(fine / scale_of(to))
@@ -172,7 +172,7 @@ def hard_swish(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
             ratio = _saturated(ratio << 1)
         elif share_bits < 0:
             ratio = _divided(ratio, -share_bits)
-        ratio = (ratio + (1 << 15)) >> 1  # from -1..1 to 0..1
+        ratio = (ratio + (1 << 15)) >> 1  # maps the range -1..1 to 0..1
         product = ratio * on_result
         truncated = np.sign(product) * (np.abs(product) >> 15)
         return _divided(truncated, -out_bits) + zero_of(to)
@@ -181,13 +181,13 @@ def hard_swish(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
 
 
 def _factor16(real: np.float32) -> tuple[int, int]:
-    """A factor as a 16-bit mantissa and a shift."""
+    """Convert a factor to a 16-bit mantissa and a shift."""
     mantissa, shift = quantize_multiplier(float(real))
     return (_MOST if mantissa >= (1 << 31) - 1 - (1 << 15) else (mantissa + (1 << 15)) >> 16), shift
 
 
 def _high16(a: Array, b: int) -> Array:
-    """2ab / 2^16, rounded; ties round up."""
+    """Compute 2ab / 2^16, rounded; ties round up."""
     return np.asarray(np.minimum((a * b + (1 << 14)) >> 15, _MOST))
 
 
@@ -196,6 +196,6 @@ def _saturated(x: Array) -> Array:
 
 
 def _divided(x: Array, bits: int) -> Array:
-    """x / 2^bits, rounded; ties round away from zero."""
+    """Compute x / 2^bits, rounded; ties round away from zero."""
     half = (1 << bits) >> 1
     return np.asarray(np.sign(x) * ((np.abs(x) + half) >> bits))

@@ -1,4 +1,4 @@
-"""Recurrent layers over a sequence. As in TensorFlow Lite, states are kept between calls."""
+"""Imports recurrent layers. As in TensorFlow Lite, their states are kept between calls."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _activation(node: TfliteNode) -> Pointwise:
 
 @TFLITE.imports("UNIDIRECTIONAL_SEQUENCE_RNN", limits=_LIMITS, declines=(NO_SUCH_CELL,))
 def sequence_rnn(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """h = activation(W x + R h + bias) for every step."""
+    """Compute h = activation(W x + R h + bias) for every step of a sequence."""
     x = want_float(operand(inputs, 0))
     walk = walk_of(node, x)
     h, fixed = _rnn_operands(emitter, node, inputs, walk.element(x.type).shape[0])
@@ -57,7 +57,7 @@ def sequence_rnn(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("RNN", limits=_LIMITS, declines=(NO_SUCH_CELL,))
 def rnn(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """h = activation(W x + R h + bias), one step for each call."""
+    """Compute h = activation(W x + R h + bias), one step in each call."""
     x = want_float(operand(inputs, 0))
     h, fixed = _rnn_operands(emitter, node, inputs, x.shape[0])
     h = emitter.add(RNNCell(_activation(node)), x, h, *fixed)
@@ -68,7 +68,7 @@ def rnn(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 def _rnn_operands(
     emitter: Emitter, node: TfliteNode, inputs: Inputs, batch: int
 ) -> tuple[Value, list[Value]]:
-    """The state, and the operands that are the same on every step."""
+    """The state, and the operands that are the same in every step."""
     weights = float_weights(emitter, node, operand(inputs, 1), 1)
     recurrent = float_weights(emitter, node, operand(inputs, 2), 2)
     bias = operand(inputs, 3, "bias")
@@ -82,7 +82,7 @@ _LSTM_LIMITS = _LIMITS + "; no projection, layer norm or coupled gates"
 
 @dataclass(frozen=True, slots=True)
 class _Direction:
-    """Operand numbers of one direction: its first weights and its two states."""
+    """The operand indices of one direction: its first weights and its two states."""
 
     weights: int
     states: tuple[int, int]
@@ -90,7 +90,7 @@ class _Direction:
 
     @property
     def refused(self) -> tuple[int, ...]:
-        """The operand numbers of a projection, which is not supported."""
+        """The operand indices of a projection, which is not supported."""
         return (self.weights + 15, self.weights + 16)
 
 
@@ -104,7 +104,7 @@ class _Direction:
     ),
 )
 def sequence_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """An LSTM; each kind of operand has the gates in the order input, forget, cell, output."""
+    """Import an LSTM; the file orders the gates input, forget, cell, output."""
     if is_stored(node):
         return stored_lstm(emitter, node, inputs)
     refuse(inputs, range(20, 24), "a layer normalisation; export the layer unrolled (unroll=True)")
@@ -117,7 +117,7 @@ def sequence_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     declines=(NO_SUCH_CELL, NO_PROJECTION_CLIP),
 )
 def bidirectional_lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """An LSTM over the sequence and another over the reversed one; one joined or two results."""
+    """Import LSTMs over the sequence and the reversed sequence, with one joined or two results."""
     refuse(inputs, range(39, 48), "an auxiliary input")
     forward = _lstm(emitter, node, inputs, _Direction(1, (35, 36)))
     backward = _lstm(emitter, node, inputs, _Direction(18, (37, 38), reverse=True))
@@ -142,7 +142,7 @@ def _lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs, direction: _Direct
     none = emitter.constant(emitter.full(bias.shape, 0, np.float32))
     shape = (walk.element(x.type).shape[0], recurrent.shape[1])
     states = [state_of(emitter, node, index, shape) for index in direction.states]
-    # The option bounds the cell state, not the gates' sums; 0 means no bound.
+    # The option `CellClip` bounds the cell state, not the gates' sums; 0 means no bound.
     limit = node.options.number("CellClip") or math.inf
     cell = LSTMCell(_activation(node), cell_clip=limit, peepholes=bool(given))
     fixed = [weights, recurrent, bias, none, *further]
@@ -153,7 +153,7 @@ def _lstm(emitter: Emitter, node: TfliteNode, inputs: Inputs, direction: _Direct
 
 
 def _gates(emitter: Emitter, node: TfliteNode, inputs: Inputs, indices: Sequence[int]) -> Value:
-    """The operands with these indices, one for each gate, concatenated."""
+    """Concatenate the operands with these indices, one for each gate."""
     return emitter.add(Concat(0), *(_gate(emitter, node, inputs, i) for i in indices))
 
 

@@ -1,4 +1,4 @@
-"""Code that recurrent layers of floats and of stored integers share: walks and states."""
+"""Reads the time axis and the states of recurrent layers, of floats and of stored integers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def walk_of(node: TfliteNode, x: Value) -> Walk:
 def state_of(
     emitter: Emitter, node: TfliteNode, index: int, shape: tuple[int, ...], first: int = 0
 ) -> Value:
-    """Add the state of a variable tensor and return its value; all elements start as `first`."""
+    """Add a state for a variable tensor and return its value; all elements start as `first`."""
     declared = tensor(node, index)
     if not declared.is_variable:
         raise Unsupported(f"its state '{declared.name}' is not a variable")

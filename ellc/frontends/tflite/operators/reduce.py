@@ -1,4 +1,4 @@
-"""Reductions along axes, positions of extrema, running sums, normalisation."""
+"""Imports reductions along axes, positions of extrema, running sums and normalisations."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _reduced(emitter: Emitter, node: TfliteNode, x: Value, kind: str, inputs: In
 
 @TFLITE.imports("MEAN", limits=_AXES + "; integers of 8 and 16 bits must be quantised")
 def mean(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The mean along axes."""
+    """Compute the mean along axes."""
     x = operand(inputs, 0)
     if is_stored(node):
         return stored_mean(emitter, node, x, _axes(inputs))
@@ -48,7 +48,7 @@ def mean(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("SUM", limits=_AXES)
 def total(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The sum along axes."""
+    """Compute the sum along axes."""
     x = operand(inputs, 0)
     if is_stored(node):
         return stored_sum(emitter, node, x, _axes(inputs))
@@ -57,19 +57,19 @@ def total(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("REDUCE_MAX", limits=_AXES)
 def largest(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The largest element along axes."""
+    """Find the largest element along axes."""
     return _reduced(emitter, node, operand(inputs, 0), "max", inputs)
 
 
 @TFLITE.imports("REDUCE_MIN", limits=_AXES)
 def smallest(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The smallest element along axes."""
+    """Find the smallest element along axes."""
     return _reduced(emitter, node, operand(inputs, 0), "min", inputs)
 
 
 @TFLITE.imports("REDUCE_PROD", limits=_AXES + "; no runtime has it for uint8 operands")
 def reduced_product(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The product along axes."""
+    """Compute the product along axes."""
     if is_stored(node):
         return stored_product_along(emitter, node, operand(inputs, 0), _axes(inputs))
     return _reduced(emitter, node, operand(inputs, 0), "prod", inputs)
@@ -77,7 +77,7 @@ def reduced_product(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value
 
 @TFLITE.imports("REDUCE_ANY", "REDUCE_ALL", limits=_AXES)
 def any_or_all(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Whether any element, or all elements, along axes are true."""
+    """Compute whether any element is true, or whether all elements are true, along axes."""
     bytes_ = emitter.add(Cast(DType.U8), operand(inputs, 0))
     kind = "max" if node.kind == "REDUCE_ANY" else "min"
     return emitter.add(Cast(DType.BOOL), _reduced(emitter, node, bytes_, kind, inputs))
@@ -85,7 +85,7 @@ def any_or_all(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("ARG_MAX", "ARG_MIN", limits="a constant axis")
 def arg(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The index of the largest or smallest element; of equal ones the first."""
+    """Find the index of the largest or smallest element; ties give the first index."""
     x = operand(inputs, 0)
     axes = known_ints(operand(inputs, 1), "the axis")
     if len(axes) != 1:
@@ -98,7 +98,7 @@ def arg(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("CUMSUM", limits="a constant axis; no runtime has it for 8-bit operands")
 def running_sum(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Running sums along an axis."""
+    """Compute running sums along an axis."""
     x = operand(inputs, 0)
     axes = known_ints(operand(inputs, 1), "the axis")
     if is_stored(node) or len(axes) != 1:
@@ -114,7 +114,7 @@ def running_sum(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     declines=(NOT_ON_INTEGERS,),
 )
 def l2_normalization(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """x divided by the L2 norm along the last axis."""
+    """Divide x by its L2 norm along the last axis."""
     x = operand(inputs, 0)
     if is_stored(node):
         if node.options.activation is not FusedActivation.NONE:
@@ -130,9 +130,9 @@ def l2_normalization(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Valu
 
 @TFLITE.imports("LOCAL_RESPONSE_NORMALIZATION", limits="floats only")
 def local_response_normalization(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """x divided by a power of the sum of squares over neighbouring channels."""
+    """Divide x by a power of the sum of squares over neighbouring channels."""
     options, size = node.options, 2 * node.options.whole("Radius") + 1
-    # TFLite multiplies the sum by alpha, the graph's operator the mean.
+    # TensorFlow Lite multiplies the sum by alpha, but the graph's operator multiplies the mean.
     alpha = float(np.float32(options.number("Alpha"))) * size
     op = LRN(size, alpha, options.number("Beta"), options.number("Bias"))
     return emitter.add(op, want_float(operand(inputs, 0)))

@@ -1,4 +1,4 @@
-"""Resizing of images."""
+"""Imports operators that resize images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _sizes(inputs: Inputs) -> tuple[Value, tuple[int, ...]]:
 
 @TFLITE.imports("RESIZE_BILINEAR", limits=_KNOWN)
 def resize_bilinear(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Bilinear interpolation."""
+    """Import bilinear interpolation."""
     x, sizes = _sizes(inputs)
     coordinates = "asymmetric"
     if node.options.flag("HalfPixelCenters"):
@@ -33,7 +33,7 @@ def resize_bilinear(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value
 
 @TFLITE.imports("RESIZE_NEAREST_NEIGHBOR", limits=_KNOWN)
 def resize_nearest_neighbor(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Nearest-neighbour interpolation."""
+    """Import nearest-neighbour interpolation."""
     x, sizes = _sizes(inputs)
     coordinates, rounding = "asymmetric", "floor"
     if node.options.flag("AlignCorners"):

@@ -1,4 +1,4 @@
-"""Operators that change the shape or order of elements, shapes as values, ranges, casts."""
+"""Imports operators that change shapes or the order of elements, return shapes, fill, or cast."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from ellc.frontends.tflite.registry import TFLITE
 from ellc.ir.ops.cast import Cast
 from ellc.ir.ops.shape import Expand, Slice
 
-_MOST_NUMBERS = 1 << 24  # in the result of a RANGE
+_MOST_NUMBERS = 1 << 24  # the most elements of the result of a RANGE
 _KNOWN = "all operands but the data must be constants"
 
 
 @TFLITE.imports("RESHAPE", limits="the shape must be known at compile time")
 def reshape(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The operand in another shape, in which one extent may be -1."""
+    """Change the shape of the operand; one extent may be -1, and is then computed."""
     x, given = operand(inputs, 0), optional(inputs, 1)
     wanted = node.options.wholes("NewShape")
     if given is not None and given.type.rank <= 1:
         wanted = known_ints(given, "the shape") if given.is_constant else result(node).shape
     if wanted == (0,) and x.type.elements == 1:
-        wanted = ()  # old converters wrote a scalar like this
+        wanted = ()  # old converters wrote the shape of a scalar as (0,)
     return reshaped(emitter, x, _filled(wanted, x))
 
 
 def _filled(shape: Sequence[int], x: Value) -> tuple[int, ...]:
-    """A shape for x with -1 replaced by the extent that is left."""
+    """Replace -1 in a shape for x by the extent that gives x's number of elements."""
     unknown = [axis for axis, extent in enumerate(shape) if extent == -1]
     rest = math.prod(e for e in shape if e != -1)
     if len(unknown) > 1 or any(e < -1 for e in shape) or (unknown and rest == 0):
@@ -52,7 +52,7 @@ def _filled(shape: Sequence[int], x: Value) -> tuple[int, ...]:
 
 @TFLITE.imports("SQUEEZE")
 def squeeze(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The operand without the named axes of extent 1, or without all of them."""
+    """Remove the named axes of extent 1; without names, remove every axis of extent 1."""
     x = operand(inputs, 0)
     named = {axis_of(a, x.type.rank) for a in node.options.wholes("SqueezeDims")}
     if any(x.shape[axis] != 1 for axis in named):
@@ -63,7 +63,7 @@ def squeeze(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("EXPAND_DIMS", limits=_KNOWN)
 def expand_dims(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The operand with one more axis, of extent 1."""
+    """Add an axis of extent 1 to the operand."""
     x = operand(inputs, 0)
     (axis,) = _one(known_ints(operand(inputs, 1), "the axis"))
     at = axis_of(axis, x.type.rank + 1)
@@ -78,7 +78,7 @@ def _one(numbers: Sequence[int]) -> Sequence[int]:
 
 @TFLITE.imports("TRANSPOSE", limits=_KNOWN)
 def transpose(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The operand with its axes in another order."""
+    """Put the axes of the operand in another order."""
     x = operand(inputs, 0)
     order = known_ints(operand(inputs, 1), "the permutation")
     return transposed(emitter, x, [axis_of(a, x.type.rank) for a in order])
@@ -86,26 +86,26 @@ def transpose(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("SHAPE")
 def shape_of(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The shape as a vector; it is always known at import."""
+    """Return the shape as a vector, which is always known at import."""
     return emitter.numbers(operand(inputs, 0).shape, result(node).dtype)
 
 
 @TFLITE.imports("RANK")
 def rank_of(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The number of axes."""
+    """Return the number of axes."""
     return emitter.constant(np.array(operand(inputs, 0).type.rank, np.int32))
 
 
 @TFLITE.imports("BROADCAST_TO", limits=_KNOWN)
 def broadcast_to(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The operand broadcast to a shape."""
+    """Broadcast the operand to a shape."""
     x = operand(inputs, 0)
     return expanded(emitter, x, known_ints(operand(inputs, 1), "the shape"))
 
 
 @TFLITE.imports("BROADCAST_ARGS", limits=_KNOWN)
 def broadcast_args(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The shape that two shapes broadcast to."""
+    """Return the shape to which two shapes broadcast."""
     first, second = (known_ints(operand(inputs, i), "a shape") for i in (0, 1))
     try:
         shape = np.broadcast_shapes(first, second)
@@ -116,7 +116,7 @@ def broadcast_args(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("TILE", limits=_KNOWN)
 def tile(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The operand repeated along its axes."""
+    """Repeat the operand along its axes."""
     x = operand(inputs, 0)
     times = known_ints(operand(inputs, 1), "the repeats")
     if len(times) != x.type.rank or min(times, default=1) < 0:
@@ -129,21 +129,21 @@ def tile(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("FILL", limits=_KNOWN)
 def fill(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """A tensor whose elements are all the same number."""
+    """Return a tensor in which all elements are the same number."""
     shape = known_ints(operand(inputs, 0), "the shape")
     return emitter.add(Expand(shape), operand(inputs, 1, "number"))
 
 
 @TFLITE.imports("ZEROS_LIKE")
 def zeros_like(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Zeros with the shape and type of the operand."""
+    """Return zeros with the shape and type of the operand."""
     x = operand(inputs, 0)
     return emitter.add(Expand(x.shape), emitter.constant(np.zeros((), x.dtype.numpy)))
 
 
 @TFLITE.imports("RANGE", limits="constants only")
 def number_range(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Numbers with a constant step that stop before the end."""
+    """Return numbers with a constant step, up to but not including the end."""
     names = ("the first number", "the end", "the step")
     first, end, step = (known_number(operand(inputs, i, n), n) for i, n in enumerate(names))
     return stepped(emitter, first, end, step, result(node).dtype, _MOST_NUMBERS)
@@ -151,7 +151,7 @@ def number_range(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("REVERSE_V2", limits=_KNOWN)
 def reverse(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The operand reversed along some axes."""
+    """Reverse the operand along some axes."""
     x = operand(inputs, 0)
     axes = axes_of(operand(inputs, 1), x.type.rank)
     starts = tuple(e - 1 if a in axes and e else 0 for a, e in enumerate(x.shape))
@@ -161,6 +161,6 @@ def reverse(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("CAST")
 def cast(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The operand converted to another type; numbers out of range saturate, NaN becomes 0."""
+    """Convert the operand to another type; numbers out of range saturate, NaN becomes 0."""
     x, wanted = operand(inputs, 0), result(node).dtype
     return x if x.dtype is wanted else emitter.add(Cast(wanted), x)

@@ -1,7 +1,8 @@
-"""TensorFlow Lite Micro's signal operators on samples and spectra, with the same bits.
+"""Imports TensorFlow Lite Micro's signal operators on samples and spectra, bit for bit.
 
-The operators here, in `signal_channels.py` and in `signal_loudness.py` compute the features for
-wake words. All except the transforms are integer arithmetic with ordinary operators of the graph.
+The operators in this module, in `signal_channels.py` and in `signal_loudness.py` compute the
+features for wake-word detection. All except the transforms become integer arithmetic with ordinary
+operators of the graph.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ MOST_LENGTH = 1 << 16  # the largest length of a transform
 
 @TFLITE.imports("CUSTOM:SignalWindow", limits="as many samples as weights, or a multiple")
 def window(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Samples times weights, shifted right and saturated to 16 bits."""
+    """Multiply samples by weights, shift right, and saturate to 16 bits."""
     x, weights = operand(inputs, 0), operand(inputs, 1)
     require_type(x, DType.I16, "operand")
     require_type(weights, DType.I16, "window", 1)
@@ -55,13 +56,13 @@ def window(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     limits="-32768 counts as 32768; in the reference kernel it depends on the order of samples",
 )
 def auto_scale(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """Samples shifted left as far as none of them overflows, and the number of bits."""
+    """Shift samples left as far as none of them overflows; also return the number of bits."""
     x = require_type(operand(inputs, 0), DType.I16, "operand", 1)
     wide = as_type(emitter, x, DType.I32)
     top = emitter.add(Reduce("max", (0,), True), emitter.add(Abs(), wide))
     room = with_number(emitter, Sub(), emitter.add(LeadingZeros(), top), 17)
     room = with_number(emitter, Maximum(), room, 0)
-    silent = with_number(emitter, Less(), top, 1)  # only zeros: the kernels do not shift them
+    silent = with_number(emitter, Less(), top, 1)  # all samples are 0: the kernels do not shift
     bits = emitter.add(Select(), emitter.constant(np.zeros(1, np.int32)), room, silent)
     scaled = as_type(emitter, emitter.add(ShiftLeft(), wide, bits), DType.I16)
     return [scaled, reshaped(emitter, bits, ())]
@@ -71,14 +72,14 @@ def auto_scale(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value
     "CUSTOM:SignalRfft", limits=f"lengths that are powers of two from 4 to {MOST_LENGTH}"
 )
 def rfft(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The spectrum of every row as pairs (real, imaginary)."""
+    """Compute the spectrum of every row as pairs (real, imaginary)."""
     x, length = operand(inputs, 0), node.options.whole("fft_length")
-    _ = node.options.whole("T")  # read because it has no effect: it is the operand's type
+    _ = node.options.whole("T")  # the operand's type: read only so that it is not reported
     return spectrum_of(emitter, x, length)
 
 
 def spectrum_of(emitter: Emitter, x: Value, length: int) -> Value:
-    """[.., L] -> [.., length + 2]: the spectrum of every row, padded with zeros, as pairs."""
+    """Convert rows [.., L], padded with zeros, to spectra [.., length + 2] of number pairs."""
     _want_numbers(x)
     *outer, given = x.shape
     if not 4 <= length <= MOST_LENGTH or length.bit_count() != 1 or given > length:
@@ -97,7 +98,7 @@ def spectrum_of(emitter: Emitter, x: Value, length: int) -> Value:
     "CUSTOM:SignalIrfft", limits=f"lengths that are powers of two from 4 to {MOST_LENGTH}"
 )
 def irfft(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The signal of every row of pairs (real, imaginary)."""
+    """Compute the signal of every row of pairs (real, imaginary)."""
     x, length = operand(inputs, 0), node.options.whole("fft_length")
     _ = node.options.whole("T")
     _want_numbers(x)
@@ -118,7 +119,7 @@ def _want_numbers(x: Value) -> None:
 
 @TFLITE.imports("CUSTOM:SignalEnergy")
 def energy(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The squared magnitude of every pair (real, imaginary) from `start_index` to `end_index`."""
+    """Compute |z|^2 for each pair (real, imaginary) from `start_index` up to `end_index`."""
     x = require_type(operand(inputs, 0), DType.I16, "operand", 1)
     start, end = node.options.whole("start_index"), node.options.whole("end_index")
     (count,) = shape = result(node).shape if len(result(node).shape) == 1 else (0,)

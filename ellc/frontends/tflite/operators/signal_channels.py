@@ -1,4 +1,4 @@
-"""TensorFlow Lite Micro's signal operators on filter banks: sums, square roots, noise."""
+"""Imports TensorFlow Lite Micro's signal operators on filter banks: sums, roots, noise."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from ellc.ir.types import Array, DType
 
 @TFLITE.imports("CUSTOM:SignalFilterBank", limits="constant weights and positions")
 def filter_bank(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The energy of each channel: a weighted sum over a range of frequencies.
+    """Compute the energy of each channel: a weighted sum over a range of frequencies.
 
-    The other part of each weight ("unweights") counts for the next channel.
+    Each frequency also contributes to the next channel, with its "unweight".
     """
     x = require_type(operand(inputs, 0), DType.U32, "operand", 1)
     names = ("weights", "unweights", "frequency starts", "weight starts", "widths")
@@ -61,7 +61,7 @@ def filter_bank(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 
 def _runs(emitter: Emitter, starts: Array, widths: Array, most: int, what: str) -> Array:
-    """The indices of all runs, concatenated: `widths[i]` indices from `starts[i]` on.
+    """Concatenate the indices of all runs; run i has `widths[i]` indices from `starts[i]` on.
 
     Raises `Unsupported` if an index is not below `most`.
     """
@@ -73,9 +73,9 @@ def _runs(emitter: Emitter, starts: Array, widths: Array, most: int, what: str) 
 
 
 def _sums(emitter: Emitter, x: Value, weights: Array, ends: Array) -> Value:
-    """Weighted sums of consecutive runs that end at `ends`, modulo 2^64.
+    """Compute weighted sums of consecutive runs that end at `ends`, modulo 2^64.
 
-    They are differences of running sums.
+    Each result is the difference of two running sums.
     """
     weighted = emitter.add(Mul(), x, emitter.constant(weights.astype(np.uint64)))
     running = emitter.add(Pad((1,), (0,), 0.0), emitter.add(CumSum(0), weighted))
@@ -89,7 +89,7 @@ def _sums(emitter: Emitter, x: Value, weights: Array, ends: Array) -> Value:
 
 @TFLITE.imports("CUSTOM:SignalFilterBankSquareRoot")
 def square_root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Rounded square roots, shifted right by the number of bits that samples were shifted left."""
+    """Compute rounded square roots, and shift them right to undo the left shift of the samples."""
     x = require_type(operand(inputs, 0), DType.U64, "operand", 1)
     bits = require_type(operand(inputs, 1), DType.I32, "number of bits")
     if bits.type.elements != 1:
@@ -100,7 +100,7 @@ def square_root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("CUSTOM:SignalFilterBankSpectralSubtraction")
 def spectral_subtraction(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """The energies minus the noise, and the estimate of the noise, which is a state."""
+    """Return the energies minus the noise, and the estimate of the noise, which is a state."""
     x, options = require_type(operand(inputs, 0), DType.U32, "operand", 1), node.options
     (channels,) = x.shape
     if options.whole("num_channels") != channels:
@@ -128,7 +128,7 @@ def spectral_subtraction(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> 
 
 
 def _per_channel(emitter: Emitter, node: TfliteNode, x: Value, names: Sequence[str]) -> Value:
-    """u32 -> u64: x times the first option in even channels and the second in odd channels."""
+    """Multiply x (u32) to u64, by the first option in even channels, by the second in odd ones."""
     factors = np.array([u32_option(node, name) for name in names], np.uint64)
     every = emitter.constant(factors[emitter.counted(*x.shape) % len(names)])
     return emitter.add(Mul(), as_type(emitter, x, DType.U64), every)

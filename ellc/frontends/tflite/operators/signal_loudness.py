@@ -1,4 +1,4 @@
-"""TensorFlow Lite Micro's signal operators for loudness: gain control and logarithm."""
+"""Imports TensorFlow Lite Micro's signal operators for loudness: gain control and logarithm."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from ellc.ir.ops.fixed_point_functions import Interpolate
 from ellc.ir.ops.shape import Gather
 from ellc.ir.types import Array, DType
 
-# The size of the table of gains. A number of n bits (n > 2) has 3 coefficients from 4n - 6 on; the
-# numbers 0, 1 and 2 have entries of their own.
+# The size of the table of gains. For a number above 2 that has n bits, 3 coefficients start at the
+# index 4n - 6. The numbers 0, 1 and 2 have one entry each.
 _GAINS = 125
-_RATIO_BITS, _GAIN_BITS = 12, 6  # fraction bits of ratios and of results
+_RATIO_BITS, _GAIN_BITS = 12, 6  # the fraction bits of ratios and of results
 
 
 @TFLITE.imports("CUSTOM:SignalPCAN", limits=f"a table of {_GAINS} gains")
 def gain_control(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Energies times a gain that depends on the noise, compressed by a parabola and a line."""
+    """Multiply energies by a gain that depends on the noise, and compress the product."""
     x = require_type(operand(inputs, 0), DType.U32, "operand", 1)
     noise = require_type(operand(inputs, 1), DType.U32, "estimate of noise", 1)
     table = require_type(operand(inputs, 2), DType.I16, "table of gains", 1)
@@ -53,10 +53,10 @@ def gain_control(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 
 def _gain(emitter: Emitter, x: Value, table: Value) -> Value:
-    """u32 -> i32 within 16 bits: the gain for a number x.
+    """Look up the gain for x (u32); the result is an i32 within 16 bits.
 
-    There is a parabola for every length of x in bits, in a fraction of 10 bits. Numbers up to 2
-    have an entry each.
+    The table has a parabola for every bit length of x, which is evaluated at a fraction of 10 bits.
+    The numbers 0, 1 and 2 have one entry each.
     """
     length = length_in_bits(emitter, x)
     eleven = emitter.constant(emitter.full(x.shape, 11, np.int32))
@@ -81,14 +81,14 @@ def _gain(emitter: Emitter, x: Value, table: Value) -> Value:
     return as_type(emitter, as_type(emitter, chosen, DType.I16), DType.I32)
 
 
-_LOG_BITS = 16  # fraction bits of logarithms
-_SEGMENT_BITS = 9  # bits of a fraction between two points of the table
+_LOG_BITS = 16  # the fraction bits of logarithms
+_SEGMENT_BITS = 9  # two points of the table are 2^9 apart in the fraction
 _LN_2 = 45426  # the natural logarithm of 2, times 2^16, rounded
 
 
 @TFLITE.imports("CUSTOM:SignalFilterBankLog")
 def logarithm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The natural logarithm times a scale, i16, at most 32767; 0 for x <= 1."""
+    """Compute the i16 natural logarithm times a scale, at most 32767; 0 for x <= 1."""
     x = require_type(operand(inputs, 0), DType.U32, "operand", 1)
     scaled = with_number(emitter, ShiftLeft(), x, bits_option(node, "input_correction_bits"))
     log2 = as_type(emitter, _log2(emitter, scaled), DType.U64)
@@ -104,7 +104,7 @@ def logarithm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 
 def _log2(emitter: Emitter, x: Value) -> Value:
-    """u32 -> i32: the logarithm to base 2 of x >= 1, with 16 fraction bits."""
+    """Compute the i32 logarithm to base 2 of a u32 x >= 1, with 16 fraction bits."""
     whole = with_number(emitter, Sub(), length_in_bits(emitter, x), 1)
     bits = as_type(emitter, whole, DType.U32)
     ones = emitter.constant(emitter.full(x.shape, 1, np.uint32))
@@ -132,6 +132,6 @@ def _log2(emitter: Emitter, x: Value) -> Value:
 
 
 def _log_points() -> Array:
-    """(log2(1 + i / 128) - i / 128) * 2^16 for i from 0 to 128, rounded."""
+    """Compute (log2(1 + i / 128) - i / 128) * 2^16 for i from 0 to 128, rounded."""
     steps = np.arange(129) / 128
     return np.rint((np.log2(1 + steps) - steps) * (1 << _LOG_BITS)).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Code that the signal operators share: checks, casts, and arithmetic with a constant."""
+"""Provides checks, casts and arithmetic with a constant for the signal operators."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ _MOST_BITS = 31  # the largest shift
 
 
 def require_type(value: Value, dtype: DType, what: str, rank: int | None = None) -> Value:
-    """The value; raises `Unsupported` unless it has this type and rank."""
+    """Return the value; raise `Unsupported` unless it has this type and rank."""
     if value.dtype is not dtype or (rank is not None and value.type.rank != rank):
         raise Unsupported(f"its {what} is {value.dtype.value}{list(value.shape)}")
     return value
 
 
 def with_number(emitter: Emitter, op: Op, x: Value, number: int) -> Value:
-    """A binary operator on x and a constant; the constant wraps to the range of x's type."""
+    """Apply a binary operator to x and a constant, which wraps to the range of x's type."""
     bits = 8 * x.dtype.item_bytes
     whole = np.array([number % (1 << bits)], np.uint64)
     return emitter.add(op, x, emitter.constant(whole.astype(x.dtype.numpy)))
 
 
 def as_type(emitter: Emitter, x: Value, dtype: DType) -> Value:
-    """The value cast to a type."""
+    """Cast the value to a type."""
     return x if x.dtype is dtype else emitter.add(Cast(dtype), x)
 
 
 def u32_option(node: TfliteNode, name: str) -> int:
-    """An option as an unsigned 32-bit number."""
+    """Read an option as an unsigned 32-bit number."""
     return node.options.whole(name) % (1 << 32)
 
 
 def bits_option(node: TfliteNode, name: str) -> int:
-    """An option that is a shift; raises `Unsupported` beyond 0 to 31."""
+    """Read an option that is a shift; raise `Unsupported` unless it is 0 to 31."""
     bits = node.options.whole(name)
     if not 0 <= bits <= _MOST_BITS:
         raise Unsupported(f"{name} is {bits}; 0 to {_MOST_BITS} are supported")
@@ -49,7 +49,7 @@ def bits_option(node: TfliteNode, name: str) -> int:
 
 
 def length_in_bits(emitter: Emitter, x: Value) -> Value:
-    """u32 -> i32: the number of bits of x without leading zeros; 0 for 0."""
+    """Compute the i32 number of bits of x (u32) without leading zeros; 0 for 0."""
     half = as_type(emitter, with_number(emitter, ShiftRight(), x, 1), DType.I32)
     zeros = emitter.add(LeadingZeros(), half)
     above = emitter.add(Sub(), emitter.constant(emitter.full(x.shape, 33, np.int32)), zeros)

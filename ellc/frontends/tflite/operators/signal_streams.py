@@ -1,7 +1,7 @@
-"""TensorFlow Lite Micro's signal operators that keep samples between calls.
+"""Imports TensorFlow Lite Micro's signal operators that keep samples between calls.
 
-The runtime's circular buffers are states here, with the oldest sample first. Each row (the last
-axis) is a stream with a state of its own.
+The runtime's circular buffers become states, with the oldest sample first. Each row (along the last
+axis) is a stream with its own state.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from ellc.ir.ops.padding import Pad
 from ellc.ir.ops.shape import Concat, Expand, Slice
 from ellc.ir.types import DType
 
-_MOST_FRAMES = 256  # in one call
-_MOST_SAMPLES = 1 << 20  # that are kept of a row
+_MOST_FRAMES = 256  # the most frames in one call
+_MOST_SAMPLES = 1 << 20  # the most samples that a state keeps of a row
 
 
 def _rows(emitter: Emitter, x: Value) -> Value:
-    """x [.., L] as [rows, L]."""
+    """Convert x [.., L] to [rows, L]."""
     if not x.type.rank or not x.type.elements:
         raise Unsupported(f"its operand is {x.dtype.value}{list(x.shape)}")
     return reshaped(emitter, x, (x.type.elements // x.shape[-1], x.shape[-1]))
 
 
 def _columns(emitter: Emitter, x: Value, first: int, count: int) -> Value:
-    """`count` columns of x [rows, L], from `first` on."""
+    """Take `count` columns of x [rows, L], starting at `first`."""
     return emitter.add(Slice((0, first), (x.shape[0], count), (1, 1)), x)
 
 
 def _longer(
     emitter: Emitter, node: TfliteNode, x: Value, before: int, what: str = "samples"
 ) -> Value:
-    """[rows, before + L]: the last `before` numbers of earlier calls, then x [rows, L].
+    """Prepend the last `before` numbers of earlier calls to x [rows, L].
 
-    The earlier numbers start as 0. `what` is part of the state's name.
+    These numbers are initially 0. `what` is part of the state's name.
     """
     if not 0 <= before <= _MOST_SAMPLES:
         raise Unsupported(f"it keeps {before} {what}; at most {_MOST_SAMPLES} are supported")
@@ -59,20 +59,20 @@ def _longer(
 
 
 def _number(emitter: Emitter, node: TfliteNode, what: str, initial: int) -> tuple[str, Value]:
-    """The state of a stream's counter: its name and its value."""
+    """Add a state that counts for a stream; return the name and the value of the state."""
     name = f"{result(node).name}.{what}"
     return name, emitter.state(name, np.array([initial], np.int32))
 
 
 def _or_zero(emitter: Emitter, x: Value, is_valid: Value) -> Value:
-    """x if it is valid, else 0: a kernel does not write an invalid result."""
+    """Return x if it is valid, else 0, because the runtime does not write an invalid result."""
     zero = emitter.constant(np.zeros(1, x.dtype.numpy))
     return pointwise(emitter, Select(), x, zero, is_valid)
 
 
 @TFLITE.imports("CUSTOM:SignalDelay")
 def delay(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Every row delayed by `delay_length` samples."""
+    """Delay every row by `delay_length` samples."""
     x = require_type(operand(inputs, 0), DType.I16, "operand")
     rows = _rows(emitter, x)
     whole = _longer(emitter, node, rows, node.options.whole("delay_length"))
@@ -84,11 +84,12 @@ def delay(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     limits=f"frames not shorter than their step, at most {_MOST_FRAMES} in a call",
 )
 def framer(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """Overlapping frames of a stream, and whether all of them are valid.
+    """Return overlapping frames of a stream, and whether all of them are valid.
 
-    With `prefill` the stream starts with zeros, as many as the first frame needs. Without it frames
-    are zero and not valid until there are enough samples. Frames begin at multiples of the step;
-    samples of the latest step beyond the end of a frame are in the next one.
+    With `prefill`, the stream starts with as many zeros as the first frame needs. Without
+    `prefill`, frames are zero and not valid until there are enough samples. Every frame starts at a
+    multiple of the step. If the frame size is not a multiple of the step, the last samples of the
+    latest step belong only to the next frame.
     """
     x, options = require_type(operand(inputs, 0), DType.I16, "operand"), node.options
     rows = _rows(emitter, x)
@@ -111,7 +112,7 @@ def framer(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
 def _once_there(
     emitter: Emitter, node: TfliteNode, frames: Value, steps: int
 ) -> tuple[Value, Value]:
-    """Frames [rows, n, size], which are zero before step `steps` of the stream; their validity."""
+    """Zero the frames [rows, n, size] before step `steps`; also return whether all are valid."""
     count = frames.shape[1]
     name, past = _number(emitter, node, "steps", 0)
     steps_so_far = with_number(emitter, Minimum(), with_number(emitter, Add(), past, count), steps)
@@ -126,9 +127,9 @@ def _once_there(
 
 @TFLITE.imports("CUSTOM:SignalStacker", limits="a step not longer than a stack")
 def stacker(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """The latest frames, concatenated, every `stacker_step` calls; whether the result is valid.
+    """Concatenate the latest frames every `stacker_step` calls; also return the validity.
 
-    Before the stream the first frame is repeated.
+    Copies of the first frame stand in for the frames before it.
     """
     x, options = require_type(operand(inputs, 0), DType.I16, "operand", 1), node.options
     names = ("num_channels", "stacker_left_context", "stacker_right_context", "stacker_step")
@@ -154,9 +155,9 @@ def stacker(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
 
 
 def _stacked(emitter: Emitter, node: TfliteNode, row: Value, before: int, is_first: Value) -> Value:
-    """[1, (before + 1) * L]: the rows of earlier calls, then this row [1, L].
+    """Concatenate the `before` rows of earlier calls and this row [1, L].
 
-    On the first call the earlier rows are copies of this one.
+    In the first call, the earlier rows are copies of this row.
     """
     if not before:
         return row
@@ -179,9 +180,9 @@ def _stacked(emitter: Emitter, node: TfliteNode, row: Value, before: int, is_fir
     "CUSTOM:SignalOverlapAdd", limits=f"16 bits or floats; at most {_MOST_FRAMES} frames in a call"
 )
 def overlap_add(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The sum of overlapping frames; each sum of two 16-bit numbers saturates."""
+    """Add overlapping frames; each sum of two 16-bit numbers saturates."""
     x, step = operand(inputs, 0), node.options.whole("frame_step")
-    _ = node.options.whole("T")  # read because it has no effect: it is the operand's type
+    _ = node.options.whole("T")  # the operand's type: read only so that it is not reported
     if x.dtype not in (DType.I16, DType.F32) or x.type.rank < 2 or not x.type.elements:
         raise Unsupported(f"its operand is {x.dtype.value}{list(x.shape)}")
     *outer, count, size = x.shape

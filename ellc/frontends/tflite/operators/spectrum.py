@@ -1,6 +1,7 @@
-"""Magnitudes and parts of spectra of floats.
+"""Imports the magnitudes, real parts and imaginary parts of spectra.
 
-`without_complex` has merged these operators with the transform before them, so they read a signal.
+`without_complex` merges these operators with the RFFT2D before them, so each of them reads a signal
+and computes the transform itself.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ _LIMITS = (
 
 @TFLITE.imports("RFFT2D", limits=f"only {', '.join(READERS)} may read its result")
 def rfft_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Raises `Unsupported`: a RFFT2D that was not merged has another reader."""
+    """Raise `Unsupported`: the RFFT2D was not merged, because another operator reads it."""
     raise Unsupported(f"an operator other than {', '.join(READERS)} reads its complex result")
 
 
 @TFLITE.imports("COMPLEX_ABS", limits=_LIMITS)
 def complex_abs(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The magnitudes of the spectrum."""
+    """Compute the magnitudes of the spectrum."""
     parts = [_part(emitter, inputs, index) for index in (0, 1)]
     squares = [emitter.add(Mul(), part, part) for part in parts]
     return emitter.add(Sqrt(), emitter.add(Add(), *squares))
@@ -40,18 +41,18 @@ def complex_abs(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("REAL", limits=_LIMITS)
 def real(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The real parts of the spectrum."""
+    """Compute the real parts of the spectrum."""
     return _part(emitter, inputs, 0)
 
 
 @TFLITE.imports("IMAG", limits=_LIMITS)
 def imag(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The imaginary parts of the spectrum."""
+    """Compute the imaginary parts of the spectrum."""
     return _part(emitter, inputs, 1)
 
 
 def _part(emitter: Emitter, inputs: Inputs, index: int) -> Value:
-    """The real (0) or imaginary (1) parts of the spectrum of the signal [.., 1, L]."""
+    """Compute the real (0) or imaginary (1) parts of the spectrum of the signal [.., 1, L]."""
     x = want_float(operand(inputs, 0))
     if len(inputs) != 2:
         raise Unsupported("its complex operand is not the result of a RFFT2D")

@@ -1,4 +1,4 @@
-"""STRIDED_SLICE: Python's slicing in brackets, with its rules for missing bounds."""
+"""Imports STRIDED_SLICE, which follows Python's rules for slicing in brackets."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from ellc.ir.ops.shape import Slice
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One entry between the brackets; the last two kinds do not belong to one axis."""
+    """One entry between the brackets. An entry with `new` or `rest` belongs to no single axis."""
 
     begin: int | None
     end: int | None
     step: int
-    shrinks: bool = False  # an index, which removes the axis
-    new: bool = False  # np.newaxis
-    rest: bool = False  # an ellipsis
+    shrinks: bool = False  # the entry is an index, which removes the axis
+    new: bool = False  # the entry is np.newaxis
+    rest: bool = False  # the entry is an ellipsis
 
     def on(self, extent: int) -> tuple[int, int, int]:
-        """(first, count, step) of the slice of an axis with `extent` elements."""
+        """Return (first, count, step) for the slice of an axis with `extent` elements."""
         if self.shrinks:
             first = (self.begin or 0) + (extent if (self.begin or 0) < 0 else 0)
             if not 0 <= first < extent:
@@ -46,7 +46,7 @@ _ELLIPSES = DeclinedOption("EllipsisMask", "more than one ellipsis")
     declines=(_NO_ENTRY, replace(_NO_ENTRY, option="EllipsisMask"), _ELLIPSES),
 )
 def strided_slice(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Every n-th element between bounds along each axis; axes may be removed or added."""
+    """Take every n-th element between bounds along each axis; axes may be removed or added."""
     x = operand(inputs, 0)
     starts: list[int] = []
     sizes: list[int] = []
@@ -96,7 +96,7 @@ def _entries(options: NodeOptions, inputs: Inputs) -> list[_Entry]:
 
 
 def _complete(entries: list[_Entry], rank: int) -> list[_Entry]:
-    """Entries for all axes: an ellipsis, or else missing entries at the end, mean whole axes."""
+    """Replace the ellipsis, or else missing entries at the end, by entries for whole axes."""
     used = sum(not (e.new or e.rest) for e in entries)
     if sum(e.rest for e in entries) > 1:
         raise Unsupported(_ELLIPSES.reason)

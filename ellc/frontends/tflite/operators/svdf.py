@@ -1,14 +1,14 @@
-"""SVDF: a dense layer of low rank over the operands of the latest calls.
+"""Imports SVDF, a dense layer of low rank over the operands of the latest calls.
 
-Each filter is the product of a vector over features and a vector over time; `rank` filters are
-summed for each unit. The operand of a call is multiplied by the vectors over features at once. The
-state keeps only these products for the latest calls.
+Each filter is the product of a vector over features and a vector over time. Each unit is the sum of
+`rank` filters. A call multiplies its operand by the vectors over features immediately, so the state
+keeps only these products of the latest calls.
 
-With stored integers it is `EvalIntegerSVDF` of TensorFlow Lite's reference kernels. The products
-with features are rounded to the 16 bits of the state; the sum over time and rank is exact modulo
-2^32 and is then rounded once. The reference kernels accept no activation but RELU and do not
-compute it: they only clamp to the range of int8. If the zero point is above -128, negative results
-remain. ellc does the same.
+With stored integers, SVDF follows `EvalIntegerSVDF` of TensorFlow Lite's reference kernels. The
+products with the features are rounded to the 16 bits of the state. The sum over time and rank is
+exact modulo 2^32, and is then rounded once. The reference kernels accept only the activation RELU,
+but do not compute it: they only clamp to the range of int8. So negative results remain if the zero
+point is above -128. ellc does the same.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class _Layer:
     batch: int
     filters: int
     memory: int
-    """Calls whose products with the features are in the state, the current one included."""
+    """The number of calls whose products are in the state, including the current call."""
     rank: int
-    """Filters that are summed for one unit."""
+    """The number of filters that are summed for one unit."""
 
 
 @TFLITE.imports(
@@ -61,7 +61,7 @@ class _Layer:
     declines=(NO_SUCH_CELL,),
 )
 def svdf(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """[batch, units]: the sum of `rank` filters for each unit, over the latest operands."""
+    """Compute [batch, units]: for each unit the sum of `rank` filters over the latest operands."""
     x, times = operand(inputs, 0), operand(inputs, 2)
     filters, memory = extents(times, 2, "the filters over time")
     batch, _ = extents(x, 2, "the operand")
@@ -99,12 +99,12 @@ def _stored(emitter: Emitter, node: TfliteNode, inputs: Inputs, layer: _Layer) -
 
 
 def _factor(x: Tensor, weights: Tensor, to: Tensor) -> float:
-    """The scale of the product x * weights, divided by that of `to`; computed in float32."""
+    """The scale of x * weights divided by the scale of `to`, computed in float32."""
     return float(scale_of(x) * scale_of(weights) / scale_of(to))
 
 
 def _remembered(emitter: Emitter, node: TfliteNode, feature: Value, layer: _Layer) -> Value:
-    """[batch, filters, memory]: the state after this call, the newest feature last."""
+    """Update the state; return it as [batch, filters, memory] with the newest product last."""
     batch, filters, memory = layer.batch, layer.filters, layer.memory
     flat = (batch, filters * memory)
     before = state_of(emitter, node, _STATE, flat)
@@ -120,7 +120,7 @@ def _remembered(emitter: Emitter, node: TfliteNode, feature: Value, layer: _Laye
 def _units(
     emitter: Emitter, latest: Value, times: Value, bias: Value | None, layer: _Layer
 ) -> Value:
-    """[batch, units]: the products weighted over time, summed over time and a unit's filters."""
+    """Weight the products over time, and sum over time and each unit's filters: [batch, units]."""
     weighted = emitter.add(Reduce("sum", (2,)), emitter.add(Mul(), latest, times))
     shape = (layer.batch, layer.filters // layer.rank, layer.rank)
     total = emitter.add(Reduce("sum", (2,)), reshaped(emitter, weighted, shape))

@@ -1,4 +1,4 @@
-"""Resource variables. `without_handles` removes them from the main graph, except for reads."""
+"""Imports resource variables. `without_handles` has removed all operators except reads."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _LIMITS = "in the main graph or a branch; the shape must not change"
 
 @TFLITE.imports("READ_VARIABLE", limits=_LIMITS)
 def read_variable(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """The value of the variable, which has replaced its handle as the operand."""
+    """Return the operand. `without_handles` has replaced the handle by the variable's value."""
     return operand(inputs, 0)
 
 
 @TFLITE.imports("ASSIGN_VARIABLE", "CALL_ONCE", "VAR_HANDLE", limits=_LIMITS)
 def handle(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Raises `Unsupported`: an operator that was not removed is inside a loop."""
+    """Raise `Unsupported`: such an operator is removed unless it is inside a loop."""
     raise Unsupported("a variable inside a loop")

@@ -1,4 +1,4 @@
-"""Float convolutions of volumes [N,D,H,W,C]."""
+"""Imports float convolutions of volumes [N,D,H,W,C]."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Triple = tuple[int, int, int]
 
 
 def _steps_of(options: NodeOptions) -> tuple[Triple, Triple]:
-    """Strides and dilations along depth, rows and columns."""
+    """The strides and the dilations along depth, rows and columns."""
     depth, rows, columns = (
         (options.whole(f"Stride{axis}"), options.whole(f"Dilation{axis}Factor")) for axis in "DHW"
     )
@@ -37,7 +37,7 @@ def _steps_of(options: NodeOptions) -> tuple[Triple, Triple]:
 
 
 def _want_volumes(x: Value, weights: Value, channels: int) -> None:
-    """Raise `Unsupported` unless axis `channels` of the weights has the channels of x."""
+    """Raise `Unsupported` unless axis `channels` of the weights matches the channels of x."""
     ranks = x.type.rank, weights.type.rank
     if ranks != (5, 5) or x.shape[4] != weights.shape[channels]:
         raise Unsupported(f"volumes {x.shape} and weights {weights.shape} do not fit")
@@ -45,7 +45,7 @@ def _want_volumes(x: Value, weights: Value, channels: int) -> None:
 
 @TFLITE.imports("CONV_3D", limits="float32")
 def conv_3d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Convolution of volumes with weights [kd,kh,kw,C,F] and an optional bias."""
+    """Import a convolution of volumes with weights [kd,kh,kw,C,F] and an optional bias."""
     x, weights = want_float(operand(inputs, 0)), want_float(operand(inputs, 1), "weights")
     _want_volumes(x, weights, 3)
     kernel, (strides, dilations) = weights.shape[:3], _steps_of(node.options)
@@ -67,7 +67,7 @@ def conv_3d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("CONV_3D_TRANSPOSE", limits="float32; a constant shape of the result")
 def conv_3d_transpose(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Transposed convolution of volumes with weights [kd,kh,kw,F,C], for a given result shape."""
+    """Import a transposed convolution with weights [kd,kh,kw,F,C], for a given result shape."""
     shape = known_ints(operand(inputs, 0), "the result's shape")
     weights, x = want_float(operand(inputs, 1), "weights"), want_float(operand(inputs, 2))
     _want_volumes(x, weights, 4)
@@ -95,6 +95,6 @@ def _finished(
     operands: Sequence[Value | None],
     batch: int,
 ) -> Value:
-    """The results of the 2D operator as volumes, with the fused activation applied."""
+    """Apply the 2D operator, convert its results to volumes, and apply the fused activation."""
     result = emitter.add(op, *(v for v in operands if v is not None))
     return activated(emitter, pixels_as_volumes(emitter, result, batch), node.options.activation)

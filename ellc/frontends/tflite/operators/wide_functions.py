@@ -1,6 +1,7 @@
-"""Functions of stored 16-bit integers ("wide"), computed by interpolation between points.
+"""Imports functions of stored 16-bit integers ("wide"), interpolated between table points.
 
-(Functions of 8-bit integers are whole tables.) 16-bit integers have the zero point 0.
+A function of 8-bit integers has a table entry for every integer, see `quantised_tables.py`. Stored
+16-bit integers always have the zero point 0.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from ellc.ir.ops.reduce import Reduce
 from ellc.ir.types import Array, DType, Quant
 
 _LOW, _HIGH = -(1 << 15), (1 << 15) - 1
-_POINTS, _POINT_BITS = 512, 7  # segments of a table, and bits of a position within a segment
+_POINTS, _POINT_BITS = 512, 7  # the segments of a table, and log2 of a segment's length
 _UNIT = np.float32(1 / 32768)
 
 
@@ -45,7 +46,7 @@ def want_no_zero(*tensors: Tensor) -> None:
 
 
 def wide(emitter: Emitter, x: Value) -> Value:
-    """x as 32-bit integers."""
+    """Convert x to 32-bit integers."""
     return emitter.add(Cast(DType.I32), x)
 
 
@@ -56,7 +57,7 @@ def _number(emitter: Emitter, value: int) -> Value:
 def _narrowed(
     emitter: Emitter, x: Value, bits: int, quant: Quant | None, low: int = _LOW, high: int = _HIGH
 ) -> Value:
-    """32-bit integers / 2^bits as 16-bit integers, clamped; ties round up."""
+    """Divide 32-bit integers by 2^bits, and clamp to 16-bit integers; ties round up."""
     op = Requantize("tflite_once", 0, low, high, DType.I16, quant)
     return emitter.add(op, x, _number(emitter, 1 << 30), _number(emitter, 1 - bits))
 
@@ -67,7 +68,7 @@ def _narrowed(
 def rescaled_wide(
     emitter: Emitter, node: TfliteNode, x: Value, low: float | None, high: float | None
 ) -> Value:
-    """x converted to the result's scale and clamped to real bounds; None is no bound."""
+    """Convert x to the result's scale, and clamp it to real bounds; None means no bound."""
     source, to = tensor(node, 0), result(node)
     want_no_zero(source, to)
     least, most = limits_of(to.dtype)
@@ -80,7 +81,7 @@ def rescaled_wide(
 
 
 def leaky_wide(emitter: Emitter, node: TfliteNode, x: Value, slope: float) -> Value:
-    """LEAKY_RELU of stored 16-bit integers."""
+    """Compute LEAKY_RELU of stored 16-bit integers."""
     source, to = tensor(node, 0), result(node)
     above = rescaled_wide(emitter, node, x, None, None)
     factor = float(scale_of(source) * np.float32(slope) / scale_of(to))
@@ -90,9 +91,9 @@ def leaky_wide(emitter: Emitter, node: TfliteNode, x: Value, slope: float) -> Va
 
 
 def prelu_wide(emitter: Emitter, node: TfliteNode, x: Value, slopes: Value) -> Value:
-    """PRELU: for negative x the product of the stored integers times a factor.
+    """Compute PRELU: for negative x, multiply the product of the stored integers by a factor.
 
-    Slopes have 8 bits, like weights. If they had 16 bits, the runtime would read them as bytes.
+    Slopes must have 8 bits, like weights. The runtime reads 16-bit slopes as bytes, which is a bug.
     """
     source, slope, to = tensor(node, 0), tensor(node, 1), result(node)
     if slopes.dtype is not DType.I8 or zero_of(slope):
@@ -107,7 +108,7 @@ def prelu_wide(emitter: Emitter, node: TfliteNode, x: Value, slopes: Value) -> V
 
 
 def square_root_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
-    """SQRT in float32, truncated. The root of a negative number, an error in the runtime, is 0."""
+    """Compute SQRT in float32, truncated. A negative number, an error in the runtime, gives 0."""
     source, to = tensor(node, 0), result(node)
     want_no_zero(source, to)
     real = emitter.add(Relu(), dequantized(emitter, x, source))
@@ -119,7 +120,7 @@ def square_root_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
 
 
 def absolute_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
-    """ABS of stored 16-bit integers."""
+    """Compute ABS of stored 16-bit integers."""
     source, to = tensor(node, 0), result(node)
     want_no_zero(source, to)
     factor = float(scale_of(source) / scale_of(to))
@@ -133,7 +134,7 @@ def absolute_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
 def function_of_wide(
     emitter: Emitter, node: TfliteNode, x: Value, function: Callable[[Array], Array]
 ) -> Value:
-    """A function of real numbers, interpolated between points 128 stored integers apart."""
+    """Apply a function of real numbers, interpolated between points 128 stored integers apart."""
     source, to = tensor(node, 0), result(node)
     want_no_zero(source, to)
     ends = np.array([_LOW, _HIGH], np.float32)
@@ -142,10 +143,11 @@ def function_of_wide(
 
 
 def _points(function: Callable[[Array], Array], ends: Array, results: Array) -> Array:
-    """Stored results at 513 points between two ends, computed in the precision of `ends`.
+    """Compute the stored results at 513 points between two ends, in the precision of `ends`.
 
-    `results` are the real numbers of the smallest and the largest stored result. All points but the
-    last are moved by half of the error that linear interpolation has in the middle of a segment.
+    `results` has the real numbers for the smallest and the largest stored result. All points except
+    the last are moved by half of the error that linear interpolation has in the middle of a
+    segment.
     """
     kind = ends.dtype.type
     step = (ends[1] - ends[0]) / kind(_POINTS)
@@ -165,12 +167,12 @@ def _points(function: Callable[[Array], Array], ends: Array, results: Array) -> 
 
 
 def _rounded(x: Array) -> Array:
-    """The nearest integers, in the float type of x; ties round away from zero."""
+    """Round to integers, in the float type of x; ties round away from zero."""
     return np.asarray(np.copysign(np.floor(np.abs(x) + x.dtype.type(0.5)), x))
 
 
 def _interpolated(emitter: Emitter, x: Value, points: Array, quant: Quant | None) -> Value:
-    """16-bit integers x mapped by linear interpolation between 513 points, to 16 bits."""
+    """Map 16-bit integers x to 16-bit results by linear interpolation between 513 points."""
     position = emitter.add(Sub(), wide(emitter, x), _number(emitter, _LOW))
     tables = (points[:-1] << _POINT_BITS, np.diff(points))
     value = emitter.add(Interpolate(_POINT_BITS), position, *(emitter.constant(t) for t in tables))
@@ -179,12 +181,12 @@ def _interpolated(emitter: Emitter, x: Value, points: Array, quant: Quant | None
 
 # --- logistic function and hyperbolic tangent ----------------------------------------------------
 
-_SIGMOID_STEPS = 24  # points in a unit of the operand; the table has 256 points
-_FINE_BITS = 12  # fraction bits of the operand before it is multiplied by 3
+_SIGMOID_STEPS = 24  # the points per unit of the operand; the table has 256 points
+_FINE_BITS = 12  # the fraction bits of the operand before it is multiplied by 3
 
 
 def logistic_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
-    """LOGISTIC: interpolates between 16-bit points, 2^9 apart; results have 15 fraction bits."""
+    """Compute LOGISTIC between 16-bit points, 2^9 apart; results have 15 fraction bits."""
     points = _sigmoid_points()
     bases = (points << 9) - (1 << 24)
     value = _symmetric(emitter, node, x, 9, bases, np.append(np.diff(points), 0))
@@ -194,7 +196,7 @@ def logistic_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
 
 
 def tanh_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
-    """TANH: 2 sigmoid(2x) - 1 from the same points, 2^8 apart; the last point is 1."""
+    """Compute TANH as 2 sigmoid(2x) - 1, from the same points, 2^8 apart; the last point is 1."""
     ends = np.append(_sigmoid_points()[:-1], (1 << 16) - 1)
     bases = (ends << 8) - (1 << 23)
     value = _symmetric(emitter, node, x, 8, bases, np.append(np.diff(ends), 0))
@@ -202,7 +204,7 @@ def tanh_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
 
 
 def _sigmoid_points() -> Array:
-    """65536 / (1 + e^(-i / 24)) for i = 0..255, corrected for linear interpolation.
+    """Compute 65536 / (1 + e^(-i / 24)) for i = 0..255, corrected for linear interpolation.
 
     Each point is raised by half of the error that a line to the next point has in the middle.
     """
@@ -218,10 +220,10 @@ def _sigmoid_points() -> Array:
 def _symmetric(
     emitter: Emitter, node: TfliteNode, x: Value, bits: int, bases: Array, slopes: Array
 ) -> Value:
-    """An odd function of x, interpolated on |x|.
+    """Apply an odd function to x by interpolation on |x|.
 
-    For negative x the result is inverted bit by bit, which is -y - 1. The later rounding of ties
-    then goes away from zero for both signs.
+    For negative x, the interpolated y is inverted bit by bit, which gives -y - 1. The later
+    rounding step then rounds ties away from zero for both signs.
     """
     source, to = tensor(node, 0), result(node)
     want_no_zero(source, to)
@@ -243,11 +245,11 @@ def _symmetric(
 
 # --- softmax -------------------------------------------------------------------------------------
 
-_DEEPEST = 10.0  # numbers so far below the largest one count as if they were at this distance
+_DEEPEST = 10.0  # a number more than 10 below the largest counts as if it were 10 below
 
 
 def softmax_wide(emitter: Emitter, node: TfliteNode, x: Value, beta: float) -> Value:
-    """SOFTMAX: exponentials and one reciprocal from tables, all with 15 fraction bits."""
+    """Compute SOFTMAX with tables of exponentials and reciprocals, all with 15 fraction bits."""
     source, to = tensor(node, 0), result(node)
     want_no_zero(source, to)
     if abs(float(scale_of(to)) * 32768 - 1) > 0.001:
@@ -263,7 +265,7 @@ def softmax_wide(emitter: Emitter, node: TfliteNode, x: Value, beta: float) -> V
     powers = wide(emitter, _interpolated(emitter, emitter.add(scaled, below, *parts), table, None))
     total = emitter.add(Reduce("sum", last, True), powers)
     zeros = emitter.add(LeadingZeros(), total)
-    # The sum is shifted to 2^30..2^31, which stands for 1..2; then 3/2 is subtracted.
+    # The sum is shifted to the range 2^30..2^31, which represents 1..2. Then 3/2 is subtracted.
     room = emitter.add(Sub(), zeros, _number(emitter, 1))
     raised = emitter.add(ShiftLeft(), total, room)
     centred = emitter.add(Sub(), raised, _number(emitter, 3 << 29))

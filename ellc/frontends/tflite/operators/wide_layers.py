@@ -1,7 +1,9 @@
-"""Layers with 16-bit activations and 8-bit weights. Their sums have 32 or 64 bits.
+"""Imports layers with 16-bit activations and 8-bit weights, and products of 16-bit matrices.
 
-The reference kernels sum in 64 bits if the bias has 64 bits. Weights are constants, so the largest
-possible sum is known. Most sums fit into 32 bits; the others are computed as two sums of bytes.
+The reference kernels sum in 64 bits if the bias has 64 bits. The weights are constants, so the
+largest possible sum is known at import. If all sums fit into 32 bits, they are computed in 32 bits.
+Otherwise the layer computes one sum for the upper and one for the lower bytes of the operand, and
+adds the two in 64 bits.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ _MOST_SHIFT = 7  # the largest shift of a factor in the reference kernels
 _MOST_REDUCED_SHIFT = -2  # the largest shift of a factor in the rule `tflite_reduced`
 _LOWEST_16 = 1 << 15
 _HIGHEST_BYTE = 255
-_MOST_DEPTH = 1 << 15  # so many products of bytes have a sum within 32 bits
+_MOST_DEPTH = 1 << 15  # the sum of fewer than 2^15 products of bytes fits into 32 bits
 
 
 def wide_layer(
@@ -40,10 +42,10 @@ def wide_layer(
     to: Tensor,
     activation: FusedActivation,
 ) -> Value:
-    """A layer as the reference kernels compute it; `operands` are x, weights, bias.
+    """Import a layer as the reference kernels compute it; `operands` are x, weights and bias.
 
-    Dense layers round the product of sum and factor once. Convolutions round it twice if sums have
-    32 bits, and multiply 64-bit sums by a factor of 15 bits.
+    A dense layer rounds the product of sum and factor once. A convolution rounds it twice if its
+    sums have 32 bits, and multiplies 64-bit sums by a factor of 15 bits.
     """
     x, weights, bias = operands
     if weights.dtype is not DType.I8 or zero_of(to):
@@ -66,7 +68,7 @@ def wide_layer(
 def wide_product(
     emitter: Emitter, a: Value, b: Value, transpose: tuple[bool, bool], factor: float, to: Tensor
 ) -> Value:
-    """BATCH_MATMUL of 16-bit matrices, as four products of bytes."""
+    """Import BATCH_MATMUL of 16-bit matrices, as four products of bytes."""
     depth = a.shape[-2 if transpose[0] else -1] if a.type.rank > 1 else 0
     if a.dtype is not b.dtype or zero_of(to) or depth >= _MOST_DEPTH:
         raise Unsupported(
@@ -92,7 +94,7 @@ def _reduced(
     to: Tensor,
     activation: FusedActivation,
 ) -> Value:
-    """64-bit sums of at most `largest` in magnitude, requantised with factors of 15 bits.
+    """Requantise 64-bit sums, at most `largest` in magnitude, with factors of 15 bits.
 
     Raises `Unsupported` if a sum may need more than 48 bits.
     """
@@ -113,24 +115,24 @@ def _times(emitter: Emitter, x: Value, factor: int) -> Value:
 
 
 def _bytes(emitter: Emitter, x: Value) -> tuple[Value, Value]:
-    """(upper byte, i8; lower byte, u8) of 16-bit integers."""
+    """Split 16-bit integers into (upper byte as i8, lower byte as u8)."""
     eight = emitter.constant(np.full(1, 8, np.int16))
     upper = emitter.add(Cast(DType.I8), emitter.add(ShiftRight(), x, eight))
     return upper, emitter.add(Cast(DType.U8), x)
 
 
 def _bits_missing(factors: list[float]) -> int:
-    """By how many bits factors are too large for the rule `tflite_reduced`.
+    """The number of bits by which factors are too large for the rule `tflite_reduced`.
 
-    The caller multiplies sums by this power of two and divides factors by it, which gives the same
-    results.
+    The caller multiplies the sums by this power of two and divides the factors by it, which gives
+    the same results.
     """
     largest = max(quantize_multiplier(factor)[1] for factor in factors)
     return max(0, min(largest, _MOST_SHIFT) - _MOST_REDUCED_SHIFT)
 
 
 def _sizes(weights: Value, bias: Value | None) -> tuple[Array, Array]:
-    """(the sum of the magnitudes of its weights, its bias) for every filter."""
+    """Return (the sums of the magnitudes of the weights, the biases), per filter."""
     stored = known(weights, "a weight").astype(np.int64)
     sizes = np.abs(stored.reshape(stored.shape[0], -1)).sum(axis=1)
     start = np.zeros_like(sizes) if bias is None else known(bias, "a bias")
@@ -138,7 +140,7 @@ def _sizes(weights: Value, bias: Value | None) -> tuple[Array, Array]:
 
 
 def _exact_sum(emitter: Emitter, op: Op, x: Value, weights: Value, bias: Value | None) -> Value:
-    """The exact sum of a layer, i32 if it always fits and else i64."""
+    """Compute the exact sums of a layer: in i32 if every possible sum fits, else in i64."""
     sizes, start = _sizes(weights, bias)
     if (_LOWEST_16 * sizes + np.abs(start.astype(np.float64))).max() < _ENDS_32:
         parts = [] if bias is None else [emitter.constant(start.astype(np.int32))]

@@ -1,8 +1,8 @@
 """Finds lists that a loop fills row by row, as Keras's recurrent layers do.
 
-The converter writes an assignment to one row of a list as CONCATENATION(rows before it, the row,
-rows after it), where the first and the last operand are SLICEs of the carried list. Such a list
-need not be carried: the loop can stack the rows of all trips.
+The converter writes an assignment to one row of a list as CONCATENATION(the rows before, the new
+row, the rows after), where the first and the last operand are SLICEs of the carried list. Such a
+list need not be carried: the loop can stack the rows of all iterations.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ellc.ir.types import Array
 
 @dataclass(frozen=True, slots=True)
 class WrittenRows:
-    """How a body writes a row of the carried list that is its input number `index`.
+    """Describes how a loop body writes a row of the carried list that is its input `index`.
 
-    `row` is the row that a trip writes, [1, ...]. `numbers` are the begin and the size of the part
-    before the row, then the begin and the size of the part after it.
+    `row` is the row [1, ...] that an iteration writes. `numbers` has the begin and the size of the
+    part before the row, and then the begin and the size of the part after the row.
     """
 
     index: int
@@ -31,7 +31,7 @@ class WrittenRows:
 
 
 def written_rows(body: TfliteGraph, index: int) -> WrittenRows | None:
-    """How the body writes a row of the carried list `index`; None if it uses it in another way."""
+    """Describe how the body writes a row of the list `index`; None for any other use."""
     carried, output = body.inputs[index], body.outputs[index].name
     producers = {t.name: node for node in body.nodes for t in node.results}
     whole = producers.get(output)
@@ -59,10 +59,11 @@ def first_row(
     fixed: Sequence[Value | None],
     trips: Iterable[Mapping[int, Array]],
 ) -> int | None:
-    """The index of the row that the first trip writes, if each later trip writes the next row.
+    """The index of the row that the first iteration writes; each later one must write the next row.
 
-    None if all trips write the same row. `fixed` are the body's inputs that are the same on every
-    trip, `trips` the counters of each trip. Raises `Unsupported` for any other order.
+    The result is None if all iterations write the same row. `fixed` has the body's inputs that are
+    the same in every iteration, and `trips` has the counters of each iteration. Raises
+    `Unsupported` for any other order of rows.
     """
     graph = replace(body, outputs=written.numbers)
     shape = body.inputs[written.index].shape
@@ -79,9 +80,10 @@ def first_row(
 
 
 def _row_index(numbers: Sequence[tuple[int, ...]], shape: tuple[int, ...]) -> int:
-    """The index of the row between the two parts, from their begins and sizes.
+    """Compute the index of the row between the two parts from their begins and sizes.
 
-    Raises `Unsupported` unless the parts are all other rows of the list, which has this shape.
+    Raises `Unsupported` unless the parts are all other rows of the list, which has the shape
+    `shape`.
     """
     none = (0,) * (len(shape) - 1)
     (begin, size), (follows, rest) = numbers[:2], numbers[2:]
@@ -95,7 +97,7 @@ def _row_index(numbers: Sequence[tuple[int, ...]], shape: tuple[int, ...]) -> in
 
 
 def with_rows(emitter: Emitter, value: Value, rows: Value, first: int) -> Value:
-    """The list with its rows from `first` on replaced by `rows` [trips, 1, ...]."""
+    """Replace the rows of a list, starting at `first`, by `rows` [iterations, 1, ...]."""
     trips, rest = rows.shape[0], value.shape[1:]
     parts = [emitter.add(Reshape((trips, *rest)), rows)]
     for start, count in ((0, first), (first + trips, value.shape[0] - first - trips)):
