@@ -58,8 +58,8 @@ class CompileOptions:
     (`planning.threads`). `kernels` are pairs of a layer and the kernel to use for it
     (`planning.choice`). `tuning` is a file with the fastest kernels (`ellc.tuning`). `labels` are
     the class names of an output and replace those in the model. With `profile`, the compiled code
-    measures the time of each step. `version` is that of the package, for pip and CMake. `model`
-    says how a model file is read; it has no effect if the source is a graph.
+    measures the time of each step. `version` is the version of the package, for pip and CMake.
+    `model` has the options for reading a model file; it has no effect if the source is a graph.
     """
 
     emit: tuple[str, ...] = ()
@@ -183,7 +183,7 @@ _PYTHON: tuple[str, ...] = ("py", "wheel", *get_args(Runtime))
 def _interface(
     source: Path, options: CompileOptions, kinds: tuple[str, ...]
 ) -> FileInterface | None:
-    """What the model's file says of its inputs and outputs, if a Python module tells it."""
+    """The interface in the model's own file, if the Python module or an adapter needs it."""
     return file_interface(source, options.model) if {*_PYTHON} & {*kinds} else None
 
 
@@ -318,7 +318,7 @@ def _python(
     file: FileInterface | None,
     own: PackageVersion,
 ) -> list[Path]:
-    """The Python module, and the adapters that were asked for or that the model's format has."""
+    """The Python module, and the adapters that `emit` names or that suit the model's format."""
     if "so" not in built.files:
         raise EllcError(
             "the Python module needs the shared library", code="E312", hint="--emit so,py"

@@ -1,4 +1,4 @@
-"""Costs of a network, layer by layer: shapes, parameters, arithmetic, memory, receptive field."""
+"""Computes the costs of each layer: shapes, parameters, arithmetic, memory, receptive field."""
 
 from __future__ import annotations
 

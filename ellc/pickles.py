@@ -1,10 +1,12 @@
-"""Reads pickles that hold data, without running what they ask for.
+"""Reads pickles that hold data, without calling the functions that they name.
 
-A pickle may call any function that it names. A reader of this module knows a few names, which stand
-for functions of its own; any other name is an error, and nothing is imported.
+Python's own reader calls any function that a pickle names. A reader in this module knows only a few
+names, and maps each of them to its own function. Any other name is an error, and nothing is
+imported.
 
-A pickle may refer to one object many times. So a few bytes can describe a tuple of 2^60 elements.
-Therefore keys of dictionaries must not be tuples, and functions must not copy what they are given.
+A pickle may refer to one object many times, so a few bytes can describe a tuple of 2^60 elements.
+Therefore the keys of dictionaries must not be tuples (which would be hashed), and the functions
+must not copy their arguments.
 """
 
 from __future__ import annotations
@@ -26,9 +28,9 @@ _REFUSED = {
 class DataReader(pickle._Unpickler):
     """An unpickler that accepts only the names in `known`.
 
-    It derives from Python's unpickler that is written in Python: the one that is written in C would
-    allocate gigabytes for a large memo index. It refuses opcodes that build objects or large empty
-    arrays. Attributes of objects are ignored.
+    Its base class is the unpickler written in Python, because the unpickler written in C would
+    allocate gigabytes for a large memo index. This reader refuses opcodes that build objects or
+    large empty arrays, and ignores the attributes of objects.
     """
 
     known: ClassVar[Mapping[tuple[str, str], Any]] = {}
@@ -37,7 +39,7 @@ class DataReader(pickle._Unpickler):
     }
 
     def __init__(self, file: IO[bytes], encoding: str = "ASCII") -> None:
-        """`encoding` is that of texts of Python 2; `bytes` leaves them as they are."""
+        """Read `file`. `encoding` is for texts of Python 2; "bytes" leaves them undecoded."""
         super().__init__(file, encoding=encoding)
 
     def find_class(self, module: str, name: str) -> Any:

@@ -70,12 +70,12 @@ def movement(graph: Graph, calls: Sequence[Arrays]) -> list[Arrays]:
 
 
 def node_movement(graph: Graph, node: Node, operands: Mapping[str, Array]) -> Arrays:
-    """As `movement`, for one node; its operands are taken as exact, floats in float64."""
+    """Like `movement`, for one node. Its operands count as exact; its floats are float64."""
     return _spread(lambda run_in: [run_in(graph)(node, operands)], _moving)[0]
 
 
 def sampled_movement(graphs: Sequence[Graph], calls: Sequence[Arrays]) -> list[Arrays]:
-    """As `movement`, but for outputs that do not depend on a recurrence.
+    """Like `movement`, but for outputs that do not depend on a recurrence.
 
     `graphs` compute the same function, for example before and after the passes; the largest
     movement among them counts.
@@ -91,7 +91,7 @@ def sampled_movement(graphs: Sequence[Graph], calls: Sequence[Arrays]) -> list[A
 
 
 def sampled_node_movement(graph: Graph, node: Node, operands: Mapping[str, Array]) -> Arrays:
-    """As `sampled_movement`, for one node; its operands are taken as exact, floats in float64."""
+    """Like `sampled_movement`, for one node. Its operands count as exact, in float64."""
     (found,) = _spread(lambda run_in: [run_in(graph)(node, operands)], _rounding)
     return tuple(_OTHER_ORDERS * each for each in found)
 

@@ -117,7 +117,7 @@ def _is_list(result: Array) -> bool:
 def answer_text(
     name: str, type_: TensorType, result: Array, labels: Sequence[str], top: int
 ) -> str:
-    """Show an output to people: scores by the `top` best classes, others by shape and range."""
+    """Describe an output for people: scores by the `top` best classes, others by their range."""
     head = f"{visible(name)}: {type_.dtype.value} {'x'.join(map(str, type_.shape)) or 'scalar'}"
     result = dequantise(result, type_)
     if not _is_list(result):
@@ -138,7 +138,7 @@ def _extent_text(result: Array) -> str:
 def answer_document(
     name: str, type_: TensorType, result: Array, labels: Sequence[str], top: int
 ) -> dict[str, object]:
-    """Show an output to scripts: a JSON document with the content of `answer_text`."""
+    """Describe an output for scripts: a JSON document with the content of `answer_text`."""
     document: dict[str, object] = {
         "name": name,
         "type": type_.dtype.value,

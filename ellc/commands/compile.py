@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def _list_kinds(context: click.Context, _: click.Parameter, emit: str | None) -> str | None:
-    """List the kinds of files if that is all that is asked for."""
+    """List the kinds of files for `--emit help`."""
     from ellc.driver import emit_kinds
 
     if emit == "help":

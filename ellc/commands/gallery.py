@@ -44,14 +44,14 @@ def command() -> None:
     default=8,
     show_default=True,
     metavar="MIB",
-    help="Largest weights of a network that visitors can try in the browser; 0: none.",
+    help="Largest size of the weights of a network that visitors can try; 0 means no trials.",
 )
 @click.option(
     "--package",
     "targets",
     multiple=True,
     metavar="TARGET",
-    help="Offer the models compiled for this target, and as .ell.zip. May be repeated.",
+    help="Offer each model compiled for TARGET, and as .ell.zip. May be repeated.",
 )
 @json_option
 def build(
@@ -64,8 +64,8 @@ def build(
 ) -> None:
     """Write a site that needs no web server: open index.html in its folder.
 
-    RESULTS are result files, or folders with result files. All their problems are reported at once.
-    The same results give the same bytes.
+    RESULTS are result files, or folders with result files. All problems in them are reported at
+    once. The same results give the same bytes.
 
     For a network with trained weights that classifies pictures, the site has a page that runs the
     network in the browser, compiled for WebAssembly: visitors drop a picture there or draw a digit.
@@ -94,16 +94,16 @@ def build(
 @command.command("measure")
 @click.argument("results", type=FILE_PATH, nargs=-1, metavar="[RESULTS]...")
 @click.option(
-    "--models", type=FILE_PATH, metavar="FOLDER", help="Make results of all model files in FOLDER."
+    "--models", type=FILE_PATH, metavar="FOLDER", help="Make results for all models in FOLDER."
 )
 @click.option(
     "--facts",
     type=FILE_PATH,
     metavar="FILE",
-    help="What the files in --models do not say, in TOML: data for the accuracy, labels, ...",
+    help="TOML file with facts about the files in --models: data for the accuracy, labels, ...",
 )
 @click.option(
-    "--zoo", multiple=True, metavar="NAME", help="Make results of a network of the zoo; or `all`."
+    "--zoo", multiple=True, metavar="NAME", help="Make results for a zoo network, or for `all`."
 )
 @click.option(
     "-t",
@@ -113,10 +113,10 @@ def build(
     default=("host", "pi3_64"),
     show_default="host and pi3_64",
     metavar="TARGET",
-    help="Machine of the results of --models and --zoo. May be repeated.",
+    help="Target of the results of --models and --zoo. May be repeated.",
 )
 @click.option(
-    "-o", "--output", type=FILE_PATH, metavar="FOLDER", help="Folder for new results, and models."
+    "-o", "--output", type=FILE_PATH, metavar="FOLDER", help="Folder for new results and models."
 )
 @json_option
 def measure(
@@ -130,15 +130,14 @@ def measure(
 ) -> None:
     """Run the commands recorded in result files, and write the values into them.
 
-    The commands are run in the folder of the result file. Only `ellc evaluate`, `bench`, `inspect`,
-    `zoo inspect` and `explain` are allowed. Before them, the commands in `prepare` are run, of
-    which only `ellc zoo build` and `ellc import` are allowed. Times that were measured on another
-    machine are kept, and so are figures of other programs. A new result file may leave out all
-    values.
+    The commands run in the folder of the result file. First run the commands in `prepare`, which
+    may be `ellc zoo build` and `ellc import`. Then run the commands of the figures, which may be
+    `ellc evaluate`, `bench`, `inspect`, `zoo inspect` and `explain`. Times measured on another
+    machine and figures of other programs are kept. A new result file may leave out all values.
 
-    --models and --zoo write new result files into the folder -o, and copies of the models, and then
-    run their commands: times on this machine are measured, those for another target are modelled by
-    the tool that ELLC_CYCLE_TOOL names. A model that cannot be read is left out, with the reason.
+    --models and --zoo first write new result files, and copies of the models, into the folder -o.
+    Times on this machine are measured. Times for another target are modelled by the tool that
+    ELLC_CYCLE_TOOL names. A model that cannot be read is left out, and the output says why.
     """
     from ellc.gallery.measure import measure as measure_results
     from ellc.gallery.measure import summary
@@ -148,7 +147,7 @@ def measure(
         report("reading models", 0, 0)
         new, left_out = _new_results(models, facts, zoo, targets, output)
         if not results and not new:
-            raise click.UsageError("name results, or --models or --zoo")
+            raise click.UsageError("give result files, --models or --zoo")
         changes = (*left_out, *measure_results([*results, *new], report))
     if as_json:
         echo_json([asdict(change) for change in changes])
@@ -163,22 +162,22 @@ def _new_results(
     targets: tuple[str, ...],
     output: Path | None,
 ) -> tuple[list[Path], list[Change]]:
-    """The paths of the new results, and the models that are left out."""
+    """Write the new results; return their paths, and a change for each model left out."""
     from ellc.gallery.drafts import drafts_of_models, drafts_of_zoo, write_drafts
     from ellc.gallery.measure import Change, this_machine
     from ellc.gallery.model_facts import read_facts
     from ellc.zoo import networks
 
     if facts and not models:
-        raise click.UsageError("--facts is for --models")
+        raise click.UsageError("--facts needs --models")
     if not models and not zoo:
         if output:
             raise click.UsageError(
-                "-o is for --models and --zoo: other results stay where they are"
+                "-o needs --models or --zoo: the given result files are changed in place"
             )
         return [], []
     if output is None:
-        raise click.UsageError("--models and --zoo need -o, the folder of the new results")
+        raise click.UsageError("--models and --zoo need -o, the folder for the new results")
     names = [n.name for n in networks()] if "all" in zoo else list(zoo)
     drafts = [drafts_of_zoo(names, targets, this_machine())]
     if models:

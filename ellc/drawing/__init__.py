@@ -1,1 +1,1 @@
-"""Pictures of a graph: as text for Graphviz, or as svg with ellc's own layout."""
+"""Draws a graph: as text for Graphviz, or as svg with ellc's own layout."""

@@ -15,8 +15,8 @@ by one engine.
       "colours": "grey",                  # one of `COLOURS`
       "dataset": "digits",
       "origin": "...",                    # optional: where the model comes from
-      "network": {"file": "digits8.tflite"},   # optional: the network whose layers and graph
-                                          # the page shows; or {"zoo": "resnet8"}
+      "network": {"file": "digits8.tflite"},   # optional, or {"zoo": "resnet8"}: the network
+                                          # whose layers and graph the page shows
       "try": {                            # optional: for the page that runs the network
         "labels": "labels.txt",           # optional: a file with the name of each class on a line
         "preprocess": "unit",             # optional: one of `PRESETS`; default: the model's own
@@ -39,9 +39,9 @@ by one engine.
 `of` is one of `FIGURES`: `top1` and `top5` are percentages, `ms` is the time of one prediction,
 `parameters` and `macs` are counts, and the others are bytes of weights, of the model file and of
 RAM. A measured or modelled figure has a command; its value may be missing until `ellc gallery
-measure` has run the command. A published figure has a source instead. An accuracy that is not of
-the whole test part of the data has `"sample": "300 pictures"` or the like. Each file name is
-relative to the folder of the result and must lie inside that folder.
+measure` has run the command. A published figure has a source instead. An accuracy that was not
+measured with the whole test data has a `sample` that describes the data, such as `"300 pictures"`.
+Each file name is relative to the folder of the result, and the file must be inside that folder.
 """
 
 from ellc.gallery.load import read_results

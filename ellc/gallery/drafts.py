@@ -1,4 +1,4 @@
-"""Results without values, which `ellc gallery measure` fills: of model files and zoo networks."""
+"""Makes results without values of model files and zoo networks, for `ellc gallery measure`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _DRAWN = "Weights are drawn, not trained: they do not change the time."
 
 @dataclass(frozen=True, slots=True)
 class Drafts:
-    """Results by the names of their files, files to copy beside them, and models left out."""
+    """New results by file name, files to copy by new name, and the reasons of omitted models."""
 
     results: Mapping[str, Document]
     copies: Mapping[str, Path]
@@ -55,10 +55,10 @@ class Drafts:
 def drafts_of_models(
     folder: Path, facts: Mapping[str, ModelFacts], targets: Sequence[str], machine: str, out: Path
 ) -> Drafts:
-    """Results of all model files in a folder, for some targets; `out` is their folder.
+    """Make the results of all model files in `folder` for some targets, to be written to `out`.
 
-    Files that are no model that can be read are skipped. Raises `EllcError`: E780 if there is no
-    model file at all, or facts are of a file that is not there; errors of `resolve` for a target.
+    A model file that cannot be read is left out. Raises `EllcError` E780 if there is no model file,
+    or if `facts` name a missing file. Raises the errors of `resolve` for a target.
     """
     for target in targets:
         resolve(target)
@@ -68,14 +68,16 @@ def drafts_of_models(
         refuse([f"{folder}: {error.strerror}"])
     names = {x.name for x in files}
     used = names | {row.next for row in facts.values() if row.next}
-    problems = [f"{folder}: there is no {name}, of which there are facts" for name in facts
+    problems = [f"{folder}: the file {name}, which has facts, is missing" for name in facts
                 if name not in names]  # fmt: skip
-    problems += [f"{folder}: there is no {name}" for name in sorted(used - names - {*facts})]
+    problems += [
+        f"{folder}: the file {name} is missing" for name in sorted(used - names - {*facts})
+    ]
     if not files:
         problems.append(f"{folder}: no model file is in this folder")
     labels = {row.labels for row in facts.values() if row.labels}
     if len({path.name for path in labels}) < len(labels):
-        problems.append(f"{folder}: files of labels in different folders have the same name")
+        problems.append(f"{folder}: two label files in different folders have the same name")
     refuse(problems)
     results: dict[str, Document] = {}
     copies: dict[str, Path] = {}
@@ -84,7 +86,7 @@ def drafts_of_models(
     for path in files:
         about = facts.get(path.name, ModelFacts())
         if not path.name.isprintable():
-            skipped[path] = "the name of the file has characters that cannot be printed"
+            skipped[path] = "the file name has characters that cannot be printed"
             continue
         try:
             named = replace(about, model=about.model or models[path])
@@ -101,7 +103,7 @@ def drafts_of_models(
 
 
 def _model_names(files: Sequence[Path]) -> dict[Path, str]:
-    """A name in the gallery for each file: files that differ only in the suffix keep it."""
+    """Choose a name for each file; files that differ only in the suffix keep the suffix."""
     stems = [default_name(path) for path in files]
     names = {}
     for path, stem in zip(files, stems, strict=True):
@@ -113,7 +115,7 @@ def _model_names(files: Sequence[Path]) -> dict[Path, str]:
 def _model_rows(
     path: Path, about: ModelFacts, targets: Sequence[str], machine: str, out: Path
 ) -> list[tuple[str, Document]]:
-    """The results of a model file: (target, result)."""
+    """Make the results of a model file: a list of (target, result)."""
     network = counted(NetworkName(file=path))
     file = _file(path.name)
     facts: Document = {
@@ -150,7 +152,7 @@ def _model_rows(
 
 
 def drafts_of_zoo(names: Sequence[str], targets: Sequence[str], machine: str) -> Drafts:
-    """Results of networks of the zoo. Raises `EllcError` for a name that is not there."""
+    """Make the results of networks in the zoo; raise `EllcError` for an unknown name."""
     results: dict[str, Document] = {}
     for name in names:
         network, known = find(name), facts_of_zoo()[0].get(name)
@@ -176,7 +178,7 @@ def drafts_of_zoo(names: Sequence[str], targets: Sequence[str], machine: str) ->
 
 
 def write_drafts(drafts: Drafts, out: Path) -> list[Path]:
-    """Write the results and copy the models; returns the paths of the results."""
+    """Write the results, copy the models, and return the paths of the results."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, path in drafts.copies.items():
@@ -208,7 +210,7 @@ def _note(target: str) -> str:
 
 
 def _figures(file: str, target: str) -> list[Document]:
-    """The time on a target, and the sizes of the plan for it."""
+    """The figures for the time on a target, and for the sizes of the plan for the target."""
     explain = f"ellc explain {file} --target {target} --threads 1"
     time = {"of": "ms", "provenance": "modelled", "command": explain, "threads": 1}
     if target == "host":
@@ -243,12 +245,12 @@ def _accuracies(
 
 
 def _file(name: str) -> str:
-    """The name of a file in a command: it is no option, whatever it begins with."""
+    """Quote a file name for a command, so that a leading - does not make it an option."""
     return shlex.quote(f"./{name}" if name.startswith("-") else name)
 
 
 def _relative(path: Path, folder: Path) -> str:
-    """The name of a path in commands that are run in a folder."""
+    """Quote a path for commands that run in `folder`."""
     return shlex.quote(os.path.relpath(path.resolve(), folder.resolve()))
 
 
@@ -269,7 +271,7 @@ def _colours(graph: Graph) -> str:
 
 
 def _precision(graph: Graph, report: NetworkReport) -> str:
-    """The precision of the operands in most multiply-adds."""
+    """The operand precision of most multiply-adds."""
     macs = dict.fromkeys(PRECISIONS, 0)
     for layer, node in zip(report.layers, graph.nodes, strict=True):
         macs[_of_type(graph.types[node.inputs[0]].dtype if node.inputs else DType.F32)] += (

@@ -1,4 +1,4 @@
-"""Figures as HTML: a number, and a mark that shows its provenance."""
+"""Shows figures as HTML: a number, and a mark for its provenance."""
 
 from __future__ import annotations
 

@@ -1,20 +1,17 @@
-"""What is said of model files in TOML, for `ellc gallery measure --facts`: a table for each file.
+"""Reads facts about model files from the TOML file of `ellc gallery measure --facts`.
 
-    ["digits8.tflite"]
-    model = "digits8"              # the name in the gallery; default: that of the file
-    precision = "int8"             # one of `PRECISIONS`; default: that of most multiply-adds
-    dataset = "digits"
-    colours = "grey"               # one of `COLOURS`; default: what the model's metadata say
-    preprocess = "unit"            # one of `PRESETS`
-    labels = "labels.txt"          # a file with the name of each class on a line
-    drawing = 0.72                 # visitors may draw: see `ellc.gallery`
-    data = "digits.npz"            # the accuracy is measured with this data
-    truth = "truth.csv"            # a table of the classes, for `ellc evaluate --truth`
-    sample = "300 pictures"        # what the data is, if not the whole test part of the data set
-    evaluate = "--background"      # more options of `ellc evaluate`
-    next = "head.tflite"           # the accuracy is that of a chain: this file comes second
-    origin = "..."
-    notes = ["..."]
+The TOML file has one table for each model file:
+
+    ["digits8.tflite"] model = "digits8"              # the name in the gallery; default: the file's
+    name precision = "int8"             # one of `PRECISIONS`; default: as in most multiply-adds
+    dataset = "digits" colours = "grey"               # one of `COLOURS`; default: from the model's
+    metadata preprocess = "unit"            # one of `PRESETS` labels = "labels.txt"          # a
+    file with one class name per line drawing = 0.72                 # lets visitors draw, see
+    `ellc.gallery` data = "digits.npz"            # the data with which the accuracy is measured
+    truth = "truth.csv"            # a table of the classes, for `ellc evaluate --truth` sample =
+    "300 pictures"        # describes the data if it is not the whole test data evaluate =
+    "--background"      # more options of `ellc evaluate` next = "head.tflite"           # a second
+    model file; the accuracy is that of both in a chain origin = "..." notes = ["..."]
 
 All keys are optional. File names are relative to the folder of the models.
 """
@@ -33,7 +30,7 @@ from ellc.tables import Table
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What is said of a model file; the text of this module describes the fields."""
+    """The facts about a model file; the docstring of this module describes the fields."""
 
     model: str = ""
     precision: str = ""
@@ -52,7 +49,7 @@ class ModelFacts:
 
 
 def read_facts(path: Path, folder: Path) -> dict[str, ModelFacts]:
-    """Facts by the names of the model files in `folder`.
+    """Read the facts in the TOML file `path`, by the names of the model files in `folder`.
 
     Raises `EllcError` E780 with every problem in the file.
     """
@@ -76,7 +73,7 @@ def _facts(table: Table, folder: Path) -> ModelFacts:
     def file(key: str) -> Path | None:
         name = table.text(key, needed=False)
         if name and not (folder / name).exists():
-            table.problem(f"{key}: there is no {name}")
+            table.problem(f"{key}: the file {name} is missing")
         return folder / name if name else None
 
     def text(key: str, among: tuple[str, ...] = ()) -> str:

@@ -1,4 +1,4 @@
-"""Models of the gallery: the results with one model name, and the sizes of their networks."""
+"""Groups results by model name, and counts the sizes of their networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Downloads that a build of the site makes: compiled packages, and models as `.ell.zip`."""
+"""Makes downloads for the site: compiled packages, and models as `.ell.zip`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TOO_MUCH_FOR_ELL = "E206"
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A file of the site that a model's page offers."""
+    """A file that a model's page offers for download."""
 
     title: str
     file: str
@@ -30,10 +30,10 @@ class Package:
 def write_packages(
     model: str, precision: str, network: Path, targets: Sequence[str], folder: Path
 ) -> list[Package]:
-    """Write a model file's packages for some targets, and the model as `.ell.zip`, into a folder.
+    """Write a model's packages for some targets, and the model as `.ell.zip`, into a folder.
 
-    The model is left out as `.ell.zip` if that format cannot hold it. Raises `EllcError` if the
-    model cannot be compiled.
+    The `.ell.zip` is left out if that format cannot hold the model. Raises `EllcError` if the model
+    cannot be compiled.
     """
     made = []
     with tempfile.TemporaryDirectory(prefix="ellc-") as name:
@@ -59,7 +59,7 @@ def write_packages(
 
 
 def _zipped(title: str, files: Mapping[str, Path], path: Path) -> Package:
-    """An archive of files by their names in it; the same files give the same bytes."""
+    """Write an archive; `files` has the names in it. The same files give the same bytes."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, file in sorted(files.items()):
             entry = zipfile.ZipInfo(name, _EPOCH)

@@ -29,7 +29,7 @@ from ellc.gallery.rows import ACCURACIES, PRECISIONS, PROVENANCES, SIZES, Figure
 from ellc.gallery.trial import Trial
 
 HUES = 8
-"""Number of colours for points; each image size has one, and they repeat after the last."""
+"""The number of colours for points. Each image size has a colour; more sizes share colours."""
 _IMAGE_EXTENTS = 3
 
 
@@ -37,7 +37,7 @@ _IMAGE_EXTENTS = 3
 class Described:
     """A model, with the sizes counted in its networks as figures by precision.
 
-    Visitors can try it in the precisions of `tried`.
+    `tried` lists the precisions in which visitors can try the model.
     """
 
     model: Model
@@ -218,7 +218,7 @@ def model_page(
     trials: Sequence[Trial] = (),
     packages: Sequence[Package] = (),
 ) -> str:
-    """The HTML of a model's page, with the layers of `network`, links to trials and packages."""
+    """The HTML of a model's page: figures, links to trials and packages, layers of `network`."""
     model, style = described.model, asset("site.css")
     about = model.about
     layers = layer_rows(network) if network else []

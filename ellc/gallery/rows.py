@@ -1,4 +1,4 @@
-"""Results as typed data."""
+"""Represents results as typed data."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Figure:
 
     A published figure has a source. Any other figure has a command; its `value` may be None until
     it is measured. `of` is the kind of figure, a key of `FIGURES`. Only times have `threads`. An
-    accuracy that was not measured with the whole test part of the data has a `sample`, which says
-    with what.
+    accuracy that was not measured with the whole test data has a `sample`, which describes the data
+    that was used.
     """
 
     of: str
@@ -70,11 +70,11 @@ class Download:
 
 @dataclass(frozen=True, slots=True)
 class TrialFacts:
-    """What a visitor needs to try a network in the browser.
+    """The facts that a result gives for its trial page.
 
-    `preprocess` is one of `ellc.pictures.pixels.PRESETS`, empty if the model's metadata say it.
-    `drawing` is the share of the picture that a drawn digit or sign fills; None if the network is
-    not for drawings.
+    `preprocess` is one of `ellc.pictures.pixels.PRESETS`; it is empty if the model's metadata
+    describe the preprocessing. `drawing` is the share of the picture that a drawn digit or sign
+    fills; it is None if the network is not for drawings.
     """
 
     labels: Path | None = None

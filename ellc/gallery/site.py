@@ -1,4 +1,4 @@
-"""Builds the site: reads results, counts the sizes of their networks, writes the pages."""
+"""Builds the site: reads results, counts the sizes of their networks, and writes the pages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ellc.progress import Progress, silent
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """How many models, results and figures a build wrote."""
+    """The numbers of models, results, figures and trials that a build wrote."""
 
     models: int
     results: int
@@ -44,9 +44,9 @@ def build_site(
 ) -> Built:
     """Write the pages for results, and for the zoo's published figures if `with_published`.
 
-    Visitors can try networks with at most `most_trial_bytes` of weights in the browser, and can
-    download the model files of results, compiled for `targets`. The pages in the folder are
-    replaced all together, or not at all if there is an error; other files in the folder are kept.
+    In the browser, visitors can try networks with at most `most_trial_bytes` of weights. They can
+    also download the model files of results, compiled for `targets`. The pages in the folder are
+    replaced all together, or not at all if there is an error. Other files in the folder are kept.
     The same results give the same bytes. Raises `EllcError` E780 with all problems of the results,
     E703 if the folder cannot be written, and errors of `resolve` for `targets`.
     """
@@ -82,7 +82,7 @@ def build_site(
 
 
 def _described(model: Model, problems: list[str]) -> tuple[Described, dict[NetworkName, Counted]]:
-    """A model with the sizes of its networks, and the networks; its page shows the first's layers.
+    """Count the sizes of a model's networks; also return the networks by name.
 
     Adds to `problems` each network that cannot be read.
     """
@@ -104,7 +104,7 @@ def _described(model: Model, problems: list[str]) -> tuple[Described, dict[Netwo
 def _trials(
     model: Model, networks: dict[NetworkName, Counted], most_bytes: int, problems: list[str]
 ) -> list[Trial]:
-    """A network for each precision that has one for the browser."""
+    """Compile one network for the browser in each precision, if there is one to try."""
     found: dict[str, Trial] = {}
     for network, read in networks.items():
         for precision in model.precisions:
@@ -125,7 +125,7 @@ def _trials(
 def _packages(
     model: Model, targets: Sequence[str], folder: Path, problems: list[str]
 ) -> list[Package]:
-    """Write the packages of a model: of the first model file for each precision."""
+    """Write the packages of a model: for each precision those of the first model file."""
     made: list[Package] = []
     for precision in model.precisions if targets else ():
         of = [x for x in model.results if x.precision == precision and x.network]

@@ -1,4 +1,4 @@
-"""Networks that a visitor of the site can try in the browser: which ones, and compiled for it."""
+"""Decides which networks a visitor can try in the browser, and compiles them for WebAssembly."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from ellc.pictures.pixels import ORDER_KEY, PRESETS, Geometry, PixelOptions, is_
 from ellc.pictures.preprocessing import PREPROCESSING_KEY, with_preprocessing
 
 MOST_BYTES = 8 << 20
-"""The largest weights of a network on a page, unless told otherwise."""
+"""The default limit for the weights of a network that visitors can try."""
 _NAME = "network"
 _FEWEST_CLASSES = 2
 _KEPT = (Reshape, Quantize, Dequantize, Requantize, Lookup)
-"""Operators after a softmax that keep its meaning."""
+"""Operators after which the result of a softmax still consists of probabilities."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A network that takes uint8 pixels, as a WebAssembly module.
+    """A network compiled to a WebAssembly module that takes uint8 pixels.
 
-    `manifest` is that of the module. `probabilities` says whether the output is a softmax.
+    `manifest` is the module's manifest. `probabilities` is true if the output is that of a softmax.
     """
 
     precision: str
@@ -46,17 +46,17 @@ class Trial:
     probabilities: bool
     drawing: float | None
     preprocessing: str
-    """What the module does to the pixels; empty if it takes them as they are."""
+    """The preprocessing inside the module, as text; empty if the network takes plain pixels."""
 
 
 def trial(result: Result, network: Counted, most_bytes: int = MOST_BYTES) -> Trial | None:
-    """The network of a result, compiled for the browser; None if it cannot be tried there.
+    """Compile the network of a result for the browser; None if visitors cannot try it.
 
-    It can if it has trained weights of at most `most_bytes`, takes one picture, and gives scores of
-    classes. Without `try` in the result it must be known how a picture becomes the input, because
-    the model's metadata say it or the input is pixels of 8 bits, and that the output is scores,
-    because it is a softmax or has labels. Raises `EllcError` E780 if a
-    result has `try`, and the network is not one that can be tried.
+    Visitors can try a network that has trained weights of at most `most_bytes`, takes one picture,
+    and gives scores of classes. If the result has no `try`, two more conditions hold. First, the
+    model's metadata must describe how a picture becomes the input, or the input must have 8-bit
+    pixels. Second, the output must come from a softmax, or the model must have labels. Raises
+    `EllcError` E780 if a result has `try` but visitors cannot try its network.
     """
     reason = "".join(list(_reasons(result, network.graph))[:1])
     if reason and result.trial:
@@ -88,9 +88,9 @@ def trial(result: Result, network: Counted, most_bytes: int = MOST_BYTES) -> Tri
 
 
 def _reasons(result: Result, graph: Graph) -> Iterator[str]:
-    """Why a network cannot be tried; the first is the most important."""
+    """Yield the reasons why visitors cannot try a network, the most important reason first."""
     if result.network is None or result.network.zoo:
-        yield "the weights of the zoo are random numbers: name a model file with trained ones"
+        yield "the zoo's networks have random weights: name a model file with trained weights"
     picture = len(graph.inputs) == 1 and is_picture(graph.input_types()[0])
     if not picture or result.colours == "none":
         yield "the network does not take one picture"
@@ -100,11 +100,11 @@ def _reasons(result: Result, graph: Graph) -> Iterator[str]:
     if not result.trial and not _is_described(graph):
         yield "it is not known how a picture becomes the input"
     if not result.trial and not _is_softmax(graph) and LABELS_KEY not in graph.metadata:
-        yield "the output may be something else than scores of classes"
+        yield "it is not known whether the output has scores of classes"
 
 
 def _is_described(graph: Graph) -> bool:
-    """Whether the file says how a picture becomes the input, or the input is pixels."""
+    """Whether the metadata describe how a picture becomes the input, or the input has 8 bits."""
     said = any(key.startswith(INPUT_PREFIX) for key in graph.metadata)
     eight_bits = [type_.dtype in (DType.U8, DType.I8) for type_ in graph.input_types()]
     return said or PREPROCESSING_KEY in graph.metadata or all(eight_bits)
@@ -124,7 +124,7 @@ def _own_labels(graph: Graph) -> tuple[str, ...]:
 
 
 def _taking_pixels(graph: Graph, result: Result, facts: TrialFacts) -> Graph:
-    """The network with its preprocessing before it; colours are in the order of a canvas."""
+    """Put the preprocessing before the network, for pixels in the colour order of a canvas."""
     if PREPROCESSING_KEY in graph.metadata:
         return graph
     options = PRESETS[facts.preprocess] if facts.preprocess else PixelOptions()
@@ -136,7 +136,7 @@ def _taking_pixels(graph: Graph, result: Result, facts: TrialFacts) -> Graph:
 
 
 def _compiled(graph: Graph) -> tuple[bytes, dict[str, object]]:
-    """The module for WebAssembly, and its manifest."""
+    """Compile a graph to a WebAssembly module, and return the module and its manifest."""
     options = CompileOptions(emit=("so",), strip=True, name=_NAME)
     with tempfile.TemporaryDirectory(prefix="ellc-") as folder:
         made = compile_model(graph, "wasm", options, Path(folder) / "out")
@@ -145,7 +145,7 @@ def _compiled(graph: Graph) -> tuple[bytes, dict[str, object]]:
 
 
 def _is_softmax(graph: Graph) -> bool:
-    """Whether the output is that of a softmax."""
+    """Whether the output comes from a softmax."""
     makers: dict[str, Node] = {value: node for node in graph.nodes for value in node.outputs}
     node = makers.get(graph.outputs[0].value)
     while node and isinstance(node.op, _KEPT):

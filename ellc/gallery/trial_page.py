@@ -1,4 +1,4 @@
-"""The page on which a visitor tries a network: the module, and the scripts that run it."""
+"""Makes the page on which a visitor tries a network, with the module and the scripts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SCRIPTS = ("wasm.js", "pixels.js", "try.js")
 
 
 def trial_page(model: str, trial: Trial) -> str:
-    """The page as text; it needs no other file."""
+    """The HTML of the page, which needs no other file."""
     style, script = asset("site.css"), asset(*_SCRIPTS)
     return render_html(
         "try.html.j2",
@@ -40,7 +40,7 @@ def trial_page(model: str, trial: Trial) -> str:
 
 
 def _about(trial: Trial) -> dict[str, object]:
-    """What the scripts need to know: of the manifest, and of the pictures."""
+    """The facts for the scripts: parts of the manifest, and the format of pictures."""
     manifest = trial.manifest
     memory = manifest["memory"]
     assert isinstance(memory, dict)

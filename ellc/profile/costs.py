@@ -30,10 +30,10 @@ class Costs:
 
 
 def costs(study: Study, limit_ms: int) -> Costs:
-    """The most exact costs that this machine can give for the target of the study.
+    """The most exact costs that this machine can find for the target of the study.
 
-    Layers are measured for `limit_ms`. Raises `EllcError` if the program that measures fails, or
-    the cycle tool.
+    Layers are measured for `limit_ms`. Raises `EllcError` if the measuring program or the cycle
+    tool fails.
     """
     if runs_directly(study.target):
         return _measured(study, limit_ms)
@@ -56,7 +56,7 @@ def _measured(study: Study, limit_ms: int) -> Costs:
 
 
 def measured(study: Study, times: Times) -> Costs:
-    """The costs of the nodes, of the measured times of the steps of the study's plan."""
+    """Add up the costs of the nodes from the measured times of the plan's steps."""
     (steps,), (whole_ns,) = times.plans, times.calm_ns
     by_step = {
         step.name: time.calm_ns / _NS_PER_US

@@ -92,8 +92,8 @@ class Profile:
 
     `whole` is the cost of one call. `between` is the part of `whole` that belongs to no layer:
     calling kernels and copying results. `live_bytes` has the number of live bytes in the arena for
-    each step of the plan. `board` is where costs and phases were measured, except for the phase
-    `compile`; it is empty for this machine.
+    each step of the plan. `board` names the board on which costs and phases, except the phase
+    `compile`, were measured; it is empty for this machine.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Measures a profile on a board: layers by a program of their own, phases by the library."""
+"""Measures a profile on a board: layers with a separate program, phases with the library."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ellc.remote.deploy import ReachedBoard, find_board
 from ellc.remote.job import INPUTS, LOADER, RUN, BoardProgram, put
 
 _PROGRAM = "profile"
-_STREAM_BYTES = 32 << 20  # larger than the caches of boards, and small beside their memory
+_STREAM_BYTES = 32 << 20  # larger than the caches of boards, but much smaller than their memory
 _OVERHEAD_S = 3600.0  # slow networks take minutes for the fewest calls that are timed
 
 
@@ -41,11 +41,12 @@ def profile_on_board(
     limit_ms: int,
     progress: Progress = silent,
 ) -> tuple[Study, Profile]:
-    """Profile a model on a board, and leave nothing there.
+    """Profile a model on a board, and leave no files there.
 
-    `asked` is the target of the code, or None for the one that fits the board. The threads of
-    `options` are those of the phases. Layers are measured for `limit_ms`, and so are steady calls.
-    Raises `EllcError` as `find_board`, `check_libc`, `study` and `put`.
+    `asked` is the target of the code, or None for the target that fits the board. The number of
+    threads in `options` applies to the phases. Measuring the layers takes `limit_ms`, and measuring
+    steady calls takes `limit_ms` too. Raises the errors of `find_board`, `check_libc`, `study` and
+    `put`.
     """
     progress("asking the board", 0, 0)
     board = find_board(connection, asked)
@@ -83,7 +84,7 @@ def _limit_s(limit_ms: int) -> float:
 def _phases(
     model: Path, board: ReachedBoard, options: StudyOptions, limit_ms: int, progress: Progress
 ) -> tuple[Phase, ...]:
-    """`phases.phases`, but for `compile` on the board."""
+    """Time the phases like `phases.phases`, but all except `compile` on the board."""
     with temporary_folder("phases") as folder:
         out = folder / "out"
         chosen = compile_options(options, ("so",))
@@ -105,9 +106,10 @@ def _phases(
 
 
 def _starts(library: Library, input_bytes: Sequence[int], repeats: Sequence[int]) -> list[str]:
-    """A command that starts the loader anew for each time, and writes its answers with their sizes.
+    """A command that starts the loader once for each entry of `repeats`, and prints the answers.
 
-    An answer has as many times as there were calls, so that its size says where the next begins.
+    An answer has one time for each call, so its length varies. Therefore its size is printed before
+    it.
     """
     threads, _, *sizes = loader_numbers(input_bytes, library.output_bytes, 0, 0)
     words = [f"./{LOADER}", f"./{library.path.name}", library.prefix, threads]

@@ -49,7 +49,7 @@ def phases(
 
 
 def compile_options(options: StudyOptions, kinds: tuple[str, ...]) -> CompileOptions:
-    """Options by which the library of the phases is compiled."""
+    """The options with which the library of the phases is compiled."""
     return CompileOptions(
         emit=kinds,
         threads=options.threads,
@@ -61,7 +61,7 @@ def compile_options(options: StudyOptions, kinds: tuple[str, ...]) -> CompileOpt
 
 
 def started(answers: Sequence[RunResult]) -> tuple[Phase, ...]:
-    """The phases of so many new processes; steady calls are those of the last one."""
+    """The phases after `compile`; each answer is of a new process, the last has steady calls."""
     return (
         _phase("load", [answer.load_ns for answer in answers]),
         _phase("first call", [answer.first_ns for answer in answers]),

@@ -22,6 +22,7 @@ OF_FILES = {
     *("output", "emit", "name", "strip", "wheel", "paranoid", "dump_dir", "cc", "linker"),
     "labels",
     "profile",
+    "version",
 }
 """Options of `ellc compile` that change which files are written, but not the generated code."""
 

@@ -124,7 +124,7 @@ def test_another_format_is_refused_by_name(made: Path, tmp_path: Path) -> None:
     document = json.loads(made.with_name("tiny.json").read_text())
     for number in (0, FORMAT + 1):
         (tmp_path / "tiny.json").write_text(json.dumps(document | {"format": number}))
-        with pytest.raises(EllcError, match=f"format {number}, .* reads {FORMAT}: compile"):
+        with pytest.raises(EllcError, match=f"format is {number}, .* reads {FORMAT}: compile"):
             read_manifest(tmp_path / "tiny.json", made)
 
 

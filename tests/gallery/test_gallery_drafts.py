@@ -101,7 +101,7 @@ def test_without_a_cycle_tool_there_are_no_modelled_times(monkeypatch: pytest.Mo
         ("x = 1", "x: it is not a table"),
         ("['x']\ncolour = 'rgb'", "colour: unknown key"),
         ("['x']\nprecision = 'int9'", "'int9' is not one of"),
-        ("['x']\nlabels = 'missing.txt'", "labels: there is no missing.txt"),
+        ("['x']\nlabels = 'missing.txt'", "labels: the file missing.txt is missing"),
         ("['x", "facts.toml"),
         (None, "facts.toml: No such file"),
     ],
@@ -117,8 +117,12 @@ def test_wrong_facts_are_problems(tmp_path: Path, text: str | None, problem: str
 
 def test_facts_and_folders_that_do_not_fit_are_problems(models: Path, tmp_path: Path) -> None:
     for folder, facts, problem in (
-        (models, {"other.onnx": ModelFacts()}, "there is no other.onnx"),
-        (models, {"di gits.tflite": ModelFacts(next="head.tflite")}, "there is no head.tflite"),
+        (models, {"other.onnx": ModelFacts()}, "the file other.onnx, which has facts, is missing"),
+        (
+            models,
+            {"di gits.tflite": ModelFacts(next="head.tflite")},
+            "the file head.tflite is missing",
+        ),
         (tmp_path / "nowhere", {}, "No such file"),
         (tmp_path, {}, "no model file is in this folder"),
     ):

@@ -1,4 +1,4 @@
-"""Readers of data sets, one module for each layout on disk.
+"""Contains readers of data sets, with one module for each layout on disk.
 
 A reader is a function of a path and the options. It returns `None` if the data at the path have
 another layout. If two readers accept a path, the first of them reads it.

@@ -29,7 +29,8 @@ _PARTS = {"test": "test_batch", "train": "data_batch_*"}
 def read(path: Path, options: DataOptions) -> ArrayData | None:
     """Read one file, or the files in a folder that belong to `options.split`.
 
-    Returns `None` if there is no such file. A folder with both versions is read in the binary one.
+    Returns `None` if there is no such file. If a folder has both versions, the binary version is
+    read.
     """
     if path.is_dir():
         part = _PARTS[options.split]

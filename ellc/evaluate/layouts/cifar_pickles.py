@@ -1,7 +1,7 @@
-"""Reads the Python version of CIFAR-10: pickled dictionaries, one a batch, of numpy's arrays.
+"""Reads the Python version of CIFAR-10: one pickled dictionary of numpy arrays for each batch.
 
 The files are `data_batch_1` to `data_batch_5` and `test_batch`; `batches.meta` has the names of the
-classes. They are read by `ellc.pickles`, which runs nothing in them.
+classes. `ellc.pickles` reads these files without executing anything in them.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _UNREADABLE = (
     *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, RuntimeError),
     *(TypeError, ValueError, pickle.UnpicklingError),
 )
-"""What Python's unpickler raises for damaged files."""
+"""The exceptions that Python's unpickler raises for damaged files."""
 
 
 @dataclass(eq=False)
 class _Unfinished:
-    """An object of numpy, of which only the state is of interest: an array or an element type."""
+    """Stands for a numpy array or element type; it only keeps the state in the pickle."""
 
     kind: str
     state: Any = None
 
 
 class _Reader(DataReader):
-    """A reader of dictionaries with arrays of numpy, of any version."""
+    """Reads dictionaries with numpy arrays, written by any version of numpy."""
 
     known: ClassVar = {
         **{
@@ -51,7 +51,7 @@ class _Reader(DataReader):
 
 
 def _with_state(reader: Any) -> None:
-    """Keep the state of an object that is ours; ignore any other."""
+    """Keep the state of an `_Unfinished`; ignore the state of any other object."""
     state = reader.stack.pop()
     if isinstance(reader.stack[-1], _Unfinished):
         reader.stack[-1].state = state
@@ -61,7 +61,7 @@ _Reader.dispatch[pickle.BUILD[0]] = _with_state
 
 
 def read_batch(file: Path, row: int) -> tuple[Array, Array]:
-    """Return the bytes of the pictures, `row` in each, and the labels; raises `EllcError` E771."""
+    """Return the pictures, each as `row` bytes, and the labels; raise `EllcError` E771."""
     content = _dictionary(file)
     try:
         labels = content["labels"]
@@ -78,7 +78,7 @@ def read_batch(file: Path, row: int) -> tuple[Array, Array]:
 
 
 def read_names(file: Path) -> tuple[str, ...]:
-    """Return the names of the classes in `batches.meta`; raises `EllcError` E771."""
+    """Return the class names in `batches.meta`; raise `EllcError` E771 if it is damaged."""
     names = _dictionary(file).get("label_names")
     if not isinstance(names, list) or not all(isinstance(name, str | bytes) for name in names):
         raise _damaged(file, "it has no 'label_names'")
@@ -97,7 +97,7 @@ def _dictionary(file: Path) -> dict[str, Any]:
 
 
 def _bytes_of(array: Any) -> Array:
-    """The elements of an array as numpy pickles it: version, shape, type, order, bytes."""
+    """The bytes of an array; numpy pickles its version, shape, type, order and bytes."""
     if not isinstance(array, _Unfinished) or array.kind != "array" or array.state is None:
         raise ValueError("its data are not an array")
     _, shape, kind, columns_first, content = array.state

@@ -1,7 +1,7 @@
 """Reads class names from the metadata of an ONNX file.
 
-ONNX has no standard for them. Exporters store a list, or a dict from numbers to names, as JSON or
-as a Python literal.
+ONNX has no standard for class names. Exporters store a list, or a dict from class numbers to names,
+as JSON or as a Python literal.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _MOST_CHARACTERS = 1 << 20
 
 
 def stated_labels(metadata: Mapping[str, str]) -> str:
-    """The names of the classes, one on each line; '' if no entry has a list or a dict of them."""
+    """The class names, one on each line; '' if no metadata entry has a list or dict of names."""
     for key in _KEYS:
         names = _names(_value(metadata.get(key, "")))
         if names and not any(name.splitlines()[1:] for name in names):
@@ -24,7 +24,7 @@ def stated_labels(metadata: Mapping[str, str]) -> str:
 
 
 def _value(text: str) -> object:
-    """The value of a list or dict as text; None for other text."""
+    """Parse a text as a list or dict; None for any other text."""
     text = text.strip()
     if len(text) > _MOST_CHARACTERS or text[:1] not in ("[", "{", "("):
         return None
@@ -38,7 +38,7 @@ def _value(text: str) -> object:
 
 
 def _names(value: object) -> list[str]:
-    """Names in the order of their numbers; none unless all of them are there."""
+    """The names in the order of their numbers; an empty list if any name is missing."""
     if isinstance(value, dict):
         by_number = {str(number): name for number, name in value.items()}
         value = [by_number.get(str(number)) for number in range(len(value))]

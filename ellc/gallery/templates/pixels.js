@@ -1,7 +1,7 @@
 "use strict";
 
-// Crops and scales pixels as ellc does (`ellc/pictures/images.py`): to the byte. A picture is
-// {width, height, channels, data}, rows of pixels from the top.
+// Crops and scales pixels with the same bytes as `ellc/pictures/images.py`. A picture is an object
+// {width, height, channels, data}; `data` has the rows of pixels from top to bottom.
 
 function roundHalfToEven(value) {
   const below = Math.floor(value);
@@ -10,7 +10,7 @@ function roundHalfToEven(value) {
   return below % 2 === 0 ? below : below + 1;
 }
 
-// The largest centred part with the aspect ratio of rows x columns.
+// The largest centred box of a picture that has the aspect ratio of rows x columns.
 function cropBox(width, height, rows, columns) {
   const scale = Math.min(width / columns, height / rows);
   const boxWidth = Math.min(width, Math.max(1, roundHalfToEven(columns * scale)));
@@ -18,7 +18,7 @@ function cropBox(width, height, rows, columns) {
   return { left: Math.floor((width - boxWidth) / 2), top: Math.floor((height - boxHeight) / 2), width: boxWidth, height: boxHeight };
 }
 
-// Red, green, blue and alpha, as a canvas has them, as 3 channels or as grey.
+// Converts the red, green, blue and alpha of a canvas to 3 channels, or to 1 channel of grey.
 function withoutAlpha(data, width, height, channels) {
   const pixels = new Uint8Array(width * height * channels);
   for (let from = 0, to = 0; from < data.length; from += 4) {
@@ -34,8 +34,8 @@ function withoutAlpha(data, width, height, channels) {
   return { width, height, channels, data: pixels };
 }
 
-// For each new pixel of a line: the first old one that it is made of, and the weights of all.
-// They are integers, which add up to about 1 << 22.
+// For each new pixel of a line: the index of the first old pixel that contributes to it, and the
+// weights of this and the following old pixels. The weights are integers with a sum of about 1 << 22.
 const WEIGHT_BITS = 22;
 function filterOf(before, after) {
   const scale = before / after;
@@ -55,8 +55,8 @@ function filterOf(before, after) {
   });
 }
 
-// Lines of `before` pixels become lines of `after` pixels. From pixel to pixel of a line it is
-// `step` bytes; `starts` are the first bytes of the lines, before and after.
+// Scales lines of `before` pixels to lines of `after` pixels. Neighbouring pixels of a line are
+// `step` bytes apart. `starts` has, for each line, its first byte in `data` and in `result`.
 function scaledLines(data, result, before, after, step, starts) {
   const filter = filterOf(before, after);
   for (const [from, to] of starts) {
@@ -70,7 +70,7 @@ function scaledLines(data, result, before, after, step, starts) {
   return result;
 }
 
-// First every row is scaled, then every column, through 8 bits.
+// Scales every row, rounds to 8 bits, and then scales every column.
 function scaledTo(picture, rows, columns) {
   const { width, height, channels, data } = picture;
   const byRow = [];
@@ -85,8 +85,8 @@ function scaledTo(picture, rows, columns) {
   return { width: columns, height: rows, channels, data: small };
 }
 
-// A drawing, light on black with one channel, around its centre of mass: the longer side of what
-// is drawn becomes `share` of the picture. Null if nothing is drawn.
+// Crops a drawing (one channel, light on black) around its centre of mass. The longer side of the
+// drawn area becomes `share` of the result. Returns null if nothing is drawn.
 function centred(drawing, share) {
   const { width, height, data } = drawing;
   let [left, right, top, bottom, mass, atX, atY] = [width, -1, height, -1, 0, 0, 0];
@@ -101,7 +101,7 @@ function centred(drawing, share) {
   if (mass === 0) return null;
   const longest = Math.max(right - left, bottom - top) + 1;
   const side = Math.max(1, Math.round(longest / share));
-  // The centre of mass is in the middle, as far as all of the drawing then is in the picture.
+  // The centre of mass is in the middle, unless a part of the drawing would then be cut off.
   const start = (low, high, centre) => {
     const wanted = Math.round(centre - side / 2);
     return Math.min(low, Math.max(high + 1 - side, wanted));

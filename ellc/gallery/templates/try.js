@@ -10,7 +10,7 @@ const seen = document.getElementById("seen");
 const chooser = document.getElementById("file");
 const MOST_PIXELS = 64e6;
 const MOST_ROWS = 5;
-const LEAST_TIME = 40; // milliseconds for which calls are timed: a clock may be coarse
+const LEAST_TIME = 40; // the least milliseconds of timed calls, because a clock may be coarse
 const MOST_CALLS = 50;
 
 const network = loadNetwork(moduleBytes(), about);
@@ -26,7 +26,7 @@ function say(text) {
 
 // --- from a picture to its classes ---
 
-// The bytes in the order of colours that the network takes.
+// The bytes of a picture in the colour order of the network.
 const inOrder = (picture) => {
   if (channels === 1 || order === "rgb") return picture.data;
   const swapped = picture.data.slice();
@@ -43,7 +43,7 @@ function shares(scores) {
 }
 
 function timed(ready, values) {
-  const [output] = ready.predict([values]); // the first call, which also warms caches
+  const [output] = ready.predict([values]); // this first call also warms the caches
   const start = performance.now();
   let calls = 0;
   let spent = 0;
@@ -93,7 +93,7 @@ function answer(index, share) {
   return row;
 }
 
-// What the network sees.
+// Shows the pixels that the network gets.
 function show(picture) {
   const image = new ImageData(columns, rows);
   for (let pixel = 0; pixel < rows * columns; pixel += 1) {
@@ -125,20 +125,20 @@ async function readPicture(file) {
   return scaledTo(withoutAlpha(data, box.width, box.height, channels), rows, columns);
 }
 
-let latest = 0; // the number of the last picture: a slower one before it is not shown
+let latest = 0; // the number of the latest picture; the answer to an earlier picture is not shown
 
 async function tryFile(file) {
   latest += 1;
-  const mine = latest;
+  const number = latest;
   say(`${file.name} is being read.`);
   let picture;
   try {
     picture = await readPicture(file);
   } catch (problem) {
-    if (mine === latest) say(problem instanceof RangeError ? `${file.name}: ${problem.message}.` : `${file.name} is not a picture that this browser can read.`);
+    if (number === latest) say(problem instanceof RangeError ? `${file.name}: ${problem.message}.` : `${file.name} is not a picture that this browser can read.`);
     return;
   }
-  if (mine === latest) await tryPicture(picture, file.name);
+  if (number === latest) await tryPicture(picture, file.name);
 }
 
 async function tryPicture(picture, what) {

@@ -1,25 +1,25 @@
 "use strict";
 
-// Runs a network of `ellc compile --target wasm`. Nothing here depends on the page: `about` is the
-// manifest of the network, as far as it is needed, and `bytes` is the module.
+// Runs a network compiled by `ellc compile --target wasm`. This script does not depend on the page.
+// `about` has the necessary fields of the network's manifest, and `bytes` is the module.
 
 const ARRAYS = {
   f64: Float64Array, f32: Float32Array, i64: BigInt64Array, u64: BigUint64Array, i32: Int32Array, u32: Uint32Array,
   i16: Int16Array, u16: Uint16Array, i8: Int8Array, u8: Uint8Array, bool: Uint8Array,
 };
 const PAGE_BYTES = 65536;
-const INSTANCE_BYTES = 64; // more than a `NAME_t` has
-const ALIGNMENT = 64; // of the arena, and more than elements need
+const INSTANCE_BYTES = 64; // more than the size of a `NAME_t`
+const ALIGNMENT = 64; // the alignment of the arena; elements need less
 const aligned = (bytes) => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
 
-// A network with the functions `predict` (typed arrays of the inputs, in order, to those of the
-// outputs) and `reset`, which forgets states.
+// Returns an object with two functions. `predict` takes the typed arrays of the inputs, in order,
+// and returns the typed arrays of the outputs. `reset` resets the states of the network.
 async function loadNetwork(bytes, about) {
   const { instance } = await WebAssembly.instantiate(bytes);
   const call = (name, ...values) => instance.exports[`${about.name}_${name}`](...values);
   const { memory } = instance.exports;
 
-  // All that the network needs lies behind what the module has. `offset` counts from there.
+  // The memory of the network follows the initial memory of the module. `offset` counts from there.
   let offset = 0;
   const place = (size) => {
     const at = offset;
@@ -52,7 +52,7 @@ async function loadNetwork(bytes, about) {
   };
 }
 
-// The numbers that the stored integers of a quantised output stand for.
+// Converts the stored integers of a quantised output to real numbers.
 function realNumbers(values, port) {
   if (!port.quantisation) return Array.from(values, Number);
   const { scale, zero_point: zero } = port.quantisation;

@@ -1,4 +1,4 @@
-"""Residual networks: ResNet-18 and ResNet-50 as in torchvision, ResNet8 as in MLPerf Tiny."""
+"""Builds residual networks: ResNet-18 and -50 as in torchvision, ResNet8 as in MLPerf Tiny."""
 
 from __future__ import annotations
 

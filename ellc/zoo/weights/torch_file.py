@@ -121,7 +121,7 @@ def _read_stream(file: IO[bytes], size: int) -> tuple[Any, dict[str, bytes]]:
 
 
 class _Reader(DataReader):
-    """A reader of the pickles in a state dict, which notes the storages that they refer to."""
+    """Reads the pickles in a state dict, and records the storages to which they refer."""
 
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__(file)

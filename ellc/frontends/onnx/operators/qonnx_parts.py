@@ -1,4 +1,4 @@
-"""Code that QONNX's operators share: domains, constant operands, rounding modes."""
+"""Provides domains, constant operands and rounding modes for QONNX's operators."""
 
 from __future__ import annotations
 
