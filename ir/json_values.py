@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 MOST_VALUES = 1_000_000
-"""Most arrays, objects and elements of them in a document. A value that takes 2 bytes in the file
-can take 70 bytes of memory."""
+"""The maximum number of values in a document. A value of 2 bytes in the file can take 70 bytes of
+memory."""
 
 
 def values_of(

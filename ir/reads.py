@@ -79,16 +79,16 @@ def broadcast(operand: Shape, result: Shape) -> Reads:
 
 
 def apart_from(axes: Sequence[int], rank: int, kept: bool = True) -> Reads:
-    """Reads of all elements along `axes`, and of single elements along the other axes.
+    """The reads of all elements along `axes`, and of single elements along the other axes.
 
-    `kept` says whether the result has these axes, too.
+    `kept` says whether the result still has the axes `axes`.
     """
     result_axes = [a for a in range(rank) if kept or a not in axes]
     return tuple(None if a in axes else Along(result_axes.index(a)) for a in range(rank))
 
 
 def part(reads: Reads, operand: Shape, wanted: Box) -> Box:
-    """The part of an operand that is read for the part `wanted`, which is not empty."""
+    """The part of an operand that is read to compute the non-empty part `wanted` of the result."""
     return tuple(
         (0, extent) if along is None else _stretch(along, extent, *wanted[along.axis])
         for along, extent in zip(reads, operand, strict=True)

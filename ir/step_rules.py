@@ -65,9 +65,9 @@ def _axis_of_results(op: Op, operands: Types, results: Types, axes: Axes) -> int
 
 
 def last_step(op: Op, operands: Types, axes: Axes, picked: int | None) -> Op | None:
-    """If `op` takes only the last step of its first operand: the operator that takes a single step.
+    """The operator for a single step if `op` selects the last step of its first operand, else None.
 
-    None for other operators. `picked` is the index of a `Gather` that has a single, known index.
+    `picked` is the index of a `Gather` that has a single, known index.
     """
     axis = axes[0]
     if axis is None:

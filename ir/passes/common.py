@@ -6,7 +6,8 @@ import numpy as np
 
 from ellc.ir.types import Array, DType, TensorType
 
-# Some units flush denormal numbers to zero, so constants keep a distance from them (1.2e-38).
+# Some floating-point units flush denormal numbers to zero, so constants must be well above the
+# smallest normal number, 1.2e-38.
 SMALLEST = 1e-30
 LARGEST = 1e30
 

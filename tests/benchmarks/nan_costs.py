@@ -2,10 +2,11 @@
 
     python tests/benchmarks/nan_costs.py [--target host] [--limit-ms 300]
 
-Compiles the usual kernels, and variants that ignore NaN: `min` and `max` are a comparison and a
-selection (b if either is NaN) unless they are a single instruction, and searches do not check for
-NaN. Prints a row for each kernel: microseconds of the fastest of many calls on this machine, or for
-pi3 and pi3_64 modelled cycles of a Cortex-A53 core (from the tool that ELLC_CYCLE_TOOL names).
+Compiles the usual kernels, and variants of them that ignore NaN. In the variants, searches do not
+check for NaN; `min` and `max` are a comparison and a selection (b if either is NaN), unless the
+target has a single instruction for them. Prints a row for each kernel: microseconds of the fastest
+of many calls on this machine, or for pi3 and pi3_64 modelled cycles of a Cortex-A53 core (from the
+tool that ELLC_CYCLE_TOOL names).
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def _graphs() -> Iterator[Graph]:
 
 
 def main() -> None:
-    """See the module."""
+    """Run the program."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""What instructions take on cores: every row that a measured core has is there, and stays true."""
+"""Costs of instructions: each measured core has all rows, and the tables agree with the script."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MEASURED = {
     ("cortex-m33", "arm"): "dsp",
     ("znver5", "x86_64"): "x86",
 }
-"""The cores that have costs, and the instruction set whose rows they have."""
+"""The instruction set of each core for which costs are known."""
 
 
 def target_of(core: str, arch: Arch) -> Target:

@@ -1,8 +1,8 @@
-"""Run the steps of a GitHub workflow here, as far as they are commands of a shell.
+"""Run the shell commands in the steps of a GitHub workflow on this machine.
 
-A step that uses an action of the checkout (`./.github/actions/NAME`) runs that action's steps; one
-that uses another's is only noted. Expressions are of the kinds `inputs.NAME` and
-`steps.ID.outputs.NAME`; another kind is an error.
+If a step uses an action of the checkout (`./.github/actions/NAME`), the steps of that action are
+run. If it uses another repository's action, the action is only recorded. The supported expressions
+are `inputs.NAME` and `steps.ID.outputs.NAME`; any other is an error.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ _CONDITION = re.compile(r"([\w.-]+) == '([^']*)'")
 
 
 def read(file: Path) -> dict[str, Any]:
-    """A YAML file. `on`, which YAML takes for true, stays a word."""
+    """The content of a YAML file. The key `on`, which YAML reads as true, stays a string."""
     loaded: dict[Any, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
     return {"on" if key is True else key: value for key, value in loaded.items()}
 
 
 @dataclass
 class Runner:
-    """A folder that is a checkout, the variables of its shells, and what its steps have left."""
+    """Runs steps in a checkout, with given environment variables, and records their effects."""
 
     folder: Path
     variables: Mapping[str, str]
     used: list[tuple[str, dict[str, str]]] = field(default_factory=list)
-    """The actions of others that steps use, with what they are given."""
+    """The actions of other repositories that steps use, each with its inputs."""
     summary: str = ""
 
     def run(self, steps: list[dict[str, Any]], inputs: Mapping[str, str]) -> dict[str, Any]:
-        """Run steps in order; the outputs of those with an `id`."""
+        """Run steps in order. Returns their outputs by the steps' `id`."""
         outputs: dict[str, Any] = {}
         for step in steps:
             if "if" in step and not self._holds(step["if"], inputs, outputs):
@@ -72,8 +72,8 @@ class Runner:
     def _shell(
         self, step: dict[str, Any], inputs: Mapping[str, str], outputs: dict[str, Any]
     ) -> dict[str, str]:
-        """As GitHub runs a step: bash that ends at the first failure."""
-        assert not _EXPRESSION.search(step["run"]), "a value becomes a part of the shell's program"
+        """Run a step like GitHub: bash ends at the first failure. Returns the outputs."""
+        assert not _EXPRESSION.search(step["run"]), "a value is inserted into the shell's program"
         files = {
             n: self.folder.parent / n.lower() for n in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")
         }
@@ -109,4 +109,4 @@ def _value(name: str, inputs: Mapping[str, str], outputs: dict[str, Any]) -> str
             return inputs[key]
         case ["steps", step, "outputs", key]:
             return str(outputs[step][key])
-    raise AssertionError(f"another kind of expression: {name}")
+    raise AssertionError(f"unsupported expression: {name}")

@@ -143,7 +143,7 @@ def test_padded_shapes_are_the_pages(name: str, test_data: Path) -> None:
     models = json.loads((test_data / "ell" / "gallery_models.json").read_text(encoding="utf-8"))
     listed = next(model for model in models if model["name"] == name)["architecture"]["layers"]
     want = [(tuple(line["out"]), line["in_pad"], line["out_pad"]) for line in listed]
-    # For the softmax, the page prints a number of another layer; ELL's is that of its input.
+    # The page's last line has the wrong size for the softmax: its result is as large as its input.
     want[-1] = (tuple(listed[-1]["in"]), *want[-1][1:])
     assert padded_shapes(build(name)) == want
 
