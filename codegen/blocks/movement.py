@@ -15,6 +15,13 @@ from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.machine.target import Target
 
+_VECTORS = 4
+"""Vectors of a block of a copy, if rows are that long. Thousand modelled cycles on pi3_64 by
+`tests/benchmarks/constants.py`, for a border of 14x14 pixels: 1: 22.7, 2: 21.5, 4: 15.0, 8: 13.5;
+but with 8, rows of fewer than 32 floats would be copied vector by vector."""
+_UNROLLED = 16
+"""The most rows of a transposition in a block. Thousand modelled cycles by the same script, floats,
+128x128: pi3_64 1: 195, 4: 77, 8: 58, 16: 47, 32: 49; pi3 1: 129, 4: 55, 8: 45, 16: 36, 32: 35."""
 _GATHER_LANES = 8
 """The most elements with a stride that are gathered into one vector. Modelled cycles of the
 Cortex-A53 (`tests/benchmarks/constants.py`) for transposing a 256x196 matrix of bytes:
@@ -81,7 +88,7 @@ class _CopyLoops:
         lanes = target.lanes(x.elem.bytes)
         self._lanes = fitted_lanes(lanes if straight else min(lanes, _GATHER_LANES), walk[-1])
         self._unroll = 1 if straight else self._pull_inward()
-        self._vectors = 4 if straight and walk[-1] >= 4 * self._lanes else 1
+        self._vectors = _VECTORS if straight and walk[-1] >= _VECTORS * self._lanes else 1
 
     def _pull_inward(self) -> int:
         """Make the axis that is consecutive in the source the second to last axis.
@@ -94,7 +101,7 @@ class _CopyLoops:
         for items in (self._walk, self._x_strides, self._y_strides):
             items.insert(-1, items.pop(consecutive[0]))
         extent = self._walk[-2]
-        factor = next(f for f in range(min(extent, 16), 0, -1) if extent % f == 0)
+        factor = next(f for f in range(min(extent, _UNROLLED), 0, -1) if extent % f == 0)
         self._walk[-2] //= factor
         return factor
 

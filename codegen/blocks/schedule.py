@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ellc.codegen.kir.types import Elem
-from ellc.codegen.machine.target import Target
+from ellc.codegen.machine.target import SCALAR_BYTES, Target
 
 _MOST_PIXELS = 14
 """The most pixels of a tile. 14 divides the rows of common networks: 14, 28, 56, 112 pixels."""
@@ -14,6 +14,24 @@ _MOST_WIDE_PIXELS = 8
 """The same limit for vectors of 64 bytes. On an AMD EPYC with AVX-512, MobileNet V1 0.25 224 takes
 402 us with 14 pixels and 357 us with 8 in floats, 421 and 423 us in 8 bits. With 8 pixels, the code
 of a face detector of 8 bits is smaller by 150 KB and takes 3 % longer."""
+_PIXEL_VECTORS, _FEW_PIXEL_VECTORS = 8, 4
+"""The most vectors of a tile with one pixel, for 32 registers and for fewer. Thousand modelled
+cycles by `tests/benchmarks/constants.py`, 64 -> 256 channels: pi3_64 2: 30.2, 4: 21.2, 6: 18.8,
+8: 17.2, 12: 16.8; pi3 1: 36.4, 2: 28.4, 4: 20.2, 6: 20.4, 8: 22.7."""
+_WEIGHT_EIGHTHS = 4
+"""The part of the first-level cache in which all weights must fit for `_L1_EIGHTHS` to count. With
+2 the costs are the same now, because both rules then choose low bands."""
+_L1_EIGHTHS, _SCALAR_L1_EIGHTHS = 3, 6
+"""The part of the first-level cache that weights and a band may fill, and that on scalar targets.
+Thousand modelled cycles by the same script: pi3_64 1x1, 64 channels, 28x28 3: 1,333, 4: 1,333,
+6: 1,388; 1x1, 16 -> 96, 56x56 1: 2,460, 3: 2,460, 4: 2,550, 6: 2,597; 8-bit 1x1, 64, 28x28
+1: 1,183, 3: 1,127, 6: 1,131; pi3 3x3, 16, 56x56 1: 4,319, 3: 4,319, 4: 4,319, 6: 4,672. On an AMD
+EPYC, 1 to 8 take the same time (1 %). Of pi0's code on a Cortex-A53, 8-bit 1x1, 16, 14x14 3: 244,
+6: 198; 64, 28x28 3: 11,235, 6: 12,385."""
+_L2_TENTHS = 7
+"""The part of the second-level cache that rows and weights may fill; other programs and the stack
+need some. Million modelled cycles on pi3_64: 1x1, 256 channels, 28x28 5: 25.6, 6 to 10: 24.1;
+3x3, 192, 14x14 3: 31.1, 5: 29.1, 7 to 10: 28.1; 3x3, 128, 28x28 5: 51.4, 6 to 10: 51.0."""
 
 
 def most_pixels(target: Target) -> int:
@@ -140,10 +158,12 @@ def band_rows(traffic: GemmTraffic, blocks: int, target: Target) -> int:
     share a cache line of results then follow each other closely.
     """
     row_bytes = traffic.input_row_bytes + traffic.output_row_bytes
-    if traffic.weight_bytes <= target.l1_bytes // 2:
-        spare = target.l1_bytes * 3 // 4 - traffic.weight_bytes
+    if traffic.weight_bytes <= target.l1_bytes * _WEIGHT_EIGHTHS // 8:
+        scalar = target.vector_bytes == SCALAR_BYTES
+        eighths = _SCALAR_L1_EIGHTHS if scalar else _L1_EIGHTHS
+        spare = target.l1_bytes * eighths // 8 - traffic.weight_bytes
         return max(1, min(traffic.rows, spare // row_bytes))
-    usable = (target.l2_bytes or 256 * 1024) * 7 // 10
+    usable = (target.l2_bytes or 256 * 1024) * _L2_TENTHS // 10
     best = (0, 0)
     band = 1
     while True:
@@ -168,7 +188,7 @@ def _vectors(lanes: int, registers: int, pixels: int, filters: int) -> int:
     """The number of vectors in a tile: at most two, but more for scalars and for a single pixel."""
     needed = -(-filters // lanes)
     if pixels == 1:
-        return min(needed, 8 if registers >= 32 else 4)
+        return min(needed, _PIXEL_VECTORS if registers >= 32 else _FEW_PIXEL_VECTORS)
     return min(needed, 4 if lanes == 1 else 2)
 
 

@@ -42,6 +42,19 @@ from ellc.codegen.machine.target import Target
 from ellc.ir.ops.binary import BinaryConv2D
 from ellc.ir.types import Array, DType
 
+# The sizes of tiles. Costs of other values are by `tests/benchmarks/constants.py`, for 3x3,
+# 128 channels, 28x28: million modelled cycles, and microseconds with AVX-512 on an AMD EPYC.
+_VECTORS = 2
+"""Vectors of filters. pi3_64 1: 7.14, 2: 6.31, 3: 6.85; AVX-512 1: 42.6, 2: 43.8, 3: 75.3."""
+_PIXELS = 4
+"""Pixels if words are bytes. pi3_64 2: 6.65, 3: 6.35, 4: 6.31, 6: 6.54; pi3 1: 9.13, 2: 7.52,
+3: 7.35, 4: 7.01, 6: 6.99; with AVX2, 1 to 6 take the same time."""
+_WORD_PIXELS = 8
+"""Pixels if words have 32 bits. AVX-512 4: 42.0, 8: 42.2, 12: 42.8, 14: 51.6."""
+_SCALAR_FILTERS, _SCALAR_PIXELS = 4, 2
+"""The tile on scalar targets. Thousand cycles of pi0's code on the same core, 64 channels, 7x7:
+filters 2: 770, 4: 715, 8: 759; pixels 1: 752, 2: 715, 3: 772."""
+
 BYTE_STEPS = 31  # 31 bytes differ in at most 248 bits, a count that fits in a byte
 
 
@@ -82,13 +95,13 @@ def choose_schedule(target: Target, words: Words, filters: int, multiple: int) -
     lanes = target.lanes(words.word.bytes)
     many_registers = target.vector_registers >= 32
     if lanes == 1:
-        vectors, pixels = max(4, multiple), 2
+        vectors, pixels = max(_SCALAR_FILTERS, multiple), _SCALAR_PIXELS
     elif words.is_narrow:
-        vectors = 2 if many_registers and filters > lanes else 1
-        pixels = 4 if many_registers else 2
+        vectors = _VECTORS if many_registers and filters > lanes else 1
+        pixels = _PIXELS
     else:
-        vectors = 2 if filters > lanes else 1
-        pixels = 12 if many_registers else 4
+        vectors = _VECTORS if filters > lanes else 1
+        pixels = _WORD_PIXELS
     by_lane = "neon" in target.features
     return GemmSchedule(pixels, vectors, lanes, 8 if by_lane else 4, by_lane, 1)
 

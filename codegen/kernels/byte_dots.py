@@ -39,6 +39,12 @@ from ellc.codegen.machine.target import Target
 from ellc.ir.ops.quantised_conv import IntConv2D, IntDense
 from ellc.ir.types import Array
 
+_PIXELS, _FEW_PIXELS = 4, 2
+"""The most pixels of a tile, for 32 registers and for fewer. Million modelled cycles by
+`tests/benchmarks/constants.py`, 64 channels, 28x28: pi3_64 1x1 2: 1.20, 3: 1.24, 4: 1.13, 5: 1.17;
+3x3 2: 8.35, 3: 8.35, 4: 7.80, 5: 7.63; pi3 1x1 1: 2.35, 2: 1.58, 3: 1.75; 3x3 1: 15.4, 2: 11.0,
+3: 13.8."""
+
 _STEP, _HALF = 16, 8  # bytes in a register, and in half a register
 _GROUP = 4
 """How many products are interleaved, so that no instruction waits for the result of the previous
@@ -98,14 +104,14 @@ def dots_cycles(
 
 def pixel_limit(target: Target) -> int:
     """The most pixels of the usual tile."""
-    return 4 if target.vector_registers >= 32 else 2
+    return _PIXELS if target.vector_registers >= 32 else _FEW_PIXELS
 
 
 def dot_tile(target: Target, pixels: int) -> GemmSchedule:
     """The usual tile for rows of `pixels` pixels. With few pixels it has more filters."""
     limit = pixel_limit(target)
     size = cut(pixels, limit).size
-    vectors = 2 if limit == 4 and size <= 2 else 1
+    vectors = 2 if target.vector_registers >= 32 and size <= 2 else 1
     return GemmSchedule(size, vectors, 4, _STEP, True, 1)
 
 

@@ -15,6 +15,14 @@ from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.target import SCALAR_BYTES, Target
 from ellc.ir.types import DType
 
+_SUMS, _FEW_SUMS = 16, 8
+"""Vectors of sums of a tile, for 32 registers and for fewer. Thousand modelled cycles by
+`tests/benchmarks/constants.py`: pi3_64 bytes 3x3, 64 channels, 28x28 4: 343, 8: 276, 12: 251,
+16: 239, 20: 237; floats 5x5, 32, 28x28 4: 504, 8: 349, 16: 313; 7x7 4: 1,087, 8: 620, 16: 535; pi3
+bytes 3x3 4: 424, 6: 396, 8: 346, 10: 382; floats 5x5 4: 543, 6: 491, 8: 458, 10: 509."""
+_MOST_ROWS, _FEW_MOST_ROWS = 4, 2
+"""The most rows of a tile, likewise. pi3_64 3x3, 96 channels, 56x56 1: 4,897, 2: 4,691, 4: 4,768;
+256, 14x14 1: 443, 2: 465, 4: 452; bytes 3x3, 64, 28x28 1: 255, 2: 238, 4: 238."""
 _STRAIGHT = 200
 """A tile is straight-line code if each of its vectors has at most this many multiply-adds.
 Thousands of modelled cycles on pi3_64 for other limits, by `tests/benchmarks/constants.py`:
@@ -56,7 +64,7 @@ class Rectangles:
         # 8 bits. On an AMD EPYC, 16 sums take 0 to 1 % longer for bytes, 2 % longer for floats,
         # and 1 % less for words.
         many = target.vector_registers >= 32 and target.vector_bytes < 64
-        sums = 16 if many else 8
+        sums = _SUMS if many else _FEW_SUMS
         return cls(target, shape, lanes, multiplier, multiple, sums // registers)
 
     def usual(self) -> Rectangle:
@@ -84,7 +92,7 @@ class Rectangles:
     def _sizes(self, vectors: int) -> list[tuple[int, int]]:
         """(rows, pixels) of the tiles with this number of vectors."""
         budget = max(1, self.budget // vectors)
-        most_rows = 4 if self.target.vector_registers >= 32 else 2
+        most_rows = _MOST_ROWS if self.target.vector_registers >= 32 else _FEW_MOST_ROWS
         return [
             (rows, pixels)
             for rows in range(1, min(most_rows, self.shape.rows.outputs) + 1)

@@ -40,14 +40,18 @@ Measured by `tests/benchmarks/constants.py`, in thousands of modelled cycles wit
 transposition, for 64 columns and a depth of 64. pi3_64: 2 rows 10.7 : 17.4, 4 rows 21.9 : 21.5,
 6 rows 33.5 : 23.8; pi3: 4 rows 24.7 : 18.4."""
 _MOST_ROWS = 12
-"""The most rows of a tile. With two vectors of sums per row, 12 rows take 24 of 32 registers."""
+"""The most rows of a tile. With two vectors of sums per row, 12 rows take 24 of 32 registers.
+Thousands of modelled cycles (same script, 24 rows): pi3_64 4: 73.3, 6: 63.8, 8 and 12: 58.8, as
+`_SHARE_OF_ROWS` leaves 8."""
 _SHARE_OF_ROWS = 4
 """If multiply-adds take lanes of the left matrix, a tile has at most `registers / _SHARE_OF_ROWS`
 rows, because each row needs one register for values of the left matrix.
 
 Thousands of modelled cycles for the divisors 2 to 5 (same script, 24 rows, 64 columns, depth 64):
-floats on pi3_64 96.3, 59.2, 58.8, 63.3, on pi3 116.7, 80.1, 75.0, 91.8; bytes on pi3 109.2, 85.3,
-95.8, 118.9."""
+on pi3_64 96.3, 59.2, 58.8, 63.3, on pi3 116.7, 80.1, 75.0, 91.8."""
+_SHARE_OF_BYTE_ROWS = 3
+"""The same for bytes: on pi3 24 rows 2: 109.2, 3: 85.2, 4: 95.6, 5: 118.9, 6 rows 2: 26.7, 3 to 5:
+29.8; on pi3_64 24 rows 2: 97.4, 3: 47.2, 4: 47.2, 5: 50.2."""
 _DOTS = 4
 """The number of columns whose dot products are interleaved.
 
@@ -180,7 +184,8 @@ def _tile(
     in_lanes = target.lane_fma if product.types.total.is_float else target.has("neon")
     by_lane = in_lanes and lanes == 4 and product.a.strides[-1] == 1
     if by_lane:  # each row has a register of left values
-        rows = min(rows, target.vector_registers // _SHARE_OF_ROWS)
+        share = _SHARE_OF_ROWS if product.types.total.is_float else _SHARE_OF_BYTE_ROWS
+        rows = min(rows, target.vector_registers // share)
     return cut(product.rows, rows).size, vectors, 4 if by_lane else 2
 
 

@@ -21,6 +21,10 @@ from ellc.codegen.kir.types import Elem, VType
 from ellc.ir.ops.norm import LRN
 from ellc.ir.types import DType
 
+_VECTORS = 4
+"""Vectors of a block. Million modelled cycles by `tests/benchmarks/constants.py`, 64 channels,
+28x28: pi3_64 1: 2.08, 2: 1.35, 4: 0.95, 8: 1.04; pi3 1: 2.07, 2: 1.34, 4: 1.25, 8: 1.72."""
+
 
 @lowers(LRN)
 def lower_lrn(node: PlacedNode) -> list[KernelCall]:
@@ -34,7 +38,7 @@ def lower_lrn(node: PlacedNode) -> list[KernelCall]:
     vectors = (
         max(1, 8 // lanes)
         if node.result.type.dtype is DType.BIT
-        else min(4, max(1, channels // lanes))
+        else min(_VECTORS, max(1, channels // lanes))
     )
     b = KernelBuilder(node.name)
     source = b.param("x", x.elem, x.align_bytes)

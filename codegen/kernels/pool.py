@@ -47,10 +47,16 @@ _REGISTERS = 12
 """The most window columns that a tile keeps in registers, on targets with 32 vector registers.
 Cycles for other limits on pi3_64, as above: 2x2 9: 59, 12: 61, 16: 64; 3x3 6: 136, 9: 122, 12: 117,
 16: 117, 24: 121; 5x5 6: 342, 9: 232, 12: 201, 16: 185, 24: 191."""
-_FEW_REGISTERS = 7
-"""The same limit for targets with fewer registers. Cycles on pi3: 2x2 4: 96, 7: 85, 9: 84, 12: 88;
-3x3 4: 152, 5: 135, 7: 124, 9: 124, 12: 134; 5x5 (a higher limit would be better) 5: 745, 7: 399,
-9: 348, 12: 312."""
+_FEW_REGISTERS = 9
+"""The same limit for targets with fewer registers. Cycles on pi3: 2x2 4: 96, 7: 87, 9: 86, 12: 90;
+3x3 4: 153, 5: 135, 7: 124, 9: 127, 12: 137; 5x5 5: 744, 7: 400, 9: 348, 12: 311. Microseconds with
+AVX2 on an AMD EPYC: 3x3 7: 3.8, 9: 3.5, 12: 3.3; 5x5 7: 8.5, 9: 6.9, 12: 5.9."""
+_MOST_COLUMNS = 12
+"""The most columns of a window that is straight-line code. Cycles on pi3_64: 7x7 6: 707, 12: 267;
+9x9 6: 936, 12: 411."""
+_BUSY = 4
+"""How many pixels, at least, a tile loads at a time: smaller tiles have several vectors instead.
+Tiles of common windows have more, so that other values give the same kernels."""
 
 
 @lowers(MaxPool2D, AvgPool2D)
@@ -89,7 +95,7 @@ def lower_windows(node: PlacedNode, combination_type: CombinationType) -> list[K
 def _is_small(target: Target, shape: Sliding) -> bool:
     """Whether the code of a window is straight-line code instead of loops."""
     limit = _SMALL_WINDOW * target.vector_registers
-    return shape.rows.taps * shape.columns.taps <= limit and shape.columns.taps <= 12
+    return shape.rows.taps * shape.columns.taps <= limit and shape.columns.taps <= _MOST_COLUMNS
 
 
 def _rectangle(target: Target, shape: Sliding, elem: Elem, multiple: int) -> Rectangle:
@@ -106,7 +112,7 @@ def _rectangle(target: Target, shape: Sliding, elem: Elem, multiple: int) -> Rec
     if _is_small(target, shape):
         pixels = max(1, min((registers - columns.taps) // columns.stride + 1, columns.outputs))
     busy = max(1, pixels * min(columns.stride, columns.taps))
-    vectors = 1 if busy >= 4 else max(1, min(4 // busy, channels // lanes))
+    vectors = max(1, min(_BUSY // busy, channels // lanes))
     while vectors * lanes % multiple:
         vectors += 1
     return Rectangle(1, pixels, vectors, lanes)

@@ -29,6 +29,11 @@ from ellc.codegen.kir.types import Elem, VType
 from ellc.codegen.machine.target import Target
 from ellc.ir.ops.reduce import ArgMax, ArgMin, Reduce
 
+_UNROLL = 4
+"""Independent accumulators. Thousand modelled cycles by `tests/benchmarks/constants.py`, sums of
+64x256 along rows and of 256x64 along columns: pi3_64 1: 28.7, 40.5, 2: 22.8, 24.4, 4: 17.5, 18.2,
+8: 16.8, 23.4; pi3 1: 24.4, 30.4, 2: 20.0, 26.4, 4: 18.7, 23.4, 8: 19.9, 26.5."""
+
 
 @dataclass(frozen=True, slots=True)
 class _ReductionLoops:
@@ -62,9 +67,9 @@ def _reduction_loops(
     extent = (folded if by_rows else kept).extents[-1]
     lanes = fitted_lanes(lanes, extent)
     if by_rows:
-        return _ReductionLoops(kept, folded, True, lanes, 1, max(1, min(4, extent // lanes)))
-    vectors = max(1, min(4, extent // lanes))
-    unroll = max(1, min(4 // vectors, folded.extents[-1]))
+        return _ReductionLoops(kept, folded, True, lanes, 1, max(1, min(_UNROLL, extent // lanes)))
+    vectors = max(1, min(_UNROLL, extent // lanes))
+    unroll = max(1, min(_UNROLL // vectors, folded.extents[-1]))
     return _ReductionLoops(kept, folded, False, lanes, vectors, unroll)
 
 
