@@ -31,7 +31,7 @@ from ellc.codegen.output.package.texts import (
     write_python_module,
 )
 from ellc.codegen.output.package.version import PackageVersion
-from ellc.codegen.output.package.wheel import write_wheel
+from ellc.codegen.output.package.wheel import platform_tags, write_wheel
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.plan_text import print_plan
 from ellc.codegen.planning.threads import plan_for_threads
@@ -298,6 +298,7 @@ def _package(
     order = ("lib", "c") if target.os == "windows" else ("so", "obj", "lib", "c")
     linkable = next((kind for kind in order if kind in built.files), None)
     if {*_PYTHON} & {*kinds}:
+        platform_tags(target)  # raises E313 for a target without Python
         files += _python(built, kinds, folder, file, own)
     if "ell" in kinds or "cmake" in kinds:
         files += write_ell_names(model, __version__, folder)

@@ -68,8 +68,8 @@ ROWS = (
     ErrorCode(
         "E313",
         "The target has no Python",
-        "A wheel was requested for a target on which Python does not run.",
-        "Leave out `--wheel`.",
+        "A wheel or a Python module was requested for a target on which Python does not run.",
+        "Leave out `--wheel`, and `py`, `litert` and `onnxruntime` of `--emit`.",
     ),
     ErrorCode(
         "E314",

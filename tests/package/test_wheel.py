@@ -81,3 +81,11 @@ def test_every_system_with_python_has_tags() -> None:
         else:
             assert platform_tags(row)
     assert platform_tags(resolve("host"))
+
+
+@pytest.mark.parametrize("kind", ["py", "litert", "onnxruntime", "wheel"])
+def test_a_target_without_python_gets_no_module(kind: str, tmp_path: Path) -> None:
+    options = CompileOptions(emit=("so", kind), threads=1)
+    with pytest.raises(EllcError, match="E313"):
+        compile_model(convolution_network(), "wasm", options, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
