@@ -57,6 +57,16 @@ class Modelled:
         return sum(self.by_kernel.values())
 
 
+def why_not_modelled(target: Target, environment: Mapping[str, str] = os.environ) -> str:
+    """Why there are no modelled cycles for a target; empty if there are."""
+    if not environment.get(VARIABLE, ""):
+        return f"{VARIABLE} is not set: no modelled cycles"
+    if target.core.name in MODELLED_CORES and target.os == "linux":
+        return ""
+    cores = ", ".join(MODELLED_CORES)
+    return f"{VARIABLE} models Linux programs for {cores}, not {target.name}: no modelled cycles"
+
+
 def modelled_cycles(
     plan: Plan, prefix: str, environment: Mapping[str, str] = os.environ
 ) -> Modelled:
@@ -66,14 +76,8 @@ def modelled_cycles(
     the reason in `missing`. Raises `EllcError` (E623) if the tool fails.
     """
     target, tool = plan.target, environment.get(VARIABLE, "")
-    if not tool:
-        return Modelled(missing=f"{VARIABLE} is not set: no modelled cycles")
-    if target.core.name not in MODELLED_CORES or target.os != "linux":
-        cores = ", ".join(MODELLED_CORES)
-        return Modelled(
-            missing=f"{VARIABLE} models Linux programs for {cores}, not {target.name}: "
-            "no modelled cycles"
-        )
+    if missing := why_not_modelled(target, environment):
+        return Modelled(missing=missing)
     single = replace(plan, options=replace(plan.options, threads=1))
     document = run_tool(tool, [(prefix, single)], target)
     kernels = {step.call.kernel.name: step.call.kernel for step in (*plan.once, *plan.steps)}

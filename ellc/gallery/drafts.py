@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ellc.codegen.machine.resolve import resolve
-from ellc.explain.cycle_tool import VARIABLE
+from ellc.explain.cycle_tool import why_not_modelled
 from ellc.frontends.format import suffixes
 from ellc.gallery.load import refuse
 from ellc.gallery.model_facts import ModelFacts
@@ -40,6 +40,7 @@ _MODELLED = (
     "Times of ellc on the {board} are cycles of a model of its core, which ELLC_CYCLE_TOOL names, "
     "at {mhz} MHz: no board was run."
 )
+_PLANNED = "Sizes of ellc on the {board} are those of the plan of the compiled network."
 _DRAWN = "Weights are drawn, not trained: they do not change the time."
 
 
@@ -206,6 +207,8 @@ def _note(target: str) -> str:
     if target == "host":
         return _MEASURED
     board = _board(target, "")
+    if not _is_modelled(target):
+        return _PLANNED.format(board=board["board"])
     return _MODELLED.format(board=board["board"], mhz=board["clock_mhz"])
 
 
@@ -220,8 +223,11 @@ def _figures(file: str, target: str) -> list[Document]:
         {"of": of, "provenance": "modelled", "command": explain}
         for of in ("weight_bytes", "ram_bytes")
     ]
-    is_timed = target == "host" or os.environ.get(VARIABLE)
-    return [time, *sizes] if is_timed else sizes
+    return [time, *sizes] if target == "host" or _is_modelled(target) else sizes
+
+
+def _is_modelled(target: str) -> bool:
+    return not why_not_modelled(resolve(target))
 
 
 def _accuracies(

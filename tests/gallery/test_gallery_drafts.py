@@ -79,7 +79,7 @@ def test_odd_names_of_files_become_results(tmp_path: Path) -> None:
     assert all(_words(command, _READERS) for command in commands)
 
 
-def test_without_a_cycle_tool_there_are_no_modelled_times(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_times_that_can_be_modelled_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = []
     for tool in ("", "tool"):
         monkeypatch.setenv(VARIABLE, tool)
@@ -87,6 +87,9 @@ def test_without_a_cycle_tool_there_are_no_modelled_times(monkeypatch: pytest.Mo
         assert [row["board"] for row in results.values()] == ["a CPU", "Raspberry Pi 3 (64 bit)"]
         kinds.append([figure["of"] for figure in results["resnet8-pi3_64.json"]["figures"]])
     assert kinds == [["weight_bytes", "ram_bytes"], ["ms", "weight_bytes", "ram_bytes"]]
+    other = drafts_of_zoo(["resnet8"], ["pi0"], "a CPU").results["resnet8-pi0.json"]
+    assert [figure["of"] for figure in other["figures"]] == ["weight_bytes", "ram_bytes"]
+    assert "cycles" not in other["notes"][0]
     quick = drafts_of_zoo(["quicknet"], ["host"], "a CPU").results["quicknet-host.json"]
     assert quick["precision"] == "binary" and quick["colours"] == "rgb"
     with pytest.raises(EllcError, match="resnet9"):
