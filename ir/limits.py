@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ellc.ir.errors import EllcError
 
 MOST_AXES = 16
-"""Most axes of a tensor in a file. Importers may split axes, and numpy allows only 64."""
+"""The maximum number of axes of a tensor in a file. Importers may split axes; numpy allows 64."""
 
 
 @dataclass(frozen=True, slots=True)

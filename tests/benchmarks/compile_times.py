@@ -104,7 +104,7 @@ def _sources(files: Sequence[Path], layers: Sequence[int]) -> Iterator[Graph | P
 
 
 def main() -> None:
-    """See the module."""
+    """Run the program that the module docstring describes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

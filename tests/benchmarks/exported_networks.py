@@ -36,7 +36,7 @@ from ellc.ir.interp import evaluate  # noqa: E402
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result for a file: `said` is empty if all calls agree; the seconds to compile it."""
+    """The result for a file. `said` describes the calls that disagree; it is empty if all agree."""
 
     said: str
     seconds: float = 0.0
@@ -74,7 +74,7 @@ def check(model: RealModel, folder: Path) -> Verdict:
 
 
 def main() -> int:
-    """See the module."""
+    """Run the program that the module docstring describes."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", default="", help="files whose name holds this text")

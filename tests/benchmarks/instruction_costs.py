@@ -134,7 +134,7 @@ def _written(cost: Cost) -> str:
 
 
 def main() -> None:
-    """See the module."""
+    """Run the program that the module docstring describes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -53,7 +53,7 @@ def _sources(files: list[Path], steps: list[int]) -> Iterator[tuple[str, Graph |
 
 
 def main() -> None:
-    """See the module."""
+    """Run the program that the module docstring describes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--steps", nargs="*", type=int, default=[10, 200])

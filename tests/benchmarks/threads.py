@@ -1,17 +1,18 @@
-"""What threads cost and gain beside busy processes. Not part of the test run.
+"""Measure calls on several threads while other processes are busy. Not part of the test run.
 
     ELLC_TEST_DATA=... python tests/benchmarks/threads.py [--only NAME] [--busy 0,1,2]
         [--seconds S] [--barrier | --update-docs]
 
-Every network is compiled for this machine once for one thread, once for all cores, and once as it
-is by default. The builds take turns, some 20 ms each, beside 0, 1 and 2 processes that do nothing
-but compute. A cell is the median of a call and its 90th percentile, in ms. The last column is the
-median of the default over that of the best build in the same turns. The load before the run is
-printed, because a machine that is not quiet spoils the rows of 0 busy processes first.
+Every network is compiled for this machine three times: for one thread, for all cores, and with the
+default number of threads. The builds take turns of about 20 ms, while 0, 1 or 2 other processes
+only compute. A cell has the median and the 90th percentile of the time of a call, in ms. The last
+column is the median of the default build divided by the lowest median of the three builds. The load
+before the run is printed, because other load falsifies the rows with 0 busy processes.
 
-`--barrier` says what it costs to divide a step, in multiply-adds (`MACS_WORTH_A_BARRIER` of
-`codegen/planning/loops.py`): the time of the fastest calls on two threads beyond half of that on
-one, for each step that is divided, at the rate of one thread. It needs two idle cores.
+`--barrier` measures the cost of dividing a step between threads, in multiply-adds
+(`MACS_WORTH_A_BARRIER` of `codegen/planning/loops.py`). The cost is the time of the fastest calls
+on two threads, minus half of the time on one thread, per divided step, converted to multiply-adds
+at the rate of one thread. This needs two idle cores.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ TURN_S = 0.02
 
 @dataclass(frozen=True)
 class Percentiles:
-    """Times of a call in ms."""
+    """The median and other percentiles of a call's time, in ms."""
 
     fastest: float
     median: float
@@ -103,12 +104,12 @@ class Instance:
         return (time.perf_counter_ns() - begin) / 1e6
 
     def close(self) -> None:
-        """End its threads."""
+        """End the threads of the instance."""
         self._library.network_destroy(self._state)
 
 
 def in_turns(instances: Sequence[Instance], seconds: float) -> list[Percentiles]:
-    """Times of all instances, which take turns."""
+    """Measure all instances in turns. Returns their times, in order."""
     times: list[list[float]] = [[] for _ in instances]
     for instance in instances:
         instance.call()
@@ -126,14 +127,14 @@ def in_turns(instances: Sequence[Instance], seconds: float) -> list[Percentiles]
 
 
 def compute() -> None:
-    """What a busy process does until it is ended."""
+    """The main function of a busy process, which computes until it is killed."""
     while True:
         sum(range(100_000))
 
 
 @contextmanager
 def busy(count: int) -> Iterator[None]:
-    """Processes that do nothing but compute."""
+    """Within this context, `count` other processes compute all the time."""
     context = get_context("spawn")
     processes = [context.Process(target=compute, daemon=True) for _ in range(count)]
     for process in processes:
@@ -148,7 +149,7 @@ def busy(count: int) -> Iterator[None]:
 
 
 def barrier_of(model: Path, seconds: float) -> tuple[float, int]:
-    """What dividing a step costs, in ns and in multiply-adds."""
+    """The cost of dividing a step between two threads, in ns and in multiply-adds."""
     ready, _ = run_pipeline(read_model(model))
     steps = plan_for_threads(ready, resolve("host"), Options(), "network", threads=2).steps
     divided = sum(g < step.call.extent for g, step in zip(grains(steps), steps, strict=True))

@@ -292,7 +292,7 @@ def export(network: Network, exporter: str, folder: Path) -> Path:
 
 
 def main() -> None:
-    """See the module."""
+    """Run the program that the module docstring describes."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", help="one network")

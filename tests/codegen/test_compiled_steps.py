@@ -31,7 +31,7 @@ SQUEEZED = node("Squeeze", ["y", "directions"], ["s"])
 
 @dataclass(frozen=True)
 class Network:
-    """A network for several steps, and the number of calls of it in a test."""
+    """A network for a whole sequence, and how many times a test calls it."""
 
     name: str
     whole: Graph
@@ -39,7 +39,7 @@ class Network:
 
 
 def layer(kind: str, x: str = "x", **said: object) -> tuple[onnx.NodeProto, dict[str, Array]]:
-    """A recurrent layer from x to y and its last state h."""
+    """An ONNX node of a recurrent layer that reads x and computes y and the last state h."""
     gates, ways = GATES[kind], 2 if said.get("direction") == "bidirectional" else 1
     arrays = {
         "w": floats(ways, gates * HIDDEN, INPUTS, seed=1) / 4,
@@ -54,7 +54,7 @@ def layer(kind: str, x: str = "x", **said: object) -> tuple[onnx.NodeProto, dict
 def onnx_network(
     kind: str, nodes: list[onnx.NodeProto], outputs: list[str], **said: object
 ) -> Graph:
-    """A layer on a scaled sequence; `nodes` read all of its results, s."""
+    """A layer on a scaled sequence. `nodes` read s, the layer's results for all steps."""
     made, arrays = layer(kind, "scaled", **said)
     shape = (BATCH, STEPS, INPUTS) if said.get("layout") else (STEPS, BATCH, INPUTS)
     arrays |= {
@@ -128,7 +128,7 @@ def drawn(graph: Graph, calls: int) -> list[tuple[Array, ...]]:
 
 
 def step_of(x: Array, shape: tuple[int, ...], step: int) -> Array:
-    """The part of an array for a step, of this shape; the whole array if the shapes are equal."""
+    """The part of an array for one step. `shape` is its shape; if equal, it is the whole array."""
     axes = [a for a, (n, one) in enumerate(zip(x.shape, shape, strict=True)) if n != one]
     return np.take(x, [step], axes[0]) if axes else x
 

@@ -1,4 +1,4 @@
-"""Constants of 8-bit networks: weights are bytes in memory, tables have only what is read."""
+"""Constants of 8-bit networks: weights are stored as bytes, and tables have no unused entries."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MORE_THAN_WEIGHTS = 1.1
 """The largest ratio of constants to weights; biases and tables for image edges are also needed."""
 _ZERO = 124  # the zero point of images
 UNEVEN, EVEN = (61, 34, 40, 17), (64, 32, 64, 64)
-"""Numbers of filters of the layers; the uneven ones are no multiples of vectors or pairs."""
+"""Numbers of filters of the layers. The uneven numbers are not multiples of a vector's length."""
 
 
 class _Network:

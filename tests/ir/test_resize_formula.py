@@ -1,6 +1,6 @@
 """Resizing with every rule for coordinates, compared with a formula for single elements.
 
-The formula is that of ONNX's operator in onnxruntime, from which the few stored results are, too.
+The formula is onnxruntime's. The few stored results were computed by onnxruntime, too.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def document(results: list) -> str:
 
 
 def main() -> None:
-    """See the module."""
+    """Run the program that the module docstring describes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="regular expression on test names")
     parser.add_argument("--write", action="store_true")

@@ -24,7 +24,7 @@ def lowered(builder: GraphBuilder, *, optimize: bool) -> Graph:
 
 
 def stored_as_bytes(builder: GraphBuilder) -> Ref:
-    """The weights of 96 filters as bytes, which are four times as large as floats."""
+    """The weights of 96 filters, stored as bytes. As floats they take four times the memory."""
     numbers = np.random.default_rng(2).integers(-9, 9, (96, 3, 3, 64)).astype(np.int8)
     floats = builder.add(Cast(DType.F32), builder.constant(numbers))
     return builder.add(Mul(), floats, builder.constant(np.full((1,), 0.125, np.float32)))

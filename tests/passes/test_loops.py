@@ -176,7 +176,7 @@ def in_loops(depth: int, trips: int) -> Graph:
 
 
 def test_loops_too_deep_to_be_written_out() -> None:
-    """They are refused immediately, before passes run on thousands of nodes at every level."""
+    """Such loops are refused at once, before passes run on thousands of nodes at every level."""
     calls = []
     with pytest.raises(EllcError, match="14 deep") as caught:
         run_pipeline(in_loops(14, 2), watch=lambda *call: calls.append(call))

@@ -110,7 +110,7 @@ def some_ssh(folder: Path, change: str) -> tuple[str, ...]:
 def test_a_board_that_is_gone_is_one_error(
     answered: int, model: Path, tmp_path: Path, command: Command
 ) -> None:
-    """It answers so many times: the question what it is, and the run of the layers."""
+    """The connection fails after `answered` commands: first a query, then the run of the layers."""
     counter = shlex.quote(str(tmp_path / "count"))
     change = f"echo x >> {counter}; [ $(wc -l < {counter}) -le {answered} ] || exit 255"
     (tmp_path / "home").mkdir()

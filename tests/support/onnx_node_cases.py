@@ -36,8 +36,9 @@ HALVES = {"float16": 2e-3, "bfloat16": 2e-2}
 OTHERWISE = frozenset(
     f"test_resize_downsample_scales_{mode}_align_corners" for mode in ("cubic", "linear")
 )
-"""Tests that are not run: size times scale is not an integer, and for these ellc, like onnxruntime
-and PyTorch, aligns the corners of the whole result."""
+"""Tests that are not run, because ellc's results differ from ONNX's reference. In these tests, size
+times scale is not an integer; ellc, like onnxruntime and PyTorch, aligns the corners of the whole
+result."""
 CHUNK = 600
 """Number of models in a program; equal kernels of a program are compiled once."""
 

@@ -259,7 +259,7 @@ def _lstms(first: bool) -> Iterator[TfliteCase]:
         yield TfliteCase("UNIDIRECTIONAL_SEQUENCE_LSTM", label, operands, (to,), chosen, calls=3)
         for merge in (False, True):
             # With the batch first, concatenated results and a batch above 1, the runtime's kernel
-            # reads states beyond their end, since it uses the width of the result as theirs.
+            # reads beyond the end of the states, since it takes the width of the result for theirs.
             batch = 1 if merge and not first else 2
             chosen = options("BidirectionalSequenceLSTMOptions", mergeOutputs=merge, **given)
             both = (*_lstm(peepholes), *_lstm(peepholes), *_lstm_states(4, batch))

@@ -43,7 +43,7 @@ from ellc.ir.passes.properties import ALL_USED, NO_BORDERS, UNFUSED, Property
 from ellc.ir.rewrite import Editor
 
 _CLOSE = 1e-6  # relative tolerance: files store constants in float32
-_STEPS = 6  # most consecutive multiplications and additions in a formula
+_STEPS = 6  # the maximum number of consecutive multiplications and additions in a formula
 _CUBE = 0.044715  # the coefficient of the cube in the approximation of gelu
 
 Operation = tuple[Op, tuple[str, ...]]
