@@ -20,9 +20,9 @@ def visible(text: str, keep: str = "") -> str:
 
 
 LONGEST_LINE = 1000
-"""Most characters of a line in a report; longer lines are shortened."""
+"""The maximum number of characters of a line in a report; longer lines are shortened."""
 MOST_LINES = 200
-"""Most lines of a quoted message."""
+"""The maximum number of lines of a quoted message."""
 _END_PART = 5
 """A shortened line shows the start of the original, then its end: 1/5 of the characters shown."""
 

@@ -25,7 +25,7 @@ ZIP_DAMAGE = (
 """What `zipfile` raises for damaged files, for newer versions of the format (`NotImplementedError`)
 and for files with a password (`RuntimeError`)."""
 _PIECE_BYTES = 1 << 20
-_SEGMENTS = 1000  # most segments of data in a file of which the size is summed up
+_SEGMENTS = 1000  # how many data segments of a file are measured; the rest counts as data
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 

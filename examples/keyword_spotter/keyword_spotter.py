@@ -29,7 +29,7 @@ except ModuleNotFoundError as error:
 STEP = 5
 """The network is called once for this many blocks of 20 ms."""
 PAUSE_S = 1.0
-"""A word is printed again only after this time, during which it stays in the network's input."""
+"""The pause after which a word is printed again: so long it stays in the network's input."""
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
@@ -162,7 +162,7 @@ def listen(spotter: Spotter, pieces: Iterator[Any], smooth_s: float) -> Iterator
 def words_of(
     calls: Iterator[Heard], threshold: float, ignored: Sequence[str], show_calls: bool
 ) -> Iterator[Heard]:
-    """The results that are words. A word that continues is yielded once in `PAUSE_S` seconds."""
+    """The results that are words. The same word is yielded again after a pause of `PAUSE_S`."""
     last: tuple[str, float] = ("", float("-inf"))
     for heard in calls:
         if show_calls:

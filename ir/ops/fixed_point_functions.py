@@ -1,4 +1,4 @@
-"""Functions of 32-bit integers, of which importers compose functions of stored integers.
+"""Functions of 32-bit integers, from which importers build functions of stored integers.
 
 `ellc.ir.fixed_point` defines their results, bit for bit.
 """
@@ -37,7 +37,7 @@ _HIGHEST = 2**31 - 1
 
 
 def _whole(name: str, *inputs: TensorType) -> Types:
-    """The result type of functions of one operand of 32-bit integers: the operand's."""
+    """Check that the operand is a 32-bit integer. The result has the same type."""
     want_operands(name, inputs, 1)
     want_type(name, "x", inputs[0], DType.I32)
     return (TensorType(DType.I32, inputs[0].shape),)

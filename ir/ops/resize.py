@@ -39,8 +39,8 @@ from ellc.ir.reads import Along, Reads, apart_from
 from ellc.ir.types import Array, DType, Quant, TensorType, type_of
 
 MOST_WEIGHTS = 1 << 20
-"""Most weights of an axis, so that a small model file cannot take much memory or time: 2^22 weights
-take more than 2 s."""
+"""The maximum number of weights of an axis. It keeps a small model file from taking much memory or
+time: 2^22 weights take more than 2 s."""
 MODES = ("nearest", "linear", "cubic")
 _SMALL_INTEGERS = (DType.I8, DType.U8, DType.I16)
 

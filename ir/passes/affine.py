@@ -83,7 +83,8 @@ def _binary(editor: Editor, node: Node, x: str, y: str) -> Affine | None:
 def emit_affine(editor: Editor, node: Node, affine: Affine, source: tuple[str, ...]) -> Node | None:
     """Make a node compute an affine, with the simplest possible operator.
 
-    Returns the new node. If the affine changes nothing, its value replaces the node; returns None.
+    Returns the new node. If the affine changes nothing, the node is removed, its readers read
+    `affine.value`, and the result is None.
     """
     dtype = editor.type(node.output).dtype
     scale, shift = trailing(affine.scale), trailing(affine.shift)

@@ -1,7 +1,7 @@
-"""The CMake application: its mistakes in words, and the 32-bit toolchain file.
+"""The CMake application: its error messages, and the 32-bit toolchain file.
 
-The README's own commands, which `tests/project/test_pages.py` runs, are the rest: this machine and
-64-bit code under an emulator.
+`tests/project/test_pages.py` runs the README's commands, which build the application for this
+machine, and for 64-bit Arm under an emulator.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ pytestmark = [
 
 
 def call(*words: str | Path) -> str:
-    """Run a command that must succeed; what it printed."""
+    """Run a command that must succeed. Returns its standard output."""
     ran = subprocess.run(
         [str(w) for w in words],
         capture_output=True,
@@ -41,7 +41,7 @@ def call(*words: str | Path) -> str:
 
 
 def application(folder: Path, target: str, *words: str) -> Path:
-    """The build folder of the application with a network for a target."""
+    """Build the application with a network for a target. Returns the build folder."""
     options = CompileOptions(emit=("so", "obj", "cmake"), labels=LABELS)
     compile_model(MODEL, target, options, folder / "network")
     build = folder / "build"

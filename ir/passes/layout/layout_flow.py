@@ -88,10 +88,10 @@ class Flow:
         return arranged
 
     def row_producers(self, node: Node) -> list[Node] | None:
-        """The nodes from a `Reshape` that changes the rank back to a dense layer, including it.
+        """The nodes between a dense layer and `node`, a `Reshape` of its result to another rank.
 
-        Between the two there may be elementwise operators with constants. None if there is no such
-        layer, or if other nodes read one of the results between them.
+        The list goes backwards: elementwise operators with constants, if any, and then the layer.
+        None if there is no such layer, or if other nodes read the result of a node in the list.
         """
         value = node.inputs[0]
         flat = self.graph.types[value].shape
