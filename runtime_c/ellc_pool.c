@@ -288,12 +288,14 @@ static void run_chunk(const work *now, uint32_t index)
     now->run(now->frame, (int32_t)begin, (int32_t)end);
 }
 
+static int tells_to_end(uint32_t claims) { return (claims & COUNT_MASK) == STOP; }
+
 /* Take and compute chunks until none are left. `claims` is the value of `pool->claims` when it was last read.
- * Return its latest value. */
+ * Return its latest value. A worker that comes too late for a chunk may find that the pool has ended. */
 static uint32_t take_chunks(struct ellc_pool *pool, uint32_t claims)
 {
     uint32_t finished = 0;
-    while (claims & COUNT_MASK) {
+    while ((claims & COUNT_MASK) && !tells_to_end(claims)) {
         if (__atomic_compare_exchange_n(
                 &pool->claims.value, &claims, claims - 1, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
             run_chunk(&pool->now, pool->now.chunks - (claims & COUNT_MASK));
@@ -311,13 +313,12 @@ static THREAD_RESULT worker_main(void *argument)
     struct ellc_pool *pool = argument;
     uint32_t thread = __atomic_add_fetch(&pool->next_worker, 1, __ATOMIC_RELAXED);
     uint32_t claims = 0;
-    for (;;) {
+    while (!tells_to_end(claims)) {
         claims = word_wait(&pool->claims, claims);
-        if ((claims & COUNT_MASK) == STOP)
-            return THREAD_DONE;
         if (thread < __atomic_load_n(&pool->users, __ATOMIC_RELAXED))
             claims = take_chunks(pool, claims);
     }
+    return THREAD_DONE;
 }
 
 /* Run a step on this thread and on every worker that wakes up in time. This thread waits only for chunks that

@@ -143,7 +143,8 @@ def run_trials(
             kernels = (*chosen.kernels, *trial.kernels)
             asked = replace(chosen, kernels=kernels, threads=trial.threads or chosen.threads)
             plan = shared.plan(make_plan(trial.graph, target, asked, name))
-            model = make_model(plan, name, asked.threads, portable=emitter == "c")
+            portable = emitter == "c"
+            model = make_model(plan, name, asked.threads, portable=portable, divide_all=True)
             parts.append(_PlannedTrial(index, trial, plan, model))
         except Exception as error:
             outcomes[index] = error

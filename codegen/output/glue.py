@@ -47,14 +47,21 @@ _ABOUT_LINES, _ABOUT_CHARACTERS = 100, 500
 
 
 def make_model(
-    plan: Plan, prefix: str, threads: int = 1, *, portable: bool = False, profile: bool = False
+    plan: Plan,
+    prefix: str,
+    threads: int = 1,
+    *,
+    portable: bool = False,
+    profile: bool = False,
+    divide_all: bool = False,
 ) -> Model:
     """The model of a plan, for the templates.
 
     `prefix` is the name of the model; the names of its kernels start with it. `portable` is for C
     that any compiler can compile: every constant is an array of its own type, and `init` does not
-    check the CPU. With `profile`, a call counts the time of its steps. Raises `ValueError` if the
-    name is not an identifier.
+    check the CPU. With `profile`, a call counts the time of its steps. With `divide_all`, threads
+    share every step, even if it has too little work for that: tests need it. Raises `ValueError` if
+    the name is not an identifier.
     """
     graph, name = plan.graph, Identifier(prefix)
     names = port_names([p.name for p in (*graph.inputs, *graph.outputs)], name)
@@ -63,7 +70,7 @@ def make_model(
     outputs = tuple(_port(graph, p, next(c_names)) for p in graph.outputs)
     constants = _ConstantArrays(name) if portable else _ConstantSection(name, plan)
     steps = tuple(
-        replace(_call(plan, constants, s), grain=grain)
+        replace(_call(plan, constants, s), grain=1 if divide_all else grain)
         for s, grain in zip(plan.steps, grains(plan.steps), strict=True)
     )
     once = tuple(_call(plan, constants, s) for s in plan.once)

@@ -177,6 +177,23 @@ static void barriers(int threads, int repeats)
     drop_pool(pool);
 }
 
+/* A pool may end while a worker is on its way to a chunk that is gone. */
+static void ends_at_once(int threads)
+{
+    static coverage seen;
+    coverage *pointer = &seen;
+    ellc_step step = { cover, 4 * threads, 1 };
+    ellc_pool *pool = make_pool(threads);
+    int i;
+    memset(&seen, 0, sizeof seen);
+    seen.grain = 1;
+    ellc_pool_run(pool, &step, 1, &pointer, 0);
+    drop_pool(pool);
+    for (i = 0; i < MOST; i++)
+        if (seen.count[i] != (i < 4 * threads))
+            CHECK(!"an element was not computed exactly once");
+}
+
 /* ---- instances on threads of their own share a pool ------------------------------------------ */
 
 typedef struct {
@@ -320,6 +337,8 @@ int main(int argc, char **argv)
         barriers(threads, 5 * effort);
     for (threads = 0; threads < 5 * effort; threads++)
         barriers(1 + threads % 8, 1); /* pools come and go */
+    for (threads = 0; threads < 100 * effort; threads++)
+        ends_at_once(2 + threads % 8);
     shared(3, 2 * effort);
     waiting_costs_nothing();
     the_rest_is_taken();
