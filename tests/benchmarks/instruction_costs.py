@@ -1,15 +1,16 @@
-"""What every instruction of codegen/kir/instructions takes on a core: throughput, latency, pairs.
+"""Measure the costs of the instructions of codegen/kir/instructions: throughput, latency, pairs.
 
     ELLC_CYCLE_TOOL=... python tests/benchmarks/instruction_costs.py --core cortex-a53
     ELLC_CORTEXM_TOOL=... python tests/benchmarks/instruction_costs.py --core cortex-m7
     python tests/benchmarks/instruction_costs.py --core host
     ... --write      also put the costs into codegen/kir/instructions/costs.py
 
-Each figure is that of a loop: independent copies of the instruction, a chain through each of its
-operands, and copies in turn with another instruction. The loop is measured at two lengths, and the
-difference is divided by the number of instructions, so that the loop itself costs nothing. Cycles
-of the Cortex-A53, M4, M7 and M33 are those of models that the variables name. Those of this machine
-are measured; a cycle is the time of one addition of integers in a chain of them.
+Each figure is measured with a loop. Its body has independent copies of the instruction, or a chain
+of copies through one operand, or copies alternating with another instruction. Two lengths of the
+body are measured, and the difference is divided by the number of instructions, so that the loop's
+own cost cancels. For the Cortex-A53, M4, M7 and M33, the tools that the variables name model the
+cycles. On this machine, times are measured, and a cycle is the time of one integer addition in a
+chain of additions.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def targets(core: str) -> tuple[Target, ...]:
 
 
 def rows(target: Target) -> tuple[Instruction, ...]:
-    """The rows that are measured on a target: of ARM cores with NEON only those of NEON."""
+    """The rows that are measured on a target; for ARM cores with NEON, only rows of NEON."""
     own = "neon_" if target.has_neon else ""
     return tuple(
         row for row in INSTRUCTIONS.values() if row.available(target) and row.name.startswith(own)
@@ -59,13 +60,13 @@ def rows(target: Target) -> tuple[Instruction, ...]:
 
 @dataclass(frozen=True)
 class _Probe:
-    """The loops of one row."""
+    """The loops that measure one row."""
 
     row: Instruction
     loops: dict[str, Loop]
 
     def cost(self, cycles: dict[str, float], companions: Iterable[Companion]) -> Cost:
-        """From the cycles of one instruction of each loop, by the loop's name."""
+        """The row's cost, given the cycles per instruction of each loop, by the loop's name."""
         each = {key: _rounded(cycles[loop.name]) for key, loop in self.loops.items()}
         once = each["once"]
         chains = {key: c for key, c in each.items() if key.startswith("chain")}
@@ -76,7 +77,7 @@ class _Probe:
 
 
 def _rounded(cycles: float) -> float:
-    """To a quarter of a cycle: what a measurement on a busy machine is worth."""
+    """Round to a quarter of a cycle, the accuracy of a measurement on a busy machine."""
     return round(4 * cycles) / 4
 
 
@@ -86,7 +87,7 @@ def _probes(target: Target, spelling: Spelling) -> Iterator[_Probe]:
 
 
 def costs(target: Target, only: str = "") -> dict[str, Cost]:
-    """The costs of rows on the target's core, of those whose name contains `only`."""
+    """The costs, on the target's core, of the rows whose names contain `only`."""
     spelling = spelling_of(target)
     probes = [probe for probe in _probes(target, spelling) if only in probe.row.name]
     loops = [loop for probe in probes for loop in probe.loops.values()]

@@ -1,9 +1,10 @@
-"""What `MODULE_STATEMENTS` costs: seconds of LLVM for a network, by the size of its modules.
+"""Measure how LLVM's compile time for a network depends on the module size `MODULE_STATEMENTS`.
 
     python tests/benchmarks/module_sizes.py MODEL [--target pi3_64]
 
-Prints a line for each size: the number of modules, processor seconds of all together, and how long
-the last of 1, 2, 4 and 8 cores takes if each takes the longest module that is left.
+Prints a line for each size: the number of modules, the total processor seconds, and the time until
+all modules are compiled on 1, 2, 4 and 8 cores. In this model, each free core takes the longest
+remaining module.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def _compiler() -> Compiler:
 
 
 def last_core(taken: Sequence[float], cores: int) -> float:
-    """When the last of the cores has finished."""
+    """The time at which the last of the cores finishes."""
     busy = [0.0] * cores
     for duration in sorted(taken, reverse=True):
         busy[busy.index(min(busy))] += duration
@@ -60,7 +61,7 @@ def last_core(taken: Sequence[float], cores: int) -> float:
 
 
 def main() -> None:
-    """See the module."""
+    """Run the program that the module docstring describes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""The tuned constants of kernels, values to try, and layers that they rule (`constants.py`)."""
+"""The tuned constants of kernels, with values to try and affected layers, for `constants.py`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from ellc.ir.types import DType, Padding, TensorType
 
 @dataclass(frozen=True)
 class Other:
-    """A network that is not a single convolution, with the function that builds it with `b`."""
+    """A network other than a single convolution. `build` adds its nodes to a builder."""
 
     name: str
     build: Callable[[GraphBuilder], str]
@@ -219,7 +219,7 @@ WINDOWS_OF_CHANNELS = (DEPTHWISE, SMALL_DEPTHWISE, BYTE_DEPTHWISE, *LARGE_WINDOW
 
 @dataclass(frozen=True)
 class Tuned:
-    """A constant, or table of constants, of a module, values to try, and layers that it affects."""
+    """A constant or table of constants in a module, values to try, and the affected layers."""
 
     module: str
     name: str
@@ -229,7 +229,7 @@ class Tuned:
 
 BINARY = tuple(signs(n, pixels) for n, pixels in ((128, 28), (256, 14), (64, 7)))
 BYTE_PRODUCTS = tuple(byte_product(rows, 64, 64) for rows in (6, 24))
-HEAVY = (  # weights that fit in no first-level cache, in the second-level cache, in none
+HEAVY = (  # weights larger than the first-level cache; some also exceed the second level
     Layer(1, 256, 256, 28),
     Layer(3, 64, 64, 28),
     Layer(3, 128, 128, 28),

@@ -48,8 +48,10 @@ def ready_type(conv: Conv2D, image: tuple[int, ...], weights: tuple[int, ...]) -
 
 
 def random_network(seed: int) -> Graph:
-    """Windows of 3 to 5, strides of 1 to 3, any padding; one or two images whose rows have from two
-    pixels of results to several tiles of them."""
+    """A convolution of one or two images: windows of 3 to 5, strides of 1 to 3, any padding.
+
+    The rows of the result have from two pixels to several tiles.
+    """
     rng = np.random.default_rng(seed)
     rows, columns, channels = (int(n) for n in rng.integers((3, 3, 1), (6, 6, 5)))
     padding = Padding(*(int(n) for n in rng.integers(0, 3, 4)))

@@ -1,4 +1,4 @@
-"""Files for continuous integration: valid by GitHub's schemas, and their steps do what they say."""
+"""Files for continuous integration: they fit GitHub's schemas, and their steps work."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PACKAGES = {"qemu-user", "libc6-arm64-cross", "libc6-armhf-cross"}
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A user's repository with a model, and what the README's lines put there."""
+    """A user's repository with a model, and the files that the README's commands copy there."""
     folder = tmp_path / "repository"
     folder.mkdir()
     (folder / "examples").symlink_to(ROOT / "examples")
@@ -37,7 +37,7 @@ def repository(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def runner(repository: Path) -> Runner:
-    """Steps run with ellc of this checkout; `sudo` and what it runs are only noted."""
+    """Runs steps with ellc of this checkout. A fake `sudo` only records its arguments."""
     tools = repository.parent / "bin"
     tools.mkdir()
     sudo = tools / "sudo"
@@ -49,7 +49,7 @@ def runner(repository: Path) -> Runner:
     for tool in (sudo, ellc, python):
         tool.chmod(0o755)
     path = f"{tools}{os.pathsep}{os.environ['PATH']}"
-    # Nothing is downloaded: what is asked for has to be installed here already.
+    # pip must not download anything; the requested packages are installed here.
     variables = {**os.environ, "PATH": path, "PIP_NO_INDEX": "1", "PYTHONPATH": str(ROOT)}
     return Runner(repository, variables)
 
@@ -139,7 +139,7 @@ def test_the_readme_has_the_actions_inputs() -> None:
 
 
 def docker_instructions() -> list[tuple[str, str]]:
-    """The instructions of the Dockerfile in order, with lines that go on put together."""
+    """The instructions of the Dockerfile in order, with continuation lines joined."""
     text = (EXAMPLE / "Dockerfile").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     joined = "\n".join(lines).replace("\\\n", " ")
@@ -148,7 +148,7 @@ def docker_instructions() -> list[tuple[str, str]]:
 
 
 def test_the_dockerfile_installs_what_is_needed(runner: Runner, tmp_path: Path) -> None:
-    """Its RUN lines with ellc's own packages, and an `apt-get` that notes what it is asked for."""
+    """Run its RUN lines here, with an `apt-get` and an `rm` that only record their arguments."""
     instructions = docker_instructions()
     assert [name for name, _ in instructions] == (
         ["FROM", "RUN", "ARG", "RUN", "ENV", "WORKDIR", "ENTRYPOINT", "CMD"]

@@ -1,4 +1,4 @@
-"""The camera example on a board, by the README's `ellc deploy`; the board is a server here."""
+"""Deploy the camera example with the README's `ellc deploy` to a local server as the board."""
 
 from __future__ import annotations
 

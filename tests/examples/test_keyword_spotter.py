@@ -1,4 +1,4 @@
-"""The keyword spotter: its features are those that networks were trained on, and it hears words."""
+"""The keyword spotter: its features equal those in training, and it recognises words."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PIECES = RATE // HOP
 
 @pytest.fixture(scope="module")
 def whistles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the recording, and in `network` the compiled network."""
+    """A folder with the recording, and the compiled network in the subfolder `network`."""
     folder = tmp_path_factory.mktemp("whistles")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["whistles.py", str(folder)])
@@ -37,7 +37,7 @@ def whistles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tones(seed: int) -> np.ndarray:
-    """A second of a few tones and noise, as whole numbers of 16 bits."""
+    """One second of a few tones and noise, as 16-bit integers."""
     random = np.random.default_rng(seed)
     time = np.arange(RATE) / RATE
     sound = random.normal(size=RATE) * 0.01
@@ -50,7 +50,7 @@ def tones(seed: int) -> np.ndarray:
 
 
 def by_scipy(samples: np.ndarray) -> np.ndarray:
-    """The documented MFCC by scipy's own transforms, one step after the other."""
+    """The MFCC, computed step by step as documented, with scipy's transforms."""
     sound = samples / samples.max()
     options = {"noverlap": 160, "nfft": 512, "boundary": None, "padded": False}
     _, _, lines = stft(sound, window="hann", nperseg=480, **options)
@@ -119,7 +119,7 @@ def test_the_benchmarks_network_hears_a_word(
         wav_samples(test_data / "images" / f"{w}_1000ms.wav") for w in ("silence", "yes", "silence")
     ]
     wanted = stored["output0_float" if kind == "int8" else "output0"][0, 0]
-    # Float: the runtime rounds activations to 8 bits first.
+    # The stored outputs are those of a runtime that rounds activations to 8 bits.
     assert_allclose(spotter.scores(features(sounds[1])), wanted, atol=0.02)
     save_wav(np.concatenate(sounds).astype("<i2"), tmp_path / "talk.wav")
     ran = python_program(NETWORK, tmp_path / "net", "--wav", tmp_path / "talk.wav")
@@ -129,7 +129,7 @@ def test_the_benchmarks_network_hears_a_word(
 
 
 def check(output: str) -> None:
-    """The whistles of the recording, each within the second after its end."""
+    """Assert that all whistles of the recording are printed, with plausible times."""
     *words, last = output.splitlines()
     assert last == f"{len(SAID)} words"
     assert tuple(line.split()[2] for line in words) == SAID

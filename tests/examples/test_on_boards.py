@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("camera", "keyword_spotter", "side_by_side")
 PROGRAMS = sorted(p for name in FOLDERS for p in (ROOT / "examples" / name).glob("*.py"))
 MAKES_A_MODEL = "whistles.py"
-"""Not for boards: it writes an ONNX file."""
+"""This program does not run on boards; it writes an ONNX file."""
 
 
 @pytest.mark.parametrize("file", PROGRAMS, ids=lambda p: p.name)

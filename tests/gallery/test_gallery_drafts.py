@@ -65,7 +65,7 @@ def test_a_folder_of_models_becomes_results(models: Path, tmp_path: Path) -> Non
 
 
 def test_odd_names_of_files_become_results(tmp_path: Path) -> None:
-    """A name like an option, two formats of one model, a name that cannot be shown."""
+    """A name that looks like an option, one name with two formats, and an unprintable name."""
     folder, out = tmp_path / "models", tmp_path / "out"
     folder.mkdir()
     for name in ("-o.tflite", "a.tflite", "a.eir", "é" * 90 + ".tflite", "b\n.tflite"):

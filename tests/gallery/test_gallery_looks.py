@@ -1,7 +1,7 @@
-"""The site as people see it: wide and narrow, light and dark, by pointer, and for screen readers.
+"""The look of the site: wide and narrow, light and dark, with a mouse, and for screen readers.
 
-`ELLC_SCREENSHOTS` names a folder for the screenshots, which are to be looked at. `ELLC_AXE` names
-the file `axe.min.js` of axe-core, which then judges every page.
+If `ELLC_SCREENSHOTS` names a folder, screenshots are written there for a person to check. If
+`ELLC_AXE` names the file `axe.min.js` of axe-core, it checks every page.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ROWS = "[...document.querySelectorAll('#models tbody tr:not([hidden])')]"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A site of some published figures, and of a network that can be tried, on a new board."""
+    """A site with some published figures, and with a result for a new board, which can be tried."""
     folder = tmp_path_factory.mktemp("looks")
     shutil.copy(DIGITS / "digits8.tflite", folder)
     time = {"of": "ms", "value": 0.03, "threads": 1, "command": "ellc bench digits8.tflite"}
@@ -105,7 +105,7 @@ def test_pages_fit_and_can_be_read(
 
 
 def clipped(tab: Tab) -> Any:
-    """Labels of the plot that reach out of it."""
+    """The labels that are partly outside the plot."""
     return tab.evaluate(
         "[...document.querySelectorAll('.plot svg text')].filter((text) => {"
         "const inner = text.getBoundingClientRect();"
@@ -117,7 +117,7 @@ def clipped(tab: Tab) -> Any:
 
 
 def faults(tab: Tab) -> Any:
-    """What axe-core finds, but for minor things; nothing if it is not there."""
+    """The problems that axe-core finds, except minor ones. An empty list without axe-core."""
     if AXE not in os.environ:
         return []
     tab.evaluate(f"{Path(os.environ[AXE]).read_text(encoding='utf-8')}; 0")
@@ -134,7 +134,8 @@ def test_a_new_board_is_on_all_pages_and_the_order_is_as_promised(site: Path, ta
         "[...document.querySelectorAll('[name=board] option')].map((x) => x.value)"
     )
     assert "A board that nobody has seen, 1000 MHz" in boards
-    # Small images first, then accurate models, then fast ones; what is missing comes last.
+    # Rows are sorted by image size, then by falling accuracy, then by time. Missing values are
+    # last.
     keys = tab.evaluate(
         "[...document.querySelectorAll('#models tbody tr')].map(({dataset: d}) =>"
         " [Number(d.image), d.top1 ? -d.top1 : 1, d.ms ? Number(d.ms) : Infinity]"
@@ -156,7 +157,7 @@ def test_a_new_board_is_on_all_pages_and_the_order_is_as_promised(site: Path, ta
 
 @pytest.mark.slow
 def test_the_plot_by_pointer_and_in_other_windows(site: Path, tab: Tab) -> None:
-    """A tooltip over a point, zoom by dragging, a click on a point; the width of the window."""
+    """A point has a tooltip and a link, dragging zooms, and the plot follows the window's width."""
     tab.open((site / "index.html").as_uri(), 1280, 900)
     tab.hover(".point")
     tip = tab.evaluate("document.querySelector('.tip').innerText").splitlines()

@@ -85,7 +85,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "try": {"labels": "labels.txt", "preprocess": "imagenet-torch"},
     }
     paths = [result(folder, "digits8", **digits), result(folder, "colours", **colours)]
-    # The same network with its preprocessing inside, which takes pixels in the order of OpenCV.
+    # The same network with the preprocessing built in, whose input is pixels in the order of
+    # OpenCV.
     options = replace(PRESETS["imagenet-torch"], color="bgr", pixels="bgr")
     graph = read_model(folder / "colours.eir", ModelOptions(pixels=options))
     save(graph, folder / "inside.eir")
@@ -302,7 +303,7 @@ def test_a_drawn_digit_is_read(folder: Path, tab: Tab) -> None:
 @pytest.mark.slow
 @pytest.mark.needs_data
 def test_a_real_network_answers_as_ellc_does(test_data: Path, tab: Tab, tmp_path: Path) -> None:
-    """MobileNet V1 of 8 bits, asked about two pictures without losses: the same stored numbers."""
+    """An 8-bit MobileNet V1 has the same outputs as in ellc for two lossless pictures."""
     name = "mobilenet_v1_0.25_128_quant.tflite"
     shutil.copy(test_data / "models" / name, tmp_path)
     shutil.copy(test_data / "labels" / "imagenet_1001.txt", tmp_path)

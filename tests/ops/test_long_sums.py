@@ -25,7 +25,7 @@ def test_error_of_long_sums() -> None:
 
     In a chain of n equal products, the relative error is a random walk of n roundings, about
     2^-24 * sqrt(n) / 4. Sums of up to 9,216 products must be as accurate as a chain of 256.
-    (numpy's sums are so accurate, because numpy adds in pairs.)
+    (numpy's sums have this accuracy, because numpy adds in pairs.)
     """
     rng = np.random.default_rng(7)
     trials, truths = [], []

@@ -1,4 +1,4 @@
-"""Weights from the HDF5 files of Keras: both forms, and files that are not to be trusted."""
+"""Weights from the HDF5 files of Keras: both file formats, and malicious files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Layers = list[tuple[str, list[tuple[Slot, Array]]]]
 
 
 def layers(network: str) -> tuple[Layers, Array]:
-    """Layers of Keras with their weights, and what the network answers with these."""
+    """Layers of Keras with their weights, and the outputs of the network with these weights."""
     probe = Supply(folded=False)
     find(network).make(ZooOptions(supply=probe, width=NARROW), {})
     rng = np.random.default_rng(3)
@@ -61,7 +61,7 @@ def answer(graph: Any) -> Array:
 def write_keras_2(path: Path, network: Layers) -> None:
     with h5py.File(path, "w") as file:
         root = file.create_group("model_weights")
-        # The order of the network, which is not that of the names.
+        # The order of the layers in the network, which differs from the order of their names.
         names = [f"{'zyx'[n % 3]}_{n}" for n in range(len(network))]
         root.attrs["layer_names"] = [name.encode() for name in ["input", *names]]
         root.create_group("input").attrs["weight_names"] = []
