@@ -22,7 +22,7 @@ _OTHER_ROUNDINGS = 16.0  # roundings assumed for an operator without an error fo
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The integers that an operand may hold, from `low` to `high`; messages call one `what`."""
+    """The integers from `low` to `high` that an operand may hold; messages call each a `what`."""
 
     what: str
     low: int
@@ -299,7 +299,7 @@ class Pointwise(Op):
 
     @property
     def jumps(self) -> bool:
-        """Whether the operator is a step function: a tiny change of an operand can be a jump."""
+        """Whether the operator is a step function: a tiny change of an operand can make it jump."""
         return False
 
     def own_error(self, operands: Arrays, result: Array) -> Array:

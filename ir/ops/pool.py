@@ -168,9 +168,9 @@ class AvgPool2D(Op):
         return self.padding if self.include_padding else None
 
     def with_border(self, border: Padding) -> AvgPool2D | None:
-        """None if the pool already has padding that it does not count.
+        """The pool with the border as further padding that counts, since the border's pixels count.
 
-        Otherwise, the border becomes padding that counts, since pixels of the border count.
+        None if the pool has padding that it does not count, or padding with other values.
         """
         padding = self.padding.around(border)
         if padding is None or not (self.include_padding or self.padding.is_empty):
