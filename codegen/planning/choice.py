@@ -1,4 +1,4 @@
-"""Chooses the candidate that computes a node: the cheapest, or one that is asked for by name."""
+"""Chooses the candidate that computes a node: the one that is asked for, tuned, or cheapest."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ellc.ir.op import Op, Pointwise
 from ellc.ir.types import DType
 
 NO_SUCH_KERNEL = "E305"
-ASK_THE_PLAN = "without --kernel, ELLC_DEBUG=plan lists the candidates of every layer"
+ASK_THE_PLAN = "to list the candidates of all layers, run with ELLC_DEBUG=plan, without --kernel"
 
 
 OFFERED = 4
-"""The most schedules per family that a plan lists. `--kernel` accepts the others as well."""
+"""A plan lists at most this many schedules per family. `--kernel` accepts the others as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class _Offer:
     rest: Iterator[Candidate]
 
     def named(self, asked: str) -> Candidate | None:
-        """The candidate with this name. The name of the family means its preferred candidate."""
+        """The candidate named `asked`, or None. A family's name means its preferred candidate."""
         if asked == self.listed[0].prediction.kernel:
             return self.listed[0]
         if asked.partition(":")[0] != self.listed[0].prediction.kernel:
@@ -77,10 +77,11 @@ def choose(node: PlacedNode, asked: str = "", tuned: str = "") -> Choice:
     """Choose one of the candidates of a node.
 
     `asked` and `tuned` name a candidate as `family` or `family:schedule`. If the node does not have
-    the candidate `tuned`, `tuned` is ignored. Raises `EllcError`: E301 if no kernel computes the
-    node, E305 if the node does not have the candidate `asked`.
+    the candidate `tuned`, `tuned` is ignored; so it is if there is an `asked`. Raises `EllcError`:
+    E301 if no kernel computes the node, E303 if the node needs float64 and the target has no
+    hardware for it, E305 if the node does not have the candidate `asked`.
     """
-    _want_doubles(node)
+    _check_double_precision(node)
     offers = _offers(node)
     if asked:
         chosen = _asked(node, offers, asked)
@@ -111,7 +112,7 @@ def _offers(node: PlacedNode) -> list[_Offer]:
 
 
 def _cheapest(offers: Sequence[_Offer]) -> Candidate:
-    """The preferred candidate of a family that has the lowest predicted cost."""
+    """Of the families' preferred candidates, the one with the lowest predicted cost."""
     return min((o.listed[0] for o in offers), key=lambda c: c.prediction.known_cycles)
 
 
@@ -121,7 +122,7 @@ def _named(offers: Sequence[_Offer], name: str) -> Candidate | None:
 
 
 def _asked(node: PlacedNode, offers: Sequence[_Offer], asked: str) -> Candidate:
-    """The candidate with this name. If there is none, raises E305, which lists candidates."""
+    """The candidate named `asked`. If there is none, raises E305, which lists the candidates."""
     if candidate := _named(offers, asked):
         return candidate
     names = [c.prediction.name for offer in _offers(node) for c in offer.all()]
@@ -136,7 +137,7 @@ def _asked(node: PlacedNode, offers: Sequence[_Offer], asked: str) -> Candidate:
     )
 
 
-def _want_doubles(node: PlacedNode) -> None:
+def _check_double_precision(node: PlacedNode) -> None:
     """Raise E303 if the node needs float64 and the target has no hardware for float64."""
     if node.target.scalar_f64:
         return
@@ -165,7 +166,7 @@ class AskedKernels:
         return self._by_name[named[0]] if named else ""
 
     def unused(self, graph: Graph) -> Iterator[EllcError]:
-        """An error (E305) for every name of a layer or value that no node has."""
+        """An error (E305) for every layer or value that the user named, but no kernel computes."""
         names = {name for node in graph.nodes for name in (*node.outputs, *node.source)}
         for name in sorted(self._by_name.keys() - self._used):
             close = difflib.get_close_matches(name, names, n=3)

@@ -18,9 +18,9 @@ from ellc.codegen.planning.plan import Plan, Step
 
 @dataclass(frozen=True, slots=True)
 class ListedBuffer:
-    """A buffer. In the arena, it has an `offset` and is `live` from one step to another.
+    """A buffer. In the arena, it has an `offset`, and `live` gives its first and last live step.
 
-    The caller's buffers (inputs and outputs) have neither. Step -1 is `init`.
+    Step -1 is `init`. The caller's buffers (inputs and outputs) have neither of the two fields.
     """
 
     id: str
@@ -40,7 +40,10 @@ class ListedConstant:
 
 @dataclass(frozen=True, slots=True)
 class ListedPointer:
-    """An argument: an offset into `memory`, which is a buffer's id or a constant's number."""
+    """An argument: an offset into `memory`, which is a buffer's id or a constant's number.
+
+    In a loop, the argument advances by `trip_bytes` on every trip.
+    """
 
     memory: str | int
     offset_bytes: int = 0
@@ -49,7 +52,7 @@ class ListedPointer:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A call runs only if the byte of `value`, which `flag` points to, is `wanted`."""
+    """A condition of a call: the Boolean `value`, to which `flag` points, must be `wanted`."""
 
     value: str
     flag: ListedPointer
@@ -58,7 +61,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class ListedCall:
-    """A step (see `plan.Step`). The first candidate is the chosen one. Cycles are whole numbers."""
+    """A step (see `plan.Step`). The first candidate is the chosen one, cycles are rounded."""
 
     name: str
     kernel: str

@@ -1,8 +1,8 @@
 """Flattens loops for the planner: each loop is replaced by the nodes of its body.
 
 The nodes of the body occur once, between an `Enter` and a `Leave` node, which hold the number of
-trips. Values of the body get new names, but a loop-invariant operand of the body is replaced by the
-value outside of the loop.
+trips. Values of the body get new names, except that a loop-invariant operand is replaced by the
+value outside the loop for which it stands.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ multiply-adds that one thread does in this time.
 class Repeat:
     """A loop of the plan, identified by `number`. Its steps run `trips` times.
 
-    With `alone`, one thread runs the whole loop, because there is too little work between barriers.
+    If `alone`, one thread runs the whole loop, because there is too little work between barriers.
     """
 
     number: int
@@ -42,7 +42,7 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class Enter(Op):
-    """The node before the body: (initial values.., sequences..) -> (carried.., elements..)."""
+    """The node before the body: (initial values.., sequences..) -> (carried ones.., elements..)."""
 
     repeat: Repeat
     carried: int
@@ -108,7 +108,7 @@ class _Inlined:
         starts, sequences, _ = op.parts(node.inputs)
         placed = []
         for value in sequences:
-            if value in self._fixed:  # a sequence must be in the arena or the caller's memory
+            if value in self._fixed:  # a sequence must not be a constant
                 yield self._copied(value)
                 value = f"{self._node.outputs[0]}.{value}.walked"
             placed.append(value)
@@ -139,7 +139,7 @@ class _Inlined:
 
 
 def last_uses_in_loops(nodes: tuple[Node, ...], last: Mapping[str, int]) -> dict[str, int]:
-    """The index of the last node that uses each value.
+    """The index of the last node that uses each value: `last`, corrected for loops.
 
     A value that is computed before a loop and read in it, or a sequence that a loop walks, is
     needed on every trip. Its last use is therefore at the end of the loop or later.

@@ -9,7 +9,7 @@ from itertools import accumulate
 from ellc.ir.errors import EllcError
 
 MOST_ARENA_BYTES = (1 << 31) - 1
-"""The largest signed offset of 32 bits. No board has more memory."""
+"""The largest signed offset of 32 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Lifetime:
 
 @dataclass(frozen=True, slots=True)
 class ArenaPlan:
-    """The offset of each buffer by id, the size of the arena, and a lower bound of the size.
+    """The offset of each buffer by id, the size of the arena, and a lower bound for it.
 
     The lower bound is the most bytes that are live at one step.
     """
@@ -38,9 +38,9 @@ class ArenaPlan:
 def plan_arena(lifetimes: Sequence[Lifetime], align_bytes: int) -> ArenaPlan:
     """Place buffers so that buffers with overlapping live ranges share no memory.
 
-    First-fit places the buffers in several orders, and the smallest arena wins. If several are
-    equally small, the first order wins, so that the result is deterministic. Offsets and sizes are
-    multiples of `align_bytes`.
+    The buffers are placed by first fit in several orders, and the smallest arena is chosen. Of
+    equally small ones, the first is chosen, so that the result is deterministic. Offsets and sizes
+    are multiples of `align_bytes`.
 
     Raises `EllcError` E304 if the lower bound exceeds `MOST_ARENA_BYTES`.
     """
@@ -48,7 +48,7 @@ def plan_arena(lifetimes: Sequence[Lifetime], align_bytes: int) -> ArenaPlan:
     bound = lower_bound(rounded)
     if bound > MOST_ARENA_BYTES:
         raise EllcError(
-            f"the network needs {bound:,} bytes of memory for intermediate results, at most"
+            f"the network needs {bound:,} bytes of memory for intermediate results; at most"
             f" {MOST_ARENA_BYTES:,} can be addressed",
             code="E304",
             hint="give smaller inputs (--shape)",

@@ -24,7 +24,7 @@ from ellc.ir.graph import Graph
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """A condition of a step: the Boolean `value`, which `flag` points to, must be `wanted`."""
+    """A condition of a step: the Boolean `value`, to which `flag` points, must be `wanted`."""
 
     value: str
     flag: BufferArg
@@ -33,17 +33,17 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One kernel call of `predict`.
+    """One kernel call of `init` or `predict`.
 
     The steps of a loop are neighbours, and have the same `repeat`. A step runs only if all its
     `guards` hold; otherwise no step that runs reads its results. `source` names the layers of the
     model from which the step comes.
 
     The following fields are set only for the last step of a node. `values` are the values of the
-    graph that the node computes. For all trips together, `macs` counts multiply-adds, and
-    `moved_bytes` counts each operand, weight and result once. `predictions` has the candidates of
-    the node, the chosen one first. If several families could compute the node, `layer` is its key
-    in tuning files (`planning.tuning`).
+    graph that the node computes. `macs` is the number of multiply-adds, and `moved_bytes` is the
+    size of the operands, weights and results; both are for all trips together. `predictions` lists
+    the candidates of the node, the chosen one first. If several families could compute the node,
+    `layer` is its key in tuning files (`planning.tuning`).
     """
 
     name: str
@@ -64,9 +64,9 @@ class Plan:
     """A network as a sequence of steps over an arena.
 
     The steps `once` run in `init`; they fill borders whose memory no other step overwrites.
-    `weights` has pairs (constant, byte offset in the weight section). `viewed` has the values that
-    are views, which no kernel writes. `notes` tells the user which entries of a tuning file cannot
-    be used.
+    `weights` lists pairs (constant, byte offset in the weight section). `viewed` contains the
+    values that are views, which no kernel writes. `notes` tells the user which entries of a tuning
+    file cannot be used.
     """
 
     graph: Graph

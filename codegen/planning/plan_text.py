@@ -18,8 +18,8 @@
       candidate gemm:8x4, 26012 cycles
 
 If a step shares the kernel of an earlier step, its own name differs from the kernel's. The first
-candidate is the chosen one. Names that come from the model are JSON strings. `live 0..1` are the
-first and the last step at which a buffer is live; steps are counted from 0, and -1 is `init`.
+candidate is the chosen one. Names that come from the model are JSON strings. `live 0..1` gives
+the first and the last step at which a buffer is live; steps are counted from 0, and -1 is `init`.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class _Reader:
         self._buffers: list[ListedBuffer] = []
         self._constants: list[ListedConstant] = []
         self._calls: dict[str, list[ListedCall]] = {"once": [], "step": []}
-        # The list whose last call the following indented lines describe.
+        # Indented lines describe the last call of this list.
         self._last: list[ListedCall] | None = None
 
     def read(self, number: int, line: str) -> None:
@@ -166,9 +166,9 @@ class _Reader:
             self.problems.append(f"line {number}: {problem}")
 
     def listing(self) -> Listing | None:
-        """The listing that has been read. If a required line is missing: None, and a problem."""
+        """The listing that has been read. None, and a problem, if a required line is missing."""
         if self._head is None or self._arena is None or self._constant_bytes is None:
-            self.problems.append("the lines 'plan', 'arena' and 'constants' must be there")
+            self.problems.append("the lines 'plan', 'arena' and 'constants' are required")
             return None
         return Listing(
             *self._head,
@@ -230,7 +230,7 @@ class _Reader:
 
     def _current(self) -> ListedCall:
         if not self._last:
-            raise _BadLine("this line must follow a step")
+            raise _BadLine("this line must follow a 'once' or 'step' line")
         return self._last[-1]
 
     def _extend(self, **fields: Any) -> None:

@@ -50,10 +50,10 @@ from ellc.ir.graph import Graph, Node
 from ellc.ir.ops.fused import Fused
 
 _LONGEST_PART = 40
-"""How many characters of a layer's name the name of a kernel may contain."""
+"""At most this many characters of a layer's name become part of a kernel's name."""
 
 
-# numpy must not warn here, because constants that are derived from weights may overflow.
+# Constants that are derived from weights may overflow; numpy must not warn about that.
 @np.errstate(all="ignore")
 def make_plan(
     graph: Graph,
@@ -65,9 +65,9 @@ def make_plan(
     """Choose kernels and memory for a graph. The passes must already have run on the graph.
 
     The names of kernels start with `prefix`. `tuned` maps layers (`tuning.layer_key`) to candidates
-    that are used instead of the candidates with the lowest predicted cost. If operators have no
-    kernel, raises one `EllcError` (E300) that lists all of them. Raises `InternalError` if
-    `verify_plan` rejects the plan.
+    that are used instead of the candidates with the lowest predicted cost. Raises one `EllcError`
+    that lists all problems: E300 if there are several and an operator has no kernel. Raises
+    `InternalError` if `verify_plan` rejects the plan.
     """
     flat = flattened(graph)
     needed = needs(flat)
@@ -117,7 +117,7 @@ class _Steps:
         weights, weight_bytes = _place_weights([*once, *steps])
         kernels = SharedKernels(self._target)
         once, steps = (
-            [replace(step, call=kernels.call(step.call)) for step in some] for some in (once, steps)
+            [replace(step, call=kernels.call(step.call)) for step in part] for part in (once, steps)
         )
         return Plan(
             self._graph,
@@ -209,14 +209,14 @@ class _Steps:
         return total
 
     def _enter(self, node: Node, op: Enter) -> None:
-        """Copy initial values to the carried values. The steps after that belong to the loop."""
+        """Copy initial values to the carried values. The steps that follow belong to the loop."""
         for initial, value in zip(node.inputs[: op.carried], node.outputs, strict=False):
             self._copy_value(initial, self._storage.accesses[value], op.name)
             self._steps[-1] = replace(self._steps[-1], values=(value,))
         self._repeat = op.repeat
 
     def _leave(self, node: Node, op: Leave) -> None:
-        """Write the end of a trip, and end the loop.
+        """Append the copies that end a trip, and end the loop.
 
         First the elements that kernels did not write directly are copied to their sequences. Then
         the next values are copied to the carried values. The order matters, because an element may
@@ -247,7 +247,7 @@ class _Steps:
             self._copy(source, target, label)
 
     def _copy_results(self) -> None:
-        """Copy outputs that no kernel wrote directly to the caller's memory; update the states."""
+        """Copy to the caller the outputs that no kernel wrote there directly; update the states."""
         accesses = self._storage.accesses
         buffers = {b.id: b for b in self._storage.buffers}
         for index, port in enumerate(self._graph.outputs):
@@ -259,7 +259,8 @@ class _Steps:
     def _carry(self, moves: Sequence[tuple[str, Access, str]]) -> None:
         """Copy each value of `moves` to its target, as if all copies happened at the same time.
 
-        If a value to be copied lies in the target buffer of any copy, it is saved first.
+        If a value to be copied lies in the target buffer of any copy, it is saved in scratch memory
+        first.
         """
         current = {target.buffer for _, target, _ in moves}
         ready: list[tuple[Access, Access, str]] = []
@@ -297,8 +298,8 @@ class _Steps:
         """Lay out the arena, and make the steps that fill borders.
 
         A border that shares no memory with another buffer is filled once, in `init`. Any other
-        border is filled in every call, before the first step that uses its buffer. Returns (steps
-        for `init`, the other steps by the index of the step before which they run).
+        border is filled in every call, before the first step that uses its buffer. Returns the
+        steps for `init`, and the others by the index of the step before which they run.
         """
         lifetimes = self._lifetimes()
         self._arena = plan_arena(lifetimes, ARENA_ALIGN)
@@ -346,7 +347,7 @@ class _Steps:
         return [Lifetime(i, max(1, sizes[i]), *span) for i, span in spans.items()]
 
     def _widen(self, spans: dict[str, tuple[int, int]]) -> None:
-        """Extend live ranges: a buffer used inside and outside a loop is live in the whole loop."""
+        """Extend live ranges: a buffer used inside and outside a loop is live throughout it."""
         loops: dict[Repeat, tuple[int, int]] = {}
         for index, step in enumerate(self._steps):
             if step.repeat is not None:
@@ -371,7 +372,7 @@ def _renumbered(arena: ArenaPlan, inserted: Sequence[int]) -> ArenaPlan:
 
 
 def _part(text: str) -> str:
-    """A name in the model, shortened to be part of a kernel's name, which need not be unique."""
+    """A name of the model as a short part of a kernel's name. The part need not be unique."""
     return identifier(text)[:_LONGEST_PART]
 
 
@@ -393,7 +394,7 @@ def _place_weights(steps: Sequence[Step]) -> tuple[tuple[tuple[Weight, int], ...
 
 
 def _all_problems(problems: list[EllcError], target: Target) -> EllcError:
-    """One error that reports operators without a kernel and requested kernels that do not exist."""
+    """One error for all: operators without a kernel, and requested kernels that cannot be used."""
     if len(problems) == 1:
         return problems[0]
     lines = tuple(dict.fromkeys(f"{p.where or '?'}: {p.message}" for p in problems))
@@ -405,8 +406,10 @@ def _all_problems(problems: list[EllcError], target: Target) -> EllcError:
             problems=lines,
             hint=ASK_THE_PLAN,
         )
+    operators = "1 operator" if missing == 1 else f"{missing} operators"
+    have = "has" if missing == 1 else "have"
     return EllcError(
-        f"{missing} operators of this model have no kernel for target {target.name}",
+        f"{operators} of this model {have} no kernel for target {target.name}",
         code="E300",
         problems=lines,
         hint="`ellc ops` lists what can be compiled",

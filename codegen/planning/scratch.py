@@ -52,5 +52,5 @@ class ScratchBuffers:
 
 
 def _dense(scratch: Scratch, other: Access) -> Access:
-    """The dense access to scratch memory in the shape of `other`, the other end of its copy."""
+    """A dense access to scratch memory that is copied to or from `other`, with the same shape."""
     return Access(scratch, other.elem, other.shape, dense(other.shape))

@@ -1,8 +1,8 @@
 """Lets kernels that differ only in name share one function, and equal constants share one array.
 
-Layers with the same shapes get equal kernels. Of several equal kernels only the first is compiled,
-under its own name; steps of the others call it. It is scheduled for the core
-(`kir.scheduling`).
+Layers with the same shapes get equal kernels. Of several equal kernels, only the first is
+scheduled for the core (`kir.scheduling`) and compiled, under its own name; the steps of the others
+call it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class SharedKernels:
         self._kernels: dict[str, Kernel] = {}
 
     def call(self, call: KernelCall) -> KernelCall:
-        """The call, with its kernel replaced by the first equal kernel, scheduled for the core."""
+        """The call, with its kernel replaced by the first equal kernel, scheduled if necessary."""
         # The text identifies a kernel exactly, including the sign of zeros.
         text = print_kernel(replace(call.kernel, name=""))
         if text not in self._kernels:
@@ -57,10 +57,10 @@ class SharedKernels:
     def plan(self, plan: Plan) -> Plan:
         """The plan, with its kernels replaced by equal kernels of earlier plans.
 
-        In the plans of the samples of all operators, a third of the kernels is saved.
+        For the samples of all operators, this leaves out a third of the kernels.
         """
         once, steps = (
-            tuple(replace(step, call=self.call(step.call)) for step in some)
-            for some in (plan.once, plan.steps)
+            tuple(replace(step, call=self.call(step.call)) for step in part)
+            for part in (plan.once, plan.steps)
         )
         return replace(plan, once=once, steps=steps)

@@ -34,9 +34,9 @@ from ellc.ir.types import DType, TensorType
 class Storage:
     """The accesses to a graph's values, and its buffers in order of creation.
 
-    `accesses` has every computed value. `viewed` has the values that are views, which no kernel
-    writes. The argument `needed` has the conditions under which each node runs; a node reads the
-    values of its conditions.
+    `accesses` covers every value that is not a constant. `viewed` contains the values that are
+    views, which no kernel writes. The argument `needed` lists the conditions under which each node
+    runs; the node counts as a reader of these conditions.
     """
 
     def __init__(self, graph: Graph, needed: Sequence[Needs]) -> None:
@@ -100,14 +100,14 @@ class Storage:
     def _assign_ports(self) -> None:
         graph = self._graph
         for index, port in enumerate(graph.inputs):
-            self._accesses[port.value] = self._own(port.value, "input", index)
+            self._accesses[port.value] = self._new_buffer(port.value, "input", index)
         for index, state in enumerate(graph.states):
-            self._accesses[state.current] = self._own(state.current, "state", index)
+            self._accesses[state.current] = self._new_buffer(state.current, "state", index)
         for index, port in enumerate(graph.outputs):
-            self._destinations[port.value] = self._own(port.value, "output", index)
+            self._destinations[port.value] = self._new_buffer(port.value, "output", index)
 
     def _assign_destinations(self) -> None:
-        """Choose destinations: values that can be written directly to the memory of a later value.
+        """Find the values that can be written directly to the memory of a later value.
 
         For example, the operands of a concatenation are written to the memory of its result. The
         memory of the result must be known first, so nodes are visited from the last to the first.
@@ -121,12 +121,12 @@ class Storage:
                 self._place_reshape_operand(node)
 
     def _place_elements(self, node: Node, walks: tuple[Walk, ...], trips: int) -> None:
-        """Let the elements that a loop computes be written directly to their sequences."""
+        """Let the elements that a loop computes be written directly to sequences, if possible."""
         carried = len(node.outputs) - len(walks)
         for walk, value, sequence in zip(
             walks, node.inputs[carried:], node.outputs[carried:], strict=True
         ):
-            destination = self._destinations.get(sequence) or self._own(sequence, "arena")
+            destination = self._destinations.get(sequence) or self._new_buffer(sequence, "arena")
             self._destinations[sequence] = destination
             if self._is_placeable(value):
                 self._destinations[value] = element_access(destination, walk, trips)
@@ -136,7 +136,7 @@ class Storage:
         axis = axis % type_.rank
         if type_.dtype is DType.BIT and axis == type_.rank - 1:
             return
-        destination = self._destinations.get(node.output) or self._own(node.output, "arena")
+        destination = self._destinations.get(node.output) or self._new_buffer(node.output, "arena")
         self._destinations[node.output] = destination
         if not all(self._is_placeable(v) for v in node.inputs) or len(set(node.inputs)) < len(
             node.inputs
@@ -160,7 +160,7 @@ class Storage:
             self._viewed.add(node.output)
 
     def _is_placeable(self, value: str) -> bool:
-        """Whether the memory of a value can still be chosen, and a kernel writes the value."""
+        """Whether a kernel writes the value, and its memory can still be chosen."""
         producer = self._producers.get(value)
         return (
             producer is not None
@@ -180,7 +180,7 @@ class Storage:
         for index, node in enumerate(self._graph.nodes):
             match node.op:
                 case Enter(walks=walks, carried=carried, repeat=repeat):
-                    self._assign_moving(node, walks, carried, repeat.trips)
+                    self._assign_loop_values(node, walks, carried, repeat.trips)
                     continue
                 case Leave(held=held):
                     self._accesses.update(
@@ -193,12 +193,14 @@ class Storage:
                     self._accesses[value] = self._destinations[value]
                     continue
                 access = self._view(node, position) or self._in_place(node, index)
-                self._accesses[value] = access or self._own(value, "arena")
+                self._accesses[value] = access or self._new_buffer(value, "arena")
 
-    def _assign_moving(self, node: Node, walks: tuple[Walk, ...], carried: int, trips: int) -> None:
+    def _assign_loop_values(
+        self, node: Node, walks: tuple[Walk, ...], carried: int, trips: int
+    ) -> None:
         """Assign a new buffer to each carried value, and a view of its sequence to each element."""
         for value in node.outputs[:carried]:
-            self._accesses[value] = self._own(value, "arena")
+            self._accesses[value] = self._new_buffer(value, "arena")
         pairs = zip(node.inputs[carried:], node.outputs[carried:], strict=True)
         for walk, (sequence, value) in zip(walks, pairs, strict=True):
             self._accesses[value] = element_access(self._accesses[sequence], walk, trips)
@@ -225,20 +227,22 @@ class Storage:
     def _in_place(self, node: Node, index: int) -> Access | None:
         """The access to an operand that the result of a pointwise node may overwrite, or None.
 
-        The operand must have the element type, shape and border of the result, and must not be read
-        later.
+        The operand must have the element type, shape and border of the result, must not be read
+        later, and must not consist of bits.
         """
         if not is_pointwise(node.op) or len(node.outputs) != 1:
             return None
         type_ = self._graph.types[node.output]
+        if type_.dtype is DType.BIT:
+            return None
         elem, shape = Elem.of(type_.dtype), stored_shape(type_)
         for value in node.inputs:
             access = self._accesses.get(value)
             if access is None or access.buffer.kind != "arena" or value not in self._producers:
                 continue
-            same = access.elem is elem and access.shape == shape and access.border == type_.border
-            alone = self._buffer_last_use(access.buffer) == index and DType.BIT is not type_.dtype
-            if same and alone and not self._overlapped(node, access):
+            same_type = (access.elem, access.shape, access.border) == (elem, shape, type_.border)
+            is_last_use = self._buffer_last_use(access.buffer) == index
+            if same_type and is_last_use and not self._overlapped(node, access):
                 return access
         return None
 
@@ -252,8 +256,8 @@ class Storage:
         values += [v for v, a in self._destinations.items() if a.buffer == buffer]
         return max(self._last_use.get(v, -1) for v in values)
 
-    def _own(self, value: str, kind: BufferKind, index: int = 0) -> Access:
-        """The access to a new buffer for a value. In the arena, it has the border of its type."""
+    def _new_buffer(self, value: str, kind: BufferKind, index: int = 0) -> Access:
+        """The access to a new buffer for a value. In the arena, it includes the type's border."""
         type_ = self._graph.types[value]
         elem, shape = Elem.of(type_.dtype), stored_shape(type_)
         allocated, offset = shape, 0
@@ -292,7 +296,7 @@ def _sliced(source: Access, starts: tuple[int, ...], type_: TensorType) -> Acces
 
 
 def _last_uses(graph: Graph, needed: Sequence[Needs]) -> dict[str, int]:
-    """For each value, the index of the last node that computes it, reads it or depends on it.
+    """For each value, the index of the last node that computes it, reads it or runs only under it.
 
     Outputs and the next values of states are live to the end.
     """

@@ -28,8 +28,8 @@ def plan_for_threads(
 ) -> Plan:
     """Like `make_plan`, for `threads` threads.
 
-    For None, the plan is for as many threads as the network can use: at most the number of the
-    target's cores, and 1 if the target has no operating system.
+    If `threads` is None, the plan is for as many threads as the network can use: at most the number
+    of the target's cores, and 1 if the target has no operating system.
     """
     asked = threads or target.default_threads
     plan = make_plan(graph, target, replace(options, threads=asked), prefix, tuned)
@@ -43,7 +43,7 @@ def useful_threads(steps: Sequence[Step], most: int) -> int:
     """The number of threads, up to `most`, beyond which a call is predicted to be hardly faster.
 
     The predicted time of a step is its work divided by the number of threads that get a part of it.
-    If there are several, the cost of a barrier is added.
+    If several do, the cost of a barrier is added.
     """
     works = step_works(steps)
     times = {n: sum(map(_time, steps, works, [n] * len(steps))) for n in range(1, most + 1)}
@@ -57,8 +57,8 @@ def useful_threads(steps: Sequence[Step], most: int) -> int:
 def grains(steps: Sequence[Step]) -> tuple[int, ...]:
     """For each step, how many elements of its extent a thread computes at a time.
 
-    The work of these elements is at least that of a barrier. A step whose work is less than two
-    barriers is not divided, because a second thread would not make it faster.
+    These elements take at least as long as a barrier. A step that takes less time than two barriers
+    is not divided, because a second thread would not make it faster.
     """
     works = step_works(steps)
     return tuple(_grain(step.call.extent, work) for step, work in zip(steps, works, strict=True))
@@ -67,8 +67,9 @@ def grains(steps: Sequence[Step]) -> tuple[int, ...]:
 def step_works(steps: Sequence[Step]) -> tuple[int, ...]:
     """The work of one trip of each step, as a number of multiply-adds.
 
-    A byte that is moved counts as one multiply-add. If a node has several steps, each is assumed to
-    have the work of the node, which is recorded at the last step.
+    It is the number of moved bytes if this is larger, and the size of the largest buffer if both
+    are unknown. If a node has several steps, each is assumed to have the work of the node, which is
+    recorded at the last step.
     """
     works: list[int] = []
     following: Step | None = None

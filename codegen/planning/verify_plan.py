@@ -2,20 +2,24 @@
 
 The verifier simulates the steps of a plan without computing values. For every element of every
 buffer it records the *owner*: the value for which the element was last written. The code of a
-step's kernel shows which buffers the step loads from and stores to. The operands and results of
-the step's node show which elements of these buffers. The verifier reports:
+step's kernel shows which buffers the step loads from and stores to; the operands and results of
+the step's node show which elements of these buffers it uses. The verifier reports:
 
-* a load from a buffer, other than a state, that was written neither in `init` nor in this call;
-* an operand, or the condition of a guard, that does not own all its elements;
+* a load from a buffer without contents: neither `init` nor this call has written it, or a buffer
+  that shares its bytes was written later;
+* an operand, a guard's condition, an output or a state's next value that does not own all its
+  elements, or whose border is unwritten;
 * two buffers that share bytes, if one step uses both, or if the contents of both are read later;
 * an argument at or past the end of its buffer;
-* a buffer of the arena, or an output, that no step writes.
+* a buffer of the arena, or an output, that no step writes;
+* a state or a carried value that is not updated, and contents from `init` that a call overwrites.
 
-The verifier simulates the first two trips and the last trip of a loop. After each trip, next values
-become carried values, and elements become parts of sequences; their elements get new owners.
+The verifier simulates the first two trips and the last trip of a loop. At the end of each trip,
+next values become carried values, and elements become parts of sequences: the carried values and
+the sequences become the owners of the cells.
 
-The elements of scratch memory have no owners: for scratch memory, and for buffers that kernels of
-the same node exchange, the verifier records only whether the buffer was written.
+The elements of scratch memory have no owners: for scratch memory, and for buffers through which the
+kernels of one node exchange data, the verifier records only whether the buffer was written.
 
 Owners are recorded per *cell*. A cell is a run of consecutive elements, chosen so that each tensor
 in the buffer contains either the whole cell or no part of it. Typically a cell is a pixel or the
@@ -43,13 +47,13 @@ from ellc.ir.graph import Node
 from ellc.ir.types import Array
 
 _NO_OWNER, _BORDER, _COPY, _FIRST = 0, 1, 2, 3
-"""Numbers of owners: no owner (the cell is unwritten), a border, a copy step, and the first value.
-Other values have the numbers from `_FIRST` on."""
+"""Owner numbers: no owner (the cell is unwritten), a border, a copy step, and the first value.
+Values are numbered from `_FIRST` on."""
 _DTYPES = (np.uint8, np.uint16, np.uint32)
 
 
 def verify_plan(plan: Plan) -> None:
-    """Raise `InternalError`, which names the step and the value, for the first error in a plan."""
+    """Raise `InternalError` for the first error in a plan; it names the step, value or buffer."""
     simulation = _Simulation(plan)
     simulation.init()
     simulation.call()
@@ -68,7 +72,7 @@ class _Simulation:
         self._bordered = {
             a.buffer.id: a for a in plan.accesses.values() if a.border and not a.border.is_empty
         }
-        self._owners: dict[str, Array] = {}  # of the cells of each buffer that has contents
+        self._owners: dict[str, Array] = {}  # by buffer with contents: the owners of its cells
         self._stored: set[str] = set()  # buffers that were written at any time
         self._lost: set[str] = set()  # buffers whose contents were overwritten in this call
         self._recent: set[str] = set()  # buffers that kernels of the current node have written
@@ -111,9 +115,7 @@ class _Simulation:
             raise InternalError(f"a call overwrites {_listed(lost)}, which init wrote")
         results = {b.id for b in self._plan.buffers.values() if b.kind == "output" and b.bytes}
         if idle := (self._plan.arena.offsets.keys() | results) - self._stored:
-            raise InternalError(
-                f"nothing writes {_listed(idle)}, although memory is reserved for it"
-            )
+            raise InternalError(f"memory is reserved for {_listed(idle)}, which no step writes")
 
     def _loop(self, steps: tuple[Step, ...], leave: Node) -> None:
         """Simulate the first two trips and the last trip of a loop."""
@@ -144,7 +146,7 @@ class _Simulation:
             moves.append((value, element, sequence))
         for value, access, owner in moves:
             if accesses.get(value) == access:
-                self._require(value, f"trip {self._trip}")
+                self._require(value, f"the end of trip {self._trip}")
             elif access.buffer.id not in self._stored_now:
                 raise InternalError(f"a trip does not update '{owner}'")
         for _, access, owner in moves:
@@ -156,7 +158,7 @@ class _Simulation:
             if buffer.kind != "input" and buffer.id not in self._owners:
                 raise _error(step, f"reads '{buffer.id}', which nothing has written")
         for value in (*self._operands.get(step.name, ()), *(g.value for g in step.guards)):
-            self._require(value, step.name)
+            self._require(value, f"step '{step.name}'")
         for buffer in stored:
             self._store(buffer)
         for buffer in (*loaded, *stored):
@@ -174,7 +176,7 @@ class _Simulation:
             if isinstance(self._producers[value].op, Leave):
                 continue  # `_end_trip` sets the owners of a loop's results
             if access.buffer.id not in self._recent:
-                raise _error(step, f"'{value}' is in '{access.buffer.id}', but is not written")
+                raise _error(step, f"does not write '{value}' to '{access.buffer.id}'")
             self._give(access, value)
         if step.values:
             self._recent = set()
@@ -190,7 +192,7 @@ class _Simulation:
         """Record that a buffer is written; buffers that share its bytes lose their contents."""
         self._stored.add(buffer.id)
         self._stored_now.add(buffer.id)
-        for other in self._occupied.put(buffer):
+        for other in self._occupied.add(buffer):
             del self._owners[other]
             self._lost.add(other)
         if buffer.id not in self._owners:
@@ -198,26 +200,27 @@ class _Simulation:
             self._owners[buffer.id] = self._maps.get(buffer.id, _SCRATCH).unwritten()
 
     def _require(self, value: str, reader: str) -> None:
-        """Raise `InternalError` unless a value owns all its elements.
+        """Raise `InternalError` unless a value owns all its elements and has its border.
 
-        The elements of a view must be owned by the values of which it is a view.
+        The elements of a view must be owned by the values of which it is a view. `reader` is the
+        subject of the message.
         """
         access = self._plan.accesses.get(value)
         if access is None or access.buffer.kind == "input" or 0 in access.shape:
             return
         if access.buffer.id not in self._owners:
-            raise InternalError(f"step '{reader}' reads '{value}', whose bytes nothing has written")
+            raise InternalError(f"{reader} reads '{value}', whose bytes nothing has written")
         owners = self._elements(access)
         owned = np.zeros(owners.shape, np.bool_)
         for part in self._parts(value):
             if number := self._maps[access.buffer.id].numbers.get(part):
                 owned |= owners == number
         if not owned.all():
-            raise InternalError(f"step '{reader}' reads '{value}', but a part is overwritten")
+            raise InternalError(f"{reader} reads '{value}', but a part is overwritten")
         if access.buffer.id in self._bordered and access.border and not access.border.is_empty:
-            whole = self._owners[access.buffer.id]
-            if (whole == _BORDER).sum() != whole.size - owned.size:
-                raise InternalError(f"step '{reader}' reads '{value}' with an unwritten border")
+            all_owners = self._owners[access.buffer.id]
+            if (all_owners == _BORDER).sum() != all_owners.size - owned.size:
+                raise InternalError(f"{reader} reads '{value}' with an unwritten border")
 
     def _require_results(self) -> None:
         graph = self._plan.graph
@@ -258,11 +261,12 @@ class _Simulation:
     def _on_trips(self, access: Access, first: int, end: int) -> Array:
         """The owners of the cells of an access on the trips [first, end), as a numpy view.
 
-        The first axis of the view has the trips.
+        The first axis of the view runs over the trips.
         """
         owners, cell = self._owners[access.buffer.id], self._maps[access.buffer.id].cell
         if any(number % cell for number in _multiples(access)):
-            raise InternalError(f"an access to '{access.buffer.id}' does not have whole cells")
+            name = access.buffer.id
+            raise InternalError(f"an access to '{name}' does not consist of whole cells")
         run, outer, outer_strides = _runs(access)
         shape = (max(0, end - first), *outer, run // cell)
         if 0 in (*shape, *access.shape):
@@ -275,7 +279,7 @@ class _Simulation:
 
 @dataclass(frozen=True, slots=True)
 class _Map:
-    """The cells of a buffer: `cells` cells of `cell` elements each.
+    """How a buffer is divided: into `cells` cells of `cell` elements each.
 
     `numbers` maps a value to the number that stands for it as an owner. `dtype` is the numpy type
     of these numbers.
@@ -305,8 +309,8 @@ def _maps(plan: Plan, leaves: Iterable[Node]) -> dict[str, _Map]:
     for name, accesses in placed.items():
         size = accesses[0].buffer.bytes // accesses[0].elem.bytes
         cell = cell_elements(size, accesses)
-        most = _FIRST + len(owners[name])
-        dtype = next(d for d in _DTYPES if most <= np.iinfo(d).max)
+        largest_number = _FIRST + len(owners[name])
+        dtype = next(d for d in _DTYPES if largest_number <= np.iinfo(d).max)
         maps[name] = _Map(cell, size // cell, np.dtype(dtype), {})
     return maps
 
@@ -372,7 +376,7 @@ def _touched(kernel: Kernel) -> tuple[set[str], set[str]]:
 
 
 def _operands(plan: Plan, producers: Mapping[str, Node]) -> dict[str, tuple[str, ...]]:
-    """For each node, the operands, by the name of the node's first step."""
+    """The operands of each node, by the name of the node's first step."""
     by_step: dict[str, tuple[str, ...]] = {}
     first = ""
     for step in plan.steps:
@@ -398,8 +402,8 @@ class _OccupiedBytes:
         self._stops: list[int] = []
         self._names: list[str] = []
 
-    def put(self, buffer: Buffer) -> list[str]:
-        """Add a buffer. Removes, and returns, all other buffers that share bytes with it."""
+    def add(self, buffer: Buffer) -> list[str]:
+        """Add a buffer. Remove all others that share bytes with it, and return their names."""
         start = self._offsets.get(buffer.id)
         if start is None or buffer.bytes == 0:
             return []

@@ -92,9 +92,9 @@ def test_every_bad_line_is_reported_at_once() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "must be there"),
+        ("", "are required"),
         ('plan "a" for "b", threads ' + "9" * 5000, "line 1"),
-        ('  makes "v1"', "this line must follow a step"),
+        ('  makes "v1"', "this line must follow a 'once' or 'step' line"),
         ("constant 3: 4 bytes at 0", "expected constant 0, not 3"),
         ('plan "\\x" for "b", threads 1', "not a JSON string"),
     ],

@@ -169,7 +169,7 @@ def test_no_pointer_leaves_its_buffer_or_points_to_nothing(plan: Plan) -> None:
 def test_a_slot_has_a_writer(plan: Plan) -> None:
     idle = Buffer("idle", "arena", 64)
     arena = replace(plan.arena, offsets={**plan.arena.offsets, "idle": plan.arena.arena_bytes})
-    with pytest.raises(InternalError, match="nothing writes idle"):
+    with pytest.raises(InternalError, match="idle, which no step writes"):
         verify_plan(replace(plan, arena=arena, buffers={**plan.buffers, "idle": idle}))
 
 
