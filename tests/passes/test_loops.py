@@ -238,7 +238,7 @@ def test_what_is_wrong_inside_is_said() -> None:
         (_with_body(graph, inputs=body.inputs[::-1]), "'spare'"),
         (
             replace(graph, nodes=(replace(node, op=replace(node.op, trips=6)),)),
-            "6 trips along (7, 2, 3)",
+            "6 trips do not fit axis 0 of (7, 2, 3)",
         ),
     ):
         with pytest.raises(EllcError) as caught:
