@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ellc.codegen.kir.types import Elem
-from ellc.codegen.machine.target import SCALAR_BYTES, Target
+from ellc.codegen.machine.target import Target
 
 _MOST_PIXELS = 14
 """The most pixels of a tile. 14 divides the rows of common networks: 14, 28, 56, 112 pixels."""
@@ -18,16 +18,14 @@ _PIXEL_VECTORS, _FEW_PIXEL_VECTORS = 8, 4
 """The most vectors of a tile with one pixel, for 32 registers and for fewer. Thousand modelled
 cycles by `tests/benchmarks/constants.py`, 64 -> 256 channels: pi3_64 2: 30.2, 4: 21.2, 6: 18.8,
 8: 17.2, 12: 16.8; pi3 1: 36.4, 2: 28.4, 4: 20.2, 6: 20.4, 8: 22.7."""
-_WEIGHT_EIGHTHS = 4
-"""The part of the first-level cache in which all weights must fit for `_L1_EIGHTHS` to count. With
-2 the costs are the same now, because both rules then choose low bands."""
-_L1_EIGHTHS, _SCALAR_L1_EIGHTHS = 3, 6
-"""The part of the first-level cache that weights and a band may fill, and that on scalar targets.
-Thousand modelled cycles by the same script: pi3_64 1x1, 64 channels, 28x28 3: 1,333, 4: 1,333,
-6: 1,388; 1x1, 16 -> 96, 56x56 1: 2,460, 3: 2,460, 4: 2,550, 6: 2,597; 8-bit 1x1, 64, 28x28
-1: 1,183, 3: 1,127, 6: 1,131; pi3 3x3, 16, 56x56 1: 4,319, 3: 4,319, 4: 4,319, 6: 4,672. On an AMD
-EPYC, 1 to 8 take the same time (1 %). Of pi0's code on a Cortex-A53, 8-bit 1x1, 16, 14x14 3: 244,
-6: 198; 64, 28x28 3: 11,235, 6: 12,385."""
+_WEIGHT_EIGHTHS, _L1_EIGHTHS = 4, 6
+"""The part of the first-level cache that all weights may fill if bands are chosen for this cache,
+and the part that weights and a band may fill. Thousand modelled cycles by the same script for
+`_L1_EIGHTHS` on pi3_64: 1x1, 64 channels, 28x28 3: 1,333, 4: 1,333, 6: 1,388; 1x1, 16 -> 96, 56x56
+1: 2,460, 3: 2,460, 4: 2,550, 6: 2,597; 8-bit 1x1, 64, 28x28 1: 1,183, 3: 1,127, 6: 1,131. On an AMD
+EPYC, 1 to 8 take the same time (1 %). But whole networks, whose images are in the caches already,
+take 1 % more with 3 than with 6 (`run.py model`, keyword spotting): 1,320 and 1,307, on pi3 1,760
+and 1,735."""
 _L2_TENTHS = 7
 """The part of the second-level cache that rows and weights may fill; other programs and the stack
 need some. Million modelled cycles on pi3_64: 1x1, 256 channels, 28x28 5: 25.6, 6 to 10: 24.1;
@@ -159,9 +157,7 @@ def band_rows(traffic: GemmTraffic, blocks: int, target: Target) -> int:
     """
     row_bytes = traffic.input_row_bytes + traffic.output_row_bytes
     if traffic.weight_bytes <= target.l1_bytes * _WEIGHT_EIGHTHS // 8:
-        scalar = target.vector_bytes == SCALAR_BYTES
-        eighths = _SCALAR_L1_EIGHTHS if scalar else _L1_EIGHTHS
-        spare = target.l1_bytes * eighths // 8 - traffic.weight_bytes
+        spare = target.l1_bytes * _L1_EIGHTHS // 8 - traffic.weight_bytes
         return max(1, min(traffic.rows, spare // row_bytes))
     usable = (target.l2_bytes or 256 * 1024) * _L2_TENTHS // 10
     best = (0, 0)

@@ -18,7 +18,6 @@ from ellc.codegen.kernels.convolution import (
     has_constant_operands,
     problem_of,
 )
-from ellc.codegen.kernels.depthwise_tile import loads_take_offsets
 from ellc.codegen.kernels.implicit_gemm import ConvShape, TilePosition, pack_filters
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
@@ -45,12 +44,6 @@ def gemm(node: PlacedNode) -> Iterator[Candidate]:
     yield from product.candidates(node, gemm_cycles, usual, others)
 
 
-WAIT_SLOTS = 2.25
-"""How long every load of float weights waits where loads take no offsets (32-bit Arm), on in-order
-cores. `tests/benchmarks/predictions.py --first-layers --target pi3` compares 15 layers: another
-family is faster than the chosen one in 5 of them with 0 (by 3 to 9 %), in 2 with 2.25 (by 1 and
-3 %). For 3x3 windows of 3 channels, predictions of this family are 13 to 25 % too low with 0, and
-at most 10 % with 2.25."""
 OVERHEAD_SLOTS = 32
 """Issue slots that each tile, and each of its runs of consecutive taps, spends on pointers, tests
 of edges and counters. With 8 slots the planner chose this family for seven small grouped layers on
@@ -72,8 +65,6 @@ def gemm_cycles(
     """
     load = target.core.load_cycles
     weight = load + types.widening_slots(target)
-    if types.total.is_float and target.core.in_order and not loads_take_offsets(target):
-        weight += WAIT_SLOTS
     value = load + (1.0 if types.image is not types.factor else 0.0)
     values = schedule.pixels / (schedule.k_step if schedule.by_lane else 1)
     sums = schedule.pixels * schedule.vectors

@@ -332,6 +332,5 @@ TUNED = (
     Tuned("blocks.schedule", "_FEW_PIXEL_VECTORS", (1, 2, 4, 6, 8), PIXELS),
     Tuned("blocks.schedule", "_WEIGHT_EIGHTHS", (2, 4, 6), (*LIGHT, *HEAVY[:1])),
     Tuned("blocks.schedule", "_L1_EIGHTHS", (1, 2, 3, 4, 6), LIGHT),
-    Tuned("blocks.schedule", "_SCALAR_L1_EIGHTHS", (1, 2, 3, 4, 6), LIGHT),
     Tuned("blocks.schedule", "_L2_TENTHS", (3, 5, 6, 7, 8, 9, 10), HEAVY),
 )
