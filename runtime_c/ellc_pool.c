@@ -145,8 +145,9 @@ static void pause_hint(void)
 
 /* How often a waiting thread reads the word before it sleeps. The turns take some 4 microseconds, nearly all
  * of them in `pause`. With ten times as many turns, a call that competes with busy processes takes up to 1.4
- * times as long: a waiting worker uses up its time slice, and is then suspended in the middle of a chunk. On
- * an idle machine more turns make no call faster. tests/benchmarks/threads.py measures this. */
+ * times as long: a waiting worker uses up its time slice, and is then suspended in the middle of a chunk. The
+ * fastest calls of small networks take as long with either number; for MobileNet V2 that has not been measured
+ * on an idle machine. tests/benchmarks/threads.py measures calls; the number for ARM is an estimate. */
 #if defined(__x86_64__) || defined(__i386__)
 enum { SPIN_TURNS = 200 };
 #else
