@@ -10,8 +10,8 @@ language; `render` rejects everything else. These functions convert a foreign te
 * `c_string`, `python_literal` and `cmake_file` make literals;
 * `html_text` makes text for HTML and SVG.
 
-`c_code` and `html_code` combine converted texts. The functions for programming languages have a
-list of allowed characters, and escape all others.
+`c_code` and `html_code` combine converted texts. The functions for programming languages keep
+the characters of a fixed list, and escape all others.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Comment(_EveryLanguage):
 
 
 _NOT_IN_COMMENTS = re.compile(r"[^ -~]|\\")
-# Splits the ends and beginnings of comments, and trigraphs (`??/` means a backslash).
+# Where to split the ends and beginnings of comments, and trigraphs (`??/` means a backslash).
 _PAIRS = re.compile(r"(?<=\*)(?=/)|(?<=/)(?=\*)|(?<=\?)(?=\?)")
 
 
@@ -153,13 +153,13 @@ def python_literal(value: object) -> PythonCode:
             return PythonCode(ascii(str(value)))
         case bool() | int() | float() | None:
             return PythonCode(repr(value))
-    raise TypeError(f"no literal of Python for {type(value).__name__}")
+    raise TypeError(f"there is no Python literal for type {type(value).__name__}")
 
 
 def cmake_file(name: str) -> CMakeCode:
     """The name of a generated file as an argument of CMake.
 
-    Raises `ValueError` if it has other characters than names of generated files have.
+    Raises `ValueError` if it contains characters that names of generated files never contain.
     """
     if not re.fullmatch(r"[A-Za-z0-9_.+-]+", name):
         raise ValueError(f"{name!r} is not the name of a generated file")

@@ -81,5 +81,5 @@ def wrapper_name(model: Identifier) -> Identifier:
 def _port_name(text: str, model: Identifier) -> str:
     name = identifier(text)
     is_macro = name in MACROS or (len(name) > 1 and name.isupper())
-    is_ours = name in PARAMETERS or name.startswith(f"{model}_")
-    return f"{name}_" if name in WORDS or is_macro or is_ours else name
+    is_used_by_templates = name in PARAMETERS or name.startswith(f"{model}_")
+    return f"{name}_" if name in WORDS or is_macro or is_used_by_templates else name

@@ -68,7 +68,7 @@ def environment(language: Language, package: str = "ellc.codegen") -> jinja2.Env
         undefined=jinja2.StrictUndefined,
         finalize=lambda value: checked(value, language),
     )
-    jinja.filters |= _EVERY | _FILTERS[language]
+    jinja.filters |= _COMMON_FILTERS | _FILTERS[language]
     return jinja
 
 
@@ -80,7 +80,7 @@ def _numpy_name(dtype: DType) -> PythonCode:
     return PythonCode(f"np.{'bool_' if dtype in (DType.BIT, DType.BOOL) else dtype.numpy.name}")
 
 
-_EVERY: dict[str, Callable[..., object]] = {
+_COMMON_FILTERS: dict[str, Callable[..., object]] = {
     "comment": comment,
     "identifier": Identifier,
     "visible": visible,

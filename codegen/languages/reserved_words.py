@@ -41,7 +41,7 @@ entries nothing inputs outputs frame begin end size TensorShape ELL_TensorShape
 """
 
 WORDS = frozenset([*_C_AND_CXX.split(), *_TYPES.split(), *keyword.kwlist, *keyword.softkwlist])
-"""Words that cannot be names: the keywords and types of C (to C23), C++ (to C++26) and Python."""
+"""Words that cannot be names: keywords and types of C (up to C23), C++ (up to C++26) and Python."""
 
 MACROS = frozenset(_MACROS.split())
 """Macros that cannot be names of ports. `names` recognises macros that have only capitals."""

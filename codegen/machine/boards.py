@@ -195,7 +195,8 @@ def target_for(machine: Machine) -> Target | None:
     """The target whose code suits a machine best, or None if no named target's code runs there.
 
     A board with the machine's name is preferred, then a board with one of the machine's cores, then
-    a board whose code is general. The target gets the number of cores of the machine.
+    a board whose code is general. The target gets the number of cores of the machine, if it is
+    known.
     """
     rows = [row for row in _ROWS if not unfit(BOARDS[row.name], machine)]
     by_name = [row for row in rows if machine.model.startswith(row.models) and row.models]
@@ -209,8 +210,8 @@ def target_for(machine: Machine) -> Target | None:
 def unfit(target: Target, machine: Machine) -> str:
     """The reason why code for the target cannot run on the machine; empty if it can."""
     if target.os != "linux":
-        return "the board has Linux"
+        return "the board runs Linux, the target does not"
     if target.arch != machine.arch:
-        return f"programs of the board are for {machine.arch}, the target is {target.arch}"
+        return f"programs of the board are for {machine.arch}; the target is {target.arch}"
     missing = sorted(linux_flags(target) - machine.flags)
     return f"the CPU lacks {', '.join(missing)}" if missing else ""

@@ -1,7 +1,7 @@
 """C calling conventions for functions in assembly: the first argument, registers to preserve.
 
 The conventions are Arm's AAPCS64 and AAPCS32, and the System V ABI for x86-64; there are none for
-Windows, macOS and WebAssembly. Unwinding directives are those of the GNU assembler. They write to
+Windows, macOS and WebAssembly. Unwinding directives are those of the GNU assembler. They fill
 `.debug_frame`, which debuggers and profilers read. `.eh_frame` would take memory on the device, and
 ARM's own unwinding tables would need a library.
 """
@@ -34,7 +34,7 @@ class Convention(ABC):
 
     @abstractmethod
     def saved_bytes(self, saves: Sequence[str]) -> int:
-        """How many bytes of stack the prologue takes."""
+        """The number of bytes of stack that the prologue takes."""
 
     @abstractmethod
     def prologue(self, saves: Sequence[str]) -> Iterator[str]:
@@ -99,7 +99,7 @@ class _Arm(Convention):
     def prologue(self, saves: Sequence[str]) -> Iterator[str]:
         for group in self._groups(saves):
             size = self.saved_bytes(group)
-            yield f"{_kind(group)}push\t{{{', '.join(group)}}}"
+            yield f"{_mnemonic_prefix(group)}push\t{{{', '.join(group)}}}"
             yield f".cfi_adjust_cfa_offset {size}"
             each = size // len(group)
             for index, register in enumerate(group):
@@ -107,7 +107,7 @@ class _Arm(Convention):
 
     def epilogue(self, saves: Sequence[str]) -> Iterator[str]:
         for group in reversed(self._groups(saves)):
-            yield f"{_kind(group)}pop\t{{{', '.join(group)}}}"
+            yield f"{_mnemonic_prefix(group)}pop\t{{{', '.join(group)}}}"
             yield f".cfi_adjust_cfa_offset -{self.saved_bytes(group)}"
         yield "bx\tlr"
 
@@ -124,7 +124,7 @@ class _Arm(Convention):
         return [group for group in (core, *runs) if group]
 
 
-def _kind(group: Sequence[str]) -> str:
+def _mnemonic_prefix(group: Sequence[str]) -> str:
     return "v" if group[0].startswith("d") else ""
 
 

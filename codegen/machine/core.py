@@ -1,7 +1,8 @@
 """CPU cores: facts for kernels and emitters that depend on neither clock nor operating system.
 
-LLVM has such facts but no interface to read them. Therefore this table has them, by LLVM's names of
-cores. A core that is not in the table has the minimum that its architecture guarantees.
+LLVM knows such facts but has no interface to read them. Therefore a table here lists them, by
+LLVM's names of cores. A core that is not in the table is assumed to have what its architecture
+guarantees.
 """
 
 from __future__ import annotations
@@ -116,8 +117,8 @@ def core_named(name: str, profile: Profile) -> Core:
     least = _LEAST[profile]
     if name in ("", least.name):
         return least
-    # An unknown 32-bit ARM core is assumed to be recent and to have VFPv4. The table has the old
-    # cores.
+    # An unknown 32-bit ARM core is assumed to be recent and to have VFPv4. The table
+    # contains the old cores.
     return _TABLE.get(name) or replace(least, name=name, fuses=True)
 
 

@@ -20,7 +20,7 @@ class Cost:
     """
 
     cycles: float
-    """The distance between two independent instructions of this kind that follow each other."""
+    """The time from the start of such an instruction to that of a next, independent one."""
     latency: float
     """The delay until the result can be an operand of another instruction of this kind: a factor, a
     table or an index."""

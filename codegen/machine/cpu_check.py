@@ -3,8 +3,8 @@
 * x86-64: by CPUID, and by XGETBV for the registers that the operating system saves.
 * 64-bit ARM on Linux: by the Linux kernel's capability words. The baseline, which includes NEON,
   needs no check.
-* 32-bit ARM on Linux: by the capability words. The CRC32 bit shows that a core is ARMv8: every such
-  Cortex-A has these instructions, while the kernel may call the machine ARMv7.
+* 32-bit ARM on Linux: by the capability words. The CRC32 bit shows that a core is ARMv8: every
+  ARMv8 Cortex-A has CRC32 instructions, but the kernel may call the machine ARMv7.
 * Cortex-M: by MVFR0 and CPACR, which tell whether there is a floating point unit and whether it is
   switched on. Only privileged code can read them; other code checks nothing.
 * Macs need no check. WebAssembly engines reject a module that they cannot run.
@@ -45,10 +45,10 @@ class CpuCheck:
     """Bits that must be set in AT_HWCAP of Linux."""
     hwcap2: int = 0
     """Bits that must be set in AT_HWCAP2 of Linux."""
-    wide: bool = False
+    is_64_bit: bool = False
     """Whether to use the system calls of 64-bit ARM, not those of 32-bit ARM."""
     mvfr0: int = 0
-    """What MVFR0 must show. 0: not checked; 1: single precision; more: also double precision."""
+    """What MVFR0 must show. 0: nothing; 1: single precision; more: also double precision."""
 
     @property
     def kind(self) -> str:
@@ -133,7 +133,7 @@ def linux_flags(target: Target) -> frozenset[str]:
     check = cpu_check(target)
     if target.arch == "x86_64":
         return frozenset(_LINUX_NAMES.get(flag, flag) for flag in _x86_flags(target))
-    names = _A64_NAMES if check.wide else _A32_NAMES
+    names = _A64_NAMES if check.is_64_bit else _A32_NAMES
     flags = {name for bit, name in names.items() if check.hwcap & bit}
     return frozenset(flags | ({"crc32"} if check.hwcap2 & _A32_CRC32 else set()))
 
@@ -146,7 +146,7 @@ def cpu_check(target: Target) -> CpuCheck:
         case "aarch64" if target.os == "linux":
             half = _A64_FPHP | _A64_ASIMDHP | _A64_RDM if target.has("fp16") else 0
             dot = _A64_DOTPROD | _A64_RDM if target.has("dotprod") else 0
-            return CpuCheck(hwcap=half | dot, wide=True)
+            return CpuCheck(hwcap=half | dot, is_64_bit=True)
         case "arm" if target.os == "linux":
             return _arm32(target)
         case "arm" if target.is_thumb and target.triple.endswith("hf"):

@@ -8,7 +8,7 @@ from ellc.ir.errors import EllcError
 
 _AVX2 = frozenset({"sse2", "avx2", "fma", "f16c"})
 _AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
-AVX512_WHOLE = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"})
+AVX512_VECTORS = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"})
 """The features that vectors of 64 bytes need."""
 
 _FROM_LLVM: dict[str, str] = {
@@ -37,7 +37,8 @@ _IMPLIED: tuple[tuple[str, frozenset[str]], ...] = (
 def features_of(least: Iterable[str], llvm_features: str) -> frozenset[str]:
     """The features `least`, changed by LLVM's `+name` and `-name` words.
 
-    Raises `EllcError` (E604) if a word has no sign.
+    A feature that is switched on brings the features that it implies. Raises `EllcError` (E604) if
+    a word has no sign.
     """
     added, removed = _split(llvm_features)
     features = frozenset(least) | added

@@ -9,9 +9,9 @@ from ellc.codegen.machine.core import Arch
 
 
 class FloatMin(Enum):
-    """Whether one instruction computes a minimum of floats, which is NaN if either operand is NaN.
+    """Where one instruction computes the minimum of floats, which is NaN if an operand is NaN.
 
-    The same holds for maximum.
+    The same holds for the maximum.
     """
 
     NOWHERE = auto()
@@ -27,7 +27,7 @@ class Isa:
     always_has_neon: bool = False
     float_min: FloatMin = FloatMin.NOWHERE
     looks_up_in_registers: bool = False
-    """Whether an instruction looks up bytes in a table that is in four vector registers."""
+    """Whether an instruction looks up bytes in a table that fills four vector registers."""
     masks_are_bits: bool = False
     """Whether an instruction converts a mask to one bit per lane."""
     vector_loads_take_offsets: bool = True

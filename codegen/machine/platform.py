@@ -68,7 +68,7 @@ _ARMV6_WHEEL_TAGS = ("linux_armv6l", "linux_armv7l")
 def _elsewhere(
     linux: Platform, os: OperatingSystem, object_format: ObjectFormat, c_target: str, wheel_tag: str
 ) -> Platform:
-    """The platform with another operating system, whose programs no emulator runs here."""
+    """The same architecture with another operating system, for which there is no emulator."""
     return replace(
         linux, os=os, object_format=object_format, c_target=c_target, musl_target="",
         lld_emulation="", elf_machine=0, emulator="", wheel_tags=(wheel_tag,),

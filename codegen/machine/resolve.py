@@ -39,8 +39,8 @@ def resolve(name: str, overrides: Overrides | None = None) -> Target:
 
     The vector width and the feature set follow from the triple, the name of the CPU and the
     features. For `host`, llvmlite reports the CPU of this machine. `custom` needs
-    `overrides.triple`. Raises `EllcError` if the name is unknown (it then lists similar names), if
-    `custom` has no triple, or if there is no code generator for the architecture.
+    `overrides.triple`. Raises `EllcError` if the name is unknown (the hint then lists similar
+    names), if `custom` has no triple, or if there is no code generator for the architecture.
     """
     asked = overrides or Overrides()
     if name == "custom":

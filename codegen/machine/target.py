@@ -1,9 +1,9 @@
 """Targets: a core with an operating system, an ABI, a clock and a number of cores.
 
-A `Target` has all facts about a machine that the planner, the emitters and the linker need, so that
-nothing else in the compiler compares names of CPUs, architectures or triples. Only `make_target`
-creates targets, so that a board and a custom target with the same core and triple have the same
-abilities.
+A `Target` holds all facts about a machine that the planner, the emitters and the linker need, so
+that nothing else in the compiler compares names of CPUs, architectures or triples. Only
+`make_target` creates targets, so that a board and a custom target with the same core and triple
+have the same abilities.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 
 from ellc.codegen.machine.calling import CONVENTIONS, Convention
 from ellc.codegen.machine.core import Arch, Core
-from ellc.codegen.machine.features import AVX512_WHOLE, features_of, words_of
+from ellc.codegen.machine.features import AVX512_VECTORS, features_of, words_of
 from ellc.codegen.machine.isa import ISAS, Isa
 from ellc.codegen.machine.platform import (
     ObjectFormat,
@@ -106,9 +106,9 @@ class Target:
         """Whether there is an instruction that divides integers of `word_bits` bits."""
         if not self.isa.calls_wide_arithmetic:
             return True
-        asked = "+hwdiv-arm" in words_of(self.llvm_features)
+        is_requested = "+hwdiv-arm" in words_of(self.llvm_features)
         is_v8 = self.core.is_v8 or self.triple.startswith("armv8")
-        return self.is_thumb or self.core.divides or is_v8 or asked
+        return self.is_thumb or self.core.divides or is_v8 or is_requested
 
     @property
     def os(self) -> OperatingSystem:
@@ -127,12 +127,12 @@ class Target:
 
     @property
     def c_target(self) -> str:
-        """The target of `zig cc`. On Linux with glibc 2.28, which all systems since 2018 have."""
+        """The target of `zig cc`; for Linux, with glibc 2.28, which all systems since 2018 have."""
         return self.platform.c_target
 
     @property
     def musl_target(self) -> str:
-        """The target of `zig cc` for static test programs; empty if no emulator runs them."""
+        """The target of `zig cc` for static test programs; empty if there are none."""
         return self.platform.musl_target
 
     @property
@@ -249,11 +249,11 @@ def _least(triple: str) -> frozenset[str]:
 
 
 def _x86(target: Target) -> Target:
-    wide = target.features >= AVX512_WHOLE
+    has_avx512 = target.features >= AVX512_VECTORS
     return replace(
         target,
-        vector_bytes=64 if wide else 32 if target.has("avx2") else 16,
-        vector_registers=32 if wide else 16,
+        vector_bytes=64 if has_avx512 else 32 if target.has("avx2") else 16,
+        vector_registers=32 if has_avx512 else 16,
         fused_multiply_add=target.has("fma"),
         vector_f64=True,
     )
@@ -276,12 +276,12 @@ def _arm(target: Target) -> Target:
 
 def _thumb(target: Target) -> Target:
     words = words_of(target.llvm_features)
-    soft = not target.triple.endswith("hf") and "+soft-float" in words
+    is_soft_float = not target.triple.endswith("hf") and "+soft-float" in words
     return replace(
         target,
         vector_bytes=SCALAR_BYTES,
-        fused_multiply_add=not soft,
-        scalar_f64=not soft and target.core.doubles and "-fp64" not in words,
+        fused_multiply_add=not is_soft_float,
+        scalar_f64=not is_soft_float and target.core.doubles and "-fp64" not in words,
     )
 
 

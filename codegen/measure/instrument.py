@@ -1,7 +1,7 @@
 """Builds a plan with probes between its kernels. Probes keep results or measure times.
 
 The kernels and their arena are those of the shipped build. Only the C code around the kernels
-differs. A probe has the parameters of a kernel (`templates/probes.c`).
+differs. A probe is called like a kernel (`templates/probes.c`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PROBES = Path(__file__).resolve().parents[1] / "templates" / "probes.c"
 
 @dataclass(frozen=True, slots=True)
 class KeptBuffer:
-    """The contents of a buffer after a step, at byte `offset` of the record."""
+    """Where the record holds the contents of a buffer after a step: at byte `offset`."""
 
     step: int
     buffer: Buffer
@@ -59,7 +59,7 @@ class KeptProgram:
 
 
 def build_kept(plan: Plan, name: str, folder: Path) -> KeptProgram:
-    """Build a program with one thread that copies every result right after its step.
+    """Build a single-threaded program that copies every result right after its step.
 
     The names of the plan's kernels start with `name`. Raises the errors of `emulate.build_runner`.
     """
@@ -99,8 +99,8 @@ def build_kept(plan: Plan, name: str, folder: Path) -> KeptProgram:
 def ticking_model(plan: Plan, name: str) -> Model:
     """The model with an additional output of 64-bit numbers of nanoseconds.
 
-    The first is the time of the last tick, the others are the times of the steps. A step of a loop
-    has the time of all its trips. The caller must fill the output with zeros.
+    The first is the time of the last tick, the others are the times of the steps. The time of a
+    step in a loop is that of all trips together. The caller must fill the output with zeros.
     """
     model = make_model(plan, name)
     output = len(model.outputs)
@@ -178,11 +178,11 @@ class Memory:
         """The current elements of an access. Bits are unpacked to `channels` booleans."""
         size = access.elem.bytes
         data = self._bytes[access.buffer.id]
-        whole = data[: len(data) // size * size].view(access.elem.numpy)
+        elements = data[: len(data) // size * size].view(access.elem.numpy)
         strides = tuple(s * size for s in access.strides)
         if math.prod(access.shape) == 0:
             return np.zeros(access.shape, dtype.numpy)
-        view = np.ndarray(access.shape, whole.dtype, whole, access.offset * size, strides)
+        view = np.ndarray(access.shape, elements.dtype, elements, access.offset * size, strides)
         if dtype is DType.BIT:
             bits = np.unpackbits(np.asarray(view, order="C"), axis=-1, bitorder="little")
             return bits[..., :channels].astype(np.bool_)

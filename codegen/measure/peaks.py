@@ -1,8 +1,8 @@
-"""Loops whose times are the bounds of a core: multiply-adds in registers, reads from memory.
+"""Loops that measure the limits of a core: multiply-adds in registers, reads from memory.
 
 The loops of multiply-adds have no dependence that could make the core wait. The loop of 8-bit
-integers uses the same instructions as ellc's kernels for the target, so that its time is a bound of
-the times of these kernels.
+integers uses the same instructions as ellc's kernels for the target, so that none of these
+kernels is faster.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from ellc.codegen.kir.ir import Imm, Kernel, Operand
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.target import Target
 
-_PEAK_TURNS = 5000
-_UNROLLED = 4  # multiply-adds of each chain in one turn
-_VALUES = 8  # a power of two: the number of addresses at which the trips of the byte loop read
+_PEAK_TRIPS = 5000
+_UNROLLED = 4  # multiply-adds of each chain in one trip
+_VALUES = 8  # the byte loop cycles through this many addresses; a power of two
 _AT_A_TIME = 3  # products of bytes that are computed at the same time
-_STREAMS = 8
+_STREAMS = 8  # independent sums in the loop that reads memory
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuringLoop:
-    """A kernel that is run for `turns`; `work` is what it does in them: multiply-adds or bytes."""
+    """A kernel that runs for `trips` trips, and its work in them: multiply-adds, or bytes read."""
 
     kernel: Kernel
-    turns: int
+    trips: int
     work: int
 
 
@@ -62,7 +62,7 @@ def _float_peak(target: Target) -> MeasuringLoop:
         loop.carry(values)
     for i, value in enumerate(loop.results):
         b.store(value, y, i * lanes)
-    return MeasuringLoop(b.finish(), _PEAK_TURNS, _PEAK_TURNS * _UNROLLED * chains * lanes)
+    return MeasuringLoop(b.finish(), _PEAK_TRIPS, _PEAK_TRIPS * _UNROLLED * chains * lanes)
 
 
 Factors = Sequence[tuple[Operand, Operand]]
@@ -70,10 +70,11 @@ Factors = Sequence[tuple[Operand, Operand]]
 
 @dataclass(frozen=True, slots=True)
 class _ByteProducts:
-    """How a target adds products of small integers: vectors of `lanes` factors to vectors of sums.
+    """How a target multiplies vectors of small integers, and adds the products to 32-bit sums.
 
-    `tile` are the numbers of vectors that are multiplied with each other. `add(b, sums, factors)`
-    returns the sums of 32 bits plus the products of all lanes of the factors.
+    `tile` is (number of weight vectors, number of value vectors); every weight vector is multiplied
+    by every value vector. `add(b, sums, factors)` returns the sums plus the products of all lanes
+    of the factors.
     """
 
     elem: Elem
@@ -85,14 +86,14 @@ class _ByteProducts:
 
 def _byte_products(target: Target) -> _ByteProducts:
     lanes = target.lanes(4)
-    few = target.vector_registers <= 16
+    has_few_registers = target.vector_registers <= 16
     if any(row.available(target) for row in implementing("pair_products")):
         return _ByteProducts(
-            Elem.I16, 2 * lanes, lanes, (4, 2) if few else (6, 3), _add_pair_products
+            Elem.I16, 2 * lanes, lanes, (4, 2) if has_few_registers else (6, 3), _add_pair_products
         )
     if lanes > 1:
         return _ByteProducts(
-            Elem.I8, 4 * lanes, lanes, (3, 2) if few else (6, 3), _add_wide_products
+            Elem.I8, 4 * lanes, lanes, (3, 2) if has_few_registers else (6, 3), _add_wide_products
         )
     return _ByteProducts(Elem.I32, 1, 1, (2, 2), _add_products)
 
@@ -117,12 +118,12 @@ def _add_wide_products(
     """
     added: list[Operand] = []
     for start in range(0, len(sums), _AT_A_TIME):
-        some = factors[start : start + _AT_A_TIME]
-        half = some[0][0].type.lanes // 2
-        low = [b.op("wide_mul", b.part(x, 0, half), b.part(w, 0, half)) for x, w in some]
+        batch = factors[start : start + _AT_A_TIME]
+        half = batch[0][0].type.lanes // 2
+        low = [b.op("wide_mul", b.part(x, 0, half), b.part(w, 0, half)) for x, w in batch]
         products = [
             b.op("wide_mul_add", b.part(x, half, half), b.part(w, half, half), product)
-            for (x, w), product in zip(some, low, strict=True)
+            for (x, w), product in zip(batch, low, strict=True)
         ]
         totals = sums[start : start + _AT_A_TIME]
         added += [b.op("add_pairs", *pair) for pair in zip(totals, products, strict=True)]
@@ -130,9 +131,9 @@ def _add_wide_products(
 
 
 def _byte_peak(target: Target) -> MeasuringLoop:
-    """Products of values that change in every turn with values in registers.
+    """Products of values that are loaded on every trip and values that stay in registers.
 
-    If none changed, a compiler would compute the products once, before the loop.
+    If neither changed, a compiler would compute the products once, before the loop.
     """
     products = _byte_products(target)
     b = KernelBuilder("ellc_byte_peak")
@@ -153,8 +154,8 @@ def _byte_peak(target: Target) -> MeasuringLoop:
     for i, value in enumerate(loop.results):
         b.store(value, y, i * products.sum_lanes)
     macs = columns * rows * products.lanes
-    turns = _PEAK_TURNS * _UNROLLED
-    return MeasuringLoop(b.finish(), turns, turns * macs)
+    trips = _PEAK_TRIPS * _UNROLLED
+    return MeasuringLoop(b.finish(), trips, trips * macs)
 
 
 def _stream(target: Target, stream_bytes: int) -> MeasuringLoop:

@@ -49,12 +49,12 @@ class StepTime:
 class Times:
     """What `time_steps` measured. Tuples have an entry for each plan.
 
-    `plans` has the times of the steps, and `calls` the number of calls. `call_median_ns` is the
+    `plans` lists the times of the steps, and `calls` the numbers of calls. `call_median_ns` is the
     median of the sum of all steps. `calm_ns` is the mean time of `predict` over the fastest quarter
     of the calls. The steps' means over the same calls add up to it; their medians would not if
-    another process takes the core in most calls.
+    another process took the core in most calls.
 
-    `peak_macs_per_ns`, `byte_macs_per_ns` and `stream_bytes_per_ns` are bounds of one core,
+    `peak_macs_per_ns`, `byte_macs_per_ns` and `stream_bytes_per_ns` are the limits of one core,
     measured in the same run: how many multiply-adds of floats and of 8-bit integers it can do, and
     how many bytes it can read from memory.
     """
@@ -83,11 +83,12 @@ def time_steps(
 ) -> Times:
     """Time every step of the plans on one thread, each plan for `limit_ms` in total.
 
-    `plans` has pairs (prefix of the kernels' names, plan). The time is divided into `rounds`. Every
-    round times all plans one after the other, so that a change of the clock rate affects all plans.
-    `run` runs the program on another machine, for example on a board; all caches of that machine
-    together must be smaller than `stream_bytes`. Raises `EllcError` (E620) if there is no `run` and
-    the target is not this machine, because times under an emulator are meaningless.
+    `plans` lists pairs (prefix of the kernels' names, plan). The time is divided into `rounds`.
+    Every round times all plans one after the other, so that a change of the clock rate affects all
+    plans. `run` runs the program on another machine, for example on a board; all caches of that
+    machine together must be smaller than `stream_bytes`. Without `run`, the program runs on this
+    machine; if that takes an emulator, the times are meaningless. Raises the errors of
+    `emulate.run`.
     """
     with temporary_folder("profile") as folder:
         program = folder / "profile"
@@ -95,9 +96,9 @@ def time_steps(
         loops = measuring_loops(target, stream_bytes)
         values: dict[str, object] = {
             "timed": True,
-            "peak_turns": loops.peak.turns,
-            "byte_turns": loops.byte_peak.turns,
-            "stream_turns": loops.stream.turns,
+            "peak_trips": loops.peak.trips,
+            "byte_trips": loops.byte_peak.trips,
+            "stream_trips": loops.stream.trips,
             "stream_bytes": stream_bytes,
         }
         kernels = [loops.peak.kernel, loops.byte_peak.kernel, loops.stream.kernel]

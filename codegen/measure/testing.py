@@ -43,8 +43,8 @@ from ellc.ir.types import Array, DType, TensorType
 from ellc.ir.work_folders import temporary_folder
 
 C_FILE_PARTS = 80
-"""The most models in one C file. The compiler starts less often for large files, but there should
-be a file for every core."""
+"""A C file contains at most this many models. With large files, the compiler starts less often, but
+there should be a file for every core."""
 
 Emitter = Literal["llvm", "c"]
 Outputs = tuple[Array, ...]
@@ -163,7 +163,7 @@ def _run_parts(
     program: _ProgramOptions,
     outcomes: list[list[Outputs] | Exception],
 ) -> None:
-    """Run trials in one program. If that fails, run each half, until the failing trial is found."""
+    """Run trials in one program. If that fails, run each half, until failing trials are found."""
     if not parts:
         return
     try:
@@ -194,10 +194,10 @@ def _run_together(
             program.target, objects, cases, folder, guard=program.guard, cc=program.cc
         )
         requests = [_requests(case, part) for case, part in enumerate(parts)]
-        answers = iter(emulate.run_cases(runner, [r for some in requests for r in some]))
+        answers = iter(emulate.run_cases(runner, [r for group in requests for r in group]))
     return [
-        _decoded_calls(part, [next(answers) for _ in some])
-        for part, some in zip(parts, requests, strict=True)
+        _decoded_calls(part, [next(answers) for _ in group])
+        for part, group in zip(parts, requests, strict=True)
     ]
 
 
@@ -249,15 +249,15 @@ def _pool(program: _ProgramOptions, folder: Path) -> Path:
 
 def _kernels(parts: Sequence[_PlannedTrial], target: Target, folder: Path) -> list[Path]:
     objects = [compiled.data for compiled in compile_kernels(_every_kernel(parts), target)]
-    want_no_calls(objects)
+    require_no_calls(objects)
     paths = [folder / f"kernels{index}.o" for index in range(len(objects))]
     for path, data in zip(paths, objects, strict=True):
         path.write_bytes(data)
     return paths
 
 
-def want_no_calls(objects: Sequence[bytes]) -> None:
-    """Raise `InternalError` if kernels call a library. The runner would link it silently."""
+def require_no_calls(objects: Sequence[bytes]) -> None:
+    """Raise `InternalError` if kernels call library functions, which the runner would link."""
     read = [ElfFile(data) for data in objects]
     defined = {symbol.name for file in read for symbol in file.symbols if symbol.is_defined}
     needed = {name for file in read for name in file.undefined} - defined

@@ -37,8 +37,8 @@ KINDS: dict[str, str] = {
 }
 """The kinds of files that `build` can write, with descriptions."""
 
-_GLUE_DEPTH = 4  # how deep the API's functions call each other: predict, predict_v, run, a step
-_POOL_DEPTH = 4  # the same for the pool's functions
+_GLUE_DEPTH = 4  # the longest chain of calls in the API: predict, predict_v, run, a step
+_POOL_DEPTH = 4  # the same in the pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ class BuildOptions:
     """How a plan is built.
 
     `version` is the version of ellc, which is written into the files. If `threads` is 1, the code
-    uses no threads. With `strip`, libraries have no local symbols. With `profile`, calls count the
-    time of their steps (`model.Counters`).
+    uses no threads. With `strip`, libraries have no local symbols. With `profile`, calls add
+    up the times of their steps (`model.Counters`).
     """
 
     version: str
@@ -210,7 +210,7 @@ class _Builder:
         return path
 
     def _assembly_functions(self) -> tuple[Path, ...]:
-        """The source of the assembly functions that kernels call, beside LLVM's text of these."""
+        """Write the assembly functions that kernels call, if any. LLVM's text lacks them."""
         text = assembly_text(self._kernels, self._target)
         return (self._write("functions.s", text.encode()),) if text else ()
 
@@ -247,16 +247,17 @@ class _Builder:
         """(objects of the kernels, bytes of stack that the deepest call of a kernel takes)."""
         self._progress("compiling kernels", 0, 0)
         paths: list[Path] = []
-        own = functions = 0
+        largest_frame = largest_function = 0
         for index, compiled in enumerate(compile_kernels(self._kernels, self._target)):
             paths.append(self._work / f"kernels{index:03d}.o")
             paths[-1].write_bytes(compiled.data)
-            own = max(own, *compiled.frame_bytes.values(), 0)
+            largest_frame = max(largest_frame, *compiled.frame_bytes.values(), 0)
         for kernel in self._kernels:
             for _, function in assembly_functions(kernel):
                 needed = stack_bytes(function, self._target) + self._return_address_bytes
-                functions = max(functions, needed)
-        return paths, own + functions + self._return_address_bytes + self._alignment_bytes
+                largest_function = max(largest_function, needed)
+        frames = largest_frame + largest_function
+        return paths, frames + self._return_address_bytes + self._alignment_bytes
 
     def _glue_source(self) -> Path:
         shutil.copyfile(self._header, self._work / self._header.name)

@@ -34,7 +34,7 @@ def write_c_package(
     *,
     profile: bool = False,
 ) -> tuple[Path, ...]:
-    """Write `NAME.h`, `NAME.c`, and the runtime that it calls. Returns the paths.
+    """Write `NAME.h`, `NAME.c`, and the runtime files that it needs. Returns the paths.
 
     Large constants are written to `NAME_weights.c`. `NAME.c` needs no compiler option but
     `-std=c99`.

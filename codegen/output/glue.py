@@ -42,7 +42,7 @@ HASH_LENGTH = 32
 _COLOURS = (1, 3, 4)
 ABOUT = "about."
 """Metadata whose keys start with this is text for people; header and Python module show it."""
-# The most lines, and characters per line, of such text in the header. The metadata has all of it.
+# The header shows at most this many lines, and characters per line; the metadata contains all.
 _ABOUT_LINES, _ABOUT_CHARACTERS = 100, 500
 
 
@@ -59,7 +59,7 @@ def make_model(
 
     `prefix` is the name of the model; the names of its kernels start with it. `portable` is for C
     that any compiler can compile: every constant is an array of its own type, and `init` does not
-    check the CPU. With `profile`, a call counts the time of its steps. With `divide_all`, threads
+    check the CPU. With `profile`, calls add up the times of their steps. With `divide_all`, threads
     share every step, even if it has too little work for that: tests need it. Raises `ValueError` if
     the name is not an identifier.
     """
@@ -111,7 +111,7 @@ def _counters(plan: Plan, offset: int) -> Counters:
 def _labels(outputs: Sequence[ApiPort], metadata: Mapping[str, str]) -> tuple[tuple[str, ...], int]:
     """(class names from the metadata, index of the output whose elements they name).
 
-    There are no names if no output has as many elements.
+    There are no names if no output has as many elements as there are names.
     """
     labels = tuple(metadata.get(LABELS_KEY, "").splitlines())
     for index, port in enumerate(outputs):
@@ -129,8 +129,8 @@ def header_text(model: Model, version: str) -> str:
 def source_text(model: Model, version: str, preamble: CCode | None = None) -> str:
     """The text of the C file with the functions of the API.
 
-    `preamble` has the kernels and constants of a portable model. Without it, other objects define
-    them.
+    `preamble` contains the kernels and constants of a portable model. Without it, other objects
+    define them.
     """
     return render(
         "model.c.j2",
@@ -161,9 +161,10 @@ def _port(graph: Graph, port: GraphPort, c_name: Identifier) -> ApiPort:
 
 
 def _may_be_planes(type_: TensorType) -> bool:
-    """Whether the second axis of an image may have the channels.
+    """Whether a port may be an image whose second axis is that of the channels.
 
-    This is false if the last axis, but not the second, has an extent that channels of colours have.
+    It is not if the last axis, but not the second, has 1, 3 or 4 elements, like the channels of a
+    picture.
     """
     shape = type_.shape
     return len(shape) == 4 and not (shape[3] in _COLOURS and shape[1] not in _COLOURS)

@@ -64,17 +64,17 @@ class ApiPort:
 
     @property
     def rows(self) -> int | None:
-        """The rows of an image; None if the port is not an image."""
+        """The number of rows of an image; None if the port is not an image."""
         return self.shape[2 if self.planes else 1] if self._is_image else None
 
     @property
     def columns(self) -> int:
-        """The columns of an image."""
+        """The number of columns of an image."""
         return self.shape[3 if self.planes else 2]
 
     @property
     def channels(self) -> int:
-        """The channels of an image."""
+        """The number of channels of an image."""
         return self.shape[1 if self.planes else 3]
 
     @property
@@ -109,7 +109,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class CallSequence:
-    """Consecutive calls: a loop with `trips` trips, or code outside of loops if `trips` is None.
+    """Consecutive calls: a loop with `trips` trips, or code outside loops if `trips` is None.
 
     `first` is the index of the first call among all steps. If `alone`, one thread makes all calls.
     """
@@ -151,7 +151,7 @@ class WeightArray:
 class Counters:
     """The 64-bit counters of a build that times its steps, at `offset` in the arena.
 
-    The first counts calls. The others count the nanoseconds of each step. `layers` and `kinds` have
+    The first counts calls. The others count the nanoseconds of each step. `layers` and `kinds` name
     the layer and the kind of each step.
     """
 
@@ -245,8 +245,8 @@ def interface_hash(
 ) -> int:
     """A 32-bit hash of the interface. If it changes, callers must be compiled with the new header.
 
-    It covers the memory, the ports (name, element type, shape, quantisation), and the metadata that
-    says how pixels become an input.
+    It covers the size and alignment of the arena, the ports (name, element type, shape,
+    quantisation), and the metadata that says how pixels become an input.
     """
     pixels = sorted(
         (key, text)

@@ -8,7 +8,7 @@ from ellc.ir.work_folders import temporary_folder
 
 
 def assemble(text: str, target: Target) -> bytes:
-    """The object that an assembly source text assembles to.
+    """The object that the assembler makes from assembly text.
 
     Raises `EllcError` (E610) with the assembler's messages if the assembler rejects the text.
     """

@@ -16,8 +16,8 @@ _OPTIONS = (
     "-g0",
     "-Wall",
     "-Wextra",
-    # The compiler must not insert calls of a library: no memset for loops, no stack protector, no
-    # unwinding.
+    # The compiler must not insert calls of library functions: no memset for loops, no stack
+    # protector, no unwinding.
     "-ffreestanding",
     "-fno-builtin",
     "-fno-stack-protector",
@@ -42,9 +42,10 @@ def compile_c(
     tools: Tools = BUILT_IN,
     extra: Sequence[str] = (),
 ) -> None:
-    """Compile one C file to an object for the oldest CPU of the target's architecture.
+    """Compile one C file to an object.
 
-    The code that checks the features of the CPU can then run on every CPU. The options `extra` come
+    If the target has an operating system, zig compiles for the oldest CPU of the architecture, so
+    that the code that checks the features of the CPU can run on every CPU. The options `extra` come
     last. Raises `EllcError` (E610) if the compiler fails.
     """
     words = [*_OPTIONS, *_machine_options(target)]
@@ -60,9 +61,10 @@ def compile_c(
 def c_frames(
     source: Path, target: Target, include: Sequence[Path], work: Path, *, keep: bool = False
 ) -> list[int]:
-    """The stack frames, in bytes, of the functions that `compile_c` compiles, largest first.
+    """The sizes of the stack frames of a C file's functions, in bytes, largest first.
 
-    Empty for targets whose objects are not ELF. `keep` is passed to `zig.run`.
+    The functions are compiled as by `compile_c` without `tools`. The result is empty for targets
+    whose objects are not ELF. `keep` is passed to `zig.run`.
     """
     if target.object_format != "elf":
         return []
@@ -79,7 +81,7 @@ def c_frames(
     for section in compiled.sections:
         if section.name == _STACK_SIZES:
             data = compiled.data[section.offset : section.offset + section.size]
-            sizes += _stack_sizes(data, 8 if compiled.wide else 4)
+            sizes += _stack_sizes(data, 8 if compiled.is_64_bit else 4)
     return sorted(sizes, reverse=True)
 
 

@@ -1,8 +1,9 @@
 """Checks that code has no instructions that its target's CPU lacks.
 
-qemu-arm has no 32-bit Cortex-A53, so it runs `pi3` code on a CPU that has all instructions. This
-module finds instructions that the Cortex-A53 lacks, by one of two tools: `llvm-objdump`, which may
-be installed, disassembles objects; zig's assembler, which is always installed, rejects assembly.
+qemu-arm has no 32-bit Cortex-A53, so tests run `pi3` code on a CPU that has all instructions. This
+module finds instructions that the Cortex-A53 lacks, with one of two tools: `llvm-objdump`, which is
+optional, marks them when it disassembles an object; zig's assembler, which is always installed,
+rejects them in assembly text.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def _disassembly(path: Path, target: Target) -> str:
     tool = find_llvm_objdump()
     if tool is None:
         raise EllcError(
-            "there is no llvm-objdump to disassemble with",
+            "llvm-objdump, which disassembles objects, is not installed",
             code="E622",
             hint="on Debian and Ubuntu: apt-get install llvm",
         )

@@ -24,7 +24,7 @@ BytesLike = bytes | bytearray | memoryview | np.ndarray[Any, np.dtype[Any]]
 """Types that hold bytes. From Python 3.12 on, this could be `collections.abc.Buffer`."""
 
 SECTION_ALIGN = 64
-"""The alignment of the first byte in memory: a cache line, and the widest vector."""
+"""The alignment of the data in memory: the size of a cache line and of the widest vector."""
 
 _SHF_ALLOC = 2
 _SHT_PROGBITS, _SHT_SYMTAB, _SHT_STRTAB = 1, 2, 3
@@ -59,7 +59,7 @@ class Piece:
         return data.bytes if isinstance(data, Deferred) else _view(data).nbytes
 
     def view(self) -> memoryview:
-        """The bytes. Raises `ValueError` if a deferred piece has another size than it announced."""
+        """The bytes. Raises `ValueError` if a deferred piece differs from its announced size."""
         data = self.data.make() if isinstance(self.data, Deferred) else self.data
         view = _view(data)
         if view.nbytes != self.bytes:
@@ -100,7 +100,8 @@ def write_constants(
 
     The symbol is hidden: objects that are linked with it can use it, but it is never exported. Its
     section is `.rodata.SYMBOL`, aligned to `SECTION_ALIGN`. Raises `ValueError` for a wrong
-    alignment, and `EllcError` if an object that is not ELF cannot be assembled.
+    alignment (see `layout`) or a wrong size of a deferred piece, and `EllcError` if an object that
+    is not ELF cannot be assembled.
     """
     placed = layout(pieces)
     if target.object_format != "elf":
@@ -136,10 +137,10 @@ class _Section:
 def _write_elf(
     file: BinaryIO, symbol: str, pieces: Sequence[Piece], placed: PieceOffsets, target: Target
 ) -> None:
-    wide = target.word_bits == 64
-    header_bytes = 64 if wide else 52
+    is_64_bit = target.word_bits == 64
+    header_bytes = 64 if is_64_bit else 52
     data_at = SECTION_ALIGN  # the header of a 32-bit or 64-bit file fits before the data
-    symbols = bytes(24 if wide else 16) + _symbol(wide, placed.total_bytes)
+    symbols = bytes(24 if is_64_bit else 16) + _symbol(is_64_bit, placed.total_bytes)
     strings = b"\0" + symbol.encode() + b"\0"
     names, name_offsets = _string_table(
         (f".rodata.{symbol}", ".symtab", ".strtab", ".shstrtab", ".note.GNU-stack")
@@ -167,7 +168,7 @@ def _write_elf(
             8,
             link=3,
             info=1,
-            entry_size=24 if wide else 16,
+            entry_size=24 if is_64_bit else 16,
         ),
         _Section(".strtab", _SHT_STRTAB, 0, strings_at, len(strings), 1),
         _Section(".shstrtab", _SHT_STRTAB, 0, names_at, len(names), 1),
@@ -179,34 +180,34 @@ def _write_elf(
     _stream(file, pieces, placed)
     file.write(bytes(symbols_at - data_at - placed.total_bytes) + symbols + strings + names)
     file.write(bytes(headers_at - names_at - len(names)))
-    file.write(bytes(64 if wide else 40))
+    file.write(bytes(64 if is_64_bit else 40))
     for section in sections:
-        file.write(_section_header(wide, section, name_offsets[section.name]))
+        file.write(_section_header(is_64_bit, section, name_offsets[section.name]))
 
 
 def _header(target: Target, headers_at: int, *, section_count: int, names_index: int) -> bytes:
-    wide = target.word_bits == 64
-    identity = struct.pack("<4sBBB9x", b"\x7fELF", 2 if wide else 1, 1, 1)
-    sizes = (64, 0, 0, 64) if wide else (52, 0, 0, 40)
-    # Type 1 means relocatable. There are no entry point and no program headers.
+    is_64_bit = target.word_bits == 64
+    identity = struct.pack("<4sBBB9x", b"\x7fELF", 2 if is_64_bit else 1, 1, 1)
+    sizes = (64, 0, 0, 64) if is_64_bit else (52, 0, 0, 40)
+    # Type 1 means relocatable. There is no entry point, and there are no program headers.
     return identity + struct.pack(
-        "<HHIQQQIHHHHHH" if wide else "<HHIIIIIHHHHHH",
+        "<HHIQQQIHHHHHH" if is_64_bit else "<HHIIIIIHHHHHH",
         *(1, target.elf_machine, 1, 0, 0, headers_at, target.isa.elf_flags),
         *(*sizes, section_count, names_index),
     )
 
 
-def _symbol(wide: bool, size: int) -> bytes:
-    """The entry of a hidden global data object at the start of section 1, named by string 1."""
+def _symbol(is_64_bit: bool, size: int) -> bytes:
+    """The entry of a hidden global data object at the start of section 1, with the first name."""
     name, info, other, section = 1, 0x11, 2, 1
-    if wide:
+    if is_64_bit:
         return struct.pack("<IBBHQQ", name, info, other, section, 0, size)
     return struct.pack("<IIIBBH", name, 0, size, info, other, section)
 
 
-def _section_header(wide: bool, section: _Section, name_offset: int) -> bytes:
+def _section_header(is_64_bit: bool, section: _Section, name_offset: int) -> bytes:
     return struct.pack(
-        "<IIQQQQIIQQ" if wide else "<IIIIIIIIII",
+        "<IIQQQQIIQQ" if is_64_bit else "<IIIIIIIIII",
         *(name_offset, section.kind, section.flags, 0, section.offset, section.size),
         *(section.link, section.info, section.align, section.entry_size),
     )

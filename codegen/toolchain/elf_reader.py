@@ -100,7 +100,7 @@ class ElfFile:
             return cls(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
     @property
-    def wide(self) -> bool:
+    def is_64_bit(self) -> bool:
         """Whether addresses have 64 bits."""
         return self.data[4] == 2
 
@@ -111,14 +111,14 @@ class ElfFile:
 
     @cached_property
     def _header(self) -> tuple[int, ...]:
-        layout = "<HHIQQQIHHHHHH" if self.wide else "<HHIIIIIHHHHHH"
+        layout = "<HHIQQQIHHHHHH" if self.is_64_bit else "<HHIIIIIHHHHHH"
         return struct.unpack_from(layout, self.data, 16)
 
     @cached_property
     def sections(self) -> tuple[Section, ...]:
         """All sections. The first one is empty."""
         start, size, count, names = (self._header[i] for i in (5, 10, 11, 12))
-        layout = "<IIQQQQIIQQ" if self.wide else "<IIIIIIIIII"
+        layout = "<IIQQQQIIQQ" if self.is_64_bit else "<IIIIIIIIII"
         raw = [struct.unpack_from(layout, self.data, start + i * size) for i in range(count)]
         name_offset = raw[names][4] if raw else 0
         return tuple(
@@ -133,7 +133,7 @@ class ElfFile:
         found = []
         for i in range(count):
             at = start + i * size
-            if self.wide:
+            if self.is_64_bit:
                 kind, flags, offset, address, _, file_bytes, memory_bytes, align = (
                     struct.unpack_from("<IIQQQQQQ", self.data, at)
                 )
@@ -226,10 +226,10 @@ class ElfFile:
             if section.kind != kind:
                 continue
             strings = self.sections[section.link].offset
-            layout, size = ("<IBBHQQ", 24) if self.wide else ("<IIIBBH", 16)
+            layout, size = ("<IBBHQQ", 24) if self.is_64_bit else ("<IIIBBH", 16)
             for at in range(section.offset, section.offset + section.size, size):
                 fields = struct.unpack_from(layout, self.data, at)
-                if self.wide:
+                if self.is_64_bit:
                     name, info, other, index, value, length = fields
                 else:
                     name, value, length, info, other, index = fields
@@ -243,7 +243,7 @@ class ElfFile:
         for segment in self.segments:
             if segment.kind != _PT_DYNAMIC:
                 continue
-            layout, size = ("<qQ", 16) if self.wide else ("<iI", 8)
+            layout, size = ("<qQ", 16) if self.is_64_bit else ("<iI", 8)
             for at in range(segment.offset, segment.offset + segment.file_bytes, size):
                 tag, value = struct.unpack_from(layout, self.data, at)
                 if tag == 0:

@@ -1,4 +1,4 @@
-"""Runs code for a target on this machine: directly if possible, otherwise by qemu's user mode.
+"""Runs code for a target on this machine: directly if possible, otherwise under qemu in user mode.
 
 A *runner* is a static program that contains many compiled cases and runs them in one process, so
 that testing a whole family of operators takes one link and one emulator start per target.
@@ -31,8 +31,8 @@ _C_OPTIONS = ("-std=c99", "-D_DEFAULT_SOURCE", "-O1", "-g0")
 _WARNINGS = ("-Wall", "-Wextra", "-Werror")
 _KEEP_STATE, _RESET, _JUNK_SHIFT = 1, 2, 8
 JUNK_KINDS = 4
-"""How many kinds of junk memory may hold before a call: 0xFF bytes, 0x7F bytes, zeros, irregular
-bytes."""
+"""The number of kinds of junk that can fill memory before a call: 0xFF bytes, 0x7F bytes, zeros,
+irregular bytes."""
 _OTHER_ABI = -5  # NAME_EABI
 _STATUS_WORDS = {
     -1001: "it changed one of its inputs",
@@ -155,7 +155,7 @@ class Case:
     abi: int = 0
     """The interface hash that a model must have (SYMBOL_init_abi); 0 accepts any."""
     guards: tuple[str, ...] = ()
-    """The symbols of guard pages, which have `GUARD_BYTES` bytes and are aligned to them."""
+    """The symbols of guard pages, which are `GUARD_BYTES` long and aligned to this size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,10 +195,10 @@ def build_program(
 ) -> None:
     """Compile C sources and link them with objects into a static program for the target.
 
-    `cc` may be the command of another compiler of this machine. It is then used with its own
-    defaults, without the target's options.
+    `cc` may be the command of another compiler on this machine. It then gets no options for the
+    target.
 
-    The first program for an architecture takes up to a minute, because the C library is built for
+    The first program for an architecture takes up to a minute, because zig builds the C library for
     it. Later programs take a tenth of a second. Raises `EllcError`: E620 if there are no static
     programs for the target, E610 if the compiler or the linker fails.
     """
@@ -234,7 +234,7 @@ def build_runner(
     """Write, compile and link a runner in `folder` that contains all cases.
 
     Together, the objects define the symbols of all cases. `guard` says which end of every buffer is
-    next to a guard page. `cc` is passed to `build_program`, whose errors are raised.
+    next to a guard page. `cc` is passed to `build_program`, whose errors are passed on.
     """
     source, program = folder / "runner_cases.c", folder / "runner"
     values = {
@@ -268,7 +268,8 @@ def run_cases(
 ) -> list[tuple[bytes, ...]]:
     """Make all calls in one process, in order, and return the outputs of each.
 
-    Memory is between guard pages, and is filled with junk before a call. Raises
+    Every buffer lies between guard pages, and is filled with junk before a call (see `Request`).
+    Raises
 
     * `ValueError` if a request does not fit its case;
     * `InternalError` if compiled code crashes, returns an error, changes an input, or writes
@@ -283,12 +284,13 @@ def run_cases(
         case = runner.cases[request.case]
         if len(ran.stdout) < at + 4:
             printed = ran.stderr.decode(errors="replace").strip()
-            raise _failure(runner, case, f"{ending(ran.returncode)}; {printed}")
+            ended = ending(ran.returncode)
+            raise _failure(runner, case, f"{ended}; {printed}" if printed else ended)
         (status,) = struct.unpack_from("<i", ran.stdout, at)
         at += 4
         if status == _OTHER_ABI and case.abi:
             raise EllcError(
-                f"the compiled code has another interface than 0x{case.abi:08x}",
+                f"the compiled code has another interface than expected (0x{case.abi:08x})",
                 code="E705",
                 where=case.symbol,
                 hint="keep the files of one `ellc compile` together",

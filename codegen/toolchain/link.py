@@ -45,7 +45,7 @@ def link_shared(
 ) -> None:
     """Link the shared library `out`, which an operating system or a WebAssembly engine loads.
 
-    It exports only the symbols `exports`, which are written as in C. On macOS, the linker does not
+    It exports only the symbols `exports`, which are named as in C. On macOS, the linker does not
     get this list, and all other symbols must be hidden in the objects. `soname` is the name by
     which the library is loaded. `needed` names system libraries of `system_libraries.LIBRARIES`
     ("pthread") whose functions may be called; the file records only libraries that are called.
@@ -53,7 +53,7 @@ def link_shared(
 
     Raises `EllcError`: E612 if the linker fails, most often for an undefined symbol; E613 if the
     target has no shared libraries, or if `tools` has a linker and the target is not ELF. Raises
-    `InternalError` if no object defines one of the exports.
+    `InternalError` if the library for Linux lacks one of the exports.
     """
     if tools.linker and target.object_format != "elf":
         raise EllcError(
@@ -148,7 +148,7 @@ def _ld(target: Target, tools: Tools) -> list[str]:
 
 
 def _shared_elf(link: _Link, needed: Sequence[str], tools: Tools) -> None:
-    shown = " ".join(f"{name};" for name in link.exports)
+    names = " ".join(f"{name};" for name in link.exports)
     words = [
         *_ld(link.target, tools),
         "-shared",
@@ -164,7 +164,7 @@ def _shared_elf(link: _Link, needed: Sequence[str], tools: Tools) -> None:
         *_page_size(link.target),
         *(["-s"] if link.strip else []),
         "--version-script",
-        link.file("exports.map", f"{{ global: {shown} local: *; }};\n"),
+        link.file("exports.map", f"{{ global: {names} local: *; }};\n"),
         *("-o", str(link.out)),
         *map(str, link.objects),
         "--as-needed",
@@ -271,7 +271,7 @@ ___chkstk_ms:
   popq %rcx
   ret
 """
-"""The function that LLVM calls on Windows before a function uses more than a page of stack. It
+"""The function that LLVM's code for Windows calls if it needs more than a page of stack. It
 touches every page from the top down, because Windows extends a stack by one guard page at a time.
 rax holds the number of bytes. All registers are preserved."""
 

@@ -109,7 +109,7 @@ def usable_cores() -> int:
 
 
 class LlvmPool:
-    """Child processes that compile. As a context manager, it ends them.
+    """Child processes that compile. As a context manager, it ends them on exit.
 
     A process starts with its first job. Several threads may use the pool.
     """
@@ -135,7 +135,9 @@ class LlvmPool:
         """
         # The longest job starts first. If it started last, the other cores would be idle meanwhile.
         order = sorted(range(len(jobs)), key=lambda index: -len(jobs[index].text))
-        futures = {index: self._executor.submit(self._one, jobs[index], target) for index in order}
+        futures = {
+            index: self._executor.submit(self._compile_one, jobs[index], target) for index in order
+        }
         outcomes = [futures[index].result() for index in range(len(jobs))]
         unknown = [outcome for outcome in outcomes if isinstance(outcome, EllcError)]
         if unknown:
@@ -145,7 +147,7 @@ class LlvmPool:
             raise _internal_error(failed, target)
         return [outcome for outcome in outcomes if isinstance(outcome, Compiled)]
 
-    def _one(self, job: IrJob, target: Target) -> Compiled | _Failure | EllcError:
+    def _compile_one(self, job: IrJob, target: Target) -> Compiled | _Failure | EllcError:
         worker = self._idle.get()
         try:
             return worker.compile(job, target)
@@ -190,7 +192,7 @@ class _Worker:
             self.stop()  # a process can set this LLVM option only once
         self._as_written = target.as_written
         process = self._process or self._start()
-        # The child stops reading only when it ends, so that a write cannot block for ever.
+        # The child stops reading only when it ends, so a write cannot block for ever.
         timer = threading.Timer(self._job_limit_s, process.kill)
         timer.start()
         try:
@@ -303,23 +305,24 @@ def _unknown_cpu(target: Target, complaint: str) -> EllcError:
 def _internal_error(failed: Sequence[_Failure], target: Target) -> InternalError:
     first = failed[0]
     path = _write_reproducer(first, target)
-    functions = f"{_failed_functions(first)} of "
-    more = f" ({len(failed) - 1} more failed as well)" if len(failed) > 1 else ""
+    others = len(failed) - 1
+    more = f" and {others} other module{'s' if others > 1 else ''}" if others else ""
     return InternalError(
-        f"LLVM failed on {functions}{first.job.name!r} for target {target.name!r}{more}: "
-        f"{_summary(first.message)}\nreproducer: {path}",
+        f"LLVM failed on {_failed_functions(first)}{first.job.name!r}{more} "
+        f"for target {target.name!r}: {_summary(first.message)}\nreproducer: {path}",
         reproducer=str(path),
     )
 
 
 def _failed_functions(failure: _Failure) -> str:
-    """The function that LLVM named, or else the functions that the module defines."""
+    """The function that LLVM named, or else those that the module defines, followed by "of"."""
     named = re.search(r"In function: (\S+)", failure.message)
     if named:
-        return f"function {named[1]!r}"
+        return f"function {named[1]!r} of "
     defined = re.findall(r"^define [^@]*@\"?([\w.$]+)", failure.job.text, re.MULTILINE)
     listed = ", ".join(repr(name) for name in defined[:8])
-    return f"function {listed}{', ...' if len(defined) > 8 else ''}"
+    word = "function" if len(defined) == 1 else "functions"
+    return f"{word} {listed}{', ...' if len(defined) > 8 else ''} of " if defined else ""
 
 
 def _summary(message: str) -> str:
@@ -333,7 +336,7 @@ def _summary(message: str) -> str:
 
 
 def _write_reproducer(failure: _Failure, target: Target) -> Path:
-    """Write the IR with everything that is needed to compile it again. Returns the path."""
+    """Write a file with the IR and all that is needed to compile it again. Return its path."""
     request = _request(failure.job, target)
     comments = [f"{name}: {value}" for name, value in request.items()]
     comments += ["", *failure.message.splitlines()]

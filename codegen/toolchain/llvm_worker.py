@@ -1,9 +1,9 @@
 """The child process that runs LLVM: reads jobs from standard input, writes to standard output.
 
 The parent runs this file as a script (see `llvm.py`). The script imports only the standard library
-and llvmlite, so that it starts quickly and does not depend on the state of the parent. LLVM aborts
-if it cannot compile some jobs, for instance after "Cannot select". The parent then sees that the
-pipe is closed.
+and llvmlite, so that it starts quickly and does not depend on the state of the parent. On some
+errors, such as "Cannot select", LLVM aborts the process. The parent then sees that the pipe is
+closed.
 
 A message in either direction consists of its length, as 4 little-endian bytes, and its content. A
 request consists of two messages: JSON, and the IR text. An answer is a message whose first byte is
@@ -44,7 +44,7 @@ def write_message(stream: BinaryIO, *parts: bytes) -> None:
 
 
 def _stderr_since(start: int) -> str:
-    """The content of standard error from an offset on. The parent made standard error a file."""
+    """Up to 1 MiB of standard error, which the parent made a file, from an offset on."""
     os.lseek(2, start, os.SEEK_SET)
     text = os.read(2, 1 << 20).decode(errors="replace")
     os.lseek(2, 0, os.SEEK_END)
@@ -103,7 +103,7 @@ class Compiler:
         module = self.llvm.parse_assembly(text, self.llvm.create_context())
         if module.triple not in ("", request["triple"]) or module.data_layout not in ("", layout):
             raise RuntimeError(
-                f"the module is for {module.triple!r} with layout {module.data_layout!r}, "
+                f"the module is for {module.triple!r} with layout {module.data_layout!r}; "
                 f"the target is {request['triple']!r} with {layout!r}"
             )
         module.triple = request["triple"]

@@ -33,8 +33,8 @@ class RunResult:
     """The result of a run: the raw outputs of the first call, and times in nanoseconds.
 
     `load_ns` is the time from opening the library to the end of `init`, `first_ns` is the time of
-    the first call, and `call_ns` has the times of later calls. If the call was not repeated, the
-    times are 0 or empty.
+    the first call, and `call_ns` lists the times of later calls. If the call was not repeated,
+    nothing was timed: the first two are 0, and the last is empty.
     """
 
     outputs: tuple[bytes, ...]
@@ -56,9 +56,10 @@ def call_library(
 ) -> RunResult:
     """Make an instance of the model in `library`, predict, and repeat the call for `repeat_ms`.
 
-    `name` is the prefix of the library's C functions. If `threads` is 0, the library chooses the
-    number of threads. Raises `EllcError`: E620 if this machine cannot run the library (the hint
-    says what to install), E621 with the message of the library or the loader if one of them fails.
+    If `repeat_ms` is 0, the call is not repeated. `name` is the prefix of the library's C
+    functions. If `threads` is 0, the library chooses the number of threads. Raises `EllcError`:
+    E620 if this machine cannot run the library (the hint says what to install), E621 with the
+    message of the library or the loader if one of them fails.
     """
     _check_runnable(target)
     (answer,) = _answers(
@@ -234,7 +235,7 @@ def has_c_library(target: Target) -> bool:
 
 
 def _with_system_root(target: Target) -> Target:
-    """The target, with a command of its emulator that finds dynamic loader and C library."""
+    """The target, with an emulator command that finds the dynamic loader and the C library."""
     if emulate.runs_directly(target):
         return target
     words = emulate.prefix(target)
@@ -245,13 +246,13 @@ def _with_system_root(target: Target) -> Target:
             code="E620",
             hint=f"on Debian and Ubuntu: apt-get install {package}" if package else "",
         )
-    # Debian's 32-bit C library is for ARMv7, so that an emulated ARMv6 core cannot run it.
+    # Debian's 32-bit C library is for ARMv7; an emulated ARMv6 core cannot run it.
     words = (words[0], "-cpu", "max") if words[1:] == ("-cpu", "arm1176") else words
     return replace(target, emulator=(*words, "-L", str(root)))
 
 
 def split_answer(answer: bytes, sizes: Sequence[int]) -> RunResult:
-    """The result that the loader program wrote, for outputs of these sizes.
+    """The result in the answer of the loader program, for outputs of these sizes.
 
     Raises `EllcError` (E621) if the answer does not have the right size.
     """

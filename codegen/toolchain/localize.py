@@ -15,14 +15,14 @@ from ellc.ir.errors import InternalError
 
 _SHT_SYMTAB, _SHT_RELA, _SHT_REL, _SHT_GROUP = 2, 4, 9, 17
 _SH_INFO_AT = {True: 44, False: 28}
-"""The offset of `sh_info` in a section header, by whether the file has 64 bits."""
+"""The offset of `sh_info` in a section header, by whether the file is a 64-bit file."""
 
 
 def localize(path: Path, keep: Collection[str]) -> None:
     """Edit the object in place: defined symbols that are not in `keep` become local.
 
     Local symbols must come first in the symbol table. Therefore the table is sorted again, and
-    relocations get the new indices of their symbols.
+    relocations and groups get the new indices of their symbols.
     """
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
         _localize(data, ElfFile(data), keep)
@@ -30,13 +30,13 @@ def localize(path: Path, keep: Collection[str]) -> None:
 
 def _localize(data: mmap.mmap, elf: ElfFile, keep: Collection[str]) -> None:
     index, table = next((i, s) for i, s in enumerate(elf.sections) if s.kind == _SHT_SYMTAB)
-    size = 24 if elf.wide else 16
+    size = 24 if elf.is_64_bit else 16
     entries = [data[at : at + size] for at in range(table.offset, table.offset + table.size, size)]
     symbols = elf.symbols
     local = [s.is_local or (s.is_defined and s.name not in keep) for s in symbols]
     order = sorted(range(len(entries)), key=lambda i: not local[i])
     new_number = {old: new for new, old in enumerate(order)}
-    info_at = 4 if elf.wide else 12
+    info_at = 4 if elf.is_64_bit else 12
     for new, old in enumerate(order):
         entry = bytearray(entries[old])
         if local[old] and not symbols[old].is_local:
@@ -44,10 +44,11 @@ def _localize(data: mmap.mmap, elf: ElfFile, keep: Collection[str]) -> None:
             entry[info_at + 1] &= ~3 & 0xFF  # visibility default
         at = table.offset + new * size
         data[at : at + size] = bytes(entry)
-    headers = struct.unpack_from("<Q" if elf.wide else "<I", data, 40 if elf.wide else 32)[0]
-    header_size = 64 if elf.wide else 40
+    layout, headers_at = ("<Q", 40) if elf.is_64_bit else ("<I", 32)
+    (headers,) = struct.unpack_from(layout, data, headers_at)
+    header_size = 64 if elf.is_64_bit else 40
     for number, section in enumerate(elf.sections):
-        header = headers + number * header_size + _SH_INFO_AT[elf.wide]
+        header = headers + number * header_size + _SH_INFO_AT[elf.is_64_bit]
         if number == index:
             struct.pack_into("<I", data, header, sum(local))
         elif section.link == index:
@@ -63,15 +64,15 @@ def _renumber(
         (signature,) = struct.unpack_from("<I", data, header)
         struct.pack_into("<I", data, header, new_number[signature])
     else:
-        raise InternalError(f"section {section.name!r} has symbol indices of an unknown form")
+        raise InternalError(f"section {section.name!r} refers to symbols in an unknown way")
 
 
 def _renumber_relocations(
     data: mmap.mmap, elf: ElfFile, section: Section, new_number: dict[int, int]
 ) -> None:
-    word = 8 if elf.wide else 4
+    word = 8 if elf.is_64_bit else 4
     step = word * (3 if section.kind == _SHT_RELA else 2)
-    shift, layout = (32, "<Q") if elf.wide else (8, "<I")
+    shift, layout = (32, "<Q") if elf.is_64_bit else (8, "<I")
     for at in range(section.offset + word, section.offset + section.size, step):
         (info,) = struct.unpack_from(layout, data, at)
         kind = info & ((1 << shift) - 1)

@@ -1,9 +1,9 @@
 """Repeats calls of compiled code, to check that results do not depend on what memory held before.
 
 First, the calls of a case are made one after the other after `init`. Then another call and a reset
-are made, and the calls are repeated in the same memory. Finally, the first call is repeated after
-`init` in memory with each other kind of junk. All repetitions must give the same bytes. This finds
-reads of bytes that nothing has written, and states that a reset does not restore.
+are made, and the calls are repeated in the same memory. Finally, the first call is repeated after a
+new `init`, once for each other kind of junk in memory. All repetitions must give the same bytes.
+This finds reads of bytes that nothing has written, and states that a reset does not restore.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Call = tuple[bytes, ...]
 
 
 def repeated(case: int, calls: Sequence[Call], other: Call) -> list[Request]:
-    """The requests for `calls` and their repetitions. `other` has the inputs of the other call."""
+    """The requests for `calls` and their repetitions. `other` are the inputs of the other call."""
     requests = [Request(case, inputs, keep_state=i > 0) for i, inputs in enumerate(calls)]
     requests.append(Request(case, other, keep_state=True, reset=True))
     requests += [

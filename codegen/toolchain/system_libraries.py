@@ -11,7 +11,7 @@ _FIRST_GLIBC = {"x86_64": (2, 2, 5), "arm": (2, 4), "aarch64": (2, 17)}
 
 @dataclass(frozen=True, slots=True)
 class SystemLibrary:
-    """What the linker must know about a library that is not available."""
+    """What the linker must know about a library, because the library itself is not available."""
 
     elf_soname: str
     elf_functions: Mapping[str, tuple[int, ...]]

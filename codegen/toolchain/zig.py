@@ -1,4 +1,4 @@
-"""Runs zig, the compiler, linkers and archiver of the `ziglang` wheel. No other module starts it.
+"""Runs zig: the compiler, linkers and archiver of the `ziglang` wheel. No other module does.
 
 Every call has a time limit. Every call names a cache folder, because zig fails in unclear ways, or
 never ends, without a usable home folder. zig never removes files from a cache. Therefore the
@@ -28,8 +28,8 @@ from ellc.ir.installing import core_hint
 from ellc.ir.work_folders import temporary_folder
 
 FIRST_USE_LIMIT_S = 900.0
-"""This is enough for zig to build a C library for a new target on a slow machine. A PC takes a
-minute."""
+"""The default time limit: enough for zig to build a C library for a new target on a slow machine. A
+PC takes a minute."""
 
 
 def command() -> tuple[str, ...]:
@@ -37,7 +37,7 @@ def command() -> tuple[str, ...]:
     spec = importlib.util.find_spec("ziglang")
     if spec is None or not spec.submodule_search_locations:
         raise EllcError(
-            "the Python package ziglang is missing: it holds the linker",
+            "the Python package ziglang, which contains the linker, is missing",
             code="E611",
             hint=f"{core_hint('ziglang')}; or name your own tools with --cc and --linker",
         )
@@ -79,13 +79,14 @@ def run(
     again.
 
     `what` describes the action in error messages. Raises `EllcError`: `code` with zig's output if
-    zig fails or takes longer than `limit_s` seconds, E611 if zig is not installed.
+    zig fails or takes longer than `limit_s` seconds, E703 if the disk is full, E611 if zig is not
+    installed.
     """
-    words, lasting = (*command(), *map(str, arguments)), cache_folder()
-    with nullcontext(lasting) if keep else temporary_folder("zig") as local:
+    words, permanent_cache = (*command(), *map(str, arguments)), cache_folder()
+    with nullcontext(permanent_cache) if keep else temporary_folder("zig") as local:
         environment = {
             **os.environ,
-            "ZIG_GLOBAL_CACHE_DIR": str(lasting),
+            "ZIG_GLOBAL_CACHE_DIR": str(permanent_cache),
             "ZIG_LOCAL_CACHE_DIR": str(local),
         }
         return run_tool(
@@ -102,7 +103,11 @@ def run_tool(
     limit_s: float = FIRST_USE_LIMIT_S,
     environment: dict[str, str] | None = None,
 ) -> bytes:
-    """Run any build tool and return its standard output. Raises `EllcError` `code` if it fails."""
+    """Run any build tool and return its standard output.
+
+    Raises `EllcError`: `code` if the tool is missing, fails or takes longer than `limit_s` seconds,
+    E703 if the disk is full.
+    """
     try:
         ran = subprocess.run(
             words,
@@ -124,11 +129,12 @@ def run_tool(
             f"{what}: {words[0]} took longer than {limit_s:.0f} s",
             code=code,
             hint=f"the cache folder {cache_folder()} may be damaged or on a very slow disk; "
-            "ZIG_GLOBAL_CACHE_DIR names another one",
+            "set ZIG_GLOBAL_CACHE_DIR to use another one",
         ) from error
     if ran.returncode != 0:
         printed = (ran.stderr + ran.stdout).decode(errors="replace").strip().splitlines()
-        if ran.returncode == _NO_PAGE or _is_full(printed) or _stopped_by_a_full_disk(ran, cwd):
+        no_page = ran.returncode == _BUS_ERROR_STATUS
+        if no_page or _is_full(printed) or _stopped_by_a_full_disk(ran, cwd):
             raise EllcError(
                 f"{what}: no space left on the disk",
                 code="E703",
@@ -144,7 +150,7 @@ def run_tool(
     return ran.stdout
 
 
-_NO_PAGE = -getattr(signal, "SIGBUS", 0) or None
+_BUS_ERROR_STATUS = -getattr(signal, "SIGBUS", 0) or None
 """The exit status of lld on a full disk: it writes to mapped pages for which there is no space."""
 
 
@@ -159,8 +165,8 @@ def _stopped_by_a_full_disk(ran: subprocess.CompletedProcess[bytes], cwd: Path |
     """
     if ran.returncode >= 0 or ran.stderr:
         return False
-    after_o = [Path(b).parent for a, b in pairwise(map(str, ran.args)) if a == "-o"]
-    folders = [cwd or Path(), *((cwd or Path()) / folder for folder in after_o)]
+    output_folders = [Path(b).parent for a, b in pairwise(map(str, ran.args)) if a == "-o"]
+    folders = [cwd or Path(), *((cwd or Path()) / folder for folder in output_folders)]
     folders.append(Path(tempfile.gettempdir()))
     return any(f.is_dir() and shutil.disk_usage(f).free < _LEAST_BYTES for f in folders)
 
@@ -193,7 +199,7 @@ def _usable(folder: Path) -> bool:
 
 @functools.cache
 def _private_temporary_folder() -> Path:
-    """A folder with a fixed name for this user, so that later runs find files of earlier runs."""
+    """A folder of fixed name, so that later runs find its files. If unusable, a new folder."""
     user = getattr(os, "getuid", lambda: "user")()
     folder = Path(tempfile.gettempdir()) / f"ellc-zig-{user}"
     try:

@@ -12,7 +12,7 @@ from operator_graphs import samples
 
 from ellc.codegen.blocks.calls import Options
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.measure.testing import want_no_calls
+from ellc.codegen.measure.testing import require_no_calls
 from ellc.codegen.output.emit import kernel_jobs, plan_kernels
 from ellc.codegen.planning.planner import make_plan
 from ellc.codegen.planning.sharing import SharedKernels
@@ -51,4 +51,4 @@ def test_a_kernel_that_calls_a_library_is_found(tmp_path: Path) -> None:
     source.write_text("float expf(float); float f(float x) { return expf(x); }\n")
     compile_c(source, resolve("host"), (), tmp_path / "kernel.o")
     with pytest.raises(InternalError, match="expf"):
-        want_no_calls([(tmp_path / "kernel.o").read_bytes()])
+        require_no_calls([(tmp_path / "kernel.o").read_bytes()])

@@ -174,9 +174,9 @@ def test_an_unknown_board_is_described(text: str) -> None:
         ("Zero W", "pi3", "the CPU lacks crc32, neon"),
         ("2", "pi3", "the CPU lacks crc32"),
         ("4", "pi5", "the CPU lacks asimddp, asimdhp, asimdrdm, fphp"),
-        ("3, 64 bits", "pi3", "programs of the board are for aarch64, the target is arm"),
-        ("3, 64-bit kernel with 32-bit programs", "pi3_64", "are for arm, the target is aarch64"),
-        ("4", "imxrt1050", "the board has Linux"),
+        ("3, 64 bits", "pi3", "programs of the board are for aarch64; the target is arm"),
+        ("3, 64-bit kernel with 32-bit programs", "pi3_64", "are for arm; the target is aarch64"),
+        ("4", "imxrt1050", "the board runs Linux, the target does not"),
     ],
 )
 def test_a_target_that_does_not_run_there_is_refused(case: str, target: str, said: str) -> None:

@@ -50,7 +50,7 @@ def test_every_format_holds_the_bytes(row: Target, tmp_path: Path) -> None:
         symbol = made.symbols[1]
         assert (symbol.name, symbol.size) == ("nn_weights", where.total_bytes)
         assert symbol.visibility == 2 and not symbol.is_local
-        assert made.machine == row.elf_machine and made.wide == (row.word_bits == 64)
+        assert made.machine == row.elf_machine and made.is_64_bit == (row.word_bits == 64)
 
 
 @pytest.mark.parametrize("row", FOREIGN, ids=lambda row: row.name)

@@ -76,7 +76,7 @@ def test_time_limit() -> None:
 
 def test_missing_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(EllcError, match="ziglang is missing") as caught:
+    with pytest.raises(EllcError, match="ziglang, which contains the linker, is missing") as caught:
         zig.run(["version"], what="asking for the version")
     assert caught.value.code == "E611" and "pip install ziglang" in caught.value.hint
 

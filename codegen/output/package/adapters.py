@@ -1,4 +1,4 @@
-"""Writes `NAME_litert.py` and `NAME_onnxruntime.py`, for programs that use these runtimes' API."""
+"""Writes `NAME_litert.py` and `NAME_onnxruntime.py`, for programs that use these APIs."""
 
 from __future__ import annotations
 
@@ -83,11 +83,11 @@ def _adapter(model: Model, file: FileInterface | None) -> Adapter:
     free = 1 + max((port.index for port in ports), default=-1)
     inputs = _ports(model.inputs, file.inputs if file else (), free)
     outputs = _ports(model.outputs, file.outputs if file else (), free + len(inputs))
-    most = _MOST_THREADS if model.threads > 1 else 1
+    most_threads = _MOST_THREADS if model.threads > 1 else 1
     if file is None:
-        return Adapter("", "", (), (), inputs, outputs, most)
+        return Adapter("", "", (), (), inputs, outputs, most_threads)
     facts = file.sha256, file.signature, file.about, file.metadata
-    return Adapter(*facts, inputs, outputs, most)
+    return Adapter(*facts, inputs, outputs, most_threads)
 
 
 def _ports(
@@ -119,7 +119,7 @@ def _port(port: ApiPort, file: FilePort | None, number: int) -> AdapterPort:
 def _declared(shape: tuple[int, ...], file: FilePort | None) -> tuple[Extent, ...]:
     """The shape in the model file, with its open extents, if the network's shape agrees with it.
 
-    If the shapes disagree or there is no file, the shape of the network.
+    If the shapes disagree or there is no file, it is the shape of the network.
     """
     declared = file.declared if file else None
     if declared is None or len(declared) != len(shape):

@@ -24,7 +24,7 @@ def write_python_module(
 
 
 def write_ell_package(model: Model, version: str, folder: Path) -> tuple[Path, Path]:
-    """`__init__.py` and `build/NAME.py`: the folder is a package of ELL, with its module inside."""
+    """Write `__init__.py` and `build/NAME.py`, which make the folder a package like ELL's."""
     paths = folder / "__init__.py", folder / "build" / f"{model.name}.py"
     paths[1].parent.mkdir()
     for path, name in zip(paths, ("ell_init", "ell_build"), strict=True):
@@ -94,7 +94,7 @@ def write_cmake(
     """
     built = files.kind == "c"
     libraries = [f.name for f in (files.shared, files.static) if f is not None]
-    both = {
+    common = {
         "name": model.name,
         "version": version,
         "threads": model.threads > 1,
@@ -110,14 +110,14 @@ def write_cmake(
             headers=[f.name for f in files.headers],
             demo=demo,
             has_version=bool(own.text),
-            **both,
+            **common,
         ),
         f"{model.name}Config.cmake": render_cmake(
             "package/Config.cmake.j2",
             shared=files.shared.name if files.shared and not built else "",
             static=files.static.name if files.static and not built else "",
             built=built,
-            **both,
+            **common,
         ),
     }
     if own.text:

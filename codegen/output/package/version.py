@@ -30,7 +30,7 @@ class PackageVersion:
     def __post_init__(self) -> None:
         if self.text and not _FORM.fullmatch(self.text):
             raise EllcError(
-                f"{self.text!r} is not a version of a package in the normal form of PEP 440",
+                f"{self.text!r} is not a package version in the normal form of PEP 440",
                 code="E316",
                 hint="for example 1.2.3, 2.0rc1 or 1.0.post2",
             )
