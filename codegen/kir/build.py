@@ -31,7 +31,7 @@ from ellc.ir.errors import EllcError
 
 ValueT = TypeVar("ValueT")
 MOST_VALUES = 1 << 16
-"""The most values that a kernel may have. The length of straight-line code, for instance for all
+"""A kernel has at most this many values. The length of straight-line code, for instance for all
 taps of a window, depends on numbers in a model file. Kernels of real networks have a few thousand
 values."""
 
@@ -275,7 +275,7 @@ class KernelBuilder:
         self._append(Store(value, param, base, offset + extra, align))
 
     def prefetch(self, param: Param, index: Operand | int, *, offset: int = 0) -> None:
-        """Prefetch the cache line of `param[index + offset]`, even outside of the buffer."""
+        """Prefetch the cache line of `param[index + offset]`, which may lie outside the buffer."""
         base, extra = _split_index(index)
         self._append(Prefetch(param, base, offset + extra))
 
@@ -301,7 +301,7 @@ class KernelBuilder:
     def store_some(
         self, value: Operand, param: Param, index: Operand | int, count: int, *, offset: int = 0
     ) -> None:
-        """Store the first `count` lanes. No memory after these is written."""
+        """Store the first `count` lanes. The memory after these is not written."""
         if count >= value.type.lanes:
             self.store(value, param, index, offset=offset)
             return

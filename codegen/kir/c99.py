@@ -37,7 +37,7 @@ LINE_LENGTH = 100
 
 
 def c_kernels(kernels: Iterable[Kernel], target: Target, *, static: bool = True) -> CCode:
-    """One C file that has a function for each kernel, and the helpers that these need.
+    """One C file that contains a function for each kernel, and the helpers that these need.
 
     A function is `void NAME(const T0 *restrict p0, ..., ptrdiff_t begin, ptrdiff_t end)`, with the
     parameters of the kernel in order. Parameters that may point to the same buffer are not
@@ -66,7 +66,7 @@ class _CFunction(CWriter):
         names = [*(p.name for p in self._kernel.params), *self._bounds]
         for name in names:
             if name not in used:
-                self.put(f"(void){name};")
+                self.append_line(f"(void){name};")
         self._body(self._kernel.body)
         return "\n".join([self._head(static), "{", *self.lines, "}", ""])
 
@@ -100,13 +100,13 @@ class _CFunction(CWriter):
                 case Prefetch(param, index, offset):
                     element = _sum(self.value(index), offset)
                     what = f"({element}) * (ptrdiff_t)sizeof(*{param.name})"
-                    self.put(self.prelude.need(f"ELLC_PREFETCH({param.name}, {what});"))
+                    self.append_line(self.prelude.need(f"ELLC_PREFETCH({param.name}, {what});"))
                 case For():
                     self._for(statement)
                 case If(condition, inner):
-                    self.put(f"if ({self.value(condition)}) {{")
+                    self.append_line(f"if ({self.value(condition)}) {{")
                     self._indented(inner)
-                    self.put("}")
+                    self.append_line("}")
                 case Assembled(_, source, _):  # a C compiler gets portable code
                     self._body(source)
                 case _:
@@ -116,16 +116,18 @@ class _CFunction(CWriter):
         live = [i for i, c in enumerate(loop.carried) if c.name in self._live]
         for i in live:
             carried = loop.carried[i]
-            self.put(f"{self.type(carried.type)} {carried.name} = {self.value(loop.inits[i])};")
+            self.append_line(
+                f"{self.type(carried.type)} {carried.name} = {self.value(loop.inits[i])};"
+            )
         index = loop.index.name
         step = f"{index}++" if loop.step == 1 else f"{index} += {loop.step}"
         start, stop = self.value(loop.start), self.value(loop.stop)
-        self.put(f"for (ptrdiff_t {index} = {start}; {index} < {stop}; {step}) {{")
+        self.append_line(f"for (ptrdiff_t {index} = {start}; {index} < {stop}; {step}) {{")
         self.depth += 1
         self._body(loop.body)
         self._carry([(loop.carried[i], loop.yields[i]) for i in live])
         self.depth -= 1
-        self.put("}")
+        self.append_line("}")
         for i in live:
             self.names[loop.results[i].name] = loop.carried[i].name
 
@@ -141,11 +143,11 @@ class _CFunction(CWriter):
             if text == target.name:
                 continue
             if text in carried:
-                self.put(f"const {self.type(target.type)} {target.name}_next = {text};")
+                self.append_line(f"const {self.type(target.type)} {target.name}_next = {text};")
                 text = f"{target.name}_next"
             assigned.append((target, text))
         for target, text in assigned:
-            self.put(f"{target.name} = {text};")
+            self.append_line(f"{target.name} = {text};")
 
     def _indented(self, body: tuple[Stmt, ...]) -> None:
         self.depth += 1
@@ -161,15 +163,15 @@ class _CFunction(CWriter):
     def _store(self, value: Operand, param: Param, index: Operand, offset: int) -> None:
         element = _sum(self.value(index), offset)
         if value.type.lanes == 1:
-            self.put(f"{param.name}[{element}] = {self.value(value)};")
+            self.append_line(f"{param.name}[{element}] = {self.value(value)};")
         else:
             store = self.prelude.store(value.type)
-            self.put(f"{store}({_pointer(param, element)}, {self.value(value)});")
+            self.append_line(f"{store}({_pointer(param, element)}, {self.value(value)});")
 
     # --- text ----------------------------------------------------------------------------------
 
     def _define(self, var: Var, expression: str) -> None:
-        self.put(f"const {self.type(var.type)} {var.name} = {expression};")
+        self.append_line(f"const {self.type(var.type)} {var.name} = {expression};")
 
 
 def _sum(index: str, offset: int) -> str:

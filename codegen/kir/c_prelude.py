@@ -222,7 +222,7 @@ class Prelude:
         self._written: dict[tuple[Any, ...], str] = {}
 
     def once(self, what: tuple[Any, ...], write: Callable[[], str]) -> str:
-        """The result of `write`, which is slow and is called once for each `what`."""
+        """The result of `write`, which is slow and therefore called once for each key `what`."""
         text = self._written.get(what)
         if text is None:
             text = self._written[what] = write()
@@ -245,7 +245,7 @@ class Prelude:
         return name
 
     def need(self, expression: str) -> str:
-        """The expression. Defines the fixed helpers that it names."""
+        """Return the expression, after defining the fixed helpers that it names."""
         for name in re.findall(r"\w+", expression):
             if name in _FIXED and name not in self._functions:
                 self._bitcasts_of(_FIXED[name])
@@ -307,7 +307,7 @@ class Prelude:
         """The name of the helper `(a, b)` that concatenates two vectors or scalars."""
         result = first.with_lanes(first.lanes + second.lanes)
         type_ = self.type(result)
-        # There are two loops, because gcc 12 -O3 miscompiles a single loop with a choice for masks.
+        # There are two loops: gcc 12 -O3 miscompiles one loop that chooses between two masks.
         body = f"{type_} r;\nint i;\n"
         for name, part, start in (("a", first, ""), ("b", second, f"{first.lanes} + ")):
             lane = name if part.lanes == 1 else f"{name}.l[i]"
@@ -385,7 +385,8 @@ class Prelude:
 def _lanes_macro(type_: VType) -> str:
     """The macro that declares a vector's lanes.
 
-    GNU vectors must have a power of two of lanes. No machine has vectors of more than 64 bytes.
+    The number of lanes of a GNU vector must be a power of two. No machine has vectors of more than
+    64 bytes.
     """
     size = type_.lanes * (1 if type_.elem is Elem.MASK else 8 if type_.elem is Elem.INDEX else 0)
     size = size or type_.lanes * type_.elem.bytes

@@ -24,7 +24,7 @@ class CWriter:
         self.lines: list[str] = []
         self.depth = 1
 
-    def put(self, line: str) -> None:
+    def append_line(self, line: str) -> None:
         """Append a line, indented by the current depth."""
         self.lines.append("    " * self.depth + line)
 

@@ -67,7 +67,7 @@ def multiply_reduced(b: KernelBuilder, x: Operand, mantissa: Operand, shift: Ope
     # The mantissa is rounded by adding a half. The sum is unsigned, as it may exceed 31 bits.
     unsigned = b.add(b.bitcast(mantissa, Elem.U32), b.bitcast(half, Elem.U32))
     factor = b.min(b.bitcast(b.shift_right(unsigned, 16), Elem.I32), most)
-    if b.range_of(shift)[1] > _MOST_REDUCED:  # lanes that are not valid may have larger shifts
+    if b.range_of(shift)[1] > _MOST_REDUCED:  # invalid lanes may have larger shifts
         shift = b.min(shift, b.const(_MOST_REDUCED, shift))
     return _scaled_once(b, x, b.convert(factor, x.type.elem), b.sub(b.const(15, shift), shift))
 
@@ -122,8 +122,8 @@ def quotient(b: KernelBuilder, x: Operand, y: Operand, mantissa: int, shift: int
     magnitude = b.op("xor", x, b.shift_right(x, _BITS))
     doubled = b.add(b.shift_left(magnitude, 1), one)
     room = b.bitcast(leading_zeros(b, b.bitcast(doubled, Elem.U32))[0], Elem.I32)
-    whole = b.op("mul_high", b.op("shl_by", x, room), inverse)
-    product = b.op("mul_high", whole, b.const(mantissa, x))
+    ratio = b.op("mul_high", b.op("shl_by", x, room), inverse)
+    product = b.op("mul_high", ratio, b.const(mantissa, x))
     bits = b.add(b.sub(room, b.bitcast(zeros, Elem.I32)), b.const(_BITS - shift, x))
     # As in `divide_by_power`, 1 is subtracted from negative numbers, but only if bits is not 0.
     borrow = b.select(b.compare("gt", bits, zero), b.shift_right(product, _BITS), zero)
@@ -132,7 +132,7 @@ def quotient(b: KernelBuilder, x: Operand, y: Operand, mantissa: int, shift: int
 
 
 def log_of_sum(b: KernelBuilder, x: Operand) -> Operand:
-    """The natural logarithm, as a Q5 number, of x >= 1, a Q12 number."""
+    """The natural logarithm of x >= 1. x is a Q12 number, and the result is a Q5 number."""
     half_root, one = b.const(_q0(math.sqrt(0.5)), x), b.const(1, x)
     zeros = zeros_above(b, x)
     scaled = b.op("mul_high", b.op("shl_by", x, b.sub(zeros, one)), half_root)
@@ -224,7 +224,7 @@ def leading_zeros(b: KernelBuilder, x: Operand) -> tuple[Operand, Operand]:
 
 
 def one_over_one_plus(b: KernelBuilder, x: Operand) -> Operand:
-    """1 / (1 + x) for 0 <= x < 1, by three steps of Newton's method. Both are Q0 numbers."""
+    """1 / (1 + x) for 0 <= x < 1, by three steps of Newton's method, in Q0 numbers."""
 
     def product(first: Operand, second: Operand) -> Operand:
         return b.op("mul_high", first, second)
@@ -267,7 +267,10 @@ def _q2(real: float) -> int:
 
 
 def rounded_root(b: KernelBuilder, x: Operand) -> Operand:
-    """The rounded square root of 64-bit integers, in 32 bits. Each trip finds one bit of it."""
+    """The rounded square root of 64-bit integers, in 32 bits. Each trip finds one bit of it.
+
+    The root is at most 2^16 - 1 if x is below 2^32, and at most 2^32 - 1 for any other x.
+    """
     zero, top = b.const(0, x), b.const(1 << 62, x)
     with b.loop("digit", 0, 32, carry=(x, zero, top)) as loop:
         rest, root, bit = loop.carried

@@ -38,7 +38,7 @@ def _product(b: KernelBuilder, first: Operand, second: Operand | int) -> Operand
 
 
 def _exp_of_negative(b: KernelBuilder, x: Operand, integer_bits: int) -> Operand:
-    """e^x for x <= 0, as a Q0 number."""
+    """e^x for x <= 0, as a Q0 number. x has `integer_bits` integer bits."""
     zero, quarter = b.const(0, x), 1 << (QUARTER_BITS - integer_bits)
     inside = b.sub(b.op("and", x, b.const(quarter - 1, x)), b.const(quarter, x))
     result = _exp_of_quarter(b, b.shift_left(inside, integer_bits))
@@ -53,7 +53,7 @@ def _exp_of_negative(b: KernelBuilder, x: Operand, integer_bits: int) -> Operand
 
 
 def _exp_of_quarter(b: KernelBuilder, x: Operand) -> Operand:
-    """e^x for -1/4 <= x < 0. Both are Q0 numbers."""
+    """e^x for -1/4 <= x < 0, in Q0 numbers."""
     d = b.add(x, b.const(1 << 12, x))
     square = _product(b, d, d)
     cube, fourth = _product(b, square, d), _product(b, square, square)
@@ -65,7 +65,7 @@ def _exp_of_quarter(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def _reciprocal(b: KernelBuilder, x: Operand) -> Operand:
-    """2 / (1 + x), as a Q2 number, for 0 <= x <= 1, a Q0 number."""
+    """2 / (1 + x) for 0 <= x <= 1. x is a Q0 number, and the result is a Q2 number."""
     half = b.shift_right(b.add(x, b.const(ONE + 1, x)), 1)
     first = _product(b, half, b.const(constant(-32 / 17, 2), x))
     guess = b.add(b.const(constant(48 / 17, 2), x), first)
@@ -76,11 +76,11 @@ def _reciprocal(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def _one_over_one_plus(b: KernelBuilder, x: Operand) -> Operand:
-    """1 / (1 + x) for 0 <= x <= 1. Both are Q0 numbers."""
+    """1 / (1 + x) for 0 <= x <= 1, in Q0 numbers."""
     return b.min(b.shift_left(_reciprocal(b, x), 1), b.const(ONE, x))
 
 
 def _one_minus_over_one_plus(b: KernelBuilder, x: Operand) -> Operand:
-    """(1 - x) / (1 + x) for 0 <= x <= 1. Both are Q0 numbers."""
+    """(1 - x) / (1 + x) for 0 <= x <= 1, in Q0 numbers."""
     rest = b.sub(_reciprocal(b, x), b.const(1 << 13, x))
     return b.min(b.shift_left(rest, 2), b.const(ONE, x))

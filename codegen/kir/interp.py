@@ -51,8 +51,9 @@ def run(kernel: Kernel, buffers: Mapping[str, Array | Pointer], begin: int, end:
     """Run the trips [begin, end) of the outermost loop on 1-D arrays, one per parameter.
 
     An array has the parameter's element type (`Elem.numpy`). Arrays of writable parameters are
-    changed in place. Raises `InternalError` for an access outside of its array, for an access that
-    is misaligned relative to the pointer, and for a store to a parameter that is not writable.
+    changed in place. Raises `InternalError` for a missing or unsuitable array, for an access
+    outside its array, for an access that is misaligned relative to the pointer, and for a store to
+    a parameter that is not writable.
     """
     Program(kernel).run(buffers, begin, end)
 
@@ -127,36 +128,36 @@ class Program:
                 raise self._error(f" {let.op} gave {gave} for {let.result.name}: {type_}")
 
         # There is a function for each number of operands, as these calls take most of the time.
-        def one(registers: _Registers, memories: _Memories) -> None:
+        def unary(registers: _Registers, memories: _Memories) -> None:
             registers[result] = value = meaning(registers[first], *attrs)
             if value.dtype is not dtype or value.shape != shape:
                 check(value)
 
-        def two(registers: _Registers, memories: _Memories) -> None:
+        def binary(registers: _Registers, memories: _Memories) -> None:
             registers[result] = value = meaning(registers[first], registers[second])
             if value.dtype is not dtype or value.shape != shape:
                 check(value)
 
-        def three(registers: _Registers, memories: _Memories) -> None:
+        def ternary(registers: _Registers, memories: _Memories) -> None:
             registers[result] = value = meaning(
                 registers[first], registers[second], registers[third]
             )
             if value.dtype is not dtype or value.shape != shape:
                 check(value)
 
-        def several(registers: _Registers, memories: _Memories) -> None:
+        def general(registers: _Registers, memories: _Memories) -> None:
             registers[result] = value = meaning(*[registers[arg] for arg in args], *attrs)
             check(value)
 
         match args, attrs:
             case (first,), _:
-                return one
+                return unary
             case (first, second), ():
-                return two
+                return binary
             case (first, second, third), ():
-                return three
+                return ternary
             case _:
-                return several
+                return general
 
     def _load(self, load: Load) -> _Function:
         elements = self._elements(

@@ -93,7 +93,7 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Prefetch:
-    """A hint that `param[index + offset]` will be read soon. It may be outside of the buffer."""
+    """A hint that `param[index + offset]` will be read soon. It may lie outside the buffer."""
 
     param: Param
     index: Operand
@@ -105,7 +105,7 @@ class For:
     """`for index in range(start, stop, step)`, with values carried in registers.
 
     `carried[i]` is `inits[i]` on the first trip and becomes `yields[i]` after every trip. After the
-    loop, `results[i]` has its last value. `step` is a positive constant.
+    loop, `results[i]` is the last value of `carried[i]`. `step` is a positive constant.
     """
 
     index: Var
@@ -165,7 +165,7 @@ class Kernel:
     """A function of pointers and a range of the outermost, parallel loop.
 
     A call runs the trips [begin, end) of that loop. Calls for any partition of the loop give the
-    same bytes. `in_place` has the pairs of parameters that may point to the same buffer.
+    same bytes. `in_place` lists the pairs of parameters that may point to the same buffer.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The live values of a kernel: a store, a condition or a loop bound depends on them."""
+"""The live values of a kernel: a store, prefetch, condition or loop bound depends on them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ellc.codegen.kir.ir import (
 
 
 def live_values(kernel: Kernel) -> frozenset[str]:
-    """The names of the values on which a store, a condition or a loop bound depends."""
+    """The names of the values on which a store, prefetch, condition or loop bound depends."""
     sources: dict[str, tuple[Operand, ...]] = {}
     wanted: list[Operand] = []
     for statement in walk(kernel.body):

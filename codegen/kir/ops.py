@@ -88,7 +88,7 @@ def _mask(types: tuple[VType, ...], attrs: tuple[int, ...]) -> VType:
 
 
 ELEM_CODES = tuple(Elem)
-"""Attributes are integers. The index of an element type in this tuple stands for it."""
+"""Attributes are integers. An element type is given by its index in this tuple."""
 
 
 def elem_code(elem: Elem) -> int:
@@ -180,7 +180,7 @@ def _short_product(a: Array, b: Array) -> Array:
     return np.asarray(a.astype(np.int16).astype(a.dtype) * b.astype(np.int16).astype(a.dtype))
 
 
-# Products of the low 16 bits, which are signed. 32 bits only.
+# Products of the low 16 bits of 32-bit integers, as signed numbers.
 _row("mul_short", "TT", "s", _same, _short_product, c="({c})(int16_t){0} * (int16_t){1}")
 
 
@@ -220,7 +220,8 @@ def _popcount(a: Array) -> Array:
 
 _row("popcount", "T", "su", _same, _popcount, llvm="@llvm.ctpop({0})",
      c="({c}){w}_popcount(({v}){0})")  # fmt: skip
-# Shifts by a constant number of bits, the attribute. Right shifts keep the sign of signed elements.
+# Shifts by a constant number of bits, which is the attribute. Right shifts keep the sign of signed
+# elements.
 _row("shl", "T", "sux", _same, lambda a, n: np.left_shift(a, a.dtype.type(n)),
      llvm="shl {t} {0}, {n}", c="{0} * ((ptrdiff_t)1 << {n})",
      c_int="({c})(({u}){0} << {n})")  # fmt: skip
@@ -240,7 +241,7 @@ def _bits_of(a: Array, b: Array) -> Array:
     return b
 
 
-# Shifts by a number of bits that is the second operand.
+# Shifts by the number of bits in the second operand.
 _row("shl_by", "TT", "su", _same, lambda a, b: np.left_shift(a, _bits_of(a, b)),
      llvm="shl {t} {0}, {1}", c_int="({c})(({u}){0} << {1})")  # fmt: skip
 _row("shr_by", "TT", "su", _same, lambda a, b: np.right_shift(a, _bits_of(a, b)),

@@ -76,8 +76,8 @@ class _Scheduling:
             return replace(loop, body=self._body(loop.body))
         scheduled = self._scheduled(self._blocks.block(plain, loop))
         match scheduled:
-            case (Assembled(_, (inner,), _) as whole,) if inner is loop:
-                return whole
+            case (Assembled(_, (inner,), _) as call,) if inner is loop:
+                return call
         return replace(loop, body=scheduled)
 
     def _scheduled(self, block: Block) -> tuple[Stmt, ...]:

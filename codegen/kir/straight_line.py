@@ -30,10 +30,10 @@ class Block:
     """Consecutive statements without branches.
 
     Statement i depends on the statements with the indices `after[i]`, which are below i, and must
-    run after them. `live_in` has the registers that the block reads but does not define. `live_out`
-    has the registers that the block defines and other statements read. If the block is the whole
-    body of a loop, `loop` is this loop, and `loop_out` has the results of the loop that later
-    statements read.
+    run after them. `live_in` lists the registers that the block reads but does not define.
+    `live_out` lists the registers that the block defines and other statements read. If the block is
+    the whole body of a loop, `loop` is this loop, and `loop_out` lists the results of the loop that
+    later statements read.
     """
 
     statements: tuple[Plain, ...]

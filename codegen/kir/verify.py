@@ -289,7 +289,7 @@ def operation_problems(
 ) -> Iterator[str]:
     """The problems of operand types and attributes, by the row of an operation."""
     if len(types) != len(row.takes):
-        yield f"takes {len(row.takes)} operands, not {len(types)}"
+        yield f"takes {_counted(len(row.takes), 'operand')}, not {len(types)}"
         return
     if isinstance(row, Instruction):
         yield from _instruction_problems(row, types, attrs)
@@ -313,7 +313,8 @@ def operation_problems(
             case "S" if type_.lanes != 1:
                 yield f"takes a scalar, not {type_}"
             case "M" if type_.elem is not Elem.MASK or type_.lanes not in (1, main[0].lanes):
-                yield f"takes a mask of 1 or {main[0].lanes} lanes, not {type_}"
+                lanes = "1 lane" if main[0].lanes == 1 else f"1 or {main[0].lanes} lanes"
+                yield f"takes a mask of {lanes}, not {type_}"
     yield from _attribute_problems(row, types, attrs)
 
 
@@ -337,7 +338,8 @@ def _attribute_problems(
     row: OpRow, types: tuple[VType, ...], attrs: tuple[int, ...]
 ) -> Iterator[str]:
     if len(attrs) != _ATTRIBUTE_COUNT.get(row.name, 0):
-        yield f"takes {_ATTRIBUTE_COUNT.get(row.name, 0)} attributes, not {len(attrs)}"
+        wanted = _counted(_ATTRIBUTE_COUNT.get(row.name, 0), "attribute")
+        yield f"takes {wanted}, not {len(attrs)}"
         return
     if row.name in ("convert", "bitcast", "iota") and attrs[0] not in range(len(ELEM_CODES)):
         yield f"has attribute {attrs[0]}, which stands for no element type"
@@ -380,8 +382,12 @@ def _attribute_problems(
             yield from _outside("lanes", (count,), 1, 1 << 16)
 
 
+def _counted(count: int, noun: str) -> str:
+    return f"1 {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def _is_wider(type_: VType, narrow: VType) -> bool:
-    """Whether `narrow` has integers of 8 or 16 bits, and `type_` has twice their bits."""
+    """Whether `narrow` has integers of 8 or 16 bits, and `type_` as many of twice the bits."""
     is_narrow = narrow.elem in (Elem.I8, Elem.U8, Elem.I16, Elem.U16)
     return is_narrow and type_ == narrow.with_elem(narrow.elem.wider)
 

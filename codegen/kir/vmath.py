@@ -113,7 +113,7 @@ def tan(b: KernelBuilder, x: Operand) -> Operand:
 def round_even(b: KernelBuilder, x: Operand) -> Operand:
     """The nearest integer (halves go to the even integer), exact. Zeros keep their sign."""
     v = Expression.of(b, x)
-    integral = 2.0**v.format.fraction_bits  # all numbers from here on are integers
+    integral = 2.0**v.format.fraction_bits  # all numbers at or above this are integers
     size = v.abs()
     rounded = ((size + integral) - integral).with_sign_of(v)
     return v.choose("lt", size, integral, rounded, v).operand
@@ -151,10 +151,10 @@ def gelu(b: KernelBuilder, x: Operand) -> Operand:
     size = root.abs().min(v.format.erfc_limit)
     # The exponent -x^2/2 is computed from x, not from `root`, whose rounding error would dominate
     # the result far below 0.
-    whole = v.abs().min(v.format.erfc_limit * math.sqrt(2))
-    high = whole.upper_half()
+    clamped = v.abs().min(v.format.erfc_limit * math.sqrt(2))
+    high = clamped.upper_half()
     square = -(high * high * 0.5)
-    rest = -((whole - high) * (whole + high) * 0.5)
+    rest = -((clamped - high) * (clamped + high) * 0.5)
     tail = _erfc_tail(size, square, rest) * 0.5
     outer = v.choose("lt", v, 0.0, tail, v.const(1.0) - tail)
     inner = _erf_inner(root).fma(v.const(0.5), v.const(0.5))
@@ -181,7 +181,7 @@ def pow(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
 
 
 def _log_pair(v: Expression) -> tuple[Expression, Expression]:
-    """log(v) for positive finite v, as a sum whose first part uses half of the significand."""
+    """log(v) for positive finite v, as a sum. Its first part uses only half the significand."""
     m, power = split_exponent(v)
     high, low = v.format.ln2
     f, divisor = m - 1.0, m + 1.0
@@ -215,17 +215,19 @@ def _power_special(x: Expression, y: Expression, result: Expression) -> Expressi
     Sets the sign, and handles zeros, infinities and NaN.
     """
     b, size = x.b, x.abs()
-    whole = _is_integer(y)
+    integral = _is_integer(y)
     is_zero, is_infinite = size.test("eq", 0.0), size.test("eq", math.inf)
     vanishes = b.op("xor", is_zero, y.test("lt", 0.0))
     extreme = result.select(vanishes, 0.0, math.inf)
     result = result.select(b.op("or", is_zero, is_infinite), extreme, result)
     # With a negative base, odd exponents keep the sign, and fractional exponents give NaN.
-    odd = b.op("and", whole, b.op("xor", _is_integer(y * 0.5), _all_lanes(x)))
+    odd = b.op("and", integral, b.op("xor", _is_integer(y * 0.5), _all_lanes(x)))
     sign = b.select(odd, x.sign_bits(), x.bits_const(0))
     result = result.bits_op("or", sign)
     below = b.op("and", x.test("lt", 0.0), x.test("gt", -math.inf))
-    result = result.select(b.op("and", below, b.op("xor", whole, _all_lanes(x))), math.nan, result)
+    result = result.select(
+        b.op("and", below, b.op("xor", integral, _all_lanes(x))), math.nan, result
+    )
     # x^0 and 1^y are 1 even for NaN. All other powers of or by NaN are NaN.
     result = result.select(b.op("or", x.test("ne", x), y.test("ne", y)), x + y, result)
     return result.select(b.op("or", y.test("eq", 0.0), x.test("eq", 1.0)), 1.0, result)

@@ -28,16 +28,16 @@ class Expression:
         return self.like(Imm(float(value), self.operand.type.with_elem(self.format.elem)))
 
     def __add__(self, other: Expression | float) -> Expression:
-        return self._two("add", other)
+        return self._binary("add", other)
 
     def __sub__(self, other: Expression | float) -> Expression:
-        return self._two("sub", other)
+        return self._binary("sub", other)
 
     def __mul__(self, other: Expression | float) -> Expression:
-        return self._two("mul", other)
+        return self._binary("mul", other)
 
     def __truediv__(self, other: Expression | float) -> Expression:
-        return self._two("div", other)
+        return self._binary("div", other)
 
     def __neg__(self) -> Expression:
         return self.like(self.b.op("neg", self.operand))
@@ -46,10 +46,10 @@ class Expression:
         return self.like(self.b.op("abs", self.operand))
 
     def min(self, other: Expression | float) -> Expression:
-        return self._two("min", other)
+        return self._binary("min", other)
 
     def max(self, other: Expression | float) -> Expression:
-        return self._two("max", other)
+        return self._binary("max", other)
 
     def clamp(self, low: float, high: float) -> Expression:
         return self.max(low).min(high)
@@ -116,5 +116,5 @@ class Expression:
     def _lift(self, other: Expression | float) -> Expression:
         return other if isinstance(other, Expression) else self.const(other)
 
-    def _two(self, name: str, other: Expression | float) -> Expression:
+    def _binary(self, name: str, other: Expression | float) -> Expression:
         return self.like(self.b.op(name, self.operand, self._lift(other).operand))

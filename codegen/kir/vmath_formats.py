@@ -30,17 +30,17 @@ class FloatFormat:
     trig_limit: float
     """Angles of larger magnitude are multiplied by 1 / (2 pi) in integers to reduce them."""
     turn_digits: int
-    """How many 32-bit digits of 1 / (2 pi) this multiplication uses."""
+    """The number of 32-bit digits of 1 / (2 pi) that this multiplication uses."""
     rest_digits: int
-    """How many 32-bit digits of the product are the reduced angle. They have at least twice the
-    bits of the format, because half of them are 0 for the float that is closest to a multiple of
-    pi/2."""
+    """The number of 32-bit digits of the product that form the reduced angle. They have at least
+    twice the bits of the format, because half of these bits are 0 for the float that is closest to
+    a multiple of pi/2."""
     exp_range: tuple[float, float]
     """exp is 0 below the first bound, and infinity above the second."""
     tanh_limit: float
-    """tanh rounds to 1 from here on."""
+    """For x at or above this, tanh(x) rounds to 1."""
     erfc_limit: float
-    """erfc rounds to 0 from here on."""
+    """For x at or above this, erfc(x) rounds to 0."""
     power_limit: float
     """x^y is 0, 1 or infinity for any x if the magnitude of y is larger than this."""
 

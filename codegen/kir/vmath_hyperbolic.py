@@ -9,9 +9,9 @@ from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.vmath_expression import Expression
 from ellc.codegen.kir.vmath_parts import exp_reduced, log_positive, log_special, power_of_two, scale
 
-# From here on, e^x - 1 and 2 sinh(x) round to the same number as e^x.
+# For x at or above this, e^x - 1, 2 sinh(x) and 2 cosh(x) round to the same number as e^x.
 _NO_ONE = 40.0
-# From here on, sqrt(x^2 + 1) rounds to x.
+# For x at or above this, sqrt(x^2 + 1) rounds to x.
 _NO_ROOT = 2.0**28
 
 

@@ -37,7 +37,7 @@ def of_reduced_angle(
     b, limit = v.b, v.format.trig_limit
     size = v.abs().bits()
     # The bits of non-negative floats have the same order as the floats. The search for the largest
-    # is interleaved with the formula, whose instructions often wait for results.
+    # lane is interleaved with the formula, whose instructions often wait for results.
     near, largest = b.interleaved([lambda: function(*_near(v)).operand, lambda: b.largest(size)])
     limit_bits = Imm(_bits_of(v.format, limit), largest.type)
     with b.rarely(largest, limit_bits, carry=(near,)) as loop:
@@ -119,7 +119,7 @@ def _places(v: Expression, exponent: Operand) -> list[Operand]:
         pairs = zip(digits[: count + step - 1], digits[step:], strict=True)
         digits = [b.select(skips, after, digit) for digit, after in pairs]
     shift = b.op("and", exponent, b.const(_DIGIT_BITS - 1, exponent))
-    back = b.op("xor", shift, b.const(_DIGIT_BITS - 1, exponent))  # 32 - shift, less 1
+    back = b.op("xor", shift, b.const(_DIGIT_BITS - 1, exponent))  # 31 - shift
     return [
         b.op("or", b.op("shl_by", digit, shift), b.op("shr_by", b.shift_right(after, 1), back))
         for digit, after in reversed([*pairwise(digits)])
@@ -128,9 +128,8 @@ def _places(v: Expression, exponent: Operand) -> list[Operand]:
 
 def _digit(f: FloatFormat, index: int) -> int:
     """Digit `index` of 1 / (2 pi), counted from the place that angles of `trig_limit` need."""
-    first = (
-        _limit_exponent(f) - f.fraction_bits
-    )  # negative for places before the point, which are 0
+    # This is negative for places before the point, which are 0.
+    first = _limit_exponent(f) - f.fraction_bits
     return (_TURNS >> (_TURNS_BITS - first - (index + 1) * _DIGIT_BITS)) % (1 << _DIGIT_BITS)
 
 

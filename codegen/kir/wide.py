@@ -31,9 +31,9 @@ def divide(b: KernelBuilder, x: Operand, y: Operand) -> tuple[Operand, Operand]:
         quotient = b.select(differ, b.sub(zero, quotient), quotient)
         below = b.compare("lt", x, zero)
         remainder = b.select(below, b.sub(zero, remainder), remainder)
-    good = b.compare("ne", y, b.const(0, y))
+    is_valid = b.compare("ne", y, b.const(0, y))
     none = b.const(0, x)
-    return b.select(good, quotient, none), b.select(good, remainder, none)
+    return b.select(is_valid, quotient, none), b.select(is_valid, remainder, none)
 
 
 def _magnitude(b: KernelBuilder, x: Operand) -> Operand:
@@ -89,7 +89,7 @@ def fmod(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
     """The exact result of C's fmod, which has the sign of x. NaN if x is infinite or y is 0.
 
     Each trip subtracts |y| times a power of two, if the rest is large enough. The largest power
-    comes first. The number of trips is the largest difference of exponents in the vector.
+    comes first. The number of trips depends on the largest difference of exponents in the vector.
     """
     f = format_of(x.type.elem)
     size, divisor = b.op("abs", x), b.op("abs", y)
@@ -111,10 +111,10 @@ def fmod(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
     multiple = b.add(b.bitcast(lifted, f.bits), b.shift_left(shift, f.fraction_bits))
     extra = b.select(tiny, b.const(f.fraction_bits, bits_type), b.const(0, bits_type))
     trips = b.select(active, b.add(b.add(shift, extra), b.const(1, bits_type)), extra)
-    most = b.convert(b.convert(b.fold("max", trips), Elem.I32), Elem.INDEX)
+    most_trips = b.convert(b.convert(b.fold("max", trips), Elem.I32), Elem.INDEX)
     half = b.const(0.5, x)
     begin = (start, b.bitcast(multiple, x.type.elem))
-    with b.loop("turn", Imm(0, INDEX), most, carry=begin) as loop:
+    with b.loop("turn", Imm(0, INDEX), most_trips, carry=begin) as loop:
         rest, step = loop.carried
         rest = b.select(b.compare("ge", rest, step), b.sub(rest, step), rest)
         step = b.select(b.compare("gt", step, divisor), b.mul(step, half), step)
@@ -160,8 +160,8 @@ def _float_to_wide(b: KernelBuilder, x: Operand, to: Elem) -> Operand:
         low = b.compare("le", x, b.const(-(2.0**63), x))
         number = b.select(high, b.const(2**63 - 1, number), number)
         number = b.select(low, b.const(2**63, number), number)
-    good = b.compare("eq", x, x)
-    return b.bitcast(b.select(good, number, none), to)
+    is_valid = b.compare("eq", x, x)
+    return b.bitcast(b.select(is_valid, number, none), to)
 
 
 def _wide_to_float(b: KernelBuilder, x: Operand, to: Elem) -> Operand:

@@ -98,6 +98,14 @@ def test_all_that_cannot_be_taken_is_in_one_report() -> None:
     assert [line.split(":")[0] for line in caught.value.problems] == ["first", "second"]
 
 
+def test_the_report_counts_the_operators_without_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FAMILIES, Conv2D, ())
+    with pytest.raises(EllcError) as caught:
+        planned(("second", "gemm"))
+    said = "1 operator of this model has no kernel for target pi3_64"
+    assert caught.value.code == "E300" and caught.value.message == said
+
+
 def test_a_rival_is_one_more_family(monkeypatch: pytest.MonkeyPatch) -> None:
     (gemm,) = (f for f in families_of(Conv2D()) if f.name == "gemm")
 

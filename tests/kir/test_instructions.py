@@ -77,7 +77,7 @@ def test_the_verifier_and_the_text_know_every_row() -> None:
         assert parse(print_kernel(kernel)) == kernel
     text = print_kernel(instruction_case(INSTRUCTIONS["dsp_smuad"]).kernel)
     (problem,) = problems(parse(text.replace("dsp_smuad v", "dsp_sxtb16 v")))
-    assert problem.endswith("dsp_sxtb16 takes 1 operands, not 2")
+    assert problem.endswith("dsp_sxtb16 takes 1 operand, not 2")
     (problem,) = problems(parse(text.replace("dsp_smuad v", "neon_smull_8b v")))
     assert problem.endswith("neon_smull_8b takes i8x8 as operand 0, not i16x2")
 

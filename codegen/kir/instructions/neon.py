@@ -98,7 +98,7 @@ def _pair_sums(sign: str, narrow: VType) -> Instruction:
         wide,
         OPS["add_pairs"].meaning,
         {
-            # AArch64's intrinsic does not accumulate. LLVM combines both lines to one instruction.
+            # AArch64's intrinsic does not accumulate. LLVM combines both lines.
             "aarch64": f"both = {llvm_call(sums, wide, (narrow, '1'))}\n"
             f"add {llvm_type(wide)} {{0}}, {{both}}",
             "arm": f"@llvm.arm.neon.vpadal{sign}.{suffix}",
@@ -212,17 +212,17 @@ def _matrix(name: str, a: Elem, b: Elem, to: Elem) -> Instruction:
 # --- bytes looked up in registers ----------------------------------------------------------------
 
 MOST_TABLES = 4
-"""The most registers that the table of one instruction may have."""
+"""The table of one instruction fills at most this many registers."""
 
 
-def _looked_up(*operands: Array) -> Array:
+def _look_up(*operands: Array) -> Array:
     *tables, indices = operands
     return np.asarray(OPS["pick"].meaning(indices, np.concatenate(tables)))
 
 
-def _looked_up_or_kept(kept: Array, *operands: Array) -> Array:
+def _look_up_or_keep(kept: Array, *operands: Array) -> Array:
     size = 16 * (len(operands) - 1)
-    return np.where(operands[-1] < size, _looked_up(*operands), kept)
+    return np.where(operands[-1] < size, _look_up(*operands), kept)
 
 
 def _tables(indices: VType, count: int, keeps: bool) -> Instruction:
@@ -242,7 +242,7 @@ def _tables(indices: VType, count: int, keeps: bool) -> Instruction:
         f"neon_{name}_{n}",
         (*((indices,) if keeps else ()), *(_U8X16,) * count, indices),
         indices,
-        _looked_up_or_kept if keeps else _looked_up,
+        _look_up_or_keep if keeps else _look_up,
         {"aarch64": f"@llvm.aarch64.neon.{name}.{llvm_suffix(indices)}"},
         f"(uint8_t)({lane})",
         _NEON,

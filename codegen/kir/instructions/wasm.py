@@ -25,7 +25,7 @@ def _rounded_high(a: Array, b: Array) -> Array:
 
 
 def _pair_sums(narrow: VType) -> Instruction:
-    """The row that adds two neighbouring lanes, with twice the bits."""
+    """The row that adds two neighbouring lanes; the sums have twice the bits."""
     wide = VType(narrow.elem.wider, narrow.lanes // 2)
     sign, word = ("signed", "s") if narrow.elem.is_signed else ("unsigned", "u")
     shapes = [f"i{8 * t.elem.bytes}x{t.lanes}" for t in (wide, narrow)]

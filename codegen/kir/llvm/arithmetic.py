@@ -27,7 +27,7 @@ def mul_add(w: InstructionWriter, let: Let) -> str:
 
 @spells("div", "rem")
 def divide(w: InstructionWriter, let: Let) -> str:
-    """A division or remainder: an instruction, or a helper where LLVM would call a library."""
+    """A division or remainder: an instruction, or a helper where LLVM would need a library."""
     elem = let.result.type.elem
     constant = isinstance(let.args[1], Imm)
     helper = ""
@@ -38,23 +38,23 @@ def divide(w: InstructionWriter, let: Let) -> str:
 
 @spells("sqrt")
 def square_root(w: InstructionWriter, let: Let) -> str:
-    """A square root: an instruction, or a helper where LLVM would call a library."""
+    """A square root: an instruction, or a helper where LLVM would need a library."""
     helper = helpers.square_root(let.result.type.elem, w.target)
     return by_helper(w, helper, let) if helper else by_template(w, let)
 
 
 def by_helper(w: InstructionWriter, helper: str, let: Let) -> str:
-    """The result of a helper function, called for each lane. Narrow integers are widened for it."""
+    """The result of a helper function, called for each lane, on integers of 32 bits or more."""
     w.helpers.add(helper)
     result = let.result.type
     value = "poison"
     for lane in range(result.lanes):
         args = [_widened_scalar(w, a, lane) for a in let.args]
-        one = w.type(result.with_lanes(1))
-        wide = "i32" if one in ("i8", "i16") else one
-        name = w.let(f"call {wide} @{helper}({', '.join(args)})")
-        if wide != one:
-            name = w.let(f"trunc {wide} {name} to {one}")
+        lane_type = w.type(result.with_lanes(1))
+        called_type = "i32" if lane_type in ("i8", "i16") else lane_type
+        name = w.let(f"call {called_type} @{helper}({', '.join(args)})")
+        if called_type != lane_type:
+            name = w.let(f"trunc {called_type} {name} to {lane_type}")
         value = name if result.lanes == 1 else w.inserted(result, value, name, lane)
     return value
 

@@ -24,7 +24,7 @@ def convert(w: InstructionWriter, let: Let) -> str:
     if lanes & (lanes - 1) == 0:
         return _converted(w, w.typed(arg), arg.type, to)
     # For AArch64, LLVM 22 cannot narrow vectors of 64-bit integers whose number of lanes is not a
-    # power of two. They are converted lane by lane.
+    # power of two. Such vectors are converted lane by lane.
     value = "poison"
     for lane in range(lanes):
         one = _converted(w, w.scalar(arg, lane), arg.type.with_lanes(1), to)

@@ -105,11 +105,13 @@ class _LlvmFunction(InstructionWriter):
                     self._load(result, self._address(param, index, offset), align)
                 case Store(value, param, index, offset, align):
                     pointer = self._address(param, index, offset)
-                    self.put(f"store {self.typed(value)}, ptr {pointer}, align {align}")
+                    self.append_line(f"store {self.typed(value)}, ptr {pointer}, align {align}")
                 case Prefetch(param, index, offset):
                     self.declarations.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
                     pointer = self._address(param, index, offset)
-                    self.put(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 3, i32 1)")
+                    self.append_line(
+                        f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 3, i32 1)"
+                    )
                 case For():
                     self._for(statement)
                 case If(condition, inner):
@@ -126,23 +128,23 @@ class _LlvmFunction(InstructionWriter):
             # Without `freeze`, LLVM combines this load with the instruction that widens it, and
             # passes the vector through the stack.
             text = f"freeze {type_} {self.let(text)}"
-        self.put(f"%{result.name} = {text}")
+        self.append_line(f"%{result.name} = {text}")
 
     def _for(self, loop: For) -> None:
         head, body, done = (self.label(k) for k in ("head", "body", "done"))
         before = self._block
         word = self.type(loop.index.type)
         following = self.temporary()
-        self.put(f"br label %{head}")
+        self.append_line(f"br label %{head}")
         start = len(self.lines)  # phis are inserted here as soon as the name of the latch is known
         self._open(head)
         test = self.temporary()
-        self.put(f"{test} = icmp slt {word} %{loop.index.name}, {self.value(loop.stop)}")
-        self.put(f"br i1 {test}, label %{body}, label %{done}")
+        self.append_line(f"{test} = icmp slt {word} %{loop.index.name}, {self.value(loop.stop)}")
+        self.append_line(f"br i1 {test}, label %{body}, label %{done}")
         self._open(body)
         self._body(loop.body)
-        self.put(f"{following} = add nsw {word} %{loop.index.name}, {loop.step}")
-        self.put(f"br label %{head}")
+        self.append_line(f"{following} = add nsw {word} %{loop.index.name}, {loop.step}")
+        self.append_line(f"br label %{head}")
         latch = self._block
         phis = [
             f"  %{loop.index.name} = phi {word} [ {self.value(loop.start)}, %{before} ], "
@@ -163,20 +165,22 @@ class _LlvmFunction(InstructionWriter):
         layout = frame(statement.source, statement.results, self.target.word_bits)
         name = function_name(self._kernel.name, len(self._frames))
         memory = self.temporary()
-        # In the entry block, so that a call in a loop takes no more stack in every iteration.
+        # The frame is allocated in the entry block: in a loop, every trip would take more stack.
         shape = f"[{layout.bytes} x i8], align {FRAME_ALIGN_BYTES}"
         self._frames.append(f"  {memory} = alloca {shape}")
         for param, offset in layout.params.items():
-            self.put(f"store ptr %{param}, ptr {self._slot(memory, offset)}")
+            self.append_line(f"store ptr %{param}, ptr {self._slot(memory, offset)}")
         for value in inputs(statement.source):
             pointer = self._slot(memory, layout.inputs[value.name])
-            self.put(f"store {self.typed(value)}, ptr {pointer}, align {self._frame_align(value)}")
+            self.append_line(
+                f"store {self.typed(value)}, ptr {pointer}, align {self._frame_align(value)}"
+            )
         self.declarations.add(f"declare hidden void @{name}(ptr) nounwind")
-        self.put(f"call void @{name}(ptr {memory})")
+        self.append_line(f"call void @{name}(ptr {memory})")
         for result in statement.results:
             pointer = self._slot(memory, layout.results[result.name])
             loaded = f"load {self.type(result.type)}, ptr {pointer}"
-            self.put(f"%{result.name} = {loaded}, align {self._frame_align(result)}")
+            self.append_line(f"%{result.name} = {loaded}, align {self._frame_align(result)}")
 
     def _frame_align(self, value: Var) -> int:
         is_word = value.type.elem is Elem.INDEX
@@ -187,10 +191,10 @@ class _LlvmFunction(InstructionWriter):
 
     def _if(self, condition: Operand, inner: tuple[Stmt, ...]) -> None:
         then, done = self.label("then"), self.label("done")
-        self.put(f"br i1 {self.value(condition)}, label %{then}, label %{done}")
+        self.append_line(f"br i1 {self.value(condition)}, label %{then}, label %{done}")
         self._open(then)
         self._body(inner)
-        self.put(f"br label %{done}")
+        self.append_line(f"br label %{done}")
         self._open(done)
 
     def _address(self, param: Param, index: Operand, offset: int) -> str:

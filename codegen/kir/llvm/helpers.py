@@ -72,8 +72,8 @@ define internal {t} @ellc.{s}rem.{t}({t} %a, {t} %b) #0 {{
 }}
 """
 
-# Converts the 32 leading bits, which is the only rounding. The lowest of these bits is also set if
-# any bit after them is set, so that the result is rounded correctly.
+# Converts the 32 leading bits; only this rounds. The lowest of these bits is also set if any bit
+# after them is set, so that the result is rounded correctly.
 _U64_TO_F32 = """\
 define internal float @ellc.u64.f32(i64 %a) #0 {
   %upper.64 = lshr i64 %a, 32
@@ -121,7 +121,7 @@ define internal double @ellc.{s}64.f64(i64 %a) #0 {{
 }}
 """
 
-# By integer arithmetic on the bits: shifts the significand by the exponent. The result saturates,
+# Converts by integer arithmetic: the significand is shifted by the exponent. The result saturates,
 # and NaN becomes 0.
 _FROM_FLOAT = """\
 define internal i64 @ellc.{f}.{s}64({float} %a) #0 {{
@@ -300,7 +300,7 @@ def division(op: str, elem: Elem, target: Target, *, by_constant: bool) -> str:
 
 
 def conversion(source: Elem, to: Elem, target: Target) -> str:
-    """The name of the helper that converts between a 64-bit integer and a float; may be empty."""
+    """The name of the helper that converts a 64-bit integer to a float or back; may be empty."""
     wide = (Elem.I64, Elem.U64)
     converts = source.is_float != to.is_float and bool({source, to} & {*wide})
     if not converts or not target.isa.calls_wide_arithmetic:

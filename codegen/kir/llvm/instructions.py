@@ -47,8 +47,8 @@ def by_registers(
     results = []
     for part in range(types[0].lanes // row.takes[0].lanes):
         args = [
-            w.lanes_of(value, whole, part * type_.lanes, type_.lanes)
-            for value, whole, type_ in zip(values, types, row.takes, strict=True)
+            w.lanes_of(value, operand_type, part * type_.lanes, type_.lanes)
+            for value, operand_type, type_ in zip(values, types, row.takes, strict=True)
         ]
         results.append(instruction(w, row, args))
     return w.concatenated(results, row.gives)

@@ -28,7 +28,7 @@ spells = SPELLINGS.spells
 
 
 def write(w: InstructionWriter, let: Let) -> None:
-    """Write an operation, and record the name of its result.
+    """Write an operation, and record the value of its result.
 
     Raises `InternalError` if the target lacks the instruction.
     """
@@ -36,13 +36,13 @@ def write(w: InstructionWriter, let: Let) -> None:
 
 
 def value_of(w: InstructionWriter, let: Let) -> str:
-    """Write an operation; returns the name of its result."""
+    """Write an operation. Return its value: the name of a register, or a literal."""
     types = tuple(a.type for a in let.args)
-    own = OPERATIONS[let.op]
-    if isinstance(own, Instruction):
-        if not own.available(w.target):
-            raise InternalError(f"target {w.target.name} has no instruction {own.name}")
-        return by_registers(w, own, types, [w.value(a) for a in let.args])
+    operation = OPERATIONS[let.op]
+    if isinstance(operation, Instruction):
+        if not operation.available(w.target):
+            raise InternalError(f"target {w.target.name} has no instruction {operation.name}")
+        return by_registers(w, operation, types, [w.value(a) for a in let.args])
     if row := row_for(w, let.op, types, let.result.type):
         return by_registers(w, row, types, [w.value(a) for a in let.args])
     return SPELLINGS.get(let.op, by_template)(w, let)

@@ -19,38 +19,38 @@ def pick(w: InstructionWriter, let: Let) -> str:
     """The lanes of the second operand that the indices in the first operand select."""
     indices, table = (arg.type for arg in let.args)
     index, lanes = (w.value(arg) for arg in let.args)
-    whole = indices.lanes == 8 or indices.lanes % _BYTES == 0
-    if not w.target.isa.looks_up_in_registers or not whole:
+    fills_registers = indices.lanes == 8 or indices.lanes % _BYTES == 0
+    if not w.target.isa.looks_up_in_registers or not fills_registers:
         return _picked_singly(w, indices, table, index, lanes)
     registers = _registers(w, table, lanes)
-    one = indices.with_lanes(min(indices.lanes, _BYTES))
+    register = indices.with_lanes(min(indices.lanes, _BYTES))
     parts = [
-        _looked_up(w, one, part, registers)
+        _look_up(w, register, part, registers)
         for part in [
-            w.lanes_of(index, indices, start, one.lanes)
-            for start in range(0, indices.lanes, one.lanes)
+            w.lanes_of(index, indices, start, register.lanes)
+            for start in range(0, indices.lanes, register.lanes)
         ]
     ]
-    return w.concatenated(parts, one)
+    return w.concatenated(parts, register)
 
 
-def _looked_up(w: InstructionWriter, type_: VType, index: str, registers: list[str]) -> str:
+def _look_up(w: InstructionWriter, type_: VType, index: str, registers: list[str]) -> str:
     """The bytes at these indices of a table in several registers.
 
-    Each instruction looks up in a group of registers. Indices outside of its group keep the result
-    of the instruction before.
+    Each instruction searches a group of registers. For an index outside its group, it keeps the
+    result of the instruction before.
     """
     result = ""
     for start in range(0, len(registers), MOST_TABLES):
-        some = registers[start : start + MOST_TABLES]
+        group = registers[start : start + MOST_TABLES]
         if not start:
-            row = INSTRUCTIONS[f"neon_tbl{len(some)}_{type_.lanes}b"]
-            result = instruction(w, row, [*some, index])
+            row = INSTRUCTIONS[f"neon_tbl{len(group)}_{type_.lanes}b"]
+            result = instruction(w, row, [*group, index])
             continue
-        row = INSTRUCTIONS[f"neon_tbx{len(some)}_{type_.lanes}b"]
+        row = INSTRUCTIONS[f"neon_tbx{len(group)}_{type_.lanes}b"]
         passed = w.number(start * _BYTES, type_)
         rest = w.let(f"sub {w.type(type_)} {index}, {passed}")
-        result = instruction(w, row, [result, *some, rest])
+        result = instruction(w, row, [result, *group, rest])
     return result
 
 
@@ -79,14 +79,14 @@ def _picked_singly(
         one_index = index
         if indices.lanes > 1:
             one_index = w.let(f"extractelement {p} {index}, i32 {lane}")
-        one = _one(w, one_index, table, t, lanes)
+        byte = _byte_at(w, one_index, table, t, lanes)
         if indices.lanes == 1:
-            return one
-        value = w.inserted(indices, value, one, lane)
+            return byte
+        value = w.inserted(indices, value, byte, lane)
     return value
 
 
-def _one(w: InstructionWriter, one_index: str, table: VType, t: str, lanes: str) -> str:
+def _byte_at(w: InstructionWriter, one_index: str, table: VType, t: str, lanes: str) -> str:
     """The byte of the table at one index; 0 beyond the table."""
     inside = ""
     if table.lanes < _ENTRIES:

@@ -85,5 +85,5 @@ def _halves(w: InstructionWriter, type_: VType, value: str) -> tuple[str, str]:
         even, odd = (w.let(f"extractelement {t} {value}, i32 {i}") for i in (0, 1))
     else:
         picks = (range(start, type_.lanes, 2) for start in (0, 1))
-        even, odd = (w.shuffle(type_, value, "poison", some) for some in picks)
+        even, odd = (w.shuffle(type_, value, "poison", lanes) for lanes in picks)
     return even, odd

@@ -56,9 +56,9 @@ class InstructionWriter:
         self.lines: list[str] = []
         self.names: dict[str, str] = {}
         self._count = 0
-        # Parts of vectors, by (whole vector, first lane, lanes). Vectors in `_parts` have been
-        # concatenated to the whole vector. Vectors in `_slices` have been extracted from it in this
-        # block. Reusing both saves LLVM time.
+        # Parts of vectors, by (whole vector, first lane, number of lanes). Vectors in `_parts` have
+        # been concatenated to the whole vector. Vectors in `_slices` have been extracted from it in
+        # this block. Reusing both saves LLVM time.
         self._parts: dict[tuple[str, int, int], str] = {}
         self._slices: dict[tuple[str, int, int], str] = {}
         # The instruction for (operation, types of its operands, type of its result); None if the
@@ -69,14 +69,14 @@ class InstructionWriter:
 
     # --- instructions ----------------------------------------------------------------------------
 
-    def put(self, line: str) -> None:
+    def append_line(self, line: str) -> None:
         """Append an instruction."""
         self.lines.append(f"  {line}")
 
     def let(self, text: str) -> str:
         """Append an instruction that has a result. Returns the name of the result."""
         name = self.temporary()
-        self.put(f"{name} = {text}")
+        self.append_line(f"{name} = {text}")
         return name
 
     def temporary(self) -> str:
@@ -172,7 +172,7 @@ class InstructionWriter:
 
     def concatenated(self, parts: Sequence[str], part: VType) -> str:
         """The concatenation of `parts`: vectors of type `part`, whose number is a power of two."""
-        lanes, whole = part.lanes, tuple(parts)
+        lanes, originals = part.lanes, tuple(parts)
         while len(parts) > 1:
             both = range(2 * lanes)
             parts = [
@@ -181,8 +181,8 @@ class InstructionWriter:
             ]
             lanes *= 2
         # The parts are available wherever the whole vector is, and need not be extracted again.
-        for index, one in enumerate(whole):
-            self._parts[parts[0], index * part.lanes, part.lanes] = one
+        for index, original in enumerate(originals):
+            self._parts[parts[0], index * part.lanes, part.lanes] = original
         return parts[0]
 
     def _mangled(self, type_: VType) -> str:
