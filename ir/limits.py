@@ -58,9 +58,11 @@ class Limits:
     """Elements of all tensors that one import computes or fills, plus their multiply-adds."""
 
     def product(
-        self, dimensions: Iterable[int], *, where: str, what: str = "tensor", filled: bool = False
+        self, dimensions: Iterable[int], *, where: str, what: str = "a tensor", filled: bool = False
     ) -> int:
         """The number of elements of a shape; call this before allocating memory for them.
+
+        Messages call the tensor `what`.
 
         Raises `EllcError` E203 when a dimension is negative or the product exceeds
         `tensor_elements`, or `filled_elements` if the reader is about to fill the tensor.
@@ -71,13 +73,13 @@ class Limits:
         for size in dimensions:
             if size < 0:
                 raise EllcError(
-                    f"a {what} has the negative dimension {size}", code="E203", where=where
+                    f"{what} has the negative dimension {size}", code="E203", where=where
                 )
             total *= size
             most *= max(size, 1)  # other extents must be within the limit even if one is 0
             if most > limit:
                 raise EllcError(
-                    f"a {what} would have more than {limit} elements",
+                    f"{what} would have more than {limit} elements",
                     code="E203",
                     where=where,
                     hint=f"the file is damaged, or raise Limits.{name}",

@@ -143,6 +143,11 @@ def _syntax(line: int, message: str) -> EllcError:
     return EllcError(message, code="E130", where=f"graph text, line {line}")
 
 
+def _expected(what: str, found: _Token) -> EllcError:
+    shown = "the end" if found.kind == "end" else repr(found.text[:40])
+    return _syntax(found.line, f"expected {what}, found {shown}")
+
+
 def parse(text: str, weights: WeightPool, limits: Limits = DEFAULT_LIMITS) -> Graph:
     """The graph of this text, with its arrays in the pool `weights`.
 
@@ -167,7 +172,7 @@ class _Parser:
         self._expect("graph")
         graph = self._graph()
         if self._peek().kind != "end":
-            raise self._wrong("the end")
+            raise _expected("the end", self._peek())
         return graph
 
     def _body(self) -> Graph:
@@ -239,9 +244,10 @@ class _Parser:
         while self._accept(","):
             results.append(self._value())
         self._expect("=")
+        token = self._peek()
         op = self._attribute()
         if not isinstance(op, Op):
-            raise self._wrong("an operator")
+            raise _expected("an operator", token)
         self._expect("(")
         operands: list[str] = []
         while not self._accept(")"):
@@ -264,7 +270,7 @@ class _Parser:
         token = self._peek()
         shape = self._list()
         if len(shape) > 2 * MOST_AXES:  # importers split axes, so the bound of files is doubled
-            raise _syntax(token.line, f"a shape of {len(shape)} axes")
+            raise _syntax(token.line, f"a shape has {len(shape)} axes, more than {2 * MOST_AXES}")
         border = self._positional(Padding) if self._accept("border") else None
         quant = self._positional(Quant) if self._accept("quant") else None
         fields = {"dtype": dtype, "shape": shape, "border": border, "quant": quant}
@@ -281,7 +287,8 @@ class _Parser:
         self._expect(")")
         names = list(field_types(cls))
         if len(parts) != len(names):
-            raise _syntax(token.line, f"{len(parts)} numbers, expected {', '.join(names)}")
+            found = f"expected values for {', '.join(names)}, found {len(parts)}"
+            raise _syntax(token.line, found)
         return self._built(cls, dict(zip(names, parts, strict=True)), token)
 
     def _built(self, cls: type, fields: dict[str, Any], token: _Token) -> Any:
@@ -301,7 +308,8 @@ class _Parser:
     def _attribute(self) -> Any:
         self._depth += 1
         if self._depth > self.MAX_DEPTH:
-            raise self._wrong("less deeply nested attributes")
+            line = self._token.line
+            raise _syntax(line, f"attributes are nested more than {self.MAX_DEPTH} deep")
         try:
             return self._attribute_here()
         finally:
@@ -340,14 +348,14 @@ class _Parser:
         try:
             return int(text) if re.fullmatch(r"-?\d+", text) else float(text)
         except ValueError:  # Python refuses integers of thousands of digits
-            raise _syntax(token.line, "number too long") from None
+            raise _syntax(token.line, "a number has too many digits") from None
 
     def _dtype(self) -> DType:
-        name = self._next().text
+        token = self._next()
         try:
-            return DType(name)
+            return DType(token.text)
         except ValueError:
-            raise self._wrong(f"an element type instead of {name!r}") from None
+            raise _expected("an element type", token) from None
 
     def _object(self, token: _Token) -> Any:
         cls = attribute_class(token.text)
@@ -368,7 +376,7 @@ class _Parser:
     def _next(self) -> _Token:
         token = self._token
         if token.kind == "end":
-            raise self._wrong("more text")
+            raise _expected("more text", token)
         self._token = next(self._tokens)
         return token
 
@@ -380,12 +388,12 @@ class _Parser:
 
     def _expect(self, text: str) -> None:
         if not self._accept(text):
-            raise self._wrong(f"'{text}'")
+            raise _expected(f"'{text}'", self._peek())
 
     def _string(self) -> str:
         token = self._next()
         if token.kind != "string":
-            raise self._wrong("a string")
+            raise _expected("a string", token)
         try:
             return str(json.loads(token.text))
         except ValueError:
@@ -394,15 +402,11 @@ class _Parser:
     def _value(self) -> str:
         token = self._next()
         if token.kind != "value":
-            raise self._wrong("a value such as %v1")
+            raise _expected("a value such as %v1", token)
         return token.text[1:]
 
     def _key(self) -> str:
         token = self._next()
         if token.kind != "key":
-            raise self._wrong("a weight hash")
+            raise _expected("a weight hash", token)
         return token.text[1:]
-
-    def _wrong(self, expected: str) -> EllcError:
-        token = self._token
-        return _syntax(token.line, f"expected {expected}, found {token.text[:40]!r}")

@@ -9,6 +9,7 @@ from ellc.ir.errors import EllcError
 from ellc.ir.graph import Graph, Node, State
 from ellc.ir.nested import bodies
 from ellc.ir.ranges import CODE, constants_outside
+from ellc.ir.text import print_type
 from ellc.ir.types import TensorType
 
 
@@ -25,11 +26,11 @@ def verify(graph: Graph, stage: str = "") -> None:
             code="E110",
             where=stage,
             problems=problems,
-            hint="this is a mistake in the pass or frontend that built it",
+            hint="the pass or frontend that built the graph has a mistake",
         )
     if problems := constants_outside(graph):
         raise EllcError(
-            f"graph '{graph.name}' has constants that its operators do not take",
+            f"graph '{graph.name}' has constants that its operators do not accept",
             code=CODE,
             where=stage,
             problems=problems,
@@ -58,8 +59,11 @@ def _check_values(graph: Graph) -> list[str]:
             problems.append(f"%{constant.value}: no array under {constant.key}")
             continue
         have, want = graph.weights[constant.key], graph.types.get(constant.value)
-        if want is None or have.shape != want.shape or have.dtype != want.dtype.numpy:
-            problems.append(f"%{constant.value}: array {have.dtype}{have.shape} is not {want}")
+        if want is None:
+            problems.append(f"%{constant.value}: no type")
+        elif have.shape != want.shape or have.dtype != want.dtype.numpy:
+            shown = f"{have.dtype}{have.shape} is not {print_type(want)}"
+            problems.append(f"%{constant.value}: array {shown}")
     for value, type_ in graph.types.items():
         if any(d < 0 for d in type_.shape):
             problems.append(f"%{value}: negative extent in {type_.shape}")
@@ -92,7 +96,7 @@ def _check_nodes(graph: Graph) -> list[str]:
         known.update(node.outputs)
         untyped = [v for v in (*node.inputs, *node.outputs) if v not in graph.types]
         if untyped:
-            problems.append(f"{_label(node)}: no type for {untyped}")
+            problems.append(f"{_label(node)}: no type for {', '.join(f'%{v}' for v in untyped)}")
             continue
         problems += _check_inference(graph, node)
     return problems
@@ -108,7 +112,8 @@ def _check_inference(graph: Graph, node: Node) -> list[str]:
         return [f"{_label(node)}: {error.message}"]
     # Quantisation is a note for the user. Passes need not keep it on inner values.
     if [(t.dtype, t.shape) for t in results] != [(t.dtype, t.shape) for t in inferred]:
-        return [f"{_label(node)}: declared {results}, inferred {inferred}"]
+        declared, expected = (", ".join(map(print_type, types)) for types in (results, inferred))
+        return [f"{_label(node)}: declared as {declared}, but inferred as {expected}"]
     return []
 
 
@@ -135,14 +140,18 @@ def _check_state(graph: Graph, state: State, defined: set[str]) -> list[str]:
     problems = []
     if state.next not in defined:
         problems.append(f"%{state.next} is never defined")
-    elif current is None or following is None or _numbers(current) != _numbers(following):
-        problems.append(f"changes its type from {current} to {following}")
+    elif current is None or following is None:
+        problems.append(f"no type for %{state.current if current is None else state.next}")
+    elif _numbers(current) != _numbers(following):
+        change = f"from {print_type(current)} to {print_type(following)}"
+        problems.append(f"changes its type {change}")
     if state.key not in graph.weights:
         problems.append(f"no array under {state.key}")
     elif current is not None:
         initial = graph.weights[state.key]
         if initial.shape != current.shape or initial.dtype != current.dtype.numpy:
-            problems.append(f"initial array {initial.dtype}{initial.shape} is not {current}")
+            shown = f"{initial.dtype}{initial.shape} is not {print_type(current)}"
+            problems.append(f"initial array {shown}")
     return problems
 
 

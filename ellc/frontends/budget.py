@@ -29,7 +29,7 @@ class Budget:
 
     def want(self, shape: tuple[int, ...], where: str) -> None:
         """Pay for a tensor of this shape; call this before the tensor is allocated."""
-        self.pay(self.limits.product(shape, where=where, what="constant", filled=True), where)
+        self.pay(self.limits.product(shape, where=where, what="a constant", filled=True), where)
 
     def pay(self, elements: int, where: str) -> None:
         """Pay for a number of elements or of multiply-adds."""

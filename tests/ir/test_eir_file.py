@@ -225,5 +225,5 @@ def test_an_index_without_an_entry_says_so(entry: str, varied_graph: Graph, tmp_
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in contents.items():
             archive.writestr(name, data)
-    with pytest.raises(EllcError, match="has no key, dtype, shape and offset"):
+    with pytest.raises(EllcError, match="lacks a valid key, dtype, shape or offset"):
         load(path)

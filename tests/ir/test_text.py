@@ -106,6 +106,22 @@ def test_malformed_text_is_reported_with_its_line(old: str, new: str) -> None:
     assert "line" in error.value.where
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("relu{}", "3", "expected an operator, found '3'"),
+        ("f32", "f31", "expected an element type, found 'f31'"),
+        ('graph "g"', "graph g", "expected a string, found 'g'"),
+        ("}\n", "", "expected more text, found the end"),
+        ("}\n", "}} surplus", "expected the end, found '}'"),
+    ],
+)
+def test_the_message_quotes_the_unexpected_word(old: str, new: str, message: str) -> None:
+    with pytest.raises(EllcError) as error:
+        parse(SMALL.replace(old, new), WeightPool())
+    assert error.value.message == message
+
+
 @pytest.mark.slow
 def test_damaged_text_raises_nothing_else(varied_graph: Graph) -> None:
     graph = varied_graph

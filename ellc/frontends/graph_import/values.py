@@ -230,7 +230,7 @@ class Emitter:
         operand_types = tuple(v.type for v in operands)
         types = op.infer(*operand_types)
         for type_ in types:
-            self._limits.product(type_.shape, where=self._where, what="result")
+            self._limits.product(type_.shape, where=self._where, what="a result")
         if problems := outside(op, operand_types, [v.array for v in operands]):
             raise Unsupported("; ".join(problems))
         arrays = [v.array for v in operands if v.array is not None]

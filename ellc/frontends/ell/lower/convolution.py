@@ -165,7 +165,9 @@ def lower_receptive_field(lw: Lowering, job: Job) -> None:
     if reach[0] > rows or reach[1] > columns:
         raise Refused(f"windows need {reach[0]}x{reach[1]} inputs, the image has {rows}x{columns}")
     lw.limits.product(
-        (height, width, channels, field, field), where=job.node.path, what="receptive field matrix"
+        (height, width, channels, field, field),
+        where=job.node.path,
+        what="a receptive field matrix",
     )
     sizes, steps = (1, height, width, channels), (1, stride, stride, 1)
     taps = [

@@ -36,7 +36,7 @@ def lower_input(lw: Lowering, job: Job) -> None:
 
 def _public_input(lw: Lowering, job: Job, layout: MemoryLayout) -> StoredValue:
     shape = tensor_shape(layout.extent)
-    lw.limits.product(shape, where=job.node.path, what="input")
+    lw.limits.product(shape, where=job.node.path, what="an input")
     name = unique_name(input_name(lw.archive, job.node), lw.input_names)
     lw.input_names.append(name)
     ref = lw.builder.input(name, TensorType(lw.dtype(job.element), shape))
