@@ -74,7 +74,8 @@ def through_reshape(before: Shape, after: Shape, permutation: Permutation) -> Pe
 
 
 def reshape_groups(before: Shape, after: Shape) -> list[tuple[Permutation, Permutation]] | None:
-    """The smallest groups of axes (before, after) that hold the same elements.
+    """Pairs of groups (axes of `before`, axes of `after`) that hold the same elements, as small
+    as possible.
 
     Axes of extent 1 are in no group. None for a shape without elements.
     """
@@ -95,7 +96,7 @@ def reshape_groups(before: Shape, after: Shape) -> list[tuple[Permutation, Permu
 
 
 def _with_unit_axes(shape: Shape, axes: list[int]) -> Permutation:
-    """The permutation `axes`, with every axis of extent 1 inserted right after axis - 1."""
+    """`axes`, with every axis of extent 1 inserted right after its predecessor in `shape`."""
     result = list(axes)
     for axis, extent in enumerate(shape):
         if extent == 1:
@@ -104,7 +105,7 @@ def _with_unit_axes(shape: Shape, axes: list[int]) -> Permutation:
 
 
 def without(permutation: Permutation, axes: Permutation) -> Permutation:
-    """The permutation of the remaining axes, numbered anew, after `axes` are removed."""
+    """The permutation without `axes`; the remaining axes are renumbered from 0."""
     remaining = [a for a in permutation if a not in axes]
     return tuple(sorted(remaining).index(a) for a in remaining)
 

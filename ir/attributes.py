@@ -14,7 +14,7 @@ _INTEGER_BITS = 64
 
 
 def build(cls: type, values: Mapping[str, object]) -> Any:
-    """An object of the dataclass `cls` with these field values, which are given by name.
+    """Make an object of the dataclass `cls` from its field values by name.
 
     Raises `TypeError` for an unknown or missing field, or a value that does not fit its annotation.
     A `float` field also accepts integers. Integers have at most 64 bits. A `bool` does not count as
@@ -23,13 +23,13 @@ def build(cls: type, values: Mapping[str, object]) -> Any:
     hints = field_types(cls)
     unknown = sorted(set(values) - set(hints))
     if unknown:
-        raise TypeError(f"has no attribute {', '.join(unknown)}")
+        raise TypeError(f"has no attribute {' or '.join(unknown)}")
     for name, value in values.items():
         if not fits(value, hints[name]):
             raise TypeError(f"attribute {name} cannot be {value!r}")
     required = {f.name for f in dataclasses.fields(cls) if _is_required(f)}
     if missing := sorted(required - set(values)):
-        raise TypeError(f"needs the attribute {', '.join(missing)}")
+        raise TypeError(f"needs a value for {' and '.join(missing)}")
     return cls(**values)
 
 
@@ -46,7 +46,7 @@ def field_types(cls: type) -> dict[str, Any]:
 
 
 def fits(value: object, hint: Any) -> bool:
-    """Whether a value has the annotated type: a union, a tuple or a plain class."""
+    """Whether a value fits the annotation `hint`: a union, a tuple or a plain class."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return any(fits(value, h) for h in arguments)

@@ -52,7 +52,7 @@ class _Needs:
         self._nodes.reverse()
 
     def of_nodes(self) -> tuple[Needs, ...]:
-        """For each node, the conditions under which it is needed and that are computed before."""
+        """For each node, those conditions under which it is needed that are computed before it."""
         return tuple(
             frozenset(c for c in conditions if self._producers.get(c.condition, -1) < index)
             for index, conditions in enumerate(self._nodes)
@@ -61,7 +61,8 @@ class _Needs:
     def _condition(self, node: Node) -> str | None:
         """The condition of a `Select`; None for other nodes and for constant conditions.
 
-        A condition has one element. It is the value before any `Reshape`.
+        A condition has a single element. If `Reshape`s compute it, the value before them is
+        returned.
         """
         op = node.op.anchor if isinstance(node.op, Fused) else node.op
         if not isinstance(op, Select):

@@ -85,7 +85,7 @@ class GraphBuilder:
         self._states.append(State(name, current, value.id, key))
 
     def add_multi(self, op: Op, *operands: Ref, source: str | tuple[str, ...] = ()) -> list[Ref]:
-        """Apply an operator; returns one reference per result. Raises `ShapeError`."""
+        """Apply an operator; returns one `Ref` per result. Raises `ShapeError`."""
         op = adopted(op, self._weights)
         results = [self._new(t, "v") for t in op.infer(*(r.type for r in operands))]
         names = (source,) if isinstance(source, str) else source

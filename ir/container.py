@@ -33,7 +33,7 @@ _ELEMENT = re.compile(r"[<>=|]?(b1|[iu][1248]|f[248])")
 FORMAT = 1
 _DAMAGE = (*ZIP_DAMAGE, TypeError, AttributeError, RecursionError)
 _ZIP64_EXTRA_BYTES = 20
-_EXTRA_ID = 0xE11C  # the number of our extra field; no registered extra field has it
+_EXTRA_ID = 0xE11C  # the number of ellc's extra field; no registered field has this number
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip requires a time; a fixed one keeps files identical
 
 
@@ -189,7 +189,8 @@ def _entries(head: object) -> list[_Entry]:
     match head:
         case {"format": int(format_), "weights": list(entries)}:
             if format_ != FORMAT:
-                raise ValueError(f"file format {format_}, this ellc reads {FORMAT}")
+                problem = f"the file has format {format_}, but this ellc reads format {FORMAT}"
+                raise ValueError(problem)
         case _:
             raise ValueError("ellc.json does not hold a format and a list of weights")
     for index, entry in enumerate(entries):
@@ -199,14 +200,17 @@ def _entries(head: object) -> list[_Entry]:
             case _:
                 is_sound = False
         if not is_sound:
-            raise ValueError(f"weights[{index}] of ellc.json has no key, dtype, shape and offset")
+            problem = "lacks a valid key, dtype, shape or offset"
+            raise ValueError(f"weights[{index}] of ellc.json {problem}")
     return entries
 
 
 def _slices(raw: Array, entries: list[_Entry]) -> dict[str, Array]:
-    """The arrays by key. Raises `ValueError` if they overlap.
+    """The arrays by key.
 
-    Otherwise, a small file with many overlapping arrays could take very long to check.
+    Raises `ValueError` if an entry is invalid, or if the arrays have more bytes than the weights,
+    so that some must overlap: a small file with many large, overlapping arrays could take very long
+    to check.
     """
     arrays = [_slice(raw, entry) for entry in entries]
     if sum(array.nbytes for array in arrays) > raw.size:
@@ -217,7 +221,7 @@ def _slices(raw: Array, entries: list[_Entry]) -> dict[str, Array]:
 def _slice(raw: Array, entry: _Entry) -> Array:
     kind, extents, start = entry["dtype"], entry["shape"], entry["offset"]
     if not _ELEMENT.fullmatch(kind):  # np.dtype evaluates other strings
-        raise ValueError(f"element type {kind[:40]!r}")
+        raise ValueError(f"the element type {kind[:40]!r} is not supported")
     dtype = np.dtype(kind)
     shape = tuple(extents)
     count = 1

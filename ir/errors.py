@@ -36,7 +36,8 @@ class EllcError(Exception):
         return (_unpickled, (type(self), self.args, dict(vars(self))))
 
     def report(self) -> str:
-        """The report for a terminal; text quoted in it cannot look like ellc's or control it."""
+        """The report for a terminal; quoted text can neither look like ellc's own nor control the
+        terminal."""
         location = f"{visible(self.where)}: " if self.where else ""
         lines = [f"error[{self.code}]: {location}{indented(self.message)}"]
         lines += [f"  {indented(problem)}" for problem in self.problems]

@@ -1,4 +1,4 @@
-"""What a model's file says of its inputs and outputs that their types in the graph do not say."""
+"""What a model file says about its inputs and outputs beyond their types in the graph."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Runtime = Literal["litert", "onnxruntime"]
 
 @dataclass(frozen=True, slots=True)
 class FilePort:
-    """An input or output in the file. `name` is that of the graph's port.
+    """An input or output in the file. `name` is the name of the graph's port.
 
     `tensor` is the tensor's own name and `index` its number among the file's tensors. `declared` is
     its shape, if the file has it; an open extent is None, or a symbol. `is_half` says that it has
@@ -29,9 +29,9 @@ class FilePort:
 class FileInterface:
     """The interface of a model's file, for programs that know the runtime of its format.
 
-    `sha256` is that of the file. `signature` is the name of the signature that was read. `about`
-    has facts such as the producer, with their names in the runtime, and `metadata` the file's own
-    entries.
+    `sha256` is the hash of the file, and `signature` the name of the signature that was read.
+    `about` holds facts such as the producer, under their names in the runtime; `metadata` holds the
+    file's own entries.
     """
 
     runtime: Runtime

@@ -19,7 +19,7 @@ _REFUSING = (*_FULL, errno.EFBIG, errno.EROFS, errno.EIO)
 
 @contextmanager
 def whole_file(path: Path, *, code: str = "E703", needed_bytes: int = 0) -> Iterator[Path]:
-    """Yield a path to write to; its file replaces `path` if the `with` block raises no error.
+    """Yield a path to write to. If the `with` block raises no error, this file replaces `path`.
 
     At any moment `path` has its complete old content or its complete new content. If the process is
     killed, the incomplete file stays until the next write to the same path overwrites it. Links

@@ -107,7 +107,7 @@ def reduced(mantissa: Array) -> Array:
 
 
 def scaled_once(x: Array, factor: Array | int, bits: Array | int) -> Array:
-    """x * factor / 2^bits, halves rounded up; products of up to 79 bits, `bits` at least 17."""
+    """x * factor / 2^bits, halves rounded up; products have up to 79 bits, and `bits` >= 17."""
     wide, by = x.astype(np.int64), np.asarray(factor, np.int64)
     high = (wide >> 16) * by + (((wide & 0xFFFF) * by) >> 16)
     rest = np.asarray(bits, np.int64) - 16

@@ -41,7 +41,7 @@ def deepest(integer_bits: int) -> int | None:
 
 
 def function_16(function: str, integer_bits: int, x: Array) -> Array:
-    """The function of this name (see `FUNCTIONS`) of x, as Q0; x has `integer_bits` integer bits.
+    """A function of `FUNCTIONS` at x, as Q0; x has `integer_bits` integer bits.
 
     The logistic function is computed from e^-|x|, the tangent from e^-2|x|.
     """

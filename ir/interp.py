@@ -75,7 +75,7 @@ def evaluate(
     Raises `EllcError` (E120) if the number of inputs or the shape of one is wrong.
     """
     if len(inputs) != len(graph.inputs):
-        message = f"{len(inputs)} inputs, the model has {len(graph.inputs)}"
+        message = f"number of inputs: {len(inputs)} (the model has {len(graph.inputs)})"
         raise EllcError(message, code="E120")
     carried = dict(initial_states(graph), **(states or {}))
     env: dict[str, Array] = {}
@@ -112,7 +112,7 @@ def _precise(array: Array, double: bool) -> Array:
 def _checked(name: str, type_: TensorType, array: Array, double: bool) -> Array:
     if tuple(array.shape) != type_.shape:
         raise EllcError(
-            f"input '{name}' has shape {tuple(array.shape)}, the model expects {type_.shape}",
+            f"input '{name}' has shape {tuple(array.shape)}, but the model expects {type_.shape}",
             code="E120",
         )
     return _precise(np.asarray(array, dtype=type_.dtype.numpy), double)

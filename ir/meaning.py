@@ -153,7 +153,7 @@ def _forced(
 ) -> tuple[Array, Difference]:
     """`new` with its undecided elements taken from `old`, and the difference between the two.
 
-    The difference is infinite if an element differs that is not undecided.
+    The difference is infinite if an element that is not undecided differs.
     """
     where = f"steps %{node.output}"
     if new.shape != old.shape or new.dtype != old.dtype:

@@ -31,7 +31,7 @@ def constant_types(graph: Graph) -> dict[str, TensorType]:
 
 
 def parameters(graph: Graph) -> int:
-    """The number of elements in all constants, also of bodies; equal constants count once."""
+    """The number of elements of all constants, including those of bodies; equal ones count once."""
     return sum(t.elements for t in constant_types(graph).values())
 
 
@@ -53,7 +53,7 @@ def map_bodies(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
 
 
 def adopted(op: Op, weights: WeightPool) -> Op:
-    """The operator after adding its bodies' arrays to `weights`, the pool that all then share."""
+    """The operator with bodies whose pool is `weights`, to which their arrays are added."""
 
     def adopt(body: Graph) -> Graph:
         if body.weights is weights:

@@ -29,13 +29,13 @@ class Range:
     high: int
 
     def within(self, other: Range) -> Range:
-        """The intersection, for an operand with two readers; `what` stays this range's."""
+        """The intersection, for an operand with two readers; `what` is that of this range."""
         return Range(self.what, max(self.low, other.low), min(self.high, other.high))
 
 
 @dataclass(frozen=True)
 class Arranged:
-    """An operator for rearranged operands, and the arrangements of these operands and its results.
+    """An operator for rearranged operands, with the arrangements of the operands and the results.
 
     None stands for an operand that must not be rearranged (a table). If an operand has fewer axes
     than its permutation, axes of extent 1 are put before its own axes, as in broadcasting.
@@ -55,7 +55,7 @@ class Op:
     """
 
     name: ClassVar[str]
-    # True if a pass always replaces the operator, so that it needs no kernel.
+    # True if a pass always replaces the operator, which therefore needs no kernel.
     composite: ClassVar[bool] = False
     # True if the operator's kernels can apply pointwise operators to a result before storing it.
     takes_stages: ClassVar[bool] = False
@@ -70,8 +70,8 @@ class Op:
     def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
         """Which elements of every operand a part of result `index` needs, axis by axis.
 
-        The answer may contain elements that are not needed, but lacks none. `ellc.ir.reads` says
-        what it is used for.
+        The answer contains all elements that are needed, and may contain others. `ellc.ir.reads`
+        says what it is used for.
         """
         raise NotImplementedError(self.name)
 
@@ -130,7 +130,7 @@ class Op:
         raise NotImplementedError(cls.name)
 
     def own_error(self, operands: Arrays, result: Array) -> Array:
-        """A bound of the result's rounding error, elementwise, in multiples of the unit roundoff.
+        """A bound on the result's rounding error, elementwise, in multiples of the unit roundoff.
 
         It covers the rounding inside the operator: float operands (float64) count as exact.
         `result` is the result of `reference`. Called only for operators with one result.
@@ -138,7 +138,7 @@ class Op:
         raise NotImplementedError(self.name)
 
     def carried_error(self, operands: Arrays, errors: Arrays) -> Array | None:
-        """A bound of the error in the only result that is caused by errors of the operands.
+        """A bound on the error that errors of the operands cause in the only result.
 
         `errors` are not negative and have the operands' shapes. None if there is no formula.
         """
@@ -172,7 +172,7 @@ class Op:
         return 0
 
     def inner_steps(self, inputs: Types, outputs: Types) -> int:
-        """The reference's work, in steps, beyond one step per element that it reads or computes."""
+        """The steps that the reference takes in addition to one per element read or computed."""
         return self.macs(inputs, outputs)
 
 
@@ -289,7 +289,7 @@ class Pointwise(Op):
     takes_stages: ClassVar[bool] = True
     reads_bordered: ClassVar[bool] = True
     writes_bordered: ClassVar[bool] = True
-    # A bound of a float result's error, in unit roundoffs of the largest operand or result.
+    # A bound on a float result's error, in unit roundoffs of the largest operand or result.
     roundings: ClassVar[float] = 4.0
     # True if integer operands need a loop per element, which an epilogue cannot contain.
     loops_on_integers: ClassVar[bool] = False
@@ -317,7 +317,7 @@ class Pointwise(Op):
         return Arranged(requantised(self, p), (p,) * len(operands), (p,))
 
     def swapped(self) -> Pointwise | None:
-        """The operator that gives the same result for exchanged operands; None if there is none."""
+        """The operator that gives the same result when its operands are exchanged, or None."""
         return None
 
 

@@ -61,7 +61,7 @@ _GROUPS = (
 )
 _NEEDED = ("needed by kernels", "unroll_nested_loops, lower_composites, eliminate_dead")
 _REQUIRED = ("unroll_nested_loops", "lower_composites")
-_MOST_ROUNDS = 16  # repetitions of a group; without it, passes that undo each other would not end
+_MOST_ROUNDS = 16  # repetitions of a group, since passes that undo each other would run forever
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class Group:
     name: str
     passes: tuple[Pass, ...]
 
-    def run(self, graph: Graph, one: Callable[[Pass, Graph], Graph] = run_nested) -> Graph:
-        """The graph after all passes; `one` runs a single pass.
+    def run(self, graph: Graph, run_pass: Callable[[Pass, Graph], Graph] = run_nested) -> Graph:
+        """The graph after all passes; `run_pass` runs a single pass.
 
         A pass is skipped if no other pass has changed the graph since it ran.
         """
@@ -82,7 +82,7 @@ class Group:
                 break
             for step in self.passes:
                 if returned.get(step) is not graph:
-                    after = one(step, graph)
+                    after = run_pass(step, graph)
                     graph = graph if after == graph else after
                     returned[step] = graph
         return graph
@@ -191,7 +191,8 @@ def run_pipeline(
     constant of the graph or one that a pass computed (E111), or if a pass does not support an
     operator's attributes (E302). Any other failure of a pass raises an `InternalError` with its
     name, and so does a pass after which the graph is not well formed or has another interface or
-    meaning. If there is a dump, its file of the graph before that pass is the reproducer.
+    meaning. If graphs are dumped, the file of the graph before that pass is the
+    reproducer.
     """
     dump = _Dump(dump_dir)
     try:
@@ -301,7 +302,7 @@ def _check_form(step: Pass, before: Graph, after: Graph, reproducer: str) -> Non
 
 
 def _described(after: Graph, before: Graph) -> Graph:
-    """`after`, where outputs without a quantisation note get that of `before`."""
+    """`after`, in which outputs without a quantisation note have the note that `before` has."""
     types = dict(after.types)
     for old, new in zip(before.outputs, after.outputs, strict=False):
         if types[new.value].quant is None:

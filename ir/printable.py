@@ -24,7 +24,7 @@ LONGEST_LINE = 1000
 MOST_LINES = 200
 """The maximum number of lines of a quoted message."""
 _END_PART = 5
-"""A shortened line shows the start of the original, then its end: 1/5 of the characters shown."""
+"""A shortened line shows the start and the end of the original; 1/5 of its length is the end."""
 
 
 def shortened(line: str, longest: int = LONGEST_LINE) -> str:
@@ -43,7 +43,7 @@ def readable(text: str) -> str:
 
 
 def indented(message: str) -> str:
-    """The message with all lines but the first indented, so that no quoted line looks like ours."""
+    """The message with all lines but the first indented: quoted lines cannot look like ellc's."""
     lines = readable(message).rstrip("\n").split("\n")
     if len(lines) > MOST_LINES:
         half = MOST_LINES // 2

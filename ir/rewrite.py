@@ -18,7 +18,7 @@ _ENDS = ""  # the sentinel of the linked list; no value has an empty id
 
 
 class Editor:
-    """A graph being rewritten. Its nodes form a linked list, keyed by the id of the first result.
+    """A graph being rewritten. Its nodes form a linked list; the id of a first result is the key.
 
     `replace` keeps a node's results and position. `insert` adds a node right before another.
     `forward` removes a node and makes its readers read other values. No method is recursive, so
@@ -41,8 +41,8 @@ class Editor:
             self._shared.setdefault((c.key, graph.types[c.value].dtype, mark), c.value)
         self._new_arrays: dict[str, Array] = {}  # by key; `graph` adds the used ones to the pool
         self._unread: list[str] = []  # constants that a node has stopped reading
-        self._identities: dict[str, tuple[str, DType, str]] = {}  # of each new constant
-        self._sharing: Counter[str] = Counter()  # by key of an array: its number of new constants
+        self._identities: dict[str, tuple[str, DType, str]] = {}  # of new constants, by value
+        self._sharing: Counter[str] = Counter()  # new constants per key of an array
         self._forward: dict[str, str] = {}
         self._producers: dict[str, str] = {}
         self._users: dict[str, dict[str, int]] = {}

@@ -39,7 +39,7 @@ def takes_steps(op: Op) -> bool:
 
 
 def undecided(node: Node, operands: Sequence[Array], got: Array) -> Array:
-    """A mask of the elements that rounding inside the node can change to those of `got`.
+    """A mask of the elements that can become those of `got` through rounding inside the node.
 
     `got` is another computation of the node's only result. Only a step function after a rounded
     number, so in a fused node, can give another result: the node's operands are exact. For all
@@ -102,7 +102,7 @@ def _stage(
     errors: tuple[Array | float, ...],
     epsilon: float,
 ) -> Interval:
-    """The interval of a pointwise operator's result, from all combinations of operands' ends."""
+    """The interval of a pointwise operator's result, from all combinations of interval ends."""
     choices = [
         (x - e, x + e) if x.dtype.kind == "f" and np.any(e) else (x,)
         for x, e in zip(extras, errors, strict=True)
@@ -121,7 +121,7 @@ def _stage(
 
 
 def _carried(op: Op, operands: Arrays, errors: tuple[Array | float, ...]) -> Array | float:
-    """A bound of the error in the result that errors of the operands cause."""
+    """A bound on the error that errors of the operands cause in the result."""
     if not any(np.any(e) for e in errors):
         return 0.0
     wide = tuple(np.broadcast_to(e, x.shape) for e, x in zip(errors, operands, strict=True))

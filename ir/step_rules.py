@@ -28,7 +28,7 @@ class NotStepwise(Exception):
 
 
 def one_step(op: Op, operands: Types, axes: Axes) -> tuple[Op, int]:
-    """(operator for one step, axis of steps of its results); operands and results have extent 1.
+    """(operator for one step, axis of steps of its results); axes of steps then have extent 1.
 
     At least one of `axes` must not be None, and there must be at least two steps. Raises
     `NotStepwise`.

@@ -36,7 +36,7 @@ STEPS_KEY = "about.steps"
 """Metadata key of sentences that tell the user what one call computes."""
 
 _LATER_PASSES = ("fuse_epilogue", "fold_padding")
-"""Passes that do not run here, but when the network for one step is compiled."""
+"""Passes that do not run here; they run when the network for one step is compiled."""
 _MOST_GUESSES = 256
 
 
@@ -62,7 +62,7 @@ def stepwise(graph: Graph, where: str = "") -> Graph:
 
     The k-th call after a reset gives the results of `graph` for step k. Inputs and outputs have
     extent 1 along their axis of steps. A result that `graph` computes from the last step only is
-    computed in every call, as if its step were the last.
+    computed in every call, as if the current step were the last.
 
     Values that a loop carries become states, whose initial values are those of the loop; where the
     loop reads and writes a state of `graph`, that state is used.

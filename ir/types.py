@@ -15,7 +15,7 @@ Array = npt.NDArray[Any]
 
 
 class DType(enum.Enum):
-    """Element types. A `BIT` is a sign: 1 stands for +1, 0 for -1; arrays of them are of `bool`."""
+    """Element types. A `BIT` is a sign: 1 stands for +1, 0 for -1. Bits are in `bool` arrays."""
 
     F32 = "f32"
     F64 = "f64"
@@ -32,7 +32,7 @@ class DType(enum.Enum):
 
     @property
     def numpy(self) -> np.dtype[Any]:
-        """The numpy type of arrays in the reference with this element type."""
+        """The numpy type that the reference uses for this element type."""
         return _NUMPY[self]
 
     @property
@@ -197,7 +197,7 @@ class TensorType:
         return self if self.border is None else replace(self, border=None)
 
     def with_shape(self, *shape: int) -> TensorType:
-        """Same element type and quantisation, another shape, no border.
+        """The same element type and quantisation with another shape and no border.
 
         A quantisation along an axis is kept only if that axis is unchanged.
         """
@@ -211,7 +211,7 @@ class TensorType:
         return replace(self, border=border)
 
     def with_dtype(self, dtype: DType) -> TensorType:
-        """Same shape, another element type, no border and no quantisation."""
+        """The same shape with another element type, no border and no quantisation."""
         return TensorType(dtype, self.shape)
 
 

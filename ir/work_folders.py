@@ -42,7 +42,7 @@ def work_folder(parent: Path, prefix: str) -> Iterator[Path]:
 
 
 def abandoned(parent: Path, prefix: str) -> Iterator[tuple[Path, int]]:
-    """The folders `PREFIX*` in `parent` of processes that have ended, each now locked by us."""
+    """Lock folders `PREFIX*` in `parent` whose processes have ended; yields (folder, lock)."""
     if sys.platform == "win32":
         return
     for folder in sorted(parent.glob(f"{prefix}*")):
@@ -59,7 +59,7 @@ def abandoned(parent: Path, prefix: str) -> Iterator[tuple[Path, int]]:
 
 
 def remove(folder: Path, lock: int) -> None:
-    """Remove a folder, then release its lock (-1: there is none)."""
+    """Remove a folder, then release its lock; -1 stands for no lock."""
     shutil.rmtree(folder, ignore_errors=True)
     if lock >= 0:
         os.close(lock)

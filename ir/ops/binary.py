@@ -98,7 +98,7 @@ class BinaryConv2D(Op):
         require(x.shape[3] == depth, f"binary_conv2d: {x.shape[3]} channels, weights for {depth}")
         if scale:
             want_shape("binary_conv2d", "scale", scale[0], filters)
-            require(scale[0].dtype is DType.F32, "binary_conv2d: the scale is not f32")
+            require(scale[0].dtype is DType.F32, "binary_conv2d: the scale must be f32")
         return (TensorType(DType.F32, (x.shape[0], *sizes, filters)),)
 
     def with_border(self, border: Padding) -> BinaryConv2D | None:

@@ -63,9 +63,9 @@ class Cast(Pointwise):
 def _saturated(x: Array, dtype: np.dtype[np.generic]) -> Array:
     """Floats truncated to integers of `dtype`, saturated where numpy's overflow is undefined."""
     info = np.iinfo(dtype)  # type: ignore[type-var]
-    whole = np.trunc(np.nan_to_num(x, nan=0.0, posinf=np.inf, neginf=-np.inf))
-    low, high = whole <= info.min, whole >= info.max
-    inside = np.where(low | high, 0, whole).astype(dtype)
+    truncated = np.trunc(np.nan_to_num(x, nan=0.0, posinf=np.inf, neginf=-np.inf))
+    low, high = truncated <= info.min, truncated >= info.max
+    inside = np.where(low | high, 0, truncated).astype(dtype)
     return np.where(low, dtype.type(info.min), np.where(high, dtype.type(info.max), inside))
 
 

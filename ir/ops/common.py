@@ -23,7 +23,7 @@ def want_operands(name: str, inputs: Types, least: int, most: int | None = None)
 def want_floats(name: str, *types: TensorType) -> DType:
     """Return the float type of all operands; raise `ShapeError` if they have no common one."""
     dtype = want_same(name, *types)
-    require(dtype.is_float, f"{name}: works on floating point, not on {dtype.value}")
+    require(dtype.is_float, f"{name}: works on floats, not on {dtype.value}")
     return dtype
 
 
@@ -59,7 +59,7 @@ def window_sizes(
     number of elements that the dilated window spans. Raises `ShapeError` if there is no position or
     an attribute is out of range.
     """
-    require(x.rank == 4, f"{name}: expects an NHWC tensor, not rank {x.rank}")
+    require(x.rank == 4, f"{name}: x has rank {x.rank}, expected an NHWC tensor")
     good = min(*window, *stride, *dilation) >= 1
     require(good, f"{name}: window, stride and dilation must be at least 1")
     require(min(padding.amounts) >= 0, f"{name}: negative padding {padding.amounts}")
@@ -153,7 +153,7 @@ def along_last(op: Op, operands: Types, p: Permutation) -> Arranged | None:
 
 
 def taps(weights: TensorType) -> tuple[int, int]:
-    """(kh, kw) of the weights [F,kh,kw,..] of a convolution."""
+    """The window (kh, kw) of a convolution with weights [F,kh,kw,..]."""
     return weights.shape[1], weights.shape[2]
 
 

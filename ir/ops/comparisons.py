@@ -184,7 +184,7 @@ class Select(Pointwise):
         want_operands("select", inputs, 3)
         x, other, condition = inputs
         want_kind("select", want_same("select", x, other), "fib")
-        require(condition.dtype is DType.BOOL, "select: the condition is not bool")
+        require(condition.dtype is DType.BOOL, "select: the condition must be bool")
         want_broadcast("select", *inputs)
         return (TensorType(x.dtype, x.shape, quant=x.quant if x.quant == other.quant else None),)
 

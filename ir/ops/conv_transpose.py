@@ -53,7 +53,7 @@ class Enlargement:
         return self.reach - self.before - self.after + self.extra
 
     def slices(self, tap: int) -> tuple[slice, slice]:
-        """For a tap: (inputs whose products are not cropped, elements to which these are added)."""
+        """For a tap: (inputs whose products are not cropped, elements that the products go to)."""
         shift = tap * self.dilation - self.before
         first = max(0, -(shift // self.stride))  # the first input whose product is not cropped
         count = min(self.extent, -((shift - self.size) // self.stride)) - first
@@ -75,7 +75,7 @@ class _ConvTranspose(Op):
     groups: int
 
     def axes(self, x: tuple[int, ...], w: tuple[int, ...]) -> tuple[Enlargement, Enlargement]:
-        """(rows, columns): both axes for operands of these shapes."""
+        """The axes (rows, columns) for operands of these shapes."""
         top, left, bottom, right = self.crop
         rows, columns = (
             Enlargement(
@@ -100,11 +100,11 @@ class _ConvTranspose(Op):
         good = min(*self.stride, *self.dilation, self.groups) >= 1 and min(w.shape) >= 1
         require(good, f"{name}: stride, dilation, groups and weight extents must be at least 1")
         good = min(*self.crop, *self.output_padding) >= 0
-        amounts = f"crop {self.crop} or output padding {self.output_padding}"
-        require(good, f"{name}: {amounts} is negative")
+        amounts = f"crop {self.crop} and output padding {self.output_padding}"
+        require(good, f"{name}: {amounts} must not be negative")
         good = depth * self.groups == x.shape[3] and filters % self.groups == 0
         parts = f"{x.shape[3]} channels, {self.groups} groups and weights {w.shape}"
-        require(good, f"{name}: {parts} do not fit")
+        require(good, f"{name}: {parts} do not fit together")
         rows, columns = self.axes(x.shape, w.shape)
         good = min(rows.size, columns.size) >= 1
         extents = f"{rows.size}x{columns.size}"

@@ -45,7 +45,7 @@ class RegionDetection(Op):
         )
         channels = self.boxes * (self.coordinates + 1 + self.classes)
         good = x.rank == 4 and x.shape[3] == channels
-        require(good, f"region_detection: {counts} need {channels} channels, not {x.shape}")
+        require(good, f"region_detection: {counts} need {channels} channels, but x is {x.shape}")
         return (TensorType(dtype, x.shape),)
 
     def reference(self, *inputs: Array) -> Arrays:
@@ -96,11 +96,11 @@ class NonMaxSuppression(Op):
             and corners.rank == scores.rank == 3
             and corners.shape == (scores.shape[0], 4, scores.shape[2])
             and all(x.shape == (1,) for x in limits),
-            f"non_max_suppression: operands {shown}",
+            f"non_max_suppression: operands {shown} do not fit",
         )
         images, classes, boxes = scores.shape
         good = 1 <= self.most <= boxes
-        require(good, f"non_max_suppression: at most {self.most} boxes, expected 1 to {boxes}")
+        require(good, f"non_max_suppression: limit of {self.most} boxes, expected 1 to {boxes}")
         return (TensorType(DType.I32, (images * classes * self.most, 3)),)
 
     def reference(self, *inputs: Array) -> Arrays:

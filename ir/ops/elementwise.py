@@ -37,7 +37,7 @@ def want_broadcast(name: str, x: TensorType, *others: TensorType) -> None:
 
 
 def nan_ranked(x: Array, largest: bool) -> Array:
-    """x with NaN replaced by the infinity that is never chosen in a search for an extremum.
+    """x with NaN replaced by the infinity that a search for an extremum never chooses.
 
     It is minus infinity if the search is for the largest element, else infinity.
     """
@@ -76,7 +76,7 @@ class Unary(Pointwise):
 
     @classmethod
     def variants(cls) -> tuple[Self, ...]:
-        """Operators with different attributes for test cases, the most common one first."""
+        """The operator with the attributes of test cases; the most common ones come first."""
         return (cls(),)
 
     def infer(self, *inputs: TensorType) -> Types:

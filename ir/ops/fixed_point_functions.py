@@ -37,7 +37,7 @@ _HIGHEST = 2**31 - 1
 
 
 def _whole(name: str, *inputs: TensorType) -> Types:
-    """Check that the operand is a 32-bit integer. The result has the same type."""
+    """Check that the operand is a 32-bit integer; returns the result's type, which is the same."""
     want_operands(name, inputs, 1)
     want_type(name, "x", inputs[0], DType.I32)
     return (TensorType(DType.I32, inputs[0].shape),)

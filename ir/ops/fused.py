@@ -67,7 +67,7 @@ class Fused(Op):
     stages: tuple[Stage, ...]
 
     def split(self, items: tuple[ItemT, ...]) -> list[tuple[ItemT, ...]]:
-        """A tuple with an item per operand, divided into the anchor's part and one per stage."""
+        """A tuple with an item per operand, split into the anchor's part and one per stage."""
         parts = [items[: self.operands]]
         start = self.operands
         for stage in self.stages:

@@ -88,7 +88,7 @@ class Loop(Op):
         body, moving = self.body, self.carried + len(self.inward)
         require(1 <= self.trips < 2**31, f"loop: cannot have {self.trips} trips")
         require(self.carried >= 0, f"loop: cannot have {self.carried} carried values")
-        require(not body.states, "loop: its body has states")
+        require(not body.states, "loop: its body must not have states")
         good = len(inputs) == len(body.inputs) >= moving
         require(good, f"loop: {len(inputs)} operands, its body has {len(body.inputs)} inputs")
         good = len(body.outputs) == self.carried + len(self.outward) > 0
@@ -124,7 +124,7 @@ class Loop(Op):
         return ranges
 
     def parts(self, operands: tuple[AnyT, ...]) -> tuple[tuple[AnyT, ...], ...]:
-        """A tuple with an item per operand, divided: (initial values, sequences, invariants)."""
+        """A tuple with one item per operand, split into (initial values, sequences, invariants)."""
         moving = self.carried + len(self.inward)
         return operands[: self.carried], operands[self.carried : moving], operands[moving:]
 

@@ -41,11 +41,11 @@ class LRN(Op):
         (x,) = inputs
         want_floats("lrn", x)
         good = x.rank >= 1 and self.size >= 1
-        require(good, f"lrn: size {self.size} and rank {x.rank} must be at least 1")
+        require(good, f"lrn: size {self.size} and rank {x.rank}, expected at least 1 for both")
         return (TensorType(x.dtype, x.shape),)
 
     def reach(self, channels: int) -> tuple[int, int]:
-        """The number of channels before c, and after c, in s[c]; both at most `channels`."""
+        """How many channels before c and after c are in s[c]; each is at most `channels`."""
         return min((self.size - 1) // 2, channels), min(self.size // 2, channels)
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged | None:

@@ -27,7 +27,7 @@ from ellc.ir.op import (
     register_op,
     require,
 )
-from ellc.ir.ops.common import want_operands
+from ellc.ir.ops.common import want_operands, want_shape
 from ellc.ir.ops.elementwise import want_broadcast
 from ellc.ir.reads import Reads, apart_from
 from ellc.ir.types import Array, DType, Quant, TensorType
@@ -40,7 +40,7 @@ ROUNDINGS = ("half_even", "half_away")
 
 def want_type(name: str, what: str, type_: TensorType, *allowed: DType) -> None:
     """Raise `ShapeError` unless an operand has one of the `allowed` element types."""
-    wanted = ", ".join(d.value for d in allowed)
+    wanted = " or ".join(d.value for d in allowed)
     require(type_.dtype in allowed, f"{name}: {what} is {type_.dtype.value}, not {wanted}")
 
 
@@ -258,11 +258,11 @@ class Quantize(Pointwise):
         # float32 also in a float64 evaluation: the result is defined by the rounded quotient.
         real = np.nan_to_num(x.astype(np.float32) / scale.astype(np.float32), nan=0.0)
         real = np.clip(real, -(2.0**24), 2.0**24).astype(np.float64)
-        whole = np.rint(real)
+        rounded = np.rint(real)
         if self.rounding == "half_away":
-            whole = np.copysign(np.floor(np.abs(real) + 0.5), real)
+            rounded = np.copysign(np.floor(np.abs(real) + 0.5), real)
         info = np.iinfo(self.dtype.numpy)
-        result = np.clip(whole.astype(np.int64) + zero, info.min, info.max)
+        result = np.clip(rounded.astype(np.int64) + zero, info.min, info.max)
         return (result.astype(self.dtype.numpy),)
 
     @classmethod
@@ -349,7 +349,7 @@ class Lookup(Op):
         want_operands("lookup", inputs, 2)
         want_type("lookup", "x", inputs[0], *BYTES)
         want_type("lookup", "the table", inputs[1], self.dtype)
-        require(inputs[1].shape == (256,), f"lookup: a table of {inputs[1].shape}, not (256,)")
+        want_shape("lookup", "the table", inputs[1], 256)
         return (TensorType(self.dtype, inputs[0].shape, quant=self.quant),)
 
     def arranged(self, operands: Types, results: Types, p: Permutation) -> Arranged:

@@ -61,7 +61,8 @@ class QuantAdd(Pointwise):
         factors = (x.scale[0] / twice, y.scale[0] / twice, twice / (2**left_shift * quant.scale[0]))
         pairs = [quantize_multiplier(f) for f in factors]
         if any(shift > 0 for _, shift in pairs):
-            raise ValueError(f"scales {x.scale[0]}, {y.scale[0]} to {quant.scale[0]}")
+            scales = f"scales {x.scale[0]} and {y.scale[0]}"
+            raise ValueError(f"{scales} with a result of scale {quant.scale[0]}")
         zeros = (x.zero_point[0], y.zero_point[0])
         return cls(
             left_shift, zeros[0], *pairs[0], zeros[1], *pairs[1], *pairs[2],
@@ -85,7 +86,7 @@ class QuantAdd(Pointwise):
     def infer(self, *inputs: TensorType) -> Types:
         shifts = (self.x_shift, self.y_shift, self.out_shift)
         good = 0 <= self.left_shift <= 22 and all(-31 <= s <= 0 for s in shifts)
-        require(good, f"quant_add: left shift {self.left_shift} or shifts {shifts} out of range")
+        require(good, f"quant_add: left shift {self.left_shift} or one of {shifts} is out of range")
         want_multipliers("quant_add", self.x_multiplier, self.y_multiplier, self.out_multiplier)
         return _stored(self, *inputs)
 
@@ -225,15 +226,16 @@ class QuantDiv(Pointwise):
         first, second, last = (np.float32(q.scale[0]) for q in (x, y, quant))
         multiplier, shift = quantize_multiplier(float(first / (second * last)))
         if shift > _QUOTIENT_SHIFTS.get(dtype, shift):  # `infer` refuses other types
-            raise ValueError(f"scales {first} / {second} to {last}")
+            raise ValueError(f"scales {first} and {second} with a result of scale {last}")
         zeros = (x.zero_point[0], y.zero_point[0], quant.zero_point[0])
         return cls(zeros[0], zeros[1], multiplier, shift, zeros[2], low, high, dtype, quant)
 
     def infer(self, *inputs: TensorType) -> Types:
         want_multipliers("quant_div", self.multiplier)
         results = _stored(self, *inputs)
-        most = _QUOTIENT_SHIFTS[inputs[0].dtype]
-        require(-31 <= self.shift <= most, f"quant_div: shift {self.shift}, expected -31 to {most}")
+        limit = _QUOTIENT_SHIFTS[inputs[0].dtype]
+        good = -31 <= self.shift <= limit
+        require(good, f"quant_div: shift {self.shift}, expected -31 to {limit}")
         return results
 
     def reference(self, *inputs: Array) -> Arrays:

@@ -42,7 +42,7 @@ class QuantSoftmax(Op):
         require(good, f"quant_softmax: no elements along the last axis of {x.shape}")
         fits = 0 <= self.input_shift <= 31 and 0 <= self.input_multiplier < 2**31
         pair = f"multiplier {self.input_multiplier} or shift {self.input_shift}"
-        require(fits, f"quant_softmax: {pair} out of range")
+        require(fits, f"quant_softmax: {pair} is out of range")
         return (TensorType(self.dtype, x.shape, quant=self.quant),)
 
     def exponentials(self) -> Array:

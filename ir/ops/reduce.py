@@ -37,10 +37,10 @@ class Reduce(Op):
     """Reduction of x along axes; with `keep_dims` the axes stay in the result, with extent 1.
 
     `kind` is sum, mean, max, min, prod or l2sum (the sum of squares). max and min are NaN if any
-    element is NaN; for booleans they mean any and all. Integers wrap around. The mean of integers
-    is their sum divided by their number, truncated toward zero; it needs at least 32 bits. Without
-    elements, sums are 0, products are 1, and max, min and mean raise an error. `wide` is a larger
-    integer type to which integers are converted first.
+    element is NaN; of booleans, max is "any" and min is "all". Integers wrap around. The mean of
+    integers is their sum divided by their number, truncated toward zero; it needs at least 32 bits.
+    Without elements, sums are 0, products are 1, and `infer` refuses max, min and mean. `wide` is a
+    larger integer type to which integers are converted first.
     """
 
     takes_stages: ClassVar[bool] = True
@@ -61,11 +61,11 @@ class Reduce(Op):
             require(wider, f"reduce: {x.dtype.value} cannot be widened to {self.wide.value}")
         dtype = self.wide or x.dtype
         narrow = self.kind == "mean" and dtype.item_bytes < 4
-        require(not narrow, f"reduce: the sum for a mean of {dtype.value} would wrap around")
+        require(not narrow, f"reduce: the sum in a mean of {dtype.value} could wrap around")
         want_axes("reduce", self.axes, x.rank)
         count = prod(x.shape[a] for a in self.axes)
         good = count > 0 or self.kind in ("sum", "prod", "l2sum")
-        require(good, f"reduce: no elements along axes {self.axes} of {x.shape} for {self.kind}")
+        require(good, f"reduce: {self.kind} of no elements along axes {self.axes} of {x.shape}")
         quant = x.quant if self.kind in ("max", "min") and self.wide is None else None
         return (TensorType(dtype, _reduced(x.shape, self.axes, self.keep_dims), quant=quant),)
 
@@ -122,7 +122,7 @@ class Reduce(Op):
         for kind in KINDS:
             x = normal(rng, 1, 5, 7, 3)
             if kind in ("sum", "mean"):
-                x = x + np.float32(0.5)  # without cancellation, so that the tolerance is strict
+                x = x + np.float32(0.5)  # so that sums are not near 0, and the tolerance is strict
             yield Case(cls(kind, (1, 2), True), (x,), label=f"{kind} of an image")
             yield Case(cls(kind, (3,)), (x,), label=f"{kind} of channels")
         yield Case(cls("max", (0,)), (normal(rng, 1),), label="one element")
@@ -248,7 +248,7 @@ class ArgMin(_Arg):
 @register_op("softmax")
 @dataclass(frozen=True, slots=True)
 class Softmax(Op):
-    """e^(x - m) / sum of e^(x - m), float; m is the maximum of x along `axes`, as is the sum."""
+    """e^(x - m) / sum of e^(x - m), float; the sum and the maximum m of x are along `axes`."""
 
     axes: tuple[int, ...]
 
@@ -283,7 +283,7 @@ class Softmax(Op):
 @register_op("log_softmax")
 @dataclass(frozen=True, slots=True)
 class LogSoftmax(Op):
-    """x - m - log(sum of e^(x - m)), float; m is the maximum of x along `axes`, as is the sum."""
+    """x - m - log(sum of e^(x - m)), float; the sum and the maximum m of x are along `axes`."""
 
     axes: tuple[int, ...]
 

@@ -91,7 +91,7 @@ class Resize(Op):
         for axis in range(x.rank):
             weights = self.sizes[axis] * self._taps(axis, x)
             good = weights <= MOST_WEIGHTS
-            require(good, f"resize: {weights} weights along axis {axis}, limit {MOST_WEIGHTS}")
+            require(good, f"resize: axis {axis} needs {weights} weights, more than {MOST_WEIGHTS}")
         require(self.mode in MODES, f"resize: unknown mode '{self.mode}'")
         known = self.coordinates in COORDINATES
         require(known, f"resize: unknown coordinates '{self.coordinates}'")
@@ -100,13 +100,13 @@ class Resize(Op):
             good = self.coordinates in ("half_pixel", "asymmetric", "align_corners")
             require(good, f"resize: {self.coordinates} is not supported for {x.dtype.value}")
             good = x.dtype is not DType.U8 or len(self.changed(x)) <= 2
-            require(good, f"resize: u8 along {len(self.changed(x))} axes, expected at most 2")
+            require(good, f"resize: u8 changes along {len(self.changed(x))} axes, more than 2")
         elif self.mode != "nearest":
             want_kind(f"resize: mode {self.mode}", x.dtype, "f")
         return (x.with_shape(*self.sizes),)
 
     def _taps(self, axis: int, x: TensorType) -> int:
-        """The most elements of x along an axis that contribute to an element of the result."""
+        """The maximum number of elements along an axis of x that one of the result depends on."""
         if self.mode == "nearest":
             return 1
         stretch = self._rule(axis, x).stretch
@@ -121,7 +121,7 @@ class Resize(Op):
         terms: list[dict[int, AxisTable]] = [{}]
         for axis in self.changed(x):
             pair = neighbours(self._rule(axis, x))
-            terms = [{**term, axis: one} for one in pair for term in terms]
+            terms = [{**term, axis: neighbour} for neighbour in pair for term in terms]
         return terms
 
     def table(self, axis: int, x: TensorType) -> AxisTable:

@@ -19,7 +19,7 @@ from ellc.ir.types import Array, TensorType
 class Running(Op):
     """Base of `CumSum` and `CumProd`: result i along `axis` combines elements 0 to i.
 
-    With `reverse`, it is elements i to the last instead. With `exclusive`, element i is left out.
+    With `reverse`, the elements are i to the last instead. With `exclusive`, element i is left out.
     Elements are floats, or integers, which wrap around.
     """
 
@@ -75,7 +75,7 @@ def _near_one(rng: np.random.Generator, *shape: int) -> Array:
 class CumSum(Running):
     """Result i along `axis` is the sum of elements 0 to i.
 
-    With `reverse`, it is elements i to the last instead. With `exclusive`, element i is left out.
+    With `reverse`, the elements are i to the last instead. With `exclusive`, element i is left out.
     Elements are floats, or integers, which wrap around.
     """
 

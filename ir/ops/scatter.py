@@ -86,7 +86,7 @@ class Scatter(Op):
         return (result,)
 
     def own_error(self, operands: Arrays, result: Array) -> Array:
-        """A rounding for each update of an element, of the sum of magnitudes or of the product."""
+        """One rounding per update of an element, relative to its sum of magnitudes or product."""
         if self.reduction not in ("add", "mul"):
             return np.zeros(result.shape)
         x, indices, updates = operands
@@ -98,8 +98,8 @@ class Scatter(Op):
         x, indices, updates = sizes(operands)
         of_x, _, of_updates = errors
         if self.reduction == "mul":
-            (most,) = self.reference(x + of_x, indices, updates + of_updates)
-            return np.asarray(most - self.reference(x, indices, updates)[0])
+            (largest,) = self.reference(x + of_x, indices, updates + of_updates)
+            return np.asarray(largest - self.reference(x, indices, updates)[0])
         # The error of a maximum or minimum is at most the larger of the two errors.
         kind = "max" if self.reduction == "min" else self.reduction
         return replace(self, reduction=kind).reference(of_x, indices, of_updates)[0]

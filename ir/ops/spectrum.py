@@ -21,7 +21,7 @@ _KINDS = (DType.F32, DType.I16, DType.I32)
 
 
 def radices(length: int) -> tuple[int, ...]:
-    """The radices of the stages of a complex transform, last stage first; length is 2^n."""
+    """The radices of the stages of a complex transform, last stage first; `length` is 2^n."""
     fours, rest = divmod(length.bit_length() - 1, 2)
     return (4,) * fours + (2,) * rest
 
@@ -40,9 +40,9 @@ def rfft_tables(length: int, dtype: DType, inverse: bool = False) -> tuple[Array
     turned, joined = (np.stack((np.cos(p), np.sin(p)), -1) for p in (turns, joints))
     if dtype.is_float:
         return turned.astype(dtype.numpy), joined.astype(dtype.numpy)
-    most = np.iinfo(dtype.numpy).max
-    whole = [np.floor(0.5 + most * table).astype(dtype.numpy) for table in (turned, joined)]
-    return whole[0], whole[1]
+    scale = np.iinfo(dtype.numpy).max
+    stored = [np.floor(0.5 + scale * table).astype(dtype.numpy) for table in (turned, joined)]
+    return stored[0], stored[1]
 
 
 @register_op("rfft")
@@ -117,7 +117,7 @@ class Irfft(Op):
 
 
 def _rows(name: str, inputs: Types, extra: int) -> tuple[int, int]:
-    """(rows, length) of the signals, after checks; rows of x have `extra` more numbers."""
+    """Check the operands; returns (rows, length). Rows of x have `extra` numbers more."""
     want_operands(name, inputs, 3)
     x, turns, joints = inputs
     dtype = want_same(name, *inputs)
@@ -151,12 +151,12 @@ def _cases(op: Op, rng: np.random.Generator, *, inverse: bool) -> Iterator[Case]
 
 @dataclass(frozen=True, slots=True)
 class _Numbers:
-    """Arithmetic on complex numbers [.., 2]; that of integers is fixed-point arithmetic."""
+    """Arithmetic on complex numbers [.., 2]; integers are fixed-point numbers."""
 
     dtype: np.dtype[np.generic]
 
     def kept(self, x: Array) -> Array:
-        """The numbers converted to `dtype`; integers keep their low bits."""
+        """The numbers converted to the element type; integers keep their low bits."""
         return np.asarray(x).astype(self.dtype)
 
     def rounded(self, product: Array) -> Array:

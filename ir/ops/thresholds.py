@@ -1,4 +1,4 @@
-"""The number of thresholds that an element reaches: an activation that has few values."""
+"""The number of thresholds that an element reaches: an activation with few different values."""
 
 from __future__ import annotations
 

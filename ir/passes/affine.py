@@ -104,7 +104,7 @@ def emit_affine(editor: Editor, node: Node, affine: Affine, source: tuple[str, .
 
 
 def merge(editor: Editor, inner: Affine, outer: Affine, growth_bytes: int) -> Affine | None:
-    """The affine equal to `inner` followed by `outer`.
+    """The affine that is equal to `inner` followed by `outer`.
 
     None if its constants need more than `growth_bytes` beyond those of both, or do not fit into
     floats.

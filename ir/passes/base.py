@@ -93,7 +93,9 @@ def parse_passes(text: str) -> tuple[Pass, ...]:
         cls = all_passes().get(match.group(1))
         if cls is None:
             known = ", ".join(all_passes())
-            raise EllcError(f"no pass '{match.group(1)}'", code="E150", hint=f"there are: {known}")
+            raise EllcError(
+                f"no pass '{match.group(1)}'", code="E150", hint=f"the passes are: {known}"
+            )
         passes.append(_with_options(cls, match.group(2) or ""))
     return tuple(passes)
 
@@ -109,7 +111,7 @@ def _with_options(cls: type[Pass], text: str) -> Pass:
         try:
             options[match.group(1)] = ast.literal_eval(match.group(2))
         except (ValueError, SyntaxError):
-            raise EllcError(f"{cls.name}: not a value: {match.group(2)!r}", code="E150") from None
+            raise EllcError(f"{cls.name}: {match.group(2)!r} is not a value", code="E150") from None
     known = {f.name: f.default for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for name, value in options.items():
         if name not in known or type(value) is not type(known[name]):

@@ -51,4 +51,4 @@ UNFUSED = Property("no operator has stages", _unfused)
 NO_BORDERS = Property("no buffer has a border", _no_borders)
 
 AS_READ = (UNFUSED, NO_BORDERS)
-"""Properties of graphs that frontends make."""
+"""Properties of the graphs that frontends build."""

@@ -64,7 +64,7 @@ def conversion(editor: Editor, node: Node) -> Change | None:
         case Cast(dtype=after), Cast(dtype=between):
             assert producer is not None
             first = editor.type(producer.inputs[0]).dtype
-            # Conversions from floats to integers saturate, conversions between integers do not.
+            # Conversions from floats to integers saturate; conversions between integers do not.
             same = _holds(after, first) or not (between.is_float and first.is_integer)
             return (Cast(after), producer.inputs) if same and _holds(between, first) else None
         case Reduce(wide=None) as op, Cast(dtype=wide) if wide.is_integer:
@@ -127,7 +127,7 @@ def _power(x: str, exponent: Array) -> Change | None:
 
 
 def _bound(op: Maximum | Minimum, x: str, bound: Array) -> Change | None:
-    """Turn a maximum or minimum with a single number, not NaN, into a `Clip`."""
+    """Turn a maximum or minimum with a single number other than NaN into a `Clip`."""
     if not bound.size or not np.all(bound == bound.flat[0]):
         return None
     value = float(bound.flat[0])
@@ -148,7 +148,7 @@ def _quotient(editor: Editor, node: Node, x: str, y: str) -> Change | None:
 def _negated(editor: Editor, node: Node, x: str, y: str) -> Change | None:
     """Turn x + -y into x - y, x - -y into x + y, and -x + y into y - x.
 
-    The last change needs a y with the shape of the result.
+    The last change is made only if y has the shape of the result.
     """
     left, right = editor.producer(x), editor.producer(y)
     is_sum = isinstance(node.op, Add)

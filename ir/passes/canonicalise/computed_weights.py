@@ -21,8 +21,8 @@ from ellc.ir.rewrite import Editor
 from ellc.ir.types import DType
 
 _MOST_TAPS = 4096
-"""The maximum number of pixels of a window, each of which becomes an operator. Windows in practice
-have about ten."""
+"""The maximum number of pixels of a window; each becomes an operator. In practice, windows have
+about ten."""
 
 
 def lower_computed_conv(editor: Editor, node: Node, op: Conv2D | IntConv2D) -> None:

@@ -16,7 +16,7 @@ class EliminateCommon(Pass):
     """Merge nodes that apply the same operator to the same values.
 
     Attributes are compared in the text form, in which 0.0 and -0.0 differ. Two public outputs are
-    never merged, since the caller gives a buffer for each.
+    never merged, since the caller provides a buffer for each.
     """
 
     def run(self, graph: Graph) -> Graph:
@@ -28,7 +28,7 @@ class EliminateCommon(Pass):
             if key not in alone:
                 alone[key] = node
                 continue
-            # Printing the body of a loop takes long, so attributes are printed only if needed.
+            # Printing the body of a loop takes long, so attributes are printed only when needed.
             if (other := alone[key]) is not None:
                 known[*key, print_op(other.op)] = other.outputs
                 alone[key] = None

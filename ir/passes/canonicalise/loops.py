@@ -110,7 +110,7 @@ def unroll(editor: Editor, node: Node, op: Loop) -> None:
 
 
 def _owned(editor: Editor, node: Node, value: str) -> str:
-    """The value if a node computes it, otherwise a copy, which can be a public output."""
+    """The value if a node computes it; otherwise a copy of it, which may be a public output."""
     if editor.producer(value) is not None:
         return value
     return editor.insert(node, Reshape(editor.type(value).shape), value, source=node.source)
@@ -286,7 +286,7 @@ class _Simplified:
         return self._editor.constant(body.weights[key], body.types[value].dtype)
 
     def _drop_outputs(self) -> set[int]:
-        """Remove result sequences that nothing reads; returns the positions of other results."""
+        """Remove result sequences that nothing reads; returns the positions of all that stay."""
         carried = self._op.carried
         kept = {
             i

@@ -106,7 +106,7 @@ def _without_computed_bias(editor: Editor, node: Node) -> Node:
 def _drop(editor: Editor, node: Node) -> None:
     if editor.can_forward(node, node.inputs[0]):
         editor.forward(node, node.inputs[0])
-    else:  # an input that is also an output: every target has a kernel for this identity
+    else:  # The result is an output that must not become another name of its operand: copy it.
         editor.replace(node, Reshape(editor.type(node.output).shape), node.inputs[0])
 
 

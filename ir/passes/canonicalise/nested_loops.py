@@ -19,7 +19,7 @@ from ellc.ir.rewrite import Editor
 @register_pass("unroll_nested_loops")
 @dataclass(frozen=True)
 class UnrollNestedLoops(Pass):
-    """Unroll either the inner loops or the outer loop, to get fewer nodes.
+    """Unroll either the inner loops or the outer loop, whichever gives fewer nodes.
 
     A loop stays if both choices give more than `most_nodes`; all loops stay if the best choices
     give more than `most_altogether` in total. Raises `EllcError` (E304) if loops are nested so
@@ -39,8 +39,7 @@ class UnrollNestedLoops(Pass):
         for node in graph.nodes:
             if isinstance(node.op, Loop) and 2 ** _depth(node.op.body) > self.most_nodes:
                 raise EllcError(
-                    f"loops are nested {_depth(node.op.body) + 1} deep, which is too long to be"
-                    " unrolled",
+                    f"loops are nested {_depth(node.op.body) + 1} deep, too deep to be unrolled",
                     code="E304",
                     where=", ".join(node.source),
                     hint="cut the network before them, or give the inner loops one trip",
@@ -59,7 +58,7 @@ class UnrollNestedLoops(Pass):
         return editor.graph()
 
     def _chosen(self, nodes: Iterable[Node]) -> Iterator[tuple[Node, Loop, int, int]]:
-        """Loops to unroll: (node, loop, nodes if inner loops are unrolled, nodes if it is)."""
+        """Loops to change: (node, loop, nodes if its inner loops are unrolled, nodes if it is)."""
         for node in nodes:
             match node.op:
                 case Loop(body=body) as op if any(_loops(body.nodes)):

@@ -18,7 +18,7 @@ Operation = tuple[Op, tuple[str, ...]]
 
 
 def lower_resize(editor: Editor, node: Node, op: Resize) -> None:
-    """Replace the node by a chain of operators, each of which reads the previous one's result."""
+    """Replace the node by a chain of operators, each of which reads the previous result."""
     x = editor.type(node.inputs[0])
     value = node.inputs[0]
     if op.mode == "linear" and x.dtype is DType.U8 and op.changed(x):

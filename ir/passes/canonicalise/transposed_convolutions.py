@@ -106,8 +106,8 @@ def _want_few_phases(node: Node, op: _Transposed, shape: tuple[int, ...]) -> Non
             f"'{op.name}' with strides of {op.stride} and weights {shape} has too many phases",
             code="E302",
             where=", ".join(node.source),
-            hint=f"strides of at most {_MOST_STRIDE}; at most {most} weights, windows padded to "
-            "whole strides",
+            hint=f"use strides of at most {_MOST_STRIDE}, and at most {most} weights "
+            "after padding the windows to multiples of the strides",
         )
 
 
@@ -118,7 +118,7 @@ def _arranged(
     change: Callable[[Array, Array], Array],
     zero: Array,
 ) -> str:
-    """An operand after `change`, which only moves elements and fills gaps with `zero`.
+    """An operand after `change`, which only moves elements, and fills gaps with `zero`.
 
     A constant is changed at compile time; for a computed operand, a gather is inserted.
     """

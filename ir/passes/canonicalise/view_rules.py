@@ -139,7 +139,7 @@ def _weights(editor: Editor, value: str, *, turn: bool) -> str:
 
 
 def _turned(editor: Editor, value: str) -> str | None:
-    """The value that a transpose of the last two axes turns into this one, or None."""
+    """The value from which a transpose of the last two axes computes this one, or None."""
     producer = editor.producer(value)
     if producer is None or not isinstance(producer.op, Transpose):
         return None
@@ -162,6 +162,6 @@ def broadcast(editor: Editor, node: Node) -> Change | None:
     types = [editor.type(v) for v in (node.inputs[0], *operands)]
     try:
         node.op.infer(*types)
-    except ShapeError:  # this operator needs operands of equal shapes
+    except ShapeError:  # this operator does not broadcast its operands
         return None
     return node.op, (node.inputs[0], *operands)

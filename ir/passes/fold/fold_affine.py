@@ -34,7 +34,7 @@ class FoldAffine(Pass):
       kernel with an epilogue: in the epilogue it costs only a multiply-add, and without it the
       product would lose precision, because a batch norm centres the numbers that are summed. The
       padding values p of a convolution become (p - shift) / scale for each channel. If there is no
-      such value (a scale of 0), or one of its readers cannot take the affine, the affine stays.
+      such value (a scale of 0), or a reader of the affine cannot absorb it, the affine stays.
 
     Constants are computed in float64 from unrounded arrays, and rounded once. Weights that other
     nodes read, too, are copied only up to `growth_bytes`.

@@ -228,7 +228,7 @@ def _softplus(editor: Editor, line: _Line) -> Operation | None:
 
 
 def _slope(editor: Editor, node: Node) -> Operation | None:
-    """Recognise leaky ReLUs: max(x, slope * x), or relu(x) + slope * relu(-x)."""
+    """Recognise a leaky ReLU: max(x, slope * x), or relu(x) + slope * relu(-x)."""
     match node.op, node.inputs:
         case Maximum(), (a, b):
             for x, other in ((a, b), (b, a)):

@@ -62,7 +62,7 @@ class FoldPadding(Pass):
             )
             amounts[key] = (top, left, bottom, right)
         if work:
-            best = max(work, key=lambda k: work[k])  # of equal ones, the group of the first reader
+            best = max(work, key=lambda k: work[k])  # of equal groups, that of the first reader
             editor.set_type(value, type_.with_border(Padding.of(amounts[best], best)))
 
 

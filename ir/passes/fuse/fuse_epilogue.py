@@ -26,7 +26,7 @@ class FuseEpilogue(Pass):
     result. A sum has two operands; it becomes a stage of the node that computes the later one, when
     the other operand is already in memory. The fused node takes the position of its last stage,
     after all operands. A stage's values all have the same float type, or all have at most 32 bits;
-    in the latter case, the kernel that computes sums of bytes also requantises them. A sign can
+    the latter lets the kernel that computes sums of bytes requantise them, too. A sign can
     only be the last stage.
     """
 

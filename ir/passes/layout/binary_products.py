@@ -1,4 +1,4 @@
-"""Compute layers with bits if their operand and their weights take only two values each."""
+"""Compute layers with bits if their operand and each filter's weights take only two values."""
 
 from __future__ import annotations
 

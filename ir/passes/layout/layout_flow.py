@@ -132,7 +132,7 @@ class Flow:
         return _INSIDE * size * type_.elements + kernels
 
     def order(self, value: str, permutation: Permutation) -> Permutation:
-        """A value's axes in their order in memory under an arrangement, without unit axes."""
+        """A value's axes in their order in memory under an arrangement; none of extent 1."""
         return order(self.graph.types[value].shape, permutation)
 
     def column_readers(self, node: Node) -> list[tuple[Node, int]] | None:
@@ -206,7 +206,7 @@ class Layout:
         return self.cost(self.flow.readers)
 
     def cost(self, values: Iterable[str]) -> int:
-        """The cost of moving values: for each, once per order that is wanted but not stored."""
+        """The cost of moving values: each is moved once per order that is wanted but not stored."""
         total = 0
         for value in values:
             stored = self.stored(value)

@@ -25,7 +25,7 @@ _SOURCE, _SINK = "", " "  # no node has these names
 
 
 def best_layout(graph: Graph) -> Layout:
-    """A layout that moves fewer bytes than the graph; the graph's own layout if there is none.
+    """A layout that moves fewer bytes than the graph's own; if none is found, the graph's own.
 
     For each transpose, a region is found: the operators around it that can work either in the
     arrangement before it or in the one after it. A minimum cut chooses one of these for every
@@ -169,7 +169,7 @@ class _Region:
         return any(a is not None and not a.results for a in arranged)
 
     def wanted(self, value: str, reader: Reader) -> Orders | None:
-        """The orders that a reader wants in the two cases; None if it is not in the region."""
+        """The orders that a reader wants in the two cases; None for a reader outside the region."""
         pair = self.pairs.get(reader.node.outputs[0]) if reader.node else None
         if pair is None:
             return None
@@ -222,7 +222,7 @@ def _connect(cut: MinCut, layout: Layout, region: _Region, value: str) -> None:
 
 
 def _agree(wanted: Orders, both: Orders) -> bool:
-    """Whether the two orders equal those in `both`; None in `wanted` equals any order."""
+    """Whether the two orders equal those in `both`; None in `wanted` accepts any order."""
     return all(w is None or w == b for w, b in zip(wanted, both, strict=True))
 
 

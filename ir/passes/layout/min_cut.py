@@ -22,7 +22,7 @@ class MinCut:
         self._room: dict[Hashable, dict[Hashable, int]] = {source: {}, sink: {}}
 
     def arc(self, tail: Hashable, head: Hashable, cost: int) -> None:
-        """Add a cost of cuts with `tail` on the source's side and `head` on the sink's side."""
+        """Add a cost to all cuts with `tail` on the source's side and `head` on the sink's side."""
         if tail == head:
             return
         out = self._room.setdefault(tail, {})
@@ -30,7 +30,7 @@ class MinCut:
         self._room.setdefault(head, {}).setdefault(tail, 0)
 
     def source_side(self) -> set[Hashable]:
-        """The nodes on the source's side of the cheapest cut; of several cuts, the fewest nodes."""
+        """The nodes on the source's side of the cheapest cut; of equal cuts, the fewest nodes."""
         while True:
             came_from = self._search()
             if self._sink not in came_from:
@@ -38,7 +38,7 @@ class MinCut:
             self._fill(came_from)
 
     def _search(self) -> dict[Hashable, Hashable]:
-        """The predecessor of each node on a shortest path from the source with capacity left."""
+        """The predecessor of each node on a shortest path along arcs with capacity left."""
         came_from: dict[Hashable, Hashable] = {self._source: self._source}
         queue = deque([self._source])
         while queue and self._sink not in came_from:

@@ -48,7 +48,7 @@ def _tidy(editor: Editor, node: Node, known: dict[tuple[str, Permutation, Shape]
 
 
 def _origin(editor: Editor, node: Node) -> tuple[str, Permutation]:
-    """(value, permutation) that give the result of a transpose, up to axes of extent 1.
+    """(value, permutation) with the same result as a transpose, except for axes of extent 1.
 
     The value is before all consecutive transposes and reshapes that only add or drop such axes.
     """

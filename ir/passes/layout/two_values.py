@@ -31,7 +31,7 @@ class TwoValues:
 
     @property
     def rises(self) -> bool:
-        """Whether the tensor's larger value belongs to larger numbers in the comparison."""
+        """Whether the tensor has its larger value where the compared value is larger."""
         return isinstance(self.comparison.op, Greater | GreaterEqual) == (self.half > 0)
 
 
@@ -66,7 +66,7 @@ def _is_view(node: Node) -> bool:
 
 
 def _chosen(editor: Editor, node: Node) -> TwoValues | None:
-    """The two values of a node that converts or selects by a comparison; None for other nodes."""
+    """The two values of a `Cast` or `Select` of a comparison; None for other nodes."""
     match node.op, node.inputs:
         case Cast(dtype=dtype), (condition,) if dtype.is_float:
             low, high = 0.0, 1.0
