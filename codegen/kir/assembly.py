@@ -80,7 +80,7 @@ def assembly_functions(kernel: Kernel) -> Iterator[tuple[str, AssemblyFunction]]
 
 
 def stack_bytes(function: AssemblyFunction, target: Target) -> int:
-    """How many bytes of stack a call of the function takes, without the return address."""
+    """The bytes of stack that a call of the function takes, without the return address."""
     return _convention(target).saved_bytes(function.saves)
 
 

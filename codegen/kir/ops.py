@@ -1,6 +1,6 @@
 """The operations of kernel IR, one row each: operands, result type, meaning in numpy, LLVM and C.
 
-`takes` has a letter for each operand:
+`takes` contains a letter for each operand:
 
 * T: any element type of `kinds` and any number of lanes; all T operands have equal types;
 * E: the element type of the first operand, with any number of lanes;
@@ -9,7 +9,7 @@
 * N: an integer with half the bits of the first operand, and twice as many lanes;
 * M: a mask with as many lanes as the other operands, or with one lane.
 
-`kinds` has a letter for each class of element types: f float, s signed, u unsigned, x index,
+`kinds` contains a letter for each class of element types: f float, s signed, u unsigned, x index,
 m mask.
 
 In templates, {0}, {1}, .. are the operands, and {n} is the attribute. LLVM templates also use the

@@ -69,7 +69,7 @@ def acosh(b: KernelBuilder, x: Operand) -> Operand:
 def atanh(b: KernelBuilder, x: Operand) -> Operand:
     """The inverse hyperbolic tangent to 5 ulp. atanh(-x) is exactly -atanh(x).
 
-    It is infinite at -1 and 1, and NaN outside of [-1, 1].
+    It is infinite at -1 and 1, and NaN outside [-1, 1].
     """
     v = Expression.of(b, x)
     size = v.abs()

@@ -34,7 +34,7 @@ def atan(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def asin(b: KernelBuilder, x: Operand) -> Operand:
-    """The arc sine to 4 ulp. It is NaN outside of [-1, 1]. asin(-x) is exactly -asin(x)."""
+    """The arc sine to 4 ulp. It is NaN outside [-1, 1]. asin(-x) is exactly -asin(x)."""
     v = Expression.of(b, x)
     high, low = _HALF_PI[v.format.elem]
     size = v.abs()
@@ -44,7 +44,7 @@ def asin(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def acos(b: KernelBuilder, x: Operand) -> Operand:
-    """The arc cosine to 4 ulp. It is NaN outside of [-1, 1]."""
+    """The arc cosine to 4 ulp. It is NaN outside [-1, 1]."""
     v = Expression.of(b, x)
     high, low = _HALF_PI[v.format.elem]
     near, inner = _near_one(v, v.abs())

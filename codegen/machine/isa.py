@@ -39,7 +39,7 @@ class Isa:
     """Whether LLVM calls library functions to divide and convert 64-bit integers."""
 
     return_address_bytes: int = 0
-    """How many bytes a call pushes; the frame of the called function does not include them."""
+    """The bytes that a call pushes; the frame of the called function does not include them."""
     stack_align_bytes: int = 8
     has_red_zone: bool = False
     """Whether a function may use bytes below the stack pointer; its frame does not include them."""

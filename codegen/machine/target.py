@@ -191,7 +191,7 @@ class Target:
         return self.features.issuperset(features)
 
     def lanes(self, element_bytes: int) -> int:
-        """How many elements of this size one vector register holds, at least 1."""
+        """The number of elements of this size in one vector register, at least 1."""
         return max(1, self.vector_bytes // element_bytes)
 
 

@@ -131,7 +131,7 @@ def run_trials(
     with a sanitizer; it then compiles all C code.
 
     The exception is an `EllcError` or `InternalError`. It means that an operator has no kernel, or
-    that the code does not compile, crashes, writes outside of its buffers, or gives results that
+    that the code does not compile, crashes, writes outside its buffers, or gives results that
     depend on what memory held before. It does not affect other trials.
     """
     chosen, shared = options or Options(), SharedKernels()

@@ -275,7 +275,7 @@ class _Builder:
     def _c_stack(
         self, source: Path, depth: int, include: Sequence[Path], *, keep: bool = False
     ) -> int:
-        """The most bytes of stack that a chain of `depth` calls within a C file can take."""
+        """The largest stack, in bytes, that a chain of `depth` calls within a C file can take."""
         frames = c_frames(source, self._target, include, self._work, keep=keep)[:depth]
         return sum(frames) + depth * self._return_address_bytes
 
@@ -305,10 +305,10 @@ class _Builder:
 
     @property
     def _return_address_bytes(self) -> int:
-        """How many bytes a call pushes; the frame of the called function does not include them."""
+        """The bytes that a call pushes; the frame of the called function does not include them."""
         return self._target.isa.return_address_bytes
 
     @property
     def _alignment_bytes(self) -> int:
-        """The most bytes that aligning a kernel's frame to whole vectors can take."""
+        """The largest number of bytes by which alignment to whole vectors extends a frame."""
         return max(0, self._target.vector_bytes - self._target.isa.stack_align_bytes)

@@ -26,7 +26,7 @@ class Lifetime:
 class ArenaPlan:
     """The offset of each buffer by id, the size of the arena, and a lower bound for it.
 
-    The lower bound is the most bytes that are live at one step.
+    The lower bound is the largest number of bytes that are live at one step.
     """
 
     offsets: Mapping[str, int]
@@ -66,7 +66,7 @@ def plan_arena(lifetimes: Sequence[Lifetime], align_bytes: int) -> ArenaPlan:
 
 
 def lower_bound(lifetimes: Sequence[Lifetime]) -> int:
-    """The most bytes that are live at one step."""
+    """The largest number of bytes that are live at one step."""
     changes: dict[int, int] = {}
     for x in lifetimes:
         changes[x.first] = changes.get(x.first, 0) + x.bytes

@@ -273,7 +273,7 @@ def run_cases(
 
     * `ValueError` if a request does not fit its case;
     * `InternalError` if compiled code crashes, returns an error, changes an input, or writes
-      outside of its buffers;
+      outside its buffers;
     * `EllcError` as `run` does, and E705 if a model has another interface than expected.
     """
     stdin = b"".join(_encode(runner.cases[request.case], request) for request in requests)

@@ -44,7 +44,7 @@ def write_message(stream: BinaryIO, *parts: bytes) -> None:
 
 
 def _stderr_since(start: int) -> str:
-    """Up to 1 MiB of standard error, which the parent made a file, from an offset on."""
+    """The content of standard error, which is a file, from an offset on: at most 1 MiB."""
     os.lseek(2, start, os.SEEK_SET)
     text = os.read(2, 1 << 20).decode(errors="replace")
     os.lseek(2, 0, os.SEEK_END)
@@ -90,7 +90,7 @@ class Compiler:
     def set_order(self, as_written: bool) -> None:
         """If `as_written`, switch off LLVM's schedulers before the first machine is made.
 
-        The options hold for the whole process, whose requests all have the same `as_written`.
+        The options apply to the whole process, whose requests all have the same `as_written`.
         """
         if as_written and not self.machines:
             for option in _AS_WRITTEN:

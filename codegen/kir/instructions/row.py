@@ -76,9 +76,9 @@ class Instruction:
         return target.arch in self.llvm and any(target.has(*words.split()) for words in self.needs)
 
     def registers(self, types: tuple[VType, ...], result: VType) -> int:
-        """How many of these instructions, one per register, compute an operation on these types.
+        """The number of these instructions, one per register, that compute an operation.
 
-        It is 0 if they cannot compute it.
+        It is 0 if they cannot compute the operation on these types.
         """
         count, rest = divmod(result.lanes, self.gives.lanes)
         if rest or count & (count - 1):
