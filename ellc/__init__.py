@@ -18,14 +18,16 @@ def _check_links() -> None:
     """Raise ``ImportError`` if ``ellc/ir`` or ``ellc/codegen`` is not a folder.
 
     Both are symbolic links to folders next to this one. Git on Windows writes them as small text
-    files by default. Python alone would only report that there is no module ``ellc.ir``.
+    files by default. Without this check, Python would only report that there is no module
+    ``ellc.ir``.
     """
     here = Path(__file__).parent
     missing = [name for name in ("ir", "codegen") if not (here / name).is_dir()]
     if missing:
         raise ImportError(
-            f"{' and '.join(str(here / name) for name in missing)} should be symbolic links to "
-            "folders of this checkout, and are not. On Windows, allow links (developer mode), then "
+            "these paths should be symbolic links to folders of this checkout, but are not: "
+            f"{', '.join(str(here / name) for name in missing)}. "
+            "On Windows, allow links (developer mode), then "
             "`git config core.symlinks true` and `git checkout -- ellc codegen`; or install a "
             "wheel: `pip install ellc-compiler`."
         )

@@ -19,7 +19,7 @@ def accepted_shapes(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
 
 
 def as_input(array: Array, type: TensorType, where: str = "") -> Array:
-    """Convert an array of numbers to a tensor of exactly this type, with the same element order.
+    """Convert an array of numbers to a tensor of exactly this type; the elements keep their order.
 
     A float type rounds the numbers to its precision. An integer or boolean type accepts only
     numbers that it holds exactly. A bit type turns positive numbers into +1 and others into -1.

@@ -36,7 +36,7 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERNAL = 3
 EXIT_INTERRUPTED = 130
 
-# The order of the help page: first commands on a model, then commands that list facts.
+# In the order of the help page: commands that take a model, then commands that list facts.
 _COMMANDS: tuple[str, ...] = (
     *("compile", "explain", "inspect", "run", "evaluate", "check", "bench", "profile", "deploy"),
     *("tune", "print", "import", "zoo", "gallery", "targets", "ops"),
@@ -119,7 +119,7 @@ def _crash_report(error: BaseException, arguments: Sequence[str]) -> Path | None
 
 
 def _report(text: str) -> None:
-    """Print an error on stderr; if stderr is closed or full, only the exit code shows the error."""
+    """Print an error on stderr; if stderr is closed or full, only the exit code reports it."""
     try:
         echo(text, err=True)
     except (OSError, EllcError):
@@ -168,7 +168,7 @@ def run(arguments: Sequence[str]) -> int:
         _report("interrupted")
         return EXIT_INTERRUPTED
     except SystemExit:
-        # Only click raises this, if the program that reads our output has ended, as in `ellc print
+        # Only click raises this: the program that reads our output has ended, as in `ellc print
         # MODEL | head`.
         return 0
     except Exception as error:
@@ -195,6 +195,6 @@ def main() -> None:
 
 
 def _interrupt_once(_signal: int, _frame: object) -> None:
-    """Handle the first Ctrl-C, and ignore further ones: they must not interrupt the cleanup."""
+    """Handle the first Ctrl-C and ignore later ones, which must not interrupt the cleanup."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt

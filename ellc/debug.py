@@ -20,8 +20,8 @@ WORDS = {
 }
 
 Watch = Callable[[str, Callable[[], str]], None]
-"""A function that is called with a level (a key of `WORDS`) and a function that makes its text. The
-text is made only if the level is to be printed."""
+"""Called with a level (a key of `WORDS`) and a function that makes the level's text. The watcher
+makes the text only if it prints the level."""
 
 
 def unwatched(_level: str, _text: Callable[[], str]) -> None:
@@ -66,7 +66,7 @@ def difference(name: str, before: Graph, after: Graph) -> str:
 
 
 def seconds_table(seconds: Mapping[str, float]) -> str:
-    """A text with one line for the seconds of each stage, and one line for the sum."""
+    """One line for each stage with its seconds, and a last line with their sum."""
     width = max(map(len, (*seconds, "all")))
     rows = [*seconds.items(), ("all", sum(seconds.values()))]
     return "\n".join(f"{stage:<{width}} {s:8.3f} s" for stage, s in rows)

@@ -54,12 +54,13 @@ class CompileOptions:
     """Options of a compilation; some defaults depend on the target.
 
     `emit` lists kinds of files (`emit_kinds`); the header and the manifest are always written. If
-    `threads` is None, a call has as many threads as it can use, at most one for each core
+    `threads` is None, a call uses as many threads as it can, at most one for each core
     (`planning.threads`). `kernels` are pairs of a layer and the kernel to use for it
     (`planning.choice`). `tuning` is a file with the fastest kernels (`ellc.tuning`). `labels` are
-    the class names of an output and replace those in the model. With `profile`, the compiled code
-    measures the time of each step. `version` is the version of the package, for pip and CMake.
-    `model` has the options for reading a model file; it has no effect if the source is a graph.
+    the names of an output's classes; they replace the names in the model. With `profile`, the
+    compiled code measures the time of each step. `version` is the version of the package, for pip
+    and CMake. `model` has the options for reading a model file; it has no effect if the source is a
+    graph.
     """
 
     emit: tuple[str, ...] = ()
@@ -183,7 +184,7 @@ _PYTHON: tuple[str, ...] = ("py", "wheel", *get_args(Runtime))
 def _interface(
     source: Path, options: CompileOptions, kinds: tuple[str, ...]
 ) -> FileInterface | None:
-    """The interface in the model's own file, if the Python module or an adapter needs it."""
+    """The interface that the model's file declares, if the Python module or an adapter needs it."""
     return file_interface(source, options.model) if {*_PYTHON} & {*kinds} else None
 
 
@@ -195,8 +196,8 @@ def _labelled(graph: Graph, labels: tuple[str, ...]) -> Graph:
     if not any(len(labels) == math.prod(shape) == max(shape, default=1) for shape in shapes):
         outputs = ", ".join(map(str, shapes))
         raise EllcError(
-            f"there are {len(labels)} labels, but no output has {len(labels)} classes; the shapes "
-            f"of the outputs are {outputs}",
+            f"the number of labels is {len(labels)}, but no output has as many classes; shapes "
+            f"of the outputs: {outputs}",
             code="E709",
             hint="give one name per line, in the order of the classes",
         )
@@ -294,7 +295,7 @@ def _package(
     own: PackageVersion,
 ) -> list[Path]:
     model, files = built.model, []
-    # A program is not linked with the DLL itself but with its import library.
+    # A program is linked with the DLL's import library, not with the DLL itself.
     order = ("lib", "c") if target.os == "windows" else ("so", "obj", "lib", "c")
     linkable = next((kind for kind in order if kind in built.files), None)
     if {*_PYTHON} & {*kinds}:
@@ -334,7 +335,7 @@ def _python(
 
 
 def _linkable(built: BuildResult, kind: str, target: Target) -> Linkable:
-    """The files that CMakeLists.txt mentions; its target NAME links the file of this `kind`."""
+    """The files that CMakeLists.txt names; the CMake target NAME links the file of this `kind`."""
     files = built.files
     shared = files["so"][0] if "so" in files and target.os != "windows" else None
     static = next((files[k][0] for k in ("obj", "lib") if k in files), None)
@@ -346,7 +347,7 @@ def _linkable(built: BuildResult, kind: str, target: Target) -> Linkable:
 def _wheel(
     built: BuildResult, folder: Path, target: Target, files: list[Path], own: PackageVersion
 ) -> Path:
-    """The wheel: a package NAME, and beside it the adapters, which import NAME."""
+    """Write a wheel with the package NAME, and beside it the adapters, which import NAME."""
     model, (library,) = built.model, built.files["so"]
     name = model.name
     adapters = {adapter_name(name, runtime) for runtime in get_args(Runtime)}

@@ -61,7 +61,7 @@ class Executable:
 class Library:
     """A shared library with the facts from its manifest.
 
-    `abi` is the hash of the interface; it must be the same in the library and in its manifest.
+    `abi` is the hash of the interface, which must be equal in the library and in its manifest.
     `object` is the object file with the same code, or None if it is not in the same folder.
     """
 
@@ -105,7 +105,7 @@ class Library:
     def starts(
         self, inputs: Arrays, *, threads: int = 0, count: int = 5, repeat_ms: int = 1
     ) -> list[RunResult]:
-        """Start `count` new processes, and return the times of loading and calling in each.
+        """Start `count` new processes, and return the times of loading and of calls in each.
 
         The last process repeats the call for `repeat_ms`, the others for 1 ms. Raises `EllcError`
         as `run`.
@@ -241,8 +241,8 @@ def open_library(path: Path) -> Library:
     """Open a library; its manifest NAME.json must be in the same folder.
 
     Raises `EllcError` E705 if the manifest is missing or belongs to another library. If this
-    machine cannot load the library, it is compared with its manifest later, by the program that
-    runs the object file.
+    machine cannot load the library, the library is compared with the manifest later, by the program
+    that runs its object file.
     """
     library = described_library(path)
     if library.target.os == "linux" and has_c_library(library.target):
@@ -259,7 +259,7 @@ def open_library(path: Path) -> Library:
 
 
 def described_library(path: Path) -> Library:
-    """A library with the facts of its manifest; they are not compared with the library itself."""
+    """A library with the facts of its manifest, without comparing these with the library itself."""
     name = path.name[: -len(path.suffix)]
     name = name if path.suffix == ".dll" else name.removeprefix("lib")
     if not path.is_file():
@@ -275,12 +275,12 @@ def described_library(path: Path) -> Library:
 
 
 def _word_bytes(channels: int) -> int:
-    """Bytes of a word of packed bits: 4 for up to 32 channels, otherwise 8."""
+    """The bytes of one word of packed bits: 4 for up to 32 channels, otherwise 8."""
     return 4 if channels <= 32 else 8
 
 
 def _bit_bytes(channels: int) -> int:
-    """Bytes of one pixel's packed bits, in whole words."""
+    """The bytes of one pixel's packed bits, which fill whole words."""
     word = _word_bytes(channels)
     return -(-channels // (8 * word)) * word
 

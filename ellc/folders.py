@@ -1,8 +1,8 @@
 """Replaces an output folder as a whole or not at all.
 
-A new folder is created next to the old folder. It gets hard links to the files of the old folder
-that have no new version. Then the two folders exchange their names in one step. A writer that is
-killed leaves a work folder `.ellc-HASH-*`, which the next writer of the same folder removes.
+A new folder is created next to the old folder. Files of the old folder that have no new version are
+hard-linked into it. Then the two folders exchange their names in one step. A writer that is killed
+leaves a work folder `.ellc-HASH-*`, which the next writer of the same folder removes.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _want_writable(target: Path) -> None:
 
 
 def _want_no_folders(target: Path, new: Path) -> None:
-    """Raise `OSError` if a new file has the name of a folder in `target`, or a folder of a file."""
+    """Raise `OSError` if a file and a folder with the same name would meet in `target`."""
     for path in sorted(new.iterdir()):
         there = target / path.name
         if path.is_dir() and os.path.lexists(there) and not _is_folder(there):
@@ -112,7 +112,7 @@ def _folders(folder: Path) -> Iterator[Path]:
 
 
 def _prefix(target: Path) -> str:
-    """The prefix of a target's work folders: a hash, because the name may be too long."""
+    """The prefix of a target's work folders: a hash, because the target's name may be too long."""
     return f".ellc-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]}-"
 
 
@@ -143,13 +143,13 @@ def _replace(target: Path, work: Path) -> None:
     else:
         target.rename(old)
         new.rename(target)
-    for path in sorted(old.iterdir()):  # other programs may have created them meanwhile
+    for path in sorted(old.iterdir()):  # files that other programs have created meanwhile
         if not os.path.lexists(target / path.name):
             path.rename(target / path.name)
 
 
 def _keep(old: Path, new: Path) -> None:
-    """Copy into `new` what it lacks of `old`: files as hard links, folders recursively."""
+    """Copy to `new` all that only `old` has: files as hard links, folders recursively."""
     for path in sorted(old.iterdir()):
         kept = new / path.name
         if _is_folder(path):

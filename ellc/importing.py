@@ -17,7 +17,7 @@ _TIDYING = (
     "fold_constants, eliminate_common, eliminate_dead, simplify, sink_reshape, move_transposes, "
     "simplify, absorb_padding, absorb_order, eliminate_common, eliminate_dead"
 )
-"""Passes that keep to operators of `.ell`: they fuse nothing and do not split batch norms."""
+"""Passes whose results `.ell` can express: none fuses operators or splits batch norms."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,7 @@ def _live_bytes(graph: Graph) -> list[int]:
 
 
 def _parameters(graph: Graph, node: Node, constants: dict[str, str]) -> dict[str, TensorType]:
-    """The types, by key, of the constants that a node and its loop bodies read."""
+    """The types of the constants that a node and its loop bodies read, by the constants' keys."""
     own = {constants[v]: graph.types[v] for v in node.inputs if v in constants}
     for body in bodies(node.op):
         own |= constant_types(body)
@@ -108,7 +108,10 @@ def _parameters(graph: Graph, node: Node, constants: dict[str, str]) -> dict[str
 
 
 def _shown(graph: Graph, node: Node, read: set[str]) -> TensorType:
-    """The type of the first result in `read`; unused states of loops are not in `read`."""
+    """The type of the first result that is in `read`, or of the first result if none is.
+
+    The results for states of loops that nobody uses are not in `read`.
+    """
     return graph.types[next((v for v in node.outputs if v in read), node.outputs[0])]
 
 

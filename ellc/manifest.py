@@ -103,9 +103,11 @@ def _port(value: object) -> Port:
     shape = tuple(_whole(extent) for extent in _list(fields["shape"]))
     item_bytes = 1 if dtype is DType.BIT else dtype.item_bytes
     if len(shape) > MOST_AXES or math.prod(shape) * item_bytes > _MOST_BYTES:
-        raise ValueError(f"it has a shape of {len(shape)} axes and {math.prod(shape)} elements")
+        raise ValueError(
+            f"one of its shapes is too large: axes {len(shape)}, elements {math.prod(shape)}"
+        )
     if dtype is DType.BIT and not shape:
-        raise ValueError("it has a port of type bit without a channel axis")
+        raise ValueError("an input or output of type bit has no channel axis")
     quant = _quant(fields["quantisation"], len(shape)) if "quantisation" in fields else None
     return _text(fields["name"]), TensorType(dtype, shape, quant=quant)
 
@@ -116,7 +118,7 @@ def _quant(value: object, rank: int) -> Quant:
     zero = tuple(_whole(x, signed=True) for x in _list(fields["zero_point"]))
     axis = None if fields["axis"] is None else _whole(fields["axis"])
     if not scale or not zero or (axis is not None and axis >= rank):
-        raise ValueError("a quantisation has no scale, no zero point or an invalid axis")
+        raise ValueError("a quantisation has no scale or no zero point, or its axis is invalid")
     return Quant(scale, zero, axis)
 
 
@@ -129,47 +131,50 @@ class _Object(dict[str, object]):
 
 def _mapping(value: object) -> _Object:
     if not isinstance(value, dict):
-        raise ValueError(f"{_short(value)} where an object is expected")
+        raise ValueError(f"found {_short(value)} instead of an object")
     return _Object(value)
 
 
 def _dtype(value: object) -> DType:
     match = next((dtype for dtype in DType if dtype.value == value), None)
     if match is None:
-        raise ValueError(f"{_short(value)} where an element type is expected")
+        raise ValueError(f"found {_short(value)} instead of an element type")
     return match
 
 
 def _list(value: object) -> list[object]:
     if not isinstance(value, list):
-        raise ValueError(f"{_short(value)} where a list is expected")
+        raise ValueError(f"found {_short(value)} instead of a list")
     return value
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{_short(value)} where a text is expected")
+        raise ValueError(f"found {_short(value)} instead of a text")
     return value
 
 
 def _plain(value: object) -> str:
     """A name; only plain characters are allowed, because it becomes part of a command."""
     if not _PLAIN.fullmatch(_text(value)):
-        raise ValueError(f"{_short(value)} is not a name")
+        raise ValueError(f"found {_short(value)} instead of a plain name")
     return _text(value)
 
 
 def _whole(value: object, *, signed: bool = False) -> int:
-    if type(value) is not int or not (-(2**63) if signed else 0) <= value < 2**63:
-        raise ValueError(f"{_short(value)} where an integer is expected")
+    low, high = -(2**63) if signed else 0, 2**63 - 1
+    if type(value) is not int or not low <= value <= high:
+        raise ValueError(f"found {_short(value)} instead of an integer from {low} to {high}")
     return value
 
 
 def _number(value: object) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= _MOST:
-        raise ValueError(f"{_short(value)} where a number is expected")
+        raise ValueError(f"found {_short(value)} instead of a finite number")
     return float(value)
 
 
 def _short(value: object) -> str:
-    return repr(value)[:40] if isinstance(value, str | int | float | None) else "something else"
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "an object"
+    return repr(value)[:40]

@@ -63,7 +63,7 @@ def read_model(path: Path, options: ModelOptions = DEFAULT_OPTIONS) -> Graph:
 
 
 def file_interface(path: Path, options: ModelOptions = DEFAULT_OPTIONS) -> FileInterface | None:
-    """What a file, which `read_model` has taken, says of its inputs and outputs.
+    """What a file that `read_model` accepts declares about its inputs and outputs.
 
     None for a format without a runtime of its own. Raises `EllcError` as the format's reader.
     """
@@ -80,7 +80,7 @@ def default_name(path: Path) -> str:
 
 
 def format_of(path: Path) -> Format:
-    """The format of a file, recognised by its content or else by its name.
+    """The format of a file, recognised by its content or, if that does not tell, by its name.
 
     Raises `EllcError`: E701 if the file cannot be read, E702 if it is not a model file.
     """

@@ -38,7 +38,7 @@ class Header:
 
     @property
     def elements(self) -> int:
-        """Number of elements."""
+        """The number of elements of the array."""
         return math.prod(self.shape)
 
 
@@ -109,7 +109,7 @@ def _array(file: IO[bytes], header: Header) -> Array:
 
 
 def _header(file: IO[bytes], element: re.Pattern[str] = _NUMBER) -> Header:
-    """Read the header; raises `ValueError` if it is invalid or has another element type."""
+    """Read the header; raises `ValueError` if it is invalid or its type does not match `element`."""
     start = file.read(8)
     count = _LENGTH_BYTES.get(start[6]) if len(start) == 8 and start[:6] == _MAGIC else None
     if count is None:
@@ -132,7 +132,7 @@ def _header(file: IO[bytes], element: re.Pattern[str] = _NUMBER) -> Header:
 def _entries(text: str) -> object:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of invalid escape sequences in strings
+            warnings.simplefilter("ignore")  # about invalid escape sequences in strings
             entries: object = ast.literal_eval(_OLD_LONG.sub("", text.strip()))
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
         raise ValueError("its header cannot be read") from None

@@ -61,7 +61,7 @@ def _without_attributes(reader: Any) -> None:
 
 
 def _with_checked_keys(word: bytes, first_key: int) -> Callable[[Any], None]:
-    """The action of the opcode `word`, with a check of the keys that it takes from the stack."""
+    """The action of the opcode `word`, after a check of the keys that it takes from the stack."""
     action: Callable[[Any], None] = pickle._Unpickler.dispatch[word[0]]
 
     def checked(reader: Any) -> None:

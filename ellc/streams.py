@@ -27,14 +27,14 @@ class ClosedOutput(io.TextIOBase):
 
 
 class _Stream(io.TextIOWrapper):
-    """A standard stream whose error about a full disk names the stream."""
+    """A standard stream that reports a full disk as an error that names the stream."""
 
     def __init__(self, stream: io.TextIOWrapper, what: str) -> None:
         super().__init__(
             stream.buffer, stream.encoding, stream.errors, line_buffering=stream.line_buffering
         )
         self._what = what
-        self._kept = stream  # deleting it would close the buffer
+        self._kept = stream  # if it were deleted, it would close the buffer
 
     def write(self, text: str, /) -> int:
         with self._named():
@@ -49,9 +49,9 @@ class _Stream(io.TextIOWrapper):
         try:
             yield
         except OSError as error:
-            if not is_full(error):  # click handles a reader that has ended
+            if not is_full(error):  # click handles the end of the reading program
                 raise
-            # Flushing the rest of the buffer at exit would fail again.
+            # Otherwise, flushing the rest of the buffer at exit would fail again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
             message = f"no space left for standard {self._what}"
             raise EllcError(message, code="E703") from error

@@ -22,7 +22,7 @@ class Table:
         self._problems = problems
 
     def text(self, key: str, *, among: tuple[str, ...] = (), needed: bool = True) -> str:
-        """The text of a key, one of `among` if given; empty if an optional key is missing."""
+        """The text of a key; empty if there is none. A text that is not in `among` is a problem."""
         value = self._take(key, (str,), needed)
         if not isinstance(value, str):
             return ""
@@ -81,7 +81,7 @@ class Table:
         return [Table(row, f"{where} {i}", self._problems) for i, row in enumerate(rows, 1)]
 
     def end(self) -> None:
-        """Report each key that was not read as unknown; call this last."""
+        """Report as unknown each key that has not been read; call this last."""
         for key in sorted(self._unread):
             self.problem(f"{key[:_QUOTED_LETTERS]}: unknown key")
 

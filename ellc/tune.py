@@ -24,15 +24,15 @@ from ellc.progress import Progress, silent
 from ellc.tuning import Entry
 
 _ROUNDS = 5
-"""In each round all builds are measured in turn. So a phase in which the machine is slower affects
-all builds equally."""
+"""The number of rounds. In each round all builds are measured in turn, so that a phase in which the
+machine is slower affects all builds equally."""
 _HERE = "median on this machine, builds in turn, one thread"
 _MODELLED = f"modelled by {VARIABLE}, the network's second call, one thread"
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredKernel:
-    """The time of one candidate of one layer. A layer's first candidate is used without tuning."""
+    """The time of one candidate of one layer. Without tuning, a layer uses its first candidate."""
 
     layer: str
     source: tuple[str, ...]
@@ -61,8 +61,8 @@ def measure(
                 kernel = step.predictions[0].name
                 one = MeasuredKernel(step.layer, step.source, kernel, max(time, 1e-3))
                 by_candidate.setdefault((step.layer, kernel), []).append(one)
-    # A candidate has several times if equal layers use it, and if a build has no other candidate
-    # for the layer.
+    # A candidate is measured several times if equal layers use it, or if a layer has fewer
+    # candidates than there are builds.
     return tuple(min(some, key=lambda m: m.time) for some in by_candidate.values())
 
 
@@ -78,7 +78,7 @@ def fastest(measured: Iterable[MeasuredKernel], target: Target) -> tuple[Entry, 
 
 
 def _builds(graph: Graph, target: Target) -> Iterator[Plan]:
-    """A plan for each position in the lists of candidates; none if no layer has a choice."""
+    """One plan for each position in the lists of candidates; no plans if no layer has a choice."""
     first = make_plan(graph, target, Options(), "tune0")
     tunable = [step for step in first.steps if len(step.predictions) > 1]
     if not tunable:

@@ -60,7 +60,7 @@ class Entry:
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """The key of an entry; a file must not have two entries with the same key."""
+        """What the entry is for; a file must not have two entries with the same key."""
         return self.layer, self.core, self.architecture, self.compiler
 
 
@@ -98,7 +98,11 @@ def write_tuning(path: Path, entries: Iterable[Entry]) -> None:
 
 
 def merged(old: Iterable[Entry], new: Iterable[Entry]) -> tuple[Entry, ...]:
-    """All entries of both; a new entry replaces old entries for its layer and core."""
+    """The old and the new entries.
+
+    A new entry replaces an old entry for the same layer, core and architecture, even if the old one
+    is of another version of ellc.
+    """
     entries = {e.key[:3]: e for e in old}
     entries.update({e.key[:3]: e for e in new})
     return tuple(entries.values())
@@ -156,7 +160,7 @@ def _duplicates(entries: tuple[Entry, ...]) -> Iterator[str]:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
-        raise ValueError("an object has a key twice")
+        raise ValueError("the same key appears twice in an object")
     return result
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Times of single calls in milliseconds; the first call, with cold caches, is not counted."""
+    """The times of single calls in milliseconds, without the first call, whose caches are cold."""
 
     name: str
     target: str
@@ -240,7 +240,7 @@ def time_layers(model: Path, seconds: float, options: ModelOptions, progress: Pr
 
 
 def layer_summary(plan: Plan, times: Times) -> Layers:
-    """The times of a plan's steps, as shares of a call and as fractions of the peak rate."""
+    """The time of each step of a plan, its share of the sum, and its fraction of the peak rate."""
     (steps,) = times.plans
     whole = sum(step.median_ns for step in steps) or 1.0
     peaks = {"float": times.peak_macs_per_ns, "byte": times.byte_macs_per_ns}

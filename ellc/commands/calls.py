@@ -37,7 +37,7 @@ def prepared_inputs(
 
 
 def _is_guessed(network: Network, how: Preprocessing) -> bool:
-    """Whether pixels become floats from 0 to 255 only because there is no description."""
+    """Whether pixels become floats from 0 to 255 only because nothing says how to convert them."""
     described = {key for key in network.metadata if key.startswith(INPUT_PREFIX)} - {ORDER_KEY}
     floats = any(type_.dtype.is_float for _, type_ in network.inputs)
     return floats and how.is_plain and not described and PREPROCESSING_KEY not in network.metadata
@@ -59,7 +59,7 @@ def want_files(files: Sequence[Path]) -> None:
         raise EllcError("no such file", code="E713", where=missing[0])
     if missing:
         problems = [f"{file}: no such file" for file in missing]
-        raise EllcError(f"{len(missing)} inputs are missing", code="E713", problems=problems)
+        raise EllcError("input files are missing", code="E713", problems=problems)
 
 
 def _preprocessing(model: Path, network: Network, asked: PixelOptions) -> Preprocessing:
@@ -76,12 +76,11 @@ def _preprocessing(model: Path, network: Network, asked: PixelOptions) -> Prepro
 
 
 def _input_arrays(network: Network, files: Sequence[Path], preprocessing: Preprocessing) -> Arrays:
-    """Read the input arrays; raises one `EllcError` for all files that do not fit."""
+    """Read the input arrays; raises one `EllcError` that names all files that do not fit."""
     if len(files) != len(network.inputs):
         wanted = ", ".join(name for name, _ in network.inputs)
         raise EllcError(
-            f"{len(files)} input files are given, but the model takes {len(network.inputs)}: "
-            f"{wanted}",
+            f"input files given: {len(files)}, but the model takes {len(network.inputs)}: {wanted}",
             code="E723",
         )
     tensors: list[Array] = []
@@ -95,7 +94,7 @@ def _input_arrays(network: Network, files: Sequence[Path], preprocessing: Prepro
         raise errors[0]
     if errors:
         raise EllcError(
-            f"{len(errors)} inputs cannot be used",
+            "several inputs cannot be used",
             code="E724",
             problems=[f"{error.where}: {error.message}" for error in errors],
         )
@@ -117,7 +116,7 @@ def _is_list(result: Array) -> bool:
 def answer_text(
     name: str, type_: TensorType, result: Array, labels: Sequence[str], top: int
 ) -> str:
-    """Describe an output for people: scores by the `top` best classes, others by their range."""
+    """Describe an output for people: its `top` best classes, or its range if it has no scores."""
     head = f"{visible(name)}: {type_.dtype.value} {'x'.join(map(str, type_.shape)) or 'scalar'}"
     result = dequantise(result, type_)
     if not _is_list(result):
@@ -138,7 +137,7 @@ def _extent_text(result: Array) -> str:
 def answer_document(
     name: str, type_: TensorType, result: Array, labels: Sequence[str], top: int
 ) -> dict[str, object]:
-    """Describe an output for scripts: a JSON document with the content of `answer_text`."""
+    """Describe an output for scripts: the facts of `answer_text` as a JSON document."""
     document: dict[str, object] = {
         "name": name,
         "type": type_.dtype.value,

@@ -45,14 +45,14 @@ def command(
 ) -> None:
     """Compare the compiled code of MODEL with the reference.
 
-    Code for a foreign target runs in qemu. Integers and bits must be equal, and floats within 1e-4
-    * max(|b|, 1e-2 * max|tensor|). A larger difference is allowed, up to 1e-2 * max|tensor|, if
-    rounding alone can cause it. How far rounding moves a value is measured with 8 runs of the
-    reference. In a recurrence (a loop, a recurrent cell, a state that depends on itself), each run
-    moves every value at random within the error bound of its operator, and the largest movement
-    counts. Elsewhere, each run computes in float32 and moves each value at random by at most the
-    distance to a neighbouring float, and 8 times the largest movement counts. The report shows
-    where this rule was needed.
+    Code for a foreign target runs in qemu. Integers and bits must be equal. Floats may differ by
+    1e-4 * max(|b|, 1e-2 * max|tensor|), where b is the value of the reference. A larger difference
+    is allowed, up to 1e-2 * max|tensor|, if rounding alone can cause it. How far rounding moves a
+    value is measured with 8 runs of the reference. In a recurrence (a loop, a recurrent cell, a
+    state that depends on itself), each run moves every value at random within the error bound of
+    its operator, and the largest movement counts. Elsewhere, each run computes in float32 and moves
+    each value at random by at most the distance to a neighbouring float, and 8 times the largest
+    movement counts. The report shows where this rule was needed.
 
     With --layers, a second build of the same kernels records every intermediate result. Each kernel
     is compared with the reference on the operands that the compiled code had. The first kernel that
@@ -130,7 +130,7 @@ def text(report: CheckReport) -> str:
 
 
 def _guided(report: CheckReport) -> list[str]:
-    """Lines about the signs and the outputs of the guided reference."""
+    """Lines about a reference that takes the results of step functions from the compiled code."""
     if not report.guided:
         return []
     steps = [c for c in report.guided if c.operator == "step"]

@@ -251,7 +251,7 @@ def _identity(task: Task, subjects: tuple[Subject, ...]) -> str:
 def _report_problems(problems: tuple[str, ...]) -> None:
     if problems:
         raise EllcError(
-            f"{len(problems)} samples cannot be read and are not counted",
+            f"samples that cannot be read and are not counted: {len(problems)}",
             code="E771",
             problems=problems[:MOST_PROBLEMS],
         )

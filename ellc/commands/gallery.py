@@ -162,7 +162,7 @@ def _new_results(
     targets: tuple[str, ...],
     output: Path | None,
 ) -> tuple[list[Path], list[Change]]:
-    """Write the new results; return their paths, and a change for each model left out."""
+    """Write the new results. Returns their paths, and a table row for each model left out."""
     from ellc.gallery.drafts import drafts_of_models, drafts_of_zoo, write_drafts
     from ellc.gallery.measure import Change, this_machine
     from ellc.gallery.model_facts import read_facts

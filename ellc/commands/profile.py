@@ -99,8 +99,8 @@ def command(
     output names the kind of costs that it shows.
 
     For each layer the report has its cost, its multiply-adds, the fraction of the core's peak rate
-    that it reaches, the bytes that it moves, the fraction of its cost that the memory needs to move
-    them, and the live bytes of the arena.
+    that it reaches, the bytes that it moves, the fraction of its cost that moving these bytes from
+    or to memory would need, and the live bytes of the arena.
 
     Four phases are timed separately on this machine: compile, load, first call, steady call. For a
     target that does not run here, only compile is timed.

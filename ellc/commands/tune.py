@@ -92,5 +92,8 @@ def _text(measured: tuple[MeasuredKernel, ...], best: dict[str, str], unit: str,
     ]
     header = ("layer", "kernel", unit, "fastest", unit, "times")
     changed = sum(first.kernel != best[layer] for layer, first in usual.items())
-    last = f"{len(rows)} layers with several kernels, {changed} faster with another kernel: {path}"
+    last = (
+        f"layers with several kernels: {len(rows)}, faster with another kernel: {changed}; "
+        f"tuning file: {path}"
+    )
     return "\n".join([*([table(header, rows, "  r rr"), ""] if rows else []), last])

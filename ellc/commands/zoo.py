@@ -135,7 +135,7 @@ def _input(network: ZooNetwork) -> str:
 
 
 def _row(facts: Facts | None) -> tuple[str, str, str]:
-    """The data set, top-1 and top-5 accuracy; of several accuracies the first is shown."""
+    """The data set, and the first of the published accuracies: top-1 and top-5."""
     if facts is None:
         return "", "", ""
     if not facts.accuracies:

@@ -106,8 +106,8 @@ class _Counter:
 
     def _value(self, operand: Operand) -> int | None:
         if isinstance(operand, Imm):
-            whole = operand.type.elem in (Elem.INDEX, Elem.MASK)
-            return int(operand.value) if whole else None
+            is_integer = operand.type.elem in (Elem.INDEX, Elem.MASK)
+            return int(operand.value) if is_integer else None
         return self.known.get(operand.name)
 
     def _registers(self, type_: VType) -> float:

@@ -202,8 +202,7 @@ def test_several_inputs_and_results_that_are_no_list(tmp_path: Path, ellc_comman
     assert done.stdout == "total: f32 2x2, from 2 to 10, mean 5.5\n"
     lost = ellc_command("run", "sum.eir", "x.npy", "--reference")
     assert (
-        lost.returncode == 2
-        and "1 input files are given, but the model takes 2: x, y" in lost.stderr
+        lost.returncode == 2 and "input files given: 1, but the model takes 2: x, y" in lost.stderr
     )
     bad = ellc_command("run", "sum.eir", "a.npy", "b.npy", "--reference")
     assert bad.returncode == 2
