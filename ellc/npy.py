@@ -109,7 +109,7 @@ def _array(file: IO[bytes], header: Header) -> Array:
 
 
 def _header(file: IO[bytes], element: re.Pattern[str] = _NUMBER) -> Header:
-    """Read the header; raises `ValueError` if it is invalid or its type does not match `element`."""
+    """Read the header; raises `ValueError` if it is invalid or its type does not fit `element`."""
     start = file.read(8)
     count = _LENGTH_BYTES.get(start[6]) if len(start) == 8 and start[:6] == _MAGIC else None
     if count is None:

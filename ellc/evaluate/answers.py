@@ -58,7 +58,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """A prepared sample: one input for each subject, or why the sample could not be prepared."""
+    """A prepared sample: one input for each subject, or the problem that prevented it."""
 
     index: int
     name: str

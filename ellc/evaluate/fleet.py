@@ -97,7 +97,7 @@ def _answers(inputs: Sequence[Inputs]) -> list[Answer]:
 
 @dataclass(frozen=True)
 class Packed:
-    """A task with the contents of its model files, for machines that do not have the files."""
+    """A task with the contents of its model files, for machines that do not have these files."""
 
     task: Task
     contents: tuple[tuple[tuple[str, bytes], ...], ...]
@@ -105,7 +105,7 @@ class Packed:
 
     @staticmethod
     def of(task: Task) -> Packed:
-        """Read the files of the subjects. Workers get prepared samples, so the data is left out."""
+        """Read the files of the subjects, but not the data: workers get prepared samples."""
         files = [file for subject in task.subjects for file in subject.files]
         return Packed(replace(task, data=_NOTHING), tuple(map(_with_companions, files)))
 
@@ -151,7 +151,7 @@ class WorkerState:
 
 
 def make_plugin(distributed: Any, packed: Packed) -> Any:
-    """A Dask plugin that opens the networks on every worker, including workers that join later."""
+    """A Dask plugin: opens the networks on every worker, including workers that join later."""
 
     class Networks(distributed.WorkerPlugin):  # type: ignore[misc]
         name = _PLUGIN

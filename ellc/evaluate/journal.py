@@ -26,7 +26,7 @@ _INVALID_LINE = (
     OverflowError,
     RecursionError,
 )
-"""The errors that reading a line may raise if this module did not write the line."""
+"""The errors that reading a line may raise if something else than this module wrote the line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +152,10 @@ def _read(path: Path, subjects: int) -> Callable[[str], Answer]:
 
 
 def _check_answer(answer: Answer, subjects: int) -> None:
-    """Raise `ValueError` for an answer that no evaluation can give."""
+    """Raise `ValueError` for an answer that no evaluation with this number of subjects can give."""
     ranks = [verdict.rank for verdict in answer.verdicts]
     if len(ranks) != (0 if answer.problem else subjects):
-        raise ValueError(f"the answer has {len(ranks)} verdicts")
+        raise ValueError(f"the number of verdicts is {len(ranks)}")
     if not all(verdict.best for verdict in answer.verdicts):
         raise ValueError("a verdict has no class")
     classes = [number for verdict in answer.verdicts for number, _ in verdict.best]

@@ -28,7 +28,7 @@ _RESTARTS = 3
 
 @dataclass(frozen=True)
 class Task:
-    """The data set and the subjects of an evaluation. A task can be pickled.
+    """The data set and the subjects of an evaluation; it can be pickled.
 
     Class 0 of the data set is class `first_class` of the networks.
     """
@@ -41,7 +41,7 @@ class Task:
     def inputs(self, index: int) -> Inputs:
         """Read a sample and prepare it for every subject.
 
-        If that fails, the result has the problem as text; nothing is raised.
+        If that fails, nothing is raised: the result has the problem as text.
         """
         try:
             sample = self.data[index]
@@ -87,8 +87,8 @@ def in_processes(task: Task, indices: Sequence[int], jobs: int) -> Iterator[Answ
         except BrokenProcessPool:
             continue
     raise EllcError(
-        f"the processes that call the network died {_RESTARTS} times; {len(missing)} samples have "
-        "no answer",
+        f"the processes that call the network died {_RESTARTS} times; samples without an "
+        f"answer: {len(missing)}",
         code="E774",
         hint="the machine may lack memory: try --jobs 1",
     )
@@ -113,7 +113,7 @@ def _one_pool(task: Task, indices: Sequence[int], jobs: int) -> Iterator[Answer]
 
 
 class _Process:
-    """The state of a process in the pool. It is global, because an initializer returns nothing.
+    """The state of a process in the pool. It is global, because an initializer cannot return it.
 
     `error` is the error of opening the networks. The initializer stores it and does not raise it,
     because that would break the pool and hide the error.

@@ -25,7 +25,7 @@ MISTAKES = 24
 _THUMBNAIL_PX = 112
 _MATRIX_PX = 640
 _MOST_NAMED = 40
-"""The most classes with which the rows of the matrix have names."""
+"""The rows of the matrix have names only if there are at most this many classes."""
 _NAME_PX, _NAME_LETTERS = 130, 18
 
 
@@ -72,7 +72,7 @@ def _agreement_text(same: int, different: int) -> str:
 
 
 def _matrix(evaluation: Evaluation, labels: tuple[int, ...], counts: Array) -> HtmlCode:
-    """Draw counts [right, chosen] as SVG; the opacity of a cell is its share of the row."""
+    """Draw counts [right, chosen] as SVG; the opacity of a cell is its share of the row's sum."""
     count = max(1, len(labels))
     side, named = _MATRIX_PX // count if count <= _MATRIX_PX else 1, len(labels) <= _MOST_NAMED
     left = _NAME_PX if named else 0

@@ -55,7 +55,7 @@ class Data(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample:
-        """Read a sample; raises `EllcError` if it cannot be read."""
+        """Read one sample; raises `EllcError` if it cannot be read."""
         ...
 
 
@@ -63,9 +63,9 @@ class Data(Protocol):
 class Preparation:
     """Converts a sample into the input of a network, an array of `type`.
 
-    A picture is first cropped to the middle `share` of its sides. Then it is cropped to the aspect
-    ratio of the input and scaled to the size of the input. Last, `how` turns its pixels into
-    numbers. A sample that is not a picture is used as the input unchanged.
+    A picture is first cropped to the middle `share` of each side. Then it is cropped to the aspect
+    ratio of the input and scaled to the input's size. Last, `how` turns its pixels into numbers. A
+    sample that is not a picture is used as the input unchanged.
     """
 
     type: TensorType
@@ -101,8 +101,8 @@ def fingerprint(data: Data) -> str:
     """A hash by which data sets can be told apart.
 
     It covers the number of samples, the class names, and the names and labels of the first 64
-    samples and of the last one. So it takes little time for any size. It does not cover the
-    contents of the samples.
+    samples and of the last one. It does not cover the contents of the samples, so it takes little
+    time for data of any size.
     """
     digest = hashlib.sha256(repr((len(data), list(data.classes))).encode())
     for index in {*range(min(len(data), 64)), len(data) - 1}:

@@ -46,7 +46,7 @@ class Subject:
         return " + ".join(file.name for file in self.files) + ("" if libraries else f" ({how})")
 
     def identity(self) -> str:
-        """A hash of everything that the answers of the subject depend on."""
+        """A hash of everything on which the answers of the subject depend."""
         digest = hashlib.sha256(repr((self.engine, self.target, self.options)).encode())
         for file in self.files:
             with file.open("rb") as content:
@@ -86,7 +86,7 @@ def compiled(subject: Subject, folder: Path, report: Progress) -> Subject:
 
 
 def interface(subject: Subject, share: float) -> Interface:
-    """Read the interface of a subject, which sees the fraction `share` of a picture's sides.
+    """Read the interface of a subject that gets the middle `share` of each side of a picture.
 
     Raises `EllcError` E772 if the first network does not have exactly one input, or if any network
     does not have exactly one output.
@@ -241,5 +241,5 @@ def check_options(subject: Subject) -> None:
 
 
 def all_files(subjects: Sequence[Subject]) -> tuple[Path, ...]:
-    """The files of all subjects without duplicates."""
+    """The files of all subjects, each file once."""
     return tuple(dict.fromkeys(file for s in subjects for file in s.files))

@@ -45,7 +45,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """The answer for a sample whose first class is wrong, with that class and its score."""
+    """The answer for a sample for which the best class is wrong, with this class and its score."""
 
     answer: Answer
     chosen: int
@@ -54,7 +54,7 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class SameAnswers:
-    """How many samples two subjects classify equally, and the answers for the other samples."""
+    """The number of samples that two subjects classify equally, and the answers for the others."""
 
     same: int
     different: tuple[Answer, ...]

@@ -59,7 +59,7 @@ def arena_map(study: Study) -> HtmlCode:
 
 
 def _owners(study: Study) -> dict[str, PlannedNode]:
-    """For each buffer, by its id, the first node that writes it."""
+    """The first node that writes each buffer, by the buffer's id."""
     owners: dict[str, PlannedNode] = {}
     for node in study.nodes:
         for value in node.node.outputs:
@@ -124,9 +124,8 @@ def _rectangle(study: Study, life: Lifetime, scale: _Scale, owner: PlannedNode |
 
 
 def _contents(study: Study, life: Lifetime, owner: PlannedNode | None) -> str:
-    """A text about the content of a buffer: a value or scratch memory of its first writer.
-
-    Without a writer it is the id of the buffer.
+    """Describe the content of a buffer: the value, or the scratch memory, of its first writer. A
+    buffer that no node writes is described by its id.
     """
     if owner is None:
         return life.id

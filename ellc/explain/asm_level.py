@@ -6,7 +6,7 @@ from ellc.explain.study import PlannedNode, Study
 
 
 def of_node(study: Study, node: PlannedNode) -> str:
-    """The assembly of every kernel of a node, after a line about modelled cycles."""
+    """A line about modelled cycles, then the assembly of every kernel of a node."""
     if not node.kernels:
         return ""
     assemblies = study.assemblies(node.kernels)

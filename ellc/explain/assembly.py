@@ -1,4 +1,4 @@
-"""Makes readable assembly of kernels: without directives, and with cycles if they are known."""
+"""Compiles kernels to readable assembly: without directives, and with cycles if they are known."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Line:
 
     @property
     def cycles(self) -> float:
-        """The modelled cycles of all runs of this instruction in a call of the network."""
+        """The modelled cycles that all runs of this instruction take in one call of the network."""
         return self.cost.runs * self.cost.cycles if self.cost else 0.0
 
 
@@ -66,7 +66,7 @@ def assemble(kernels: Sequence[Kernel], target: Target, modelled: Modelled) -> d
 
 
 def _lines(text: str, instructions: Mapping[str, Mapping[int, Cost]]) -> Iterator[Line]:
-    """The lines with the costs of the functions that they define, by name and byte offset."""
+    """The lines; the costs of instructions are in `instructions`, by function and byte offset."""
     costs: Mapping[int, Cost] = {}
     offset = 0
     for whole in text.splitlines():

@@ -11,7 +11,7 @@ from ellc.ir.types import TensorType
 
 MOST_COSTLY = 5
 WAITS_MORE = 1.5
-"""The report says that a node waits if its cycles per slot are this many times the average."""
+"""A node is reported to wait if its cycles per slot are more than this many times the average."""
 WHAT_SLOTS_ARE = (
     "slots: instructions that the kernels issue, counted in their text by vector registers;\n"
     "waiting for memory does not count. moved: operands, weights and results, each once."
@@ -51,7 +51,7 @@ def of_node(study: Study, node: PlannedNode) -> str:
 
 
 def facts(study: Study, node: PlannedNode) -> list[tuple[str, str]]:
-    """The names and texts of all figures about a node's cost."""
+    """All figures about a node's cost, each with its name, as texts."""
     slots = study.node_slots[node.value]
     rank = costliest(study).index(node) + 1
     pairs = [
@@ -92,7 +92,7 @@ def remarks(study: Study, node: PlannedNode) -> list[str]:
 
 
 def _where_from(study: Study, node: PlannedNode) -> str:
-    """A text that says which cache level can hold the operands, weights and results of a node."""
+    """Says which cache can hold all operands, weights and results of a node, if any can."""
     core = study.target.core
     if node.moved_bytes <= core.l1_bytes:
         return f"all of it fits into the first-level cache ({bytes_text(core.l1_bytes)})"
@@ -103,7 +103,7 @@ def _where_from(study: Study, node: PlannedNode) -> str:
 
 
 def _waiting(study: Study, node: PlannedNode) -> list[str]:
-    """Compare the node's cycles per slot with the network's average; a waiting node has more."""
+    """Compare the node's cycles per slot with the network's average: many more mean waiting."""
     slots = study.node_slots[node.value]
     if not has_cycles(study) or not slots or not study.all_slots:
         return []
@@ -170,7 +170,7 @@ def row(study: Study, node: PlannedNode) -> list[str]:
 
 
 def rate(node: PlannedNode, cost: float) -> str:
-    """Multiply-adds per unit of `cost` (slots or cycles); empty if there are none."""
+    """Multiply-adds per unit of `cost` (slots or cycles) as text; empty if there are none."""
     return f"{node.macs / cost:.2f}" if node.macs and cost else ""
 
 

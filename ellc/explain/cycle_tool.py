@@ -2,9 +2,9 @@
 
 The tool is a Python program that is called as `TOOL --json FILE --roi FUNCTION --diff N M --
 PROGRAM {}`. It runs PROGRAM twice, with N and with M in place of `{}`, and counts cycles inside
-FUNCTION. To FILE it writes the difference of the two runs divided by M - N: `functions` with `name`
-and `cycles`, and `blocks` of consecutive instructions with `function`, `count` and `asm`, a list of
-[address, cycles per run, instruction].
+FUNCTION. It divides the difference of the two runs by M - N and writes the result to FILE:
+`functions`, each with `name` and `cycles`, and `blocks` of consecutive instructions, each with
+`function`, `count` and `asm`, a list of [address, cycles per run, instruction].
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def modelled_cycles(
 ) -> Modelled:
     """Model the cycles of every kernel of a plan; the kernels' names begin with `prefix`.
 
-    If the variable is not set, or if the tool does not model the target's core, the result has only
-    the reason in `missing`. Raises `EllcError` (E623) if the tool fails.
+    If the environment variable is not set, or if the tool does not model the target's core, the
+    result has only the reason in `missing`. Raises `EllcError` (E623) if the tool fails.
     """
     target, tool = plan.target, environment.get(VARIABLE, "")
     if missing := why_not_modelled(target, environment):
@@ -135,10 +135,11 @@ def _failed(tool: str, output: str) -> EllcError:
 
 
 def _instructions(document: dict[str, Any], functions: set[str]) -> dict[str, dict[int, Cost]]:
-    """The costs by function and byte offset: of kernels, and of assembly functions that they call.
+    """The costs of instructions, by function and byte offset.
 
-    The lowest address of a function has the offset 0, because a function's first instruction always
-    runs and so is in a block.
+    `functions` are the kernels, and the assembly functions that kernels call. The lowest address of
+    a function has the offset 0, because a function's first instruction always runs and so is in a
+    block.
     """
     by_function: dict[str, dict[int, Cost]] = {}
     for block in document["blocks"]:
@@ -156,6 +157,6 @@ def _instructions(document: dict[str, Any], functions: set[str]) -> dict[str, di
 
 
 def _sum(a: Cost, b: Cost) -> Cost:
-    """The cost of an instruction that belongs to two blocks."""
+    """The cost of an instruction in two blocks: runs are added, cycles per run are averaged."""
     runs = a.runs + b.runs
     return Cost(runs, (a.runs * a.cycles + b.runs * b.cycles) / runs if runs else 0.0)

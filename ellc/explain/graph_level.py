@@ -27,7 +27,7 @@ def whole(study: Study) -> str:
 
 
 def of_node(study: Study, node: PlannedNode) -> str:
-    """The changes of the nodes from which this node was made, and the node after all passes."""
+    """The changes of the nodes from which this node was made, then the node after all passes."""
     lines = [f"{short_name(node)}: {node.operator}"]
     for change in study.changes:
         changed = list(node_difference(change, node))
@@ -55,15 +55,15 @@ def difference(change: Change) -> Iterator[str]:
 
 
 def node_difference(change: Change, node: PlannedNode) -> Iterator[str]:
-    """The lines of a unified diff of those nodes from which a node was made."""
+    """The lines of a unified diff that covers only the nodes from which a node was made."""
     graphs = (change.before, change.after)
     yield from _unified(*(_printed(graph, _related(graph, node)) for graph in graphs))
 
 
 def node_text(graph: Graph, node: PlannedNode) -> str:
-    """A node as it is in the graph's text.
+    """A node as the graph's text shows it.
 
-    The begin and the end of a loop have no text there, so they are described here.
+    The nodes that begin and end a loop have no text in the graph, so they are described here.
     """
     if isinstance(node.node.op, Enter | Leave):
         end = "begin" if isinstance(node.node.op, Enter) else "end"

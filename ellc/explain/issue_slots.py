@@ -2,7 +2,7 @@
 
 An operation counts once for each vector register of its widest value. This is an estimate for
 comparing layers, with the same rule for every kernel. The body of a loop with known bounds counts
-once for each trip. Inside a loop its index has the middle value of its range, so that conditions
+once for each trip. Its index is assumed to have the middle value of its range, so that conditions
 that hold only at the edges of an image are false. Caches are ignored, and so are instructions that
 LLVM removes or adds.
 """
@@ -33,8 +33,8 @@ from ellc.codegen.machine.target import Target
 _FREE = frozenset({"splat_lane", "bitcast", "part", "lane"})
 """Operations that usually become part of the instruction that reads their result."""
 _LONG = {"div": 10.0, "rem": 12.0, "sqrt": 10.0}
-"""Operations that take several cycles on every core, with cycles from the tables of Cortex-A53 and
-A72."""
+"""Operations that take several cycles on every core. The cycles are those in the tables for
+Cortex-A53 and A72."""
 
 
 def issue_slots(kernel: Kernel, extent: int, target: Target) -> float:
@@ -111,7 +111,7 @@ class _Counter:
         return self.known.get(operand.name)
 
     def _registers(self, type_: VType) -> float:
-        """The number of vector registers that hold a value; a mask counts as one."""
+        """The number of registers that hold a value; a scalar, a mask or an index needs one."""
         if type_.lanes == 1 or type_.elem in (Elem.MASK, Elem.INDEX):
             return 1.0
         return float(-(-type_.lanes * type_.elem.bytes // self._target.vector_bytes))

@@ -1,4 +1,4 @@
-"""The names of the levels. They have a module of their own so that `--help` imports only this."""
+"""The names of the levels, in a module of their own, so that `--help` imports nothing else."""
 
 from __future__ import annotations
 

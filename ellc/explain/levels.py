@@ -13,7 +13,7 @@ from ellc.ir.errors import EllcError
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A level: a description, and functions that show a node and, if that is short, the network."""
+    """A level: a description, a function that shows a node, and one that shows the network."""
 
     what: str
     of_node: Callable[[Study, PlannedNode], str]
@@ -33,7 +33,7 @@ OF_A_NODE_BY_DEFAULT = ("cost", "graph", "plan")
 
 
 def explanation(study: Study, node: str = "", levels: tuple[str, ...] = ()) -> str:
-    """The text of some levels for the network, or for a node if it is named.
+    """The text of some levels, for the named node or else for the whole network.
 
     By default these are `WHOLE_BY_DEFAULT` or `OF_A_NODE_BY_DEFAULT`. Raises `EllcError`: E750 for
     an unknown node, E751 for a level that needs a node.

@@ -32,7 +32,7 @@ def find(study: Study, name: str) -> tuple[PlannedNode, ...]:
 
 
 def names_of(node: PlannedNode) -> set[str]:
-    """All names of a node: its results with and without `%`, its layers, its steps and kernels."""
+    """All names for a node: those of its results (also with `%`), layers, steps and kernels."""
     names = {node.layer, *node.node.source, *node.node.outputs}
     names |= {f"%{value}" for value in node.node.outputs}
     names |= {part for source in node.node.source for part in source.split(";")}
@@ -53,7 +53,7 @@ def short_name(node: PlannedNode, longest: int = _LONGEST) -> str:
 
 
 def middle_out(text: str, longest: int, mark: str = "…") -> str:
-    """The text, without its middle if it is too long; names of layers differ at their ends."""
+    """The text, without its middle if it is too long: names of layers differ at both ends."""
     if len(text) <= longest:
         return text
     kept = longest - len(mark)

@@ -41,7 +41,7 @@ def write_page(study: Study, path: Path) -> str:
 
 
 def page(study: Study) -> str:
-    """The HTML of the page; the texts of levels are packed data, which a script shows as text."""
+    """The HTML of the page, with the texts of the levels as packed data, which a script unpacks."""
     kernels = list(all_kernels(study.nodes))
     numbers = {kernel.name: number for number, kernel in enumerate(kernels)}
     largest = max((cost_level.share(study, node) for node in study.nodes), default=0.0)
@@ -71,7 +71,7 @@ def _one_line(text: str) -> str:
 
 
 def _boxes(study: Study, largest: float) -> list[Box]:
-    """The graph's boxes with each node's share of the cost."""
+    """The boxes of the graph, marked with each node's share of the cost."""
     shares = {node.value: cost_level.share(study, node) for node in study.nodes}
 
     def marked(box: Box) -> Box:
@@ -126,7 +126,7 @@ def _bar(study: Study, node: PlannedNode, largest: float) -> _Bar:
 
 
 def _heading(text: str) -> tuple[str, str]:
-    """Split a heading into the name of the pass and its numbers of nodes."""
+    """Split the heading of a pass into its name and the numbers of nodes before and after it."""
     name, _, counts = text.partition(": ")
     return name, counts
 

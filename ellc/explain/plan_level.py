@@ -41,7 +41,7 @@ def of_node(study: Study, node: PlannedNode) -> str:
 
 
 def why(study: Study, node: PlannedNode) -> str:
-    """A sentence that says why a node has its kernel."""
+    """One or more sentences that say why a node has its kernel."""
     if not node.steps:
         return "No kernel: the result is a view of bytes that are already there."
     if not node.predictions:
@@ -65,7 +65,7 @@ def why(study: Study, node: PlannedNode) -> str:
 
 
 def _cheaper(chosen: Prediction, others: Sequence[Prediction]) -> str:
-    """A sentence about candidates whose predicted cost is lower than that of the chosen one."""
+    """A sentence about the candidates that are predicted to be cheaper than the chosen one."""
     cheaper = [p.name for p in others if p.known_cycles < chosen.known_cycles]
     if not cheaper:
         return ""
@@ -114,7 +114,7 @@ def _candidate(prediction: Prediction, chosen: Prediction) -> list[str]:
 
 
 def argument(plan: Plan, arg: PlacedArg) -> list[str]:
-    """Two texts: the location of an argument, and the size of its constant or buffer."""
+    """Two texts: where an argument is in memory, and the size of its constant or buffer."""
     if not isinstance(arg, BufferArg):
         return [f"constant +{arg.offset_bytes}", bytes_text(arg.weight.bytes)]
     buffer = arg.buffer

@@ -50,7 +50,7 @@ class Change:
 class PlannedNode:
     """A node of the graph after the passes, with the steps that compute it.
 
-    A view has no steps, because its operand's bytes are its result. `operator` is a short
+    A view has no steps, because its result is the bytes of its operand. `operator` is a short
     description of the operator.
     """
 
@@ -70,7 +70,7 @@ class PlannedNode:
 
     @property
     def macs(self) -> int:
-        """The multiply-adds of the node in a call, on all trips of a loop."""
+        """The multiply-adds of the node in one call, on all trips of its loop."""
         return sum(step.macs for step in self.steps)
 
     @property
@@ -218,8 +218,8 @@ def _steps_by_value(
 ) -> tuple[dict[str, list[Step]], tuple[Step, ...]]:
     """The steps of each node, by the node's first result, and the steps after the last node.
 
-    Only the last step of a node names the node's results. The steps before it, which prepare
-    operands or write borders, belong to the same node.
+    Only the last step of a node names the node's results. The steps since the previous such step,
+    which prepare operands or write borders, belong to the same node.
     """
     first = {value: node.outputs[0] for node in graph.nodes for value in node.outputs}
     by_value: dict[str, list[Step]] = {}

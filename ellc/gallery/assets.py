@@ -10,12 +10,12 @@ from ellc.codegen.languages.foreign_text import HtmlCode, html_text
 
 
 def asset(*names: str) -> HtmlCode:
-    """A style or a script of this package; several scripts become one."""
+    """The text of a style or script of this package; several scripts are joined into one."""
     folder = resources.files("ellc.gallery").joinpath("templates")
     return HtmlCode("\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names))
 
 
 def hash_of(text: HtmlCode) -> HtmlCode:
-    """The hash that allows a style or a script in a page's security policy; no other may run."""
+    """The hash by which a page's security policy allows this style or script, and no other."""
     digest = hashlib.sha256(text.encode()).digest()
     return html_text(f"sha256-{base64.b64encode(digest).decode()}")

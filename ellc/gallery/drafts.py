@@ -1,4 +1,4 @@
-"""Makes results without values of model files and zoo networks, for `ellc gallery measure`."""
+"""Makes results without values, of model files and zoo networks, for `ellc gallery measure`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _DRAWN = "Weights are drawn, not trained: they do not change the time."
 
 @dataclass(frozen=True, slots=True)
 class Drafts:
-    """New results by file name, files to copy by new name, and the reasons of omitted models."""
+    """New results by file name, files to copy by new name, and why other models were left out."""
 
     results: Mapping[str, Document]
     copies: Mapping[str, Path]
@@ -277,7 +277,7 @@ def _colours(graph: Graph) -> str:
 
 
 def _precision(graph: Graph, report: NetworkReport) -> str:
-    """The operand precision of most multiply-adds."""
+    """The precision of the operands of most multiply-adds."""
     macs = dict.fromkeys(PRECISIONS, 0)
     for layer, node in zip(report.layers, graph.nodes, strict=True):
         macs[_of_type(graph.types[node.inputs[0]].dtype if node.inputs else DType.F32)] += (

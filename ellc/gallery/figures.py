@@ -32,7 +32,7 @@ NOTHING = HtmlCode("")
 
 
 def number_text(figure: Figure) -> str:
-    """The number of a figure, with its unit unless the heading of the column names the unit."""
+    """The number of a figure, with its unit unless the column's heading names the unit."""
     assert figure.value is not None
     return _FORMS[figure.of](figure.value)
 
@@ -42,7 +42,7 @@ def _percent(value: float) -> str:
 
 
 def _short(value: float) -> str:
-    """Three significant digits; a value of 100 or more is rounded to an integer."""
+    """A value with three significant digits; from 100 on, it is rounded to an integer."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 

@@ -37,8 +37,8 @@ _URL = re.compile(r"https?://[^\s\"'<>\\]+")
 def read_results(paths: Sequence[Path], others: Iterable[Result] = ()) -> tuple[Result, ...]:
     """Read result files; a folder stands for the `.json` files in it, but not in its subfolders.
 
-    Raises `EllcError` E780 with every problem of every file. If the files have no other problem,
-    the error lists results that contradict one another or `others`.
+    Raises `EllcError` E780 with every problem of every file. If every file is valid by itself, the
+    error lists results that contradict one another or `others`.
     """
     problems: list[str] = []
     files = _files(paths, problems)
@@ -82,7 +82,7 @@ def _files(paths: Sequence[Path], problems: list[str]) -> list[Path]:
 
 
 def _result(path: Path, problems: list[str]) -> Result | None:
-    """Read the result in a file; returns None if the file has problems."""
+    """Read the result in a file; if the file has problems, add them to `problems`, return None."""
     before = len(problems)
     document = _document(path, problems)
     if document is None:
@@ -147,7 +147,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
     twice = next((name for name in names if names.count(name) > 1), None) if _repeats(names) else ""
     if twice:
-        raise ValueError(f"an object has the key {twice[:40]!r} twice")
+        raise ValueError(f"the key {twice[:40]!r} appears twice in an object")
     return dict(pairs)
 
 
@@ -225,7 +225,7 @@ def _download(row: Table, folder: Path) -> Download:
 
 
 def _file(row: Table, folder: Path, *, needed: bool, key: str = "file") -> Path | None:
-    """The file that a row names; None if it is not given or outside the result's folder.
+    """The file that a row names; None if it is not given, missing, or outside the result's folder.
 
     Symbolic links are followed before the check.
     """
@@ -239,13 +239,13 @@ def _file(row: Table, folder: Path, *, needed: bool, key: str = "file") -> Path 
     path = folder / named
     try:
         inside = path.resolve(strict=True).is_relative_to(folder.resolve())
-        good = inside and path.is_file()
+        is_allowed = inside and path.is_file()
     except (OSError, RuntimeError):
         row.problem(f"{key}: there is no such file")
         return None
-    if not good:
+    if not is_allowed:
         row.problem(f"{key}: the name is not that of a file inside the result's folder")
-    return path if good else None
+    return path if is_allowed else None
 
 
 def _contradictions(results: Sequence[Result]) -> Iterator[str]:

@@ -2,9 +2,9 @@
 
 A result file may come from anybody, so its commands are restricted. The command of a figure must be
 `ellc evaluate`, `bench`, `inspect`, `zoo inspect` or `explain`. It must not have an option that
-writes a file and must not name a compiled library. The commands that prepare the measurement must
-be `ellc zoo build` or `import`, and may write one file into the result's folder. No command is run
-by a shell.
+writes a file or starts another program, and must not name a compiled library. The commands that
+prepare the measurement must be `ellc zoo build` or `import`, and may write one file into the
+result's folder. No command is run by a shell.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _commands(result: Result, foreign: bool) -> dict[str, list[int]]:
 
 def _why_kept(figure: Figure, foreign: bool) -> str:
     if not figure.command.startswith("ellc "):
-        return "kept: the command is not one of ellc"
+        return "kept: the command is not a command of ellc"
     if foreign and figure.of == "ms" and figure.provenance == "measured":
         return "kept: measured on another machine"
     return ""
@@ -140,7 +140,7 @@ def _words(command: str, allowed: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def _call(words: Sequence[str], folder: Path) -> dict[str, Any]:
-    """Run a command of ellc; returns its JSON object, or an empty one without `--json`.
+    """Run a command of ellc; returns the JSON object that it prints, an empty one without `--json`.
 
     Raises `ValueError` with the command's messages if it fails.
     """
@@ -208,17 +208,17 @@ _EXTRACTS: dict[str, tuple[_Extract, ...]] = {
     "file_bytes": (),
     "ram_bytes": _entry("arena_bytes", "peak_live_bytes"),
 }
-"""How to find each kind of figure in the JSON of `ellc evaluate`, `bench`, `explain`, `inspect`."""
+"""Gets each kind of figure from the JSON of `ellc evaluate`, `bench`, `explain` or `inspect`."""
 
 
 def _write(result: Result, values: dict[int, float], machine: str) -> None:
-    """Write new values, given by index of the figure, into a result's file; the rest is kept."""
+    """Write new values, by the index of their figure, into a result's file; change nothing else."""
     assert result.path is not None
     try:
         document = json.loads(result.path.read_text(encoding="utf-8"))
         for index, value in values.items():
             document["figures"][index]["value"] = value
-    except (OSError, ValueError, LookupError, TypeError):  # another program changed the file
+    except (OSError, ValueError, LookupError, TypeError):  # another program has changed the file
         refuse([f"{result.path}: the file changed while its commands ran"])
     measured = any(result.figures[index].provenance == "measured" for index in values)
     if machine and measured:

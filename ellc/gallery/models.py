@@ -27,7 +27,7 @@ class Model:
 
     @property
     def about(self) -> Result:
-        """The result from which the page takes the model's input, colours, data and origin."""
+        """The result from which the page takes the model's input, colours, data set and origin."""
         return self.results[0]
 
     @property
@@ -69,7 +69,7 @@ def models_of(results: Iterable[Result]) -> tuple[Model, ...]:
 
 @dataclass(frozen=True, slots=True)
 class LayerRow:
-    """A row of a page's table of layers. Shapes have no batch axis and include the padding.
+    """A row in a page's table of layers. Shapes have no batch axis and include the padding.
 
     `pad_in` is the padding of the layer's input, `pad_out` the padding that the next layer needs.
     """

@@ -1,4 +1,4 @@
-"""Names of the site's files. A model's name holds only characters that file names may have."""
+"""Names of the site's files. All characters of a model's name are allowed in file names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def package_name(model: str, precision: str, target: str) -> str:
 def download_name(model: str, file_name: str) -> str:
     """The name that the site gives to a download of a model.
 
-    Characters that are unsafe in an address are replaced. A hash then keeps names apart.
+    Characters that are unsafe in an address are replaced; a hash then tells such names apart.
     """
     kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in file_name)
     if kept != file_name:

@@ -59,11 +59,11 @@ def write_packages(
 
 
 def _zipped(title: str, files: Mapping[str, Path], path: Path) -> Package:
-    """Write an archive; `files` has the names in it. The same files give the same bytes."""
+    """Write an archive; `files` are named as in it. The same files give the same bytes."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, file in sorted(files.items()):
             entry = zipfile.ZipInfo(name, _EPOCH)
-            entry.create_system = 3  # permissions are Unix's
+            entry.create_system = 3  # with the permissions of Unix
             entry.external_attr = (0o100755 if file.suffix == ".so" else 0o100644) << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, file.read_bytes())

@@ -29,7 +29,8 @@ from ellc.gallery.rows import ACCURACIES, PRECISIONS, PROVENANCES, SIZES, Figure
 from ellc.gallery.trial import Trial
 
 HUES = 8
-"""The number of colours for points. Each image size has a colour; more sizes share colours."""
+"""The number of colours for points. Each input size has a colour; if there are more sizes than
+colours, some sizes share a colour."""
 _IMAGE_EXTENTS = 3
 
 
@@ -45,9 +46,10 @@ class Described:
     tried: tuple[str, ...] = ()
 
     def size(self, of: str, near: Result, provenance: str) -> Figure | None:
-        """A size to show for a result; None if it is not known.
+        """The size of one kind to show for a result; None if it is not known.
 
-        The size in the result is preferred, then the counted one, then that of another result.
+        The size that the result gives is preferred, then the counted one, then that of another
+        result.
         """
         given = near.first(of)
         own = (figure for figure in self.counted.get(near.precision, ()) if figure.of == of)
@@ -81,7 +83,7 @@ class _Row:
 
     @property
     def order(self) -> tuple[object, ...]:
-        """Small images first, then accurate models, then fast ones."""
+        """The sort key: small inputs first, then accurate models, then fast ones."""
         top1 = self.accuracy("top1")
         return (
             image_order(self.result.input),

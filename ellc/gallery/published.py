@@ -18,7 +18,7 @@ _SIZES = {
     ("memory", "fp32"): "weight_bytes",
     ("memory", "binary"): "weight_bytes",
 }
-"""The kind of figure for each published size and precision; an empty precision matches all."""
+"""The kind of figure for each kind of published size and precision; "" matches any precision."""
 _UNBUILT = {
     "Asparagus": (64, "bgr"),
     "DN-160": (160, "rgb"),
@@ -43,7 +43,7 @@ def published() -> tuple[Result, ...]:
 
 
 def _results(known: Facts, sources: dict[str, Source]) -> list[Result]:
-    """One result for each precision, board, clock and engine.
+    """Make one result for each precision, board, clock and engine.
 
     Accuracies and sizes do not depend on the board or engine: their result has empty names for
     both.
@@ -80,7 +80,7 @@ def _results(known: Facts, sources: dict[str, Source]) -> list[Result]:
 
 
 def _network(known: Facts) -> tuple[tuple[int, ...], str, NetworkName | None]:
-    """The input shape, the colour order, and the zoo's network; None if the zoo lacks it."""
+    """The input shape, the colour order, and the zoo's network or None if the zoo lacks it."""
     if known.name in _UNBUILT:
         side, colours = _UNBUILT[known.name]
         return (side, side, 3), colours, None

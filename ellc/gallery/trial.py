@@ -27,7 +27,7 @@ MOST_BYTES = 8 << 20
 _NAME = "network"
 _FEWEST_CLASSES = 2
 _KEPT = (Reshape, Quantize, Dequantize, Requantize, Lookup)
-"""Operators after which the result of a softmax still consists of probabilities."""
+"""Operators that keep the result of a softmax a list of probabilities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def trial(result: Result, network: Counted, most_bytes: int = MOST_BYTES) -> Tri
     classes = math.prod(network.graph.output_types()[0].shape)
     if len(labels) not in (0, classes):
         raise EllcError(
-            f"try: there are {len(labels)} labels and {classes} classes",
+            f"try: the number of labels is {len(labels)}, but the network has {classes} classes",
             code="E780",
             where=str(result.path),
         )
@@ -105,9 +105,9 @@ def _reasons(result: Result, graph: Graph) -> Iterator[str]:
 
 def _is_described(graph: Graph) -> bool:
     """Whether the metadata describe how a picture becomes the input, or the input has 8 bits."""
-    said = any(key.startswith(INPUT_PREFIX) for key in graph.metadata)
+    has_metadata = any(key.startswith(INPUT_PREFIX) for key in graph.metadata)
     eight_bits = [type_.dtype in (DType.U8, DType.I8) for type_ in graph.input_types()]
-    return said or PREPROCESSING_KEY in graph.metadata or all(eight_bits)
+    return has_metadata or PREPROCESSING_KEY in graph.metadata or all(eight_bits)
 
 
 def _given_labels(path: Path) -> tuple[str, ...]:
@@ -145,7 +145,7 @@ def _compiled(graph: Graph) -> tuple[bytes, dict[str, object]]:
 
 
 def _is_softmax(graph: Graph) -> bool:
-    """Whether the output comes from a softmax."""
+    """Whether the output is that of a softmax, apart from operators of `_KEEPING`."""
     makers: dict[str, Node] = {value: node for node in graph.nodes for value in node.outputs}
     node = makers.get(graph.outputs[0].value)
     while node and isinstance(node.op, _KEPT):

@@ -40,7 +40,7 @@ def trial_page(model: str, trial: Trial) -> str:
 
 
 def _about(trial: Trial) -> dict[str, object]:
-    """The facts for the scripts: parts of the manifest, and the format of pictures."""
+    """The facts that the scripts need: parts of the manifest, and the format of pictures."""
     manifest = trial.manifest
     memory = manifest["memory"]
     assert isinstance(memory, dict)

@@ -30,7 +30,7 @@ class Costs:
 
 
 def costs(study: Study, limit_ms: int) -> Costs:
-    """The most exact costs that this machine can find for the target of the study.
+    """The most exact costs that this machine can provide for the target of the study.
 
     Layers are measured for `limit_ms`. Raises `EllcError` if the measuring program or the cycle
     tool fails.

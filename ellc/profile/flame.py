@@ -12,7 +12,7 @@ from ellc.profile.figures import Layer, Profile
 from ellc.profile.report import cost_text, percent
 
 COLOURS = 8
-"""The number of colours in the template; the kinds after the last colour share it."""
+"""The number of colours in the template; all further kinds share the last colour."""
 _WIDTH, _ROW = 1000, 24
 _DEEPEST = 3
 _CHARACTER = 7
@@ -39,7 +39,13 @@ def flame(profile: Profile) -> HtmlCode:
         _bar("whole", 0, 0, _WIDTH, visible(profile.name), whole),
         *(bar for depth in range(deepest) for bar in _scopes(profile, placed, depth)),
         *(
-            _bar(kinds[p.layer.kind], deepest + 1, p.left, p.right, *_said(profile, p.layer))
+            _bar(
+                kinds[p.layer.kind],
+                deepest + 1,
+                p.left,
+                p.right,
+                *_label_and_tooltip(profile, p.layer),
+            )
             for p in placed
         ),
         HtmlCode("</svg>"),
@@ -48,7 +54,7 @@ def flame(profile: Profile) -> HtmlCode:
 
 
 def colours(profile: Profile) -> dict[str, str]:
-    """The CSS class with the colour of each kind; the most expensive kinds have unique colours."""
+    """The CSS class that colours each kind; the most expensive kinds share no colour."""
     return {
         kind.kind: f"kind{min(number, COLOURS - 1)}" for number, kind in enumerate(profile.kinds)
     }
@@ -79,11 +85,11 @@ def _scopes(profile: Profile, placed: Sequence[_Placed], depth: int) -> Iterator
         if len(scopes) <= depth:
             continue
         cost = sum(p.layer.figures.cost for p in group)
-        said = f"{'/'.join(scopes)}\n{len(group)} layers, {cost_text(profile, cost)}"
-        yield _bar("scope", depth + 1, group[0].left, group[-1].right, visible(scopes[-1]), said)
+        tooltip = f"{'/'.join(scopes)}\n{len(group)} layers, {cost_text(profile, cost)}"
+        yield _bar("scope", depth + 1, group[0].left, group[-1].right, visible(scopes[-1]), tooltip)
 
 
-def _said(profile: Profile, layer: Layer) -> tuple[str, str]:
+def _label_and_tooltip(profile: Profile, layer: Layer) -> tuple[str, str]:
     """The label and the tooltip of a layer."""
     figures = layer.figures
     lines = [
@@ -96,14 +102,14 @@ def _said(profile: Profile, layer: Layer) -> tuple[str, str]:
     return layer.name, "\n".join(lines)
 
 
-def _bar(kind: str, row: int, left: int, right: int, label: str, said: str) -> HtmlCode:
+def _bar(kind: str, row: int, left: int, right: int, label: str, tooltip: str) -> HtmlCode:
     width = max(1, right - left)
     fits = len(label) * _CHARACTER < width
     text = html_code('<text x="{}" y="{}">{}</text>', left + 4, row * _ROW + 16, html_text(label))
     return html_code(
         '<g class="{}"><title>{}</title><rect x="{}" y="{}" width="{}" height="{}"/>{}</g>',
         HtmlCode(kind),
-        html_joined(map(html_text, said.split("\n")), "\n"),
+        html_joined(map(html_text, tooltip.split("\n")), "\n"),
         *(left, row * _ROW, width, _ROW - 2),
         text if fits else HtmlCode(""),
     )

@@ -2,8 +2,8 @@
 
 A file of node data for one graph has two entries. `results` maps each key to a number; `gradient`
 lists the colours from the least number to the largest. A key is the name of a node or of a tensor
-that the node computes. The names of layers in ellc are node names of an ONNX file, and tensor names
-of a TFLite file.
+that the node computes. ellc names layers by the nodes of an ONNX file, and by the tensors of a
+TFLite file.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def write_node_data(profile: Profile, path: Path) -> None:
 def node_data(profile: Profile) -> dict[str, Any]:
     """The cost of each layer of the model, as node data.
 
-    Of layers that were fused into one node, the first has the whole cost and the others have 0, so
-    that sums are right. A layer that became several nodes has the sum of their costs.
+    If several layers were fused into one node, the first has the whole cost and the others have 0,
+    so that sums are right. A layer that became several nodes has the sum of their costs.
     """
     results: dict[str, float] = {}
     for layer in profile.layers:

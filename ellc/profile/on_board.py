@@ -30,7 +30,7 @@ from ellc.remote.job import INPUTS, LOADER, RUN, BoardProgram, put
 
 _PROGRAM = "profile"
 _STREAM_BYTES = 32 << 20  # larger than the caches of boards, but much smaller than their memory
-_OVERHEAD_S = 3600.0  # slow networks take minutes for the fewest calls that are timed
+_OVERHEAD_S = 3600.0  # the fewest calls that are timed take minutes with a slow network
 
 
 def profile_on_board(
@@ -108,8 +108,7 @@ def _phases(
 def _starts(library: Library, input_bytes: Sequence[int], repeats: Sequence[int]) -> list[str]:
     """A command that starts the loader once for each entry of `repeats`, and prints the answers.
 
-    An answer has one time for each call, so its length varies. Therefore its size is printed before
-    it.
+    An answer has one time for each call, so its size varies and is printed before it.
     """
     threads, _, *sizes = loader_numbers(input_bytes, library.output_bytes, 0, 0)
     words = [f"./{LOADER}", f"./{library.path.name}", library.prefix, threads]
@@ -124,7 +123,7 @@ def _answers(printed: bytes, output_bytes: Sequence[int]) -> list[RunResult]:
     while printed:
         size, _, rest = printed.partition(b"\n")
         if not size.strip().isdigit():
-            raise EllcError("the board's answer is not that of the loader", code="E621")
+            raise EllcError("the board's answer does not come from the loader", code="E621")
         answers.append(split_answer(rest[: int(size)], output_bytes))
         printed = rest[int(size) :]
     return answers

@@ -20,7 +20,7 @@ from ellc.profile.figures import Phase
 from ellc.progress import Progress, silent
 
 STARTS = 5
-"""How many new processes are started to time loading and the first call."""
+"""The number of new processes in which loading and the first call are timed."""
 
 
 def phases(
@@ -61,7 +61,7 @@ def compile_options(options: StudyOptions, kinds: tuple[str, ...]) -> CompileOpt
 
 
 def started(answers: Sequence[RunResult]) -> tuple[Phase, ...]:
-    """The phases after `compile`; each answer is of a new process, the last has steady calls."""
+    """The phases after `compile`; each answer is that of a new process, the last has steady calls."""
     return (
         _phase("load", [answer.load_ns for answer in answers]),
         _phase("first call", [answer.first_ns for answer in answers]),

@@ -15,7 +15,7 @@ from ellc.profile.costs import Costs
 from ellc.profile.figures import Figures, Kind, Layer, Phase, Profile
 
 VIEW = "view"
-"""The kind of layers without steps: their result is the memory of their operand."""
+"""The kind of the layers without steps, whose results are in the memory of their operands."""
 
 
 def profile(study: Study, costs: Costs, phases: Sequence[Phase] = (), board: str = "") -> Profile:
@@ -86,7 +86,7 @@ def _layer(study: Study, costs: Costs, node: PlannedNode, first: int, live: Sequ
 
 
 def _peak(bounds: Bounds, op: str, result: DType) -> float | None:
-    """The most multiply-adds per unit of cost for a step; None if not known, as for float64."""
+    """The most multiply-adds per unit of cost for a step; None if this is not known."""
     return None if result is DType.F64 else bounds.macs.get(numbers_of(op))
 
 

@@ -79,7 +79,7 @@ def between_texts(profile: Profile) -> tuple[str, str]:
 
 
 def about(profile: Profile) -> list[str]:
-    """Lines on the arena and on the bounds of the core, to which the columns refer."""
+    """Lines about the arena, and about the bounds of the core to which the columns refer."""
     peak, memory = profile.bounds.macs, profile.bounds.bytes
     live = max(profile.live_bytes, default=0)
     lines = [
@@ -121,7 +121,7 @@ def _kinds(profile: Profile) -> str:
 
 
 def phase_name(profile: Profile, phase: Phase) -> str:
-    """The name of a phase, and on which machine it was timed if that is not clear."""
+    """The name of a phase, with the machine on which it was timed if that is not the board."""
     return f"{phase.name} (on this machine)" if profile.board and phase.parts else phase.name
 
 

@@ -74,7 +74,7 @@ def _points(profile: Profile) -> Iterator[_Point]:
 
 
 def _roofs(profile: Profile, points: list[_Point]) -> dict[str, float]:
-    """The known peaks of the core, by label, for the types of factors that the layers multiply."""
+    """The known peaks of the core for the types of factors that the layers multiply, by label."""
     used = dict.fromkeys(numbers_of(point.layer.kind) for point in points)
     return {
         f"peak of {numbers}s": profile.bounds.macs[numbers]
@@ -106,7 +106,7 @@ def _grid(x: _Axis, y: _Axis, unit: str) -> Iterator[HtmlCode]:
 
 
 def _power(power: int) -> str:
-    """10 to a power as text: `1e5` and `1e-4`, but `100` and `0.01`."""
+    """A power of ten as text: `1e5` and `1e-4`, but `100` and `0.01`."""
     return f"{10.0**power:g}" if -4 < power < 5 else f"1e{power}"
 
 
@@ -134,7 +134,7 @@ def _dot(profile: Profile, point: _Point, kind: str, x: _Axis, y: _Axis) -> Html
     """A circle whose area grows with the layer's share of the cost."""
     figures = point.layer.figures
     radius = _LEAST_PX + round((_LARGEST_PX - _LEAST_PX) * min(1.0, figures.share) ** 0.5)
-    said = [
+    lines = [
         f"%{point.layer.value} {point.layer.name}",
         f"{point.layer.operator}: {cost_text(profile, figures.cost)}, {figures.share:.1%}",
         f"{point.per_byte:,.3g} multiply-adds per byte, {percent(figures.of_peak) or 'an unknown'}"
@@ -143,7 +143,7 @@ def _dot(profile: Profile, point: _Point, kind: str, x: _Axis, y: _Axis) -> Html
     return html_code(
         '<g class="{}"><title>{}</title><circle cx="{}" cy="{}" r="{}"/></g>',
         HtmlCode(kind),
-        html_joined(map(html_text, said), "\n"),
+        html_joined(map(html_text, lines), "\n"),
         *(x.at(point.per_byte), y.at(point.per_unit), radius),
     )
 

@@ -25,7 +25,7 @@ def library_glibc(target: Target) -> tuple[int, ...]:
 
 
 def chosen_target(host: str, facts: BoardFacts, asked: Target | None) -> Target:
-    """The target `asked` for, or the best target for the board if `asked` is None.
+    """The target `asked`, or the best target for the board if `asked` is None.
 
     Raises `EllcError`: E633 if no target for the board is known, E634 if the board cannot run code
     for `asked`.
@@ -43,7 +43,7 @@ def chosen_target(host: str, facts: BoardFacts, asked: Target | None) -> Target:
         reason = f"its system runs programs for {facts.programs}"
     if reason:
         raise EllcError(
-            f"code for target {asked.name!r} does not run on this board: {reason}",
+            f"code for target {asked.name!r} cannot run on this board: {reason}",
             code="E634",
             where=host,
             problems=facts.lines(),
@@ -55,9 +55,9 @@ def chosen_target(host: str, facts: BoardFacts, asked: Target | None) -> Target:
 def check_libc(host: str, facts: BoardFacts, target: Target, *, is_run: bool) -> None:
     """Raise `EllcError` E634 if the board's C library is too old or is not glibc.
 
-    A run (`is_run`) needs glibc, because the loader does. A library without the loader needs an
-    older glibc only, and may work with another C library. If the board does not report its C
-    library, there is no error here: a run will show whether it fits.
+    Running the network (`is_run`) needs glibc, because the loader needs it. A library without the
+    loader works with an older glibc, and perhaps with another C library. If the board does not
+    report its C library, nothing is raised here: a run will show whether it fits.
     """
     needed = loader_glibc(target) if is_run else library_glibc(target)
     if facts.glibc >= needed or not facts.libc or (not facts.glibc and not is_run):

@@ -1,7 +1,7 @@
 """Runs shell scripts on a board through the system's own `ssh`.
 
 The OpenSSH client is available on every system and uses the user's configuration, keys and agent.
-Its batch mode is on: a script that calls ellc must fail, not wait for a password.
+Its batch mode is on, because a script that calls ellc must fail and not wait for a password.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Connection:
         return Ran(ran.returncode, output, messages)
 
     def shown(self, *words: str) -> str:
-        """The command line with which a user runs the given words as a command on the board."""
+        """The command line with which a user can run the command `words` on the board."""
         return shlex.join([*self.command, self.host, shlex.join(words)])
 
     def _no_connection(self, messages: tuple[str, ...]) -> EllcError:

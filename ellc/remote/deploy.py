@@ -24,7 +24,7 @@ from ellc.remote.job import LOADER, BoardProgram, put
 from ellc.remote.service import unit_name, unit_text
 
 _LONGEST_NAME = 90
-"""In bytes. The ustar format, which every tar reads, has 100 bytes for a name."""
+"""The most bytes of a name: the ustar format, which every tar reads, has 100 bytes for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class ReachedBoard:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A network compiled for a board: its library, and all files to copy there, by their names."""
+    """A network compiled for a board: its library, and all files to copy there by their names."""
 
     library: Library
     files: Mapping[str, Path]

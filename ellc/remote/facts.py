@@ -15,15 +15,15 @@ _QUESTIONS = (
     # The ELF header of a running program says for which ABI the system's programs are built. The
     # kernel does not say so: Raspberry Pi OS may have a 64-bit kernel and only 32-bit programs.
     ("program", "head -c 40 /proc/self/exe | od -An -v -tx1"),
-    # musl's ldd prints the library's name on stderr. glibc's library is a program that prints its
-    # own name and version.
+    # musl's ldd prints the C library's name on stderr. glibc is itself a program that prints its
+    # name and version.
     ("libc", "getconf GNU_LIBC_VERSION || ldd --version 2>&1 || /lib/libc.so.6"),
     ("processors", "getconf _NPROCESSORS_ONLN || nproc"),
     ("model", "tr -d '\\000' < /proc/device-tree/model"),
     ("cpu", "head -c 100000 /proc/cpuinfo"),
 )
 SCRIPT = "; ".join(f"echo; echo @{name}; {{ {ask}; }} 2>/dev/null" for name, ask in _QUESTIONS)
-"""A script that asks all questions. It prints no answer to a question whose commands all fail."""
+"""A script that answers all questions; it leaves out an answer if all commands for it fail."""
 
 _C_LIBRARY = re.compile(r"(?i)\b(glibc|gnu libc|gnu c library|musl|uclibc)")
 _GLIBC = re.compile(r"(?i)\b(?:glibc|gnu libc|gnu c library)\b.*?\b([0-9]{1,4})\.([0-9]{1,4})\.?$")

@@ -25,11 +25,11 @@ from ellc.remote.connection import Connection, Ran
 MARK = ".ellc-deployed"
 """A file that marks a folder as made by ellc; a folder without it is not replaced.
 
-It is also the last file of the archive, and the script checks that it arrived: tar reports no error
-for an archive that was cut off between two files.
+It is also the last file of the archive. The script checks that it arrived, because tar reports no
+error for an archive that was cut off between two files.
 """
 RUN = ".ellc-run"
-"""A subfolder with the files that only a run needs; it is removed after the run."""
+"""A subfolder for the files that only a run needs; it is removed after the run."""
 LOADER = f"{RUN}/load_library"
 INPUTS = f"{RUN}/inputs"
 _UPLOAD_LIMIT_S = 3600.0

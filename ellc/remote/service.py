@@ -46,7 +46,7 @@ def unit_name(name: str) -> str:
 
 
 def start_commands(connection: Connection, folder: str, name: str) -> tuple[str, ...]:
-    """The commands with which a user starts the service now, and enables it for every boot."""
+    """The commands with which a user starts the service now and at every boot."""
     unit = unit_name(name)
     return (
         connection.shown("loginctl", "enable-linger"),

@@ -134,7 +134,7 @@ HOSTILE = {
     "runs a command": (b"cos\nsystem\n(S'touch owned'\ntR.", "os.system, which is not data"),
     "another function": (b"cnumpy\nload\n(S'x'\ntR.", "numpy.load, which is not data"),
     "an object": (b"(icollections\nCounter\n.", "not a batch"),
-    "no dictionary": (b"\x80\x02]q\x00.", "it holds a list"),
+    "no dictionary": (b"\x80\x02]q\x00.", "of type list, not a dictionary"),
     "empty": (b"", "ends too early"),
     "no labels": (b"}.", "it has no 'labels'"),
     "a tuple as key": (b"}(ttK\x01s.", "not a batch"),
@@ -148,8 +148,8 @@ HOSTILE = {
         *(python_2_batch(np.zeros((1, 32, 32, 3), np.uint8), [1, 2]), "2 pictures of 3072 bytes"),
     ),
     "cut": (python_2_batch(np.zeros((1, 32, 32, 3), np.uint8), [1])[:-900], "not a batch"),
-    "a huge memo": (b"Nr\xff\xff\xff\x7f.", "it holds a NoneType"),
-    "a state of a name": (b"cnumpy\nndarray\n}b.", "it holds a str"),
+    "a huge memo": (b"Nr\xff\xff\xff\x7f.", "of type NoneType, not a dictionary"),
+    "a state of a name": (b"cnumpy\nndarray\n}b.", "of type str, not a dictionary"),
 }
 
 

@@ -1,7 +1,7 @@
 """Contains readers of data sets, with one module for each layout on disk.
 
 A reader is a function of a path and the options. It returns `None` if the data at the path have
-another layout. If two readers accept a path, the first of them reads it.
+another layout. The first reader that accepts a path reads it.
 """
 
 from __future__ import annotations

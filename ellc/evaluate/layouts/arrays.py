@@ -26,8 +26,8 @@ class ArrayData:
     classes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        good = self.y.ndim == 1 and self.x.shape[:1] == self.y.shape and self.y.dtype.kind in "iu"
-        if not good or (len(self.y) and int(self.y.min()) < 0):
+        fits = self.y.ndim == 1 and self.x.shape[:1] == self.y.shape and self.y.dtype.kind in "iu"
+        if not fits or (len(self.y) and int(self.y.min()) < 0):
             raise EllcError(
                 f"samples of shape {self.x.shape} do not fit labels of type {self.y.dtype} and "
                 f"shape {self.y.shape}",

@@ -69,7 +69,7 @@ def _records(file: Path) -> tuple[Array, Array]:
 
 
 def _names(batch: Path) -> tuple[str, ...]:
-    """The names of the classes, from the file that belongs to this version."""
+    """The names of the classes, from the names file of the version that was read."""
     pickled = _is_pickle(batch)
     file = batch.with_name(_PICKLED_NAMES if pickled else _NAMES)
     if not file.is_file():

@@ -29,7 +29,7 @@ _UNREADABLE = (
 
 @dataclass(eq=False)
 class _Unfinished:
-    """Stands for a numpy array or element type; it only keeps the state in the pickle."""
+    """Stands for a numpy array or element type; only keeps the state that the pickle gives it."""
 
     kind: str
     state: Any = None
@@ -69,7 +69,7 @@ def read_batch(file: Path, row: int) -> tuple[Array, Array]:
             raise ValueError("its labels are not a list of integers")
         pictures = _bytes_of(content["data"])
         if pictures.size != len(labels) * row:
-            raise ValueError(f"{pictures.size} bytes are not {len(labels)} pictures of {row} bytes")
+            raise ValueError(f"its pictures have {pictures.size} bytes, not {row} for each label")
         return pictures.reshape(-1, row), np.asarray(labels, np.int64)
     except KeyError as error:
         raise _damaged(file, f"it has no {error}") from None
@@ -88,16 +88,16 @@ def read_names(file: Path) -> tuple[str, ...]:
 def _dictionary(file: Path) -> dict[str, Any]:
     content = read_file(file, code="E771")
     try:
-        made = _Reader(io.BytesIO(content), "bytes").load()
-        if not isinstance(made, dict):
-            raise ValueError(f"it holds a {type(made).__name__}")
-        return {_text(key): value for key, value in made.items()}
+        loaded = _Reader(io.BytesIO(content), "bytes").load()
+        if not isinstance(loaded, dict):
+            raise ValueError(f"it holds data of type {type(loaded).__name__}, not a dictionary")
+        return {_text(key): value for key, value in loaded.items()}
     except _UNREADABLE as error:
         raise _damaged(file, str(error) or "it ends too early") from None
 
 
 def _bytes_of(array: Any) -> Array:
-    """The bytes of an array; numpy pickles its version, shape, type, order and bytes."""
+    """The bytes of an array; numpy pickles a version, the shape, the type, the order, the bytes."""
     if not isinstance(array, _Unfinished) or array.kind != "array" or array.state is None:
         raise ValueError("its data are not an array")
     _, shape, kind, columns_first, content = array.state

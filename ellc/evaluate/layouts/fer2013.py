@@ -21,7 +21,7 @@ _COLUMNS = ("emotion", "pixels", "Usage")
 def read(path: Path, options: DataOptions) -> ArrayData | None:
     """Read a `.csv` file whose header is `_COLUMNS`; returns `None` for any other file.
 
-    The split `test` is the part `PrivateTest`, on which the contest was decided.
+    The split `test` is the part `PrivateTest`, which decided the contest.
     """
     if path.suffix.lower() != ".csv" or not path.is_file():
         return None

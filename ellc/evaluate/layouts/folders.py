@@ -84,7 +84,7 @@ def _flat(folder: Path, truth: Path, column: str) -> FileData:
     files = _pictures(folder)
     if len(lines) != len(files):
         raise EllcError(
-            f"the list has {len(lines)} classes, but the folder has {len(files)} pictures",
+            f"classes in the list: {len(lines)}, but pictures in the folder: {len(files)}",
             code="E771",
             where=str(truth),
         )
@@ -110,7 +110,7 @@ def _table(folder: Path, truth: Path, rows: list[list[str]], column: str) -> Fil
     files = tuple(row[file_at] for row in body)
     if missing := [name for name in files if not _is_file(folder / name)]:
         raise EllcError(
-            f"{len(missing)} pictures of the table are not in the folder {folder}",
+            f"pictures of the table that are not in the folder {folder}: {len(missing)}",
             code="E771",
             where=str(truth),
             problems=missing[:20],
@@ -121,7 +121,7 @@ def _table(folder: Path, truth: Path, rows: list[list[str]], column: str) -> Fil
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError):  # the text cannot be a path
+    except (OSError, ValueError):  # the text is not a path that the system accepts
         return False
 
 
@@ -146,7 +146,7 @@ def _labels(truth: Path, texts: Sequence[str], first_line: int) -> tuple[int, ..
     ]
     if wrong:
         raise EllcError(
-            f"{len(wrong)} classes are not integers from 0 to {10**_MOST_DIGITS - 1}",
+            f"classes that are not integers from 0 to {10**_MOST_DIGITS - 1}: {len(wrong)}",
             code="E771",
             where=str(truth),
             problems=wrong[:20],

@@ -27,7 +27,7 @@ _PARTS = {"test": "t10k", "train": "train"}
 
 
 def read(path: Path, options: DataOptions) -> ArrayData | None:
-    """Read a file of images and the file with their labels in the same folder.
+    """Read a file of images, and the file in the same folder that has their labels.
 
     `path` is the file of images, or a folder that has one for `options.split`. Returns `None` if
     `path` is neither.

@@ -47,7 +47,7 @@ def read(path: Path, options: DataOptions) -> ArrayData | None:
 
 
 def _check_size(path: Path, packed: zipfile.ZipFile) -> None:
-    """Raise `EllcError` E771 if the arrays are too large for memory or for the file."""
+    """Raise `EllcError` E771 if the arrays are too large for memory or for the file's size."""
     unpacked, limits = sum(member.file_size for member in packed.infolist()), DEFAULT_LIMITS
     grown = limits.small_bytes + limits.growth_ratio * path.stat().st_size
     if unpacked > (most := min(limits.unpacked_bytes, grown)):
@@ -62,7 +62,7 @@ def _found(
     names: Sequence[str],
     read_array: Callable[[IO[bytes], int], T],
 ) -> T:
-    """Read the first array that has one of the names."""
+    """Read the array with the first of these names that the file has."""
     for member in filter(None, (_member(packed, name) for name in names)):
         with packed.open(member) as file:
             return read_array(file, member.file_size)
