@@ -61,7 +61,7 @@ def compile_options(options: StudyOptions, kinds: tuple[str, ...]) -> CompileOpt
 
 
 def started(answers: Sequence[RunResult]) -> tuple[Phase, ...]:
-    """The phases after `compile`; each answer is that of a new process, the last has steady calls."""
+    """The phases after `compile`. Each answer is from a new process; the last has steady calls."""
     return (
         _phase("load", [answer.load_ns for answer in answers]),
         _phase("first call", [answer.first_ns for answer in answers]),

@@ -3,7 +3,7 @@
 `networks` lists the networks, and `build` makes the graph of a network. The architectures come from
 publications: families of networks (`families/`), two networks of Caffe (`alexnet.py`), and pages of
 ELL's gallery (`gallery.json`, `plots.json`, in which inferred facts are marked). The weights are
-random numbers with the scale of trained weights. The same seed gives the same weights on every
+random numbers on the scale of trained weights. The same seed gives the same weights on every
 machine.
 """
 

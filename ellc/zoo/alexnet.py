@@ -49,7 +49,7 @@ def build_alexnet(
     chain.begin("Minus")
     chain.subtract(_MEAN)
     for number, conv in enumerate(_CONVOLUTIONS, 1):
-        # The number is even, because the two groups of the next layer divide the channels.
+        # The number is even, because the two groups of the next layer share the channels equally.
         filters = scaled(conv.filters, width, 2)
         chain.begin(f"conv{number}")
         chain.convolution(filters, conv.window, conv.stride, conv.pad, conv.groups)

@@ -13,7 +13,7 @@ from ellc.zoo.construction import ZooOptions
 from ellc.zoo.net import Net, Pad
 
 Input = Literal["imagenet", "symmetric", "raw", "unit", "caffe", "features"]
-"""What the numbers of the input are. `imagenet`: pixels with torchvision's normalisation;
+"""What the numbers in the input mean. `imagenet`: pixels with torchvision's normalisation;
 `symmetric`: pixels from -1 to 1; `raw`: from 0 to 255; `unit`: from 0 to 1; `caffe`: in the order
 blue, green, red, minus Caffe's means; `features`: numbers that are not pixels."""
 
@@ -100,7 +100,7 @@ class NetworkFamily:
     make: Callable[..., Architecture]
 
     def find(self, name: str) -> Architecture | None:
-        """The network with this name; None if the name does not match the pattern."""
+        """The network with this name; None if the name is not one of this family."""
         regex = re.escape(self.pattern)
         regex = regex.replace("<width>", r"(?P<width>\d(\.\d{1,3})?)")
         match = re.fullmatch(regex.replace("<size>", r"(?P<size>[1-9]\d{1,3})"), name)
@@ -113,6 +113,6 @@ class NetworkFamily:
 
 
 def divisible(filters: Fraction | int, by: int = 8) -> int:
-    """The multiple of `by` that is nearest to `filters` but not more than a tenth below it."""
+    """The multiple of `by` nearest to `filters`; the next one if that is over a tenth less."""
     rounded = max(by, int(filters + Fraction(by, 2)) // by * by)
     return rounded + by if rounded < Fraction(9, 10) * filters else rounded

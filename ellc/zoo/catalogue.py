@@ -65,7 +65,7 @@ def patterns() -> tuple[str, ...]:
 
 
 def find(name: str) -> ZooNetwork:
-    """The network with this name, even if it is not listed; raises `EllcError` E740 for others."""
+    """The network with this name, even if not listed; raises `EllcError` E740 if there is none."""
     by_name = {network.name: network for network in networks()}
     if name in by_name:
         return by_name[name]

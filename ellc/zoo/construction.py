@@ -2,8 +2,8 @@
 
 The weights of convolutions and dense layers have He's standard deviation, sqrt(2 / inputs). Biases
 and batch normalisation are chosen so that values neither grow nor vanish from layer to layer: they
-are computed from the expected statistics of the values (`moments`). Random deviations are added, as
-in trained networks.
+are computed from the expected statistics of the values (`moments`). Random deviations are added to
+them, because trained networks have such deviations.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PIXEL_DEVIATION = 70.0
 
 _ALPHA, _ALPHA_SCATTER = 0.25, 0.05  # slopes of parametric ReLUs: mean, standard deviation
 _EPSILON = 1e-5
-_BIAS_SCATTER = 0.2  # standard deviation of biases, as a fraction of that of the values
+_BIAS_SCATTER = 0.2  # standard deviation of biases, as a fraction of the values' standard deviation
 _GAMMA_SCATTER, _BETA_SCATTER = 0.1, 0.2
 
 
@@ -57,7 +57,7 @@ class ZooOptions:
 
     @property
     def draws(self) -> bool:
-        """Whether weights are random numbers, whose scale the construction can choose."""
+        """Whether weights are random numbers, so that the construction can choose their scale."""
         return not self.blank and self.supply is None
 
 
@@ -112,7 +112,7 @@ class Construction:
         self._moments = Moments.of(channels, 0.0, PIXEL_DEVIATION)
 
     def centre(self) -> None:
-        """Add a bias that brings every channel's mean to about zero."""
+        """Add a bias that moves the mean of every channel close to zero."""
         self.bias(self._centring(self._moments))
 
     def bias(self, values: Array) -> None:
@@ -146,7 +146,7 @@ class Construction:
     # ---- help -----------------------------------------------------------------------------------
 
     def _centring(self, moments: Moments) -> Array:
-        """A bias that brings every channel's mean to about zero, or the next bias of the supply."""
+        """The next bias of the supply, or else one that moves every channel's mean close to 0."""
         if self._options.supply:
             return self._given(BIAS, moments.mean.shape)
         scatter = self._draws.normal(moments.mean.shape, _BIAS_SCATTER * moments.spread)
@@ -173,7 +173,7 @@ class Construction:
     def _drawn(
         self, filters: int, window: tuple[int, int], groups: int = 1, *, centred: bool = False
     ) -> tuple[Array, Moments]:
-        """Random or supplied weights, and the expected statistics after a convolution with them.
+        """Random or supplied weights, and the expected statistics of a convolution with them.
 
         With `centred`, the random weights of a filter that reads several channels add up to zero.
         Otherwise a picture whose values after a ReLU are larger than expected in all channels
@@ -192,7 +192,7 @@ class Construction:
         return weights, self._moments.filtered(weights, groups)
 
     def _given(self, role: str, shape: tuple[int, ...], *, dense: bool = False) -> Array:
-        """The next array of the supply, with shape `shape`."""
+        """The supply's array for the next slot, whose shape is `shape`."""
         assert self._options.supply
         return self._options.supply.take(Slot(role, shape, self._source, dense))
 

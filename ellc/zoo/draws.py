@@ -1,9 +1,9 @@
 """Seeded random numbers that are the same on every machine and with every version of numpy.
 
 numpy guarantees that the raw bits of its generators stay the same, but not its distributions. So
-normally distributed numbers are computed here as the sum of four 16-bit numbers. The sum is close
-to a normal distribution, with a range of +-3.5 standard deviations. It is exact in integers, and
-scaling it needs only one rounding.
+normally distributed numbers are computed here, each as the sum of four random 16-bit numbers. The
+distribution of such a sum is close to a normal distribution within +-3.5 standard deviations. The
+sum of integers is exact, and scaling it needs only one rounding.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Draws:
         self.restart(0)
 
     def restart(self, layer: int) -> None:
-        """Begin the stream of a layer; it does not depend on numbers that were drawn before."""
+        """Begin the stream of a layer, which does not depend on numbers that were drawn before."""
         key = (self._network, layer)
         self._bits = np.random.PCG64(np.random.SeedSequence(self._seed, spawn_key=key))
 
@@ -71,11 +71,11 @@ class Blanks(Draws):
     """
 
     def normal(self, shape: tuple[int, ...], deviation: float, mean: float = 0.0) -> Array:
-        """A view of zero."""
+        """An array of zeros: a view of a single zero."""
         return np.broadcast_to(np.float32(0), shape)
 
     def signs(self, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-        """A view of False, which stands for -1."""
+        """An array of signs -1: a view of a single False."""
         return np.broadcast_to(np.False_, shape)
 
 
@@ -83,7 +83,7 @@ class BlankPool(WeightPool):
     """A weight pool that never merges equal arrays: all blank arrays of one shape are equal."""
 
     def add(self, array: Array) -> str:
-        """Add an array under a new key."""
+        """Add an array under a new key, even if the pool already has an equal array."""
         key = f"{len(self):0{2 * KEY_BYTES}x}"
         self._arrays[key] = array
         return key

@@ -15,7 +15,7 @@ from ellc.zoo.catalogue import build, find
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What was written: the number of elements of all constants, and the size of the file."""
+    """Facts about a written file: the number of elements of all constants, and the file's size."""
 
     parameters: int
     file_bytes: int

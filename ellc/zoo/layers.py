@@ -25,7 +25,7 @@ from ellc.zoo.moments import Moments
 
 
 class Chain(Construction):
-    """A chain of layers whose input are pixels from 0 to 255."""
+    """A chain of layers; its input consists of pixels from 0 to 255."""
 
     def convolution(
         self,
@@ -49,7 +49,7 @@ class Chain(Construction):
         self.centre()
 
     def binary_convolution(self, filters: int, window: int, pad: int) -> None:
-        """Add a convolution of the signs of the values with signs, without scale and bias."""
+        """Add a convolution of the values' signs with weights +1 and -1, without scale and bias."""
         weights = self._draws.signs((filters, window, window, self.shape[2]))
         op = BinaryConv2D((1, 1), Padding.same(pad) if pad else Padding())
         self._value = self._builder.add(Binarize(), self._value, source=self._source)
@@ -86,7 +86,7 @@ class Chain(Construction):
                 raise ValueError(f"no activation called {name}")
 
     def max_pool(self, window: int, stride: int, pad: int = 0, *, beyond: int = 0) -> None:
-        """Add a maximum over windows, which may reach `beyond` pixels further right and down."""
+        """Add a maximum over windows, which may extend `beyond` pixels further right and down."""
         # ELL's files have this padding value, so writing and reading a network does not change it.
         padding = Padding(pad, pad, pad + beyond, pad + beyond, (-FLT_MAX,))
         self._add(MaxPool2D((window, window), (stride, stride), padding))
@@ -115,7 +115,7 @@ class Chain(Construction):
 
 
 def _rescaled(weights: Array, after: Moments, spread: float) -> tuple[Array, Moments]:
-    """Scale weights and statistics so that results have the standard deviation `spread`.
+    """Scale weights, and the statistics of the results, to the standard deviation `spread`.
 
     They are unchanged if `spread` is 0.
     """

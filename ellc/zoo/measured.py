@@ -20,7 +20,7 @@ constant number of bytes."""
 
 @dataclass(frozen=True)
 class NetworkSizes:
-    """The sizes of a network at full width; no weights are generated to measure them."""
+    """The sizes of a network at full width, measured without generating weights."""
 
     name: str
 
@@ -59,7 +59,7 @@ class NetworkSizes:
 
     @property
     def is_binary(self) -> bool:
-        """Whether at least one weight tensor has bits."""
+        """Whether at least one weight tensor consists of bits."""
         return any(t.dtype is DType.BIT for t in constant_types(self._graph).values())
 
     @property
@@ -71,7 +71,7 @@ class NetworkSizes:
 
     @property
     def receptive_field(self) -> int:
-        """The input rows on which an element of the last layer with several pixels depends."""
+        """The number of input rows that an element of the last layer with several pixels sees."""
         windowed = [
             x.field
             for x in self.folded.layers

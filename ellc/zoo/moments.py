@@ -6,8 +6,8 @@ values were normally distributed. Biases and batch normalisation are then chosen
 statistics. The pixels of a channel are neither equal nor independent, so half of their variance is
 assumed to be common to all pixels of a window.
 
-All arithmetic is in double precision. Weights are rounded to float32 afterwards, so that different
-last digits on different machines disappear.
+All arithmetic is in double precision, and weights are rounded to float32 afterwards. So the last
+digits, which may differ between machines, do not matter.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Doubles = NDArray[np.float64]
 COMMON = 0.5
 """The fraction of a channel's variance that is common to all pixels of a window."""
 
-# For n: the mean and the variance of the largest of n independent standard normal numbers.
+# By n: the mean and the variance of the largest of n independent standard normal numbers.
 _LARGEST = {1: (0.0, 1.0), 4: (1.02938, 0.49172), 9: (1.48501, 0.35735), 25: (1.96531, 0.25851)}
 _ROWS_AT_ONCE = 64
 # Points at which functions of a standard normal number are sampled, with their weights.
@@ -56,7 +56,7 @@ class Moments:
 
     @property
     def spread(self) -> float:
-        """The standard deviation of the values of all channels around their channels' means."""
+        """The standard deviation of all values from the means of their channels."""
         return math.sqrt(float(np.mean(self.variance)))
 
     def plus(self, offset: Array) -> Moments:
@@ -80,7 +80,7 @@ class Moments:
         return Moments(mean, np.maximum(power - mean**2, 0.0))
 
     def signs(self) -> Moments:
-        """After taking the sign: +1 above zero, otherwise -1."""
+        """After taking the signs: +1 for values above zero, otherwise -1."""
         share, _ = self._above_zero()
         mean = 2 * share - 1
         return Moments(mean, 1 - mean**2)

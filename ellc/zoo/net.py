@@ -99,7 +99,7 @@ class Net(Construction):
 
     @property
     def here(self) -> Tensor:
-        """The current value, to be used in a later `at`, `add` or `concat`."""
+        """The current value, for use in a later `at`, `add` or `concat`."""
         return Tensor(self._value, self._moments)
 
     def at(self, tensor: Tensor) -> Net:
@@ -279,7 +279,7 @@ class Net(Construction):
         return halves[0], halves[1]
 
     def shuffle(self, groups: int = 2) -> None:
-        """Interleave the channels of groups: first all first channels, then all second ones, ..."""
+        """Interleave the channels of groups: the first of each group, then the second, ..."""
         self.begin("shuffle")
         rows, columns, channels = self.shape
         order = np.arange(channels).reshape(groups, -1).T.reshape(-1)
@@ -307,7 +307,7 @@ class Net(Construction):
     # ---- help -----------------------------------------------------------------------------------
 
     def scaled(self, filters: int) -> int:
-        """Scale a published number of filters by the network's width; even numbers stay even."""
+        """Scale a published number of filters by the network's width; an even number stays even."""
         width = self._options.width
         return scaled(filters, width, 2 if filters % 2 == 0 else 1) if width != 1 else filters
 
@@ -398,7 +398,7 @@ class Net(Construction):
                 return Padding.of((top, left, bottom, right), (value,))
 
     def _ceil(self, padding: Padding, window: int, stride: int, ceil: bool) -> Padding:
-        """The padding; with `ceil` it is extended at the end, so that one more window fits."""
+        """The padding; `ceil` extends it at the end so that windows cover the last pixels."""
         if not ceil:
             return padding
         top, left, bottom, right = padding.amounts

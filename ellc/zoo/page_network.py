@@ -13,7 +13,7 @@ from ellc.zoo.widths import scaled
 
 
 def at_width(page: Page, width: Fraction) -> Page:
-    """Make the page of a narrower network, with the same image and classes."""
+    """The page as it would be for a narrower network, with the same image and classes."""
     weighted = [
         index
         for index, layer in enumerate(page.layers)
@@ -76,7 +76,7 @@ def _add(chain: Chain, page: Page, index: int, pad: int) -> None:
 def _beyond(chain: Chain, layer: PageLayer, pad: int) -> int:
     """How many pixels the last window must reach beyond the padded image.
 
-    The page lists the shape of the result; this many pixels are needed to get it.
+    It is computed from the shape of the result, which the page lists.
     """
     outputs = layer.out[0] - 2 * layer.out_pad
     return max(0, (outputs - 1) * layer.stride + layer.window - (chain.shape[0] + 2 * pad))
@@ -85,11 +85,11 @@ def _beyond(chain: Chain, layer: PageLayer, pad: int) -> int:
 def _spread(page: Page, index: int) -> float:
     """The argument `spread` of a layer: `LOGIT_SPREAD` for the last layer with weights, else 0.
 
-    It is also 0 if an `ElementTimes` follows, because this scales the classes.
+    It is also 0 if an `ElementTimes` follows, because that layer scales the classes.
     """
     later = page.layers[index + 1 :]
     if any(layer.kind in ("Convolution", "Dense", "ElementTimes") for layer in later):
         return 0.0
-    # A mean over the last image may follow, but it hardly changes the spread: the image is small,
-    # and all its pixels depend on the same inputs.
+    # A mean over the last image may follow. It hardly changes the spread, because the image is
+    # small and all its pixels depend on the same inputs.
     return LOGIT_SPREAD

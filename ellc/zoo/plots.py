@@ -6,7 +6,7 @@ layer, or of the layers whose numbers follow `@`: 0 is the input, and 1 is the f
 
     conv 64 7/2 bias relu     depthwise 3/1     norm     max 3/2     plus @4
 
-Facts that the pages do not contain are inferred and marked with their origin, as in `gallery.json`:
+Facts that the pages do not contain are inferred, and marked with their origin as in `gallery.json`:
 
 * A plot does not show the window of a pooling layer. The window is taken from a table (`table`); if
   there is none, it is the usual 3x3 after the first convolution (`assumed`).
@@ -89,7 +89,7 @@ def _plot(entry: dict[str, Any]) -> Plot:
 
 
 def build_plot(plot: Plot, options: ZooOptions, metadata: dict[str, str]) -> Graph:
-    """Build the graph of a page; its input are pixels from 0 to 255."""
+    """Build the graph of a page; its input consists of pixels from 0 to 255."""
     # In these networks batch normalisation often follows a pooling layer, so it is not folded.
     options = replace(options, keep_batch_norm=True)
     net = Net(plot.name, plot.input, options, middle=_PIXEL_MEAN, spread=PIXEL_DEVIATION)
@@ -114,10 +114,17 @@ def _add(net: Net, words: list[str], *, scaled: bool) -> None:
         case ["conv", filters, size, *more]:
             window, stride = map(int, size.split("/"))
             count, biased, act = int(filters), "bias" in more, _activation(more)
-            whole = count == _CLASSES
-            logits = whole and not scaled
+            all_filters = count == _CLASSES
+            logits = all_filters and not scaled
             net.conv(
-                count, window, stride, act, norm=False, bias=biased, whole=whole, logits=logits
+                count,
+                window,
+                stride,
+                act,
+                norm=False,
+                bias=biased,
+                whole=all_filters,
+                logits=logits,
             )
         case ["depthwise", size, *more]:
             window, stride = map(int, size.split("/"))
@@ -129,7 +136,7 @@ def _add(net: Net, words: list[str], *, scaled: bool) -> None:
             net.dense(int(outputs), whole=int(outputs) == _CLASSES)
         case ["max", size]:
             window, stride = map(int, size.split("/"))
-            # Windows of even extent begin inside the image, but the last window may reach beyond.
+            # The first window of even extent begins inside the image; the last may reach beyond it.
             even = window % 2 == 0
             net.max(window, stride, pad="valid" if even else "centred", ceil=even)
         case ["minus", means]:

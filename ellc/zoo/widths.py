@@ -23,5 +23,5 @@ def parse_width(text: str) -> Fraction:
 
 
 def scaled(channels: int, width: Fraction, groups: int = 1) -> int:
-    """Scale a number of channels by a width; each of the `groups` keeps at least one channel."""
+    """Scale a number of channels by a width, to a multiple of `groups` that is not 0."""
     return groups * max(1, round(channels * width / groups))

@@ -32,7 +32,7 @@ Row = TypeVar("Row")
 
 @cache
 def facts() -> tuple[dict[str, Facts], dict[str, Source]]:
-    """The facts of all networks by name, including those of ELL's gallery, and sources by name."""
+    """The facts of all networks by name, also of those in ELL's gallery, and sources by name."""
     with resources.as_file(resources.files("ellc.zoo.facts")) as folder:
         return load(folder)
 

@@ -18,8 +18,8 @@ _BOARD = re.compile(r"(.*) @ ([\d.]+)(MHz|GHz)")
 def page_tables(path: Path) -> dict[str, dict[str, Any]]:
     """The facts on every page, including pages of networks that cannot be built.
 
-    They have the form of the other files of facts, but nothing is checked. Raises `ValueError` if
-    a page does not have that form.
+    They have the form of the other files of facts. Names and values are not checked. Raises
+    `ValueError` if the file has something that is not a page.
     """
     colours = {page.name: page.colours for page in pages()}
     colours |= {plot.name: plot.colours for plot in plots()}

@@ -16,13 +16,13 @@ SIZES = (
     "memory",
     "receptive field",
 )
-"""The kinds of published sizes. A MAC counts as two `operations`. `memory` is the size of the
-weights, with bits packed. `receptive field` is that of the last layer with windows before the image
-becomes one pixel."""
+"""The kinds of published sizes. A MAC counts as two `operations`. `memory` is the bytes of the
+weights, with bits packed. `receptive field` is that of the last layer before the image becomes one
+pixel."""
 COUNTS = ("all", "trainable", "folded", "weights")
-"""Which parameters are counted. `all`: including the four numbers of batch normalisation for each
-channel; `trainable`: including only the two of these numbers that are trained; `folded`: with batch
-normalisation folded into weights and biases; `weights`: without biases."""
+"""Which parameters are counted. `all`: also the four numbers that batch normalisation has for each
+channel; `trainable`: of these four, only the two that are trained; `folded`: with batch
+normalisation folded into weights and biases; `weights`: without batch normalisation."""
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KB": 10**3, "MB": 10**6}
 _UNITS |= {"KiB": 2**10, "MiB": 2**20}
@@ -52,13 +52,13 @@ class Size:
 
     @property
     def value(self) -> float:
-        """The published number, with its unit prefix multiplied in."""
+        """The published number, multiplied by its unit."""
         number, _, unit = self._parts
         return float(number) * _UNITS[unit or ""]
 
     @property
     def step(self) -> float:
-        """The precision of the published number: one unit of its last digit."""
+        """The value of one unit in the last digit of the published number."""
         _, decimals, unit = self._parts
         return 10.0 ** -len(decimals or "") * _UNITS[unit or ""]
 
@@ -72,7 +72,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """A published accuracy as a percentage of the data set's samples."""
+    """A published accuracy, in per cent of the data set's samples."""
 
     precision: str
     top1: float
@@ -95,7 +95,7 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
-    """Published weights: a file of `bytes` bytes at `url`, or its `member` if it is an archive."""
+    """Published weights: the file of `bytes` bytes at `url`, or the `member` of this archive."""
 
     url: str
     sha256: str

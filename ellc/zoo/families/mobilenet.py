@@ -8,7 +8,7 @@ from functools import partial
 from ellc.zoo.architecture import Architecture, NetworkFamily, divisible
 from ellc.zoo.net import Activation, Net
 
-_BACKGROUND = 1001  # ImageNet's classes, and one for the background
+_BACKGROUND = 1001  # the classes of ImageNet, and one more for the background
 _V1 = (
     *((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)),
     *((512, 1),) * 5,

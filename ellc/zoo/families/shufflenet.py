@@ -39,7 +39,7 @@ def _branch(net: Net, filters: int, stride: int) -> None:
 
 
 def _down(net: Net, filters: int) -> None:
-    """Add a block that halves rows and columns; both its branches read all channels."""
+    """Add a block that halves rows and columns; each of its two branches reads all channels."""
     start = net.here
     net.depthwise(3, 2)
     net.conv(filters, act="relu")

@@ -1,4 +1,4 @@
-"""SqueezeNet 1.1: few channels, then wide layers of 1x1 and 3x3 convolutions."""
+"""SqueezeNet 1.1: layers with few channels alternate with pairs of 1x1 and 3x3 convolutions."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from ellc.progress import Progress, silent
 from ellc.zoo.facts import WeightsFile, facts
 
 _CHUNK = 1 << 20
-_SECONDS = 60  # the longest time in which no byte arrives
+_SECONDS = 60  # the longest time to wait for the next bytes
 Open = Callable[[str], AbstractContextManager[IO[bytes]]]
 
 
@@ -74,7 +74,7 @@ def _others(weights: WeightsFile, why: str) -> EllcError:
 
 
 def _member(content: bytes, weights: WeightsFile) -> bytes:
-    """The file with the weights in a downloaded archive; `content` itself if it is no archive."""
+    """The file with the weights in an archive; `content` itself if `weights` names no member."""
     if not weights.member:
         return content
     with zipfile.ZipFile(io.BytesIO(content)) as archive:

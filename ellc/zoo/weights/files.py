@@ -93,7 +93,7 @@ def _safetensors(path: Path) -> list[NamedArray]:
 
 
 def _model(path: Path) -> list[NamedArray]:
-    """The weights and biases of a model's convolutions and dense layers, in order of execution."""
+    """The weights and biases of a model's convolutions and dense layers, in execution order."""
     from ellc.importing import tidied
     from ellc.models import read_model
 

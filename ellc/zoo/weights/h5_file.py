@@ -2,8 +2,9 @@
 
 Keras 1 and 2 list the layers and their weights, in the order of the network, in attributes. Keras 3
 stores the weights of a layer as `vars/0`, `vars/1` and so on; their roles follow from their number.
-It counts the layers of each class in the order of the network (`conv2d`, `conv2d_1`), but does not
-say how layers of different classes follow each other. A file in which that matters is refused.
+The names of the layers of each class are numbered in the order of the network (`conv2d`,
+`conv2d_1`), but nothing says in which order layers of different classes are. A file in which that
+matters is refused.
 
 An HDF5 file may refer to other files and to itself. Only data in the file itself are read, and each
 group is read once.
@@ -57,13 +58,13 @@ def _check_order(tensors: list[NamedArray]) -> None:
         first = known.setdefault(kind, tensor)
         if _class_of(first.name) != _class_of(tensor.name):
             raise ValueError(
-                f"it does not say which comes first, {first.name} or {tensor.name}; "
+                f"it does not say whether {first.name} or {tensor.name} comes first; "
                 "store the weights as .npz, or as .h5 by Keras 2"
             )
 
 
 def _class_of(name: str) -> str:
-    """The path of an array without the number of its layer among those of its class."""
+    """The path of an array without the number that counts the layers of its class."""
     layer, _, _ = name.partition(f"/{_VARS}/")
     return re.sub(r"_\d+$", "", layer)
 
@@ -106,7 +107,7 @@ class _Reader:
         if not path:
             names = [name for name in names if name != "optimizer"]
         if path.count("/") > _MOST_DEPTH:
-            raise ValueError("its groups are too deep")
+            raise ValueError("its groups are nested too deeply")
         members = {name: self.member(group, name) for name in names}
         arrays = {n: self._array(m) for n, m in members.items() if hasattr(m, "shape")}
         roles = _ROLES.get(_kinds(arrays)) if path.endswith(f"/{_VARS}") else None
@@ -117,7 +118,7 @@ class _Reader:
                 yield from self.found(inner, f"{path}/{name}")
 
     def member(self, group: Any, path: str) -> Any:
-        """A group or data set within a group; raises `ValueError` if a link leads to it."""
+        """A group or data set within a group; raises `ValueError` if it is missing or linked."""
         for name in filter(None, path.split("/")):
             if not isinstance(group, self._h5py.Group):
                 raise ValueError(f"'{path}' is not in the file")
@@ -133,7 +134,7 @@ class _Reader:
         if not isinstance(dataset, self._h5py.Dataset) or dataset.dtype.kind not in "fiub":
             raise ValueError("a weight is not an array of numbers")
         if dataset.external or dataset.is_virtual:
-            raise ValueError("its arrays are in other files")
+            raise ValueError("the data of an array are in another file")
         self._arrays_left -= 1
         self._bytes_left -= dataset.size * dataset.dtype.itemsize if dataset.size else 0
         if self._bytes_left < 0 or self._arrays_left < 0:

@@ -46,7 +46,7 @@ class _Match:
 
 
 def supply_for(path: Path, ask: Callable[[Supply], object]) -> Supply:
-    """Read the weights of a file for a network; `ask` builds the network with a supply.
+    """Read the weights of a file for a network; `ask` builds the network from a supply.
 
     The function tries the layouts of PyTorch, Keras and ellc, each with separate and with folded
     batch normalisation. Raises `EllcError` E744 with the problems of the best match if no layout
@@ -77,7 +77,7 @@ def _misfit(path: Path, problems: list[str]) -> EllcError:
 
 
 def _matched(slots: list[Slot], tensors: list[NamedArray], layout: _Layout, folded: bool) -> _Match:
-    # If one vector has no role, the roles of all vectors are ignored, and only their order counts.
+    # If one tensor has no role, the roles of all vectors are ignored, and only their order counts.
     named = all(tensor.role for tensor in tensors)
     queues: dict[tuple[str, tuple[int, ...]], deque[NamedArray]] = defaultdict(deque)
     for tensor in tensors:

@@ -42,7 +42,7 @@ class NamedArray:
 
     @property
     def role(self) -> str:
-        """The role, taken from the array's rank or name; empty if these do not show it."""
+        """The role that the array's rank or name shows; empty if neither shows one."""
         if self.array.ndim > 1:
             return WEIGHT
         last = self.name.removesuffix(":0").replace("/", ".").rsplit(".", 1)[-1]
@@ -68,7 +68,7 @@ class Slot:
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:
-    """A sort key that compares the numbers in names by value."""
+    """A sort key by which numbers in names are compared by their value."""
     return [
         (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)
     ]

@@ -1,6 +1,6 @@
 """Reads state dicts of PyTorch without PyTorch, and without trusting the file.
 
-A state dict is a pickle. Its reader (`ellc.pickles`) knows only the names that a state dict needs:
+A state dict is a pickle. The reader (`ellc.pickles`) knows only the names that a state dict needs:
 dictionaries, and two functions that describe a tensor as a view of a storage. A few bytes can
 describe thousands of large tensors, so tensors are never copied.
 """
@@ -55,7 +55,7 @@ class _View:
         """A view of the elements; raises `ValueError` if some elements are outside the storage."""
         flat = np.frombuffer(storages[self.storage.key], self.storage.dtype)
         if len(self.shape) != len(self.strides) or min((*self.shape, *self.strides, 0)) < 0:
-            raise ValueError("a tensor has impossible strides")
+            raise ValueError("the strides of a tensor do not fit its shape or are negative")
         last = sum((n - 1) * step for n, step in zip(self.shape, self.strides, strict=True))
         elements = prod(self.shape)
         if (
