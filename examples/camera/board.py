@@ -13,7 +13,7 @@ from pathlib import Path
 
 SYS = Path("/sys")
 _NOW = ("under-voltage", "clock capped", "throttled", "soft temperature limit")
-"""The meanings of bits 0 to 3, for now; bits 16 to 19 say the same of any time since boot."""
+"""What bits 0 to 3 say about the present; bits 16 to 19 say the same about any time since boot."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Board:
     def temperature_c(self) -> float | None:
         """The processor's temperature, or None if the board does not report one."""
         zones = sorted(self.sys.glob("class/thermal/thermal_zone*"))
-        # Prefer the processor's zone to those of radios and power chips. If a board has only one
-        # zone, its name may be anything.
+        # Prefer the processor's zone to those of radios and power chips. A single zone may have any
+        # name.
         for zone in sorted(zones, key=lambda zone: "cpu" not in _text(zone / "type")):
             value = _text(zone / "temp")
             if re.fullmatch(r"-?\d+", value):

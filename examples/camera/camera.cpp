@@ -58,7 +58,7 @@ double number(const std::string &option, const char *text, double least, double 
     const double value = std::strtod(text, &end);
     if (end == text || *end || !(value >= least && value <= most) ||
         (whole && value != static_cast<double>(static_cast<long>(value))))
-        throw Mistake(option + " " + text + ": not a number that it takes");
+        throw Mistake(option + " " + text + ": not a number that this option accepts");
     return value;
 }
 
@@ -150,8 +150,8 @@ std::vector<std::string> labels_of(const std::string &path)
 #endif
     }
     if (labels.size() != static_cast<std::size_t>(CLASSES))
-        throw Mistake("the network has " + std::to_string(CLASSES) + " classes, and there are " +
-            std::to_string(labels.size()) + " labels");
+        throw Mistake("classes of the network: " + std::to_string(CLASSES) + ", but labels: " +
+            std::to_string(labels.size()));
     return labels;
 }
 
@@ -169,7 +169,7 @@ public:
         if (status != NET(_OK))
             throw Mistake("the network does not start: status " + std::to_string(status));
         if (threads && NET(_set_threads)(&model_, threads) != NET(_OK))
-            throw Mistake("that many threads cannot be had");
+            throw Mistake("the system cannot start that many threads");
     }
     ~Network() { NET(_destroy)(&model_); }
     Network(const Network &) = delete;

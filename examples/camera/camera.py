@@ -55,7 +55,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
 
 
 def count_from(least: int) -> Any:
-    """An argument type: a whole number that is at least `least`."""
+    """An argument type: an integer that is at least `least`."""
 
     def count(text: str) -> int:
         value = int(text)
@@ -67,7 +67,7 @@ def count_from(least: int) -> Any:
 
 
 def open_source(options: argparse.Namespace) -> tuple[Frames, bool]:
-    """The frames that the options ask for, and whether they come from a camera."""
+    """The frames that the options ask for, and whether a camera provides them."""
     if options.folder:
         return from_folder(options.folder), False
     if options.clip:
@@ -80,7 +80,7 @@ def open_source(options: argparse.Namespace) -> tuple[Frames, bool]:
 
 
 class Window:
-    """A window that shows the frame and its label. Without a display it does nothing."""
+    """A window that shows frames and their labels. Without a display it does nothing."""
 
     def __init__(self, headless: bool) -> None:
         display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
@@ -114,7 +114,7 @@ class Rates:
         self._calls: deque[float] = deque(maxlen=RECENT)
 
     def add(self, call_s: float) -> None:
-        """Record that a frame is done, and that its call of the network took `call_s` seconds."""
+        """Count a processed frame, whose call of the network took `call_s` seconds."""
         self._ends.append(time.perf_counter())
         self._calls.append(call_s)
 
@@ -173,7 +173,7 @@ def main() -> None:
     """Run the program."""
     options = parse_arguments()
     signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end without a word when `head` has enough
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end silently when `head` has enough
     network = PictureNetwork(options.network, options.labels, options.threads)
     rates = Rates()
     try:

@@ -90,9 +90,9 @@ def from_picamera() -> Frames:
             " `--camera 0` takes a USB camera"
         ) from None
     if not Picamera2.global_camera_info():
-        raise SystemExit("picamera2 finds no camera: is the ribbon cable in the right way round?")
+        raise SystemExit("picamera2 finds no camera: is its ribbon cable the right way round?")
     camera = Picamera2()
-    # With the format that picamera2 calls BGR888, each pixel of the array has red first.
+    # In the format that picamera2 calls BGR888, each pixel of the array begins with red.
     main = {"size": CAPTURE_SIZE, "format": "BGR888"}
     camera.configure(camera.create_video_configuration(main=main))
     camera.start()
@@ -119,6 +119,6 @@ def _captured(capture: Any) -> Iterator[Any]:
             there, frame = capture.read()
             if not there:
                 return
-            yield frame[:, :, ::-1]  # OpenCV's pixels have blue first
+            yield frame[:, :, ::-1]  # OpenCV's pixels begin with blue
     finally:
         capture.release()

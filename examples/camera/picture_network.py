@@ -19,7 +19,7 @@ def load_module(path: Path) -> Any:
         found = sorted(f for f in path.glob("*.py") if f.with_suffix(".json").exists())
         if len(found) != 1:
             names = ", ".join(f.name for f in found) or "none"
-            raise SystemExit(f"{path}: one compiled network is wanted in this folder, not {names}")
+            raise SystemExit(f"{path}: it must hold one compiled network, but holds {names}")
         path = found[0]
     if path.suffix != ".py" or not path.is_file():
         raise SystemExit(f"{path}: not the NAME.py, or its folder, that `ellc compile` writes")
@@ -74,13 +74,11 @@ class PictureNetwork:
                 reason = getattr(error, "strerror", None) or error
                 raise SystemExit(f"{file}: {reason}") from None
         if len(labels) != self.classes:
-            raise SystemExit(
-                f"{self.name} has {self.classes} classes, and there are {len(labels)} labels"
-            )
+            raise SystemExit(f"classes of {self.name}: {self.classes}, but labels: {len(labels)}")
         return labels
 
     def pixels(self, frame: Any) -> Any:
-        """The middle of a frame, cropped and scaled to the size of the network's input.
+        """The middle of a frame, scaled to the size of the network's input.
 
         A picture that already has this size stays unchanged.
         """
@@ -102,12 +100,12 @@ class PictureNetwork:
         return pixels
 
     def scores(self, pixels: Any) -> Any:
-        """The score of each class, as real numbers, even if the network's output is quantised."""
+        """The score of each class as a real number, even if the network's output is quantised."""
         made = self._model.predict(pixels)
         made = made[0] if isinstance(made, tuple) else made
         return self._scale * (made.reshape(-1).astype(np.float64) - self._zero_point)
 
     def best(self, scores: Any, count: int, threshold: float) -> list[tuple[str, float]]:
-        """The best `count` labels and scores, best first, without scores below `threshold`."""
+        """At most `count` labels with their scores of at least `threshold`, the best first."""
         order = np.argsort(-scores, kind="stable")[:count]
         return [(self.labels[i], float(scores[i])) for i in order if scores[i] >= threshold]

@@ -48,7 +48,7 @@ def load_split() -> tuple[Digits, Digits]:
     The split is random, so both parts contain digits of the same 13 writers. It is the same in
     every run, because numpy promises that the sequence of a `RandomState` never changes.
     """
-    from sklearn.datasets import load_digits  # slow to import, and only needed here
+    from sklearn.datasets import load_digits  # imported here because the import is slow
 
     digits = load_digits()
     # Scale the 17 grey levels to 8 bits, so that a picture file stores the training data exactly.

@@ -3,7 +3,7 @@
     python examples/digits/evaluate.py                      # this machine, all 360 digits
     python examples/digits/evaluate.py -t pi3 --images 60   # a Raspberry Pi 3, under qemu-arm
 
-The exit status is 1 if compiled code and reference differ by more than rounding explains.
+The exit status is 1 if compiled code and reference differ more than rounding explains.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ellc.ir.ops.conv import Conv2D
 
 FOLDER = Path(__file__).resolve().parent
 NETWORKS = ("digits_float", "digits_binary")
-ELSEWHERE = 60  # default for targets other than this machine: each digit starts an emulator
+ELSEWHERE = 60  # the default for other machines, because each digit starts an emulator
 
 # The tolerance that ellc promises for float32: |a - b| <= 1e-4 * max(|b|, 1e-2 * max|b|).
 RELATIVE, OF_LARGEST = 1e-4, 1e-2
@@ -140,7 +140,7 @@ def evaluate_network(name: str, target: str, digits: Digits) -> Outcome:
 
 
 def parse_arguments(words: Sequence[str]) -> tuple[str, int]:
-    """The target, and the number of held-back digits to classify."""
+    """Parse the command line: the target, and the number of held-back digits to classify."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("-t", "--target", default="host", help="see `ellc targets`")
     parser.add_argument(

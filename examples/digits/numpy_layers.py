@@ -1,7 +1,7 @@
 """Layers of a network in plain numpy, forward and backward.
 
-Images have the axes [batch, rows, columns, channels]. Everything is float64. The reason is not
-precision: with float32, another processor's order of additions would change the training's course.
+Images have the axes [batch, rows, columns, channels]. Everything is float64, not for precision:
+with float32, the order of additions on another processor would change the course of the training.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 
 
 class Parameter:
-    """An array of trainable numbers, and the gradient of the loss by them, which `backward` stores.
+    """An array of trainable numbers; `backward` stores the loss's gradient with respect to them.
 
     The numbers stay within -limit..limit.
     """
@@ -37,7 +37,7 @@ class Layer:
         raise NotImplementedError
 
     def backward(self, gradient: Array) -> Array:
-        """The gradient of the loss by the layer's input, given the gradient by its output."""
+        """The loss's gradient with respect to the layer's input, given that for its output."""
         raise NotImplementedError
 
 
@@ -144,7 +144,7 @@ class BatchNorm(Layer):
     """
 
     EPSILON = 1e-5
-    KEPT = 0.9  # weight of the old running statistics in each update
+    KEPT = 0.9  # the weight of the old statistics in each update of the running statistics
 
     def __init__(self, channels: int):
         self.gamma, self.beta = Parameter(np.ones(channels)), Parameter(np.zeros(channels))
@@ -166,14 +166,14 @@ class BatchNorm(Layer):
         self.gamma.gradient = (gradient * self.normal).sum(axis=axes)
         self.beta.gradient = gradient.sum(axis=axes)
         count = gradient.size // gradient.shape[-1]
-        # The mean and the deviation of the batch depend on every element, too.
+        # Every element also changes the mean and the deviation of the batch.
         shared = self.beta.gradient + self.normal * self.gamma.gradient
         by_input: Array = self.gamma.value / self.deviation * (gradient - shared / count)
         return by_input
 
 
 class Relu(Layer):
-    """x where x > 0, else 0."""
+    """Max(x, 0): x where x > 0, else 0."""
 
     def forward(self, x: Array, training: bool) -> Array:
         self.passes = x > 0

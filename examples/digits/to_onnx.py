@@ -3,8 +3,8 @@
     python examples/digits/to_onnx.py [OUTPUT.onnx]
 
 Needs the package onnx (`pip install 'ellc-compiler[onnx]'`). Channels are the first axis of a
-picture, and there is no metadata. The file shows what ellc does with models of other tools. Its
-input is pixels divided by 255.
+picture, and there is no metadata. The file shows how ellc handles models of other tools. The
+network's input is pixels divided by 255.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ Array = npt.NDArray[np.float32]
 def _onnx_node(
     graph: Graph, node: Node, constants: list[Array]
 ) -> tuple[str, dict[str, Any], list[Array]]:
-    """The ONNX operator, its attributes and constants, with channels before rows and columns."""
+    """The ONNX operator for a node, its attributes, and its constants with channels before rows."""
     match node.op:
         case Conv2D(stride=stride, padding=padding):
             first, *bias = constants
@@ -89,7 +89,7 @@ def _onnx_node(
 
 
 def _image_before(graph: Graph, dense: Node) -> str:
-    """The name of the picture that is flattened for a dense layer."""
+    """The name of the picture that a reshape flattens for a dense layer."""
     (flatten,) = (n for n in graph.nodes if n.output == dense.inputs[0])
     return flatten.inputs[0]
 

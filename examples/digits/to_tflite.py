@@ -53,13 +53,13 @@ class Steps:
 
     @staticmethod
     def covering(low: float, high: float) -> Steps:
-        """Parameters for which 8 bits cover low to high, and which represent 0.0 exactly."""
+        """Parameters with which 8 bits cover `low` to `high` and represent 0.0 exactly."""
         low, high = min(low, 0.0), max(high, 0.0)
         scale = (high - low) / 255
         return Steps(np.array([scale], np.float32), round(-128 - low / scale))
 
     def stored(self, values: Array, dtype: type) -> Array:
-        """Real values as integers."""
+        """The stored integers of real values."""
         limits, exact = np.iinfo(dtype), np.rint(values / self.scale) + self.zero
         stored: Array = np.clip(exact, limits.min, limits.max).astype(dtype)
         return stored
@@ -178,7 +178,7 @@ def tflite_model(graph: Graph, digits: Array) -> bytes:
 
 
 class Network:
-    """A graph with folded batch norms, and the tensors that are already written for it."""
+    """A graph with folded batch norms, and the tensors that have been written for its values."""
 
     def __init__(self, graph: Graph, ranges: Mapping[str, tuple[float, float]]) -> None:
         self.graph, self.ranges = graph, ranges
@@ -229,7 +229,7 @@ class Network:
     def weights(
         self, node: Node, steps: Steps, scale: Array, weights: Array, bias: Array
     ) -> tuple[int, int]:
-        """Write the tensors of weights and bias. `scale` has an element per filter, or only one."""
+        """Write the tensors of weights and bias. `scale` has one element, or one per filter."""
         shape = (-1, *[1] * (weights.ndim - 1))
         stored = Steps(scale.reshape(shape)).stored(weights, np.int8)
         sums = Steps(scale * steps.scale)

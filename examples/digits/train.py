@@ -49,7 +49,7 @@ def float_layers(random: np.random.RandomState) -> list[Layer]:
 def binary_layers(random: np.random.RandomState) -> list[Layer]:
     """The layers of the binary network.
 
-    Two binary convolutions lie between a convolution and a dense layer of real numbers.
+    Its two binary convolutions are between a convolution and a dense layer with real numbers.
     """
     return [
         *(Convolution(random, 1, 16), BatchNorm(16)),
@@ -73,7 +73,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Epoch:
-    """Mean loss and accuracy of one epoch. Each batch is measured before the update it causes."""
+    """Mean loss and accuracy of one epoch. Each batch is measured before it updates the network."""
 
     loss: float
     accuracy: float
@@ -106,7 +106,7 @@ def train(
     inputs = digits.inputs.astype(np.float64)
     steps = len(inputs) // recipe.batch * recipe.epochs
     for _ in range(recipe.epochs):
-        # The digits that would make an incomplete last batch are left out of this epoch.
+        # Digits that do not fill a last batch are left out of this epoch.
         order = random.permutation(len(inputs))[: len(inputs) // recipe.batch * recipe.batch]
         losses, hits = [], 0
         for chosen in order.reshape(-1, recipe.batch):

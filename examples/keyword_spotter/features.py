@@ -20,7 +20,7 @@ SPECTRUM = 512
 BANDS, LOWEST_HZ, HIGHEST_HZ = 40, 20.0, 4000.0
 COEFFICIENTS = 10
 WINDOW = RATE
-"""The samples of one set of features: a second, although 49 frames only need 15,840 of them."""
+"""The samples of one set of features: one second, although 49 frames need only 15,840 samples."""
 
 
 def _mel(hertz: Any) -> Any:
@@ -48,7 +48,7 @@ COSINES = cosines()
 
 
 def band_energies(frame: Any) -> Any:
-    """The spectrum's sum over each band [40], for a frame of samples [480]."""
+    """The sums of the spectrum over the bands [40], for a frame of samples [480]."""
     return np.abs(np.fft.rfft(frame * HANN, SPECTRUM)) @ BAND_WEIGHTS
 
 
@@ -56,8 +56,8 @@ def coefficients(energies: Any, loudest: float) -> Any:
     """The MFCC [49, 10] of one second, given its frames' band energies and its loudest sample.
 
     In training, the sound was divided by its loudest sample. The energies are proportional to the
-    sound, so dividing the energies gives the same result. Then the energies of a frame need to be
-    computed only once, although the frame belongs to many windows.
+    sound, so the result is the same if the energies are divided. This way the energies of a frame
+    need to be computed only once, although the frame belongs to many windows of one second.
     """
     scale = 1.0 / loudest if loudest > 0 else 0.0
     return (np.log(energies * scale + 1e-6) @ COSINES).astype(np.float32)
@@ -82,7 +82,7 @@ class Stream:
         """Append `HOP` samples. Returns the features, or None during the first second."""
         assert len(samples) == HOP
         self._sound.append(np.asarray(samples, np.float64))
-        if len(self._sound) > 1:  # a frame is the previous block and the first half of this one
+        if len(self._sound) > 1:  # a frame ends in the middle of this block
             piece, last = self._sound[-2], self._sound[-1]
             self._energies.append(band_energies(np.concatenate([piece, last[: FRAME - HOP]])))
         if len(self._sound) < WINDOW // HOP:

@@ -27,9 +27,9 @@ except ModuleNotFoundError as error:
     raise SystemExit(f"{error}: copy the whole folder, and sudo apt-get install {needed}") from None
 
 STEP = 5
-"""The network is called once for this many blocks of 20 ms."""
+"""The network is called once every this many blocks of 20 ms."""
 PAUSE_S = 1.0
-"""The pause after which a word is printed again: so long it stays in the network's input."""
+"""The pause, in seconds, after which a word is printed again: it is in the input for so long."""
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
@@ -64,7 +64,7 @@ def load_module(path: Path) -> Any:
         path = found[0] if len(found) == 1 else path / "NAME.py"
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if not path.is_file() or spec is None or spec.loader is None:
-        raise SystemExit(f"{path}: not there; the folder of one `ellc compile` is wanted")
+        raise SystemExit(f"{path}: no compiled network; give the folder that `ellc compile` wrote")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
@@ -89,8 +89,8 @@ class Spotter:
         fits = np.prod(shape) == FRAMES * COEFFICIENTS
         if self._dtype not in (np.float32, np.int8, np.uint8) or not fits:
             raise SystemExit(
-                f"{path}: its input {name!r} is {self._dtype} {shape}; {FRAMES} frames of"
-                f" {COEFFICIENTS} features are wanted"
+                f"{path}: its input {name!r} is {self._dtype} {shape}, not {FRAMES} frames of"
+                f" {COEFFICIENTS} features"
             )
         self._input = module.QUANTISATION.get(name, (1.0, 0))
         self._output = module.QUANTISATION.get(output, (1.0, 0))
@@ -98,7 +98,7 @@ class Spotter:
         self.labels = _labels(labels, module.LABELS, int(np.prod(output_shape)))
 
     def scores(self, heard: Any) -> Any:
-        """The score of each class, as real numbers, for features [49, 10]."""
+        """The score of each class as a real number, for features [49, 10]."""
         values = heard
         if self._dtype.kind != "f":
             scale, zero_point = self._input
@@ -119,7 +119,7 @@ def _labels(file: Path | None, known: Sequence[str], classes: int) -> tuple[str,
         except (OSError, ValueError) as error:
             raise SystemExit(f"{file}: {getattr(error, 'strerror', None) or error}") from None
     if len(labels) != classes:
-        raise SystemExit(f"the network has {classes} classes, and there are {len(labels)} labels")
+        raise SystemExit(f"classes of the network: {classes}, but labels: {len(labels)}")
     return labels
 
 
@@ -156,13 +156,16 @@ def listen(spotter: Spotter, pieces: Iterator[Any], smooth_s: float) -> Iterator
             *(spotter.labels[mean_best], float(mean[mean_best])),
         )
     if first is None:
-        raise SystemExit("less than a second of sound")
+        raise SystemExit("the sound is shorter than a second")
 
 
 def words_of(
     calls: Iterator[Heard], threshold: float, ignored: Sequence[str], show_calls: bool
 ) -> Iterator[Heard]:
-    """The results that are words. The same word is yielded again after a pause of `PAUSE_S`."""
+    """The results that are words.
+
+    A word is yielded again after another word, or after `PAUSE_S` without any word.
+    """
     last: tuple[str, float] = ("", float("-inf"))
     for heard in calls:
         if show_calls:
@@ -183,7 +186,7 @@ def main() -> None:
     """Run the program."""
     options = parse_arguments()
     signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end without a word when `head` has enough
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end silently when `head` has enough
     spotter = Spotter(options.network, options.labels)
     pieces = from_wav(options.wav) if options.wav else from_microphone(options.microphone)
     count = 0

@@ -17,7 +17,7 @@ Pieces = Iterator[Any]
 
 
 def from_wav(file: Path) -> Pieces:
-    """The sound of a file in blocks of `HOP` samples. Silence fills up the last block."""
+    """The sound of a file in blocks of `HOP` samples. The last block is filled up with silence."""
     samples = wav_samples(file)
     for start in range(0, len(samples), HOP):
         piece = samples[start : start + HOP]
@@ -35,11 +35,11 @@ def wav_samples(file: Path) -> Any:
         raise SystemExit(f"{file}: not a WAV file that can be read: {reason}") from None
     if rate != RATE or width != 2:
         raise SystemExit(
-            f"{file}: {rate} samples a second of {8 * width} bits; {RATE} of 16 bits are wanted:"
+            f"{file}: {rate} samples per second of {8 * width} bits, but {RATE} of 16 are needed:"
             f" sox {file.name} -r {RATE} -b 16 -c 1 other.wav"
         )
-    whole = len(data) // (2 * channels) * channels
-    return np.frombuffer(data, "<i2", whole).reshape(-1, channels).mean(axis=1)
+    count = len(data) // (2 * channels) * channels
+    return np.frombuffer(data, "<i2", count).reshape(-1, channels).mean(axis=1)
 
 
 def from_microphone(device: str | None) -> Pieces:
@@ -79,7 +79,7 @@ def _arecord(device: str | None) -> Pieces:
         try:
             while len(data := recorder.stdout.read(2 * HOP)) == 2 * HOP:
                 yield np.frombuffer(data, "<i2")
-            said = recorder.stderr.read().decode("utf-8", "replace").strip()
-            raise SystemExit(f"microphone: no more sound; arecord says: {said or 'nothing'}")
+            message = recorder.stderr.read().decode("utf-8", "replace").strip()
+            raise SystemExit(f"microphone: no more sound; arecord says: {message or 'nothing'}")
         finally:
             recorder.terminate()

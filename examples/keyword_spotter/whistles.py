@@ -1,4 +1,4 @@
-"""Make a small network to try the keyword spotter with, which recognises three kinds of whistles.
+"""Make a small network that recognises three kinds of whistles, to try the keyword spotter.
 
     python3 whistles.py FOLDER      # whistles.onnx, labels.txt, and a recording, whistles.wav
 
@@ -21,7 +21,7 @@ from features import COEFFICIENTS, FRAMES, RATE, features
 
 LABELS = ("Silence", "rising", "falling", "steady")
 EXAMPLES = 250
-"""Training examples for each class, each a second long."""
+"""The number of training examples for each class. Each is a second long."""
 HIDDEN = 256
 SAID = ("rising", "steady", "falling", "rising")
 """The whistles of the recording, which start two seconds apart."""
@@ -37,14 +37,14 @@ def whistle(label: str, random: np.random.RandomState) -> Any:
     return fade * np.sin(2 * np.pi * np.cumsum(hertz) / RATE)
 
 
-def second(label: str, whole: bool, random: np.random.RandomState) -> Any:
-    """One second of noise with a whistle. The whistle is cut off at either end if not `whole`."""
+def second(label: str, complete: bool, random: np.random.RandomState) -> Any:
+    """One second of noise with a whistle, of which a part is cut off unless it is `complete`."""
     sound = random.normal(size=3 * RATE) * random.uniform(0.002, 0.02)
     if label != "Silence":
         made = whistle(label, random)
-        missing = 0 if whole else int(len(made) * random.uniform(0.25, 1))
+        missing = 0 if complete else int(len(made) * random.uniform(0.25, 1))
         starts = (RATE - missing, 2 * RATE - len(made) + missing)
-        start = random.randint(*starts) if whole else starts[random.randint(2)]
+        start = random.randint(*starts) if complete else starts[random.randint(2)]
         sound[start : start + len(made)] += made
     return sound[RATE : 2 * RATE]
 
@@ -77,7 +77,7 @@ def train(random: np.random.RandomState) -> tuple[Any, ...]:
     weights, bias = first / spread[:, np.newaxis], -(mean / spread) @ first
     hidden = np.maximum(0, heard @ weights + bias)
     hidden = np.hstack([hidden, np.ones((len(hidden), 1))])
-    wanted = 12.0 * np.eye(len(LABELS))[kinds] - 3.0  # far apart, so that softmax gives nearly 1
+    wanted = 12.0 * np.eye(len(LABELS))[kinds] - 3.0  # so far apart that softmax gives nearly 1
     equations = hidden.T @ hidden + np.eye(hidden.shape[1])
     last = np.linalg.solve(equations, hidden.T @ wanted)
     return weights, bias, last[:-1], last[-1]

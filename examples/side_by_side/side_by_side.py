@@ -26,7 +26,7 @@ try:
     from picture_network import PictureNetwork
 except ModuleNotFoundError as error:
     raise SystemExit(
-        f"{error}: the folder {CAMERA} has to be there, and numpy, cffi and Pillow installed:"
+        f"{error}: the folder {CAMERA} must exist, and numpy, cffi and Pillow must be installed:"
         " sudo apt-get install python3-numpy python3-cffi python3-pil"
     ) from None
 
@@ -117,7 +117,7 @@ def summary(sides: tuple[Side, Side], tally: Tally) -> str:
 
 
 def open_sides(options: argparse.Namespace) -> tuple[Side, Side]:
-    """Load both networks. Their classes must be the same."""
+    """Load both networks, which must have the same classes."""
     first, second = (
         Side(PictureNetwork(path, options.labels, options.threads))
         for path in (options.network, options.other)
@@ -131,7 +131,7 @@ def open_sides(options: argparse.Namespace) -> tuple[Side, Side]:
 def main() -> None:
     """Run the program."""
     options = parse_arguments()
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end without a word when `head` has enough
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end silently when `head` has enough
     sides, tally = open_sides(options), Tally()
     names = [side.network.name for side in sides]
     print(f"{'':<20}  {names[0]:<{WIDTH}}  {names[1]}")

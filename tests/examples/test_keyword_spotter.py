@@ -198,13 +198,13 @@ def test_a_microphone_by_a_program(whistles: Path, python_program: Program, tmp_
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("nowhere",), "nowhere: not there; the folder of one"),
+        (("nowhere",), "nowhere: no compiled network; give"),
         (("NETWORK",), "a microphone needs the program arecord"),
         (("NETWORK", "--wav", "nowhere"), "nowhere: not a WAV file that can be read: No such file"),
         (("NETWORK", "--wav", "empty.wav"), "empty.wav: not a WAV file"),
-        (("NETWORK", "--wav", "slow.wav"), "8000 samples a second of 16 bits; 16000 of 16 bits"),
+        (("NETWORK", "--wav", "slow.wav"), "8000 samples per second of 16 bits, but 16000"),
         (("NETWORK", "--wav", "short.wav"), "less than a second of sound"),
-        (("NETWORK", "--labels", "empty.wav"), "4 classes, and there are 0 labels"),
+        (("NETWORK", "--labels", "empty.wav"), "classes of the network: 4, but labels: 0"),
         (("NETWORK", "--labels", "nowhere"), "nowhere: No such file"),
         (("NETWORK", "--smooth", "0"), "--smooth 0.0: 0.1 to 10 seconds"),
         (("other.py", "--wav", "short.wav"), "not a compiled network with one input"),
