@@ -169,7 +169,7 @@ public:
         if (status != NET(_OK))
             throw Mistake("the network does not start: status " + std::to_string(status));
         if (threads && NET(_set_threads)(&model_, threads) != NET(_OK))
-            throw Mistake("the system cannot start that many threads");
+            throw Mistake("the network cannot use that many threads");
     }
     ~Network() { NET(_destroy)(&model_); }
     Network(const Network &) = delete;

@@ -1,4 +1,4 @@
-"""`ellc check`: agreement, differences, and the layer that it names."""
+"""`ellc check`: agreement, differences, and the layer that is named for a difference."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_states_are_followed_through_calls() -> None:
 
 
 def break_kernels(op: Op, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the kernels of an operator compute only half of the image."""
+    """Make the kernels of an operator compute only half of the image."""
     (family,) = families_of(op)
 
     def offer(node: PlacedNode) -> Iterator[Candidate]:
@@ -112,7 +112,7 @@ def test_a_broken_kernel_is_the_first_difference(
     break_kernels(MaxPool2D((2, 2), (2, 2)), monkeypatch)
     report = check(graph, resolve("host"), LAYERS)
     assert not report.agrees
-    assert report.same_bytes  # both builds have the same mistake
+    assert report.same_bytes  # because both builds have the same mistake
     assert report.first_difference is not None
     assert "pool" in report.first_difference.source
     wrong = [c.name for c in report.layers if not c.agrees]
@@ -122,7 +122,7 @@ def test_a_broken_kernel_is_the_first_difference(
 def test_results_that_depend_on_what_memory_held_are_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A mistake that the verifier of plans would find is also found in the results."""
+    """`ellc check` finds a mistake in the results even if the verifier of plans does not run."""
 
     def incomplete(*args: Any) -> Plan:
         plan = make_plan(*args)
@@ -234,7 +234,7 @@ def test_only_roundings_next_to_a_half_are_undecided() -> None:
 
 @pytest.mark.slow
 def test_bytes_of_floats_and_of_integers_are_compared() -> None:
-    """An 8-bit softmax after floats, and a network of only integers, which must be equal."""
+    """An 8-bit softmax after floats, and a network of integers only; results must be equal."""
     b = GraphBuilder("bytes")
     x = b.input("x", TensorType(DType.F32, (1, 40)))
     steps = b.constant(np.float32([1 / 256])), b.constant(np.int32([-128]))
@@ -280,7 +280,7 @@ def test_inputs_have_the_range_of_the_metadata() -> None:
 
 
 def summed_signs() -> Graph:
-    """The sign of x0 + x1, which is rounded twice, and its product with a positive weight."""
+    """The sign of x0 + x1, which is rounded twice; the sign is multiplied by a positive weight."""
     b = GraphBuilder("signs")
     x = b.input("x", TensorType(DType.F32, (1, 1, 2, 2)))
     ones = b.constant(np.ones((1, 1, 1, 2), np.float32))

@@ -1,4 +1,4 @@
-"""The common part of all commands: version, help, errors, exit codes, pipes."""
+"""What all commands have in common: version, help, errors, exit codes, pipes."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_wrong_usage_is_exit_2(ellc_command, args: list[str]) -> None:
 def test_what_cannot_be_a_path_is_no_place(
     text: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`Path("")` is the current folder, so `-o "$UNSET"` would write there."""
+    """Otherwise `-o "$UNSET"` would write to the current folder, because that is `Path("")`."""
     places = 0
     for words, command in all_commands():
         arguments = ["m.eir"] * sum(isinstance(p, click.Argument) for p in command.params)
@@ -187,7 +187,7 @@ def test_a_full_disk_under_standard_output() -> None:
 def test_a_disk_that_refuses_is_no_mistake_of_ours(
     name: str, failing: Callable[[BaseException], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Any file can be affected, also a temporary file of a compiler."""
+    """A full disk can affect any file, even a temporary file of a compiler."""
     number = getattr(errno, name)
     failing(OSError(number, os.strerror(number), "somewhere/file"))
     assert cli.run(["fail"]) == cli.EXIT_BAD_INPUT

@@ -1,4 +1,4 @@
-"""Drawings of graphs: their content, texts that fit into their boxes, and the course of lines."""
+"""Drawings of graphs: their content, whether texts fit into boxes, and the course of lines."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ellc.ir.types import DType, TensorType
 
 SVG = "{http://www.w3.org/2000/svg}"
 LONG = ";".join(["MobilenetV2/expanded_conv_1/depthwise/BatchNorm/FusedBatchNormV3"] * 2)
-WIDE_PX = 7.23  # width of a 12 px character in DejaVu Sans Mono, the widest of the named fonts
+WIDE_PX = 7.23  # of 12 px characters in DejaVu Sans Mono, the widest font that is named
 
 
 def chain(name: str, length: int = 3, skip: int = 2) -> Graph:
-    """A chain of ReLUs, in which every second reads the sum of the last and an earlier result."""
+    """A chain of ReLUs; every second one reads the sum of the last result and an earlier one."""
     b = GraphBuilder("chain")
     values = [b.input("picture", TensorType(DType.F32, (1, 128, 128, 64)))]
     for index in range(length):

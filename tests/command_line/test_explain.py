@@ -32,7 +32,7 @@ from ellc.ir.types import DType, TensorType
 
 @pytest.fixture(autouse=True)
 def no_cycle_tool(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """The output must not depend on the environment of the machine."""
+    """Unset the variable on which the output would depend."""
     if not request.node.get_closest_marker("needs_cycle_tool"):
         monkeypatch.delenv(VARIABLE, raising=False)
 
@@ -145,7 +145,7 @@ def test_every_node_of_a_loop_has_every_level() -> None:
 
 
 def test_slots_of_a_product_are_close_to_its_instructions(small: Study) -> None:
-    """A convolution needs at least a slot for each vector multiply-add."""
+    """A convolution needs at least one slot for each vector multiply-add."""
     for layer in ("conv1", "conv2"):
         (node,) = find(small, layer)
         lanes = small.target.lanes(4)
@@ -183,7 +183,7 @@ def test_command(tmp_path: Path, ellc_command) -> None:
 
 
 def fake_tool(folder: Path, said: str) -> str:
-    """A cycle tool that writes this document."""
+    """A fake cycle tool that writes the given document."""
     path = folder / "tool.py"
     path.write_text(
         "import sys\n"
@@ -231,7 +231,7 @@ def test_only_modelled_cores_have_cycles() -> None:
 @pytest.mark.needs_cycle_tool
 @pytest.mark.emulated("qemu-aarch64")
 def test_instructions_have_the_cycles_of_their_kernel(small: Study) -> None:
-    """The cycles of instructions add up to the kernel's; LLVM prints the instructions that ran."""
+    """A kernel's instructions have all of its cycles, and its return instruction has run."""
     found = dataclasses.replace(small)
     (node,) = find(found, "conv2")
     (kernel,) = node.kernels

@@ -24,7 +24,7 @@ OF_FILES = {
     "profile",
     "version",
 }
-"""Options of `ellc compile` that change which files are written, but not the generated code."""
+"""Options of `ellc compile` that change the files that are written, but not the generated code."""
 
 
 @pytest.fixture

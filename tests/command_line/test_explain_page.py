@@ -33,7 +33,7 @@ MOBILENET = "mobilenet_v2_1.0_224_float_dequantized.onnx"
 
 @pytest.fixture(autouse=True)
 def no_cycle_tool(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page must not depend on the environment of the machine."""
+    """Unset the variable on which the page would depend."""
     monkeypatch.delenv(VARIABLE, raising=False)
 
 
@@ -185,10 +185,10 @@ def test_page_of_mobilenet_v2(browser: str, tmp_path: Path, test_data: Path) -> 
         walk_down(tab, found, "MobilenetV2/expanded_conv_1/expand/Relu6")
         tab.screenshot(tmp_path / "node.png")
         assert tab.errors == [] and len(tab.requests) == 1
-        for edge in ("nav", "main"):  # everything fits into a window of 1400 px
+        for edge in ("nav", "main"):  # nothing is wider than a window of 1400 px
             assert tab.evaluate(
                 f"document.querySelector('{edge}').getBoundingClientRect().right <= 1400"
             )
         wide = "const m = document.querySelector('main'); m.scrollWidth <= m.clientWidth"
         assert tab.evaluate(wide)
-    shutil.rmtree(tmp_path / "profile", ignore_errors=True)  # the browser may still be running
+    shutil.rmtree(tmp_path / "profile", ignore_errors=True)  # the browser may not have ended yet

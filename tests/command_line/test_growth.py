@@ -37,7 +37,7 @@ INPUTS, HIDDEN = 5, 12
 
 @dataclass(frozen=True)
 class Recipe:
-    """A random recurrent network, possibly with a mistake.
+    """A random recurrent network. The fields after `seed` can build in a mistake.
 
     `gain` is the approximate factor by which a recurrent product changes the length of the state;
     large gains amplify errors.
@@ -100,7 +100,7 @@ class Recipe:
 
 
 def _weights(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    """Weights of a matrix that approximately keeps the length of vectors."""
+    """A weight matrix whose products have about the same length as the vectors."""
     return (rng.standard_normal(shape) / np.sqrt(shape[-1])).astype(np.float32)
 
 
@@ -117,7 +117,7 @@ RECIPES = [
 
 
 def judged(recipes: list[Recipe], compiled: list[Recipe]) -> list[tuple[Agreement, Agreement]]:
-    """Compare compiled networks with the reference, with the usual tolerance and with bounds."""
+    """Compare compiled networks with the reference: by the usual tolerance, and by the bounds."""
     trials, found = [], []
     for recipe in compiled:
         ready, _ = run_pipeline(recipe.graph())
@@ -150,7 +150,7 @@ def test_grown_rounding_is_no_error() -> None:
 def test_mistakes_are_seen_in_networks_in_which_rounding_grows() -> None:
     pairs = [(r, name, wrong) for r in RECIPES for name, wrong in r.mistakes()]
     found = judged([r for r, _, _ in pairs], [wrong for _, _, wrong in pairs])
-    # The mistake exceeds the measured bound, not only the largest accepted error of 1/100.
+    # The mistake must exceed the measured bound, not just the largest accepted error of 1/100.
     missed = [
         f"{name} in {recipe}"
         for (recipe, name, _), (_, grown) in zip(pairs, found, strict=True)
@@ -185,7 +185,7 @@ def test_more_than_a_hundredth_of_the_largest_is_not_forgiven() -> None:
 
 
 def test_values_that_depend_on_a_recurrence() -> None:
-    """A kept sum is a recurrence; a delay line of two and feed-forward values are not."""
+    """A sum kept between calls is a recurrence; a delay line and feed-forward values are not."""
     b = GraphBuilder("some")
     x = b.input("x", floats(1, 3))
     near, far, total = (b.state(n, np.zeros((1, 3), np.float32)) for n in ("near", "far", "total"))
@@ -204,7 +204,7 @@ def test_values_that_depend_on_a_recurrence() -> None:
 
 @pytest.mark.slow
 def test_every_operator_can_be_moved() -> None:
-    """Every operator has finite movements; signs and integers have none."""
+    """Rounding moves results of all operators by finite amounts, but not signs and integers."""
     for op in all_ops().values():
         for sample in samples(op):
             (moved,) = movement(sample.trial.graph, sample.trial.calls)
@@ -218,7 +218,7 @@ def test_every_operator_can_be_moved() -> None:
 
 
 def test_signs_are_not_moved() -> None:
-    """The guided reference handles results of step functions that rounding may change."""
+    """Signs that rounding may change are not moved; the guided reference handles them."""
     b = GraphBuilder("step")
     total, x = b.input("total", floats(1, 3)), b.input("x", floats(1, 3))
     total = b.add(Add(), total, x)

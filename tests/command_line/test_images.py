@@ -242,7 +242,7 @@ def scaled_as_a_whole(picture: Image.Image, rows: int, columns: int, mode: str) 
 def test_a_picture_is_scaled_in_bands(
     orientation: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The result equals rotating, cropping, converting and scaling the whole picture."""
+    """The result equals that of rotating, cropping, converting and scaling the whole picture."""
     monkeypatch.setattr(images, "_BAND_PIXELS", 300)
     copied: list[int] = []
     crop, transpose = Image.Image.crop, Image.Image.transpose
@@ -266,7 +266,7 @@ def test_a_picture_is_scaled_in_bands(
 
 
 def noting(method: Callable[..., Image.Image], pixels: list[int]) -> Callable[..., Image.Image]:
-    """The method, changed to record the number of pixels of its results."""
+    """A version of the method that records the number of pixels of its results."""
 
     def noted(*args: object) -> Image.Image:
         made = method(*args)

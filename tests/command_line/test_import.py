@@ -111,7 +111,7 @@ def test_where_nothing_can_be_written(digits: Path, ellc_command, name: str, cod
 
 
 def chain(tmp_path: Path, *kinds: str) -> Path:
-    """A file with a chain of unary operators on a vector of four, with the values `a`, `b`, ..."""
+    """A file with a chain of unary operators on a vector of four; the values are `a`, `b`, ..."""
     names = [chr(ord("a") + i) for i in range(len(kinds) + 1)]
     nodes = [
         helper.make_node(kind, [names[i]], [names[i + 1]], f"node {kind}")
@@ -224,7 +224,7 @@ def test_tflite_goes_the_same_way(tmp_path: Path, ellc_command) -> None:
 
 
 def test_pixels_of_the_file_stay_pixels(tmp_path: Path) -> None:
-    """The exporter casts and transposes the input, whose channels are last."""
+    """The exporter has added a cast and a transpose of the input, whose channels are last."""
     nodes = [
         helper.make_node("Cast", ["x"], ["c"], to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["c"], ["p"], perm=[0, 3, 1, 2]),

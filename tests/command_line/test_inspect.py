@@ -68,7 +68,7 @@ def test_figures_of_every_layer(residual: Graph) -> None:
 
 
 def single(case: Case) -> Graph:
-    """A network of a single operator, whose first operand is the input."""
+    """A network with a single operator, whose first operand is the input."""
     b = GraphBuilder("single")
     operands = [b.input("x", case.types()[0]), *map(b.constant, case.inputs[1:])]
     b.output("y", b.add_multi(case.op, *operands)[0])
@@ -76,7 +76,7 @@ def single(case: Case) -> Graph:
 
 
 def rows_that_matter(case: Case) -> int:
-    """The number of rows of the image whose change changes the middle element of the result."""
+    """The number of rows of the image on which the middle element of the result depends."""
     image, *others = case.inputs
     result = case.op.reference(*case.inputs)[0]
     middle = tuple(extent // 2 for extent in result.shape)

@@ -52,7 +52,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_manifest_of_another_library_is_refused(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The manifest is valid, so the library must be consulted."""
+    """The manifest by itself is valid; only the library shows that it does not belong."""
     folder = shutil.copytree(made.parent, tmp_path / "out")
     np.save(tmp_path / "x.npy", np.ones(4, np.float32))
     np.save(tmp_path / "s.npy", np.ones(4, np.int8))
@@ -115,7 +115,7 @@ def test_every_change_of_a_manifest_is_an_error_or_harmless(made: Path, tmp_path
 
 
 def used(said: Manifest) -> list[object]:
-    """The parts of a manifest that `run` uses."""
+    """The parts of a manifest that `ellc run` uses."""
     pixels = Preprocessing.from_metadata(said.metadata), said.metadata.get("model.layout")
     return [said.inputs, said.outputs, *pixels, said.arena_bytes, said.abi]
 

@@ -1,4 +1,4 @@
-"""Preprocessing: the same graph prepares pictures, and is compiled into networks."""
+"""Preprocessing: one graph prepares pictures before a call, and is compiled into networks."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def bilinear(picture: np.ndarray, rows: int, columns: int) -> np.ndarray:
 
 
 def by_hand(picture: np.ndarray, type: TensorType, how: Preprocessing) -> np.ndarray:
-    """The formula of the documentation, in float64."""
+    """The documented formula, in float64."""
     inner = Geometry.of(type)
     x = picture.astype(np.float64)
     if picture.shape[:2] != (inner.rows, inner.columns):
@@ -146,7 +146,7 @@ IMPOSSIBLE = [
 
 @pytest.mark.parametrize("type", TYPES, ids=lambda t: f"{t.dtype.value}{list(t.shape)}")
 def test_pixels_become_different_finite_numbers_or_are_refused(type: TensorType) -> None:
-    """Parameters are refused only if their results, in the float type that is used, are invalid."""
+    """Parameters are refused only if results in the float type of the computation are invalid."""
     for said in IMPOSSIBLE:
         how = replace(Preprocessing("rgb"), **said)
         try:
@@ -161,7 +161,7 @@ def test_pixels_become_different_finite_numbers_or_are_refused(type: TensorType)
 
 
 def test_metadata_that_an_option_overrides_may_say_anything() -> None:
-    """The error message about invalid metadata says so, for every key."""
+    """An invalid value is no error if an option overrides it; else the hint names the option."""
     options = {
         "color": PixelOptions(color="rgb"),
         "range": PixelOptions(range=(0, 1)),
@@ -218,7 +218,7 @@ def test_inside_is_the_same_as_before(type: TensorType, how: Preprocessing) -> N
     (got,) = evaluate(inside, (picture[np.newaxis],)).outputs
     (want,) = evaluate(graph, (prepare(picture, type, how),)).outputs
     np.testing.assert_array_equal(got, want)
-    # The passes keep the meaning, also with borders.
+    # The passes do not change the results, even with borders.
     run_pipeline(inside, paranoid=True)
 
 

@@ -70,7 +70,7 @@ def graph() -> Graph:
 
 @pytest.fixture
 def folder(graph: Graph, tmp_path: Path) -> Path:
-    """The folder where commands run, with little.eir and picture.png."""
+    """The folder in which commands run, with little.eir and picture.png."""
     save(graph, tmp_path / "little.eir")
     pixels = np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "picture.png")

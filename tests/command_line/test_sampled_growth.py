@@ -36,7 +36,7 @@ def steep(off_by: float = 0.0) -> Graph:
 
 
 def cancelled(off_by: float = 0.0) -> Graph:
-    """Second differences of an image with much larger values."""
+    """Second differences of an image whose values are much larger."""
     b = GraphBuilder("cancelled")
     x = b.input("x", TensorType(DType.F32, (1, 12, 12, 2)))
     high = b.add(

@@ -73,7 +73,7 @@ def test_closed_streams(model: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("place", ["/dev/full", "&-"])
 def test_nowhere_for_results(model: Path, place: str) -> None:
-    """Every kind of output fails clearly: results, documents, help pages and versions."""
+    """Every kind of output gives a clear error: results, documents, help pages and versions."""
     why = "standard output is closed" if place == "&-" else "no space left for standard output"
     commands = ("print tiny.eir", "inspect tiny.eir --json", "--help", "print --help", "--version")
     for command in commands:
@@ -85,7 +85,7 @@ def test_nowhere_for_results(model: Path, place: str) -> None:
 def test_a_document_that_nobody_can_read_is_an_error(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """This holds for every command; files have been written before the error."""
+    """This holds for every command. Files are written before the error occurs."""
     folder = model.parent
     np.save(folder / "x.npy", np.zeros((1, 4), np.float32))
     np.savez(folder / "data.npz", x=np.zeros((1, 1, 4), np.float32), y=np.zeros(1, np.int64))
@@ -183,7 +183,7 @@ def test_no_folder_can_be_made(model: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2])
 def test_control_c(model: Path, tmp_path: Path, times: int) -> None:
-    """Like a terminal, send the signal to the process group when a temporary folder exists."""
+    """As a terminal does, send the signal to the process group, once a temporary folder exists."""
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     before = sorted(tmp_path.iterdir())
@@ -191,7 +191,7 @@ def test_control_c(model: Path, tmp_path: Path, times: int) -> None:
         [*_ELLC, "compile", str(model), "-o", "out"],
         cwd=tmp_path, env={**os.environ, "TMPDIR": str(temporary)}, start_new_session=True,
         stderr=subprocess.PIPE, text=True,
-        # A background job of a script, which these tests may be, ignores SIGINT from the start.
+        # These tests may be a background job of a script; such jobs ignore SIGINT from the start.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     while sorted(tmp_path.iterdir()) == before and not [*temporary.iterdir()]:

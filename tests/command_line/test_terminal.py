@@ -1,4 +1,4 @@
-"""Text of a model is printed without control characters, and stays in its line."""
+"""Text from a model is printed without control characters, and within its line."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_commands_print_no_control_characters(
             assert text.replace("\n", "").isprintable(), words
         if "--json" in words and code == 0:
             json.loads(said.out)
-        # A text that imitates a report of ellc stays within a line of the real report.
+        # A text that imitates a report of ellc does not begin a new line in the real report.
         assert said.err.count("\nerror[") + said.err.startswith("error[") <= 1
         assert "\nhint: y" not in said.out + said.err
 

@@ -1,4 +1,4 @@
-"""Tuning files: their kernels are used, impossible ones are reported, damage is an error."""
+"""Tuning files: their kernels are used, impossible kernels are reported, damage is an error."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_new_entries_take_the_place_of_old_ones() -> None:
 def test_the_command_keeps_the_fastest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A fake cycle model prefers `gemm:7x4`; another test runs the real tool."""
+    """The cycle model is a fake that prefers `gemm:7x4`; another test runs the real tool."""
 
     def modelled(plan: object, prefix: str) -> Modelled:
         (step,) = plan.steps  # type: ignore[attr-defined]

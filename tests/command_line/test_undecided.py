@@ -63,7 +63,7 @@ def test_what_errors_make_lies_in_the_interval(op: Op, operands: tuple[Array, ..
             for x, e in zip(operands, errors, strict=True)
         )
         (got,) = op.reference(*moved)
-        slack = 1e-7 * np.abs(got).max()  # for rounding of the operands to float32
+        slack = 1e-7 * np.abs(got).max()  # for the rounding of the operands to float32
         assert np.all((low - slack <= got) & (got <= high + slack))
 
 

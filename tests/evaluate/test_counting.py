@@ -1,4 +1,4 @@
-"""Answers are ranked, counted and stored; none is lost or counted twice."""
+"""Answers are ranked, counted and stored; no answer is lost or counted twice."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ COPIES = 60
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a network of one product, pictures, and classes that are mostly its answers."""
+    """A folder with a network of one product, pictures, and classes that mostly are its answers."""
     made = tmp_path_factory.mktemp("evaluate")
     rng = np.random.default_rng(3)
     weights = rng.standard_normal((CLASSES, 48)).astype(np.float32)
@@ -113,7 +113,7 @@ def test_mistakes_on_the_command_line(
 
 
 def kill_one_child(pid: int, when: Callable[[], bool]) -> None:
-    """Kill the newest descendant process of `pid` that calls a network, once `when` is true."""
+    """Once `when` is true, kill the newest descendant process of `pid` that calls a network."""
     while not (when() and (workers := _pool_processes(pid))):
         time.sleep(0.01)
     os.kill(workers[-1], signal.SIGKILL)

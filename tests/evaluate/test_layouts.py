@@ -95,7 +95,7 @@ def test_cifar10_records_are_planes_after_a_class(tmp_path: Path) -> None:
     assert list(open_data(tmp_path, PLAIN).classes) == ["airplane", "automobile"]
 
 
-# The arrays of numpy in the pickles of CIFAR-10, which Python 2 wrote.
+# Arrays of numpy as in the pickles of CIFAR-10, which Python 2 wrote.
 PYTHON_2_ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntU\x01btR"
 PYTHON_2_BYTE = b"cnumpy\ndtype\n(U\x02u1I0\nI1\ntR(I3\nU\x01|NNNI-1\nI-1\nI0\ntb"
 
@@ -114,7 +114,7 @@ def python_2_batch(x: Array, y: list[int]) -> bytes:
 def test_cifar10_of_python_is_read_without_running_it(tmp_path: Path) -> None:
     x = pictures(6, 32, 32, 3)
     (tmp_path / "test_batch").write_bytes(python_2_batch(x[:3], [9, 0, 4]))
-    # What Python 3 and today's numpy make of the same; the first batch is Python 2's.
+    # The same data as Python 3 and today's numpy write them; Python 2 wrote the first batch.
     (tmp_path / "data_batch_1").write_bytes(python_2_batch(x[:3], [1, 2, 3]))
     again = {b"data": x[3:].transpose(0, 3, 1, 2).reshape(3, -1), b"labels": [5, 6, 7]}
     (tmp_path / "data_batch_2").write_bytes(pickle.dumps(again, 2))

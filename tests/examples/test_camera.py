@@ -46,7 +46,7 @@ def check(output: str, clip: Clip, names: list[str], tolerance: float = 0.006) -
 
 @pytest.fixture(scope="module")
 def sys_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder like /sys on a Raspberry Pi that is hot and has a weak power supply."""
+    """A folder like /sys of a Raspberry Pi that is hot and has a weak power supply."""
     folder = tmp_path_factory.mktemp("sys")
     firmware = folder / "devices/platform/soc/soc:firmware"
     files = {
@@ -83,7 +83,7 @@ def test_a_folder_of_pictures(
     ran = python_program("camera/camera.py", digits_network, *words)
     assert ran.returncode == 0, ran.stderr
     names = [f"{i}.png" for i in range(len(clip.labels))]
-    # Scaling down smooths the edges of the enlarged pixels a little.
+    # Scaling down smooths the edges of the enlarged pixels slightly.
     said = check(ran.stdout, clip, names, tolerance=0.006 if times == 1 else 0.1)
     assert set(said) == {HOT}
 
@@ -236,7 +236,7 @@ def test_eight_bit_networks_take_pixels(
 def test_the_service_finds_what_the_readme_copies(
     clip: Clip, digits_network: Path, tmp_path: Path
 ) -> None:
-    """Run the README's lines with `scp`, and then the service's command, in a fake home folder."""
+    """Run the README's lines with `scp`, then the command of the service, in a fake home folder."""
     board = tmp_path / "home"
     for folder in (board, tmp_path / "out", tmp_path / "bin"):
         folder.mkdir()
@@ -312,7 +312,7 @@ def test_cpp_a_folder_of_pictures(
 
 
 def luma(frames: np.ndarray) -> np.ndarray:
-    """Grey levels in the range of video, 16 to 235."""
+    """Grey levels in video's range, 16 to 235."""
     return np.rint(16 + frames * (219 / 255)).astype(np.uint8)
 
 
@@ -383,7 +383,7 @@ def test_cpp_ends_by_a_signal_while_it_waits(camera: Path) -> None:
         (("--folder", ".", "--camera", "0"), "one source at a time"),
         (("--labels", "nowhere"), "nowhere: No such file"),
         (("--labels", "one"), "classes of the network: 10, but labels: 1"),
-        (("--threads", "1000"), "the system cannot start that many threads"),
+        (("--threads", "1000"), "the network cannot use that many threads"),
         (("--folder", "damaged"), "1.ppm: the file ends within the picture"),
         (("--folder", "wide"), "1.ppm: not a binary PPM or PGM picture"),
     ],

@@ -1,4 +1,4 @@
-"""Files for continuous integration: they fit GitHub's schemas, and their steps work."""
+"""The files for continuous integration fit GitHub's schemas, and their steps work."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def docker_instructions() -> list[tuple[str, str]]:
 
 
 def test_the_dockerfile_installs_what_is_needed(runner: Runner, tmp_path: Path) -> None:
-    """Run its RUN lines here, with an `apt-get` and an `rm` that only record their arguments."""
+    """Run the Dockerfile's RUN lines here; fake `apt-get` and `rm` only record their arguments."""
     instructions = docker_instructions()
     assert [name for name, _ in instructions] == (
         ["FROM", "RUN", "ARG", "RUN", "ENV", "WORKDIR", "ENTRYPOINT", "CMD"]

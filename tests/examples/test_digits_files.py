@@ -1,4 +1,4 @@
-"""The ONNX and TFLite files of the digits example have the answers of the trained network."""
+"""The ONNX and TFLite files of the digits example give the answers of the trained network."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def by_scipy(samples: np.ndarray) -> np.ndarray:
     sound = samples / samples.max()
     options = {"noverlap": 160, "nfft": 512, "boundary": None, "padded": False}
     _, _, lines = stft(sound, window="hann", nperseg=480, **options)
-    spectrum = np.abs(lines[:, :49].T) * 240  # scipy divides by the window's sum
+    spectrum = np.abs(lines[:, :49].T) * 240  # scipy divides the spectrum by the window's sum
 
     def mel(hertz: float) -> float:
         return 2595 * np.log10(1 + hertz / 700)
@@ -119,7 +119,7 @@ def test_the_benchmarks_network_hears_a_word(
         wav_samples(test_data / "images" / f"{w}_1000ms.wav") for w in ("silence", "yes", "silence")
     ]
     wanted = stored["output0_float" if kind == "int8" else "output0"][0, 0]
-    # The stored outputs are those of a runtime that rounds activations to 8 bits.
+    # The stored outputs come from a runtime that rounds activations to 8 bits.
     assert_allclose(spotter.scores(features(sounds[1])), wanted, atol=0.02)
     save_wav(np.concatenate(sounds).astype("<i2"), tmp_path / "talk.wav")
     ran = python_program(NETWORK, tmp_path / "net", "--wav", tmp_path / "talk.wav")

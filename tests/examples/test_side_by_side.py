@@ -34,7 +34,7 @@ def binary_network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_labels_and_agreement(
     digits_network: Path, binary_network: Path, python_program: Program, tmp_path: Path
 ) -> None:
-    """The pictures are noise, because both networks agree on pictures of digits."""
+    """The pictures are noise, because the two networks agree on all pictures of digits."""
     blots = np.random.default_rng(2).integers(0, 256, (10, 8, 8)).astype(np.uint8)
     inputs = (blots / 255).astype(np.float32)
     float_graph = read_model(DIGITS / "digits.onnx")

@@ -1,4 +1,4 @@
-"""Axes in files: negative axes have their meaning, and wrong axes give one clear error."""
+"""Axes in files: negative axes count from the end, and wrong axes give one clear error."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _read(data: bytes, read: Read, folder: Path) -> str | EllcError:
 
 
 def _is_clear(said: str | EllcError, operator: str) -> bool:
-    """Whether it is an error about one node of this operator whose message is about axes."""
+    """Whether `said` is an error about one node of this operator, with a message about axes."""
     words = ("axis", "axes", "permutation", "outside")
     return (
         isinstance(said, EllcError)

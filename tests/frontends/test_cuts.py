@@ -1,4 +1,4 @@
-"""The cut that a report proposes consists of computed values, or there is none."""
+"""A cut that a report proposes consists of computed values; otherwise none is proposed."""
 
 from __future__ import annotations
 

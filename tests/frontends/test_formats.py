@@ -1,4 +1,4 @@
-"""Formats of model files: their options, and adding a format with only a new folder."""
+"""Formats of model files: their options, and a format that is added as a new folder only."""
 
 from __future__ import annotations
 

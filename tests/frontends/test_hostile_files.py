@@ -1,4 +1,4 @@
-"""Files that declare more than they contain give one clear error, with bounded resources."""
+"""Files that declare more than they contain give one clear error, and take bounded resources."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def small_eir(path: Path) -> Path:
 
 
 def rezipped(path: Path, method: int = zipfile.ZIP_DEFLATED, /, **changed: bytes) -> Path:
-    """The zip file with replaced members; the weights are never compressed."""
+    """A copy of the zip file with replaced members; the weights are never compressed."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()} | changed
     with zipfile.ZipFile(path, "w") as archive:
@@ -69,7 +69,9 @@ def rezipped(path: Path, method: int = zipfile.ZIP_DEFLATED, /, **changed: bytes
 def test_zip_that_asks_for_a_newer_version(suffix: str, tmp_path: Path) -> None:
     path = small_eir(tmp_path / f"model{suffix}")
     data = bytearray(path.read_bytes())
-    data[data.rindex(b"PK\1\2") + 6] = 99  # the version needed to extract, in the zip directory
+    data[data.rindex(b"PK\1\2") + 6] = (
+        99  # the version that is needed to extract it, in the zip directory
+    )
     path.write_bytes(data)
     assert code_of(path) in ("E140", "E201")
 
@@ -106,7 +108,7 @@ def test_zipped_archive_that_inflates(tmp_path: Path) -> None:
 
 
 def valued(unit: str, count: int, before: str = "[", after: str = "]") -> bytes:
-    """A document of three megabytes with a value per three bytes, each an object in memory."""
+    """A document of three megabytes that has a value, and so an object, for every three bytes."""
     return (before + ",".join([unit] * count) + after).encode()
 
 

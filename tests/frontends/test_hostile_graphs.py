@@ -1,4 +1,4 @@
-"""Models with numbers that need too much memory or are invalid give one clear error."""
+"""Models with numbers that are invalid, or need too much memory, give one clear error."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def outcome(proto: onnx.ModelProto) -> str:
 
 
 def reading_at(kind: str, index: int, is_known: bool) -> onnx.ModelProto:
-    """An operator that reads or writes row `index` of two rows, possibly of a constant table."""
+    """An operator that reads or writes row `index` of a table of two rows, constant or not."""
     x = np.arange(6, dtype=np.float32).reshape(2, 3)
     given = {"i": np.array([0, index]), "j": np.array([[index, 0, 1]]), "k": np.array([[index]])}
     given |= {"u": np.ones((1, 3), "f4"), **({"t": x} if is_known else {})}
@@ -67,7 +67,7 @@ def reading_at(kind: str, index: int, is_known: bool) -> onnx.ModelProto:
     "kind", ["Gather", "GatherElements", "GatherND", "ScatterElements", "ScatterND"]
 )
 def test_a_constant_index_is_inside_or_refused(kind: str, is_known: bool) -> None:
-    """ONNX counts -1 from the end; other indices outside are an error."""
+    """In ONNX, -1 counts from the end; other indices outside of the axis are an error."""
     for index in (-2, -1, 0, 1):
         assert outcome(reading_at(kind, index, is_known)) == "graph"
     for index in (-HUGE, -3, 2, HUGE):
@@ -129,7 +129,7 @@ def with_operand(kind: str, operand: object) -> onnx.ModelProto:
 @pytest.mark.parametrize("operand", [np.nan, np.inf, [], [1, 2, 3], [[[1]]]])
 @pytest.mark.parametrize("kind", ["OneHot", "EyeLike", "Trilu", "CumSum", "TopK", "HannWindow"])
 def test_a_number_that_is_none_is_said_by_a_check(kind: str, operand: object) -> None:
-    """A check must find the number, not a Python exception (`Nonsense`)."""
+    """A check must find the number; it must not be found by a Python exception (`Nonsense`)."""
     try:
         read(with_operand(kind, operand))
     except EllcError as error:
@@ -176,9 +176,9 @@ KINDS = (
 @pytest.mark.parametrize("numbers", [HUGE, 2**40, 2**62])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_small_file_does_not_fill_the_memory(kind: str, numbers: int) -> None:
-    """Each model is refused, or the operator stays; no array of that size is made."""
+    """The model is refused, or keeps the operator; no array of that size is made at import."""
     if kind == "MelWeightMatrix":
-        numbers = min(numbers, 2**40)  # the number is also multiplied by a rate
+        numbers = min(numbers, 2**40)  # here the number is also multiplied by a rate
     assert outcome(asking(kind, numbers)) in ("E203", "E212", "graph")
 
 
@@ -192,7 +192,7 @@ def test_many_constants_are_left_to_the_graph() -> None:
 
 
 def counting(trips: int, filled: int) -> onnx.ModelProto:
-    """A loop that fills a constant on every trip to compute its counter."""
+    """A loop that fills a constant on every trip, from which it computes its counter."""
     inside = helper.make_graph(
         [
             node("Range", ["zero", "size", "one"], ["all"]),
@@ -214,7 +214,7 @@ def counting(trips: int, filled: int) -> onnx.ModelProto:
 
 
 def test_one_budget_for_all_trips() -> None:
-    """Bodies use the same budget, on every trip."""
+    """All trips of a body share the budget of the import."""
     assert outcome(counting(20, 1000)) == "graph"
     assert outcome(counting(1000, 1 << 16)) == "E212"
 
@@ -311,7 +311,7 @@ def relu6(factor: float, folder: Path) -> Graph:
 
 
 def test_activation_beyond_what_a_scale_can_say(tmp_path: Path) -> None:
-    """If 6 / scale is infinite or has more than 32 bits, TFLite also refuses the model."""
+    """If 6 / scale is infinite or needs more than 32 bits, TFLite also refuses the model."""
     for factor in (1e-44, 1e-38, 1e-8):
         with pytest.raises(EllcError, match="too small"):
             relu6(factor, tmp_path)
@@ -358,7 +358,7 @@ def test_pad_of_a_number(mode: str) -> None:
 
 
 def test_more_memory_than_can_be_addressed(tmp_path: Path) -> None:
-    """Each tensor is within the limits; the error names their total size."""
+    """Each tensor alone is within the limits; the error names the total size."""
     shape = [1, 1 << 29]
     info = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape)
     nodes = [node("Softmax", [a], [b], axis=1) for a, b in pairwise("xabcy")]

@@ -1,6 +1,5 @@
-"""Every operator with operands of another rank, type or value gives an error with the reason.
-
-A Python exception because of an unchecked number must not become an error for the user
+"""Every operator with operands of another rank, type or value gives an error with the reason. An
+error that only hides a Python exception, raised for an unchecked number, is a mistake
 (`hidden_cause`).
 """
 
@@ -36,7 +35,7 @@ ODD = {"f": (np.nan, np.inf), "i": (-1, 2**62), "u": (255,)}
 
 
 def others(array: Array) -> Iterator[Array]:
-    """The array with another rank, number of elements or type, or with unusual elements."""
+    """Versions of the array with another rank, number of elements or type, or with odd elements."""
     yield np.resize(array, ())
     yield array[None]
     yield array[:0] if array.ndim else array.reshape(1)[:0]
@@ -47,7 +46,7 @@ def others(array: Array) -> Iterator[Array]:
 
 
 def odd_onnx(operator: str, base: Base) -> Iterator[onnx.ModelProto]:
-    """Models in which one operand is changed, as a constant and as a computed value."""
+    """Models in which one operand is odd: once as a constant, once as a computed value."""
     for index, changed in enumerate(base.operands):
         for array in () if changed is None else others(np.asarray(changed)):
             for computed in {0, index} if array.size else {0}:
@@ -61,7 +60,7 @@ def odd_onnx(operator: str, base: Base) -> Iterator[onnx.ModelProto]:
 
 
 def odd_tflite(cases: Iterable[TfliteCase]) -> Iterator[TfliteCase]:
-    """The first case of each operator, quantised and not, with each operand or option changed."""
+    """The first case of each operator, quantised and not, with one operand or option changed."""
     firsts: dict[object, TfliteCase] = {}
     for case in cases:
         firsts.setdefault((case.kind, any(t and t.scale for t in case.operands)), case)
@@ -96,8 +95,8 @@ def _other_tensors(tensor: T) -> Iterator[T]:
 
 
 def slip(data: bytes, path: Path, read: Callable[[Path], object]) -> str:
-    """The mistake that an error about a file hides; empty if there is none."""
-    path.unlink(missing_ok=True)  # replacing an existing file can be slow
+    """The mistake of ellc that an error about a file hides; empty if there is none."""
+    path.unlink(missing_ok=True)  # a new name, because replacing an existing file can be slow
     path.write_bytes(data)
     try:
         read(path)
@@ -129,7 +128,7 @@ def test_tflite_operators_look_at_their_operands(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_variable_of_another_type_is_refused(tmp_path: Path) -> None:
-    """Even if only the next value of the variable has another type."""
+    """This holds even if only the next value of the variable has another type."""
     path = tmp_path / "x.tflite"
     for case in layer_cases():
         for index, operand in enumerate(case.operands):

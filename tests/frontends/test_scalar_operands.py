@@ -30,7 +30,7 @@ from ellc.ir.errors import EllcError
 from ellc.ir.interp import evaluate
 from ellc.ir.types import Array
 
-# Operators along axes. ONNX's evaluator accepts what numpy accepts; LiteRT reads beyond a scalar.
+# Operators along axes. ONNX's evaluator accepts what numpy accepts; LiteRT reads past a scalar.
 _ALONG_AXES = {
     *("ArgMax", "ArgMin", "BatchNormalization", "CenterCropPad", "Flatten", "Gemm"),
     *("GlobalAveragePool", "InstanceNormalization", "LayerNormalization", "LpNormalization"),
@@ -46,7 +46,7 @@ def test_onnx() -> None:
 
 
 def onnx_cases() -> Iterator[Case]:
-    """The newest version of each operator, with the first operand or all operands of rank 0."""
+    """The newest version of each operator, with a first operand, or all operands, of rank 0."""
     for name in specified_operators():
         if name in graphs.BASES:
             continue
@@ -68,7 +68,7 @@ def _onnx_wrong(case: Case) -> str:
     try:
         with warnings.catch_warnings(action="ignore"):
             wanted = expected(case.proto, case.inputs)
-    except Exception:  # the evaluator does not accept a scalar, and raises various exceptions
+    except Exception:  # various exceptions mean that the evaluator does not accept a scalar
         return ""
     try:
         graph = read(case.proto)

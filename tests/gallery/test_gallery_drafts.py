@@ -26,7 +26,7 @@ TARGETS = ("host", "pi3_64")
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
-    """A folder with a model, a broken one, and other files."""
+    """A folder with a valid model, a broken model, and other files."""
     folder = tmp_path / "models"
     folder.mkdir()
     shutil.copy(DIGITS / "digits8.tflite", folder / "di gits.tflite")
@@ -65,7 +65,7 @@ def test_a_folder_of_models_becomes_results(models: Path, tmp_path: Path) -> Non
 
 
 def test_odd_names_of_files_become_results(tmp_path: Path) -> None:
-    """A name that looks like an option, one name with two formats, and an unprintable name."""
+    """A name that looks like an option, one name in two formats, and an unprintable name."""
     folder, out = tmp_path / "models", tmp_path / "out"
     folder.mkdir()
     for name in ("-o.tflite", "a.tflite", "a.eir", "é" * 90 + ".tflite", "b\n.tflite"):

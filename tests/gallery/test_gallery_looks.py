@@ -31,7 +31,7 @@ ROWS = "[...document.querySelectorAll('#models tbody tr:not([hidden])')]"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A site with some published figures, and with a result for a new board, which can be tried."""
+    """A site with some published figures, and with a result for a new board and a trial page."""
     folder = tmp_path_factory.mktemp("looks")
     shutil.copy(DIGITS / "digits8.tflite", folder)
     time = {"of": "ms", "value": 0.03, "threads": 1, "command": "ellc bench digits8.tflite"}
@@ -105,7 +105,7 @@ def test_pages_fit_and_can_be_read(
 
 
 def clipped(tab: Tab) -> Any:
-    """The labels that are partly outside the plot."""
+    """The labels of which a part is outside the plot."""
     return tab.evaluate(
         "[...document.querySelectorAll('.plot svg text')].filter((text) => {"
         "const inner = text.getBoundingClientRect();"
@@ -117,7 +117,7 @@ def clipped(tab: Tab) -> Any:
 
 
 def faults(tab: Tab) -> Any:
-    """The problems that axe-core finds, except minor ones. An empty list without axe-core."""
+    """The problems that axe-core finds, except minor ones; an empty list without axe-core."""
     if AXE not in os.environ:
         return []
     tab.evaluate(f"{Path(os.environ[AXE]).read_text(encoding='utf-8')}; 0")

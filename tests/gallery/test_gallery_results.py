@@ -23,7 +23,7 @@ SOURCE = {"title": "A paper", "url": "https://example.org/paper"}
 
 
 def document(**changed: Any) -> dict[str, Any]:
-    """A valid result with some `changed` keys; a key whose value is None is removed."""
+    """A valid result with the values in `changed`; a key whose value is None is removed."""
     valid = {
         "format": "ellc gallery 1",
         "model": "net",
@@ -52,7 +52,7 @@ def write(folder: Path, *documents: object) -> Path:
 
 
 def problems(*paths: Path) -> str:
-    """The report of reading invalid results: one error with the expected code."""
+    """The report of the one error, with the expected code, that reading invalid results raises."""
     with pytest.raises(EllcError) as caught:
         read_results(paths)
     assert caught.value.code == "E780"

@@ -1,4 +1,4 @@
-"""The site of `ellc gallery build`: reproducible, without other hosts, and in a browser."""
+"""The site of `ellc gallery build`: reproducible, without requests to other hosts, in a browser."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SHOWN = ("Bean", "Coconut", "mobilenet_v1_0.25_128", "resnet8", "quicknet", "DN-
 
 
 def own_result(folder: Path, text: str = "digits") -> Path:
-    """A result with a model file, and with `text` for all keys that may have any text."""
+    """A result with a model file, and with `text` for each key that may have any text."""
     shutil.copy(DIGITS, folder / "digits8.tflite")
     result = {
         "format": "ellc gallery 1",
@@ -70,7 +70,7 @@ def own_result(folder: Path, text: str = "digits") -> Path:
 
 @pytest.fixture(autouse=True)
 def some_published(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Use published figures of only a few models, since all of them take seconds."""
+    """Use the published figures of a few models only, because all models would take seconds."""
     some: tuple[Result, ...] = tuple(result for result in published() if result.model in SHOWN)
     monkeypatch.setattr("ellc.gallery.site.published", lambda: some)
 
@@ -222,7 +222,7 @@ def test_the_command_writes_the_same_bytes_everywhere(tmp_path: Path, ellc_comma
 
 @pytest.mark.slow
 def test_packages_are_downloads(tmp_path: Path) -> None:
-    """A compiled package with all its files, and `.ell.zip` of models that fit that format."""
+    """Compiled packages have all their files; models that fit are also offered as `.ell.zip`."""
     shutil.copy(DIGITS.parent / "digits_float.ell", tmp_path)
     path = own_result(tmp_path)
     document = json.loads(path.read_text(encoding="utf-8"))
@@ -281,7 +281,8 @@ def choose(tab: Tab, name: str, value: str) -> None:
 def test_the_site_in_a_browser(site: Path, browser: str, tmp_path: Path) -> None:
     with browser_tab(browser, tmp_path / "profile") as tab:
         tab.open((site / "index.html").as_uri(), 1280, 1000)
-        # The plot shows the data set of most rows, and the line from the fastest to the best model.
+        # The plot shows the data set with the most rows, and a line from the fastest to the best
+        # model.
         every = tab.evaluate(NAMES)
         assert set(every) == {*SHOWN} - {"resnet8"} and every[0] == "Coconut"
         assert (

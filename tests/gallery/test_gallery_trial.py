@@ -85,8 +85,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "try": {"labels": "labels.txt", "preprocess": "imagenet-torch"},
     }
     paths = [result(folder, "digits8", **digits), result(folder, "colours", **colours)]
-    # The same network with the preprocessing built in, whose input is pixels in the order of
-    # OpenCV.
+    # The same network with built-in preprocessing; its input is pixels in OpenCV's order.
     options = replace(PRESETS["imagenet-torch"], color="bgr", pixels="bgr")
     graph = read_model(folder / "colours.eir", ModelOptions(pixels=options))
     save(graph, folder / "inside.eir")
@@ -179,7 +178,7 @@ def drop(tab: Tab, name: str, content: bytes) -> dict[int, float]:
 
 
 def answers(tab: Tab, before: str) -> dict[int, float]:
-    """The classes that the page shows, after it has a new final message."""
+    """The classes that the page shows once it has a new final message."""
     tab.evaluate(
         "new Promise((done) => { const look = () => { const now ="
         f"document.getElementById('status').textContent; if (now !== {json.dumps(before)}"
@@ -303,7 +302,7 @@ def test_a_drawn_digit_is_read(folder: Path, tab: Tab) -> None:
 @pytest.mark.slow
 @pytest.mark.needs_data
 def test_a_real_network_answers_as_ellc_does(test_data: Path, tab: Tab, tmp_path: Path) -> None:
-    """An 8-bit MobileNet V1 has the same outputs as in ellc for two lossless pictures."""
+    """For two lossless pictures, an 8-bit MobileNet V1 has the same outputs as in ellc."""
     name = "mobilenet_v1_0.25_128_quant.tflite"
     shutil.copy(test_data / "models" / name, tmp_path)
     shutil.copy(test_data / "labels" / "imagenet_1001.txt", tmp_path)

@@ -41,7 +41,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBoard]:
     folder = tmp_path_factory.mktemp("sshd")
     home = folder / "home"
     home.mkdir()
-    (home / ".bashrc").write_text("echo Welcome to this board!\n")  # output before every answer
+    (home / ".bashrc").write_text("echo Welcome to this board!\n")  # printed before every answer
     with local_board(folder, home) as running:
         yield running
 
@@ -100,7 +100,7 @@ def test_a_library_is_deployed_and_run(
     files = {MARK, library.name, "little.json", "little.h", "little.py"}
     assert files_of(home / "ellc") == {"little", *(f"little/{name}" for name in files)}
 
-    # The deployed folder is replaced completely, and does not need other files.
+    # The deployed folder is replaced as a whole, and needs no other files.
     (home / "ellc" / "little" / "old").touch()
     assert command("deploy", library, *board.options)[0] == 0
     assert not (home / "ellc" / "little" / "old").exists()
@@ -281,8 +281,8 @@ def test_a_failing_program_and_a_full_disk_leave_nothing(tmp_path: Path) -> None
     ("change", "code"),
     [
         ("head -c 700 |", "E635"),
-        ("head -c 5632 |", "E635"),  # between two files
-        ("head -c 6144 |", "E635"),  # before the last one
+        ("head -c 5632 |", "E635"),  # cut off between two files
+        ("head -c 6144 |", "E635"),  # cut off before the last file
         ("trap 'exit 255' EXIT;", "E632"),
     ],
 )
@@ -323,13 +323,13 @@ def test_the_unit_runs_the_command(tmp_path: Path) -> None:
     text = unit_text("net", "/users/pi/100%", command).decode()
     (line,) = (line for line in text.splitlines() if line.startswith("ExecStart="))
     quoted = line.removeprefix("ExecStart=").replace("%%", "%").replace("$$", "$")
-    # For these characters, systemd has the quoting rules of a shell.
+    # systemd quotes these characters as a shell does.
     words = shlex.split(quoted.replace("$", r"$"))
     assert words == ["/bin/sh", "-c", command]
 
 
 def test_the_host_itself_fits(library: Path) -> None:
-    """The flags in /proc/cpuinfo have the names that the check of a target uses."""
+    """The check of a target names flags as /proc/cpuinfo does."""
     from ellc.remote.choice import chosen_target
     from ellc.remote.facts import ask
 

@@ -138,7 +138,7 @@ def test_the_target_follows_from_the_answers(case: Case) -> None:
     assert facts.machine is not None
     assert found.cores == facts.machine.processors
     assert facts.home == "/users/pi"
-    # A target that is chosen automatically is also accepted when it is requested.
+    # A target that is chosen automatically is also accepted if the user names it.
     assert chosen_target("board", facts, BOARDS[case.target]) == BOARDS[case.target]
     check_libc("board", facts, found, is_run=True)
 
@@ -208,7 +208,7 @@ def test_c_library(libc: str, glibc: tuple[int, ...]) -> None:
     assert facts.glibc == glibc
     nothing = parsed(answer("Linux aarch64", ARM64, cpus(V8, *A53), libc="sh: ldd: not found"))
     assert (nothing.libc, nothing.glibc) == ("", ())
-    check_libc("board", nothing, BOARDS["pi3_64"], is_run=True)  # running it will show a problem
+    check_libc("board", nothing, BOARDS["pi3_64"], is_run=True)  # a run will show it
 
 
 @pytest.mark.parametrize(

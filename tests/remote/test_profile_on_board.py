@@ -95,7 +95,7 @@ def test_an_interrupted_profile_leaves_nothing(board: LocalBoard, model: Path) -
 
 
 def some_ssh(folder: Path, change: str) -> tuple[str, ...]:
-    """An ssh that runs the board's commands here; the shell command `change` runs before each."""
+    """An ssh that runs the board's commands here, after the shell command `change`."""
     script = f'cd {shlex.quote(str(folder))}; for last; do :; done; {change}; exec sh -c "$last"'
     return (
         "--ssh",
@@ -110,7 +110,7 @@ def some_ssh(folder: Path, change: str) -> tuple[str, ...]:
 def test_a_board_that_is_gone_is_one_error(
     answered: int, model: Path, tmp_path: Path, command: Command
 ) -> None:
-    """The connection fails after `answered` commands: first a query, then the run of the layers."""
+    """The connection fails after `answered` commands: 1 is a query, 2 the run of the layers."""
     counter = shlex.quote(str(tmp_path / "count"))
     change = f"echo x >> {counter}; [ $(wc -l < {counter}) -le {answered} ] || exit 255"
     (tmp_path / "home").mkdir()

@@ -61,7 +61,7 @@ def answer(graph: Any) -> Array:
 def write_keras_2(path: Path, network: Layers) -> None:
     with h5py.File(path, "w") as file:
         root = file.create_group("model_weights")
-        # The order of the layers in the network, which differs from the order of their names.
+        # In the order of the network, which differs from the order of the names.
         names = [f"{'zyx'[n % 3]}_{n}" for n in range(len(network))]
         root.attrs["layer_names"] = [name.encode() for name in ["input", *names]]
         root.create_group("input").attrs["weight_names"] = []

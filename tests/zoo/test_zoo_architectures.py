@@ -63,7 +63,7 @@ def test_folded_batch_normalisation_is_the_same_function(name: str) -> None:
     "name", ["googlenet", "resnet50", "shufflenet_v2_1.0", "squeezenet_1.1", "mobilenet_v3_small"]
 )
 def test_classes_of_deep_networks_have_probabilities_of_the_same_order(name: str) -> None:
-    """If weights did not add up to zero, the logarithms of some networks would differ by 100."""
+    """If weights did not add up to zero, some networks would have logarithms that differ by 100."""
     graph = build(name, width=Fraction(1, 8))
     _, rows, columns, channels = graph.input_types()[0].shape
     rng = np.random.default_rng(0)

@@ -39,7 +39,7 @@ def test_published_sizes_are_the_networks_or_the_difference_is_explained(name: s
     measured, sizes = NetworkSizes(name), FACTS[name].sizes
     for size in sizes:
         ours = f"{size}: ours is {measured.of(size):,}"
-        # A reason for a difference that no longer exists must be removed.
+        # If a difference no longer exists, its reason must be removed.
         assert measured.agrees(size) == (not size.difference), ours
 
 

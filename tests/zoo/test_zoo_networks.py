@@ -31,7 +31,7 @@ SEED_NETWORK = "d_I224x224x3NCMNCMNBMNBMNBMNBMNC1A"
 NARROW = Fraction(1, 16)
 PAGE_NAMES = [page.name for page in pages()]
 PLOT_NAMES = [plot.name for plot in plots()]
-# A network of each family of chains.
+# One network of each family whose networks are chains.
 CHAINS = (
     "d_I128x128x3CMCMCMCMCMCMC1A",
     "d_I160x160x3CMCMBMBMBMBMB1AS",
@@ -40,10 +40,10 @@ CHAINS = (
     "v_I64x64x3CCMCCMCMCMCMF3072S",
 )
 NAMES = [*PAGE_NAMES, "AlexNet", "CaffeNet"]
-# Networks with millions of weights have full width; larger networks are narrower.
+# Networks with a few million weights are built at full width, larger networks narrower.
 FULL = [name for name in PAGE_NAMES if name.startswith("d_")]
 
-# The number of ELL's layers for a line of a page, without its activation.
+# The number of ELL's layers that a line of a page stands for, without its activation.
 EXPANSION = {"Convolution": 2, "Dense": 2, "BatchNormalization": 3}
 
 
@@ -58,7 +58,7 @@ def page_of(name: str) -> Page:
 
 
 def picture(graph: Graph, seed: int = 0) -> Array:
-    """A random picture that resembles a photograph, with pixels 0..255."""
+    """A random picture that resembles a photograph, with pixels from 0 to 255."""
     _, rows, columns, channels = graph.input_types()[0].shape
     rng = np.random.default_rng(seed)
     image = np.zeros((rows, columns, channels))
@@ -109,8 +109,7 @@ def test_work_and_size_of_plots(test_data: Path) -> None:
     assert len(plotted) == 77
     for name, plot in plotted.items():
         report = inspect(build(name, blank=True))
-        # The plot does not count means, statistics of batch normalisation, and work of dense
-        # layers.
+        # The plot counts neither means, nor statistics of batch normalisation, nor dense layers.
         uncounted = sum(x.parameters for x in report.layers if x.operator == "mul_add")
         uncounted += 3 * any("minus" in x.name for x in report.layers)
         dense = sum(x.macs for x in report.layers if x.operator == "dense")
@@ -158,7 +157,7 @@ def test_padded_shapes_of_narrow_networks(name: str) -> None:
 
 
 def padded_shapes(graph: Graph) -> list[tuple[tuple[int, ...], int, int]]:
-    """For each line of the page: (padded output shape, border that it reads, border it writes)."""
+    """For each line of the page: padded output shape, border that is read, border written."""
     layers = frames(graph)
     rows = []
     for kind, count in source_lines(graph):
@@ -307,7 +306,7 @@ def shared_constants() -> list[object]:
 
 
 def test_weights_are_the_same_on_every_machine() -> None:
-    """Stored bytes show if another machine, numpy version or code change changes the weights."""
+    """Stored bytes show if a machine, a version of numpy or a change of code changes weights."""
     graph = narrow(SEED_NETWORK)
     constants = {c.value: c.key for c in graph.constants}
     convolution, signs = (

@@ -43,7 +43,7 @@ def slots(network: str = NETWORK) -> tuple[Slot, ...]:
 
 @cache
 def numbers(network: str = NETWORK) -> tuple[np.ndarray, ...]:
-    """Random arrays for all weights; deviations are positive."""
+    """Random arrays for all weights; variances are positive."""
     rng = np.random.default_rng(3)
     return tuple(
         rng.uniform(0.5, 1.5, slot.shape).astype(np.float32)
@@ -186,7 +186,7 @@ def test_every_format_gives_the_same_network(form: str, tmp_path: Path, torch_pi
 
 
 def test_kerass_layout_and_vectors_without_roles(tmp_path: Path) -> None:
-    """Keras has channels and filters last, depthwise filters per channel, and arbitrary names."""
+    """Keras: channels and filters last, depthwise filters per channel, arbitrary names."""
     arrays = []
     for slot, array in zip(slots(), numbers(), strict=True):
         if slot.role != WEIGHT:
@@ -268,7 +268,7 @@ def test_a_pickle_that_names_a_function_is_refused_and_not_run(
 
 
 def _nested_tuple() -> bytes:
-    """The pickle of a tuple of 2^100 empty tuples, in which each tuple is written once."""
+    """The pickle of nested tuples, in which each is written once: 2^100 empty tuples in total."""
     return b")" + b"2\x86" * 100  # duplicates the top of the stack and makes a pair
 
 
@@ -303,7 +303,7 @@ def test_tensors_of_one_storage_share_its_memory(tmp_path: Path) -> None:
 
 
 def test_attributes_of_objects_are_left_out(tmp_path: Path) -> None:
-    """A pickle could otherwise replace defaults of functions that it may name."""
+    """Otherwise a pickle could replace the default arguments of functions that it may name."""
     words = b"ctorch._utils\n_rebuild_parameter\nN}X\x0c\0\0\0__defaults__K\x01\x85s\x86b"
     write_archive(tmp_path / "a.pth", State(), b"\x80\x02" + words + b".")
     assert read_tensors(tmp_path / "a.pth") == []
@@ -334,7 +334,7 @@ def test_damaged_files_are_reported(suffix: str, tmp_path: Path, torch_pickler) 
         for place in (rng.integers(len(whole)), rng.integers(3000)):
             damaged[place] = rng.integers(256)
         path.write_bytes(damaged)
-        with contextlib.suppress(EllcError):  # damage may also just change a weight
+        with contextlib.suppress(EllcError):  # damage may also change nothing but a weight
             read_tensors(path)
 
 
@@ -356,7 +356,7 @@ def test_what_cannot_be_read_or_used(network: str, file: str, text: str, tmp_pat
 
 
 def published(content: bytes, monkeypatch: pytest.MonkeyPatch, **changed: object) -> None:
-    """Change the facts such that the weights of a network are in an archive with this content."""
+    """Change the facts so that the weights of a network are in an archive with this content."""
     known = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), **changed}
     row = WeightsFile("https://example.org/a.whl", member="a/weights.npz", **known)
     facts = {NETWORK: Facts(NETWORK, "", "", "", weights=row)}

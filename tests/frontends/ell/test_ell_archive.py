@@ -1,4 +1,4 @@
-"""Archives: parsing, writing, and the identity of read -> write -> read."""
+"""Archives: parsing and writing; reading, writing and reading again changes nothing."""
 
 from __future__ import annotations
 
@@ -309,7 +309,7 @@ def test_twenty_megabytes_read_in_a_few_seconds() -> None:
 
 
 def read_or_refuse(data: bytes) -> None:
-    """Read an archive, accepting only `EllcError` as a failure."""
+    """Read an archive; any failure but `EllcError` is passed on to the test."""
     try:
         read_archive(data, Limits(values=100_000))
     except EllcError as error:

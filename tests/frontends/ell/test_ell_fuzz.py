@@ -66,7 +66,7 @@ FILES["nodes"] = node_archive()
 
 
 def mutant(rng: random.Random, original: bytes) -> bytes:
-    """A file with a few changed values or bytes."""
+    """The file with a few changed values or bytes."""
     data = bytearray(original)
     for _ in range(rng.randrange(1, 5)):
         values = list(_VALUE.finditer(bytes(data)))
@@ -87,7 +87,7 @@ def mutant(rng: random.Random, original: bytes) -> bytes:
 
 
 def accepted(name: str, seed: int, count: int) -> int:
-    """The number of mutants, of `count`, that are read; the others must raise `EllcError`."""
+    """The number of the `count` mutants that are read; all others must raise `EllcError`."""
     rng = random.Random(seed)
     good = 0
     for _ in range(count):

@@ -34,7 +34,7 @@ def agree(got: np.ndarray, want: np.ndarray) -> None:
 
 
 def check(layers: list[ell.Layer], seed: int = 0) -> Graph:
-    """Compare on two inputs; returns the imported graph."""
+    """Compare the import with the loops on two inputs; returns the imported graph."""
     root = predictor_map(layers)
     graph = graph_of(root)
     rng = np.random.default_rng(seed)
@@ -91,7 +91,7 @@ def binary_layer(
     return ell.BinaryConvolutionalLayer(target, k, stride, 1, scaled, filters, words, means)
 
 
-# Products and sums of the largest floats would all be infinite.
+# All products and sums of the largest floats would be infinite.
 SMALL = [S.ZEROS, S.MINUS_ONES, S.ALTERNATING_ZERO_AND_ONES, S.RANDOM_ZERO_AND_ONES]
 
 
@@ -156,7 +156,7 @@ def test_binary_convolution_masks_zero_padding(channels: int, scaled: int) -> No
 def test_binary_convolution_with_other_borders(scheme: S) -> None:
     target = parameters((4, 5, 2), 1, 0, scheme)
     check([input_layer((4, 5, 3), 1, scheme), binary_layer(target, 3, 3)])
-    # The padding that the layer declares and the content of the border may differ.
+    # The padding that the layer declares may differ from the content of the border.
     check([input_layer((4, 5, 3), 1, S.MAX), binary_layer(target, 3, 3)])
     check([input_layer((4, 5, 3), 1, S.ALTERNATING_ZERO_AND_ONES), binary_layer(target, 3, 3)])
 
@@ -232,7 +232,7 @@ def test_region_detection() -> None:
 
 
 def random_layers(rng: random.Random) -> list[ell.Layer]:
-    """A chain of layers; the output padding of a layer may differ from the next input padding."""
+    """A chain of layers; one output padding may differ from the next layer's input padding."""
     shape = (rng.randrange(4, 9), rng.randrange(4, 9), rng.randrange(1, 5))
     pad, scheme = rng.randrange(3), rng.choice(SMALL)
     layers: list[ell.Layer] = [input_layer(shape, pad, scheme)]

@@ -104,7 +104,7 @@ def test_reordering_transposes_and_pads() -> None:
             ("outputLayout", layout(3, 4, 2)),
             ("paddingValue", 0),
         ),
-        # Padded planes are read as plain memory, and cropped with another layout.
+        # Padded planes are read as plain memory, and then cropped with another layout.
         node(
             "ReorderDataNode<float>",
             "4",

@@ -1,4 +1,4 @@
-"""Convolution nodes in refined models, whose layers ELL has split into nodes."""
+"""Convolution nodes in refined models, in which ELL has split layers into nodes."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_convolution_compute_nodes(kind: str) -> None:
 
 @pytest.mark.parametrize("planes", [False, True])
 def test_receptive_fields_times_weights(planes: bool) -> None:
-    """ELL refines an unrolled convolution to weights times a transposed matrix of windows."""
+    """ELL refines an unrolled convolution to a product: weights, transposed matrix of windows."""
     x, w = numbers(4, 5, 2), numbers(3, 3, 3, 2)
     order = np.array([2, 0, 1] if planes else [0, 1, 2])
     given = planar(4, 5, 2) if planes else layout(4, 5, 2, padding=(1, 1, 0))

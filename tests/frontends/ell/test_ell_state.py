@@ -82,7 +82,7 @@ def sequence() -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def falls(at: int) -> bool:
-    """Test that the output is cleared in the step in which the trigger falls."""
+    """Whether the trigger falls in this step, in which case the output is cleared."""
     return at > 0 and TRIGGERS[at - 1] != 0 and TRIGGERS[at] == 0
 
 

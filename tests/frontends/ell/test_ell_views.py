@@ -1,4 +1,4 @@
-"""Typed views: an archive object read by a view can be written as an equal object."""
+"""Typed views: an object of an archive that a view reads is written as an equal object."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Scan and Loop, compared with ONNX's evaluator.
 
 The evaluator does not support axes, directions and version 8 of Scan. So its operands are
-transposed or reversed before it, and its results after it. It concatenates results of Loop along
-axis 0 instead of stacking them, so these results are vectors here.
+transposed or reversed before the call, and its results afterwards. It concatenates results of Loop
+along axis 0 instead of stacking them, so these results are vectors here.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def test_scan(
 
 
 def test_scan_of_a_batch() -> None:
-    """In version 8, each item of the batch gives the result of version 9."""
+    """For each item of the batch, version 8 gives the result of version 9."""
     rng = np.random.default_rng(0)
     batch = {n: rng.normal(size=(2, *x.shape)).astype(np.float32)
              for n, x in {**STATES, **SEQUENCES}.items() if n != "k0"}  # fmt: skip
@@ -131,7 +131,7 @@ class _Parts:
 
 
 def _parts(kind: str) -> _Parts:
-    """The parts of a kind of loop: `total += x[i] * k`, and more."""
+    """The parts of a loop of the given kind: `total += x[i] * k`, and more."""
     made = _Parts(
         [
             node("Gather", ["x", "i"], ["row"]),
@@ -219,7 +219,7 @@ JOINED = ("along_0", "before_0", "before_1", "length", "second")
 
 
 def _joins(name: str) -> list[onnx.NodeProto]:
-    """Nodes whose results show all elements of a sequence of vectors."""
+    """Nodes with which results show all elements of a sequence of vectors."""
     return [
         node("ConcatFromSequence", [name], ["along_0"], axis=0),
         node("ConcatFromSequence", [name], ["before_0"], axis=0, new_axis=1),
@@ -253,7 +253,7 @@ def test_a_condition_that_is_left_out_is_true() -> None:
 
 @pytest.mark.slow
 def test_compiled_loops_give_what_the_graphs_do() -> None:
-    """Compare with the interpreter; all kinds of loops are in one program."""
+    """Compiled code agrees with the interpreter; one program has all kinds of loops."""
     turned = {"scan_input_axes": [1, 1], "scan_output_directions": [0, 1]}
     protos = [scan_model(), scan_model(**turned), *map(loop, KINDS)]
     ready = [run_pipeline(read(p))[0] for p in protos]

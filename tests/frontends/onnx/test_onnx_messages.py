@@ -18,7 +18,7 @@ OURS = frozenset(f"{name}:" for name in all_ops())
 
 
 def stretched(proto: onnx.ModelProto) -> Iterator[onnx.ModelProto]:
-    """Models in which an operand is longer by 1 along one axis, for all operands and axes."""
+    """For each operand and axis, a model in which this operand is longer by 1 along this axis."""
     for place, given in enumerate(proto.graph.input):
         for axis in range(len(given.type.tensor_type.shape.dim)):
             made = onnx.ModelProto()

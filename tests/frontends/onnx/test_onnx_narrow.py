@@ -1,4 +1,4 @@
-"""4- and 2-bit numbers: stored in different ways, quantised, moved, but never computed with."""
+"""Numbers of 4 and 2 bits: they are stored, quantised and moved, but never computed with."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OPSET, IR_VERSION = 25, 13
 
 
 def drawn(kind: str, *shape: int) -> Array:
-    """Random numbers in the whole range of a type."""
+    """Random numbers from the whole range of a type."""
     dtype = getattr(ml_dtypes, kind)
     info = ml_dtypes.iinfo(dtype)
     numbers = np.random.default_rng(3).integers(int(info.min), int(info.max) + 1, shape)
@@ -56,7 +56,7 @@ def with_narrow(
 @pytest.mark.parametrize("listed", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights(kind: str, listed: bool) -> None:
-    """Scales per row and per block of three, with an odd number of elements."""
+    """One scale per row and one per block of three, with an odd number of elements."""
     x = floats(2, 9)
     for shape, how in (((5,), {"axis": 0}), ((5, 3), {"axis": 1, "block_size": 3})):
         scales = np.abs(floats(*shape)) + np.float32(0.1)
@@ -72,7 +72,7 @@ def test_weights(kind: str, listed: bool) -> None:
 def test_weights_of_a_quantised_convolution(kind: str) -> None:
     """The layer computes with floats; it is not turned into an integer operator."""
     x = floats(1, 3, 6, 5)
-    scales = {"s": 0.02, "ws": 0.3, "os": 0.0317}  # no sum is halfway between two steps
+    scales = {"s": 0.02, "ws": 0.3, "os": 0.0317}  # so that no sum is halfway between two steps
     constants = {n: np.float32(v) for n, v in scales.items()} | {"b": np.int8(3)}
     narrow = {"w": drawn(kind, 4, 3, 3, 3)}
     nodes = [

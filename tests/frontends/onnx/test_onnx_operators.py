@@ -1,4 +1,4 @@
-"""Operators, in all versions in which they changed, compared with ONNX's evaluator."""
+"""Operators, in each version that changed them, compared with ONNX's evaluator."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def test_operator_is_what_onnx_computes(example: Example) -> None:
 def test_old_resizing_rounds_up_along_axes_that_shrink(
     operator: str, opset: int, scales: tuple[float, float]
 ) -> None:
-    """ellc follows onnxruntime; the reference evaluator differs here."""
+    """Here ellc does what onnxruntime does; ONNX's evaluator differs from both."""
     if operator == "Upsample":
         scales = (max(scales[0], 1.0), max(scales[1], 1.0))
     x = floats(5, 7)
@@ -412,7 +412,7 @@ def _at_position(kind: str, position: int) -> tuple[onnx.ModelProto, dict[str, A
 
 @pytest.mark.parametrize("kind", ["SequenceInsert", "SequenceErase", "SequenceAt"])
 def test_positions_in_sequences_from_both_ends(kind: str) -> None:
-    """Three tensors have the positions -3 to 2; a tensor can also be inserted at 3, the end."""
+    """With three tensors, positions are -3 to 2; a tensor can also be inserted at 3, the end."""
     for position in range(-3, 3):
         compare(*_at_position(kind, position))
     if kind == "SequenceInsert":  # onnx.reference treats 3 as 0, unlike the specification
@@ -427,7 +427,7 @@ def test_positions_in_sequences_from_both_ends(kind: str) -> None:
 @pytest.mark.parametrize("centred", [0, 1])
 @pytest.mark.parametrize(("overlap", "least"), [(0.3, 0.2), (0.0, 0.0), (0.9, 1.5)])
 def test_boxes_that_overlap_are_left_out(centred: int, overlap: float, least: float) -> None:
-    """The boxes are those of ONNX, in its order; unused rows are -1."""
+    """The selected boxes are those of ONNX's evaluator, in its order; unused rows are -1."""
     boxes = np.random.default_rng(1).uniform(0, 1, (2, 200, 4)).astype(np.float32)
     scores = floats(2, 3, 200, seed=2)
     made = node("NonMaxSuppression", ["b", "s", "most", "o", "t"], ["y"], center_point_box=centred)

@@ -1,4 +1,4 @@
-"""Files that ONNX Runtime optimised mean the same as the model before."""
+"""Files that ONNX Runtime has optimised give the same results as the original model."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def test_products_of_bytes_as_reals(form: str, columns: int) -> None:
 
 @pytest.mark.parametrize("form", ["", "DynamicQuantizeMatMul"])
 def test_of_zeros_alone_the_scale_is_one(form: str) -> None:
-    """An example is silence. The specification divides 0 by 0; ONNX Runtime uses 1."""
+    """Silence is an example. The specification would divide 0 by 0; ONNX Runtime's result is 1."""
     x = {"x": np.zeros((2, 5), np.float32)}
     if form:
         constants = {"w": np.full((5, 4), 9, np.uint8), "ws": np.float32(0.1), "wz": np.uint8(3)}

@@ -1,4 +1,4 @@
-"""Quantised models: groups of nodes that become integer operators, and integer operators."""
+"""Quantised models: groups of nodes that become integer operators, and ONNX's integer operators."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Builder:
 
 
 def compare_steps(proto: onnx.ModelProto, inputs: dict[str, Array], steps: int = 1) -> Graph:
-    """Check that stored results differ from results with real numbers only by rounding."""
+    """Check that stored results differ from those of real numbers only by rounding."""
     graph = read(proto)
     got = evaluate(graph, tuple(inputs[p.name] for p in graph.inputs)).outputs
     for a, b in zip(got, expected(proto, inputs), strict=True):
@@ -105,7 +105,7 @@ def test_convolution(activation: str, stored: type, per_filter: bool) -> None:
 
 
 def test_weights_and_bias_may_be_stored_as_reals() -> None:
-    """Some frameworks export weights that a node quantises, and a bias that is not quantised."""
+    """Some frameworks export float weights with a node that quantises them, and a float bias."""
     b = Builder(np.int8)
     b.quantise("x", "xq", 0.05, 0)
     b.dequantise("xq", "xr")
@@ -316,7 +316,7 @@ def test_weights_of_blocks() -> None:
 
 
 def test_dynamic_quantisation() -> None:
-    """Scale and zero point of the operands of products and convolutions are computed."""
+    """The scales and zero points of the operands of products and convolutions are computed."""
     rng = np.random.default_rng(5)
     x = floats(1, 3, 6, 5)
     constants = {
@@ -350,7 +350,7 @@ def test_integer_products_with_known_zero_points() -> None:
 
 @pytest.mark.parametrize("known", [True, False])
 def test_integers_over_three_spatial_axes(known: bool) -> None:
-    """Padding, also along depth, contributes nothing, since it equals the zero point."""
+    """Padding, also along depth, adds nothing to sums, because it equals the zero point."""
     rng = np.random.default_rng(7)
     x = rng.integers(0, 256, (2, 4, 5, 4, 6), np.uint8)
     w = rng.integers(-128, 128, (6, 2, 3, 2, 2), np.int8)
@@ -378,7 +378,7 @@ def test_integers_over_three_spatial_axes(known: bool) -> None:
 def one_node(
     kind: str, inputs: Sequence[object], given: dict[str, Array], **attributes: object
 ) -> onnx.ModelProto:
-    """A node of the domain com.microsoft; operands are names of inputs, or constants."""
+    """A model of one node of the domain com.microsoft; operands are inputs' names or constants."""
     names, constants = [], {}
     for index, value in enumerate(inputs):
         name = value if isinstance(value, str) else f"c{index}"
@@ -486,7 +486,7 @@ def test_sum_is_rounded_as_onnx_runtime_does() -> None:
 
 
 def test_constants_in_nodes_are_found() -> None:
-    """Some exporters keep scales in Constant nodes."""
+    """Some exporters store scales in Constant nodes."""
     b = Builder()
     b.quantise("x", "xq", 0.03, 128)
     b.dequantise("xq", "xr")

@@ -1,4 +1,4 @@
-"""Files, inputs, outputs and names: what is read, and what one report refuses."""
+"""Files, inputs, outputs and names: what is read, and what is refused in one report."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_shape_that_the_elements_do_not_fill(raw: bool) -> None:
 
 
 def test_large_constant_of_a_small_file_is_not_filled() -> None:
-    """A shape of a few bytes can describe gigabytes."""
+    """A file of a few bytes can declare a shape of gigabytes."""
     nodes = [node("ConstantOfShape", ["shape"], ["c"]), node("Add", ["x", "c"], ["y"])]
     for shape in ([1 << 20, 2, 3], [1 << 40, 2, 3]):
         proto = model(nodes, {"x": X}, ["y"], {"shape": np.array(shape)})
@@ -306,7 +306,7 @@ def test_initialiser_that_is_an_input_too_is_a_constant() -> None:
 
 
 def test_outputs_cut_the_model() -> None:
-    """The part after the outputs is not read: neither its operators nor its inputs."""
+    """What follows the outputs is not read: neither its operators nor its inputs."""
     nodes = [relu("x", "a"), node("NoSuchOperator", ["a", "z"], ["y"])]
     graph = read(model(nodes, {"x": X, "z": X}, ["y"]), ImportOptions(outputs=("a",)))
     assert [p.name for p in graph.inputs] == ["x"]
@@ -341,7 +341,7 @@ def test_metadata_of_the_file_is_kept() -> None:
 
 
 def test_input_that_is_fixed_is_a_constant() -> None:
-    """Examples are a sample rate on which a network branches, or a flag."""
+    """Examples of such inputs are a flag, and a sample rate on which a network branches."""
     nodes = [node("Equal", ["rate", "c"], ["is"]), node("Where", ["is", "x", "z"], ["y"])]
     given = {"x": X, "rate": np.array(0, np.int64)}
     proto = model(nodes, given, ["y"], {"c": np.array(16000), "z": floats(2, 3, seed=1)})
@@ -388,7 +388,7 @@ def test_one_report_of_everything() -> None:
 
 
 def test_a_cut_stands_after_what_computes() -> None:
-    """A cut is not at a cast. If almost nothing is computed before the node, no cut is proposed."""
+    """No cut is proposed at a cast, or if almost nothing is computed before the node."""
     w = floats(4, 3, 3, 3)
     nodes = [
         node("Unsqueeze", ["x", "axes"], ["lifted"]),
@@ -492,7 +492,7 @@ def test_function_that_calls_itself() -> None:
 
 
 def test_functions_that_double_are_bounded() -> None:
-    """Thirty nested functions with two calls each would make a thousand million nodes."""
+    """Thirty nested functions with two calls each would expand to a thousand million nodes."""
     functions = [_function("F0", [node("Add", ["a", "b"], ["c"])], [])]
     for i in range(1, 30):
         calls = [

@@ -19,7 +19,7 @@ from ellc.ir.types import Array
 
 STEPS, BATCH, INPUTS, HIDDEN = 5, 3, 4, 6
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
-# Activation parameters are used in order: HardSigmoid is always before LeakyRelu here.
+# Activations take parameters in order; here HardSigmoid always comes before LeakyRelu.
 PARAMETERS = (("activation_alpha", [0.25, 0.3]), ("activation_beta", [0.4]))
 
 
@@ -106,7 +106,7 @@ def test_every_attribute_means_what_the_specification_says(layer: Layer) -> None
 
 @pytest.mark.parametrize("layer", [x for x in _layers() if x.lengths], ids=str)
 def test_lengths_may_change_from_call_to_call(layer: Layer) -> None:
-    """PyTorch's exporter writes packed sequences like this."""
+    """The model is one that PyTorch's exporter writes for packed sequences."""
     x = floats(STEPS, BATCH, INPUTS)
     proto = layer.model(x)
     stored = next(t for t in proto.graph.initializer if t.name == "lengths")
@@ -130,7 +130,7 @@ def test_a_wrong_formula_is_seen() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("operator", ["GRU", "LSTM"])
 def test_flash_does_not_grow_with_the_steps(operator: str, tmp_path: Path) -> None:
-    """With sixteen times as many steps, only the encoding of some numbers changes."""
+    """Sixteen times as many steps only change the encoding of some numbers in the code."""
     rows = GATES[operator] * HIDDEN
     fixed = {"w": floats(1, rows, INPUTS, seed=1), "r": floats(1, rows, HIDDEN, seed=2)}
     layer = node(operator, ["x", "w", "r"], ["y"], hidden_size=HIDDEN)

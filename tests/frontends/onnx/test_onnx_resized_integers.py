@@ -16,7 +16,7 @@ F32 = np.float32
 
 
 def place(index: int, extent: int, size: int, coordinates: str) -> np.float32:
-    """The coordinate in x of an element of the result, clamped to the axis."""
+    """The coordinate in the operand for an element of the result, clamped to the axis."""
     scale = F32(size) / F32(extent)
     match coordinates:
         case "asymmetric":

@@ -39,7 +39,7 @@ def test_updates_are_applied_in_order(reduction: str, indices: str) -> None:
 
 
 def test_an_update_outside_of_the_data_is_ignored() -> None:
-    """For ONNX, a coordinate outside of the data is an error; a kernel must ignore it."""
+    """In ONNX, a coordinate outside of the data is an error; a kernel must ignore the update."""
     x, far = np.zeros((2, 3), np.float32), 2**62
     nodes = [
         node("ScatterND", ["x", "at", "u"], ["a"]),
@@ -57,7 +57,7 @@ def test_an_update_outside_of_the_data_is_ignored() -> None:
 
 @pytest.mark.parametrize("kind", ["ScatterND", "ScatterElements"])
 def test_sums_and_products_of_booleans(kind: str) -> None:
-    """They are `or` and `and`, as in ONNX Runtime; ONNX does not define them."""
+    """Their reductions are `or` and `and`, as in ONNX Runtime; ONNX does not define them."""
     x, u = np.array([True, False, True, False]), np.array([True, False])
     for indices, known in (("i", False), ("k", True)):
         places = np.array([1, 2]) if kind == "ScatterElements" else np.array([[1], [2]])

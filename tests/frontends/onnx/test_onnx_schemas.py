@@ -39,7 +39,7 @@ def _wrong(case: Case) -> str:
     wanted = _expected(case) if case.judged else None
     if wanted is None:
         return ""
-    if case.operator == "NonMaxSuppression":  # ellc returns the largest possible number of rows
+    if case.operator == "NonMaxSuppression":  # ellc returns the largest number of rows
         (rows,), (kept,) = results, wanted
         assert (rows[len(kept) :] == -1).all()
         results = (rows[: len(kept)],)
@@ -54,7 +54,7 @@ def _expected(case: Case) -> list[Array] | None:
         return [np.asarray(y) for y in run(case.proto.graph, inputs)]
     try:
         return expected(case.proto, inputs)
-    except Exception:  # it does not support the version or value, and raises various exceptions
+    except Exception:  # various exceptions mean that it does not support the version or value
         return None
 
 

@@ -1,4 +1,4 @@
-"""QONNX: the meaning of its nodes, and networks of signs that are computed with bits."""
+"""QONNX: the meaning of its nodes, and networks of signs, which are computed with bits."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BIPOLAR = helper.make_function(
     ],
     [helper.make_opsetid("", 21)],
 )
-"""The definition, which only ONNX's evaluator needs."""
+"""The definition of the operator as a function, which only ONNX's evaluator needs."""
 
 
 def quant(name: str, x: str, y: str, scale: str = "one") -> NodeProto:
@@ -242,7 +242,7 @@ def test_float_formats(name: str) -> None:
     with np.errstate(all="ignore"):
         kept = np.clip(plain, -limit, limit)
         want = kept.astype(getattr(ml_dtypes, name, np.float16)).astype(np.float32)
-    want[np.isnan(plain)] = np.nan  # also for formats without NaN
+    want[np.isnan(plain)] = np.nan  # even in formats without NaN
     if attributes.get("has_nan"):
         want[np.abs(want) > largest] = np.nan
     x = plain / np.float32(4)

@@ -29,7 +29,7 @@ def chosen() -> list[TfliteCase]:
     groups: dict[tuple[str, str], list[TfliteCase]] = {}
     for case in chain(float_cases(), movement_cases(), byte_cases(), layer_cases(), wide_cases()):
         free = [t for t in case.operands if t is not None and t.data is None]
-        if free:  # otherwise there is nothing to compile
+        if free:  # otherwise nothing would be left to compile
             groups.setdefault((case.kind, free[0].dtype), []).append(case)
     return [case for group in groups.values() for case in (group[0], group[-1])[: len(group)]]
 
@@ -40,7 +40,7 @@ def trial(case: TfliteCase, folder: Path) -> Trial:
 
 
 def agrees(found: Array, wanted: Array) -> bool:
-    """Whether integers are equal, and floats are equal up to rounding of sums in another order."""
+    """Whether integers are equal, and floats are, up to the rounding of sums in another order."""
     if wanted.dtype.kind != "f":
         return bool(np.array_equal(found, wanted))
     return bool(np.abs(found - wanted).max() <= 1e-5 * np.abs(wanted).max(initial=1e-30))

@@ -119,7 +119,7 @@ def _want_same(
 
 @pytest.mark.slow
 def test_compiled_detections_are_the_runtimes(tmp_path: Path) -> None:
-    """Both kinds of suppression, with floats and with bytes, in one program."""
+    """One program has both kinds of suppression, with floats and with bytes."""
     cases = []
     for label, changed, boxes, columns in CASES[2:6:2]:
         for stored in (False, True):
@@ -159,7 +159,7 @@ def test_odd_options_of_detections_are_said(
 
 
 def test_options_of_custom_operators_are_read_in_bounds() -> None:
-    """Truncated and changed bytes are valid options or give an error about options."""
+    """Truncated or changed bytes are valid options, or give an error about options."""
     whole = {"a": 3, "b": -2.5, "c": True, "d": "text", "e": [1, 2, 300], "f": {"g": 1}}
     raw = bytes(flexbuffers.Dumps(whole))
     read = custom_options(raw, EntryBudget(100)).values

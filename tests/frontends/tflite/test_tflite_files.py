@@ -296,7 +296,7 @@ def test_small_weights_beside_floats_become_floats(tmp_path: Path) -> None:
 
 
 def repacked(data: bytes, change: Callable[[schema.ModelT], None]) -> bytes:
-    """A file after a change of its decoded objects."""
+    """The file after `change` has been applied to its decoded objects."""
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data))
     change(model)
     builder = flatbuffers.Builder(64)
@@ -329,7 +329,7 @@ def test_labels_behind_the_file_become_metadata(tmp_path: Path) -> None:
 
 
 def pictures(means: list[float], deviations: list[float]) -> bytes:
-    """The metadata of a model with a normalised first input."""
+    """The metadata of a model whose first input is normalised."""
     b = flatbuffers.Builder(64)
 
     def floats(numbers: list[float]) -> int:
@@ -446,7 +446,7 @@ def test_without_its_package_the_reader_says_what_to_install(
 
 
 def test_a_scale_axis_beyond_the_shape_is_the_only_one_that_fits(tmp_path: Path) -> None:
-    # Converters of 2020 gave a bias the quantised dimension of depthwise weights, which it lacks.
+    # Converters of 2020 gave a bias the quantised dimension of depthwise weights, an axis it lacks.
     def change(axis: int, shape: list[int]) -> Callable[[schema.ModelT], None]:
         def changed(model: schema.ModelT) -> None:
             model.subgraphs[0].tensors[2].quantization.quantizedDimension = axis

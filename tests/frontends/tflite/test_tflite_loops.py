@@ -79,7 +79,7 @@ def test_a_loop_with_known_trips_is_what_the_runtime_computes(
     (wanted,) = reference(data, inputs, 1)
     ready, _ = run_pipeline(graph)
     picks = [n for g in all_graphs(ready) for n in g.nodes if isinstance(n.op, Gather)]
-    assert len(picks) == (limit == 1)  # the loop walks along rows that the counter picks
+    assert len(picks) == (limit == 1)  # the loop walks along the rows that its counter picks
     for form in (graph, ready):
         for found, want in zip(evaluate(form, inputs).outputs, wanted, strict=True):
             np.testing.assert_allclose(found, want, rtol=1e-6, atol=1e-7)
@@ -131,14 +131,14 @@ def filled(
     body.apply("TANH", [total], [new])
 
     def numbers(counter: int, *rest: int) -> int:
-        """A vector operand of the counter and two numbers."""
+        """A vector made of the counter and two numbers."""
         first, whole = body.add(T((1,), "int32")), body.add(T((3,), "int32"))
         one, others = (body.add(T.of(np.array(v, np.int32))) for v in ([1], rest))
         body.apply("RESHAPE", [counter, one], [first], options("ReshapeOptions"))
         body.apply("CONCATENATION", [first, others], [whole], options("ConcatenationOptions"))
         return whole
 
-    some = T((1, 1, 3), signature=(-1, 1, 3))  # the runtime needs the number of rows
+    some = T((1, 1, 3), signature=(-1, 1, 3))  # for the runtime's number of rows
     before, after, made = (body.add(t) for t in (some, some, rows))
     zeros, every = (body.add(T.of(np.full(3, v, np.int32))) for v in (0, -1))
     body.apply("SLICE", [old, zeros, numbers(i, -1, -1)], [before], options("SliceOptions"))

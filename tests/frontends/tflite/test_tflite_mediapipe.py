@@ -1,4 +1,4 @@
-"""MediaPipe's max pool with indices, its inverse and its transposed convolution, against loops.
+"""MediaPipe's max pool with indices, its inverse and transposed convolution, as plain loops do.
 
 No available runtime has these operators; the loops compute the same as MediaPipe's kernels.
 """
@@ -38,7 +38,7 @@ def image(rows: int, columns: int) -> Array:
 
 
 def pooled(x: Array, scheme: int, stride: int, window: tuple[int, int]) -> tuple[Array, Array]:
-    """(maxima, their indices in the windows), window by window."""
+    """Compute maxima and their indices in the windows, window by window."""
     size = np.array(x.shape[1:3])
     if scheme == SAME:
         count = -(-size // stride)
@@ -77,7 +77,7 @@ def test_a_pool_tells_the_first_cell_of_its_maximum(
 
 
 def spread(x: Array, weights: Array, bias: Array, scheme: int, stride: tuple[int, int]) -> Array:
-    """A transposed convolution, product by product."""
+    """Compute a transposed convolution, product by product."""
     size, window = np.array(x.shape[1:3]), np.array(weights.shape[1:3])
     cut = np.maximum(0, window - (size - 1) % stride - 1) if scheme == SAME else np.zeros(2, int)
     whole = np.array(stride) * (size - 1) + window - cut
@@ -111,7 +111,7 @@ def test_a_transposed_convolution_spreads_pixels(
 
 @pytest.mark.slow
 def test_what_is_pooled_goes_back_to_its_place(tmp_path: Path) -> None:
-    """Pool and inverse in one network, as in segmentation models, imported and compiled."""
+    """One network has a pool and its inverse, as segmentation models do; it is also compiled."""
     x, file = image(6, 8), TFLiteFile()
     places = [file.add(T(x.shape)), *(file.add(T()) for _ in range(3))]
     options = pool_options(SAME, 2, (2, 2))

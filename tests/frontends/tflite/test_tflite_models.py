@@ -14,7 +14,7 @@ from ellc.ir.interp import evaluate
 from ellc.ir.limits import DEFAULT_LIMITS
 
 pytestmark = pytest.mark.needs_data
-# In the hybrid model, the runtime rounds activations, so its tensors are different.
+# In the hybrid model, the runtime rounds activations, so its tensors differ from ellc's.
 MODELS = [
     pytest.param(m, id=str(m), marks=[pytest.mark.slow] if m.is_large else [])
     for m in real_models()

@@ -59,7 +59,7 @@ def test_a_stored_sum_of_all_is_that_of_two(tmp_path: Path) -> None:
 
 
 def test_slopes_of_16_bits_are_refused(tmp_path: Path) -> None:
-    """The runtime accepts them, but reads their bytes as 8-bit slopes."""
+    """The runtime accepts such slopes, but reads their bytes as 8-bit slopes."""
     x = stored("int16", (4, 5), 0.01)
     slopes = T.of(np.ones(5, np.int16), scale=(0.1,))
     case = TfliteCase("PRELU", "", (x, slopes), (x,))
@@ -90,7 +90,7 @@ def test_what_no_runtime_has_for_uint8_is_said(kind: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("kind", ["EQUAL", "NOT_EQUAL"])
 def test_stored_16_bit_numbers_of_one_scale_are_equal_or_not(kind: str, tmp_path: Path) -> None:
-    """The available runtime gives wrong results for 16 bits."""
+    """The results of the available runtime are wrong for 16 bits."""
     x, y = np.random.default_rng(3).integers(-2, 3, (2, 4, 50)).astype(np.int16)
     for other in (0.01, 0.02):
         both = (stored("int16", (4, 50), 0.01), stored("int16", (4, 50), other))

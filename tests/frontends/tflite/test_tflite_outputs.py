@@ -1,4 +1,4 @@
-"""Outputs of a file, also variable tensors, and their quantisation."""
+"""Outputs of a file, including variable tensors, and their quantisation."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def first_of_each(cases: Sequence[TfliteCase]) -> Iterator[TfliteCase]:
 
 
 def with_variables(case: TfliteCase, *, alone: bool) -> bytes:
-    """A file whose outputs are the operator's results, unless `alone`, and its variables."""
+    """A file whose outputs are the variables and, unless `alone`, the results of the operator."""
     file = TFLiteFile()
     places = [-1 if t is None else file.add(t) for t in case.operands]
     results = [file.add(t) for t in case.results]
@@ -110,7 +110,7 @@ def declared(tensor: T) -> Quant:
 
 @pytest.mark.slow
 def test_integers_at_the_outputs_keep_their_scale(tmp_path: Path) -> None:
-    """The scale is kept after the passes, since the header, manifest and module read it then."""
+    """Passes keep the scale, because the header, the manifest and the module read it afterwards."""
     files = {
         str(case): (case.data(), [declared(t) if t.scale else None for t in case.results])
         for case in first_of_each(CASES)

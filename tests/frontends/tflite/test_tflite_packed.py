@@ -1,4 +1,4 @@
-"""4- and 2-bit numbers: weights of operators that take them give equal results; else refused."""
+"""Numbers of 4 and 2 bits: as weights, they give the same results as bytes, or are refused."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BIAS = T.of(np.zeros(3, np.int32), scale=tuple(0.1 * s for s in SCALES), zero=(0
 
 
 def weights(kind: str, *shape: int) -> Array:
-    """Random numbers in the whole range of a type; an odd shape has an odd number of them."""
+    """Random numbers from the whole range of a type; an odd shape has an odd number of them."""
     high = 1 << PACKED[kind]
     low = 0 if kind == "uint4" else -high // 2
     drawn = np.random.default_rng(1).integers(low, low + high, shape)

@@ -1,4 +1,4 @@
-"""Every option and version of every operator is read like in the runtime, or declined."""
+"""Every option and version of every operator is read as in the runtime, or declined."""
 
 from __future__ import annotations
 

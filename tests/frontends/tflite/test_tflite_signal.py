@@ -99,7 +99,7 @@ def front_end(*, clamping: bool) -> bytes:
 
 @cache
 def samples() -> list[Array]:
-    """Sound of different loudness: silence, tones, and noise up to full scale."""
+    """Sounds of different loudness: silence, tones, and noise up to full scale."""
     rng = np.random.default_rng(7)
     frames = []
     for step in range(STEPS):
@@ -243,7 +243,7 @@ def test_streams_are_those_of_the_definition(tmp_path: Path) -> None:
 
 
 def test_overlapping_floats_add_up(tmp_path: Path) -> None:
-    """The rest of previous frames is in a state."""
+    """A state holds the rest of previous frames."""
     x, y = T((2, 3, 10), "float32"), T((2, 12), "float32")
     data = single("CUSTOM:SignalOverlapAdd", (x,), (y,), {"T": 0, "frame_step": 4})
     calls = [np.random.default_rng(i).standard_normal(x.shape).astype(np.float32) for i in (1, 2)]

@@ -1,4 +1,4 @@
-"""RFFT2D and operators that read it, compared with the runtime; graphs have no complex type."""
+"""RFFT2D and operators that read its complex result, compared with the runtime."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_magnitudes_and_parts_are_those_of_the_runtime(
 
 
 def test_a_spectrum_may_be_moved_before_it_is_read(tmp_path: Path) -> None:
-    """TensorFlow's converter writes `tf.signal.stft` like this: frames are planes of one row."""
+    """For `tf.signal.stft`, TensorFlow's converter writes frames as planes of one row."""
     file = TFLiteFile()
     x, length = file.add(T((2, 3, 1, 16))), file.add(ints(1, 16))
     whole, rows = file.add(T((2, 3, 1, 9), "complex64")), file.add(T((2, 3, 9), "complex64"))

@@ -24,7 +24,7 @@ STEPS = 10
 
 
 class Streaming:
-    """Builds a file with variables; `start` is the graph of its CALL_ONCE."""
+    """Builds a file with variables; `start` is the graph that its CALL_ONCE runs."""
 
     def __init__(self, *, starts: bool = True) -> None:
         self.main, self.start = TFLiteFile(), TFLiteFile()
@@ -73,7 +73,7 @@ class Streaming:
 
 
 def ring(starts: bool = True, zero: int = -3) -> bytes:
-    """An int8 window of 5 rows on a stream of 2 rows per call, as in streaming layers."""
+    """An int8 window of 5 rows over a stream that has 2 rows per call, as in streaming layers."""
 
     def rows(count: int) -> T:
         return T((1, count, 4), "int8", scale=(0.05,), zero=(zero,))
@@ -288,7 +288,7 @@ def test_a_variable_without_a_first_value_starts_at_its_zero_point(tmp_path: Pat
 
 
 def test_a_reset_of_variable_tensors_is_that_of_the_runtime() -> None:
-    """A reset of ellc restores initial values; after it, the runtime must repeat its results."""
+    """A reset restores initial values, so results after it must equal the first ones again."""
     cases = [case for case in layer_cases() if case.calls > 1]
     assert {"SVDF", "RNN", "UNIDIRECTIONAL_SEQUENCE_LSTM"} <= {case.kind for case in cases}
     for case in cases:
@@ -333,7 +333,7 @@ def no_handle() -> bytes:
 
 
 def inside(kind: str, chosen: object) -> bytes:
-    """An operator whose result is not needed, but whose graph 2 assigns a variable."""
+    """An operator whose result nobody needs, but whose graph 2 assigns a variable."""
     file, like, number = Streaming(), T((1, 3)), T((), "int32")
     file.variable("a", np.ones((1, 3), np.float32))
     body = Streaming(starts=False)
