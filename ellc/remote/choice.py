@@ -43,7 +43,7 @@ def chosen_target(host: str, facts: BoardFacts, asked: Target | None) -> Target:
         reason = f"its system runs programs for {facts.programs}"
     if reason:
         raise EllcError(
-            f"code for target {asked.name!r} cannot run on this board: {reason}",
+            f"code for target {asked.name!r} does not run on this board: {reason}",
             code="E634",
             where=host,
             problems=facts.lines(),

@@ -80,7 +80,7 @@ def damaged() -> Iterator[tuple[str, str]]:
     good = {"format": "ellc tuning 1", "entries": [json.loads(json.dumps(vars_of(entry("gemm"))))]}
     yield "", "Expecting value: line 1 column 1"
     yield "[" * 100_000, "nested too deeply"
-    yield '{"format": 1, "format": 1}', "a key twice"
+    yield '{"format": 1, "format": 1}', "the same key appears twice"
     yield "[]", "format"
     yield json.dumps({**good, "format": "ellc tuning 2"}), "format"
     yield json.dumps({**good, "entries": {}}), "a list"

@@ -145,7 +145,7 @@ HOSTILE = {
         *(b"}(S'labels'\n(lI1\naS'data'\n" + PYTHON_2_ARRAY + b"u.", "data are not an array"),
     ),
     "a short array": (
-        *(python_2_batch(np.zeros((1, 32, 32, 3), np.uint8), [1, 2]), "2 pictures of 3072 bytes"),
+        *(python_2_batch(np.zeros((1, 32, 32, 3), np.uint8), [1, 2]), "its labels need 6144"),
     ),
     "cut": (python_2_batch(np.zeros((1, 32, 32, 3), np.uint8), [1])[:-900], "not a batch"),
     "a huge memo": (b"Nr\xff\xff\xff\x7f.", "of type NoneType, not a dictionary"),

@@ -68,8 +68,10 @@ def read_batch(file: Path, row: int) -> tuple[Array, Array]:
         if not isinstance(labels, list) or not all(type(x) is int for x in labels):
             raise ValueError("its labels are not a list of integers")
         pictures = _bytes_of(content["data"])
-        if pictures.size != len(labels) * row:
-            raise ValueError(f"its pictures have {pictures.size} bytes, not {row} for each label")
+        if pictures.size != (needed := len(labels) * row):
+            raise ValueError(
+                f"its pictures have {pictures.size} bytes, but its labels need {needed}"
+            )
         return pictures.reshape(-1, row), np.asarray(labels, np.int64)
     except KeyError as error:
         raise _damaged(file, f"it has no {error}") from None
