@@ -194,7 +194,7 @@ def test_what_an_operator_says_of_its_operands(tmp_path: Path) -> None:
         (shape.data(), "200 does not fit into i8"),
         (slope.data(), "its option Alpha is nan, which is not finite"),
         (huge.data(), "would have more than"),
-        (alone.data(), "it has 0 graphs, not a condition and a body"),
+        (alone.data(), "its number of graphs is 0, not 2"),
         (_two_cells_of_one_state(), "its state 'h' is also the state of another operator"),
     ):
         (tmp_path / "x.tflite").write_bytes(data)

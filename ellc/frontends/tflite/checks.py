@@ -40,8 +40,8 @@ _FAMILIES = (
     "variables",
     "volumes",
 )
-# Operators that update their variable tensors. The reader refuses variable tensors in other
-# operators, which would only see the initial values.
+# Operators that update their variable tensors. The reader refuses a variable tensor of any other
+# operator, because that operator would only see the initial values.
 STATEFUL = (
     "BIDIRECTIONAL_SEQUENCE_LSTM",
     "RNN",
@@ -67,7 +67,7 @@ REDUNDANT_OPTIONS = MappingProxyType(
         "AsymmetricQuantizeInputs": "8-bit weights become floats, so inputs are not quantised",
         "BodySubgraphIndex": "the reader adds the graph to the node",
         "CondSubgraphIndex": "the reader adds the graph to the node",
-        "DepthMultiplier": "it follows from the shapes of image and weights",
+        "DepthMultiplier": "it follows from the shapes of the image and the weights",
         "ElseSubgraphIndex": "the reader adds the graph to the node",
         "InDataType": "it is the type of the operand",
         "Num": "it follows from the shape of the operand",
@@ -84,7 +84,7 @@ REDUNDANT_OPTIONS = MappingProxyType(
 
 
 class _TrackedOptions(Mapping[str, Option]):
-    """The options of an operator. It records the names of the options that a handler reads."""
+    """The options of an operator, which record the names of those that a handler reads."""
 
     def __init__(self, values: Mapping[str, Option]) -> None:
         self._values = values
@@ -135,15 +135,16 @@ def _want_packed_constants(node: TfliteNode) -> None:
             )
         if node.kind not in _PACKED_READERS[tensor.kind]:
             raise Unsupported(
-                f"it reads '{tensor.name}' of type {tensor.kind}; it needs a DEQUANTIZE before it"
+                f"it reads '{tensor.name}' of type {tensor.kind}; insert a DEQUANTIZE before it"
             )
 
 
 def checked_handler(handler: Handler[TfliteNode]) -> Handler[TfliteNode]:
     """Wrap a handler in checks of its node.
 
-    The result raises `Unsupported` for an unknown version, for tensors that no handler supports,
-    and for options that are neither read by the handler nor 0, false or empty.
+    The wrapped handler raises `Unsupported` for an unknown version, for tensors that no handler
+    supports, and for options that have an effect (are not 0, false or empty) although the handler
+    did not read them.
     """
 
     def call(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value | list[Value]:
@@ -155,7 +156,7 @@ def checked_handler(handler: Handler[TfliteNode]) -> Handler[TfliteNode]:
             if tensor.is_sparse:
                 raise Unsupported(f"'{tensor.name}' is stored as a sparse tensor")
             if tensor.is_variable and node.kind not in STATEFUL:
-                raise Unsupported(f"'{tensor.name}' is a variable")
+                raise Unsupported(f"'{tensor.name}' is a variable tensor")
         _want_packed_constants(node)
         options = _TrackedOptions(node.options.values)
         results = handler.function(emitter, replace(node, options=NodeOptions(options)), inputs)

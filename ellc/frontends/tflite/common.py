@@ -17,8 +17,7 @@ from ellc.ir.types import DType, Padding
 
 _SAME = 0
 _VALID = 1
-# An option that `merge_dilations` adds: it gives amounts of padding, which replace the padding
-# scheme.
+# An option that `merge_dilations` adds: the amounts of padding, which replace the padding scheme.
 EXPLICIT_PADDING = "explicit padding"
 
 BYTES = (DType.I8, DType.U8)
@@ -80,7 +79,7 @@ def window_padding_of(
     stride: Sequence[int],
     dilation: Sequence[int] = (1, 1),
 ) -> Padding:
-    """The padding of rows and columns; half of it, rounded up, comes after the image."""
+    """The padding of rows and columns. If an amount is odd, the larger part is after the image."""
     explicit, scheme = options.wholes(EXPLICIT_PADDING), options.whole("Padding")
     if explicit:
         top, left, bottom, right = explicit

@@ -43,7 +43,7 @@ from ellc.ir.limits import MOST_AXES, Limits
 from ellc.ir.types import Array, DType, Quant
 
 _IDENTIFIER = b"TFL3"
-# In the schema, an option holds the index of a graph exactly if its name contains this word.
+# In the schema, an option contains the index of a graph if and only if its name has this word.
 _GRAPH = "Subgraph"
 _LEAST_BUDGET = 1 << 16
 _MOST_NESTED = 8
@@ -94,12 +94,12 @@ class _Container:
     def __init__(self, data: bytes, limits: Limits) -> None:
         self._data = data
         self._limits = limits
-        # In a valid file every entry of a list has at least one byte of its own.
+        # In a valid file every entry of a list has at least one byte that no other entry uses.
         self._budget = EntryBudget(max(len(data), _LEAST_BUDGET))
         self._root = root(tflite.Model, data, self._budget)
         self._buffers = list(entries(self._root, "Buffers"))
-        # The keys are (buffer, element type): many tensors may share a buffer, which is converted
-        # once.
+        # The keys are (buffer, element type). Many tensors may share a buffer; for each element
+        # type it is converted once.
         self._arrays: dict[tuple[int, str], Array] = {}
         self._graphs: list[Any] = []
         self._inner_graphs: dict[int, TfliteGraph] = {}
@@ -116,7 +116,9 @@ class _Container:
         chosen = self._signature(signatures, signature)
         index = chosen.SubgraphIndex() if chosen else 0
         if index >= len(graphs):
-            raise Damaged(f"a signature names graph {index}, but there are {len(graphs)}")
+            raise Damaged(
+                f"a signature names graph {index}, but the last graph is {len(graphs) - 1}"
+            )
         graph, self._graphs = graphs[index], graphs
         tensors = self._tensors(graph)
         nodes = tuple(self._node(operator, tensors) for operator in entries(graph, "Operators"))
@@ -176,7 +178,8 @@ class _Container:
             if index == 0:
                 return None
             raise Damaged(
-                f"tensor '{name}' is in buffer {index}, but there are {len(self._buffers)}"
+                f"tensor '{name}' is in buffer {index}, but the last buffer is"
+                f" {len(self._buffers) - 1}"
             )
         if not size and kind in _STORED:
             return np.empty(0, np.float32 if kind == "FLOAT16" else _STORED[kind]).reshape(shape)
@@ -188,7 +191,7 @@ class _Container:
         array = self._arrays[index, kind]
         if array.size != size:
             raise Damaged(
-                f"tensor '{name}' of shape {shape} is in a buffer of {array.size} elements"
+                f"tensor '{name}' of shape {shape} is in a buffer for {array.size} elements"
             )
         return array.reshape(shape)
 
@@ -205,7 +208,9 @@ class _Container:
     def _node(self, operator: Any, tensors: Sequence[Tensor]) -> TfliteNode:
         code = operator.OpcodeIndex()
         if code >= len(self._kinds):
-            raise Damaged(f"an operator is of kind {code}, but there are {len(self._kinds)}")
+            raise Damaged(
+                f"an operator is of kind {code}, but the last kind is {len(self._kinds) - 1}"
+            )
         operands = tuple(self._picked(tensors, operator.InputsAsNumpy(), optional=True))
         results = tuple(t for t in self._picked(tensors, operator.OutputsAsNumpy()) if t)
         label = results[0].name if results else ""
@@ -251,7 +256,9 @@ class _Container:
             elif 0 <= index < len(tensors):
                 yield tensors[index]
             else:
-                raise Damaged(f"an index names tensor {index}, but there are {len(tensors)}")
+                raise Damaged(
+                    f"an index names tensor {index}, but the last tensor is {len(tensors) - 1}"
+                )
 
     def _options(self, operator: Any) -> NodeOptions:
         kind, union = _OPTION_KINDS.get(operator.BuiltinOptionsType()), operator.BuiltinOptions()
@@ -332,16 +339,16 @@ def _quant(name: str, entry: Any, shape: tuple[int, ...]) -> Quant | None:
     if len(scales) > 1:
         sound = sound and 0 <= axis < len(shape) and shape[axis] == len(scales)
     if not sound:
-        raise Damaged(f"the quantisation of tensor '{name}' does not fit it")
+        raise Damaged(f"the quantisation parameters of tensor '{name}' are invalid")
     return Quant(scales, zeros, axis if len(scales) > 1 else None)
 
 
 def _axis_of_scales(axis: int, shape: tuple[int, ...], count: int) -> int:
     """The axis along which the scales vary.
 
-    Converters of 2020 stored the axis of the weights in the bias too. So if the bias has no such
-    axis, and exactly one of its axes has as many elements as there are scales, this function
-    returns that axis.
+    Converters of 2020 stored the axis of the weights in the bias too. So if the tensor does not
+    have the axis `axis`, but exactly one axis with as many elements as there are scales, this
+    function returns the latter.
     """
     fitting = [a for a, extent in enumerate(shape) if extent == count]
     return fitting[0] if axis >= len(shape) and len(fitting) == 1 else axis

@@ -11,7 +11,7 @@ from flatbuffers import flexbuffers
 from ellc.frontends.tflite.model import NO_OPTIONS, NodeOptions, Option
 from ellc.frontends.tflite.tables import EntryBudget
 
-# No known operator has so many options. The limit bounds the time to find the end of each key.
+# No known operator has this many options. The limit bounds the time for finding the ends of keys.
 _MOST_KEYS = 256
 # The exceptions that the package raises for bytes that are not a map. It never reads beyond the
 # bytes.

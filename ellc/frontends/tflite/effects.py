@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from ellc.frontends.tflite.checks import operators
 from ellc.frontends.tflite.model import UNKNOWN_KIND, TfliteNode
 
-# The operators on variables that `resources` replaces. Any other operator with a variable as an
-# operand may change the variable.
+# The operators on variables that the module `resources` replaces. Any other operator with a
+# variable as an operand may change the variable.
 _VARIABLE_OPERATORS = ("ASSIGN_VARIABLE", "CALL_ONCE", "READ_VARIABLE", "VAR_HANDLE")
 _HANDLE = "RESOURCE"
 

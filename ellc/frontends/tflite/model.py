@@ -36,7 +36,7 @@ PACKED: Mapping[str, int] = MappingProxyType({"INT2": 2, "INT4": 4, "UINT4": 4})
 
 
 UNKNOWN_KIND = "number"
-"""For an operator that is not in the schema, `kind` is this word, a space and its number."""
+"""The `kind` of an operator that is not in the schema is this word, a space and its number."""
 
 
 class FusedActivation(enum.IntEnum):
@@ -73,7 +73,7 @@ class Tensor:
         if self.kind not in DTYPES:
             advice = ""
             if "COMPLEX" in self.kind:
-                advice = "; only the magnitudes and parts of a RFFT2D are"
+                advice = "; only the magnitudes and parts of an RFFT2D are"
             raise Unsupported(
                 f"'{self.name}' is of type {self.kind}, which is not supported{advice}"
             )
@@ -153,8 +153,8 @@ class TfliteNode:
     """One operator.
 
     An absent operand is None. `graphs` has the graphs that the operator runs. `intermediates`
-    declares values inside the operator with their quantisation parameters. `custom` has the bytes
-    of a custom operator's options; if the bytes store a map, `options` has its entries.
+    declares values inside the operator, mainly for their quantisation parameters. `custom` has the
+    bytes of a custom operator's options; if they store a map, `options` has its entries.
     """
 
     label: str

@@ -17,7 +17,7 @@ _IDENTIFIER = b"M001"
 _COLOURS = ("red", "green", "blue")
 # The indices of the fields in their tables.
 _GRAPHS, _INPUTS, _STEPS, _STEP_KIND, _STEP, _MEAN, _DEVIATION = 3, 2, 4, 0, 1, 0, 1
-_NORMALIZATION = 1  # the number of normalisation among the kinds of steps
+_NORMALIZATION = 1  # the code of a normalisation among the kinds of steps
 
 
 def normalization_keys(data: bytes) -> dict[str, str]:

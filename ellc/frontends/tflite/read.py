@@ -51,7 +51,7 @@ def read_tflite(source: Path, options: ImportOptions = _DEFAULT) -> Graph:
 
 
 def read_interface(source: Path, options: ImportOptions = _DEFAULT) -> FileInterface:
-    """What a file says of its inputs and outputs. Raises `EllcError` as `read_tflite`."""
+    """Read the declarations of a file's ports. Raises `EllcError` like `read_tflite`."""
     data = read_file(source, options.limits, code="E210")
     model = _model(source, data, options)
     numbers = {tensor.name: index for index, tensor in enumerate(model.tensors)}
@@ -115,8 +115,8 @@ def _graph(name: str, model: TfliteModel, labels: str, options: ImportOptions) -
         quant = output.tensor.quant if value.dtype.is_integer else None
         emitter.output(output.name, value, quant)
     if model.inputs and model.inputs[0].tensor.kind == "FLOAT32":
-        # An 8-bit input takes the pixels as they are: its scale and zero point replace this
-        # metadata.
+        # An 8-bit input takes the pixels as they are, because its scale and zero point do what
+        # this metadata describes.
         emitter.metadata(dict(model.metadata))
     if labels:
         emitter.metadata({LABELS_KEY: labels})
@@ -184,12 +184,12 @@ def _wanted(model: TfliteModel, names: Sequence[str]) -> list[TflitePort]:
 
 
 def _several(model: TfliteModel) -> str:
-    """A note that names the signature that is read, and the other signatures of the file."""
+    """A note that names the signature that is read and the first few of the others."""
     chosen = "its first graph" if model.signature is None else f"'{model.signature}'"
     others = [name for name in model.signatures if name != model.signature]
     shown = ", ".join(f"'{name}'" for name in others[:_MOST_SHOWN])
     more = ", ..." if len(others) > _MOST_SHOWN else ""
-    return f"the file has several signatures: {chosen} is taken, --signature takes {shown}{more}"
+    return f"the file has several signatures: {chosen} is read; --signature reads {shown}{more}"
 
 
 def _unknown(name: str, names: Sequence[str], what: str, where: str = "") -> EllcError:

@@ -14,7 +14,7 @@ class DeclinedOption:
     """An option that has unsupported values.
 
     `option` is its name in the schema, and `reason` is the text in the report. If the handler does
-    not read the option, every value except 0, false and empty is declined.
+    not read the option, every value is declined except 0, false and an empty list or text.
     """
 
     option: str

@@ -133,7 +133,7 @@ class _VariableResolver:
         handles = {t.name: self.handles[name] for t, name in given if name in self.handles}
         inside = _resolved(graph.nodes, [t.name for t in graph.tensors], handles)
         if inside.started:
-            raise Unsupported(f"{node.label} (IF): a branch has CALL_ONCE")
+            raise Unsupported(f"{node.label} (IF): a branch contains CALL_ONCE")
         within = replace(graph, nodes=tuple(inside.nodes))
         names = frozenset(inside.names)
         return Branch(within, names, frozenset(handles), inside.before, inside.after)
@@ -146,7 +146,7 @@ class _VariableResolver:
         if graph.inputs:
             raise Unsupported("CALL_ONCE: its graph has inputs, but CALL_ONCE has no operands")
         if any(inner.kind == "CALL_ONCE" for inner in graph.nodes):
-            raise Unsupported("CALL_ONCE: its graph has another CALL_ONCE")
+            raise Unsupported("CALL_ONCE: its graph contains another CALL_ONCE")
         inside = _resolved(graph.nodes, [t.name for t in graph.tensors])
         if inside.before:
             raise Unsupported("CALL_ONCE: its graph reads variables")
@@ -154,7 +154,7 @@ class _VariableResolver:
         start = replace(graph, outputs=outputs, nodes=tuple(inside.nodes))
         for index, key in enumerate(inside.after):
             if key in self.before or key in self.after:
-                raise Unsupported(f"CALL_ONCE: the variable '{key[1]}' is used before it")
+                raise Unsupported(f"CALL_ONCE: the variable '{key[1]}' is used earlier in the file")
             self.starts[key] = Start(start, index)
 
 
@@ -162,7 +162,7 @@ def _want_operands(node: TfliteNode) -> None:
     counts = (len(node.operands), len(node.results), len(node.graphs))
     wanted = _SIZES.get(node.kind, (0, 0, 0))
     if any(f < w for f, w in zip(counts, wanted, strict=True)):
-        raise Unsupported(f"{node.kind}: an operand or result is missing")
+        raise Unsupported(f"{node.kind}: an operand, a result or a graph is missing")
 
 
 def _resolved(
@@ -181,12 +181,12 @@ def _resolved(
 def without_handles(
     nodes: Sequence[TfliteNode], outputs: Sequence[str]
 ) -> tuple[list[TfliteNode], list[Variable], dict[str, str]]:
-    """Return the nodes with plain values instead of handles, the variables, and reasons.
+    """Return the nodes with plain values instead of handles, the variables, and error messages.
 
-    Only variables on which `outputs` depend are returned. A handle has no value if its variable is
-    read only inside a loop or has no initial value. For each handle, the last result has the error
-    message for an operator that takes such a handle. Raises `Unsupported` for operators on
-    variables that cannot be replaced.
+    Only variables on which `outputs` depend are returned. A handle may be left without a value: if
+    its variable is read only inside a loop, or has no initial value. The last result maps each
+    handle to the error message for an operator that takes such a handle. Raises `Unsupported` for
+    operators on variables that cannot be replaced.
     """
     names = [name for node in nodes for name in (*node.inputs, *node.outputs)]
     walk = _resolved(nodes, [*names, *outputs])

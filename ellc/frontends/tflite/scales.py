@@ -1,8 +1,8 @@
 """Reads scales and zero points, and computes ranges and factors from them.
 
 Every step has the same precision as in TensorFlow Lite's reference kernels, and scales are float32.
-The results would differ in single bits if, for example, a product were not rounded to float32
-before its conversion to double.
+Results would be off by one bit if, for example, a product were not rounded to float32 before its
+conversion to double.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BOUNDS = {
 def quant_of(tensor: Tensor) -> Quant:
     """The quantisation parameters of a tensor; raises `Unsupported` if it has none."""
     if tensor.quant is None:
-        raise Unsupported(f"'{tensor.name}' is {tensor.kind} without scale and zero point")
+        raise Unsupported(f"'{tensor.name}' is {tensor.kind} without a scale and a zero point")
     if tensor.dtype.is_integer:
         info = np.iinfo(tensor.dtype.numpy)
         for zero in tensor.quant.zero_point:
@@ -79,16 +79,16 @@ def activation_range(activation: FusedActivation, tensor: Tensor) -> tuple[int, 
         (highest if high is None else min(highest, high)),
     )
     if bounds[0] > bounds[1]:
-        raise Unsupported(f"'{tensor.name}' cannot hold what {activation.name} gives")
+        raise Unsupported(f"'{tensor.name}' cannot store any result of {activation.name}")
     return bounds
 
 
 def stored(real: float | None, tensor: Tensor) -> int | None:
-    """Convert a real number to a stored integer, rounded as in TFLite but not clamped."""
+    """Convert a real number to a stored integer, rounded like in the runtime but not clamped."""
     if real is None:
         return None
     number = np.float32(real) / scale_of(tensor)
-    if not abs(number) < 2**31:  # TFLite refuses such a scale as well
+    if not abs(number) < 2**31:  # the runtime refuses such a scale as well
         raise Unsupported(f"the scale {scale_of(tensor)} of '{tensor.name}' is too small")
     return zero_of(tensor) + half_away(number)
 

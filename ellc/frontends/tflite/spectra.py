@@ -17,15 +17,15 @@ MOVERS = (
     *("EXPAND_DIMS", "GATHER", "RESHAPE", "SLICE"),
     *("SQUEEZE", "STRIDED_SLICE", "TRANSPOSE"),
 )
-"""Operators that only move numbers. They give the same result if they move a real part instead."""
+"""Operators that only move numbers, so they may as well move the real parts instead."""
 
 
 def without_complex(nodes: Sequence[TfliteNode]) -> list[TfliteNode]:
-    """Change every reader of a RFFT2D to read the operands of the RFFT2D.
+    """Change every reader of an RFFT2D's result to read the operands of the RFFT2D.
 
     These operands are the samples and the length; the handler of the reader computes the transform
-    itself. Operators that move the spectrum before it is read move the reader's result instead. A
-    RFFT2D without any other reader is then unused.
+    itself. Operators that moved the spectrum before the reader then move the reader's result. The
+    RFFT2D is then unused, unless an operator that is not in `READERS` reads it.
     """
     chains: dict[str, list[TfliteNode]] = {}
     names = {name for node in nodes for name in (*node.inputs, *node.outputs)}
@@ -45,7 +45,7 @@ def without_complex(nodes: Sequence[TfliteNode]) -> list[TfliteNode]:
 
 
 def _merged(reader: TfliteNode, chain: Sequence[TfliteNode], names: set[str]) -> list[TfliteNode]:
-    """Apply the reader to the transform's operands, then the moving operators to its result.
+    """Apply the reader to the transform's operands, and then move the reader's result.
 
     `chain` is the RFFT2D and the operators that move its spectrum, in order.
     """

@@ -21,7 +21,7 @@ _NO_FIELDS = bytes([4, 0, 4, 0, 4, 0, 0, 0])
 
 
 class Damaged(Exception):
-    """Raised if the file is inconsistent; the message says where."""
+    """Raised if the file is inconsistent; the message says what is wrong and where."""
 
 
 class EntryBudget:
@@ -34,7 +34,7 @@ class EntryBudget:
         self._left = entries
 
     def spend(self, entries: int) -> None:
-        """Subtract entries; raise `Damaged` if all vectors together exceed the budget."""
+        """Subtract this number of entries; raise `Damaged` if there are not as many left."""
         self._left -= entries
         if self._left < 0:
             raise Damaged("its lists are longer than the file")

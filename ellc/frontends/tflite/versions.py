@@ -1,8 +1,8 @@
 """Lists the latest version of every operator that ellc knows.
 
 The version of an operator determines its allowed element types, ranks and options. The table has
-the latest versions in the runtime with which the tests compare. The meaning of a later version is
-unknown, so it is refused.
+the latest versions in the runtime with which the tests compare results. The meaning of a later
+version is unknown, so it is refused.
 """
 
 from __future__ import annotations

@@ -138,9 +138,12 @@ def test_compiled_detections_are_the_runtimes(tmp_path: Path) -> None:
     ("changed", "said"),
     [
         ({"max_detections": 0}, "0 detections"),
-        ({"max_detections": 1 << 30}, "detections of 1 classes each"),
-        ({"num_classes": 1}, "scores of 4 classes, where 1 are named"),
-        ({"nms_iou_threshold": 0.0}, "boxes may overlap by 0.0"),
+        (
+            {"max_detections": 1 << 30},
+            f"max_detections is {1 << 30}, max_classes_per_detection is 1",
+        ),
+        ({"num_classes": 1}, "scores of 4 columns, but num_classes is 1"),
+        ({"nms_iou_threshold": 0.0}, "nms_iou_threshold is 0.0; it must be above 0"),
         ({"y_scale": 0.0}, "scales of boxes are [0.0,"),
         ({"soft_nms": True}, "its option soft_nms = True is not supported"),
     ],

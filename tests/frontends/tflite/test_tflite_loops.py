@@ -180,7 +180,7 @@ def test_rows_of_a_list_are_a_sequence(
     [
         (filled(0, 2, ROWS), "do not write the rows of a list in order"),
         (filled(ROWS - 1, -1, -1, "GREATER"), "do not write the rows of a list in order"),
-        (filled(0, 1, ROWS, gap=2), "writes a row of a list and changes other rows"),
+        (filled(0, 1, ROWS, gap=2), "writes one row of a list and also changes other rows"),
     ],
 )
 def test_rows_that_are_no_sequence_are_refused(data: bytes, said: str, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_what_no_runtime_has_for_uint8_is_said(kind: str, tmp_path: Path) -> Non
     second = T.of(np.array([1], np.int32)) if kind == "REDUCE_PROD" else x
     with pytest.raises(EllcError) as caught:
         imported(TfliteCase(kind, "", (x, second), (x,)), tmp_path)
-    assert "no runtime has it for stored integers of type uint8" in caught.value.problems[0]
+    assert "no runtime supports it for stored integers of type uint8" in caught.value.problems[0]
 
 
 @pytest.mark.parametrize("kind", ["EQUAL", "NOT_EQUAL"])

@@ -258,10 +258,22 @@ def test_overlapping_floats_add_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "shape", "to", "options", "said"),
     [
-        ("Framer", (8,), (1, 4), {"frame_size": 4, "frame_step": 8}, "frames of 4 every 8"),
-        ("Framer", (8,), (1, 4), {"frame_size": 4, "frame_step": 3}, "frames of 4 every 3"),
+        (
+            "Framer",
+            (8,),
+            (1, 4),
+            {"frame_size": 4, "frame_step": 8},
+            "frames of size 4 with step 8",
+        ),
+        (
+            "Framer",
+            (8,),
+            (1, 4),
+            {"frame_size": 4, "frame_step": 3},
+            "frames of size 4 with step 3",
+        ),
         ("Delay", (8,), (8,), {"delay_length": -1}, "keeps -1 samples"),
-        ("OverlapAdd", (2, 4), (10,), {"frame_step": 5}, "2 frames of 4 samples with a step of 5"),
+        ("OverlapAdd", (2, 4), (10,), {"frame_step": 5}, "frames of shape [2, 4] with a step of 5"),
         ("Stacker", (3,), (3,), {"num_channels": 3, "stacker_step": 2}, "num_channels 3"),
     ],
 )

@@ -81,4 +81,4 @@ def test_complex_results_are_declined(tmp_path: Path) -> None:
     with pytest.raises(EllcError) as caught:
         read_tflite(saved(spectra((1, 8), (1, 8), is_complex=True), tmp_path))
     assert "is of type COMPLEX64" in "; ".join(caught.value.problems)
-    assert "magnitudes and parts of a RFFT2D are" in "; ".join(caught.value.problems)
+    assert "magnitudes and parts of an RFFT2D are" in "; ".join(caught.value.problems)

@@ -430,7 +430,7 @@ def test_no_operator_whose_graph_assigns_a_variable_is_left_out(kind: str, tmp_p
         (no_handle(), "does not come from an earlier VAR_HANDLE"),
         (weights_in_a_loop(None), "(WHILE): takes the variable 't0', which has no initial value"),
         (weights_in_a_loop(ONE_ROW), "takes the variable 't0', which is read inside a loop only"),
-        (nothing_given(), "an operand or result is missing"),
+        (nothing_given(), "an operand, a result or a graph is missing"),
     ],
 )
 def test_what_has_no_place_in_a_graph_is_refused(data: bytes, said: str, tmp_path: Path) -> None:

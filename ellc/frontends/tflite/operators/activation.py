@@ -19,11 +19,11 @@ from ellc.frontends.tflite.operators.quantised_tables import (
     absolute,
     hard_swish,
     leaky,
-    of_reals,
+    on_stored,
     reciprocal_root,
     rescaled,
+    result_by_table,
     square_root,
-    tabled,
 )
 from ellc.frontends.tflite.operators.wide_functions import (
     absolute_wide,
@@ -71,8 +71,8 @@ from ellc.ir.types import Array, DType
 
 Transform = Callable[[Array], Array]
 Wide = Callable[[Emitter, TfliteNode, Value], Value]
-_NO_RUNTIME_16 = "no runtime has it for 16-bit activations"
-_FLOATS = "no runtime has it for 8-bit operands"
+_NO_RUNTIME_16 = "no runtime supports it for 16-bit activations"
+_FLOATS = "no runtime supports it for 8-bit operands"
 
 
 def _each(function: Callable[[float], float]) -> Transform:
@@ -116,7 +116,8 @@ def _function(
     """Register the operator `kind`, a function of one operand.
 
     Float operands use `op`. Stored integers of 8 bits use a table of the function `of_real`, and
-    stored integers of 16 bits use `of_wide`. Without the argument, such integers are not supported.
+    stored integers of 16 bits use `of_wide`. Without `of_real`, stored integers are not supported;
+    without `of_wide`, those of 16 bits are not.
     """
     limits = _FLOATS if of_real is None else _NO_RUNTIME_16 if of_wide is None else ""
 
@@ -126,10 +127,10 @@ def _function(
         if not is_stored(node):
             return emitter.add(op, x)
         if of_real is None:
-            raise Unsupported("no runtime has it for stored integers of 8 or 16 bits")
+            raise Unsupported("no runtime supports it for stored integers of 8 or 16 bits")
         if of_wide is not None and x.dtype is DType.I16:
             return of_wide(emitter, node, x)
-        return tabled(emitter, node, x, of_reals(node, of_real))
+        return result_by_table(emitter, node, x, on_stored(node, of_real))
 
 
 _EXP = _each(_exponential)
@@ -146,16 +147,16 @@ _function("SQUARE", Square())
 _function("SIGN", Sign())
 
 
-@TFLITE.imports("NEG", limits="no runtime has it for uint8 operands")
+@TFLITE.imports("NEG", limits="no runtime supports it for uint8 operands")
 def negative(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Compute -x. Stored integers are negated as they are: the kernels ignore zero points."""
     x = operand(inputs, 0)
     if is_stored(node) and x.dtype is DType.U8:
-        raise Unsupported("no runtime has it for stored integers of type uint8")
+        raise Unsupported("no runtime supports it for stored integers of type uint8")
     return emitter.add(Neg(), x)
 
 
-@TFLITE.imports("ABS", limits="no runtime has it for uint8 operands")
+@TFLITE.imports("ABS", limits="no runtime supports it for uint8 operands")
 def magnitude(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Compute |x|."""
     x = operand(inputs, 0)
@@ -164,7 +165,7 @@ def magnitude(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return emitter.add(Abs(), x)
 
 
-@TFLITE.imports("LOG", limits="no runtime has it for uint8 operands")
+@TFLITE.imports("LOG", limits="no runtime supports it for uint8 operands")
 def logarithm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Compute the natural logarithm. With stored integers, x <= 0 gives the lowest number."""
     x = operand(inputs, 0)
@@ -175,7 +176,7 @@ def logarithm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     function = _each(lambda v: math.log(v) if v > 0 else float(lowest))
     if x.dtype is DType.I16:
         return function_of_wide(emitter, node, x, function)
-    return tabled(emitter, node, x, of_reals(node, function))
+    return result_by_table(emitter, node, x, on_stored(node, function))
 
 
 @TFLITE.imports("SQRT")
@@ -187,7 +188,7 @@ def root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return emitter.add(Sqrt(), want_float(x))
 
 
-@TFLITE.imports("RSQRT", limits="no runtime has it for uint8 operands")
+@TFLITE.imports("RSQRT", limits="no runtime supports it for uint8 operands")
 def inverse_root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Compute 1 / sqrt(x)."""
     x = operand(inputs, 0)
@@ -217,7 +218,7 @@ def leaky_relu(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("PRELU", limits="8-bit slopes if the operand has stored integers")
 def prelu(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Compute x if x >= 0, else x times a learnt slope; the slopes broadcast."""
+    """Compute x if x >= 0, else x times a learnt slope; the slopes broadcast to x."""
     x, slopes = operand(inputs, 0), operand(inputs, 1)
     if is_stored(node):
         return (prelu_wide if x.dtype is DType.I16 else stored_prelu)(emitter, node, x, slopes)
@@ -247,7 +248,7 @@ def gelu(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
     if x.dtype is DType.I16:
         return function_of_wide(emitter, node, x, _each(exact_or_approximate))
-    return tabled(emitter, node, x, of_reals(node, _each(exact_or_approximate)))
+    return result_by_table(emitter, node, x, on_stored(node, _each(exact_or_approximate)))
 
 
 @TFLITE.imports("SOFTMAX")
@@ -263,7 +264,7 @@ def softmax(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return emitter.add(Softmax((x.type.rank - 1,)), want_float(x))
 
 
-@TFLITE.imports("LOG_SOFTMAX", limits="no runtime has it for 16-bit activations")
+@TFLITE.imports("LOG_SOFTMAX", limits="no runtime supports it for 16-bit activations")
 def log_softmax(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Compute the logarithm of a softmax along the last axis."""
     x = operand(inputs, 0)

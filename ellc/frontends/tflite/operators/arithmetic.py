@@ -46,8 +46,8 @@ from ellc.ir.ops.comparisons import (
 )
 from ellc.ir.ops.functions import Neg, Not, Square
 
-_SIGNED, _NO_UNSIGNED = ("INT8", "INT16"), "no runtime has it for uint8 operands"
-_NO_RUNTIME = "no runtime has it for 8-bit operands"
+_SIGNED, _NO_UNSIGNED = ("INT8", "INT16"), "no runtime supports it for uint8 operands"
+_NO_RUNTIME = "no runtime supports it for 8-bit operands"
 
 
 def _both(inputs: Inputs) -> tuple[Value, Value]:
@@ -122,17 +122,17 @@ def squared_difference(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Va
 
 
 def _plain(kind: str, op: Op, *, stored: tuple[str, ...] = (), limits: str = "") -> None:
-    """Register the operator `kind`, which has the meaning of `op` in the graph.
+    """Register the operator `kind`, which becomes `op` in the graph.
 
-    `stored` lists the types of stored integers that the operator supports. The kernels ignore
-    scales and zero points.
+    `stored` lists the supported types of stored integers, whose scales and zero points the kernels
+    ignore.
     """
 
     @TFLITE.imports(kind, limits=limits)
     def binary(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
         if is_stored(node) and tensor(node, 0).kind not in stored:
             raise Unsupported(
-                f"no runtime has it for stored integers of type {tensor(node, 0).kind}"
+                f"no runtime supports it for stored integers of type {tensor(node, 0).kind}"
             )
         return pointwise(emitter, op, *_both(inputs))
 
@@ -200,7 +200,7 @@ def select(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("ONE_HOT", limits="depth and both values must be constants")
 def one_hot(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Create one-hot vectors along a new axis: `on` at the index, `off` elsewhere."""
+    """Create one-hot vectors along a new axis: one value at the index, another one elsewhere."""
     indices, depth, on, off = (operand(inputs, i) for i in range(4))
     counts = known_ints(depth, "the depth")
     if len(counts) != 1 or not 0 < counts[0] < 1 << 24:

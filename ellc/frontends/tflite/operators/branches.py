@@ -23,7 +23,7 @@ def if_(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
     if condition.type.elements != 1 or condition.dtype is not DType.BOOL:
         raise Unsupported(f"a condition {condition.dtype.value}{list(condition.shape)}")
     if len(node.graphs) != 2:
-        raise Unsupported(f"it has {len(node.graphs)} branches, not 2")
+        raise Unsupported(f"its number of branches is {len(node.graphs)}, not 2")
     for graph in node.graphs:
         _want_same(graph.inputs, node.operands[1:])
         _want_same(graph.outputs, node.results)

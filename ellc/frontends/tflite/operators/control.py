@@ -1,4 +1,4 @@
-"""Imports WHILE loops with a known number of iterations, such as Keras's recurrent layers."""
+"""Imports WHILE loops with a known number of trips, such as Keras's recurrent layers."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from ellc.ir.ops.loop import Loop, Walk
 
 @TFLITE.imports("WHILE", limits="a number of trips known at import, at most 4096")
 def while_(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """Import a loop whose number of iterations is known at import.
+    """Import a loop whose number of trips is known at import.
 
-    Operands whose value is known in every iteration (counters) become constant sequences that the
-    loop walks over. Operands that no iteration changes are captured. If every iteration writes the
-    next row of a list, the loop stacks the rows. All other operands are carried.
+    Operands whose value is known on every trip (counters) become constant sequences that the loop
+    walks over. Operands that no trip changes are captured. If every trip writes the next row of a
+    list, the loop stacks the rows. All other operands are carried.
     """
     if len(node.graphs) != 2:
-        raise Unsupported(f"it has {len(node.graphs)} graphs, not a condition and a body")
+        raise Unsupported(f"its number of graphs is {len(node.graphs)}, not 2")
     condition, body = node.graphs
     values = [operand(inputs, i) for i in range(len(body.inputs))]
     if not len(values) == len(condition.inputs) == len(body.outputs) == len(node.results):
-        raise Unsupported("its graphs do not fit its operands")
+        raise Unsupported("the inputs and outputs of its graphs do not fit its operands")
     same = {i for i, (a, b) in enumerate(zip(body.inputs, body.outputs, strict=True)) if a == b}
     constant = {i for i, v in enumerate(values) if v.is_constant}
     counted = counters(constant, {i: _reads(body, i) for i in constant}) - same
@@ -78,9 +78,9 @@ def _lists(
     others: set[int],
     trips: list[dict[int, np.ndarray]],
 ) -> dict[int, tuple[WrittenRows, int]]:
-    """Find the operands that are lists, and the index of the first row that the loop writes.
+    """Map each operand that is a list to its written rows and the index of the first of them.
 
-    Each iteration writes one row of a list.
+    Every trip writes the next row of a list. `others` has the operands that are no lists.
     """
     fixed = [v if i in others and v.is_constant else None for i, v in enumerate(values)]
     lists = {}
@@ -110,7 +110,7 @@ def _trips(
     values: list[Value],
     counted: set[int],
 ) -> list[dict[int, np.ndarray]]:
-    """Compute the counters, by operand index, before every iteration and after the last one."""
+    """Compute the counters, by operand index, before every trip and after the last one."""
     order = sorted(counted)
     fixed = {i for i, v in enumerate(values) if v.is_constant and body.inputs[i] == body.outputs[i]}
     if not condition.outputs or not _reads(condition, 0) <= counted | fixed:
@@ -132,5 +132,5 @@ def _trips(
 
 
 def _last(emitter: Emitter, value: Value, index: int, trips: list[dict[int, np.ndarray]]) -> Value:
-    """The final value of an operand that is a counter, or that no iteration changes."""
+    """The final value of an operand that is a counter, or that no trip changes."""
     return emitter.constant(trips[-1][index]) if index in trips[-1] else value

@@ -64,8 +64,8 @@ def float_weights(emitter: Emitter, node: TfliteNode, weights: Value, index: int
     Raises `Unsupported` for uint8 weights.
     """
     if weights.dtype is DType.U8:
-        # Old converters stored signed numbers under the type uint8, so the meaning is ambiguous.
-        raise Unsupported("uint8 weights with float activations; int8 weights would work")
+        # Old converters stored signed numbers with the type uint8, so the meaning is ambiguous.
+        raise Unsupported("uint8 weights with float activations; int8 weights are supported")
     if weights.dtype.is_float:
         return weights
     emitter.note(HYBRID_NOTE)
@@ -132,7 +132,7 @@ def depthwise_conv_2d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Val
     declines=(NOT_ON_INTEGERS,),
 )
 def transpose_conv(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Import a transposed convolution: add every pixel times the filters to a result window."""
+    """Import a transposed convolution: each pixel times the filters is added to a result window."""
     shape = known_ints(operand(inputs, 0), "the result's shape")
     weights, x, bias = operand(inputs, 1), operand(inputs, 2), optional(inputs, 3)
     if x.type.rank != 4 or weights.type.rank != 4 or len(shape) != 4:
@@ -166,9 +166,10 @@ def _crop(
 def crop_along(
     scheme: int, extent: int, size: int, window: int, stride: int, dilation: int = 1
 ) -> tuple[int, int, int]:
-    """Return the amounts to cut off before, to cut off after, and to add after the full result.
+    """Return how much to cut off before and after the full result, and how much to add after it.
 
-    All amounts are along one axis, where the operand has `extent` elements and the result `size`.
+    The numbers are for one axis, along which the operand has `extent` elements and the result has
+    `size` elements.
     """
     before, _ = padding_along(scheme, size, window, stride, dilation)
     whole = (extent - 1) * stride + dilation * (window - 1) + 1 - before
@@ -198,7 +199,7 @@ def fully_connected(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value
 
 @TFLITE.imports("BATCH_MATMUL", limits="8-bit weights with floats are dequantised")
 def batch_matmul(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Multiply two matrices. Either may be computed by the network; leading axes broadcast."""
+    """Multiply matrices. The network may compute either or both of them; leading axes broadcast."""
     a, b = operand(inputs, 0), operand(inputs, 1)
     transpose = node.options.flag("AdjX"), node.options.flag("AdjY")
     if is_stored(node):

@@ -59,7 +59,7 @@ def _real(emitter: Emitter, node: TfliteNode, inputs: Inputs, index: int, what: 
 
 @dataclass(frozen=True, slots=True)
 class _Settings:
-    """The operator's options. The first `offset` columns of the scores are for the background."""
+    """The operator's options. The first `offset` columns of the scores belong to the background."""
 
     detections: int
     kinds: int  # the most classes of one detection
@@ -76,8 +76,8 @@ class _Settings:
 
         Raises `Unsupported` for options that LiteRT refuses.
         """
-        # Always read this option: a file can have the options of both algorithms, and an unread
-        # option is reported.
+        # This option is always read: a file may have the options of both algorithms, and an option
+        # that is not read is reported.
         per_class = options.whole("detections_per_class")
         settings = _Settings(
             options.whole("max_detections"),
@@ -91,11 +91,16 @@ class _Settings:
         )
         counts = (settings.detections, settings.kinds, settings.per_class, settings.classes)
         if min(counts) < 1 or settings.detections * settings.kinds > _MOST_DETECTIONS:
-            raise Unsupported(f"{settings.detections} detections of {settings.kinds} classes each")
+            raise Unsupported(
+                f"max_detections is {settings.detections}, max_classes_per_detection is"
+                f" {settings.kinds}"
+            )
         if settings.offset not in (0, 1):
-            raise Unsupported(f"scores of {columns} classes, where {settings.classes} are named")
+            raise Unsupported(f"scores of {columns} columns, but num_classes is {settings.classes}")
         if not 0 < settings.overlap <= 1:
-            raise Unsupported(f"boxes may overlap by {settings.overlap}; more than 0, at most 1")
+            raise Unsupported(
+                f"nms_iou_threshold is {settings.overlap}; it must be above 0 and at most 1"
+            )
         return settings
 
 
@@ -107,7 +112,7 @@ def _decoded(emitter: Emitter, boxes: Value, anchors: Value, options: NodeOption
     count = boxes.shape[1]
     scales = [options.number(f"{name}_scale") for name in "yxhw"]
     if not all(s > 0 for s in scales):
-        raise Unsupported(f"the scales of boxes are {scales}, not above 0")
+        raise Unsupported(f"the scales of boxes are {scales}; they must be above 0")
     four = emitter.add(Slice((0, 0, 0), (1, count, 4), (1, 1, 1)), boxes)
     planes = emitter.add(Transpose((1, 0)), emitter.add(Reshape((count, 4)), four))
     inverse = emitter.constant(np.array([[1 / s] for s in scales], np.float32))
@@ -200,7 +205,7 @@ class _Post:
         return self.emitter.add(Reshape((count,)), part)
 
     def _valid(self, chosen: Value) -> Value:
-        """A boolean for each row: whether it names a box. Unused rows have the index -1."""
+        """A boolean for each row: whether it selects a box. Unused rows have the index -1."""
         return self._pointwise(Less(), self.emitter.constant(np.full((1,), -1, np.int32)), chosen)
 
     def _boxes(self, chosen: Value) -> Value:
@@ -230,7 +235,7 @@ class _Post:
         return self.emitter.add(Concat(value.type.rank - 1), value, zeros)
 
     def _results(self, boxes: Value, classes: Value, scores: Value, valid: Value) -> list[Value]:
-        """The four results, padded with zeros to the largest number of detections."""
+        """The four results; the first three are padded with zeros to the maximum of detections."""
         total = self.settings.detections * self.settings.kinds
         results = []
         for value, last in ((boxes, (4,)), (classes, ()), (scores, ())):

@@ -30,8 +30,8 @@ def scaled(
 def shifted(emitter: Emitter, x: Value, bits: int) -> Value:
     """Compute x / 2^bits, rounded to nearest, ties away from zero.
 
-    The operator rounds ties up, so 1 is subtracted from negative numbers first. Therefore x must
-    not be the lowest 32-bit number.
+    The graph's operator rounds ties up, so 1 is subtracted from negative numbers first. Therefore x
+    must not be the lowest 32-bit number.
     """
     lower = emitter.add(Add(), x, emitter.add(ShiftRight(), x, number(emitter, 31)))
     op = Requantize("tflite_once", 0, WIDE_LOW, WIDE_HIGH, DType.I32)

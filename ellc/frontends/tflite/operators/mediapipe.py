@@ -47,10 +47,14 @@ class _Pool:
 
     @staticmethod
     def of(node: TfliteNode) -> _Pool:
-        """Read the options of a node; raise `Unsupported` if they are not valid for a pool."""
+        """Read the options of a node.
+
+        Raises `Unsupported` if they are too short, or if the window or the strides are not
+        supported.
+        """
         if len(node.custom) < _FIELDS.size:
             raise Unsupported(
-                f"its options have {len(node.custom)} bytes, those of a pool {_FIELDS.size}"
+                f"the size of its options is {len(node.custom)} bytes, less than {_FIELDS.size}"
             )
         scheme, across, down, width, height, activation = _FIELDS.unpack_from(node.custom)
         result = _Pool(_SCHEMES.get(scheme, -1), (down, across), (height, width), activation)
@@ -88,7 +92,7 @@ def max_pool_with_indices(emitter: Emitter, node: TfliteNode, inputs: Inputs) ->
 def _cells(
     emitter: Emitter, x: Value, pool: _Pool, padding: Padding, shape: tuple[int, ...]
 ) -> list[Value]:
-    """For each position inside the window, collect the elements of all windows at that position.
+    """For each position in the window, return the elements that all windows have there.
 
     Elements in the padding are the lowest number.
     """
@@ -115,7 +119,7 @@ def max_unpool(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
             f"{pool.stride}"
         )
     if pool.activation != FusedActivation.NONE:
-        raise Unsupported(f"fused activation {pool.activation}; the runtime has none here")
+        raise Unsupported(f"fused activation {pool.activation}, which the runtime ignores here")
     batch, rows, columns, channels = x.shape
     height, width = pool.window
     number = emitter.add(Cast(DType.I32), want_float(positions))
@@ -139,7 +143,7 @@ def transpose_conv_bias(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> V
     x, weights, bias = (operand(inputs, i) for i in range(3))
     if len(node.custom) < _CONVOLUTION.size:
         raise Unsupported(
-            f"its options have {len(node.custom)} bytes, those of a convolution {_CONVOLUTION.size}"
+            f"the size of its options is {len(node.custom)} bytes, less than {_CONVOLUTION.size}"
         )
     scheme, across, down = _CONVOLUTION.unpack_from(node.custom)
     stride = (down, across)

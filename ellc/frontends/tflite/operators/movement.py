@@ -68,13 +68,13 @@ def _parts(emitter: Emitter, x: Value, axis: int, sizes: tuple[int, ...]) -> lis
 def _axis(value: Value, x: Value) -> int:
     numbers = known_ints(value, "the axis")
     if len(numbers) != 1:
-        raise Unsupported(f"it names {len(numbers)} axes, not one")
+        raise Unsupported(f"the number of its axes is {len(numbers)}, not 1")
     return axis_of(numbers[0], x.type.rank)
 
 
 @TFLITE.imports("UNPACK")
 def unpack(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """Split an axis into its elements; the parts do not have the axis any more."""
+    """Split the operand into its elements along an axis; the parts do not have this axis."""
     x = operand(inputs, 0)
     axis = axis_of(node.options.whole("Axis"), x.type.rank)
     rest = (*x.shape[:axis], *x.shape[axis + 1 :])
@@ -131,7 +131,7 @@ def padded(emitter: Emitter, x: Value, amounts: Pairs, value: float, mode: str) 
 
 @TFLITE.imports("PAD", limits=_KNOWN)
 def pad(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Pad with zeros, or in a quantised tensor with the zero point."""
+    """Pad with zeros; a quantised tensor is padded with its zero point."""
     x = operand(inputs, 0)
     zero = zero_of(result(node)) if is_stored(node) else 0
     return padded(emitter, x, amounts_of(operand(inputs, 1), x.type.rank), float(zero), "constant")
@@ -142,7 +142,7 @@ def pad_v2(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Pad with a given number, which must have the same scale and zero point as the result."""
     x, number = operand(inputs, 0), known(operand(inputs, 2), "the padding value")
     if is_stored(node) and scalar_quant(tensor(node, 2)) != scalar_quant(result(node)):
-        raise Unsupported("the padding value has another scale or zero point than the result")
+        raise Unsupported("the padding value differs from the result in scale or zero point")
     if number.size != 1 or (number.dtype.kind == "i" and abs(int(number.reshape(()))) >= 1 << 53):
         raise Unsupported("the padding value is not a single number")
     amounts = amounts_of(operand(inputs, 1), x.type.rank)
@@ -164,7 +164,7 @@ def mirror_pad(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 def _symmetric(emitter: Emitter, x: Value, axis: int, before: int, after: int) -> Value:
     extent = x.shape[axis]
     if max(before, after) > extent:
-        raise Unsupported(f"it mirrors {before} and {after} elements, but there are {extent}")
+        raise Unsupported(f"it mirrors {before} and {after} elements of only {extent}")
     ends = ((before - 1, before), (extent - 1, after))
     first, last = (_backwards(emitter, x, axis, start, size) for start, size in ends)
     parts = [*first, x, *last]
@@ -184,7 +184,7 @@ def _backwards(emitter: Emitter, x: Value, axis: int, start: int, size: int) -> 
 
 @TFLITE.imports("GATHER", limits="batch dimensions only right before the axis")
 def gather(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Take elements at indices along an axis; with batch dimensions, each batch has own indices."""
+    """Take elements at indices along an axis; each batch element may have its own indices."""
     x, indices = operand(inputs, 0), operand(inputs, 1)
     axis = axis_of(node.options.whole("Axis"), x.type.rank)
     batch = node.options.whole("BatchDims")

@@ -32,7 +32,7 @@ def _window(options: NodeOptions) -> tuple[int, int]:
 def _want_same_scale(node: TfliteNode) -> None:
     """Raise `Unsupported` unless the operand and the result have the same scale and zero point.
 
-    The kernels of quantised pools work on the stored integers and do not convert between scales.
+    The kernels of quantised pools compute with the stored integers and do not convert their scales.
     """
     if scalar_quant(tensor(node, 0)) != scalar_quant(result(node)):
         raise Unsupported("operand and result have different scales or zero points")

@@ -10,7 +10,7 @@ from ellc.frontends.graph_import.broadcast import common_shape, expanded
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import BYTES, result, tensor
 from ellc.frontends.tflite.model import FusedActivation, Tensor, TfliteNode
-from ellc.frontends.tflite.operators.quantised_tables import looked_up
+from ellc.frontends.tflite.operators.quantised_tables import by_table
 from ellc.frontends.tflite.operators.wide_functions import want_no_zero
 from ellc.frontends.tflite.scales import (
     activation_range,
@@ -28,18 +28,19 @@ from ellc.ir.ops.quantised import Requantize
 from ellc.ir.ops.quantised_arithmetic import QuantAdd, QuantDiv, QuantMul
 from ellc.ir.types import Array, DType
 
-# Numbers are shifted left by so many bits before they are scaled, to keep precision.
+# Before stored integers are scaled, they are shifted left by this many bits, to keep precision: in
+# comparisons, in squared differences and in sums of any number of operands.
 _COMPARED_BITS = 8
 _SQUARED_BITS = 7
 _SUMMED_BITS = 20
-_MOST_SUMMED = 16  # the sum of 16 operands of 9 bits, halved and shifted by 20, has 32 bits
+_MOST_SUMMED = 16  # the sum of 16 operands of 9 bits, halved and shifted left by 20, has 32 bits
 
 
 def _second_first(x: Value, y: Value) -> bool:
-    """Whether the second operand should come first.
+    """Whether the graph's operator should read the second operand first.
 
-    The first operand must have the result's shape. If both have it, a computed operand comes before
-    a constant.
+    Its first operand must have the result's shape. If both operands have it, a computed one comes
+    before a constant.
     """
     if y.shape != common_shape(x, y):
         return False
@@ -85,7 +86,7 @@ def stored_sum_of_all(emitter: Emitter, node: TfliteNode, parts: list[Value]) ->
 
 
 def _want_general_scales(*tensors: Tensor) -> None:
-    """Raise `Unsupported` if all scales are powers of two: then the runtime uses another kernel."""
+    """Raise `Unsupported` if all scales are powers of two, for which the runtime differs."""
     if all(np.frexp(scale_of(t))[0] == 0.5 for t in tensors):
         raise Unsupported("16-bit sums whose scales are powers of two")
 
@@ -103,7 +104,7 @@ def stored_product(emitter: Emitter, node: TfliteNode, x: Value, y: Value) -> Va
 
 
 def stored_quotient(emitter: Emitter, node: TfliteNode, x: Value, y: Value) -> Value:
-    """Compute x / y. A divisor of 0, which is an error in the runtime, counts as one step."""
+    """Compute x / y. A divisor of 0, an error in the runtime, is replaced by y's scale."""
     first, second, to = tensor(node, 0), tensor(node, 1), result(node)
     low, high = activation_range(node.options.activation, to)
     try:
@@ -119,7 +120,7 @@ def stored_squared_difference(emitter: Emitter, node: TfliteNode, x: Value, y: V
     """Compute (x - y)^2; for 16-bit operands as TensorFlow Lite Micro does."""
     first, second, to = tensor(node, 0), tensor(node, 1), result(node)
     if x.dtype is DType.U8:
-        raise Unsupported("no runtime has it for stored integers of type uint8")
+        raise Unsupported("no runtime supports it for stored integers of type uint8")
     if x.dtype is DType.I16:
         want_no_zero(first, second, to)
     bits = 0 if x.dtype is DType.I16 else _SQUARED_BITS
@@ -128,7 +129,7 @@ def stored_squared_difference(emitter: Emitter, node: TfliteNode, x: Value, y: V
         _scaled(emitter, value, source, bits, float(scale_of(source)) / twice)
         for value, source in ((x, first), (y, second))
     ]
-    # The square ignores the sign, so the operands may be exchanged.
+    # The square does not depend on the sign, so the operands may be exchanged.
     first_part, second_part = parts[::-1] if _second_first(x, y) else parts
     first_part = expanded(emitter, first_part, common_shape(x, y))
     square = emitter.add(Square(), emitter.add(Sub(), first_part, second_part))
@@ -139,13 +140,13 @@ def stored_squared_difference(emitter: Emitter, node: TfliteNode, x: Value, y: V
 def compared_parts(emitter: Emitter, node: TfliteNode, x: Value, y: Value) -> tuple[Value, Value]:
     """Convert both operands of a comparison to integers of the same scale.
 
-    8-bit operands become 32-bit integers. 16-bit operands must have the same scale, because the
-    runtime compares the stored integers without regard to their scales.
+    8-bit operands become 32-bit integers. 16-bit operands must have the same scale and zero point,
+    because the runtime compares the stored integers as they are.
     """
     first, second = tensor(node, 0), tensor(node, 1)
     if x.dtype is DType.I16:
         if scalar_quant(first) != scalar_quant(second) or y.dtype is not x.dtype:
-            raise Unsupported("16-bit operands with different scales: no runtime compares them")
+            raise Unsupported("16-bit operands with different scales, which no runtime compares")
         return x, y
     if max(scale_of(first), scale_of(second)) >= 1:
         raise Unsupported("a comparison of 8-bit operands whose scale is 1 or more")
@@ -163,10 +164,10 @@ def _scaled(emitter: Emitter, x: Value, source: Tensor, bits: int, factor: float
         return emitter.add(op, emitter.add(Cast(DType.I32), x), *map(emitter.constant, parts))
     if x.dtype not in BYTES:
         raise Unsupported(f"stored integers of type {x.dtype.value}")
-    return looked_up(emitter, x, DType.I32, None, _raised(zero_of(source), bits, factor))
+    return by_table(emitter, x, DType.I32, None, _rescaling(zero_of(source), bits, factor))
 
 
-def _raised(zero: int, bits: int, factor: float) -> Callable[[Array], Array]:
+def _rescaling(zero: int, bits: int, factor: float) -> Callable[[Array], Array]:
     mantissa, shift = quantize_multiplier(factor)
 
     def scale(stored: Array) -> Array:

@@ -24,7 +24,7 @@ Pair = tuple[int, int]
 
 
 def channel_factors(x: Tensor, weights: Tensor, to: Tensor) -> list[float]:
-    """The factor, or one factor for each filter, computed in double."""
+    """The factor for all filters, or one factor for each filter, computed in double precision."""
     scales = quant_of(weights).scale
     return [float(scale_of(x)) * float(np.float32(s)) / float(scale_of(to)) for s in scales]
 
@@ -94,7 +94,7 @@ def stored_dense(
     """Import FULLY_CONNECTED along the last axis, with weights [F,K]."""
     source, filters, to = tensor(node, 0), tensor(node, 1), result(node)
     quant = quant_of(filters)
-    # Among all layers, only this operator's kernels subtract a zero point from signed weights too.
+    # Of all layers, only this one has kernels that subtract a zero point from signed weights too.
     zeros = quant.zero_point[:1] if len(quant.scale) == 1 else (0,)
     op, factors = IntDense(zero_of(source), zeros), _factors(source, filters, to)
     if x.dtype is DType.I16:

@@ -1,9 +1,9 @@
 """Adds the layer normalisation of an LSTM of stored integers, bit for bit as in LiteRT's kernel.
 
 For each batch element, the sums of a gate are scaled to mean 0 and standard deviation 2^10. Then
-they are multiplied by weights, and a bias is added. As in LiteRT, 2^20 / units is truncated before
-the variance is multiplied by it, so variances are too small if the number of units is not a power
-of two. A variance below 1 is replaced by a constant.
+they are multiplied by weights, and a bias is added. As in LiteRT, the variance is multiplied by
+2^20 / units, which is truncated first. So variances are slightly too small if the number of units
+is not a power of two. A variance below 1 is replaced by a constant.
 """
 
 from __future__ import annotations
@@ -40,7 +40,11 @@ _GUARD = np.float32(10_000)
 
 @dataclass(frozen=True, slots=True)
 class LayerNorm:
-    """The int32 weights [1, units] and bias [units], the result's factor, the least variance."""
+    """A layer normalisation.
+
+    `weights` are int32 [1, units], and `bias` is int32 [units]. `factor` is the mantissa and the
+    shift of the result's factor. `least` replaces variances that are too small.
+    """
 
     weights: Array
     bias: Array
@@ -52,7 +56,7 @@ class LayerNorm:
         """Create a layer normalisation from stored weights with the scale `scale`."""
         mantissa, shift = quantize_multiplier(float(scale))
         if shift + _UNIT_BITS > _MOST_SHIFT:
-            raise Unsupported(f"a layer normalisation whose weights have the scale {scale}")
+            raise Unsupported(f"the scale {scale} of the layer normalisation's weights")
         least = max(1, int(_GUARD * scale))
         wide = weights[None].astype(np.int32)
         return LayerNorm(wide, bias, (mantissa, shift + _UNIT_BITS), least)

@@ -11,10 +11,10 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import BYTES, operand, result, tensor
 from ellc.frontends.tflite.model import FusedActivation, Tensor, TfliteNode
 from ellc.frontends.tflite.operators.quantised_tables import (
-    looked_up,
+    by_table,
+    nearest_integers,
+    result_by_table,
     scaled_by,
-    tabled,
-    whole,
 )
 from ellc.frontends.tflite.registry import TFLITE
 from ellc.frontends.tflite.scales import (
@@ -38,7 +38,7 @@ def quantize(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
         return quantized(emitter, x, to)
     factor = float(scale_of(source)) / float(scale_of(to))
     if x.dtype in BYTES:
-        return tabled(emitter, node, x, scaled_by(source, to, factor))
+        return result_by_table(emitter, node, x, scaled_by(source, to, factor))
     wide = x if x.dtype is DType.I32 else emitter.add(Cast(DType.I32), x)
     zero = np.full((1,) if x.shape else (), zero_of(source), np.int32)
     wide = emitter.add(Sub(), wide, emitter.constant(zero))
@@ -47,7 +47,7 @@ def quantize(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("DEQUANTIZE")
 def dequantize(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Convert stored integers to real numbers. Float16 constants are float32 at this point."""
+    """Convert stored integers to real numbers. The reader made float16 constants float32."""
     x = operand(inputs, 0)
     return x if x.dtype is DType.F32 else dequantized(emitter, x, tensor(node, 0))
 
@@ -63,10 +63,10 @@ def _in_scale(emitter: Emitter, x: Value, source: Tensor, to: Tensor) -> Value:
         return x
     if x.dtype is not DType.U8:
         raise Unsupported(
-            f"'{source.name}' has another scale or zero point than the result;"
-            " only uint8 operands can be converted"
+            f"'{source.name}' differs from the result in scale or zero point;"
+            " only uint8 operands may differ"
         )
-    return looked_up(emitter, x, to.dtype, to.quant, _linear(source, to))
+    return by_table(emitter, x, to.dtype, to.quant, _linear(source, to))
 
 
 def _linear(source: Tensor, to: Tensor) -> Callable[[Array], Array]:
@@ -75,6 +75,6 @@ def _linear(source: Tensor, to: Tensor) -> Callable[[Array], Array]:
     offset = np.float32(-zero_of(source)) * factor
 
     def scale(stored: Array) -> Array:
-        return whole(stored.astype(np.float32) * factor + offset) + zero_of(to)
+        return nearest_integers(stored.astype(np.float32) * factor + offset) + zero_of(to)
 
     return scale

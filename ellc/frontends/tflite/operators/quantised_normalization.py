@@ -7,7 +7,7 @@ import numpy as np
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.tflite.common import result, tensor
 from ellc.frontends.tflite.model import TfliteNode
-from ellc.frontends.tflite.operators.quantised_tables import looked_up
+from ellc.frontends.tflite.operators.quantised_tables import by_table
 from ellc.frontends.tflite.scales import limits_of, scale_of, zero_of
 from ellc.ir.fixed_point import (
     LOG_BITS,
@@ -38,7 +38,7 @@ def stored_log_softmax(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
     if scale_of(to) != np.float32(_LOG_STEP) or zero_of(to) != high:
         raise Unsupported(f"a result of scale {scale_of(to)} and zero point {zero_of(to)}")
     if x.shape[-1] >= _MOST_TERMS:
-        raise Unsupported(f"LOG_SOFTMAX of {x.shape[-1]} numbers, more than {_MOST_TERMS - 1}")
+        raise Unsupported(f"{x.shape[-1]} numbers in a vector, more than {_MOST_TERMS - 1}")
     scaling, last = softmax_scaling(1.0, float(scale_of(source))), (x.type.rank - 1,)
     top = emitter.add(Cast(DType.I32), emitter.add(Reduce("max", last, True), x))
     negative = emitter.add(Sub(), emitter.add(Cast(DType.I32), x), top)
@@ -49,8 +49,8 @@ def stored_log_softmax(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
     total = emitter.add(Reduce("sum", last, True), _table(emitter, position, terms))
     scaled = _table(emitter, position, log_softmax_differences(*scaling))
     logarithm = emitter.add(Sub(), scaled, emitter.add(LogOfSum(), total))
-    # No logarithm here is positive. The operator rounds ties up. After the subtraction of 1 it
-    # rounds them away from zero.
+    # No logarithm here is positive. The graph's operator rounds ties up; because 1 is subtracted
+    # first, ties round away from zero.
     less = emitter.add(Sub(), logarithm, emitter.constant(np.ones(1, np.int32)))
     bits = 31 - LOG_BITS - _LOG_STEP_BITS
     op = Requantize("tflite_once", zero_of(to), low, high, to.dtype, to.quant)
@@ -58,9 +58,12 @@ def stored_log_softmax(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
 
 
 def _table(emitter: Emitter, position: Value, by_distance: Array) -> Value:
-    """Look up entries by distance from the largest number; `position` is 255 - distance."""
+    """Look up the entries of `by_distance` at the distances 255 - `position`.
+
+    A distance is how far a number is below the largest one.
+    """
     table = by_distance[::-1]
-    return looked_up(emitter, position, DType.I32, None, lambda code: table[code])
+    return by_table(emitter, position, DType.I32, None, lambda code: table[code])
 
 
 def _factor(emitter: Emitter, mantissa: int, shift: int) -> tuple[Value, Value]:
@@ -75,15 +78,15 @@ def stored_l2_normalization(emitter: Emitter, node: TfliteNode, x: Value) -> Val
     if scale_of(to) != np.float32(_UNIT_STEP) or zero_of(to) != middle:
         raise Unsupported(f"a result of scale {scale_of(to)} and zero point {zero_of(to)}")
     zero = zero_of(source)
-    squares = looked_up(emitter, x, DType.I32, None, lambda code: (code - zero) ** 2)
+    squares = by_table(emitter, x, DType.I32, None, lambda code: (code - zero) ** 2)
     total = emitter.add(Reduce("sum", (x.type.rank - 1,), True), squares)
     mantissa, shift = (emitter.add(InverseRoot(part), total) for part in ("mantissa", "shift"))
-    # The kernel for uint8 multiplies by 2^7 before it scales. The kernel for int8 does both in one
+    # The kernel for uint8 multiplies by 2^7 and then scales. The kernel for int8 does both in one
     # step.
     before = _UNIT_BITS if x.dtype is DType.U8 else 0
     if not before:
         bits = emitter.constant(np.full(1, _UNIT_BITS, np.int32))
         shift = emitter.add(Add(), shift, bits)
-    raised = looked_up(emitter, x, DType.I32, None, lambda code: (code - zero) << before)
+    raised = by_table(emitter, x, DType.I32, None, lambda code: (code - zero) << before)
     op = Requantize("tflite", middle, low, high, to.dtype, to.quant)
     return emitter.add(op, raised, mantissa, shift)

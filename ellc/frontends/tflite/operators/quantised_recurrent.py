@@ -41,8 +41,8 @@ from ellc.ir.ops.quantised_conv import IntDense
 from ellc.ir.ops.shape import Slice
 from ellc.ir.types import Array, DType, Quant
 
-# The indices of operands. The first three are for the first gate; the indices for the other gates
-# follow each of them.
+# The indices of operands. Those of weights, biases and norms are for the first gate; the indices
+# for the other gates follow each of them.
 _WEIGHTS, _RECURRENT, _BIASES = 1, 5, 12
 _PEEPHOLES = {0: 9, 1: 10, 3: 11}  # by gate
 _PROJECTION, _PROJECTION_BIAS = 16, 17
@@ -50,7 +50,7 @@ _STATE, _CELL = 18, 19
 _NORMS = 20  # weights of the gates' layer normalisation
 _HIDDEN = 4  # the intermediate with the scale of the hidden state
 _SUM_BITS = 3  # integer bits of the gates' sums
-_UNIT_BITS = 15  # fraction bits of a number without integer bits
+_UNIT_BITS = 15  # fraction bits of a 16-bit number without integer bits
 _UNIT = np.float32(2.0 ** (_SUM_BITS - _UNIT_BITS))  # the scale of the gates' sums
 
 
@@ -198,7 +198,7 @@ def _intermediate(node: TfliteNode, index: int, what: str) -> Tensor:
 
 
 def _norms(node: TfliteNode, inputs: Inputs, gates: range, units: int) -> dict[int, LayerNorm]:
-    """Read the layer normalisations by gate, with the gates' biases; all gates have one or none."""
+    """Read the layer normalisations by gate, with the gates' biases: of all gates, or none."""
     norms = {}
     for gate in range(4):
         if optional(inputs, _NORMS + gate) is None:
@@ -207,7 +207,7 @@ def _norms(node: TfliteNode, inputs: Inputs, gates: range, units: int) -> dict[i
         bias = _stored(inputs, _BIASES + gate, "INT32 biases", np.int32, (units,))
         norms[gate] = LayerNorm.of(weights, bias, scale_of(tensor(node, _NORMS + gate)))
     if norms and set(norms) != {*gates}:
-        raise Unsupported(f"layer normalisations for only {len(norms)} of {len(gates)} gates")
+        raise Unsupported(f"a layer normalisation for {len(norms)} of {len(gates)} gates")
     return norms
 
 
@@ -233,14 +233,14 @@ def _peepholes(
         raise Unsupported(f"peepholes for {len(peepholes)} of {len(gates)} gates")
     if peepholes and shape[0] != shape[1]:
         raise Unsupported(
-            "peepholes with a projection to another size: TensorFlow Lite's kernel reads the wrong "
-            "cells then; export it without peepholes"
+            "peepholes with a projection to another size, for which TensorFlow Lite's kernel reads "
+            "the wrong cells; export the layer without peepholes"
         )
     return peepholes
 
 
 def _clip(node: TfliteNode, option: str, to: Tensor) -> int:
-    """Convert a bound to a stored integer, truncated."""
+    """Convert a bound to a stored integer of `to`, clamped and truncated."""
     low, high = limits_of(to.dtype)
     return int(min(max(low, float(np.float32(node.options.number(option)) / scale_of(to))), high))
 

@@ -57,7 +57,7 @@ def stored_sum(emitter: Emitter, node: TfliteNode, x: Value, axes: tuple[int, ..
 
 
 def stored_mean(emitter: Emitter, node: TfliteNode, x: Value, axes: tuple[int, ...]) -> Value:
-    """Import MEAN: divide the factor by the number of elements, with as many bits as fit."""
+    """Import MEAN: the factor is divided by the number of elements, with as many bits as fit."""
     count = math.prod(x.shape[a] for a in axes)
     if count < 1:
         raise Unsupported("a mean over no elements")
@@ -81,10 +81,10 @@ def _in_scale(emitter: Emitter, node: TfliteNode, total: Value, factor: tuple[in
 def stored_product_along(
     emitter: Emitter, node: TfliteNode, x: Value, axes: tuple[int, ...]
 ) -> Value:
-    """Import REDUCE_PROD: a loop that multiplies by one element in each iteration, in order."""
+    """Import REDUCE_PROD: a loop that multiplies by one element on each trip, in order."""
     source, to = tensor(node, 0), result(node)
     if x.dtype is DType.U8:
-        raise Unsupported("no runtime has it for stored integers of type uint8")
+        raise Unsupported("no runtime supports it for stored integers of type uint8")
     if x.dtype is DType.I16:
         want_no_zero(source, to)
     other_axes = tuple(a for a in range(x.type.rank) if a not in axes)
@@ -126,7 +126,10 @@ class _StepScaling:
 
 
 def _running_product(emitter: Emitter, factors: Value, zero: int, scaling: _StepScaling) -> Value:
-    """Multiply the rows of `factors` [count, n] - `zero`, and scale after every factor."""
+    """Multiply the rows of `factors` [count, n], less `zero`; scale the product after each factor.
+
+    The product is not scaled after the last factor.
+    """
     count, size = factors.shape
     offset = emitter.constant(np.full(1, zero, np.int32))
     wide = emitter.add(Sub(), emitter.add(Cast(DType.I32), factors), offset)

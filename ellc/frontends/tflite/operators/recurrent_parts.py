@@ -15,7 +15,7 @@ from ellc.ir.ops.loop import Walk
 def walk_of(node: TfliteNode, x: Value) -> Walk:
     """The walk over the time axis of an operand [time, batch, inputs] or [batch, time, inputs]."""
     if x.type.rank != 3:
-        raise Unsupported(f"a sequence {x.shape}")
+        raise Unsupported(f"a sequence of shape {x.shape}")
     return Walk(0 if node.options.flag("TimeMajor") else 1)
 
 
@@ -25,7 +25,7 @@ def state_of(
     """Add a state for a variable tensor and return its value; all elements start as `first`."""
     declared = tensor(node, index)
     if not declared.is_variable:
-        raise Unsupported(f"its state '{declared.name}' is not a variable")
+        raise Unsupported(f"its state '{declared.name}' is not a variable tensor")
     return emitter.state(declared.name, emitter.full(shape, first, declared.dtype.numpy))
 
 

@@ -67,7 +67,7 @@ def smallest(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return _reduced(emitter, node, operand(inputs, 0), "min", inputs)
 
 
-@TFLITE.imports("REDUCE_PROD", limits=_AXES + "; no runtime has it for uint8 operands")
+@TFLITE.imports("REDUCE_PROD", limits=_AXES + "; no runtime supports it for uint8 operands")
 def reduced_product(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Compute the product along axes."""
     if is_stored(node):
@@ -89,14 +89,14 @@ def arg(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     x = operand(inputs, 0)
     axes = known_ints(operand(inputs, 1), "the axis")
     if len(axes) != 1:
-        raise Unsupported(f"it names {len(axes)} axes, not one")
+        raise Unsupported(f"the number of its axes is {len(axes)}, not 1")
     axis = axis_of(axes[0], x.type.rank)
     index = emitter.add(ArgMax(axis) if node.kind == "ARG_MAX" else ArgMin(axis), x)
     wanted = result(node).dtype
     return index if index.dtype is wanted else emitter.add(Cast(wanted), index)
 
 
-@TFLITE.imports("CUMSUM", limits="a constant axis; no runtime has it for 8-bit operands")
+@TFLITE.imports("CUMSUM", limits="a constant axis; no runtime supports it for 8-bit operands")
 def running_sum(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Compute running sums along an axis."""
     x = operand(inputs, 0)
@@ -110,7 +110,7 @@ def running_sum(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports(
     "L2_NORMALIZATION",
-    limits="no runtime has it for 16-bit activations",
+    limits="no runtime supports it for 16-bit activations",
     declines=(NOT_ON_INTEGERS,),
 )
 def l2_normalization(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
@@ -132,7 +132,7 @@ def l2_normalization(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Valu
 def local_response_normalization(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Divide x by a power of the sum of squares over neighbouring channels."""
     options, size = node.options, 2 * node.options.whole("Radius") + 1
-    # TensorFlow Lite multiplies the sum by alpha, but the graph's operator multiplies the mean.
+    # TensorFlow Lite multiplies the sum by alpha; the graph's operator multiplies the mean by it.
     alpha = float(np.float32(options.number("Alpha"))) * size
     op = LRN(size, alpha, options.number("Beta"), options.number("Bias"))
     return emitter.add(op, want_float(operand(inputs, 0)))

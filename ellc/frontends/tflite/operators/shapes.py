@@ -31,7 +31,7 @@ _KNOWN = "all operands but the data must be constants"
 
 @TFLITE.imports("RESHAPE", limits="the shape must be known at compile time")
 def reshape(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Change the shape of the operand; one extent may be -1, and is then computed."""
+    """Change the shape of the operand; one extent may be -1, which means that it is computed."""
     x, given = operand(inputs, 0), optional(inputs, 1)
     wanted = node.options.wholes("NewShape")
     if given is not None and given.type.rank <= 1:
@@ -72,7 +72,7 @@ def expand_dims(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 def _one(numbers: Sequence[int]) -> Sequence[int]:
     if len(numbers) != 1:
-        raise Unsupported(f"an operand has {len(numbers)} numbers, not one")
+        raise Unsupported(f"the number of elements of an operand is {len(numbers)}, not 1")
     return numbers
 
 
@@ -116,7 +116,7 @@ def broadcast_args(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("TILE", limits=_KNOWN)
 def tile(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Repeat the operand along its axes."""
+    """Repeat the operand a number of times along each axis."""
     x = operand(inputs, 0)
     times = known_ints(operand(inputs, 1), "the repeats")
     if len(times) != x.type.rank or min(times, default=1) < 0:

@@ -56,13 +56,13 @@ def window(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     limits="-32768 counts as 32768; in the reference kernel it depends on the order of samples",
 )
 def auto_scale(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """Shift samples left as far as none of them overflows; also return the number of bits."""
+    """Shift samples left as far as possible without overflow; also return the number of bits."""
     x = require_type(operand(inputs, 0), DType.I16, "operand", 1)
     wide = as_type(emitter, x, DType.I32)
     top = emitter.add(Reduce("max", (0,), True), emitter.add(Abs(), wide))
     room = with_number(emitter, Sub(), emitter.add(LeadingZeros(), top), 17)
     room = with_number(emitter, Maximum(), room, 0)
-    silent = with_number(emitter, Less(), top, 1)  # all samples are 0: the kernels do not shift
+    silent = with_number(emitter, Less(), top, 1)  # if all samples are 0, the kernels do not shift
     bits = emitter.add(Select(), emitter.constant(np.zeros(1, np.int32)), room, silent)
     scaled = as_type(emitter, emitter.add(ShiftLeft(), wide, bits), DType.I16)
     return [scaled, reshaped(emitter, bits, ())]
@@ -79,7 +79,7 @@ def rfft(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 
 def spectrum_of(emitter: Emitter, x: Value, length: int) -> Value:
-    """Convert rows [.., L], padded with zeros, to spectra [.., length + 2] of number pairs."""
+    """Convert rows [.., L], padded with zeros, to spectra [.., length + 2] of complex pairs."""
     _want_numbers(x)
     *outer, given = x.shape
     if not 4 <= length <= MOST_LENGTH or length.bit_count() != 1 or given > length:
@@ -119,7 +119,10 @@ def _want_numbers(x: Value) -> None:
 
 @TFLITE.imports("CUSTOM:SignalEnergy")
 def energy(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Compute |z|^2 for each pair (real, imaginary) from `start_index` up to `end_index`."""
+    """Compute |z|^2 for the pairs (real, imaginary) from `start_index` up to `end_index`.
+
+    All other numbers of the result are 0.
+    """
     x = require_type(operand(inputs, 0), DType.I16, "operand", 1)
     start, end = node.options.whole("start_index"), node.options.whole("end_index")
     (count,) = shape = result(node).shape if len(result(node).shape) == 1 else (0,)

@@ -32,7 +32,7 @@ from ellc.ir.types import Array, DType
 def filter_bank(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Compute the energy of each channel: a weighted sum over a range of frequencies.
 
-    Each frequency also contributes to the next channel, with its "unweight".
+    Each frequency also contributes to the next channel, multiplied by its "unweight".
     """
     x = require_type(operand(inputs, 0), DType.U32, "operand", 1)
     names = ("weights", "unweights", "frequency starts", "weight starts", "widths")
@@ -44,7 +44,8 @@ def filter_bank(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     channels = node.options.whole("num_channels") + 1
     if channels < 2 or any(len(table) < channels for table in positions):
         raise Unsupported(
-            f"{channels - 1} channels, but tables of {[len(t) for t in positions]} positions"
+            f"num_channels is {channels - 1}, but the tables of positions have the lengths"
+            f" {[len(t) for t in positions]}"
         )
     frequencies, firsts, widths = (table[:channels] for table in positions)
     emitter.want_room(int(np.maximum(widths, 0).sum()))
@@ -128,7 +129,7 @@ def spectral_subtraction(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> 
 
 
 def _per_channel(emitter: Emitter, node: TfliteNode, x: Value, names: Sequence[str]) -> Value:
-    """Multiply x (u32) to u64, by the first option in even channels, by the second in odd ones."""
+    """Multiply x (u32) by one option in even channels and by another in odd ones, in u64."""
     factors = np.array([u32_option(node, name) for name in names], np.uint64)
     every = emitter.constant(factors[emitter.counted(*x.shape) % len(names)])
     return emitter.add(Mul(), as_type(emitter, x, DType.U64), every)

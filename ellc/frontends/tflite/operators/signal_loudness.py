@@ -27,7 +27,7 @@ from ellc.ir.types import Array, DType
 # The size of the table of gains. For a number above 2 that has n bits, 3 coefficients start at the
 # index 4n - 6. The numbers 0, 1 and 2 have one entry each.
 _GAINS = 125
-_RATIO_BITS, _GAIN_BITS = 12, 6  # the fraction bits of ratios and of results
+_RATIO_BITS, _GAIN_BITS = 12, 6  # the fraction bits of ratios and results
 
 
 @TFLITE.imports("CUSTOM:SignalPCAN", limits=f"a table of {_GAINS} gains")
@@ -55,8 +55,8 @@ def gain_control(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 def _gain(emitter: Emitter, x: Value, table: Value) -> Value:
     """Look up the gain for x (u32); the result is an i32 within 16 bits.
 
-    The table has a parabola for every bit length of x, which is evaluated at a fraction of 10 bits.
-    The numbers 0, 1 and 2 have one entry each.
+    The table has a parabola for every number of bits of x; it is evaluated at a fraction of 10
+    bits. The numbers 0, 1 and 2 have one entry each.
     """
     length = length_in_bits(emitter, x)
     eleven = emitter.constant(emitter.full(x.shape, 11, np.int32))

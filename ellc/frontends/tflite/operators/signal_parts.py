@@ -13,7 +13,7 @@ from ellc.ir.ops.comparisons import Greater, Select, ShiftRight
 from ellc.ir.ops.fixed_point_functions import LeadingZeros
 from ellc.ir.types import DType
 
-_MOST_BITS = 31  # the largest shift
+_MOST_BITS = 31  # the largest supported shift
 
 
 def require_type(value: Value, dtype: DType, what: str, rank: int | None = None) -> Value:
@@ -24,7 +24,7 @@ def require_type(value: Value, dtype: DType, what: str, rank: int | None = None)
 
 
 def with_number(emitter: Emitter, op: Op, x: Value, number: int) -> Value:
-    """Apply a binary operator to x and a constant, which wraps to the range of x's type."""
+    """Apply a binary operator to x and `number`, which is wrapped to the range of x's type."""
     bits = 8 * x.dtype.item_bytes
     whole = np.array([number % (1 << bits)], np.uint64)
     return emitter.add(op, x, emitter.constant(whole.astype(x.dtype.numpy)))
@@ -36,7 +36,7 @@ def as_type(emitter: Emitter, x: Value, dtype: DType) -> Value:
 
 
 def u32_option(node: TfliteNode, name: str) -> int:
-    """Read an option as an unsigned 32-bit number."""
+    """Read an option modulo 2^32, as an unsigned number."""
     return node.options.whole(name) % (1 << 32)
 
 

@@ -23,7 +23,7 @@ from ellc.ir.ops.shape import Concat, Expand, Slice
 from ellc.ir.types import DType
 
 _MOST_FRAMES = 256  # the most frames in one call
-_MOST_SAMPLES = 1 << 20  # the most samples that a state keeps of a row
+_MOST_SAMPLES = 1 << 20  # the most samples of a row that a state keeps
 
 
 def _rows(emitter: Emitter, x: Value) -> Value:
@@ -59,7 +59,7 @@ def _longer(
 
 
 def _number(emitter: Emitter, node: TfliteNode, what: str, initial: int) -> tuple[str, Value]:
-    """Add a state that counts for a stream; return the name and the value of the state."""
+    """Add a state that is one int32 number; return the name and the value of the state."""
     name = f"{result(node).name}.{what}"
     return name, emitter.state(name, np.array([initial], np.int32))
 
@@ -88,15 +88,17 @@ def framer(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
 
     With `prefill`, the stream starts with as many zeros as the first frame needs. Without
     `prefill`, frames are zero and not valid until there are enough samples. Every frame starts at a
-    multiple of the step. If the frame size is not a multiple of the step, the last samples of the
-    latest step belong only to the next frame.
+    multiple of the step. So if the frame size is not a multiple of the step, the latest samples
+    belong only to the next frame.
     """
     x, options = require_type(operand(inputs, 0), DType.I16, "operand"), node.options
     rows = _rows(emitter, x)
     size, step = options.whole("frame_size"), options.whole("frame_step")
     count = rows.shape[1] // step if step > 0 else 0
     if not 1 <= count <= _MOST_FRAMES or rows.shape[1] % step or size < step:
-        raise Unsupported(f"frames of {size} every {step} samples, of {rows.shape[1]} samples")
+        raise Unsupported(
+            f"frames of size {size} with step {step} in rows of length {rows.shape[1]}"
+        )
     steps = -(-size // step)  # steps until the first frame is complete
     filled = options.flag("prefill")
     whole = _longer(emitter, node, rows, size - step if filled else (steps - 1) * step)
@@ -127,9 +129,9 @@ def _once_there(
 
 @TFLITE.imports("CUSTOM:SignalStacker", limits="a step not longer than a stack")
 def stacker(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """Concatenate the latest frames every `stacker_step` calls; also return the validity.
+    """Every `stacker_step` calls, concatenate the latest frames; also return whether this is done.
 
-    Copies of the first frame stand in for the frames before it.
+    In other calls the result is zero. Copies of the first frame stand in for the frames before it.
     """
     x, options = require_type(operand(inputs, 0), DType.I16, "operand", 1), node.options
     names = ("num_channels", "stacker_left_context", "stacker_right_context", "stacker_step")
@@ -155,7 +157,7 @@ def stacker(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
 
 
 def _stacked(emitter: Emitter, node: TfliteNode, row: Value, before: int, is_first: Value) -> Value:
-    """Concatenate the `before` rows of earlier calls and this row [1, L].
+    """Concatenate the rows of the last `before` calls and this row [1, L].
 
     In the first call, the earlier rows are copies of this row.
     """
@@ -187,7 +189,7 @@ def overlap_add(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
         raise Unsupported(f"its operand is {x.dtype.value}{list(x.shape)}")
     *outer, count, size = x.shape
     if not 1 <= step <= size or count > _MOST_FRAMES:
-        raise Unsupported(f"{count} frames of {size} samples with a step of {step}")
+        raise Unsupported(f"frames of shape {[count, size]} with a step of {step}")
     rows, rest = x.type.elements // (count * size), size - step
     frames = reshaped(emitter, x, (rows, count * size))
     name = f"{result(node).name}.overlap"

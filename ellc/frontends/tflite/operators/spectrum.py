@@ -20,8 +20,8 @@ from ellc.ir.ops.shape import Slice
 from ellc.ir.types import DType
 
 _LIMITS = (
-    "the result of a RFFT2D over one axis, with a constant length that is a power of two from 4 to "
-    f"{MOST_LENGTH}"
+    "the result of an RFFT2D over one axis, with a constant length that is a power of two from 4 "
+    f"to {MOST_LENGTH}"
 )
 
 
@@ -55,7 +55,7 @@ def _part(emitter: Emitter, inputs: Inputs, index: int) -> Value:
     """Compute the real (0) or imaginary (1) parts of the spectrum of the signal [.., 1, L]."""
     x = want_float(operand(inputs, 0))
     if len(inputs) != 2:
-        raise Unsupported("its complex operand is not the result of a RFFT2D")
+        raise Unsupported("its complex operand is not the result of an RFFT2D")
     lengths = known_ints(operand(inputs, 1), "the transform's length")
     if x.dtype is not DType.F32 or x.type.rank < 2 or x.shape[-2] != 1 or len(lengths) != 2:
         raise Unsupported(

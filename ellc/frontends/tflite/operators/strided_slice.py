@@ -15,7 +15,7 @@ from ellc.ir.ops.shape import Slice
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One entry between the brackets. An entry with `new` or `rest` belongs to no single axis."""
+    """One entry between the brackets. An entry with `new` or `rest` stands for no axis of x."""
 
     begin: int | None
     end: int | None
@@ -29,7 +29,9 @@ class _Entry:
         if self.shrinks:
             first = (self.begin or 0) + (extent if (self.begin or 0) < 0 else 0)
             if not 0 <= first < extent:
-                raise Unsupported(f"the index {self.begin} is outside of {extent} elements")
+                raise Unsupported(
+                    f"the index {self.begin} is outside of an axis of extent {extent}"
+                )
             return first, 1, 1
         indices = range(*slice(self.begin, self.end, self.step).indices(extent))
         first, count = (indices.start if len(indices) else 0), len(indices)
@@ -96,7 +98,7 @@ def _entries(options: NodeOptions, inputs: Inputs) -> list[_Entry]:
 
 
 def _complete(entries: list[_Entry], rank: int) -> list[_Entry]:
-    """Replace the ellipsis, or else missing entries at the end, by entries for whole axes."""
+    """Replace the ellipsis, or without one the missing entries at the end, by whole axes."""
     used = sum(not (e.new or e.rest) for e in entries)
     if sum(e.rest for e in entries) > 1:
         raise Unsupported(_ELLIPSES.reason)

@@ -7,7 +7,7 @@ keeps only these products of the latest calls.
 With stored integers, SVDF follows `EvalIntegerSVDF` of TensorFlow Lite's reference kernels. The
 products with the features are rounded to the 16 bits of the state. The sum over time and rank is
 exact modulo 2^32, and is then rounded once. The reference kernels accept only the activation RELU,
-but do not compute it: they only clamp to the range of int8. So negative results remain if the zero
+but do not compute it: they only clamp to the range of int8. So results can be negative if the zero
 point is above -128. ellc does the same.
 """
 
@@ -45,7 +45,7 @@ _STATE = 4  # index of the operand
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """The extents of a layer."""
+    """The extents of a layer's operands."""
 
     batch: int
     filters: int
@@ -88,7 +88,7 @@ def _stored(emitter: Emitter, node: TfliteNode, inputs: Inputs, layer: _Layer) -
     if kinds != ["INT8", "INT8", "INT16", "INT16", "INT8"] or zero_of(state):
         raise Unsupported(f"an SVDF of {', '.join(kinds).lower()}")
     if activation is not FusedActivation.RELU:
-        raise Unsupported(f"{NO_SUCH_CELL.reason}: {activation.name}; no runtime has it")
+        raise Unsupported(f"{NO_SUCH_CELL.reason} in any runtime: {activation.name}")
     total = emitter.add(IntDense(zero_of(source)), operand(inputs, 0), operand(inputs, 1))
     factor = _factor(source, filters, state)
     feature = requantize(emitter, total, [factor], state, FusedActivation.NONE)

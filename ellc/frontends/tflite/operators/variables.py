@@ -1,4 +1,4 @@
-"""Imports resource variables. `without_handles` has removed all operators except reads."""
+"""Imports resource variables, of whose operators `without_handles` has left only the reads."""
 
 from __future__ import annotations
 

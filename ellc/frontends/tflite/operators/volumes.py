@@ -32,7 +32,7 @@ def _steps_of(options: NodeOptions) -> tuple[Triple, Triple]:
     )
     strides, dilations = zip(depth, rows, columns, strict=True)
     if min(*strides, *dilations) < 1:
-        raise Unsupported(f"strides {strides} or dilations {dilations} below 1")
+        raise Unsupported(f"strides {strides} and dilations {dilations}, of which one is below 1")
     return strides, dilations
 
 
@@ -57,7 +57,7 @@ def conv_3d(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     reach = dilations[0] * (kernel[0] - 1) + 1
     count = (x.shape[1] + before + after - reach) // strides[0] + 1
     if count < 1:
-        raise Unsupported(f"a window of {reach} slices, but there are {x.shape[1]}")
+        raise Unsupported(f"a window of depth {reach} on a volume of depth {x.shape[1]}")
     positions = window_positions(emitter, count, kernel[0], strides[0], dilations[0], before)
     pixels = volumes_as_pixels(emitter, x, positions)
     filters = filters_as_pixels(emitter, transposed(emitter, weights, (4, 0, 1, 2, 3)))

@@ -1,4 +1,4 @@
-"""Imports functions of stored 16-bit integers ("wide"), interpolated between table points.
+"""Imports functions of stored 16-bit integers ("wide"), most of them interpolated in tables.
 
 A function of 8-bit integers has a table entry for every integer, see `quantised_tables.py`. Stored
 16-bit integers always have the zero point 0.
@@ -91,7 +91,7 @@ def leaky_wide(emitter: Emitter, node: TfliteNode, x: Value, slope: float) -> Va
 
 
 def prelu_wide(emitter: Emitter, node: TfliteNode, x: Value, slopes: Value) -> Value:
-    """Compute PRELU: for negative x, multiply the product of the stored integers by a factor.
+    """Compute PRELU: if x is negative, the product of x and its slope is multiplied by a factor.
 
     Slopes must have 8 bits, like weights. The runtime reads 16-bit slopes as bytes, which is a bug.
     """
@@ -108,7 +108,7 @@ def prelu_wide(emitter: Emitter, node: TfliteNode, x: Value, slopes: Value) -> V
 
 
 def square_root_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
-    """Compute SQRT in float32, truncated. A negative number, an error in the runtime, gives 0."""
+    """Compute SQRT in float32, truncated. The root of a negative number, an error there, is 0."""
     source, to = tensor(node, 0), result(node)
     want_no_zero(source, to)
     real = emitter.add(Relu(), dequantized(emitter, x, source))
@@ -162,7 +162,7 @@ def _points(function: Callable[[Array], Array], ends: Array, results: Array) -> 
     middle = _rounded((scaled(following) + exact) / kind(2))
     error = _rounded((middle - _rounded(scaled(positions + step / kind(2)))) / kind(2))
     every = np.append(exact - error, _rounded(scaled(ends[1:])))
-    every = np.nan_to_num(every, nan=_HIGH)  # infinity minus infinity
+    every = np.nan_to_num(every, nan=_HIGH)  # NaN comes from infinity minus infinity
     return np.asarray(np.clip(every, _LOW, _HIGH).astype(np.int32))
 
 
@@ -186,7 +186,10 @@ _FINE_BITS = 12  # the fraction bits of the operand before it is multiplied by 3
 
 
 def logistic_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
-    """Compute LOGISTIC between 16-bit points, 2^9 apart; results have 15 fraction bits."""
+    """Compute LOGISTIC by interpolation between 16-bit points, 2^9 apart.
+
+    Results have 15 fraction bits.
+    """
     points = _sigmoid_points()
     bases = (points << 9) - (1 << 24)
     value = _symmetric(emitter, node, x, 9, bases, np.append(np.diff(points), 0))
@@ -196,7 +199,7 @@ def logistic_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
 
 
 def tanh_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
-    """Compute TANH as 2 sigmoid(2x) - 1, from the same points, 2^8 apart; the last point is 1."""
+    """Compute TANH as 2 sigmoid(2x) - 1, from the same points, now 2^8 apart; the last one is 1."""
     ends = np.append(_sigmoid_points()[:-1], (1 << 16) - 1)
     bases = (ends << 8) - (1 << 23)
     value = _symmetric(emitter, node, x, 8, bases, np.append(np.diff(ends), 0))
@@ -204,9 +207,9 @@ def tanh_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
 
 
 def _sigmoid_points() -> Array:
-    """Compute 65536 / (1 + e^(-i / 24)) for i = 0..255, corrected for linear interpolation.
+    """Compute 65536 / (1 + e^(-i / 24)) for i from 0 to 255, corrected for linear interpolation.
 
-    Each point is raised by half of the error that a line to the next point has in the middle.
+    Each point is raised by half of the error in the middle of the line to the next point.
     """
 
     def curve(i: Array) -> Array:

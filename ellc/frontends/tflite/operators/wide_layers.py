@@ -28,7 +28,7 @@ _Layer = IntConv2D | IntDense | IntConvTranspose2D
 _ENDS_32 = 1 << 31
 _ENDS_48 = 1 << 47
 _MOST_SHIFT = 7  # the largest shift of a factor in the reference kernels
-_MOST_REDUCED_SHIFT = -2  # the largest shift of a factor in the rule `tflite_reduced`
+_MOST_REDUCED_SHIFT = -2  # the largest shift that the rule `tflite_reduced` supports
 _LOWEST_16 = 1 << 15
 _HIGHEST_BYTE = 255
 _MOST_DEPTH = 1 << 15  # the sum of fewer than 2^15 products of bytes fits into 32 bits
@@ -44,8 +44,8 @@ def wide_layer(
 ) -> Value:
     """Import a layer as the reference kernels compute it; `operands` are x, weights and bias.
 
-    A dense layer rounds the product of sum and factor once. A convolution rounds it twice if its
-    sums have 32 bits, and multiplies 64-bit sums by a factor of 15 bits.
+    A dense layer rounds the product of sum and factor once. A convolution rounds the product twice
+    if its sums have 32 bits; if they have 64 bits, it multiplies them by a factor of 15 bits.
     """
     x, weights, bias = operands
     if weights.dtype is not DType.I8 or zero_of(to):
@@ -124,8 +124,8 @@ def _bytes(emitter: Emitter, x: Value) -> tuple[Value, Value]:
 def _bits_missing(factors: list[float]) -> int:
     """The number of bits by which factors are too large for the rule `tflite_reduced`.
 
-    The caller multiplies the sums by this power of two and divides the factors by it, which gives
-    the same results.
+    The caller multiplies the sums by 2 to the power of this number, and divides the factors by the
+    same power, which gives the same results.
     """
     largest = max(quantize_multiplier(factor)[1] for factor in factors)
     return max(0, min(largest, _MOST_SHIFT) - _MOST_REDUCED_SHIFT)
@@ -147,7 +147,8 @@ def _exact_sum(emitter: Emitter, op: Op, x: Value, weights: Value, bias: Value |
         return emitter.add(op, x, weights, *parts)
     if _HIGHEST_BYTE * sizes.max() >= _ENDS_32:
         raise Unsupported(
-            f"sums of {weights.type.elements // len(sizes)} products of 16-bit integers"
+            f"sums of {weights.type.elements // len(sizes)} products of bytes, which may need more"
+            " than 32 bits"
         )
     sums = [
         emitter.add(Cast(DType.I64), emitter.add(op, part, weights)) for part in _bytes(emitter, x)
