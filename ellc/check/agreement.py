@@ -12,18 +12,18 @@ RELATIVE = 1e-4
 OF_LARGEST = 1e-2
 MOST_OF_LARGEST = 1e-2
 """The largest difference that measured rounding can excuse, as a fraction of the largest magnitude.
-If rounding alone could move a result further than this, any result would seem right."""
+Without this bound, any result would seem right if rounding alone can move results very far."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """The result of a comparison. `worst` is the largest error relative to the allowed error.
 
-    `grown` counts elements that count as equal only because their error is within the measured
-    movement by rounding (`ellc.check.growth`); they exceed the usual tolerance by a factor of at
-    most `growth`. `unbounded` counts wrong elements whose error is also within the measured
-    movement, but above `MOST_OF_LARGEST`. `undecided` counts differences that were forgiven.
-    `first` describes the first wrong element.
+    `grown` counts elements that agree only because their error is within the measured movement by
+    rounding (`ellc.check.growth`); they exceed the usual tolerance by a factor of at most `growth`.
+    `unbounded` counts wrong elements whose error is within the measured movement too, but above
+    `MOST_OF_LARGEST`. `undecided` counts elements that differ and were forgiven. `first` describes
+    the first wrong element.
     """
 
     elements: int
@@ -52,8 +52,8 @@ class Agreement:
 def allowed_error(want: Array, movement: Array | None = None) -> Array:
     """The allowed error of each float b of `want`: 1e-4 * max(|b|, 1e-2 * max|tensor|), in float64.
 
-    `movement` is how far rounding alone moves each element (`ellc.check.growth`). If it is larger
-    than this error, it is the allowed error, but never more than 1e-2 * max|tensor|.
+    `movement` is how far rounding alone moves each element (`ellc.check.growth`). Where it is
+    larger than this error, it is the allowed error, up to 1e-2 * max|tensor|.
     """
     size = np.abs(want.astype(np.float64))
     largest = size[np.isfinite(size)].max(initial=0.0)

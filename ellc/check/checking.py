@@ -1,9 +1,9 @@
 """Compares compiled code with the reference: whole networks, and kernel by kernel.
 
 To compare kernel by kernel, a second build of the same kernels records what each kernel wrote. Then
-numpy evaluates every node of the compiled graph on the operands that the compiled code had. So one
-wrong layer does not make all later layers look wrong, and an undecided sign has no effect on later
-nodes.
+numpy evaluates every node of the compiled graph with the operands that the compiled code had. So
+one wrong layer does not make all later layers look wrong, and an undecided sign does not affect the
+comparison of later nodes.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ CALLS_WITH_STATE = 3
 """The number of consecutive calls, for each seed, of a network with states."""
 _SIGNAL_SPAN = 1.0
 _OTHER_SEED = 1 << 20  # seeds of calls whose results are not compared
-_VIEW = "view "  # prefix of values that no kernel computes; names of kernels contain no space
+_VIEW = "view "  # begins the names of values that no kernel computes; kernels' names have no space
 
 Bytes = tuple[bytes, ...]
 
@@ -57,8 +57,8 @@ Bytes = tuple[bytes, ...]
 class CheckOptions:
     """Options of a check.
 
-    `seeds` is the number of random inputs. With `layers`, every kernel is compared as well.
-    `threads` is the number of threads of the shipped build, None for the target's default.
+    `seeds` is the number of seeds for random inputs. With `layers`, every kernel is compared as
+    well. `threads` is the number of threads of the shipped build; None means the target's default.
     """
 
     seeds: int = 3
@@ -94,11 +94,11 @@ class CheckReport:
     """The results of a check. `layers` is empty if only outputs were compared.
 
     `decides` is true if the network has step functions, such as signs, whose results rounding can
-    change. Then `layers` and `guided` decide instead of `outputs` whether the code is right.
+    change. Then not `outputs` but `layers` and `guided` tell whether the code is right.
     `guided` compares the signs and outputs with a reference that takes undecided signs from the
     compiled code (`ellc.check.following`). `same_bytes` says whether the build that records results
     gives the same bytes as the shipped build; it is None if that was not compared. `steady` says
-    whether repeated calls gave the same bytes for any previous content of memory
+    whether repeated calls gave the same bytes, whatever memory contained before
     (`ellc.codegen.toolchain.repeats`).
     """
 
@@ -131,12 +131,12 @@ class CheckReport:
 
     @property
     def undecided_in_kernels(self) -> int:
-        """The number of undecided signs that differ from the reference on equal operands."""
+        """The number of undecided signs that differ from the reference with the same operands."""
         return sum(c.agreement.undecided for c in self.layers)
 
     @property
     def grown(self) -> tuple[Checked, ...]:
-        """Results that agree only because measured rounding explains their error."""
+        """The results that agree only because measured rounding explains their error."""
         return tuple(c for c in self._compared if c.agreement.grown)
 
     @property
@@ -153,8 +153,8 @@ def check(
     """Compile a graph, as it was read from its file, and compare the code with the reference.
 
     If outputs differ and the network has step functions, the layers are compared even if the
-    options do not ask for it, because they show whether rounding may be the reason. Raises
-    `EllcError` if the network cannot be compiled or cannot run here.
+    options do not ask for it: they show whether rounding may be the reason. Raises `EllcError` if
+    the network cannot be compiled, or cannot be run here.
     """
     chosen = options or CheckOptions()
     emulate.prefix(target)
@@ -230,7 +230,7 @@ def _shipped(plan: Plan, name: str, folder: Path) -> emulate.Runner:
 
 @dataclass
 class _Tally:
-    """The sum of the comparisons of one kernel or output; seeds are added one by one."""
+    """Adds up the comparisons of one kernel or output, seed by seed."""
 
     operator: str
     source: tuple[str, ...]
@@ -303,7 +303,7 @@ class _Checker:
             self._tally(into, port.name, "output", (), type_).add(agreement, seed)
 
     def _movements(self, seed: int, recurrent: bool) -> list[tuple[Array, ...]]:
-        """How far rounding moves the outputs of a seed's calls; measured once for each seed."""
+        """How far rounding moves the outputs of a seed's calls, measured once for each seed."""
         if (seed, recurrent) not in self._moved:
             self._progress("measuring how rounding grows", seed, 0)
             self._moved[seed, recurrent] = (
@@ -339,7 +339,7 @@ class _Checker:
         outputs: Bytes,
         at: tuple[int, int],
     ) -> Mapping[str, Array]:
-        """Run the guided reference for a call, and compare the code with it; returns its states."""
+        """Run the guided reference for a call, compare the code with it, and return its states."""
         graph = self._plan.graph
         guided = follow(graph, inputs, states, steps)
         producers = {v: n for n in graph.nodes for v in n.outputs}
@@ -350,7 +350,7 @@ class _Checker:
         return guided.states
 
     def _walk(self, memory: Memory, record: bytes, seed: int) -> dict[str, Array]:
-        """Compare one call node by node; returns the results of nodes with step functions."""
+        """Compare one call node by node; return the results of nodes with step functions."""
         steps: dict[str, Array] = {}
         done = 0
         carried: dict[str, Array] = {}
@@ -390,14 +390,14 @@ class _Checker:
         name = f"{_VIEW}{', '.join(node.outputs)}" if step is None else self._plan.steps[step].name
         op = node.op.anchor.name if isinstance(node.op, Fused) else node.op.name
         tally = self._tally(self._layers, name, op, node.source, types[0])
-        for g, w, far in zip(got, want, moved, strict=True):
+        for g, w, distance in zip(got, want, moved, strict=True):
             forgiven = None
             if takes_steps(node.op) and not np.array_equal(g, w):
                 forgiven = undecided(node, [operands[v] for v in node.inputs], g)
-            tally.add(compare(g, w, forgiven, far), seed)
+            tally.add(compare(g, w, forgiven, distance), seed)
 
     def _compare_final(self, memory: Memory, carried: Mapping[str, Array], seed: int) -> None:
-        """Check that each state holds, bit for bit, the value that its kernel computed."""
+        """Check that each state contains, bit for bit, the value that its kernel computed."""
         graph, accesses = self._plan.graph, self._plan.accesses
         states = [(s.name, s.next, accesses[s.current]) for s in graph.states]
         for name, value, access in states:

@@ -4,8 +4,8 @@ A network that computes signs of sums cannot be compared by its outputs alone: t
 close to zero depends on rounding, and all later values depend on the sign. So the guided reference
 runs in float64 and compares its signs with those of the compiled code. If a sign differs, the
 reference's sum must be so close to zero that float rounding since the last signs can explain the
-difference. The reference then continues with the sign of the compiled code. So its outputs must
-agree with the compiled outputs within the usual tolerance.
+difference. In any case the reference continues with the sign of the compiled code. Therefore its
+outputs must agree with the compiled outputs within the usual tolerance.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from ellc.ir.types import Array, DType
 
 @dataclass
 class GuidedRun:
-    """A run of the guided reference: outputs, next states, and comparisons of steps by value name.
+    """A run of the guided reference: outputs, next states, and comparisons by the names of values.
 
-    Steps are results that jump where an operand crosses a threshold, mostly signs.
+    The values compared are results of step functions, mostly signs: they jump where an operand
+    crosses a threshold.
     """
 
     outputs: Arrays = ()

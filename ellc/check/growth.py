@@ -1,11 +1,11 @@
 """Measures how far rounding alone moves the results of networks.
 
-Networks with a recurrence: a rounding error can feed back into its own cause, in every trip of a
+Networks with a recurrence: a rounding error can feed back into its own cause, on every trip of a
 loop and in every call, and may grow each time. How much it grows depends on weights and inputs, so
-it is measured with random rounding (Parker, Monte Carlo Arithmetic, 1997). The reference runs in
-float64. In each of a few seeded trials, every float result of a node is moved by a random amount
-within the error bound of that node alone (`ellc.ir.rounding`). The largest distance among the
-trials is how far rounding may move a result. No safety factor is needed, because the bounds are
+the growth is measured with random rounding (Parker, Monte Carlo Arithmetic, 1997). The reference
+runs in float64. In each of a few seeded trials, every float result of a node is moved by a random
+amount within the error bound of that node alone (`ellc.ir.rounding`). The largest distance among
+the trials is how far rounding may move a result. No safety factor is needed, because the bounds are
 worst cases: a sum of n terms has the bound n * eps, but its actual error is about sqrt(n) * eps.
 
 Networks without a recurrence: a rounding error usually passes through a few layers only and stays
@@ -17,8 +17,8 @@ float operands of a node that rounds several times are moved as well, to represe
 inside the node. Another order of additions may move results further; the constant `_OTHER_ORDERS`
 allows for this.
 
-Signs and other steps are those of the run without random rounding. `ellc.check.following` handles
-steps that rounding changes.
+Signs and other results of step functions are taken from the run without random rounding.
+`ellc.check.following` handles those that rounding changes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _OTHER_ORDERS = 8.0
 """The factor by which another order of additions may move a result further than the samples."""
 
 Moving = Callable[[Graph, np.random.Generator, Iterator[Arrays]], RunNode]
-"""A function that makes an evaluator of a graph's nodes; the evaluator rounds at random and takes
+"""A function that makes an evaluator of a graph's nodes. The evaluator rounds at random, and takes
 the results of step functions from the iterator."""
 
 
@@ -70,7 +70,7 @@ def movement(graph: Graph, calls: Sequence[Arrays]) -> list[Arrays]:
 
 
 def node_movement(graph: Graph, node: Node, operands: Mapping[str, Array]) -> Arrays:
-    """Like `movement`, for one node. Its operands count as exact; its floats are float64."""
+    """Like `movement`, for one node. Its operands count as exact; it computes in float64."""
     return _spread(lambda run_in: [run_in(graph)(node, operands)], _moving)[0]
 
 
@@ -91,7 +91,7 @@ def sampled_movement(graphs: Sequence[Graph], calls: Sequence[Arrays]) -> list[A
 
 
 def sampled_node_movement(graph: Graph, node: Node, operands: Mapping[str, Array]) -> Arrays:
-    """Like `sampled_movement`, for one node. Its operands count as exact, in float64."""
+    """Like `sampled_movement`, for one node. Its operands are in float64 and count as exact."""
     (found,) = _spread(lambda run_in: [run_in(graph)(node, operands)], _rounding)
     return tuple(_OTHER_ORDERS * each for each in found)
 
@@ -186,8 +186,8 @@ def _rounding(graph: Graph, rng: np.random.Generator, steps: Iterator[Arrays]) -
             operands = {v: _moved(x, graph.types[v].dtype, rng) for v, x in operands.items()}
         with np.errstate(all="ignore"):
             narrow = {v: np.asarray(x, graph.types[v].dtype.numpy) for v, x in operands.items()}
-        made = zip(node.outputs, run_node(node, narrow), strict=True)
-        return tuple(_moved(x, graph.types[v].dtype, rng) for v, x in made)
+        results = zip(node.outputs, run_node(node, narrow), strict=True)
+        return tuple(_moved(x, graph.types[v].dtype, rng) for v, x in results)
 
     return run
 

@@ -44,7 +44,7 @@ ROWS = (
         "There is no such kernel",
         "`--kernel LAYER=KERNEL` names a layer that the network does not have, or a kernel or "
         "schedule that is not a candidate for this layer.",
-        "Compile without the option and with `ELLC_DEBUG=plan`: this lists the candidates of "
+        "Compile without the option, but with `ELLC_DEBUG=plan`, which lists the candidates of "
         "every layer.",
     ),
     ErrorCode(
@@ -73,7 +73,7 @@ ROWS = (
     ),
     ErrorCode(
         "E314",
-        "`ELLC_DEBUG` holds an unknown word",
+        "`ELLC_DEBUG` contains an unknown word",
         "The environment variable has a word that ellc does not know.",
         "Use the words in the report.",
     ),
@@ -87,7 +87,7 @@ ROWS = (
     ErrorCode(
         "E316",
         "Not a version of a package",
-        "`--package-version` has a text that PEP 440 does not know, or not in its normal form.",
+        "The text after `--package-version` is not a version in the normal form of PEP 440.",
         "Write it as in `1.2.3`, `2.0rc1`, `1.0.post2` or `1.0+board7`.",
     ),
     ErrorCode(

@@ -16,8 +16,9 @@ class Budget:
     """What remains of an import's limits, counted in elements and in nodes.
 
     All emitters of an import share one budget, including the emitters of graphs inside nodes. Code
-    that makes an array larger than any array in the file must call `want` first, or make the array
-    with `full` or `counted`. Every method raises `EllcError` E203 when the budget is spent.
+    that makes an array larger than any array in the file must first pay for it with `want`, or make
+    the array with `full` or `counted`. Every method raises `EllcError` E203 if the budget does not
+    suffice.
     """
 
     def __init__(self, limits: Limits) -> None:

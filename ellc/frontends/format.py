@@ -1,4 +1,4 @@
-"""Formats of model files: each folder with a `format.py` is a format, which `formats` finds."""
+"""Formats of model files. Each folder with a `format.py` holds a format, which `formats` finds."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ellc.ir.graph import Graph
 
 
 class Evidence(IntEnum):
-    """How likely it is that a file has a format; the format with the highest value reads it."""
+    """How likely it is that a file has a format; the likeliest format reads the file."""
 
     NONE = 0
     LOOKS = 1
     """Files of this format can begin with these bytes."""
     NAME = 2
-    """The file name has a suffix of this format. So its reader reports any damage of the file."""
+    """The file name has a suffix of this format, whose reader then reports what is damaged."""
     CONTAINER = 3
     """The file is a general container, such as zip, that this format uses."""
     MARK = 4
@@ -51,8 +51,8 @@ class Format:
     `ImportOptions` that this format supports; it is an error to set others. `writer` is None if
     ellc cannot write the format. `operators` returns the names of the format's operators, each with
     a text about its limits (may be empty); it is None for a format without operators. `interface`
-    returns what a file, which `read` has taken, says of its inputs and outputs; it is None for a
-    format without a runtime of its own.
+    returns the inputs and outputs that a file declares, if `read` can read the file; it is None for
+    a format without a runtime of its own.
     """
 
     name: str
@@ -62,8 +62,8 @@ class Format:
     read: Callable[[Path, ImportOptions], Graph]
     takes: frozenset[str] = frozenset()
     is_exported: bool = False
-    """Whether exporters write these files; then layers come with shape arithmetic and
-    transposes."""
+    """Whether exporters write these files; if so, they contain shape arithmetic and transposes
+    besides the layers."""
     writer: Writer | None = None
     operators: Callable[[], Mapping[str, str]] | None = None
     interface: Callable[[Path, ImportOptions], FileInterface] | None = None

@@ -14,8 +14,8 @@ from ellc.ir.limits import DEFAULT_LIMITS, Limits
 class ImportOptions:
     """The options with which a user reads a model.
 
-    `shapes` maps inputs whose shape the file leaves open to their shapes; an open batch size that
-    is not given is 1. `fixed` turns inputs into constants. It maps an input to one number for all
+    `shapes` has the shapes of inputs that the file leaves open; an open batch size that is not
+    given is 1. `fixed` turns inputs into constants: it maps an input to one number for all
     elements, or to one number for each element. `outputs` cuts the network: only the nodes on which
     these values depend are read. `signature` chooses one of the signatures of a file; "" means the
     file's first graph. With `layout` "nhwc", inputs and outputs that are NCHW in the file become

@@ -32,8 +32,8 @@ class Problems:
     def add(self, where: str, what: str) -> None:
         """Add one problem."""
         line = f"{where}: {what}" if where else what
-        # Two checks can find the same problem: two connected layers both check the shape between
-        # them.
+        # Two checks can find the same problem: for example, two connected layers both check the
+        # shape between them.
         if line in self._last:
             return
         self._last.append(line)
@@ -50,7 +50,7 @@ class Problems:
         hint: str = "",
         cause: EllcError | None = None,
     ) -> None:
-        """Raise one `EllcError` with the first 100 lines, if there are any problems."""
+        """Raise one `EllcError` with the first 100 lines and the number of others, if any."""
         if not self.lines:
             return
         shown = list(self.lines)

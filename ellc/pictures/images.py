@@ -5,9 +5,9 @@ ratio of the input, and this part is scaled to the size of the input. Then
 `ellc.pictures.preprocessing` converts the pixels to numbers. A network that takes pixels gets the
 pixels unchanged.
 
-When a picture is scaled down, Pillow's bilinear filter averages over all pixels that become one
-pixel. OpenCV's default uses only four neighbours. So results can differ in the last digits from
-those of ELL's own scripts, which use OpenCV.
+When a picture is scaled down, Pillow's bilinear filter averages all pixels that become one pixel.
+OpenCV's default uses only four neighbours. So results can differ slightly from those of ELL's own
+scripts, which use OpenCV.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ _PICTURE_DAMAGE = (
     *(OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, OverflowError),
     *(AttributeError, NotImplementedError, RuntimeError, struct.error, zlib.error),
 )
-"""The exceptions of Pillow's decoders for damaged files; Pillow does not document them."""
+"""The exceptions that Pillow's decoders raise for damaged files; Pillow does not document them."""
 
 SCANS = 16
-"""The most scans of a progressive JPEG with the largest size; encoders write 6 to 10 scans."""
+"""The most scans of a progressive JPEG of the largest size; encoders write 6 to 10 scans."""
 _START_OF_SCAN = rb"\xff\xda"
 
 
@@ -52,8 +52,8 @@ def crop_box(
 ) -> tuple[int, int, int, int]:
     """The largest centred box with the aspect ratio rows x columns: (left, top, right, bottom).
 
-    For a square input this is ELL's centre crop. Both sides of the box are multiplied by `share`:
-    0.875 gives the usual crop of 224 from 256 pixels.
+    For a square input this is ELL's centre crop. Both sides of the box are multiplied by `share`;
+    for example, 0.875 is the usual crop from 256 to 224 pixels.
     """
     scale = min(width / columns, height / rows) * share
     box_width = min(width, max(1, round(columns * scale)))
@@ -63,7 +63,10 @@ def crop_box(
 
 
 def _eight_bit(picture: Image.Image) -> Image.Image:
-    """Scale 16-bit grey (mode `I`) to 8 bits, which `convert` would clip; other modes stay."""
+    """Scale 16-bit grey (modes `I`) to 8 bits; other pictures are returned as they are.
+
+    Pillow's `convert` would clip the 16-bit numbers.
+    """
     if not picture.mode.startswith("I"):
         return picture
     values = np.asarray(picture).clip(0, 0xFFFF).astype(np.int32)
@@ -124,12 +127,12 @@ def _scaled(
     """Crop a picture to its centred part, and scale it to (rows, columns), grey or in colours.
 
     To save memory, bands of rows are copied, converted and scaled in width; then all rows together
-    are scaled in height. The result does not depend on the height of the bands. One call of
-    Pillow's `resize` may give pixels that differ by one level, because Pillow 13 scales some
+    are scaled in height. The result does not depend on the height of the bands. A single call of
+    Pillow's `resize` could give pixels that differ by one level, because Pillow 13 scales some
     pictures in height first.
 
-    The picture is cropped before it is scaled, because Pillow's own argument `box` lets the filter
-    use pixels outside the box.
+    The picture is cropped before it is scaled, because with the argument `box` of `resize` the
+    filter would use pixels outside the box.
     """
     rows, columns = size
     mode: Literal["L", "RGB"] = "L" if channels == 1 else "RGB"
@@ -181,8 +184,8 @@ def load_picture(
     rows, columns = size
     try:
         # Only `FORMATS` are allowed, because Pillow may start a program (Ghostscript) for others.
-        # Its warnings are ignored: they are about sizes, which are checked here, and about
-        # metadata, which are not used.
+        # Pillow's warnings are ignored: they are about sizes, which are checked here, and about
+        # metadata, which is not used.
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as picture:
             if picture.width * picture.height > most_pixels:
                 raise EllcError(
@@ -223,7 +226,7 @@ def load_picture(
 def fitted_pixels(
     pixels: Array, size: tuple[int, int], channels: Literal[1, 3], share: float = 1.0
 ) -> Array:
-    """Crop and scale pixels [rows,columns,1|3] of any size as `load_picture` does."""
+    """Crop and scale pixels [rows,columns,1|3] of any size like `load_picture`."""
     rows, columns = size
     if pixels.shape == (rows, columns, channels) and share == 1.0:
         return pixels

@@ -96,7 +96,7 @@ class Preprocessing:
         )
         if problems:
             raise EllcError(
-                "the model's metadata about its input pictures are invalid",
+                "the model's metadata about its input pictures is invalid",
                 code="E711",
                 hint=_HINT,
                 problems=problems,
@@ -164,8 +164,8 @@ class PixelOptions:
     def over_metadata(self, metadata: Mapping[str, str]) -> Preprocessing:
         """The preprocessing in a graph's metadata, overridden by these options.
 
-        Metadata that an option overrides are not read, so they may be invalid. Raises `EllcError`
-        E711 for other invalid metadata, as `Preprocessing.from_metadata`.
+        Metadata that an option overrides is not read, so it may be invalid. Raises `EllcError` E711
+        for any other invalid metadata, like `Preprocessing.from_metadata`.
         """
         overridden = {
             f"{INPUT_PREFIX}{key}"
@@ -216,7 +216,7 @@ and `caffe` of `preprocess_input` in Keras; `unit`: values from 0 to 1; `raw`: 0
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """The size of a picture input; the layout is NCHW if `planes` is true, otherwise NHWC."""
+    """The extents of a picture input; its layout is NCHW if `planes` is true, otherwise NHWC."""
 
     rows: int
     columns: int

@@ -69,9 +69,9 @@ def pixel_graph(type: TensorType, how: Preprocessing, weights: WeightPool | None
 def _table(type: TensorType, how: Preprocessing, channels: int) -> Array | None:
     """A table with the stored integer of an 8-bit input for each of the 256 pixel values.
 
-    Returns None for other types, and if the colours would need different tables.
+    The result is None for other types, and if the colours need different tables.
     """
-    factor, offset = how.affine(channels, _wide(type))
+    factor, offset = how.affine(channels, _float_type(type))
     if type.dtype not in _BYTES or np.ptp(factor) != 0 or np.ptp(offset) != 0:
         return None
     limits = np.iinfo(type.dtype.numpy)
@@ -85,14 +85,14 @@ def _table(type: TensorType, how: Preprocessing, channels: int) -> Array | None:
 
 def _numbers(b: GraphBuilder, x: Ref, type: TensorType, how: Preprocessing) -> Ref:
     """Convert pixels to the numbers of an input; pixels are floats if the picture was scaled."""
-    wide = _wide(type)
-    factor, offset = how.affine(x.type.shape[3], wide)
-    if x.type.dtype is not wide:
-        x = b.add(Cast(wide), x)
+    float_type = _float_type(type)
+    factor, offset = how.affine(x.type.shape[3], float_type)
+    if x.type.dtype is not float_type:
+        x = b.add(Cast(float_type), x)
     if np.any(factor != 1):
-        x = b.add(Mul(), x, b.constant(factor.astype(wide.numpy)))
+        x = b.add(Mul(), x, b.constant(factor.astype(float_type.numpy)))
     if np.any(offset != 0):
-        x = b.add(Add(), x, b.constant(offset.astype(wide.numpy)))
+        x = b.add(Add(), x, b.constant(offset.astype(float_type.numpy)))
     if type.dtype.is_float:
         return x
     if type.quant is None:
@@ -103,7 +103,7 @@ def _numbers(b: GraphBuilder, x: Ref, type: TensorType, how: Preprocessing) -> R
     return b.add(Quantize("half_even", type.dtype, type.quant), x, *map(b.constant, operands))
 
 
-def _wide(type: TensorType) -> DType:
+def _float_type(type: TensorType) -> DType:
     """The float type in which the values of an input are computed."""
     return DType.F64 if type.dtype is DType.F64 else DType.F32
 
@@ -126,7 +126,7 @@ def prepare(pixels: Array, type: TensorType, how: Preprocessing) -> Array:
 def with_preprocessing(graph: Graph, how: Preprocessing) -> Graph:
     """Prepend `pixel_graph` to a network, so that its only picture input takes uint8 pixels.
 
-    The metadata of the result describe the new input and, under `PREPROCESSING_KEY`, the
+    The metadata of the result describes the new input and, under `PREPROCESSING_KEY`, the
     preprocessing. Raises `EllcError`: E714 if no input takes a picture, E717 if several do, E719 if
     the network already contains preprocessing.
     """
@@ -141,7 +141,7 @@ def with_preprocessing(graph: Graph, how: Preprocessing) -> Graph:
 
 
 def has_preprocessing(where: str) -> EllcError:
-    """The error for preprocessing options that are given for a network with preprocessing."""
+    """The error for preprocessing options if the network already contains preprocessing."""
     return EllcError(
         "the network already contains its preprocessing and takes unchanged pixels",
         code="E719",
@@ -195,7 +195,7 @@ def _prepended(front: Graph, graph: Graph, port: Port) -> Graph:
 
 
 def _fresh_names(front: Graph, graph: Graph) -> dict[str, str]:
-    """New names for the values of `front` that `graph` does not use."""
+    """New names for the values of `front`, which `graph` does not use."""
     unused = (name for i in count() if (name := f"p{i}") not in graph.types)
     return dict(zip(front.types, unused, strict=False))  # `unused` is endless
 
@@ -222,7 +222,7 @@ def _steps(front: Graph, inside: Geometry, how: Preprocessing) -> Iterator[str]:
         yield f"scaled to {inside.rows}x{inside.columns} (bilinear)"
     if inside.channels == 3 and how.order != how.pixels:
         yield f"channels to {_WORDS[how.order]}"
-    factor, offset = how.affine(inside.channels, _wide(type_))
+    factor, offset = how.affine(inside.channels, _float_type(type_))
     if not how.is_plain:
         added = f" + {_numbers_text(offset)}" if np.any(offset) else ""
         yield f"value = pixel * {_numbers_text(factor)}{added}"

@@ -22,8 +22,8 @@ def _evidence(head: bytes, path: Path) -> Evidence:
         with opened_zip(path, DEFAULT_LIMITS, str(path)) as archive:
             has_graph = "graph.txt" in archive.namelist()
     except (*ZIP_DAMAGE, EllcError):
-        # A damaged zip file whose name ends in .eir counts as this format: the reader reports the
-        # damage.
+        # A damaged zip file whose name ends in .eir counts as this format, so that the reader
+        # reports the damage.
         has_graph = path.suffix.lower() == _SUFFIX
     return Evidence.MARK if has_graph else Evidence.NONE
 

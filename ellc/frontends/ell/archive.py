@@ -64,8 +64,8 @@ class Model:
 class Map:
     """A model with named inputs and outputs.
 
-    If a file has a `Model` without a map, the tuples are empty; inputs and outputs are then found
-    by the types of the nodes.
+    If a file has a `Model` without a map, the tuples are empty, and the inputs and outputs are
+    found by the types of nodes.
     """
 
     model: Model
@@ -78,7 +78,7 @@ class Map:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Archive:
-    """A whole file: the exact object tree and the typed view of it."""
+    """A whole file: its exact tree of objects, and the typed view of them."""
 
     root: ArchiveObject
     map: Map
@@ -104,7 +104,7 @@ def read_archive(
 
 
 def archive_of(root: ArchiveObject, name: str = "", limits: Limits = DEFAULT_LIMITS) -> Archive:
-    """The typed view of an object tree; raises `EllcError` E204."""
+    """The typed view of a tree of objects; raises `EllcError` E204 if it is not a valid model."""
     problems = Problems()
     base = parse_type_name(root.type or "").base
     if base in _MAP_TYPES or (root.type is None and "model" in root):
@@ -146,7 +146,7 @@ def _read_model(view: View) -> Model:
     ids: set[str] = set()
     for node in nodes:
         if node.id in ids:
-            view.problems.add(node.path, f"a second node has the id '{node.id}'")
+            view.problems.add(node.path, f"another node also has the id '{node.id}'")
         ids.add(node.id)
     return Model(tuple(nodes), read_metadata(view), view.path)
 

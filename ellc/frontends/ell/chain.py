@@ -1,4 +1,4 @@
-"""Converts a graph to a chain of ELL layers, or reports operators without a layer."""
+"""Converts a graph to a chain of ELL layers, or reports the operators that have no layer."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _PLAIN_ACTIVATIONS: dict[Pointwise, ell.ActivationKind] = {
 
 @dataclass(frozen=True, slots=True)
 class PlannedLayer:
-    """A layer whose `LayerParameters` are not known yet; `build` makes the layer from them.
+    """A layer whose `LayerParameters` are not known yet; `build` makes a layer of them.
 
     `shape` is the shape of the layer's output without padding. `padding` and `scheme` are the
     padding that the layer's input must have.
@@ -55,7 +55,7 @@ class PlannedLayer:
     padding: int = 0
     scheme: ell.PaddingScheme = ell.PaddingScheme.ZEROS
     any_shape: bool = False
-    """Whether the layer can have any output shape with as many elements."""
+    """Whether the layer can have any output shape with the right number of elements."""
 
 
 class _NoLayer(Exception):
@@ -80,7 +80,7 @@ class _ChainPlanner:
         self.steps: list[PlannedLayer] = []
         self.value = graph.inputs[0].value if graph.inputs else ""
         self.shape: Shape3 = (0, 0, 0)
-        # True if the value is flat in the graph, but still an image for ELL's layers.
+        # True if the value is a vector in the graph, but still an image for ELL's layers.
         self.flattened = False
 
     def run(self) -> tuple[Shape3, list[PlannedLayer]]:
@@ -103,7 +103,7 @@ class _ChainPlanner:
         if not self.problems and self.graph.types[self.value].dtype is not DType.F32:
             dtype = self.graph.types[self.value].dtype.value
             self.problems.add(
-                f"output '{self.graph.outputs[0].name}'", f"layers cannot give {dtype}"
+                f"output '{self.graph.outputs[0].name}'", f"the results of layers cannot be {dtype}"
             )
         self.fail_if_problems()
         return first, self.steps
@@ -112,7 +112,9 @@ class _ChainPlanner:
         graph = self.graph
         for kind, ports in (("input", graph.inputs), ("output", graph.outputs)):
             if len(ports) != 1:
-                self.problems.add("", f"a predictor has one {kind}, this graph has {len(ports)}")
+                self.problems.add(
+                    "", f"a predictor has one {kind}, but this graph has {len(ports)}"
+                )
         for state in graph.states:
             self.problems.add(f"state '{state.name}'", "layers have no state")
         for port in graph.inputs[:1]:
@@ -139,7 +141,7 @@ class _ChainPlanner:
             return shape[1], shape[2], shape[3]
         return 1, 1, prod(shape)
 
-    def put(
+    def append_layer(
         self,
         build: LayerFactory,
         node: Node,
@@ -219,30 +221,30 @@ class _ChainPlanner:
         if op.dilation != (1, 1):
             raise _NoLayer("layers have no dilation")
         if op.groups != 1 and not (op.groups == channels == filters and depth == 1):
-            raise _NoLayer("layers have no groups, except for one filter for each channel")
+            raise _NoLayer("layers have no groups, except a group for each channel")
         if op.groups == 1 and depth == 1 and channels > 1:
-            raise _NoLayer("a layer with weights of depth 1 is a depthwise convolution")
+            raise _NoLayer("ELL would read weights of depth 1 as a depthwise convolution")
         tensor = _floats(weights).reshape(filters * field, field, depth)
         stride = op.stride[0]
 
         def build(parameters: ell.LayerParameters) -> ell.Layer:
             return ell.ConvolutionalLayer(parameters, field, stride, 0, filters, tensor)
 
-        self.put(build, node, op.padding)
+        self.append_layer(build, node, op.padding)
         self.bias(node, *bias)
 
     def bias(self, node: Node, *bias: Array) -> None:
         for values in bias:
             numbers = _floats(values)
-            self.put(_bias_layer(numbers), node)
+            self.append_layer(_bias_layer(numbers), node)
 
     def binary_convolution(self, node: Node, op: BinaryConv2D, bits: Array, *scale: Array) -> None:
         filters, field, columns, _ = bits.shape
         if field != columns or op.stride[0] != op.stride[1]:
             raise _NoLayer("layers have only square filters and equal strides")
         words = pack_bits(bits.reshape(filters, -1))
-        # The layer always stores means, even if it does not use them. Each is the mean of the
-        # absolute weights, which is 1 for weights of +1 and -1.
+        # The layer always stores means, even if it does not use them: each is the mean magnitude of
+        # a filter's weights, which is 1 for weights of +1 and -1.
         means = _floats(scale[0]) if scale else np.ones(filters, np.float32)
         stride = op.stride[0]
 
@@ -255,7 +257,7 @@ class _ChainPlanner:
         padding = op.padding
         if padding.values == (1.0,):
             padding = Padding(*padding.amounts, (FLT_MAX,))
-        self.put(build, node, padding)
+        self.append_layer(build, node, padding)
 
     def dense(self, node: Node, weights: Array, *bias: Array) -> None:
         if prod(self.shape) != weights.shape[1]:
@@ -263,7 +265,7 @@ class _ChainPlanner:
         matrix = _floats(weights)
 
         self.flattened = False
-        self.put(lambda p: ell.FullyConnectedLayer(p, matrix), node, any_shape=True)
+        self.append_layer(lambda p: ell.FullyConnectedLayer(p, matrix), node, any_shape=True)
         self.bias(node, *bias)
 
     def pool(self, node: Node, op: MaxPool2D | AvgPool2D) -> None:
@@ -281,7 +283,7 @@ class _ChainPlanner:
         if isinstance(op, AvgPool2D):
             function, outside = "Mean", 0.0
             if not op.include_padding and not padding.is_empty:
-                raise _NoLayer("a layer's mean divides by the window's area, padding included")
+                raise _NoLayer("a layer's mean divides by the window's area, including padding")
         # A window may reach beyond the padded image, where ELL reads the same padding value.
         top, left, bottom, right = padding.amounts
         if top == left and bottom >= top and right >= top and padding.values == (outside,):
@@ -290,7 +292,7 @@ class _ChainPlanner:
         def build(parameters: ell.LayerParameters) -> ell.Layer:
             return ell.PoolingLayer(parameters, function, window, stride)
 
-        self.put(build, node, padding)
+        self.append_layer(build, node, padding)
 
     def batch_norm(self, node: Node, op: BatchNorm, *vectors: Array) -> None:
         """Append three layers, as ELL's importers do: normalise, scale, add."""
@@ -301,20 +303,20 @@ class _ChainPlanner:
         def build(parameters: ell.LayerParameters) -> ell.Layer:
             return ell.BatchNormalizationLayer(parameters, factors, terms, op.epsilon)
 
-        self.put(build, node)
-        self.put(lambda p: ell.ScalingLayer(p, gamma), node)
-        self.put(_bias_layer(beta), node)
+        self.append_layer(build, node)
+        self.append_layer(lambda p: ell.ScalingLayer(p, gamma), node)
+        self.append_layer(_bias_layer(beta), node)
 
     def softmax(self, node: Node, op: Softmax) -> None:
         shape = self.graph.types[node.inputs[0]].shape
         others = [size for axis, size in enumerate(shape) if axis not in op.axes and size > 1]
         if others:
-            raise _NoLayer("a layer's softmax goes over all elements")
-        self.put(lambda p: ell.SoftmaxLayer(p), node)
+            raise _NoLayer("a layer's softmax is over all elements")
+        self.append_layer(lambda p: ell.SoftmaxLayer(p), node)
 
     def region(self, node: Node, op: RegionDetection) -> None:
         if op.apply_softmax:
-            raise _NoLayer("an archive cannot store that the class scores have a softmax")
+            raise _NoLayer("an archive cannot say that the class scores need a softmax")
         width, height, _ = self.shape
 
         def build(parameters: ell.LayerParameters) -> ell.Layer:
@@ -322,21 +324,21 @@ class _ChainPlanner:
                 parameters, width, height, op.boxes, op.classes, op.coordinates
             )
 
-        self.put(build, node)
+        self.append_layer(build, node)
 
     def pointwise(self, node: Node, constants: list[Array]) -> None:
         op = node.op
         match op, constants:
             case pw.Add(), [values]:
-                self.put(_bias_layer(self.per_channel(values)), node)
+                self.append_layer(_bias_layer(self.per_channel(values)), node)
             case pw.Sub(), [values]:
-                self.put(_bias_layer(-self.per_channel(values)), node)
+                self.append_layer(_bias_layer(-self.per_channel(values)), node)
             case pw.Mul(), [values]:
                 scales = self.per_channel(values)
-                self.put(lambda p: ell.ScalingLayer(p, scales), node)
+                self.append_layer(lambda p: ell.ScalingLayer(p, scales), node)
             case pw.MulAdd(), [scale, offset]:
                 factors, terms = self.per_channel(scale), self.per_channel(offset)
-                self.put(lambda p: ell.BatchNormalizationLayer(p, factors, terms), node)
+                self.append_layer(lambda p: ell.BatchNormalizationLayer(p, factors, terms), node)
             case pw.PRelu(), [alpha]:
                 full = np.broadcast_to(_floats(alpha), (1, *self.shape))[0]
                 self.activation(node, ell.Activation(ell.ActivationKind.PARAMETRIC_RELU, 0.0, full))
@@ -351,7 +353,7 @@ class _ChainPlanner:
     def activation(self, node: Node, activation: ell.Activation) -> None:
         if self.flattened and activation.alpha is not None:
             raise _NoLayer("reads a flattened image")
-        self.put(lambda p: ell.ActivationLayer(p, activation), node)
+        self.append_layer(lambda p: ell.ActivationLayer(p, activation), node)
 
     def per_channel(self, values: Array) -> ell.FloatArray:
         """A constant operand as [channels] float32; raises `_NoLayer` for any other constant."""
@@ -384,7 +386,7 @@ def _bias_layer(values: ell.FloatArray) -> LayerFactory:
 
 def _floats(values: Array) -> ell.FloatArray:
     if values.dtype != np.float32:
-        raise _NoLayer(f"its constants are {values.dtype}, layers store float32")
+        raise _NoLayer(f"its constants are {values.dtype}, but layers store float32")
     return values
 
 
@@ -393,7 +395,7 @@ def _layer_padding(padding: Padding) -> tuple[int, ell.PaddingScheme]:
     if padding.is_empty:
         return 0, ell.PaddingScheme.ZEROS
     if len(set(padding.amounts)) != 1:
-        raise _NoLayer(f"padding {padding.amounts} differs between the sides")
+        raise _NoLayer(f"the amounts of padding at the sides differ: {padding.amounts}")
     scheme = _SCHEMES.get(padding.values[0]) if len(padding.values) == 1 else None
     if scheme is None:
         raise _NoLayer(f"layers cannot pad with {', '.join(map(str, padding.values))}")

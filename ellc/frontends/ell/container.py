@@ -57,7 +57,7 @@ def _only_member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     chosen = named if len(named) == 1 else members
     if len(chosen) != 1:
         raise EllcError(
-            f"a zipped model must have one archive, but this zip file has {len(chosen)} files",
+            f"a zipped model must contain 1 archive, but the number of files here is {len(chosen)}",
             code="E201",
             where=name,
             problems=[repr(member.filename) for member in chosen[:10]],

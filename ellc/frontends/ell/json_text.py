@@ -51,7 +51,8 @@ _NON_FINITE = {
     b"Infinity": float("inf"), b"-Infinity": float("-inf"),
 }  # fmt: skip
 _EMPTY = ArchiveObject(None, None)
-_LONGEST_INTEGER = 20  # characters of 2**64 and of -2**63; a longer integer is read as a float
+# 2**64 and -2**63 have this number of characters; a longer integer is read as a float.
+_LONGEST_INTEGER = 20
 
 
 @dataclass(slots=True)
@@ -73,7 +74,7 @@ def parse_json_text(data: bytes, limits: Limits = DEFAULT_LIMITS, name: str = ""
 
 
 class _Parser:
-    """Parses one document. `start` and `at` are the start and end offsets of the current token."""
+    """Parses one document. The current token is from the offset `start` to `at`."""
 
     def __init__(self, data: bytes, limits: Limits, name: str) -> None:
         self.data = data
@@ -111,9 +112,9 @@ class _Parser:
         if container.is_object:
             kind, text = self.key(container, kind, text)
         value = self.value(kind, text)
-        # If this value opened a container, the container is added to its parent when it closes.
+        # A value that opens a container is added to its parent when the container closes.
         if self.stack[-1] is container:
-            self.put(container, value)
+            self.add_value(container, value)
         return None
 
     def key(self, container: _OpenContainer, kind: str, text: bytes) -> tuple[str, bytes]:
@@ -126,7 +127,7 @@ class _Parser:
             self.fail(f"expected ':' after a key, found {_shown(kind, text)}")
         return self.token()
 
-    def put(self, container: _OpenContainer, value: ArchiveValue) -> None:
+    def add_value(self, container: _OpenContainer, value: ArchiveValue) -> None:
         if container.is_object:
             container.pairs.append((container.key or "", value))
         else:
@@ -136,7 +137,7 @@ class _Parser:
         container = self.stack.pop()
         value = _object(container.pairs) if container.is_object else gathered(container.items)
         if self.stack:
-            self.put(self.stack[-1], value)
+            self.add_value(self.stack[-1], value)
         return value
 
     def token(self) -> tuple[str, bytes]:
@@ -311,9 +312,9 @@ def _shown(kind: str, text: bytes) -> str:
 
 
 def _object(pairs: list[tuple[str, ArchiveValue]]) -> ArchiveObject:
-    """Make an object of its pairs; the first `_type` and `_version` are not fields of it.
+    """Make an object of its pairs; the first `_type` and `_version` do not become fields of it.
 
-    A `_type` or `_version` that is not a string stays a field.
+    A `_type` or `_version` that is not a string becomes a field.
     """
     type_name: str | None = None
     version: str | None = None
@@ -342,8 +343,8 @@ def _numbers_at_once(
     else:
         array = _read_as(data, start, end, np.uint64, count)
         edges = (2**64 - 1, 2**64 - 1)
-    # numpy reads a number beyond 64 bits as the limit of the range. So if an array has this limit,
-    # it is read number by number.
+    # numpy reads a number beyond 64 bits as the limit of the range. So an array that seems to
+    # contain this limit is read number by number.
     if array is None or int(array.min()) == edges[0] or int(array.max()) == edges[1]:
         return None
     if array.dtype == np.uint64 and int(array.max()) < 2**63:
@@ -356,7 +357,7 @@ def _read_as(
 ) -> NumberArray | None:
     body = data[start:end]
     with warnings.catch_warnings():
-        # Older versions of numpy only warn if they cannot read all of the text.
+        # Older versions of numpy only warn if they cannot read the whole text.
         warnings.simplefilter("error", DeprecationWarning)
         try:
             array: NumberArray = np.fromstring(body, dtype=dtype, sep=",")

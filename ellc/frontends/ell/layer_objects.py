@@ -49,7 +49,8 @@ def _parameter_fields(parameters: ell.LayerParameters) -> Fields:
 def _own_fields(layer: ell.Layer, element: str) -> Fields:
     match layer:
         case ell.InputLayer():
-            # ELL stores the input of the last call here, which is zeros for a model that never ran.
+            # ELL stores the input of the last call here, which is all zeros for a model that never
+            # ran.
             zeros = np.zeros(layer.data_shape, np.float32)
             return (*_tensor_fields("data", zeros), ("scale", layer.scale))
         case ell.ActivationLayer():

@@ -23,7 +23,7 @@ DEFAULT_LEAKY_FACTOR = 0.1
 
 
 class PaddingScheme(enum.IntEnum):
-    """The contents of the border that a layer leaves around its result."""
+    """What a layer writes into the border around its result."""
 
     ZEROS = 0
     MINUS_ONES = 1
@@ -177,7 +177,7 @@ class SoftmaxLayer(Layer):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RegionDetectionLayer(Layer):
-    """The last layer of YOLO v2. The file does not store `apply_softmax`; it is taken as false."""
+    """The last layer of YOLO v2. The file does not store `apply_softmax`, so it is false here."""
 
     width: int
     height: int
@@ -190,7 +190,7 @@ class RegionDetectionLayer(Layer):
 def read_layer(view: View) -> Layer | None:
     """Read one layer object.
 
-    If the type is unknown, this adds a problem to those of the view and returns None.
+    If the type is unknown, a problem is added to those of the view, and the result is None.
     """
     reader = _READERS.get(view.type.base)
     if reader is None:
@@ -214,7 +214,9 @@ def _parameters(view: View) -> LayerParameters:
         output_scheme=PaddingScheme(view.integer("outputPaddingScheme", high=5)),
     )
     if min(parameters.active_shape) < 0:
-        view.bad("outputShape", f"{list(parameters.output_shape)} is smaller than its own padding")
+        view.bad(
+            "outputShape", f"{list(parameters.output_shape)} is smaller than the included padding"
+        )
     if rows * columns * channels > view.limits.tensor_elements:
         view.bad("outputShape", f"more than {view.limits.tensor_elements} elements")
     return parameters

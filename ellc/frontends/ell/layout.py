@@ -84,7 +84,8 @@ def increments(extent: tuple[int, ...]) -> tuple[int, ...]:
 def read_layout(view: View) -> MemoryLayout:
     """Read a `MemoryLayout`, or a `PortMemoryLayout`, which older files have instead.
 
-    The latter has the name `stride` for `extent`. Problems are added to those of the view.
+    In the latter, the field for `extent` is called `stride`. Problems are added to those of the
+    view.
     """
     size = view.integers("size")
     rank = len(size)

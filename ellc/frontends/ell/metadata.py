@@ -1,4 +1,4 @@
-"""Property bags, in which archives store the metadata of maps, models, nodes and ports."""
+"""Property bags, in which archives hold the metadata of maps, models, nodes and ports."""
 
 from __future__ import annotations
 

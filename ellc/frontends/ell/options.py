@@ -15,8 +15,8 @@ class EllOptions:
     name: str = ""
     """Name of the graph; by default the file's name without its suffixes."""
     double_is: Literal["float", "double"] = "float"
-    """The precision in which a model's doubles are computed. With `float` (float32) the graph gets
-    a note about it."""
+    """The precision in which a model's doubles are computed. If it is `float` (float32), a note in
+    the graph says so."""
     outputs: tuple[str, ...] = ()
     """Port references such as `1003.output` that replace the outputs of the map."""
     limits: Limits = DEFAULT_LIMITS

@@ -78,7 +78,7 @@ def parse_port_reference(text: str) -> PortReference:
     return PortReference(tuple(_parse_range(part.strip(), text) for part in parts))
 
 
-def _parse_range(text: str, whole: str) -> PortRange:
+def _parse_range(text: str, reference: str) -> PortRange:
     start: int | None = None
     stop: int | None = None
     bracket = _SLICE.search(text)
@@ -87,10 +87,10 @@ def _parse_range(text: str, whole: str) -> PortRange:
         start = int(bracket.group(1))
         stop = int(bracket.group(2)) if bracket.group(2) is not None else start + 1
         if stop <= start:
-            raise ValueError(f"the reference '{_short(whole)}' selects nothing")
+            raise ValueError(f"the reference '{_short(reference)}' selects nothing")
     node, dot, port = text.rpartition(".")
     if not dot or not node or not port or "[" in text or "]" in text:
-        raise ValueError(f"'{_short(whole)}' is not of the form node.port[start:end]")
+        raise ValueError(f"'{_short(reference)}' is not of the form node.port[start:end]")
     return PortRange(node, port, start, stop)
 
 

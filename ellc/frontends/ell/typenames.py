@@ -11,7 +11,7 @@ INTEGERS = frozenset({"int", "int8", "uint8", "short", "uint", "long", "longlong
 
 @dataclass(frozen=True, slots=True)
 class TypeName:
-    """A type name `base<arguments...>`; an argument is text and may have arguments itself."""
+    """A type name `base<arguments...>`; an argument is a text, and may itself have arguments."""
 
     base: str
     arguments: tuple[str, ...] = ()

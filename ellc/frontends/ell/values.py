@@ -87,7 +87,7 @@ def _objects_in(value: ArchiveValue, path: str) -> Iterator[tuple[str, ArchiveOb
 def _normal(value: Any, single: bool) -> ArchiveValue:
     """The canonical form of a value; with `single`, floats are rounded to single precision.
 
-    The value may also be a list or a numpy scalar, which code that makes an archive may pass.
+    The value may also be a list or a numpy scalar, for code that makes an archive.
     """
     if isinstance(value, np.ndarray):
         return _normal_array(value, single)
@@ -157,7 +157,7 @@ def same_value(left: ArchiveValue, right: ArchiveValue) -> bool:
 
 
 def _same_array(left: ArchiveValue, right: ArchiveValue) -> bool:
-    # An empty array carries no element type, so it is read as an empty tuple.
+    # An empty array in a file has no element type, so it is read as an empty tuple.
     if isinstance(left, tuple) or isinstance(right, tuple):
         return not len(left) and not len(right)  # type: ignore[arg-type]
     if not (isinstance(left, np.ndarray) and isinstance(right, np.ndarray)):

@@ -82,7 +82,7 @@ class View:
         return float(value)
 
     def text(self, key: str, *, default: str | None = None) -> str:
-        """A string; an integer is converted, because files written by hand have integers as ids."""
+        """A string. An integer is converted, because files written by hand may have such ids."""
         value = self.value(key)
         if value is None and default is not None:
             return default
@@ -113,8 +113,8 @@ class View:
         if array is None:
             return (max(low, 0),) * (length or 0)
         values = array.tolist()
-        whole = all(isinstance(item, int) or float(item).is_integer() for item in values)
-        if not whole or any(not low <= item <= _INT32_MAX for item in values):
+        are_integers = all(isinstance(item, int) or float(item).is_integer() for item in values)
+        if not are_integers or any(not low <= item <= _INT32_MAX for item in values):
             self.bad(key, f"expected integers of at least {low}")
         elif length is not None and len(values) != length:
             self.bad(key, f"expected {length} numbers, found {len(values)}")
@@ -123,7 +123,7 @@ class View:
         return (max(low, 0),) * (length or 0)
 
     def child(self, key: str) -> View | None:
-        """The view of an object in a field; without an object, record a problem and return None."""
+        """The view of an object in a field. Without an object, a problem is recorded; then None."""
         value = self.value(key)
         if isinstance(value, ArchiveObject):
             return self.at(value, key)

@@ -35,7 +35,7 @@ def write_ell(graph: Graph, path: str | os.PathLike[str]) -> None:
 
 
 def graph_archive(graph: Graph) -> ArchiveObject:
-    """Make the archive that `write_ell` writes; raises `EllcError` E206 as `write_ell`."""
+    """Make the archive that `write_ell` writes; raises `EllcError` E206 like `write_ell`."""
     shape, steps = planned_layers(graph)
     layers = chain_layers(shape, steps)
     source, target = graph.inputs[0], graph.outputs[0]

@@ -24,7 +24,7 @@ _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"}
 
 
 def write_archive(root: ArchiveObject, path: str | os.PathLike[str]) -> None:
-    """Write an archive to a file. An existing file is replaced when all has been written.
+    """Write an archive to a file. An existing file is replaced after everything has been written.
 
     The text is written in pieces, so that it is never in memory as a whole. Raises `EllcError` E207
     if the file cannot be written.

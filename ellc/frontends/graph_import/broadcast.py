@@ -22,14 +22,14 @@ def common_shape(*values: Value) -> tuple[int, ...]:
 
 
 def expanded(emitter: Emitter, value: Value, shape: tuple[int, ...]) -> Value:
-    """Broadcast a value to a shape; nothing is added if it already has this shape."""
+    """Broadcast a value to a shape; a value that already has this shape is returned unchanged."""
     return value if value.shape == shape else emitter.add(Expand(shape), value)
 
 
 def pointwise(emitter: Emitter, op: Op, *operands: Value) -> Value:
     """Add a pointwise operator whose operands broadcast to a common shape.
 
-    The first operand is expanded to this shape. But if only the second operand has this shape, and
+    The first operand is expanded to this shape. But if the second operand should come first, and
     the operator has a form with swapped operands, the operands are swapped instead.
     """
     shape = common_shape(*operands)

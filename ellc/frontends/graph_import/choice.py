@@ -11,8 +11,8 @@ from ellc.ir.ops.shape import Reshape
 def either(emitter: Emitter, name: str, a: Value, b: Value, condition: Value) -> Value:
     """Add a select: `a` if the single element of `condition` is true, else `b`.
 
-    Sequences are selected item by item. When the network runs, it skips the nodes that only the
-    other branch needs (`ellc.ir.branches`). Raises `Unsupported` if the shapes or element types
+    Sequences are selected item by item. A call of the network skips the nodes that only the branch
+    not taken needs (`ellc.ir.branches`). Raises `Unsupported` if the shapes or element types
     differ; `name` is the name of the result in the message.
     """
     if (

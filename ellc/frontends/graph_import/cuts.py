@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 _MOST_CUTS = 8
-# A cut is offered only if the part before it does at least this fraction of the work of the largest
-# part.
+# A cut is offered only if the part of the network before it does at least this fraction of the work
+# that the part before the best cut does.
 _LEAST_SHARE = 0.02
 
 
@@ -25,7 +25,7 @@ class _ImportedNode:
 
 @dataclass(slots=True)
 class Cuts:
-    """The work of every imported node, and the values that failed nodes read.
+    """The work of every imported node, and the values that nodes read whose import failed.
 
     Work is counted as in `Emitter.work`: multiply-adds, and result elements of functions.
     """
@@ -53,11 +53,11 @@ class Cuts:
         return sorted(offered, key=lambda name: -before[name])[:_MOST_CUTS]
 
     def _computed(self) -> list[str]:
-        """The last values before the frontier that a node with work computes.
+        """The last values before the frontier whose nodes do work.
 
         Conversions, moves and comparisons between these nodes and the frontier are skipped. But a
-        node that joins several values is not skipped, because then its result is one output instead
-        of several.
+        node that joins several values is not skipped, so that there is one output instead of
+        several.
         """
         waiting, visited, computed = [*reversed(self.frontier)], set[str](), dict[str, None]()
         while waiting:

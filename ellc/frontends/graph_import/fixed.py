@@ -15,7 +15,7 @@ def fixed_input(emitter: Emitter, name: str, type: TensorType, numbers: Sequence
     """A constant with the type of an input.
 
     `numbers` has one number for all elements, or one number for each element. Raises `EllcError`
-    E215 for another count, or for a number that the element type cannot hold.
+    E215 for any other count, or for a number that the element type cannot hold.
     """
     if len(numbers) not in (1, type.elements):
         raise EllcError(
@@ -32,6 +32,6 @@ def fixed_input(emitter: Emitter, name: str, type: TensorType, numbers: Sequence
             code="E215",
             hint="give numbers that this element type can hold",
         )
-    whole = emitter.full(type.shape, 0, stored.dtype)
-    whole[...] = stored if len(numbers) == 1 else stored.reshape(type.shape)
-    return emitter.constant(whole, type.quant)
+    array = emitter.full(type.shape, 0, stored.dtype)
+    array[...] = stored if len(numbers) == 1 else stored.reshape(type.shape)
+    return emitter.constant(array, type.quant)

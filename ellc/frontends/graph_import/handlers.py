@@ -1,4 +1,4 @@
-"""Handlers of a format's operators, and `import_nodes`, which calls them node by node."""
+"""Registries of the handlers of operators, and `import_nodes`, which calls a handler per node."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Registry(Generic[NodeT]):
     format: str
     handlers: dict[str, Handler[NodeT]] = field(default_factory=dict)
     advice: dict[str, str] = field(default_factory=dict)
-    """For operators that are not supported: a text that tells users what they can do instead."""
+    """Maps operators that are not supported to texts that tell users what they can do instead."""
 
     def imports(
         self, *kinds: str, limits: str = ""
@@ -118,8 +118,8 @@ def import_nodes(
 ) -> dict[str, Value]:
     """Import nodes in order, and return all values by name.
 
-    `values` has the inputs and the constants by name. `unmade` maps names of values to texts: if a
-    node reads such a value and no node makes it, the text is the problem of the node that reads it.
+    `values` has the inputs and the constants by name. `unmade` maps names of values to texts: if no
+    node makes such a value, the text is reported as the problem of each node that reads it.
     Raises `EllcError` E212 with every node that cannot be imported; the hint says where to cut the
     network.
     """
@@ -136,8 +136,8 @@ def import_nodes(
                 reason = unmade.get(name, f"reads '{name}', which no earlier node makes")
                 problems.add(_location(node), reason)
             known.update((name, None) for name in node.outputs if name)
-            # An operand is missing because an earlier node failed. The network can be cut at the
-            # other operands.
+            # An operand is missing because the import of an earlier node failed. The network can be
+            # cut at the other operands.
             cuts.add_failed([n for n in node.inputs if known.get(n) is not None])
             continue
         before = emitter.work
@@ -175,8 +175,8 @@ def import_nodes(
 def _reason(error: EllcError, node: SourceNode, operands: Inputs) -> str:
     """The text for the report that says why a node cannot be imported.
 
-    A `ShapeError` comes from an operator of the graph, which the user does not know. So its message
-    is shown with the operands of the model's node.
+    A `ShapeError` is about an operator of the graph, which the user does not know. So the operands
+    of the model's node are shown with its message.
     """
     if not isinstance(error, ShapeError):
         return error.message

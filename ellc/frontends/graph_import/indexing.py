@@ -64,20 +64,21 @@ def want_inside(indices: Value, extents: Array, *, from_end: bool = True) -> Non
 
 
 def want_array_inside(indices: Array, extents: Array, *, from_end: bool = True) -> None:
-    """Raise `Unsupported` as `want_inside` does, for indices that are known."""
+    """Raise `Unsupported` like `want_inside`, for known indices."""
     if indices.dtype.kind not in "iu":
         raise Unsupported(f"{indices.dtype.name} numbers as indices")
     lowest = -extents if from_end else np.zeros_like(extents)
     beyond = np.extract((indices < lowest) | (indices >= extents), indices)
     if beyond.size:
         axes = ", ".join(map(str, extents.reshape(-1).tolist()))
-        raise Unsupported(f"the index {beyond[0]} is outside of {axes} elements")
+        raise Unsupported(f"the index {beyond[0]} is outside of an axis (extents {axes})")
 
 
 def want_along(x: Value, indices: Value, axis: int) -> None:
     """Raise `Unsupported` if `indices` are not valid along an axis of x.
 
-    Their shape must not exceed that of x along the other axes. Values are checked by `want_inside`.
+    They must have as many axes as x, and must not be longer than x along any other axis. Their
+    values must pass `want_inside`.
     """
     fits = indices.type.rank == x.type.rank and all(
         a <= b for d, (a, b) in enumerate(zip(indices.shape, x.shape, strict=True)) if d != axis
@@ -90,8 +91,8 @@ def want_along(x: Value, indices: Value, axis: int) -> None:
 def gather_elements(emitter: Emitter, x: Value, indices: Value, axis: int) -> Value:
     """Take elements of x by index along one axis; the result has the shape of `indices`.
 
-    The element of the result at coordinate i is the element of x at coordinate i, but with
-    `indices[i]` as the index along `axis`.
+    The result at coordinate i is the element of x at the same coordinate, except that the index
+    along `axis` is `indices[i]`.
     """
     want_along(x, indices, axis)
     chosen = wrapped(emitter, indices, [x.shape[axis]])
@@ -120,7 +121,8 @@ def gather_nd(emitter: Emitter, x: Value, indices: Value, batch: int = 0) -> Val
 def rows_of(shape: tuple[int, ...], indices: Array) -> Array:
     """Convert known coordinates to row numbers; the last axis of `indices` holds a coordinate.
 
-    A coordinate has n numbers. The first n axes of `shape` are joined to one axis of rows.
+    If a coordinate has n numbers, a row is an index along the first n axes of `shape`, merged into
+    one axis.
     """
     depth = indices.shape[-1] if indices.ndim else 0
     if not 0 < depth <= len(shape):
@@ -138,8 +140,8 @@ def scattered(
     """Replace some rows of x by `updates`, or combine them, as `Scatter.reduction` says.
 
     A row of x consists of its last `inner` axes. `rows` has the row number in x of each row of
-    `updates`. If several updates replace the same row, the last one is used. If they are combined,
-    each of them is applied in turn.
+    `updates`. If several updates replace the same row, the last one is used. If updates are
+    combined with the same row, all of them are applied, in order.
     """
     split = x.type.rank - inner
     flat = _flat(emitter, x, split)
@@ -169,8 +171,7 @@ def scattered_at(
     """Replace parts of x by `updates`, or combine them, at computed coordinates.
 
     The last axis of `indices` holds a coordinate. With `from_end`, negative indices count from the
-    end. An update outside of x is ignored, while the interpreters of both formats stop with an
-    error.
+    end. An update outside of x is ignored; the interpreters of both formats stop with an error.
     """
     depth = indices.shape[-1] if indices.type.rank else 0
     if not 0 < depth <= x.type.rank:
@@ -186,8 +187,8 @@ def scattered_elements(
 ) -> Value:
     """Replace elements of x by `updates`, or combine them, by index along one axis.
 
-    The update at coordinate i is for the element of x at coordinate i, but with `indices[i]` as the
-    index along `axis`.
+    The update at coordinate i is for the element of x at the same coordinate, except that the index
+    along `axis` is `indices[i]`.
     """
     want_along(x, indices, axis)
     chosen = wrapped(emitter, indices, [x.shape[axis]])
@@ -258,7 +259,7 @@ def one_hot(emitter: Emitter, indices: Value, depth: int, values: Value, axis: i
 def reversed_sequences(
     emitter: Emitter, x: Value, lengths: Value, time_axis: int, batch_axis: int
 ) -> Value:
-    """Reverse the first `lengths[b]` elements of x along the time axis, for every batch b.
+    """Reverse the first `lengths[b]` elements of x along the time axis, for every batch element b.
 
     `time_axis` and `batch_axis` must be 0 and 1 in any order; raises `Unsupported` for others.
     """
@@ -289,7 +290,7 @@ def reversed_sequences(
 
 
 def _between(emitter: Emitter, x: Value, low: Sequence[int], high: Sequence[int]) -> Value:
-    """Clamp every element of x to its own range, including both bounds."""
+    """Clamp every element of x to its own bounds, which it may equal."""
     below = emitter.add(Minimum(), x, emitter.numbers(high, x.dtype))
     return emitter.add(Maximum(), below, emitter.numbers(low, x.dtype))
 
@@ -297,7 +298,7 @@ def _between(emitter: Emitter, x: Value, low: Sequence[int], high: Sequence[int]
 def _offset(emitter: Emitter, begin: Value, axis: int, rows: Sequence[int], free: int) -> Value:
     """The positions along an axis, relative to the block's first position.
 
-    `free` is the number of elements by which the block can move; it is 0 if the block begins at 0.
+    `free` is the number of elements by which the block can move. If it is 0, the block begins at 0.
     """
     along = (rows[axis], *(1,) * (len(rows) - axis - 1))
     position = emitter.constant(emitter.counted(*along, dtype=begin.dtype.numpy))
@@ -307,7 +308,7 @@ def _offset(emitter: Emitter, begin: Value, axis: int, rows: Sequence[int], free
 
 
 def _below(emitter: Emitter, offset: Value, extent: int) -> Value:
-    """A boolean for each offset that says whether it is from 0 to extent - 1."""
+    """A boolean for each offset: whether it is from 0 to extent - 1."""
     zero, end = (emitter.numbers([n], offset.dtype) for n in (0, extent))
     after = emitter.add(GreaterEqual(), offset, zero)
     return emitter.add(And(), after, emitter.add(Less(), offset, end))
@@ -319,12 +320,12 @@ def _folded(emitter: Emitter, op: Op, values: Sequence[Value]) -> Value:
 
 
 def _steps(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """For each axis of a dense tensor, the distance in elements from one index to the next."""
+    """The distance in elements from one index to the next, for each axis of a dense tensor."""
     return tuple(prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
 def _flat(emitter: Emitter, x: Value, axes: int) -> Value:
-    """Join the first `axes` axes of x to one axis."""
+    """Merge the first `axes` axes of x into one axis."""
     return emitter.add(Reshape((prod(x.shape[:axes]), *x.shape[axes:])), x)
 
 

@@ -16,7 +16,7 @@ from ellc.ir.ops.pointwise import Select
 KeyT = TypeVar("KeyT", bound=Hashable)
 
 MOST_COUNTED_TRIPS = 4096
-"""The most trips that an import computes one by one to know the values of a loop's counters."""
+"""The most trips of a loop whose counters an import computes, trip by trip."""
 
 
 def counters(known: Set[KeyT], reads: Mapping[KeyT, Set[KeyT]]) -> set[KeyT]:
@@ -42,10 +42,10 @@ def run_cell(
 ) -> tuple[Value, list[Value]]:
     """Run a cell over a sequence; returns the first state after every step, and all final states.
 
-    The steps of the first result are along the axis that `walk` has for x. `cell` takes the element
-    of x for one step, the states and the fixed operands, and returns the next states. If `counts`
-    [steps, batch, 1] is given, then a step for which it is false leaves the states unchanged, and
-    the first result of this step is zero.
+    The first result has its steps along the same axis as x, which `walk` gives. `cell` takes the
+    element of x for one step, the states and the fixed operands, and returns the next states.
+    `counts` [steps, batch, 1], if given, is false for steps that do not count: they leave the
+    states unchanged, and their first result is zero.
     """
     trips = x.shape[walk.axis]
     b = GraphBuilder(cell.name)

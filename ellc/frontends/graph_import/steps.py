@@ -14,19 +14,19 @@ def stepped(
     end: int | float,
     step: int | float,
     dtype: DType,
-    most: int,
+    limit: int,
 ) -> Value:
     """A vector `first`, `first + step`, ... that stops before `end`; all three must be finite.
 
     Raises `Unsupported` if the step is 0, if there are more than `most` numbers, or if `dtype`
-    cannot hold a number.
+    cannot hold one of them.
     """
     described = f"the numbers from {first} to {end} in steps of {step}"
     if step == 0:
         raise Unsupported(f"{described} never reach the end")
     steps = (end - first) / step
-    if not steps <= most:
-        raise Unsupported(f"{described} are more than {most}")
+    if not steps <= limit:
+        raise Unsupported(f"{described} are more than {limit}")
     count = max(0, math.ceil(steps))
     last = first + step * max(count - 1, 0)
     emitter.numbers([first, last], dtype)

@@ -27,9 +27,9 @@ from ellc.ir.ranges import outside
 from ellc.ir.types import Array, DType, Quant, TensorType, type_of
 
 # A small file must not make the reader compute or allocate much. So the emitter does not compute an
-# operator on constants that exceeds one of these limits, or what is left of
-# `Limits.computed_elements`. The operator is added to the graph, and the pass `fold_constants`
-# decides about it.
+# operator on constants if this would exceed one of these limits or use up
+# `Limits.computed_elements`. Such an operator is added to the graph; the pass `fold_constants`
+# decides whether to compute it.
 _FOLDED_ELEMENTS = 1 << 22
 _FOLDED_STEPS = 1 << 24
 
@@ -70,8 +70,9 @@ class Extents(tuple[int, ...]):
 class Nonsense(Unsupported):
     """Raised if a handler fails with a Python exception, because it does not check its numbers.
 
-    The cause is this exception. The message only tells the user which node failed. `tests/soak`
-    searches for these errors, so that a check with a better message can be added to the handler.
+    The Python exception is the cause of this one. The message only tells the user which node
+    failed. `tests/soak` searches for these errors, so that a check with a better message can be
+    added to the handler.
     """
 
 
@@ -84,7 +85,7 @@ def cause_of_nonsense(error: BaseException | None) -> Nonsense | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Value:
-    """A tensor of the model. `array` is set if it is known at import, `ref` if it is computed.
+    """A tensor of the model. `array` is set if the tensor is known at import, otherwise `ref` is.
 
     `name` is its name in the model, for messages.
     """
@@ -111,7 +112,7 @@ class Value:
 
     @property
     def is_constant(self) -> bool:
-        """Whether the array is known."""
+        """Whether the tensor is known at import."""
         return self.array is not None
 
 
@@ -175,7 +176,7 @@ class Emitter:
     def constant(
         self, array: Array, quant: Quant | None = None, dtype: DType | None = None
     ) -> Value:
-        """A value that is a known array; with `dtype=DType.BIT`, booleans are stored as bits."""
+        """A value with a known array; with `dtype=DType.BIT`, booleans are stored as bits."""
         data = np.asarray(array)
         type_ = type_of(data, dtype)
         return Value(TensorType(type_.dtype, type_.shape, quant=quant), array=data)
@@ -371,7 +372,7 @@ def known_int(value: Value, what: str) -> int:
     """A known integer; raises `Unsupported` if the array does not have exactly one element."""
     numbers = known_ints(value, what)
     if len(numbers) != 1:
-        raise Unsupported(f"{what} is {len(numbers)} numbers, not one")
+        raise Unsupported(f"{what} has {len(numbers)} elements, not 1")
     return numbers[0]
 
 
@@ -379,7 +380,7 @@ def known_number(value: Value, what: str) -> int | float:
     """A known finite number; raises `Unsupported` if there is not exactly one finite element."""
     array = known(value, what)
     if array.size != 1:
-        raise Unsupported(f"{what} is {array.size} numbers, not one")
+        raise Unsupported(f"{what} has {array.size} elements, not 1")
     number: int | float = array.reshape(()).item()
     if not math.isfinite(number):
         raise Unsupported(f"{what} is {number}, which is not finite")

@@ -33,7 +33,7 @@ def transposed_positions(
 ) -> Array:
     """The input position [count, taps] that each tap of a transposed convolution reads.
 
-    The first axis is that of the outputs. The position is -1 if the tap reads no input. `before`
+    `count` is the number of outputs. The position is -1 if the tap reads no input. `before`
     elements are cut off at the start of the full result.
     """
     emitter.want_room(count, taps)
@@ -50,7 +50,7 @@ def volumes_as_pixels(
 
     `positions` is [count, taps]. The channels of image n * count + i are the slices of volume n at
     the depths `positions[i]`. A position outside of x stands for a slice that is filled with
-    `outside`. The channels of a group stay adjacent.
+    `outside`. The channels of each group stay together.
     """
     batch, extent, rows, columns, channels = x.shape
     if groups < 1 or channels % groups:
@@ -67,7 +67,7 @@ def volumes_as_pixels(
 
 
 def filters_as_pixels(emitter: Emitter, w: Value) -> Value:
-    """Convert weights [F,kd,kh,kw,C/groups] to [F,kh,kw,kd * C/groups], as `volumes_as_pixels`."""
+    """Convert weights [F,kd,kh,kw,C/groups] to [F,kh,kw,kd * C/groups] for `volumes_as_pixels`."""
     filters, taps, rows, columns, channels = w.shape
     ordered = transposed(emitter, w, (0, 2, 3, 1, 4))
     return reshaped(emitter, ordered, (filters, rows, columns, taps * channels))

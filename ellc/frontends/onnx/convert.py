@@ -27,7 +27,7 @@ from ellc.ir.passes.canonicalise.eliminate_dead import EliminateDead
 
 
 def convert(model: OnnxModel, options: ImportOptions, where: str) -> Graph:
-    """Convert a model to a graph, or only the part that `options.outputs` needs."""
+    """Convert a model, or only the part that the outputs in the options need, to a graph."""
     graph = without_calls(model, options.limits.graph_nodes, where)
     nodes = in_order(graph.nodes, where)
     _check_names(graph, nodes, where)

@@ -20,17 +20,17 @@ from ellc.ir.reading import want_dense
 class ExternalFiles:
     """Reads the separate files of one model. `folder` is the model's folder, None if it has none.
 
-    A range of bytes is read once, even if several tensors name it. A small file must not make ellc
-    work much, so two totals are limited. The bytes of all different ranges may be at most twice the
-    length of the file, plus `small_bytes`. The bytes of ranges that are named again may be at most
-    twice the length of the file, plus `small_bytes` * `growth_ratio`.
+    A range of bytes is read once, even if several tensors name it. A small file must not cause much
+    work, so two totals are limited for each file. The sizes of all different ranges may add up to
+    at most twice the size of the file, plus `small_bytes`. The sizes of ranges that are named again
+    may add up to at most twice the size of the file, plus `small_bytes` * `growth_ratio`.
     """
 
     folder: Path | None
     limits: Limits
     _read: dict[tuple[str, int, int], bytes] = field(default_factory=dict)
-    # For each location: the bytes of different ranges, the length of the file, and the bytes of
-    # ranges that were named again.
+    # For each location: the total size of different ranges, the size of the file, and the total
+    # size of ranges that were named again.
     _bytes: Counter[str] = field(default_factory=Counter)
     _stored: dict[str, int] = field(default_factory=dict)
     _again: Counter[str] = field(default_factory=Counter)
@@ -96,7 +96,7 @@ def _range(
         raise refuse("but the model has no folder")
     if not _is_below(folder, location):
         raise refuse(f"'{location[:200]}', which is not below the model's own folder")
-    offset, length = (_whole(entries.get(key, default)) for key, default in _RANGE)
+    offset, length = (_integer(entries.get(key, default)) for key, default in _RANGE)
     if offset is None or length is None:
         raise refuse("but its offset or length is not a number")
     if entries.get("length") and length != size:
@@ -115,7 +115,7 @@ def _opened(path: Path) -> int:
 
 
 _RANGE = (("offset", "0"), ("length", "0"))
-_READINGS = 2  # the ranges of a file may have this many times the file's bytes
+_READINGS = 2  # the total size of a file's ranges may be this multiple of the file's size
 
 
 def _is_below(folder: Path, location: str) -> bool:
@@ -132,5 +132,5 @@ def _is_below(folder: Path, location: str) -> bool:
         return False
 
 
-def _whole(text: str) -> int | None:
+def _integer(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None

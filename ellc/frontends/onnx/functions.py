@@ -18,7 +18,7 @@ from ellc.ir.errors import EllcError
 
 _DEPTH = 32
 # Functions that call functions can double the number of nodes at each level. So the inlined graph
-# may have at most `_MOST_NODES` nodes, plus `_MOST_PER_NODE` for each node in the file.
+# may have at most `_MOST_NODES` nodes, plus `_MOST_PER_NODE` nodes for each node in the file.
 _MOST_NODES, _MOST_PER_NODE = 10_000, 10
 
 
@@ -30,13 +30,13 @@ def without_calls(model: OnnxModel, most_nodes: int, where: str) -> OnnxGraph:
     if not model.functions:
         return model.graph
     written = len(model.graph.nodes) + sum(len(f.nodes) for f in model.functions.values())
-    most = min(most_nodes, _MOST_NODES + _MOST_PER_NODE * written)
-    return _Inliner(model.functions, most, where).graph(model.graph, _Scope())
+    limit = min(most_nodes, _MOST_NODES + _MOST_PER_NODE * written)
+    return _Inliner(model.functions, limit, where).graph(model.graph, _Scope())
 
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """The names and attributes that replace those of a function's nodes in one call."""
+    """The names and attributes that the nodes of a function get in one call of it."""
 
     names: Mapping[str, str] | None = None  # None in the main graph, whose names are kept
     prefix: str = ""
@@ -105,7 +105,7 @@ class _Inliner:
         )
 
     def body(self, function: OnnxFunction, call: OnnxNode, depth: int) -> Iterator[OnnxNode]:
-        """The nodes of a function, changed to read the call's operands and to make its results."""
+        """The nodes of a function, which read the operands of a call and make its results."""
         if len(call.inputs) > len(function.inputs) or len(call.outputs) > len(function.outputs):
             raise EllcError(
                 f"'{call.label}' has more operands or results than the function '{call.operator}'",

@@ -19,9 +19,9 @@ from ellc.ir.errors import EllcError
 
 
 def own_and_captured(node: OnnxNode, inputs: Inputs) -> tuple[Inputs, dict[str, Value]]:
-    """Split `inputs` into the node's own operands, and the outer values that its inner graphs read.
+    """Split `inputs` into the node's own operands and the outer values that its inner graphs read.
 
-    The outer values are returned by name.
+    The latter are returned by name.
     """
     own = len(inputs) - len(node.captured)
     captured = zip(node.captured, inputs[own:], strict=True)
@@ -53,7 +53,7 @@ def import_inner(
 def stored_values(
     emitter: Emitter, graph: OnnxGraph, nodes: Iterable[OnnxNode], outputs: Iterable[str]
 ) -> dict[str, Value]:
-    """The stored tensors, by name, that the nodes read or that are outputs."""
+    """The values, by name, of the stored tensors that nodes read or that are outputs."""
     read = {name for node in nodes for name in node.inputs} | set(outputs)
     return {
         name: stored_value(emitter, stored)

@@ -42,7 +42,7 @@ Attribute: TypeAlias = Union[
 
 
 class Attributes:
-    """Typed access to `attributes`. `asked` collects the names that a handler asked for.
+    """Typed access to the attributes of a node. `asked` collects the names a handler asked for.
 
     Every method that returns the value of an attribute raises `Unsupported` if the attribute has
     another type, or if it is missing and has no default.
@@ -73,7 +73,7 @@ class Attributes:
         return value
 
     def flag(self, name: str, default: bool = False) -> bool:
-        """The integer attribute `name` as a boolean: False if it is 0."""
+        """The integer attribute `name` as a boolean: whether it is not 0."""
         return self.integer(name, int(default)) != 0
 
     def number(self, name: str, default: float | None = None) -> float:
@@ -95,10 +95,10 @@ class Attributes:
         value = self._get(name, default)
         if not isinstance(value, tuple):
             raise self._bad(name, "integers")
-        whole = tuple(v for v in value if isinstance(v, int))
-        if len(whole) != len(value):
+        numbers = tuple(v for v in value if isinstance(v, int))
+        if len(numbers) != len(value):
             raise self._bad(name, "integers")
-        return whole
+        return numbers
 
     def numbers(self, name: str, default: tuple[float, ...] | None = None) -> tuple[float, ...]:
         """The attribute `name`, a tuple of integers or floats, as floats."""
@@ -184,7 +184,7 @@ class OnnxNode(Attributes):
 
 @dataclass(frozen=True, slots=True)
 class OnnxInput:
-    """A graph input with its shape, and its element type as ONNX's number for the type.
+    """A graph input with its shape, and with ONNX's number for its element type.
 
     A dimension is a number, a symbol, or None if the file does not give it. `shape` is None if the
     rank is unknown, too.

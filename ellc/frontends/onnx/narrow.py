@@ -1,4 +1,4 @@
-"""Integers of 4 and 2 bits: a tensor of them has the class `Narrow`, with one integer per byte.
+"""Tensors of integers of 4 and 2 bits: values of the class `Narrow`, with one integer per byte.
 
 Arithmetic on bytes could leave the range of the narrow type. So a handler gets `Narrow` values only
 if it is registered for them (`narrow` in `registry.py`).
@@ -30,7 +30,7 @@ class Narrow(Value):
 
 
 def stored_value(emitter: Emitter, stored: StoredTensor) -> Value:
-    """The value of a stored tensor. Raises as `StoredTensor.array` does."""
+    """The value of a stored tensor. Raises the same errors as `StoredTensor.array`."""
     value, kind = emitter.constant(stored.array()), NARROW_TYPES.get(stored.element_type)
     return value if kind is None else Narrow.of(value, kind)
 

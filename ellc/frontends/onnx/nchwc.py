@@ -1,8 +1,8 @@
 """Finds the block size of a file that ONNX Runtime has optimised for a certain machine.
 
 A block has 8 or 16 channels, depending on the machine, and the file does not store this number. But
-the file rounds each number of filters up to a multiple of the block size. In nearly every network
-this excludes one of the two sizes.
+in the file each number of filters is rounded up to a multiple of the block size. In nearly every
+network this excludes one of the two sizes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def with_blocks(nodes: Sequence[OnnxNode], constants: Mapping[str, StoredTensor]
 
 def _with_block(node: OnnxNode, block: int) -> OnnxNode:
     attributes = {**node.attributes, BLOCK: block}
-    # The attribute counts as asked for, because most operators on blocks do not need it.
+    # The attribute counts as asked for, because most handlers of operators on blocks do not read
+    # it.
     return replace(node, attributes=MappingProxyType(attributes), asked={BLOCK})
 
 
@@ -42,8 +43,8 @@ _Fact = tuple[int, int]
 
 
 def _facts(nodes: Sequence[OnnxNode], constants: Mapping[str, StoredTensor]) -> Iterator[_Fact]:
-    """The facts about channels of filters and results that are in the file."""
-    stored: dict[str, int] = {}  # channels of each value in blocks, with the filling
+    """The facts about the channels of filters and results that the file contains."""
+    stored: dict[str, int] = {}  # channels of each value in blocks, after rounding up
     for node in nodes:
         if node.operator == "Conv" and len(node.inputs) > 1 and node.inputs[1] in constants:
             shape = [int(d) for d in constants[node.inputs[1]].proto.dims]

@@ -36,7 +36,7 @@ _ATTRIBUTE_KINDS = ("undefined", "float", "int", "string", "tensor", "graph", "f
                     "types")  # fmt: skip
 
 
-_NO_VERSION = 2**63 - 1  # what the runtime says of a file without a version
+_NO_VERSION = 2**63 - 1  # the version that the runtime reports for a file without one
 
 
 def load_model(source: Path, limits: Limits) -> OnnxModel:
@@ -204,7 +204,8 @@ class _Reader:
     def version(self, domain: str, opsets: Mapping[str, int]) -> int:
         """The version of a domain's operator set; 1 if the file does not state it.
 
-        Files often leave out the version. For ONNX's own domain that is an error (E210).
+        Files often leave out versions of other domains; the version of ONNX's own domain must be
+        there (E210).
         """
         if domain in opsets:
             return opsets[domain]

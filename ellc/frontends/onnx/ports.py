@@ -26,8 +26,8 @@ _READING = ("DequantizeLinear", "QLinearConv", "QLinearMatMul")
 def known_symbols(ports: Iterable[OnnxInput], options: ImportOptions) -> dict[str, int]:
     """The values of symbolic dimensions.
 
-    A symbol takes its value from the shape that the user gives. A symbol that is the first
-    dimension of an input is a batch size, which is 1 by default.
+    A symbol takes its value from the shape that the user gives for an input. A symbol that is the
+    first dimension of an input is a batch size, which is 1 by default.
     """
     symbols: dict[str, int] = {}
     batches: dict[str, int] = {}
@@ -68,7 +68,7 @@ def input_quants(
 ) -> dict[str, Quant]:
     """Map integer values to the quantisation parameters of the nodes that dequantise them.
 
-    The parameters also apply to the operand of a node that only moves elements.
+    If a node only moves elements, the parameters of its result also apply to its operand.
     """
     quants: dict[str, Quant] = {}
     for node in reversed(list(nodes)):
@@ -88,7 +88,8 @@ def _shape(
     given = options.shapes.get(port.name)
     if given is None and port.shape is not None:
         known = [symbols.get(d, d) if isinstance(d, str) else d for d in port.shape]
-        # A 0 is ambiguous: it means a tensor without elements or, from old exporters, any extent.
+        # A 0 is ambiguous: it means a tensor without elements or, in files of old exporters, any
+        # extent.
         if known and not _fixed(known[0]) and known[0] != 0:
             known[0] = 1
         fixed = tuple(d for d in known if isinstance(d, int) and d > 0)
@@ -120,12 +121,12 @@ def _spelled(shape: Sequence[int | str | None]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Layouts:
-    """Decides which ports of rank 4 are transposed from NCHW, the file's layout, to NHWC.
+    """Decides which ports of rank 4 are transposed from NCHW, the file's usual layout, to NHWC.
 
     `wanted` is true if the user asked for NHWC. `pixel_inputs` and `pixel_outputs` name the ports
     that are NHWC in the file, because the model itself transposes them to or from NCHW. An input
-    with 1, 3 or 4 elements along its last axis also counts as NHWC, unless its second axis has such
-    an extent too. This covers models with a cast before the transpose.
+    whose last axis has the extent 1, 3 or 4 also counts as NHWC, unless its second axis has such an
+    extent too. This covers models with a cast before the transpose.
     """
 
     wanted: bool

@@ -24,7 +24,7 @@ from ellc.ir.types import Array
 _UINT8, _INT8, _FLOAT = 2, 3, 1
 _BYTES = (_UINT8, _INT8)
 _MOST_UNITS = 2.0**30
-"""The largest bias, in units of the 32-bit sums. The rest of the 32-bit range is for the sums."""
+"""A bias must be below this, in units of the 32-bit sums, to leave room for the sums themselves."""
 _NO_ZERO: Array = np.zeros(1, np.uint8)
 _DOMAINS = ("", MICROSOFT)
 _MOVING = frozenset(
@@ -49,9 +49,9 @@ def joined(
     if not any(_is(node, "QuantizeLinear") for node in nodes):
         return list(nodes)
     # A node that lacks a required operand joins no group; its handler reports it later.
-    whole = [n for n in nodes if has_operands(n)]
-    graph = _Neighbours.of(whole, constants, outputs)
-    ends = {id(n) for n in whole if _is(n, "QuantizeLinear")}
+    complete = [n for n in nodes if has_operands(n)]
+    graph = _Neighbours.of(complete, constants, outputs)
+    ends = {id(n) for n in complete if _is(n, "QuantizeLinear")}
     return [_join(graph, n) or n if id(n) in ends else n for n in nodes]
 
 
@@ -61,7 +61,10 @@ def _is(node: OnnxNode | None, operator: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Quantised:
-    """The names of a quantised value's integers, its scale, and its zero point ('' means 0)."""
+    """The names of the values that hold a tensor's stored integers, scale and zero point.
+
+    An empty name stands for the zero point 0.
+    """
 
     value: str
     scale: str
@@ -74,9 +77,9 @@ class _Quantised:
 
 @dataclass(frozen=True, slots=True)
 class _Neighbours:
-    """The producer of each value, the number of its consumers, and its array if it is stored.
+    """The producer of each value, the number of its consumers, and its tensor if it is stored.
 
-    `arrays` caches the stored arrays that have been read.
+    `arrays` caches the arrays of stored tensors that have been read.
     """
 
     producers: Mapping[str, OnnxNode]
@@ -124,8 +127,8 @@ class _Neighbours:
     def dequantised(self, name: str, several_on: int | None = None) -> _Quantised | None:
         """The bytes from which a DequantizeLinear computes the value `name`, or None.
 
-        The result is None if the value has another origin, is not 8 bits wide, or has several
-        scales along another axis than `several_on`.
+        The result is None if another operator computes the value, if its stored integers are not
+        bytes, or if it has several scales along any axis but `several_on`.
         """
         node = self.producers.get(name)
         if node is None or not _is(node, "DequantizeLinear"):
@@ -142,7 +145,7 @@ class _Neighbours:
         return stored
 
     def _rank(self, name: str) -> int:
-        """The rank of weights stored as integers, or as the operand of a QuantizeLinear; else 0."""
+        """The rank of a stored tensor or of its QuantizeLinear; 0 for a computed value."""
         producer = self.producers.get(name)
         if producer is not None and _is(producer, "QuantizeLinear"):
             name = producer.inputs[0]
@@ -173,7 +176,7 @@ class _Neighbours:
         """The name of the stored bias (int32 or float32) to add to the sums of factor * x * w.
 
         The unit of the sums is factor * scale of x * scale of w. The result is None if the bias is
-        not stored, or is too large for 32 bits in that unit.
+        not stored, does not have the right shape, or is too large for 32 bits in that unit.
         """
         unit = np.float32(factor) * self.array(x.scale) * self.array(w.scale)
         node = self.producers.get(name)
@@ -196,7 +199,7 @@ class _Neighbours:
 
     @staticmethod
     def _fits(shape: Sequence[int], reals: Array, unit: Array) -> bool:
-        """Whether a bias fits 32-bit sums. It has one element for all sums, or one per column."""
+        """Whether a bias fits 32-bit sums: it must be a vector of small numbers, or one number."""
         if max(shape, default=1) != reals.size or unit.size not in (1, reals.size):
             return False
         with np.errstate(all="ignore"):
@@ -230,7 +233,7 @@ def _alike(scale: Array, unit: Array) -> bool:
 
 
 def _join(graph: _Neighbours, quantize: OnnxNode) -> OnnxNode | None:
-    """The joined node for the group that ends with this QuantizeLinear; None without a group."""
+    """The joined node for the group that ends with this QuantizeLinear; None if there is none."""
     result = graph.quantised(quantize)
     if result is None:
         return None
@@ -336,7 +339,7 @@ def _add(graph: _Neighbours, node: OnnxNode, y: _Quantised, bounds: Bounds) -> O
 
 def _two(graph: _Neighbours, node: OnnxNode, y: _Quantised, bounds: Bounds) -> OnnxNode | None:
     a, b = graph.dequantised(node.inputs[0]), graph.dequantised(node.inputs[1])
-    # Like ONNX Runtime, compute with real numbers if the operands' integer types differ.
+    # If the operands' integer types differ, ellc computes with real numbers, as ONNX Runtime does.
     if a is None or b is None or not graph.one_type(a, b, y):
         return None
     inputs = (*a.names, *b.names, y.scale, y.zero)

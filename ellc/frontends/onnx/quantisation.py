@@ -52,7 +52,10 @@ class Quantisation:
         return self.dtype or DType.U8
 
     def quant(self, axis: int | None = None) -> Quant | None:
-        """The parameters as a `Quant` along `axis`; None if they are too many or lack an axis."""
+        """The parameters as a `Quant` along `axis`.
+
+        The result is None if there are too many parameters, or several but no axis.
+        """
         count = max(self.scale.size, self.zero.size)
         if count > _LISTED_SCALES or (count > 1 and axis is None):
             return None
@@ -65,7 +68,7 @@ class Quantisation:
 def unsound(scale: Array, zero: Array) -> str:
     """Describe the first error in the parameters of a file; '' if they are valid."""
     if scale.dtype.kind != "f" or not scale.size or not np.isfinite(scale).all():
-        return "its scale is not a number"
+        return "its scale is not a finite floating-point number"
     if scale.min() < 0:
         return f"its scale {scale.min()} is negative"
     if (
@@ -75,12 +78,12 @@ def unsound(scale: Array, zero: Array) -> str:
     ):
         return "its zero point is not an integer of 32 bits"
     if zero.size not in (1, scale.size) and scale.size != 1:
-        return f"it has {scale.size} scales and {zero.size} zero points"
+        return f"the number of its scales is {scale.size}, that of its zero points {zero.size}"
     return ""
 
 
 def one_quant_of(scale: Array, zero: Array = _ZERO) -> Quant | None:
-    """Convert a file's scale and zero point to a `Quant`; None if they are invalid."""
+    """Convert the first scale and zero point of a file to a `Quant`; None if they are invalid."""
     if unsound(scale, zero):
         return None
     return Quant((float(scale.reshape(-1)[0]),), (int(zero.reshape(-1)[0]),))
@@ -156,14 +159,15 @@ def requantised(
     zero = by.one_zero
     low, high = stored_bounds(by, bounds)
     op = Requantize("half_even", zero, low, high, by.stored, by.quant())
-    one = () if total.type.rank == 0 else (-1,)
-    return emitter.add(op, total, emitter.constant(np.asarray(factor, np.float32).reshape(one)))
+    shape = () if total.type.rank == 0 else (-1,)
+    return emitter.add(op, total, emitter.constant(np.asarray(factor, np.float32).reshape(shape)))
 
 
 def stored_bounds(by: Quantisation, bounds: Bounds) -> tuple[int, int]:
     """Convert real bounds to stored integers.
 
-    Rounding is monotonic, so a clamp of the stored integers equals a clamp of the real values.
+    Rounding is monotonic, so clamping the stored integers has the same effect as clamping the real
+    values.
     """
     info = np.iinfo(by.stored.numpy)
     ends = np.array([bounds.low, bounds.high], np.float32) / by.one_scale

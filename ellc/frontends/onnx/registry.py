@@ -1,12 +1,14 @@
-"""Holds the table of ONNX operators, and functions with which handlers read operands.
+"""Holds the table of ONNX's operators, and functions with which handlers read operands.
 
-A handler is `(emitter, node, inputs) -> Value | list[Value]`, registered by `@ONNX.imports("Conv",
-limits="...")`. An operator of another domain is written `domain.Operator`. `node.version` is the
-version of the node's operator set; a handler reads it where versions differ. The limits of an
-operator are declared as data: `declines` lists the unsupported parts of the operator, with the
-reasons that a report shows, and `ignores` lists the attributes that have no effect, with the
-reasons. A node with any other attribute that its handler did not read is reported, unless the
-attribute has its default value.
+A handler is a function `(emitter, node, inputs) -> Value | list[Value]`, which is registered with
+`@ONNX.imports("Conv", limits="...")`. An operator of another domain has the name `domain.Operator`.
+`node.version` is the version of the node's operator set; a handler reads it if the operator differs
+between versions.
+
+The limits of an operator are declared as data. `declines` lists the unsupported parts of the
+operator, each with the reason that a report shows. `ignores` maps the attributes that have no
+effect to the reasons. Any other attribute that the handler does not read is reported as not
+supported, unless it has its default value.
 """
 
 from __future__ import annotations
@@ -33,17 +35,17 @@ from ellc.frontends.onnx.tensors import MAX_RANK
 MICROSOFT = "com.microsoft"
 Narrowness = Literal["refused", "read", "kept", "unchanged"]
 JOINED_DOMAIN = "ellc"
-"""The domain of nodes that are in no file: the reader makes them from groups of nodes."""
+"""The domain of joined nodes, which are in no file: the reader makes each from a group of nodes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Declined:
     """A part of an operator's specification that is not supported.
 
-    `name` is the specification's name of an attribute, an operand or a result, or describes element
-    types in words. An attribute is declined only if it differs from its default. With `always`, the
-    registry declines the part before it calls the handler. Without `always`, the handler raises
-    `Unsupported` with the same reason, possibly for some values only.
+    `name` is the specification's name of the attribute, operand or result, or describes element
+    types in words. With `always`, the registry declines the part before it calls the handler: an
+    attribute that differs from its default, or a first operand of integers. Without `always`, the
+    handler raises `Unsupported` with the same reason, possibly for some values only.
     """
 
     part: Literal["attribute", "input", "output", "type"]
@@ -53,12 +55,12 @@ class Declined:
 
 
 def no_integers(reason: str) -> Declined:
-    """A `Declined` that refuses integers as the first operand."""
+    """A `Declined` for any first operand that is not floating point."""
     return Declined("type", "integers", reason, always=True)
 
 
 def no_attribute(name: str, reason: str) -> Declined:
-    """A `Declined` that refuses every value of an attribute except its default."""
+    """A `Declined` for every value of an attribute except its default."""
     return Declined("attribute", name, reason, always=True)
 
 
@@ -88,10 +90,13 @@ class OnnxRegistry(Registry[OnnxNode]):
     ) -> Callable[[Function[OnnxNode]], Function[OnnxNode]]:
         """Register the decorated function as the handler of these operators.
 
-        With `sequences`, operands may be sequences of tensors. `narrow` controls operands of fewer
-        than 8 bits. "refused" reports them as unsupported. "read" converts them to bytes. "kept"
-        also converts them to bytes, and gives the results the narrow type of the first such
-        operand. "unchanged" passes them to the handler as they are.
+        With `sequences`, operands may be sequences of tensors. `narrow` says how operands of fewer
+        than 8 bits are treated:
+
+        * "refused": the node is reported as not supported.
+        * "read": the handler gets them converted to bytes.
+        * "kept": the same, and the results get the narrow type of the first such operand.
+        * "unchanged": the handler gets them as `Narrow` values.
         """
         register = super().imports(*kinds, limits=limits)
         self.declined.update(dict.fromkeys(kinds, tuple(declines)))
@@ -111,14 +116,14 @@ JOINED = OnnxRegistry()
 
 
 def all_operators() -> OnnxRegistry:
-    """The table `ONNX`, after the modules of all families have been imported."""
+    """The table `ONNX`, filled by the modules of all families of operators."""
     import ellc.frontends.onnx.operators  # noqa: F401  (fills the table)
 
     return ONNX
 
 
 def with_joined() -> OnnxRegistry:
-    """The table of the operators that can occur in files and the operators of joined nodes."""
+    """A table with the operators that can occur in files and those of joined nodes."""
     of_files = all_operators()
     return OnnxRegistry({**of_files.handlers, **JOINED.handlers}, of_files.advice)
 
@@ -152,7 +157,9 @@ def _checked(
                 raise Unsupported(f"its attribute '{name}' is not supported")
         ranks = [v.type.rank for v in ([results] if isinstance(results, Value) else results)]
         if max(ranks, default=0) > MAX_RANK:
-            raise Unsupported(f"a result of {max(ranks)} dimensions, {MAX_RANK} are supported")
+            raise Unsupported(
+                f"a result of {max(ranks)} dimensions; at most {MAX_RANK} are supported"
+            )
         return results
 
     return handler
@@ -160,7 +167,10 @@ def _checked(
 
 def _no_narrow(value: Narrow) -> str:
     name, bytes_ = value.kind.name, value.kind.dtype.numpy.name
-    return f"it computes with {name}; it needs a DequantizeLinear or a Cast to {bytes_} before it"
+    return (
+        f"computation with {name} is not supported;"
+        f" insert a DequantizeLinear or a Cast to {bytes_} before this node"
+    )
 
 
 def _refuse(declines: Sequence[Declined], node: OnnxNode, inputs: Inputs) -> None:
@@ -194,10 +204,9 @@ def optional(inputs: Inputs, index: int) -> Value | None:
 def integers_at(
     node: OnnxNode, inputs: Inputs, name: str, index: int, since: int
 ) -> tuple[int, ...] | None:
-    """Read integers that old versions of an operator store as an attribute, new ones as operand.
+    """Read integers that are the attribute `name` before version `since`, then the operand `index`.
 
-    Before version `since` they are the attribute `name`, and from that version on the operand
-    `index`. The result is None if the node has neither.
+    The result is None if the node does not have this attribute or operand.
     """
     if node.version < since:
         return node.integers(name) if node.has(name) else None

@@ -24,9 +24,9 @@ _UINT8 = 2
 class ElementType:
     """One of ONNX's element types.
 
-    `stored` is the numpy type of an element in `raw_data`. `field` is the name of the list field
-    that may hold the elements instead. `dtype` is the graph's element type, which is float32 for
-    half precision.
+    `stored` is the numpy type of an element in `raw_data`. `field` is the name of the list
+    field that may hold the elements instead. `dtype` is the graph's element type, which is float32
+    for half precision.
     """
 
     name: str
@@ -111,7 +111,10 @@ def is_half(number: int) -> bool:
 
 
 def dtype_of(number: int) -> DType:
-    """Convert ONNX's number of an element type; raise `Unsupported` if the graph lacks the type."""
+    """Convert ONNX's number of an element type to the graph's type.
+
+    Raises `Unsupported` if the graph does not have the type.
+    """
     known = ELEMENT_TYPES.get(number)
     if known is None:
         narrow = NARROW_TYPES.get(number)
@@ -214,15 +217,19 @@ class StoredTensor:
         else:
             return None
         if len(raw) != size:
-            raise self._damaged(f"has {len(raw)} bytes, {what} need {size}")
+            raise self._damaged(f"has {len(raw)} bytes, but {what} need {size}")
         return raw
 
     def _listed(self, kind: ElementType, count: int) -> Array:
         values = getattr(self.proto, kind.field)
         if len(values) != count:
-            raise self._damaged(f"has {len(values)} elements, its shape needs {count}")
-        wide = {"float_data": np.float32, "double_data": np.float64, "uint64_data": np.uint64}
-        listed = np.array(values, wide.get(kind.field, np.int64))
+            raise self._damaged(f"has {len(values)} elements, but its shape needs {count}")
+        listed_types = {
+            "float_data": np.float32,
+            "double_data": np.float64,
+            "uint64_data": np.uint64,
+        }
+        listed = np.array(values, listed_types.get(kind.field, np.int64))
         if kind.name == "float16":
             return listed.astype(np.uint16).view(np.float16)
         return listed.astype(kind.stored)

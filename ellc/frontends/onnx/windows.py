@@ -69,7 +69,7 @@ class Span:
 
 
 def window_of(spans: Sequence[Span]) -> OnnxWindow:
-    """Combine two spans (rows, columns), or one span of columns, into a window."""
+    """Combine a span of rows and a span of columns, or only the latter, into a window."""
     none = Span(1, 1, 1, 0, 0, 0)
     rows, columns = spans if len(spans) == 2 else (none, spans[0])
 
@@ -97,7 +97,7 @@ def read_spans(
     stride = per_axis(node, "strides", rank)
     dilation = per_axis(node, "dilations", rank)
     if len(size) != rank or min(size) < 1:
-        raise Unsupported(f"a kernel {list(size)} for {rank} spatial axes")
+        raise Unsupported(f"a kernel of shape {list(size)} for {rank} spatial axes")
     reach = [d * (k - 1) + 1 for d, k in zip(dilation, size, strict=True)]
     before, after = _amounts(node, extents, reach, stride)
     overhang: tuple[int, ...] = (0,) * rank
@@ -145,7 +145,7 @@ def _overhang(extent: int, before: int, after: int, reach: int, stride: int) -> 
 
 
 def per_axis(node: OnnxNode, name: str, rank: int) -> tuple[int, ...]:
-    """Read an attribute with an integer >= 1 for each spatial axis; the default is all 1."""
+    """Read an attribute with an integer >= 1 for each spatial axis; its default is 1 for each."""
     values = node.integers(name, (1,) * rank)
     if len(values) != rank or min(values, default=1) < 1:
         raise Unsupported(f"{name} {list(values)} for {rank} spatial axes")

@@ -35,7 +35,7 @@ def custom_options(raw: bytes, budget: EntryBudget) -> NodeOptions:
     return NodeOptions(MappingProxyType({k: v for k, v in values.items() if v is not None}))
 
 
-def _option(value: Any, most: int, budget: EntryBudget) -> Option | None:
+def _option(value: Any, most_items: int, budget: EntryBudget) -> Option | None:
     """A scalar, a string or a list of integers; None for any other type."""
     if value.IsBool:
         return bool(value.AsBool)
@@ -51,7 +51,7 @@ def _option(value: Any, most: int, budget: EntryBudget) -> Option | None:
         items = value.AsVector
     else:
         return None
-    if len(items) > most:
+    if len(items) > most_items:
         raise ValueError("a list is longer than the options")
     budget.spend(len(items))
     return tuple(item.AsInt for item in items) if all(i.IsInt for i in items) else None

@@ -67,11 +67,11 @@ def _slot(field: int) -> int:
     return 4 + 2 * field
 
 
-def _tables(owner: CheckedTable, field: int, most: int) -> Iterator[CheckedTable]:
+def _tables(owner: CheckedTable, field: int, most_tables: int) -> Iterator[CheckedTable]:
     position = owner.Offset(_slot(field))
     if position:
         start = owner.Vector(position)
-        for index in range(min(owner.VectorLen(position), most)):
+        for index in range(min(owner.VectorLen(position), most_tables)):
             yield CheckedTable(owner.Bytes, owner.Indirect(start + 4 * index), owner.budget)
 
 

@@ -117,10 +117,10 @@ def requantize(
 def _multiplier(factor: float, rule: str, dtype: DType) -> tuple[int, int]:
     """The mantissa and shift of a factor; raises `Unsupported` if the shift is too large."""
     mantissa, shift = quantize_multiplier(factor)
-    most = -2 if rule == "tflite_reduced" else 14 if dtype is DType.I64 else 31
-    if mantissa and shift > most:
+    most_shift = -2 if rule == "tflite_reduced" else 14 if dtype is DType.I64 else 31
+    if mantissa and shift > most_shift:
         raise Unsupported(f"the scale of the result is too small for its sums: factor {factor}")
-    return mantissa, min(shift, most)
+    return mantissa, min(shift, most_shift)
 
 
 def dequantized(emitter: Emitter, value: Value, tensor: Tensor) -> Value:

@@ -200,7 +200,7 @@ def test_sources_and_sinks_are_inputs_and_outputs() -> None:
     ]
     graph = read(nodes, ["7.output"])
     assert [t.shape for t in graph.input_types()] == [(1, 2, 2, 1)]
-    assert "there are no callbacks" in graph.metadata["note.0"]
+    assert "compiled code has no callbacks" in graph.metadata["note.0"]
     x = numbers(2, 2, 1)
     np.testing.assert_array_equal(run(graph, x)[0][0], np.abs(x))
 
@@ -292,7 +292,10 @@ def test_all_unsupported_nodes_are_listed_with_a_next_step() -> None:
             [node("SumNode<float>", "2", link("input", "7.output", "2"))],
             "is not an output of an earlier node",
         ),
-        ([node("SumNode<float>", "2", link("input", "1.output[3:9]", "2"))], "goes beyond 4"),
+        (
+            [node("SumNode<float>", "2", link("input", "1.output[3:9]", "2"))],
+            "goes beyond the port, whose extent is 4",
+        ),
         ([node("SumNode<float>", "2", link("input", "{}", "2"))], "not connected"),
         ([node("SumNode<float>", "2")], "no input port"),
         (

@@ -120,7 +120,7 @@ def test_lstm_has_a_second_port() -> None:
 
 
 def test_one_activation_too_few() -> None:
-    with pytest.raises(EllcError, match="expected the key 2 times, found it 1 times"):
+    with pytest.raises(EllcError, match="the number of activations is 1, not 2"):
         recurrent("LSTMNode<float>", 4, ["Tanh"])
 
 

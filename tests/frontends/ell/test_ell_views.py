@@ -105,7 +105,7 @@ def test_the_activation_in_a_layer_type_of_2017() -> None:
         (
             '"_type": "BiasLayer<float>", "outputShape": [2, 2, 1], "outputPaddingSize": 2, '
             '"outputPaddingScheme": 0, "inputPaddingSize": 0, "inputPaddingScheme": 0, "bias": [1]',
-            "smaller than its own padding",
+            "smaller than the included padding",
         ),
         (
             '"_type": "ConvolutionalLayer<float>", "outputShape": [2, 2, 1], "weights_rows": 3, '
@@ -213,4 +213,4 @@ def test_problems_of_an_archive_come_together() -> None:
     assert caught.value.where == "file.ell"
     assert len(caught.value.problems) == 2
     assert "model.nodes[2].input.input" in caught.value.report()
-    assert "a second node has the id '10'" in caught.value.report()
+    assert "another node also has the id '10'" in caught.value.report()

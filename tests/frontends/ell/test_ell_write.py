@@ -156,7 +156,7 @@ def test_everything_that_does_not_fit_is_named() -> None:
         "'first' (hard_swish): no layer computes this operator",
         "'second' (lrn): no layer computes this operator",
         "'third' (conv2d): layers have no groups",
-        "differs between the sides",
+        "the amounts of padding at the sides differ",
         "layers cannot pad with 5.0",
         "'map' (add): a layer's constant has one number for each channel",
     ):
@@ -174,11 +174,11 @@ def test_branches_states_and_several_ports_do_not_fit() -> None:
     b.set_state("s", x)
     b.output("y", b.add(Relu(), s))
     report = refused(b.build())
-    assert "one input, this graph has 2" in report
+    assert "one input, but this graph has 2" in report
     assert "state 's'" in report
     b, x = image(4, 4, 2)
     b.output("y", b.add(Binarize(), x))
-    assert "layers cannot give bit" in refused(b.build())
+    assert "the results of layers cannot be bit" in refused(b.build())
 
 
 def test_the_border_of_a_binary_convolution(tmp_path: Path) -> None:

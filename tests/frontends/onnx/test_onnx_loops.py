@@ -305,9 +305,12 @@ def _refused(kind: str) -> onnx.ModelProto:
         ("condition", "give it a number of trips and a condition that stays true"),
         ("trips", "its number of trips must be known at import"),
         ("grows", "'v' is f32[3] before a trip and f32[6] after it"),
-        ("for ever", "more than 4096 trips; Scan has no such limit"),
+        ("for ever", "more than 4096 trips; a Scan may have any number"),
         ("body", "its body does not fit its operands"),
-        ("sequence", "'v' is a sequence of tensors; a loop of more than 64 trips can only"),
+        (
+            "sequence",
+            "'v' is a sequence of tensors, to which a loop of more than 64 trips can only",
+        ),
     ],
 )
 def test_what_no_loop_of_the_graph_can_be_is_refused(kind: str, said: str) -> None:
@@ -321,7 +324,7 @@ def test_what_no_loop_of_the_graph_can_be_is_refused(kind: str, said: str) -> No
     [
         ({"scan_input_axes": [0, 2]}, "axis 2 of a tensor of rank 2"),
         ({"scan_input_axes": [1, 0]}, "its sequences have 2 and 4 elements"),
-        ({"scan_output_axes": [0]}, "'scan_output_axes' has 1 numbers, not 2"),
+        ({"scan_output_axes": [0]}, "'scan_output_axes' is 1, not 2"),
     ],
 )
 def test_a_scan_that_does_not_fit_is_refused(attributes: dict[str, list[int]], said: str) -> None:

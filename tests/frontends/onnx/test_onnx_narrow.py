@@ -118,9 +118,12 @@ BODY = helper.make_graph(
     [
         ([node("Identity", ["w"], ["y"])], "the output 'y' is of type int4"),
         ([node("QuantizeLinear", ["x", "s", "z"], ["y"])], "the output 'y' is of type int4"),
-        ([node("Concat", ["w", "w"], ["y"], axis=0)], r"y \(Concat\): it computes with int4"),
+        (
+            [node("Concat", ["w", "w"], ["y"], axis=0)],
+            r"y \(Concat\): computation with int4 is not supported",
+        ),
         ([node("Cast", ["x"], ["y"], to=TensorProto.INT4)], "int4 are not computed; Quantize"),
-        ([node("CastLike", ["x", "w"], ["y"])], "it computes with int4"),
+        ([node("CastLike", ["x", "w"], ["y"])], "computation with int4 is not supported"),
         ([node("If", ["c"], ["y"], then_branch=BODY, else_branch=BODY)], "int4"),
     ],
 )
@@ -147,5 +150,5 @@ def test_the_bytes_must_be_those_of_the_shape() -> None:
         "int4",
     )
     made.graph.initializer[-1].raw_data += b"0"
-    with pytest.raises(EllcError, match="'w' has 4 bytes, 5 x int4 need 3"):
+    with pytest.raises(EllcError, match="'w' has 4 bytes, but 5 x int4 need 3"):
         read(made)

@@ -137,7 +137,7 @@ def test_compiled_detections_are_the_runtimes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"max_detections": 0}, "0 detections"),
+        ({"max_detections": 0}, "max_detections is 0"),
         (
             {"max_detections": 1 << 30},
             f"max_detections is {1 << 30}, max_classes_per_detection is 1",

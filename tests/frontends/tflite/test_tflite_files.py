@@ -100,7 +100,7 @@ def test_a_signature_is_a_graph_of_its_own(tmp_path: Path) -> None:
     assert (error.code, error.where != "", error.hint) == ("E214", True, "similar names: second")
     file.entrances = {"first": 0, "second": 0}
     both = read(file.data([0], [1]), tmp_path)
-    assert "its first graph is taken" in both.metadata["note.0"]
+    assert "its first graph is read" in both.metadata["note.0"]
 
 
 def test_a_signature_of_a_graph_that_is_not_there_is_damage(tmp_path: Path) -> None:

@@ -178,8 +178,8 @@ def test_rows_of_a_list_are_a_sequence(
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (filled(0, 2, ROWS), "do not write the rows of a list in order"),
-        (filled(ROWS - 1, -1, -1, "GREATER"), "do not write the rows of a list in order"),
+        (filled(0, 2, ROWS), "does not write the rows of a list in order"),
+        (filled(ROWS - 1, -1, -1, "GREATER"), "does not write the rows of a list in order"),
         (filled(0, 1, ROWS, gap=2), "writes one row of a list and also changes other rows"),
     ],
 )

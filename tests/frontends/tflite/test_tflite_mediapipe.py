@@ -134,14 +134,14 @@ def test_what_is_pooled_goes_back_to_its_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "said"),
     [
-        (POOL, b"", "options have 0 bytes"),
+        (POOL, b"", "size of its options is 0 bytes"),
         (POOL, pool_options(0, 2, (2, 2)), "padding scheme -1 is unknown"),
         (POOL, pool_options(SAME, 0, (2, 2)), "with strides (0, 0)"),
         (POOL, pool_options(SAME, 2, (100, 100)), "windows (100, 100)"),
         (POOL, pool_options(SAME, 2, (2, 2), 9), "fused activation 9 is unknown"),
         (UNPOOL, pool_options(SAME, 1, (2, 2)), "windows (2, 2) with strides (1, 1)"),
         (UNPOOL, pool_options(SAME, 2, (2, 2), 1), "fused activation 1"),
-        (TRANSPOSED, b"", "options have 0 bytes"),
+        (TRANSPOSED, b"", "size of its options is 0 bytes"),
         (TRANSPOSED, struct.pack("<3i", 0, 2, 2), "padding scheme 0"),
         (TRANSPOSED, struct.pack("<3i", SAME, 0, 2), "with strides (2, 0)"),
     ],

@@ -109,9 +109,13 @@ def test_stored_16_bit_numbers_of_one_scale_are_equal_or_not(kind: str, tmp_path
     [
         (9, T.of(np.ones(11, np.int16), scale=(1e-4,)), "peepholes for 1 of 3 gates"),
         (9, T.of(np.ones(9, np.int16), scale=(1e-4,)), "expected INT16 peepholes"),
-        (20, T.of(np.ones(11, np.int16), scale=(1e-4,)), "normalisations for only 1 of 4 gates"),
+        (20, T.of(np.ones(11, np.int16), scale=(1e-4,)), "normalisation for 1 of 4 gates"),
         (20, T.of(np.ones(9, np.int16), scale=(1e-4,)), "expected INT16 norms (11,)"),
-        (20, T.of(np.ones(11, np.int16), scale=(1e6,)), "have the scale 1000000.0"),
+        (
+            20,
+            T.of(np.ones(11, np.int16), scale=(1e6,)),
+            "the scale 1000000.0 of the layer norm",
+        ),
         (16, T.of(np.ones((9, 11), np.int8), scale=(1.0,)), "expected INT8 weights (11,"),
         (1, None, "only some of its weights"),
         (1, T.of(np.ones((), np.int8), scale=(1.0,)), "expected INT8 weights"),

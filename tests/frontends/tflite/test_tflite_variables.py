@@ -418,9 +418,9 @@ def test_no_operator_whose_graph_assigns_a_variable_is_left_out(kind: str, tmp_p
     [
         (branches_of(ONES, T.of(np.ones(4, "f4"))), "f32[3] in one branch and f32[4] in the other"),
         (branches_of(ONES, T.of(np.ones(3, "i4"))), "do not fit its operands or results"),
-        (branches_of(ONES, ONES, once=True), "a branch has CALL_ONCE"),
+        (branches_of(ONES, ONES, once=True), "a branch contains CALL_ONCE"),
         (grows(), "changes from f32[1, 3] to f32[1, 6]"),
-        (starts_late(), "is used before"),
+        (starts_late(), "is used earlier in the file"),
         (strange_start(), "CALL_ONCE: inside it: "),
         (given_to("CUSTOM:Odd", T((), "resource")), "t1 (CUSTOM:Odd): it may change its variable"),
         (given_to("HASHTABLE_SIZE", T((), "resource")), "it may change its variable"),

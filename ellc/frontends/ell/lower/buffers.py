@@ -1,9 +1,9 @@
 """The contents of an output port of an archive: an active region, and a border around it.
 
-In ELL a layer stores its result with a border that the next layer needs. Here a `StoredValue` keeps
-the border separate from the active region, so that the border can become the attribute `padding` of
-a convolution. The border is added to the value only for a node that reads the memory in another
-layout.
+In ELL a layer stores its result with the border that the next layer needs. Here a `StoredValue`
+keeps the border separate from the active region, so that the border can become the attribute
+`padding` of a convolution. The border becomes a part of the value only for a node that reads the
+memory in another layout.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ellc.ir.builder import Ref
 FLT_MAX = float(np.finfo(np.float32).max)
 
 Fill = float | NDArray[np.float32]
-"""The contents of a border: one number, or an array with the shape of the whole buffer, of which
-only the border is used."""
+"""The contents of a border: one number, or an array with the shape of the whole buffer. Only the
+border of the array is used."""
 
 
 PATTERNED = (PaddingScheme.ALTERNATING_ZERO_AND_ONES, PaddingScheme.RANDOM_ZERO_AND_ONES)
-"""The padding schemes whose border has different numbers."""
+"""The padding schemes whose border contains different numbers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +81,7 @@ def _scrambled_bits(extent: tuple[int, int, int]) -> NDArray[np.float32]:
 def same_memory(left: MemoryLayout, right: MemoryLayout) -> bool:
     """Whether two layouts of one buffer have the same active region.
 
-    Dimensions of extent 1 are ignored, and so is the splitting of a dense dimension into several.
+    Dimensions of extent 1 are ignored, and several dense dimensions count as one.
     """
     return _essential(left) == _essential(right)
 

@@ -42,7 +42,7 @@ _DTYPES = {
 
 
 class Refused(Exception):
-    """Raised if a node cannot be lowered: `text` gives the reason, and `key` the field or ''."""
+    """Raised if a node cannot be lowered: `text` is the reason, `key` the faulty field or ''."""
 
     def __init__(self, text: str, key: str = "") -> None:
         super().__init__(text)
@@ -51,7 +51,7 @@ class Refused(Exception):
 
 
 class Poisoned(Exception):
-    """Raised if a node cannot be lowered because of a problem that has been recorded before."""
+    """Raised if a node cannot be lowered because of a problem that is already recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,14 +166,14 @@ class Lowering:
         return self.builder.add_multi(op, *operands, source=self.source)
 
     def emit(self, op: Op, *operands: Ref) -> Ref:
-        """Add an operator that has one result, as `emit_multi` does."""
+        """Add an operator that has one result, like `emit_multi`."""
         (result,) = self.emit_multi(op, *operands)
         return result
 
     def reshape(self, ref: Ref, shape: Sequence[int]) -> Ref:
         """Reshape a tensor; nothing is added to the graph if it already has this shape."""
         wanted = tuple(shape)
-        # Instead of the result of an earlier reshape, the original tensor is reshaped.
+        # If the tensor is itself the result of a reshape, the original tensor is reshaped instead.
         base = self.viewed.get(ref.id, ref)
         if base.type.shape == wanted:
             return base
@@ -212,7 +212,7 @@ class Lowering:
         if port is None:
             raise Refused(f"there is no input port '{key}'")
         if port.reference.is_empty:
-            raise Refused("the input is not connected", key)
+            raise Refused("the input port is not connected", key)
         return port.reference
 
     def read(self, job: Job, key: str) -> StoredValue:
@@ -234,14 +234,16 @@ class Lowering:
             if (part.node, part.port) not in self.values:
                 raise Refused(f"'{part}' is not an output of an earlier node", key)
         if reference.is_single:
-            whole = reference.ranges[0]
-            return self.values[whole.node, whole.port]
+            port_range = reference.ranges[0]
+            return self.values[port_range.node, port_range.port]
         pieces: list[Ref] = []
         for part in reference.ranges:
             ref = self.flat(self.values[part.node, part.port])
             if part.start is not None and part.stop is not None:
                 if part.stop > ref.type.elements:
-                    raise Refused(f"'{part}' goes beyond {ref.type.elements} elements", key)
+                    raise Refused(
+                        f"'{part}' goes beyond the port, whose extent is {ref.type.elements}", key
+                    )
                 ref = self.slice(ref, (part.start,), (part.stop - part.start,))
             pieces.append(ref)
         joined = pieces[0] if len(pieces) == 1 else self.emit(Concat(0), *pieces)

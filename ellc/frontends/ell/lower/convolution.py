@@ -1,4 +1,7 @@
-"""Lowers convolution nodes of refined models; the first window starts at the border's corner."""
+"""Lowers convolution nodes of refined models; the first window starts at the border's corner.
+
+A refined model is one in which ELL has already replaced layers by simpler nodes.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +107,7 @@ def _layouts(job: Job) -> tuple[MemoryLayout, MemoryLayout]:
         raise Refused("inputLayout or outputLayout is missing")
     for layout, key in ((given, "inputLayout"), (target, "outputLayout")):
         if len(layout.size) != 3:
-            raise Refused("expected rows, columns and channels", key)
+            raise Refused("expected a layout of rows, columns and channels", key)
     return given, target
 
 
@@ -128,7 +131,7 @@ def _convolve(lw: Lowering, job: Job, weights: ell.FloatArray, field: int) -> No
 def _row_major(
     lw: Lowering, value: StoredValue, layout: MemoryLayout
 ) -> tuple[StoredValue, MemoryLayout]:
-    """Transpose a port's image with its border to rows, columns, channels; adapts the layout."""
+    """Transpose a port's image with its border to rows, columns, channels; adapt the layout."""
     if layout.order == (0, 1, 2):
         return value, layout
     region = lw.region(value, layout)
@@ -158,12 +161,14 @@ def lower_receptive_field(lw: Lowering, job: Job) -> None:
     layout = job.layout("inputLayout")
     job.must_be_sound()
     if layout is None or len(layout.size) != 3 or order not in ((0, 1, 2), (2, 0, 1)):
-        raise Refused("expected an image in row or channel order", "dataOrder")
+        raise Refused("expected an image with the order 0, 1, 2 or 2, 0, 1", "dataOrder")
     image = _padded_image(lw, lw.read(job, "input"), layout, order == (2, 0, 1), padding)
     rows, columns, channels = image.type.shape[1:]
     reach = ((height - 1) * stride + field, (width - 1) * stride + field)
     if reach[0] > rows or reach[1] > columns:
-        raise Refused(f"windows need {reach[0]}x{reach[1]} inputs, the image has {rows}x{columns}")
+        raise Refused(
+            f"windows need {reach[0]}x{reach[1]} inputs, but the image has {rows}x{columns}"
+        )
     lw.limits.product(
         (height, width, channels, field, field),
         where=job.node.path,

@@ -49,7 +49,7 @@ _CLASSICAL = frozenset(
     }
 )  # fmt: skip
 _REASONS = {
-    "ClockNode": "an output depends on the clock, and compiled networks have no callbacks",
+    "ClockNode": "an output depends on a clock, and compiled networks have no callbacks",
     "DTWDistanceNode": "dynamic time warping is not implemented",
     "IRNode": "it holds LLVM code for ELL's own compiler",
 }
@@ -140,8 +140,8 @@ class _Driver:
     def needed(self, outputs: Iterable[_Output]) -> set[str]:
         """The ids of all nodes on which the outputs depend, and of the map's inputs.
 
-        If one of the nodes is a source node, the map's inputs are left out, because they are only
-        the clock of the source node.
+        If one of the nodes is a source node, the map's inputs are left out: they are only the clock
+        of the source node.
         """
         pending = [part.node for output in outputs for part in output.reference.ranges]
         needed: set[str] = set()
@@ -166,15 +166,15 @@ class _Driver:
             if node.id in needed and node.type.base not in HANDLERS
         ]
         if lines:
-            one = len(lines) == 1
+            is_single = len(lines) == 1
             raise EllcError(
-                f"{len(lines)} node{'' if one else 's'} of this model "
-                f"{'is' if one else 'are'} not supported",
+                f"{len(lines)} node{'' if is_single else 's'} of this model "
+                f"{'is' if is_single else 'are'} not supported",
                 code="E205",
                 where=self.archive.name,
                 problems=lines,
-                hint="compile the part of the model before them: choose its last ports as outputs "
-                "(EllOptions.outputs, --outputs ID.output)",
+                hint="compile only the part of the model before these nodes: choose its last ports "
+                "as outputs (EllOptions.outputs, --outputs ID.output)",
             )
 
     # ---- nodes ----------------------------------------------------------------------------------

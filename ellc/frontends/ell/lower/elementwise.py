@@ -100,14 +100,17 @@ def _named(job: Job, key: str, table: dict[str, Op]) -> Op:
 def _like(lw: Lowering, y: Ref, x: Ref) -> Ref:
     """Reshape y to the shape of x; raises `Refused` if the numbers of elements differ."""
     if y.type.elements != x.type.elements:
-        raise Refused(f"operands of {x.type.elements} and {y.type.elements} elements")
+        raise Refused(
+            f"the operands have different numbers of elements: {x.type.elements} and"
+            f" {y.type.elements}"
+        )
     return lw.reshape(y, x.type.shape)
 
 
 def _write_padded(
     lw: Lowering, job: Job, result: Ref, layout: MemoryLayout | None, fill_key: str
 ) -> None:
-    """Write a result with an output layout; the field `fill_key` has the value of the border."""
+    """Write a result with an output layout; the field `fill_key` has the number in the border."""
     if layout is None:
         lw.write(job, result)
         return
@@ -131,7 +134,7 @@ def lower_broadcast_unary(lw: Lowering, job: Job) -> None:
 
 
 def lower_broadcast_binary(lw: Lowering, job: Job) -> None:
-    """`BroadcastBinaryOperationNode`: operands of extent 1 are repeated."""
+    """`BroadcastBinaryOperationNode`: an operand is repeated along its dimensions of extent 1."""
     op = _named(job, "operation", _BINARY)
     (x, y), layout = _broadcast_operands(lw, job, ("input1", "input2"))
     _write_padded(lw, job, lw.emit(op, x, y), layout, "padding")
@@ -210,7 +213,10 @@ def _primary(lw: Lowering, job: Job) -> tuple[Ref, int, MemoryLayout]:
     axis = job.view.integer("broadcastDimension", default=0)
     job.must_be_sound()
     if axis >= max(1, len(given.size)):
-        raise Refused(f"{axis} of {len(given.size)} dimensions", "broadcastDimension")
+        raise Refused(
+            f"there is no dimension {axis} in a layout of {len(given.size)} dimensions",
+            "broadcastDimension",
+        )
     x = lw.active(value, given)
     return x, axis + x.type.rank - len(given.size), layout
 

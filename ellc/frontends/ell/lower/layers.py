@@ -77,8 +77,8 @@ def lower_layer_node(lw: Lowering, job: Job) -> None:
 def lower_spatial_convolution_node(lw: Lowering, job: Job) -> None:
     """`SpatialConvolutionNode`: a depthwise layer.
 
-    The shape of its input is that of the input port's layout; other layer nodes have a field for
-    it.
+    Its input has the shape of the input port's layout; other layer nodes have a field for the
+    shape.
     """
     layer_view = job.view.child("layer")
     layer = ell.read_layer(layer_view) if layer_view is not None else None
@@ -141,7 +141,7 @@ def _input_layout(parameters: ell.LayerParameters, shape: Shape3) -> MemoryLayou
 def _fit(lw: Lowering, result: Ref, active: Shape3, layer: ell.Layer) -> Ref:
     """Convert the result of a layer to the shape that the layer declares.
 
-    A larger result is cut, because ELL computes only the declared region.
+    A result that is larger is cut, because ELL computes only the declared region.
     """
     have = result.type.shape
     want = (1, *active)
@@ -332,7 +332,7 @@ def _binary_convolution(
         raise Refused(f"{words} words per filter for {bits} weights", "binarizedWeights_values")
     _want_inside(layout, field, layer.stride, layer.parameters.active_shape)
     if layer.parameters.input_scheme is ell.PaddingScheme.ZEROS:
-        # With this scheme ELL masks the taps in the border, regardless of its contents.
+        # With this scheme ELL ignores the taps in the border, whatever the border contains.
         x = lw.active(value, layout)
         top, left, _ = layout.offset
         bottom, right, _ = layout.after
@@ -362,13 +362,15 @@ def _fully_connected(
 ) -> Ref:
     outputs, inputs = layer.weights.shape
     if inputs != layout.elements:
-        raise Refused(f"weights for {inputs} inputs, but there are {layout.elements}", "weights")
+        raise Refused(
+            f"weights for {inputs} inputs, but the input has {layout.elements}", "weights"
+        )
     if outputs != math.prod(layer.parameters.active_shape):
-        raise Refused(f"weights for {outputs} outputs", "weights")
+        raise Refused(f"weights for {outputs} outputs, unlike the output shape", "weights")
     weights = layer.weights
     region = lw.region(value, layout)
     if region.layout.has_padding and not isinstance(region.fill, np.ndarray) and region.fill == 0:
-        # The border is zero, so the weights for it are not needed.
+        # The border consists of zeros, so its weights are not needed.
         top, left, _ = layout.offset
         rows, columns, _ = layout.size
         weights = weights.reshape(outputs, *layout.extent)
@@ -424,7 +426,7 @@ def _region_detection(lw: Lowering, layer: ell.RegionDetectionLayer, x: Ref) -> 
 HANDLERS: dict[str, Handler] = {
     "NeuralNetworkPredictorNode": lower_predictor_node,
     "SpatialConvolutionNode": lower_spatial_convolution_node,
-    # This node type is special, but its layer is an ordinary activation layer.
+    # The node has a type of its own, but its layer is an ordinary activation layer.
     "ParametricReLUActivationLayerNode": lower_layer_node,
     **{f"{kind}Node": lower_layer_node for kind in ell.known_layers() if kind != "InputLayer"},
 }

@@ -62,7 +62,7 @@ def lower_matrix_vector_multiply(lw: Lowering, job: Job) -> None:
     step = job.view.integer("incx", default=1)
     job.must_be_sound()
     if step != 1:
-        raise Refused(f"a step of {step} between vector elements", "incx")
+        raise Refused(f"a distance of {step} between vector elements; only 1 is supported", "incx")
     matrix = lw.reshape(lw.vector(job, "inputMatrix"), (rows, columns))
     lw.write(job, _times_vector(lw, matrix, lw.vector(job, "inputVector")))
 
@@ -74,7 +74,7 @@ def _typed(lw: Lowering, array: Array, like: Ref) -> Ref:
 def _times_vector(lw: Lowering, matrix: Ref, x: Ref) -> Ref:
     columns = matrix.type.shape[1]
     if x.type.elements != columns:
-        raise Refused(f"a matrix of {columns} columns times {x.type.elements} elements")
+        raise Refused(f"a matrix of {columns} columns times a vector of {x.type.elements} elements")
     product = lw.emit(Dense(), lw.reshape(x, (1, columns)), matrix)
     return lw.reshape(product, (matrix.type.shape[0],))
 

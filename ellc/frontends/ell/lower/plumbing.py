@@ -62,7 +62,7 @@ def _old_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _shape_seen_by_readers(lw: Lowering, node: Node) -> Shape3 | None:
     """The image shape that all readers of an input node expect.
 
-    Returns None if the readers expect different shapes, or if one of them is not a predictor.
+    The result is None if the readers expect different shapes, or if one of them is not a predictor.
     """
     shapes: set[Shape3 | None] = set()
     for other in lw.archive.map.model.nodes:
@@ -119,14 +119,14 @@ def lower_source(lw: Lowering, job: Job) -> None:
         layout = _declared_layout(Job(job.node, output))
         job.view.sound = job.view.sound and output.sound
     job.must_be_sound()
-    lw.note(f"source node '{job.node.id}' is an input: there are no callbacks")
+    lw.note(f"source node '{job.node.id}' becomes an input: compiled code has no callbacks")
     lw.write(job, _public_input(lw, job, layout))
 
 
 def lower_pass_through(lw: Lowering, job: Job) -> None:
     """`SinkNode` and `DebugSinkNode`: return their input; ELL also passes it to a callback."""
     if job.node.type.base == "SinkNode":
-        lw.note(f"sink node '{job.node.id}' only hands its input on: there are no callbacks")
+        lw.note(f"sink node '{job.node.id}' only returns its input: compiled code has no callbacks")
     lw.write(job, lw.read(job, "input"))
 
 
@@ -212,7 +212,9 @@ def lower_splice(lw: Lowering, job: Job) -> None:
     count = job.view.integer("numInputs")
     job.must_be_sound()
     if not 1 <= count <= len(job.node.inputs):
-        raise Refused(f"{count} inputs, but {len(job.node.inputs)} ports", "numInputs")
+        raise Refused(
+            f"{count} inputs by this field, but {len(job.node.inputs)} input ports", "numInputs"
+        )
     values = [lw.read(job, f"input_{index}") for index in range(count)]
     joined = lw.emit(Concat(0), *(lw.flat(value) for value in values))
     tails = {value.layout.extent[1:] for value in values}

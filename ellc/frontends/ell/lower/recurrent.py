@@ -1,4 +1,4 @@
-"""Lowers recurrent nodes: a call computes one step of a cell, whose states are kept."""
+"""Lowers recurrent nodes: each call computes one step of a cell and keeps the cell's states."""
 
 from __future__ import annotations
 
@@ -80,12 +80,10 @@ def _units(job: Job) -> int:
 
 
 def _activations(job: Job, count: int) -> list[Pointwise]:
-    """The activations of a node in order; each has its own key `activation`."""
+    """The activations of a node, in order; the key `activation` occurs once for each."""
     objects = job.node.object.all("activation")
     if len(objects) != count:
-        raise Refused(
-            f"expected the key {count} times, found it {len(objects)} times", "activation"
-        )
+        raise Refused(f"the number of activations is {len(objects)}, not {count}", "activation")
     ops: list[Pointwise] = []
     for value in objects:
         if not isinstance(value, ArchiveObject):
@@ -132,8 +130,8 @@ def _finish(lw: Lowering, job: Job, states: dict[str, tuple[Ref, str]]) -> None:
     """Set the new states of a node, and write them to its ports.
 
     `states` maps the name of a state to its new value and its port. If the reset trigger falls to
-    0, the state is cleared after the update. So the output of this call is the cleared state, as in
-    ELL's interpreter.
+    0, the state is cleared after the update, before it is written to its port, as in ELL's
+    interpreter. So this call returns zeros.
     """
     reset = _falling_edge(lw, job)
     for name, (value, port) in states.items():

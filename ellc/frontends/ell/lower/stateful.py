@@ -80,8 +80,8 @@ def _mean(lw: Lowering, window: Ref, kind: str, size: int) -> Ref:
 def _shift(lw: Lowering, job: Job, x: Ref, size: int) -> tuple[Ref, Ref]:
     """Shift the input x into a window of the last `size` inputs.
 
-    Returns two windows [size, elements]: the window before this call, and the window after it,
-    whose last row is x.
+    Returns the window [size, elements] before this call, and the window after it, whose last row
+    is x.
     """
     elements = x.type.elements
     history = lw.zero_state(job, "samples", (size, elements), x)

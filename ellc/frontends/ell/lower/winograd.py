@@ -26,7 +26,7 @@ def filter_transform(tile: int, field: int) -> NDArray[np.float64]:
     """The matrix G [tile + field - 1, field]; raises `Refused` for sizes that ELL does not have."""
     rows = _FILTER_TRANSFORMS.get((tile, field))
     if rows is None:
-        raise Refused(f"Winograd with tiles of {tile} and filters of {field} is not known")
+        raise Refused(f"Winograd with tiles of {tile} and filters of {field} is not supported")
     return np.array(rows, np.float64)
 
 

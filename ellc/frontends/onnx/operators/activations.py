@@ -69,7 +69,7 @@ _BY_LOWER_NAME = {name.lower(): name for name in ACTIVATIONS}
 def activation(name: str, alphas: Iterator[float], betas: Iterator[float]) -> Pointwise:
     """The activation of a recurrent layer with this name, in upper or lower case.
 
-    Its parameters, if it has any, are taken from `alphas` and `betas`.
+    Its parameters, if it has any, are the next items of `alphas` and `betas`.
     """
     if name.lower() not in _BY_LOWER_NAME:
         raise Unsupported(f"the activation '{name}' is not supported")
@@ -97,7 +97,7 @@ def activated(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Selu")
 def selu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """gamma * Elu(alpha, x). With ONNX's default parameters this is the graph's `Selu`."""
+    """gamma * Elu(alpha, x); with ONNX's default parameters it becomes the graph's `Selu`."""
     alpha, gamma = node.number("alpha", SELU_ALPHA), node.number("gamma", SELU_SCALE)
     x = operand(inputs, 0)
     if math.isclose(alpha, SELU_ALPHA, rel_tol=1e-6) and math.isclose(
@@ -142,7 +142,7 @@ def prelu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Clip")
 def clip(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """min(max(x, low), high). The bounds are operands since version 11, and attributes before."""
+    """min(max(x, low), high); the bounds are operands since version 11, and attributes before."""
     x = operand(inputs, 0)
     if node.version < 11:
         low, high = node.number("min", -math.inf), node.number("max", math.inf)
@@ -163,7 +163,7 @@ def _bound(value: Value | None, missing: float) -> float:
         return missing
     array = known(value, "the bound")
     if array.size != 1:
-        raise Unsupported(f"a bound of shape {value.shape}; one number is supported")
+        raise Unsupported(f"a bound of shape {value.shape}; only a single number is supported")
     return float(array.reshape(-1)[0])
 
 

@@ -1,4 +1,4 @@
-"""Imports constants, shapes, casts, and operators that return their operand."""
+"""Imports constants, shapes, casts, ranges, and operators that return their operand."""
 
 from __future__ import annotations
 
@@ -110,15 +110,15 @@ def identity(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     ignores={"ratio": "only for training", "seed": "only for training"},
 )
 def dropout(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """The operand, and a mask of ones: nothing is dropped at inference."""
+    """The operand, and a mask that is true everywhere: nothing is dropped at inference."""
     training = optional(inputs, 2)
     if training is not None and known(training, "training_mode").any():
         raise Unsupported(TRAINING)
     x = operand(inputs, 0)
-    one = np.ones((), np.bool_ if node.version >= 10 else x.dtype.numpy)
+    true = np.ones((), np.bool_ if node.version >= 10 else x.dtype.numpy)
     if not any(node.outputs[1:]):
         return [x]
-    return [x, emitter.add(Expand(x.shape), emitter.constant(one))]
+    return [x, emitter.add(Expand(x.shape), emitter.constant(true))]
 
 
 @ONNX.imports("Cast", ignores=_ABOUT_BYTES, narrow="read")
@@ -154,8 +154,8 @@ def cast_like(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 def converted(emitter: Emitter, x: Value, element_type: int) -> Value:
     """Convert a value to one of ONNX's element types.
 
-    A value that is cast to half precision stays float32; only a known value is rounded to half
-    precision. Raises `Unsupported` for types in which the graph cannot compute.
+    A cast to half precision gives float32; only a known value is rounded to half precision. Raises
+    `Unsupported` for types in which the graph cannot compute.
     """
     if is_half(element_type):
         if x.array is not None:
@@ -171,13 +171,13 @@ def converted(emitter: Emitter, x: Value, element_type: int) -> Value:
 
 def halved(array: Array, element_type: int) -> Array:
     """Round an array to float16 or bfloat16; the result is float32."""
-    wide = array.astype(np.float32)
+    floats = array.astype(np.float32)
     if element_type == _BFLOAT16:
-        bits = wide.view(np.uint32)
+        bits = floats.view(np.uint32)
         even = (bits >> np.uint32(16)) & np.uint32(1)
         rounded = (bits + np.uint32(0x7FFF) + even) & np.uint32(0xFFFF0000)
-        return np.where(np.isnan(wide), wide, rounded.view(np.float32))
-    return wide.astype(np.float16).astype(np.float32)
+        return np.where(np.isnan(floats), floats, rounded.view(np.float32))
+    return floats.astype(np.float16).astype(np.float32)
 
 
 def to_dtype(emitter: Emitter, x: Value, dtype: DType) -> Value:

@@ -1,4 +1,4 @@
-"""Imports the operators If and SequenceMap, which have inner graphs, as Scan and Loop (`loops`)."""
+"""Imports If and SequenceMap, operators with inner graphs; `loops` imports Scan and Loop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BRANCHES = ("then_branch", "else_branch")
     sequences=True,
 )
 def if_(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """The results of the branch that the condition chooses, at import or when the network runs."""
+    """The results of the branch that the condition chooses, at import or in each call."""
     condition = operand(inputs, 0)
     if condition.type.elements != 1:
         raise Unsupported(f"a condition of shape {condition.shape}")

@@ -50,14 +50,14 @@ def conv_transpose(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def _pair(values: tuple[int, ...], missing: int) -> Pair:
-    """The values for rows and columns; with one spatial axis, the value for rows is `missing`."""
+    """The values for rows and columns; if there is one spatial axis, `missing` is that for rows."""
     if len(values) not in (1, 2, 3):
         raise Unsupported(f"{len(values)} numbers for one to three spatial axes")
     return (values[-2], values[-1]) if len(values) > 1 else (missing, values[0])
 
 
 def _filters(emitter: Emitter, w: Value, groups: int) -> Value:
-    """Convert weights [C, F/groups, kh, kw] to [F, kh, kw, C/groups]; groups stay together."""
+    """Convert weights [C, F/groups, kh, kw] to [F, kh, kw, C/groups], group by group."""
     channels, filters, rows, columns = w.shape
     if groups < 1 or channels % groups:
         raise Unsupported(f"{channels} channels in {groups} groups")

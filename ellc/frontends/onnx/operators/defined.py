@@ -1,8 +1,8 @@
 """Imports operators that the ONNX specification defines by other operators.
 
-The package `onnx` contains the definitions, and this handler imports them. Some definitions depend
-on attributes and operand types. Many operators have a definition but also a handler of their own,
-which is used instead.
+The package `onnx` contains the definitions, and this handler imports their nodes. Some definitions
+depend on attributes and operand types. Many operators that have a definition also have a handler of
+their own, which is used instead.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def defined(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
 
 
 def _as_defined(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Inputs:
-    """Convert operands if the definition would combine operands of different types."""
+    """Convert or refuse operands if the definition would combine operands of different types."""
     match node.operator:
         case "CenterCropPad":
             return [operand(inputs, 0), to_dtype(emitter, operand(inputs, 1), DType.I64)]
@@ -107,7 +107,7 @@ def _definition_for(schema: Any, node: OnnxNode, inputs: Inputs, proto: NodeProt
 
 
 def _node_proto(node: OnnxNode, schema: Any) -> NodeProto:
-    """Convert a node to protobuf; its attributes get the types that the specification gives."""
+    """Convert a node to protobuf; the specification determines the types of its attributes."""
     from onnx import AttributeProto, helper
 
     kinds: dict[str, Callable[[str], Any]] = {

@@ -23,7 +23,7 @@ def mat_mul(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def product(emitter: Emitter, a: Value, b: Value) -> Value:
-    """Add a @ b as in numpy; a constant matrix b becomes the weights of a dense layer."""
+    """Add numpy's product `a @ b`; a constant matrix b becomes the weights of a dense layer."""
     if min(a.type.rank, b.type.rank) == 0:
         raise Unsupported("a product with a scalar")
     if b.is_constant and b.type.rank == 2:

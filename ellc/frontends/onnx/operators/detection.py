@@ -39,12 +39,12 @@ def non_max_suppression(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Val
         raise Unsupported(_NO_NUMBER)
     if boxes.type.rank != 3 or scores.type.rank != 3:
         raise Unsupported(f"boxes {boxes.shape} and scores {scores.shape}")
-    most = min(known_int(given, "the number of boxes"), scores.shape[2])
-    if most < 1 or not scores.type.elements:
-        raise Unsupported(f"{most} boxes of scores {scores.shape}: its result is empty")
+    most_boxes = min(known_int(given, "the number of boxes"), scores.shape[2])
+    if most_boxes < 1 or not scores.type.elements:
+        raise Unsupported(f"{most_boxes} boxes of scores {scores.shape}: its result is empty")
     emitter.note(NOTE)
     rows = emitter.add(
-        NonMaxSuppression(most),
+        NonMaxSuppression(most_boxes),
         _corners(emitter, boxes, node.flag("center_point_box")),
         scores,
         _number(emitter, optional(inputs, 3), 0.0),
@@ -62,8 +62,8 @@ def _number(emitter: Emitter, given: Value | None, default: float) -> Value:
 def _corners(emitter: Emitter, boxes: Value, centred: bool) -> Value:
     """Convert boxes to [batch, 4, boxes]: top, left, bottom, right.
 
-    In the result top <= bottom and left <= right. In the file the corners may be in any order; if
-    `centred`, the file has the centre and the size of a box.
+    In the result top <= bottom and left <= right. In the file the two corners may be in any order;
+    with `centred`, a box has its centre and its size instead.
     """
     batch, count, _ = boxes.shape
     planes = emitter.add(Transpose((0, 2, 1)), boxes)

@@ -20,7 +20,7 @@ from ellc.ir.ops.shape import Gather
 
 @ONNX.imports("Einsum", limits="floating point", declines=(NO_INTEGER_PRODUCTS,))
 def einsum(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The product of the operands, from left to right, summed over letters not in the result."""
+    """The product of the operands, from left to right, summed over letters the result lacks."""
     operands = [operand(inputs, i) for i in range(len(inputs))]
     terms, result = _terms(node.text("equation"), operands)
     pairs = [
@@ -46,7 +46,9 @@ def _terms(equation: str, operands: list[Value]) -> tuple[list[str], str]:
     left, arrow, right = text.partition("->")
     terms = left.split(",")
     if len(terms) != len(operands):
-        raise Unsupported(f"'{equation}' has {len(terms)} operands, the node {len(operands)}")
+        raise Unsupported(
+            f"the number of terms in '{equation}' is {len(terms)}, that of operands {len(operands)}"
+        )
     free = [c for c in string.ascii_letters if c not in text]
     hidden = [v.type.rank - len(t) + 3 for t, v in zip(terms, operands, strict=True) if "..." in t]
     common = "".join(free[: max(hidden, default=0)])
@@ -72,7 +74,7 @@ def _diagonals(emitter: Emitter, value: Value, letters: str) -> tuple[Value, str
             others = [a for a in range(len(letters)) if a not in (first, second)]
             extent = value.shape[first]
             if value.shape[second] != extent:
-                raise Unsupported(f"'{letter}' is {extent} and {value.shape[second]}")
+                raise Unsupported(f"'{letter}' has the extents {extent} and {value.shape[second]}")
             permuted = transposed(emitter, value, (*others, first, second))
             flat = reshaped(emitter, permuted, (*permuted.shape[:-2], extent * extent))
             positions = emitter.constant(emitter.counted(extent, dtype=np.int32) * (extent + 1))
@@ -82,7 +84,7 @@ def _diagonals(emitter: Emitter, value: Value, letters: str) -> tuple[Value, str
 
 
 def _summed(emitter: Emitter, value: Value, letters: str, wanted: set[str]) -> tuple[Value, str]:
-    """Sum a value over all axes whose letter is not wanted; returns the remaining letters too."""
+    """Sum a value over all axes whose letter is not wanted; also return the remaining letters."""
     axes = tuple(a for a, c in enumerate(letters) if c not in wanted)
     if axes:
         value = emitter.add(Reduce("sum", axes, False), value)
@@ -92,7 +94,7 @@ def _summed(emitter: Emitter, value: Value, letters: str, wanted: set[str]) -> t
 def _product(
     emitter: Emitter, a: Value, left: str, b: Value, right: str, wanted: set[str]
 ) -> tuple[Value, str]:
-    """Multiply two operands, and sum over letters that are not wanted; returns the letters too."""
+    """Multiply two operands, and sum over letters that are not wanted; also return the others."""
     a, left = _summed(emitter, a, left, wanted | set(right))
     b, right = _summed(emitter, b, right, wanted | set(left))
     both = [c for c in left if c in right]

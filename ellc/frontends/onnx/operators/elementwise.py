@@ -145,7 +145,7 @@ def power(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """x to the power y, in the element type of x."""
     x, y = operand(inputs, 0), operand(inputs, 1)
     if y.dtype.is_float and not x.dtype.is_float:
-        # The power is computed as a float and then truncated.
+        # The power of integers is computed in floating point and then truncated.
         return to_dtype(
             emitter, pointwise(emitter, Pow(), to_dtype(emitter, x, y.dtype), y), x.dtype
         )

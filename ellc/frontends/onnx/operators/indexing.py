@@ -77,7 +77,7 @@ def scatter_nd(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("ScatterElements", "Scatter")
 def scatter_elements(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """x, in which elements are replaced by updates, or combined with them, by index along an axis.
+    """x, with elements replaced by updates or combined with them, by index along an axis.
 
     Updates are applied in order. If indices are computed, updates outside of x are ignored.
     """
@@ -131,7 +131,7 @@ def trilu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     x, given = operand(inputs, 0), optional(inputs, 1)
     diagonal = known_int(given, "the diagonal") if given else 0
     rows, columns = x.shape[-2], x.shape[-1]
-    # The clamp does not change the result, but avoids numbers that numpy cannot hold.
+    # Clamping the diagonal does not change the result, but avoids numbers that numpy cannot hold.
     diagonal = min(max(diagonal, -rows), columns)
     ones = emitter.full((rows, columns), True, np.bool_)
     triangle = np.triu(ones, diagonal) if node.flag("upper", True) else np.tril(ones, diagonal)
@@ -141,7 +141,7 @@ def trilu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("ReverseSequence", limits="time and batch are the first two axes")
 def reverse_sequence(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """x, in which the first elements of every sequence, up to its length, are reversed."""
+    """x, with the first elements of every sequence reversed, as many as its length."""
     x = operand(inputs, 0)
     time = axis_of(node.integer("time_axis", 0), x.type.rank)
     batch = axis_of(node.integer("batch_axis", 1), x.type.rank)
@@ -150,7 +150,7 @@ def reverse_sequence(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Compress", limits="a condition known at import")
 def compress(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The elements along an axis, or of the flat tensor, for which a condition is true."""
+    """The parts along an axis, or elements of the flat tensor, for which a condition is true."""
     x = operand(inputs, 0)
     chosen = np.flatnonzero(known(operand(inputs, 1), "the condition"))
     if not node.has("axis"):
@@ -221,7 +221,7 @@ def top_k(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
 
 @ONNX.imports("TensorScatter")
 def tensor_scatter(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """A cache, into which an update is written along an axis; each batch has its own first index.
+    """A cache with an update written into it along an axis, at its own index in each batch element.
 
     In the mode `circular` the update wraps around at the end of the axis.
     """

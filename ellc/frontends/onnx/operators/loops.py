@@ -30,10 +30,10 @@ from ellc.ir.ops.shape import Concat, Slice
 from ellc.ir.types import Array
 
 _COUNTER_ELEMENTS = 64
-"""The most elements of a counter, a carried value whose trips are computed at import."""
+"""The most elements of a counter: a carried value that is computed at import for every trip."""
 _MOST_TRIPS_WRITTEN_OUT = 64
-"""The most trips of a body that cannot become a loop of the graph. Such a body is imported once for
-each trip."""
+"""The most trips of a loop that cannot become a loop of the graph. The body of such a loop is
+imported once for each trip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,11 @@ class _Body:
         outputs: Iterable[str],
         output_axes: Sequence[tuple[int, bool]],
     ) -> list[Value]:
-        """Add a loop; returns the carried values after the last trip, then the stacked outputs.
+        """Add a loop; return the carried values after the last trip, then the stacked outputs.
 
-        `outputs` are first the names of the next carried values, and then the names of the outputs
+        `outputs` has the names of the next carried values, followed by the names of the outputs
         to stack over all trips. For each output to stack, `output_axes` has the new axis, and
-        whether the last trip comes first.
+        whether the stack begins with the last trip. Without trips, the stacks are empty.
         """
         if not (self.carried or output_axes):
             return []
@@ -87,8 +87,8 @@ class _Body:
         for name, value in {**self.carried, **self.captured}.items():
             if isinstance(value, SequenceValue):
                 raise Unsupported(
-                    f"'{name}' is a sequence of tensors; a loop of more than "
-                    f"{_MOST_TRIPS_WRITTEN_OUT} trips can only append to it"
+                    f"'{name}' is a sequence of tensors, to which a loop of more than "
+                    f"{_MOST_TRIPS_WRITTEN_OUT} trips can only append"
                 )
         port_types = {n: v.type for n, v in self.carried.items()}
         port_types.update((n, walk.element(v.type)) for n, (walk, v) in self.walked.items())
@@ -113,7 +113,7 @@ def scan(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     """Run a body for each element of sequences; states pass from one trip to the next."""
     body, (own, captured) = node.graph("body"), own_and_captured(node, inputs)
     count = node.integer("num_scan_inputs")
-    first = 0 if node.version >= 9 else 1  # before version 9, operand 0 is the lengths
+    first = 0 if node.version >= 9 else 1  # before version 9, operand 0 has the lengths
     if not 1 <= count <= len(own) - first or len(body.inputs) != len(own) - first:
         raise Unsupported("its body does not fit its operands")
     values = [operand(own, i) for i in range(first, len(own))]
@@ -148,8 +148,8 @@ def _scanned(
     names = [i.name for i in body.graph.inputs]
     walked = dict(zip(names[len(states) :], zip(walks, sequences, strict=True), strict=True))
     carried = dict(zip(names, states, strict=False))
-    whole = replace(body, carried=carried, walked=walked)
-    return whole.repeat(emitter, trips.pop(), body.graph.outputs, outward)
+    full_body = replace(body, carried=carried, walked=walked)
+    return full_body.repeat(emitter, trips.pop(), body.graph.outputs, outward)
 
 
 def _scan_of_batch(
@@ -195,7 +195,9 @@ def _item(emitter: Emitter, value: Value, index: int) -> Value:
 def _each(node: OnnxNode, name: str, count: int) -> tuple[int, ...]:
     numbers = node.integers(name, (0,) * count)
     if len(numbers) != count:
-        raise Unsupported(f"its attribute '{name}' has {len(numbers)} numbers, not {count}")
+        raise Unsupported(
+            f"the number of items of its attribute '{name}' is {len(numbers)}, not {count}"
+        )
     return numbers
 
 
@@ -223,13 +225,13 @@ def loop(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     go = own[1] if len(own) > 1 and own[1] is not None else emitter.constant(np.array(True))
     counting = {names[0]: emitter.constant(np.zeros((1,) * rank, np.int64)), names[1]: go}
     counting.update(initial)
-    whole = _Body(body, node.label, captured)
+    full_body = _Body(body, node.label, captured)
     limit = known_int(own[0], "its number of trips") if own and own[0] is not None else None
-    trips = _follow(emitter, whole, counting, following, limit)
+    trips = _follow(emitter, full_body, counting, following, limit)
     last = trips[-1]
     carried = {n: v for n, v in initial.items() if n not in captured and n not in last}
     stacked = body.outputs[1 + len(starts) :]
-    run = _Run(replace(whole, carried=carried), trips, following, stacked)
+    run = _Run(replace(full_body, carried=carried), trips, following, stacked)
     try:
         last_values, stacked_values = run.looped(emitter)
     except Unsupported:
@@ -266,16 +268,16 @@ class _Run:
         wanted = (*(self.following[n] for n in carried), *self.stacked, *lists.values())
         read = set().union(*(_reads(body, name) for name in wanted))
         walked = {n: (Walk(), _stack(emitter, n, trips)) for n in trips[0] if n in read}
-        whole = replace(body, carried=carried, walked=walked)
+        full_body = replace(body, carried=carried, walked=walked)
         output_axes = [(0, False)] * (len(wanted) - len(carried))
-        results = whole.repeat(emitter, len(trips) - 1, wanted, output_axes)
+        results = full_body.repeat(emitter, len(trips) - 1, wanted, output_axes)
         ends, rest = dict(zip(carried, results, strict=False)), results[len(carried) :]
         for name, rows in zip(lists, rest[len(self.stacked) :], strict=True):
             ends[name] = extended(emitter, body.carried[name], rows)
         return ends, rest[: len(self.stacked)]
 
     def written_out(self, emitter: Emitter) -> tuple[dict[str, Value], list[Value]]:
-        """Import the body once per iteration, so that counters are known and shapes may change."""
+        """Import the body once for each trip, so that counters are known and shapes may change."""
         body = self.body
         wanted = (*(self.following[n] for n in body.carried), *self.stacked)
         carried, rows = dict(body.carried), []
@@ -330,7 +332,9 @@ def _follow(
         if (limit is not None and trip >= limit) or not trips[-1][condition].all():
             return trips
         if trip >= MOST_COUNTED_TRIPS:
-            raise Unsupported(f"more than {MOST_COUNTED_TRIPS} trips; Scan has no such limit")
+            raise Unsupported(
+                f"more than {MOST_COUNTED_TRIPS} trips; a Scan may have any number of trips"
+            )
         inner = emitter.inner("counters")
         results = import_inner(inner, graph, {**body.captured, **current}, body.label)
         current = dict(zip(order, results, strict=True))
@@ -361,8 +365,8 @@ def _source(graph: OnnxGraph, name: str) -> str:
 def _stack(emitter: Emitter, name: str, trips: Sequence[Mapping[str, Array]]) -> Value:
     """Stack a counter's values on all trips along axis 0.
 
-    If there are no trips, the result has the value before the first trip, so that its shape is
-    known.
+    If there are no trips, the result consists of the value before the first trip, so that it has
+    the right shape.
     """
     arrays = [t[name] for t in trips[: max(len(trips) - 1, 1)]]
     if len({a.shape for a in arrays}) > 1:

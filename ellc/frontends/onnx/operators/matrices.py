@@ -23,7 +23,10 @@ def determinant(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The determinant of every matrix, expanded along the first row."""
     x = operand(inputs, 0)
     if x.type.rank < 2 or x.shape[-1] != x.shape[-2] or x.shape[-1] > _LARGEST:
-        raise Unsupported(f"matrices of shape {x.shape[-2:]}; square ones of at most {_LARGEST}")
+        raise Unsupported(
+            f"matrices of shape {x.shape[-2:]}; only square ones of at most {_LARGEST} rows are"
+            " supported"
+        )
     outer, size = x.shape[:-2], x.shape[-1]
     stacked = reshaped(emitter, x, (prod(outer), size, size))
 
@@ -93,8 +96,8 @@ def columns_to_image(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     )
     size = pair(block, 1)
     number = emitter.counted(channels, prod(block), prod(block))
-    one = number // prod(block) % prod(block) == number % prod(block)
-    taps = one.astype(x.dtype.numpy).reshape(channels, *size, prod(block))
+    is_tap = number // prod(block) % prod(block) == number % prod(block)
+    taps = is_tap.astype(x.dtype.numpy).reshape(channels, *size, prod(block))
     weights = emitter.constant(taps)
     columns = reshaped(emitter, x, (batch, x.shape[1], *pair(counts, 1)))
     planes = to_planes(emitter, emitter.add(op, to_pixels(emitter, columns), weights), 4)

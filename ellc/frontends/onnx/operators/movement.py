@@ -32,14 +32,16 @@ def concat(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Split", limits="sizes known at import")
 def split(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """Parts along an axis with the given sizes, or with equal sizes (the last may be smaller)."""
+    """The parts of a tensor along an axis: of given sizes, or equal (the last may be smaller)."""
     x = operand(inputs, 0)
     axis = axis_of(node.integer("axis", 0), x.type.rank)
     sizes = integers_at(node, inputs, "split", 1, since=13)
     if sizes is None:
         count = node.integer("num_outputs", len(node.outputs))
         if count != len(node.outputs):
-            raise Unsupported(f"{len(node.outputs)} results, but num_outputs is {count}")
+            raise Unsupported(
+                f"its number of results is {len(node.outputs)}, but num_outputs is {count}"
+            )
         sizes = _equal_sizes(x.shape[axis], count)
     if sum(sizes) != x.shape[axis] or min(sizes, default=0) < 0:
         raise Unsupported(f"{x.shape[axis]} elements cannot be split into {sizes}")
@@ -129,8 +131,8 @@ def gather(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 def front_indices(indices: Array, extent: int) -> Array:
     """Convert known indices to numbers from 0 to extent - 1; raises `Unsupported` if outside."""
     want_array_inside(indices, np.array([extent]))
-    wide = indices.astype(np.int64)
-    return np.where(wide < 0, wide + extent, wide)
+    signed = indices.astype(np.int64)
+    return np.where(signed < 0, signed + extent, signed)
 
 
 def from_the_front(emitter: Emitter, indices: Value, extent: int) -> Value:
@@ -170,8 +172,8 @@ def pad(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     before, after = [0] * x.type.rank, [0] * x.type.rank
     for index, axis in enumerate(axes):
         before[axis], after[axis] = amounts[index], amounts[len(axes) + index]
-    # The tensor is cut before it is padded, so that the modes edge, reflect and wrap repeat the
-    # remaining elements.
+    # The tensor is cut before it is padded, so that the modes edge, reflect and wrap repeat only
+    # elements that remain.
     cut = [(max(-b, 0), e + min(b, 0) + min(a, 0), 1)
            for b, a, e in zip(before, after, x.shape, strict=True)]  # fmt: skip
     if min((size for _, size, _ in cut), default=0) < 0:
@@ -203,7 +205,9 @@ def _wrapped(emitter: Emitter, x: Value, before: tuple[int, ...], after: tuple[i
     for axis, (head, tail) in enumerate(zip(before, after, strict=True)):
         extent = x.shape[axis]
         if max(head, tail) > extent:
-            raise Unsupported(f"wrapping by {max(head, tail)} elements, more than the {extent}")
+            raise Unsupported(
+                f"wrapping by {max(head, tail)} elements along an axis of only {extent}"
+            )
         parts = [x]
         if head:
             parts.insert(0, part(emitter, x, axis, extent - head, head))

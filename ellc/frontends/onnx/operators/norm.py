@@ -136,7 +136,7 @@ def skip_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     """Layer normalisation of the sum of two tensors and an optional bias.
 
     The simplified operator does not subtract the mean. The fourth result is the sum. The second and
-    third results are for training and not supported.
+    the third result are only for training and are not supported.
     """
     if any(node.outputs[1:3]):
         raise Unsupported(f"its results with the mean and the deviation: {TRAINING}")
@@ -175,8 +175,8 @@ def mean_variance(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """(x - mean) / (standard deviation + 1e-9) along axes."""
     x = operand(inputs, 0)
     axes = axes_of(node.integers("axes", (0, 2, 3)), x.type.rank)
-    # The specification adds 1e-9 to the deviation to avoid 0 / 0. Adding 1e-18 to the variance also
-    # avoids it.
+    # The specification adds 1e-9 to the deviation to avoid 0 / 0. Adding 1e-18 to the variance has
+    # the same effect.
     return emitter.add(Normalize(tuple(sorted(axes)), 1e-18), x)
 
 

@@ -1,7 +1,8 @@
 """Imports operators that ONNX Runtime's optimiser makes: fused ones, and those on channel blocks.
 
-An image in blocks (`com.microsoft.nchwc`) is NCHW here, with its channels filled up to whole
-blocks. Stored filters are converted back to ONNX's order.
+An image in blocks of channels (domain `com.microsoft.nchwc`) becomes an NCHW image here, whose
+channels are filled up to a multiple of the block size. Stored filters are converted back to ONNX's
+order.
 """
 
 from __future__ import annotations
@@ -135,7 +136,9 @@ def reorder_output(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """Convert blocks to NCHW or NHWC, without the channels that were filled up."""
     x, channels = operand(inputs, 0), node.integer("channels")
     if not 0 < channels <= x.shape[1]:
-        raise Unsupported(f"its attribute channels is {channels}, the operand has {x.shape[1]}")
+        raise Unsupported(
+            f"its attribute channels is {channels}, but the operand has {x.shape[1]} of them"
+        )
     if channels < x.shape[1]:
         x = emitter.add(Slice((0,) * 4, (x.shape[0], channels, *x.shape[2:]), (1,) * 4), x)
     return transposed(emitter, x, TO_PIXELS) if node.flag("channels_last") else x
@@ -153,8 +156,8 @@ def nchwc_conv(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 def _in_onnx_order(w: Array, block: int) -> Array:
     """Convert stored filters to ONNX's order [F,C,kh,kw].
 
-    They are stored in blocks of output channels; if the input channels fill a block, also in blocks
-    of input channels.
+    They are stored in blocks of output channels and, if the input channels fill whole blocks, also
+    in blocks of input channels.
     """
     if w.ndim != 4:
         raise Unsupported(f"filters of shape {list(w.shape)} in blocks")

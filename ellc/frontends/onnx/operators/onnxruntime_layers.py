@@ -54,7 +54,7 @@ def _real(
     `scale_b` may have one scale for each column.
     """
     if scale_a.type.elements != 1:
-        raise Unsupported(f"its first operand has {scale_a.type.elements} scales, not one")
+        raise Unsupported(f"its first operand has {scale_a.type.elements} scales, not 1")
     factor = pointwise(emitter, Mul(), scale_b, scale_a)
     result = pointwise(emitter, Mul(), emitter.add(Cast(DType.F32), total), factor)
     return _plus(emitter, result, bias)

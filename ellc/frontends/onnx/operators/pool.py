@@ -56,7 +56,7 @@ def averaged(emitter: Emitter, node: OnnxNode, x: Value) -> Value:
     def pool(pixels: Value, window: OnnxWindow) -> Value:
         padding, counts = window.padding(), counted
         if counts and any(window.overhang):
-            # The padding counts, but the overhang of ceil_mode does not. So the padding is added to
+            # Means count the padding, but not the overhang of ceil_mode. So the padding is added to
             # the image, and only the overhang remains as padding of the operator.
             pixels = _padded(emitter, pixels, (*window.before, *window.after))
             padding, counts = Padding(0, 0, *window.overhang), False

@@ -1,4 +1,4 @@
-"""Computes the indices of largest elements under windows; imports MaxUnpool, which reads them."""
+"""Computes the indices of largest elements under windows, and imports MaxUnpool (their reader)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def indices_of_largest(
 ) -> Value:
     """The flat index in x of the first largest element under each window: i64 [N,C,windows...].
 
-    With `column_major`, the index counts fastest along the first spatial axis.
+    With `column_major`, neighbouring indices are neighbours along the first spatial axis.
     """
     extents = x.shape[2:]
     taps = _taps(emitter, extents, spans)
@@ -43,11 +43,11 @@ def indices_of_largest(
     rows = emitter.counted(len(taps), dtype=tap.dtype.numpy) * taps.shape[1]
     index = emitter.add(Add(), tap, emitter.constant(rows))
     position = emitter.add(Gather(0), emitter.constant(table.reshape(-1).astype(np.int32)), index)
-    whole = emitter.add(
+    indices_in_x = emitter.add(
         Add(), position, emitter.constant(_plane_starts(emitter, x.shape[:2], size))
     )
     counts = [span.count(extent) for span, extent in zip(spans, extents, strict=True)]
-    return to_dtype(emitter, reshaped(emitter, whole, (*x.shape[:2], *counts)), DType.I64)
+    return to_dtype(emitter, reshaped(emitter, indices_in_x, (*x.shape[:2], *counts)), DType.I64)
 
 
 def _lowest(dtype: DType) -> float:
@@ -91,7 +91,8 @@ def max_unpool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """Put each element at its index, which comes from a MaxPool; all other elements are zero."""
     x, indices, given = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
     small = x.shape[2:]
-    spans = read_spans(node, small)  # the extents matter only for auto_pad, which is absent here
+    # The extents matter only for auto_pad, which this operator does not have.
+    spans = read_spans(node, small)
     extents = tuple(
         (e - 1) * s.stride + s.size - s.before - s.after for e, s in zip(small, spans, strict=True)
     )
@@ -130,10 +131,12 @@ def _candidates(emitter: Emitter, taps: Array, size: int) -> Array:
     order = np.argsort(element, kind="stable")
     element, window = element[order], window[order]
     counts = np.bincount(element, minlength=size)
-    most = max(int(counts.max(initial=0)), 1)
-    if most > _MOST_WINDOWS:
-        raise Unsupported(f"{most} windows over one element, at most {_MOST_WINDOWS}")
-    result = emitter.full((size, most), 0, np.int64)
+    most_windows = max(int(counts.max(initial=0)), 1)
+    if most_windows > _MOST_WINDOWS:
+        raise Unsupported(
+            f"{most_windows} windows over one element; at most {_MOST_WINDOWS} are supported"
+        )
+    result = emitter.full((size, most_windows), 0, np.int64)
     ends = np.cumsum(counts)
     first = np.where(counts > 0, np.append(window, 0)[ends - counts], 0)
     result[:] = first[:, None]

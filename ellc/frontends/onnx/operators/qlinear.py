@@ -72,9 +72,9 @@ def stored_bias(emitter: Emitter, bias: Value | None, scale: Array, count: int) 
         raise Unsupported("the network computes its bias")
     units = np.rint(bias.array.reshape(-1).astype(np.float64) / scale.astype(np.float64))
     info = np.iinfo(np.int32)
-    whole = emitter.full((count,), 0, np.int32)
-    whole[:] = np.clip(units, info.min, info.max)
-    return emitter.constant(whole)
+    stored = emitter.full((count,), 0, np.int32)
+    stored[:] = np.clip(units, info.min, info.max)
+    return emitter.constant(stored)
 
 
 @ONNX.imports("QLinearMatMul", limits=_LIMITS)
@@ -122,7 +122,7 @@ def qlinear_add(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def clamped(emitter: Emitter, node: OnnxNode, stored: Value, by: Quantisation) -> Value:
-    """Clamp stored integers to the bounds of the activation that was joined to the node."""
+    """Clamp stored integers of the scale `by` to the bounds of the node's joined activation."""
     low, high = stored_bounds(by, bounds_of(node))
     info = np.iinfo(by.stored.numpy)
     if (low, high) == (info.min, info.max):
@@ -147,8 +147,12 @@ def qlinear_mul(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 def difference(emitter: Emitter, x: Value, by: Quantisation) -> Value:
     """Subtract the zero point from stored integers; the result is i32."""
-    wide = emitter.add(Cast(DType.I32), x)
-    return emitter.add(Sub(), wide, number(emitter, np.int32(by.one_zero))) if by.one_zero else wide
+    widened = emitter.add(Cast(DType.I32), x)
+    return (
+        emitter.add(Sub(), widened, number(emitter, np.int32(by.one_zero)))
+        if by.one_zero
+        else widened
+    )
 
 
 @ONNX.imports(MS + "QLinearGlobalAveragePool", limits=_LIMITS)

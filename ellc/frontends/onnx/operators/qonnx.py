@@ -1,7 +1,7 @@
-"""Imports QONNX, the dialect of Brevitas, in which quantised numbers are floats with few values.
+"""Imports QONNX, the dialect that Brevitas exports: quantised numbers are floats with few values.
 
-Each node becomes ordinary operators. The pass `binary_products` finds products of two bipolar
-operands, and computes them on bits.
+Each node becomes ordinary operators. The pass `binary_products` finds products of two operands
+whose numbers have only two values, and computes the products on bits.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def quantised(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 def truncated(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """(x, scale, zero point, bits[, new scale], new bits): remove the last bits of integers.
 
-    The second version of the operator has a new scale and clamps to the range of the new bits. The
-    first version keeps the scale.
+    The second version of the operator has a new scale, and clamps to the range of integers with the
+    new number of bits. The first version keeps the scale.
     """
     x = operand(inputs, 0)
     scale, zero = (constant_operand(inputs, i, n) for i, n in ((1, "scale"), (2, "zero point")))
@@ -142,7 +142,7 @@ def _unscaled(emitter: Emitter, number: Value, scale: Array, zero: Array) -> Val
 
 
 def _range(node: OnnxNode, bits: int) -> Clip:
-    """The clip to the range of integers with `bits` bits; with `narrow`, one number is left out."""
+    """The clip to the range of integers of `bits` bits; `narrow` leaves out the extreme number."""
     signed, narrow = node.flag("signed", True), node.flag("narrow")
     if signed:
         return Clip(-(2.0 ** (bits - 1)) + narrow, 2.0 ** (bits - 1) - 1)

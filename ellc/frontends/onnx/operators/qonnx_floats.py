@@ -15,7 +15,7 @@ from ellc.ir.ops.pointwise import And, BitCast, Clip, Div, Greater, Less, Maximu
 from ellc.ir.types import DType
 
 _EXPONENT_BITS = 0x7F800000  # the exponent in the bits of a float32
-# Exponents of normal float32 numbers. Others are not used, because some units flush denormals.
+# Exponents of normal float32 numbers. Denormals are not used, because some units flush them to 0.
 _LEAST_EXPONENT, _MOST_EXPONENT = -126, 127
 _MOST_MANTISSA_BITS = 23
 _LARGEST_FLOAT = float(np.finfo(np.float32).max)
@@ -31,11 +31,11 @@ def float_quantised(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
     Let 2^e be the largest power of two that is not above |x / scale|. Then x / scale is rounded to
     a multiple of 2^(e - mantissa bits), but not finer than 2^(1 - bias - mantissa bits). QONNX's
-    own executor computes e by a logarithm in float32. For a number just below a power of two, this
-    logarithm rounds up to that power. In the modes that round to nearest, the result is the same.
+    own executor computes e with a logarithm in float32, which for a number just below a power of
+    two rounds up to that power. In the modes that round to nearest, the results are the same.
     """
     scale = constant_operand(inputs, 1, "scale")
-    mantissa = _whole(inputs, 3, "mantissa bit width")
+    mantissa = _integer(inputs, 3, "mantissa bit width")
     smallest, largest = _limits(inputs, mantissa)
     mode = node.text("rounding_mode", "ROUND").upper()
     x = pointwise(emitter, Div(), operand(inputs, 0), emitter.constant(scale))
@@ -76,13 +76,13 @@ def _with(emitter: Emitter, op: Op, x: Value, number: float) -> Value:
 
 def _limits(inputs: Inputs, mantissa: int) -> tuple[float, float]:
     """The smallest step between numbers of the format, and its largest number."""
-    exponent = _whole(inputs, 2, "exponent bit width")
+    exponent = _integer(inputs, 2, "exponent bit width")
     bias = 2 ** (exponent - 1) - 1
     if optional(inputs, 4) is not None:
-        bias = _whole(inputs, 4, "exponent bias")
+        bias = _integer(inputs, 4, "exponent bias")
     lowest, highest = 1 - bias - mantissa, 2**exponent - 1 - bias
     if not (exponent >= 1 and 0 <= mantissa <= _MOST_MANTISSA_BITS):
-        raise Unsupported(f"a format of {exponent} and {mantissa} bits")
+        raise Unsupported(f"a format with {exponent} exponent bits and {mantissa} mantissa bits")
     if lowest < _LEAST_EXPONENT or lowest > _MOST_EXPONENT:
         raise Unsupported(f"a format with steps of 2^{lowest}, which float32 does not hold")
     largest = (2 - 2.0**-mantissa) * 2.0 ** min(highest, 1000)
@@ -91,12 +91,12 @@ def _limits(inputs: Inputs, mantissa: int) -> tuple[float, float]:
         if len(given) != 1 or not given[0] > 0:
             raise Unsupported(f"largest value {given.tolist()}; one number above 0 is supported")
         largest = min(largest, float(given[0]))
-    # No float32 number is beyond a limit above the largest float32.
+    # No float32 number exceeds a limit above the largest float32.
     return 2.0**lowest, largest if largest <= _LARGEST_FLOAT else np.inf
 
 
-def _whole(inputs: Inputs, index: int, what: str) -> int:
+def _integer(inputs: Inputs, index: int, what: str) -> int:
     numbers = np.unique(constant_operand(inputs, index, what))
     if len(numbers) != 1 or not abs(numbers[0]) < 256 or numbers[0] != int(numbers[0]):
-        raise Unsupported(f"{what} {numbers.tolist()}; one integer is supported")
+        raise Unsupported(f"{what} {numbers.tolist()}; only one integer is supported")
     return int(numbers[0])

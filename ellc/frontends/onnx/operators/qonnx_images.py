@@ -23,12 +23,12 @@ from ellc.ir.ops.pool import AvgPool2D
 from ellc.ir.ops.shape import Concat, Slice
 
 _CHANNELS_LAST = "qonnx.custom_op.channels_last"
-_NEWEST = 22  # QONNX names no version of ONNX's operators; this version is assumed
+_NEWEST = 22  # QONNX does not say which version of ONNX's operators it means; this one is assumed
 _MOST_SUM_BITS = 22  # a mean in float32 still distinguishes all sums of up to 22 bits
 _MOST_TAPS = 4096
 
 _STANDARD: dict[str, tuple[Function[OnnxNode], int]] = {
-    # The handler for NCHW, and the number of leading operands whose channels are last.
+    # The handler for NCHW, and the number of operands, from the first on, whose channels are last.
     "AveragePool": (average_pool, 1),
     "BatchNormalization": (batch_normalization, 1),
     "Conv": (conv, 2),
@@ -123,7 +123,7 @@ def columns_of_windows(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Valu
         raise Unsupported(f"kernel_size {size}, stride {stride}, pad_amount {pads}")
     if batch != 1 or size[0] * size[1] > _MOST_TAPS:
         raise Unsupported(
-            f"{batch} images, a window of {size}; one image and {_MOST_TAPS} pixels are supported"
+            f"{batch} images with windows {size}; 1 image and {_MOST_TAPS} pixels are supported"
         )
     if any(pads):
         top, left, bottom, right = pads

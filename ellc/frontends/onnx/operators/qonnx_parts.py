@@ -19,8 +19,8 @@ _ROUNDING: dict[str, Op] = {
     "CEIL": Ceil(),
     "FLOOR": Floor(),
 }
-# Modes that are symmetric around 0: the number added to the magnitude, and the operator that rounds
-# the sum.
+# Rounding modes that are symmetric around 0: the number that is added to the magnitude, and the
+# operator that rounds the sum.
 _MIRRORED: dict[str, tuple[float, Op]] = {
     "UP": (0.0, Ceil()),
     "DOWN": (0.0, Floor()),

@@ -56,7 +56,7 @@ _NO_PRECISION = "a division in another type than float32"
     declines=(
         Declined("attribute", "precision", _NO_PRECISION),
         Declined("attribute", "block_size", _NO_BLOCKS),
-        Declined("type", "scales of int32", "its scale is not a number"),
+        Declined("type", "scales of int32", "its scale is not a finite floating-point number"),
     ),
     ignores={"saturate": "only for 8-bit floating point, which is declined"},
 )
@@ -115,7 +115,7 @@ def _axis(node: OnnxNode, x: Value, scale: Value) -> int | None:
 
 
 def _known_reals(emitter: Emitter, node: OnnxNode, x: Value, inputs: Inputs, block: int) -> Array:
-    """Dequantise a known operand at import; no size limit, as the file stores every element."""
+    """Dequantise a known operand at import, of any size: the file stores each of its elements."""
     assert x.array is not None
     emitter.want_work(x.array)
     scale, given = operand(inputs, 1), optional(inputs, 2)
@@ -141,10 +141,12 @@ def _computed_scale(
 ) -> Value:
     if scale.type.elements != 1 or (zero is not None and zero.type.elements != 1):
         raise Unsupported("the network computes several scales")
-    one = () if x.type.rank == 0 else (1,)
+    shape = () if x.type.rank == 0 else (1,)
     offset = emitter.constant(np.zeros((), np.int32)) if zero is None else zero
-    wide = to_dtype(emitter, offset, DType.I32)
-    return emitter.add(op, x, reshaped(emitter, scale, one), reshaped(emitter, wide, one))
+    zero_points = to_dtype(emitter, offset, DType.I32)
+    return emitter.add(
+        op, x, reshaped(emitter, scale, shape), reshaped(emitter, zero_points, shape)
+    )
 
 
 @ONNX.imports("DynamicQuantizeLinear")
@@ -156,14 +158,15 @@ def dynamic_quantize_linear(emitter: Emitter, node: OnnxNode, inputs: Inputs) ->
 def dynamically_quantised(emitter: Emitter, x: Value) -> tuple[Value, Value, Value]:
     """Return (x as uint8, its scale, its zero point), based on the smallest and largest element.
 
-    If all elements are 0, the scale is 1, as in ONNX Runtime. The specification divides 0 by 0.
+    If all elements are 0, the scale is 1, as in ONNX Runtime. By the specification it would be 0,
+    and the operator would divide 0 by 0.
     """
     axes = tuple(range(x.type.rank))
-    zero, one, steps = (emitter.constant(np.array(n, np.float32)) for n in (0, 1, 255))
+    zero, shape, steps = (emitter.constant(np.array(n, np.float32)) for n in (0, 1, 255))
     high = emitter.add(Maximum(), emitter.add(Reduce("max", axes), x), zero)
     low = emitter.add(Minimum(), emitter.add(Reduce("min", axes), x), zero)
     scale = emitter.add(Div(), emitter.add(Sub(), high, low), steps)
-    scale = emitter.add(Select(), one, scale, emitter.add(Equal(), high, low))
+    scale = emitter.add(Select(), shape, scale, emitter.add(Equal(), high, low))
     nearest = emitter.add(Round(), emitter.add(Neg(), emitter.add(Div(), low, scale)))
     point = emitter.add(Cast(DType.U8), emitter.add(Clip(0.0, 255.0), nearest))
     stored = _computed_scale(emitter, Quantize("half_even", DType.U8), x, scale, point)
@@ -199,7 +202,7 @@ def conv_integer(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     of_w = _zero_points(optional(inputs, 3))
     if point is None or point.is_constant:
         return int_convolved(emitter, node, x, w, None, _zero_points(point), of_w)
-    # The padding adds 0 to both convolutions, so the correction is also right at the edges.
+    # The padding adds 0 to both sums, so the correction is also right at the edges.
     total = int_convolved(emitter, node, x, w, None, _zero(), of_w)
     sums = int_convolved(emitter, node, _ones_like(emitter, x), w, None, _zero(), of_w)
     return _corrected(emitter, total, sums, point)
@@ -224,9 +227,9 @@ def _zero_points(given: Value | None) -> Quantisation:
 
 
 def _corrected(emitter: Emitter, total: Value, weights: Value, point: Value) -> Value:
-    """Compute the sums of (x - point) * w from the sums of x * w (`total`) and of w (`weights`)."""
-    wide = to_dtype(emitter, point, DType.I32)
-    excess = pointwise(emitter, Mul(), weights, reshaped(emitter, wide, (1,)))
+    """Compute the sums of (x - point) * w from those of x * w (`total`) and of w (`weights`)."""
+    zero_points = to_dtype(emitter, point, DType.I32)
+    excess = pointwise(emitter, Mul(), weights, reshaped(emitter, zero_points, (1,)))
     return pointwise(emitter, Sub(), total, excess)
 
 

@@ -1,4 +1,4 @@
-"""Imports recurrent layers over a sequence of known length, each as a loop over one cell."""
+"""Imports recurrent layers, each as a loop that runs a cell over a sequence of known length."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _gru(node: OnnxNode, used: list[Pointwise]) -> Op:
 
 
 def _lstm(node: OnnxNode, used: list[Pointwise]) -> Op:
-    """An LSTM cell. `clip` bounds the sums of the four gates, as in ONNX Runtime, not the state."""
+    """An LSTM cell. As in ONNX Runtime, `clip` bounds the sums of the four gates, not the state."""
     peepholes, coupled = len(node.inputs) > 7 and bool(node.inputs[7]), node.flag("input_forget")
     output_activation = None if used[2] == used[1] else used[2]
     return LSTMCell(
@@ -152,9 +152,9 @@ def _activations(node: OnnxNode, kind: _Kind, number: int, directions: int) -> l
     names = node.texts("activations", kind.activations * directions)
     alphas = iter(node.numbers("activation_alpha", ()))
     betas = iter(node.numbers("activation_beta", ()))
-    # ONNX's default for an RNN lists two activations even if the RNN has one direction.
+    # ONNX's default for an RNN has two activations, even if the RNN has one direction.
     if len(names) != count * directions and not (count == 1 and len(names) > directions):
-        raise Unsupported(f"{len(names)} activations, expected {count * directions}")
+        raise Unsupported(f"its number of activations is {len(names)}, not {count * directions}")
     used = [_activation(name, alphas, betas) for name in names]
     return used[number * count : (number + 1) * count]
 

@@ -31,7 +31,7 @@ _MODES = {"nearest": "nearest", "linear": "linear", "bilinear": "linear", "cubic
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """The new extent and scale of every axis; `region` lists all starts and then all ends."""
+    """The new extent and the scale of every axis; `region` has all starts and then all ends."""
 
     sizes: tuple[int, ...]
     scales: tuple[float, ...]
@@ -57,7 +57,7 @@ def resize(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
         return _old(emitter, node, x, _numbers(operand(inputs, 1), "the scales"))
     coordinates = node.text("coordinate_transformation_mode", "half_pixel")
     target = _target(node, inputs, x.shape)
-    node.ignore("nearest_mode", "cubic_coeff_a")  # each has an effect in one mode only
+    node.ignore("nearest_mode", "cubic_coeff_a")  # each has an effect only in one of the modes
     op = Resize(
         target.sizes,
         _mode(node),
@@ -147,7 +147,7 @@ def _between_integers(emitter: Emitter, x: Value, op: Resize) -> Value:
     if op.antialias or op.coordinates == "tf_crop_and_resize":
         raise Unsupported(
             f"linear interpolation of {x.dtype.value} with antialias or tf_crop_and_resize; "
-            "convert the operand to float32 before it"
+            "cast the operand to float32"
         )
     rank = x.type.rank
     changed = {a for a in range(rank) if op.sizes[a] != x.shape[a] or op.scales[a] != 1}
@@ -172,7 +172,7 @@ def _rule(op: Resize, x: Value, axis: int) -> AxisRule:
 def _neighbours(rule: AxisRule) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """Return (indices, weights) of the lower neighbours and (indices, weights) of the upper ones.
 
-    At the last element both neighbours are the same element, and each has the weight 0.5.
+    If both neighbours are the same element, as at the last one, each has the weight 0.5.
     """
     last = np.float32(rule.extent - 1)
     at = np.clip(rule.positions(), 0, last)
@@ -205,7 +205,10 @@ def _target(node: OnnxNode, inputs: Inputs, shape: tuple[int, ...]) -> _Target:
     elif len(sizes) == len(axes) and not scales:
         new_shape, every = _sized(shape, axes, [int(s) for s in sizes], policy)
     else:
-        raise Unsupported(f"{len(scales)} scales and {len(sizes)} sizes for {len(axes)} axes")
+        raise Unsupported(
+            f"its numbers of scales ({len(scales)}) and sizes ({len(sizes)}) do not fit its number"
+            f" of axes ({len(axes)})"
+        )
     if min(every, default=1.0) <= 0:
         raise Unsupported(f"scales {every}")
     region: tuple[float, ...] = ()
@@ -255,5 +258,5 @@ def _numbers(value: Value, what: str) -> tuple[float, ...]:
     array: Array = known(value, what)
     numbers = tuple(float(v) for v in array.reshape(-1).tolist())
     if not all(map(math.isfinite, numbers)):
-        raise Unsupported(f"{what} holds {numbers}, which are not all finite")
+        raise Unsupported(f"{what} contains numbers that are not finite: {numbers}")
     return numbers

@@ -1,4 +1,4 @@
-"""Imports GridSample, which samples an image at coordinates: one weighted gather per neighbour."""
+"""Imports GridSample, which samples images: a weighted gather for each neighbour of a position."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _CUBIC_WEIGHTS = (
     declines=(no_integers("images of integers; cast them to float32"),),
 )
 def grid_sample(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Sample an image at the coordinates in a grid; -1 and 1 are the ends of an axis."""
+    """Sample an image at the coordinates in a grid; -1 and 1 stand for the ends of an axis."""
     x = operand(inputs, 0)
     grid = to_dtype(emitter, operand(inputs, 1), x.dtype)
     spatial = x.type.rank - 2
@@ -85,7 +85,7 @@ class _Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class _Sampler:
-    """Emits the operators of one node."""
+    """Adds the operators of one node."""
 
     emitter: Emitter
     mode: str
@@ -185,7 +185,7 @@ class _Sampler:
         return _Neighbour(self.add(Clip(0, extent - 1), index), weight)
 
     def _reflected(self, index: Value, extent: int) -> Value:
-        """Reflect indices at the outermost elements, or half an element beyond them."""
+        """Reflect indices at the outermost elements, or half an element further out."""
         last = 2 * (extent - 1) if self.align_corners else 2 * extent - 1
         period = last if self.align_corners else last + 1
         forward = self.add(FloorMod(), index, self.number(max(period, 1), index))

@@ -23,7 +23,7 @@ from ellc.frontends.onnx.registry import ONNX, Declined, operand, optional
 from ellc.ir.ops.shape import Concat
 
 _MOST_PARTS = 4096
-"""The most parts of one tensor. Each part is an operator: 32,767 took three seconds to import."""
+"""The most parts of one tensor. Each part is an operator; to import 32,767 took three seconds."""
 
 
 def _items(inputs: Inputs, index: int = 0) -> tuple[Value, ...]:
@@ -58,7 +58,7 @@ def sequence_insert(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """The sequence with one more tensor, at the end or before the tensor at a position."""
     items, where = _items(inputs), optional(inputs, 2)
     count = len(items)
-    # Only the position `count` names the end: -1 inserts before the last tensor.
+    # Only the position `count` stands for the end: -1 inserts before the last tensor.
     at_end = where is None or known_int(where, "the position in the sequence") == count
     position = count if at_end else _position(where, count, count)
     return SequenceValue.of([*items[:position], operand(inputs, 1), *items[position:]])
@@ -87,7 +87,7 @@ def sequence_length(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("SplitToSequence", limits=f"sizes known at import, at most {_MOST_PARTS:,} parts")
 def split_to_sequence(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Split along an axis: into equal parts (the last may be smaller), listed sizes, or size 1."""
+    """Split along an axis into parts of equal size (the last may be smaller), listed sizes or 1."""
     x, given = operand(inputs, 0), optional(inputs, 1)
     axis, keep = axis_of(node.integer("axis", 0), x.type.rank), node.flag("keepdims", True)
     extent = x.shape[axis]
@@ -122,8 +122,8 @@ def concat_from_sequence(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Va
         raise Unsupported("an empty sequence")
     new, rank = node.flag("new_axis"), items[0].type.rank
     axis = axis_of(node.integer("axis"), rank + new)
-    if isinstance(whole := inputs[0], SequenceValue) and whole.stack is not None:
-        return _unstacked(emitter, whole.stack, axis, new)
+    if isinstance(tensors := inputs[0], SequenceValue) and tensors.stack is not None:
+        return _unstacked(emitter, tensors.stack, axis, new)
     if new:
         items = [reshaped(emitter, x, (*x.shape[:axis], 1, *x.shape[axis:])) for x in items]
     return items[0] if len(items) == 1 else emitter.add(Concat(axis), *items)
@@ -144,7 +144,7 @@ def _unstacked(emitter: Emitter, stack: Value, axis: int, new: bool) -> Value:
 def appended(
     body: OnnxGraph, carried: Mapping[str, Value], following: Mapping[str, str]
 ) -> dict[str, str]:
-    """Map each carried sequence to which an iteration only appends a tensor to that tensor's name.
+    """Map each carried sequence to which a trip only appends a tensor to the name of this tensor.
 
     `following` maps a carried value to the output of the body that has its next value.
     """
@@ -195,7 +195,7 @@ def optional_of(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("OptionalGetElement", sequences=True)
 def optional_element(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The operand itself: an absent optional value is not supported."""
+    """The operand itself; raises `Unsupported` for an absent optional value."""
     return operand(inputs, 0)
 
 

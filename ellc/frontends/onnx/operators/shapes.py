@@ -48,7 +48,7 @@ def resolved_shape(
 
 @ONNX.imports("Flatten", narrow="kept")
 def flatten(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Merge the axes before `axis` into one axis, and the remaining axes into a second axis."""
+    """Merge the axes before `axis` into one axis, and the other axes into a second one."""
     x = operand(inputs, 0)
     axis = node.integer("axis", 1)
     if not -x.type.rank <= axis <= x.type.rank:

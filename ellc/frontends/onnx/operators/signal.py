@@ -18,7 +18,8 @@ from ellc.ir.ops.pointwise import Mul
 from ellc.ir.ops.shape import Gather
 from ellc.ir.types import Array, DType
 
-_MOST_FREQUENCIES = 2048  # the matrix of such a transform has (2 * 2048) ** 2 elements
+# A transform with this number of frequencies has a matrix of (2 * 2048) ** 2 elements.
+_MOST_FREQUENCIES = 2048
 _NO_COMPLEX = "an inverse transform to complex signals"
 _COSINES = {
     "HannWindow": (0.5, 0.5, 0.0),
@@ -38,14 +39,14 @@ def dft(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     x = operand(inputs, 0)
     inverse, onesided = node.flag("inverse"), node.flag("onesided")
     if inverse and not onesided:
-        # Where the exact result is 0, ONNX's node test expects rounding noise that exceeds the
-        # test's own tolerance.
+        # Where the exact result is 0, ONNX's own test of this operator expects rounding noise that
+        # is larger than the test's tolerance.
         raise Unsupported(_NO_COMPLEX)
     axis = axis_of(_axis(node, inputs), x.type.rank)
     length = optional(inputs, 1)
     taps = x.shape[axis]
-    whole = 2 * (taps - 1) if inverse and onesided else taps
-    count = known_int(length, "the length") if length else whole
+    full_length = 2 * (taps - 1) if inverse and onesided else taps
+    count = known_int(length, "the length") if length else full_length
     last = x.type.rank - 1
     order = (*(a for a in range(last) if a != axis), axis, last)
     back = tuple(order.index(a) for a in range(last + 1))

@@ -17,10 +17,10 @@ from ellc.ir.ops.pointwise import Add, Greater, Mul, Select, Sub
 def momentum(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     """Compute the new weights, then the new momenta.
 
-    The operands are the rate, the number of steps so far, and one group each of weights x,
-    gradients g and momenta v. The new momentum is v' = alpha v + beta g', where g' = g +
-    norm_coefficient x, and beta counts as 1 in the first step. The weights change by -rate v', or
-    with Nesterov's momentum by -rate (g' + alpha v').
+    The operands are the rate, the number of steps so far, all weights x, all gradients g and all
+    momenta v. The new momentum is v' = alpha v + beta g', where g' = g + norm_coefficient x, and
+    beta counts as 1 in the first step. The weights change by -rate v', or with Nesterov's momentum
+    by -rate (g' + alpha v').
     """
     rate, steps, count = operand(inputs, 0), operand(inputs, 1), (len(inputs) - 2) // 3
     alpha, beta, norm = (node.number(n) for n in ("alpha", "beta", "norm_coefficient"))

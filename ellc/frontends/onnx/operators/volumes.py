@@ -43,8 +43,8 @@ def transposed_convolved(
 ) -> Value:
     """Compute the transposed convolution of [N,C,D,H,W] with weights [C,F/groups,kd,kh,kw].
 
-    `op` is the transposed convolution of rows and columns. `positions` [OD, kd] has, for each slice
-    of the result and each tap, the index of the slice of x that is added there, or -1.
+    `op` is the transposed convolution of rows and columns. `positions` [OD, kd] has the index of
+    the slice of x that is added for each slice of the result and each tap, or -1 for none.
     """
     channels, filters, *kernel = w.shape
     pixels = volumes_as_pixels(emitter, transposed(emitter, x, _LAST), positions, op.groups)

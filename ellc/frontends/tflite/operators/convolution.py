@@ -172,8 +172,8 @@ def crop_along(
     `size` elements.
     """
     before, _ = padding_along(scheme, size, window, stride, dilation)
-    whole = (extent - 1) * stride + dilation * (window - 1) + 1 - before
-    return before, max(whole - size, 0), max(size - whole, 0)
+    full_size = (extent - 1) * stride + dilation * (window - 1) + 1 - before
+    return before, max(full_size - size, 0), max(size - full_size, 0)
 
 
 @TFLITE.imports(

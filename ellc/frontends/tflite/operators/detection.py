@@ -178,11 +178,11 @@ class _Post:
         lowest = self.emitter.constant(np.full((1,), -np.inf, np.float32))
         values = add(Gather(0), flat, where)
         values = pointwise(self.emitter, Select(), values, lowest, self._valid(box))
-        most = min(s.detections, rows.shape[0])
-        values, positions = self.emitter.add_multi(TopK(0, most), values)
+        most_boxes = min(s.detections, rows.shape[0])
+        values, positions = self.emitter.add_multi(TopK(0, most_boxes), values)
         chosen = add(Gather(0), box, positions)
         valid = self._valid(chosen)
-        mask = add(Reshape((most, 1)), valid)
+        mask = add(Reshape((most_boxes, 1)), valid)
         classes = self._floats(add(Gather(0), kind, positions))
         return self._results(
             self._masked(self._boxes(chosen), mask),
@@ -191,9 +191,9 @@ class _Post:
             valid,
         )
 
-    def _suppressed(self, scores: Value, most: int) -> Value:
+    def _suppressed(self, scores: Value, most_boxes: int) -> Value:
         """The rows (image, class, box) of the selected boxes, for scores [1,classes,B]."""
-        op, emitter = NonMaxSuppression(min(most, self.count), at_least=True), self.emitter
+        op, emitter = NonMaxSuppression(min(most_boxes, self.count), at_least=True), self.emitter
         corners = emitter.add(Reshape((1, 4, self.count)), self.corners)
         limits = (self.settings.overlap, self.settings.least)
         numbers = (emitter.constant(np.full((1,), x, np.float32)) for x in limits)

@@ -131,8 +131,8 @@ def max_unpool(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
             emitter, Select(), x, zero, pointwise(emitter, Equal(), number, cell_index)
         )
         cells.append(emitter.add(Reshape((batch, rows, columns, 1, channels)), chosen))
-    whole = cells[0] if len(cells) == 1 else emitter.add(Concat(3), *cells)
-    split = emitter.add(Reshape((batch, rows, columns, height, width, channels)), whole)
+    joined = cells[0] if len(cells) == 1 else emitter.add(Concat(3), *cells)
+    split = emitter.add(Reshape((batch, rows, columns, height, width, channels)), joined)
     woven = emitter.add(Transpose((0, 1, 3, 2, 4, 5)), split)
     return emitter.add(Reshape((batch, rows * height, columns * width, channels)), woven)
 

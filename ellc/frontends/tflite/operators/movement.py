@@ -106,8 +106,12 @@ def pack(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     parts = [operand(inputs, i) for i in range(len(inputs))]
     rank = parts[0].type.rank if parts else 0
     axis = axis_of(node.options.whole("Axis"), rank + 1)
-    wide = [reshaped(emitter, p, (*p.shape[:axis], 1, *p.shape[axis:])) for p in parts]
-    return wide[0] if len(wide) == 1 else emitter.add(Concat(axis), *wide)
+    expanded_parts = [reshaped(emitter, p, (*p.shape[:axis], 1, *p.shape[axis:])) for p in parts]
+    return (
+        expanded_parts[0]
+        if len(expanded_parts) == 1
+        else emitter.add(Concat(axis), *expanded_parts)
+    )
 
 
 # ---- padding ------------------------------------------------------------------------------------

@@ -58,8 +58,8 @@ class LayerNorm:
         if shift + _UNIT_BITS > _MOST_SHIFT:
             raise Unsupported(f"the scale {scale} of the layer normalisation's weights")
         least = max(1, int(_GUARD * scale))
-        wide = weights[None].astype(np.int32)
-        return LayerNorm(wide, bias, (mantissa, shift + _UNIT_BITS), least)
+        widened = weights[None].astype(np.int32)
+        return LayerNorm(widened, bias, (mantissa, shift + _UNIT_BITS), least)
 
     def apply(self, body: Emitter, x: Value) -> Value:
         """Normalise the sums of a gate: int32 [batch, units] within 16 bits, like the result."""
@@ -78,9 +78,9 @@ class LayerNorm:
         """The int32 variance [batch, 1] of the sums x; `mean` is the int64 mean times 2^10."""
         share = number(body, (1 << (2 * _BITS)) // x.shape[-1], DType.I64)
         squares = body.add(Mul(), body.add(_over_units("l2sum"), x), share)
-        wide = body.add(Sub(), squares, body.add(Mul(), mean, mean))
+        widened = body.add(Sub(), squares, body.add(Mul(), mean, mean))
         bits = number(body, 2 * _BITS, DType.I64)
-        variance = body.add(Cast(DType.I32), body.add(ShiftRight(), wide, bits))
+        variance = body.add(Cast(DType.I32), body.add(ShiftRight(), widened, bits))
         is_some = body.add(Greater(), variance, number(body, 0))
         return body.add(Select(), variance, number(body, self.least), is_some)
 

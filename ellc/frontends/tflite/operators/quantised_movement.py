@@ -39,10 +39,10 @@ def quantize(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     factor = float(scale_of(source)) / float(scale_of(to))
     if x.dtype in BYTES:
         return result_by_table(emitter, node, x, scaled_by(source, to, factor))
-    wide = x if x.dtype is DType.I32 else emitter.add(Cast(DType.I32), x)
+    widened = x if x.dtype is DType.I32 else emitter.add(Cast(DType.I32), x)
     zero = np.full((1,) if x.shape else (), zero_of(source), np.int32)
-    wide = emitter.add(Sub(), wide, emitter.constant(zero))
-    return requantize(emitter, wide, [factor], to, FusedActivation.NONE)
+    widened = emitter.add(Sub(), widened, emitter.constant(zero))
+    return requantize(emitter, widened, [factor], to, FusedActivation.NONE)
 
 
 @TFLITE.imports("DEQUANTIZE")

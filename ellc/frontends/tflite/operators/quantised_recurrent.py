@@ -332,15 +332,15 @@ def _step(body: Emitter, cell: _Cell, x: Value, h: Value, c: Value) -> tuple[Val
         update = [body.add(Sub(), one, forget)]
     added = shifted(body, body.add(Mul(), update[0], new), _UNIT_BITS + cell.cell_bits)
     low, high = (-cell.cell_clip, cell.cell_clip) if cell.cell_clip > 0 else (LOW, HIGH)
-    wide = bounded(body, body.add(Add(), retained, added), low, high)
-    output = _gate(body, cell, total, 3, wide)
-    shown = body.add(Function16("tanh", cell.cell_bits), wide)
+    next_cells = bounded(body, body.add(Add(), retained, added), low, high)
+    output = _gate(body, cell, total, 3, next_cells)
+    shown = body.add(Function16("tanh", cell.cell_bits), next_cells)
     hidden = Requantize("tflite", cell.hidden_zero, -128, 127, DType.I8, cell.quant)
     factor = (number(body, part) for part in cell.hidden)
     state = body.add(hidden, body.add(Mul(), output, shown), *factor)
     if cell.projection is not None:
         state = _projected(body, cell.projection, state)
-    return state, body.add(Cast(DType.I16), wide)
+    return state, body.add(Cast(DType.I16), next_cells)
 
 
 def _projected(body: Emitter, projection: _Projection, hidden: Value) -> Value:

@@ -40,8 +40,8 @@ _MOST_SHIFT = 14  # the largest shift for 64-bit numbers
 
 def _centred_sum(emitter: Emitter, node: TfliteNode, x: Value, axes: tuple[int, ...]) -> Value:
     """Compute the int32 sum of (x - zero point) along axes."""
-    wide = emitter.add(Cast(DType.I32), x)
-    total = emitter.add(Reduce("sum", axes, node.options.flag("KeepDims")), wide)
+    widened = emitter.add(Cast(DType.I32), x)
+    total = emitter.add(Reduce("sum", axes, node.options.flag("KeepDims")), widened)
     count = math.prod(x.shape[a] for a in axes)
     shape = (1,) if total.shape else ()
     offset = emitter.full(shape, zero_of(tensor(node, 0)) * count, np.int32)
@@ -132,8 +132,10 @@ def _running_product(emitter: Emitter, factors: Value, zero: int, scaling: _Step
     """
     count, size = factors.shape
     offset = emitter.constant(np.full(1, zero, np.int32))
-    wide = emitter.add(Sub(), emitter.add(Cast(DType.I32), factors), offset)
-    first, *others = emitter.add_multi(Split(0, (1, count - 1)), wide) if count > 1 else [wide]
+    widened = emitter.add(Sub(), emitter.add(Cast(DType.I32), factors), offset)
+    first, *others = (
+        emitter.add_multi(Split(0, (1, count - 1)), widened) if count > 1 else [widened]
+    )
     total = reshaped(emitter, first, (size,))
     for rows in others:
         body = emitter.inner("product")

@@ -36,8 +36,8 @@ def by_table(
     if x.dtype not in BYTES:
         raise Unsupported(f"stored integers of type {x.dtype.value}")
     low, _ = limits_of(x.dtype)
-    least, most = limits_of(dtype)
-    values = np.clip(function(emitter.counted(256) + low).astype(np.int64), least, most)
+    lowest, highest = limits_of(dtype)
+    values = np.clip(function(emitter.counted(256) + low).astype(np.int64), lowest, highest)
     table = emitter.constant(values.astype(dtype.numpy))
     return emitter.add(Lookup(dtype, quant), x, table)
 
@@ -88,9 +88,9 @@ def rescaled(emitter: Emitter, node: TfliteNode, x: Value, low: float, high: flo
     """
     source, to = tensor(node, 0), result(node)
     inner = scaled_by(source, to, float(scale_of(source) / scale_of(to)))
-    least, most = limits_of(to.dtype)
-    bottom = max(least, _stored(low, to))
-    top = most if high is None else min(most, _stored(high, to))
+    lowest, highest = limits_of(to.dtype)
+    bottom = max(lowest, _stored(low, to))
+    top = highest if high is None else min(highest, _stored(high, to))
     return result_by_table(
         emitter, node, x, lambda stored: np.minimum(np.maximum(inner(stored), bottom), top)
     )

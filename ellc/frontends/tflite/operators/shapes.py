@@ -65,12 +65,12 @@ def squeeze(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 def expand_dims(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Add an axis of extent 1 to the operand."""
     x = operand(inputs, 0)
-    (axis,) = _one(known_ints(operand(inputs, 1), "the axis"))
+    (axis,) = _single(known_ints(operand(inputs, 1), "the axis"))
     at = axis_of(axis, x.type.rank + 1)
     return reshaped(emitter, x, (*x.shape[:at], 1, *x.shape[at:]))
 
 
-def _one(numbers: Sequence[int]) -> Sequence[int]:
+def _single(numbers: Sequence[int]) -> Sequence[int]:
     if len(numbers) != 1:
         raise Unsupported(f"the number of elements of an operand is {len(numbers)}, not 1")
     return numbers
@@ -122,8 +122,8 @@ def tile(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     if len(times) != x.type.rank or min(times, default=1) < 0:
         raise Unsupported(f"{x.shape} repeated {times} times")
     apart = [n for extent in x.shape for n in (1, extent)]
-    wide = [n for pair in zip(times, x.shape, strict=True) for n in pair]
-    value = expanded(emitter, reshaped(emitter, x, apart), tuple(wide))
+    extents = [n for pair in zip(times, x.shape, strict=True) for n in pair]
+    value = expanded(emitter, reshaped(emitter, x, apart), tuple(extents))
     return reshaped(emitter, value, [t * e for t, e in zip(times, x.shape, strict=True)])
 
 

@@ -58,13 +58,13 @@ def window(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 def auto_scale(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
     """Shift samples left as far as possible without overflow; also return the number of bits."""
     x = require_type(operand(inputs, 0), DType.I16, "operand", 1)
-    wide = as_type(emitter, x, DType.I32)
-    top = emitter.add(Reduce("max", (0,), True), emitter.add(Abs(), wide))
+    widened = as_type(emitter, x, DType.I32)
+    top = emitter.add(Reduce("max", (0,), True), emitter.add(Abs(), widened))
     room = with_number(emitter, Sub(), emitter.add(LeadingZeros(), top), 17)
     room = with_number(emitter, Maximum(), room, 0)
     silent = with_number(emitter, Less(), top, 1)  # if all samples are 0, the kernels do not shift
     bits = emitter.add(Select(), emitter.constant(np.zeros(1, np.int32)), room, silent)
-    scaled = as_type(emitter, emitter.add(ShiftLeft(), wide, bits), DType.I16)
+    scaled = as_type(emitter, emitter.add(ShiftLeft(), widened, bits), DType.I16)
     return [scaled, reshaped(emitter, bits, ())]
 
 
@@ -132,8 +132,8 @@ def energy(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
         )
     pairs = reshaped(emitter, x, (x.type.elements // 2, 2))
     part = emitter.add(Slice((start, 0), (end - start, 2), (1, 1)), pairs)
-    wide = as_type(emitter, part, DType.I32)
-    squares = as_type(emitter, emitter.add(Mul(), wide, wide), DType.U32)
+    widened = as_type(emitter, part, DType.I32)
+    squares = as_type(emitter, emitter.add(Mul(), widened, widened), DType.U32)
     energies = emitter.add(Reduce("sum", (1,)), squares)
     if (start, end) == (0, count):
         return energies

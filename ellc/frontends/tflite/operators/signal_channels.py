@@ -61,16 +61,16 @@ def filter_bank(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     return emitter.add(Add(), own, emitter.add(Slice((0,), (count,), (1,)), passed))
 
 
-def _runs(emitter: Emitter, starts: Array, widths: Array, most: int, what: str) -> Array:
+def _runs(emitter: Emitter, starts: Array, widths: Array, count: int, what: str) -> Array:
     """Concatenate the indices of all runs; run i has `widths[i]` indices from `starts[i]` on.
 
     Raises `Unsupported` if an index is not below `most`.
     """
     pairs = zip(starts, widths, strict=True)
-    every = np.concatenate([start + emitter.counted(max(int(n), 0)) for start, n in pairs])
-    if len(every) and not 0 <= every.min() <= every.max() < most:
-        raise Unsupported(f"positions {every.min()} to {every.max()} of only {most} {what}")
-    return every.astype(np.int32)
+    indices = np.concatenate([start + emitter.counted(max(int(n), 0)) for start, n in pairs])
+    if len(indices) and not 0 <= indices.min() <= indices.max() < count:
+        raise Unsupported(f"positions {indices.min()} to {indices.max()} of only {count} {what}")
+    return indices.astype(np.int32)
 
 
 def _sums(emitter: Emitter, x: Value, weights: Array, ends: Array) -> Value:
@@ -92,10 +92,10 @@ def _sums(emitter: Emitter, x: Value, weights: Array, ends: Array) -> Value:
 def square_root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Compute rounded square roots, and shift them right to undo the left shift of the samples."""
     x = require_type(operand(inputs, 0), DType.U64, "operand", 1)
-    bits = require_type(operand(inputs, 1), DType.I32, "number of bits")
-    if bits.type.elements != 1:
-        raise Unsupported(f"its number of bits is {list(bits.shape)}")
-    shift = as_type(emitter, reshaped(emitter, bits, (1,)), DType.U32)
+    subtraction_bits = require_type(operand(inputs, 1), DType.I32, "number of bits")
+    if subtraction_bits.type.elements != 1:
+        raise Unsupported(f"its number of bits is {list(subtraction_bits.shape)}")
+    shift = as_type(emitter, reshaped(emitter, subtraction_bits, (1,)), DType.U32)
     return emitter.add(ShiftRight(), emitter.add(RoundedRoot(), x), shift)
 
 
@@ -106,16 +106,18 @@ def spectral_subtraction(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> 
     (channels,) = x.shape
     if options.whole("num_channels") != channels:
         raise Unsupported(
-            f"num_channels is {options.whole('num_channels')}, the operand has {channels} numbers"
+            f"num_channels is {options.whole('num_channels')}, not {channels} as the operand says"
         )
-    bits, fine = (bits_option(node, n) for n in ("spectral_subtraction_bits", "smoothing_bits"))
+    subtraction_bits, smoothing_bits = (
+        bits_option(node, n) for n in ("spectral_subtraction_bits", "smoothing_bits")
+    )
     name = f"{result(node, 1).name}.noise"
     before = emitter.state(name, emitter.full((channels,), 0, np.uint32))
-    scaled = with_number(emitter, ShiftLeft(), x, fine)
+    scaled = with_number(emitter, ShiftLeft(), x, smoothing_bits)
     latest = _per_channel(emitter, node, scaled, ("smoothing", "alternate_smoothing"))
     rest = ("one_minus_smoothing", "alternate_one_minus_smoothing")
     total = emitter.add(Add(), latest, _per_channel(emitter, node, before, rest))
-    noise = as_type(emitter, with_number(emitter, ShiftRight(), total, bits), DType.U32)
+    noise = as_type(emitter, with_number(emitter, ShiftRight(), total, subtraction_bits), DType.U32)
     below = emitter.add(Minimum(), noise, scaled)
     if options.flag("clamping"):
         noise = below
@@ -123,8 +125,8 @@ def spectral_subtraction(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> 
     least = with_number(
         emitter, Mul(), as_type(emitter, x, DType.U64), u32_option(node, "min_signal_remaining")
     )
-    least = as_type(emitter, with_number(emitter, ShiftRight(), least, bits), DType.U32)
-    signal = with_number(emitter, ShiftRight(), emitter.add(Sub(), scaled, below), fine)
+    least = as_type(emitter, with_number(emitter, ShiftRight(), least, subtraction_bits), DType.U32)
+    signal = with_number(emitter, ShiftRight(), emitter.add(Sub(), scaled, below), smoothing_bits)
     return [emitter.add(Maximum(), signal, least), noise]
 
 

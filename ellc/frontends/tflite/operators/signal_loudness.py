@@ -97,16 +97,16 @@ def logarithm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     value = as_type(emitter, with_number(emitter, ShiftRight(), value, _LOG_BITS), DType.U32)
     value = with_number(emitter, Mul(), value, u32_option(node, "output_scale"))
     value = with_number(emitter, ShiftRight(), with_number(emitter, Add(), value, half), _LOG_BITS)
-    most = with_number(emitter, Minimum(), value, 2**15 - 1)
+    bounded = with_number(emitter, Minimum(), value, 2**15 - 1)
     zero = emitter.constant(np.zeros(1, np.uint32))
     is_large = with_number(emitter, Greater(), scaled, 1)
-    return as_type(emitter, pointwise(emitter, Select(), most, zero, is_large), DType.I16)
+    return as_type(emitter, pointwise(emitter, Select(), bounded, zero, is_large), DType.I16)
 
 
 def _log2(emitter: Emitter, x: Value) -> Value:
     """Compute the i32 logarithm to base 2 of a u32 x >= 1, with 16 fraction bits."""
-    whole = with_number(emitter, Sub(), length_in_bits(emitter, x), 1)
-    bits = as_type(emitter, whole, DType.U32)
+    exponent = with_number(emitter, Sub(), length_in_bits(emitter, x), 1)
+    bits = as_type(emitter, exponent, DType.U32)
     ones = emitter.constant(emitter.full(x.shape, 1, np.uint32))
     rest = emitter.add(Sub(), x, emitter.add(ShiftLeft(), ones, bits))
     sixteen = emitter.constant(emitter.full(x.shape, _LOG_BITS, np.uint32))
@@ -127,8 +127,8 @@ def _log2(emitter: Emitter, x: Value) -> Value:
         with_number(emitter, ShiftRight(), fraction, _SEGMENT_BITS),
     )
     added = emitter.add(Add(), base, with_number(emitter, ShiftRight(), line, _LOG_BITS))
-    whole = with_number(emitter, ShiftLeft(), whole, _LOG_BITS)
-    return emitter.add(Add(), emitter.add(Add(), whole, fraction), added)
+    exponent = with_number(emitter, ShiftLeft(), exponent, _LOG_BITS)
+    return emitter.add(Add(), emitter.add(Add(), exponent, fraction), added)
 
 
 def _log_points() -> Array:

@@ -26,8 +26,8 @@ def require_type(value: Value, dtype: DType, what: str, rank: int | None = None)
 def with_number(emitter: Emitter, op: Op, x: Value, number: int) -> Value:
     """Apply a binary operator to x and `number`, which is wrapped to the range of x's type."""
     bits = 8 * x.dtype.item_bytes
-    whole = np.array([number % (1 << bits)], np.uint64)
-    return emitter.add(op, x, emitter.constant(whole.astype(x.dtype.numpy)))
+    wrapped = np.array([number % (1 << bits)], np.uint64)
+    return emitter.add(op, x, emitter.constant(wrapped.astype(x.dtype.numpy)))
 
 
 def as_type(emitter: Emitter, x: Value, dtype: DType) -> Value:

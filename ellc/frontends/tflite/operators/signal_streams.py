@@ -53,9 +53,9 @@ def _longer(
     emitter.want_room(rows, before)
     name = f"{result(node).name}.{what}"
     earlier = emitter.state(name, emitter.full((rows, before), 0, x.dtype.numpy))
-    whole = emitter.add(Concat(1), earlier, x)
-    emitter.set_state(name, _columns(emitter, whole, count, before))
-    return whole
+    extended = emitter.add(Concat(1), earlier, x)
+    emitter.set_state(name, _columns(emitter, extended, count, before))
+    return extended
 
 
 def _number(emitter: Emitter, node: TfliteNode, what: str, initial: int) -> tuple[str, Value]:
@@ -75,8 +75,8 @@ def delay(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Delay every row by `delay_length` samples."""
     x = require_type(operand(inputs, 0), DType.I16, "operand")
     rows = _rows(emitter, x)
-    whole = _longer(emitter, node, rows, node.options.whole("delay_length"))
-    return reshaped(emitter, _columns(emitter, whole, 0, rows.shape[1]), x.shape)
+    extended = _longer(emitter, node, rows, node.options.whole("delay_length"))
+    return reshaped(emitter, _columns(emitter, extended, 0, rows.shape[1]), x.shape)
 
 
 @TFLITE.imports(
@@ -101,14 +101,14 @@ def framer(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
         )
     steps = -(-size // step)  # steps until the first frame is complete
     filled = options.flag("prefill")
-    whole = _longer(emitter, node, rows, size - step if filled else (steps - 1) * step)
-    frames = [_columns(emitter, whole, i * step, size) for i in range(count)]
-    every = frames[0] if count == 1 else emitter.add(Concat(1), *frames)
-    every = reshaped(emitter, every, (rows.shape[0], count, size))
+    extended = _longer(emitter, node, rows, size - step if filled else (steps - 1) * step)
+    frames = [_columns(emitter, extended, i * step, size) for i in range(count)]
+    stacked = frames[0] if count == 1 else emitter.add(Concat(1), *frames)
+    stacked = reshaped(emitter, stacked, (rows.shape[0], count, size))
     is_valid = emitter.constant(np.array(True))
     if not filled:
-        every, is_valid = _once_there(emitter, node, every, steps)
-    return [reshaped(emitter, every, (*x.shape[:-1], count, size)), is_valid]
+        stacked, is_valid = _once_there(emitter, node, stacked, steps)
+    return [reshaped(emitter, stacked, (*x.shape[:-1], count, size)), is_valid]
 
 
 def _once_there(
@@ -136,8 +136,8 @@ def stacker(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
     x, options = require_type(operand(inputs, 0), DType.I16, "operand", 1), node.options
     names = ("num_channels", "stacker_left_context", "stacker_right_context", "stacker_step")
     channels, left, right, step = (options.whole(name) for name in names)
-    most = left + right + 1
-    if min(left, right) < 0 or not 1 <= step <= most or x.shape != (channels,):
+    frames = left + right + 1
+    if min(left, right) < 0 or not 1 <= step <= frames or x.shape != (channels,):
         raise Unsupported(
             f"num_channels {channels} for frames of shape {x.shape}, contexts of {left} and {right}"
             f" frames, a step of {step}"
@@ -145,15 +145,15 @@ def stacker(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
     name, count = _number(emitter, node, "frames", -1)
     is_first = with_number(emitter, Less(), count, 0)
     row = reshaped(emitter, x, (1, channels))
-    latest = _stacked(emitter, node, row, most - 1, is_first)
+    latest = _stacked(emitter, node, row, frames - 1, is_first)
     more = with_number(emitter, Add(), count, 1)
     started = emitter.constant(np.array([left + 1], np.int32))
     more = emitter.add(Select(), started, more, is_first)
-    is_full = with_number(emitter, GreaterEqual(), more, most)
+    is_full = with_number(emitter, GreaterEqual(), more, frames)
     rest = emitter.add(Select(), with_number(emitter, Sub(), more, step), more, is_full)
     emitter.set_state(name, rest)
     stack = _or_zero(emitter, latest, is_full)
-    return [reshaped(emitter, stack, (most * channels,)), reshaped(emitter, is_full, ())]
+    return [reshaped(emitter, stack, (frames * channels,)), reshaped(emitter, is_full, ())]
 
 
 def _stacked(emitter: Emitter, node: TfliteNode, row: Value, before: int, is_first: Value) -> Value:
@@ -173,9 +173,9 @@ def _stacked(emitter: Emitter, node: TfliteNode, row: Value, before: int, is_fir
     previous = emitter.state(name, emitter.full((before, channels), 0, np.int16))
     copies = emitter.add(Expand((before, channels)), row)
     earlier = pointwise(emitter, Select(), copies, previous, is_first)
-    whole = emitter.add(Concat(0), earlier, row)
-    emitter.set_state(name, emitter.add(Slice((1, 0), (before, channels), (1, 1)), whole))
-    return reshaped(emitter, whole, (1, (before + 1) * channels))
+    rows = emitter.add(Concat(0), earlier, row)
+    emitter.set_state(name, emitter.add(Slice((1, 0), (before, channels), (1, 1)), rows))
+    return reshaped(emitter, rows, (1, (before + 1) * channels))
 
 
 @TFLITE.imports(
@@ -204,13 +204,13 @@ def overlap_add(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
         steps.append(_columns(emitter, total, 0, step))
     if tail is not None:
         emitter.set_state(name, tail)
-    whole = steps[0] if count == 1 else emitter.add(Concat(1), *steps)
-    return reshaped(emitter, whole, (*outer, count * step))
+    joined = steps[0] if count == 1 else emitter.add(Concat(1), *steps)
+    return reshaped(emitter, joined, (*outer, count * step))
 
 
 def _saturated_sum(emitter: Emitter, x: Value, y: Value) -> Value:
     if x.dtype.is_float:
         return emitter.add(Add(), x, y)
-    wide = emitter.add(Add(), *(as_type(emitter, v, DType.I32) for v in (x, y)))
-    clipped = with_number(emitter, Minimum(), wide, 2**15 - 1)
+    widened = emitter.add(Add(), *(as_type(emitter, v, DType.I32) for v in (x, y)))
+    clipped = with_number(emitter, Minimum(), widened, 2**15 - 1)
     return as_type(emitter, with_number(emitter, Maximum(), clipped, -(2**15)), DType.I16)

@@ -104,6 +104,6 @@ def _complete(entries: list[_Entry], rank: int) -> list[_Entry]:
         raise Unsupported(_ELLIPSES.reason)
     if used > rank:
         raise Unsupported(f"{len(entries)} entries for rank {rank}")
-    whole = [_Entry(None, None, 1)] * (rank - used)
+    full_axes = [_Entry(None, None, 1)] * (rank - used)
     at = next((i for i, e in enumerate(entries) if e.rest), len(entries))
-    return entries[:at] + whole + entries[at + 1 :]
+    return entries[:at] + full_axes + entries[at + 1 :]

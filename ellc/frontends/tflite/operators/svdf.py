@@ -93,8 +93,8 @@ def _stored(emitter: Emitter, node: TfliteNode, inputs: Inputs, layer: _Layer) -
     factor = _factor(source, filters, state)
     feature = requantize(emitter, total, [factor], state, FusedActivation.NONE)
     latest = _remembered(emitter, node, feature, layer)
-    wide = [emitter.add(Cast(DType.I32), v) for v in (latest, operand(inputs, 2))]
-    total = _units(emitter, wide[0], wide[1], optional(inputs, 3), layer)
+    widened = [emitter.add(Cast(DType.I32), v) for v in (latest, operand(inputs, 2))]
+    total = _units(emitter, widened[0], widened[1], optional(inputs, 3), layer)
     return requantize(emitter, total, [_factor(state, times, to)], to, FusedActivation.NONE)
 
 
@@ -110,8 +110,8 @@ def _remembered(emitter: Emitter, node: TfliteNode, feature: Value, layer: _Laye
     before = state_of(emitter, node, _STATE, flat)
     latest = reshaped(emitter, feature, (batch, filters, 1))
     if memory > 1:
-        whole = reshaped(emitter, before, (batch, filters, memory))
-        retained = emitter.add(Slice((0, 0, 1), (batch, filters, memory - 1), (1, 1, 1)), whole)
+        window = reshaped(emitter, before, (batch, filters, memory))
+        retained = emitter.add(Slice((0, 0, 1), (batch, filters, memory - 1), (1, 1, 1)), window)
         latest = emitter.add(Concat(2), retained, latest)
     emitter.set_state(tensor(node, _STATE).name, reshaped(emitter, latest, flat))
     return latest

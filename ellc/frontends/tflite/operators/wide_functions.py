@@ -45,7 +45,7 @@ def want_no_zero(*tensors: Tensor) -> None:
             raise Unsupported(f"'{each.name}' is not int16 with the zero point 0")
 
 
-def wide(emitter: Emitter, x: Value) -> Value:
+def widened(emitter: Emitter, x: Value) -> Value:
     """Convert x to 32-bit integers."""
     return emitter.add(Cast(DType.I32), x)
 
@@ -71,13 +71,13 @@ def rescaled_wide(
     """Convert x to the result's scale, and clamp it to real bounds; None means no bound."""
     source, to = tensor(node, 0), result(node)
     want_no_zero(source, to)
-    least, most = limits_of(to.dtype)
+    lowest, highest = limits_of(to.dtype)
     bounds = (stored(low, to), stored(high, to))
-    bottom = least if bounds[0] is None else max(least, bounds[0])
-    top = most if bounds[1] is None else min(most, bounds[1])
+    bottom = lowest if bounds[0] is None else max(lowest, bounds[0])
+    top = highest if bounds[1] is None else min(highest, bounds[1])
     factor = quantize_multiplier(float(scale_of(source) / scale_of(to)))
     op = Requantize("tflite", 0, bottom, top, to.dtype, to.quant)
-    return emitter.add(op, wide(emitter, x), *(_number(emitter, part) for part in factor))
+    return emitter.add(op, widened(emitter, x), *(_number(emitter, part) for part in factor))
 
 
 def leaky_wide(emitter: Emitter, node: TfliteNode, x: Value, slope: float) -> Value:
@@ -85,7 +85,7 @@ def leaky_wide(emitter: Emitter, node: TfliteNode, x: Value, slope: float) -> Va
     source, to = tensor(node, 0), result(node)
     above = rescaled_wide(emitter, node, x, None, None)
     factor = float(scale_of(source) * np.float32(slope) / scale_of(to))
-    below = requantize(emitter, wide(emitter, x), [factor], to, FusedActivation.NONE)
+    below = requantize(emitter, widened(emitter, x), [factor], to, FusedActivation.NONE)
     zero = emitter.constant(np.zeros(1, np.int16))
     return emitter.add(Select(), above, below, emitter.add(GreaterEqual(), x, zero))
 
@@ -101,7 +101,7 @@ def prelu_wide(emitter: Emitter, node: TfliteNode, x: Value, slopes: Value) -> V
     x = expanded(emitter, x, common_shape(x, slopes))
     above = rescaled_wide(emitter, node, x, None, None)
     factor = float(scale_of(source) * scale_of(slope) / scale_of(to))
-    product = pointwise(emitter, Mul(), wide(emitter, x), wide(emitter, slopes))
+    product = pointwise(emitter, Mul(), widened(emitter, x), widened(emitter, slopes))
     below = requantize(emitter, product, [factor], to, FusedActivation.NONE)
     zero = emitter.constant(np.zeros(1, np.int16))
     return emitter.add(Select(), above, below, emitter.add(GreaterEqual(), x, zero))
@@ -114,9 +114,9 @@ def square_root_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
     real = emitter.add(Relu(), dequantized(emitter, x, source))
     step = emitter.constant(np.full(1, scale_of(to), np.float32))
     quotient = emitter.add(Div(), emitter.add(Sqrt(), real), step)
-    whole = emitter.add(Cast(DType.I32), quotient)
+    truncated = emitter.add(Cast(DType.I32), quotient)
     op = Requantize("tflite", 0, _LOW, _HIGH, DType.I16, to.quant)
-    return emitter.add(op, whole, _number(emitter, 1 << 30), _number(emitter, 1))
+    return emitter.add(op, truncated, _number(emitter, 1 << 30), _number(emitter, 1))
 
 
 def absolute_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
@@ -124,7 +124,7 @@ def absolute_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
     source, to = tensor(node, 0), result(node)
     want_no_zero(source, to)
     factor = float(scale_of(source) / scale_of(to))
-    magnitude = emitter.add(Abs(), wide(emitter, x))
+    magnitude = emitter.add(Abs(), widened(emitter, x))
     return requantize(emitter, magnitude, [factor], to, FusedActivation.NONE)
 
 
@@ -173,7 +173,7 @@ def _rounded(x: Array) -> Array:
 
 def _interpolated(emitter: Emitter, x: Value, points: Array, quant: Quant | None) -> Value:
     """Map 16-bit integers x to 16-bit results by linear interpolation between 513 points."""
-    position = emitter.add(Sub(), wide(emitter, x), _number(emitter, _LOW))
+    position = emitter.add(Sub(), widened(emitter, x), _number(emitter, _LOW))
     tables = (points[:-1] << _POINT_BITS, np.diff(points))
     value = emitter.add(Interpolate(_POINT_BITS), position, *(emitter.constant(t) for t in tables))
     return _narrowed(emitter, value, _POINT_BITS, quant)
@@ -237,7 +237,7 @@ def _symmetric(
         mantissa, shift = mantissa * 2, shift + 1
     if mantissa > _HIGH:
         raise Unsupported(f"{node.kind} of an operand of scale {scale_of(source)}")
-    y = emitter.add(Mul(), wide(emitter, x), _number(emitter, int(mantissa)))
+    y = emitter.add(Mul(), widened(emitter, x), _number(emitter, int(mantissa)))
     if shift:
         y = emitter.add(Add(), y, _number(emitter, 1 << (shift - 1)))
         y = emitter.add(ShiftRight(), y, _number(emitter, shift))
@@ -259,13 +259,15 @@ def softmax_wide(emitter: Emitter, node: TfliteNode, x: Value, beta: float) -> V
         raise Unsupported(f"a result of scale {scale_of(to)}")
     last = (x.type.rank - 1,)
     factor = float(scale_of(source)) * float(np.float32(beta)) / (_DEEPEST / 65535)
-    top = wide(emitter, emitter.add(Reduce("max", last, True), x))
-    below = emitter.add(Sub(), wide(emitter, x), top)
+    top = widened(emitter, emitter.add(Reduce("max", last, True), x))
+    below = emitter.add(Sub(), widened(emitter, x), top)
     scaled = Requantize("tflite", _HIGH, _LOW, _HIGH, DType.I16)
     parts = (_number(emitter, part) for part in quantize_multiplier(factor))
     unit = np.array([-1.0, 1.0])
     table = _points(np.exp, np.array([-_DEEPEST, 0.0]), unit)
-    powers = wide(emitter, _interpolated(emitter, emitter.add(scaled, below, *parts), table, None))
+    powers = widened(
+        emitter, _interpolated(emitter, emitter.add(scaled, below, *parts), table, None)
+    )
     total = emitter.add(Reduce("sum", last, True), powers)
     zeros = emitter.add(LeadingZeros(), total)
     # The sum is shifted to the range 2^30..2^31, which represents 1..2. Then 3/2 is subtracted.
@@ -274,7 +276,7 @@ def softmax_wide(emitter: Emitter, node: TfliteNode, x: Value, beta: float) -> V
     centred = emitter.add(Sub(), raised, _number(emitter, 3 << 29))
     table = _points(lambda v: 1 / (1 + v), np.array([0.0, 1.0]), unit)
     inverse = _interpolated(emitter, _narrowed(emitter, centred, 14, None), table, None)
-    mantissa = emitter.add(ShiftLeft(), wide(emitter, inverse), _number(emitter, 16))
+    mantissa = emitter.add(ShiftLeft(), widened(emitter, inverse), _number(emitter, 16))
     shift = emitter.add(Sub(), zeros, _number(emitter, 16))
     share = Requantize("tflite_once", 0, 0, _HIGH, DType.I16, to.quant)
     return emitter.add(share, powers, mantissa, shift)

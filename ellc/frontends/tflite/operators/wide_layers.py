@@ -102,8 +102,8 @@ def _reduced(
     if bits and largest * 2.0**bits >= _ENDS_48:
         raise Unsupported("the scale of the result is too small for its sums")
     if bits:
-        wide = emitter.add(Cast(DType.I64), total) if total.dtype is DType.I32 else total
-        total = _times(emitter, wide, 1 << bits)
+        widened = emitter.add(Cast(DType.I64), total) if total.dtype is DType.I32 else total
+        total = _times(emitter, widened, 1 << bits)
         factors = [factor / (1 << bits) for factor in factors]
     return requantize(emitter, total, factors, to, activation, "tflite_reduced")
 
