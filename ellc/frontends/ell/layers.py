@@ -291,7 +291,8 @@ def _binary_convolution(view: View) -> Layer:
     filters = view.integer("binarizedWeights_numVectors", low=1)
     words = view.words("binarizedWeights_values")
     if view.sound and words.size % filters:
-        view.bad("binarizedWeights_values", f"{words.size} words for {filters} filters")
+        problem = f"the number of words, {words.size}, is no multiple of the {filters} filters"
+        view.bad("binarizedWeights_values", problem)
     if view.sound:
         words = words.reshape(filters, -1)
     scale = view.integer("weightsScale", default=0, high=1)

@@ -90,7 +90,7 @@ def read_layout(view: View) -> MemoryLayout:
     size = view.integers("size")
     rank = len(size)
     if rank > _MAX_RANK:
-        view.bad("size", f"a layout of {rank} dimensions")
+        view.bad("size", f"the number of its dimensions is {rank}")
         size, rank = size[:_MAX_RANK], _MAX_RANK
     extent_key = "extent" if "extent" in view or "stride" not in view else "stride"
     extent = view.integers(extent_key, length=rank) if extent_key in view else size

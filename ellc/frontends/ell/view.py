@@ -123,7 +123,7 @@ class View:
         return (max(low, 0),) * (length or 0)
 
     def child(self, key: str) -> View | None:
-        """The view of an object in a field. Without an object, a problem is recorded; then None."""
+        """The view of an object in a field; None, after recording a problem, if there is none."""
         value = self.value(key)
         if isinstance(value, ArchiveObject):
             return self.at(value, key)

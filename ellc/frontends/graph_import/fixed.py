@@ -19,7 +19,8 @@ def fixed_input(emitter: Emitter, name: str, type: TensorType, numbers: Sequence
     """
     if len(numbers) not in (1, type.elements):
         raise EllcError(
-            f"the input '{name}' has {type.elements} elements, but --set gives {len(numbers)}",
+            f"the number of elements of the input '{name}' is {type.elements}, but --set gives"
+            f" {len(numbers)}",
             code="E215",
             hint="give one number for all elements, or one number for each element",
         )

@@ -58,7 +58,7 @@ def want_inside(indices: Value, extents: Array, *, from_end: bool = True) -> Non
     Computed indices are not checked here, because kernels clamp them.
     """
     if not indices.dtype.is_integer:
-        raise Unsupported(f"{indices.dtype.value} numbers as indices")
+        raise Unsupported(f"indices of type {indices.dtype.value}")
     if indices.array is not None:
         want_array_inside(indices.array, extents, from_end=from_end)
 
@@ -66,7 +66,7 @@ def want_inside(indices: Value, extents: Array, *, from_end: bool = True) -> Non
 def want_array_inside(indices: Array, extents: Array, *, from_end: bool = True) -> None:
     """Raise `Unsupported` like `want_inside`, for known indices."""
     if indices.dtype.kind not in "iu":
-        raise Unsupported(f"{indices.dtype.name} numbers as indices")
+        raise Unsupported(f"indices of type {indices.dtype.name}")
     lowest = -extents if from_end else np.zeros_like(extents)
     beyond = np.extract((indices < lowest) | (indices >= extents), indices)
     if beyond.size:

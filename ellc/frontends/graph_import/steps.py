@@ -18,7 +18,7 @@ def stepped(
 ) -> Value:
     """A vector `first`, `first + step`, ... that stops before `end`; all three must be finite.
 
-    Raises `Unsupported` if the step is 0, if there are more than `most` numbers, or if `dtype`
+    Raises `Unsupported` if the step is 0, if there are more than `limit` numbers, or if `dtype`
     cannot hold one of them.
     """
     described = f"the numbers from {first} to {end} in steps of {step}"

@@ -390,7 +390,7 @@ def known_number(value: Value, what: str) -> int | float:
 def extents(value: Value, rank: int, what: str) -> tuple[int, ...]:
     """The shape of a value; raises `Unsupported` if it does not have `rank` axes."""
     if len(value.shape) != rank:
-        raise Unsupported(f"{what} has the shape {list(value.shape)}, not {rank} axes")
+        raise Unsupported(f"{what} has the shape {list(value.shape)}, but its rank must be {rank}")
     return value.shape
 
 

@@ -54,7 +54,9 @@ def volumes_as_pixels(
     """
     batch, extent, rows, columns, channels = x.shape
     if groups < 1 or channels % groups:
-        raise Unsupported(f"{channels} channels in {groups} groups")
+        raise Unsupported(
+            f"a number of channels ({channels}) that is no multiple of group={groups}"
+        )
     beyond = (positions < 0) | (positions >= extent)
     if beyond.any():
         x = emitter.add(Pad((0,) * 5, (0, 1, 0, 0, 0), outside), x)

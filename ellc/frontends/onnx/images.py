@@ -29,5 +29,5 @@ def with_rows(emitter: Emitter, x: Value) -> Value:
     if x.type.rank == 3:
         return reshaped(emitter, x, (*x.shape[:2], 1, x.shape[2]))
     if x.type.rank != 4:
-        raise Unsupported(f"{x.type.rank - 2} spatial axes; 1 and 2 are supported")
+        raise Unsupported(f"its number of spatial axes is {x.type.rank - 2}; 1 and 2 are supported")
     return x

@@ -104,7 +104,7 @@ def _shape(
     )
     raise EllcError(
         f"the shape of the input '{port.name}' is {shown}"
-        + (f", but {len(given)} dimensions are given" if given is not None else ""),
+        + (f", but the number of given dimensions is {len(given)}" if given is not None else ""),
         code="E213",
         where=where,
         hint=f"--shape {port.name}={example or '1,...'}",

@@ -145,7 +145,7 @@ class _Neighbours:
         return stored
 
     def _rank(self, name: str) -> int:
-        """The rank of a stored tensor or of its QuantizeLinear; 0 for a computed value."""
+        """The rank of a stored tensor, perhaps behind a QuantizeLinear; 0 for any other value."""
         producer = self.producers.get(name)
         if producer is not None and _is(producer, "QuantizeLinear"):
             name = producer.inputs[0]

@@ -59,7 +59,7 @@ class Span:
         """The number of positions of the window along an axis of `extent` elements."""
         total = extent + self.before + self.after + self.overhang
         if total < self.reach:
-            raise Unsupported(f"a window of {self.reach} over only {total} elements")
+            raise Unsupported(f"a window of size {self.reach} on an axis of extent {total}")
         return (total - self.reach) // self.stride + 1
 
     def positions(self, emitter: Emitter, extent: int) -> Array:
@@ -90,7 +90,7 @@ def read_spans(
     """
     rank = len(extents)
     if rank not in (1, 2, 3):
-        raise Unsupported(f"{rank} spatial axes; 1, 2 and 3 are supported")
+        raise Unsupported(f"its number of spatial axes is {rank}; 1, 2 and 3 are supported")
     size = node.integers("kernel_shape", None if kernel is None else tuple(kernel))
     if kernel is not None and tuple(kernel) != size:
         raise Unsupported(f"its kernel_shape is {size}, but its weights have {tuple(kernel)}")

@@ -323,7 +323,7 @@ def test_what_no_loop_of_the_graph_can_be_is_refused(kind: str, said: str) -> No
     ("attributes", "said"),
     [
         ({"scan_input_axes": [0, 2]}, "axis 2 of a tensor of rank 2"),
-        ({"scan_input_axes": [1, 0]}, "its sequences have 2 and 4 elements"),
+        ({"scan_input_axes": [1, 0]}, "its sequences differ in length: 2 and 4"),
         ({"scan_output_axes": [0]}, "'scan_output_axes' is 1, not 2"),
     ],
 )

@@ -180,7 +180,9 @@ class Lowering:
         if ref.type.shape == wanted:
             return ref
         if prod(wanted) != ref.type.elements:
-            raise Refused(f"{ref.type.elements} elements do not fill {list(wanted)}")
+            raise Refused(
+                f"a tensor of {list(ref.type.shape)} does not fit the shape {list(wanted)}"
+            )
         result = self.emit(Reshape(wanted), base)
         self.viewed[result.id] = base
         return result
@@ -277,7 +279,7 @@ class Lowering:
         """
         if layout.elements != buffer.layout.elements:
             have, want = buffer.layout.elements, layout.elements
-            raise Refused(f"the input has {have} elements, but the layout needs {want}")
+            raise Refused(f"the input has the extent {have}, but the layout needs {want}")
         if not same_memory(buffer.layout, layout):
             ref = self.reshape(self.flat(buffer), tensor_shape(layout.extent))
             return StoredValue(ref, plain_layout(layout.extent))

@@ -269,14 +269,16 @@ def convolution_weights(
     rows, columns, depth = weights.shape
     if columns != field or rows % field:
         raise Refused(
-            f"weights of {rows}x{columns} rows and columns for a {field}x{field} filter", "weights"
+            f"weights of {rows}x{columns} rows and columns for {field}x{field} filters", "weights"
         )
     if depth not in (1, channels):
-        raise Refused(f"weights for {depth} channels, but the input has {channels}", "weights")
+        raise Refused(f"weights of depth {depth}, but the input has {channels} channels", "weights")
     filters = rows // field
     groups = channels if depth == 1 and channels > 1 else 1
     if groups > 1 and filters != channels:
-        raise Refused(f"{filters} depthwise filters for {channels} channels", "weights")
+        raise Refused(
+            f"the number of depthwise filters is {filters}, that of channels {channels}", "weights"
+        )
     return weights.reshape(filters, field, field, depth), groups
 
 
@@ -329,7 +331,9 @@ def _binary_convolution(
     bits = field * field * channels
     if layer.words.ndim != 2 or layer.words.shape[1] != (bits + 63) // 64:
         words = layer.words.shape[1] if layer.words.ndim == 2 else 0
-        raise Refused(f"{words} words per filter for {bits} weights", "binarizedWeights_values")
+        raise Refused(
+            f"the words per filter ({words}) do not fit {bits} weights", "binarizedWeights_values"
+        )
     _want_inside(layout, field, layer.stride, layer.parameters.active_shape)
     if layer.parameters.input_scheme is ell.PaddingScheme.ZEROS:
         # With this scheme ELL ignores the taps in the border, whatever the border contains.
@@ -366,7 +370,7 @@ def _fully_connected(
             f"weights for {inputs} inputs, but the input has {layout.elements}", "weights"
         )
     if outputs != math.prod(layer.parameters.active_shape):
-        raise Refused(f"weights for {outputs} outputs, unlike the output shape", "weights")
+        raise Refused(f"weights for {outputs} outputs, which do not match outputShape", "weights")
     weights = layer.weights
     region = lw.region(value, layout)
     if region.layout.has_padding and not isinstance(region.fill, np.ndarray) and region.fill == 0:

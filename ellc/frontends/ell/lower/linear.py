@@ -26,7 +26,7 @@ def lower_dot_product(lw: Lowering, job: Job) -> None:
     """`DotProductNode`: the dot product of two vectors."""
     x, y = lw.vector(job, "input1"), lw.vector(job, "input2")
     if x.type.shape != y.type.shape:
-        raise Refused(f"vectors of {x.type.elements} and {y.type.elements} elements")
+        raise Refused(f"vectors of lengths {x.type.elements} and {y.type.elements}")
     lw.write(job, lw.emit(Reduce("sum", (0,), True), lw.emit(Mul(), x, y)))
 
 
@@ -105,7 +105,7 @@ def lower_squared_distance(lw: Lowering, job: Job) -> None:
     job.must_be_sound()
     x = lw.vector(job, "input")
     if x.type.elements != vectors.shape[1]:
-        raise Refused(f"vectors of {vectors.shape[1]} elements, the input has {x.type.elements}")
+        raise Refused(f"vectors of length {vectors.shape[1]}, but the input has {x.type.elements}")
     difference = lw.emit(Sub(), _typed(lw, vectors, x), x)
     lw.write(job, lw.emit(Reduce("l2sum", (1,)), difference))
 

@@ -26,7 +26,9 @@ def depth_to_space(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     mode = _mode(node, _TO_SPACE)
     batch, channels, rows, columns = _planes(x)
     if block < 1 or channels % (block * block):
-        raise Unsupported(f"{channels} channels in blocks of {block}x{block}")
+        raise Unsupported(
+            f"a number of channels ({channels}) that does not fill {block}x{block} blocks"
+        )
     depth = channels // block**2
     letters, order = _TO_SPACE[mode]
     sizes = {"b": block, "c": depth, "r": rows, "s": columns}

@@ -52,7 +52,7 @@ def conv_transpose(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 def _pair(values: tuple[int, ...], missing: int) -> Pair:
     """The values for rows and columns; if there is one spatial axis, `missing` is that for rows."""
     if len(values) not in (1, 2, 3):
-        raise Unsupported(f"{len(values)} numbers for one to three spatial axes")
+        raise Unsupported(f"its number of spatial axes is {len(values)}; 1, 2 and 3 are supported")
     return (values[-2], values[-1]) if len(values) > 1 else (missing, values[0])
 
 
@@ -60,7 +60,9 @@ def _filters(emitter: Emitter, w: Value, groups: int) -> Value:
     """Convert weights [C, F/groups, kh, kw] to [F, kh, kw, C/groups], group by group."""
     channels, filters, rows, columns = w.shape
     if groups < 1 or channels % groups:
-        raise Unsupported(f"{channels} channels in {groups} groups")
+        raise Unsupported(
+            f"a number of channels ({channels}) that is no multiple of group={groups}"
+        )
     depth = channels // groups
     split = reshaped(emitter, w, (groups, depth, filters, rows, columns))
     permuted = transposed(emitter, split, (0, 2, 3, 4, 1))

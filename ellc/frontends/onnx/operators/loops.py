@@ -144,7 +144,9 @@ def _scanned(
 ) -> list[Value]:
     trips = {v.shape[w.axis] for v, w in zip(sequences, walks, strict=True)}
     if len(trips) != 1:
-        raise Unsupported(f"its sequences have {' and '.join(map(str, sorted(trips)))} elements")
+        raise Unsupported(
+            f"its sequences differ in length: {' and '.join(map(str, sorted(trips)))}"
+        )
     names = [i.name for i in body.graph.inputs]
     walked = dict(zip(names[len(states) :], zip(walks, sequences, strict=True), strict=True))
     carried = dict(zip(names, states, strict=False))

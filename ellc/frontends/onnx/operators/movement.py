@@ -44,7 +44,7 @@ def split(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
             )
         sizes = _equal_sizes(x.shape[axis], count)
     if sum(sizes) != x.shape[axis] or min(sizes, default=0) < 0:
-        raise Unsupported(f"{x.shape[axis]} elements cannot be split into {sizes}")
+        raise Unsupported(f"an axis of extent {x.shape[axis]} cannot be split into {sizes}")
     if min(sizes) == 0:
         return parts_of(emitter, x, axis, sizes)
     return emitter.add_multi(Split(axis, sizes), x)
@@ -82,7 +82,7 @@ def slice_(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     if steps is None:
         steps = (1,) * len(axes)
     if not len(starts) == len(ends) == len(axes) == len(steps):
-        counts = f"{len(starts)} starts, {len(ends)} ends, {len(axes)} axes, {len(steps)} steps"
+        counts = f"starts: {len(starts)}, ends: {len(ends)}, axes: {len(axes)}, steps: {len(steps)}"
         raise Unsupported(f"{counts}; there must be as many of each")
     ranges = {a: (0, e, 1) for a, e in enumerate(x.shape)}
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
@@ -168,7 +168,7 @@ def pad(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
         range(x.type.rank) if given is None else known_ints(given, "the axes"), x.type.rank
     )
     if len(amounts) != 2 * len(axes):
-        raise Unsupported(f"{len(amounts)} amounts for {len(axes)} axes")
+        raise Unsupported(f"its number of amounts is {len(amounts)}, that of its axes {len(axes)}")
     before, after = [0] * x.type.rank, [0] * x.type.rank
     for index, axis in enumerate(axes):
         before[axis], after[axis] = amounts[index], amounts[len(axes) + index]

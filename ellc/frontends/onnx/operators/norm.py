@@ -88,7 +88,9 @@ def group_norm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     groups = node.integer("num_groups")
     batch, channels = x.shape[0], x.shape[1]
     if groups < 1 or channels % groups:
-        raise Unsupported(f"{channels} channels in {groups} groups")
+        raise Unsupported(
+            f"a number of channels ({channels}) that is no multiple of {groups} groups"
+        )
     grouped = reshaped(emitter, x, (batch, groups, prod(x.shape[1:]) // groups))
     result = emitter.add(Normalize((2,), node.number("epsilon", 1e-5)), grouped)
     if scale.shape == (groups,) and node.version < 21:

@@ -163,12 +163,12 @@ def _in_onnx_order(w: Array, block: int) -> Array:
         raise Unsupported(f"filters of shape {list(w.shape)} in blocks")
     outputs, channels, rows, columns = w.shape
     if outputs % block:
-        raise Unsupported(f"{outputs} filters in blocks of {block}")
+        raise Unsupported(f"a number of filters ({outputs}) that does not fill blocks of {block}")
     if channels < block:
         split = w.reshape(outputs // block, channels, rows, columns, block)
         return np.moveaxis(split, -1, 1).reshape(w.shape)
     if channels % block:
-        raise Unsupported(f"filters of {channels} channels in blocks of {block}")
+        raise Unsupported(f"a depth of filters ({channels}) that does not fit blocks of {block}")
     split = w.reshape(outputs // block, channels // block, rows, columns, block, block)
     return split.transpose(0, 5, 1, 4, 2, 3).reshape(w.shape)
 

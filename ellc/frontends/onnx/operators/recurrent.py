@@ -136,7 +136,7 @@ def _counting(emitter: Emitter, x: Value, lengths: Value) -> Value | None:
     """
     steps, batch, _ = x.shape
     if lengths.shape != (batch,):
-        raise Unsupported(f"lengths of shape {list(lengths.shape)} for {batch} sequences")
+        raise Unsupported(f"lengths of shape {list(lengths.shape)} for a batch of {batch}")
     if lengths.dtype not in (DType.I32, DType.I64):
         raise Unsupported(f"lengths of type {lengths.dtype.value}")
     if lengths.is_constant and min(known_ints(lengths, "a length"), default=0) >= steps:

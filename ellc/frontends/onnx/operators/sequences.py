@@ -95,7 +95,7 @@ def split_to_sequence(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value
     if len(sizes) > _MOST_PARTS:
         raise Unsupported(f"{len(sizes)} parts, more than {_MOST_PARTS}")
     if sum(sizes) != extent or min(sizes, default=1) < 0:
-        raise Unsupported(f"{extent} elements cannot be split into {sizes}")
+        raise Unsupported(f"an axis of extent {extent} cannot be split into {sizes}")
     parts = parts_of(emitter, x, axis, sizes)
     if given is None and not keep:
         shape = (*x.shape[:axis], *x.shape[axis + 1 :])
@@ -110,7 +110,7 @@ def _sizes(given: Value | None, extent: int) -> Sequence[int]:
     if given.type.rank:
         return sizes
     if sizes[0] < 1:
-        raise Unsupported(f"parts of {sizes[0]} elements")
+        raise Unsupported(f"parts of size {sizes[0]}")
     return [min(sizes[0], extent - start) for start in range(0, extent, sizes[0])]
 
 

@@ -72,7 +72,7 @@ def stft(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
         length = known_int(size, "the length of a part")
     if step < 1 or not 1 <= length <= x.shape[1]:
         raise Unsupported(
-            f"parts of {length} elements, every {step}, of signals of shape {list(x.shape)}"
+            f"parts of length {length} with step {step}, of signals of shape {list(x.shape)}"
         )
     count = 1 + (x.shape[1] - length) // step
     emitter.want_room(count, length)
@@ -92,9 +92,9 @@ def _transformed(
     """
     *outer, taps, parts = rows.shape
     if parts not in (1, 2):
-        raise Unsupported(f"its last axis has {parts} elements, not 1 (real) or 2 (complex)")
+        raise Unsupported(f"its last axis has the extent {parts}, not 1 (real) or 2 (complex)")
     if not 1 <= length <= _MOST_FREQUENCIES:
-        raise Unsupported(f"{length} frequencies; 1 to {_MOST_FREQUENCIES:,} are supported")
+        raise Unsupported(f"its length is {length}; 1 to {_MOST_FREQUENCIES:,} are supported")
     emitter.want_room(length, parts, taps, parts)
     number = emitter.counted(taps * parts, taps * parts)
     units = 1.0 * (number // (taps * parts) == number % (taps * parts))

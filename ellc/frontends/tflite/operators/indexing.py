@@ -25,7 +25,7 @@ def top_k(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
     x = operand(inputs, 0)
     counts = known_ints(operand(inputs, 1), "the number of elements")
     if len(counts) != 1 or not x.shape:
-        raise Unsupported(f"the largest {counts} elements of a tensor of shape {x.shape}")
+        raise Unsupported(f"numbers of elements {counts} for a tensor of shape {x.shape}")
     return emitter.add_multi(TopK(x.type.rank - 1, counts[0]), x)
 
 

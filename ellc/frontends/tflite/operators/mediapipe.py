@@ -119,7 +119,9 @@ def max_unpool(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
             f"{pool.stride}"
         )
     if pool.activation != FusedActivation.NONE:
-        raise Unsupported(f"fused activation {pool.activation}, which the runtime ignores here")
+        raise Unsupported(
+            f"fused activation {pool.activation}, which the runtime does not have here"
+        )
     batch, rows, columns, channels = x.shape
     height, width = pool.window
     number = emitter.add(Cast(DType.I32), want_float(positions))

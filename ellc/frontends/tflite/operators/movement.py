@@ -194,13 +194,13 @@ def gather(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     batch = node.options.whole("BatchDims")
     batch += indices.type.rank if batch < 0 else 0
     if not 0 <= batch <= min(indices.type.rank, x.type.rank):
-        raise Unsupported(f"{batch} batch dimensions of indices {indices.shape}")
+        raise Unsupported(f"BatchDims {batch} for indices of shape {indices.shape}")
     if batch == 0:
         return emitter.add(Gather(axis), x, indices)
     want_inside(indices, np.array([x.shape[axis]]), from_end=False)
     lead = x.shape[:batch]
     if axis != batch or indices.shape[:batch] != lead or indices.dtype is not DType.I32:
-        raise Unsupported(f"axis {axis} of {x.shape} after {batch} batch dimensions")
+        raise Unsupported(f"axis {axis} of {x.shape} with BatchDims {batch}")
     starts = emitter.counted(*lead, dtype=np.int32) * np.int32(x.shape[axis])
     offsets = starts.reshape(*lead, *[1] * (indices.type.rank - batch))
     flat = emitter.add(Add(), indices, emitter.constant(offsets))

@@ -86,7 +86,7 @@ def stored_sum_of_all(emitter: Emitter, node: TfliteNode, parts: list[Value]) ->
 
 
 def _want_general_scales(*tensors: Tensor) -> None:
-    """Raise `Unsupported` if all scales are powers of two, for which the runtime differs."""
+    """Raise `Unsupported` if all scales are powers of two; the runtime has a kernel for those."""
     if all(np.frexp(scale_of(t))[0] == 0.5 for t in tensors):
         raise Unsupported("16-bit sums whose scales are powers of two")
 

@@ -84,9 +84,9 @@ class _Projection:
 class _Cell:
     """The parameters of one step.
 
-    With `coupled` there are no weights for an input gate, which is then 1 - forget gate. The keys
-    of `peepholes` and `norms` are the numbers of the gates in the file. `cell_bits` is the number
-    of integer bits of the cell state. A `cell_clip` of 0 means no clip.
+    With `coupled` there are no weights for an input gate, whose value is then 1 - forget gate. The
+    keys of `peepholes` and `norms` are the numbers of the gates in the file. `cell_bits` is the
+    number of integer bits of the cell state. A `cell_clip` of 0 means no clip.
     """
 
     inputs: _Sums

@@ -13,7 +13,7 @@ from ellc.ir.ops.quantised_softmax import QuantSoftmax
 
 
 def stored_softmax(emitter: Emitter, source: Tensor, to: Tensor, x: Value, beta: float) -> Value:
-    """Import SOFTMAX in fixed point; the stored result 0 to 255 stands for 0 to 255 / 256."""
+    """Import SOFTMAX in fixed point; its result has 256 levels from 0 to 255 / 256."""
     if to.dtype not in BYTES:
         raise Unsupported(f"a softmax of {source.kind} with a result of type {to.kind}")
     if scale_of(to) != np.float32(1 / 256) or zero_of(to) != limits_of(to.dtype)[0]:

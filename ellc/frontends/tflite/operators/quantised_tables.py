@@ -120,7 +120,7 @@ def absolute(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
 
 
 def square_root(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
-    """Compute SQRT, truncated. The root of a negative number, an error in the runtime, is 0."""
+    """Compute SQRT, truncated; negative numbers (errors in the runtime) give 0."""
     source, to = tensor(node, 0), result(node)
 
     def root(stored: Array) -> Array:
@@ -133,7 +133,7 @@ def square_root(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
 
 
 def reciprocal_root(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
-    """Compute RSQRT. The result for 0 and below, errors in the runtime, is the highest number."""
+    """Compute RSQRT; 0 and negative numbers (errors in the runtime) give the highest number."""
     source, to = tensor(node, 0), result(node)
     real = 1.0 / (math.sqrt(scale_of(source)) * float(scale_of(to)))
     mantissa, shift = quantize_multiplier(real)

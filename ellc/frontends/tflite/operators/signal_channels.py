@@ -62,9 +62,9 @@ def filter_bank(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 
 def _runs(emitter: Emitter, starts: Array, widths: Array, count: int, what: str) -> Array:
-    """Concatenate the indices of all runs; run i has `widths[i]` indices from `starts[i]` on.
+    """Concatenate the indices of all runs; run i has `widths[i]` indices, from `starts[i]` on.
 
-    Raises `Unsupported` if an index is not below `most`.
+    Raises `Unsupported` if an index is not below `count`.
     """
     pairs = zip(starts, widths, strict=True)
     indices = np.concatenate([start + emitter.counted(max(int(n), 0)) for start, n in pairs])

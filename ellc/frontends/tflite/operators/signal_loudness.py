@@ -82,13 +82,13 @@ def _gain(emitter: Emitter, x: Value, table: Value) -> Value:
 
 
 _LOG_BITS = 16  # the fraction bits of logarithms
-_SEGMENT_BITS = 9  # two points of the table are 2^9 apart in the fraction
+_SEGMENT_BITS = 9  # neighbouring points of the table are 2^9 apart in the fraction
 _LN_2 = 45426  # the natural logarithm of 2, times 2^16, rounded
 
 
 @TFLITE.imports("CUSTOM:SignalFilterBankLog")
 def logarithm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Compute the i16 natural logarithm times a scale, at most 32767; 0 for x <= 1."""
+    """Compute the natural logarithm times a scale as i16, at most 32767; 0 for x <= 1."""
     x = require_type(operand(inputs, 0), DType.U32, "operand", 1)
     scaled = with_number(emitter, ShiftLeft(), x, bits_option(node, "input_correction_bits"))
     log2 = as_type(emitter, _log2(emitter, scaled), DType.U64)

@@ -65,7 +65,7 @@ def _number(emitter: Emitter, node: TfliteNode, what: str, initial: int) -> tupl
 
 
 def _or_zero(emitter: Emitter, x: Value, is_valid: Value) -> Value:
-    """Return x if it is valid, else 0, because the runtime does not write an invalid result."""
+    """Return x if it is valid, else 0; the runtime does not write results that are not valid."""
     zero = emitter.constant(np.zeros(1, x.dtype.numpy))
     return pointwise(emitter, Select(), x, zero, is_valid)
 
@@ -114,7 +114,7 @@ def framer(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
 def _once_there(
     emitter: Emitter, node: TfliteNode, frames: Value, steps: int
 ) -> tuple[Value, Value]:
-    """Zero the frames [rows, n, size] before step `steps`; also return whether all are valid."""
+    """Set the frames [rows, n, size] before step `steps` to 0; also return if all are valid."""
     count = frames.shape[1]
     name, past = _number(emitter, node, "steps", 0)
     steps_so_far = with_number(emitter, Minimum(), with_number(emitter, Add(), past, count), steps)

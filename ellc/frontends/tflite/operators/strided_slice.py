@@ -15,7 +15,7 @@ from ellc.ir.ops.shape import Slice
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One entry between the brackets. An entry with `new` or `rest` stands for no axis of x."""
+    """One entry between the brackets. With `new` or `rest`, it does not stand for one axis of x."""
 
     begin: int | None
     end: int | None

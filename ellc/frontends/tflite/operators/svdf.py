@@ -67,7 +67,9 @@ def svdf(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     batch, _ = extents(x, 2, "the operand")
     rank = node.options.whole("Rank")
     if rank < 1 or filters % rank:
-        raise Unsupported(f"{filters} filters of rank {rank}")
+        raise Unsupported(
+            f"a number of filters ({filters}) that is no multiple of the rank ({rank})"
+        )
     layer = _Layer(batch, filters, memory, rank)
     return (_stored if is_stored(node) else _floats)(emitter, node, inputs, layer)
 

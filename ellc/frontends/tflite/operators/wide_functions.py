@@ -108,7 +108,7 @@ def prelu_wide(emitter: Emitter, node: TfliteNode, x: Value, slopes: Value) -> V
 
 
 def square_root_wide(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
-    """Compute SQRT in float32, truncated. The root of a negative number, an error there, is 0."""
+    """Compute SQRT in float32, truncated; negative numbers (errors in the runtime) give 0."""
     source, to = tensor(node, 0), result(node)
     want_no_zero(source, to)
     real = emitter.add(Relu(), dequantized(emitter, x, source))
