@@ -94,30 +94,30 @@ class Attributes:
         """The attribute `name` as a tuple of integers."""
         value = self._get(name, default)
         if not isinstance(value, tuple):
-            raise self._bad(name, "integers")
+            raise self._bad(name, "a list of integers")
         numbers = tuple(v for v in value if isinstance(v, int))
         if len(numbers) != len(value):
-            raise self._bad(name, "integers")
+            raise self._bad(name, "a list of integers")
         return numbers
 
     def numbers(self, name: str, default: tuple[float, ...] | None = None) -> tuple[float, ...]:
         """The attribute `name`, a tuple of integers or floats, as floats."""
         value = self._get(name, default)
         if not isinstance(value, tuple):
-            raise self._bad(name, "numbers")
+            raise self._bad(name, "a list of numbers")
         numbers = tuple(float(v) for v in value if isinstance(v, int | float))
         if len(numbers) != len(value):
-            raise self._bad(name, "numbers")
+            raise self._bad(name, "a list of numbers")
         return numbers
 
     def texts(self, name: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
         """The attribute `name` as a tuple of strings."""
         value = self._get(name, default)
         if not isinstance(value, tuple):
-            raise self._bad(name, "strings")
+            raise self._bad(name, "a list of strings")
         texts = tuple(v for v in value if isinstance(v, str))
         if len(texts) != len(value):
-            raise self._bad(name, "strings")
+            raise self._bad(name, "a list of strings")
         return texts
 
     def tensor(self, name: str) -> StoredTensor:

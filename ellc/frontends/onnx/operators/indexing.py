@@ -48,7 +48,7 @@ from ellc.ir.types import Array, DType
 
 @ONNX.imports("GatherElements")
 def import_gather_elements(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Elements of x, each at its own coordinate but with an index of `indices` along one axis."""
+    """Elements of x at the result's own coordinates, but with the indices along one axis given."""
     x = operand(inputs, 0)
     axis = axis_of(node.integer("axis", 0), x.type.rank)
     return gather_elements(emitter, x, operand(inputs, 1), axis)
@@ -63,7 +63,7 @@ def import_gather_nd(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("ScatterND")
 def scatter_nd(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Replace the parts of x at coordinates by updates, or combine both, in order.
+    """Replace parts of x at coordinates by updates, or combine them with updates, in order.
 
     If indices are computed, updates outside of x are ignored.
     """
@@ -96,7 +96,7 @@ def scatter_elements(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def _reduction(node: OnnxNode, dtype: DType) -> str:
-    """The `Scatter.reduction` for a node; for booleans, sums are maxima and products are minima."""
+    """The `Scatter.reduction` for a node; booleans have maxima for sums and minima for products."""
     reduction = node.text("reduction", "none")
     if reduction not in Scatter.reductions:
         raise Unsupported(f"its reduction '{reduction}' is not supported")

@@ -163,7 +163,7 @@ def _scan_of_batch(
     states: Sequence[Value],
     sequences: Sequence[Value],
 ) -> list[Value]:
-    """Scan of version 8: axis 0 of all operands is the batch, and each batch is scanned alone."""
+    """Scan of version 8: axis 0 of all operands is the batch axis; its elements run separately."""
     if min(v.type.rank for v in sequences) < 2 or any(v.type.rank < 1 for v in states):
         raise Unsupported("operands without a batch and a sequence axis")
     batch, steps = sequences[0].shape[:2]

@@ -65,7 +65,7 @@ def qlinear_conv(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def stored_bias(emitter: Emitter, bias: Value | None, scale: Array, count: int) -> Value | None:
-    """A bias [count] as int32 in units of `scale`, as the 32-bit sums; real numbers are rounded."""
+    """A bias [count] as int32 in `scale`, the unit of the 32-bit sums; real numbers are rounded."""
     if bias is None or bias.dtype is DType.I32:
         return None if bias is None else reshaped(emitter, bias, (count,))
     if bias.array is None:
@@ -88,7 +88,7 @@ def qlinear_mat_mul(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports(MS + "QGemm", limits=_LIMITS)
 def qgemm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """alpha * a @ b + c. The result is real (f32) if it has no scale and zero point."""
+    """alpha * a @ b + c. The result is real (f32) if the node gives it no scale and zero point."""
     a, b = operand(inputs, 0), operand(inputs, 3)
     of_a, of_b = affine(inputs, 1, 2), affine(inputs, 4, 5)
     alpha = np.float32(node.number("alpha", 1.0))
@@ -209,7 +209,7 @@ def as_stored(emitter: Emitter, x: Value, of_x: Quantisation, of_y: Quantisation
 def by_table(
     emitter: Emitter, x: Value, of_x: Quantisation, of_y: Quantisation, ops: list[Op]
 ) -> Value:
-    """Apply a chain of functions `ops` of one operand by a table with a result for every byte."""
+    """Apply a chain of functions `ops` of one operand with a table of results for every byte."""
     real = dequantised(emitter, every_code(emitter, x.dtype), of_x)
     for op in ops:
         real = emitter.add(op, real)
