@@ -27,7 +27,7 @@ BufferKind = Literal["input", "output", "state", "arena", "scratch"]
 class Buffer:
     """A range of bytes. `index` is the index of the port or state, if the buffer holds one.
 
-    The plan assigns offsets in the arena.
+    The plan assigns the offsets of buffers in the arena.
     """
 
     id: str
@@ -103,7 +103,7 @@ class Access:
     def buffer(self) -> Buffer:
         """The buffer of a computed tensor. Raises `InternalError` for constants and scratch."""
         if not isinstance(self.memory, Buffer):
-            raise InternalError(f"{self.memory} used as a buffer")
+            raise InternalError(f"a tensor in {type(self.memory).__name__} memory has no buffer")
         return self.memory
 
     @property
@@ -138,8 +138,8 @@ def dense(shape: tuple[int, ...]) -> tuple[int, ...]:
 def bit_bytes(channels: int) -> int:
     """The number of bytes that hold the bits of one pixel.
 
-    They are whole words of 32 bits, or of 64 bits for more than 32 channels, so that a kernel may
-    read such words. Targets are little endian, so the order of the bytes does not depend on the
+    The bytes make up words of 32 bits, or of 64 bits for more than 32 channels, so that a kernel
+    may read such words. Targets are little endian, so the order of the bytes does not depend on the
     size of the words.
     """
     word = 4 if channels <= 32 else 8
@@ -154,9 +154,9 @@ def stored_shape(type_: TensorType) -> tuple[int, ...]:
 
 
 def element_access(sequence: Access, walk: Walk, trips: int) -> Access:
-    """The element of a sequence that the first trip of a loop visits.
+    """The access to the element of a sequence that the first trip of a loop visits.
 
-    The `trip` of the access leads to the elements of the other trips.
+    Its `trip` leads to the elements that the other trips visit.
     """
     axis, step = walk.axis, sequence.strides[walk.axis]
     return replace(

@@ -17,13 +17,14 @@ from ellc.ir.weights import content_key
 def fill_border(name: str, target: Target, access: Access) -> KernelCall:
     """The call that fills the border of an image `[1, rows, columns, channels]`.
 
-    One thread does it. In memory, the border consists of runs of pixels: a long run before the
+    One thread fills it. In memory, the border consists of runs of pixels: a long run before the
     first row, a long run after the last row, and a short run between any two rows, which is the
-    right edge of the first and the left edge of the second.
+    right edge of the first and the left edge of the second. Raises `InternalError` if there is no
+    border, or more than one image.
     """
     border = access.border
     if border is None or access.shape[0] != 1:
-        raise InternalError(f"{name}: no border to fill")
+        raise InternalError(f"{name}: the buffer has no border, or holds several images")
     _, rows, columns, channels = access.shape
     row_pixels = access.strides[1] // access.strides[2]  # with the border on both sides
     b = KernelBuilder(name)
@@ -73,10 +74,10 @@ class _Fill:
 
     def _run(self, start: Operand, length: int, table: Param | None) -> None:
         b, lanes = self._b, self._lanes
-        whole = length - length % lanes
-        with b.loop("element", 0, whole, lanes) as element:
+        loop_end = length - length % lanes
+        with b.loop("element", 0, loop_end, lanes) as element:
             b.store(self._value(table, element.index, lanes), self._y, b.add(start, element.index))
-        for rest in range(whole, length):
+        for rest in range(loop_end, length):
             b.store(self._value(table, b.const(rest, start), 1), self._y, b.add(start, rest))
 
     def _value(self, table: Param | None, index: Operand, lanes: int) -> Operand:

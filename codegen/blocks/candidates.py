@@ -25,7 +25,7 @@ class Prediction:
 
     `schedule` is empty if the family has only one. `cycles` are predicted for one core. They count
     issue slots, without the epilogue and cache misses, which all candidates have in common. They
-    are None if the node has only one candidate.
+    are None if the family has only one candidate, and predicts nothing.
     """
 
     kernel: str
@@ -127,5 +127,5 @@ def preferred_first(preferred: Candidate, every: Iterable[Candidate]) -> Iterato
 def _register(op: type[Op], family: Family) -> None:
     others = FAMILIES.get(op, ())
     if any(family.name == other.name for other in others):
-        raise ValueError(f"two kernel families '{family.name}' for {op.name}")
+        raise ValueError(f"operator '{op.name}' already has a kernel family '{family.name}'")
     FAMILIES[op] = (*others, family)

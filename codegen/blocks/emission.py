@@ -15,7 +15,7 @@ from ellc.ir.op import Op, Pointwise
 
 
 def is_costly(op: Pointwise) -> bool:
-    """Whether the rule emits much code, such as an elementary function or an integer division."""
+    """Whether the operator's rule emits much code, such as an elementary function."""
     return type(op) in COSTLY
 
 
@@ -25,7 +25,10 @@ def computes_in_double(op: Op) -> bool:
 
 
 def emit_pointwise(op: Pointwise, b: KernelBuilder, x: Operand, *extras: Operand) -> Operand:
-    """The result vector of an operator whose operands are the vectors `x` and `extras`."""
+    """The result vector of an operator whose operands are the vectors `x` and `extras`.
+
+    Raises `EllcError` (E301) if no rule is registered for the operator.
+    """
     rule = RULES.get(type(op))
     if rule is None:
         raise EllcError(f"no kernel for operator '{op.name}'", code="E301")

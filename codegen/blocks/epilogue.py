@@ -2,7 +2,7 @@
 
 A kernel walks its result in a shape that it chooses, for instance (image, row, column, channel),
 with vectors along the last axis. The epilogue loads the operands of the stages, which may broadcast
-along this walk, and writes the result; it packs bits. If strides cannot express the walk over the
+along this walk, and writes the result; bits are packed. If strides cannot express the walk over the
 result or an operand, the epilogue uses a dense copy.
 """
 
@@ -31,13 +31,13 @@ __all__ = ["Coordinates", "Epilogue"]
 class Epilogue:
     """The stages and the stores of one kernel.
 
-    The constructor declares parameters. A kernel must declare its own parameters before that.
+    The constructor declares kernel parameters; those of the kernel itself must come before them.
     """
 
     def __init__(self, node: PlacedNode, b: KernelBuilder, walk: tuple[int, ...]) -> None:
         """The kernel walks its result in the shape `walk`, with vectors along the last axis.
 
-        If the result has bits, the last axis of `walk` must be the last axis of the result.
+        If the result consists of bits, the last axis of `walk` must be that of the result.
         """
         self._b = b
         self._stages = node.stages
@@ -54,7 +54,7 @@ class Epilogue:
 
     @property
     def is_bits(self) -> bool:
-        """Whether the result has packed bits. Blocks of channels must then be multiples of 8."""
+        """Whether results are packed bits. Every block but the last then needs whole bytes."""
         return self._dtype is DType.BIT
 
     @property
@@ -202,12 +202,18 @@ class Epilogue:
 
 
 def _walked_result(result: NodeResult, walk: tuple[int, ...]) -> Access:
-    """The result, viewed in the shape of the walk. The last axis of a result of bits has bytes."""
+    """The result in the shape of the walk, as a view or a dense copy.
+
+    The last extent of a result of bits counts bytes. Raises `InternalError` if the shape of the
+    walk has other elements than the result.
+    """
     access, is_bits = result.access, result.type.dtype is DType.BIT
     stored = (*walk[:-1], access.shape[-1]) if is_bits else walk
     walked = viewed_as(access, stored)
     if walked is None or (is_bits and walked.strides[-1] != 1):
         walked = viewed_as(dense_result(access, access.shape), stored)
     if walked is None:
-        raise InternalError(f"{result.value}: loops over {walk} do not fit {result.type.shape}")
+        raise InternalError(
+            f"{result.value}: a result of shape {result.type.shape} cannot be walked as {walk}"
+        )
     return walked

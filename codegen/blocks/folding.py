@@ -16,8 +16,8 @@ from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import Elem
 
-# `body(coordinates, slot, count, values)` updates `values` in place. It reads `count` elements
-# along the last axis, from `coordinates` on.
+# `body(coordinates, slot, count, values)` visits `count` elements along the last axis, from
+# `coordinates` on, and updates `values` in place.
 Body = Callable[[list[Operand], int, int, list[Operand]], None]
 
 _COUNTERS = {1: Elem.I8, 2: Elem.I16, 4: Elem.I32, 8: Elem.I64}
@@ -41,7 +41,10 @@ class AxisGroup:
 
 
 def axis_group(x: Access, axes: Sequence[int], y_strides: Sequence[int]) -> AxisGroup:
-    """The group of the axes `axes` of `x`, in this order. `y_strides` has their result strides."""
+    """The group of the axes `axes` of `x`, in this order.
+
+    `y_strides` has the strides of these axes in the result.
+    """
     shape = tuple(x.shape[a] for a in axes)
     x_strides, others = tuple(x.strides[a] for a in axes), tuple(y_strides)
     extents = merged(shape, x_strides, others)

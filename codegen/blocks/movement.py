@@ -16,14 +16,14 @@ from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.machine.target import Target
 
 _VECTORS = 4
-"""Vectors of a block of a copy, if rows are that long. Thousand modelled cycles on pi3_64 by
+"""Vectors in a block of a copy; shorter rows have one. Thousand modelled cycles on pi3_64 by
 `tests/benchmarks/constants.py`, for a border of 14x14 pixels: 1: 22.7, 2: 21.5, 4: 15.0, 8: 13.5;
 but with 8, rows of fewer than 32 floats would be copied vector by vector."""
 _UNROLLED = 16
-"""The most rows of a transposition in a block. Thousand modelled cycles by the same script, floats,
+"""The most rows in a block of a transposition. Thousand modelled cycles by the same script, floats,
 128x128: pi3_64 1: 195, 4: 77, 8: 58, 16: 47, 32: 49; pi3 1: 129, 4: 55, 8: 45, 16: 36, 32: 35."""
 _GATHER_LANES = 8
-"""The most elements with a stride that are gathered into one vector. Modelled cycles of the
+"""The most elements, not adjacent, that are gathered into one vector. Modelled cycles of the
 Cortex-A53 (`tests/benchmarks/constants.py`) for transposing a 256x196 matrix of bytes:
 pi3_64 1: 129,157, 4: 133,733, 8: 99,858, 16: 100,590; pi3 1: 115,912, 4: 138,314, 8: 108,419,
 16: 123,945."""
@@ -52,9 +52,9 @@ def copy_call(
 
 
 def _lowest(access: Access) -> tuple[Access, int]:
-    """(the access, moved to start at its lowest address; the index of its first element there).
+    """(the access, moved to start at its lowest address; the first element's index from there).
 
-    After this, an index into a kernel parameter is never negative.
+    With this start, an index into a kernel parameter is never negative.
     """
     down = sum(min(0, (n - 1) * s) for n, s in zip(access.shape, access.strides, strict=True))
     return replace(access, offset=access.offset + down), -down
@@ -93,7 +93,8 @@ class _CopyLoops:
     def _pull_inward(self) -> int:
         """Make the axis that is consecutive in the source the second to last axis.
 
-        Returns the factor by which this axis is unrolled, or 1 if there is no such axis.
+        Returns the factor by which this axis is unrolled, or 1 if there is no such axis. The extent
+        of the axis is divided by the factor.
         """
         consecutive = [i for i, s in enumerate(self._x_strides[:-1]) if s == 1]
         if not consecutive:

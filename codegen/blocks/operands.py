@@ -79,7 +79,7 @@ class Operands:
         self._b, self._result, self._walk = b, result, walk
         self._shape = result.type.shape
         self._sources = [self._source(x, f"{prefix}{i}") for i, x in enumerate(operands)]
-        # For each operand, how many elements after a constant its vectors read.
+        # For each operand, the number of elements that its vectors read after the constant's end.
         self._beyond = [0] * len(operands)
 
     @property
@@ -88,14 +88,14 @@ class Operands:
 
         A constant is followed by as many zeros as its vectors read beyond it.
         """
-        made: list[Arg] = []
+        args: list[Arg] = []
         for source, beyond in zip(self._sources, self._beyond, strict=True):
             if source.access is not None:
-                made.append(access_arg(source.access))
+                args.append(access_arg(source.access))
             elif source.walked is not None:
                 key = (*self._key(source.operand), beyond)
-                made.append(source.operand.once(key, partial(source.walked.arg, beyond)))
-        return made
+                args.append(source.operand.once(key, partial(source.walked.arg, beyond)))
+        return args
 
     def load(
         self, index: int, at: Coordinates, delta: Sequence[int], lanes: int, count: int
@@ -188,8 +188,8 @@ def common_walk(result: NodeResult, operands: Sequence[NodeOperand]) -> tuple[in
         array = operand.array
         assert array is not None
         if array.size < _ROW_ELEMENTS:
-            wider = expanded(array, shape, (min(computed[-1], _ROW_ELEMENTS),))
-            array = wider if wider.size <= _ROW_ELEMENTS else array
+            repeated = expanded(array, shape, (min(computed[-1], _ROW_ELEMENTS),))
+            array = repeated if repeated.size <= _ROW_ELEMENTS else array
         stored = stored_shape(TensorType(operand.type.dtype, array.shape))
         steps.append(broadcast_strides(stored, dense(stored), shape))
     return merged(shape, *steps, keep_last=bits) or (1,)

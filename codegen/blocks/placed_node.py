@@ -115,12 +115,12 @@ class PlacedNode:
         """
         array = self.inputs[index].array
         if array is None:
-            message = f"'{self.anchor.name}' needs constant {what}"
+            message = f"the {what} of '{self.anchor.name}' must be constant"
             raise EllcError(message, code="E302", where=self.where)
         return array
 
     def refuse_stages(self) -> None:
-        """Raise `EllcError` (E301) if there are stages. For kernels that have no epilogue."""
+        """For kernels that have no epilogue: raise `EllcError` (E301) if there are stages."""
         if self.stages:
-            message = f"'{self.anchor.name}' with an epilogue"
+            message = f"the kernel of '{self.anchor.name}' cannot compute fused stages"
             raise EllcError(message, code="E301", where=self.where)

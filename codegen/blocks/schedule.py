@@ -19,16 +19,16 @@ _PIXEL_VECTORS, _FEW_PIXEL_VECTORS = 8, 4
 cycles by `tests/benchmarks/constants.py`, 64 -> 256 channels: pi3_64 2: 30.2, 4: 21.2, 6: 18.8,
 8: 17.2, 12: 16.8; pi3 1: 36.4, 2: 28.4, 4: 20.2, 6: 20.4, 8: 22.7."""
 _WEIGHT_EIGHTHS, _L1_EIGHTHS = 4, 6
-"""The part of the first-level cache that all weights may fill if bands are chosen for this cache,
-and the part that weights and a band may fill. Thousand modelled cycles by the same script for
-`_L1_EIGHTHS` on pi3_64: 1x1, 64 channels, 28x28 3: 1,333, 4: 1,333, 6: 1,388; 1x1, 16 -> 96, 56x56
+"""How much of the first-level cache all weights may fill if bands are chosen for this cache, and
+how much weights and a band may fill together, both in eighths. Thousand modelled cycles by the same
+script for `_L1_EIGHTHS` on pi3_64: 1x1, 64 channels, 28x28 3: 1,333, 4: 1,333, 6: 1,388; 1x1, 16 -> 96, 56x56
 1: 2,460, 3: 2,460, 4: 2,550, 6: 2,597; 8-bit 1x1, 64, 28x28 1: 1,183, 3: 1,127, 6: 1,131. On an AMD
 EPYC, 1 to 8 take the same time (1 %). But whole networks, whose images are in the caches already,
 take 1 % more with 3 than with 6 (`run.py model`, keyword spotting): 1,320 and 1,307, on pi3 1,760
 and 1,735."""
 _L2_TENTHS = 7
-"""The part of the second-level cache that rows and weights may fill; other programs and the stack
-need some. Million modelled cycles on pi3_64: 1x1, 256 channels, 28x28 5: 25.6, 6 to 10: 24.1;
+"""How many tenths of the second-level cache rows and weights may fill; other programs and the stack
+need the rest. Million modelled cycles on pi3_64: 1x1, 256 channels, 28x28 5: 25.6, 6 to 10: 24.1;
 3x3, 192, 14x14 3: 31.1, 5: 29.1, 7 to 10: 28.1; 3x3, 128, 28x28 5: 51.4, 6 to 10: 51.0."""
 
 
@@ -112,12 +112,12 @@ def gemm_tiles(
     Its sums, one row of weights and one vector of image values must fit. It has no more vectors
     than `filters` filters need, and loads operands in the same way as the usual tile.
     """
-    most = min(most_pixels(target), pixels)
+    most_tile_pixels = min(most_pixels(target), pixels)
     for vectors in range(1, -(-filters // usual.lanes) + 1):
         fitting = (target.vector_registers - 1) // vectors - 1
         if fitting < 1:
             return
-        for tile_pixels in range(1, min(most, fitting) + 1):
+        for tile_pixels in range(1, min(most_tile_pixels, fitting) + 1):
             yield replace(usual, pixels=tile_pixels, vectors=vectors)
 
 
@@ -143,8 +143,9 @@ def _integer_tile(target: Target, pixels: int, filters: int) -> GemmSchedule:
 def band_rows(traffic: GemmTraffic, blocks: int, target: Target) -> int:
     """The number of rows in a band.
 
-    If all weights fit in half of the first-level cache, a band is as large as the rest of that
-    cache allows. Memory is then read and written once, in order.
+    If all weights fit in half of the first-level cache, a band is as large as possible so that it
+    and all weights fill at most three quarters of that cache. Memory is then read and written once,
+    in order.
 
     Otherwise, a band is chosen for which the fewest bytes are moved between memory and the
     second-level cache. If a band, its results and all weights fit in that cache, everything is
@@ -195,15 +196,15 @@ def pixel_limit(target: Target, total: Elem) -> int:
 
 def _pixels(target: Target, registers: int, vectors: int, by_lane: bool) -> int:
     """The most pixels whose sums, weights and image values fit in the registers."""
-    most = most_pixels(target)
+    limit = most_pixels(target)
     if by_lane and registers >= 32:
         # A step has four channels. It needs a register of image values per pixel, and four rows of
         # weights.
-        return max(1, min(most, (registers - 4 * vectors) // (vectors + 1)))
+        return max(1, min(limit, (registers - 4 * vectors) // (vectors + 1)))
     if by_lane:
         # A step has two channels. It needs half a register of image values per pixel, and one
-        # register of weights at a time. The tile has one pixel less than would fit, because the
+        # register of weights at a time. The tile has one pixel fewer than would fit, because the
         # half registers must be in the lower half of the register file.
-        return max(1, min(most, 2 * (registers - 1) // (2 * vectors + 1) - 1))
+        return max(1, min(limit, 2 * (registers - 1) // (2 * vectors + 1) - 1))
     spare = vectors + (2 if registers >= 32 else 1)
-    return max(1, min(most, (registers - spare) // vectors))
+    return max(1, min(limit, (registers - spare) // vectors))

@@ -110,12 +110,12 @@ class _SlidingLoops:
         self._images, _, _, channels = shape.walk
         self._rows = column_tiles(shape.rows, tile.rows)
         self._columns = column_tiles(shape.columns, tile.pixels)
-        self._whole, self._rest = divmod(channels, tile.block)
+        self._full_blocks, self._rest = divmod(channels, tile.block)
         if self._rest == 0 and split_last:
-            self._whole, self._rest = self._whole - 1, tile.block
+            self._full_blocks, self._rest = self._full_blocks - 1, tile.block
         groups = sum(t.count for t in self._rows) * self._images
         wanted = -(-4 * threads // groups) if threads > 1 else 1
-        self._chunks = max(1, min(wanted, self._whole))
+        self._chunks = max(1, min(wanted, self._full_blocks))
 
     def write(self) -> int:
         b = self._b
@@ -157,10 +157,10 @@ class _SlidingLoops:
         chunk: Operand,
     ) -> None:
         b, block = self._b, self._tile.block
-        stop: Operand = Imm(self._whole * block)
+        stop: Operand = Imm(self._full_blocks * block)
         first: Operand = Imm(0)
         if self._chunks > 1:
-            share = -(-self._whole // self._chunks) * block
+            share = -(-self._full_blocks // self._chunks) * block
             first = b.mul(chunk, share)
             stop = b.min(b.add(first, share), stop)
 
@@ -173,7 +173,7 @@ class _SlidingLoops:
             self._body(position(channel.index, block, False))
         if not self._rest:
             return
-        tail = position(Imm(self._whole * block), self._rest, True)
+        tail = position(Imm(self._full_blocks * block), self._rest, True)
         if self._chunks == 1:
             self._body(tail)
             return

@@ -39,7 +39,7 @@ class ProductTypes:
     `image` and `weight` are the stored types. Both are converted to `factor` before they are
     multiplied; `weight_zero` is subtracted from weights. With `flipped` the bytes of the image are
     unsigned, and 128 is subtracted from them. Sums have the type `total`; `products_at_once`
-    products of bytes are first summed in 16 bits. With `short`, factors of 32 bits are signed
+    products of bytes are first summed in 16 bits. With `short`, factors of 32 bits hold signed
     numbers of 16 bits, so that an instruction for pairs can multiply them.
     """
 
@@ -88,8 +88,8 @@ class ProductTypes:
 
     def weight_factor(self, b: KernelBuilder, value: Operand) -> Operand:
         """Stored weights, widened, minus their zero point. NEON does both in one instruction."""
-        wide = self.widened(b, value)
-        return b.sub(wide, b.const(self.weight_zero, wide)) if self.weight_zero else wide
+        widened = self.widened(b, value)
+        return b.sub(widened, b.const(self.weight_zero, widened)) if self.weight_zero else widened
 
     def widened(self, b: KernelBuilder, value: Operand) -> Operand:
         """A stored value, converted to the type of factors."""
@@ -187,7 +187,7 @@ class Terms:
 def in_bytes(terms: Terms, target: Target) -> Terms:
     """The terms with bytes as factors, if NEON can sum two or more of their products in 16 bits.
 
-    The magnitude of a product of a weight and a signed byte is at most 128 times the weight.
+    The magnitude of a product of a weight and a signed byte is at most 128 times the weight's.
     Therefore the largest weights of each filter limit how many products fit. Terms for which fewer
     than two products fit are returned unchanged.
     """
@@ -195,20 +195,22 @@ def in_bytes(terms: Terms, target: Target) -> Terms:
     if types.weight is not Elem.I8 or types.image.bytes > 1 or not target.has("neon"):
         return terms
     sizes = np.abs(weights.reshape(weights.shape[0], -1).astype(np.int16))
-    most = min(_MOST_PRODUCTS, sizes.shape[1])
-    largest = np.sort(np.partition(sizes, -most, axis=1)[:, -most:], axis=1)[:, ::-1]
+    most_products = min(_MOST_PRODUCTS, sizes.shape[1])
+    largest = np.sort(np.partition(sizes, -most_products, axis=1)[:, -most_products:], axis=1)[
+        :, ::-1
+    ]
     products_at_once = int((np.cumsum(largest, axis=1) <= _LARGEST_SUM).all(axis=0).sum())
     if products_at_once < 2:
         return terms
     flipped = types.image is Elem.U8
-    narrow = replace(types, factor=Elem.I8, flipped=flipped, products_at_once=products_at_once)
+    byte_types = replace(types, factor=Elem.I8, flipped=flipped, products_at_once=products_at_once)
     if not flipped:
-        return replace(terms, types=narrow)
+        return replace(terms, types=byte_types)
     share = 128 * weights.sum(axis=(1, 2, 3), dtype=np.int64)
     exact = share if terms.exact is None else terms.exact + share
     (zero,) = terms.padding.values
     return replace(
-        terms, types=narrow, exact=exact, padding=replace(terms.padding, values=(zero - 128,))
+        terms, types=byte_types, exact=exact, padding=replace(terms.padding, values=(zero - 128,))
     )
 
 
@@ -226,8 +228,8 @@ def in_fewest_bytes(terms: Terms) -> Terms:
     least, most = int(weights.min()), int(weights.max())
     if most - least > np.iinfo(np.uint8).max:
         return terms
-    bytewise = replace(types, weight=Elem.U8, weight_zero=-least)
-    return replace(terms, types=bytewise, key=f"{terms.key}above {least}:")
+    byte_types = replace(types, weight=Elem.U8, weight_zero=-least)
+    return replace(terms, types=byte_types, key=f"{terms.key}above {least}:")
 
 
 def float_terms(image: Elem, weights: Array, bias: Array | None, padding: Padding) -> Terms:
@@ -244,7 +246,7 @@ def integer_terms(
     zeros: ZeroPoints,
     target: Target,
 ) -> Terms:
-    """The terms of a convolution of bytes.
+    """The terms of a convolution of integers.
 
     The weights minus their zero points are stored as bytes if they all fit, else as 16-bit
     integers.

@@ -35,16 +35,16 @@ class ElementWalk:
         """
         if prod(self.extents) == 0:
             return 0
-        whole, rest = self._cut()
+        full_blocks, rest = self._cut()
         if prod(self.extents[:-1]) == 1:
-            return self._one_row(b, body, whole, rest)
+            return self._one_row(b, body, full_blocks, rest)
         count = self._parallel_axes()
         with b.loop("part", b.begin, b.end) as part, ExitStack() as stack:
             at = unraveled(b, part.index, self.extents[:count])
             for number, extent in enumerate(self.extents[count:-1]):
                 loop = stack.enter_context(b.loop(f"axis{number}", 0, extent))
                 at.append(loop.index)
-            stop = whole * self.block
+            stop = full_blocks * self.block
             with b.loop("element", 0, stop, self.block) as element:
                 body([*at, element.index], self.block, False)
             if rest:
@@ -53,25 +53,28 @@ class ElementWalk:
 
     def _cut(self) -> tuple[int, int]:
         """(number of whole blocks, number of elements after them) in a row."""
-        whole, rest = divmod(self.extents[-1], self.block)
+        full_blocks, rest = divmod(self.extents[-1], self.block)
         if rest == 0 and self.split_last:
-            return whole - 1, self.block
-        return whole, rest
+            return full_blocks - 1, self.block
+        return full_blocks, rest
 
-    def _one_row(self, b: KernelBuilder, body: Body, whole: int, rest: int) -> int:
+    def _one_row(self, b: KernelBuilder, body: Body, full_blocks: int, rest: int) -> int:
         zeros: list[Operand] = [Imm(0)] * (len(self.extents) - 1)
-        if whole:
-            stop = b.min(b.end, whole) if rest else b.end
+        if full_blocks:
+            stop = b.min(b.end, full_blocks) if rest else b.end
             with b.loop("block", b.begin, stop) as block:
                 body([*zeros, b.mul(block.index, self.block)], self.block, False)
         if rest:
-            start = b.max(b.begin, whole) if whole else b.begin
+            start = b.max(b.begin, full_blocks) if full_blocks else b.begin
             with b.loop("rest", start, b.end):
-                body([*zeros, Imm(whole * self.block)], rest, True)
-        return whole + (1 if rest else 0)
+                body([*zeros, Imm(full_blocks * self.block)], rest, True)
+        return full_blocks + (1 if rest else 0)
 
     def _parallel_axes(self) -> int:
-        """How many leading axes the parallel loop covers, to have four trips per thread or more."""
+        """How many leading axes the parallel loop covers.
+
+        They are the fewest that give every thread four trips or more, or all axes but the last.
+        """
         wanted = 4 * self.threads if self.threads > 1 else 1
         for count in range(1, len(self.extents)):
             if prod(self.extents[:count]) >= wanted:

@@ -1,4 +1,4 @@
-"""Constants in the form in which kernels read them. A key identifies the content of each."""
+"""Constants in the form in which kernels read them, each with a key that identifies its content."""
 
 from __future__ import annotations
 

@@ -68,9 +68,9 @@ def window_axes(
     dilation: tuple[int, int],
     padding: Padding,
 ) -> tuple[Axis, Axis]:
-    """(rows, columns) of a window over an NHWC image.
+    """The axes (rows, columns) of a window over an NHWC image.
 
-    If the image has a border that covers the padding, the border is read.
+    If the image has a border that covers the padding, the window reads the border.
     """
     bordered = x.border is not None and x.border.covers(padding)
     before = (padding.top, padding.left)
@@ -98,10 +98,10 @@ def cut(length: int, limit: int) -> Cut:
 
 
 def fold_rows(pixels: int, limit: int) -> tuple[int, int]:
-    """(rows, columns) as which a kernel walks `pixels` consecutive pixels.
+    """The (rows, columns) into which a kernel folds `pixels` consecutive pixels.
 
-    Of all factorisations, those with the fewest tiles of at most `limit` pixels are best. Of these,
-    the one with the most rows is taken, so that threads can share the work.
+    Of all factorisations of `pixels`, those with the fewest tiles of at most `limit` pixels are
+    best. Of these, the one with the most rows is taken, so that threads can share the work.
     """
     best = (pixels, 1, pixels)
     for rows in range(1, pixels + 1):

@@ -42,17 +42,18 @@ from ellc.codegen.machine.target import Target
 from ellc.ir.ops.binary import BinaryConv2D
 from ellc.ir.types import Array, DType
 
-# The sizes of tiles. Costs of other values are by `tests/benchmarks/constants.py`, for 3x3,
-# 128 channels, 28x28: million modelled cycles, and microseconds with AVX-512 on an AMD EPYC.
+# The sizes of tiles. `tests/benchmarks/constants.py` printed the costs of other values, for 3x3,
+# 128 channels, 28x28: millions of modelled cycles, and microseconds with AVX-512 on an AMD EPYC.
 _VECTORS = 2
-"""Vectors of filters. pi3_64 1: 7.14, 2: 6.31, 3: 6.85; AVX-512 1: 42.6, 2: 43.8, 3: 75.3."""
+"""Vectors of filters in a tile. pi3_64 1: 7.14, 2: 6.31, 3: 6.85; AVX-512 1: 42.6, 2: 43.8,
+3: 75.3."""
 _PIXELS = 4
-"""Pixels if words are bytes. pi3_64 2: 6.65, 3: 6.35, 4: 6.31, 6: 6.54; pi3 1: 9.13, 2: 7.52,
-3: 7.35, 4: 7.01, 6: 6.99; with AVX2, 1 to 6 take the same time."""
+"""Pixels of a tile if words are bytes. pi3_64 2: 6.65, 3: 6.35, 4: 6.31, 6: 6.54; pi3 1: 9.13,
+2: 7.52, 3: 7.35, 4: 7.01, 6: 6.99; with AVX2, 1 to 6 take the same time."""
 _WORD_PIXELS = 8
-"""Pixels if words have 32 bits. AVX-512 4: 42.0, 8: 42.2, 12: 42.8, 14: 51.6."""
+"""Pixels of a tile if words have 32 bits. AVX-512 4: 42.0, 8: 42.2, 12: 42.8, 14: 51.6."""
 _SCALAR_FILTERS, _SCALAR_PIXELS = 4, 2
-"""The tile on scalar targets. Thousand cycles of pi0's code on the same core, 64 channels, 7x7:
+"""The tile on scalar targets. Thousands of cycles of pi0's code on pi3's core, 64 channels, 7x7:
 filters 2: 770, 4: 715, 8: 759; pixels 1: 752, 2: 715, 3: 772."""
 
 BYTE_STEPS = 31  # 31 bytes differ in at most 248 bits, a count that fits in a byte
@@ -77,12 +78,12 @@ class Words:
 def choose_words(target: Target, bits: int, align_bytes: int) -> Words:
     """The words of a kernel whose sums have at most `bits` products.
 
-    Words have 32 bits on scalar targets and where AVX-512 counts the bits of 32-bit lanes, if the
-    image is aligned to 4 bytes. An image in the caller's memory may start at any byte, so its words
-    have 8 bits, as on all other targets.
+    Words have 32 bits if the image is aligned to 4 bytes and the target is scalar or has the
+    AVX-512 instruction that counts the bits of 32-bit lanes. In all other cases they have 8 bits:
+    an image in the caller's memory, for instance, may start at any byte.
     """
-    wide = target.vector_bytes <= 4 or target.has("avx512_vpopcntdq")
-    if wide and align_bytes >= Elem.U32.bytes:
+    counts_words = target.vector_bytes <= 4 or target.has("avx512_vpopcntdq")
+    if counts_words and align_bytes >= Elem.U32.bytes:
         return Words(Elem.U32, Elem.U32)
     return Words(Elem.U8, Elem.U16 if bits < 1 << 16 else Elem.U32)
 
@@ -244,15 +245,15 @@ class _Differences(TileArithmetic):
             return self.inner_loop(sums, inside, panel, length, pixels)
         b, block = self._b, self._schedule.block
         chunk = min(length, BYTE_STEPS - BYTE_STEPS % self._schedule.k_step)
-        whole = length - length % chunk
-        with b.loop("chunk", 0, whole, chunk, carry=sums) as part:
+        loop_end = length - length % chunk
+        with b.loop("chunk", 0, loop_end, chunk, carry=sums) as part:
             image_index = b.add(inside, part.index)
             weight_index = b.add(panel, b.mul(part.index, block))
             part.carry(self._widened(list(part.carried), image_index, weight_index, chunk, pixels))
         sums = list(part.results)
-        if length - whole:
-            image_index, weight_index = b.add(inside, whole), b.add(panel, whole * block)
-            sums = self._widened(sums, image_index, weight_index, length - whole, pixels)
+        if length - loop_end:
+            image_index, weight_index = b.add(inside, loop_end), b.add(panel, loop_end * block)
+            sums = self._widened(sums, image_index, weight_index, length - loop_end, pixels)
         return sums
 
     def finish(

@@ -46,7 +46,9 @@ def pack(
     *outer, channels = shape
     view = viewed_as(result, (*outer, result.shape[-1]))
     if view is None:
-        raise InternalError(f"{name}: cannot pack bits of {shape} into {result.shape}")
+        raise InternalError(
+            f"{name}: bits of shape {shape} cannot be packed into bytes of shape {result.shape}"
+        )
     b = KernelBuilder(f"{name}_pack")
     x = b.param("x", Elem.U8, source.align_bytes)
     y = b.param("y", Elem.U8, result.align_bytes, writable=True)
@@ -70,7 +72,7 @@ def pack(
 
 
 def _index(b: KernelBuilder, at: list[Operand], strides: tuple[int, ...]) -> Operand:
-    """The offset in elements of the coordinates `at`, which leave out the last axis."""
+    """The offset, in elements, of the coordinates `at` along all axes but the last."""
     index: Operand = Imm(0)
     for coordinate, stride in zip(at, strides, strict=False):
         index = b.add(index, b.mul(coordinate, stride))

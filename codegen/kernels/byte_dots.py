@@ -1,12 +1,12 @@
 """Convolutions of bytes on NEON as dot products along the channels.
 
-The kernel reads sixteen channels of the image and of the weights at a time. Two multiplications add
-two products of bytes in each of eight 16-bit lanes, which cannot overflow; a third instruction adds
-pairs of these lanes to four 32-bit sums. So three instructions do sixteen multiply-adds, and no
-value is broadcast. A tile has one register of four partial sums for each pixel and filter; the four
-are added at the end. Weights are packed
+The kernel reads sixteen channels of the image and of the weights at a time. Two multiplications
+leave the sum of two products of bytes in each of eight 16-bit lanes; the weights are so small that
+it cannot overflow. A third instruction adds pairs of these lanes to four 32-bit sums. So three
+instructions do sixteen multiply-adds, and no value is broadcast. A tile has one register of four
+partial sums for each pixel and filter; the four are added at the end. Weights are packed
 `[group][block][kernel row][kernel column][sixteen channels][filter][channel]`. If eight channels
-are left, they follow in the same order.
+remain, their weights follow in the same order.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from ellc.ir.ops.quantised_conv import IntConv2D, IntDense
 from ellc.ir.types import Array
 
 _PIXELS, _FEW_PIXELS = 4, 2
-"""The most pixels of a tile, for 32 registers and for fewer. Million modelled cycles by
+"""The most pixels of the usual tile, for 32 registers and for fewer. Millions of modelled cycles by
 `tests/benchmarks/constants.py`, 64 channels, 28x28: pi3_64 1x1 2: 1.20, 3: 1.24, 4: 1.13, 5: 1.17;
 3x3 2: 8.35, 3: 8.35, 4: 7.80, 5: 7.63; pi3 1x1 1: 2.35, 2: 1.58, 3: 1.75; 3x3 1: 15.4, 2: 11.0,
 3: 13.8."""
@@ -54,7 +54,7 @@ pi3_64: 1x1 1: 1.73, 2: 1.33, 4: 1.13, 8: 1.15; 3x3 1: 12.9, 2: 9.5, 4: 7.8, 8: 
 pi3: 1x1 2: 1.70, 4: 1.58, 8: 1.75; 3x3 2: 10.3, 4: 11.0, 8: 13.6."""
 
 _SHORTEST_SUM = 40
-"""The fewest products in a sum for which this family is offered on targets with 32 registers: in
+"""The fewest products in a sum for which this family is offered on targets with 32 registers: for
 shorter sums, adding the four partial sums costs too much. Thousands of modelled cycles on pi3_64
 with this family : without it, by the same script, 1x1, 64 filters, 28x28:
 16 channels 416 : 388, 32 channels 682 : 653, 48 channels 913 : 916."""
@@ -62,7 +62,10 @@ with this family : without it, by the same script, 1x1, 64 filters, 28x28:
 
 @kernel(IntConv2D, IntDense, name="dots")
 def dots(node: PlacedNode) -> Iterator[Candidate]:
-    """Candidates if pairs of products fit in 16 bits and the channels are a multiple of 8."""
+    """Candidates if sums of two products fit in 16 bits.
+
+    The number of channels must be a multiple of 8, and sums must not be too short (`_is_short`).
+    """
     if not has_constant_operands(node) or node.inputs[1].type.shape[-1] % _HALF:
         return
     problem = problem_of(node)
@@ -88,8 +91,9 @@ def dots_cycles(
 ) -> float:
     """Predicted issue slots of the whole kernel.
 
-    Sixteen channels cost two multiplications, a share of a pairwise addition, and their loads. Each
-    register of sums costs two more slots: one to set it to 0, one to add its four parts at the end.
+    Sixteen channels cost two multiplications, `2 / products_at_once` pairwise additions, and their
+    loads. Each register of sums costs two more slots: one to set it to 0, and one to add its four
+    parts at the end.
     """
     load = target.core.load_cycles
     sums = schedule.pixels * schedule.block
@@ -108,7 +112,10 @@ def pixel_limit(target: Target) -> int:
 
 
 def dot_tile(target: Target, pixels: int) -> GemmSchedule:
-    """The usual tile for rows of `pixels` pixels. With few pixels it has more filters."""
+    """The usual tile for rows of `pixels` pixels.
+
+    If it has at most two pixels, and the target has 32 registers, it has twice as many filters.
+    """
     limit = pixel_limit(target)
     size = cut(pixels, limit).size
     vectors = 2 if target.vector_registers >= 32 and size <= 2 else 1
@@ -128,15 +135,15 @@ def dot_tiles(target: Target, pixels: int) -> Iterator[GemmSchedule]:
 def pack_rows(weights: Array, groups: int, block: int) -> Array:
     """[F, kh, kw, C] -> [groups, blocks, kh, kw, C * block], with zeros after the last filter."""
     filters, rows, columns, depth = weights.shape
-    each = filters // groups
-    blocks = -(-each // block)
+    per_group = filters // groups
+    blocks = -(-per_group // block)
     padded = np.zeros((groups, blocks * block, rows, columns, depth), weights.dtype)
-    padded[:, :each] = weights.reshape(groups, each, rows, columns, depth)
+    padded[:, :per_group] = weights.reshape(groups, per_group, rows, columns, depth)
     split = padded.reshape(groups, blocks, block, rows, columns, depth)
     outer = (groups, blocks, rows, columns)
-    whole = depth - depth % _STEP
-    steps = split[..., :whole].reshape(*split.shape[:-1], whole // _STEP, _STEP)
-    parts = [np.moveaxis(steps, 2, -2), np.moveaxis(split[..., whole:], 2, -2)]
+    in_steps = depth - depth % _STEP
+    steps = split[..., :in_steps].reshape(*split.shape[:-1], in_steps // _STEP, _STEP)
+    parts = [np.moveaxis(steps, 2, -2), np.moveaxis(split[..., in_steps:], 2, -2)]
     return np.concatenate([p.reshape(*outer, -1) for p in parts], axis=-1)
 
 
@@ -184,14 +191,14 @@ class ByteDots(ProductArithmetic):
     ) -> list[Operand]:
         """The sums plus the products of `length` channels: sixteen at a time, then eight."""
         b, block = self._b, self._schedule.block
-        whole = length - length % _STEP
-        with b.loop("k", 0, whole, _STEP, carry=sums) as k:
+        loop_end = length - length % _STEP
+        with b.loop("k", 0, loop_end, _STEP, carry=sums) as k:
             image_index, weight_index = b.add(inside, k.index), b.add(panel, b.mul(k.index, block))
             k.carry(self._channels(list(k.carried), image_index, weight_index, _STEP, pixels))
         sums = list(k.results)
-        if length - whole:
-            image_index, weight_index = b.add(inside, whole), b.add(panel, whole * block)
-            sums = self._channels(sums, image_index, weight_index, length - whole, pixels)
+        if length - loop_end:
+            image_index, weight_index = b.add(inside, loop_end), b.add(panel, loop_end * block)
+            sums = self._channels(sums, image_index, weight_index, length - loop_end, pixels)
         return sums
 
     def accumulate(self, weight: Operand, value: Operand, total: Operand) -> Operand:

@@ -1,7 +1,7 @@
 """The normal form of a convolution's node, and the parts of its kernel that all families share.
 
-A dense layer is computed as a 1x1 convolution. Its pixels are the rows of its input: every axis but
-the last counts as pixels.
+A dense layer is computed as a 1x1 convolution: the rows along the last axis of its input are the
+pixels.
 """
 
 from __future__ import annotations
@@ -74,7 +74,10 @@ class Problem:
 
 
 def problem_of(node: PlacedNode) -> Problem:
-    """The problem of a node. An image whose strides no kernel can walk is copied first."""
+    """The problem of a node. An image whose strides no kernel can walk is copied first.
+
+    If results are bits and a byte would hold results of several groups, all groups become one.
+    """
     terms = terms_of(node)
     if isinstance(node.anchor, Dense | IntDense):
         return Problem(_dense_shape(node.inputs[0], terms), terms)
@@ -108,15 +111,12 @@ def _dense_shape(image: NodeOperand, terms: Terms) -> ConvShape:
 
 
 def _ungrouped(weights: Array, groups: int) -> Array:
-    """The same filters over the channels of all groups; weights for other groups' channels are 0.
-
-    Results of bits need this if a byte would otherwise hold results of several groups.
-    """
+    """The filters, extended to the channels of all groups by weights of 0."""
     filters, rows, columns, depth = weights.shape
-    wide = np.zeros((filters, rows, columns, groups * depth), weights.dtype)
+    ungrouped = np.zeros((filters, rows, columns, groups * depth), weights.dtype)
     for group, own_filters in enumerate(np.split(np.arange(filters), groups)):
-        wide[own_filters, :, :, group * depth : (group + 1) * depth] = weights[own_filters]
-    return wide
+        ungrouped[own_filters, :, :, group * depth : (group + 1) * depth] = weights[own_filters]
+    return ungrouped
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -216,12 +216,16 @@ def has_whole_bytes(dtype: DType, tile: GemmSchedule) -> bool:
 
 
 def fitted(dtype: DType, shape: ConvShape, tile: GemmSchedule) -> GemmSchedule:
-    """The usual tile, with filters for whole bytes of bits, and with spare registers at edges."""
+    """The usual tile, adapted to results that are bits and to tiles at edges.
+
+    It gets enough filters to fill whole bytes. If there are edges it gets one pixel fewer, unless
+    values are multiplied by lane.
+    """
     while not has_whole_bytes(dtype, tile):
         tile = replace(tile, vectors=tile.vectors + 1)
     if not shape.columns.is_interior and not tile.by_lane:
         # A tile at an edge has several inner loops, and all sums stay in registers throughout them.
-        # With one pixel less there are enough registers for this.
+        # With one pixel fewer there are enough registers for this.
         tile = replace(tile, pixels=max(1, tile.pixels - 1))
     return tile
 
@@ -246,8 +250,9 @@ def _banded(
 def folded(node: PlacedNode, shape: ConvShape, limit: int) -> ConvShape:
     """The shape with all pixels in one sequence, cut into rows that suit tiles of `limit` pixels.
 
-    This is possible for a 1x1 convolution with stride 1 over one image without gaps if the operands
-    of its stages can be folded in the same way. Any other shape is returned unchanged.
+    This is possible for a 1x1 convolution with stride 1 over one image without gaps if its result
+    and the operands of its stages can be folded in the same way. Any other shape is returned
+    unchanged.
     """
     rows, columns = shape.rows, shape.columns
     is_pointwise = (rows.taps, columns.taps, rows.stride, columns.stride) == (1, 1, 1, 1)

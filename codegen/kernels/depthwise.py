@@ -161,7 +161,7 @@ class _StartValues:
     def __init__(
         self, b: KernelBuilder, shape: Sliding, terms: Terms, lanes: int, args: list[Arg]
     ) -> None:
-        """Declares a kernel parameter, unless all start values are 0, and extends `args` by it."""
+        """Declares a parameter and appends its argument to `args`, unless all values are 0."""
         self._b = b
         self._param: Param | None = None
         edges = not (shape.rows.is_interior and shape.columns.is_interior)
@@ -223,39 +223,43 @@ class _Input:
 
 
 class _Sums:
-    """Adds products to the sum of each slot. A few products of bytes are first added in 16 bits."""
+    """Adds products to the sum of each slot. Products of bytes are added in 16 bits at first."""
 
     def __init__(self, b: KernelBuilder, types: ProductTypes, sums: dict[Slot, Operand]) -> None:
         self._b, self._types, self._sums = b, types, sums
-        self._small: dict[Slot, tuple[int, Operand]] = {}
+        self._short_sums: dict[Slot, tuple[int, Operand]] = {}
 
     def tap(self, products: Iterable[tuple[Slot, Operand, Operand]]) -> None:
-        """Add the products of one tap. Each must belong to a different sum."""
+        """Add the products (slot, image value, weight) of one tap, each to a different sum."""
         if not self._types.sums_products:
             for slot, value, weight in products:
-                # The product clears the upper half of its first factor. Weights come first, because
-                # there are fewer of them.
+                # A multiplication of short factors must first clear the upper half of its first
+                # factor. Weights come first, because fewer of them have to be cleared.
                 factors = (weight, value) if self._types.short else (value, weight)
                 self._sums[slot] = self._types.multiply_add(self._b, *factors, self._sums.get(slot))
             return
         for slot, value, weight in products:
-            count, small = self._small.get(slot, (0, None))
-            self._small[slot] = count + 1, self._types.multiply_add(self._b, value, weight, small)
-        # The full 16-bit sums are added after the whole tap, when none of them is still pending.
+            count, short_sum = self._short_sums.get(slot, (0, None))
+            self._short_sums[slot] = (
+                count + 1,
+                self._types.multiply_add(self._b, value, weight, short_sum),
+            )
+        # Full 16-bit sums are added to their totals only after all products of the tap, when no
+        # addition has to wait for a product.
         for slot in [
-            s for s, (count, _) in self._small.items() if count == self._types.products_at_once
+            s for s, (count, _) in self._short_sums.items() if count == self._types.products_at_once
         ]:
             self._add(slot)
 
     def finish(self) -> None:
         """Add the remaining 16-bit sums to their totals."""
-        for slot in list(self._small):
+        for slot in list(self._short_sums):
             self._add(slot)
 
     def _add(self, slot: Slot) -> None:
-        small = self._b.convert(self._small.pop(slot)[1], self._types.total)
+        short_sum = self._b.convert(self._short_sums.pop(slot)[1], self._types.total)
         total = self._sums.get(slot)
-        self._sums[slot] = small if total is None else self._b.add(total, small)
+        self._sums[slot] = short_sum if total is None else self._b.add(total, short_sum)
 
 
 class _TileWriter:
@@ -333,10 +337,10 @@ class _TileWriter:
 
         Computing one vector of filters after the other needs fewer registers for weights. All
         vectors are computed together if one alone has too few independent sums to hide the latency
-        of multiply-adds.
+        of multiply-adds, or if several filters read the same channel.
         """
-        few = len(position.rows) * len(position.columns) < 4 or self._block.multiplier > 1
-        groups = [list(vectors)] if few else [[v] for v in vectors]
+        together = len(position.rows) * len(position.columns) < 4 or self._block.multiplier > 1
+        groups = [list(vectors)] if together else [[v] for v in vectors]
         inputs = [
             _Input(row, column, row_readers, readers)
             for row, row_readers in input_readers(self._shape.rows, position.rows).items()

@@ -16,21 +16,21 @@ from ellc.codegen.machine.target import SCALAR_BYTES, Target
 from ellc.ir.types import DType
 
 _SUMS, _FEW_SUMS = 16, 8
-"""Vectors of sums of a tile, for 32 registers and for fewer. Thousand modelled cycles by
+"""The most vectors of sums in a tile, for 32 registers and for fewer. Thousand modelled cycles by
 `tests/benchmarks/constants.py`: pi3_64 bytes 3x3, 64 channels, 28x28 4: 343, 8: 276, 12: 251,
 16: 239, 20: 237; floats 5x5, 32, 28x28 4: 504, 8: 349, 16: 313; 7x7 4: 1,087, 8: 620, 16: 535; pi3
 bytes 3x3 4: 424, 6: 396, 8: 346, 10: 382; floats 5x5 4: 543, 6: 491, 8: 458, 10: 509."""
 _MOST_ROWS, _FEW_MOST_ROWS = 4, 2
-"""The most rows of a tile, likewise. pi3_64 3x3, 96 channels, 56x56 1: 4,897, 2: 4,691, 4: 4,768;
-256, 14x14 1: 443, 2: 465, 4: 452; bytes 3x3, 64, 28x28 1: 255, 2: 238, 4: 238."""
+"""The most output rows of a tile, likewise. pi3_64 3x3, 96 channels, 56x56 1: 4,897, 2: 4,691,
+4: 4,768; 256, 14x14 1: 443, 2: 465, 4: 452; bytes 3x3, 64, 28x28 1: 255, 2: 238, 4: 238."""
 _STRAIGHT = 200
 """A tile is straight-line code if each of its vectors has at most this many multiply-adds.
 Thousands of modelled cycles on pi3_64 for other limits, by `tests/benchmarks/constants.py`:
 5x5, 32 channels, 28x28: 100: 310, 200: 313, 300: 333, 700: 397;
 7x7: 100: 524, 200: 536, 300: 530, 700: 663;
 3x3, 96 channels, 56x56: 100: 4,982, 200: 4,762, 700: 4,777.
-On an x86-64, a limit of 200 takes as long as 700 for 5x5 and 5 % longer for 7x7. But with 700 the
-kernel of a 1x13 window whose results are bits has more than 65,536 values."""
+On an x86-64, a limit of 200 takes as long as one of 700 for 5x5, and 5 % longer for 7x7. But with
+700, the kernel of a 1x13 window whose results are bits has more than 65,536 values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,8 @@ class Rectangles:
     """The tiles that a convolution can have.
 
     Each input channel has `multiplier` filters. A block of filters covers either whole channels or
-    a part of one channel, and has a multiple of `multiple` filters. `budget` vectors of sums fit in
-    the registers.
+    a part of one channel; the number of its filters is a multiple of `multiple`. `budget` vectors
+    of sums fit in the registers.
     """
 
     target: Target
@@ -54,14 +54,14 @@ class Rectangles:
         cls, target: Target, result: DType, shape: Sliding, multiplier: int, types: ProductTypes
     ) -> Rectangles:
         """The tiles of a convolution whose result has the element type `result`."""
-        narrow = types.factor.bytes < 2  # the products of bytes are 16 bits wide
-        widest = vector_lanes(target, Elem.I16 if narrow else types.factor)
-        lanes = fitted_lanes(widest, shape.walk[3])
+        from_bytes = types.factor.bytes < 2  # the products of bytes are 16 bits wide
+        most_lanes = vector_lanes(target, Elem.I16 if from_bytes else types.factor)
+        lanes = fitted_lanes(most_lanes, shape.walk[3])
         multiple = 8 if result is DType.BIT else 1
-        # How many registers one vector of sums takes.
+        # The number of registers that one vector of sums takes.
         registers = lanes * types.total.bytes // target.vector_bytes or 1
-        # With AVX-512, 16 sums are no faster than 8 but add 123 KB of code to a face detector of
-        # 8 bits. On an AMD EPYC, 16 sums take 0 to 1 % longer for bytes, 2 % longer for floats,
+        # With AVX-512, 16 sums are no faster than 8, but add 123 KB of code to an 8-bit face
+        # detector. On an AMD EPYC, 16 sums take up to 1 % more time for bytes, 2 % more for floats,
         # and 1 % less for words.
         many = target.vector_registers >= 32 and target.vector_bytes < 64
         sums = _SUMS if many else _FEW_SUMS
@@ -75,17 +75,17 @@ class Rectangles:
         pixels = cut(self.shape.columns.outputs, pixels).size
         # A small rectangle leaves registers for several vectors, whose independent sums hide the
         # latency of multiply-adds.
-        most = min(
+        most_vectors = min(
             max(1, self.budget // vectors) // (rows * pixels), self.shape.walk[3] // self.lanes
         )
-        wider = [v for v in (4, 2) if vectors < v <= most and self._fits(v)]
-        return Rectangle(rows, pixels, wider[0] if wider else vectors, self.lanes)
+        larger = [v for v in (4, 2) if vectors < v <= most_vectors and self._fits(v)]
+        return Rectangle(rows, pixels, larger[0] if larger else vectors, self.lanes)
 
     def every(self) -> Iterator[Rectangle]:
         """Every tile whose sums fit in the registers."""
-        least = self._least_vectors()
-        most = max(least, min(4, self.shape.walk[3] // self.lanes))
-        for vectors in filter(self._fits, range(least, most + 1)):
+        fewest = self._least_vectors()
+        most_vectors = max(fewest, min(4, self.shape.walk[3] // self.lanes))
+        for vectors in filter(self._fits, range(fewest, most_vectors + 1)):
             for rows, pixels in self._sizes(vectors):
                 yield Rectangle(rows, pixels, vectors, self.lanes)
 
@@ -105,7 +105,10 @@ class Rectangles:
         return next(filter(self._fits, count(1)))
 
     def _fits(self, vectors: int) -> bool:
-        """Whether a block of this many vectors has whole channels, or a part of only one."""
+        """Whether a block of this many vectors covers whole channels, or a part of only one.
+
+        The number of its filters must also be a multiple of `multiple`.
+        """
         block, multiplier = vectors * self.lanes, self.multiplier
         return block % self.multiple == 0 and (multiplier % block == 0 or block % multiplier == 0)
 
@@ -123,14 +126,14 @@ def is_looped(target: Target, shape: Sliding, windows: int) -> bool:
 
 
 def loads_take_offsets(target: Target) -> bool:
-    """Whether loads, into vectors or scalars as kernels use them, can add a constant offset."""
+    """Whether the loads of kernels (of vectors, or of scalars) can add a constant offset."""
     return target.vector_bytes == SCALAR_BYTES or target.isa.vector_loads_take_offsets
 
 
 def tile_cycles(
     target: Target, shape: Sliding, tile: tuple[int, int], vectors: int = 1
 ) -> tuple[float, int]:
-    """(predicted cycles of a whole image and one vector of channels, pixels of the tile).
+    """(predicted cycles for a whole image and one vector of channels, pixels of the tile).
 
     Loads, multiply-adds and stores are counted. As a sort key, the pair puts the smaller of two
     equally fast tiles first.

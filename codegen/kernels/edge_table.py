@@ -1,4 +1,4 @@
-"""Per-filter values that a convolution reads for each output, and that differ at image edges."""
+"""Values, one per filter, that a convolution reads for each output; they differ at image edges."""
 
 from __future__ import annotations
 

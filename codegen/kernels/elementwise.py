@@ -19,12 +19,12 @@ from ellc.ir.op import Pointwise
 from ellc.ir.ops.quantised_arithmetic import QuantAdd, QuantMul
 
 _VECTORS = 4
-"""Vectors of a block. Thousand modelled cycles by `tests/benchmarks/constants.py`, 14x14 pixels:
+"""The most vectors of a block. Thousand modelled cycles by `tests/benchmarks/constants.py`, 14x14:
 ReLU on pi3_64 1: 37.0, 2: 24.4, 4: 16.0, 8: 14.8, on pi3 2: 22.7, 4: 19.6, 8: 16.4;
 a sum on pi3_64 1: 22.9, 2: 16.4, 4: 11.5, 8: 12.1, on pi3 2: 15.4, 4: 14.4, 8: 12.8;
 with 2 : 4 vectors, on pi3_64 sigmoid 209 : 140, tanh 211 : 148, erf 578 : 464, sin 173 : 162,
-log 255 : 230, on pi3 352 : 320, 341 : 339, 692 : 695, 242 : 246, 278 : 284. On an AMD EPYC, 4 take
-10 % less time than 2 for sigmoid, 13 % less for tanh, and 2 to 4 % more for sin."""
+log 255 : 230, on pi3, in the same order, 352 : 320, 341 : 339, 692 : 695, 242 : 246, 278 : 284. On
+an AMD EPYC, 4 take 10 % less time than 2 for sigmoid, 13 % less for tanh, 2 to 4 % more for sin."""
 _FEW_VECTORS = 2
 """The same for costly operators on integers, which compute in more registers, and on scalars.
 Thousand cycles of pi0's code on a Cortex-A53: erf 1: 1,897, 2: 1,194, 4: 1,896; log 1: 1,495,
@@ -62,7 +62,10 @@ def lower_elementwise(node: PlacedNode) -> list[KernelCall]:
 
 
 def _lanes(node: PlacedNode, inner: int) -> int:
-    """The lanes of a vector: a register of the widest element type, but no longer than a row."""
+    """The lanes of a vector: as many elements of the widest type as fit in a register.
+
+    A short row, or an operator that computes in 32 bits, has fewer.
+    """
     types = [x.type for x in (*node.inputs, *node.extras)] + [node.anchor_type(), node.result.type]
     lanes = min(vector_lanes(node.target, Elem.of(t.dtype)) for t in types)
     if any(isinstance(op, QuantAdd | QuantMul) for op in node.operators):
@@ -72,7 +75,7 @@ def _lanes(node: PlacedNode, inner: int) -> int:
 
 
 def _vectors(node: PlacedNode, lanes: int, inner: int, *, is_bits: bool) -> int:
-    """The number of vectors in a block. They are interleaved; vectors of bits fill whole bytes."""
+    """The number of vectors in a block, which are interleaved. Results of bits fill whole bytes."""
     costly = any(isinstance(op, Pointwise) and is_costly(op) for op in node.operators)
     types = (*(x.type for x in node.inputs), node.result.type)
     in_floats = lanes > 1 and all(Elem.of(t.dtype).is_float for t in types)

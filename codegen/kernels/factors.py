@@ -15,7 +15,8 @@ from ellc.codegen.kir.types import VType
 class Factors:
     """Turns elements of both matrices into factors.
 
-    `args` has the arguments of the kernel parameters that this class declares.
+    `args` has the argument of the kernel parameter that the constructor declares if columns have
+    different zero points.
     """
 
     def __init__(
@@ -68,6 +69,6 @@ class Factors:
         return [b.splat(b.load(of_columns, column, offset=i), lanes) for i in range(count)]
 
     def _minus(self, value: Operand, zero: Operand) -> Operand:
-        wide = self._types.widened(self._b, value)
+        widened = self._types.widened(self._b, value)
         is_zero = isinstance(zero, Imm) and zero.value == 0
-        return wide if is_zero else self._b.sub(wide, zero)
+        return widened if is_zero else self._b.sub(widened, zero)

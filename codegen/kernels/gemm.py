@@ -57,11 +57,11 @@ def gemm_cycles(
     """Issue slots of a kernel: multiply-adds, loads, widening of bytes, and overhead of loops.
 
     A step of a tile adds the products for one channel of one tap. It executes `pixels * vectors`
-    multiply-adds, loads the block's weights, and loads one value of each pixel. With `by_lane`, the
-    values are instead loaded as one vector of each pixel in every `k_step`-th step. A load costs
-    `Core.load_cycles`. Values that do not fit in the registers are spilled and reloaded in every
-    step. Each sum is initialised once and stored once. Each tile, and each of its runs of taps that
-    are consecutive in memory, costs `OVERHEAD_SLOTS`.
+    multiply-adds, loads the block's weights, and loads one value of each pixel. With `by_lane`, one
+    vector of each pixel is loaded instead, once in `k_step` steps. A load costs `Core.load_cycles`.
+    Values that do not fit in the registers are spilled and reloaded in every step. Each sum is
+    initialised once and stored once. Each tile, and each of its runs of taps that are consecutive
+    in memory, costs `OVERHEAD_SLOTS`.
     """
     load = target.core.load_cycles
     weight = load + types.widening_slots(target)
@@ -79,7 +79,7 @@ def gemm_cycles(
 CHAIN = 256
 """The most float products that are added one after the other before their sum is added to a total.
 The rounding error of such a chain grows with its length. With this limit the error of any sum is
-close to numpy's. Each chain costs one addition, one load and one store."""
+close to that of numpy's sum. Each chain costs one addition, one load and one store."""
 
 
 class Products(ProductArithmetic):
@@ -98,16 +98,16 @@ class Products(ProductArithmetic):
     ) -> None:
         super().__init__(b, shape, schedule, inputs)
         types = inputs.types
-        narrow = types.factor is Elem.I16 and schedule.block % 8 == 0
+        loads_half_registers = types.factor is Elem.I16 and schedule.block % 8 == 0
         # Eight bytes are half a register, and fill a register when they are widened to 16 bits.
-        self.weights_at_once = 8 if narrow else 0
+        self.weights_at_once = 8 if loads_half_registers else 0
         self.stored_at_once = types.stored_at_once
         row = shape.columns.taps * shape.channels
         # A window row that is shorter than two chains is not split, because the loops of tiles at
         # edges are already short.
         self._in_parts = types.total.is_float and row >= 2 * CHAIN
-        long = types.total.is_float and row * shape.rows.taps > CHAIN
-        if long and not self._in_parts and shape.rows.taps > 1:
+        needs_chains = types.total.is_float and row * shape.rows.taps > CHAIN
+        if needs_chains and not self._in_parts and shape.rows.taps > 1:
             self.rows_at_once = max(1, CHAIN // row)
 
     def start(self, position: TilePosition, taps: tuple[int, int]) -> list[Operand]:
@@ -120,7 +120,7 @@ class Products(ProductArithmetic):
     def finish(
         self, position: TilePosition, taps: tuple[int, int], sums: list[Operand]
     ) -> list[Operand]:
-        """The sums, joined in pairs if two of them fill one register after they are narrowed."""
+        """The sums, joined in pairs if two of them fill a register after they are narrowed."""
         if self.weights_at_once != 2 * self._schedule.lanes:
             return sums
         return [self._b.op("join", *pair) for pair in zip(sums[::2], sums[1::2], strict=True)]
@@ -138,8 +138,8 @@ class Products(ProductArithmetic):
             return self.inner_loop(sums, inside, panel, length, pixels)
         b, block = self._b, self._schedule.block
         pieces = cut(length, CHAIN)
-        whole = pieces.count * pieces.size
-        with b.loop("part", 0, whole, pieces.size, carry=sums) as part:
+        loop_end = pieces.count * pieces.size
+        with b.loop("part", 0, loop_end, pieces.size, carry=sums) as part:
             image_index, weight_index = (
                 b.add(inside, part.index),
                 b.add(panel, b.mul(part.index, block)),
@@ -149,7 +149,7 @@ class Products(ProductArithmetic):
             )
         sums = list(part.results)
         if pieces.rest:
-            image_index, weight_index = b.add(inside, whole), b.add(panel, whole * block)
+            image_index, weight_index = b.add(inside, loop_end), b.add(panel, loop_end * block)
             sums = self._added(sums, image_index, weight_index, pieces.rest, pixels)
         return sums
 
@@ -163,12 +163,12 @@ class Products(ProductArithmetic):
     ) -> list[Operand]:
         """The sums plus the products of `length` values, which are first summed from 0."""
         zeros: list[Operand] = [self._b.const(0, s) for s in sums]
-        fresh = self.inner_loop(zeros, image_index, weight_index, length, pixels)
+        part_sums = self.inner_loop(zeros, image_index, weight_index, length, pixels)
         vectors = self._schedule.vectors
         of_pixels = {p * vectors + v for p in pixels for v in range(vectors)}
         return [
-            self._b.add(s, f) if i in of_pixels else s
-            for i, (s, f) in enumerate(zip(sums, fresh, strict=True))
+            self._b.add(s, part_sum) if i in of_pixels else s
+            for i, (s, part_sum) in enumerate(zip(sums, part_sums, strict=True))
         ]
 
     def image_factor(self, value: Operand) -> Operand:

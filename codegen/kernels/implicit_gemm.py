@@ -67,7 +67,7 @@ def pack_filters(weights: Array, groups: int, block: int) -> Array:
 
 
 def split_bands(schedule: GemmSchedule, shape: ConvShape, threads: int) -> GemmSchedule:
-    """The schedule, with smaller bands if the parallel loop has fewer than 4 trips per thread."""
+    """The schedule, with smaller bands if several threads would have fewer than 4 trips each."""
     blocks = -(-shape.filters // schedule.block) * shape.groups
     if blocks * -(-shape.rows.outputs // schedule.band_rows) < 4 * threads > 4:
         return replace(schedule, band_rows=max(1, shape.rows.outputs * blocks // (4 * threads)))
@@ -76,7 +76,7 @@ def split_bands(schedule: GemmSchedule, shape: ConvShape, threads: int) -> GemmS
 
 @dataclass(frozen=True, slots=True)
 class TilePosition:
-    """The position of a tile in the loop nest, except its column.
+    """The position of a tile in the loop nest, without its column.
 
     The tile reads the window rows `row_taps`, [first, end). The first `valid` filters of the block
     exist. `last_block` says that the block is the last one.
@@ -96,7 +96,7 @@ class TileArithmetic(ABC):
 
     A pixel has `sums_of_pixel` sums; 0 means one sum for each vector of filters. If `rows_at_once`
     is not 0, the products of this many window rows are first summed separately, and then added to
-    the sums. If `weights_at_once` is not 0, one instruction loads this many weights, and one
+    the sums. If `weights_at_once` is not 0, one instruction loads this many weights, and another
     widens them. The epilogues of `stored_at_once` pixels are interleaved. Without `joins_taps`,
     each tap has an inner loop of its own.
 
@@ -159,19 +159,22 @@ class TileArithmetic(ABC):
         length: int,
         pixels: Sequence[int],
     ) -> list[Operand]:
-        """`depth` as a loop over steps of `k_step` values; straight-line code does the rest."""
+        """`depth` as a loop over steps of `k_step` values, then straight-line code for the rest."""
         b, schedule = self._b, self._schedule
-        whole = length - length % schedule.k_step
-        with b.loop("k", 0, whole, schedule.k_step, carry=sums) as k:
+        loop_end = length - length % schedule.k_step
+        with b.loop("k", 0, loop_end, schedule.k_step, carry=sums) as k:
             image_index = b.add(inside, k.index)
             weight_index = b.add(panel, b.mul(k.index, schedule.block))
             k.carry(
                 self._steps(list(k.carried), image_index, weight_index, pixels, schedule.k_step)
             )
         sums = list(k.results)
-        if length - whole:
-            image_index, weight_index = b.add(inside, whole), b.add(panel, whole * schedule.block)
-            sums = self._steps(sums, image_index, weight_index, pixels, length - whole)
+        if length - loop_end:
+            image_index, weight_index = (
+                b.add(inside, loop_end),
+                b.add(panel, loop_end * schedule.block),
+            )
+            sums = self._steps(sums, image_index, weight_index, pixels, length - loop_end)
         return sums
 
     def _steps(
@@ -234,8 +237,8 @@ class TileArithmetic(ABC):
     def _widened_row(self, row: list[Operand]) -> list[Operand]:
         """A loaded row of weights, converted to the vectors that `accumulate` takes."""
         b, lanes = self._b, self._schedule.lanes
-        wide = [self.weight_factor(v) for v in row]
-        return [b.part(v, start, lanes) for v in wide for start in range(0, v.type.lanes, lanes)]
+        widened = [self.weight_factor(v) for v in row]
+        return [b.part(v, start, lanes) for v in widened for start in range(0, v.type.lanes, lanes)]
 
 
 class TileNest:
@@ -318,11 +321,13 @@ class TileNest:
         if not row_count:
             results = rows(first, last, sums)
         else:
-            with b.loop("some_rows", first, last, row_count, carry=sums) as some:
-                stop = b.min(b.add(some.index, row_count), last)
-                fresh = rows(some.index, stop, [b.const(0, s) for s in sums])
-                some.carry([b.add(s, f) for s, f in zip(some.carried, fresh, strict=True)])
-            results = list(some.results)
+            with b.loop("some_rows", first, last, row_count, carry=sums) as some_rows:
+                stop = b.min(b.add(some_rows.index, row_count), last)
+                part_sums = rows(some_rows.index, stop, [b.const(0, s) for s in sums])
+                some_rows.carry(
+                    [b.add(s, f) for s, f in zip(some_rows.carried, part_sums, strict=True)]
+                )
+            results = list(some_rows.results)
         channel = b.add(b.mul(position.group, shape.filters), b.mul(position.block, schedule.block))
         at = (position.image, position.row, column, channel)
         width = self._arithmetic.sums_of_pixel or schedule.vectors

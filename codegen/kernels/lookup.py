@@ -19,8 +19,8 @@ from ellc.codegen.machine.target import Target
 from ellc.ir.ops.quantised import Lookup
 
 _UNROLLED = {32: 4, 64: 8}
-"""For 32-bit and 64-bit targets: how many elements of a block are loaded, independently, from the
-table in memory. Modelled cycles of the Cortex-A53 (`tests/benchmarks/constants.py`), 28x28x64
+"""For 32-bit and 64-bit targets: how many elements a block has if the table is in memory. Their
+loads are independent. Modelled cycles of the Cortex-A53 (`tests/benchmarks/constants.py`), 28x28x64
 elements, results of 16 bits: pi3_64 2: 353,834, 4: 278,683, 8: 266,254, 16: 259,576; pi3
 2: 379,023, 4: 202,484, 8: 227,183, 16: 343,090."""
 _VECTORS = 2
@@ -31,7 +31,7 @@ _ENTRIES = 256
 
 @lowers(Lookup)
 def lower_lookup(node: PlacedNode) -> list[KernelCall]:
-    """A kernel that looks up a register of bytes at a time if the target can, else single bytes."""
+    """A kernel that looks up a register of bytes at a time if the target can, else one byte."""
     data, walk = node.inputs[:1], common_walk(node.result, (*node.inputs[:1], *node.extras))
     source = node.inputs[1].access
     (step,) = source.strides
@@ -43,21 +43,21 @@ def lower_lookup(node: PlacedNode) -> list[KernelCall]:
     lanes = _lanes(node.target, source.elem, step, walk[-1])
     entries = b.bitcast(b.load(table, 0, _ENTRIES), Elem.U8) if lanes > 1 else None
 
-    def looked_up(at: list[Operand], start: int, count: int) -> Operand:
+    def results_of(at: list[Operand], start: int, count: int) -> Operand:
         delta = (*[0] * (len(walk) - 1), start)
         value = operands.load(0, at, delta, lanes, count)
         if entries is None:
             index = b.mul(b.convert(value, Elem.INDEX), step)
             return b.load(table, index, offset=-lowest * step)
-        number = b.bitcast(value, Elem.U8)
+        entry = b.bitcast(value, Elem.U8)
         # The table begins with the result of the lowest value. For signed bytes, xor 128 adds 128
         # modulo 256, which turns a value into its index.
-        number = b.op("xor", number, b.const(-lowest, number)) if lowest else number
-        return b.bitcast(b.op("pick", number, entries), source.elem)
+        entry = b.op("xor", entry, b.const(-lowest, entry)) if lowest else entry
+        return b.bitcast(b.op("pick", entry, entries), source.elem)
 
     def body(at: list[Operand], length: int, last: bool) -> None:
         parts = [
-            partial(looked_up, at, start, min(lanes, length - start))
+            partial(results_of, at, start, min(lanes, length - start))
             for start in range(0, length, lanes)
         ]
         epilogue.store(b.interleaved(parts), at, count=length, last=last)
@@ -71,7 +71,10 @@ def lower_lookup(node: PlacedNode) -> list[KernelCall]:
 
 
 def _lanes(target: Target, elem: Elem, step: int, inner: int) -> int:
-    """How many bytes are looked up at once: 1 if the target's registers cannot hold the table."""
+    """How many bytes are looked up at once.
+
+    This is 1 if the table cannot be in the target's registers, or if a row has fewer than 8 bytes.
+    """
     if not target.isa.looks_up_in_registers or elem.bytes > 1 or step != 1:
         return 1
     lanes = target.lanes(1)

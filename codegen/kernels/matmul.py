@@ -41,17 +41,17 @@ transposition, for 64 columns and a depth of 64. pi3_64: 2 rows 10.7 : 17.4, 4 r
 6 rows 33.5 : 23.8; pi3: 4 rows 24.7 : 18.4."""
 _MOST_ROWS = 12
 """The most rows of a tile. With two vectors of sums per row, 12 rows take 24 of 32 registers.
-Thousands of modelled cycles (same script, 24 rows): pi3_64 4: 73.3, 6: 63.8, 8 and 12: 58.8, as
-`_SHARE_OF_ROWS` leaves 8."""
+Thousands of modelled cycles (same script, 24 rows): pi3_64 4: 73.3, 6: 63.8, 8 and 12: 58.8,
+because `_SHARE_OF_ROWS` allows no more than 8."""
 _SHARE_OF_ROWS = 4
-"""If multiply-adds take lanes of the left matrix, a tile has at most `registers / _SHARE_OF_ROWS`
-rows, because each row needs one register for values of the left matrix.
+"""If one factor of a multiply-add is a lane of a vector from the left matrix, a tile has at most
+`registers / _SHARE_OF_ROWS` rows, because each row needs a register for such a vector.
 
 Thousands of modelled cycles for the divisors 2 to 5 (same script, 24 rows, 64 columns, depth 64):
 on pi3_64 96.3, 59.2, 58.8, 63.3, on pi3 116.7, 80.1, 75.0, 91.8."""
 _SHARE_OF_BYTE_ROWS = 3
-"""The same for bytes: on pi3 24 rows 2: 109.2, 3: 85.2, 4: 95.6, 5: 118.9, 6 rows 2: 26.7, 3 to 5:
-29.8; on pi3_64 24 rows 2: 97.4, 3: 47.2, 4: 47.2, 5: 50.2."""
+"""The same divisor for bytes: on pi3 24 rows 2: 109.2, 3: 85.2, 4: 95.6, 5: 118.9, 6 rows 2: 26.7,
+3 to 5: 29.8; on pi3_64 24 rows 2: 97.4, 3: 47.2, 4: 47.2, 5: 50.2."""
 _DOTS = 4
 """The number of columns whose dot products are interleaved.
 
@@ -107,7 +107,7 @@ def lower_matmul(node: PlacedNode) -> list[KernelCall]:
 
 @kernel(Dense, IntDense, name="matmul")
 def computed_dense(node: PlacedNode) -> Iterator[Candidate]:
-    """A candidate for dense layers whose weights or bias are computed, and so cannot be packed."""
+    """The candidate for a dense layer whose weights or bias are computed and cannot be packed."""
     if any(x.array is None for x in node.inputs[1:]):
         yield Candidate(Prediction("matmul"), partial(_computed_dense, node))
 
@@ -263,18 +263,18 @@ class _ProductWriter:
         b_base = b.add(b_base, b.mul(column, product.b.strides[-1]))
         sums = self._start(column, vectors, valid) * height
         zeros = self.factors.zeros_of_columns(column, vectors, self.lanes, valid)
-        whole = product.depth - product.depth % steps
+        loop_end = product.depth - product.depth % steps
         a_step, b_step = product.a.strides[-1], product.b.strides[-2]
-        with b.loop("k", 0, whole, steps, carry=sums) as k:
+        with b.loop("k", 0, loop_end, steps, carry=sums) as k:
             left = b.add(a_base, b.mul(k.index, a_step))
             right = b.add(b_base, b.mul(k.index, b_step))
             carried = list(k.carried)
             k.carry(self._steps(carried, left, right, height, zeros, steps, valid))
         sums = list(k.results)
-        if product.depth - whole:
-            left = b.add(a_base, whole * a_step)
-            right = b.add(b_base, whole * b_step)
-            rest = product.depth - whole
+        if product.depth - loop_end:
+            left = b.add(a_base, loop_end * a_step)
+            right = b.add(b_base, loop_end * b_step)
+            rest = product.depth - loop_end
             sums = self._steps(sums, left, right, height, zeros, rest, valid)
         for line in range(height):
             of_row = sums[line * vectors : (line + 1) * vectors]
@@ -379,12 +379,12 @@ class _ProductWriter:
                 types.multiply_add(b, v, left, total) for v, total in zip(values, sums, strict=True)
             ]
 
-        whole = product.depth - product.depth % lanes
-        with b.loop("k", 0, whole, lanes, carry=[zero] * count) as k:
+        loop_end = product.depth - product.depth % lanes
+        with b.loop("k", 0, loop_end, lanes, carry=[zero] * count) as k:
             k.carry(step_of_depth(k.index, lanes, k.carried))
         sums = list(k.results)
-        if product.depth - whole:
-            sums = step_of_depth(Imm(whole), product.depth - whole, sums)
+        if product.depth - loop_end:
+            sums = step_of_depth(Imm(loop_end), product.depth - loop_end, sums)
         scalars = [b.fold("add", total) for total in sums]
         scalars += [b.const(0, scalars[0])] * (at_once - count)
         value = joined(b, scalars)

@@ -22,8 +22,9 @@ from ellc.ir.ops.norm import LRN
 from ellc.ir.types import DType
 
 _VECTORS = 4
-"""Vectors of a block. Million modelled cycles by `tests/benchmarks/constants.py`, 64 channels,
-28x28: pi3_64 1: 2.08, 2: 1.35, 4: 0.95, 8: 1.04; pi3 1: 2.07, 2: 1.34, 4: 1.25, 8: 1.72."""
+"""The most vectors of a block. Million modelled cycles by `tests/benchmarks/constants.py`,
+64 channels, 28x28: pi3_64 1: 2.08, 2: 1.35, 4: 0.95, 8: 1.04; pi3 1: 2.07, 2: 1.34, 4: 1.25,
+8: 1.72."""
 
 
 @lowers(LRN)
@@ -72,9 +73,10 @@ def lower_lrn(node: PlacedNode) -> list[KernelCall]:
 
 
 def _walk(node: PlacedNode) -> tuple[int, ...]:
-    """The shape to walk, at least two axes; the last axis is the channels.
+    """The shape to walk: at least two axes, the last of which has the channels.
 
-    The other axes are merged where their strides allow it.
+    The other axes are merged where their strides allow it, unless there are stages or results are
+    bits.
     """
     shape = node.result.type.shape
     if node.extras or node.result.type.dtype is DType.BIT:

@@ -88,10 +88,10 @@ def pair_tiles(
 ) -> Iterator[GemmSchedule]:
     """Every tile that fits in the registers."""
     for vectors in range(1, -(-shape.filters // usual.lanes) + 1):
-        most = min(_most_pixels(target, types, vectors), shape.columns.outputs)
-        if most < 1:
+        most_tile_pixels = min(_most_pixels(target, types, vectors), shape.columns.outputs)
+        if most_tile_pixels < 1:
             return
-        for tile_pixels in range(1, most + 1):
+        for tile_pixels in range(1, most_tile_pixels + 1):
             yield replace(usual, pixels=tile_pixels, vectors=vectors)
 
 
@@ -114,7 +114,10 @@ def pack_pairs(weights: Array, groups: int, block: int) -> Array:
 
 
 class PairProducts(Products):
-    """Adds products of two channels; there is a register for each pixel and vector of filters."""
+    """Adds the products of two channels at a time.
+
+    There is one register of sums for each pixel and each vector of filters.
+    """
 
     def __init__(
         self, b: KernelBuilder, shape: ConvShape, schedule: GemmSchedule, inputs: TileInputs

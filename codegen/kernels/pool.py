@@ -38,7 +38,7 @@ from ellc.ir.ops.quantised_pool import IntAvgPool2D
 
 Pool = MaxPool2D | AvgPool2D | IntAvgPool2D
 _SMALL_WINDOW = 3
-"""A window is straight-line code if it has at most this many taps for every vector register.
+"""The code of a window is without loops if it has at most this many taps per vector register.
 Thousands of modelled cycles for other limits, by `tests/benchmarks/constants.py`, 32 channels,
 28x28:
 pi3_64: 9x9 2: 935, 3: 411; 7x7 1: 707, 2: 266, 4: 272; pi3: 7x7 2: 763, 4: 1,393."""
@@ -56,7 +56,7 @@ _MOST_COLUMNS = 12
 9x9 6: 936, 12: 411."""
 _BUSY = 4
 """How many pixels, at least, a tile loads at a time: smaller tiles have several vectors instead.
-Tiles of common windows have more, so that other values give the same kernels."""
+Tiles of common windows load more pixels, so other values give the same kernels."""
 
 
 @lowers(MaxPool2D, AvgPool2D)
@@ -218,12 +218,12 @@ class _TileWriter:
     ) -> None:
         self._b, self._x, self._shape, self._tile = b, x, shape, tile
         self._combination, self._epilogue = combination, epilogue
-        self._small = is_small
+        self._is_small_window = is_small
 
     def tile(self, position: RectanglePosition) -> None:
         """Write a row of neighbouring windows for one block of channels."""
         base = origin(self._b, self._shape, position, position.channel)
-        windows = self._small_windows if self._small else self._large_window
+        windows = self._small_windows if self._is_small_window else self._large_window
         values = windows(position, base)
         first, end = position.rows[0]
         for pixel, vectors in enumerate(values):
@@ -318,7 +318,7 @@ class _TileWriter:
         row_step = shape.x.strides[1] * shape.rows.dilation
         step = shape.x.strides[2] * shape.columns.dilation
         base = b.add(base, top * row_step + left * step)
-        if row_step == columns * step:  # the rows have no gaps between them: treat them as one row
+        if row_step == columns * step:  # there are no gaps between the rows: treat them as one row
             rows, columns = 1, rows * columns
         vectors, unroll = self._vectors(position), max(1, 8 // self._tile.vectors)
         unroll = max(1, min(unroll, columns))
@@ -326,14 +326,14 @@ class _TileWriter:
         start = [identity] * (vectors * unroll)
         with b.loop("window_row", 0, rows, carry=start) as window_row:
             row_base = b.add(base, b.mul(window_row.index, row_step))
-            whole = columns - columns % unroll
-            with b.loop("tap", 0, whole, unroll, carry=window_row.carried) as tap:
+            loop_end = columns - columns % unroll
+            with b.loop("tap", 0, loop_end, unroll, carry=window_row.carried) as tap:
                 inside = b.add(row_base, b.mul(tap.index, step))
                 tap.carry(self._combine_taps(list(tap.carried), inside, unroll, vectors, position))
             sums = list(tap.results)
-            if columns - whole:
-                rest = b.add(row_base, whole * step)
-                sums = self._combine_taps(sums, rest, columns - whole, vectors, position)
+            if columns - loop_end:
+                rest = b.add(row_base, loop_end * step)
+                sums = self._combine_taps(sums, rest, columns - loop_end, vectors, position)
             window_row.carry(sums)
         totals = window_row.results
         return [[self._tree(totals[v::vectors]) for v in range(vectors)]]

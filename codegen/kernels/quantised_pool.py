@@ -24,7 +24,7 @@ def lower_int_pool(node: PlacedNode) -> list[KernelCall]:
 class _IntMean(Combination):
     """The sum of a window, divided by the number of its elements inside the image.
 
-    The quotient is rounded to the nearest integer, halves away from zero.
+    The quotient is rounded to the nearest integer, halves away from zero, and then clamped.
     """
 
     operation = "add"
@@ -32,9 +32,9 @@ class _IntMean(Combination):
     def __init__(self, b: KernelBuilder, op: Pool, shape: Sliding, args: list[Arg]) -> None:
         super().__init__(b, op, shape, args)
         self._stored = shape.x.elem
-        narrow = Elem.I16 if self._stored.is_signed else Elem.U16
-        small = self._stored.bytes == 1 and self._area <= _NARROW_AREA
-        self.elem = narrow if small else Elem.I32
+        elem_16 = Elem.I16 if self._stored.is_signed else Elem.U16
+        fits_16 = self._stored.bytes == 1 and self._area <= _NARROW_AREA
+        self.elem = elem_16 if fits_16 else Elem.I32
 
     def identity(self, type_: VType) -> Operand:
         return self._b.const(0, type_)

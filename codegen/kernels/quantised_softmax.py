@@ -126,8 +126,8 @@ class _Row:
         one = b.const(1 << 31, highest)
         scale = fixed_point.one_over_one_plus(b, b.bitcast(b.sub(highest, one), Elem.I32))
         bits = b.sub(b.const(SOFTMAX_SUM_BITS + 31 - 8, scale), b.bitcast(zeros, Elem.I32))
-        most, none = b.const(31, bits), b.const(0, bits)
-        return b.select(b.compare("gt", bits, most), none, scale), b.min(bits, most)
+        most_bits, zero = b.const(31, bits), b.const(0, bits)
+        return b.select(b.compare("gt", bits, most_bits), zero, scale), b.min(bits, most_bits)
 
     def _stored(self, share: Operand) -> Operand:
         b, info = self.b, np.iinfo(self.dtype.numpy)

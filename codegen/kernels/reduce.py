@@ -30,9 +30,9 @@ from ellc.codegen.machine.target import Target
 from ellc.ir.ops.reduce import ArgMax, ArgMin, Reduce
 
 _UNROLL = 4
-"""Independent accumulators. Thousand modelled cycles by `tests/benchmarks/constants.py`, sums of
-64x256 along rows and of 256x64 along columns: pi3_64 1: 28.7, 40.5, 2: 22.8, 24.4, 4: 17.5, 18.2,
-8: 16.8, 23.4; pi3 1: 24.4, 30.4, 2: 20.0, 26.4, 4: 18.7, 23.4, 8: 19.9, 26.5."""
+"""The most accumulators. Thousand modelled cycles by `tests/benchmarks/constants.py`, for a sum of
+64x256 along rows / of 256x64 along columns: pi3_64 1: 28.7 / 40.5, 2: 22.8 / 24.4, 4: 17.5 / 18.2,
+8: 16.8 / 23.4; pi3 1: 24.4 / 30.4, 2: 20.0 / 26.4, 4: 18.7 / 23.4, 8: 19.9 / 26.5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,23 +249,23 @@ class _PositionSearch:
         b, lanes, extent = self._b, self._loops.lanes, self._loops.folded.extents[0]
         while lanes > extent:
             lanes //= 2
-        whole = extent - extent % lanes
+        loop_end = extent - extent % lanes
         best = self._loaded(base, lanes, lanes)
         position = b.iota(Elem.I32, lanes)
         width = b.const(lanes, position)
-        with b.loop("candidate", lanes, whole, lanes, carry=(best, position, position)) as loop:
+        with b.loop("candidate", lanes, loop_end, lanes, carry=(best, position, position)) as loop:
             value, position, number = loop.carried
             number = b.add(number, width)
             element = self._loaded(b.add(base, loop.index), lanes, lanes)
             loop.carry((*self._better_of(value, position, element, number, later=True), number))
         best, position = loop.results[0], loop.results[1]
-        if extent - whole:
-            rest = self._loaded(b.add(base, whole), lanes, extent - whole)
+        if extent - loop_end:
+            rest = self._loaded(b.add(base, loop_end), lanes, extent - loop_end)
             # Lanes after the end of the row repeat the best element so far and its position.
-            inside = filled(b, b.const(1, position), extent - whole, 0)
+            inside = filled(b, b.const(1, position), extent - loop_end, 0)
             exists = b.compare("ne", inside, b.const(0, inside))
             rest = b.select(exists, rest, best)
-            number = b.add(b.iota(Elem.I32, lanes), b.const(whole, position))
+            number = b.add(b.iota(Elem.I32, lanes), b.const(loop_end, position))
             number = b.select(exists, number, position)
             best, position = self._better_of(best, position, rest, number, later=True)
         while best.type.lanes > 1:

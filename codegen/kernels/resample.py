@@ -27,8 +27,8 @@ _UNROLLED_TAPS = 8
 """The most taps that are unrolled; their offsets and weights stay in registers for all inner
 elements. Thousands of modelled cycles of the Cortex-A53 (`tests/benchmarks/constants.py`) for other
 limits: pi3_64, 3 channels, 56 to 28 (4 taps) 2: 101.9, 4: 77.8; 64 channels, 56 to 112 (2 taps)
-1: 6,516, 2: 5,109. With 12 taps (56 to 10), a limit of 16 takes 0.81 of the cycles of this limit
-for 3 channels and 1.01 for 64."""
+1: 6,516, 2: 5,109. For 12 taps (56 to 10), a limit of 16 takes 0.81 times the cycles of this limit
+with 3 channels, and 1.01 times with 64."""
 _VECTORS = 4
 """How many vectors are interleaved. Thousands of modelled cycles, by the same script, for 64
 channels, 56 to 112: pi3_64 1: 7,095, 2: 5,703, 4: 5,081, 8: 6,170; pi3 1: 5,903, 2: 5,756,

@@ -97,7 +97,7 @@ def _lanes(node: PlacedNode, op: Scatter, row: AxisGroup, elem: Elem) -> int:
 
 
 def _inside(b: KernelBuilder, number: Operand, extent: int) -> list[Operand]:
-    """Tests that are all true if `number` is in 0..extent-1.
+    """Tests that are all true exactly if `number` is in 0..extent-1.
 
     They compare before the conversion to an index, which could wrap the number.
     """

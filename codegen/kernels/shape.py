@@ -148,9 +148,10 @@ def _split(
 
 
 def _padded(op: Pad, dtype: DType, source: Access, result: Access) -> list[ElementCopy]:
-    """The copies that put the operand into the middle and pad one axis after the other.
+    """The copies that put the operand into the middle of the result and fill the padding.
 
-    An axis is padded over the full extent of all earlier axes, so that the corners are filled too.
+    Padding that mirrors the operand or repeats its edge is copied for one axis after the other,
+    over the full extent of all earlier axes, so that the corners are filled too.
     """
     copies: list[ElementCopy] = [(source, part(result, op.before, source.shape))]
     if op.mode == "constant":

@@ -78,7 +78,7 @@ class _Transform:
     def signal(self, row: Operand) -> None:
         """Write the signal of one row of the spectrum.
 
-        First, `y` holds the spectrum of the pairs. At the end, the signal overwrites it.
+        `y` holds the spectrum of the pairs until the signal overwrites it.
         """
         self._mix(row)
         self._load_pairs(self.y, self.accesses[3], row)
@@ -117,7 +117,9 @@ class _Transform:
     def _load(self, param: Param, index: Operand, step: int = 1) -> _Complex:
         """A complex number, loaded and widened to the element type of products."""
         real, imaginary = (self.b.load(param, index, offset=part * step) for part in (0, 1))
-        return self.b.convert(real, self._wide), self.b.convert(imaginary, self._wide)
+        return self.b.convert(real, self._product_elem), self.b.convert(
+            imaginary, self._product_elem
+        )
 
     def _store(self, value: _Complex, param: Param, index: Operand, step: int = 1) -> None:
         for part, number in enumerate(value):
@@ -189,29 +191,37 @@ class _Transform:
     ) -> tuple[_Complex, _Complex]:
         """(sum, difference) of the first pair and the conjugate of the second pair.
 
-        The difference is multiplied by the factor of `position`. If the signal has integers, both
-        pairs are halved first, because sums could overflow; `_unmix` halves floats.
+        The difference is multiplied by the factor of `position`. If the signal consists of
+        integers, both pairs are halved first, because sums could overflow.
         """
         b, joints = self.b, self.accesses[2]
         real, imaginary = second
         front = self._scaled(first, 2)
         back = self._scaled((real, self._kept(b.op("neg", imaginary))), 2)
         both, difference = self._sum("add", front, back), self._sum("sub", front, back)
-        row_of = b.mul(b.sub(position, 1), joints.strides[0])
-        return both, self._product(difference, self._load(self.joints, row_of, joints.strides[1]))
+        factor_index = b.mul(b.sub(position, 1), joints.strides[0])
+        return both, self._product(
+            difference, self._load(self.joints, factor_index, joints.strides[1])
+        )
 
     def _unmix(self, row: Operand) -> None:
-        """Compute the row's spectrum from the spectrum of its pairs in `work`; store it in `y`."""
+        """Compute the row's spectrum from the spectrum of its pairs in `work`; store it in `y`.
+
+        All results but the first and the last are halved, whether floats or integers.
+        """
         b, access = self.b, self.accesses[3]
         base, step = b.mul(row, access.strides[0]), access.strides[1]
-        zero = b.const(0, self._wide_type)
+        zero = b.const(0, self._product_type)
         real, imaginary = self._scaled(self._load(self.work, Imm(0)), 2)
         self._store((b.add(real, imaginary), zero), self.y, base, step)
         middle = b.add(base, 2 * self.half * step)
         self._store((b.sub(real, imaginary), zero), self.y, middle, step)
         with b.loop("place", 1, self.half // 2 + 1) as position:
             other = b.sub(self.half, position.index)
-            pairs = (self._load(self.work, b.mul(where, 2)) for where in (position.index, other))
+            pairs = (
+                self._load(self.work, b.mul(pair_index, 2))
+                for pair_index in (position.index, other)
+            )
             both, joined = self._joined(position.index, *pairs)
             sums = [b.add(p, q) for p, q in zip(both, joined, strict=True)]
             index = b.add(base, b.mul(position.index, 2 * step))
@@ -223,17 +233,17 @@ class _Transform:
     # --- arithmetic of the reference, `ellc.ir.ops.spectrum` ------------------------------------
 
     @property
-    def _wide(self) -> Elem:
+    def _product_elem(self) -> Elem:
         """The element type of products."""
         return self.x.elem if self.x.elem.is_float else self.x.elem.wider
 
     @property
-    def _wide_type(self) -> VType:
-        return VType(self._wide)
+    def _product_type(self) -> VType:
+        return VType(self._product_elem)
 
     def _kept(self, value: Operand) -> Operand:
         """The value, wrapped to the element type of the signal and widened again."""
-        return self.b.convert(self.b.convert(value, self.x.elem), self._wide)
+        return self.b.convert(self.b.convert(value, self.x.elem), self._product_elem)
 
     def _rounded(self, product: Operand) -> Operand:
         """A fixed-point product, rounded to the scale of its factors; floats are unchanged."""

@@ -61,7 +61,8 @@ def lower_suppression(node: PlacedNode) -> list[KernelCall]:
 class _SuppressionWriter:
     """Writes the kernel. `left` holds the scores of one class.
 
-    The score of a chosen or rejected box is replaced by -inf. So are the lanes after the last box.
+    The score of a chosen or rejected box is replaced by -inf, which also fills the lanes after the
+    last box.
     """
 
     b: KernelBuilder
@@ -104,7 +105,10 @@ class _SuppressionWriter:
         return rank.results[0]
 
     def _first(self, image: Operand, kind: Operand) -> tuple[Operand, Operand]:
-        """Store the scores that reach the threshold in `left`. Returns (best score, its box)."""
+        """Store the scores that reach the threshold in `left`, and -inf for all other boxes.
+
+        Returns (best score, its box).
+        """
         b, access = self.b, self.accesses[1]
         base = b.add(b.mul(image, access.strides[0]), b.mul(kind, access.strides[1]))
         least = b.splat(b.load(self.threshold, 0), self.lanes)
@@ -112,11 +116,12 @@ class _SuppressionWriter:
         def scores(start: Operand, count: int) -> Operand:
             index = b.add(base, b.mul(start, access.strides[2]))
             score = load_lanes(b, self.scores, index, self.lanes, count, access.strides[2])
-            good = b.compare("ge" if self.op.at_least else "gt", score, least)
+            is_eligible = b.compare("ge" if self.op.at_least else "gt", score, least)
             if count < self.lanes:
-                inside = b.iota(Elem.I32, self.lanes)
-                good = b.op("and", good, b.compare("lt", inside, b.const(count, inside)))
-            return b.select(good, score, b.const(_NONE, score))
+                lane = b.iota(Elem.I32, self.lanes)
+                exists = b.compare("lt", lane, b.const(count, lane))
+                is_eligible = b.op("and", is_eligible, exists)
+            return b.select(is_eligible, score, b.const(_NONE, score))
 
         return self._best(scores, Imm(self._vectors[0]))
 
@@ -152,7 +157,10 @@ class _SuppressionWriter:
         return self._best(scores, stop)
 
     def _overlaps(self, ends: list[Operand], own: list[Operand], limit: Operand) -> Operand:
-        """Whether the intersection over union of each box in `ends` and `own` exceeds the limit."""
+        """For each box in `ends`, whether its intersection over union with `own` exceeds the limit.
+
+        The ratio counts as 0 if one of the two boxes is empty.
+        """
         b = self.b
         zero = b.const(0.0, limit)
         height, width = (
@@ -177,9 +185,9 @@ class _SuppressionWriter:
         ) as box:
             box.carry(self._better(scores, box.index, self.lanes, box.carried))
         best = box.results
-        whole, rest = self._vectors
+        whole_vectors_end, rest = self._vectors
         if rest:
-            best = self._better(scores, Imm(whole), rest, best)
+            best = self._better(scores, Imm(whole_vectors_end), rest, best)
         value, box_index = best
         while value.type.lanes > 1:
             half = value.type.lanes // 2
@@ -198,12 +206,14 @@ class _SuppressionWriter:
         return self.b.select(wins, value, best[0]), self.b.select(wins, numbers, best[1])
 
     def _first_of(
-        self, one: tuple[Operand, Operand], two: tuple[Operand, Operand]
+        self, first: tuple[Operand, Operand], second: tuple[Operand, Operand]
     ) -> tuple[Operand, Operand]:
         b = self.b
-        earlier = b.op("and", b.compare("eq", two[0], one[0]), b.compare("lt", two[1], one[1]))
-        wins = b.op("or", b.compare("gt", two[0], one[0]), earlier)
-        return b.select(wins, two[0], one[0]), b.select(wins, two[1], one[1])
+        earlier = b.op(
+            "and", b.compare("eq", second[0], first[0]), b.compare("lt", second[1], first[1])
+        )
+        wins = b.op("or", b.compare("gt", second[0], first[0]), earlier)
+        return b.select(wins, second[0], first[0]), b.select(wins, second[1], first[1])
 
     def _numbers(self, start: Operand) -> Operand:
         b = self.b

@@ -17,7 +17,7 @@ from ellc.codegen.kir.ir import Operand
 from ellc.ir.errors import InternalError
 from ellc.ir.ops.thresholds import CountReached
 
-# For 32 and for 16 vector registers: how many vectors of elements a block has. Modelled cycles of a
+# For 32 and for 16 vector registers: the most vectors of elements of a block. Modelled cycles of a
 # Cortex-A53 for 14x14x64 elements and 15 thresholds that all channels share: in 64-bit state
 # 383,113 for eight vectors, 422,684 for four, 506,089 for two; in 32-bit state 352,325 for four,
 # 360,310 for two, 409,203 for eight.
@@ -30,12 +30,14 @@ def lower_count_reached(node: PlacedNode) -> list[KernelCall]:
     x, thresholds = node.inputs
     shape = node.result.type.shape
     source = thresholds.access
-    each = replace(source, shape=source.shape[1:], strides=source.strides[1:], border=None)
-    first = NodeOperand(thresholds.type.with_shape(*each.shape), each, None)
+    of_each = replace(source, shape=source.shape[1:], strides=source.strides[1:], border=None)
+    first = NodeOperand(thresholds.type.with_shape(*of_each.shape), of_each, None)
     walk = common_walk(node.result, (x, first, *node.extras))
-    steps = regrouped(shape, broadcast_strides(each.shape, each.strides, shape), walk)
+    steps = regrouped(shape, broadcast_strides(of_each.shape, of_each.strides, shape), walk)
     if steps is None:
-        raise InternalError(f"{node.name}: loops over {walk} do not fit thresholds {source.shape}")
+        raise InternalError(
+            f"{node.name}: thresholds of shape {source.shape} cannot be read in loops over {walk}"
+        )
     b = KernelBuilder(node.name)
     operands = Operands(b, (x,), node.result, walk, "x")
     table = b.param("thresholds", source.elem, source.align_bytes)

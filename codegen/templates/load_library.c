@@ -5,11 +5,12 @@
  *     load_library LIBRARY NAME      prints NAME_abi() as a decimal number
  *
  * NAME is the prefix of the library's functions. If THREADS is 0, the library chooses the number of
- * threads. If MILLISECONDS is not 0, predict is repeated for so long, and times in nanoseconds follow the
- * outputs as 64-bit numbers: the time of loading the library up to init, the time of the first call, and
- * the time of each later call. With the word "calls" the program reads one set of inputs after the other
- * until stdin ends, and writes the outputs for each; states are reset before each call. Sizes are
- * arguments, so that the program does not depend on a model: one build serves all models of a target.
+ * threads. If MILLISECONDS is not 0, predict is repeated for this long, and times in nanoseconds follow
+ * the outputs as 64-bit numbers: the time from loading the library to the end of init and set_threads,
+ * the time of the first call, and the time of each later call. With the word "calls" the program reads
+ * one set of inputs after the other until stdin ends, and writes the outputs of each; states are reset
+ * after each call. Sizes are arguments, so that the program does not depend on a model: one build serves
+ * all models of a target.
  */
 #include <dlfcn.h>
 #include <stdint.h>
@@ -49,8 +50,8 @@ static void check(const char *what, int status)
     fail(what, text);
 }
 
-/* Store the address of a function in `*function`. It is copied as data, because ISO C does not allow to
- * convert the result of dlsym to a function pointer. */
+/* Store the address of a function in `*function`; 0 if it is optional and missing. The address is copied
+ * as data, because ISO C does not allow the result of dlsym to be converted to a function pointer. */
 static void find(void *library, const char *name, const char *suffix, int optional, void *function)
 {
     char symbol[MAX_NAME];
@@ -77,13 +78,13 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static void put(const void *data, size_t bytes)
+static void write_bytes(const void *data, size_t bytes)
 {
     if (fwrite(data, 1, bytes, stdout) != bytes)
         fail("the results cannot be written", 0);
 }
 
-/* Repeat calls and write their times. The time of writing is not counted. */
+/* Repeat the call for `for_ns`, at least MIN_CALLS times, and write the time of each call. */
 static void repeat(predict_v_fn predict_v, void *ports[2][MAX_PORTS], uint64_t for_ns)
 {
     uint64_t start = now_ns(), before, taken;
@@ -94,7 +95,7 @@ static void repeat(predict_v_fn predict_v, void *ports[2][MAX_PORTS], uint64_t f
             break;
         check("predict refuses: ", predict_v(&instance, (const void *const *)ports[0], ports[1]));
         taken = now_ns() - before;
-        put(&taken, sizeof taken);
+        write_bytes(&taken, sizeof taken);
     }
 }
 
@@ -117,7 +118,7 @@ static void put_outputs(void *ports[MAX_PORTS], const size_t sizes[MAX_PORTS], s
 {
     size_t i;
     for (i = 0; i < count; i++)
-        put(ports[i], sizes[i]);
+        write_bytes(ports[i], sizes[i]);
     if (fflush(stdout))
         fail("the results cannot be written", 0);
 }
@@ -130,7 +131,7 @@ static void *open_library(const char *path)
     return library;
 }
 
-static void tell_abi(const char *path, const char *name)
+static void print_abi(const char *path, const char *name)
 {
     abi_fn abi;
     find(open_library(path), name, "_abi", 0, &abi);
@@ -142,7 +143,7 @@ int main(int argc, char **argv)
     void *ports[2][MAX_PORTS], *library, *arena;
     size_t sizes[2][MAX_PORTS], counts[2] = { 0, 0 }, bytes;
     uint64_t begin, loaded_ns, first_ns = 0;
-    int side = 0, threads, milliseconds, many, at;
+    int side = 0, threads, milliseconds, until_end, at;
     arena_bytes_fn arena_bytes;
     init_fn init;
     set_threads_fn set_threads;
@@ -151,14 +152,14 @@ int main(int argc, char **argv)
     reset_fn reset;
 
     if (argc == 3) {
-        tell_abi(argv[1], argv[2]);
+        print_abi(argv[1], argv[2]);
         return 0;
     }
     if (argc < 5)
-        fail("usage: load_library LIBRARY NAME THREADS MILLISECONDS IN_BYTES... : OUT_BYTES...", 0);
+        fail("usage: load_library LIBRARY NAME [THREADS MILLISECONDS|calls IN_BYTES... : OUT_BYTES...]", 0);
     threads = atoi(argv[3]);
-    many = !strcmp(argv[4], "calls");
-    milliseconds = many ? 0 : atoi(argv[4]);
+    until_end = !strcmp(argv[4], "calls");
+    milliseconds = until_end ? 0 : atoi(argv[4]);
     for (at = 5; at < argc; at++) {
         if (!strcmp(argv[at], ":")) {
             side = 1;
@@ -188,7 +189,7 @@ int main(int argc, char **argv)
     loaded_ns = now_ns() - begin;
     do {
         if (!get_inputs(ports[0], sizes[0], counts[0])) {
-            if (many)
+            if (until_end)
                 break;
             fail("the inputs end early", 0);
         }
@@ -196,12 +197,12 @@ int main(int argc, char **argv)
         check("predict refuses: ", predict_v(&instance, (const void *const *)ports[0], ports[1]));
         first_ns = now_ns() - begin;
         put_outputs(ports[1], sizes[1], counts[1]);
-        if (many && reset)
+        if (until_end && reset)
             reset(&instance);
-    } while (many && counts[0]);
+    } while (until_end && counts[0]);
     if (milliseconds) {
-        put(&loaded_ns, sizeof loaded_ns);
-        put(&first_ns, sizeof first_ns);
+        write_bytes(&loaded_ns, sizeof loaded_ns);
+        write_bytes(&first_ns, sizeof first_ns);
         repeat(predict_v, ports, (uint64_t)milliseconds * 1000000u);
     }
     destroy(&instance);

@@ -1,6 +1,6 @@
 /* Runs compiled cases in one process: reads requests from stdin, and writes answers to stdout.
  *
- * Request: u32 case, u32 flags (from bit 8 on, a kind of junk), the bytes of all inputs.
+ * Request: u32 case, u32 flags (bits 8 and up: the kind of junk), the bytes of all inputs.
  * Answer:  i32 status and, if the status is 0, the bytes of all outputs.
  *
  * Every buffer lies between guard pages, which must not be accessed, and is as close to the upper (or
@@ -28,7 +28,8 @@ enum {
     STATUS_WROTE_OUTSIDE = -1002
 };
 
-/* A byte of junk. By kind: bytes of NaN and -1; bytes of a very large float; zeros; irregular bytes. */
+/* A byte of junk. The kinds: 0xFF, which makes NaN and -1; 0x7F, which makes NaN and large numbers; 0;
+ * irregular bytes. */
 static unsigned char junk(unsigned kind, size_t place)
 {
     switch (kind) {
@@ -67,25 +68,25 @@ static size_t page_bytes; /* the page size of the system that runs this program 
 
 static buffer allocate(extent size, unsigned kind)
 {
-    buffer made;
+    buffer result;
     size_t inside = (size.bytes + 2 * size.align + page_bytes) / page_bytes * page_bytes;
     size_t guard = GUARD_PAGES * page_bytes;
     void *map = mmap(0, inside + 2 * guard, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (map == MAP_FAILED)
         fail("runner: no memory");
-    made.map = map;
-    made.begin = made.map + guard;
-    made.end = made.begin + inside;
-    made.size = size;
-    made.kind = kind;
-    if (mprotect(made.begin, inside, PROT_READ | PROT_WRITE))
+    result.map = map;
+    result.begin = result.map + guard;
+    result.end = result.begin + inside;
+    result.size = size;
+    result.kind = kind;
+    if (mprotect(result.begin, inside, PROT_READ | PROT_WRITE))
         fail("runner: mprotect");
-    fill(made.begin, inside, kind);
-    uintptr_t at = (uintptr_t)(runner.at_start ? made.begin : made.end - size.bytes) / size.align * size.align;
+    fill(result.begin, inside, kind);
+    uintptr_t at = (uintptr_t)(runner.at_start ? result.begin : result.end - size.bytes) / size.align * size.align;
     if (at / size.align % 2 == 0) /* align to `align`, but not to twice as much */
         at = runner.at_start ? at + size.align : at - size.align;
-    made.data = (unsigned char *)at;
-    return made;
+    result.data = (unsigned char *)at;
+    return result;
 }
 
 static void release(buffer *old)

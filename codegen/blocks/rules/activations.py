@@ -112,7 +112,7 @@ def _swish(op: pointwise.Swish, b: KernelBuilder, x: Operand) -> Operand:
 
 @emits(pointwise.Mish, costly=True)
 def _mish(op: Any, b: KernelBuilder, x: Operand) -> Operand:
-    # With e = exp(x), tanh(log(1 + e)) is (e^2 + 2e) / (e^2 + 2e + 2). From x = 20 on this is 1.
+    # With e = exp(x), tanh(log(1 + e)) is (e^2 + 2e) / (e^2 + 2e + 2). For x >= 20 it rounds to 1.
     exponential = vmath.exp(b, b.min(x, b.const(20.0, x)))
     above = b.mul(exponential, b.add(exponential, b.const(2.0, x)))
     return b.mul(x, b.div(above, b.add(above, b.const(2.0, x))))

@@ -63,7 +63,7 @@ def _pow(op: Any, b: KernelBuilder, x: Operand, y: Operand) -> Operand:
 
 
 def _constant_power(b: KernelBuilder, x: Operand, exponent: float) -> Operand | None:
-    """x^exponent by products, a division or a square root; None for all other exponents."""
+    """x^exponent for exponents that take only products, a division or a square root; else None."""
     one = b.const(1.0, x)
     match exponent:
         case 0.0:
@@ -85,7 +85,7 @@ def _constant_power(b: KernelBuilder, x: Operand, exponent: float) -> Operand | 
 
 @emits(Atan2, costly=True)
 def _atan2(op: Any, b: KernelBuilder, x: Operand, y: Operand) -> Operand:
-    """The angle of the point (right, up), computed in the first quadrant, and then mirrored."""
+    """The angle of the point (right, up), computed in the first quadrant and then mirrored."""
     up, right = Expression.of(b, x), Expression.of(b, y)
     height, width = up.abs(), right.abs()
     # The slope is the quotient, but 0 / 0 counts as 0, and infinity / infinity as 1.

@@ -1,4 +1,4 @@
-"""Operators on stored integers as kernel IR. Their 8 or 16 bits are computed in 32-bit lanes."""
+"""Operators on stored integers, of 8 or 16 bits, as kernel IR. They compute in 32-bit lanes."""
 
 from __future__ import annotations
 
@@ -110,8 +110,8 @@ def _leading_zeros(op: LeadingZeros, b: KernelBuilder, x: Operand) -> Operand:
 
 def _difference(b: KernelBuilder, x: Operand, zero: int) -> Operand:
     """`x - zero` in 32 bits."""
-    wide = b.convert(x, Elem.I32)
-    return b.sub(wide, b.const(zero, wide)) if zero else wide
+    widened = b.convert(x, Elem.I32)
+    return b.sub(widened, b.const(zero, widened)) if zero else widened
 
 
 def _raised(
@@ -119,13 +119,15 @@ def _raised(
 ) -> Operand:
     """`(x - zero) * 2^left_shift` times a fixed-point factor.
 
-    If the factor is 1/2, shifting by one bit less saves the multiplication.
+    If the factor of bytes is 1/2, shifting left by one bit less saves the multiplication.
     """
-    wide = _difference(b, x, zero)
+    difference = _difference(b, x, zero)
     if multiplier == 1 << 30 and left_shift > 0 and x.type.elem.bytes == 1:
-        product = b.shift_left(wide, left_shift - 1)
+        product = b.shift_left(difference, left_shift - 1)
     else:
-        product = b.op("mul_high", b.shift_left(wide, left_shift), b.const(multiplier, wide))
+        product = b.op(
+            "mul_high", b.shift_left(difference, left_shift), b.const(multiplier, difference)
+        )
     return fixed_point.divide_by_power(b, product, -shift)
 
 
@@ -146,17 +148,17 @@ def _stored(
     return b.convert(moved, elem)
 
 
-def _narrowed(b: KernelBuilder, wide: Operand, dtype: DType) -> Operand:
-    """`wide`, saturated to a narrower type. Vectors halve the width at each step."""
+def _narrowed(b: KernelBuilder, value: Operand, dtype: DType) -> Operand:
+    """`value`, saturated to a narrower type. Lanes of vectors are halved in width at each step."""
     elem = Elem.of(dtype)
-    if elem.bytes == 1 and wide.type.lanes > 1:
-        wide = _saturated(b, wide, Elem.I16)
-    return _saturated(b, wide, elem)
+    if elem.bytes == 1 and value.type.lanes > 1:
+        value = _saturated(b, value, Elem.I16)
+    return _saturated(b, value, elem)
 
 
-def _saturated(b: KernelBuilder, wide: Operand, elem: Elem) -> Operand:
+def _saturated(b: KernelBuilder, value: Operand, elem: Elem) -> Operand:
     info = np.iinfo(elem.numpy)
-    clamped = b.min(b.max(wide, b.const(info.min, wide)), b.const(info.max, wide))
+    clamped = b.min(b.max(value, b.const(info.min, value)), b.const(info.max, value))
     return b.convert(clamped, elem)
 
 
@@ -177,9 +179,9 @@ def _rounded_even(b: KernelBuilder, real: Operand, zero_point: int = 0) -> Opera
 
 def _rounded_away(b: KernelBuilder, real: Operand) -> Operand:
     """The nearest integer (halves go away from zero)."""
-    whole = b.convert(real, Elem.I32)
-    rest = b.sub(real, b.convert(whole, Elem.F32))
-    one, zero = b.const(1, whole), b.const(0, whole)
+    truncated = b.convert(real, Elem.I32)
+    rest = b.sub(real, b.convert(truncated, Elem.F32))
+    one, zero = b.const(1, truncated), b.const(0, truncated)
     up = b.select(b.compare("ge", rest, b.const(0.5, rest)), one, zero)
     down = b.select(b.compare("le", rest, b.const(-0.5, rest)), one, zero)
-    return b.sub(b.add(whole, up), down)
+    return b.sub(b.add(truncated, up), down)

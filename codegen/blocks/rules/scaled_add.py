@@ -28,5 +28,5 @@ def _product(b: KernelBuilder, x: Operand, factor: float) -> Operand:
 
     A fused multiply-add in float32 would do, but not all targets have one.
     """
-    wide = b.convert(b.convert(x, Elem.I32), Elem.F64)
-    return b.mul(wide, b.const(factor, wide))
+    widened = b.convert(b.convert(x, Elem.I32), Elem.F64)
+    return b.mul(widened, b.const(factor, widened))
