@@ -21,11 +21,11 @@ cycles by `tests/benchmarks/constants.py`, 64 -> 256 channels: pi3_64 2: 30.2, 4
 _WEIGHT_EIGHTHS, _L1_EIGHTHS = 4, 6
 """How much of the first-level cache all weights may fill if bands are chosen for this cache, and
 how much weights and a band may fill together, both in eighths. Thousand modelled cycles by the same
-script for `_L1_EIGHTHS` on pi3_64: 1x1, 64 channels, 28x28 3: 1,333, 4: 1,333, 6: 1,388; 1x1, 16 -> 96, 56x56
-1: 2,460, 3: 2,460, 4: 2,550, 6: 2,597; 8-bit 1x1, 64, 28x28 1: 1,183, 3: 1,127, 6: 1,131. On an AMD
-EPYC, 1 to 8 take the same time (1 %). But whole networks, whose images are in the caches already,
-take 1 % more with 3 than with 6 (`run.py model`, keyword spotting): 1,320 and 1,307, on pi3 1,760
-and 1,735."""
+script for `_L1_EIGHTHS` on pi3_64: 1x1, 64 channels, 28x28 3: 1,333, 4: 1,333, 6: 1,388; 1x1,
+16 -> 96, 56x56 1: 2,460, 3: 2,460, 4: 2,550, 6: 2,597; 8-bit 1x1, 64, 28x28 1: 1,183, 3: 1,127,
+6: 1,131. On an AMD EPYC, 1 to 8 take the same time (1 %). But whole networks, whose images are in
+the caches already, take 1 % more with 3 than with 6 (`run.py model`, keyword spotting): 1,320 and
+1,307, on pi3 1,760 and 1,735."""
 _L2_TENTHS = 7
 """How many tenths of the second-level cache rows and weights may fill; other programs and the stack
 need the rest. Million modelled cycles on pi3_64: 1x1, 256 channels, 28x28 5: 25.6, 6 to 10: 24.1;

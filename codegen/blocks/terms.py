@@ -196,9 +196,8 @@ def in_bytes(terms: Terms, target: Target) -> Terms:
         return terms
     sizes = np.abs(weights.reshape(weights.shape[0], -1).astype(np.int16))
     most_products = min(_MOST_PRODUCTS, sizes.shape[1])
-    largest = np.sort(np.partition(sizes, -most_products, axis=1)[:, -most_products:], axis=1)[
-        :, ::-1
-    ]
+    largest = np.partition(sizes, -most_products, axis=1)[:, -most_products:]
+    largest = np.sort(largest, axis=1)[:, ::-1]
     products_at_once = int((np.cumsum(largest, axis=1) <= _LARGEST_SUM).all(axis=0).sum())
     if products_at_once < 2:
         return terms
