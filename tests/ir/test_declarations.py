@@ -30,7 +30,7 @@ def made(op: Op, *operands: Array) -> Arrays:
 
 @pytest.mark.parametrize("cls", POINTWISE.values(), ids=POINTWISE.keys())
 def test_operands_may_be_exchanged_where_an_operator_says_how(cls: type[Pointwise]) -> None:
-    """If an operator does not declare `swapped`, exchanging its operands changes the result."""
+    """Exchanging operands changes the result of an operator that does not declare `swapped`."""
     forgotten = False
     for case in cases(cls):
         op, types = case.op, case.types()
@@ -49,7 +49,7 @@ def test_operands_may_be_exchanged_where_an_operator_says_how(cls: type[Pointwis
 
 
 def test_kernels_take_stages_where_the_operator_says_so() -> None:
-    """The anchors in samples of fused operators, which are compiled, are those that declare it."""
+    """The anchors in samples of fused operators (which are compiled) are those that declare it."""
     anchors = {type(c.op.anchor) for c in cases(Fused) if isinstance(c.op, Fused)}
     declared = {c for c in all_ops().values() if c.takes_stages}
     assert anchors.difference(POINTWISE.values()) == declared.difference(POINTWISE.values())
@@ -171,7 +171,9 @@ def of_floats(cls: type[Op]) -> Iterator[tuple[Case, Arrays, Array]]:
 
 
 def within(distance: Array, bound: Array, *also_finite: Array) -> bool:
-    """Whether distances are within bounds for all elements with finite and normal numbers."""
+    """Whether distances are within bounds where bounds and `also_finite` are finite.
+
+    Differences that are denormal are ignored."""
     with np.errstate(all="ignore"):
         far = distance > bound * (1 + 1e-6) + SMALLEST
         finite = [np.isfinite(np.broadcast_to(x, far.shape)) for x in (bound, *also_finite)]
@@ -217,7 +219,7 @@ def test_errors_of_operands_grow_by_no_more_than_an_operator_says(cls: type[Op])
 
 @pytest.mark.parametrize("cls", POINTWISE.values(), ids=POINTWISE.keys())
 def test_what_jumps_says_so(cls: type[Pointwise]) -> None:
-    """Between adjacent floats a result changes by almost nothing, or the operator is a step."""
+    """Only step functions have results that change noticeably between adjacent floats."""
     for case, operands, _ in of_floats(cls):
         if _jumps(case.op) or operands[0].dtype.kind != "f":
             continue

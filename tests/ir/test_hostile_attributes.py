@@ -58,7 +58,7 @@ def readable(value: Any) -> bool:
 
 
 def refused(op: Op, case: Case) -> bool:
-    """Whether the operator refuses the case; if not, check the types of small results."""
+    """Whether the operator refuses the case; otherwise, the types of small results are checked."""
     try:
         promised = op.infer(*case.types())
     except ShapeError:

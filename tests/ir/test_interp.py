@@ -16,7 +16,7 @@ PAIR = TensorType(DType.F32, (2,))
 
 
 def counter() -> Graph:
-    """A graph of y = state = state + x, where the state starts with (1, 2)."""
+    """A graph of y = state = state + x, whose state starts as (1, 2)."""
     b = GraphBuilder("counter")
     x = b.input("x", PAIR)
     s = b.state("sum", np.array([1, 2], np.float32))

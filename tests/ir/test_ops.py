@@ -50,13 +50,13 @@ def graph_of(case: Case) -> tuple[Graph, tuple[Array, ...]]:
 
 
 def assert_close(got: Array, want: Array) -> None:
-    """Assert that arrays are equal, or for floats within float32 rounding."""
+    """Assert that arrays are equal; floats may differ by float32 rounding."""
     assert got.shape == want.shape
     if want.dtype.kind != "f":
         np.testing.assert_array_equal(got, want)
         return
     with np.errstate(over="ignore"):
-        stored = want.astype(got.dtype)  # a finite float64 may be infinite in float32
+        stored = want.astype(got.dtype)  # finite float64 numbers may be infinite in float32
     finite = np.isfinite(stored)
     np.testing.assert_array_equal(got[~finite], stored[~finite])
     scale = np.max(np.abs(want[finite]), initial=0.0)

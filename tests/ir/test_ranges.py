@@ -1,4 +1,4 @@
-"""Constants for which an operator is not defined are refused; the error has node and number."""
+"""Constants for which an operator is not defined are refused; the error names node and number."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ X = TensorType(DType.F32, (4, 3))
 
 
 def with_constant(case: Case, place: int, number: int, low: int, high: int) -> Case:
-    """The case with a constant operand from low to high, whose last element is `number`."""
+    """The case with a constant operand from low to high whose last element is `number`."""
     array = np.clip(case.inputs[place], low, high)
     array.reshape(-1)[-1] = number
     inputs = (*case.inputs[:place], array, *case.inputs[place + 1 :])

@@ -104,7 +104,7 @@ def test_onnx_s_reference_gives_the_same(mode: str, settings: dict[str, str | in
         ratios = np.array([1, 1, *scales], np.float32)
         sizes = tuple(int(np.floor(e * s)) for e, s in zip(x.shape, ratios, strict=True))
         if coordinates in ("align_corners", "tf_crop_and_resize"):
-            # The evaluator uses extent x scale as the length of a result, and onnxruntime its size.
+            # Formulas of the evaluator use extent x scale, those of onnxruntime the result's size.
             ratios = np.array(sizes, np.float32) / np.array(x.shape, np.float32)
         roi = np.array([0, 0, 0.13, -0.2, 1, 1, 0.81, 1.17], np.float32)
         node = helper.make_node(

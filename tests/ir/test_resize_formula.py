@@ -1,6 +1,6 @@
 """Resizing with every rule for coordinates, compared with a formula for single elements.
 
-The formula is onnxruntime's. The few stored results were computed by onnxruntime, too.
+The formula is onnxruntime's, and onnxruntime also computed the few stored results.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def curved(x: list[float], at: float, a: float, exclude: bool) -> float:
 
 
 def rules() -> Iterator[AxisRule]:
-    """Rules with every kind of coordinates, and with scales, integers or not, or sizes."""
+    """Rules with every kind of coordinates, with integer or fractional scales, or with sizes."""
     for coordinates, extent in itertools.product(COORDINATES, EXTENTS):
         region = REGION if "crop" in coordinates else (0.0, 1.0)
         for scale in SCALES:

@@ -19,7 +19,7 @@ IMAGE = TensorType(DType.F32, (1, 4, 4, 2))
 
 @pytest.fixture
 def graph() -> Graph:
-    """The graph in0 -> conv -> v2; v2 + state -> v4, which is the next state and the output."""
+    """The graph in0 -> conv -> v2; v2 + state -> v4; v4 is both the next state and the output."""
     b = GraphBuilder("g")
     x = b.input("x", IMAGE)
     w = b.constant(np.ones((2, 1, 1, 2), np.float32))

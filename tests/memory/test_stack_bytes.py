@@ -16,8 +16,8 @@ from ellc.ir.ops.loop import Loop
 from ellc.ir.pipeline import run_pipeline
 
 MOST_OVER_BYTES = 160
-"""The stack size may exceed what a call uses by this much: a call need not reach the largest
-functions."""
+"""The stack size in the manifest may be this much larger than what a call uses, since a call need
+not reach the largest functions."""
 
 
 @pytest.mark.slow

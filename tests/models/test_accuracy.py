@@ -1,4 +1,4 @@
-"""Run the accuracy script for its quick networks; run by hand, it measures all networks."""
+"""Run the accuracy script for its quick networks; a user can run it for all networks."""
 
 from __future__ import annotations
 

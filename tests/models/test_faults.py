@@ -1,4 +1,4 @@
-"""Small models for which ellc once had wrong results, on every target.
+"""Small models for which ellc once gave wrong results, compiled for every target.
 
 Each is called several times, with random bytes in its memory. Expected outputs are those of
 onnxruntime without optimisations, of LiteRT's reference kernels for integers, or of the

@@ -97,8 +97,8 @@ def test_transposes_stand_at_ports_only(model: RealModel) -> None:
 
 
 def _values_at_ports(graph: Graph) -> set[str]:
-    """Inputs and outputs, whose layout the file fixes, and values after elementwise operators on
-    them: it is cheaper to move bytes after a quantisation than floats before it."""
+    """Inputs and outputs, whose layout the file fixes, and values that only elementwise operators
+    separate from them: it is cheaper to move bytes after a quantisation than floats before it."""
     found = {port.value for port in (*graph.inputs, *graph.outputs)}
     for node in graph.nodes:
         if isinstance(node.op, Pointwise) and node.inputs[0] in found:
@@ -121,8 +121,8 @@ def test_products_of_signs_are_computed_on_bits() -> None:
 
 @pytest.mark.slow
 def test_code_of_bytes_for_avx_512_stays_small(test_data: Path, tmp_path: Path) -> None:
-    """Each of a face detector's depthwise layers has code of its own for every edge of its image:
-    kernels were 12 KB larger than this when every product of bytes took two instructions."""
+    """Each depthwise layer of a face detector has separate code for every edge of its image. When
+    every product of bytes took two instructions, the kernels exceeded this limit by 12 KB."""
     file = test_data / "models" / "nxp_yolo_face_detect_int8.tflite"
     target = resolve("custom", Overrides(triple="x86_64-unknown-linux-gnu", cpu="znver4"))
     made = compile_model(file, target, CompileOptions(emit=("obj",)), tmp_path)

@@ -18,7 +18,7 @@ from ellc.ir.pipeline import run_pipeline
 from ellc.ir.types import Array, DType
 
 MARGIN = 1e-4
-"""A sign is decided if the magnitude is at least this fraction of the largest magnitude."""
+"""A sign counts as decided if the magnitude is at least this fraction of the largest magnitude."""
 
 CALLS = 2
 WAYS = [

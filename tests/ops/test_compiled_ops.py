@@ -1,6 +1,6 @@
 """Samples of every operator, compiled for each target with each emitter, equal the reference.
 
-They are called again with NaN, infinities, zeros of both signs and denormals in their inputs.
+Each is called again with NaN, infinities, zeros of both signs and denormals in its inputs.
 """
 
 from __future__ import annotations

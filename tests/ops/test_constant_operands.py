@@ -24,7 +24,8 @@ from ellc.ir.ops.fused import Fused
 from ellc.ir.ranges import outside
 
 MOST_FREE_OPERANDS = 3
-"""With more operands that no sample has as constants, only each alone and all together are."""
+"""With up to this many free operands, every subset becomes constant in some case. With more, only
+each operand alone and all together do."""
 
 
 def with_constants(case: Case) -> Iterator[Case]:

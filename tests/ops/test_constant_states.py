@@ -1,7 +1,7 @@
 """Recurrent ONNX layers without an initial state, with a constant one, and with an input as state.
 
 With a constant state, parts of the lowered cell are folded; without the passes, kernels read the
-constants. There are several calls, which must not depend on memory of earlier calls.
+constants. Each layer is called several times; calls must not depend on memory from earlier calls.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """For any integers, computed or constant, no operator accesses memory outside of its buffers.
 
 Operators with integer operands get the ends of the types, -1, and extents of their operands.
-Pointwise operators are left out, since they do not use integers as indices. In the program, every
-buffer and every graph's constants are between guard pages.
+Pointwise operators are left out, since they do not use integers as indices. In the compiled
+program, every buffer and every graph's constants are between guard pages.
 """
 
 from __future__ import annotations

@@ -291,7 +291,7 @@ WAYS = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("target", "threads"), WAYS)
 def test_every_layout(target: str, threads: tuple[int, ...]) -> None:
-    """A program per target has all layouts, with and without threads, which share kernels."""
+    """One program per target has all layouts, with and without threads: they share kernels."""
     trials, wanted = [], []
     for name in LAYOUTS:
         graph = layout_graph(name)

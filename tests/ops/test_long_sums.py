@@ -23,8 +23,8 @@ CASES: dict[str, tuple[Op, tuple[int, ...], tuple[int, ...]]] = {
 def test_error_of_long_sums() -> None:
     """Positive products are the worst case, since all partial sums grow and are rounded.
 
-    In a chain of n equal products, the relative error is a random walk of n roundings, about
-    2^-24 * sqrt(n) / 4. Sums of up to 9,216 products must be as accurate as a chain of 256.
+    In a chain of n equal products, the relative error is that of a random walk of n roundings,
+    about 2^-24 * sqrt(n) / 4. Sums of up to 9,216 products must be as accurate as a chain of 256.
     (numpy's sums have this accuracy, because numpy adds in pairs.)
     """
     rng = np.random.default_rng(7)

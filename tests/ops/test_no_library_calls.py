@@ -33,7 +33,7 @@ def test_objects_need_nothing(target: str) -> None:
             try:
                 plan = make_plan(sample.trial.graph, row, Options(), f"{name}{number}")
             except EllcError as error:
-                # The only exception are doubles on machines without double-precision instructions.
+                # The only exceptions are doubles on machines without double-precision instructions.
                 assert error.code == "E303" and not row.scalar_f64
                 continue
             kernels |= {kernel.name: kernel for kernel in plan_kernels(shared.plan(plan))}

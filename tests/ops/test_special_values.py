@@ -1,6 +1,7 @@
 """NaN and infinities in typical positions of networks, compiled after all passes, on every target.
 
-`test_compiled_ops.py` tests them in inputs of every operator, `tests/soak/special.py` everywhere.
+`test_compiled_ops.py` puts them into inputs of every operator, and `tests/soak/special.py`
+into all operands.
 """
 
 from __future__ import annotations

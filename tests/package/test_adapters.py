@@ -1,4 +1,4 @@
-"""Programs for LiteRT and ONNX Runtime run with a compiled network after changing an import."""
+"""Programs for LiteRT and ONNX Runtime run with a compiled network once an import is changed."""
 
 from __future__ import annotations
 

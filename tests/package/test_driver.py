@@ -1,4 +1,4 @@
-"""The driver and `ellc compile`: manifest, costs, names, output folders, errors."""
+"""The driver, and `ellc compile`: manifest, costs, names, output folders, errors."""
 
 from __future__ import annotations
 

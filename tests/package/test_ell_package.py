@@ -1,4 +1,4 @@
-"""The folder of a compile as the package that programs of Microsoft's ELL import."""
+"""The folder of a compilation as the package that programs of Microsoft's ELL import."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ def test_a_loop_is_counted_in_all_its_trips(tmp_path: Path) -> None:
     (expected,) = reference_of(graph, inputs)
     np.testing.assert_allclose(answer, expected.reshape(-1), rtol=1e-4, atol=1e-5)
     calls, times = library.figures()
-    assert calls == 1 and all(times) and len(times) < 40  # steps, not trips
+    assert calls == 1 and all(times) and len(times) < 40  # one time per step, not per trip
     library.end()
 
 

@@ -17,7 +17,7 @@ from ellc.ir.ops.pointwise import Relu
 from ellc.ir.types import DType, TensorType
 
 OTHER_SHAPES = ((1, 3, 9, 11), (3, 9, 11), (27, 11), (1, 297))
-"""Shapes with as many elements as (1, 9, 11, 3) that are refused, as their order is unknown."""
+"""Shapes with as many elements as (1, 9, 11, 3), refused since the order of axes is unknown."""
 
 
 @pytest.fixture(scope="module")

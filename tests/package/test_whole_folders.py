@@ -1,4 +1,4 @@
-"""Outputs are replaced completely or not at all, with kills, full disks and unusual paths."""
+"""Outputs are replaced completely or not at all, despite kills, full disks and unusual paths."""
 
 from __future__ import annotations
 
@@ -261,7 +261,7 @@ def test_full_disk_is_said_with_the_bytes(tmp_path: Path) -> None:
 def test_in_a_current_folder_that_was_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Absolute paths work; for relative paths, the error says that the folder is missing."""
+    """Absolute paths work; for a relative path, the error says that the folder is missing."""
     out, gone = tmp_path / "out", tmp_path / "gone"
     write("old", out)
     gone.mkdir()

@@ -1,4 +1,4 @@
-"""Products of two values are computed with bits, with the same results, also at the bound."""
+"""Products of tensors with two values are computed with bits; results are equal, also at bounds."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def anchors(graph: Graph) -> list[type[Op]]:
 
 
 def agrees(b: GraphBuilder, y: Ref) -> Graph:
-    """The graph after the passes, after comparing it on small integers, often equal to a bound."""
+    """The graph after the passes, which is compared on small integers that often equal a bound."""
     b.output("y", y)
     before = b.build()
     after, _ = run_pipeline(before, paranoid=True)

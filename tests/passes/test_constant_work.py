@@ -1,4 +1,4 @@
-"""Values that depend only on constants are folded if that takes seconds."""
+"""Values that depend only on constants are folded if that takes seconds at most."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def names(graph: Graph) -> list[str]:
 
 
 def test_constants_that_nothing_reads_any_more_are_forgotten() -> None:
-    """Folding a chain of sums makes a constant per node, which may be as large as the file."""
+    """Folding a chain of sums makes a constant per node, each perhaps as large as the file."""
     b = GraphBuilder("chain")
     value = b.input("x", TensorType(DType.F32, (2, 1 << 16)))
     numbers = np.linspace(0, 1, 1 << 16, dtype=np.float32)

@@ -106,7 +106,7 @@ def test_products_of_elements_leave_the_loop(axis: int) -> None:
     product, node = graph.nodes
     assert isinstance(product.op, Dense) and isinstance(node.op, Loop)
     assert [n.op.name for n in node.op.body.nodes] == ["dense", "add", "tanh"]
-    assert len(node.inputs) == 2 and len(node.outputs) == 2  # without weights and unread results
+    assert len(node.inputs) == 2 and len(node.outputs) == 2  # neither weights nor unread results
     x = np.random.default_rng(1).normal(size=graph.input_types()[0].shape).astype(np.float32)
     want = evaluate(layer(axis=axis), (x,)).outputs[0]
     assert np.abs(evaluate(graph, (x,)).outputs[0] - want).max() < 1e-6
@@ -176,7 +176,7 @@ def in_loops(depth: int, trips: int) -> Graph:
 
 
 def test_loops_too_deep_to_be_written_out() -> None:
-    """Such loops are refused at once, before passes run on thousands of nodes at every level."""
+    """Loops nested too deeply are refused before passes run on thousands of nodes per level."""
     calls = []
     with pytest.raises(EllcError, match="14 deep") as caught:
         run_pipeline(in_loops(14, 2), watch=lambda *call: calls.append(call))
@@ -186,7 +186,7 @@ def test_loops_too_deep_to_be_written_out() -> None:
 
 
 def test_many_loops_in_loops_are_not_all_written_out() -> None:
-    """Each loop is within the bound, but a small model can have any number of them."""
+    """Each loop is within the bound, but even a small model can have any number of loops."""
     b = GraphBuilder("many")
     x = b.input("x", floats(4))
     for _ in range(3):

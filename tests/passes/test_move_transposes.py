@@ -68,7 +68,7 @@ def test_one_run_does_all_there_is_to_do(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_is_moved_never_grows(seed: int) -> None:
-    """This also holds for networks with arbitrary transposes anywhere."""
+    """With arbitrary transposes anywhere, the pass never raises the cost of moves, either."""
     before = random_planes(seed, twists=True)
     after, _ = run_pipeline(before, parse_passes("move_transposes"), paranoid=True)
     assert Layout(Flow(after)).total() <= Layout(Flow(before)).total()
@@ -140,7 +140,7 @@ def test_an_operator_on_another_arrangement_makes_the_same(case: Case) -> None:
 
 
 def full(case: Case, made: Arranged) -> list[Array]:
-    """The operands with all axes that they have after broadcasting."""
+    """The operands with as many axes as they have after broadcasting."""
     found = []
     for x, p in zip(case.inputs, made.operands, strict=True):
         missing = 0 if p is None else len(p) - x.ndim

@@ -170,7 +170,7 @@ def padding_of(node: Node) -> Padding | None:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_a_border_holds_the_padding_of_its_consumers(seed: int) -> None:
-    """An operator on a buffer with a border, without padding, gives the result with padding."""
+    """An operator without padding on a buffer with a border gives the result that padding gives."""
     graph, _ = run_pipeline(random_graph(seed))
     rng = np.random.default_rng(seed)
     inputs = tuple(sample_array(t, rng, 1.0) for t in graph.input_types())
@@ -197,7 +197,7 @@ def without_padding(op: Op) -> Op:
     return replace(op, padding=Padding())  # type: ignore[call-arg]
 
 
-# ---- sabotage: each breaks one rule; the comparison must find it and name the pass ----
+# ---- broken rules: the comparison must find each, and name the pass ----
 
 Sabotage = Callable[[pytest.MonkeyPatch], None]
 

@@ -29,7 +29,7 @@ from ellc.ir.types import DType, TensorType
 
 @dataclass(frozen=True)
 class Vandal(Pass):
-    """A pass that damages a graph in a way that no pass may."""
+    """A pass that damages a graph in a forbidden way."""
 
     name: ClassVar[str] = "vandal"
     deed: str = "nothing"

@@ -23,7 +23,7 @@ def test_arrays_of_computed_shapes_are_asked_of_the_budget() -> None:
     assert not found, f"use emitter.full, .counted or .want_room: {found}"
 
 
-def test_the_rule_sees_what_it_must() -> None:
+def test_only_calls_with_computed_sizes_are_found() -> None:
     assert list(_allocations("np.zeros(n)\nnp.full((1, 2), x)\nnp.tile(a, (n, 1))\nnp.ones(())"))\
         == [1, 3]  # fmt: skip
     assert (
@@ -47,7 +47,7 @@ def _allocations(source: str) -> Iterator[int]:
 
 
 def _is_small(size: ast.expr) -> bool:
-    """Whether a size is known from the source: it has only numbers, or a 1 for each axis."""
+    """Whether the source shows a small size: it has only literals, or a 1 for each axis."""
     match size:
         case ast.Constant() | ast.Name(id="_POINTS"):
             return True

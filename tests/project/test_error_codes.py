@@ -17,7 +17,7 @@ PLACES = ("ir", "codegen", "ellc", "docs", ".github")
 
 
 def codes_in(source: str) -> Iterator[str]:
-    """The codes in a file that are whole string literals; docstrings are longer."""
+    """The codes in a file that are entire string literals; a code inside a longer text is not."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Constant(value=str(text)) if CODE.fullmatch(text):

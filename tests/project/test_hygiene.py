@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Absolute paths to a home folder or a work folder.
+# Absolute paths of home folders and work folders.
 MACHINE_PATH = re.compile(rb"(?<![\w.$}~-])/(?:home|root|Users|work|scratch)/[\w.-]+")
 OUTSIDE_FOLDER = re.compile(rb"\.\./shared\b")
 MAY_NAME_THE_OUTSIDE_FOLDER = {".ci/run"}

@@ -54,7 +54,7 @@ def test_a_command_installs_the_project_once() -> None:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Command:
-    """A function that runs a program of an environment with the wheel, outside the checkout."""
+    """A function that runs a program from an environment with the wheel, outside the checkout."""
     return fresh_environment(tmp_path_factory.mktemp("installed") / "venv", wheel, ()).call
 
 

@@ -1,9 +1,9 @@
 """Run every command and program in README.md, docs/ and the examples.
 
 The blocks of a page are run in order in an empty folder, as a reader would do it, in an environment
-with what the page "Getting started" installs. Lines with `make` are run as `make -n` in the
-checkout, since `make` itself runs this test. `support/readme.py` describes the notes that a block
-can have.
+that contains what the page "Getting started" installs. Lines with `make` are run as `make -n` in
+the checkout, since `make` itself runs this test. `support/readme.py` describes the notes that a
+block can have.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def program(block: Block, environment: Environment) -> list[str | Path]:
 
 
 def checkout_variables() -> dict[str, str]:
-    """Variables under which `ellc` and `python` are those of `make install`."""
+    """Environment variables with which `ellc` and `python` are those of `make install`."""
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 

@@ -115,12 +115,12 @@ def test_folders_of_passes_import_nothing_of_each_other() -> None:
     assert not crossing
 
 
-def test_no_circles_between_files() -> None:
+def test_no_circular_imports_between_files() -> None:
     assert not circles(graph())
 
 
 def long_parts(path: Path) -> Iterator[str]:
-    """Descriptions of what is too long in a file: the file or functions."""
+    """Descriptions of what is too long: the file itself, or functions in it."""
     text = path.read_text(encoding="utf-8")
     where = path.relative_to(ROOT)
     if (lines := text.count("\n")) > MOST_FILE_LINES:

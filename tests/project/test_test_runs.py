@@ -1,4 +1,4 @@
-"""Test the test runs: which process runs which tests, and which files are left."""
+"""Check how tests run: which process runs which tests, and which files are left behind."""
 
 from __future__ import annotations
 

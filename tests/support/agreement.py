@@ -1,4 +1,4 @@
-"""Compare a compiled result with the reference, and describe differences in a sentence."""
+"""Compare compiled results with the reference, and describe differences in a sentence."""
 
 from __future__ import annotations
 

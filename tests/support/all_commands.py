@@ -12,7 +12,7 @@ from ellc.cli import cli
 def all_commands(
     group: click.Group = cli, words: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """(words, command) for every command; a group only if it can be run without a subcommand."""
+    """(words, command) for every command; groups only if they can be run without a subcommand."""
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)

@@ -1,8 +1,8 @@
 """A simple scheduler that translates blocks and loops to assembly functions.
 
 It exists to test the interface for schedulers. It translates one instruction after the other
-without reordering them, and supports few operations. It does not change a block that needs another
-operation, or more registers than the machine has.
+without reordering them, and supports few operations. A block that needs another operation, or more
+registers than the machine has, is left unchanged.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def assemble_blocks(block: Block, target: Target) -> Sequence[int] | Assembled:
 
 
 class _Function:
-    """Writes an assembly function; a register can be used again after its last reader."""
+    """Writes an assembly function; a register is reused after the last reader of its value."""
 
     def __init__(self, target: Target, source: tuple[Stmt, ...], results: tuple[Var, ...]) -> None:
         assert target.convention is not None
@@ -65,7 +65,7 @@ class _Function:
         self._lines: list[str] = []
 
     def written(self) -> AssemblyFunction:
-        """The function; raises `Unknown` if it needs something that is not supported."""
+        """The assembly function; raises `Unknown` if a statement is not supported."""
         m, pointer = self._m, self._convention.argument
         for param in params_accessed(self._source):
             register = self._new(param.name, INDEX)
@@ -152,7 +152,8 @@ class _Function:
         if isinstance(operand, Var):
             return self._registers[operand.name]
         self._m.check(operand.type)
-        register = self._new(f".{len(self._registers)}", operand.type)  # is not released
+        # This register is never released.
+        register = self._new(f".{len(self._registers)}", operand.type)
         self._lines += self._m.literal(register, operand)
         return register
 

@@ -282,7 +282,7 @@ class _X86(Machine):
 
 
 class _Vector(str):
-    """The name of an x86 vector register: xmm or ymm by its lanes, or ymm with the format `y`."""
+    """The name of an x86 vector register: ymm for 8 lanes or the format `y`, else xmm."""
 
     def __new__(cls, number: str, lanes: int) -> _Vector:
         return super().__new__(cls, f"{'y' if lanes == 8 else 'x'}mm{number}")

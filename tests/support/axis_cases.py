@@ -30,7 +30,7 @@ Axes = tuple[int, ...]
 class AxesCase:
     """A parameter of an operator that names axes of a tensor of `rank`; `axes` are valid.
 
-    `model` makes the bytes of a file with other axes. `from_end` says whether an axis may be
+    `model` makes the bytes of a file with given axes. `from_end` says whether an axis may be
     negative, `allows_rank` whether it may equal the rank.
     """
 
@@ -53,14 +53,14 @@ class AxesCase:
                 yield tuple(a - self.rank for a in self.axes)
 
     def outside(self) -> Iterator[Axes]:
-        """Axes of which one does not exist."""
+        """Lists of axes of which one does not exist."""
         for i in range(len(self.axes)):
             for wrong in (self.rank + self.allows_rank, -self.rank - 1):
                 yield self._with(i, wrong)
         yield from (self._with(0, far) for far in FAR)
 
     def twice(self) -> Iterator[Axes]:
-        """Axes of which two are equal, also with one of the two counted from the end."""
+        """Lists of axes of which two are equal, also with one of the two counted from the end."""
         if len(self.axes) > 1:
             yield self._with(1, self.axes[0])
             if self.from_end:
@@ -153,7 +153,7 @@ _ONE_MORE = ("EXPAND_DIMS", "ONE_HOT", "PACK")
 
 
 def tflite_axes_cases() -> Iterator[AxesCase]:
-    """Cases of every operator that names axes: the longest, for types with and without a scale."""
+    """Cases of every operator with axes: the most axes, for types with and without a scale."""
     found: dict[str, AxesCase] = {}
     for case in every_case():
         for axes_case in _axes_cases(case):

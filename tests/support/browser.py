@@ -28,7 +28,7 @@ def find_browser() -> str | None:
 
 
 class Tab:
-    """A page. `errors` collects the errors on its console, `requests` all addresses it loads."""
+    """A page. `errors` collects errors on its console, `requests` all addresses that it loads."""
 
     def __init__(self, reader: int, writer: int) -> None:
         self._reader, self._writer = os.fdopen(reader, "rb"), os.fdopen(writer, "wb")
@@ -113,7 +113,7 @@ class Tab:
         self.evaluate("new Promise((done) => setTimeout(done, 100))")
 
     def wait_until(self, condition: str) -> None:
-        """Wait until an expression of JavaScript is true; fails after ten seconds."""
+        """Wait until a JavaScript expression is true; fails after ten seconds."""
         assert self.evaluate(
             "new Promise((done) => { const end = Date.now() + 10000; const look = () => {"
             f"if ({condition}) done(true); else if (Date.now() > end) done(false);"
@@ -132,7 +132,7 @@ class Tab:
             self._ask("Input.dispatchKeyEvent", type=kind, key=key)
 
     def screenshot(self, path: Path) -> None:
-        """Write an image of the page as PNG."""
+        """Write a PNG image of the page to a file."""
         path.write_bytes(base64.b64decode(self._ask("Page.captureScreenshot")["data"]))
 
     def _ask(self, method: str, **parameters: Any) -> dict[str, Any]:

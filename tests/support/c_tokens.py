@@ -30,7 +30,7 @@ class Token:
 
 
 def tokens(source: str, *, trigraphs: bool = True) -> list[Token]:
-    """All tokens except comments. Raises `ValueError` for text that is no token (half a string).
+    """All tokens except comments. Raises `ValueError` for text that is not a token (half a string).
 
     Line ends are tokens of kind `end`, since they matter to the preprocessor.
     """

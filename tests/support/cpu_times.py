@@ -1,7 +1,7 @@
 """Print the CPU seconds of the tests by folder, including the processes that they start.
 
 Even on a busy machine, CPU seconds show how much time a change of the tests saves; elapsed time
-does not. The time to build a shared object is counted for the first test that uses it.
+does not. The time that a shared object takes to build counts for the first test that uses it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class CpuTimes:
             # xdist sends attributes of a report from the worker to the main process.
             report.cpu_s = now_s - self._last_s
             self._last_s = now_s
-        # Keywords would be a third of the bytes that a worker sends, and nothing reads them.
+        # Nothing reads the keywords, which would be a third of the bytes that a worker sends.
         report.keywords = {}
         return report
 

@@ -32,7 +32,7 @@ class Clip:
     scores: tuple[float, ...]
 
     def save(self, folder: Path, kind: str, times: int = 1) -> Path:
-        """Write the frames as pictures to a folder, enlarged by the factor `times`."""
+        """Write the frames to a folder as pictures, enlarged `times` times."""
         folder.mkdir()
         for i, frame in enumerate(self.frames):
             mode = "RGB" if kind == "ppm" else "L"

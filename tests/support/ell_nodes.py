@@ -54,7 +54,7 @@ def run(graph: Graph, *inputs: np.ndarray) -> list[np.ndarray]:
 
 
 def steps(graph: Graph, calls: list[tuple[np.ndarray, ...]]) -> list[list[np.ndarray]]:
-    """The results of several calls, with the states of each passed to the next."""
+    """The results of several calls; each starts with the states that the previous one left."""
     states: Mapping[str, np.ndarray] = initial_states(graph)
     results = []
     for inputs in calls:

@@ -43,7 +43,7 @@ def document(models: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def page_facts(page: dict[str, Any], later: list[dict[str, Any]]) -> dict[str, Any]:
-    """The facts of a page; `later` is the plotted graph of the same network, trained again."""
+    """The facts of a page; `later` is the plotted graph of the same network after new training."""
     layers = page["architecture"]["layers"]
     for before, layer in itertools.pairwise(layers):
         assert (layer["in"], layer["in_pad"]) == (before["out"], before["out_pad"])
@@ -212,7 +212,7 @@ def _of_graph(model: dict[str, Any]) -> dict[str, Any]:
 def _words(
     op: dict[str, Any], row: dict[str, Any], block: str, pools: Iterator[dict[str, Any]]
 ) -> list[str]:
-    """A layer in the notation of `ellc/zoo/plots.py`; empty if no layer is needed there."""
+    """A layer in the notation of `ellc/zoo/plots.py`; empty if the notation leaves it out."""
     match op["op"]:
         case "Convolution" if op.get("binary"):
             return ["binary", str(op["filters"]), f"{op['kernel'][0]}/{op['stride']}"]

@@ -21,7 +21,7 @@ _SLIPS = (
     *(ArithmeticError, AssertionError, AttributeError, LookupError),
     *(NameError, RuntimeError, TypeError, ValueError),
 )
-# Exceptions about bytes and about depth, which are always caught on purpose.
+# Exceptions about text encodings and nesting depth, which are always caught on purpose.
 _OF_INPUT = (UnicodeError, json.JSONDecodeError, RecursionError)
 # Libraries that raise such exceptions for damaged files.
 _READERS = (zipfile.__file__, str(Path(PIL.__file__).parent))

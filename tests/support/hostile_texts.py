@@ -60,7 +60,7 @@ assert
 WORDS: tuple[str, ...] = tuple(_WORDS.split())
 
 PLACES = ("graph", "input", "output", "state", "node", "metadata", "preprocessing")
-"""The parts of a network that contain text of the model."""
+"""The places in a network that contain text from the model."""
 
 PREPROCESSING = {
     "expectedColorChannelOrder": "rgb",
@@ -73,7 +73,7 @@ PREPROCESSING = {
 
 
 def network(text: str, place: str) -> Graph:
-    """A network of two layers with this text in the part `place`, and the text `fine` elsewhere."""
+    """A network of two layers with this text at `place`, and harmless texts everywhere else."""
 
     def at(where: str) -> str:
         return text if where == place else f"fine_{where}"

@@ -35,7 +35,7 @@ def instruction_case(row: Instruction) -> KernelCase:
 
 
 def _data(row: Instruction, operand: int, rng: np.random.Generator) -> Array:
-    """Lanes for all repetitions: of a single extreme, of several, or random in the whole range."""
+    """Lanes for all repetitions: one extreme in all, several extremes, or random numbers."""
     type_ = row.takes[operand]
     if row.implements == "shl_round" and operand == 1:
         return rng.integers(-31, 32, (TURNS, type_.lanes)).astype(np.int32).reshape(-1)

@@ -43,7 +43,7 @@ def run_plan(plan: Plan, inputs: Sequence[Array]) -> tuple[Array, ...]:
 
 
 def program(plan: Plan) -> Hashable:
-    """All that `run_plan` uses of a plan except the graph; equal programs give equal outputs."""
+    """What `run_plan` uses of a plan, except the graph; equal programs give equal outputs."""
     return (
         tuple(plan.buffers.values()),
         tuple(

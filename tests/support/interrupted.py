@@ -37,7 +37,7 @@ def killed_at(count: int, write: Write) -> int:
 
 
 def full_from(count: int, write: Write) -> int:
-    """Let file operations from number `count` on fail because the disk is full; removing works."""
+    """From file operation number `count` on, let all but removals fail, as on a full disk."""
 
     def fail() -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -46,7 +46,7 @@ def full_from(count: int, write: Write) -> int:
 
 
 def limited(file_bytes: int, write: Write) -> int:
-    """Limit files to `file_bytes`; a write that reaches the limit is incomplete."""
+    """Limit files to `file_bytes`; a write beyond the limit is cut off there."""
 
     def limit() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -61,7 +61,7 @@ def on_small_disk(write: Write) -> int:
 
 
 def killed_everywhere(write: Write) -> Iterator[int]:
-    """Run `write` once for each of its operations, and kill it there; yields after every kill."""
+    """Run `write` once per file operation, and kill it there; yields after every kill."""
     count = 0
     while killed_at(count, write) == KILLED:
         yield count

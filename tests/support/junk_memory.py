@@ -18,7 +18,7 @@ ARENA_ALIGN = 64
 
 @dataclass(frozen=True)
 class Pattern:
-    """A pattern for uninitialised memory; `fill` makes a number of bytes of it."""
+    """A pattern for uninitialised memory; `fill` makes as many bytes of it as asked."""
 
     name: str
     fill: Callable[[int], Array]
@@ -49,7 +49,7 @@ class JunkInstance:
         self._call("init_abi", self._arena.ctypes, size, ctypes.c_uint32(abi()))
 
     def run(self, inputs: Arrays) -> Arrays:
-        """The outputs of a call, which starts with the states of the previous call."""
+        """The outputs of a call, which starts from the states that the previous call left."""
         made = tuple(
             self._pattern.fill(t.elements * t.dtype.item_bytes).view(t.dtype.numpy).reshape(t.shape)
             for _, t in self._library.network.outputs

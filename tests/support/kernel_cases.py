@@ -80,7 +80,7 @@ def wrappers(cases: Sequence[KernelCase], *, declare: bool) -> str:
 def by_llvm(pool: LlvmPool, modules: int = 8, written_for: Target | None = None) -> Build:
     """Compile kernels with LLVM, in a few modules that are compiled in parallel.
 
-    `written_for` is the target whose operations the IR may use, if it is not the compiled target.
+    `written_for` is the target whose operations the IR may use; by default, the compiled one.
     """
 
     def build(cases: Sequence[KernelCase], target: Target, folder: Path) -> list[Path]:

@@ -39,7 +39,7 @@ def product() -> Kernel:
 
 
 def swapped() -> Kernel:
-    """Fibonacci numbers: the two carried values must be assigned at the same time."""
+    """Fibonacci numbers: both carried values must be assigned at the same time."""
     b = KernelBuilder("swapped")
     y = b.param("y", Elem.U32, writable=True)
     one = Imm(1, VType(Elem.U32))

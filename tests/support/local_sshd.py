@@ -1,4 +1,4 @@
-"""An ssh server on this machine, run by this user, which is the board in tests."""
+"""An ssh server on this machine, run by this user; it stands for the board in tests."""
 
 from __future__ import annotations
 

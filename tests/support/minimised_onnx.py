@@ -51,7 +51,7 @@ class Case:
 
 
 def minimised(case: Case, fails: Callable[[Case], bool]) -> Case:
-    """The smallest failing case: first nodes, then elements are removed while the case fails."""
+    """The smallest failing case: nodes, then elements, are removed while the case still fails."""
     for forms in (_earlier_outputs, _later_inputs, _constant_inputs, _smaller):
         simpler: Case | None = case
         while simpler is not None:
@@ -82,7 +82,7 @@ def _earlier_outputs(case: Case) -> Iterator[Case]:
 
 
 def _later_inputs(case: Case) -> Iterator[Case]:
-    """Cases in which a value is an input instead of computed, starting with the last value."""
+    """Cases in which a computed value becomes an input, starting with the last value."""
     values = _values(case)
     for node in reversed(case.nodes[:-1]):
         rest = tuple(n for n in case.nodes if n is not node)
@@ -97,7 +97,7 @@ def _constant_inputs(case: Case) -> Iterator[Case]:
 
 
 def _smaller(case: Case) -> Iterator[Case]:
-    """Cases with half the elements along all axes of one extent, in all arrays."""
+    """Cases in which one extent is halved or reduced by 1, along all axes that have it."""
     arrays = (*case.inputs.values(), *case.constants.values())
     for extent in sorted({n for x in arrays for n in x.shape if n > 1}, reverse=True):
         for keep in (extent // 2, extent - 1):

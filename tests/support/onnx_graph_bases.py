@@ -122,7 +122,7 @@ OLD_BASES: dict[tuple[str, int], Base] = {
         BASES["Scan"], operands=(ints(4, 4), floats(2, 3), floats(2, 4, 3, seed=1)), computed=2
     )
 }
-"""Bases for versions that have other operands, not only fewer."""
+"""Bases for versions whose operands differ, instead of only being fewer."""
 
 
 def bases_of(listed: bool, optional: bool) -> dict[str, Base]:

@@ -67,7 +67,7 @@ def read(proto: onnx.ModelProto, options: ImportOptions = _DEFAULT) -> Graph:
 
 
 def read_as_written(proto: onnx.ModelProto) -> Graph:
-    """The graph with a node per operator, in which QuantizeLinear and DequantizeLinear stay."""
+    """The graph with one node per operator; QuantizeLinear and DequantizeLinear are not fused."""
     with patch("ellc.frontends.onnx.convert.joined", lambda nodes, *_: list(nodes)):
         return read(proto)
 
@@ -87,7 +87,7 @@ def expected(proto: onnx.ModelProto, inputs: Arrays) -> list[Array]:
 def compare(
     proto: onnx.ModelProto, inputs: Arrays, *, rtol: float = 1e-5, atol: float = 1e-6
 ) -> Graph:
-    """Assert that both have the same results, types and shapes; returns the imported graph."""
+    """Assert that ellc and ONNX's evaluator give equal results; returns the imported graph."""
     graph = read(proto)
     got = evaluate(graph, tuple(inputs[p.name] for p in graph.inputs)).outputs
     for a, b in zip(got, expected(proto, inputs), strict=True):

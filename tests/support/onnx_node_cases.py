@@ -1,8 +1,8 @@
 """Run the node tests of the ONNX project with code that is compiled for this machine.
 
 A test is a model of one operator (or of the function that defines it) with inputs and expected
-outputs. ellc needs the values of some inputs at compile time. So each test is tried with more and
-more constant inputs, until it compiles: with none, with integer inputs except the first, with all
+outputs. ellc needs the values of some inputs at compile time. So more and more inputs of a test
+become constants until it compiles: with none, with integer inputs except the first, with all
 inputs except the first, with all integer inputs, with all inputs. The constants are the test's
 inputs; the result names them. If all inputs are constant, the folded outputs are compared. Networks
 in half precision are computed in float32, and compared within the rounding error of half precision.

@@ -121,7 +121,7 @@ _BETAS = {"HardSigmoid": 0.5}
 
 
 def _activation(name: str, alphas: Iterator[float], betas: Iterator[float]) -> Activation:
-    """The activation of this name; its parameters are the next of `alphas` and `betas`."""
+    """The activation of this name, whose parameters are the next ones in `alphas` and `betas`."""
     a = next(alphas, _ALPHAS[name]) if name in _ALPHAS else 0.0
     b = next(betas, _BETAS[name]) if name in _BETAS else 0.0
     known: dict[str, Activation] = {

@@ -180,7 +180,7 @@ NOT_THE_JUDGE: dict[str, str] = {
     r"ReduceSumSquare-1 type T tensor\(u?int32\)": "it makes 64 bits",
     r"Resize-\d+ attribute (extrapolation_value 2|.* tf_crop_and_resize)": "its region is another",
 }
-"""Patterns of names of cases for which ONNX's evaluator is wrong, with the reason.
+"""Patterns of the names of cases in which ONNX's evaluator is wrong, with the reasons.
 
 For each of these cases, onnxruntime 1.32 gives the same results as ellc, except for the two cases
 of bfloat16 and for RMSNormalization, whose result has the type V.

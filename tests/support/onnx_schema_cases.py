@@ -40,7 +40,7 @@ _TYPES: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Case:
-    """A model; `part` names what it tests, as in the table of unsupported attributes."""
+    """A model; `part` names what it tests, as does the table of unsupported attributes."""
 
     operator: str
     version: int

@@ -136,7 +136,7 @@ def _data(row: OpRow, elem: Elem, operand: int) -> Array:
     if elem is Elem.MASK:
         return np.random.default_rng(operand).integers(0, 2, COUNT).astype(np.uint8)
     if elem is Elem.INDEX:
-        # These are so small that no operation overflows 32 bits, except shl.
+        # These are so small that no operation except shl overflows 32 bits.
         low = -3 if row.name != "shl" else 0
         values = np.random.default_rng(operand).integers(low, 1000, COUNT).astype(np.int32)
         return np.where(values == 0, 1, values) if row.name in ("div", "rem") else values

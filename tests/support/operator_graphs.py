@@ -1,4 +1,4 @@
-"""Graphs, ready to compile, of the test cases of operators."""
+"""Graphs of the test cases of operators, ready to be compiled."""
 
 from __future__ import annotations
 

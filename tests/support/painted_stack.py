@@ -87,7 +87,7 @@ class StackUse:
 
 
 def measure_stacks(plans: Sequence[Plan], target: Target) -> list[StackUse]:
-    """For each plan on one thread: the stack in the manifest, and that of init and two calls."""
+    """For each plan on one thread: (stack in the manifest, stack that init and two calls use)."""
     with tempfile.TemporaryDirectory(prefix="ellc-stacks-") as folder:
         return _measured(plans, target, Path(folder))
 

@@ -48,7 +48,7 @@ class RandomBytes:
         return items[int(self.rng.integers(len(items)))]
 
     def numbers(self, dtype: DType, *shape: int) -> Array:
-        """Random numbers of an 8-bit type."""
+        """Random integers of an 8-bit type."""
         info = np.iinfo(dtype.numpy)
         return self.rng.integers(info.min, info.max, shape, dtype.numpy, endpoint=True)
 
@@ -57,7 +57,7 @@ class RandomBytes:
         return int(self.numbers(dtype, 1)[0])
 
     def stored(self, sums: Ref, span: float) -> Ref:
-        """Sums of magnitudes of about `span`, requantised to bytes by a random rule."""
+        """Sums with magnitudes of about `span`, requantised to bytes by a random rule."""
         dtype = self.pick((DType.I8, DType.U8))
         info = np.iinfo(dtype.numpy)
         low = info.min if self.rng.random() < 0.5 else info.min + 100

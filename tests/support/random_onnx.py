@@ -80,7 +80,7 @@ class RandomOnnx:
         return self.dequantised(names, scale, axis)
 
     def bias(self, x: str, w: str, filters: int) -> str:
-        """Add a bias, in units of the sums if both operands are quantised."""
+        """Add a bias; if both operands are quantised, it is stored in units of their product."""
         name = self.normal(filters)
         if x not in self.scales or w not in self.scales:
             return name

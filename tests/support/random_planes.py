@@ -218,7 +218,7 @@ def _decoded(g: RandomPlanes, x: Ref) -> Ref:
 
 
 def _twist(g: RandomPlanes, x: Ref) -> Ref:
-    """Apply a random permutation, possibly of the batch axis; the result is used as NCHW."""
+    """Apply a random permutation, possibly of the batch axis, too; the result counts as NCHW."""
     moved = g.add(Transpose(tuple(int(a) for a in g.rng.permutation(4))), x)
     n, c, h, w = moved.type.shape
     return g.add(Reshape((1, n * c, h, w)), moved)

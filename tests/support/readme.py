@@ -23,7 +23,7 @@ _COMMENT = re.compile(r"^<!-- (test|file): (.+) -->$")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block. `notes` are those of the comment before it; `file` is its file name."""
+    """A fenced block, with the notes of the comment before it; `file` is the name of its file."""
 
     line: int
     language: str

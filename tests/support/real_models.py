@@ -52,7 +52,7 @@ class RealModel:
         return self.path.stat().st_size > LARGE_FILE_BYTES
 
     def graph(self) -> Graph:
-        """The imported graph, cached in the process."""
+        """The imported graph; a process imports it only once."""
         return _graph(self.path)
 
     def samples(self) -> Iterator[tuple[Arrays, Arrays]]:

@@ -84,8 +84,8 @@ def digests(target: str) -> dict[str, str]:
 def text_of(target: str, label: str) -> Text:
     """The texts for a program; if an operator has no kernel, the text of the error.
 
-    Candidates are left out of plans, so that a new family or prediction changes only the plans in
-    which it is chosen.
+    Plans are printed without their candidates, so that a new family or prediction changes only
+    the plans in which it is chosen.
     """
     graph, machine = programs()[label], resolve(target)
     try:

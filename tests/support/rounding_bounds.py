@@ -23,7 +23,7 @@ from ellc.ir.types import Array
 
 LOOSE = 0.1
 """Intervals wider than this fraction of the largest result are too wide for a test."""
-_OWN_ROUNDINGS = 4.0  # error before a value is quantised, in units of eps
+_OWN_ROUNDINGS = 4.0  # the error of a value before it is quantised, in units of eps
 _TRIALS = 8  # evaluations of a loop with perturbed operands
 
 Ends = tuple[Array, Array]
@@ -104,9 +104,10 @@ def _error(x: Array, ends: Ends) -> Array | float:
 
 
 def _of_integers(node: Node, operands: list[Array], of: list[Ends], middle: Array) -> Ends:
-    """The interval of a result of integers or booleans, from the ends of the operands' intervals.
+    """The interval of the result of an operator on integers or booleans.
 
-    That is enough, since these operators are monotonic. A float result is also rounded.
+    It follows from the ends of the operands' intervals, since these operators are monotonic. A
+    float result is also rounded.
     """
     names = node.inputs
     tried = [run_double(node, dict(zip(names, (e[i] for e in of), strict=True)))[0] for i in (0, 1)]

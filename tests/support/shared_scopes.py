@@ -7,7 +7,7 @@ from typing import Any
 
 from xdist.scheduler import LoadScopeScheduling
 
-# The part of a test's name that names what it shares, which is mostly a program.
+# The part of a test's name that says what the test shares, usually a program.
 _SHARED = re.compile(
     r".*/(test_compiled_ops\.py::\w+\[\w+-\w+"
     r"|test_(constant_operands|existing_kernels|onnx_nodes|operations|replay)\.py)"

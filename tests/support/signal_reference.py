@@ -44,7 +44,7 @@ def filter_bank(
     unweights: Sequence[int],
     places: Sequence[tuple[int, int, int]],
 ) -> list[int]:
-    """`places` has (frequency start, weight start, width) for every channel, and one in front."""
+    """`places` has (frequency start, weight start, width) per channel, after one extra entry."""
     sums, left = [], 0
     for frequency, weight, width in places:
         total, left = left, 0
@@ -63,7 +63,7 @@ def square_root(number: int) -> int:
 
 @dataclass
 class Subtraction:
-    """The noise estimate of every channel, and the weights of the old estimate and a new number."""
+    """Subtraction of an estimate of each channel's noise, which follows the numbers slowly."""
 
     smoothing: tuple[int, int]  # for even and for odd channels
     least: int
@@ -135,12 +135,12 @@ def logarithm(number: int, scale: int, correction: int) -> int:
 
 @dataclass
 class Queue:
-    """A circular buffer with the behaviour of that in the kernels."""
+    """A circular buffer that behaves like that of the kernels."""
 
     samples: list[int] = field(default_factory=list)
 
     def taken(self, count: int, dropped: int) -> list[int] | None:
-        """The oldest `count` samples, of which `dropped` are removed; None if there are too few."""
+        """Return the oldest `count` samples, and remove `dropped`; None if there are too few."""
         if len(self.samples) < count:
             return None
         first = self.samples[:count]

@@ -39,7 +39,7 @@ _PLACES = ("resample", "resize")
 _FUNCTIONS = ("expm1", "floor_mod", "log1p", "mod", "sign", "sin", "tan")
 SIGN_IS_OPEN = frozenset(_SEARCHES + _PRODUCTS + _CELLS + _SUMS + _PLACES + _FUNCTIONS)
 """Operators whose zeros may have either sign."""
-_SPARSE = 16  # replace only every 16th element, so that wrong effects on other elements are found
+_SPARSE = 16  # every 16th element is replaced, to find wrong effects on other elements
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def reference(case: Case) -> Arrays:
 
 
 def references(case: Case, target: Target) -> list[Arrays]:
-    """The correct results: the reference, and that with flushed denormal numbers if they may be."""
+    """The correct results: the reference, also with flushed denormals if they may be flushed."""
     if not flushes(target):
         return [reference(case)]
     return [reference(case), reference(replace(case, inputs=tuple(map(_flushed, case.inputs))))]
@@ -144,10 +144,10 @@ def wrong_signs(op: Op, got: Array, want: Array) -> str:
 
 
 def with_zeros(case: Case, lowered: Graph, call: Arrays) -> Arrays | None:
-    """The results if zeros that kernels add to the weights count; None if none are added.
+    """The results with products of zeros that kernels add to the weights; None if they add none.
 
-    A lowered transposed convolution has zeros in the windows of its phases. The kernel of groups
-    whose signs share a byte computes with filters over all groups.
+    A lowered transposed convolution has zeros in the windows of its phases. If the signs of
+    several groups share a byte, the kernel computes with filters over all groups.
     """
     with np.errstate(all="ignore"):
         match case.op:
@@ -172,7 +172,7 @@ def _over_all_groups(w: Array, groups: int) -> Array:
 
 
 def _adopted(got: Array, spread: Array, want: Array) -> Array:
-    """The reference, with the elements that zeros in the weights affect taken from the result."""
+    """The reference; elements that zeros in the weights affect are taken from the result."""
     if got.dtype.kind == "f":
         return np.where(np.isnan(got) & np.isnan(spread), got, want)
     return np.where(got == spread, got, want)

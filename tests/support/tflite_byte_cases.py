@@ -161,8 +161,8 @@ def _arithmetic(dtype: str) -> Iterator[TfliteCase]:
 
 
 def _quotients(dtype: str) -> Iterator[TfliteCase]:
-    """Cases of quotients. The runtime refuses divisors of 0, so there are none. No quotient is far
-    below the result's scale, where the runtime would shift by more bits than an integer has."""
+    """Cases of quotients. The runtime refuses divisors of 0, so there are none. No quotient is so
+    far below the result's scale that the runtime would shift by more bits than an integer has."""
     zero, least = (0, 1024) if dtype == "int16" else (99, 4)
     for x, y in ((_IMAGE, _IMAGE), ((6, 1), _IMAGE), (_IMAGE, (7,)), ((1, 1, 6, 1), (5, 1, 7))):
         above, below = stored(dtype, x, zero=zero), stored(dtype, y, 0.031, zero)
@@ -254,7 +254,7 @@ def _products(dtype: str) -> Iterator[TfliteCase]:
 
 
 def _halves(dtype: str) -> Iterator[TfliteCase]:
-    """Sums and means halfway between two integers, which show how often the runtime rounds."""
+    """Sums and means halfway between two integers; they show how many times the runtime rounds."""
     rng = np.random.default_rng(7)
     for count, ratio in itertools.product((2, 3, 5), (0.5, 0.25, 0.75, 0.375, 0.1)):
         zeros = (0, 0) if dtype == "int16" else (9, 5)

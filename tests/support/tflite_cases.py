@@ -16,7 +16,7 @@ I32 = np.int32
 
 @dataclass(frozen=True)
 class TfliteCase:
-    """An operator with operands, results and options; `calls` is more than 1 to test a state."""
+    """An operator with operands, results and options; `calls` is above 1 if a state is tested."""
 
     kind: str
     label: str

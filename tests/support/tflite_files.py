@@ -195,7 +195,7 @@ def options(name: str, **values: object) -> object:
 
 
 def with_graphs(graph: int) -> dict[str, object]:
-    """By operator that runs graphs: the options with which it runs only this graph."""
+    """For each operator that runs graphs, the options with which it runs only this graph."""
     kinds = {name.replace("_", "").lower(): name for name in vars(schema.BuiltinOperator)}
     found = {}
     for name, made in vars(schema).items():

@@ -107,7 +107,7 @@ def _convolutions(
 def _volumes(padding: int) -> Iterator[TfliteCase]:
     """Cases with three spatial axes; depth has another stride or dilation than rows and columns."""
     x = T((2, 5, 6, 7, 3))
-    deviation = 0.1  # of weights, so that sums stay near the bounds of activations
+    deviation = 0.1  # standard deviation of weights: sums stay near the bounds of activations
     for stride, dilation, window in (
         ((1, 1, 1), (1, 1, 1), (3, 3, 3)),
         ((2, 1, 2), (1, 1, 1), (3, 2, 1)),

@@ -84,7 +84,7 @@ def _convolutions(bias: str) -> Iterator[TfliteCase]:
 
 
 def _fine_steps() -> Iterator[TfliteCase]:
-    """Cases with factors around 1 and far above 1, with sums that fit into the result."""
+    """Cases with factors around 1 and far above 1, and sums that still fit into the result."""
     for scale, depth, span in ((3e-7, 3, 30), (1e-7, 3, 30), (4e-9, 2, 3), (1e-7, 300, 2)):
         given = _RNG.integers(-span, span + 1, (1, 6, 5, depth)).astype(np.int16)
         operands = (stored("int16", given.shape, _IN), _weights((7, 1, 1, depth), 7))

@@ -231,7 +231,7 @@ def test_shared_library_loads_under_glibc_of_the_target(
     words = ["cc", "-O1", "-g0", "-target", row.c_target, f"-mcpu={row.zig_cpu}"]
     zig.run([*words, "main.c", "-o", "main", "-ldl"], what="building a test program", cwd=folder)
     assert row.emulator is not None
-    # Debian's armhf C library needs ARMv7, which the pi0's CPU does not have; this tests loading.
+    # The pi0's CPU cannot run Debian's armhf C library, which needs ARMv7; this tests loading.
     emulator = ("qemu-arm", "-cpu", "max") if name == "pi0" else row.emulator
     ran = subprocess.run(
         [*emulator, "-L", str(root), "./main"],

@@ -12,7 +12,7 @@ from ellc.codegen.toolchain import zig
 from ellc.codegen.toolchain.load import RunResult, call_library
 from ellc.ir.errors import EllcError
 
-# A model written by hand, with two inputs and outputs, an arena and threads.
+# A model written by hand, with two inputs, two outputs, an arena and threads.
 SOURCE = """
 #include <stddef.h>
 struct nn { float *arena; int threads; };
