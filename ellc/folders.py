@@ -151,22 +151,22 @@ def _replace(target: Path, work: Path) -> None:
 def _keep(old: Path, new: Path) -> None:
     """Copy to `new` all that only `old` has: files as hard links, folders recursively."""
     for path in sorted(old.iterdir()):
-        kept = new / path.name
+        copy = new / path.name
         if _is_folder(path):
-            kept.mkdir(exist_ok=True)
-            _keep(path, kept)
-        elif not os.path.lexists(kept):
-            _link(path, kept)
+            copy.mkdir(exist_ok=True)
+            _keep(path, copy)
+        elif not os.path.lexists(copy):
+            _link(path, copy)
     shutil.copystat(old, new)
 
 
-def _link(path: Path, kept: Path) -> None:
+def _link(path: Path, copy: Path) -> None:
     try:
-        os.link(path, kept, follow_symlinks=False)
+        os.link(path, copy, follow_symlinks=False)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        shutil.copy2(path, kept, follow_symlinks=False)
+        shutil.copy2(path, copy, follow_symlinks=False)
 
 
 def _exchange(one: Path, other: Path) -> bool:

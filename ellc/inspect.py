@@ -127,11 +127,11 @@ def inspect(graph: Graph) -> NetworkReport:
     read = {v for node in graph.nodes for v in node.inputs} | {p.value for p in graph.outputs}
     read |= {s.next for s in graph.states}
     layers = []
-    every: dict[str, TensorType] = {}
+    all_constants: dict[str, TensorType] = {}
     for index, (node, field) in enumerate(zip(graph.nodes, fields(graph), strict=True)):
         operands, results = graph.node_types(node)
         own, result = _parameters(graph, node, constants), _shown(graph, node, read)
-        every |= own
+        all_constants |= own
         layers.append(
             Layer(
                 index=index,
@@ -154,8 +154,8 @@ def inspect(graph: Graph) -> NetworkReport:
         inputs=tuple(_port_facts(graph, port) for port in graph.inputs),
         outputs=tuple(_port_facts(graph, port) for port in graph.outputs),
         layers=tuple(layers),
-        parameters=sum(t.elements for t in every.values()),
-        parameter_bytes=sum(type_bytes(t) for t in every.values()),
+        parameters=sum(t.elements for t in all_constants.values()),
+        parameter_bytes=sum(type_bytes(t) for t in all_constants.values()),
         macs=sum(layer.macs for layer in layers),
         peak_live_bytes=max((layer.live_bytes for layer in layers), default=0),
         state_bytes=sum(type_bytes(graph.types[s.current]) for s in graph.states),

@@ -53,11 +53,11 @@ class Table:
         value = self._take(key, (list,), needed=True)
         if value is None:
             return ()
-        right = [x for x in value if type(x) is int and 1 <= x <= high]
-        if len(right) < len(value) or not 1 <= len(value) <= most:
+        valid = [x for x in value if type(x) is int and 1 <= x <= high]
+        if len(valid) < len(value) or not 1 <= len(value) <= most:
             self.problem(f"{key}: it must be 1 to {most} integers from 1 to {high}")
             return ()
-        return tuple(right)
+        return tuple(valid)
 
     def table(self, key: str) -> Table | None:
         """An optional table within this table; its problems begin with the key."""

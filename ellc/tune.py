@@ -59,8 +59,8 @@ def measure(
         for step, time in zip(plan.steps, of_steps, strict=True):
             if step.layer:
                 kernel = step.predictions[0].name
-                one = MeasuredKernel(step.layer, step.source, kernel, max(time, 1e-3))
-                by_candidate.setdefault((step.layer, kernel), []).append(one)
+                candidate = MeasuredKernel(step.layer, step.source, kernel, max(time, 1e-3))
+                by_candidate.setdefault((step.layer, kernel), []).append(candidate)
     # A candidate is measured several times if equal layers use it, or if a layer has fewer
     # candidates than there are builds.
     return tuple(min(some, key=lambda m: m.time) for some in by_candidate.values())
@@ -69,9 +69,9 @@ def measure(
 def fastest(measured: Iterable[MeasuredKernel], target: Target) -> tuple[Entry, ...]:
     """For each layer, the entry of its fastest kernel; ties go to the default kernel."""
     best: dict[str, MeasuredKernel] = {}
-    for one in measured:
-        if one.layer not in best or one.time < best[one.layer].time:
-            best[one.layer] = one
+    for candidate in measured:
+        if candidate.layer not in best or candidate.time < best[candidate.layer].time:
+            best[candidate.layer] = candidate
     unit, how = ("ns", _HERE) if runs_directly(target) else ("cycles", _MODELLED)
     core = target.core.name, target.arch, __version__
     return tuple(Entry(m.layer, *core, m.kernel, m.time, unit, how) for m in best.values())

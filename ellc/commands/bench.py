@@ -189,14 +189,14 @@ def time_on_board(
     with progress(quiet=quiet) as report:
         report("asking the board", 0, 0)
         board = find_board(connection, resolve(target) if target else None)
-        with package(model, board, chosen, report, is_run=True) as made:
+        with package(model, board, chosen, report, is_run=True) as prepared:
             report("measuring on the board", 0, 0)
             own = (threads or 0) if is_library(model) else 0
-            run = BoardRun(noise(made.library.network), own, max(1, round(seconds * 1000)))
-            call = deploy(board, made, None, run=run)
+            run = BoardRun(noise(prepared.library.network), own, max(1, round(seconds * 1000)))
+            call = deploy(board, prepared, None, run=run)
     assert call is not None
-    where = f"{connection.host} ({made.library.target.name})"
-    return summary(made.library.network, where, call.call_ns)
+    where = f"{connection.host} ({prepared.library.target.name})"
+    return summary(prepared.library.network, where, call.call_ns)
 
 
 def _bench_layers(
@@ -242,7 +242,7 @@ def time_layers(model: Path, seconds: float, options: ModelOptions, progress: Pr
 def layer_summary(plan: Plan, times: Times) -> Layers:
     """The time of each step of a plan, its share of the sum, and its fraction of the peak rate."""
     (steps,) = times.plans
-    whole = sum(step.median_ns for step in steps) or 1.0
+    all_ns = sum(step.median_ns for step in steps) or 1.0
     peaks = {"float": times.peak_macs_per_ns, "byte": times.byte_macs_per_ns}
     kernels = []
     for step, time in zip(plan.steps, steps, strict=True):
@@ -255,7 +255,7 @@ def layer_summary(plan: Plan, times: Times) -> Layers:
                 step.source,
                 time.median_ns / 1e6,
                 time.fastest_ns / 1e6,
-                time.median_ns / whole,
+                time.median_ns / all_ns,
                 step.macs,
                 step.moved_bytes,
                 rate / peak if peak is not None and step.macs else None,

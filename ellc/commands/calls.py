@@ -78,9 +78,9 @@ def _preprocessing(model: Path, network: Network, asked: PixelOptions) -> Prepro
 def _input_arrays(network: Network, files: Sequence[Path], preprocessing: Preprocessing) -> Arrays:
     """Read the input arrays; raises one `EllcError` that names all files that do not fit."""
     if len(files) != len(network.inputs):
-        wanted = ", ".join(name for name, _ in network.inputs)
+        names = ", ".join(name for name, _ in network.inputs)
         raise EllcError(
-            f"input files given: {len(files)}, but the model takes {len(network.inputs)}: {wanted}",
+            f"input files given: {len(files)}, but the model takes {len(network.inputs)}: {names}",
             code="E723",
         )
     tensors: list[Array] = []

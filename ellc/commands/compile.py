@@ -174,7 +174,7 @@ def _watch() -> Watch:
     """A watcher that prints on stderr what ELLC_DEBUG asks for."""
     from ellc.debug import debug_words, watch
 
-    return watch(debug_words(), partial(echo, err=True, whole=True))
+    return watch(debug_words(), partial(echo, err=True, uncut=True))
 
 
 def _show(artifact: Artifact, target: Target, *, as_json: bool) -> None:

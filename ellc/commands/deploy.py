@@ -115,24 +115,24 @@ def command(
     with progress(quiet=as_json) as report:
         report("asking the board", 0, 0)
         board = find_board(connection, asked)
-        with package(model, board, chosen, report, is_run=bool(inputs)) as made:
-            network, run = made.library.network, None
+        with package(model, board, chosen, report, is_run=bool(inputs)) as prepared:
+            network, run = prepared.library.network, None
             if inputs:
                 arrays = prepared_inputs(model, network, inputs, options.pixels)
                 run = BoardRun(arrays, (threads or 0) if is_library(model) else 0)
-            target_folder = deployed_folder(board, made.library.prefix, folder)
+            target_folder = deployed_folder(board, prepared.library.prefix, folder)
             kept_folder = None if remove else target_folder
             report("copying", 0, 0)
-            call = deploy(board, made, kept_folder, run=run, service=service, others=others)
-    for note in made.notes:
+            call = deploy(board, prepared, kept_folder, run=run, service=service, others=others)
+    for note in prepared.notes:
         echo_note(note)
-    shown = (board, made, kept_folder, call)
+    shown = (board, prepared, kept_folder, call)
     if as_json:
         echo_json(_document(*shown, class_names(network, labels), top))
     else:
         echo(_text(*shown, class_names(network, labels), top))
         if service is not None:
-            echo(_service_text(board, made, target_folder))
+            echo(_service_text(board, prepared, target_folder))
 
 
 def _named(host: str | None) -> str:

@@ -113,7 +113,7 @@ def command(
     elif page:
         echo_files(text)
     else:
-        echo(text, whole=True)
+        echo(text, uncut=True)
 
 
 def _echo_notes(result: Study) -> None:

@@ -183,10 +183,10 @@ def _new_results(
     if models:
         known = read_facts(facts, models) if facts else {}
         drafts.append(drafts_of_models(models, known, targets, this_machine(), output))
-    paths = [path for one in drafts for path in write_drafts(one, output)]
+    paths = [path for draft in drafts for path in write_drafts(draft, output)]
     skipped = [
         Change(str(path), "", None, None, f"left out: {reason}")
-        for one in drafts
-        for path, reason in one.skipped.items()
+        for draft in drafts
+        for path, reason in draft.skipped.items()
     ]
     return paths, skipped

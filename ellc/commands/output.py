@@ -24,14 +24,14 @@ json_option = click.option(
 )
 
 
-def echo(text: str, *, err: bool = False, nl: bool = True, whole: bool = False) -> None:
+def echo(text: str, *, err: bool = False, nl: bool = True, uncut: bool = False) -> None:
     """Print a text with unprintable characters escaped.
 
     The text is printed on stderr if `err`, otherwise on stdout, and with a line end if `nl`. Line
     ends in the text are not escaped, so apply `visible` to a name within a line. The middle of very
-    long lines is left out, unless `whole` says that a program may read the text.
+    long lines is left out, unless `uncut` says that a program may read the text.
     """
-    shown = visible(text.expandtabs(), keep="\n") if whole else readable(text)
+    shown = visible(text.expandtabs(), keep="\n") if uncut else readable(text)
     click.echo(shown, err=err, nl=nl)  # noqa: TID251
 
 
@@ -46,7 +46,7 @@ def echo_files(text: str) -> None:
 
 def echo_json(document: object) -> None:
     """Print a JSON document on stdout; keys keep their order, NaN and infinity become null."""
-    echo(json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False), whole=True)
+    echo(json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False), uncut=True)
 
 
 def _finite(document: object) -> object:

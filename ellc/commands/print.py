@@ -39,6 +39,6 @@ def command(model: Path, form: str, output: Path | None, options: ModelOptions) 
     forms: dict[str, Callable[[Graph], str]] = {"text": print_graph, "dot": dot, "svg": svg}
     text = forms[form](read_model(model, options))
     if output is None:
-        echo(text, nl=False, whole=True)
+        echo(text, nl=False, uncut=True)
     else:
         write_text(output, text)

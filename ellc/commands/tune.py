@@ -76,9 +76,9 @@ def _text(measured: tuple[MeasuredKernel, ...], best: dict[str, str], unit: str,
     """The report: a table with the default kernel and the fastest kernel of each layer."""
     usual: dict[str, MeasuredKernel] = {}
     times: dict[tuple[str, str], float] = {}
-    for one in measured:
-        usual.setdefault(one.layer, one)
-        times[one.layer, one.kernel] = one.time
+    for candidate in measured:
+        usual.setdefault(candidate.layer, candidate)
+        times[candidate.layer, candidate.kernel] = candidate.time
     rows = [
         (
             visible(", ".join(first.source) or layer),

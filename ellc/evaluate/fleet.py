@@ -92,7 +92,7 @@ def _answers(inputs: Sequence[Inputs]) -> list[Answer]:
     """Answer some samples; this function runs on a worker."""
     state: WorkerState = _distributed().get_worker().plugins[_PLUGIN].state
     with state.lock:
-        return [state.answer(one) for one in inputs]
+        return [state.answer(prepared) for prepared in inputs]
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _with_companions(file: Path) -> tuple[tuple[str, bytes], ...]:
     name = file.name[: -len(file.suffix)].removeprefix("lib")
     companions = [file.with_name(f"{name}{suffix}") for suffix in (".json", ".o")]
     files = [file, *(companion for companion in companions if companion.is_file())]
-    return tuple((one.name, one.read_bytes()) for one in files)
+    return tuple((needed.name, needed.read_bytes()) for needed in files)
 
 
 def _write_files(folder: Path, contents: Sequence[tuple[str, bytes]]) -> Path:

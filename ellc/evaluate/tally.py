@@ -64,9 +64,9 @@ def tally(answers: Sequence[Answer], subject: int = 0) -> Tally:
     """Count the answers of one subject; samples with a problem are left out."""
     ranks = [(a.label, a.verdicts[subject].rank) for a in answers if not a.problem]
     samples = Counter(label for label, _ in ranks)
-    right = Counter(label for label, rank in ranks if rank == 0)
-    classes = tuple(ClassTally(label, samples[label], right[label]) for label in sorted(samples))
-    return Tally(len(ranks), right.total(), sum(rank < KEPT for _, rank in ranks), classes)
+    correct = Counter(label for label, rank in ranks if rank == 0)
+    classes = tuple(ClassTally(label, samples[label], correct[label]) for label in sorted(samples))
+    return Tally(len(ranks), correct.total(), sum(rank < KEPT for _, rank in ranks), classes)
 
 
 def confusion(answers: Sequence[Answer], subject: int = 0) -> tuple[tuple[int, ...], Array]:

@@ -69,10 +69,10 @@ def _lines(text: str, instructions: Mapping[str, Mapping[int, Cost]]) -> Iterato
     """The lines; the costs of instructions are in `instructions`, by function and byte offset."""
     costs: Mapping[int, Cost] = {}
     offset = 0
-    for whole in text.splitlines():
-        line = whole.strip()
+    for raw_line in text.splitlines():
+        line = raw_line.strip()
         aligned = _ALIGN.match(line)
-        if _LABEL.match(whole):
+        if _LABEL.match(raw_line):
             name = line.partition(":")[0]
             if name in instructions:
                 costs, offset = instructions[name], 0
@@ -91,9 +91,9 @@ def _lines(text: str, instructions: Mapping[str, Mapping[int, Cost]]) -> Iterato
             offset += _INSTRUCTION_BYTES
 
 
-def _padding(offset: int, align: int, most: str | None) -> int:
-    wanted = -offset % align
-    return wanted if most is None or wanted <= int(most) else 0
+def _padding(offset: int, align: int, limit: str | None) -> int:
+    padding = -offset % align
+    return padding if limit is None or padding <= int(limit) else 0
 
 
 def _spaced(line: str) -> str:

@@ -18,7 +18,7 @@ WHAT_SLOTS_ARE = (
 )
 
 
-def whole(study: Study) -> str:
+def of_network(study: Study) -> str:
     """A table of all nodes in order, then a list of the most expensive nodes."""
     header = ["node", "layer", "operator", "result", "MACs", "MACs/slot", "moved", "slots", "share"]
     header += ["cycles", "share"] if has_cycles(study) else []
@@ -136,8 +136,8 @@ def share(study: Study, node: PlannedNode) -> float:
     """A node's share of the modelled cycles, or of the slots if cycles are not modelled."""
     if not has_cycles(study):
         return slot_share(study, node)
-    whole = study.modelled.all_cycles
-    return study.node_cycles(node) / whole if whole else 0.0
+    all_cycles = study.modelled.all_cycles
+    return study.node_cycles(node) / all_cycles if all_cycles else 0.0
 
 
 def slot_share(study: Study, node: PlannedNode) -> float:
@@ -151,7 +151,7 @@ def has_cycles(study: Study) -> bool:
 
 
 def row(study: Study, node: PlannedNode) -> list[str]:
-    """The cells of a node's row in the table of `whole`."""
+    """The cells of a node's row in the table of `of_network`."""
     slots = study.node_slots[node.value]
     cells = [
         f"%{node.value}",

@@ -86,10 +86,10 @@ def modelled_cycles(
         owner = kernel_name(function["name"])
         if owner in kernels:
             cycles[owner] = cycles.get(owner, 0.0) + float(function["cycles"])
-    whole = sum(float(f["cycles"]) for f in document["functions"])
+    all_cycles = sum(float(f["cycles"]) for f in document["functions"])
     names = {name for kernel in kernels.values() for name, _ in assembly_functions(kernel)}
     instructions = _instructions(document, {*kernels, *names})
-    return Modelled(cycles, instructions, whole_cycles=whole)
+    return Modelled(cycles, instructions, whole_cycles=all_cycles)
 
 
 def run_tool(tool: str, plans: Sequence[tuple[str, Plan]], target: Target) -> dict[str, Any]:

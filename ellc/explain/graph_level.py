@@ -18,7 +18,7 @@ LONGEST_LINE = 600
 channel, is left out."""
 
 
-def whole(study: Study) -> str:
+def of_network(study: Study) -> str:
     """The passes that changed the graph, in order, each with its changes."""
     lines = [passes_line(study)]
     for change in study.changes:

@@ -17,29 +17,29 @@ class Level:
 
     what: str
     of_node: Callable[[Study, PlannedNode], str]
-    whole: Callable[[Study], str] | None = None
+    of_network: Callable[[Study], str] | None = None
 
 
 LEVELS = {
-    "graph": Level("what each pass changed", graph_level.of_node, graph_level.whole),
-    "plan": Level("why this kernel: the candidates", plan_level.of_node, plan_level.whole),
+    "graph": Level("what each pass changed", graph_level.of_node, graph_level.of_network),
+    "plan": Level("why this kernel: the candidates", plan_level.of_node, plan_level.of_network),
     "kernel": Level("the kernels in kernel IR", kernel_level.of_node),
     "llvm": Level("the kernels in LLVM IR", llvm_level.of_node),
     "asm": Level("the kernels in assembly", asm_level.of_node),
-    "cost": Level("the cost and its share", cost_level.of_node, cost_level.whole),
+    "cost": Level("the cost and its share", cost_level.of_node, cost_level.of_network),
 }
-WHOLE_BY_DEFAULT = ("cost",)
+OF_NETWORK_BY_DEFAULT = ("cost",)
 OF_A_NODE_BY_DEFAULT = ("cost", "graph", "plan")
 
 
 def explanation(study: Study, node: str = "", levels: tuple[str, ...] = ()) -> str:
     """The text of some levels, for the named node or else for the whole network.
 
-    By default these are `WHOLE_BY_DEFAULT` or `OF_A_NODE_BY_DEFAULT`. Raises `EllcError`: E750 for
-    an unknown node, E751 for a level that needs a node.
+    The default levels are `OF_NETWORK_BY_DEFAULT` or `OF_A_NODE_BY_DEFAULT`. Raises `EllcError`:
+    E750 for an unknown node, E751 for a level that needs a node.
     """
     if not node:
-        return "\n\n".join(_whole(study, level) for level in levels or WHOLE_BY_DEFAULT)
+        return "\n\n".join(_of_network(study, level) for level in levels or OF_NETWORK_BY_DEFAULT)
     nodes = find(study, node)
     parts = [
         text
@@ -52,8 +52,8 @@ def explanation(study: Study, node: str = "", levels: tuple[str, ...] = ()) -> s
     return "no kernel: the result is a view of bytes that are already there"
 
 
-def _whole(study: Study, level: str) -> str:
-    shown = LEVELS[level].whole
+def _of_network(study: Study, level: str) -> str:
+    shown = LEVELS[level].of_network
     if shown is not None:
         return shown(study)
     costly = ", ".join(f"%{n.value}" for n in cost_level.costliest(study)[: cost_level.MOST_COSTLY])

@@ -17,7 +17,7 @@ WHAT_CYCLES_ARE = (
 )
 
 
-def whole(study: Study) -> str:
+def of_network(study: Study) -> str:
     """The sizes of memory, and a table of the nodes' kernels and numbers of candidates."""
     plan = study.plan
     lines = [

@@ -154,8 +154,8 @@ class Study:
 
     def _step_cycles(self, step: Step) -> float:
         kernel = step.call.kernel.name
-        whole = self._kernel_slots.get(kernel, 0.0)
-        part = self.slots(step) / whole if whole else 0.0
+        kernel_slots = self._kernel_slots.get(kernel, 0.0)
+        part = self.slots(step) / kernel_slots if kernel_slots else 0.0
         return part * self.modelled.by_kernel.get(kernel, 0.0)
 
     @cached_property

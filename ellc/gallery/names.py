@@ -27,9 +27,10 @@ def download_name(model: str, file_name: str) -> str:
 
     Characters that are unsafe in an address are replaced; a hash then tells such names apart.
     """
-    kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in file_name)
-    if kept != file_name:
-        kept = (
-            f"{hashlib.sha256(file_name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}-{kept}"
-        )
-    return f"file-{model}-{kept}"
+    safe_name = "".join(
+        c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in file_name
+    )
+    if safe_name != file_name:
+        digest = hashlib.sha256(file_name.encode("utf-8", "surrogatepass")).hexdigest()
+        safe_name = f"{digest[:8]}-{safe_name}"
+    return f"file-{model}-{safe_name}"

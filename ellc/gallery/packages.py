@@ -35,7 +35,7 @@ def write_packages(
     The `.ell.zip` is left out if that format cannot hold the model. Raises `EllcError` if the model
     cannot be compiled.
     """
-    made = []
+    packages = []
     with tempfile.TemporaryDirectory(prefix="ellc-") as name:
         work = Path(name)
         ell = work / f"{default_name(network)}.ell"
@@ -47,15 +47,15 @@ def write_packages(
         else:
             title = f"model for ELL's tools, {precision} (.ell.zip)"
             file = package_name(model, precision, "ell")
-            made.append(_zipped(title, {ell.name: ell}, folder / file))
+            packages.append(_zipped(title, {ell.name: ell}, folder / file))
         for target in targets:
             out = work / target
             files = compile_model(network, target, out_dir=out).files
             title = f"compiled for {target}, {precision} (.zip)"
             file = package_name(model, precision, target)
             inside = {f"{model}-{target}/{x.relative_to(out).as_posix()}": x for x in files}
-            made.append(_zipped(title, inside, folder / file))
-    return made
+            packages.append(_zipped(title, inside, folder / file))
+    return packages
 
 
 def _zipped(title: str, files: Mapping[str, Path], path: Path) -> Package:

@@ -96,13 +96,15 @@ class _Row:
 
 def index_page(models: Sequence[Described]) -> str:
     """The HTML of the index."""
-    rows = sorted((row for one in models for row in _rows(one)), key=lambda row: row.order)
+    rows = sorted(
+        (row for described in models for row in _rows(described)), key=lambda row: row.order
+    )
     inputs = sorted({row.result.input for row in rows}, key=image_order)
     hues = _hues(rows, inputs)
     datasets = Counter(row.result.dataset for row in rows)
     common = [name for name, _ in sorted(datasets.items(), key=lambda x: (-x[1], x[0]))]
     sources = sorted(
-        {(s.title, s.url) for one in models for r in one.model.results for f in r.known
+        {(s.title, s.url) for described in models for r in described.model.results for f in r.known
          if (s := f.source)}
     )  # fmt: skip
     style, script = asset("site.css"), asset("index.js")
@@ -114,7 +116,7 @@ def index_page(models: Sequence[Described]) -> str:
         script=script,
         script_hash=hash_of(script),
         models=len(models),
-        tried=any(one.tried for one in models),
+        tried=any(described.tried for described in models),
         rows=[_row(row, hues[row.result.input]) for row in rows],
         datasets=list(map(html_text, common)),
         boards=[html_text(b) for b in sorted({_board(r.result) for r in rows} - {""})],
@@ -237,8 +239,8 @@ def model_page(
                     for r, f in model.figures(of, p)],
         sizes=[_size(p, f) for p in model.precisions for f in _sizes(described, p)],
         trials=[
-            (html_text(trial_name(model.name, one.precision)), HtmlCode(one.precision))
-            for one in trials
+            (html_text(trial_name(model.name, trial.precision)), HtmlCode(trial.precision))
+            for trial in trials
         ],
         notes=list(map(html_text, dict.fromkeys(n for r in model.results for n in r.notes))),
         commands=list(map(html_text, _commands(model))),

@@ -63,18 +63,22 @@ def build_site(
         problems: list[str] = []
         for number, model in enumerate(models):
             progress(f"pages: {model.name}", number, len(models))
-            one, networks = _described(model, problems)
+            described_model, networks = _described(model, problems)
             tried = _trials(model, networks, most_trial_bytes, problems)
-            made = _packages(model, targets, new, problems)
+            packages = _packages(model, targets, new, problems)
             if not problems:
                 shown = next(iter(networks.values()), None)
-                write_text(new / page_name(model.name), model_page(one, shown, tried, made))
+                write_text(
+                    new / page_name(model.name), model_page(described_model, shown, tried, packages)
+                )
                 for each in tried:
                     page = trial_page(model.name, each)
                     write_text(new / trial_name(model.name, each.precision), page)
                 _copy_downloads(model, new)
             trials += len(tried)
-            described.append(replace(one, tried=tuple(each.precision for each in tried)))
+            described.append(
+                replace(described_model, tried=tuple(each.precision for each in tried))
+            )
         refuse(problems)
         write_text(new / INDEX, index_page(described))
     figures = sum(len(result.known) for result in results)
@@ -113,12 +117,12 @@ def _trials(
                 continue
             result = next((x for x in of if x.trial), of[0])
             try:
-                one = trial(result, read, most_bytes)
+                compiled = trial(result, read, most_bytes)
             except EllcError as error:
                 problems.append(f"{result.path}: {error.message}")
                 continue
-            if one:
-                found[precision] = one
+            if compiled:
+                found[precision] = compiled
     return list(found.values())
 
 
@@ -126,16 +130,16 @@ def _packages(
     model: Model, targets: Sequence[str], folder: Path, problems: list[str]
 ) -> list[Package]:
     """Write the packages of a model: for each precision those of the first model file."""
-    made: list[Package] = []
+    packages: list[Package] = []
     for precision in model.precisions if targets else ():
         of = [x for x in model.results if x.precision == precision and x.network]
         files = [(x, x.network.file) for x in of if x.network and x.network.file]
         for result, file in files[:1]:
             try:
-                made += write_packages(model.name, precision, file, targets, folder)
+                packages += write_packages(model.name, precision, file, targets, folder)
             except EllcError as error:
                 problems.append(f"{result.path}: package: {error.message}")
-    return made
+    return packages
 
 
 def _is_of(results: Sequence[Result], network: object, precision: str) -> bool:

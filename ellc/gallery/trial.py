@@ -139,9 +139,9 @@ def _compiled(graph: Graph) -> tuple[bytes, dict[str, object]]:
     """Compile a graph to a WebAssembly module, and return the module and its manifest."""
     options = CompileOptions(emit=("so",), strip=True, name=_NAME)
     with tempfile.TemporaryDirectory(prefix="ellc-") as folder:
-        made = compile_model(graph, "wasm", options, Path(folder) / "out")
-        assert made.library is not None
-        return made.library.read_bytes(), made.manifest
+        artifact = compile_model(graph, "wasm", options, Path(folder) / "out")
+        assert artifact.library is not None
+        return artifact.library.read_bytes(), artifact.manifest
 
 
 def _is_softmax(graph: Graph) -> bool:

@@ -33,10 +33,10 @@ def flame(profile: Profile) -> HtmlCode:
     placed = list(_places(profile))
     deepest = max((len(p.scopes) for p in placed), default=0)
     kinds = colours(profile)
-    whole = f"{profile.name}\n{cost_text(profile, profile.whole)}, {profile.macs:,} MACs"
+    call_tooltip = f"{profile.name}\n{cost_text(profile, profile.whole)}, {profile.macs:,} MACs"
     parts = [
         html_code('<svg class="flame" viewBox="0 0 {} {}">', _WIDTH, (deepest + 2) * _ROW),
-        _bar("whole", 0, 0, _WIDTH, visible(profile.name), whole),
+        _bar("whole", 0, 0, _WIDTH, visible(profile.name), call_tooltip),
         *(bar for depth in range(deepest) for bar in _scopes(profile, placed, depth)),
         *(
             _bar(
@@ -63,11 +63,11 @@ def colours(profile: Profile) -> dict[str, str]:
 def _places(profile: Profile) -> Iterator[_Placed]:
     """The positions of the layers, side by side; layers without a cost are left out."""
     spent = sum(layer.figures.cost for layer in profile.layers)
-    whole, before = max(profile.whole, spent), 0.0
+    call_cost, before = max(profile.whole, spent), 0.0
     for layer in profile.layers:
         after = before + layer.figures.cost
         if layer.figures.cost > 0:
-            left, right = round(_WIDTH * before / whole), round(_WIDTH * after / whole)
+            left, right = round(_WIDTH * before / call_cost), round(_WIDTH * after / call_cost)
             yield _Placed(layer, left, right, _scopes_of(layer))
         before = after
 

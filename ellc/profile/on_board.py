@@ -26,7 +26,7 @@ from ellc.progress import Progress, silent
 from ellc.remote.choice import check_libc, loader_glibc
 from ellc.remote.connection import Connection
 from ellc.remote.deploy import ReachedBoard, find_board
-from ellc.remote.job import INPUTS, LOADER, RUN, BoardProgram, put
+from ellc.remote.job import INPUTS, LOADER, RUN, BoardProgram, copy_and_run
 
 _PROGRAM = "profile"
 _STREAM_BYTES = 32 << 20  # larger than the caches of boards, but much smaller than their memory
@@ -46,7 +46,7 @@ def profile_on_board(
     `asked` is the target of the code, or None for the target that fits the board. The number of
     threads in `options` applies to the phases. Measuring the layers takes `limit_ms`, and measuring
     steady calls takes `limit_ms` too. Raises the errors of `find_board`, `check_libc`, `study` and
-    `put`.
+    `copy_and_run`.
     """
     progress("asking the board", 0, 0)
     board = find_board(connection, asked)
@@ -74,7 +74,7 @@ def _name(board: ReachedBoard) -> str:
 def _run(connection: Connection, limit_ms: int, program: Path, words: Sequence[str]) -> bytes:
     """Run a static program on the board."""
     job = BoardProgram((f"./{_PROGRAM}", *words), b"", _limit_s(limit_ms))
-    return put(connection, {_PROGRAM: program}, None, job)
+    return copy_and_run(connection, {_PROGRAM: program}, None, job)
 
 
 def _limit_s(limit_ms: int) -> float:
@@ -88,9 +88,9 @@ def _phases(
     with temporary_folder("phases") as folder:
         out = folder / "out"
         chosen = compile_options(options, ("so",))
-        made = compile_model(model, board.target, chosen, out, progress)
-        assert made.library is not None
-        library, loader = described_library(made.library), folder / "load_library"
+        artifact = compile_model(model, board.target, chosen, out, progress)
+        assert artifact.library is not None
+        library, loader = described_library(artifact.library), folder / "load_library"
         build_loader(board.target, loader, loader_glibc(board.target))
         progress("measuring phases on the board", 0, 0)
         inputs = library.bytes_of(noise(library.network))
@@ -101,8 +101,8 @@ def _phases(
             _limit_s(limit_ms),
         )
         files = {library.path.name: library.path, LOADER: loader}
-        answer = put(board.connection, files, None, job)
-    return compiled(made), *started(_answers(answer, library.output_bytes))
+        answer = copy_and_run(board.connection, files, None, job)
+    return compiled(artifact), *started(_answers(answer, library.output_bytes))
 
 
 def _starts(library: Library, input_bytes: Sequence[int], repeats: Sequence[int]) -> list[str]:

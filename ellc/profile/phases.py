@@ -39,13 +39,13 @@ def phases(
     kinds = ("so",) if runs else default_emit(target)[:1]
     with temporary_folder("phases") as folder:
         chosen = compile_options(options, kinds)
-        made = compile_model(model, target, chosen, folder / "out", progress)
-        if not runs or made.library is None:
-            return (compiled(made),)
+        artifact = compile_model(model, target, chosen, folder / "out", progress)
+        if not runs or artifact.library is None:
+            return (compiled(artifact),)
         progress("measuring phases", 0, 0)
-        library = open_library(made.library)
+        library = open_library(artifact.library)
         answers = library.starts(noise(library.network), count=STARTS, repeat_ms=limit_ms)
-    return compiled(made), *started(answers)
+    return compiled(artifact), *started(answers)
 
 
 def compile_options(options: StudyOptions, kinds: tuple[str, ...]) -> CompileOptions:
@@ -69,11 +69,11 @@ def started(answers: Sequence[RunResult]) -> tuple[Phase, ...]:
     )
 
 
-def compiled(made: Artifact) -> Phase:
+def compiled(artifact: Artifact) -> Phase:
     """The phase `compile`, with its stages."""
-    parts = tuple((stage, 1e3 * taken) for stage, taken in made.seconds.items())
-    whole = sum(taken for _, taken in parts)
-    return Phase("compile", 1, whole, whole, whole, parts)
+    parts = tuple((stage, 1e3 * taken) for stage, taken in artifact.seconds.items())
+    total = sum(taken for _, taken in parts)
+    return Phase("compile", 1, total, total, total, parts)
 
 
 def _phase(name: str, times_ns: Sequence[int]) -> Phase:

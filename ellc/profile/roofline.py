@@ -115,11 +115,11 @@ def _memory_roof(profile: Profile, x: _Axis, y: _Axis) -> Iterator[HtmlCode]:
     rate = profile.bounds.bytes
     if rate is None:
         return
-    least = max(10.0**x.low, 10.0**y.low / rate)
-    most = min(10.0**x.high, 10.0**y.high / rate)
-    if least >= most:
+    first = max(10.0**x.low, 10.0**y.low / rate)
+    last = min(10.0**x.high, 10.0**y.high / rate)
+    if first >= last:
         return
-    ends = (x.at(least), y.at(least * rate), x.at(most), y.at(most * rate))
+    ends = (x.at(first), y.at(first * rate), x.at(last), y.at(last * rate))
     yield html_code('<line class="roof" x1="{}" y1="{}" x2="{}" y2="{}"/>', *ends)
     yield _text(ends[0] + 6, ends[1] - 8, "start", f"memory, {rate:,.1f} bytes per {profile.one}")
 

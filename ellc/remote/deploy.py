@@ -20,7 +20,7 @@ from ellc.progress import Progress, silent
 from ellc.remote.choice import check_libc, chosen_target, loader_glibc
 from ellc.remote.connection import Connection
 from ellc.remote.facts import BoardFacts, ask
-from ellc.remote.job import LOADER, BoardProgram, put
+from ellc.remote.job import LOADER, BoardProgram, copy_and_run
 from ellc.remote.service import unit_name, unit_text
 
 _LONGEST_NAME = 90
@@ -100,10 +100,10 @@ def package(
         return
     check_libc(host, facts, board.target, is_run=is_run)
     with temporary_folder("deploy") as folder:
-        made = compile_model(model, board.target, options, folder / "out", progress)
-        assert made.library is not None
-        files = dict(zip(made.names, made.files, strict=True))
-        yield Package(described_library(made.library), files, made.notes)
+        artifact = compile_model(model, board.target, options, folder / "out", progress)
+        assert artifact.library is not None
+        files = dict(zip(artifact.names, artifact.files, strict=True))
+        yield Package(described_library(artifact.library), files, artifact.notes)
 
 
 def deployed_folder(board: ReachedBoard, name: str, asked: str) -> str:
@@ -140,7 +140,7 @@ def deploy(
     Returns the result of the call, None without `run`. The files stay in `folder`; if it is None,
     they are removed after the run. If `service` is given, a systemd unit with this command is
     written next to the files. `others` are further files to copy. Raises `EllcError`: E636 if two
-    files have the same name or a name is too long; E621, E632, E635 and E701 as `put`.
+    files have the same name or a name is too long; E621, E632, E635 and E701 as `copy_and_run`.
     """
     connection, library = board.connection, package.library
     name = library.prefix
@@ -157,7 +157,7 @@ def deploy(
             )
         files[known] = path
     if run is None:
-        put(connection, files, folder)
+        copy_and_run(connection, files, folder)
         return None
     with temporary_folder("board") as local:
         loader = local / "load_library"
@@ -166,6 +166,6 @@ def deploy(
         numbers = loader_numbers(map(len, inputs), library.output_bytes, run.threads, run.repeat_ms)
         words = (f"./{LOADER}", f"./{library.path.name}", name, *numbers)
         program = BoardProgram(words, b"".join(inputs))
-        answer = put(connection, {**files, LOADER: loader}, folder, program)
+        answer = copy_and_run(connection, {**files, LOADER: loader}, folder, program)
     parts = split_answer(answer, library.output_bytes)
     return BoardCall(library.arrays_of(parts.outputs), parts.call_ns)

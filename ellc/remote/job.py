@@ -73,7 +73,7 @@ class BoardProgram:
     limit_s: float = 600.0
 
 
-def put(
+def copy_and_run(
     connection: Connection,
     files: Mapping[str, Path | bytes],
     folder: str | None,
@@ -111,8 +111,8 @@ def script(folder: str | None, program: BoardProgram | None) -> str:
     else:
         parent = shlex.quote(posixpath.dirname(folder))
         start = f"parent={parent}; final={shlex.quote(folder)}\n"
-        made = f'mkdir -p "$parent" || exit {_NO_FOLDER}\n'
-        text = f"{start}{made}{_CLEAN_BESIDE}{_UNPACK}{_REPLACE}"
+        make_parent = f'mkdir -p "$parent" || exit {_NO_FOLDER}\n'
+        text = f"{start}{make_parent}{_CLEAN_BESIDE}{_UNPACK}{_REPLACE}"
     if program is None:
         return text
     words = shlex.join(program.words)

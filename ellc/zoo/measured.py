@@ -106,6 +106,6 @@ class NetworkSizes:
         ours, published, step = self.of(size), size.value, size.step
         if size.of not in ("fp32 file", "int8 file"):
             return abs(ours - published) <= step / 2 * (1 + 1e-9)
-        most = ours * (1 + _FILE_SHARE) + _FILE_BYTES
+        largest = ours * (1 + _FILE_SHARE) + _FILE_BYTES
         units = {"MB": (1.0, 2**20 / 10**6), "KB": (1.0, 1.024)}.get(size.published[-2:], (1.0,))
-        return any(ours - step <= published * unit <= most + step for unit in units)
+        return any(ours - step <= published * unit <= largest + step for unit in units)

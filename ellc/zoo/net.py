@@ -125,17 +125,17 @@ class Net(Construction):
         norm: bool = True,
         bias: bool | None = None,
         pad: Pad | None = None,
-        whole: bool = False,
+        unscaled: bool = False,
         logits: bool = False,
     ) -> None:
         """Add a convolution, batch normalisation and an activation.
 
         If `norm` is false, there is a bias instead of batch normalisation. `bias` overrides this:
-        True adds a bias in any case (before batch normalisation), False omits it. With `whole` the
-        number of filters does not depend on the width, as needed for classes. With `logits` the
+        True adds a bias in any case (before batch normalisation), False omits it. With `unscaled`,
+        the number of filters does not depend on the width, as needed for classes. With `logits` the
         results have the standard deviation `LOGIT_SPREAD`.
         """
-        count = filters if whole else self.scaled(filters)
+        count = filters if unscaled else self.scaled(filters)
         self._convolve(count, window, stride, 1, pad, norm=norm, bias=bias, logits=logits)
         self.act(act)
 
@@ -195,13 +195,13 @@ class Net(Construction):
         act: Activation = "",
         *,
         norm: bool = False,
-        whole: bool = False,
+        unscaled: bool = False,
         logits: bool = False,
     ) -> None:
         """Add a dense layer on the whole image, with a bias, and batch normalisation if `norm`."""
         rows, columns, _ = self.shape
         self._moments = self._moments.repeated(rows * columns)
-        count = outputs if whole else self.scaled(outputs)
+        count = outputs if unscaled else self.scaled(outputs)
         self._convolve(count, 1, 1, 1, "valid", norm=norm, bias=True, dense=True, logits=logits)
         self.act(act)
 
@@ -301,7 +301,7 @@ class Net(Construction):
     def classify(self, classes: int) -> None:
         """Add the end of most networks: a mean over the image, a dense layer and a softmax."""
         self.global_mean()
-        self.dense(classes, whole=True, logits=True)
+        self.dense(classes, unscaled=True, logits=True)
         self.softmax()
 
     # ---- help -----------------------------------------------------------------------------------

@@ -123,7 +123,7 @@ def _add(net: Net, words: list[str], *, scaled: bool) -> None:
                 act,
                 norm=False,
                 bias=biased,
-                whole=all_filters,
+                unscaled=all_filters,
                 logits=logits,
             )
         case ["depthwise", size, *more]:
@@ -133,7 +133,7 @@ def _add(net: Net, words: list[str], *, scaled: bool) -> None:
             window, stride = map(int, size.split("/"))
             net.binary(int(filters), window, stride)
         case ["dense", outputs, "bias"]:
-            net.dense(int(outputs), whole=int(outputs) == _CLASSES)
+            net.dense(int(outputs), unscaled=int(outputs) == _CLASSES)
         case ["max", size]:
             window, stride = map(int, size.split("/"))
             # The first window of even extent begins inside the image; the last may reach beyond it.

@@ -54,10 +54,10 @@ def onnx_model(graph: Graph) -> onnx.ModelProto:
         _port(source.value, ["batch", channels, rows, columns]),
         _port(result.value, ["batch", classes]),
     ]
-    made = helper.make_graph(nodes, graph.name, ends[:1], ends[1:], weights)
-    _rename(made, {source.value: source.name, result.value: result.name})
+    onnx_graph = helper.make_graph(nodes, graph.name, ends[:1], ends[1:], weights)
+    _rename(onnx_graph, {source.value: source.name, result.value: result.name})
     opset = [helper.make_opsetid("", OPSET)]
-    return helper.make_model(made, opset_imports=opset, ir_version=IR_VERSION)
+    return helper.make_model(onnx_graph, opset_imports=opset, ir_version=IR_VERSION)
 
 
 Array = npt.NDArray[np.float32]

@@ -105,10 +105,10 @@ class Spotter:
             limits = np.iinfo(self._dtype)
             stored = np.rint(heard / np.float32(scale)) + zero_point
             values = np.clip(stored, limits.min, limits.max).astype(self._dtype)
-        made = self._model.predict(values.reshape(self._shape))
-        made = made[0] if isinstance(made, tuple) else made
+        outputs = self._model.predict(values.reshape(self._shape))
+        outputs = outputs[0] if isinstance(outputs, tuple) else outputs
         scale, zero_point = self._output
-        return scale * (made.reshape(-1).astype(np.float64) - zero_point)
+        return scale * (outputs.reshape(-1).astype(np.float64) - zero_point)
 
 
 def _labels(file: Path | None, known: Sequence[str], classes: int) -> tuple[str, ...]:

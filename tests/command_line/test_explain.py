@@ -91,7 +91,7 @@ def test_unknown_node_names_near_ones(small: Study) -> None:
     assert caught.value.code == "E750" and "conv1" in caught.value.problems
 
 
-@pytest.mark.parametrize("level", [n for n, level in LEVELS.items() if level.whole is None])
+@pytest.mark.parametrize("level", [n for n, level in LEVELS.items() if level.of_network is None])
 def test_level_of_a_node_without_one(small: Study, level: str) -> None:
     with pytest.raises(EllcError, match="most expensive nodes are %") as caught:
         explanation(small, levels=(level,))

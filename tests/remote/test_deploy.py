@@ -23,7 +23,7 @@ from ellc.ir.container import save
 from ellc.ir.errors import EllcError
 from ellc.remote.choice import library_glibc, loader_glibc
 from ellc.remote.connection import Connection
-from ellc.remote.job import MARK, BoardProgram, put
+from ellc.remote.job import MARK, BoardProgram, copy_and_run
 from ellc.remote.service import unit_text
 
 Command = Callable[..., tuple[int, str, str]]
@@ -259,7 +259,7 @@ def test_a_failing_program_and_a_full_disk_leave_nothing(tmp_path: Path) -> None
     failing = BoardProgram(("sh", "-c", "cat >&2; exit 7"), b"what went wrong\n")
     for folder in (None, str(tmp_path / "place")):
         with pytest.raises(EllcError) as caught:
-            put(connection, {}, folder, failing)
+            copy_and_run(connection, {}, folder, failing)
         assert caught.value.code == "E621"
         assert caught.value.problems == ("what went wrong", "exit status 7")
     assert files_of(tmp_path) == {"bin", "place", f"place/{MARK}"}
@@ -271,7 +271,7 @@ def test_a_failing_program_and_a_full_disk_leave_nothing(tmp_path: Path) -> None
     )
     before = files_of(tmp_path)
     with pytest.raises(EllcError) as caught:
-        put(full, {"other": b"new"}, str(tmp_path / "place"), None)
+        copy_and_run(full, {"other": b"new"}, str(tmp_path / "place"), None)
     assert caught.value.code == "E635"
     assert caught.value.problems == ("No space left on device",)
     assert files_of(tmp_path) == before
@@ -290,11 +290,11 @@ def test_a_broken_connection_leaves_the_former_files(
     tmp_path: Path, change: str, code: str
 ) -> None:
     place, home = tmp_path / "place", f"HOME={tmp_path}"
-    put(Connection("pi", ("env", home, *ANY_SHELL)), {"old": b""}, str(place))
+    copy_and_run(Connection("pi", ("env", home, *ANY_SHELL)), {"old": b""}, str(place))
     shell = ("sh", "-c", f'for last; do :; done; {change} sh -c "$last"; exit', "ssh")
     files = {"new": bytes(5000), "newer": b""}
     with pytest.raises(EllcError) as caught:
-        put(Connection("pi", ("env", home, *shell)), files, str(place), None)
+        copy_and_run(Connection("pi", ("env", home, *shell)), files, str(place), None)
     assert caught.value.code == code
     kept = {"old"} if code == "E635" else {"new", "newer"}
     assert files_of(place) == {MARK, *kept}
@@ -308,11 +308,11 @@ def test_the_former_files_come_back_if_the_new_ones_cannot(tmp_path: Path) -> No
     script = 'case $1 in *.old) ;; */place) ;; *) [ "$2" != "$WHERE" ] || exit 1 ;; esac\n'
     (tmp_path / "bin" / "mv").write_text(f'#!/bin/sh\n{script}exec /bin/mv "$@"\n')
     (tmp_path / "bin" / "mv").chmod(0o755)
-    put(Connection("pi", ANY_SHELL), {"old": b""}, str(place))
+    copy_and_run(Connection("pi", ANY_SHELL), {"old": b""}, str(place))
     path = f"PATH={tmp_path / 'bin'}:{os.environ['PATH']}"
     broken = Connection("pi", ("env", path, f"WHERE={place}", *ANY_SHELL))
     with pytest.raises(EllcError) as caught:
-        put(broken, {"new": b""}, str(place))
+        copy_and_run(broken, {"new": b""}, str(place))
     assert caught.value.code == "E635"
     assert files_of(place) == {MARK, "old"}
     assert files_of(tmp_path) == {"bin", "bin/mv", "place", f"place/{MARK}", "place/old"}

@@ -13,7 +13,7 @@ def _lenet5(net: Net) -> None:
     net.mean(2, 2)
     net.dense(120, "tanh")
     net.dense(84, "tanh")
-    net.dense(10, whole=True, logits=True)
+    net.dense(10, unscaled=True, logits=True)
     net.softmax()
 
 
@@ -24,7 +24,7 @@ def _vgg16(net: Net) -> None:
         net.max(2, 2, pad="valid")
     net.dense(4096, "relu")
     net.dense(4096, "relu")
-    net.dense(1000, whole=True, logits=True)
+    net.dense(1000, unscaled=True, logits=True)
     net.softmax()
 
 

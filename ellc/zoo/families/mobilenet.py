@@ -22,13 +22,13 @@ V2_BLOCKS = (
 
 
 def _v1(net: Net, width: Fraction, classes: int, act: Activation, *, bias: bool | None) -> None:
-    def wide(filters: int) -> int:
+    def scaled(filters: int) -> int:
         return max(8, int(filters * width))
 
-    net.conv(wide(32), 3, 2, act, bias=bias)
+    net.conv(scaled(32), 3, 2, act, bias=bias)
     for filters, stride in _V1:
         net.depthwise(3, stride, act, bias=bias)
-        net.conv(wide(filters), act=act, bias=bias)
+        net.conv(scaled(filters), act=act, bias=bias)
     net.classify(classes)
 
 

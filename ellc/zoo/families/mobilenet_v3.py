@@ -55,7 +55,7 @@ def _v3(net: Net, width: Fraction, blocks: tuple[_Block, ...], last: int) -> Non
     net.conv(6 * inputs, act="hard_swish")
     net.global_mean()
     net.dense(divisible(last * width), "hard_swish")
-    net.dense(1000, whole=True, logits=True)
+    net.dense(1000, unscaled=True, logits=True)
     net.softmax()
 
 

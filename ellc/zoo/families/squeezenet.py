@@ -13,18 +13,18 @@ def _squeezenet(net: Net) -> None:
             net.max(3, 2, pad="valid", ceil=True)
         for _ in range(count):
             _fire(net, thin, wide)
-    net.conv(1000, act="relu", norm=False, whole=True, logits=True)
+    net.conv(1000, act="relu", norm=False, unscaled=True, logits=True)
     net.global_mean()
     net.softmax()
 
 
-def _fire(net: Net, thin: int, wide: int) -> None:
-    net.conv(thin, act="relu", norm=False)
+def _fire(net: Net, squeezed: int, expanded: int) -> None:
+    net.conv(squeezed, act="relu", norm=False)
     start = net.here
-    net.conv(wide, act="relu", norm=False)
-    one = net.here
-    net.at(start).conv(wide, 3, act="relu", norm=False)
-    net.concat(one, net.here)
+    net.conv(expanded, act="relu", norm=False)
+    small_windows = net.here
+    net.at(start).conv(expanded, 3, act="relu", norm=False)
+    net.concat(small_windows, net.here)
 
 
 def _make(name: str) -> Architecture:

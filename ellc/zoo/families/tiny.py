@@ -15,7 +15,7 @@ def _deepface_emotion(net: Net) -> None:
         net.mean(3, 2)
     net.dense(1024, "relu")
     net.dense(1024, "relu")
-    net.dense(7, whole=True, logits=True)
+    net.dense(7, unscaled=True, logits=True)
     net.softmax()
 
 
@@ -30,7 +30,7 @@ def _ds_cnn(net: Net) -> None:
 def _autoencoder(net: Net) -> None:
     for outputs in (128, 128, 128, 128, 8, 128, 128, 128, 128):
         net.dense(outputs, "relu", norm=True)
-    net.dense(640, whole=True)
+    net.dense(640, unscaled=True)
 
 
 def _deepface(name: str) -> Architecture:
