@@ -104,7 +104,7 @@ print(json.dumps([small.LABELS, m.labels]))
 
 
 def test_another_number_of_names_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(EllcError, match="there are 3 labels") as caught:
+    with pytest.raises(EllcError, match="the number of labels is 3") as caught:
         compiled(tmp_path / "out", "obj", labels=("a", "b", "c"))
     assert caught.value.code == "E709"
 

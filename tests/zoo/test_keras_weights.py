@@ -97,12 +97,12 @@ def test_weights_of_keras(name: str, write: Callable[[Path, Layers], None], tmp_
 
 def test_an_order_that_is_not_known_is_not_guessed(tmp_path: Path) -> None:
     write_keras_3(tmp_path / "b.h5", layers("resnet8")[0])
-    with pytest.raises(EllcError, match=r"which comes first, \S*conv2d/vars/bias or \S*/beta;"):
+    with pytest.raises(EllcError, match=r"whether \S*conv2d/vars/bias or \S*/beta comes first;"):
         read_tensors(tmp_path / "b.h5")
     with h5py.File(tmp_path / "a.h5", "w") as file:
         for name in ("conv2d", "conv2d_1", "stem"):
             file[f"layers/{name}/vars/0"] = np.ones((1, 1, 4, 4), np.float32)
-    with pytest.raises(EllcError, match=r"does not say which comes first, \S*conv2d\S* or \S*stem"):
+    with pytest.raises(EllcError, match=r"does not say whether \S*conv2d\S* or \S*stem"):
         read_tensors(tmp_path / "a.h5")
 
 
@@ -145,8 +145,8 @@ def a_number(file: Any, folder: Path) -> None:
 
 
 HOSTILE = {
-    external: "other files",
-    virtual: "other files",
+    external: "another file",
+    virtual: "another file",
     linked: "is a link",
     soft: "is a link",
     huge: "too large for the size",
