@@ -120,7 +120,7 @@ def test_only_networks_that_can_be_tried_have_a_page(folder: Path, tmp_path: Pat
     [
         ({"network": {"zoo": "lenet5"}, "try": {}}, "the zoo's networks have random weights"),
         ({"network": {"file": "flat.eir"}, "try": {}}, "does not take one picture"),
-        ({"network": {"file": "colours.eir"}, "try": {"labels": "labels.txt"}}, "number of labels is 2"),
+        ({"network": {"file": "colours.eir"}, "try": {"labels": "labels.txt"}}, "labels is 2"),
         ({"network": {"file": "colours.eir"}, "try": {"labels": "odd.txt"}}, "odd.txt: not a read"),
         ({"try": {}}, "try: there is no network"),
         ({"network": {"file": "colours.eir"}, "try": {"preprocess": "x"}}, "'x' is not one of"),
