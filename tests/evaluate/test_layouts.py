@@ -136,6 +136,7 @@ HOSTILE = {
     "an object": (b"(icollections\nCounter\n.", "not a batch"),
     "no dictionary": (b"\x80\x02]q\x00.", "of type list, not a dictionary"),
     "empty": (b"", "ends too early"),
+    "an integer cut off": (b"\x80\x02J\x01", "requires a buffer of 4 bytes"),
     "no labels": (b"}.", "it has no 'labels'"),
     "a tuple as key": (b"}(ttK\x01s.", "not a batch"),
     "a label that is a list": (b"}S'labels'\n(l]as.", "not a list of integers"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,7 +23,7 @@ from ellc.pickles import DataReader
 
 _UNREADABLE = (
     *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, RuntimeError),
-    *(TypeError, ValueError, pickle.UnpicklingError),
+    *(TypeError, ValueError, pickle.UnpicklingError, struct.error),
 )
 """The exceptions that Python's unpickler raises for damaged files."""
 
