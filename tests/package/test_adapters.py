@@ -345,3 +345,14 @@ def test_adapters_are_python_3_7_and_belong_to_their_module(folder: Path, tmp_pa
     (tmp_path / "net.py").write_text("HASH = 'another'\n")
     script = "try:\n    import net_litert\nexcept ImportError as error:\n    print(error)"
     assert "not from the same run of ellc" in run(tmp_path, script)
+
+
+def test_the_folder_of_an_adapter_can_be_a_package(folder: Path) -> None:
+    script = f"""
+from {folder.name} import net, net_litert, seen_onnxruntime
+i = net_litert.Interpreter("absent.tflite")
+i.allocate_tensors()
+i.invoke()
+print(net.HASH == net_litert._network.HASH, seen_onnxruntime.InferenceSession().get_inputs()[0].name)
+"""
+    assert run(folder.parent, script) == "True image\n"
