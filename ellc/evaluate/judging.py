@@ -5,13 +5,15 @@ from __future__ import annotations
 import atexit
 import os
 import platform
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 
 from ellc.evaluate.answers import Answer, Inputs, answered
@@ -122,21 +124,42 @@ class _Process:
     task: Task
     answer: Callable[[Inputs], Answer]
     error: EllcError | None = None
+    in_use: threading.Lock
 
 
 def _start(task: Task) -> None:
     stack = ExitStack()
     atexit.register(stack.close)
+    _Process.in_use = threading.Lock()
+    threading.Thread(target=_end_after_parent, args=(stack,), daemon=True).start()
     try:
-        _Process.task, _Process.answer = task, stack.enter_context(task.open())
+        with _Process.in_use:
+            _Process.task, _Process.answer = task, stack.enter_context(task.open())
     except EllcError as error:
         _Process.error = error
+
+
+def _end_after_parent(stack: ExitStack) -> None:
+    """Wait until the parent process has ended, close the networks, and end this process.
+
+    A parent that was killed does not shut its pool down, and the pool's pipes stay open, because
+    its processes have both ends of them. So they would wait for work forever.
+    """
+    parent = parent_process()
+    assert parent is not None
+    wait_for([parent.sentinel])
+    with _Process.in_use:
+        try:
+            stack.close()
+        finally:
+            os._exit(1)
 
 
 def _answers(indices: Sequence[int]) -> list[Answer]:
     if _Process.error is not None:
         raise _Process.error
-    return [_Process.answer(_Process.task.inputs(index)) for index in indices]
+    with _Process.in_use:
+        return [_Process.answer(_Process.task.inputs(index)) for index in indices]
 
 
 def default_jobs() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -129,19 +130,46 @@ def _pool_processes(pid: int) -> list[int]:
     return [child for child, command in commands.items() if b"spawn_main" in command]
 
 
+def long_evaluation(folder: Path, made: Path, *words: object) -> list[str]:
+    """The command that evaluates the network on `COPIES` copies of the data, written to `made`."""
+    data = made / "many.npz"
+    with np.load(folder / "data.npz") as stored:
+        np.savez(data, x=np.tile(stored["x"], (COPIES, 1, 1, 1)), y=np.tile(stored["y"], COPIES))
+    model = folder / "little.eir"
+    command = (sys.executable, "-m", "ellc", "evaluate", model, "--data", data, "--json", *words)
+    return list(map(str, command))
+
+
+@pytest.mark.slow
+def test_a_killed_command_leaves_no_processes_and_files(folder: Path, tmp_path: Path) -> None:
+    journal, temporary = tmp_path / "journal", tmp_path / "temporary"
+    temporary.mkdir()
+    command = long_evaluation(folder, tmp_path, "--jobs", 2, "--journal", journal)
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
+        while not (journal.exists() and journal.stat().st_size > 200):
+            assert process.poll() is None
+            time.sleep(0.01)
+        workers = _pool_processes(process.pid)
+        process.kill()
+        assert len(workers) == 2
+        try:
+            process.communicate(timeout=30)  # waits until no process has this pipe open
+        finally:
+            for pid in workers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+    assert not list(temporary.glob("ellc-load-*"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["--jobs", "--workers"])
 def test_a_killed_worker_loses_nothing(folder: Path, tmp_path: Path, how: str) -> None:
     if how == "--workers" and importlib.util.find_spec("distributed") is None:
         pytest.skip("distributed is not installed")
-    data, journal = tmp_path / "many.npz", tmp_path / "journal"
-    with np.load(folder / "data.npz") as stored:
-        np.savez(data, x=np.tile(stored["x"], (COPIES, 1, 1, 1)), y=np.tile(stored["y"], COPIES))
-    command = [
-        *(sys.executable, "-m", "ellc", "evaluate", folder / "little.eir", "--data", data),
-        *(how, "2", "--journal", journal, "--json"),
-    ]
-    with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE) as process:
+    journal = tmp_path / "journal"
+    command = long_evaluation(folder, tmp_path, how, 2, "--journal", journal)
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         killer = threading.Thread(
             target=kill_one_child,
             args=(process.pid, lambda: journal.exists() and journal.stat().st_size > 200),
