@@ -13,6 +13,7 @@ import numpy as np
 from ellc.commands.output import echo, echo_json, json_option, table
 from ellc.commands.parameters import (
     FILE_PATH,
+    Between,
     board_target_option,
     model_options,
     ssh_command_option,
@@ -92,7 +93,7 @@ class Layers:
     "--seconds",
     default=2.0,
     show_default=True,
-    type=click.FloatRange(0.01, 300),
+    type=Between(0.01, 300),
     help="Time to spend on measuring.",
 )
 @click.option("--layers", is_flag=True, help="Time every kernel, on one thread.")

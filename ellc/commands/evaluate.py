@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ellc.commands.output import echo, echo_files, echo_json, json_option
-from ellc.commands.parameters import FILE_PATH, model_options, target_option
+from ellc.commands.parameters import FILE_PATH, Between, model_options, target_option
 from ellc.ir.errors import EllcError
 from ellc.models import ModelOptions
 from ellc.pictures.images import load_labels
@@ -59,7 +59,7 @@ MOST_PROBLEMS = 20
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Use only the first N samples.")
 @click.option(
     "--crop",
-    type=click.FloatRange(0.01, 1),
+    type=Between(0.01, 1),
     default=1.0,
     show_default=True,
     help="Keep only the middle of each picture: this fraction of its sides, such as 0.875.",

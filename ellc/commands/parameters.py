@@ -44,6 +44,15 @@ class _FilePath(click.Path):
         return super().convert(value, param, ctx)
 
 
+class Between(click.FloatRange):
+    """The type of a number in a range. It refuses NaN, which `click.FloatRange` takes."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if math.isnan(number := super().convert(value, param, ctx)):
+            self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
+        return number
+
+
 FILE_PATH = _FilePath(path_type=Path)
 """The type of every option and argument that names a file or a folder."""
 

@@ -11,6 +11,7 @@ import click
 from ellc.commands.output import echo, echo_files, echo_json, echo_note, echo_notes, json_option
 from ellc.commands.parameters import (
     FILE_PATH,
+    Between,
     kernels_option,
     model_options,
     overrides_options,
@@ -67,7 +68,7 @@ if TYPE_CHECKING:
     "--seconds",
     default=2.0,
     show_default=True,
-    type=click.FloatRange(0.01, 300),
+    type=Between(0.01, 300),
     help="Time to spend on measuring layers, and again on measuring steady calls.",
 )
 @ssh_option

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ellc.commands.output import echo_files, echo_json, json_option, table
-from ellc.commands.parameters import FILE_PATH, model_options, target_option
+from ellc.commands.parameters import FILE_PATH, Between, model_options, target_option
 from ellc.ir.printable import visible
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     "--seconds",
     default=1.0,
     show_default=True,
-    type=click.FloatRange(0.05, 300),
+    type=Between(0.05, 300),
     help="Time to measure each build of the network on this machine.",
 )
 @model_options

@@ -82,6 +82,16 @@ def test_wrong_usage_is_exit_2(ellc_command, args: list[str]) -> None:
     assert "Error:" in done.stderr and "Traceback" not in done.stderr
 
 
+def test_nan_is_in_no_range() -> None:
+    """`click.FloatRange` takes NaN, because it is neither below nor above a limit."""
+    parameters = [p for _, command in all_commands() for p in command.params]
+    ranges = [p for p in parameters if isinstance(p.type, click.FloatRange)]
+    assert len(ranges) >= 4
+    for parameter in ranges:
+        with pytest.raises(click.BadParameter, match="nan is not in the range"):
+            parameter.type.convert("nan", parameter, None)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [("", "the name of the file or folder is empty"), ("a" * 5000, "File name too long")],
