@@ -5,8 +5,9 @@
 ELLC_TEST_DATA must name the folder of data. Networks are compiled for this machine and called
 through their Python module. Float networks, and quantised ONNX networks, must have the accuracy
 that the README of the data states for their runtime. Quantised TFLite networks are compared with
-TFLite's reference kernels, if ai-edge-litert is installed. The number of correct pictures may
-differ by one of 300, and by three of 2,000 or 5,000; otherwise the exit code is 1.
+TFLite's reference kernels, for which ai-edge-litert must be installed. The number of correct
+pictures may differ by one of 300, and by three of 2,000 or 5,000. The exit code is 1 if it differs
+by more for any network, or if there is nothing to compare with.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ Predict = Callable[[Array], Array]
 class Subject:
     """A network, or a chain of several networks.
 
-    `published` are the numbers of top-1 and top-5 correct pictures with its own runtime; if it is
-    not given, TFLite's reference kernels are run. With `background`, the first class is the
-    background.
+    `published` has the numbers of pictures that its own runtime has right, for top-1 and, if
+    known, top-5; if it is empty, TFLite's reference kernels are run. With `background`, the first
+    class is the background.
     """
 
     models: tuple[str, ...]
@@ -103,7 +104,7 @@ class Measured:
 
     @property
     def agrees(self) -> bool:
-        """Whether the difference is within the tolerance."""
+        """Whether there is a reference, and all differences are within the tolerance."""
         allowed = 1 if self.pictures <= 300 else 3
         pairs = list(zip(self.here, self.reference, strict=False))
         return bool(pairs) and all(abs(a - b) <= allowed for a, b in pairs)
@@ -139,7 +140,7 @@ def _chained(networks: Sequence[Predict], inputs: Array) -> Array:
 
 
 def _right(answers: Array, classes: Array, among: int) -> int:
-    """The number of pictures whose class is among the best; equal scores rank by class."""
+    """The number of pictures whose class is among the `among` best; equal scores rank by class."""
     best = np.argsort(-answers.astype(np.float64), axis=1, kind="stable")[:, :among]
     return int((best == classes[:, np.newaxis]).any(axis=1).sum())
 

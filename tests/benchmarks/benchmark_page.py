@@ -11,7 +11,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "benchmarks.
 
 
 def write_table(name: str, text: str, path: Path = PAGE) -> None:
-    """Replace the text between `<!-- benchmark: NAME -->` and `<!-- end of benchmark -->`.
+    """Replace the text between `<!-- benchmark: NAME -->` and the next `<!-- end of benchmark -->`.
 
     Exits with a message if the page does not have these comments.
     """
@@ -20,8 +20,8 @@ def write_table(name: str, text: str, path: Path = PAGE) -> None:
     pattern = re.compile(re.escape(begin) + r".*?<!-- end of benchmark -->", re.DOTALL)
     if not pattern.search(page):
         sys.exit(f"{path.name} has no {begin} ... <!-- end of benchmark -->")
-    whole = f"{begin}\n\n{text.strip()}\n\n<!-- end of benchmark -->"
-    path.write_text(pattern.sub(lambda _: whole, page), encoding="utf-8")
+    section = f"{begin}\n\n{text.strip()}\n\n<!-- end of benchmark -->"
+    path.write_text(pattern.sub(lambda _: section, page), encoding="utf-8")
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> str:

@@ -54,7 +54,7 @@ class OnnxRuntime(_Bytes, tool.Ort):
 
 
 class Ellc(_Bytes, tool.Ellc):
-    """ellc's library; the tool's float buffers are larger than it needs."""
+    """ellc's library. Its bytes are in the tool's float buffers, which are larger than needed."""
 
     def load(self):
         super().load()
@@ -68,6 +68,6 @@ class Ellc(_Bytes, tool.Ellc):
 PEERS = {"ort": OnnxRuntime, "tflite": LiteRT, "ellc": Ellc}
 
 if __name__ == "__main__":
-    # The tool's workers must run this file, too.
+    # The tool starts its workers with the file in `__file__`, which must be this one.
     tool.PEERS, tool.__file__ = PEERS, os.path.abspath(__file__)
     tool.main()

@@ -6,8 +6,8 @@
     python tests/benchmarks/compile_times.py --update-docs             write the page of benchmarks
 
 Seconds are processor time of this process and of the compilers that it starts. (On an idle machine
-with two cores, the stage "code" takes half of this time.) The layers of a chain have the same shape
-and different constants, so the times should grow in proportion to the number of layers.
+with two cores, the stage "code" is over in half of this time.) The layers of a chain have the same
+shape and different constants, so the times should grow in proportion to the number of layers.
 """
 
 from __future__ import annotations
@@ -90,11 +90,11 @@ def row(source: Graph | Path, target: str) -> list[str]:
     stages = _Stages()
     with tempfile.TemporaryDirectory() as folder:
         options = CompileOptions(emit=("obj",))
-        made = compile_model(source, target, options, Path(folder) / "o", stages.progress())
+        compiled = compile_model(source, target, options, Path(folder) / "o", stages.progress())
     stages.enter("")
     seconds = [stages.seconds.get(stage, 0.0) for stage in STAGES]
     numbers = [f"{s:.2f}" for s in (*seconds, sum(seconds))]
-    return [made.name, *numbers, f"{made.costs.flash_bytes:,}"]
+    return [compiled.name, *numbers, f"{made.costs.flash_bytes:,}"]
 
 
 def _sources(files: Sequence[Path], layers: Sequence[int]) -> Iterator[Graph | Path]:

@@ -32,7 +32,7 @@ from ellc.codegen.planning.plan import Plan  # noqa: E402
 from ellc.codegen.toolchain.emulate import runs_directly  # noqa: E402
 
 LIMIT_MS, ROUNDS = 400, 8
-"""Time for each plan on this machine, in rounds that take all plans in turn."""
+"""The time for each plan on this machine, and the number of rounds; each round runs all plans."""
 
 
 def measured(tuned: Tuned, layer: Measured, target: Target) -> dict[int, float]:
@@ -41,17 +41,17 @@ def measured(tuned: Tuned, layer: Measured, target: Target) -> dict[int, float]:
     Values that give the same kernels are measured once; if all do, nothing is measured.
     """
     module = import_module(f"ellc.codegen.{tuned.module}")
-    own = getattr(module, tuned.name)
+    current = getattr(module, tuned.name)
     plans: dict[str, Plan] = {}
     prefixes: dict[int, str] = {}
     for value in tuned.values:
-        tried = dict.fromkeys(own, value) if isinstance(own, dict) else value
-        with patch.object(module, tuned.name, tried):
+        replacement = dict.fromkeys(current, value) if isinstance(current, dict) else value
+        with patch.object(module, tuned.name, replacement):
             plan = plan_of(layer, target, "v")
         text = "\n".join(print_kernel(step.call.kernel) for step in plan.steps)
         prefixes[value] = f"v{digest(text)}"
         if prefixes[value] not in plans:
-            with patch.object(module, tuned.name, tried):
+            with patch.object(module, tuned.name, replacement):
                 plans[prefixes[value]] = plan_of(layer, target, prefixes[value])
     if len(plans) == 1:
         return {}
@@ -60,12 +60,15 @@ def measured(tuned: Tuned, layer: Measured, target: Target) -> dict[int, float]:
 
 
 def digest(text: str) -> str:
-    """A short name for a text."""
+    """A short name for a text, made from its hash."""
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _costs(plans: list[tuple[str, Plan]], target: Target) -> dict[str, float]:
-    """By prefix: the least of several rounds here, modelled cycles of the Cortex-A53 elsewhere."""
+    """The cost of each plan, by its prefix.
+
+    On this machine it is the time of the fastest calls; elsewhere, modelled Cortex-A53 cycles.
+    """
     if runs_directly(target):
         times = time_steps(plans, target, LIMIT_MS, ROUNDS)
         steps = zip(plans, times.plans, strict=True)
@@ -78,11 +81,11 @@ def _costs(plans: list[tuple[str, Plan]], target: Target) -> dict[str, float]:
 
 
 def line(tuned: Tuned, layer: Measured, target: Target) -> str:
-    """A line of the output."""
-    own = getattr(import_module(f"ellc.codegen.{tuned.module}"), tuned.name)
+    """The line of the output for one constant and one layer."""
+    current = getattr(import_module(f"ellc.codegen.{tuned.module}"), tuned.name)
     found = measured(tuned, layer, target)
-    own = set(own.values()) if isinstance(own, dict) else {own}
-    shown = [f"[{v}: {n:,.0f}]" if v in own else f"{v}: {n:,.0f}" for v, n in found.items()]
+    current = set(current.values()) if isinstance(current, dict) else {current}
+    shown = [f"[{v}: {n:,.0f}]" if v in current else f"{v}: {n:,.0f}" for v, n in found.items()]
     result = "  ".join(shown) or "the same kernel at all values"
     return f"{tuned.module}.{tuned.name}  {layer.name}  {result}"
 

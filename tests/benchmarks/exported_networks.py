@@ -36,7 +36,7 @@ from ellc.ir.interp import evaluate  # noqa: E402
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result for a file. `said` describes the calls that disagree; it is empty if all agree."""
+    """The result for a file. `said` is an error, or describes calls that disagree; else empty."""
 
     said: str
     seconds: float = 0.0
@@ -66,7 +66,7 @@ def check(model: RealModel, folder: Path) -> Verdict:
     for pattern in JUNK:
         instance = JunkInstance(library, pattern)
         for number, (inputs, want) in enumerate([*samples, samples[0]]):
-            with np.errstate(invalid="ignore", over="ignore"):  # differences of infinities
+            with np.errstate(invalid="ignore", over="ignore"):  # infinities are subtracted
                 wrong = disagreement(model, instance.run(inputs), want)
             if wrong:
                 said.append(f"junk {pattern.name}, call {number}: {wrong}")

@@ -51,7 +51,7 @@ def targets(core: str) -> tuple[Target, ...]:
 
 
 def rows(target: Target) -> tuple[Instruction, ...]:
-    """The rows that are measured on a target; for ARM cores with NEON, only rows of NEON."""
+    """The rows that are measured on a target; if it has NEON, only the rows of NEON."""
     own = "neon_" if target.has_neon else ""
     return tuple(
         row for row in INSTRUCTIONS.values() if row.available(target) and row.name.startswith(own)
@@ -77,7 +77,7 @@ class _Probe:
 
 
 def _rounded(cycles: float) -> float:
-    """Round to a quarter of a cycle, the accuracy of a measurement on a busy machine."""
+    """The cycles, rounded to quarters: measurements on a busy machine are no more accurate."""
     return round(4 * cycles) / 4
 
 

@@ -12,18 +12,19 @@ from ellc.codegen.machine.cost import Companion
 from ellc.codegen.machine.target import Target
 
 SHORT, LONG = 48, 144
-"""Instructions in a loop's body; the difference of two loops is free of the loop itself."""
+"""The numbers of instructions in the bodies of two loops. In the difference of their cycles, the
+cost of the loop itself cancels."""
 
 
 @dataclass(frozen=True)
 class Loop:
-    """A body that is repeated: `SHORT` and `LONG` instructions of it."""
+    """Instructions that are repeated to make loop bodies of `SHORT` and of `LONG` instructions."""
 
     name: str
     body: tuple[str, ...]
 
     def functions(self, spelling: Spelling) -> Iterator[tuple[str, str]]:
-        """(name, assembly) of the functions that run it as often as their argument says."""
+        """(name, assembly) of two functions. The argument of a function is the number of trips."""
         for length in (SHORT, LONG):
             name = f"{self.name}_{length}"
             body = "\n".join(islice(cycle(self.body), length))
@@ -45,7 +46,7 @@ class Spelling:
     companions: Mapping[Companion, tuple[str, ...]]
 
     def loops(self, row: Instruction, asm: str) -> Iterator[tuple[str, Loop]]:
-        """(what it shows, loop): `once`, a chain for each operand, and one for each companion."""
+        """Pairs (what it shows, loop): `once`, a chain for each operand, `with` each companion."""
         copies = [self._text(row, asm, n) for n in range(self.results(row.gives))]
         yield "once", Loop(f"{row.name}_once", tuple(copies))
         for operand in range(len(row.takes)):
@@ -58,7 +59,7 @@ class Spelling:
             yield f"with {kind}", Loop(f"{row.name}_with_{kind}", body)
 
     def _text(self, row: Instruction, asm: str, result: int, chained: int | None = None) -> str:
-        """One instruction; the operand `chained` and those after it begin with the result."""
+        """One instruction; the registers of `chained` and later operands begin with the result's."""
         operands = []
         for index, type_ in enumerate(row.takes):
             after = chained is not None and index >= chained
@@ -68,8 +69,10 @@ class Spelling:
 
 
 def _heads_a_list(asm: str, operand: int) -> bool:
-    """Whether a chain can go through an operand: registers of a list are consecutive, so that only
-    the first of them can be chosen."""
+    """Whether an operand is the first register of a list, or in none.
+
+    A chain can go only through such an operand: the other registers of a list follow the first.
+    """
     before = asm.split(f"{{{operand}}}")[0]
     return "{{" not in before or "}}" in before or before.endswith("{{")
 

@@ -31,7 +31,7 @@ _DTYPES = {"float": DType.F32, "binary": DType.BIT, "8-bit": DType.I8}
 class Layer:
     """A convolution: window, channels, filters, groups, and rows and columns of its input.
 
-    It is of floats, of signs (`binary`), or of bytes with requantisation (`8-bit`).
+    Its numbers are floats, signs (`binary`), or bytes that are requantised (`8-bit`).
     """
 
     window: int
@@ -55,7 +55,7 @@ class Layer:
         return f"{window}, {shape}, {self.pixels}x{self.pixels}"
 
     def graph(self) -> Graph:
-        """A network of only this layer; with stride 1, its padding keeps the size.
+        """A network of only this layer. With stride 1 and an odd window, the size stays the same.
 
         Only float layers may have another stride.
         """

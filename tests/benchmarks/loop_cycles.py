@@ -19,11 +19,12 @@ from ellc.ir.work_folders import temporary_folder
 CORTEX_M_VARIABLE = "ELLC_CORTEXM_TOOL"
 TRIPS = 100
 UNIT = Loop("unit", ("add rax, rcx",))
-"""On this machine: a chain of additions of integers, each of which takes one cycle."""
+"""The loop by which cycles of this machine are counted: a chain of integer additions, each of which
+takes one cycle."""
 
 
 def cycles_of_loops(target: Target, spelling: Spelling, loops: Sequence[Loop]) -> dict[str, float]:
-    """Cycles of one instruction of each loop's body, by the loop's name."""
+    """The cycles per instruction of each loop's body, by the loop's name."""
     if target.is_thumb:
         return _differences(_on_cortex_m(target, spelling, loops), loops)
     if target.core.name in MODELLED_CORES:
@@ -41,7 +42,7 @@ def _differences(counted: dict[str, float], loops: Sequence[Loop]) -> dict[str, 
 
 
 def _source(spelling: Spelling, loops: Sequence[Loop], main: str) -> str:
-    """A C program with the loops; `{calls}` in `main` is a call of each for `trips` trips."""
+    """A C program with the loops, followed by `main`, whose `{calls}` become a `CALL` of each."""
     functions = [f for loop in loops for f in loop.functions(spelling)]
     lines = []
     for name, assembly in functions:
@@ -73,7 +74,7 @@ int main(int count, char **words)
 
 
 def _on_linux(target: Target, spelling: Spelling, loops: Sequence[Loop]) -> dict[str, float]:
-    """Cycles of `TRIPS` trips on a core that the tool for Linux programs models."""
+    """The cycles of `TRIPS` trips of each loop, by the tool that models Linux programs."""
     tool = _tool(VARIABLE)
     with temporary_folder("costs") as folder:
         source, program = folder / "loops.c", folder / "loops"
@@ -162,7 +163,7 @@ int main(void)
 
 
 def _here(target: Target, spelling: Spelling, loops: Sequence[Loop]) -> dict[str, float]:
-    """Nanoseconds of `TRIPS` trips on this machine: the least of many runs, all loops in turn."""
+    """The nanoseconds of `TRIPS` trips of each loop on this machine: the least of many runs."""
     with temporary_folder("costs") as folder:
         source, program = folder / "loops.c", folder / "loops"
         source.write_text(_source(spelling, loops, _TIMED))

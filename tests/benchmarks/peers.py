@@ -40,7 +40,10 @@ TIMED_ROUNDS = 12
 
 @dataclass(frozen=True)
 class Network:
-    """A network: its name in tables, its file, and its ONNX file if that is another one."""
+    """A network: its name in tables, its file, and, if it is an 8-bit network, an ONNX file of it.
+
+    `file` is the name of a TFLite file, or that of one of the tool's ONNX files without `.onnx`.
+    """
 
     label: str
     file: str
@@ -76,7 +79,10 @@ NETWORKS = (
 
 @dataclass(frozen=True)
 class Ready:
-    """The file of a network, and the stem of its files, which the tool needs."""
+    """A network whose files are where the tool expects them.
+
+    `source` is the file that ellc compiles; `model`, whose name the tool takes, need not exist.
+    """
 
     network: Network
     source: Path
@@ -121,7 +127,10 @@ class Lab:
         return f"{stem}={made.library}:{made.name}{layout}"
 
     def _byte_files(self, network: Network, source: Path) -> Path:
-        """Copy the files of an 8-bit network to one stem; returns the name of the ONNX file."""
+        """Link the files of an 8-bit network under one stem, and describe it in a JSON file.
+
+        Returns the path of the ONNX file, which may be missing.
+        """
         folder = self.work / "bytes"
         folder.mkdir(parents=True, exist_ok=True)
         model = folder / f"{source.stem}.onnx"
@@ -221,7 +230,7 @@ def _by_engine(
 
 
 def markdown(results: Sequence[tuple[Ready, dict[str, float]]], unit: str) -> str:
-    """A table; the last column is ellc's figure divided by that of the best engine."""
+    """A table; the last column is ellc's figure divided by that of the best other engine."""
     head = ("network", "MMAC", f"ellc, {unit}", *ENGINES.values(), "ellc / best other")
     rows = []
     for ready, found in results:

@@ -52,7 +52,10 @@ class Way:
 def ways(
     label: str, graph: Graph, target: Target, prefix: str, *, schedules: bool
 ) -> Iterator[Way]:
-    """All candidates of all layers, except layers that share their kernel with another step."""
+    """All candidates of layers that have several.
+
+    Layers that share their kernel with another step are left out.
+    """
     try:
         planned = make_plan(graph, target, Options(), prefix)
     except EllcError:  # the target has no kernel for an operator

@@ -45,7 +45,7 @@ Case = tuple[str, Plan, str]
 
 @dataclass(frozen=True)
 class Row:
-    """A step. Times are in ms on this machine, and in thousands of cycles for a board."""
+    """A step of a plan. Times are in ms on this machine, in thousands of cycles for a board."""
 
     layer: str
     kernel: str
@@ -63,7 +63,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Result:
-    """A measurement. `peak_macs` and `bandwidth` (bytes) are per ns, or per cycle for a board."""
+    """A measurement. `peak_macs` and `bandwidth` (of bytes) are per ns, for a board per cycle."""
 
     what: str
     target: str

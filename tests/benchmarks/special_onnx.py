@@ -79,7 +79,7 @@ PLAIN = ""
 
 @dataclass
 class Row:
-    """By kind, the numbers of an operator's calls and of those that differ; a first difference."""
+    """By kind of values: the numbers of an operator's calls and of those that differ; examples."""
 
     calls: Counter[str] = field(default_factory=Counter)
     different: Counter[str] = field(default_factory=Counter)
@@ -87,7 +87,7 @@ class Row:
 
 
 def difference(got: Array, want: Array) -> str:
-    """A description of a difference; empty if results agree, also in NaN and infinities."""
+    """A description of the difference; empty if results agree, NaN and infinities included."""
     if got.shape != want.shape or got.dtype.kind != want.dtype.kind:
         return f"{got.dtype}{got.shape} for {want.dtype}{want.shape}"
     if got.dtype.kind == "f":
@@ -102,7 +102,10 @@ def difference(got: Array, want: Array) -> str:
 
 
 def compare(test: NodeTest, made: Imported, rounds: int, row: Row) -> str:
-    """Compare a test and count in its row; returns the reason if it cannot be compared, or ''."""
+    """Compare a test, and count its calls in `row`.
+
+    Returns the reason if it cannot be compared, else an empty string.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -152,7 +155,10 @@ def _is_wanted(test: NodeTest, only: str) -> bool:
 
 
 def rows(only: str, rounds: int) -> tuple[dict[str, Row], Counter[str]]:
-    """The rows by operator, and the numbers of tests that could not be compared."""
+    """The rows by operator, and the number of tests for each reason why they were not compared.
+
+    Tests that were compared are counted with an empty reason.
+    """
     found: dict[str, Row] = defaultdict(Row)
     left: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="ellc-special-") as folder:

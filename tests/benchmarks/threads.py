@@ -5,9 +5,9 @@
 
 Every network is compiled for this machine three times: for one thread, for all cores, and with the
 default number of threads. The builds take turns of about 20 ms, while 0, 1 or 2 other processes
-only compute. A cell has the median and the 90th percentile of the time of a call, in ms. The last
-column is the median of the default build divided by the lowest median of the three builds. The load
-before the run is printed, because other load falsifies the rows with 0 busy processes.
+compute without pause. A cell has the median and the 90th percentile of the time of a call, in ms.
+The last column is the median of the default build divided by the lowest median of the three builds.
+The load before the run is printed, because other load falsifies the rows with 0 busy processes.
 
 `--barrier` measures the cost of dividing a step between threads, in multiply-adds
 (`MACS_WORTH_A_BARRIER` of `codegen/planning/loops.py`). The cost is the time of the fastest calls
@@ -57,7 +57,7 @@ TURN_S = 0.02
 
 @dataclass(frozen=True)
 class Percentiles:
-    """The median and other percentiles of a call's time, in ms."""
+    """The time of a call, in ms: the least, the median, and the 90th percentile."""
 
     fastest: float
     median: float
@@ -109,7 +109,7 @@ class Instance:
 
 
 def in_turns(instances: Sequence[Instance], seconds: float) -> list[Percentiles]:
-    """Measure all instances in turns. Returns their times, in order."""
+    """Measure all instances in turns for `seconds`. Returns the times of each, in order."""
     times: list[list[float]] = [[] for _ in instances]
     for instance in instances:
         instance.call()
@@ -149,7 +149,7 @@ def busy(count: int) -> Iterator[None]:
 
 
 def barrier_of(model: Path, seconds: float) -> tuple[float, int]:
-    """The cost of dividing a step between two threads, in ns and in multiply-adds."""
+    """The cost of dividing a step of this model between two threads, in ns and multiply-adds."""
     ready, _ = run_pipeline(read_model(model))
     steps = plan_for_threads(ready, resolve("host"), Options(), "network", threads=2).steps
     divided = sum(g < step.call.extent for g, step in zip(grains(steps), steps, strict=True))

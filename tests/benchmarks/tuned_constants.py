@@ -83,7 +83,7 @@ def byte_product(rows: int, depth: int, columns: int) -> Other:
 
 
 def pointwise(op: Op, pixels: int, channels: int) -> Other:
-    """An operator on every element."""
+    """A pointwise operator."""
 
     def build(b: GraphBuilder) -> str:
         return b.add(op, floats(b, "x", 1, pixels, pixels, channels))

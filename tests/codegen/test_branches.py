@@ -45,7 +45,7 @@ def _layers(seed: int) -> Branch:
 
 
 def _recurrent(b: GraphBuilder, x: Ref) -> Ref:
-    """A loop over the rows of the operand that carries its last result."""
+    """A loop over the rows of the operand; each trip reads the result of the previous one."""
     body = GraphBuilder("body")
     state = body.input("state", TensorType(DType.F32, (1, WIDTH)))
     element = body.input("element", TensorType(DType.F32, (WIDTH,)))

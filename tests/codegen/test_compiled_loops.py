@@ -30,7 +30,7 @@ def floats(*shape: int) -> TensorType:
 
 
 def network(trips: int, hidden: int = 12) -> Graph:
-    """An LSTM, a GRU in reverse order over its results, and sums of the results of both."""
+    """An LSTM, a GRU over the LSTM's results in reverse order, and sums of the results of both."""
     rng = np.random.default_rng(0)
     b = GraphBuilder("network")
     value = b.input("x", floats(trips, 2, 5))

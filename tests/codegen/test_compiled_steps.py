@@ -31,7 +31,7 @@ SQUEEZED = node("Squeeze", ["y", "directions"], ["s"])
 
 @dataclass(frozen=True)
 class Network:
-    """A network for a whole sequence, and how many times a test calls it."""
+    """A network for a whole sequence, and the number of sequences that a test computes with it."""
 
     name: str
     whole: Graph
@@ -128,7 +128,7 @@ def drawn(graph: Graph, calls: int) -> list[tuple[Array, ...]]:
 
 
 def step_of(x: Array, shape: tuple[int, ...], step: int) -> Array:
-    """The part of an array for one step. `shape` is its shape; if equal, it is the whole array."""
+    """The part of `x` for one step; `shape` is the shape of a part. All of `x` if it has it."""
     axes = [a for a, (n, one) in enumerate(zip(x.shape, shape, strict=True)) if n != one]
     return np.take(x, [step], axes[0]) if axes else x
 

@@ -181,7 +181,7 @@ def test_reserved_words_as_names_of_ports(tmp_path: Path) -> None:
 
 
 def test_ports_that_differ_in_case_only_share_no_macro(tmp_path: Path) -> None:
-    """Macros contain the indices of ports, because names in capitals could be equal."""
+    """Macros contain the indices of ports: their names could become equal in capitals."""
     header = Files(many_ports(["out", "Out", "OUT", "oUT"]), tmp_path).c["header"]
     ports = re.search(r"int net_predict\(([^)]*)\)", header)
     assert ports is not None

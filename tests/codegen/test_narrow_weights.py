@@ -57,7 +57,7 @@ class _Network:
         return self._stored(sums, weights[0].size)
 
     def _weights(self, *shape: int) -> Array:
-        """Random weights with the lowest and highest bytes, so that differences need 9 bits."""
+        """Random weights, among them the lowest and highest byte: differences need 9 bits."""
         array = self._rng.integers(0, 256, shape, np.uint8)
         array.flat[0], array.flat[-1] = 0, 255
         self.weight_bytes += array.nbytes

@@ -27,7 +27,7 @@ BOARD = resolve("pi3_64")
 
 
 def network(size: int, channels: int = 16) -> Graph:
-    """Three convolutions of an image of `size` x `size`; the last one has but one result."""
+    """Three convolutions of an image of `size` x `size`; the last one has only one result."""
     b = GraphBuilder("three")
     x = b.input("x", TensorType(DType.F32, (1, size, size, channels)))
     weights = np.ones((channels, 3, 3, channels), np.float32)

@@ -17,7 +17,7 @@ from ellc.ir.errors import InternalError
 
 
 def test_steps_that_are_missing_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a step, or a part of what init writes, is missing, results of a network vary."""
+    """If a step is missing, or a part of what init writes, the results of a network vary."""
     graph = ready(convolution_network())
     plan = make_plan(graph, resolve("host"), testing.Options(), "t")
     broken = [replace(plan, once=())] if plan.once else []

@@ -112,7 +112,7 @@ def test_accesses_are_whole_cells() -> None:
 
 
 def with_argument(plan: Plan, number: int, place: int, buffer: Buffer, offset: int = 0) -> Plan:
-    """The plan in which a pointer has another target."""
+    """The plan in which one pointer points to something else."""
     step = plan.steps[number]
     args = list(step.call.args)
     args[place] = BufferArg(buffer, offset)
@@ -174,7 +174,7 @@ def test_a_slot_has_a_writer(plan: Plan) -> None:
 
 
 def test_an_operand_is_what_its_value_s_kernel_wrote(plan: Plan) -> None:
-    """Two values exchange their buffers, while the pointers of kernels stay."""
+    """Two values exchange their buffers, while the pointers of kernels stay the same."""
     places = {v: a for v, a in plan.accesses.items() if a.buffer.kind == "arena"}
     for value, other in combinations(places, 2):
         a, b = places[value], places[other]

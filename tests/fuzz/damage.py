@@ -33,7 +33,7 @@ def cut_evenly(data: bytes, count: int) -> Iterator[Damaged]:
 
 
 def mutants(data: bytes, seed: int, count: int) -> Iterator[Damaged]:
-    """The file with one to four random changes, half of which are not in weights."""
+    """The file with one to four random changes, about half of which avoid the weights."""
     structure = [m.start() for m in _STRUCTURE.finditer(data)] or [0]
     for number in range(count):
         rng = random.Random(f"{seed} {number}")

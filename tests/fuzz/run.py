@@ -36,7 +36,7 @@ SUFFIXES = (".onnx", ".tflite")
 
 
 def outcome(path: Path) -> str:
-    """`graph` if a file gives a valid graph, else the code of its error."""
+    """`graph` if the file gives a valid graph, else the code of the error that it gives."""
     try:
         verify(read_model(path))
     except EllcError as error:

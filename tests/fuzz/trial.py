@@ -81,7 +81,7 @@ def _start(
 
 
 def _answer(case: Damaged, suffix: str, read: Read, folder: Path) -> str:
-    """In the child process: three lines with status, code or error, and growth of memory."""
+    """In the child process: write three lines, with status, code or error, and growth of memory."""
     path = folder / f"model{suffix}"
     path.write_bytes(case.data)
     before = _address_space_bytes()

@@ -108,7 +108,7 @@ def compare(what: str, got: Array, want: Array) -> None:
         np.testing.assert_array_equal(got, want, err_msg=what)
         return
     tolerance = 20 * float(np.finfo(got.dtype).eps)
-    # The errors of sines near their zeros, and of sums, are relative to the arguments.
+    # Errors of sums, and of sines near their zeros, are in proportion to the arguments.
     near = tolerance if what.startswith(("sin", "cos", "product")) else 0.0
     least = max(near, float(np.finfo(got.dtype).tiny))
     np.testing.assert_allclose(got, want, rtol=tolerance, atol=least, err_msg=what)

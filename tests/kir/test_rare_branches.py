@@ -17,7 +17,7 @@ LANES = 4
 
 
 def piece(b: KernelBuilder, p: Param, limit: int, start: int, before: int) -> Operand:
-    """p plus 1, `before` times, then halved if it is above the limit, which is rare."""
+    """p plus `before`, added in ones, and then halved if it is above the limit, which is rare."""
     value: Operand = b.load(p, start, LANES)
     for _ in range(before):
         value = b.add(value, b.const(1, value))

@@ -82,6 +82,6 @@ def _difference(target: str, label: str, path: Path) -> Iterator[str]:
 
 
 def _git(*words: str) -> bytes:
-    """The output of git; empty outside a checkout."""
+    """The output of git, or an empty string outside a checkout."""
     ran = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, check=False)
     return ran.stdout if ran.returncode == 0 else b""

@@ -27,7 +27,7 @@ from ellc.ir.errors import EllcError, InternalError
 from ellc.ir.op import all_ops
 from ellc.ir.types import Array
 
-INTERPRETED_SHARE, COMPILED_SHARE = 12, 50  # every 12th or 50th sample, since all take a minute
+INTERPRETED_SHARE, COMPILED_SHARE = 12, 50  # every 12th or 50th sample; all would take a minute
 
 
 def shuffled(block: Block, target: Target) -> Sequence[int]:

@@ -89,7 +89,7 @@ def samples(name: str, dtype: type, count: int = 60_001) -> Array:
     low, high = RANGES[name]
     rng = np.random.default_rng(7)
     spread = rng.uniform(low, high, count)
-    # Also numbers of every magnitude, from the smallest normal number on.
+    # Add numbers of every magnitude, from the smallest normal number on.
     smallest = math.log2(np.finfo(dtype).tiny)
     small = 2.0 ** rng.uniform(smallest, math.log2(max(abs(low), high)), count)
     sign = rng.choice([-1.0, 1.0], count) if low < 0 else 1.0
@@ -120,7 +120,7 @@ def test_f64_error_is_below_1e_14(name: str) -> None:
     x = np.clip(samples(name, np.float64, 20_001), low, high)
     want = REFERENCES[name](x)
     got = evaluate(name, x)
-    # The reference is numpy's float64, so the error contains numpy's, too.
+    # The reference is numpy's float64, so the difference also contains numpy's error.
     error = np.abs(got - want) / np.maximum(np.abs(want), np.finfo(np.float64).tiny)
     worst = int(np.argmax(error))
     assert error[worst] <= 1e-14, f"{error[worst]:.3g} at x = {x[worst]!r}"

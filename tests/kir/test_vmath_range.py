@@ -170,8 +170,9 @@ def _units(name: str, elem: Elem, got: Array, want: Array, flushed: bool) -> Arr
         spacing = np.full_like(spacing, info.epsneg)  # below 1
     distance = np.abs(got.astype(np.longdouble) - want) / spacing
     same = (got == rounded) | (np.isnan(got) & np.isnan(rounded))
-    # A denormal result may be smaller or 0, and one near the largest number infinite. On units that
-    # flush denormal numbers, so may the result of `gelu`, which is a denormal number times x.
+    # A denormal result may be smaller or 0. A result near the largest number may be infinite. On
+    # units that flush denormal numbers, a small result of `gelu`, which is a denormal number times
+    # x, may also be smaller or 0.
     below = (np.abs(got) <= np.abs(rounded)) & (got * np.sign(rounded) >= 0)
     same |= (np.abs(rounded) < info.tiny * (16 if flushed and name == "gelu" else 1)) & below
     same |= (np.abs(want) >= info.max * (1 - 8 * info.eps)) & (np.abs(got) == np.inf)

@@ -28,7 +28,7 @@ ODD_TEXTS = ("", "\0", "\n", "%s", "a\\b", '"""', "x *\\\n/", "../x", "é", "\u2
 
 
 class Location(NamedTuple):
-    """The location of a value in a structure: `owner` at `key`; `assign` replaces the value."""
+    """The location of a value in a structure: `key` in `owner`; `assign` replaces the value."""
 
     value: Any
     owner: Any

@@ -127,8 +127,8 @@ WAYS: dict[str, Way] = {
 IN_NUMPY = ("onnx", "reader", "passes")
 QUICK_WAYS = (*IN_NUMPY, "C")  # tests/ops/test_random_onnx.py compiles with LLVM
 COMPILED = ("host", "C", "pi3_64", "pi3")
-"""Ways that take nearly all of the time, since networks share no kernels. `graphs-in-turns` uses
-one of them for each batch, and tests four times as many networks in the same time."""
+"""Compiled ways, which take nearly all of the time, since networks share no kernels. The campaign
+`graphs-in-turns` uses one of them per batch, and tests four times as many networks in this time."""
 APPROXIMATE = "onnxruntime fused"
 """The fused 8-bit kernels of ONNX Runtime use other tables and scales. If only their results
 differ, also from its unfused kernels, this is counted, but is no finding."""
@@ -174,7 +174,7 @@ class Graphs:
         return findings
 
     def input(self, seed: int, number: int, folder: Path) -> dict[str, bytes]:
-        """The files of the network with this number."""
+        """The files of network `number` of the batch."""
         return files(self.case(seed, number))
 
     def case(self, seed: int, number: int) -> Case:

@@ -62,7 +62,7 @@ class Mutants:
     """A campaign with files of one kind; `name` selects it on the command line.
 
     `decoded` converts bytes to a structure, `walk` lists its locations, and `encoded` converts it
-    to bytes. `bases` makes the valid files, or only a few of them if its argument is true.
+    to bytes. `bases` makes the valid files; with an argument of True, only a few of them.
     `edit_node` changes an operator of a model; some mutants are edited by it first.
     """
 
@@ -79,7 +79,7 @@ class Mutants:
     quick: bool = False
 
     def run(self, seed: int, count: int, folder: Path) -> Findings:
-        """Test `count` mutants; findings are minimised and have their file."""
+        """Test `count` mutants; findings are minimised, and contain the mutant's file."""
         bases = self.bases(self.quick)
         for data in bases[:3]:  # to import all modules before the fork
             with suppress(EllcError):
@@ -171,7 +171,10 @@ def _input(path: Path) -> str:
 
 
 def _manifest(path: Path) -> str:
-    """Open a library only if its manifest has another network or target: it starts processes."""
+    """Read a manifest, and open the library if the manifest has another network or target.
+
+    The right library is not opened, because that would start processes.
+    """
     library = path.with_name("libsmall.so")
     library.touch()
     manifest = read_manifest(path, library)

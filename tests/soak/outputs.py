@@ -1,4 +1,4 @@
-"""Interrupt commands at any time, and check that the complete old or new result exists.
+"""Interrupt commands at any point, and check that the old or the new result exists, complete.
 
 An input is a command line with a kind of failure: the command is killed before each of its file
 operations; the disk is full from each of them on; the disk is too small; the size of files is
@@ -47,7 +47,8 @@ MACHINES = ("host", "pi3", "imxrt1050", "windows", "mac", "wasm")
 class Output:
     """A command that writes `{out}`, a file or folder called `name`, or only temporary files.
 
-    With `by_file`, it is a folder whose files are replaced one after the other, each completely.
+    With `by_file`, `{out}` is a folder whose files are replaced one after the other, each at once.
+    A `quick` command is also part of quick runs.
     """
 
     label: str
@@ -59,7 +60,7 @@ class Output:
 
 @cache
 def outputs() -> tuple[Output, ...]:
-    """The outputs for every kind of result of every command."""
+    """Commands that together write every kind of result."""
     made = ("-o", "{out}")
     emitted = [
         Output(f"compile {kind}", ("compile", "{model}", "--emit", f"{kind}{also}", *made))
@@ -118,7 +119,10 @@ class _Setup:
         return self.folder / self.output.name
 
     def write(self, kind: str) -> None:
-        """Run the command for the old or the new model; raises its error."""
+        """Run the command for the old or the new model (`kind`).
+
+        Raises `EllcError` with what the command printed if it fails.
+        """
         places = {
             "model": self.others / kind / "net.eir",
             "zoo": "d_I160x160x3CMCMCMCMCMCMC1A",
@@ -127,14 +131,18 @@ class _Setup:
             "scratch": self.others / "scratch",
             "input": self.others / "input.npy",
         }
-        said = io.StringIO()
-        with _temporary_files_at(self.temporary), redirect_stdout(said), redirect_stderr(said):
+        console = io.StringIO()
+        with (
+            _temporary_files_at(self.temporary),
+            redirect_stdout(console),
+            redirect_stderr(console),
+        ):
             code = run([word.format(**places) for word in self.output.words])
         if code:
-            raise EllcError(said.getvalue(), code="E703" if code == 2 else "E000")
+            raise EllcError(console.getvalue(), code="E703" if code == 2 else "E000")
 
     def write_new(self) -> None:
-        """Run the command for the new model; this is interrupted."""
+        """Run the command for the new model: the run in which the failure occurs."""
         self.write("new")
 
     def result(self) -> dict[str, bytes]:
@@ -142,7 +150,7 @@ class _Setup:
         return {"": self.out.read_bytes()} if self.out.is_file() else tree(self.out)
 
     def is_whole(self, *kinds: dict[str, bytes]) -> bool:
-        """Whether `out` is one of these results; with `by_file`, whether each file is from one.
+        """Whether `out` is one of these results; with `by_file`, whether each file is in one.
 
         An incomplete file that a killed command left is ignored, since the next one overwrites it.
         """
@@ -153,12 +161,12 @@ class _Setup:
         return found in kinds
 
     def left(self) -> list[str]:
-        """The names of other files beside the result."""
+        """The names of files beside the result, and of temporary files."""
         beside = [p.name for p in self.folder.iterdir() if p not in (self.out, self.temporary)]
         return sorted(beside) + sorted(f"tmp/{p.name}" for p in self.temporary.iterdir())
 
     def start(self) -> None:
-        """Restore the old result, and remove everything else."""
+        """Remove everything, and write the old result."""
         for path in self.folder.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         self.temporary.mkdir()
@@ -182,7 +190,7 @@ def _temporary_files_at(folder: Path) -> Iterator[None]:
 # ---- ways to fail -------------------------------------------------------------------------------
 
 Try = Callable[[int], int]
-"""Runs the command with failure number 0, 1, ...; returns the outcome."""
+"""Runs the command with failure 0, 1, ... and returns the outcome, `DONE` if it did not fail."""
 
 
 @contextmanager
@@ -231,7 +239,7 @@ WAYS = {
 
 @dataclass(frozen=True)
 class Interrupted:
-    """The campaign; its inputs are all commands with all kinds of failures."""
+    """The campaign; its inputs are all pairs of a command and a kind of failure."""
 
     name: str = "outputs"
     batch: int = 4
@@ -252,7 +260,7 @@ class Interrupted:
         return findings
 
     def input(self, seed: int, number: int, folder: Path) -> dict[str, bytes]:
-        """The command line."""
+        """A file with the kind of failure and the command line."""
         output, way = self._pairs()[(seed - 1) * self.batch + number]
         return {"command.txt": f"{way}: ellc {' '.join(output.words)}\n".encode()}
 
@@ -262,7 +270,7 @@ class Interrupted:
 
 
 def _wrong(setup: _Setup, way: str, quick: bool) -> Iterator[str]:
-    """What is wrong after each run with a failure, and after a run without."""
+    """What is wrong after each run with a failure, and after the last run, which has none."""
     setup.start()
     setup.write("new")
     new = setup.result()
@@ -270,21 +278,21 @@ def _wrong(setup: _Setup, way: str, quick: bool) -> Iterator[str]:
     old = setup.result()
     with WAYS[way](setup) as tried:
         count = 0
-        while (was := tried(count)) != DONE:
-            if was not in (KILLED, REFUSED):
-                yield f"try {count} ends with {was}"
+        while (outcome := tried(count)) != DONE:
+            if outcome not in (KILLED, REFUSED):
+                yield f"try {count} ends with status {was}"
             if not setup.is_whole(old, new):
-                yield f"after try {count} neither the old nor the new stands"
-            if was == REFUSED and not (setup.is_whole(old) or setup.output.by_file):
-                yield f"after try {count} the old is gone"
-            if was == REFUSED and setup.left():
-                yield f"after try {count} there are {setup.left()}"
+                yield f"after try {count}, neither the old nor the new result is there"
+            if outcome == REFUSED and not (setup.is_whole(old) or setup.output.by_file):
+                yield f"after try {count}, the old result is gone"
+            if outcome == REFUSED and setup.left():
+                yield f"after try {count}, these files are left: {', '.join(setup.left())}"
             count = 4 * count + 1 if quick else count + 1
         setup.write("new")
         if setup.result() != new:
-            yield "at the end the new does not stand"
+            yield "at the end, the new result is not there"
         if setup.left():
-            yield f"at the end there are {setup.left()}"
+            yield f"at the end, these files are left: {', '.join(setup.left())}"
 
 
 CAMPAIGNS = (Interrupted(),)

@@ -1,6 +1,6 @@
 """Run campaigns for a long time: `make soak`.
 
-    python tests/soak/run.py                          every campaign for ten minutes together
+    python tests/soak/run.py                          all campaigns, ten minutes in total
     python tests/soak/run.py --only onnx --seed 7     one campaign, from this seed on
     python tests/soak/run.py --only onnx,tflite,eir,ell,pictures,npy,manifests --count 1000000
                                                       a million mutants, more of the cheaper ones
@@ -9,8 +9,8 @@
     python tests/soak/run.py --quick                  seconds, as `make test` does
 
 A campaign runs in batches with the seeds SEED, SEED + 1, ... Findings with the same place are
-merged. They are minimised, printed, and saved in the folder `--keep`. The exit code is 1 if there
-are any.
+merged. Findings are minimised, printed, and saved in the folder `--keep`. The exit code is 1 if
+there are any.
 """
 
 from __future__ import annotations
@@ -89,7 +89,10 @@ class _Progress:
 
 
 def campaigns(only: str, quick: bool) -> list[Campaign]:
-    """The campaigns whose name is a word of `only`, or else begins with it."""
+    """For each word of `only`, the campaign of this name, or else all whose names begin with it.
+
+    Exits with a message if there is none. Quick runs leave out campaigns without a quick part.
+    """
     found: list[Any] = [c for m in MODULES for c in importlib.import_module(m).CAMPAIGNS]
     named = []
     for word in only.split(","):

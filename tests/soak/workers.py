@@ -59,7 +59,7 @@ class _Worker:
 
 
 def judge_all(numbers: range, judge: Judge, jobs: int, again: str) -> Findings:
-    """Test the inputs with these numbers. `again` is the command to repeat input number `{}`."""
+    """Test the inputs with these numbers. `again` with a number for `{}` repeats that input."""
     findings = Findings()
     size = -(-len(numbers) // jobs) if numbers else 0
     waiting = [numbers[i : i + size] for i in range(0, len(numbers), size or 1)]
