@@ -94,7 +94,7 @@ def row(source: Graph | Path, target: str) -> list[str]:
     stages.enter("")
     seconds = [stages.seconds.get(stage, 0.0) for stage in STAGES]
     numbers = [f"{s:.2f}" for s in (*seconds, sum(seconds))]
-    return [compiled.name, *numbers, f"{made.costs.flash_bytes:,}"]
+    return [compiled.name, *numbers, f"{compiled.costs.flash_bytes:,}"]
 
 
 def _sources(files: Sequence[Path], layers: Sequence[int]) -> Iterator[Graph | Path]:

@@ -59,7 +59,7 @@ class Spelling:
             yield f"with {kind}", Loop(f"{row.name}_with_{kind}", body)
 
     def _text(self, row: Instruction, asm: str, result: int, chained: int | None = None) -> str:
-        """One instruction; the registers of `chained` and later operands begin with the result's."""
+        """One instruction; registers from operand `chained` on begin with that of the result."""
         operands = []
         for index, type_ in enumerate(row.takes):
             after = chained is not None and index >= chained

@@ -193,7 +193,7 @@ def test_a_frame_contains_addresses_inputs_and_results_in_this_order() -> None:
 def with_function(
     lines: tuple[str, ...] = ("nop",), saves: tuple[str, ...] = (), *, results: bool = True
 ) -> Kernel:
-    """The sample `swapped` with its loop replaced by a call of this function."""
+    """The sample `swapped`, with its loop replaced by an assembly function of these lines."""
     kernel = swapped()
     (loop,) = [s for s in kernel.body if isinstance(s, For)]
     call = Assembled(AssemblyFunction(lines, saves), (loop,), loop.results if results else ())

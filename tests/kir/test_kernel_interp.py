@@ -1,4 +1,4 @@
-"""The interpreter: results computed by hand; every access outside of an array is an error."""
+"""The interpreter gives the results that were computed by hand, and refuses wrong accesses."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def _report(
     changed = [label for label in recorded if label in now and recorded[label] != now[label]]
     for said, labels in (
         ("changed", changed),
-        ("no longer made", [label for label in recorded if label not in now]),
+        ("no longer generated", [label for label in recorded if label not in now]),
         ("new", [label for label in now if label not in recorded]),
     ):
         if labels:
@@ -52,7 +52,7 @@ def _difference(target: str, label: str, path: Path) -> Iterator[str]:
     """A diff of a program's text from the commit that last changed the golden file to now."""
     commit = _git("log", "-1", "--format=%H", "--", str(path)).decode().strip()
     if not commit:
-        yield "the golden file is in no commit: there is no older text to compare with"
+        yield "the golden file is not in any commit, so there is no older text to compare with"
         return
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["tar", "-x", "-C", folder], input=_git("archive", commit), check=True)
@@ -65,7 +65,7 @@ def _difference(target: str, label: str, path: Path) -> Iterator[str]:
             check=False,
         )
     if before.returncode:
-        yield f"the code of {commit[:12]} gives no text: {before.stderr.strip()[-400:]}"
+        yield f"the code at commit {commit[:12]} fails: {before.stderr.strip()[-400:]}"
         return
     lines = difflib.unified_diff(
         before.stdout.splitlines(),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass
 class Finding:
-    """An error in ellc. Findings with the same `place` are merged; `said` is the first message.
+    """An error in ellc. Findings with the same `place` are merged; `said` is that of the first.
 
     `files` reproduce it, by file name; `again` is the command that makes these files again.
     """
@@ -44,7 +44,7 @@ class Findings:
             self.add(finding)
 
     def save(self, folder: Path) -> None:
-        """Write a folder for each finding, with its files and its message."""
+        """Write a folder for each finding, with its files, and its message in `finding.txt`."""
         for number, finding in enumerate(self.found.values()):
             own = folder / f"finding-{number}"
             own.mkdir(parents=True, exist_ok=True)

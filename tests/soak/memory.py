@@ -62,7 +62,7 @@ class Item:
 
 @dataclass(frozen=True)
 class _Listed:
-    """The common part of the campaigns. `target` is the name of the target."""
+    """The common part of the campaigns, whose inputs are a list. `target` names the target."""
 
     name: str
     target: str = "host"
@@ -74,7 +74,7 @@ class _Listed:
         """Test the next `count` inputs."""
         findings = Findings()
         for said in self.missing():
-            findings.add(Finding(f"{self.name}: not everything can be tried", said, ""))
+            findings.add(Finding(f"{self.name}: not everything can be tested", said, ""))
         if findings.found and self.quick:
             return Findings()
         chosen = self._chosen(seed, count)

@@ -100,7 +100,11 @@ class Mutants:
         return {self.file: self.mutant(self.bases(self.quick), seed, number)}
 
     def mutant(self, bases: Bases, seed: int, number: int, left_out: Sequence[int] = ()) -> bytes:
-        """The mutant with this number, without the edits whose indices are in `left_out`."""
+        """The mutant with this number, without the edits whose indices are in `left_out`.
+
+        Some mutants are a base in which random bytes are changed instead. If the format cannot
+        express the edits, the result is the base itself.
+        """
         rng = random.Random(f"{seed} {number}")
         data = rng.choice(bases)
         if rng.random() < 0.15:
@@ -114,7 +118,7 @@ class Mutants:
                 on_node(structure, random.Random(seeds.pop(0)))
             edit(structure, self.walk, seeds)
             return self.encoded(structure)
-        except Exception:  # the format cannot express the edits, so there is no mutant
+        except Exception:  # the format cannot express the edits
             return data
 
     def _judged(self, data: bytes, folder: Path) -> str:
@@ -139,7 +143,7 @@ class Mutants:
         return path
 
     def _least(self, bases: Bases, seed: int, number: int, place: str, folder: Path) -> bytes:
-        """The mutant with only the edits that are needed to reproduce a finding."""
+        """The mutant without the edits that are not needed to reproduce the finding at `place`."""
         left_out: list[int] = []
         for index in range(5):
             trial = self.mutant(bases, seed, number, [*left_out, index])

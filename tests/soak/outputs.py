@@ -131,15 +131,11 @@ class _Setup:
             "scratch": self.others / "scratch",
             "input": self.others / "input.npy",
         }
-        console = io.StringIO()
-        with (
-            _temporary_files_at(self.temporary),
-            redirect_stdout(console),
-            redirect_stderr(console),
-        ):
+        text = io.StringIO()
+        with _temporary_files_at(self.temporary), redirect_stdout(text), redirect_stderr(text):
             code = run([word.format(**places) for word in self.output.words])
         if code:
-            raise EllcError(console.getvalue(), code="E703" if code == 2 else "E000")
+            raise EllcError(text.getvalue(), code="E703" if code == 2 else "E000")
 
     def write_new(self) -> None:
         """Run the command for the new model: the run in which the failure occurs."""
@@ -280,7 +276,7 @@ def _wrong(setup: _Setup, way: str, quick: bool) -> Iterator[str]:
         count = 0
         while (outcome := tried(count)) != DONE:
             if outcome not in (KILLED, REFUSED):
-                yield f"try {count} ends with status {was}"
+                yield f"try {count} ends with status {outcome}"
             if not setup.is_whole(old, new):
                 yield f"after try {count}, neither the old nor the new result is there"
             if outcome == REFUSED and not (setup.is_whole(old) or setup.output.by_file):

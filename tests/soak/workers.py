@@ -109,7 +109,7 @@ def _work(numbers: range, judge: Judge, at: mmap.mmap, writing: int) -> int:
 
 
 def _judged(number: int, judge: Judge) -> tuple[int, str, str]:
-    """(number, outcome or message, place of the error or '')."""
+    """(number, outcome, '') of a tested input; after an error (number, message, place)."""
     try:
         with _time_limit():
             return number, judge(number), ""
@@ -156,7 +156,10 @@ def _listen(worker: _Worker, findings: Findings, again: str) -> bool:
 
 
 def _after(worker: _Worker, judge: Judge, findings: Findings, again: str) -> list[_Worker]:
-    """After a worker has ended: the new worker that continues, if inputs are left."""
+    """After a worker has ended: the new worker that continues, if inputs are left.
+
+    If it was killed or died, the input that it was testing becomes a finding.
+    """
     _, status = os.waitpid(worker.pid, 0)
     os.close(worker.answers)
     exit_status = os.waitstatus_to_exitcode(status)
@@ -171,7 +174,7 @@ def _after(worker: _Worker, judge: Judge, findings: Findings, again: str) -> lis
 
 
 def _watch(worker: _Worker) -> None:
-    """Kill a worker that takes too long for an input."""
+    """Kill a worker that has been testing the same input for more than `HANG_S` seconds."""
     now = time.monotonic()
     if worker.number != worker.was_at:
         worker.was_at, worker.since = worker.number, now
