@@ -113,7 +113,7 @@ _LEAST: dict[Profile, Core] = {
 
 
 def core_named(name: str, profile: Profile) -> Core:
-    """The core with this name. An empty name means the minimum that the profile guarantees."""
+    """The core with this name. An empty or unknown name means what the profile guarantees."""
     least = _LEAST[profile]
     if name in ("", least.name):
         return least

@@ -41,7 +41,7 @@ _STATUS_WORDS = {
 
 
 def prefix(target: Target) -> tuple[str, ...]:
-    """Return the command that starts programs of this target; empty if they run directly.
+    """Return the emulator's command for programs of this target; empty if they run directly.
 
     Raises `EllcError` (E620) if this machine cannot run such programs.
     """
@@ -55,7 +55,7 @@ def prefix(target: Target) -> tuple[str, ...]:
         )
     if shutil.which(target.emulator[0]) is None:
         raise EllcError(
-            f"there is no emulator {target.emulator[0]!r} for target {target.name!r}",
+            f"the emulator {target.emulator[0]!r} for target {target.name!r} is not installed",
             code="E620",
             hint="on Debian and Ubuntu: apt-get install qemu-user",
         )

@@ -239,7 +239,8 @@ class _Worker:
         self.stop()
         if status == -9:
             return f"killed after more than {self._job_limit_s:.0f} s, or by the system\n{printed}"
-        return f"the LLVM process ended with status {status}\n{printed}"
+        ended = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        return f"the LLVM process {ended}\n{printed}"
 
     def stop(self) -> None:
         """End the process and release its pipes."""
