@@ -168,8 +168,8 @@ def run(arguments: Sequence[str]) -> int:
         _report("interrupted")
         return EXIT_INTERRUPTED
     except SystemExit:
-        # Only click raises this: the program that reads our output has ended, as in `ellc print
-        # MODEL | head`.
+        # Click raises this, and nothing else does, when the program that reads our output has
+        # ended, as in `ellc print MODEL | head`.
         return 0
     except Exception as error:
         if isinstance(error, OSError) and refuses_to_write(error):

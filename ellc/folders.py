@@ -149,7 +149,7 @@ def _replace(target: Path, work: Path) -> None:
 
 
 def _keep(old: Path, new: Path) -> None:
-    """Copy to `new` all that only `old` has: files as hard links, folders recursively."""
+    """Copy to `new` everything that only `old` has: files as hard links, folders recursively."""
     for path in sorted(old.iterdir()):
         copy = new / path.name
         if _is_folder(path):

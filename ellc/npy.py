@@ -53,7 +53,7 @@ def read_npy(path: Path, elements: int) -> Array:
             header = _header(file)
             if header.elements != elements:
                 raise EllcError(
-                    f"the file has {header.elements} values of shape {header.shape}, but "
+                    f"the array has {header.elements} elements in the shape {header.shape}, but "
                     f"{elements} values are expected",
                     code="E721",
                     where=str(path),

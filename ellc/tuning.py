@@ -122,8 +122,8 @@ def tuned_kernels(path: Path | None, target: Target) -> tuple[Mapping[str, str],
     count = sum(e.compiler != __version__ for e in of_target)
     versions = ", ".join(others)[:100]
     return current, (
-        f"tuning: {count} entries were measured with ellc {versions} and are not used by"
-        f" {__version__}: run `ellc tune` again",
+        f"tuning: entries measured with ellc {versions}, which ellc {__version__} does not use:"
+        f" {count}; run `ellc tune` again",
     )
 
 

@@ -135,7 +135,7 @@ def _input(network: ZooNetwork) -> str:
 
 
 def _row(facts: Facts | None) -> tuple[str, str, str]:
-    """The data set, and the first of the published accuracies: top-1 and top-5."""
+    """The data set, and top-1 and top-5 of the accuracy that is listed first."""
     if facts is None:
         return "", "", ""
     if not facts.accuracies:

@@ -26,7 +26,7 @@ _INVALID_LINE = (
     OverflowError,
     RecursionError,
 )
-"""The errors that reading a line may raise if something else than this module wrote the line."""
+"""The errors that reading a line may raise if something other than this module wrote it."""
 
 
 @dataclass(frozen=True, slots=True)

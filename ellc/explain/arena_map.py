@@ -124,8 +124,9 @@ def _rectangle(study: Study, life: Lifetime, scale: _Scale, owner: PlannedNode |
 
 
 def _contents(study: Study, life: Lifetime, owner: PlannedNode | None) -> str:
-    """Describe the content of a buffer: the value, or the scratch memory, of its first writer. A
-    buffer that no node writes is described by its id.
+    """Describe the content of a buffer: the value, or the scratch memory, of its first writer.
+
+    A buffer that no node writes is described by its id.
     """
     if owner is None:
         return life.id

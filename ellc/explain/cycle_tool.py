@@ -120,7 +120,7 @@ def _document(tool: str, answer: Path) -> dict[str, Any]:
     except ValueError as error:
         raise _failed(tool, str(error)) from error
     if not isinstance(document, dict) or not {"functions", "blocks"} <= document.keys():
-        raise _failed(tool, "its answer has no functions and blocks")
+        raise _failed(tool, "its answer lacks `functions` or `blocks`")
     return document
 
 

@@ -59,7 +59,7 @@ def write_packages(
 
 
 def _zipped(title: str, files: Mapping[str, Path], path: Path) -> Package:
-    """Write an archive; `files` are named as in it. The same files give the same bytes."""
+    """Write an archive of `files`, by their names in it. The same files give the same bytes."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, file in sorted(files.items()):
             entry = zipfile.ZipInfo(name, _EPOCH)

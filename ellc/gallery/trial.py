@@ -145,7 +145,7 @@ def _compiled(graph: Graph) -> tuple[bytes, dict[str, object]]:
 
 
 def _is_softmax(graph: Graph) -> bool:
-    """Whether the output is that of a softmax, apart from operators of `_KEEPING`."""
+    """Whether the output is that of a softmax, apart from operators in `_KEPT`."""
     makers: dict[str, Node] = {value: node for node in graph.nodes for value in node.outputs}
     node = makers.get(graph.outputs[0].value)
     while node and isinstance(node.op, _KEPT):

@@ -13,9 +13,10 @@ Numbers = Literal["float", "byte", "sign"]
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The most multiply-adds that one core can do, and the most bytes that it can read, per unit of
-    cost. `macs` lacks a type of factors, and `bytes` is None, if the bound is not known. `bytes`
-    counts reads from memory, not from the caches.
+    """The most multiply-adds that one core can do, and bytes that it can read, per unit of cost.
+
+    `macs` lacks a type of factors, and `bytes` is None, if the bound is not known. `bytes` counts
+    reads from memory, not from the caches.
     """
 
     macs: Mapping[Numbers, float] = field(default_factory=dict)

@@ -85,7 +85,7 @@ def _scopes(profile: Profile, placed: Sequence[_Placed], depth: int) -> Iterator
         if len(scopes) <= depth:
             continue
         cost = sum(p.layer.figures.cost for p in group)
-        tooltip = f"{'/'.join(scopes)}\n{len(group)} layers, {cost_text(profile, cost)}"
+        tooltip = f"{'/'.join(scopes)}\nlayers: {len(group)}, {cost_text(profile, cost)}"
         yield _bar("scope", depth + 1, group[0].left, group[-1].right, visible(scopes[-1]), tooltip)
 
 

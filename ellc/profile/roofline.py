@@ -137,8 +137,8 @@ def _dot(profile: Profile, point: _Point, kind: str, x: _Axis, y: _Axis) -> Html
     lines = [
         f"%{point.layer.value} {point.layer.name}",
         f"{point.layer.operator}: {cost_text(profile, figures.cost)}, {figures.share:.1%}",
-        f"{point.per_byte:,.3g} multiply-adds per byte, {percent(figures.of_peak) or 'an unknown'}"
-        " part of the peak",
+        f"{point.per_byte:,.3g} multiply-adds per byte, "
+        f"{percent(figures.of_peak) or 'unknown part'} of the peak",
     ]
     return html_code(
         '<g class="{}"><title>{}</title><circle cx="{}" cy="{}" r="{}"/></g>',

@@ -144,7 +144,7 @@ def _failure(host: str, folder: str | None, ran: Ran) -> EllcError:
     where = f"{host}:{folder}" if folder else host
     if ran.status == _BROKEN:
         return EllcError(
-            "the connection to the board broke", code="E632", where=host, problems=ran.messages
+            "the connection to the board was lost", code="E632", where=host, problems=ran.messages
         )
     texts = {
         _NO_FOLDER: (

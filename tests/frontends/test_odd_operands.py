@@ -1,5 +1,6 @@
-"""Every operator with operands of another rank, type or value gives an error with the reason. An
-error that only hides a Python exception, raised for an unchecked number, is a mistake
+"""Every operator with operands of another rank, type or value gives an error with the reason.
+
+An error that only hides a Python exception, raised for an unchecked number, is a mistake
 (`hidden_cause`).
 """
 

@@ -26,8 +26,8 @@ _EXPECTED = (
     "a folder that has a folder of pictures for each class",
     "a folder of pictures, with --truth FILE for their classes",
     "an .npz file with arrays x and y",
-    "a batch of CIFAR-10, binary or of Python, or the folder of these files",
-    "an idx file with images of MNIST, compressed by gzip or not, or the folder of these files",
+    "a batch file of CIFAR-10, in the binary or Python version, or a folder of such files",
+    "an idx file with images as in MNIST, compressed by gzip or not, or a folder of such files",
     "the .csv file of FER2013",
 )
 
