@@ -63,7 +63,7 @@ def test_a_measured_kernel_is_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("made", "said"),
     [
-        (entry("gemm:5x4", "0.0.9"), "measured with ellc 0.0.9 and are not used"),
+        (entry("gemm:5x4", "0.0.9"), "measured with ellc 0.0.9, which ellc"),
         (entry("wobble:5x4"), "kernel 'wobble:5x4' cannot compute conv2d"),
         (entry("gemm:99x4"), "kernel 'gemm:99x4' cannot compute conv2d"),
     ],
