@@ -61,7 +61,7 @@ class Executable:
 class Library:
     """A shared library with the facts from its manifest.
 
-    `abi` is the hash of the interface, which must be equal in the library and in its manifest.
+    `abi` is the hash of the interface; the hash in the library must equal that in its manifest.
     `object` is the object file with the same code, or None if it is not in the same folder.
     """
 

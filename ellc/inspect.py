@@ -110,7 +110,7 @@ def _parameters(graph: Graph, node: Node, constants: dict[str, str]) -> dict[str
 def _shown(graph: Graph, node: Node, read: set[str]) -> TensorType:
     """The type of the first result that is in `read`, or of the first result if none is.
 
-    The results for states of loops that nobody uses are not in `read`.
+    `read` lacks a loop's results for states that nothing uses.
     """
     return graph.types[next((v for v in node.outputs if v in read), node.outputs[0])]
 

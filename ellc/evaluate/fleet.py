@@ -151,7 +151,7 @@ class WorkerState:
 
 
 def make_plugin(distributed: Any, packed: Packed) -> Any:
-    """A Dask plugin: opens the networks on every worker, including workers that join later."""
+    """A Dask plugin that opens the networks on every worker, including workers that join later."""
 
     class Networks(distributed.WorkerPlugin):  # type: ignore[misc]
         name = _PLUGIN

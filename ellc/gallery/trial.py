@@ -27,7 +27,7 @@ MOST_BYTES = 8 << 20
 _NAME = "network"
 _FEWEST_CLASSES = 2
 _KEPT = (Reshape, Quantize, Dequantize, Requantize, Lookup)
-"""Operators that keep the result of a softmax a list of probabilities."""
+"""Operators after which the result of a softmax is still a list of probabilities."""
 
 
 @dataclass(frozen=True, slots=True)

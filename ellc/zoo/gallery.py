@@ -3,13 +3,14 @@
 `gallery.json` holds every page that lists all layers with their padded shapes. The pages do not
 contain all facts. Each inferred fact is marked with its origin:
 
-* `table`: a summary table in a later revision of the page; * `shapes`: the only window that fits
-the padded shapes, by rules that hold on every page with a table. Convolutions have stride 1. Maxima
-have stride 2, and windows of 3x3 with a border or of 2x2 without one. Means are over the whole
-image; * `plot`: a plot of the graph of the same network, trained another time. It shows that hidden
-dense layers have an activation, which is assumed to be that of the convolutions. It also shows that
-float convolutions and dense layers have a bias, and that binary convolutions have none; *
-`assumed`: the usual value, without a source.
+* `table`: a summary table in a later revision of the page;
+* `shapes`: the only window that fits the padded shapes, by rules that hold on every page with a
+  table. Convolutions have stride 1. Maxima have stride 2, and windows of 3x3 with a border or of
+  2x2 without one. Means are over the whole image;
+* `plot`: a plot of the graph of the same network, trained another time. It shows that hidden dense
+  layers have an activation, which is assumed to be that of the convolutions. It also shows that
+  float convolutions and dense layers have a bias, and that binary convolutions have none;
+* `assumed`: the usual value, without a source.
 
 The pages do not contain the slope of a leaky ReLU. It is assumed to be 0.01, the default of the
 training framework.

@@ -71,7 +71,7 @@ class NetworkSizes:
 
     @property
     def receptive_field(self) -> int:
-        """The number of input rows that an element of the last layer with several pixels sees."""
+        """The number of input rows that an element of the last layer with several pixels reads."""
         windowed = [
             x.field
             for x in self.folded.layers
