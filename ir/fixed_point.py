@@ -250,12 +250,12 @@ def inverse_root(x: Array) -> tuple[Array, Array]:
     x is shifted by an even number of bits until it is from 2^27 to 2^29. The inverse root of this
     number, as a fraction of 2^29, is computed in Q3 by five steps of Newton's method from 1.
     """
-    wide = np.maximum(x, 1).astype(np.int64)
-    large = wide >= 1 << 29
-    wide = np.where(large, wide >> 2, wide)
-    pairs = (leading_zeros(wide) - 1) // 2 - 1
-    whole = _narrow(wide << (2 * pairs)) >> 1
-    half, guess = divide_by_power(whole, 1), np.full_like(whole, 1 << 28)
+    clamped = np.maximum(x, 1).astype(np.int64)
+    large = clamped >= 1 << 29
+    clamped = np.where(large, clamped >> 2, clamped)
+    pairs = (leading_zeros(clamped) - 1) // 2 - 1
+    shifted = _narrow(clamped << (2 * pairs)) >> 1
+    half, guess = divide_by_power(shifted, 1), np.full_like(shifted, 1 << 28)
     for _ in range(5):
         cube = saturating_shift(high_product(high_product(guess, guess), guess), 6)
         step = high_product(guess, 3 << 27) - high_product(half, cube)
@@ -284,9 +284,9 @@ def quotient(x: Array, y: Array, mantissa: int, shift: int) -> Array:
     x, y = np.where(y < 0, -x, x), np.maximum(np.abs(y), 1)
     inverse, inverse_bits = reciprocal(y, 31)
     room = leading_zeros(2 * (x ^ (x >> 31)).astype(np.int64) + 1)
-    whole = high_product(_narrow(x.astype(np.int64) << room), inverse)
+    unscaled = high_product(_narrow(x.astype(np.int64) << room), inverse)
     bits = inverse_bits + room - shift
-    scaled = divide_by_power(high_product(whole, mantissa), np.minimum(bits, 31))
+    scaled = divide_by_power(high_product(unscaled, mantissa), np.minimum(bits, 31))
     return np.where(bits > 31, 0, scaled).astype(np.int32)
 
 

@@ -69,15 +69,16 @@ class Limits:
         """
         name = "filled_elements" if filled else "tensor_elements"
         limit: int = getattr(self, name)
-        total = most = 1
+        total = without_zeros = 1
         for size in dimensions:
             if size < 0:
                 raise EllcError(
                     f"{what} has the negative dimension {size}", code="E203", where=where
                 )
             total *= size
-            most *= max(size, 1)  # other extents must be within the limit even if one is 0
-            if most > limit:
+            # The other extents must be within the limit even if one is 0.
+            without_zeros *= max(size, 1)
+            if without_zeros > limit:
                 raise EllcError(
                     f"{what} would have more than {limit} elements",
                     code="E203",

@@ -240,7 +240,8 @@ def _want_properties(
 ) -> None:
     missing = sorted(p.name for p in properties if not p.holds(graph))
     if missing:
-        message = f"{what} what does not hold: {', '.join(missing)}"
+        broken = "a property that does" if len(missing) == 1 else "properties that do"
+        message = f"{what} {broken} not hold: {', '.join(missing)}"
         raise InternalError(message, reproducer=reproducer)
 
 

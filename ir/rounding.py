@@ -124,8 +124,8 @@ def _carried(op: Op, operands: Arrays, errors: tuple[Array | float, ...]) -> Arr
     """A bound on the error that errors of the operands cause in the result."""
     if not any(np.any(e) for e in errors):
         return 0.0
-    wide = tuple(np.broadcast_to(e, x.shape) for e, x in zip(errors, operands, strict=True))
-    bound = op.carried_error(operands, wide)
+    full_errors = tuple(np.broadcast_to(e, x.shape) for e, x in zip(errors, operands, strict=True))
+    bound = op.carried_error(operands, full_errors)
     return _tried(op, operands, errors) if bound is None else bound
 
 

@@ -191,12 +191,12 @@ class Gelu(Unary):
         return (cls(), cls(True))
 
     def value(self, x: Array) -> Array:
-        wide = x.astype(np.float64)
+        doubles = x.astype(np.float64)
         if self.approximate:
-            inner = np.tanh(math.sqrt(2 / math.pi) * (wide + 0.044715 * wide**3))
+            inner = np.tanh(math.sqrt(2 / math.pi) * (doubles + 0.044715 * doubles**3))
         else:
-            inner = np.vectorize(math.erf, otypes=[np.float64])(wide / math.sqrt(2))
-        result: Array = wide * (1 + inner) / 2
+            inner = np.vectorize(math.erf, otypes=[np.float64])(doubles / math.sqrt(2))
+        result: Array = doubles * (1 + inner) / 2
         return result
 
 

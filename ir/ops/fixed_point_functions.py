@@ -166,9 +166,9 @@ class Function16(Pointwise):
     def infer(self, *inputs: TensorType) -> Types:
         known = self.function in fixed_point_16.FUNCTIONS
         require(known, f"function_16: unknown function '{self.function}'")
-        good = 0 <= self.integer_bits <= fixed_point_16.MOST_INTEGER_BITS
-        most = fixed_point_16.MOST_INTEGER_BITS
-        require(good, f"function_16: {self.integer_bits} integer bits, expected 0 to {most}")
+        limit = fixed_point_16.MOST_INTEGER_BITS
+        good = 0 <= self.integer_bits <= limit
+        require(good, f"function_16: {self.integer_bits} integer bits, expected 0 to {limit}")
         return _whole("function_16", *inputs)
 
     def ranges(self, *inputs: TensorType) -> Mapping[int, Range]:

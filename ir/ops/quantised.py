@@ -86,8 +86,8 @@ class Requantize(Pointwise):
         require(self.rule in RULES, f"requantize: unknown rule '{self.rule}'")
         want_operands("requantize", inputs, 2 if self.rule == "half_even" else 3)
         x, factor, *shift = inputs
-        wide = (DType.I64,) if self.rule in ("tflite_once", "tflite_reduced") else ()
-        want_type("requantize", "x", x, DType.I32, *wide)
+        long_sums = (DType.I64,) if self.rule in ("tflite_once", "tflite_reduced") else ()
+        want_type("requantize", "x", x, DType.I32, *long_sums)
         wanted = DType.F32 if self.rule == "half_even" else DType.I32
         for type_ in (factor, *shift):
             want_type("requantize", "a factor", type_, wanted)
@@ -177,9 +177,9 @@ def _scaled_at_halves() -> Iterator[Case]:
     grid = np.meshgrid(_EXTREME, mantissas, np.array([0, -1, -30, -31, 3]), indexing="ij")
     every = tuple(a.reshape(-1).astype(np.int32) for a in grid)
     yield Case(_WIDE, every, (1, 2), label="extremes")
-    whole = Requantize("tflite", 0, -(2**31), 2**31 - 1, DType.I32)
-    yield Case(whole, every, (1, 2), label="32 bits")
-    bounded = replace(whole, low=-9, high=2**17)
+    to_32_bits = Requantize("tflite", 0, -(2**31), 2**31 - 1, DType.I32)
+    yield Case(to_32_bits, every, (1, 2), label="32 bits")
+    bounded = replace(to_32_bits, low=-9, high=2**17)
     yield Case(bounded, (_SUMS * 999, _HALF, _SHIFTS), (1, 2), label="32 bits, bounds")
     computed = (_SUMS[:40] * 1000, np.resize(mantissas, (40, 1)), _SHIFTS)
     yield Case(_BYTE, computed, label="computed factors")

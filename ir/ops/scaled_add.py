@@ -88,5 +88,5 @@ class ScaledAdd(Pointwise):
 
 def _fused(x: Array | np.float32, factor: float | np.float32, addend: Array | np.float32) -> Array:
     """x * factor + addend, rounded once to float32: the product is exact in float64."""
-    wide = [np.asarray(v, np.float64) for v in (x, factor, addend)]
-    return np.asarray(wide[0] * wide[1] + wide[2], np.float32)
+    doubles = [np.asarray(v, np.float64) for v in (x, factor, addend)]
+    return np.asarray(doubles[0] * doubles[1] + doubles[2], np.float32)

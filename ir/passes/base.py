@@ -74,7 +74,7 @@ def run_nested(step: Pass, graph: Graph) -> Graph:
     return step.run(map_bodies(graph, lambda body: run_nested(step, body)))
 
 
-_ONE = re.compile(r"\s*([a-z_]+)\s*(?:\(([^()]*)\))?\s*(?:,|$)")
+_PASS = re.compile(r"\s*([a-z_]+)\s*(?:\(([^()]*)\))?\s*(?:,|$)")
 _OPTION = re.compile(r"\s*([a-z_]+)\s*=\s*([^,]+?)\s*(?:,|$)")
 
 
@@ -86,7 +86,7 @@ def parse_passes(text: str) -> tuple[Pass, ...]:
     passes: list[Pass] = []
     position = 0
     while position < len(text.rstrip()):
-        match = _ONE.match(text, position)
+        match = _PASS.match(text, position)
         if match is None:
             raise EllcError(f"expected a pass, found {text[position:]!r}", code="E150")
         position = match.end()

@@ -164,10 +164,10 @@ FLOATS = {n: c for n, c in all_ops().items() if c is not Fused}
 def of_floats(cls: type[Op]) -> Iterator[tuple[Case, Arrays, Array]]:
     """Cases with one float result, with operands and result in float64."""
     for case in cases(cls):
-        wide = tuple(x.astype(np.float64) if x.dtype == np.float32 else x for x in case.inputs)
-        results = made(case.op, *wide)
+        doubles = tuple(x.astype(np.float64) if x.dtype == np.float32 else x for x in case.inputs)
+        results = made(case.op, *doubles)
         if len(results) == 1 and results[0].dtype.kind == "f":
-            yield case, wide, results[0]
+            yield case, doubles, results[0]
 
 
 def within(distance: Array, bound: Array, *also_finite: Array) -> bool:

@@ -114,7 +114,9 @@ class Particular(Pass):
 
 
 def test_a_promise_that_is_not_kept_is_seen() -> None:
-    with pytest.raises(InternalError, match="'careless' ensures what does not hold: something"):
+    with pytest.raises(
+        InternalError, match="'careless' ensures a property that does not hold: something"
+    ):
         run_pipeline(small(), [Careless()], paranoid=True)
 
 
@@ -130,7 +132,7 @@ def test_a_promise_that_is_broken_later_is_seen() -> None:
         def run(self, graph: Graph) -> Graph:
             return small()
 
-    with pytest.raises(InternalError, match="'particular' requires what does not hold"):
+    with pytest.raises(InternalError, match="'particular' requires a property that does not hold"):
         run_pipeline(
             replace(b.build(), name="small"), [Careless(), Wasteful(), Particular()], paranoid=True
         )

@@ -41,7 +41,7 @@ def tokens(source: str, *, trigraphs: bool = True) -> list[Token]:
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None:
-            raise ValueError(f"no token of C: {text[at : at + 40]!r}")
+            raise ValueError(f"this is not a C token: {text[at : at + 40]!r}")
         at = match.end()
         kind = str(match.lastgroup)
         if kind == "space" and "\n" in match[0]:

@@ -61,8 +61,8 @@ def _call(call: KernelCall, trip: int, memory: dict[str, Array], weights: dict[s
         array, start = _place(arg, trip, memory, weights)
         size = param.elem.bytes
         assert start % size == 0
-        whole = array[: len(array) // size * size].view(param.elem.numpy)
-        pointers[param.name] = Pointer(whole, start // size)
+        elements = array[: len(array) // size * size].view(param.elem.numpy)
+        pointers[param.name] = Pointer(elements, start // size)
     # A kernel must give the same result for any division of its range, so run it in two parts.
     middle = call.extent // 2
     program = Program(call.kernel)

@@ -71,8 +71,8 @@ def _sound(case: Case) -> bool:
 def _values(case: Case) -> dict[str, Array]:
     """The arrays of all values between nodes."""
     names = [name for node in case.nodes for name in node.output if name]
-    made = model(case.nodes, case.inputs, names, case.constants)
-    return dict(zip(names, ReferenceEvaluator(made).run(None, dict(case.inputs)), strict=True))
+    exposed = model(case.nodes, case.inputs, names, case.constants)
+    return dict(zip(names, ReferenceEvaluator(exposed).run(None, dict(case.inputs)), strict=True))
 
 
 def _earlier_outputs(case: Case) -> Iterator[Case]:
@@ -86,8 +86,8 @@ def _later_inputs(case: Case) -> Iterator[Case]:
     values = _values(case)
     for node in reversed(case.nodes[:-1]):
         rest = tuple(n for n in case.nodes if n is not node)
-        made = {name: values[name] for name in node.output if name}
-        yield Case(rest, {**case.inputs, **made}, case.constants, case.output).pruned()
+        new_inputs = {name: values[name] for name in node.output if name}
+        yield Case(rest, {**case.inputs, **new_inputs}, case.constants, case.output).pruned()
 
 
 def _constant_inputs(case: Case) -> Iterator[Case]:

@@ -182,11 +182,11 @@ def _has_type(array: Array) -> bool:
 def _attempts(test: NodeTest) -> Iterator[tuple[str, ...]]:
     """Sets of inputs to make constant, the smallest first."""
     names = [v.name for v in test.model.graph.input]
-    whole = [
+    of_integers = [
         n for n, x in zip(names, test.inputs, strict=True) if np.asarray(x).dtype.kind in "iub"
     ]
     tried = []
-    for fixed in ([], [n for n in whole if n != names[0]], names[1:], whole, names):
+    for fixed in ([], [n for n in of_integers if n != names[0]], names[1:], of_integers, names):
         if fixed not in tried:
             tried.append(fixed)
             yield tuple(fixed)

@@ -36,8 +36,8 @@ def _computed(node: onnx.NodeProto, known: Known) -> Sequence[Any]:
     operands = [known[n] for n in node.input]
     match node.op_type:
         case "RNN" | "GRU" | "LSTM":
-            made = _layer(node.op_type, said, operands)
-            return [y.astype(operands[0].dtype) for y in made]
+            results = _layer(node.op_type, said, operands)
+            return [y.astype(operands[0].dtype) for y in results]
         case "If":
             return run(said["then_branch" if operands[0].all() else "else_branch"], known)
         case "Loop":
@@ -64,9 +64,9 @@ def _looped(body: onnx.GraphProto, operands: Sequence[Any], known: Known) -> lis
     trip, going, rows = 0, go is None or go.all(), list[list[Any]]()
     while going and (limit is None or trip < limit):
         given = dict(zip(names, [np.array(trip), np.array(going), *carried], strict=True))
-        going, *made = run(body, {**known, **given})
-        carried, trip = made[: len(carried)], trip + 1
-        rows.append(made[len(carried) :])
+        going, *results = run(body, {**known, **given})
+        carried, trip = results[: len(carried)], trip + 1
+        rows.append(results[len(carried) :])
     return [*carried, *(np.stack(values) for values in zip(*rows, strict=True))]
 
 
@@ -81,9 +81,9 @@ def _scanned(said: Known, operands: Sequence[Any], known: Known) -> list[Any]:
     rows = []
     for elements in zip(*walked, strict=True):
         given = zip([i.name for i in body.input], [*states, *elements], strict=True)
-        made = run(body, {**known, **dict(given)})
-        states = made[: len(states)]
-        rows.append(made[len(states) :])
+        outputs = run(body, {**known, **dict(given)})
+        states = outputs[: len(states)]
+        rows.append(outputs[len(states) :])
     stacked = []
     for values, (axis, back) in zip(zip(*rows, strict=True), outward, strict=True):
         stacked.append(np.moveaxis(np.stack(values[::-1] if back else values), 0, axis))

@@ -62,8 +62,8 @@ class GoldenCase:
         text = print_graph(graph)
         for name, key in self._keys(WeightPool()).items():
             text = text.replace(f"@{key}", f"@{name}")
-        made = list(dict.fromkeys(re.findall(r"@([0-9a-f]{32})", text)))
-        for index, key in enumerate(made):
+        computed = list(dict.fromkeys(re.findall(r"@([0-9a-f]{32})", text)))
+        for index, key in enumerate(computed):
             text = text.replace(key, f"new{index}")
             text += f"new{index} = {_shown(graph.weights[key])}\n"
         return text

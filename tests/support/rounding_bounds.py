@@ -128,9 +128,9 @@ def _tried(node: Node, operands: list[Array], of: list[Ends], results: Arrays) -
                 x + e * rng.choice((-1.0, 1.0), x.shape) if x.dtype.kind == "f" else x
                 for x, e in zip(operands, errors, strict=True)
             ]
-            made = run_double(node, dict(zip(node.inputs, moved, strict=True)))
+            found = run_double(node, dict(zip(node.inputs, moved, strict=True)))
             worst = [
-                np.maximum(w, np.abs(a - b)) for w, a, b in zip(worst, made, results, strict=True)
+                np.maximum(w, np.abs(a - b)) for w, a, b in zip(worst, found, results, strict=True)
             ]
     slack = [2.0 * w + allowed_error(x) for w, x in zip(worst, results, strict=True)]
     return [(x - s, x + s) for x, s in zip(results, slack, strict=True)]

@@ -57,8 +57,8 @@ def filter_bank(
 
 def square_root(number: int) -> int:
     root = math.isqrt(number)
-    most = 0xFFFF if number < 1 << 32 else 0xFFFFFFFF
-    return root + 1 if number - root * root > root and root != most else root
+    largest = 0xFFFF if number < 1 << 32 else 0xFFFFFFFF
+    return root + 1 if number - root * root > root and root != largest else root
 
 
 @dataclass
@@ -117,15 +117,15 @@ def logarithm(number: int, scale: int, correction: int) -> int:
     number = unsigned(number << correction)
     if number <= 1:
         return 0
-    whole = number.bit_length() - 1
-    rest = number - (1 << whole)
-    fraction = rest << (16 - whole) if whole < 16 else rest >> (whole - 16)
+    exponent = number.bit_length() - 1
+    rest = number - (1 << exponent)
+    fraction = rest << (16 - exponent) if exponent < 16 else rest >> (exponent - 16)
     segment = fraction >> 9
     here, after = (
         round((math.log2(1 + i / 128) - i / 128) * 65536) for i in (segment, segment + 1)
     )
     between = (after - here) * (fraction - (segment << 9)) >> 16
-    log2 = (whole << 16) + fraction + here + between
+    log2 = (exponent << 16) + fraction + here + between
     natural = unsigned(45426 * log2 + 32768 >> 16)
     return min(unsigned(scale * natural + 32768) >> 16, 2**15 - 1)
 
@@ -301,8 +301,8 @@ class FixedFft:
         ]
 
     def _turn(self, phase: float) -> Pair:
-        most = 2 ** (self.bits - 1) - 1
-        return math.floor(0.5 + most * math.cos(phase)), math.floor(0.5 + most * math.sin(phase))
+        scale = 2 ** (self.bits - 1) - 1
+        return math.floor(0.5 + scale * math.cos(phase)), math.floor(0.5 + scale * math.sin(phase))
 
     def _kept(self, real: int, imaginary: int) -> Pair:
         return wrapped(real, self.bits), wrapped(imaginary, self.bits)

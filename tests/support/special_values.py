@@ -165,10 +165,10 @@ def with_zeros(case: Case, lowered: Graph, call: Arrays) -> Arrays | None:
 
 def _over_all_groups(w: Array, groups: int) -> Array:
     """Filters [F,kh,kw,C/groups] extended to all channels, with 0 for those of other groups."""
-    made = np.zeros((*w.shape[:3], groups, w.shape[3]), w.dtype)
+    extended = np.zeros((*w.shape[:3], groups, w.shape[3]), w.dtype)
     filters = np.arange(w.shape[0])
-    made[filters, :, :, filters // (w.shape[0] // groups)] = w
-    return made.reshape(*w.shape[:3], groups * w.shape[3])
+    extended[filters, :, :, filters // (w.shape[0] // groups)] = w
+    return extended.reshape(*w.shape[:3], groups * w.shape[3])
 
 
 def _adopted(got: Array, spread: Array, want: Array) -> Array:

@@ -112,29 +112,29 @@ class TFLiteFile:
 
     @staticmethod
     def _tensor(index: int, tensor: T, model: schema.ModelT) -> schema.TensorT:
-        made = schema.TensorT()
-        made.name = tensor.name or f"t{index}"
-        made.shape = list(tensor.shape)
-        made.shapeSignature = None if tensor.signature is None else list(tensor.signature)
+        stored_tensor = schema.TensorT()
+        stored_tensor.name = tensor.name or f"t{index}"
+        stored_tensor.shape = list(tensor.shape)
+        stored_tensor.shapeSignature = None if tensor.signature is None else list(tensor.signature)
         by_name = tensor.dtype in ("resource", *PACKED)
-        made.type = (
+        stored_tensor.type = (
             getattr(schema.TensorType, tensor.dtype.upper())
             if by_name
             else KINDS[np.dtype(tensor.dtype)]
         )
-        made.isVariable = tensor.variable
+        stored_tensor.isVariable = tensor.variable
         if tensor.scale:
-            made.quantization = schema.QuantizationParametersT()
-            made.quantization.scale = list(tensor.scale)
-            made.quantization.zeroPoint = list(tensor.zero or [0] * len(tensor.scale))
-            made.quantization.quantizedDimension = tensor.axis
+            stored_tensor.quantization = schema.QuantizationParametersT()
+            stored_tensor.quantization.scale = list(tensor.scale)
+            stored_tensor.quantization.zeroPoint = list(tensor.zero or [0] * len(tensor.scale))
+            stored_tensor.quantization.quantizedDimension = tensor.axis
         if tensor.data is not None:
             buffer = schema.BufferT()
             stored = packed(tensor.data, PACKED[tensor.dtype]) if by_name else tensor.data
             buffer.data = np.frombuffer(np.asarray(stored, order="C").tobytes(), np.uint8)
-            made.buffer = len(model.buffers)
+            stored_tensor.buffer = len(model.buffers)
             model.buffers.append(buffer)
-        return made
+        return stored_tensor
 
     @staticmethod
     def _operator(
@@ -149,30 +149,30 @@ class TFLiteFile:
         code.builtinCode, code.deprecatedBuiltinCode = number, min(number, 127)
         code.customCode = kind.removeprefix("CUSTOM:") if custom else None
         code.version = version
-        made = schema.OperatorT()
-        made.opcodeIndex = len(model.operatorCodes)
+        stored_operator = schema.OperatorT()
+        stored_operator.opcodeIndex = len(model.operatorCodes)
         model.operatorCodes.append(code)
-        made.inputs, made.outputs = inputs, outputs
-        made.intermediates = intermediates or None
+        stored_operator.inputs, stored_operator.outputs = inputs, outputs
+        stored_operator.intermediates = intermediates or None
         if isinstance(options, bytes):
-            made.customOptions = list(options)
+            stored_operator.customOptions = list(options)
         elif isinstance(options, dict):
-            made.customOptions = list(flexbuffers.Dumps(options))
+            stored_operator.customOptions = list(flexbuffers.Dumps(options))
         elif options is not None:
             name = type(options).__name__.removesuffix("T")
             if hasattr(schema.BuiltinOptions, name):
-                made.builtinOptionsType = getattr(schema.BuiltinOptions, name)
-                made.builtinOptions = options
+                stored_operator.builtinOptionsType = getattr(schema.BuiltinOptions, name)
+                stored_operator.builtinOptions = options
             else:
-                made.builtinOptions2Type = getattr(schema.BuiltinOptions2, name)
-                made.builtinOptions2 = options
-        return made
+                stored_operator.builtinOptions2Type = getattr(schema.BuiltinOptions2, name)
+                stored_operator.builtinOptions2 = options
+        return stored_operator
 
     def _signature(self, key: str, number: int, model: schema.ModelT) -> schema.SignatureDefT:
         """A signature; names of inputs and outputs are those in `names`, or else of the tensors."""
-        made = schema.SignatureDefT()
-        made.signatureKey = key
-        made.subgraphIndex = number
+        signature = schema.SignatureDefT()
+        signature.signatureKey = key
+        signature.subgraphIndex = number
         graph = model.subgraphs[number]
         for side in ("inputs", "outputs"):
             maps = []
@@ -181,8 +181,8 @@ class TFLiteFile:
                 entry = schema.TensorMapT()
                 entry.name, entry.tensorIndex = name, index
                 maps.append(entry)
-            setattr(made, side, maps)
-        return made
+            setattr(signature, side, maps)
+        return signature
 
 
 def options(name: str, **values: object) -> object:

@@ -31,8 +31,8 @@ class OptionCase:
     @property
     def is_known(self) -> bool:
         """Whether the schema has such a value."""
-        most = {_ACTIVATION: 5, "padding": 1}.get(self.option)
-        return most is None or 0 <= int(str(self.value)) <= most
+        largest = {_ACTIVATION: 5, "padding": 1}.get(self.option)
+        return largest is None or 0 <= int(str(self.value)) <= largest
 
     @property
     def is_judged(self) -> bool:

@@ -42,10 +42,10 @@ def _weighted(editor: Editor, op: Resize, x: TensorType) -> list[Operation]:
     """An operator per changed axis; axes that shrink come first, which leaves fewer elements."""
     order = sorted(op.changed(x), key=lambda axis: op.sizes[axis] / x.shape[axis])
     is_fixed = op.mode == "linear" and x.dtype.is_integer
-    wide = DType.I64 if x.dtype is DType.I16 else DType.I32
-    steps: list[Operation] = [(Cast(wide), ())] if is_fixed and order else []
+    sum_type = DType.I64 if x.dtype is DType.I16 else DType.I32
+    steps: list[Operation] = [(Cast(sum_type), ())] if is_fixed and order else []
     for axis in order:
-        steps.append(_along(editor, op, axis, op.table(axis, x), wide if is_fixed else x.dtype))
+        steps.append(_along(editor, op, axis, op.table(axis, x), sum_type if is_fixed else x.dtype))
     if is_fixed and order:
         steps.append((RoundingShift(FIXED_BITS * len(order), x.dtype, x.quant), ()))
     return steps

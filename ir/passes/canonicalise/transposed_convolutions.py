@@ -100,13 +100,13 @@ def _want_few_phases(node: Node, op: _Transposed, shape: tuple[int, ...]) -> Non
         s * ceil((d * (t - 1) + 1) / s)
         for s, d, t in zip(op.stride, op.dilation, taps, strict=True)
     )
-    most = max(_SMALL_WEIGHTS, _MOST_GROWTH * prod(shape))
-    if max(op.stride) > _MOST_STRIDE or prod((filters, depth, *padded)) > most:
+    limit = max(_SMALL_WEIGHTS, _MOST_GROWTH * prod(shape))
+    if max(op.stride) > _MOST_STRIDE or prod((filters, depth, *padded)) > limit:
         raise EllcError(
             f"'{op.name}' with strides of {op.stride} and weights {shape} has too many phases",
             code="E302",
             where=", ".join(node.source),
-            hint=f"use strides of at most {_MOST_STRIDE}, and at most {most} weights "
+            hint=f"use strides of at most {_MOST_STRIDE}, and at most {limit} weights "
             "after padding the windows to multiples of the strides",
         )
 
