@@ -18,7 +18,7 @@ from ellc.ir.reading import want_dense
 
 @dataclass(slots=True)
 class ExternalFiles:
-    """Reads the separate files of one model. `folder` is the model's folder, None if it has none.
+    """Reads the separate files of one model. `folder` is the folder with the model, or None.
 
     A range of bytes is read once, even if several tensors name it. A small file must not cause much
     work, so two totals are limited for each file. The sizes of all different ranges may add up to

@@ -1,4 +1,4 @@
-"""Replaces every call of a function that the model defines by the function's nodes."""
+"""Inlines functions: replaces every call of a function in the model with the function's nodes."""
 
 from __future__ import annotations
 

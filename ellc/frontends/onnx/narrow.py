@@ -20,7 +20,7 @@ class Narrow(Value):
 
     @staticmethod
     def of(value: Value, kind: NarrowType) -> Narrow:
-        """Make a narrow value of a value of bytes, which must be in the range of the type."""
+        """Make a narrow value from a value of bytes, which must be in the range of the type."""
         return Narrow(value.type, value.array, value.ref, kind=kind)
 
     @property

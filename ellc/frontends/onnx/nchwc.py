@@ -33,13 +33,12 @@ def with_blocks(nodes: Sequence[OnnxNode], constants: Mapping[str, StoredTensor]
 
 def _with_block(node: OnnxNode, block: int) -> OnnxNode:
     attributes = {**node.attributes, BLOCK: block}
-    # The attribute counts as asked for, because most handlers of operators on blocks do not read
-    # it.
+    # The attribute counts as asked for, because most of these nodes' handlers do not read it.
     return replace(node, attributes=MappingProxyType(attributes), asked={BLOCK})
 
 
 _Fact = tuple[int, int]
-"""A number of channels before rounding (0 if unknown), and after rounding up to whole blocks."""
+"""A number of channels: before rounding up to whole blocks (0 if unknown), and after it."""
 
 
 def _facts(nodes: Sequence[OnnxNode], constants: Mapping[str, StoredTensor]) -> Iterator[_Fact]:

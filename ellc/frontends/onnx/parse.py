@@ -58,7 +58,7 @@ def load_model(source: Path, limits: Limits) -> OnnxModel:
 
 
 def read_interface(source: Path, limits: Limits) -> FileInterface:
-    """What a file says of its inputs and outputs. Raises `EllcError` as `load_model`."""
+    """Read the declarations of a file's ports. Raises `EllcError` like `load_model`."""
     data = read_file(source, limits, code="E210")
     proto = _parse(data, str(source))
     reader = _Reader(ExternalFiles(None, limits), limits, str(source))
