@@ -127,7 +127,7 @@ def test_avx_512_multiplies_signed_bytes_as_numbers_of_16_bits() -> None:
         cpu: resolve("custom", Overrides(triple=triple, cpu=cpu)) for cpu in ("znver4", "x86-64-v4")
     }
     assert ProductTypes.integers(Elem.I8, Elem.I8, cores["znver4"]).short
-    # LLVM itself finds the instruction for bytes without a sign.
+    # For unsigned bytes, LLVM finds the instruction by itself.
     assert not ProductTypes.integers(Elem.U8, Elem.I16, cores["znver4"]).short
     assert not ProductTypes.integers(Elem.I8, Elem.I8, cores["x86-64-v4"]).short
     b = KernelBuilder("products")

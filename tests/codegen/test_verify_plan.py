@@ -127,7 +127,7 @@ def test_every_step_is_needed(plan: Plan) -> None:
         without = replace(plan, steps=plan.steps[:index] + plan.steps[index + 1 :])
         with pytest.raises(InternalError):
             verify_plan(without)
-            pytest.fail(f"nothing misses {step.name}")
+            pytest.fail(f"the verifier does not notice that step {step.name} is missing")
 
 
 def test_what_init_writes_is_needed(plan: Plan) -> None:
@@ -154,7 +154,7 @@ def test_buffers_that_live_together_share_no_bytes(plan: Plan) -> None:
         offsets = {**plan.arena.offsets, a: plan.arena.offsets[b]}
         with pytest.raises(InternalError):
             verify_plan(replace(plan, arena=replace(plan.arena, offsets=offsets)))
-            pytest.fail(f"{a} and {b} may share bytes")
+            pytest.fail(f"the verifier does not notice that {a} and {b} share bytes")
 
 
 def test_no_pointer_leaves_its_buffer_or_points_to_nothing(plan: Plan) -> None:

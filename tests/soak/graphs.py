@@ -85,7 +85,7 @@ def _same(result: list[tuple[Array, ...]] | Exception) -> Result:
         return result
     (first,), (second,) = result
     if not np.array_equal(first, second, equal_nan=first.dtype.kind == "f"):
-        return ValueError("the second call gives something else")
+        return ValueError("the second call gives another result")
     return first
 
 
@@ -188,7 +188,7 @@ class Graphs:
             return QUICK_WAYS
         usable = [w for w in COMPILED if w not in _EMULATED or emulate.can_run(resolve(w))]
         for way in sorted({*COMPILED} - {*usable}):
-            print(f"  {self.name}: nothing here runs {way}", flush=True)
+            print(f"  {self.name}: this machine cannot run {way}", flush=True)
         return (*IN_NUMPY, *([usable[seed % len(usable)]] if self.in_turns else usable))
 
     def _results(
@@ -198,7 +198,7 @@ class Graphs:
         if not self.quick:
             found |= _onnxruntime(networks, folder)
             if APPROXIMATE not in found:
-                print(f"  {self.name}: nothing here runs {APPROXIMATE}", flush=True)
+                print(f"  {self.name}: no {APPROXIMATE}: ELLC_ONNXRUNTIME is not set", flush=True)
         return found
 
     def _judged(

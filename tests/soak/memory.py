@@ -102,9 +102,9 @@ class _Listed:
         """The reasons why this machine cannot test everything."""
         said = []
         if not self.quick and not real_models():
-            said.append("no real models: ELLC_TEST_DATA names no folder with some in `models`")
+            said.append("no real models: ELLC_TEST_DATA names no folder that has any in `models`")
         if not emulate.can_run(resolve(self.target)):
-            said.append(f"nothing runs programs for {self.target}")
+            said.append(f"this machine cannot run programs for {self.target}")
         return said
 
     def _chosen(self, seed: int, count: int) -> Sequence[Item]:
@@ -156,7 +156,7 @@ class Sanitized(_Listed):
         return [_said(*of_one) for of_one in zip(chosen, made, results, strict=True)]
 
     def missing(self) -> list[str]:
-        absent = [] if shutil.which(self.cc[0]) else [f"no {self.cc[0]}"]
+        absent = [] if shutil.which(self.cc[0]) else [f"{self.cc[0]} is not installed"]
         return absent + super().missing()
 
 
@@ -173,7 +173,9 @@ class Stacks(_Listed):
         plans = [make_plan(g, target, Options(), f"m{i}") for i, g in enumerate(graphs)]
         uses = measure_stacks(plans, target)
         return [
-            [f"{use.used} bytes of stack used, {use.said} said"] if use.used > use.said else []
+            [f"a call used {use.used} bytes of stack, not {use.said} as the manifest states"]
+            if use.used > use.said
+            else []
             for use in uses
         ]
 

@@ -28,7 +28,7 @@ WAYS: tuple[tuple[str, Emitter, str], ...] = (
     ("pi3", "llvm", "qemu-arm"),
     ("pi0", "llvm", "qemu-arm"),
 )
-"""(target, emitter, emulator)."""
+"""The ways to run a sample: (target, emitter, emulator, which is empty for this machine)."""
 _MOST_ELEMENTS = 6000
 
 
