@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import platform
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -104,7 +105,8 @@ def _one_pool(task: Task, indices: Sequence[int], jobs: int) -> Iterator[Answer]
         running: set[Future[list[Answer]]] = set()
         while True:
             room = jobs * _WAITING - len(running)
-            running |= {pool.submit(_answers, chunk) for chunk in islice(chunks, room)}
+            with _interrupts_blocked():  # `submit` starts processes
+                running |= {pool.submit(_answers, chunk) for chunk in islice(chunks, room)}
             if not running:
                 return
             done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -112,6 +114,23 @@ def _one_pool(task: Task, indices: Sequence[int], jobs: int) -> Iterator[Answer]
                 yield from future.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Block Ctrl-C in this thread; processes that start in the block begin with it blocked.
+
+    A terminal interrupts all processes of a command. A Python process that is interrupted while it
+    starts prints a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Process:
@@ -125,9 +144,14 @@ class _Process:
     answer: Callable[[Inputs], Answer]
     error: EllcError | None = None
     in_use: threading.Lock
+    interrupted = False
+    is_answering = False
 
 
 def _start(task: Task) -> None:
+    signal.signal(signal.SIGINT, _interrupt)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     stack = ExitStack()
     atexit.register(stack.close)
     _Process.in_use = threading.Lock()
@@ -137,6 +161,13 @@ def _start(task: Task) -> None:
             _Process.task, _Process.answer = task, stack.enter_context(task.open())
     except EllcError as error:
         _Process.error = error
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    """Stop computing answers. Elsewhere in the process, an exception would print a traceback."""
+    _Process.interrupted = True
+    if _Process.is_answering:
+        raise KeyboardInterrupt
 
 
 def _end_after_parent(stack: ExitStack) -> None:
@@ -159,7 +190,13 @@ def _answers(indices: Sequence[int]) -> list[Answer]:
     if _Process.error is not None:
         raise _Process.error
     with _Process.in_use:
-        return [_Process.answer(_Process.task.inputs(index)) for index in indices]
+        _Process.is_answering = True
+        try:
+            if _Process.interrupted:
+                raise KeyboardInterrupt
+            return [_Process.answer(_Process.task.inputs(index)) for index in indices]
+        finally:
+            _Process.is_answering = False
 
 
 def default_jobs() -> int:

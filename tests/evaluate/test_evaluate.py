@@ -141,6 +141,27 @@ def long_evaluation(folder: Path, made: Path, *words: object) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("when", ["processes start", "processes work"])
+def test_an_interrupt_shows_no_traceback(folder: Path, tmp_path: Path, when: str) -> None:
+    """A terminal sends Ctrl-C to all processes of a command."""
+    journal = tmp_path / "journal"
+    command = long_evaluation(folder, tmp_path, "--jobs", 2, "--journal", journal)
+    with subprocess.Popen(
+        command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while not (
+            _pool_processes(process.pid)
+            if when == "processes start"
+            else journal.exists() and journal.stat().st_size > 200
+        ):
+            assert process.poll() is None
+            time.sleep(0.02)  # a new process needs about this time until it can print
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said.strip()) == (130, "interrupted")
+
+
+@pytest.mark.slow
 def test_a_killed_command_leaves_no_processes_and_files(folder: Path, tmp_path: Path) -> None:
     journal, temporary = tmp_path / "journal", tmp_path / "temporary"
     temporary.mkdir()
