@@ -203,7 +203,7 @@ def test_a_microphone_by_a_program(whistles: Path, python_program: Program, tmp_
         (("NETWORK", "--wav", "nowhere"), "nowhere: not a WAV file that can be read: No such file"),
         (("NETWORK", "--wav", "empty.wav"), "empty.wav: not a WAV file"),
         (("NETWORK", "--wav", "slow.wav"), "8000 samples per second of 16 bits, but 16000"),
-        (("NETWORK", "--wav", "short.wav"), "less than a second of sound"),
+        (("NETWORK", "--wav", "short.wav"), "the sound is shorter than a second"),
         (("NETWORK", "--labels", "empty.wav"), "classes of the network: 4, but labels: 0"),
         (("NETWORK", "--labels", "nowhere"), "nowhere: No such file"),
         (("NETWORK", "--smooth", "0"), "--smooth 0.0: 0.1 to 10 seconds"),
