@@ -333,7 +333,7 @@ def test_all_unsupported_nodes_are_listed_with_a_next_step() -> None:
                     ("outputLayout", layout(5)),
                 )
             ],
-            "4 elements",
+            "has the extent 4, but the layout needs 5",
         ),
         (
             [
