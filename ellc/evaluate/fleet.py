@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,7 @@ from threading import Lock
 from typing import Any
 
 from ellc.evaluate.answers import Answer, Inputs
-from ellc.evaluate.judging import CHUNK, Task
+from ellc.evaluate.judging import CHUNK, Task, interrupts_blocked
 from ellc.ir.errors import EllcError
 from ellc.ir.work_folders import temporary_folder
 
@@ -40,13 +40,7 @@ def in_cluster(task: Task, indices: Sequence[int], cluster: str | int) -> Iterat
     with ExitStack() as stack:
         try:
             if isinstance(cluster, int):
-                local = distributed.LocalCluster(
-                    n_workers=cluster,
-                    threads_per_worker=1,
-                    dashboard_address=None,
-                    silence_logs=logging.CRITICAL,
-                )
-                cluster = stack.enter_context(local)
+                cluster = stack.enter_context(_local_cluster(distributed, cluster))
             client = stack.enter_context(distributed.Client(cluster, timeout=30))
             plugin = make_plugin(distributed, Packed.of(task))
             client.register_plugin(plugin, name=_PLUGIN)
@@ -57,6 +51,25 @@ def in_cluster(task: Task, indices: Sequence[int], cluster: str | int) -> Iterat
                 hint="start one with `dask scheduler` and `dask worker`, or use --workers",
             ) from error
         yield from _gathered(distributed, client, task, indices)
+
+
+@contextmanager
+def _local_cluster(distributed: Any, workers: int) -> Iterator[Any]:
+    """Start a cluster of processes on this machine.
+
+    Ctrl-C stays blocked in these processes: Dask would take workers that end for lost workers, and
+    start others.
+    """
+    with ExitStack() as stack:
+        with interrupts_blocked():
+            local = distributed.LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                dashboard_address=None,
+                silence_logs=logging.CRITICAL,
+            )
+            stack.enter_context(local)
+        yield local
 
 
 def _gathered(

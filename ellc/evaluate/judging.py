@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 
@@ -105,7 +105,7 @@ def _one_pool(task: Task, indices: Sequence[int], jobs: int) -> Iterator[Answer]
         running: set[Future[list[Answer]]] = set()
         while True:
             room = jobs * _WAITING - len(running)
-            with _interrupts_blocked():  # `submit` starts processes
+            with interrupts_blocked():  # `submit` starts processes
                 running |= {pool.submit(_answers, chunk) for chunk in islice(chunks, room)}
             if not running:
                 return
@@ -117,8 +117,8 @@ def _one_pool(task: Task, indices: Sequence[int], jobs: int) -> Iterator[Answer]
 
 
 @contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Block Ctrl-C in this thread; processes that start in the block begin with it blocked.
+def interrupts_blocked() -> Iterator[None]:
+    """Block Ctrl-C in this thread; threads and processes that start in the block inherit this.
 
     A terminal interrupts all processes of a command. A Python process that is interrupted while it
     starts prints a traceback.
@@ -126,6 +126,7 @@ def _interrupts_blocked() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    resource_tracker.ensure_running()  # which unblocks Ctrl-C in its thread when it starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -141,17 +141,21 @@ def long_evaluation(folder: Path, made: Path, *words: object) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("when", ["processes start", "processes work"])
-def test_an_interrupt_shows_no_traceback(folder: Path, tmp_path: Path, when: str) -> None:
-    """A terminal sends Ctrl-C to all processes of a command."""
+@pytest.mark.parametrize(
+    ("how", "when"), [("--jobs", "start"), ("--jobs", "work"), ("--workers", "work")]
+)
+def test_an_interrupt_shows_no_traceback(folder: Path, tmp_path: Path, how: str, when: str) -> None:
+    """A terminal sends Ctrl-C to all processes of a command, when they start or when they work."""
+    if how == "--workers" and importlib.util.find_spec("distributed") is None:
+        pytest.skip("distributed is not installed")
     journal = tmp_path / "journal"
-    command = long_evaluation(folder, tmp_path, "--jobs", 2, "--journal", journal)
+    command = long_evaluation(folder, tmp_path, how, 2, "--journal", journal)
     with subprocess.Popen(
         command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         while not (
             _pool_processes(process.pid)
-            if when == "processes start"
+            if when == "start"
             else journal.exists() and journal.stat().st_size > 200
         ):
             assert process.poll() is None
