@@ -322,8 +322,9 @@ def _python(
 ) -> list[Path]:
     """The Python module, and the adapters that `emit` names or that suit the model's format."""
     if "so" not in built.files:
+        asked = ",".join(kind for kind in kinds if kind in _PYTHON)
         raise EllcError(
-            "the Python module needs the shared library", code="E312", hint="--emit so,py"
+            "the Python module needs the shared library", code="E312", hint=f"--emit so,{asked}"
         )
     library, usual = built.files["so"][0].name, file.runtime if file else None
     adapters = [

@@ -30,7 +30,7 @@ from ellc.codegen.output.model import (
 )
 from ellc.codegen.planning.plan import Plan, Step
 from ellc.codegen.planning.threads import grains
-from ellc.ir.graph import LABELS_KEY, LAYOUT_KEY, Graph
+from ellc.ir.graph import LAYOUT_KEY, Graph, class_labels
 from ellc.ir.graph import Port as GraphPort
 from ellc.ir.printable import visible
 from ellc.ir.types import TensorType
@@ -113,7 +113,7 @@ def _labels(outputs: Sequence[ApiPort], metadata: Mapping[str, str]) -> tuple[tu
 
     There are no names if no output has as many elements as there are names.
     """
-    labels = tuple(metadata.get(LABELS_KEY, "").splitlines())
+    labels = class_labels(metadata)
     for index, port in enumerate(outputs):
         is_list = not port.packed and port.elements == max(port.shape, default=1)
         if labels and is_list and len(labels) == port.elements:

@@ -11,7 +11,7 @@ import numpy as np
 from ellc.commands.output import echo_note, table
 from ellc.execute import Arrays, Network
 from ellc.ir.errors import EllcError
-from ellc.ir.graph import INPUT_PREFIX, LABELS_KEY
+from ellc.ir.graph import INPUT_PREFIX, class_labels
 from ellc.ir.printable import visible
 from ellc.ir.types import Array, TensorType
 from ellc.pictures.images import dequantise, load_input, load_labels, top_scores
@@ -105,7 +105,7 @@ def class_names(network: Network, file: Path | None) -> tuple[str, ...]:
     """The names of the classes: from `file` if it is given, otherwise from the metadata."""
     if file is not None:
         return load_labels(file)
-    return tuple(network.metadata.get(LABELS_KEY, "").splitlines())
+    return class_labels(network.metadata)
 
 
 def _is_list(result: Array) -> bool:

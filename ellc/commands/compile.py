@@ -63,7 +63,7 @@ def _list_kinds(context: click.Context, _: click.Parameter, emit: str | None) ->
 @click.option(
     "--package-version",
     "version",
-    default="",
+    default=None,
     metavar="VERSION",
     help="Version of the package, for pip and CMake, such as 1.2.3; default for pip: ellc's, with "
     "a hash of the network.",
@@ -110,7 +110,7 @@ def command(
     name: str,
     strip: bool,
     wheel: bool,
-    version: str,
+    version: str | None,
     no_optimize: bool,
     paranoid: bool,
     dump_dir: Path | None,
@@ -155,7 +155,7 @@ def command(
         model=options,
         labels=load_labels(labels) if labels else (),
         profile=profile,
-        version=PackageVersion(version),
+        version=PackageVersion() if version is None else PackageVersion.of(version),
     )
     with progress(quiet=as_json) as report:
         artifact = compile_model(model, row, chosen, output, report, _watch())

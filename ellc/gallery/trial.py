@@ -12,7 +12,7 @@ from ellc.driver import CompileOptions, compile_model
 from ellc.gallery.models import Counted
 from ellc.gallery.rows import Result, TrialFacts
 from ellc.ir.errors import EllcError
-from ellc.ir.graph import INPUT_PREFIX, LABELS_KEY, Graph, Node
+from ellc.ir.graph import INPUT_PREFIX, LABELS_KEY, Graph, Node, class_labels
 from ellc.ir.ops.quantised import Dequantize, Lookup, Quantize, Requantize
 from ellc.ir.ops.quantised_softmax import QuantSoftmax
 from ellc.ir.ops.reduce import Softmax
@@ -119,7 +119,7 @@ def _given_labels(path: Path) -> tuple[str, ...]:
 
 
 def _own_labels(graph: Graph) -> tuple[str, ...]:
-    labels = tuple(graph.metadata.get(LABELS_KEY, "").splitlines())
+    labels = class_labels(graph.metadata)
     return labels if len(labels) == math.prod(graph.output_types()[0].shape) else ()
 
 

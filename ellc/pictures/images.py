@@ -27,6 +27,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ellc.arrays import as_input
 from ellc.ir.errors import EllcError
+from ellc.ir.graph import lines_of
 from ellc.ir.limits import DEFAULT_LIMITS
 from ellc.ir.reading import read_stream
 from ellc.ir.types import Array, TensorType
@@ -265,12 +266,12 @@ def load_labels(path: Path) -> tuple[str, ...]:
     """Read class names from a file with one name per line, such as ELL's categories.txt.
 
     Empty lines at the end are ignored. Raises `EllcError`: E713 if there is no such file, E730 if
-    it is not readable as UTF-8.
+    it is not readable as UTF-8 or has no name.
     """
     try:
         with path.open("rb") as file:
             data = read_stream(file, DEFAULT_LIMITS.text_bytes, str(path))
-        lines = data.decode("utf-8-sig").splitlines()
+        lines = lines_of(data.decode("utf-8-sig"))
     except FileNotFoundError as error:
         raise EllcError("no such file", code="E713", where=str(path)) from error
     except (OSError, ValueError) as error:
@@ -279,6 +280,8 @@ def load_labels(path: Path) -> tuple[str, ...]:
         ) from error
     while lines and not lines[-1].strip():
         lines.pop()
+    if not lines:
+        raise EllcError("a file of class names without a name", code="E730", where=str(path))
     return tuple(line.strip() for line in lines)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import math
 import os
 import signal
 import statistics
@@ -43,15 +44,23 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     source.add_argument("--folder", type=Path, metavar="PICTURES", help="a folder of pictures")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="class names, one a line")
     parser.add_argument("--top", type=count_from(1), default=3, metavar="N", help="labels shown")
-    parser.add_argument("--threshold", type=float, default=0.15, help="lowest score shown")
+    parser.add_argument("--threshold", type=number, default=0.15, help="lowest score shown")
     parser.add_argument("--frames", type=count_from(1), metavar="N", help="stop after N frames")
     parser.add_argument("--threads", type=count_from(1), metavar="N", help="threads of a call")
     parser.add_argument(
-        "--interval", type=float, metavar="S", help="seconds between lines [cameras 1, files 0]"
+        "--interval", type=number, metavar="S", help="seconds between lines [cameras 1, files 0]"
     )
     parser.add_argument("--headless", action="store_true", help="no window, even with a display")
     parser.add_argument("--sys", type=Path, default=SYS, help=argparse.SUPPRESS)
     return parser.parse_args(words)
+
+
+def number(text: str) -> float:
+    """An argument type: a number, which NaN is not."""
+    value = float(text)
+    if math.isnan(value):
+        raise argparse.ArgumentTypeError(f"{text}: not a number")
+    return value
 
 
 def count_from(least: int) -> Any:

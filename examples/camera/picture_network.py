@@ -69,7 +69,7 @@ class PictureNetwork:
         labels = tuple(known) or tuple(f"class {i}" for i in range(self.classes))
         if file is not None:
             try:
-                labels = tuple(file.read_text(encoding="utf-8-sig").rstrip().splitlines())
+                labels = tuple(file.read_text(encoding="utf-8-sig").rstrip().split("\n"))
             except (OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or error
                 raise SystemExit(f"{file}: {reason}") from None

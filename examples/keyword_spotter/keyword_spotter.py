@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import math
 import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -46,7 +47,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
         metavar="LABEL,...",
         help="classes that are not words [%(default)s]",
     )
-    parser.add_argument("--threshold", type=float, default=0.6, help="lowest mean score [0.6]")
+    parser.add_argument("--threshold", type=number, default=0.6, help="lowest mean score [0.6]")
     parser.add_argument(
         "--smooth", type=float, default=0.5, metavar="S", help="average scores over S seconds [0.5]"
     )
@@ -55,6 +56,14 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     if not STEP * HOP / RATE <= options.smooth <= 10:
         parser.error(f"--smooth {options.smooth}: {STEP * HOP / RATE} to 10 seconds")
     return options
+
+
+def number(text: str) -> float:
+    """An argument type: a number, which NaN is not."""
+    value = float(text)
+    if math.isnan(value):
+        raise argparse.ArgumentTypeError(f"{text}: not a number")
+    return value
 
 
 def load_module(path: Path) -> Any:
@@ -115,7 +124,7 @@ def _labels(file: Path | None, known: Sequence[str], classes: int) -> tuple[str,
     labels = tuple(known) or tuple(f"class {i}" for i in range(classes))
     if file is not None:
         try:
-            labels = tuple(file.read_text(encoding="utf-8-sig").rstrip().splitlines())
+            labels = tuple(file.read_text(encoding="utf-8-sig").rstrip().split("\n"))
         except (OSError, ValueError) as error:
             raise SystemExit(f"{file}: {getattr(error, 'strerror', None) or error}") from None
     if len(labels) != classes:

@@ -10,6 +10,7 @@ import pytest
 from PIL import ExifTags, Image, ImageOps
 
 from ellc.ir.errors import EllcError
+from ellc.ir.graph import LABELS_KEY, class_labels
 from ellc.ir.types import DType, Quant, TensorType
 from ellc.pictures import images
 from ellc.pictures.images import crop_box, load_input, load_labels, load_picture, top_scores
@@ -210,6 +211,23 @@ def test_labels_and_ranking(tmp_path: Path) -> None:
         *((2, ""), (0, "cat"), (3, "owl"), (5, ""), (4, "")),
     ]
     assert len(top_scores(np.zeros(3), count=5)) == 3
+
+
+def test_only_line_ends_separate_labels(tmp_path: Path) -> None:
+    file = tmp_path / "labels.txt"
+    file.write_bytes("cat\u2028dog\r\nfox\x0b\x1ehen\rowl\n\n".encode())
+    names = ("cat\u2028dog", "fox\x0b\x1ehen", "owl")
+    assert load_labels(file) == names
+    assert class_labels({LABELS_KEY: "\n".join(names)}) == names
+    assert class_labels({}) == ()
+
+
+def test_a_file_without_a_label_is_refused(tmp_path: Path) -> None:
+    for text in ("", "\n \n"):
+        (tmp_path / "labels.txt").write_text(text)
+        with pytest.raises(EllcError, match="without a name") as caught:
+            load_labels(tmp_path / "labels.txt")
+        assert caught.value.code == "E730"
 
 
 def test_labels_that_are_no_text(tmp_path: Path) -> None:

@@ -55,6 +55,8 @@ def test_the_version_is_told_everywhere(tmp_path: Path, capsys: pytest.CaptureFi
     words = ["compile", str(tmp_path / "net.eir"), "-o", str(tmp_path / "out"), "--wheel"]
     assert run([*words, "--package-version", "v1"]) == 2
     assert "E316" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert run([*words, "--package-version", ""]) == 2
+    assert "E316" in capsys.readouterr().err and not (tmp_path / "out").exists()
     assert run([*words, "--package-version", "1.2.3"]) == 0
     out = tmp_path / "out"
     assert json.loads((out / "net.json").read_text())["version"] == "1.2.3"

@@ -35,6 +35,13 @@ class PackageVersion:
                 hint="for example 1.2.3, 2.0rc1 or 1.0.post2",
             )
 
+    @classmethod
+    def of(cls, text: str) -> PackageVersion:
+        """The version that a user has written. Raises `EllcError` (E316) for an empty text, too."""
+        if not text:
+            raise EllcError("the package version is empty", code="E316", hint="for example 1.2.3")
+        return cls(text)
+
     @property
     def release(self) -> str:
         """The release numbers, such as 1.2.3. CMake compares only these."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from ellc.evaluate.layouts.options import DataOptions
 from ellc.evaluate.samples import Sample
 from ellc.ir.errors import EllcError
+from ellc.ir.graph import lines_of
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm"})
 _MOST_DIGITS = 9  # of a class index
@@ -74,7 +75,7 @@ def _pictures(folder: Path) -> list[str]:
 
 def _flat(folder: Path, truth: Path, column: str) -> FileData:
     try:
-        lines = truth.read_text(encoding="utf-8-sig").splitlines()
+        lines = lines_of(truth.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise EllcError("no such file", code="E713", where=str(truth)) from error
     except (OSError, ValueError) as error:

@@ -10,6 +10,8 @@ import ast
 import json
 from collections.abc import Mapping
 
+from ellc.ir.graph import lines_of
+
 _KEYS = ("labels", "names", "class_names", "classes")
 _MOST_CHARACTERS = 1 << 20
 
@@ -18,7 +20,7 @@ def stated_labels(metadata: Mapping[str, str]) -> str:
     """The class names, one on each line; '' if no metadata entry has a list or dict of names."""
     for key in _KEYS:
         names = _names(_value(metadata.get(key, "")))
-        if names and not any(name.splitlines()[1:] for name in names):
+        if names and not any(lines_of(name)[1:] for name in names):
             return "\n".join(names)
     return ""
 
