@@ -69,7 +69,8 @@ class PictureNetwork:
         labels = tuple(known) or tuple(f"class {i}" for i in range(self.classes))
         if file is not None:
             try:
-                labels = tuple(file.read_text(encoding="utf-8-sig").rstrip().split("\n"))
+                text = file.read_text(encoding="utf-8-sig").rstrip()
+                labels = tuple(text.split("\n")) if text else ()
             except (OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or error
                 raise SystemExit(f"{file}: {reason}") from None

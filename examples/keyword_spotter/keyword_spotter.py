@@ -124,7 +124,8 @@ def _labels(file: Path | None, known: Sequence[str], classes: int) -> tuple[str,
     labels = tuple(known) or tuple(f"class {i}" for i in range(classes))
     if file is not None:
         try:
-            labels = tuple(file.read_text(encoding="utf-8-sig").rstrip().split("\n"))
+            text = file.read_text(encoding="utf-8-sig").rstrip()
+            labels = tuple(text.split("\n")) if text else ()
         except (OSError, ValueError) as error:
             raise SystemExit(f"{file}: {getattr(error, 'strerror', None) or error}") from None
     if len(labels) != classes:
