@@ -17,9 +17,9 @@ __version__ = "0.2.0"
 def _check_links() -> None:
     """Raise ``ImportError`` if ``ellc/ir`` or ``ellc/codegen`` is not a folder.
 
-    Both are symbolic links to folders next to this one. Git on Windows writes them as small text
-    files by default. Without this check, Python would only report that there is no module
-    ``ellc.ir``.
+    In a checkout, both are symbolic links to folders next to this one. Git on Windows writes the
+    links as small text files by default. Without this check, Python would only report that there is
+    no module ``ellc.ir``.
     """
     here = Path(__file__).parent
     missing = [name for name in ("ir", "codegen") if not (here / name).is_dir()]

@@ -137,8 +137,8 @@ def compile_model(
 
     The files are written to `out_dir`, by default a folder with the name of the target. All files
     appear at once, and after an error the folder is unchanged (`ellc.folders`); other files in it
-    are kept. `watch` is called with the text of every level (`ellc.debug`). Raises one `EllcError`
-    that lists all problems of the model and the options.
+    are kept. `watch` is called for each level, with a function that makes the level's text
+    (`ellc.debug`). Raises `EllcError`, which lists all problems that the failing stage found.
     """
     chosen = options or CompileOptions()
     row = resolve(target) if isinstance(target, str) else target
@@ -189,7 +189,7 @@ def _interface(
 
 
 def _labelled(graph: Graph, labels: tuple[str, ...]) -> Graph:
-    """Add class names to a graph; raise `EllcError` E709 if no output has so many classes."""
+    """Add class names to a graph; raise E709 if no output has as many classes as names."""
     if not labels:
         return graph
     shapes = [graph.types[port.value].shape for port in graph.outputs]
@@ -271,7 +271,7 @@ def _write(
     clock: _Clock,
     file: FileInterface | None,
 ) -> tuple[list[Path], BuildResult, Costs]:
-    """Write all files except the manifest."""
+    """Write all files except the manifest and the wheel."""
     coded = tuple(kind for kind in kinds if kind in KINDS)
     chosen = BuildOptions(
         __version__, plan.options.threads, options.strip, options.tools, options.profile

@@ -9,7 +9,7 @@ from itertools import accumulate
 from ellc.ir.errors import EllcError
 
 MOST_ARENA_BYTES = (1 << 31) - 1
-"""The largest signed offset of 32 bits."""
+"""The most bytes that may be live at one step: the largest signed offset of 32 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,8 @@ class Lifetime:
 class ArenaPlan:
     """The offset of each buffer by id, the size of the arena, and a lower bound for it.
 
-    The lower bound is the largest number of bytes that are live at one step.
+    The lower bound is the largest number of bytes that are live at one step. `lifetimes` are the
+    live ranges of the buffers.
     """
 
     offsets: Mapping[str, int]

@@ -18,8 +18,9 @@
       candidate gemm:8x4, 26012 cycles
 
 If a step shares the kernel of an earlier step, its own name differs from the kernel's. The first
-candidate is the chosen one. Names that come from the model are JSON strings. `live 0..1` gives
-the first and the last step at which a buffer is live; steps are counted from 0, and -1 is `init`.
+candidate is the chosen one. Names that come from the model are JSON strings. `to 3` gives the
+extent of the kernel call. `live 0..1` gives the first and the last step at which a buffer is live;
+steps are counted from 0, and -1 is `init`.
 """
 
 from __future__ import annotations
@@ -116,7 +117,8 @@ def _quoted(text: str) -> str:
 def parse(text: str) -> Listing:
     """The listing whose text this is.
 
-    Raises `EllcError` (E321), which lists every line that cannot be read.
+    Raises `EllcError` (E321), which lists every line that cannot be read, and says whether a
+    required line is missing.
     """
     reader = _Reader()
     for number, line in enumerate(text.splitlines(), 1):

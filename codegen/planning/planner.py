@@ -50,7 +50,7 @@ from ellc.ir.graph import Graph, Node
 from ellc.ir.ops.fused import Fused
 
 _LONGEST_PART = 40
-"""At most this many characters of a layer's name become part of a kernel's name."""
+"""At most this many characters of a name in the model become part of a kernel's name."""
 
 
 # Constants that are derived from weights may overflow; numpy must not warn about that.
@@ -65,9 +65,12 @@ def make_plan(
     """Choose kernels and memory for a graph. The passes must already have run on the graph.
 
     The names of kernels start with `prefix`. `tuned` maps layers (`tuning.layer_key`) to candidates
-    that are used instead of the candidates with the lowest predicted cost. Raises one `EllcError`
-    that lists all problems: E300 if there are several and an operator has no kernel. Raises
-    `InternalError` if `verify_plan` rejects the plan.
+    that are used instead of the candidates with the lowest predicted cost.
+
+    Raises one `EllcError` that lists all problems with operators and requested kernels. If there is
+    only one, the error has its code; otherwise the code is E300 if an operator has no kernel, and
+    `choice.NO_SUCH_KERNEL` if only requested kernels are wrong. Raises `EllcError` E304 as
+    `plan_arena` does, and `InternalError` if `verify_plan` rejects the plan.
     """
     flat = flattened(graph)
     needed = needs(flat)
@@ -298,8 +301,9 @@ class _Steps:
         """Lay out the arena, and make the steps that fill borders.
 
         A border that shares no memory with another buffer is filled once, in `init`. Any other
-        border is filled in every call, before the first step that uses its buffer. Returns the
-        steps for `init`, and the others by the index of the step before which they run.
+        border is filled in every call, before the first step that uses its buffer; if that step is
+        in a loop, the border is filled on every trip. Returns the steps for `init`, and the others
+        by the index of the step before which they run.
         """
         lifetimes = self._lifetimes()
         self._arena = plan_arena(lifetimes, ARENA_ALIGN)
@@ -347,7 +351,7 @@ class _Steps:
         return [Lifetime(i, max(1, sizes[i]), *span) for i, span in spans.items()]
 
     def _widen(self, spans: dict[str, tuple[int, int]]) -> None:
-        """Extend live ranges: a buffer used inside and outside a loop is live throughout it."""
+        """Extend live ranges: a buffer used in and outside a loop is live throughout the loop."""
         loops: dict[Repeat, tuple[int, int]] = {}
         for index, step in enumerate(self._steps):
             if step.repeat is not None:

@@ -257,7 +257,7 @@ class Storage:
         return max(self._last_use.get(v, -1) for v in values)
 
     def _new_buffer(self, value: str, kind: BufferKind, index: int = 0) -> Access:
-        """The access to a new buffer for a value. In the arena, it includes the type's border."""
+        """The access to a new buffer for a value. An arena buffer includes the type's border."""
         type_ = self._graph.types[value]
         elem, shape = Elem.of(type_.dtype), stored_shape(type_)
         allocated, offset = shape, 0
@@ -296,9 +296,10 @@ def _sliced(source: Access, starts: tuple[int, ...], type_: TensorType) -> Acces
 
 
 def _last_uses(graph: Graph, needed: Sequence[Needs]) -> dict[str, int]:
-    """For each value, the index of the last node that computes it, reads it or runs only under it.
+    """For each value, the index of the last node that computes it, reads it or has it as condition.
 
-    Outputs and the next values of states are live to the end.
+    A loop extends the last uses of values that its trips read (`last_uses_in_loops`). Outputs and
+    the next values of states are live to the end.
     """
     last: dict[str, int] = {}
     for index, (node, conditions) in enumerate(zip(graph.nodes, needed, strict=True)):

@@ -14,7 +14,7 @@ from ellc.codegen.planning.planner import make_plan
 from ellc.ir.graph import Graph
 
 _WORTH_A_THREAD = 0.95
-"""Another thread is worthwhile only if it reduces the time of a call below this fraction."""
+"""More threads are worthwhile only if they cut the time of a call to less than this fraction."""
 
 
 def plan_for_threads(
@@ -43,7 +43,8 @@ def useful_threads(steps: Sequence[Step], most: int) -> int:
     """The number of threads, up to `most`, beyond which a call is predicted to be hardly faster.
 
     The predicted time of a step is its work divided by the number of threads that get a part of it.
-    If several do, the cost of a barrier is added.
+    If several threads do, the cost of a barrier is added. The steps of a loop that one thread runs
+    alone are not divided.
     """
     works = step_works(steps)
     times = {n: sum(map(_time, steps, works, [n] * len(steps))) for n in range(1, most + 1)}

@@ -13,7 +13,7 @@ def layer_key(node: PlacedNode) -> str:
     """The operator with its attributes, the types of operands and result, and the stages, as text.
 
     An example is `conv2d{..}(f32[1,8,8,16], const f32[32,3,3,16]) relu -> f32[1,6,6,32]`. Scales
-    and zero points of operands are left out, because the speed of a kernel does not depend on them.
+    and zero points are left out, because the speed of a kernel does not depend on them.
     """
     operands = ", ".join(
         ("const " if x.array is not None else "") + _type(x.type) for x in node.inputs

@@ -1,4 +1,4 @@
-"""Compiles C files that call no library to objects, and measures the stack frames of functions."""
+"""Compiles C files, which call no library, to objects; measures the stack frames of functions."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def compile_c(
 ) -> None:
     """Compile one C file to an object.
 
-    If the target has an operating system, zig compiles for the oldest CPU of the architecture, so
-    that the code that checks the features of the CPU can run on every CPU. The options `extra` come
-    last. Raises `EllcError` (E610) if the compiler fails.
+    For Linux, Windows and macOS, zig compiles for the oldest CPU of the architecture, so that the
+    code that checks the features of the CPU can run on every CPU. The options `extra` come last.
+    Raises `EllcError` (E610) if the compiler fails.
     """
     words = [*_OPTIONS, *_machine_options(target)]
     words += [f"-I{folder}" for folder in include]

@@ -1,4 +1,4 @@
-"""Checks that code has no instructions that its target's CPU lacks.
+"""Checks that code has no instructions that its target's CPU lacks, and counts instructions.
 
 qemu-arm has no 32-bit Cortex-A53, so tests run `pi3` code on a CPU that has all instructions. This
 module finds instructions that the Cortex-A53 lacks, with one of two tools: `llvm-objdump`, which is

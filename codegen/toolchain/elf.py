@@ -50,7 +50,7 @@ class Piece:
     alignment: int
     """The alignment of the offset: a power of two, at most `SECTION_ALIGN`."""
     data: BytesLike | Deferred
-    """The bytes, C-contiguous: an array, `bytes` or `memoryview`."""
+    """The bytes, C-contiguous, or a function that computes them."""
 
     @property
     def bytes(self) -> int:
@@ -98,10 +98,10 @@ def write_constants(
 ) -> PieceOffsets:
     """Write an object that defines the read-only data `symbol`. Returns the offsets of the pieces.
 
-    The symbol is hidden: objects that are linked with it can use it, but it is never exported. Its
-    section is `.rodata.SYMBOL`, aligned to `SECTION_ALIGN`. Raises `ValueError` for a wrong
-    alignment (see `layout`) or a wrong size of a deferred piece, and `EllcError` if an object that
-    is not ELF cannot be assembled.
+    The symbol is hidden: the objects that are linked with this one can use the symbol, but it is
+    never exported. The data is aligned to `SECTION_ALIGN`; in an ELF or WebAssembly file, its
+    section is `.rodata.SYMBOL`. Raises `ValueError` for a wrong alignment (see `layout`) or a wrong
+    size of a deferred piece, and `EllcError` if an object that is not ELF cannot be assembled.
     """
     placed = layout(pieces)
     if target.object_format != "elf":

@@ -82,7 +82,7 @@ class Symbol:
 class ElfFile:
     """A little-endian ELF file: an object or a shared library.
 
-    Raises `ValueError` if the data is anything else.
+    Raises `ValueError` if the data does not begin as a little-endian ELF file does.
     """
 
     data: bytes | mmap.mmap
@@ -93,7 +93,7 @@ class ElfFile:
 
     @classmethod
     def read(cls, path: Path) -> ElfFile:
-        """Return the file at `path`. It is mapped, because most of a large file is never read."""
+        """The file at `path`, mapped into memory, because most of a large file is never read."""
         with path.open("rb") as file:
             if path.stat().st_size == 0:
                 raise ValueError("not a little-endian ELF file")
@@ -169,7 +169,7 @@ class ElfFile:
 
     @property
     def needed(self) -> tuple[str, ...]:
-        """The libraries that must be loaded with this one, in order."""
+        """The libraries that must be loaded together with this file, in order."""
         return tuple(
             self._dynamic_string(value) for tag, value in self._dynamic if tag == _DT_NEEDED
         )

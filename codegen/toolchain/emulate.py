@@ -195,8 +195,8 @@ def build_program(
 ) -> None:
     """Compile C sources and link them with objects into a static program for the target.
 
-    `cc` may be the command of another compiler on this machine. It then gets no options for the
-    target.
+    `cc` may be the command of another compiler on this machine. That compiler gets no options for
+    the target.
 
     The first program for an architecture takes up to a minute, because zig builds the C library for
     it. Later programs take a tenth of a second. Raises `EllcError`: E620 if there are no static
@@ -274,7 +274,8 @@ def run_cases(
     * `ValueError` if a request does not fit its case;
     * `InternalError` if compiled code crashes, returns an error, changes an input, or writes
       outside its buffers;
-    * `EllcError` as `run` does, and E705 if a model has another interface than expected.
+    * `EllcError`: E620 if this machine cannot run the runner, E621 if it takes longer than
+      `limit_s` seconds, E705 if a model has another interface than expected.
     """
     stdin = b"".join(_encode(runner.cases[request.case], request) for request in requests)
     ran = _execute(runner.target, [runner.program], stdin, None, limit_s)

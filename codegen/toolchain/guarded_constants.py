@@ -10,7 +10,7 @@ from ellc.codegen.toolchain import zig
 from ellc.codegen.toolchain.elf import SECTION_ALIGN, Piece, layout
 from ellc.codegen.toolchain.emulate import GUARD_BYTES, Guard
 
-_FILL = 0xA5  # the byte with which the runner also fills its buffers
+_FILL = 0xA5  # the byte between the data and the guard pages
 
 
 def guard_symbols(symbol: str) -> tuple[str, str]:

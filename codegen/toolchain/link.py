@@ -48,8 +48,8 @@ def link_shared(
     It exports only the symbols `exports`, which are named as in C. On macOS, the linker does not
     get this list, and all other symbols must be hidden in the objects. `soname` is the name by
     which the library is loaded. `needed` names system libraries of `system_libraries.LIBRARIES`
-    ("pthread") whose functions may be called; the file records only libraries that are called.
-    Local symbols are kept for profilers unless `strip`.
+    ("pthread") whose functions may be called; the file records only those that are used. Local
+    symbols are kept for profilers unless `strip`.
 
     Raises `EllcError`: E612 if the linker fails, most often for an undefined symbol; E613 if the
     target has no shared libraries, or if `tools` has a linker and the target is not ELF. Raises
@@ -136,7 +136,7 @@ class _Link:
 
 
 def _run(words: Sequence[str], what: str, tools: Tools) -> None:
-    """Run a linker: the user's, whose command is `words`, or zig with the arguments `words`."""
+    """Run `words`: the command of the user's linker, or arguments of zig (`ar`, `ld.lld`, ...)."""
     if tools.linker:
         zig.run_tool(words, what=what, code="E612")
     else:
@@ -271,9 +271,9 @@ ___chkstk_ms:
   popq %rcx
   ret
 """
-"""The function that LLVM's code for Windows calls if it needs more than a page of stack. It
-touches every page from the top down, because Windows extends a stack by one guard page at a time.
-rax holds the number of bytes. All registers are preserved."""
+"""LLVM's code for Windows calls this at the start of a function that needs a page of stack or more.
+The probe touches every page from the top down, because Windows extends a stack by one guard page at
+a time. rax holds the number of bytes. All registers are preserved."""
 
 
 def _stack_probe(link: _Link) -> Path:

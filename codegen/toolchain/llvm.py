@@ -1,4 +1,6 @@
-"""Compiles LLVM IR text to objects, in as many child processes as the machine has cores.
+"""Compiles LLVM IR text to objects, assembly text, bitcode or optimised IR, in child processes.
+
+By default, there are at most as many child processes as the machine has cores.
 
 LLVM ends its process if it cannot compile a module, and llvmlite holds a lock during every call.
 Child processes solve both problems: a crash becomes an `InternalError` with a file that reproduces
@@ -49,7 +51,7 @@ class Passes:
 
     The defaults suit kernels, which are already vectorised and unrolled, and in which most
     loop-invariant code is already hoisted. LLVM's own pipeline of level 3 takes five times as long
-    for kernels, because it combines instructions eight times, and the code is not faster.
+    for kernels, because it combines instructions eight times; the resulting code is no faster.
     """
 
     names: tuple[str, ...] = (
@@ -93,7 +95,8 @@ def compile_ir(
 
     Without `pool`, child processes are started for this call, which takes about a tenth of a
     second. Raises `InternalError` with a reproducer file if LLVM rejects a job or crashes, and
-    `EllcError` (E604) if LLVM does not know the target's CPU or one of its features.
+    `EllcError`: E604 if LLVM does not know the target's CPU or one of its features, E605 if
+    llvmlite is missing.
     """
     if pool is not None:
         return pool.compile(jobs, target)
@@ -284,7 +287,7 @@ def _request(job: IrJob, target: Target) -> dict[str, str | int | bool]:
         "triple": target.triple,
         "cpu": target.cpu,
         "features": target.llvm_features,
-        # An operating system may load code at any address: it must be position-independent.
+        # An operating system may load code at any address: the code must be position-independent.
         "reloc": "pic" if target.has_os else "static",
         "codegen_level": job.passes.codegen_level,
         "passes": " ".join(job.passes.names),

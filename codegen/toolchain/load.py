@@ -1,7 +1,8 @@
 """Runs a shared library of any Linux target on this machine, unchanged.
 
-A small loader program for the target, which zig builds, opens the library. If the target has
-another architecture, the loader runs under qemu, with the C library of Debian's cross packages.
+A small loader program for the target, which zig builds, opens the library. If this machine cannot
+run code for the target directly, the loader runs under qemu, with the C library of Debian's cross
+packages.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class RunResult:
 
     `load_ns` is the time from opening the library to the end of `init`, `first_ns` is the time of
     the first call, and `call_ns` lists the times of later calls. If the call was not repeated,
-    nothing was timed: the first two are 0, and the last is empty.
+    nothing was timed: `load_ns` and `first_ns` are 0, and `call_ns` is empty.
     """
 
     outputs: tuple[bytes, ...]

@@ -1,9 +1,10 @@
 """Repeats calls of compiled code, to check that results do not depend on what memory held before.
 
-First, the calls of a case are made one after the other after `init`. Then another call and a reset
-are made, and the calls are repeated in the same memory. Finally, the first call is repeated after a
-new `init`, once for each other kind of junk in memory. All repetitions must give the same bytes.
-This finds reads of bytes that nothing has written, and states that a reset does not restore.
+First, the calls of a case are made one after the other after `init`. Then the case is reset, and
+another call is made. After a second reset, the calls are repeated in the same memory. Finally, the
+first call is repeated after a new `init`, once for each other kind of junk in memory. All
+repetitions must give the same bytes. This finds reads of bytes that nothing has written, and states
+that a reset does not restore.
 """
 
 from __future__ import annotations

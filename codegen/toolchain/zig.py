@@ -1,5 +1,7 @@
 """Runs zig: the compiler, linkers and archiver of the `ziglang` wheel. No other module does.
 
+`run_tool` also runs other build tools, such as a user's own compiler.
+
 Every call has a time limit. Every call names a cache folder, because zig fails in unclear ways, or
 never ends, without a usable home folder. zig never removes files from a cache. Therefore the
 permanent cache contains only files that are used again: C libraries for targets, and objects that
@@ -47,10 +49,11 @@ def command() -> tuple[str, ...]:
 
 
 def cache_folder() -> Path:
-    """Return a writable folder for zig's cache, which is created if necessary.
+    """Return the folder for zig's permanent cache.
 
-    It is `ZIG_GLOBAL_CACHE_DIR` if set, else `ellc/zig` in `XDG_CACHE_HOME` or `~/.cache`. If none
-    of these is writable, it is a folder of this user in the system's temporary folder.
+    It is `ZIG_GLOBAL_CACHE_DIR` if set; that path is not checked. Otherwise it is `ellc/zig` in
+    `XDG_CACHE_HOME` or `~/.cache`; if neither is writable, it is a folder of this user in the
+    system's temporary folder. Such a folder is created if necessary.
     """
     named = os.environ.get("ZIG_GLOBAL_CACHE_DIR")
     if named:

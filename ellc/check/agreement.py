@@ -36,7 +36,7 @@ class Agreement:
     unbounded: int = 0
 
     def merged(self, other: Agreement) -> Agreement:
-        """The sum of both results; the first difference is that of `self` if it has one."""
+        """Both results together; the first difference is that of `self` if it has one."""
         return Agreement(
             self.elements + other.elements,
             self.wrong + other.wrong,
@@ -53,7 +53,7 @@ def allowed_error(want: Array, movement: Array | None = None) -> Array:
     """The allowed error of each float b of `want`: 1e-4 * max(|b|, 1e-2 * max|tensor|), in float64.
 
     `movement` is how far rounding alone moves each element (`ellc.check.growth`). Where it is
-    larger than this error, it is the allowed error, up to 1e-2 * max|tensor|.
+    larger than this error, the movement is allowed instead, up to 1e-2 * max|tensor|.
     """
     size = np.abs(want.astype(np.float64))
     largest = size[np.isfinite(size)].max(initial=0.0)
@@ -109,7 +109,7 @@ def _worst(got: Array, want: Array, movement: Array | None, where: Array) -> flo
 
 
 def _error(got: Array, want: Array, movement: Array | None) -> Array:
-    """|a - b| relative to the allowed error; 0 where both are equal, infinite for NaN."""
+    """|got - want| relative to the allowed error; 0 where both are equal, infinite for NaN."""
     with np.errstate(all="ignore"):
         ratio = np.abs(got.astype(np.float64) - want) / allowed_error(want, movement)
     return np.where(got == want, 0.0, np.where(np.isnan(ratio), np.inf, ratio))

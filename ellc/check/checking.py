@@ -58,7 +58,8 @@ class CheckOptions:
     """Options of a check.
 
     `seeds` is the number of seeds for random inputs. With `layers`, every kernel is compared as
-    well. `threads` is the number of threads of the shipped build; None means the target's default.
+    well. `threads` is the number of threads of the shipped build; None means as many as the network
+    can use on the target.
     """
 
     seeds: int = 3
@@ -121,7 +122,7 @@ class CheckReport:
 
     @property
     def first_difference(self) -> Checked | None:
-        """The first layer that differs, or else the first output that differs, or None."""
+        """The first layer that differs, or else the first sign or output that differs, or None."""
         return next((c for c in self._compared if not c.agrees), None)
 
     @property
@@ -191,8 +192,9 @@ def plausible_inputs(graph: Graph, seed: int) -> tuple[Array, ...]:
     """Seeded random inputs in the range that a network expects.
 
     Float pictures (1 or 3 channels) are random pixels, preprocessed as the metadata describe
-    (without a description: 0 to 255). Other floats are between -1 and 1. 8-bit integers have their
-    whole range. Wider integers are from 0 to 9, because they may be indices.
+    (without a description: 0 to 255). Other floats are between -1 and 1. Booleans and bits have
+    both values, and 8-bit integers their whole range. Wider integers are from 0 to 9, because they
+    may be indices.
     """
     rng = np.random.default_rng(seed)
     preprocessing = Preprocessing.from_metadata(graph.metadata)

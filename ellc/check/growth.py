@@ -91,7 +91,7 @@ def sampled_movement(graphs: Sequence[Graph], calls: Sequence[Arrays]) -> list[A
 
 
 def sampled_node_movement(graph: Graph, node: Node, operands: Mapping[str, Array]) -> Arrays:
-    """Like `sampled_movement`, for one node. Its operands are in float64 and count as exact."""
+    """Like `sampled_movement`, for one node, whose operands are given in float64."""
     (found,) = _spread(lambda run_in: [run_in(graph)(node, operands)], _rounding)
     return tuple(_OTHER_ORDERS * each for each in found)
 
@@ -171,7 +171,7 @@ def _moving(graph: Graph, rng: np.random.Generator, steps: Iterator[Arrays]) -> 
 
 
 def _rounding(graph: Graph, rng: np.random.Generator, steps: Iterator[Arrays]) -> RunNode:
-    """An evaluator in the precision of the graph that moves floats at random to a neighbour.
+    """An evaluator in the graph's precision that moves floats by at most the gap to a neighbour.
 
     The results of step functions are taken from `steps`.
     """

@@ -1,4 +1,4 @@
-"""`ellc bench`: measure the latency of a call on this machine."""
+"""`ellc bench`: measure the latency of a call on this machine or on a board."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class StepLatency:
     """The time of one kernel in a call.
 
     `share` is the fraction of the time of all kernels. `of_peak` is the fraction of the core's peak
-    rate that the kernel reaches; None if the kernel has no float multiply-adds.
+    rate that the kernel reaches; None if the kernel has no multiply-adds, or multiplies signs.
     """
 
     kernel: str
@@ -301,7 +301,7 @@ def layers_text(layers: Layers) -> str:
 
 
 def noise(network: Network) -> Arrays:
-    """Random inputs from a fixed seed: floats from -1 to 1, integers from their whole range."""
+    """Random inputs from a fixed seed: floats from -1 to 1, other types from their whole range."""
     rng = np.random.default_rng(0)
     arrays = []
     for _, type_ in network.inputs:

@@ -116,7 +116,7 @@ def _is_list(result: Array) -> bool:
 def answer_text(
     name: str, type_: TensorType, result: Array, labels: Sequence[str], top: int
 ) -> str:
-    """Describe an output for people: its `top` best classes, or its range if it has no scores."""
+    """Describe an output for people: its `top` best classes, or its values if it has no scores."""
     head = f"{visible(name)}: {type_.dtype.value} {'x'.join(map(str, type_.shape)) or 'scalar'}"
     result = dequantise(result, type_)
     if not _is_list(result):

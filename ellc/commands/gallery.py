@@ -1,4 +1,4 @@
-"""`ellc gallery`: make a web site of accuracies and speeds from result files."""
+"""`ellc gallery`: measure accuracies and speeds into result files, and make a web site of them."""
 
 from __future__ import annotations
 

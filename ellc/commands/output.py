@@ -76,8 +76,8 @@ def echo_note(note: str) -> None:
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: str = "") -> str:
     """The rows as text in aligned columns, with two spaces between columns.
 
-    `right` has one character for each column: `r` aligns the column to the right, any other
-    character to the left. Widths are counted in characters; trailing spaces are removed.
+    `right` has a character for each column: `r` aligns the column to the right, any other character
+    or none to the left. Widths are counted in characters; trailing spaces are removed.
     """
     cells = [[shortened_line(visible(str(cell))) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]

@@ -1,4 +1,4 @@
-"""`ellc zoo`: list, show, build and compile published networks."""
+"""`ellc zoo`: list, show, build, inspect and compile published networks; fetch their weights."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ class Box:
 
     `reads` and `makes` are the graph's values that the box consumes and produces. `name` is the
     name of the layer or port in the model. Three fields are for programs that add figures to a
-    drawing: `key` identifies the box, `note` is written at its right edge, and a bar of the
-    fraction `share` (0 to 1) of its width is drawn in it.
+    drawing: `key` identifies the box, `note` is written at the right edge of the box, and `share`
+    (0 to 1) is the length of a bar in the box, as a fraction of the box's width.
     """
 
     title: str

@@ -1,8 +1,9 @@
 """Finds the routes of a drawing's lines, next to a column of boxes.
 
-A straight line leads from a box to the next box. If later boxes read the result too, it gets a
-track: a vertical line to the right of the column, from the box to the last reader. So no line
-crosses a box. Short lines use inner tracks. A track is used again for lines that do not overlap.
+If the next box reads a result of a box, a straight line joins the two. If later boxes read the
+result, it gets a track: a vertical line to the right of the column, from the box to the last
+reader. So no line crosses a box. Short lines use inner tracks. A track is used again for lines that
+do not overlap.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from ellc.drawing.boxes import Box
 class Wire:
     """A value on a track, from the row `start` that computes it to the rows that read it.
 
-    `consumers` are these rows in ascending order.
+    `consumers` are the rows that read it, in ascending order. The row after `start` is left out,
+    because a straight line leads to it.
     """
 
     value: str

@@ -81,7 +81,7 @@ class _Measure:
 
 
 def _columns_of(every: Sequence[Box]) -> int:
-    """The number of text columns of a box: wide enough for titles and shapes, up to a limit.
+    """The number of text columns of a box: wide enough for titles, notes and shapes, up to a limit.
 
     Long names of layers are shortened to fit.
     """

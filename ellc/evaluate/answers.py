@@ -39,8 +39,8 @@ class Verdict:
 class Answer:
     """The verdicts of all subjects on a sample, or the problem that made them impossible.
 
-    `label` is the index of the right class in the numbering of the networks. `machine` is the name
-    of the machine that computed the answer.
+    `label` is the index of the right class in the numbering of the networks; it is -1 if there is a
+    problem. `machine` is the name of the machine that computed the answer.
     """
 
     index: int

@@ -1,8 +1,8 @@
 """Computes answers on the workers of a Dask cluster: local processes, or many boards.
 
 This process reads and prepares the samples and sends them to the workers. It also sends the models
-or libraries, so a worker needs only an installed ellc. If a worker dies, another one repeats its
-task.
+or libraries, so a worker needs only an installed ellc. If a worker dies, another worker
+repeats its calls.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def in_cluster(task: Task, indices: Sequence[int], cluster: str | int) -> Iterat
 def _local_cluster(distributed: Any, workers: int) -> Iterator[Any]:
     """Start a cluster of processes on this machine.
 
-    Ctrl-C stays blocked in these processes: Dask would take workers that end for lost workers, and
-    start others.
+    Ctrl-C stays blocked in these processes. If it ended workers, Dask would consider them lost and
+    start new workers.
     """
     with ExitStack() as stack:
         with interrupts_blocked():

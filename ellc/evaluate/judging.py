@@ -126,7 +126,8 @@ def interrupts_blocked() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # which unblocks Ctrl-C in its thread when it starts
+    # The resource tracker unblocks Ctrl-C in the thread that starts it. So start it before.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -175,7 +176,8 @@ def _end_after_parent(stack: ExitStack) -> None:
     """Wait until the parent process has ended, close the networks, and end this process.
 
     A parent that was killed does not shut its pool down, and the pool's pipes stay open, because
-    its processes have both ends of them. So they would wait for work forever.
+    the processes of the pool have both ends of the pipes. Without this function, the processes
+    would wait for work forever.
     """
     parent = parent_process()
     assert parent is not None
