@@ -35,7 +35,7 @@ Arrays = tuple[Array, ...]
 
 @dataclass(frozen=True)
 class Network:
-    """The interface of a network: name, inputs and outputs in order, metadata."""
+    """A network's name, inputs and outputs in order, metadata, and number of multiply-adds."""
 
     name: str
     inputs: tuple[tuple[str, TensorType], ...]
@@ -84,8 +84,10 @@ class Library:
         """Call the network, and repeat the call for `repeat_ms`.
 
         Returns the outputs of the first call, and the nanoseconds of each later call. The library
-        runs in a separate process, in an emulator if necessary. `threads` 0 means the library's
-        default. Raises `EllcError` if the library cannot run here or returns an error.
+        runs in a separate process, in an emulator if necessary. If this machine lacks the target's
+        C library and no call is repeated, a program without libc runs the object file instead.
+        `threads` 0 means the library's default. Raises `EllcError` if the library cannot run here
+        or returns an error.
         """
         if self.object is not None and not repeat_ms and not has_c_library(self.target):
             request = emulate.Request(0, self.bytes_of(inputs))
@@ -108,7 +110,7 @@ class Library:
         """Start `count` new processes, and return the times of loading and of calls in each.
 
         The last process repeats the call for `repeat_ms`, the others for 1 ms. Raises `EllcError`
-        as `run`.
+        as `run` does.
         """
         return time_starts(
             self.target,
@@ -126,7 +128,7 @@ class Library:
         """Open an instance in a separate process until the block ends.
 
         The block gets a function that calls the instance; states are reset before every call.
-        Raises `EllcError` as `run`.
+        Raises `EllcError` as `run` does.
         """
         sizes = (
             [_memory_bytes(t) for _, t in ports]
@@ -139,8 +141,9 @@ class Library:
         """Run calls in memory that is filled with junk bytes, and return their outputs.
 
         Each call starts with a new initialisation. The first call is repeated with other junk
-        bytes, and again after another call and a reset. Raises `InternalError` if its results
-        differ. The object file must exist; all calls run in one program that is linked with it.
+        bytes, and again after another call and a reset. Raises `InternalError` if the results of
+        these repetitions differ. The object file must exist; all calls run in one program that is
+        linked with it.
         """
         assert self.object is not None
         encoded = [self.bytes_of(inputs) for inputs in calls]
@@ -157,7 +160,7 @@ class Library:
     def _run_object(
         self, object: Path, requests: Sequence[emulate.Request], threads: int = 0
     ) -> list[tuple[bytes, ...]]:
-        """Link the object file into a static program without libc, and return all its outputs."""
+        """Link the object into a static program without libc; return each request's outputs."""
         case = emulate.Case(
             self.prefix,
             tuple(_buffer(t) for _, t in self.network.inputs),
@@ -240,9 +243,9 @@ def compiled(
 def open_library(path: Path) -> Library:
     """Open a library; its manifest NAME.json must be in the same folder.
 
-    Raises `EllcError` E705 if the manifest is missing or belongs to another library. If this
-    machine cannot load the library, the library is compared with the manifest later, by the program
-    that runs its object file.
+    Raises `EllcError`: E701 if there is no such file, E705 if the manifest is missing or belongs to
+    another library. If this machine cannot load the library, the library is compared with the
+    manifest later, by the program that runs its object file.
     """
     library = described_library(path)
     if library.target.os == "linux" and has_c_library(library.target):

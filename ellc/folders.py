@@ -1,8 +1,10 @@
-"""Replaces an output folder as a whole or not at all.
+"""Replaces an output folder as a whole or not at all, if the folder can be renamed.
 
 A new folder is created next to the old folder. Files of the old folder that have no new version are
-hard-linked into it. Then the two folders exchange their names in one step. A writer that is killed
-leaves a work folder `.ellc-HASH-*`, which the next writer of the same folder removes.
+hard-linked into the new one. Then the two folders exchange their names, in one step if the system
+supports this. If the old folder cannot be renamed, the new files are moved into it one by one. A
+writer that is killed leaves a work folder `.ellc-HASH-*`, which the next writer of the same folder
+removes.
 """
 
 from __future__ import annotations
@@ -30,13 +32,13 @@ _NEW, _OLD = "new", "old"
 def replaced_folder(folder: Path, last: str, *, needed_bytes: int = 0) -> Iterator[Path]:
     """Yield a new folder, which replaces `folder` if the `with` block succeeds.
 
-    If the block raises, the new folder is removed. Files in `folder` with other names are kept. If
-    `folder` is a symbolic link, the folder to which it points is replaced. Some folders cannot be
-    renamed: the current folder, a mount point, a folder of another owner, and a folder whose parent
-    is not writable. Then the new files are moved into `folder` one by one. In this case the file
-    called `last` is removed first and written last, so that its presence shows that all files
-    belong together. Raises `EllcError` (E703) if the system refuses an operation. `needed_bytes` is
-    shown in the error about a full disk.
+    If the block raises, the new folder is removed. Files in `folder` whose names no new file has
+    are kept. If `folder` is a symbolic link, the folder to which it points is replaced. Some
+    folders cannot be renamed: a folder that is or contains the current folder or a mount point, a
+    folder of another owner, and a folder whose parent is not writable. Then the new files are moved
+    into `folder` one by one. In this case the file called `last` is removed first and written last,
+    so that its presence shows that all files belong together. Raises `EllcError` (E703) if the
+    system refuses an operation. `needed_bytes` is shown in the error about a full disk.
     """
     try:
         target = real_path(folder)

@@ -1,4 +1,8 @@
-"""Writes an evaluation as an HTML page: confusion matrix, accuracy by class, worst mistakes."""
+"""Writes an evaluation as an HTML page.
+
+The page has the accuracy of each network, the agreement of two networks, the confusion matrix, the
+accuracy by class, the worst mistakes, and the problems.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +76,7 @@ def _agreement_text(same: int, different: int) -> str:
 
 
 def _matrix(evaluation: Evaluation, labels: tuple[int, ...], counts: Array) -> HtmlCode:
-    """Draw counts [right, chosen] as SVG; the opacity of a cell is its share of the row's sum."""
+    """Draw counts [right, chosen] as SVG; opacity is a cell's share of its row, at least 0.08."""
     count = max(1, len(labels))
     side, named = _MATRIX_PX // count if count <= _MATRIX_PX else 1, len(labels) <= _MOST_NAMED
     left = _NAME_PX if named else 0
@@ -111,7 +115,10 @@ def _shown(evaluation: Evaluation, data: Data, mistake: Mistake) -> _Shown:
 
 
 def _thumbnail(sample: Sample) -> str:
-    """A small PNG of a sample as a `data:` URL; empty if the sample is not a readable picture."""
+    """A PNG of a sample as a `data:` URL; empty if the sample is not a readable picture.
+
+    A picture file is scaled to the size of a thumbnail; an array of pixels keeps its size.
+    """
     if isinstance(sample.content, Path):
         try:
             pixels = load_picture(sample.content, (_THUMBNAIL_PX, _THUMBNAIL_PX), 3)

@@ -15,7 +15,8 @@ from ellc.evaluate.tally import SameAnswers, Tally, agreement, confusion, tally,
 from ellc.ir.printable import visible
 
 SHOWN = 10
-"""The most classes, mistakes and differences that the report lists."""
+"""The text lists at most this many classes, mistakes and differences. The JSON document lists at
+most this many mistakes."""
 
 
 @dataclass(frozen=True)

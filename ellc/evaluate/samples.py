@@ -63,9 +63,9 @@ class Data(Protocol):
 class Preparation:
     """Converts a sample into the input of a network, an array of `type`.
 
-    A picture is first cropped to the middle `share` of each side. Then it is cropped to the aspect
-    ratio of the input and scaled to the input's size. Last, `how` turns its pixels into numbers. A
-    sample that is not a picture is used as the input unchanged.
+    A picture is first cropped to the middle `share` of each side. Then it is cropped and scaled to
+    `how.size`, or to the size of the input if `how.size` is not given. Last, `how` turns its pixels
+    into numbers. A sample that is not a picture is only converted by `ellc.arrays.as_input`.
     """
 
     type: TensorType

@@ -40,7 +40,7 @@ class Subject:
 
     @property
     def name(self) -> str:
-        """The name of the subject in reports: its files, and its engine or target."""
+        """The name in reports: the files and, unless all are libraries, the engine or target."""
         how = self.target if self.engine == "compiled" else self.engine
         libraries = all(map(is_library, self.files))
         return " + ".join(file.name for file in self.files) + ("" if libraries else f" ({how})")

@@ -45,7 +45,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """The answer for a sample for which the best class is wrong, with this class and its score."""
+    """An answer in which a wrong class has the best score, with this class and its score."""
 
     answer: Answer
     chosen: int

@@ -40,7 +40,8 @@ class _Scale:
 def arena_map(study: Study) -> HtmlCode:
     """The map as SVG.
 
-    The attribute `data-key` of a rectangle has the value of the first node that writes the buffer.
+    The attribute `data-key` of a buffer's group names the value of the first node that writes the
+    buffer. A buffer that no node writes has no such attribute.
     """
     arena, steps = study.plan.arena, study.plan.steps
     scale = _Scale(0, len(steps), arena.arena_bytes)

@@ -6,7 +6,7 @@ from ellc.explain.study import PlannedNode, Study
 
 
 def of_node(study: Study, node: PlannedNode) -> str:
-    """A line about modelled cycles, then the assembly of every kernel of a node."""
+    """A text about cycles, then the assembly of a node's kernels; empty without kernels."""
     if not node.kernels:
         return ""
     assemblies = study.assemblies(node.kernels)

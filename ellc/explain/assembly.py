@@ -1,4 +1,7 @@
-"""Compiles kernels to readable assembly: without directives, and with cycles if they are known."""
+"""Compiles kernels to readable assembly, with cycles if they are known.
+
+Directives are left out, except those that put data between instructions.
+"""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ WHAT_SLOTS_ARE = (
 
 
 def of_network(study: Study) -> str:
-    """A table of all nodes in order, then a list of the most expensive nodes."""
+    """The totals, a table of all nodes in order, and a list of the most expensive nodes."""
     header = ["node", "layer", "operator", "result", "MACs", "MACs/slot", "moved", "slots", "share"]
     header += ["cycles", "share"] if has_cycles(study) else []
     rows = [row(study, node) for node in study.nodes]
@@ -41,7 +41,7 @@ def of_network(study: Study) -> str:
 
 
 def of_node(study: Study, node: PlannedNode) -> str:
-    """The figures of one node, one figure per line, then the slots of its steps."""
+    """Remarks on a node, then its figures, then the slots of its steps if it has several."""
     lines = [f"{short_name(node)}: {node.operator}", "", *remarks(study, node), ""]
     lines += [f"{name:<18} {text}" for name, text in facts(study, node)]
     if len(node.steps) > 1:
@@ -103,7 +103,11 @@ def _where_from(study: Study, node: PlannedNode) -> str:
 
 
 def _waiting(study: Study, node: PlannedNode) -> list[str]:
-    """Compare the node's cycles per slot with the network's average: many more mean waiting."""
+    """A sentence that compares the node's cycles per slot with those of the whole network.
+
+    A node with more than `WAITS_MORE` times as many is said to wait. Without modelled cycles the
+    list is empty.
+    """
     slots = study.node_slots[node.value]
     if not has_cycles(study) or not slots or not study.all_slots:
         return []
@@ -170,7 +174,7 @@ def row(study: Study, node: PlannedNode) -> list[str]:
 
 
 def rate(node: PlannedNode, cost: float) -> str:
-    """Multiply-adds per unit of `cost` (slots or cycles) as text; empty if there are none."""
+    """Multiply-adds per unit of `cost` (slots or cycles) as text; empty if either is 0."""
     return f"{node.macs / cost:.2f}" if node.macs and cost else ""
 
 

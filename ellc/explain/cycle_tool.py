@@ -1,10 +1,11 @@
 """Gets modelled cycles of kernels and instructions from the tool in `ELLC_CYCLE_TOOL`.
 
-The tool is a Python program that is called as `TOOL --json FILE --roi FUNCTION --diff N M --
-PROGRAM {}`. It runs PROGRAM twice, with N and with M in place of `{}`, and counts cycles inside
-FUNCTION. It divides the difference of the two runs by M - N and writes the result to FILE:
-`functions`, each with `name` and `cycles`, and `blocks` of consecutive instructions, each with
-`function`, `count` and `asm`, a list of [address, cycles per run, instruction].
+The tool is a Python program that is called as `TOOL --json FILE --roi FUNCTION --top-blocks COUNT
+--block-lines 0 --diff N M -- PROGRAM {}`. It executes PROGRAM twice, with N and with M in place of
+`{}`, and counts cycles inside FUNCTION. It divides the difference of the two counts by M - N and
+writes the result to FILE: `functions`, each with `name` and `cycles`, and `blocks` of consecutive
+instructions, each with `function`, `count` (how often the block ran) and `asm`, a list of [address,
+cycles each time, instruction].
 """
 
 from __future__ import annotations
@@ -72,8 +73,9 @@ def modelled_cycles(
 ) -> Modelled:
     """Model the cycles of every kernel of a plan; the kernels' names begin with `prefix`.
 
-    If the environment variable is not set, or if the tool does not model the target's core, the
-    result has only the reason in `missing`. Raises `EllcError` (E623) if the tool fails.
+    If the environment variable is not set, or if the tool does not model the target's core or
+    system, the result has only the reason in `missing`. Raises `EllcError` (E623) if the tool
+    fails.
     """
     target, tool = plan.target, environment.get(VARIABLE, "")
     if missing := why_not_modelled(target, environment):

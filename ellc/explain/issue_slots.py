@@ -1,10 +1,12 @@
 """Counts the issue slots of a kernel without running it.
 
-An operation counts once for each vector register of its widest value. This is an estimate for
-comparing layers, with the same rule for every kernel. The body of a loop with known bounds counts
-once for each trip. Its index is assumed to have the middle value of its range, so that conditions
-that hold only at the edges of an image are false. Caches are ignored, and so are instructions that
-LLVM removes or adds.
+An operation counts once for each vector register of its widest value. There are exceptions: loads
+and long operations such as divisions count several times, and address calculations and the
+operations in `_FREE` do not count. This is an estimate for comparing layers, with the same rule for
+every kernel. The body of a loop counts once for each trip, or once in all if the bounds are
+unknown. The loop's index is assumed to have the middle value of its range, so that conditions that
+hold only at the edges of an image are false. Caches are ignored, and so are instructions that LLVM
+removes or adds.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ OF_A_NODE_BY_DEFAULT = ("cost", "graph", "plan")
 
 
 def explanation(study: Study, node: str = "", levels: tuple[str, ...] = ()) -> str:
-    """The text of some levels, for the named node or else for the whole network.
+    """The text of some levels: of all nodes called `node`, or of the network if `node` is empty.
 
     The default levels are `OF_NETWORK_BY_DEFAULT` or `OF_A_NODE_BY_DEFAULT`. Raises `EllcError`:
     E750 for an unknown node, E751 for a level that needs a node.

@@ -1,4 +1,4 @@
-"""Finds nodes by names that a user knows: a layer of the model, a value or a step of the plan."""
+"""Finds nodes by names that a user knows: of a layer, a value, a step of the plan or a kernel."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ LAYOUTS = {
     "FER2013": fer2013.read,
     "folders": folders.read,
 }
-"""The reader of each layout, in the order in which they are tried."""
+"""The reader of each layout; `open_data` tries the readers in this order."""
 
 _EXPECTED = (
     "a folder that has a folder of pictures for each class",

@@ -17,7 +17,7 @@ class ArrayData:
     """Samples `x[i]` of any shape and dtype, with labels `y[i]` that are integers from 0.
 
     `where` is the name of the data set in error messages. Raises `EllcError` E771 if the two arrays
-    do not fit together.
+    do not fit together, or if the samples have no values.
     """
 
     where: str

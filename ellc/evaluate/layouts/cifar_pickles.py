@@ -1,7 +1,8 @@
-"""Reads the Python version of CIFAR-10: one pickled dictionary of numpy arrays for each batch.
+"""Reads the Python version of CIFAR-10: one pickled dictionary for each batch.
 
 The files are `data_batch_1` to `data_batch_5` and `test_batch`; `batches.meta` has the names of the
-classes. `ellc.pickles` reads these files without executing anything in them.
+classes. The pictures of a batch are a numpy array, and its labels are a list. `ellc.pickles` reads
+these files without executing anything in them.
 """
 
 from __future__ import annotations

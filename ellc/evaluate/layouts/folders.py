@@ -38,7 +38,8 @@ class FileData:
 def read(path: Path, options: DataOptions) -> FileData | None:
     """Read a folder of class folders, or a flat folder of pictures if `options.truth` is given.
 
-    Returns `None` if the path is not a folder, or if the folder has no folders and no pictures.
+    Returns `None` if the path is not a folder. Without `options.truth` it also returns `None` if
+    the folder has no folders and no pictures.
     """
     if not path.is_dir():
         return None

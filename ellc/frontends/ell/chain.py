@@ -65,7 +65,8 @@ class _NoLayer(Exception):
 def planned_layers(graph: Graph) -> tuple[Shape3, list[PlannedLayer]]:
     """The shape of the input image, and the layers of a graph.
 
-    Raises `EllcError` E206 with every operator that no layer can express.
+    Raises `EllcError` E206 with all problems, such as operators that no layer can express, states,
+    or more than one input.
     """
     return _ChainPlanner(graph).run()
 
@@ -149,7 +150,10 @@ class _ChainPlanner:
         *,
         any_shape: bool = False,
     ) -> None:
-        """Append a layer whose result has the shape of the node's result."""
+        """Append a layer whose result has the shape of the node's result.
+
+        If the value is flattened, the result keeps the shape of the image.
+        """
         shape = self.shape if self.flattened else self.image(node.outputs[0])
         amount, scheme = _layer_padding(padding or Padding())
         self.steps.append(PlannedLayer(build, shape, amount, scheme, any_shape))
@@ -356,7 +360,10 @@ class _ChainPlanner:
         self.append_layer(lambda p: ell.ActivationLayer(p, activation), node)
 
     def per_channel(self, values: Array) -> ell.FloatArray:
-        """A constant operand as [channels] float32; raises `_NoLayer` for any other constant."""
+        """A constant operand with one number, or with one for each channel, as [channels] float32.
+
+        Raises `_NoLayer` for an operand of any other shape or type.
+        """
         channels = self.shape[2]
         if self.flattened and values.size != 1:
             raise _NoLayer("reads a flattened image")

@@ -1,9 +1,10 @@
 """Parses the variant of JSON that ELL writes.
 
-Beyond JSON the parser accepts duplicate keys (all are kept, in order), the escape `\\'`, the bare
-words `nan`, `inf` and `-inf`, and integers of 64 bits. It works on bytes and uses an explicit stack
-instead of recursion. Flat arrays of numbers, which are most of a large file, are read with numpy.
-An error about the syntax has the line, the column and the path of the value.
+Beyond JSON the parser accepts duplicate keys (all are kept, in order), the escape `\\'`, bare words
+for NaN and infinity (`nan`, `inf`, `-inf` and other spellings), numbers such as `+1` and `.5`, and
+integers of 64 bits. It works on bytes and uses an explicit stack instead of recursion. Flat arrays
+of numbers, which are most of a large file, are read with numpy. Every error has the line, the
+column and the path of the value.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ _NON_FINITE = {
     b"Infinity": float("inf"), b"-Infinity": float("-inf"),
 }  # fmt: skip
 _EMPTY = ArchiveObject(None, None)
-# 2**64 and -2**63 have this number of characters; a longer integer is read as a float.
+# The number of digits of 2**64. A number with more characters than these digits and a sign is read
+# as a float.
 _LONGEST_INTEGER = 20
 
 
@@ -245,7 +247,8 @@ class _Parser:
     def floats(self) -> type[np.number]:
         """The float type of numbers in the innermost object.
 
-        It follows from the type name of the object, which ELL always writes as the first field.
+        It follows from the type name of the object, which ELL always writes as the first field. It
+        is float64 if the first field is not a type name.
         """
         pairs = self.stack[-1].pairs if self.stack else []
         if pairs and pairs[0][0] == "_type":
@@ -256,8 +259,9 @@ class _Parser:
     def numbers_one_by_one(self, start: int, end: int) -> ArchiveValue:
         """Read an array number by number, which is slow but exact.
 
-        This is needed to find the position of a syntax error, and for arrays that have both
-        negative numbers and numbers of 2**63 or more.
+        This is needed to find the position of a syntax error, for integers with a plus sign, for
+        integers at or beyond the limits of 64 bits, and for arrays that have both negative integers
+        and integers of 2**63 or more.
         """
         items: list[ArchiveValue] = []
         offset = start

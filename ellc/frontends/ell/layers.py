@@ -177,7 +177,7 @@ class SoftmaxLayer(Layer):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RegionDetectionLayer(Layer):
-    """The last layer of YOLO v2. The file does not store `apply_softmax`, so it is false here."""
+    """The last layer of YOLO v2. The file does not store `apply_softmax`; it is read as false."""
 
     width: int
     height: int

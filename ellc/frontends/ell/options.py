@@ -13,7 +13,7 @@ class EllOptions:
     """Options of `read_ell`."""
 
     name: str = ""
-    """Name of the graph; by default the file's name without its suffixes."""
+    """Name of the graph; by default the file's name without its suffixes, or `model` for bytes."""
     double_is: Literal["float", "double"] = "float"
     """The precision in which a model's doubles are computed. If it is `float` (float32), a note in
     the graph says so."""

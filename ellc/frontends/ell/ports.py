@@ -24,7 +24,7 @@ class PortRange:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the reference has no brackets."""
+        """Whether the range is the whole port."""
         return self.start is None
 
     def __str__(self) -> str:

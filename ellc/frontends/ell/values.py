@@ -124,7 +124,7 @@ def _round_single(value: float) -> float:
 
 
 def gathered(items: Sequence[ArchiveValue]) -> ArchiveValue:
-    """The canonical form of an array: a numpy array if all items are numbers, otherwise a tuple."""
+    """The canonical form: a numpy array if all items are numbers; a tuple if not, or if empty."""
     kinds = set(map(type, items))
     if not kinds or kinds - {int, float}:
         return tuple(items)

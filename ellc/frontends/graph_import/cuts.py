@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 _MOST_CUTS = 8
-# A cut is offered only if the part of the network before it does at least this fraction of the work
-# that the part before the best cut does.
+# A cut is offered only if the work before it is at least this fraction of the work before the best
+# cut.
 _LEAST_SHARE = 0.02
 
 
@@ -25,7 +25,7 @@ class _ImportedNode:
 
 @dataclass(slots=True)
 class Cuts:
-    """The work of every imported node, and the values that nodes read whose import failed.
+    """The work of every imported node, and the operands of nodes whose import failed.
 
     Work is counted as in `Emitter.work`: multiply-adds, and result elements of functions.
     """

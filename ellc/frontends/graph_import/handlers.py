@@ -136,8 +136,8 @@ def import_nodes(
                 reason = unmade.get(name, f"reads '{name}', which no earlier node makes")
                 problems.add(_location(node), reason)
             known.update((name, None) for name in node.outputs if name)
-            # An operand is missing because the import of an earlier node failed. The network can be
-            # cut at the other operands.
+            # An operand is missing because the import of an earlier node failed, or because no node
+            # makes it. The network can be cut at the other operands.
             cuts.add_failed([n for n in node.inputs if known.get(n) is not None])
             continue
         before = emitter.work

@@ -1,8 +1,9 @@
 """Selects and replaces elements by index, for the gather and scatter operators of both formats.
 
-Most functions here gather from a flat view of the data. If the indices are known, the flat
-positions are constants, because the emitter computes operators on known arrays at once. Only
-updates at computed positions need the operator `Scatter`.
+The functions for one-hot vectors and for reversed sequences are here, too. Most functions gather
+from a flat view of the data. If the indices are known, the flat positions are constants, because
+the emitter computes operators on known arrays at once. The operator `Scatter` is needed only for
+updates at computed positions, for many updates of one element, and to combine booleans.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def want_inside(indices: Value, extents: Array, *, from_end: bool = True) -> Non
     """Raise `Unsupported` if indices are not integers, or if a known index is outside its axis.
 
     `extents` broadcasts to `indices`. With `from_end`, negative indices count from the end.
-    Computed indices are not checked here, because kernels clamp them.
+    Computed indices are not checked here: `Gather` clamps those outside, and `Scatter` ignores
+    them.
     """
     if not indices.dtype.is_integer:
         raise Unsupported(f"indices of type {indices.dtype.value}")
@@ -188,7 +190,7 @@ def scattered_elements(
     """Replace elements of x by `updates`, or combine them, by index along one axis.
 
     The update at coordinate i is for the element of x at the same coordinate, except that the index
-    along `axis` is `indices[i]`.
+    along `axis` is `indices[i]`. An update at a computed index outside of x is ignored.
     """
     want_along(x, indices, axis)
     chosen = wrapped(emitter, indices, [x.shape[axis]])
@@ -239,7 +241,7 @@ def one_hot(emitter: Emitter, indices: Value, depth: int, values: Value, axis: i
     """Make one-hot vectors of `depth` elements along a new axis.
 
     An element is `values[1]` if its position along the new axis is the index, and `values[0]`
-    otherwise.
+    otherwise. A negative index counts from the end.
     """
     if not indices.dtype.is_integer:
         indices = emitter.add(Cast(DType.I64), indices)
@@ -261,7 +263,7 @@ def reversed_sequences(
 ) -> Value:
     """Reverse the first `lengths[b]` elements of x along the time axis, for every batch element b.
 
-    `time_axis` and `batch_axis` must be 0 and 1 in any order; raises `Unsupported` for others.
+    `time_axis` and `batch_axis` must be 0 and 1 in either order; raises `Unsupported` for others.
     """
     axes = {time_axis, batch_axis}
     if axes != {0, 1} or x.type.rank < 2 or lengths.shape != (x.shape[batch_axis],):

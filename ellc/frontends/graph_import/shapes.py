@@ -11,7 +11,7 @@ from ellc.ir.ops.shape import Reshape, Transpose
 
 
 def reshaped(emitter: Emitter, x: Value, shape: Sequence[int]) -> Value:
-    """Reshape a value; nothing is added if it already has this shape."""
+    """Reshape a value; a value that already has this shape is returned unchanged."""
     return x if x.shape == tuple(shape) else emitter.add(Reshape(tuple(shape)), x)
 
 

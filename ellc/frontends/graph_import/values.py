@@ -1,4 +1,4 @@
-"""Values during an import: a value is a known array, or the result of a node of the graph.
+"""Values during an import: a value is a known array, or a reference to a value of the graph.
 
 Exporters write shape arithmetic as ordinary operators. The emitter computes an operator on known
 arrays at once with its reference. So a handler that needs a known number, such as the shape of a
@@ -27,9 +27,9 @@ from ellc.ir.ranges import outside
 from ellc.ir.types import Array, DType, Quant, TensorType, type_of
 
 # A small file must not make the reader compute or allocate much. So the emitter does not compute an
-# operator on constants if this would exceed one of these limits or use up
-# `Limits.computed_elements`. Such an operator is added to the graph; the pass `fold_constants`
-# decides whether to compute it.
+# operator on constants if this would exceed one of these limits, use up `Limits.computed_elements`,
+# or make results that are much larger than the operands (`_is_small`). Such an operator is added to
+# the graph; the pass `fold_constants` decides whether to compute it.
 _FOLDED_ELEMENTS = 1 << 22
 _FOLDED_STEPS = 1 << 24
 
@@ -189,7 +189,7 @@ class Emitter:
         self._budget.want(shape, self._where)
 
     def full(self, shape: tuple[int, ...], value: float | np.floating, dtype: DTypeLike) -> Array:
-        """An array with all elements equal to `value`. Raises E203 as `want_room` does."""
+        """An array with all elements equal to `value`. Raises E203 and E212 like `Budget.full`."""
         return self._budget.full(shape, value, dtype, self._where)
 
     def counted(self, *shape: int, dtype: DTypeLike = np.int64) -> Array:
@@ -224,8 +224,9 @@ class Emitter:
         """Add an operator, and return its results.
 
         If all operands are known and the results are small enough, the operator is computed at once
-        and the results are known arrays. Raises `ShapeError` for operands that do not fit the
-        operator, and `Unsupported` for known operands outside the operator's range.
+        and the results are known arrays. Results without elements are known arrays, too. Raises
+        `ShapeError` for operands that do not fit the operator, `Unsupported` for known operands
+        outside the operator's range, and `EllcError` E203 beyond the limits.
         """
         operands = _fitting(operands) if isinstance(op, Pointwise) else operands
         operand_types = tuple(v.type for v in operands)
@@ -334,7 +335,10 @@ def _without_axes(value: Value) -> Value:
 
 
 def _work(op: Op, operands: tuple[TensorType, ...], results: tuple[TensorType, ...]) -> int:
-    """The work of an operator; 0 if it only moves, converts or compares elements."""
+    """The work of an operator; 0 if it only moves, converts or compares elements.
+
+    A pointwise operator with integer results counts as 0, too.
+    """
     if isinstance(op, Pointwise) and not isinstance(op, Cast | Dequantize | Select):
         return sum(t.elements for t in results if t.dtype.is_float)
     return op.macs(operands, results)
@@ -369,7 +373,7 @@ def known_ints(value: Value, what: str) -> tuple[int, ...]:
 
 
 def known_int(value: Value, what: str) -> int:
-    """A known integer; raises `Unsupported` if the array does not have exactly one element."""
+    """A known integer; raises `Unsupported` if there is not exactly one finite element."""
     numbers = known_ints(value, what)
     if len(numbers) != 1:
         raise Unsupported(f"{what} has {len(numbers)} elements, not 1")

@@ -115,7 +115,7 @@ def _opened(path: Path) -> int:
 
 
 _RANGE = (("offset", "0"), ("length", "0"))
-_READINGS = 2  # the total size of a file's ranges may be this multiple of the file's size
+_READINGS = 2  # a file's ranges may add up to at most this many times the file's size
 
 
 def _is_below(folder: Path, location: str) -> bool:

@@ -25,7 +25,8 @@ _MOST_NODES, _MOST_PER_NODE = 10_000, 10
 def without_calls(model: OnnxModel, most_nodes: int, where: str) -> OnnxGraph:
     """Inline all calls of functions in the main graph.
 
-    Raises `EllcError` E203 if the result has too many nodes, or if calls are nested too deeply.
+    Raises `EllcError`: E203 if the result has too many nodes, or if calls are nested too deeply;
+    E210 if a call has more operands or results than the function.
     """
     if not model.functions:
         return model.graph

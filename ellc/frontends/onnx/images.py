@@ -25,7 +25,10 @@ def to_planes(emitter: Emitter, y: Value, rank: int) -> Value:
 
 
 def with_rows(emitter: Emitter, x: Value) -> Value:
-    """Convert [N,C,W] to [N,C,1,W], and in the same way weights [F,C,kw]."""
+    """Convert [N,C,W] to [N,C,1,W], and in the same way weights [F,C,kw].
+
+    A tensor of rank 4 is returned unchanged. Raises `Unsupported` for other ranks.
+    """
     if x.type.rank == 3:
         return reshaped(emitter, x, (*x.shape[:2], 1, x.shape[2]))
     if x.type.rank != 4:

@@ -17,7 +17,10 @@ _MOST_CHARACTERS = 1 << 20
 
 
 def stated_labels(metadata: Mapping[str, str]) -> str:
-    """The class names, one on each line; '' if no metadata entry has a list or dict of names."""
+    """The class names, one on each line, from the first entry in `_KEYS` that has usable names.
+
+    These are a list or a dict of names without line breaks. Returns '' if no entry has them.
+    """
     for key in _KEYS:
         names = _names(_value(metadata.get(key, "")))
         if names and not any(lines_of(name)[1:] for name in names):

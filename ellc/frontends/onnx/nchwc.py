@@ -16,7 +16,7 @@ from ellc.frontends.onnx.tensors import StoredTensor
 
 DOMAIN = "com.microsoft.nchwc"
 BLOCK = "ellc.block"
-"""An attribute that is added to nodes: the channels of a block, or 0 if both sizes are possible."""
+"""An attribute that is added to nodes: the channels of a block, or 0 if this number is unclear."""
 
 
 def with_blocks(nodes: Sequence[OnnxNode], constants: Mapping[str, StoredTensor]) -> list[OnnxNode]:

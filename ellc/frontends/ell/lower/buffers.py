@@ -3,7 +3,7 @@
 In ELL a layer stores its result with the border that the next layer needs. Here a `StoredValue`
 keeps the border separate from the active region, so that the border can become the attribute
 `padding` of a convolution. The border becomes a part of the value only for a node that reads the
-memory in another layout.
+memory in another layout or as a vector, or whose attribute cannot express the border.
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ from ellc.ir.ops.pointwise import Cast
 from ellc.ir.ops.shape import Concat, Gather, Reshape, Slice, Transpose
 from ellc.ir.types import Array, DType, Padding
 
-# These operators only move data. They are computed at once if their operands are constants.
+# These operators only move or convert data. They are computed at once if their operands are
+# constants.
 _MOVES = (Reshape, Transpose, Slice, Concat, Gather, Cast)
 
 _DTYPES = {
@@ -155,7 +156,8 @@ class Lowering:
     def emit_multi(self, op: Op, *operands: Ref) -> list[Ref]:
         """Add an operator, with the current node as its source, and return its results.
 
-        An operator that only moves constants is computed at once and not added.
+        An operator that only moves or converts constants is computed at once and not added, unless
+        its result is too large.
         """
         arrays = [self.constants.get(ref.id) for ref in operands]
         known = [array for array in arrays if array is not None]
@@ -171,7 +173,7 @@ class Lowering:
         return result
 
     def reshape(self, ref: Ref, shape: Sequence[int]) -> Ref:
-        """Reshape a tensor; nothing is added to the graph if it already has this shape."""
+        """Reshape a tensor; if the tensor already has this shape, the graph does not change."""
         wanted = tuple(shape)
         # If the tensor is itself the result of a reshape, the original tensor is reshaped instead.
         base = self.viewed.get(ref.id, ref)

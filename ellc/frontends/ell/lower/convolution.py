@@ -1,6 +1,7 @@
-"""Lowers convolution nodes of refined models; the first window starts at the border's corner.
+"""Lowers nodes of refined models that convolve or that arrange the windows of an image.
 
-A refined model is one in which ELL has already replaced layers by simpler nodes.
+The first window starts at the border's corner. A refined model is one in which ELL has already
+replaced layers by simpler nodes.
 """
 
 from __future__ import annotations
@@ -150,8 +151,8 @@ def _row_major(
 def lower_receptive_field(lw: Lowering, job: Job) -> None:
     """`ReceptiveFieldMatrixNode`: a matrix whose columns are the windows of all output pixels.
 
-    A row-major image includes its border. A channel-major image (`dataOrder` 2, 0, 1) has no border
-    and is padded with zeros.
+    The border of a row-major image is a part of the image. The border of a channel-major image
+    (`dataOrder` 2, 0, 1) is not read; `convolutionPadding` zeros take its place on each side.
     """
     field = job.view.integer("filterWidth", low=1, high=1 << 10)
     stride = job.view.integer("stride", low=1)

@@ -109,7 +109,7 @@ class _Driver:
         """The public outputs.
 
         These are the outputs in the options; without these, the outputs of the map; without a map,
-        all output nodes.
+        all output and sink nodes.
         """
         archive_map = self.archive.map
         if self.options.outputs:

@@ -313,7 +313,7 @@ def _want_inside(layout: MemoryLayout, field: int, stride: int, active: Shape3) 
 def _trimmed(
     padding: Padding, layout: MemoryLayout, field: int, stride: int, active: Shape3
 ) -> Padding:
-    """Remove the last rows and columns of a padding if no output of `active` reads them."""
+    """Remove the end of a padding if it would lead to outputs beyond those of `active`."""
     amounts = []
     for extent, outputs, after in (
         (layout.extent[0], active[0], padding.bottom),
@@ -392,7 +392,8 @@ def _pooling(
 ) -> Ref:
     """Add a pooling operator; its first window starts at the corner of the border.
 
-    A window may reach beyond the buffer. There a maximum reads nothing, and a mean reads zeros.
+    A window may reach beyond the buffer. There a maximum reads the lowest finite number, and a mean
+    reads zeros.
     """
     rows, columns, _ = layer.parameters.active_shape
     window, stride = layer.window, layer.stride

@@ -1,4 +1,4 @@
-"""Lowers reductions, positions of extrema, and products with matrices."""
+"""Lowers reductions, positions of extrema, products with matrices, and squared distances."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def lower_matrix_product(lw: Lowering, job: Job) -> None:
 
 
 def lower_squared_distance(lw: Lowering, job: Job) -> None:
-    """`SquaredEuclideanDistanceNode`: the distance of the input from every row of a matrix."""
+    """`SquaredEuclideanDistanceNode`: the input's squared distance from every row."""
     vectors = job.view.matrix("vectorsAsMatrix")
     job.must_be_sound()
     x = lw.vector(job, "input")

@@ -44,10 +44,10 @@ def unique_name(name: str, used: Collection[str]) -> str:
 def metadata_of(archive: Archive, notes: Iterable[str]) -> dict[str, str]:
     """The archive's metadata as text, and the reader's notes under the keys `note.N`.
 
-    The metadata of the map, the model and the nodes are collected in one dictionary with the same
-    keys. For example, the keys about preprocessing come from the input node. If a key occurs
-    several times, the first value is used. The keys of a node's name, ancestor and compile options
-    get the prefix `node.ID.`.
+    The metadata of the map, the model and the nodes are collected in one dictionary, under the keys
+    that they have in the archive. For example, the keys about preprocessing come from the input
+    node. If a key occurs several times, the first value is used. The keys of a node's name,
+    ancestor and compile options get the prefix `node.ID.`.
     """
     entries: dict[str, str] = {}
     for bag in (archive.map.metadata, archive.map.model.metadata):

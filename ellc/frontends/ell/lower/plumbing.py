@@ -23,8 +23,8 @@ from ellc.ir.types import DType, TensorType
 def lower_input(lw: Lowering, job: Job) -> None:
     """`InputNode`: a public input.
 
-    If the input is a vector in the file, and all predictors that read it expect the same image
-    shape, the input gets this shape.
+    If the input is a vector in the file, and all nodes that read it are predictors that expect the
+    same image shape, the input gets this shape.
     """
     layout = _declared_layout(job)
     wanted_shape = _shape_seen_by_readers(lw, job.node)
@@ -251,7 +251,7 @@ def lower_multiplexer(lw: Lowering, job: Job) -> None:
 
 
 def lower_demultiplexer(lw: Lowering, job: Job) -> None:
-    """`DemultiplexerNode`: a vector with the input at the selected index, else a default."""
+    """`DemultiplexerNode`: default values, except for the input at the selected index."""
     value = lw.vector(job, "input")
     index = _index(lw, job, "selector")
     size = job.view.integer("size", low=1)

@@ -51,7 +51,10 @@ def lower_lstm(lw: Lowering, job: Job) -> None:
 
 
 def lower_fast_grnn(lw: Lowering, job: Job) -> None:
-    """`FastGRNNNode`: a FastGRNN cell; a rank other than 0 means a product of two matrices."""
+    """`FastGRNNNode`: a FastGRNN cell.
+
+    A weight matrix whose rank is not 0 is the product of two matrices.
+    """
     units = _units(job)
     input_rank, hidden_rank = job.view.integer("wRank"), job.view.integer("uRank")
     gate, update = _activations(job, 2)
@@ -131,7 +134,7 @@ def _finish(lw: Lowering, job: Job, states: dict[str, tuple[Ref, str]]) -> None:
 
     `states` maps the name of a state to its new value and its port. If the reset trigger falls to
     0, the state is cleared after the update, before it is written to its port, as in ELL's
-    interpreter. So this call returns zeros.
+    interpreter. So the call in which the trigger falls returns zeros.
     """
     reset = _falling_edge(lw, job)
     for name, (value, port) in states.items():

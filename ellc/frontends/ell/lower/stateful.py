@@ -1,4 +1,4 @@
-"""Lowers nodes that keep earlier inputs: buffers, delays, running sums and averages."""
+"""Lowers nodes that keep earlier inputs: buffers, delays, sums, averages and variances."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from ellc.ir.ops.shape import Concat
 
 
 def lower_buffer(lw: Lowering, job: Job) -> None:
-    """`BufferNode`: the last `windowSize` elements, the newest at the end."""
+    """`BufferNode`: the last `windowSize` elements, the newest at the end.
+
+    If a single input has more elements than the window, the result is the start of this input.
+    """
     x = lw.vector(job, "input")
     size = _window(job)
     fresh = min(size, x.type.elements)

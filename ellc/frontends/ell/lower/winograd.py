@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ellc.frontends.ell.layers import FloatArray
 from ellc.frontends.ell.lower.context import Refused
 
-# The matrix G of F(tile, filter): a transformed filter is G g G'. (Lavin and Gray, 2015.)
+# The matrix G of F(tile, filter): the transform of a filter g is G g G'. (Lavin and Gray, 2015.)
 _FILTER_TRANSFORMS: dict[tuple[int, int], list[list[float]]] = {
     (2, 3): [[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]],
     (4, 3): [
