@@ -1,8 +1,8 @@
 """Reads manifests: the file `NAME.json` in the folder of a library.
 
 Manifests are not trusted, so this module checks the types and ranges of all fields that it reads.
-It also computes the hash of inputs, outputs, metadata and memory, which must equal the manifest's
-field `abi`.
+It also computes the hash of the name, inputs, outputs, metadata and memory, which must equal the
+manifest's field `abi`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from ellc.ir.json_values import values_of
 from ellc.ir.limits import MOST_AXES
 from ellc.ir.types import DType, Quant, TensorType
 
-_LONGEST_BYTES = 64 << 20
-_MOST_BYTES = 1 << 40
-_MOST = sys.float_info.max
+_LONGEST_BYTES = 64 << 20  # the longest manifest
+_MOST_BYTES = 1 << 40  # the largest input or output
+_MOST = sys.float_info.max  # the largest finite number
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 Port = tuple[str, TensorType]

@@ -1,4 +1,4 @@
-"""Reads model files of all formats; the format is recognised by the content of the file."""
+"""Reads model files of all formats; a format is recognised by the file's content, or its name."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ class DataReader(pickle._Unpickler):
     """An unpickler that accepts only the names in `known`.
 
     Its base class is the unpickler written in Python, because the unpickler written in C would
-    allocate gigabytes for a large memo index. This reader refuses opcodes that build objects or
-    large empty arrays, and ignores the attributes of objects.
+    allocate gigabytes for a large memo index. This reader refuses opcodes that build objects, sets
+    or large empty arrays, and ignores the attributes of objects.
     """
 
     known: ClassVar[Mapping[tuple[str, str], Any]] = {}
@@ -49,7 +49,7 @@ class DataReader(pickle._Unpickler):
 
 
 def checked_key(key: Any) -> Any:
-    """Return the key of a dictionary or storage; raises an error if it is not a text or number."""
+    """Return the key of a dictionary or storage; raise unless it is text, bytes, number or None."""
     if not isinstance(key, str | bytes | int | float | None):
         raise pickle.UnpicklingError(f"a key is a {type(key).__name__}")
     return key

@@ -1,6 +1,6 @@
 """Receptive fields: the part of the network's input on which one element of a value depends.
 
-They are derived axis by axis from `Op.reads`, in which operators declare what they read.
+Fields are derived axis by axis from `Op.reads`, in which operators declare what they read.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ EVERYTHING = Field(None, None)
 
 
 def fields(graph: Graph) -> Iterator[Field | None]:
-    """For each node in order, the field of its first result; None if it depends on no input."""
+    """For each node in order, the field of its first result; None if that depends on no input."""
     planes = graph.metadata.get(LAYOUT_KEY) == "NCHW"
     image = Field(Side(2), Side(3)) if planes else Field(Side(1), Side(2))
     known = {

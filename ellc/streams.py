@@ -51,7 +51,7 @@ class _Stream(io.TextIOWrapper):
         except OSError as error:
             if not is_full(error):  # click handles the end of the reading program
                 raise
-            # Otherwise, flushing the rest of the buffer at exit would fail again.
+            # Without this, flushing the rest of the buffer at exit would fail again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
             message = f"no space left for standard {self._what}"
             raise EllcError(message, code="E703") from error

@@ -33,7 +33,7 @@ class Table:
         return value
 
     def number(self, key: str, low: float, high: float, *, needed: bool = True) -> float | None:
-        """A number from `low` to `high`, both included; None if it is missing or invalid."""
+        """A number; None if missing or invalid. A number outside `low` to `high` is a problem."""
         value = self._take(key, (int, float), needed)
         if value is None:
             return None
@@ -42,7 +42,7 @@ class Table:
         return float(value) if abs(value) <= sys.float_info.max else None
 
     def whole(self, key: str, high: int) -> int | None:
-        """An optional integer from 1 to `high`; None if it is missing."""
+        """An optional integer; None if missing or invalid. One outside 1 to `high` is a problem."""
         value = self._take(key, (int,), needed=False)
         if value is not None and not 1 <= value <= high:
             self.problem(f"{key}: {_quoted(value)} is not between 1 and {high}")

@@ -58,8 +58,9 @@ def drafts_of_models(
 ) -> Drafts:
     """Make the results of all model files in `folder` for some targets, to be written to `out`.
 
-    A model file that cannot be read is left out. Raises `EllcError` E780 if there is no model file,
-    or if `facts` name a missing file. Raises the errors of `resolve` for a target.
+    A model file that cannot be read, or whose name cannot be printed, is left out. Raises
+    `EllcError` E780 if `folder` cannot be listed or has no model file, if `facts` name a missing
+    file, or if two label files have the same name. Raises the errors of `resolve` for a target.
     """
     for target in targets:
         resolve(target)
@@ -213,7 +214,7 @@ def _note(target: str) -> str:
 
 
 def _figures(file: str, target: str) -> list[Document]:
-    """The figures for the time on a target, and for the sizes of the plan for the target."""
+    """The figures for the sizes of the plan for a target, and for the time if it can be known."""
     explain = f"ellc explain {file} --target {target} --threads 1"
     time = {"of": "ms", "provenance": "modelled", "command": explain, "threads": 1}
     if target == "host":

@@ -85,7 +85,7 @@ def badge(provenance: str) -> HtmlCode:
 
 
 def marked(figure: Figure | None) -> HtmlCode:
-    """The number and the symbol of its provenance; empty if there is no figure or no value."""
+    """The number, a star if it is of a sample, and the symbol of the provenance; "" if no value."""
     if figure is None or figure.value is None:
         return NOTHING
     number = html_text(number_text(figure))

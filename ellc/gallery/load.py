@@ -29,7 +29,7 @@ from ellc.tables import Table
 MOST_BYTES = 1 << 20
 MOST_FILES = 20_000
 _MOST_PROBLEMS = 40
-_LEAST_SHARE = 0.1
+_LEAST_SHARE = 0.1  # the least share of the picture that a drawing may fill
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 _URL = re.compile(r"https?://[^\s\"'<>\\]+")
 
@@ -82,7 +82,7 @@ def _files(paths: Sequence[Path], problems: list[str]) -> list[Path]:
 
 
 def _result(path: Path, problems: list[str]) -> Result | None:
-    """Read the result in a file; if the file has problems, add them to `problems`, return None."""
+    """Read the result in a file; add the file's problems to `problems`, and return None if any."""
     before = len(problems)
     document = _document(path, problems)
     if document is None:
@@ -249,7 +249,7 @@ def _file(row: Table, folder: Path, *, needed: bool, key: str = "file") -> Path 
 
 
 def _contradictions(results: Sequence[Result]) -> Iterator[str]:
-    """Problems of two results that have the same key or describe the same model differently."""
+    """Problems between results: equal keys, other facts of a model, downloads with equal names."""
     by_key: dict[object, Result] = {}
     by_model: dict[str, Result] = {}
     files: dict[tuple[str, str], Path] = {}

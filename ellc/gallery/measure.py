@@ -3,8 +3,8 @@
 A result file may come from anybody, so its commands are restricted. The command of a figure must be
 `ellc evaluate`, `bench`, `inspect`, `zoo inspect` or `explain`. It must not have an option that
 writes a file or starts another program, and must not name a compiled library. The commands that
-prepare the measurement must be `ellc zoo build` or `import`, and may write one file into the
-result's folder. No command is run by a shell.
+prepare the measurement must be `ellc zoo build` or `import`, and must write exactly one file, into
+the result's folder. No command is run by a shell.
 """
 
 from __future__ import annotations
@@ -51,8 +51,9 @@ def measure(paths: Sequence[Path], progress: Progress = silent) -> tuple[Change,
     """Run the commands of all results, and write the files whose values changed.
 
     Times measured on another machine are kept, and so are figures whose command is not a command of
-    ellc. Raises `EllcError`: E780 if a file is not a result, E781 with every command that failed;
-    the values of the other commands are still written.
+    ellc. Raises `EllcError`: E780 if a file is not a result, E781 with every command that failed.
+    The values of the other commands are still written, except those of a result for which a command
+    that prepares the measurement failed.
     """
     results = read_results(paths)
     problems: list[str] = []
@@ -212,7 +213,10 @@ _EXTRACTS: dict[str, tuple[_Extract, ...]] = {
 
 
 def _write(result: Result, values: dict[int, float], machine: str) -> None:
-    """Write new values, by the index of their figure, into a result's file; change nothing else."""
+    """Write new values, by the index of their figure, into a result's file.
+
+    If any of them was measured, `machine` is also written unless it is empty. Nothing else changes.
+    """
     assert result.path is not None
     try:
         document = json.loads(result.path.read_text(encoding="utf-8"))

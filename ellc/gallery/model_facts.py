@@ -2,16 +2,21 @@
 
 The TOML file has one table for each model file:
 
-    ["digits8.tflite"] model = "digits8"              # the name in the gallery; default: the file's
-    name precision = "int8"             # one of `PRECISIONS`; default: as in most multiply-adds
-    dataset = "digits" colours = "grey"               # one of `COLOURS`; default: from the model's
-    metadata preprocess = "unit"            # one of `PRESETS` labels = "labels.txt"          # a
-    file with one class name per line drawing = 0.72                 # lets visitors draw, see
-    `ellc.gallery` data = "digits.npz"            # the data with which the accuracy is measured
-    truth = "truth.csv"            # a table of the classes, for `ellc evaluate --truth` sample =
-    "300 pictures"        # describes the data if it is not the whole test data evaluate =
-    "--background"      # more options of `ellc evaluate` next = "head.tflite"           # a second
-    model file; the accuracy is that of both in a chain origin = "..." notes = ["..."]
+    ["digits8.tflite"]
+    model = "digits8"              # the name in the gallery; default: the file's name
+    precision = "int8"             # one of `PRECISIONS`; default: as in most multiply-adds
+    dataset = "digits"
+    colours = "grey"               # one of `COLOURS`; default: from the model's metadata
+    preprocess = "unit"            # one of `PRESETS`
+    labels = "labels.txt"          # a file with one class name per line
+    drawing = 0.72                 # lets visitors draw, see `ellc.gallery`
+    data = "digits.npz"            # the data with which the accuracy is measured
+    truth = "truth.csv"            # a table of the classes, for `ellc evaluate --truth`
+    sample = "300 pictures"        # describes the data if it is not the whole test data
+    evaluate = "--background"      # more options of `ellc evaluate`
+    next = "head.tflite"           # a second model file; the accuracy is that of both in a chain
+    origin = "..."
+    notes = ["..."]
 
 All keys are optional. File names are relative to the folder of the models.
 """

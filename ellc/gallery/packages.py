@@ -33,7 +33,7 @@ def write_packages(
     """Write a model's packages for some targets, and the model as `.ell.zip`, into a folder.
 
     The `.ell.zip` is left out if that format cannot hold the model. Raises `EllcError` if the model
-    cannot be compiled.
+    cannot be read or compiled.
     """
     packages = []
     with tempfile.TemporaryDirectory(prefix="ellc-") as name:
@@ -59,7 +59,7 @@ def write_packages(
 
 
 def _zipped(title: str, files: Mapping[str, Path], path: Path) -> Package:
-    """Write an archive of `files`, by their names in it. The same files give the same bytes."""
+    """Write an archive; `files` maps names in it to files. The same files give the same bytes."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, file in sorted(files.items()):
             entry = zipfile.ZipInfo(name, _EPOCH)

@@ -63,7 +63,8 @@ class Described:
 class _Row:
     """A row of the index.
 
-    A model has one row for each time in a precision, or one row without a time if there is none.
+    For each of its precisions, a model has one row for each time, or one row without a time if no
+    time is known.
     """
 
     described: Described

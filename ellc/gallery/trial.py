@@ -56,7 +56,8 @@ def trial(result: Result, network: Counted, most_bytes: int = MOST_BYTES) -> Tri
     and gives scores of classes. If the result has no `try`, two more conditions hold. First, the
     model's metadata must describe how a picture becomes the input, or the input must have 8-bit
     pixels. Second, the output must come from a softmax, or the model must have labels. Raises
-    `EllcError` E780 if a result has `try` but visitors cannot try its network.
+    `EllcError` E780 if a result has `try`, but visitors cannot try its network for another reason
+    than too many bytes, or if its labels cannot be read or are not as many as the classes.
     """
     reason = "".join(list(_reasons(result, network.graph))[:1])
     if reason and result.trial:
@@ -124,7 +125,7 @@ def _own_labels(graph: Graph) -> tuple[str, ...]:
 
 
 def _taking_pixels(graph: Graph, result: Result, facts: TrialFacts) -> Graph:
-    """Put the preprocessing before the network, for pixels in the colour order of a canvas."""
+    """Put the preprocessing before a network that has none, for pixels in a canvas's order."""
     if PREPROCESSING_KEY in graph.metadata:
         return graph
     options = PRESETS[facts.preprocess] if facts.preprocess else PixelOptions()

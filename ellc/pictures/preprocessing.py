@@ -195,7 +195,7 @@ def _prepended(front: Graph, graph: Graph, port: Port) -> Graph:
 
 
 def _fresh_names(front: Graph, graph: Graph) -> dict[str, str]:
-    """New names for the values of `front`, which `graph` does not use."""
+    """Names that `graph` does not use, by the values of `front` that get them."""
     unused = (name for i in count() if (name := f"p{i}") not in graph.types)
     return dict(zip(front.types, unused, strict=False))  # `unused` is endless
 

@@ -28,7 +28,7 @@ class Figures:
     `share` is the fraction of the whole call's cost. `of_peak` is the fraction of `cost` that the
     multiply-adds would need at the core's peak rate. `of_memory` is the fraction of `cost` that
     moving `moved_bytes` from or to memory would need; it can be above 1 if bytes came from caches.
-    Both are None if the rate of the core is not known.
+    Each of the two is None if the core's rate for it is not known.
     """
 
     cost: float
@@ -90,10 +90,10 @@ class Phase:
 class Profile:
     """The profile of a network for a target.
 
-    `whole` is the cost of one call. `between` is the part of `whole` that belongs to no layer: that
-    of calling kernels and copying results. `live_bytes` has the number of live bytes in the arena
-    for each step of the plan. `board` names the board on which costs and phases, except the phase
-    `compile`, were measured; it is empty for this machine.
+    `whole` is the cost of one call. `between` is the part of `whole` that belongs to no layer: the
+    cost of calling kernels and copying results. `live_bytes` has the number of live bytes in the
+    arena for each step of the plan. `board` names the board on which costs and phases, except the
+    phase `compile`, were measured; it is empty for this machine.
     """
 
     name: str

@@ -14,8 +14,8 @@ from ellc.profile.report import cost_text, percent
 COLOURS = 8
 """The number of colours in the template; all further kinds share the last colour."""
 _WIDTH, _ROW = 1000, 24
-_DEEPEST = 3
-_CHARACTER = 7
+_DEEPEST = 3  # the most rows of scopes
+_CHARACTER = 7  # the width of a character of a label
 
 
 @dataclass(frozen=True, slots=True)

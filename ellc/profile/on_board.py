@@ -30,7 +30,9 @@ from ellc.remote.job import INPUTS, LOADER, RUN, BoardProgram, copy_and_run
 
 _PROGRAM = "profile"
 _STREAM_BYTES = 32 << 20  # larger than the caches of boards, but much smaller than their memory
-_OVERHEAD_S = 3600.0  # the fewest calls that are timed take minutes with a slow network
+# The seconds that are added to the time limit: if a model is slow, even the fewest calls that are
+# timed take minutes.
+_OVERHEAD_S = 3600.0
 
 
 def profile_on_board(

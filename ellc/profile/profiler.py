@@ -119,7 +119,7 @@ def _kind(name: str, layers: Sequence[Layer]) -> Kind:
 
 
 def _joined(parts: Sequence[tuple[float | None, float]], cost: float) -> float | None:
-    """The mean of fractions, weighted by cost; None if one of the fractions is not known.
+    """The mean of fractions, weighted by cost; None if there is none or any is not known.
 
     `parts` are pairs of a fraction and a cost; `cost` is the sum by which to divide.
     """

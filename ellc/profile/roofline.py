@@ -1,8 +1,8 @@
 """Draws a roofline: the rates of the layers below the bounds of core and memory, on log axes.
 
 The x coordinate of a layer is its multiply-adds per byte moved, the y coordinate its multiply-adds
-per unit of cost. The flat roof is the core's peak. The slanted roof is the rate of the memory times
-the multiply-adds per byte.
+per unit of cost. A flat roof is the core's peak for one type of factors. The slanted roof is the
+rate of the memory times the multiply-adds per byte.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class _Axis:
 
 
 def roofline(profile: Profile) -> HtmlCode | None:
-    """The picture as SVG; None if no layer has multiply-adds."""
+    """The picture as SVG; None if no layer has multiply-adds, moved bytes and a cost."""
     points = list(_points(profile))
     if not points:
         return None

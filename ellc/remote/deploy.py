@@ -1,4 +1,4 @@
-"""Copies a compiled network to a board and runs it there."""
+"""Prepares a network for a board, copies its files there, and runs it there."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def deployed_folder(board: ReachedBoard, name: str, asked: str) -> str:
 
     It is `asked`, or `ellc/NAME` if `asked` is empty, relative to the home folder. Raises
     `EllcError` E636 if the folder is the home folder or a parent of it, if its name is not
-    printable, and if the home folder is not known.
+    printable, or if the home folder is not known.
     """
     home = board.facts.home
     folder = posixpath.normpath(posixpath.join(home, asked or f"ellc/{name}")).replace("//", "/")

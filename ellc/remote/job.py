@@ -3,7 +3,7 @@
 The files are sent as a tar archive on the standard input of a script. The script unpacks them into
 a new folder, and then renames this folder to the final one. So the final folder is either replaced
 as a whole or left unchanged. The script removes its temporary files, even if the connection breaks:
-it then gets the signal PIPE when it writes.
+its next write then raises SIGPIPE, which it traps in order to clean up.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ tar -xomf - -C "$new" && [ -f "$new/{MARK}" ] || exit {_NO_SPACE}
 """
 _CLEAN = 'clean() { rm -rf "$new"; }\n'
 # `_REPLACE` renames twice. After the first rename `$new.old` is the only copy of the old files, so
-# it is renamed back if there is no `$final`.
+# `clean` renames it back if there is no `$final`.
 _CLEAN_BESIDE = f"""\
 clean() {{
     [ ! -e "$new.old" ] || [ -e "$final" ] || mv "$new.old" "$final"

@@ -1,4 +1,4 @@
-"""Provides `read_tflite`, the public function that reads a TensorFlow Lite file as a graph."""
+"""Reads a TensorFlow Lite file as a graph, or only the declarations of its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def read_tflite(source: Path, options: ImportOptions = _DEFAULT) -> Graph:
 
     Inputs and outputs have the shapes and element types of the file. Their names come from the
     signature, or from the tensors if there is no signature. If the file has several signatures,
-    only one graph is read. Class names appended to the file become the metadata `labels`. Means and
-    deviations of pictures become metadata under ELL's keys. Raises only `EllcError`: E203 if the
-    model exceeds the limits, E210 if the file is unreadable or damaged, E211 if a package is
-    missing, E212 if operators are not supported (the message lists them all), E213 if a shape is
-    open, E214 if a name is unknown.
+    only one graph is read. Class names appended to the file become the metadata `labels`. If the
+    first input is float32, means and deviations of pictures become metadata under ELL's keys.
+    Raises only `EllcError`: E203 if the model exceeds the limits, E210 if the file is unreadable or
+    damaged, E211 if a package is missing, E212 if operators are not supported (the message lists
+    them all), E213 if a shape is open, E214 if a name is unknown.
     """
     data = read_file(source, options.limits, code="E210")
     model = _model(source, data, options)

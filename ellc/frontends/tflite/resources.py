@@ -66,7 +66,7 @@ class _VariableResolver:
     """Replaces the operators on variables in one graph, operator by operator.
 
     `nodes` has the remaining operators. `before` maps variables to the tensors of their values at
-    the start. `after` maps variables to the tensors that were assigned last.
+    the start of a call. `after` maps variables to the tensors that were assigned last.
     """
 
     nodes: list[TfliteNode] = field(default_factory=list)
@@ -183,9 +183,9 @@ def without_handles(
 ) -> tuple[list[TfliteNode], list[Variable], dict[str, str]]:
     """Return the nodes with plain values instead of handles, the variables, and error messages.
 
-    Only variables on which `outputs` depend are returned. A handle may be left without a value: if
-    its variable is read only inside a loop, or has no initial value. The last result maps each
-    handle to the error message for an operator that takes such a handle. Raises `Unsupported` for
+    Only variables on which `outputs` depend are returned. A handle may be left without a value,
+    because its variable is read only inside a loop or has no initial value. The last result maps
+    each handle to the error message for an operator that takes it. Raises `Unsupported` for
     operators on variables that cannot be replaced.
     """
     names = [name for node in nodes for name in (*node.inputs, *node.outputs)]
@@ -256,7 +256,7 @@ def _started(emitter: Emitter, variables: Iterable[Variable]) -> dict[str, Array
 
 
 def _zeros(emitter: Emitter, current: Tensor) -> Array:
-    """The initial zeros of an unassigned variable, as in TensorFlow Lite Micro."""
+    """The initial zeros of a variable without `start`, as in TensorFlow Lite Micro."""
     zero = quant_of(current).zero_point[0] if current.quant else 0
     return emitter.full(current.shape, zero, current.dtype.numpy)
 

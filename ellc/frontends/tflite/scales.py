@@ -1,4 +1,4 @@
-"""Reads scales and zero points, and computes ranges and factors from them.
+"""Reads scales and zero points, computes ranges and factors from them, and adds conversions.
 
 Every step has the same precision as in TensorFlow Lite's reference kernels, and scales are float32.
 Results would be off by one bit if, for example, a product were not rounded to float32 before its
@@ -84,7 +84,10 @@ def activation_range(activation: FusedActivation, tensor: Tensor) -> tuple[int, 
 
 
 def stored(real: float | None, tensor: Tensor) -> int | None:
-    """Convert a real number to a stored integer, rounded like in the runtime but not clamped."""
+    """Convert a real number to a stored integer, rounded like in the runtime but not clamped.
+
+    None stays None.
+    """
     if real is None:
         return None
     number = np.float32(real) / scale_of(tensor)

@@ -1,6 +1,6 @@
 """Removes complex spectra, because a graph has no complex numbers.
 
-It merges each RFFT2D with the operators that read its result.
+The module merges each RFFT2D with the operators that read the result of the RFFT2D.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MOVERS = (
     *("EXPAND_DIMS", "GATHER", "RESHAPE", "SLICE"),
     *("SQUEEZE", "STRIDED_SLICE", "TRANSPOSE"),
 )
-"""Operators that only move numbers, so they may as well move the real parts instead."""
+"""Operators that only move numbers, so they may as well move the reader's real results instead."""
 
 
 def without_complex(nodes: Sequence[TfliteNode]) -> list[TfliteNode]:

@@ -2,7 +2,7 @@
 
 The version of an operator determines its allowed element types, ranks and options. The table has
 the latest versions in the runtime with which the tests compare results. The meaning of a later
-version is unknown, so it is refused.
+version is unknown, so operators of later versions are refused.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def latest_version(kind: str) -> int:
 
 
 def want_known_version(kind: str, version: int) -> None:
-    """Raise `Unsupported` for a version that is not in this table."""
+    """Raise `Unsupported` unless the version is between 1 and the latest known version."""
     latest = latest_version(kind)
     if not _FIRST <= version <= latest:
         raise Unsupported(f"version {version} of {kind} is unknown; 1 to {latest} are supported")

@@ -1,4 +1,4 @@
-"""Imports sums, products, quotients and comparisons of stored integers."""
+"""Imports sums, products, quotients, squared differences and comparisons of stored integers."""
 
 from __future__ import annotations
 
@@ -28,19 +28,21 @@ from ellc.ir.ops.quantised import Requantize
 from ellc.ir.ops.quantised_arithmetic import QuantAdd, QuantDiv, QuantMul
 from ellc.ir.types import Array, DType
 
-# Before stored integers are scaled, they are shifted left by this many bits, to keep precision: in
-# comparisons, in squared differences and in sums of any number of operands.
+# Before 8-bit integers are scaled, they are shifted left by these numbers of bits, to keep
+# precision: in comparisons, in squared differences and in sums of any number of operands.
 _COMPARED_BITS = 8
 _SQUARED_BITS = 7
 _SUMMED_BITS = 20
-_MOST_SUMMED = 16  # the sum of 16 operands of 9 bits, halved and shifted left by 20, has 32 bits
+# The most operands of ADD_N: the sum of 16 operands of 9 bits, halved and shifted left by 20 bits,
+# has 32 bits.
+_MOST_SUMMED = 16
 
 
 def _second_first(x: Value, y: Value) -> bool:
     """Whether the graph's operator should read the second operand first.
 
-    Its first operand must have the result's shape. If both operands have it, a computed one comes
-    before a constant.
+    The first operand of that operator must have the shape of the result. If both operands have this
+    shape, a computed operand comes before a constant.
     """
     if y.shape != common_shape(x, y):
         return False
@@ -86,7 +88,7 @@ def stored_sum_of_all(emitter: Emitter, node: TfliteNode, parts: list[Value]) ->
 
 
 def _want_general_scales(*tensors: Tensor) -> None:
-    """Raise `Unsupported` if all scales are powers of two; the runtime has a kernel for those."""
+    """Raise `Unsupported` if all scales are powers of two: the runtime has another kernel then."""
     if all(np.frexp(scale_of(t))[0] == 0.5 for t in tensors):
         raise Unsupported("16-bit sums whose scales are powers of two")
 

@@ -1,8 +1,8 @@
 """Imports convolutions, dense layers and matrix products of stored integers.
 
 A layer computes exact sums and then requantises them: it multiplies each sum by the factor input
-scale * weight scale / result scale. For uint8, where the weights have one scale, the reference
-kernels round the product of input scale and weight scale to float32.
+scale * weight scale / result scale. For uint8 layers, where the weights have one scale, and for
+matrix products, the reference kernels round the product of input scale and weight scale to float32.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Adds the layer normalisation of an LSTM of stored integers, bit for bit as in LiteRT's kernel.
 
 For each batch element, the sums of a gate are scaled to mean 0 and standard deviation 2^10. Then
-they are multiplied by weights, and a bias is added. As in LiteRT, the variance is multiplied by
-2^20 / units, which is truncated first. So variances are slightly too small if the number of units
-is not a power of two. A variance below 1 is replaced by a constant.
+they are multiplied by weights, and a bias is added. As in LiteRT, the sum of the squares is
+multiplied by the factor 2^20 / units, which is truncated first. So variances are slightly too small
+if the number of units is not a power of two. A variance below 1 is replaced by a number that
+depends on the scale of the weights.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ _GUARD = np.float32(10_000)
 class LayerNorm:
     """A layer normalisation.
 
-    `weights` are int32 [1, units], and `bias` is int32 [units]. `factor` is the mantissa and the
-    shift of the result's factor. `least` replaces variances that are too small.
+    `weights` are int32 [1, units], and `bias` is int32 [units]. `factor` is the factor of
+    the result, a mantissa and a shift. `least` replaces variances below 1.
     """
 
     weights: Array
@@ -62,7 +63,10 @@ class LayerNorm:
         return LayerNorm(widened, bias, (mantissa, shift + _UNIT_BITS), least)
 
     def apply(self, body: Emitter, x: Value) -> Value:
-        """Normalise the sums of a gate: int32 [batch, units] within 16 bits, like the result."""
+        """Normalise the sums of a gate.
+
+        The sums x and the result are int32 [batch, units], within 16 bits.
+        """
         raised = body.add(Mul(), x, number(body, 1 << _BITS))
         mean = body.add(_over_units("mean"), raised)
         difference = body.add(Sub(), raised, body.add(Cast(DType.I32), mean))

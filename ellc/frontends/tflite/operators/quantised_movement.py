@@ -47,7 +47,10 @@ def quantize(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("DEQUANTIZE")
 def dequantize(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Convert stored integers to real numbers. The reader made float16 constants float32."""
+    """Convert stored integers to real numbers.
+
+    A float32 operand is returned as it is: it was a float16 constant, which the reader converted.
+    """
     x = operand(inputs, 0)
     return x if x.dtype is DType.F32 else dequantized(emitter, x, tensor(node, 0))
 

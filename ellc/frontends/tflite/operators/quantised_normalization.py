@@ -24,9 +24,9 @@ from ellc.ir.ops.quantised import Requantize
 from ellc.ir.ops.reduce import Reduce
 from ellc.ir.types import Array, DType
 
-_LOG_STEP = 1 / 16  # the scale of the result; its zero point must be the highest integer
+_LOG_STEP = 1 / 16  # the scale of a LOG_SOFTMAX, whose zero point must be the highest integer
 _LOG_STEP_BITS = 4
-_MOST_TERMS = 1 << SOFTMAX_SUM_BITS  # the sum of more exponentials may overflow
+_MOST_TERMS = 1 << SOFTMAX_SUM_BITS  # the sum of this many exponentials may overflow
 _UNIT_STEP = 1 / 128  # the scale of normalised vectors
 _UNIT_BITS = 7
 
@@ -49,8 +49,8 @@ def stored_log_softmax(emitter: Emitter, node: TfliteNode, x: Value) -> Value:
     total = emitter.add(Reduce("sum", last, True), _table(emitter, position, terms))
     scaled = _table(emitter, position, log_softmax_differences(*scaling))
     logarithm = emitter.add(Sub(), scaled, emitter.add(LogOfSum(), total))
-    # No logarithm here is positive. The graph's operator rounds ties up; because 1 is subtracted
-    # first, ties round away from zero.
+    # The graph's operator rounds ties up. Here ties must round away from zero, and no logarithm is
+    # positive, so 1 is subtracted first.
     less = emitter.add(Sub(), logarithm, emitter.constant(np.ones(1, np.int32)))
     bits = 31 - LOG_BITS - _LOG_STEP_BITS
     op = Requantize("tflite_once", zero_of(to), low, high, to.dtype, to.quant)

@@ -41,8 +41,8 @@ from ellc.ir.ops.quantised_conv import IntDense
 from ellc.ir.ops.shape import Slice
 from ellc.ir.types import Array, DType, Quant
 
-# The indices of operands. Those of weights, biases and norms are for the first gate; the indices
-# for the other gates follow each of them.
+# The indices of operands. Those of weights, biases and norms are for the first gate; the other
+# three gates have the next three indices.
 _WEIGHTS, _RECURRENT, _BIASES = 1, 5, 12
 _PEEPHOLES = {0: 9, 1: 10, 3: 11}  # by gate
 _PROJECTION, _PROJECTION_BIAS = 16, 17
@@ -198,7 +198,7 @@ def _intermediate(node: TfliteNode, index: int, what: str) -> Tensor:
 
 
 def _norms(node: TfliteNode, inputs: Inputs, gates: range, units: int) -> dict[int, LayerNorm]:
-    """Read the layer normalisations by gate, with the gates' biases: of all gates, or none."""
+    """Read each gate's layer normalisation, with its bias; either all gates have one, or none."""
     norms = {}
     for gate in range(4):
         if optional(inputs, _NORMS + gate) is None:
@@ -291,8 +291,8 @@ def _sums(
 ) -> _Sums:
     """Read a dense layer of x whose sums have the scale `unit`.
 
-    `positions` has the operand indices of the weights and of the bias, or None without a bias.
-    Factors are computed in float32. The zero point of x is folded into the bias.
+    `positions` has the operand indices of the weights and of the bias; the latter is None if there
+    is no bias. Factors are computed in float32. The zero point of x is folded into the bias.
     """
     declared = tensor(node, positions[0])
     if zero_of(declared):

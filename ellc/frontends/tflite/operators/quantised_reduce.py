@@ -35,7 +35,7 @@ from ellc.ir.ops.reduce import Reduce
 from ellc.ir.ops.shape import Split
 from ellc.ir.types import DType
 
-_MOST_SHIFT = 14  # the largest shift for 64-bit numbers
+_MOST_SHIFT = 14  # the largest shift of a factor for 64-bit numbers
 
 
 def _centred_sum(emitter: Emitter, node: TfliteNode, x: Value, axes: tuple[int, ...]) -> Value:
@@ -57,7 +57,7 @@ def stored_sum(emitter: Emitter, node: TfliteNode, x: Value, axes: tuple[int, ..
 
 
 def stored_mean(emitter: Emitter, node: TfliteNode, x: Value, axes: tuple[int, ...]) -> Value:
-    """Import MEAN: the factor is divided by the number of elements, with as many bits as fit."""
+    """Import MEAN: the factor is divided by the number of elements and keeps all bits that fit."""
     count = math.prod(x.shape[a] for a in axes)
     if count < 1:
         raise Unsupported("a mean over no elements")

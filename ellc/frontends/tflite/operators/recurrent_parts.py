@@ -1,4 +1,4 @@
-"""Reads the time axis and the states of recurrent layers, of floats and of stored integers."""
+"""Reads the time axis and the states of recurrent layers, and refuses operands and options."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ NO_PROJECTION_CLIP = DeclinedOption("ProjClip", "a bound for projections")
 
 
 def refuse(inputs: Inputs, indices: Iterable[int], what: str) -> None:
-    """Raise `Unsupported` with the text `what` if the node has one of these operands."""
+    """Raise `Unsupported` with the text `what` if the node has any of these operands."""
     if any(optional(inputs, i) is not None for i in indices):
         raise Unsupported(what)

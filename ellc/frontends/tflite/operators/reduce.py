@@ -25,7 +25,7 @@ from ellc.ir.ops.scan import CumSum
 from ellc.ir.types import DType
 
 _AXES = "constant axes"
-_LEAST_NORM = np.float32(1e-6)
+_LEAST_NORM = np.float32(1e-6)  # replaces smaller L2 norms of floats
 
 
 def _axes(inputs: Inputs) -> tuple[int, ...]:
@@ -130,7 +130,7 @@ def l2_normalization(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Valu
 
 @TFLITE.imports("LOCAL_RESPONSE_NORMALIZATION", limits="floats only")
 def local_response_normalization(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Divide x by a power of the sum of squares over neighbouring channels."""
+    """Divide x by (bias + alpha * the sum of squares over neighbouring channels)^beta."""
     options, size = node.options, 2 * node.options.whole("Radius") + 1
     # TensorFlow Lite multiplies the sum by alpha; the graph's operator multiplies the mean by it.
     alpha = float(np.float32(options.number("Alpha"))) * size

@@ -1,4 +1,4 @@
-"""Imports operators that change shapes or the order of elements, return shapes, fill, or cast."""
+"""Imports operators on shapes and the order of elements, and FILL, ZEROS_LIKE, RANGE and CAST."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def transpose(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("SHAPE")
 def shape_of(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Return the shape as a vector, which is always known at import."""
+    """Return the shape, which is always known at import, as a vector."""
     return emitter.numbers(operand(inputs, 0).shape, result(node).dtype)
 
 

@@ -64,7 +64,7 @@ def filter_bank(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 def _runs(emitter: Emitter, starts: Array, widths: Array, count: int, what: str) -> Array:
     """Concatenate the indices of all runs; run i has `widths[i]` indices, from `starts[i]` on.
 
-    Raises `Unsupported` if an index is not below `count`.
+    Raises `Unsupported` if an index is negative or not below `count`.
     """
     pairs = zip(starts, widths, strict=True)
     indices = np.concatenate([start + emitter.counted(max(int(n), 0)) for start, n in pairs])
@@ -101,7 +101,10 @@ def square_root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("CUSTOM:SignalFilterBankSpectralSubtraction")
 def spectral_subtraction(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """Return the energies minus the noise, and the estimate of the noise, which is a state."""
+    """Return the energies minus the noise, and the estimate of the noise, which is a state.
+
+    Of each energy, at least the fraction given by `min_signal_remaining` is left.
+    """
     x, options = require_type(operand(inputs, 0), DType.U32, "operand", 1), node.options
     (channels,) = x.shape
     if options.whole("num_channels") != channels:

@@ -88,7 +88,10 @@ _LN_2 = 45426  # the natural logarithm of 2, times 2^16, rounded
 
 @TFLITE.imports("CUSTOM:SignalFilterBankLog")
 def logarithm(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Compute the natural logarithm times a scale as i16, at most 32767; 0 for x <= 1."""
+    """Compute the natural logarithm of x * 2^`input_correction_bits`, times a scale.
+
+    The result is an i16 of at most 32767, and 0 if x * 2^`input_correction_bits` is at most 1.
+    """
     x = require_type(operand(inputs, 0), DType.U32, "operand", 1)
     scaled = with_number(emitter, ShiftLeft(), x, bits_option(node, "input_correction_bits"))
     log2 = as_type(emitter, _log2(emitter, scaled), DType.U64)

@@ -1,4 +1,4 @@
-"""Provides checks, casts and arithmetic with a constant for the signal operators."""
+"""Checks types, reads options, casts and computes with constants for the signal operators."""
 
 from __future__ import annotations
 

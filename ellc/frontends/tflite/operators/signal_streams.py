@@ -114,7 +114,7 @@ def framer(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
 def _once_there(
     emitter: Emitter, node: TfliteNode, frames: Value, steps: int
 ) -> tuple[Value, Value]:
-    """Set the frames [rows, n, size] before step `steps` to 0; also return if all are valid."""
+    """Set frames [rows, n, size] before step `steps` to 0; also return whether all are valid."""
     count = frames.shape[1]
     name, past = _number(emitter, node, "steps", 0)
     steps_so_far = with_number(emitter, Minimum(), with_number(emitter, Add(), past, count), steps)
@@ -129,7 +129,7 @@ def _once_there(
 
 @TFLITE.imports("CUSTOM:SignalStacker", limits="a step not longer than a stack")
 def stacker(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
-    """Every `stacker_step` calls, concatenate the latest frames; also return whether this is done.
+    """Every `stacker_step` calls, concatenate the latest frames; also return whether this call did.
 
     In other calls the result is zero. Copies of the first frame stand in for the frames before it.
     """

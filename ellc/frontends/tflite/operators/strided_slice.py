@@ -98,7 +98,7 @@ def _entries(options: NodeOptions, inputs: Inputs) -> list[_Entry]:
 
 
 def _complete(entries: list[_Entry], rank: int) -> list[_Entry]:
-    """Replace the ellipsis, or without one the missing entries at the end, by whole axes."""
+    """Replace the ellipsis by whole axes; without an ellipsis, append whole axes."""
     used = sum(not (e.new or e.rest) for e in entries)
     if sum(e.rest for e in entries) > 1:
         raise Unsupported(_ELLIPSES.reason)

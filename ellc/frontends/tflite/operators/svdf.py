@@ -6,9 +6,9 @@ keeps only these products of the latest calls.
 
 With stored integers, SVDF follows `EvalIntegerSVDF` of TensorFlow Lite's reference kernels. The
 products with the features are rounded to the 16 bits of the state. The sum over time and rank is
-exact modulo 2^32, and is then rounded once. The reference kernels accept only the activation RELU,
-but do not compute it: they only clamp to the range of int8. So results can be negative if the zero
-point is above -128. ellc does the same.
+exact modulo 2^32, and is rounded only when it is scaled to the result. The reference
+kernels accept only the activation RELU, but do not compute it: they only clamp to the range of
+int8. So results can be negative if the zero point is above -128. ellc does the same.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from ellc.ir.ops.reduce import Reduce
 from ellc.ir.ops.shape import Concat, Slice
 from ellc.ir.types import DType
 
-_STATE = 4  # index of the operand
+_STATE = 4  # the index of the operand that is the state
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""Imports resource variables, of whose operators `without_handles` has left only the reads."""
+"""Imports the operators of resource variables that `without_handles` leaves.
+
+Outside of loops, these are only the reads.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Imports functions of stored 16-bit integers ("wide"), most of them interpolated in tables.
 
-A function of 8-bit integers has a table entry for every integer, see `quantised_tables.py`. Stored
-16-bit integers always have the zero point 0.
+A function of 8-bit integers has a table entry for every integer, see `quantised_tables.py`. The
+zero point of stored 16-bit integers must be 0.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ def _symmetric(
 ) -> Value:
     """Apply an odd function to x by interpolation on |x|.
 
-    For negative x, the interpolated y is inverted bit by bit, which gives -y - 1. The later
+    For negative x, the interpolated value v is inverted bit by bit, which gives -v - 1. The later
     rounding step then rounds ties away from zero for both signs.
     """
     source, to = tensor(node, 0), result(node)

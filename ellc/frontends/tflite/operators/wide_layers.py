@@ -1,9 +1,9 @@
 """Imports layers with 16-bit activations and 8-bit weights, and products of 16-bit matrices.
 
-The reference kernels sum in 64 bits if the bias has 64 bits. The weights are constants, so the
-largest possible sum is known at import. If all sums fit into 32 bits, they are computed in 32 bits.
-Otherwise the layer computes one sum for the upper and one for the lower bytes of the operand, and
-adds the two in 64 bits.
+The reference kernels sum in 64 bits if the bias has 64 bits, and in convolutions without a bias.
+The weights are constants, so the largest possible sum is known at import. If all these sums fit
+into 32 bits, they are computed in 32 bits. Otherwise the layer computes one sum for the upper
+and one for the lower bytes of the operand, and adds the two in 64 bits.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ENDS_32 = 1 << 31
 _ENDS_48 = 1 << 47
 _MOST_SHIFT = 7  # the largest shift of a factor in the reference kernels
 _MOST_REDUCED_SHIFT = -2  # the largest shift that the rule `tflite_reduced` supports
-_LOWEST_16 = 1 << 15
+_LOWEST_16 = 1 << 15  # the magnitude of the lowest 16-bit integer
 _HIGHEST_BYTE = 255
 _MOST_DEPTH = 1 << 15  # the sum of fewer than 2^15 products of bytes fits into 32 bits
 
@@ -68,7 +68,7 @@ def wide_layer(
 def wide_product(
     emitter: Emitter, a: Value, b: Value, transpose: tuple[bool, bool], factor: float, to: Tensor
 ) -> Value:
-    """Import BATCH_MATMUL of 16-bit matrices, as four products of bytes."""
+    """Import BATCH_MATMUL of 16-bit matrices, as four products of matrices of bytes."""
     depth = a.shape[-2 if transpose[0] else -1] if a.type.rank > 1 else 0
     if a.dtype is not b.dtype or zero_of(to) or depth >= _MOST_DEPTH:
         raise Unsupported(

@@ -20,7 +20,7 @@ from ellc.ir.types import Array
 
 @dataclass(frozen=True, slots=True)
 class WrittenRows:
-    """How a loop body writes a row of a carried list, which is its input with the index `index`.
+    """How a loop body writes a row of a carried list, the body's input with the index `index`.
 
     `row` is the tensor [1, ...] that a trip writes. `slices` has the operands of the two SLICEs:
     the begin and the size of the part before the row, then those of the part after the row.
@@ -32,7 +32,7 @@ class WrittenRows:
 
 
 def written_rows(body: TfliteGraph, index: int) -> WrittenRows | None:
-    """Describe how the body writes a row of input `index`; None if it uses it in any other way."""
+    """Describe how the body writes a row of input `index`; None if it uses the input otherwise."""
     carried, output = body.inputs[index], body.outputs[index].name
     producers = {t.name: node for node in body.nodes for t in node.results}
     joined = producers.get(output)
