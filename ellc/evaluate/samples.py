@@ -63,9 +63,10 @@ class Data(Protocol):
 class Preparation:
     """Converts a sample into the input of a network, an array of `type`.
 
-    A picture is first cropped to the middle `share` of each side. Then it is cropped and scaled to
-    `how.size`, or to the size of the input if `how.size` is not given. Last, `how` turns its pixels
-    into numbers. A sample that is not a picture is only converted by `ellc.arrays.as_input`.
+    A picture is first cropped to the middle `share` of each side. Then it is cropped to the aspect
+    ratio of `how.size` and scaled to this size; by default this is the size of the input. Last,
+    `how` turns its pixels into numbers. A sample that is not a picture is only converted by
+    `ellc.arrays.as_input`.
     """
 
     type: TensorType

@@ -186,8 +186,8 @@ class OnnxNode(Attributes):
 class OnnxInput:
     """A graph input with its shape, and with ONNX's number for its element type.
 
-    A dimension is a number, a symbol, or None if the file does not give it. `shape` is None if
-    not even the rank is known.
+    A dimension is a number, a symbol, or None if the file does not give it. `shape` is None if not
+    even the rank is known.
     """
 
     name: str
