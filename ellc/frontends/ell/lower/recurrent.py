@@ -40,7 +40,8 @@ def lower_gru(lw: Lowering, job: Job) -> None:
 def lower_lstm(lw: Lowering, job: Job) -> None:
     """`LSTMNode`: an LSTM cell; weights are in the order input, forget, cell, output.
 
-    The second activation is that of the gates. The port `outputCellState` has the cell state.
+    The second activation is that of all gates but `cell`. The port `outputCellState` has the cell
+    state.
     """
     units = _units(job)
     activation, recurrent = _activations(job, 2)
