@@ -61,7 +61,7 @@ def multiply_once(b: KernelBuilder, x: Operand, mantissa: Operand, shift: Operan
 def multiply_reduced(b: KernelBuilder, x: Operand, mantissa: Operand, shift: Operand) -> Operand:
     """x times a factor whose mantissa is reduced to 15 bits, rounded only once.
 
-    x has 32 or 64 bits.
+    x has 32 or 64 bits. A `shift` above -2 counts as -2.
     """
     half, most = b.const(1 << 15, mantissa), b.const((1 << 15) - 1, mantissa)
     # The mantissa is rounded by adding a half. The sum is unsigned, as it may exceed 31 bits.
@@ -199,7 +199,7 @@ def inverse_root_shift(b: KernelBuilder, x: Operand) -> Operand:
 def _even_shift(b: KernelBuilder, x: Operand) -> tuple[Operand, Operand]:
     """(wide, pairs): `wide * 4^pairs` is at least 2^27.
 
-    `wide` is x if x is below 2^29, else a quarter of x.
+    `wide` is x if x is below 2^29, else a quarter of x. An x below 1 counts as 1.
     """
     positive = b.max(x, b.const(1, x))
     large = b.compare("ge", positive, b.const(1 << 29, x))
@@ -267,9 +267,9 @@ def _q2(real: float) -> int:
 
 
 def rounded_root(b: KernelBuilder, x: Operand) -> Operand:
-    """The rounded square root of 64-bit integers, in 32 bits. Each trip finds one bit of it.
+    """The rounded square root of 64-bit integers, in 32 bits. Each trip of the loop finds one bit.
 
-    The root is at most 2^16 - 1 if x is below 2^32, and at most 2^32 - 1 for any other x.
+    The result is limited to 2^16 - 1 if x is below 2^32, and to 2^32 - 1 for any other x.
     """
     zero, top = b.const(0, x), b.const(1 << 62, x)
     with b.loop("digit", 0, 32, carry=(x, zero, top)) as loop:

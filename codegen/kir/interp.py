@@ -52,8 +52,9 @@ def run(kernel: Kernel, buffers: Mapping[str, Array | Pointer], begin: int, end:
 
     An array has the parameter's element type (`Elem.numpy`). Arrays of writable parameters are
     changed in place. Raises `InternalError` for a missing or unsuitable array, for an access
-    outside its array, for an access that is misaligned relative to the pointer, and for a store to
-    a parameter that is not writable.
+    outside its array, for an access that is misaligned relative to the pointer or that assumes more
+    alignment than its parameter has, for a store to a parameter that is not writable, for a value
+    that is read before it is defined, and for an operation whose result does not have its type.
     """
     Program(kernel).run(buffers, begin, end)
 
@@ -67,7 +68,7 @@ class Program:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._registers: dict[str, int] = {}
-        # By the `id` of a literal, which is faster than comparing literals.
+        # The registers of literals, by the `id` of the literal: comparing literals is slower.
         self._literals: dict[int, int] = {}
         self._start: list[Array] = []
         self._memories = {param.name: number for number, param in enumerate(kernel.params)}
@@ -127,7 +128,7 @@ class Program:
                 gave = f"{value.dtype}{list(value.shape)}"
                 raise self._error(f" {let.op} gave {gave} for {let.result.name}: {type_}")
 
-        # There is a function for each number of operands, as these calls take most of the time.
+        # Each number of operands has its own function, as calls of `meaning` take most of the time.
         def unary(registers: _Registers, memories: _Memories) -> None:
             registers[result] = value = meaning(registers[first], *attrs)
             if value.dtype is not dtype or value.shape != shape:

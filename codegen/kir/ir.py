@@ -1,4 +1,4 @@
-"""The nodes of kernel IR. A kernel is a tree of loops around code on virtual registers."""
+"""The nodes of kernel IR. A kernel is a tree of loops and ifs around code on virtual registers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ellc.codegen.kir.types import INDEX, Elem, VType
 
 @dataclass(frozen=True, slots=True)
 class Var:
-    """A virtual register. Exactly one statement assigns it."""
+    """A virtual register. Exactly one statement assigns it, unless it is a bound of the kernel."""
 
     name: str
     type: VType
@@ -61,7 +61,7 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class Let:
-    """`result = op(args; attrs)`. The row of `op` in `operations.OPERATIONS` defines it."""
+    """`result = op(args; attrs)`. The row of `op` in `operations.OPERATIONS` defines `op`."""
 
     result: Var
     op: str
@@ -93,7 +93,7 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Prefetch:
-    """A hint that `param[index + offset]` will be read soon. It may lie outside the buffer."""
+    """A hint that `param[index + offset]`, which may be outside the buffer, will be read soon."""
 
     param: Param
     index: Operand
@@ -105,7 +105,8 @@ class For:
     """`for index in range(start, stop, step)`, with values carried in registers.
 
     `carried[i]` is `inits[i]` on the first trip and becomes `yields[i]` after every trip. After the
-    loop, `results[i]` is the last value of `carried[i]`. `step` is a positive constant.
+    loop, `results[i]` is the last value of `carried[i]`, which is `inits[i]` if there was no trip.
+    `step` is a positive constant.
     """
 
     index: Var

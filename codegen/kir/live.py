@@ -1,4 +1,4 @@
-"""The live values of a kernel: a store, prefetch, condition or loop bound depends on them."""
+"""The live values of a kernel: those on which a store, prefetch, condition or bound depends."""
 
 from __future__ import annotations
 

@@ -38,9 +38,9 @@ ResultRule = Callable[[tuple[VType, ...], tuple[int, ...]], VType]
 class OpRow:
     """One operation. `meaning` maps arrays of shape (lanes,) and the attributes to the result.
 
-    `llvm` is the template for LLVM; if given, `llvm_unsigned` replaces it for unsigned integers and
-    `llvm_float` for floats. `c` is the template for C; if given, `c_int` replaces it for integers
-    of fixed width and `c_float` for floats.
+    `llvm` is the template for LLVM. `llvm_unsigned`, if given, replaces it for unsigned integers,
+    and `llvm_float` for floats. `c` is the template for C. `c_int`, if given, replaces it for
+    integers of fixed width, and `c_float` for floats.
     """
 
     name: str
@@ -194,7 +194,7 @@ def _mul_high(a: Array, b: Array) -> Array:
 # saturates to the highest number.
 _row("mul_high", "TT", "s", _same, _mul_high, c="i32_mul_high({0}, {1})")
 
-# Both propagate NaN, as numpy does. Of two zeros, either may be the result.
+# `min` and `max` propagate NaN, as numpy does. Of two zeros, either may be the result.
 _row("min", "TT", "fsux", _same, np.minimum, llvm="@llvm.smin({0}, {1})",
      llvm_unsigned="@llvm.umin({0}, {1})", c="{1} < {0} ? {1} : {0}",
      c_float="{0} != {0} || {0} < {1} ? {0} : {1}")  # fmt: skip

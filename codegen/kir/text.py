@@ -239,7 +239,7 @@ class _Parser:
     def _body(self) -> tuple[tuple[Stmt, ...], str]:
         """(statements, the line with the closing brace or the yield after them).
 
-        Advances to the line after that.
+        Advances past that line.
         """
         body: list[Stmt] = []
         while self._at < len(self._lines):

@@ -1,4 +1,4 @@
-"""The rules that every kernel must obey: operand types, single assignment, use after definition."""
+"""The rules that every kernel must obey, such as operand types, alignment, single assignment."""
 
 from __future__ import annotations
 
@@ -260,7 +260,8 @@ def _assembly_problems(function: AssemblyFunction) -> Iterator[str]:
 def literal_problems(imm: Imm) -> Iterator[str]:
     """The problems of a literal: it has the wrong Python type, or does not fit in its type.
 
-    The literal of an integer type may be in the range of the signed or the unsigned type.
+    The literal of an integer type may be in the range of the signed or the unsigned type of its
+    width.
     """
     elem, value = imm.type.elem, imm.value
     if elem.is_float:
@@ -387,7 +388,7 @@ def _counted(count: int, noun: str) -> str:
 
 
 def _is_wider(type_: VType, narrow: VType) -> bool:
-    """Whether `narrow` has integers of 8 or 16 bits, and `type_` as many of twice the bits."""
+    """Whether `narrow` has 8- or 16-bit integers, and `type_` has as many with twice the bits."""
     is_narrow = narrow.elem in (Elem.I8, Elem.U8, Elem.I16, Elem.U16)
     return is_narrow and type_ == narrow.with_elem(narrow.elem.wider)
 

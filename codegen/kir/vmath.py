@@ -2,8 +2,9 @@
 
 Each function appends code to a builder, and returns a value of the type of its argument (f32 or
 f64). Docstrings give bounds of the error in units in the last place (ulp) of the result; they hold
-whether or not the target fuses `mul_add`. NaN gives NaN. Results for infinities and zeros are those
-of numpy. Results that are denormal may be 0 where the unit flushes them (32-bit NEON).
+whether or not the target fuses `mul_add`. NaN gives NaN, except in x^0 and 1^y. Results for
+infinities and zeros are those of numpy. Results that are denormal may be 0 where the vector unit
+flushes them (32-bit NEON).
 """
 
 from __future__ import annotations
@@ -220,7 +221,8 @@ def _power_special(x: Expression, y: Expression, result: Expression) -> Expressi
     vanishes = b.op("xor", is_zero, y.test("lt", 0.0))
     extreme = result.select(vanishes, 0.0, math.inf)
     result = result.select(b.op("or", is_zero, is_infinite), extreme, result)
-    # With a negative base, odd exponents keep the sign, and fractional exponents give NaN.
+    # With a negative base, odd exponents keep the sign, and fractional exponents give NaN, unless
+    # the base is -infinity.
     odd = b.op("and", integral, b.op("xor", _is_integer(y * 0.5), _all_lanes(x)))
     sign = b.select(odd, x.sign_bits(), x.bits_const(0))
     result = result.bits_op("or", sign)

@@ -1,7 +1,8 @@
 """Constants of the elementary functions, one set for each floating-point format.
 
 Coefficients have the lowest power first. They are minimax fits (Remez exchange with 50 digits) that
-minimise the error relative to the function's value. The comment on each set gives this error.
+minimise the error relative to the function's value. The comment on each list
+of coefficients gives this error.
 """
 
 from __future__ import annotations

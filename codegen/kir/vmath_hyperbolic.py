@@ -82,7 +82,10 @@ def atanh(b: KernelBuilder, x: Operand) -> Operand:
 
 
 def _minus_one(part: Expression, power: Operand) -> Expression:
-    """2^power (1 + part) - 1, if the argument of the function is at most `_NO_ONE`."""
+    """2^power (1 + part) - 1 if `power` is at most 64.
+
+    It is larger only for arguments beyond `_NO_ONE`, for which the callers do not use the result.
+    """
     limit = part.bits_const(64)
     factor = power_of_two(part, part.b.min(power, limit))
     return part.fma(factor, factor - 1.0)

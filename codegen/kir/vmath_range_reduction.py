@@ -128,7 +128,7 @@ def _places(v: Expression, exponent: Operand) -> list[Operand]:
 
 def _digit(f: FloatFormat, index: int) -> int:
     """Digit `index` of 1 / (2 pi), counted from the place that angles of `trig_limit` need."""
-    # This is negative for places before the point, which are 0.
+    # `first` is negative if the digits begin with places before the point, which are 0.
     first = _limit_exponent(f) - f.fraction_bits
     return (_TURNS >> (_TURNS_BITS - first - (index + 1) * _DIGIT_BITS)) % (1 << _DIGIT_BITS)
 

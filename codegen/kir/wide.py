@@ -49,7 +49,8 @@ def _divide_unsigned(b: KernelBuilder, x: Operand, y: Operand) -> tuple[Operand,
     """(quotient, remainder) by long division, one bit per trip; undefined if y is 0."""
     bits = x.type.elem.bytes * 8
     one, zero = b.const(1, x), b.const(0, x)
-    # Each trip moves the upper bit of `number` to `rest`, and adds a bit of the quotient below.
+    # Each trip moves the upper bit of `number` to `rest`. A bit of the quotient becomes the lowest
+    # bit of `number`.
     with b.loop("bit", 0, bits, carry=(x, zero)) as loop:
         number, rest = loop.carried
         overflow = b.compare("ne", b.shift_right(rest, bits - 1), zero)

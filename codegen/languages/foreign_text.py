@@ -4,14 +4,14 @@ Names of ports and layers, metadata and file names are *foreign* texts: they may
 character. A template accepts only integers and texts of the types below, one type for each
 language; `render` rejects everything else. These functions convert a foreign text:
 
-* `names.valid_name` and `names.distinct_names` make an `Identifier`, which is valid in every
+* `names.valid_name` and `names.port_names` make `Identifier`s, which are valid names in every
   language;
 * `comment` makes a `Comment`, for comments of every language and for Python's docstrings;
 * `c_string`, `python_literal` and `cmake_file` make literals;
 * `html_text` makes text for HTML and SVG.
 
-`c_code` and `html_code` combine converted texts. The functions for programming languages keep
-the characters of a fixed list, and escape all others.
+`c_code`, `joined`, `html_code` and `html_joined` combine converted texts. The functions for
+programming languages keep the characters of a fixed list, and replace, escape or reject all others.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Every character that is not an ASCII letter, digit or underscore becomes `_`. Names are cut to 64
 characters. Leading underscores before a capital letter or another underscore are removed, because C
-reserves such names. A leading digit gets a `_` before it. An empty name becomes `model`. A `_` is
-added at the end of
+reserves such names. A leading digit gets a `_` before it. A name that is empty or has only
+underscores becomes `model`. A `_` is added at the end of
 
 * reserved words (`reserved_words`);
 * names of ports that are macros (`linux`) or, having only capitals, may be macros (`INT32_MAX`);

@@ -1,7 +1,7 @@
-"""Fills the templates in `codegen/templates`.
+"""Fills the templates in `codegen/templates`, and the HTML templates of other packages.
 
 A template may write integers and texts of its own language (`foreign_text.py`). Writing anything
-else, such as a plain string, is an error. The filters of a template are the functions of
+else, such as a plain string, is an error. Most filters of a template are the functions of
 `foreign_text.py` for its language.
 """
 

@@ -82,8 +82,8 @@ _TAKEN_FOR_MODELS = _MODULES.union(
 def is_taken_for_models(name: str) -> bool:
     """Whether files or functions of a model with this name would hide others.
 
-    The others are Python modules, C functions, libraries, other generated files, CMake targets and
-    Windows devices.
+    The others are Python modules, C types and functions, libraries, other generated files, CMake
+    targets and Windows devices.
     """
     is_device = name.lower() in _DEVICES.split()
     return is_device or name in _TAKEN_FOR_MODELS or name.startswith("pthread_")

@@ -192,11 +192,11 @@ BOARDS: dict[str, Target] = {row.name: row.target() for row in _ROWS}
 
 
 def target_for(machine: Machine) -> Target | None:
-    """The target whose code suits a machine best, or None if no named target's code runs there.
+    """The target whose code suits a machine best, or None if there is none.
 
-    A board with the machine's name is preferred, then a board with one of the machine's cores, then
-    a board whose code is general. The target gets the number of cores of the machine, if it is
-    known.
+    Among the boards whose code can run on the machine, one with the machine's name is preferred,
+    then one with one of the machine's cores, then one whose code is general. The target gets the
+    machine's number of cores, if this number is known.
     """
     rows = [row for row in _ROWS if not unfit(BOARDS[row.name], machine)]
     by_name = [row for row in rows if machine.model.startswith(row.models) and row.models]

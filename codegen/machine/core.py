@@ -2,7 +2,7 @@
 
 LLVM knows such facts but has no interface to read them. Therefore a table here lists them, by
 LLVM's names of cores. A core that is not in the table is assumed to have what its architecture
-guarantees.
+guarantees and, in 32-bit ARM code, a fused multiply-add.
 """
 
 from __future__ import annotations
@@ -113,7 +113,11 @@ _LEAST: dict[Profile, Core] = {
 
 
 def core_named(name: str, profile: Profile) -> Core:
-    """The core with this name. An empty or unknown name means what the profile guarantees."""
+    """The core with this name.
+
+    An empty name means what the profile guarantees. An unknown name means the same, with a fused
+    multiply-add in 32-bit ARM code.
+    """
     least = _LEAST[profile]
     if name in ("", least.name):
         return least

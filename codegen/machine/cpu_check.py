@@ -6,8 +6,9 @@
 * 32-bit ARM on Linux: by the capability words. The CRC32 bit shows that a core is ARMv8: every
   ARMv8 Cortex-A has CRC32 instructions, but the kernel may call the machine ARMv7.
 * Cortex-M: by MVFR0 and CPACR, which tell whether there is a floating point unit and whether it is
-  switched on. Only privileged code can read them; other code checks nothing.
-* Macs need no check. WebAssembly engines reject a module that they cannot run.
+  switched on. Only privileged code can read them. Unprivileged code, and code without the
+  hard-float ABI, checks nothing.
+* Macs with Apple silicon need no check. WebAssembly engines reject a module that they cannot run.
 
 The capability words are in /proc/self/auxv. System calls read this file, because there is no C
 library. If it cannot be read, the check fails.

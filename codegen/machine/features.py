@@ -37,8 +37,8 @@ _IMPLIED: tuple[tuple[str, frozenset[str]], ...] = (
 def features_of(least: Iterable[str], llvm_features: str) -> frozenset[str]:
     """The features `least`, changed by LLVM's `+name` and `-name` words.
 
-    A feature that is switched on brings the features that it implies. Raises `EllcError` (E604) if
-    a word has no sign.
+    A feature that is switched on brings the features that it implies, except those that a word
+    switches off. Raises `EllcError` (E604) if a word has no sign.
     """
     added, removed = _split(llvm_features)
     features = frozenset(least) | added

@@ -27,14 +27,15 @@ class Isa:
     always_has_neon: bool = False
     float_min: FloatMin = FloatMin.NOWHERE
     looks_up_in_registers: bool = False
-    """Whether an instruction looks up bytes in a table that fills four vector registers."""
+    """Whether an instruction looks up bytes in a table that fills up to four vector registers."""
     masks_are_bits: bool = False
     """Whether an instruction converts a mask to one bit per lane."""
     vector_loads_take_offsets: bool = True
     """Whether a vector load can add a constant to its pointer."""
     freezes_narrow_loads: bool = False
-    """Whether loads of byte vectors need LLVM's `freeze`. Without it, LLVM combines a load with the
-    instruction that widens it, and passes the vector through the stack."""
+    """Whether loads of vectors of 8- or 16-bit elements need LLVM's `freeze`. Without it, LLVM
+    combines a load with the instruction that widens the loaded vector, and passes this vector
+    through the stack."""
     calls_wide_arithmetic: bool = False
     """Whether LLVM calls library functions to divide and convert 64-bit integers."""
 

@@ -50,10 +50,10 @@ class Machine:
 
 
 def machine_of(head: bytes, cpus: str, model: str = "", processors: int = 0) -> Machine | None:
-    """The machine, or None if ellc has no target with its architecture.
+    """The machine, or None if ellc has no target for its programs, which `head` describes.
 
-    `head` is the start of the ELF header of one of its programs: 40 bytes, or empty. `cpus` is the
-    text of its /proc/cpuinfo.
+    `head` is the start of the ELF header of one of its programs: 40 bytes, or empty if it is
+    unknown; then the result is None. `cpus` is the text of the machine's /proc/cpuinfo.
     """
     arch = _arch(head)
     if arch is None:

@@ -62,7 +62,7 @@ _X86_64 = Platform(
 
 
 _ARMV6_WHEEL_TAGS = ("linux_armv6l", "linux_armv7l")
-"""A Pi with an ARMv7 core reports armv7l to pip, and can run ARMv6 code."""
+"""pip's names for ARMv6 code. A Pi with an ARMv7 core can run it, and reports armv7l to pip."""
 
 
 def _elsewhere(

@@ -16,7 +16,10 @@ from ellc.ir.errors import EllcError
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """Values that replace the values of a target. None keeps the target's value."""
+    """Values that replace the values of a target. None keeps the target's value.
+
+    If `cpu` is given and `llvm_features` is not, the target's own features are dropped.
+    """
 
     triple: str | None = None
     cpu: str | None = None
@@ -40,7 +43,8 @@ def resolve(name: str, overrides: Overrides | None = None) -> Target:
     The vector width and the feature set follow from the triple, the name of the CPU and the
     features. For `host`, llvmlite reports the CPU of this machine. `custom` needs
     `overrides.triple`. Raises `EllcError` if the name is unknown (the hint then lists similar
-    names), if `custom` has no triple, or if there is no code generator for the architecture.
+    names), if `custom` has no triple, if a triple is not supported, if a triple has another
+    architecture than the target and no CPU is given, or if a feature has no sign.
     """
     asked = overrides or Overrides()
     if name == "custom":

@@ -231,14 +231,14 @@ def make_target(name: str, description: str, triple: str, core: Core, llvm_featu
 
 
 def _least(triple: str) -> frozenset[str]:
-    """The features that every CPU of this architecture has."""
+    """The features that CPUs of this architecture are assumed to have."""
     match profile_of(triple):
         case "aarch64":
             return frozenset({"neon"})
         case "x86_64":
             return frozenset({"sse2"})
         case "arm" if triple.startswith(("armv7", "armv8")):
-            # Like Cortex-A7 and A53. For an armv7 core without NEON, LLVM's features say `-neon`.
+            # Cortex-A7 and A53 have both. For a core without NEON, LLVM's features contain `-neon`.
             return frozenset({"neon", "dsp"})
         case "arm" if triple.startswith("armv6"):
             return frozenset({"dsp"})

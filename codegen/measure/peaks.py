@@ -47,7 +47,7 @@ def measuring_loops(target: Target, stream_bytes: int) -> Loops:
 
 
 def _float_peak(target: Target) -> MeasuringLoop:
-    """Independent chains of fused multiply-adds."""
+    """Independent chains of multiply-adds, which are fused if the target can fuse them."""
     b = KernelBuilder("ellc_peak")
     y = b.param("y", Elem.F32, 64, writable=True)
     lanes = target.lanes(4)

@@ -130,9 +130,10 @@ def run_trials(
     is next to a guard page. `cc` may be the command of a C compiler of this machine, for instance
     with a sanitizer; it then compiles all C code.
 
-    The exception is an `EllcError` or `InternalError`. It means that an operator has no kernel, or
-    that the code does not compile, crashes, writes outside its buffers, or gives results that
-    depend on what memory held before. It does not affect other trials.
+    The exception is an `EllcError` or `InternalError`, or another one that the planner raised. It
+    means that an operator has no kernel, or that the code does not compile, crashes, writes outside
+    its buffers, or gives results that depend on what memory held before. It does not affect other
+    trials.
     """
     chosen, shared = options or Options(), SharedKernels()
     outcomes: list[list[Outputs] | Exception] = [InternalError("did not run")] * len(trials)

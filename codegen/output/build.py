@@ -1,4 +1,4 @@
-"""Builds the files of a plan: object, shared library, archive, header, and kernels as text."""
+"""Builds the files of a plan: libraries, object, header, C source, and kernels for inspection."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class BuildOptions:
 class BuildResult:
     """The result of `build`: files by kind, and facts about them.
 
-    `stack_bytes` is the size of the stack that the deepest call needs. It is None if nothing was
-    compiled to machine code, or if the object format does not record stack sizes.
+    `stack_bytes` is the size of the stack that the deepest call needs. It is None if no objects
+    were made (kinds `so`, `obj` and `lib` need them), or if they are not ELF objects.
     """
 
     model: Model
@@ -178,7 +178,7 @@ class _Builder:
         return self._delivered(out)
 
     def _merged(self, out: Path) -> Path:
-        """One object that contains all others. Only the API's symbols are global in it."""
+        """One object that contains all others. In ELF, only the API's symbols are global in it."""
         objects = self._objects
         self._progress("linking", 0, 0)
         link.link_relocatable(objects, self._target, out, tools=self._options.tools)

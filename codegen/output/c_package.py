@@ -1,4 +1,7 @@
-"""Writes a model as portable C99: one file with kernels, constants and the API."""
+"""Writes a model as portable C99: a header, and one file with kernels, constants and the API.
+
+Large constants and the runtime have their own files.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prepares a plan for compilation: its kernels as LLVM modules, its constants for one object."""
+"""Compiles the kernels of a plan in modules, and prepares its constants for one object."""
 
 from __future__ import annotations
 

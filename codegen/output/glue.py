@@ -111,7 +111,8 @@ def _counters(plan: Plan, offset: int) -> Counters:
 def _labels(outputs: Sequence[ApiPort], metadata: Mapping[str, str]) -> tuple[tuple[str, ...], int]:
     """(class names from the metadata, index of the output whose elements they name).
 
-    There are no names if no output has as many elements as there are names.
+    There are no names if no output is a list with as many elements as there are names. A list has
+    at most one axis with more than one element, and is not packed.
     """
     labels = class_labels(metadata)
     for index, port in enumerate(outputs):
@@ -163,8 +164,8 @@ def _port(graph: Graph, port: GraphPort, c_name: Identifier) -> ApiPort:
 def _may_be_planes(type_: TensorType) -> bool:
     """Whether a port may be an image whose second axis is that of the channels.
 
-    It is not if the last axis, but not the second, has 1, 3 or 4 elements, like the channels of a
-    picture.
+    A port is not such an image if it does not have four axes, or if its last axis, but not its
+    second, has 1, 3 or 4 elements, like the channels of a picture.
     """
     shape = type_.shape
     return len(shape) == 4 and not (shape[3] in _COLOURS and shape[1] not in _COLOURS)

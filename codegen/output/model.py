@@ -203,7 +203,7 @@ class Model:
     hash: str
     cpu: CpuCheck
     labels: tuple[str, ...] = ()
-    """The names of the classes of output `labelled`; empty if there are none."""
+    """The class names of the output with index `labelled`; empty if there are none."""
     labelled: int = 0
     arena_align: int = ARENA_ALIGN
     counters: Counters | None = None
@@ -245,8 +245,8 @@ def interface_hash(
 ) -> int:
     """A 32-bit hash of the interface. If it changes, callers must be compiled with the new header.
 
-    It covers the size and alignment of the arena, the ports (name, element type, shape,
-    quantisation), and the metadata that says how pixels become an input.
+    It covers `API_VERSION`, the model's name, the size and alignment of the arena, the ports (name,
+    element type, shape, quantisation), and the metadata that says how pixels become an input.
     """
     pixels = sorted(
         (key, text)

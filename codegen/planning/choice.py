@@ -76,8 +76,8 @@ def families_of(op: Op) -> tuple[Family, ...]:
 def choose(node: PlacedNode, asked: str = "", tuned: str = "") -> Choice:
     """Choose one of the candidates of a node.
 
-    `asked` and `tuned` name a candidate as `family` or `family:schedule`. If the node does not have
-    the candidate `tuned`, `tuned` is ignored; so it is if there is an `asked`. Raises `EllcError`:
+    `asked` and `tuned` name a candidate as `family` or `family:schedule`. `tuned` is ignored if
+    `asked` is given, or if the node does not have the candidate `tuned`. Raises `EllcError`:
     E301 if no kernel computes the node, E303 if the node needs float64 and the target has no
     hardware for it, E305 if the node does not have the candidate `asked`.
     """

@@ -61,7 +61,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class ListedCall:
-    """A step (see `plan.Step`). The first candidate is the chosen one, cycles are rounded."""
+    """A step (see `plan.Step`). The first candidate is the chosen one. Cycles are rounded."""
 
     name: str
     kernel: str

@@ -1,8 +1,8 @@
 """Flattens loops for the planner: each loop is replaced by the nodes of its body.
 
 The nodes of the body occur once, between an `Enter` and a `Leave` node, which hold the number of
-trips. Values of the body get new names, except that a loop-invariant operand is replaced by the
-value outside the loop for which it stands.
+trips. Values of the body get new names, except that an input of the body that is the same on every
+trip is replaced by the value outside the loop that it stands for.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class Enter(Op):
-    """The node before the body: (initial values.., sequences..) -> (carried ones.., elements..)."""
+    """The node before the body: (first values.., sequences..) -> (carried values.., elements..)."""
 
     repeat: Repeat
     carried: int

@@ -34,12 +34,13 @@ class Instruction:
     """One lane of the result as a C expression: `i` is the lane, a, b, c, .. are the operands, and
     `a.l[i]` is a lane of a vector."""
     needs: tuple[str, ...] = ("",)
-    """Alternatives, each a list of features. `Target.features` must contain all features of one of
-    the alternatives."""
+    """Alternatives, each a list of features separated by spaces. `Target.features` must contain all
+    features of at least one alternative."""
     implements: str = ""
     """The operation of `ops.py` that the instruction computes, or a name by which the LLVM emitter
-    looks it up for a part of an operation. The emitter uses the instruction if the operands fill
-    one or several of its registers."""
+    looks up an instruction for a part of an operation (`shl_round`). The emitter uses the
+    instruction if the operands fill one or several of the instruction's registers. An instruction
+    for which this is empty is used only by its own name."""
     asm: Mapping[Arch, str] = field(default_factory=dict)
     """Assembly, with operands as in `llvm`, and with {r} for the result. If `llvm` has several
     lines, LLVM combines them into this one instruction."""
@@ -63,7 +64,7 @@ class Instruction:
         return COSTS.get(target.core.name, {}).get(target.arch, {}).get(self.name)
 
     def slots(self, target: Target) -> float:
-        """The issue slots that predictions assume: the cycles of its cost, or 1 if unknown."""
+        """The issue slots that predictions assume: the cycles of `cost`, or 1 if it is unknown."""
         cost = self.cost(target)
         return cost.cycles if cost else 1.0
 
@@ -76,9 +77,10 @@ class Instruction:
         return target.arch in self.llvm and any(target.has(*words.split()) for words in self.needs)
 
     def registers(self, types: tuple[VType, ...], result: VType) -> int:
-        """The number of these instructions, one per register, that compute an operation.
+        """How often this instruction must run, once per register, to compute an operation.
 
-        It is 0 if they cannot compute the operation on these types.
+        The number is a power of two, or 0 if the instruction cannot compute the operation on these
+        types.
         """
         count, rest = divmod(result.lanes, self.gives.lanes)
         if rest or count & (count - 1):

@@ -1,4 +1,4 @@
-"""Instructions of x86-64 that add neighbouring products, on vectors of 128, 256 and 512 bits."""
+"""Instructions of x86-64 that multiply integers, on vectors of 128, 256 and 512 bits."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from ellc.codegen.machine.isa import FloatMin
 
 @spells("mul_add")
 def mul_add(w: InstructionWriter, let: Let) -> str:
-    """A fused multiply-add if the target has one, else a product and a sum."""
+    """A fused multiply-add of floats if the target has one, else a product and a sum."""
     type_, elem = let.result.type, let.result.type.elem
     fused = w.target.fused_multiply_add
     fused &= elem is not Elem.F64 or w.target.scalar_f64
@@ -44,7 +44,10 @@ def square_root(w: InstructionWriter, let: Let) -> str:
 
 
 def by_helper(w: InstructionWriter, helper: str, let: Let) -> str:
-    """The result of a helper function, called for each lane, on integers of 32 bits or more."""
+    """The result of a helper function, called for each lane.
+
+    Integers of fewer than 32 bits are widened for the call, and its result is narrowed again.
+    """
     w.helpers.add(helper)
     result = let.result.type
     value = "poison"

@@ -33,7 +33,7 @@ def convert(w: InstructionWriter, let: Let) -> str:
 
 
 def _converted(w: InstructionWriter, typed: str, source: VType, to: Elem) -> str:
-    """The result of one LLVM instruction that converts `typed`, a value of type `source`."""
+    """`typed`, a value of type `source`, converted to `to` by at most one LLVM instruction."""
     result = source.with_elem(to)
     if source.elem.is_float and not to.is_float:
         kind = "s" if to.is_signed else "u"

@@ -1,4 +1,4 @@
-"""Writes the fixed-point operations as LLVM IR, for targets without instructions for them."""
+"""Writes the fixed-point operations as LLVM IR where no instruction computes exactly these."""
 
 from __future__ import annotations
 

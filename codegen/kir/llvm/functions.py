@@ -125,8 +125,8 @@ class _LlvmFunction(InstructionWriter):
         type_, narrow = self.type(result.type), result.type.elem.bytes < 4
         text = f"load {type_}, ptr {pointer}, align {align}"
         if narrow and result.type.lanes > 1 and self.target.isa.freezes_narrow_loads:
-            # Without `freeze`, LLVM combines this load with the instruction that widens it, and
-            # passes the vector through the stack.
+            # Without `freeze`, LLVM combines this load with the instruction that widens the loaded
+            # vector, and passes the vector through the stack.
             text = f"freeze {type_} {self.let(text)}"
         self.append_line(f"%{result.name} = {text}")
 

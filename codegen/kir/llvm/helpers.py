@@ -2,7 +2,7 @@
 
 On 32-bit ARM, LLVM calls library functions for 64-bit division, for conversions between 64-bit
 integers and floats, and for 32-bit division if the core has no divide instruction. Kernels must not
-need a library, so a module calls internal functions instead, and defines those that it calls.
+need a library, so an LLVM module calls internal functions instead, and defines those it calls.
 
 Floating-point arithmetic that a core lacks in hardware remains a call: `__aeabi_dadd` and similar
 functions belong to the ARM run-time ABI, which every toolchain for such boards links. The square
@@ -300,7 +300,10 @@ def division(op: str, elem: Elem, target: Target, *, by_constant: bool) -> str:
 
 
 def conversion(source: Elem, to: Elem, target: Target) -> str:
-    """The name of the helper that converts a 64-bit integer to a float or back; may be empty."""
+    """The name of the helper that converts a 64-bit integer to a float or back.
+
+    It is empty if the target needs no helper, or if the ARM run-time ABI has a function for this.
+    """
     wide = (Elem.I64, Elem.U64)
     converts = source.is_float != to.is_float and bool({source, to} & {*wide})
     if not converts or not target.isa.calls_wide_arithmetic:

@@ -1,4 +1,4 @@
-"""Writes operations that move lanes as LLVM IR: broadcast, extract, concatenate, pack masks."""
+"""Writes operations that move, number or compare lanes, or pack masks, as LLVM IR."""
 
 from __future__ import annotations
 

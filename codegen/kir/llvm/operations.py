@@ -2,7 +2,7 @@
 
 A machine instruction is written by its row. If the target has an instruction that implements an
 operation, the operation is written by the row of that instruction. Any other operation is written
-by the function that is registered for it in this module, or else by the LLVM template of its row in
+by the function that is registered for it in `SPELLINGS`, or else by the LLVM template of its row in
 `ops.py`.
 """
 

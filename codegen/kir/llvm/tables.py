@@ -1,4 +1,8 @@
-"""Writes the look-up of bytes in a table: by instructions on AArch64, else lane by lane."""
+"""Writes the look-up of bytes in a table: by instructions on AArch64, else lane by lane.
+
+The instructions need indices that fill registers: 8 lanes or a multiple of 16. Other numbers of
+indices are looked up lane by lane on AArch64, too.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +41,8 @@ def pick(w: InstructionWriter, let: Let) -> str:
 def _look_up(w: InstructionWriter, type_: VType, index: str, registers: list[str]) -> str:
     """The bytes at these indices of a table in several registers.
 
-    Each instruction searches a group of registers. For an index outside its group, it keeps the
-    result of the instruction before.
+    Each instruction searches a group of registers. For an index outside its group, the first
+    instruction gives 0, and any other keeps the result of the instruction before it.
     """
     result = ""
     for start in range(0, len(registers), MOST_TABLES):

@@ -1,4 +1,7 @@
-"""Writes widening products and sums of pairs as LLVM IR, for targets without an instruction."""
+"""Writes widening products, products of low halves, and sums of pairs of lanes as LLVM IR.
+
+The emitter calls these functions if no instruction of the target implements the operation.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes the text files of a package: Python module, ELL's functions in C, CMake file, demo."""
+"""Writes a package's text files: Python modules, ELL's C functions, labels, CMake files, demo."""
 
 from __future__ import annotations
 

@@ -35,8 +35,8 @@ def write_wheel(
 ) -> Path:
     """Write the wheel of a distribution `name`. Returns its path.
 
-    `files` maps names in the wheel to paths. `version` is the version that the user gave. The
-    default is ellc's public version, with the hash of the network as the local part.
+    `files` maps names in the wheel to paths. `version` is the version that the user gave or, if the
+    user gave none, ellc's public version with the hash of the network as the local part.
     """
     distribution = re.sub(r"[-_.]+", "_", name).strip("_").lower() or "model"
     tags = [f"py3-none-{platform}" for platform in sorted(platform_tags(target))]
