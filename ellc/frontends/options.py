@@ -20,7 +20,7 @@ class ImportOptions:
     these values depend are read. `signature` chooses one of the signatures of a file; "" means the
     file's first graph. With `layout` "nhwc", inputs and outputs that are NCHW in the file become
     NHWC. With `keep_double`, float64 values of an `.ell` model are computed in float64 instead of
-    float32.
+    float32. `limits` bounds the sizes that a reader accepts.
     """
 
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))

@@ -1,4 +1,4 @@
-"""Parses the bytes of a file into an `OnnxModel`. Only this module uses protobuf."""
+"""Parses the bytes of a file into an `OnnxModel`, and reads its ports and definitions."""
 
 from __future__ import annotations
 

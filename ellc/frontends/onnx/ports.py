@@ -1,4 +1,4 @@
-"""Sets the shapes of public inputs, and the layout of public inputs and outputs."""
+"""Sets the types of public inputs, and the layout of public inputs and outputs."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def input_type(
     symbols: Mapping[str, int],
     quant: Quant | None = None,
 ) -> TensorType:
-    """The type of an input. An open first dimension becomes 1.
+    """The type of an input. An open first dimension becomes 1, unless the file states it as 0.
 
-    Raises `EllcError`: E212 for an element type that is not supported, E213 for any other open
-    dimension.
+    Raises `EllcError`: E203 for a shape beyond the limits, E212 for an element type that is not
+    supported, E213 for any other open dimension or if the user gives a shape of another rank.
     """
     try:
         dtype = dtype_of(port.element_type)
@@ -66,8 +66,9 @@ def input_type(
 def input_quants(
     nodes: Iterable[OnnxNode], constants: Mapping[str, StoredTensor]
 ) -> dict[str, Quant]:
-    """Map integer values to the quantisation parameters of the nodes that dequantise them.
+    """Map integer values to the quantisation parameters of the nodes that read them.
 
+    Only a stored scale and zero point with one element each count.
     If a node only moves elements, the parameters of its result also apply to its operand.
     """
     quants: dict[str, Quant] = {}

@@ -24,7 +24,7 @@ from ellc.ir.types import Array
 _UINT8, _INT8, _FLOAT = 2, 3, 1
 _BYTES = (_UINT8, _INT8)
 _MOST_UNITS = 2.0**30
-"""A bias must be below this, in units of the 32-bit sums, to leave room for the sums themselves."""
+"""The bound on |bias| in units of the 32-bit sums, which leaves room for the sums themselves."""
 _NO_ZERO: Array = np.zeros(1, np.uint8)
 _DOMAINS = ("", MICROSOFT)
 _MOVING = frozenset(
@@ -116,7 +116,8 @@ class _Neighbours:
     def parameters(self, node: OnnxNode, of: int) -> _Quantised | None:
         """The parameters of a QuantizeLinear or DequantizeLinear; None if they are not stored.
 
-        They describe the node's operand if `of` is 0, and otherwise the node's result.
+        They describe the node's operand if `of` is 0, and otherwise the node's result. The result
+        is also None if the scale is not float32, or belongs to a block of elements.
         """
         scale, zero = (*node.inputs, "", "")[1:3]
         known = self.element_type(scale) == _FLOAT and (not zero or self.element_type(zero))
@@ -127,8 +128,9 @@ class _Neighbours:
     def dequantised(self, name: str, several_on: int | None = None) -> _Quantised | None:
         """The bytes from which a DequantizeLinear computes the value `name`, or None.
 
-        The result is None if another operator computes the value, if its stored integers are not
-        bytes, or if it has several scales along any axis but `several_on`.
+        The result is None if another operator computes the value, if `parameters` gives None, if
+        the stored integers are not bytes, or if there are several scales along any axis but
+        `several_on`.
         """
         node = self.producers.get(name)
         if node is None or not _is(node, "DequantizeLinear"):
@@ -165,7 +167,7 @@ class _Neighbours:
         return len(types) == 1 and 0 not in types
 
     def quantised(self, node: OnnxNode) -> _Quantised | None:
-        """The result of a QuantizeLinear; None unless it consists of bytes with one scale."""
+        """The result of a QuantizeLinear; None if it may not be bytes, or has several scales."""
         stored = self.parameters(node, 1)
         if stored is None or node.attributes.get("output_dtype", 0):
             return None
@@ -199,7 +201,7 @@ class _Neighbours:
 
     @staticmethod
     def _fits(shape: Sequence[int], reals: Array, unit: Array) -> bool:
-        """Whether a bias fits 32-bit sums: it must be a vector of small numbers, or one number."""
+        """Whether a bias fits 32-bit sums: it must be one small number, or a vector of them."""
         if max(shape, default=1) != reals.size or unit.size not in (1, reals.size):
             return False
         with np.errstate(all="ignore"):
@@ -339,7 +341,8 @@ def _add(graph: _Neighbours, node: OnnxNode, y: _Quantised, bounds: Bounds) -> O
 
 def _two(graph: _Neighbours, node: OnnxNode, y: _Quantised, bounds: Bounds) -> OnnxNode | None:
     a, b = graph.dequantised(node.inputs[0]), graph.dequantised(node.inputs[1])
-    # If the operands' integer types differ, ellc computes with real numbers, as ONNX Runtime does.
+    # If the integer types of a, b and y differ, ellc computes with real numbers, as ONNX Runtime
+    # does.
     if a is None or b is None or not graph.one_type(a, b, y):
         return None
     inputs = (*a.names, *b.names, y.scale, y.zero)

@@ -31,7 +31,7 @@ class Quantisation:
 
     @property
     def one_scale(self) -> np.float32:
-        """The only scale; raises `Unsupported` if there are several."""
+        """The only scale; raises `Unsupported` if there are several parameters, or if it is 0."""
         if self.scale.size != 1 or self.zero.size != 1:
             raise Unsupported(f"{self.scale.size} scales where one is supported")
         if self.scale[0] == 0:
@@ -83,7 +83,7 @@ def unsound(scale: Array, zero: Array) -> str:
 
 
 def one_quant_of(scale: Array, zero: Array = _ZERO) -> Quant | None:
-    """Convert the first scale and zero point of a file to a `Quant`; None if they are invalid."""
+    """Convert the first elements of `scale` and `zero` to a `Quant`; None if these are invalid."""
     if unsound(scale, zero):
         return None
     return Quant((float(scale.reshape(-1)[0]),), (int(zero.reshape(-1)[0]),))

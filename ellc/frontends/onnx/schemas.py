@@ -21,7 +21,7 @@ def schema_of(node: OnnxNode) -> Any:
 
 
 def default_value(node: OnnxNode, name: str) -> Any:
-    """The default of a node's attribute; None if it has no default, or the node no specification.
+    """The default of a node's attribute; None without a default or a specification.
 
     A list is returned as a tuple, as in `OnnxNode.attributes`.
     """

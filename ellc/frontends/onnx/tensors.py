@@ -1,4 +1,4 @@
-"""Reads tensors stored in the model file or in files beside it, after checking their sizes."""
+"""Lists ONNX's element types, and reads tensors stored in the model file or in files beside it."""
 
 from __future__ import annotations
 

@@ -17,8 +17,9 @@ Pair = tuple[int, int]
 class OnnxWindow:
     """A window over rows and columns; every pair is (rows, columns).
 
-    `before` and `after` are the padding in the file. `overhang` is the number of elements by which
-    the last window extends beyond the padding, which happens only with `ceil_mode`.
+    `before` and `after` are the padding that `pads` or `auto_pad` gives. `overhang` is the number
+    of elements by which the last window extends beyond the padding, which happens only with
+    `ceil_mode`.
     """
 
     size: Pair
@@ -35,7 +36,7 @@ class OnnxWindow:
         return (*self.before, bottom, right)
 
     def padding(self, value: float = 0.0) -> Padding:
-        """The padding that contains every window, including the overhang, filled with `value`."""
+        """The padding, including the overhang, with which every window fits; `value` fills it."""
         return Padding(*self.amounts, (value,))
 
 
@@ -135,7 +136,8 @@ def _amounts(
 def _overhang(extent: int, before: int, after: int, reach: int, stride: int) -> int:
     """The number of elements by which the last window extends beyond the padding.
 
-    `ceil_mode` adds one window that does not fit, unless it would start in the padding at the end.
+    If elements remain after the last window that fits, `ceil_mode` adds one more window, unless it
+    would start in the padding at the end.
     """
     total = extent + before + after
     count = -(-(total - reach) // stride) + 1

@@ -79,7 +79,7 @@ def window_padding_of(
     stride: Sequence[int],
     dilation: Sequence[int] = (1, 1),
 ) -> Padding:
-    """The padding of rows and columns. If an amount is odd, the larger part is after the image."""
+    """The padding of rows and columns. If a total is odd, the larger part is after the image."""
     explicit, scheme = options.wholes(EXPLICIT_PADDING), options.whole("Padding")
     if explicit:
         top, left, bottom, right = explicit

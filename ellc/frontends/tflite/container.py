@@ -225,7 +225,11 @@ class _Container:
         )  # fmt: skip
 
     def _inner(self, index: int) -> TfliteGraph:
-        """Read the graph that an operator runs; raise `Damaged` if the graph contains itself."""
+        """Read the graph that an operator runs.
+
+        Raises `Damaged` if the file has no such inner graph, if the graph contains itself, or if
+        graphs are nested too deeply.
+        """
         if not 0 < index < len(self._graphs) or index in self._open:
             raise Damaged(f"an operator cannot run graph {index} of {len(self._graphs)} graphs")
         if len(self._open) > _MOST_NESTED:
@@ -348,7 +352,7 @@ def _axis_of_scales(axis: int, shape: tuple[int, ...], count: int) -> int:
 
     Converters of 2020 stored the axis of the weights in the bias too. So if the tensor does not
     have the axis `axis`, but exactly one axis with as many elements as there are scales, this
-    function returns the latter.
+    function returns that one axis.
     """
     fitting = [a for a, extent in enumerate(shape) if extent == count]
     return fitting[0] if axis >= len(shape) and len(fitting) == 1 else axis

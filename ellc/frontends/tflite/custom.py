@@ -21,8 +21,9 @@ _NO_MAP = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, 
 def custom_options(raw: bytes, budget: EntryBudget) -> NodeOptions:
     """Read the options by name. Bytes that are not a FlexBuffers map give no options.
 
-    An operator may store its options in any format, so such bytes are no error. Raises `Damaged`
-    for lists that are longer than the file.
+    An operator may store its options in any format, so such bytes are no error. A map with more
+    than 256 options, or a list that is longer than the bytes, gives no options either. Raises
+    `Damaged` if all lists together exceed the budget of the file.
     """
     try:
         root = flexbuffers.GetRoot(raw)

@@ -52,7 +52,7 @@ def with_values(
     current: Mapping[Key, Tensor],
     results: Sequence[Tensor],
 ) -> TfliteNode:
-    """Add the values of all variables to the operands and results of an IF.
+    """Add the values of variables to the operands and results of an IF, and remove the handles.
 
     `current` has the values before the IF, which become its last operands. The tensors in `results`
     become its last results; they hold the values of the assigned variables after the IF. A branch

@@ -13,8 +13,8 @@ _MOST_BYTES = 1 << 20
 def appended_labels(data: bytes) -> str:
     """Return the text of the first file in the archive with "label" in its name, or ''.
 
-    The file has one class name on each line. Class names are optional, so a damaged archive, or
-    a file that is too large, counts as missing.
+    Only the first 64 files count. The text has one class name on each line. Class names are
+    optional, so a damaged archive, or a file that is too large, counts as missing.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:

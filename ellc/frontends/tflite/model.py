@@ -87,7 +87,7 @@ Option = int | float | bool | str | tuple[int, ...]
 class NodeOptions:
     """The options of an operator by their names in the schema, with defaults filled in.
 
-    An option that the operator does not have reads as 0, false or an empty list.
+    An option that the operator does not have reads as 0, false, '' or an empty list.
     """
 
     values: Mapping[str, Option]
@@ -195,7 +195,8 @@ class TflitePort:
 class TfliteModel:
     """A graph of a file, the names of all signatures, and metadata about input pictures.
 
-    `signature` is the name of the graph's signature; None if the graph has none or several.
+    `signature` is the name of the signature that was chosen or, without a choice, of the graph's
+    only signature; None if it has none or several.
     """
 
     inputs: tuple[TflitePort, ...]

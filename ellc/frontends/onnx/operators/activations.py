@@ -58,7 +58,7 @@ ACTIVATIONS: dict[str, tuple[type[Pointwise], tuple[float, ...]]] = {
     "Tanh": (Tanh, ()),
     "ThresholdedRelu": (ThresholdedRelu, (1.0,)),
 }
-"""The activations of one operand, with ONNX's defaults for `alpha` and `beta`."""
+"""The activations with no attributes but `alpha` and `beta`, and ONNX's defaults for these."""
 
 _NO_INTEGERS = "an activation of integers; cast them to float32"
 
@@ -114,7 +114,7 @@ def selu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 def _written_out_elu(emitter: Emitter, x: Value, alpha: float) -> Value:
     """x > 0 ? x : alpha * (e^x - 1), written with simple operators.
 
-    If alpha is infinite, Selu of 0 is NaN (infinity * 0), while the operator `Elu` gives 0.
+    If alpha is not finite, Selu of 0 is NaN (alpha * 0), while the operator `Elu` gives 0.
     """
 
     def number(of: float) -> Value:

@@ -10,8 +10,8 @@ from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
 from ellc.frontends.onnx.model import OnnxNode
 from ellc.frontends.onnx.registry import ONNX, operand
 
-# For each mode: the axes after the batch axis into which channels, rows and columns are split (b:
-# position in the block, c: channel, r: row, s: column), and the permutation of the split tensor.
+# For each mode: the axes after the batch axis once the channels have been split (b: position in the
+# block, c: channel, r: row, s: column), and the permutation of all axes of this split tensor.
 _TO_SPACE = {
     "DCR": ("bbcrs", (0, 3, 4, 1, 5, 2)),
     "CRD": ("cbbrs", (0, 1, 4, 2, 5, 3)),

@@ -1,4 +1,4 @@
-"""Imports constants, shapes, casts, ranges, and operators that return their operand."""
+"""Imports constants, shapes, sizes, casts, ranges, and operators that return their operand."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def size(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Range", limits="operands known at import, at most 1,048,576 numbers", ignores=STASH)
 def number_range(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Numbers from `start` to `limit` in steps of `delta`."""
+    """Numbers from `start` in steps of `delta`, up to `limit`, which is not included."""
     names = ("start", "limit", "delta")
     start, limit, delta = (known_number(operand(inputs, i), n) for i, n in enumerate(names))
     return stepped(emitter, start, limit, delta, operand(inputs, 0).dtype, _RANGE_ELEMENTS)
@@ -110,7 +110,7 @@ def identity(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     ignores={"ratio": "only for training", "seed": "only for training"},
 )
 def dropout(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """The operand, and a mask that is true everywhere: nothing is dropped at inference."""
+    """The operand, and a mask that is true (1 before version 10) everywhere: nothing is dropped."""
     training = optional(inputs, 2)
     if training is not None and known(training, "training_mode").any():
         raise Unsupported(TRAINING)

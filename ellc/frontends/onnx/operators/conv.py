@@ -48,7 +48,7 @@ def pixels_of(
     """Add a convolution, and return its result as images [N,OH,OW,F].
 
     With three spatial axes the result is [N * OD,OH,OW,F]. `outside` is the number that fills the
-    padding along the depth axis: the stored integer that represents zero.
+    padding along the depth axis: 0, or the stored integer that represents it.
     """
     if x.type.rank != w.type.rank:
         raise Unsupported(f"weights of shape {w.shape} over a tensor of shape {x.shape}")

@@ -76,7 +76,7 @@ def _crop(
     stride: tuple[int, ...],
     dilation: tuple[int, ...],
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """The amounts to cut off before, to cut off after, and to add after the full result."""
+    """How much to cut off at the start and the end of the full result, and to add at its end."""
     rank = len(extents)
     extra = node.integers("output_padding", (0,) * rank)
     reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]

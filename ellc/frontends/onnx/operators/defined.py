@@ -1,8 +1,8 @@
 """Imports operators that the ONNX specification defines by other operators.
 
-The package `onnx` contains the definitions, and this handler imports their nodes. Some definitions
-depend on attributes and operand types. Many operators that have a definition also have a handler of
-their own, which is used instead.
+The package `onnx` contains the definitions, and the handler `defined` imports the nodes of which a
+definition consists. Some definitions depend on attributes and operand types. Many operators that
+have a definition also have a handler of their own, which is used instead.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ NOTE = (
     declines=(Declined("input", "max_output_boxes_per_class", _NO_NUMBER),),
 )
 def non_max_suppression(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Rows (batch, class, box) of the selected boxes, i64, the box with the best score first.
+    """Rows (batch, class, box) of the selected boxes, i64; per class, the best score comes first.
 
     The result has as many rows as can be selected; the unused rows at the end are -1.
     """

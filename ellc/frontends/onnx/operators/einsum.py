@@ -1,4 +1,4 @@
-"""Imports Einstein summation as transposes, and a matrix product for each pair of operands."""
+"""Imports Einstein summation: operands are multiplied one after another, as matrix products."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _summed(emitter: Emitter, value: Value, letters: str, wanted: set[str]) -> t
 def _product(
     emitter: Emitter, a: Value, left: str, b: Value, right: str, wanted: set[str]
 ) -> tuple[Value, str]:
-    """Multiply two operands, and sum over letters that are not wanted; also return the others."""
+    """Multiply two operands, and sum over letters that are not wanted; also return the rest."""
     a, left = _summed(emitter, a, left, wanted | set(right))
     b, right = _summed(emitter, b, right, wanted | set(left))
     both = [c for c in left if c in right]

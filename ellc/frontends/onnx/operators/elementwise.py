@@ -1,4 +1,4 @@
-"""Imports pointwise arithmetic, comparisons, bitwise operators and functions."""
+"""Imports pointwise arithmetic, logic, comparisons, bitwise operators, selection and functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Imports operators that select, replace or sort elements by index."""
+"""Imports gathers, scatters, one-hot vectors, triangles, running sums, TopK and the like."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from ellc.ir.types import Array, DType
 
 @ONNX.imports("GatherElements")
 def import_gather_elements(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Elements of x at the result's own coordinates, but with the indices along one axis given."""
+    """Each result element is x at its own coordinates, with a given index along one axis."""
     x = operand(inputs, 0)
     axis = axis_of(node.integer("axis", 0), x.type.rank)
     return gather_elements(emitter, x, operand(inputs, 1), axis)
@@ -141,7 +141,7 @@ def trilu(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("ReverseSequence", limits="time and batch are the first two axes")
 def reverse_sequence(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """x, with the first elements of every sequence reversed, as many as its length."""
+    """x, with the first n elements of every sequence reversed, where n is its given length."""
     x = operand(inputs, 0)
     time = axis_of(node.integer("time_axis", 0), x.type.rank)
     batch = axis_of(node.integer("batch_axis", 1), x.type.rank)
@@ -221,7 +221,7 @@ def top_k(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
 
 @ONNX.imports("TensorScatter")
 def tensor_scatter(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """A cache with an update written into it along an axis, at its own index in each batch element.
+    """A cache into which an update is written along an axis, from a given index per batch element.
 
     In the mode `circular` the update wraps around at the end of the axis.
     """

@@ -32,7 +32,7 @@ from ellc.ir.types import Array
 _COUNTER_ELEMENTS = 64
 """The most elements of a counter: a carried value that is computed at import for every trip."""
 _MOST_TRIPS_WRITTEN_OUT = 64
-"""The most trips of a loop that cannot become a loop of the graph. The body of such a loop is
+"""The most trips of a node that cannot become a loop of the graph. The body of such a node is
 imported once for each trip."""
 
 
@@ -83,7 +83,7 @@ class _Body:
         return emitter.add_multi(loop, *self.carried.values(), *sequences, *fixed)
 
     def _import(self, inner: Emitter, outputs: Iterable[str]) -> list[Value]:
-        """Import the body with an input for every computed value, and return its outputs."""
+        """Import the body, with inputs for all but captured constants, and return its outputs."""
         for name, value in {**self.carried, **self.captured}.items():
             if isinstance(value, SequenceValue):
                 raise Unsupported(
@@ -213,7 +213,8 @@ def loop(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
     """Run a body several times; the number of trips is known at import.
 
     Carried values that are known on every trip (counters) become constant sequences, of which each
-    trip reads an element. Values that no trip changes are captured. All others are carried.
+    trip reads an element. Values that no trip changes are captured. All others are carried. If
+    the trips cannot become a loop of the graph, the body is imported once for each trip.
     """
     body, (own, captured) = node.graph("body"), own_and_captured(node, inputs)
     starts = [operand(own, i) for i in range(2, len(own))]

@@ -23,7 +23,7 @@ from ellc.ir.types import Array
 
 @ONNX.imports("Concat")
 def concat(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The operands, concatenated along an axis; operands without elements are skipped."""
+    """The operands, concatenated along an axis; operands of extent 0 along it are skipped."""
     parts = [operand(inputs, i) for i in range(len(inputs))]
     axis = axis_of(node.integer("axis"), operand(inputs, 0).type.rank)
     filled = [p for p in parts if p.shape[axis : axis + 1] != (0,)] or parts[:1]
@@ -32,7 +32,7 @@ def concat(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("Split", limits="sizes known at import")
 def split(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """The parts of a tensor along an axis: of given sizes, or equal (the last may be smaller)."""
+    """The parts along an axis: of given sizes, or equal (the last ones may be smaller or empty)."""
     x = operand(inputs, 0)
     axis = axis_of(node.integer("axis", 0), x.type.rank)
     sizes = integers_at(node, inputs, "split", 1, since=13)
@@ -129,7 +129,7 @@ def gather(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def front_indices(indices: Array, extent: int) -> Array:
-    """Convert known indices to numbers from 0 to extent - 1; raises `Unsupported` if outside."""
+    """Convert known indices to numbers from 0 to extent - 1; raise `Unsupported` for others."""
     want_array_inside(indices, np.array([extent]))
     signed = indices.astype(np.int64)
     return np.where(signed < 0, signed + extent, signed)
@@ -145,7 +145,7 @@ def from_the_front(emitter: Emitter, indices: Value, extent: int) -> Value:
 
 
 def _arithmetic(indices: Array) -> tuple[int, int] | None:
-    """(first, step) if the indices have a constant step; then a slice can replace the gather."""
+    """(first, step) if the step is constant and not 0; then a slice can replace the gather."""
     flat = indices.reshape(-1)
     if not flat.size:
         return None

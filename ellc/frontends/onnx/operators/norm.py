@@ -1,4 +1,4 @@
-"""Imports normalisation by stored statistics, and by the statistics of the tensor itself."""
+"""Imports normalisation by stored statistics, and by statistics or norms of the tensor itself."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def _scaled(emitter: Emitter, x: Value, scale: Value, offset: Value | None) -> V
 
 
 def _per_channel(emitter: Emitter, x: Value, scale: Value, offset: Value) -> Value:
-    """x * scale + offset; both have one number for each index of axis 1."""
+    """x * scale + offset; scale and offset have one number for each index of axis 1."""
     shape = (x.shape[1], *(1,) * (x.type.rank - 2))
     result = pointwise(emitter, Mul(), x, reshaped(emitter, scale, shape))
     return pointwise(emitter, Add(), result, reshaped(emitter, offset, shape))

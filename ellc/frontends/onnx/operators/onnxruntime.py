@@ -92,7 +92,7 @@ def fused_gemm(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports(f"{MICROSOFT}.FusedMatMul", limits="floating point")
 def fused_mat_mul(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """alpha * a @ b; attributes can transpose the last two axes of an operand."""
+    """alpha * a @ b; attributes can swap an operand's last two axes, or move its first axis."""
     a, b = (_matrices(emitter, node, operand(inputs, i), "AB"[i]) for i in (0, 1))
     return scaled(emitter, product(emitter, a, b), node.number("alpha", 1.0))
 
@@ -133,7 +133,7 @@ def reorder_input(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports(f"{DOMAIN}.ReorderOutput")
 def reorder_output(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Convert blocks to NCHW or NHWC, without the channels that were filled up."""
+    """Convert blocks to NCHW or NHWC, without the channels that only fill the last block."""
     x, channels = operand(inputs, 0), node.integer("channels")
     if not 0 < channels <= x.shape[1]:
         raise Unsupported(

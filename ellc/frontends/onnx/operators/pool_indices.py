@@ -20,7 +20,8 @@ from ellc.ir.ops.reduce import ArgMax
 from ellc.ir.ops.shape import Concat, Gather
 from ellc.ir.types import Array, DType
 
-# The most windows over one element of a MaxUnpool; each window needs several operators.
+# The most windows over one element of the result of a MaxUnpool. Each of them needs several
+# operators.
 _MOST_WINDOWS = 1024
 
 
@@ -55,7 +56,7 @@ def _lowest(dtype: DType) -> float:
 
 
 def _taps(emitter: Emitter, extents: Sequence[int], spans: Sequence[Span]) -> Array:
-    """An array [windows, taps] with the flat index in a plane of each tap, or -1 if outside."""
+    """An array [windows, taps]: the flat index of each tap in a plane; -1 for a tap outside."""
     flat = np.zeros((1, 1), np.int64)
     inside = np.ones((1, 1), np.bool_)
     for extent, span in zip(extents, spans, strict=True):
@@ -124,7 +125,8 @@ def max_unpool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 def _candidates(emitter: Emitter, taps: Array, size: int) -> Array:
     """An array [elements, windows] with the windows that contain each element of a plane.
 
-    If an element is in fewer windows than others, its first window is repeated.
+    If an element is in fewer windows than others, its first window is repeated
+    (window 0 if it is in none).
     """
     window, tap = np.nonzero(taps >= 0)
     element = taps[window, tap]

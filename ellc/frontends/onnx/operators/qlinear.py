@@ -1,7 +1,8 @@
 """Imports operators on stored integers, which are computed as in ONNX Runtime.
 
 Sums are exact. They are multiplied by a float32 factor, which converts them to the scale of the
-result, and then rounded to the nearest integer, ties to even.
+result, and then rounded to the nearest integer, ties to even. Operators without exact sums compute
+with real values, or look up the result for each byte in a table.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def qlinear_conv(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def stored_bias(emitter: Emitter, bias: Value | None, scale: Array, count: int) -> Value | None:
-    """A bias [count] as int32 in `scale`, the unit of the 32-bit sums; real numbers are rounded."""
+    """A bias [count] as int32 in `scale`, the unit of the sums; reals are rounded and clamped."""
     if bias is None or bias.dtype is DType.I32:
         return None if bias is None else reshaped(emitter, bias, (count,))
     if bias.array is None:
@@ -209,7 +210,7 @@ def as_stored(emitter: Emitter, x: Value, of_x: Quantisation, of_y: Quantisation
 def by_table(
     emitter: Emitter, x: Value, of_x: Quantisation, of_y: Quantisation, ops: list[Op]
 ) -> Value:
-    """Apply a chain of functions `ops` of one operand with a table of results for every byte."""
+    """Apply the functions `ops` one after another, by one table with a result for every byte."""
     real = dequantised(emitter, every_code(emitter, x.dtype), of_x)
     for op in ops:
         real = emitter.add(op, real)

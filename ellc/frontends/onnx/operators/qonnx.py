@@ -46,7 +46,7 @@ def _signs(emitter: Emitter, x: Value, scale: Array) -> Value:
 def quantised(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """(x, scale, zero point, bits): round x to a multiple of scale in the range of an integer type.
 
-    The integer type has the given number of bits; a signed number of one bit is scale or -scale.
+    The integer type has the given number of bits; a signed integer of one bit is 1 or -1.
     """
     x = operand(inputs, 0)
     scale, zero = (constant_operand(inputs, i, n) for i, n in ((1, "scale"), (2, "zero point")))
@@ -142,7 +142,10 @@ def _unscaled(emitter: Emitter, number: Value, scale: Array, zero: Array) -> Val
 
 
 def _range(node: OnnxNode, bits: int) -> Clip:
-    """The clip to the range of integers of `bits` bits; `narrow` leaves out the extreme number."""
+    """The clip to the range of integers of `bits` bits.
+
+    `narrow` leaves out the lowest signed number, or the highest unsigned number.
+    """
     signed, narrow = node.flag("signed", True), node.flag("narrow")
     if signed:
         return Clip(-(2.0 ** (bits - 1)) + narrow, 2.0 ** (bits - 1) - 1)

@@ -32,7 +32,9 @@ def float_quantised(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     Let 2^e be the largest power of two that is not above |x / scale|. Then x / scale is rounded to
     a multiple of 2^(e - mantissa bits), but not finer than 2^(1 - bias - mantissa bits). QONNX's
     own executor computes e with a logarithm in float32, which for a number just below a power of
-    two rounds up to that power. In the modes that round to nearest, the results are the same.
+    two rounds up to that power. In the modes that round to nearest, this makes no difference to the
+    result. At the end, the quotient is clamped to the largest number (without `saturation`, a
+    quotient beyond it becomes infinity or NaN), and multiplied by scale.
     """
     scale = constant_operand(inputs, 1, "scale")
     mantissa = _integer(inputs, 3, "mantissa bit width")
@@ -48,7 +50,7 @@ def float_quantised(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 
 def _power_below(emitter: Emitter, x: Value) -> Value:
-    """The largest power of two that is not above |x|; 0 if x is a denormal."""
+    """The largest power of two that is not above |x|; 0 if x is 0 or a denormal."""
     mask = emitter.constant(np.full(1, _EXPONENT_BITS, np.int32))
     bits = emitter.add(BitCast(DType.I32), x)
     return emitter.add(BitCast(DType.F32), pointwise(emitter, And(), bits, mask))
@@ -75,7 +77,7 @@ def _with(emitter: Emitter, op: Op, x: Value, number: float) -> Value:
 
 
 def _limits(inputs: Inputs, mantissa: int) -> tuple[float, float]:
-    """The smallest step between numbers of the format, and its largest number."""
+    """The format's smallest step between numbers, and its largest number (at most operand 5)."""
     exponent = _integer(inputs, 2, "exponent bit width")
     bias = 2 ** (exponent - 1) - 1
     if optional(inputs, 4) is not None:
@@ -91,7 +93,7 @@ def _limits(inputs: Inputs, mantissa: int) -> tuple[float, float]:
         if len(given) != 1 or not given[0] > 0:
             raise Unsupported(f"largest value {given.tolist()}; one number above 0 is supported")
         largest = min(largest, float(given[0]))
-    # No float32 number exceeds a limit above the largest float32.
+    # No float32 number exceeds a limit above the largest float32, so infinity replaces this limit.
     return 2.0**lowest, largest if largest <= _LARGEST_FLOAT else np.inf
 
 

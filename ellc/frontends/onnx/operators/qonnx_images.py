@@ -75,9 +75,10 @@ def _channels_first(rank: int) -> tuple[int, ...]:
     *names("QuantAvgPool2d"), limits=f"integers whose sums have at most {_MOST_SUM_BITS} bits"
 )
 def quantised_average_pool(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Sum the pixels under a square window; shift a sum of more than `obits` bits right.
+    """Sum the pixels under a square window, and shift all sums right so that they fit `obits` bits.
 
-    As in QONNX's own executor, `signed` makes no difference.
+    The shift (perhaps 0) follows from the largest sum that `ibits` allows. As in QONNX's own
+    executor, `signed` makes no difference.
     """
     x = operand(inputs, 0)
     extents(x, 4, "the image")

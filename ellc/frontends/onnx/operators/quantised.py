@@ -1,4 +1,4 @@
-"""Imports QuantizeLinear, DequantizeLinear, and matrix products and convolutions of integers."""
+"""Imports (Dynamic)QuantizeLinear, DequantizeLinear, MatMulInteger and ConvInteger."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _axis(node: OnnxNode, x: Value, scale: Value) -> int | None:
 
 
 def _known_reals(emitter: Emitter, node: OnnxNode, x: Value, inputs: Inputs, block: int) -> Array:
-    """Dequantise a known operand at import, of any size: the file stores each of its elements."""
+    """Dequantise a known operand at import. Its size has no bound: the file stores each element."""
     assert x.array is not None
     emitter.want_work(x.array)
     scale, given = operand(inputs, 1), optional(inputs, 2)
@@ -156,7 +156,7 @@ def dynamic_quantize_linear(emitter: Emitter, node: OnnxNode, inputs: Inputs) ->
 
 
 def dynamically_quantised(emitter: Emitter, x: Value) -> tuple[Value, Value, Value]:
-    """Return (x as uint8, its scale, its zero point), based on the smallest and largest element.
+    """Return (x as uint8, its scale, its zero point); the range spans all elements and 0.
 
     If all elements are 0, the scale is 1, as in ONNX Runtime. By the specification it would be 0,
     and the operator would divide 0 by 0.
@@ -242,7 +242,7 @@ def int_convolved(
     of_x: Quantisation,
     of_w: Quantisation,
 ) -> Value:
-    """The int32 sums [N,F,OH,OW] of an integer convolution; the node has `Conv`'s attributes."""
+    """The int32 sums [N,F,...] of an integer convolution; the node has `Conv`'s attributes."""
     return from_pixels(emitter, x, int_pixels(emitter, node, x, w, bias, of_x, of_w))
 
 

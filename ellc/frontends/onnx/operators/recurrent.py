@@ -27,9 +27,9 @@ _PARAMETRIC = "an activation (Affine, ScaledTanh) that has no kernel"
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """A layer type: its cell, ONNX's default activations, and the order of its gates.
+    """A layer type: its cell, ONNX's default activations, its gates and its number of states.
 
-    `gates[i]` is the position in ONNX's weights of gate i of the graph's cell.
+    Gate i of the graph's cell has the position `gates[i]` in ONNX's weights.
     """
 
     cell: Callable[[OnnxNode, list[Pointwise]], Op]
@@ -86,7 +86,7 @@ class _Sequence:
     *_KINDS, limits=_LIMITS, declines=(Declined("attribute", "activations", _PARAMETRIC),)
 )
 def recurrent(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> list[Value]:
-    """The states after every step and the states after the last step, for each direction."""
+    """The hidden states after every step, and all states after the last step, per direction."""
     kind = _KINDS[node.operator]
     batch_first = node.flag("layout")
     hidden = operand(inputs, 2).shape[-1]

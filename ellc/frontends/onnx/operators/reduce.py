@@ -106,7 +106,7 @@ def softmax(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 def hardmax(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
     """Return 1 for the first of the largest elements along an axis, and 0 for the others.
 
-    Before version 13 this is the largest along `axis` and all later axes together.
+    Before version 13, `axis` and all later axes count as one axis.
     """
     x = operand(inputs, 0)
     axis = axis_of(node.integer("axis", 1 if node.version < 13 else -1), x.type.rank)

@@ -125,7 +125,7 @@ def _want_elements(shape: tuple[int, ...], sizes: tuple[int, ...]) -> None:
 
 
 def _laid_out(emitter: Emitter, x: Value, op: Resize) -> Value:
-    """Apply the operator to x, via NHWC if x has 4 axes."""
+    """Apply the operator to x, via NHWC if x has 4 axes; write out linear modes of integers."""
     if op.mode == "linear" and x.dtype.is_integer:
         return _between_integers(emitter, x, op)
     if x.type.rank != 4:

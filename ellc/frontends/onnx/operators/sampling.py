@@ -185,7 +185,10 @@ class _Sampler:
         return _Neighbour(self.add(Clip(0, extent - 1), index), weight)
 
     def _reflected(self, index: Value, extent: int) -> Value:
-        """Reflect indices at the outermost elements, or half an element further out."""
+        """Reflect indices at the outermost elements, or half an element further out.
+
+        `align_corners` chooses the former.
+        """
         last = 2 * (extent - 1) if self.align_corners else 2 * extent - 1
         period = last if self.align_corners else last + 1
         forward = self.add(FloorMod(), index, self.number(max(period, 1), index))

@@ -23,7 +23,10 @@ from ellc.frontends.onnx.registry import ONNX, Declined, operand, optional
 from ellc.ir.ops.shape import Concat
 
 _MOST_PARTS = 4096
-"""The most parts of one tensor. Each part is an operator; to import 32,767 took three seconds."""
+"""The most parts of one tensor, and the most tensors of a sequence that a loop extends.
+
+Each of them is an operator; to import 32,767 took three seconds.
+"""
 
 
 def _items(inputs: Inputs, index: int = 0) -> tuple[Value, ...]:
@@ -87,7 +90,7 @@ def sequence_length(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 
 @ONNX.imports("SplitToSequence", limits=f"sizes known at import, at most {_MOST_PARTS:,} parts")
 def split_to_sequence(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Split along an axis into parts of equal size (the last may be smaller), listed sizes or 1."""
+    """Split along an axis: parts of one size (the last may be less), of listed sizes, or of 1."""
     x, given = operand(inputs, 0), optional(inputs, 1)
     axis, keep = axis_of(node.integer("axis", 0), x.type.rank), node.flag("keepdims", True)
     extent = x.shape[axis]
@@ -130,9 +133,10 @@ def concat_from_sequence(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Va
 
 
 def _unstacked(emitter: Emitter, stack: Value, axis: int, new: bool) -> Value:
-    """Concatenate the tensors stacked along axis 0 of `stack` along the axis `axis` of the result.
+    """Concatenate the tensors that are stacked along axis 0 of `stack`.
 
-    With `new`, `axis` is an axis that the tensors do not have.
+    `axis` is the axis of the result along which they follow one another. With `new`, it is
+    an axis that the tensors do not have.
     """
     order = (*range(1, axis + 1), 0, *range(axis + 1, stack.type.rank))
     moved, (count, *shape) = transposed(emitter, stack, order), stack.shape
@@ -144,7 +148,7 @@ def _unstacked(emitter: Emitter, stack: Value, axis: int, new: bool) -> Value:
 def appended(
     body: OnnxGraph, carried: Mapping[str, Value], following: Mapping[str, str]
 ) -> dict[str, str]:
-    """Map each carried sequence to which a trip only appends a tensor to the name of this tensor.
+    """For each carried sequence to which a trip only appends a tensor: the name of that tensor.
 
     `following` maps a carried value to the output of the body that has its next value.
     """

@@ -18,7 +18,7 @@ from ellc.ir.ops.pointwise import Mul
 from ellc.ir.ops.shape import Gather
 from ellc.ir.types import Array, DType
 
-# A transform with this number of frequencies has a matrix of (2 * 2048) ** 2 elements.
+# The greatest length of a transform. With as many samples, its matrix has (2 * 2048) ** 2 elements.
 _MOST_FREQUENCIES = 2048
 _NO_COMPLEX = "an inverse transform to complex signals"
 _COSINES = {
@@ -35,7 +35,7 @@ _MEL_HERTZ, _MEL_FACTOR = 700.0, 2595.0 / np.log(10.0)
     declines=(Declined("attribute", "inverse", _NO_COMPLEX),),
 )
 def dft(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """The Fourier transform along an axis; the last axis holds the real and imaginary parts."""
+    """The Fourier transform or its inverse along an axis; the last axis is (real, imaginary)."""
     x = operand(inputs, 0)
     inverse, onesided = node.flag("inverse"), node.flag("onesided")
     if inverse and not onesided:
@@ -86,9 +86,9 @@ def stft(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
 def _transformed(
     emitter: Emitter, rows: Value, length: int, inverse: bool, onesided: bool
 ) -> Value:
-    """Transform [..., taps, parts] to [..., frequencies, parts] with one constant matrix.
+    """Transform [..., taps, parts] to [..., frequencies, their parts] with one constant matrix.
 
-    `parts` is 1 for real numbers and 2 for complex ones.
+    Real numbers have 1 part and complex ones 2. The result is complex, or real with `inverse`.
     """
     *outer, taps, parts = rows.shape
     if parts not in (1, 2):

@@ -17,7 +17,7 @@ from ellc.ir.types import Array
 
 _LAST = (0, 2, 3, 4, 1)  # the permutation that makes channels the last axis
 Pool = Callable[[Value, OnnxWindow], Value]
-"""Adds a pool of images [N,H,W,C] under a window."""
+"""A function that pools images [N,H,W,C] under a window."""
 
 
 def as_pixels(

@@ -76,7 +76,7 @@ _FLOATS = "no runtime supports it for 8-bit operands"
 
 
 def _each(function: Callable[[float], float]) -> Transform:
-    """Apply a function of Python floats to every float32 element, and round to float32."""
+    """The function of arrays that applies `function` to each element, and rounds to float32."""
     return np.vectorize(lambda x: np.float32(function(float(x))), otypes=[np.float32])
 
 
@@ -190,7 +190,7 @@ def root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("RSQRT", limits="no runtime supports it for uint8 operands")
 def inverse_root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Compute 1 / sqrt(x)."""
+    """Compute 1 / sqrt(x). With stored integers of 16 bits, x <= 0 gives the highest number."""
     x = operand(inputs, 0)
     if not is_stored(node):
         return emitter.add(Rsqrt(), x)

@@ -1,4 +1,4 @@
-"""Imports arithmetic, comparisons and selections of tensors whose shapes broadcast."""
+"""Imports arithmetic, logic, shifts, comparisons and selections with broadcasting, and ONE_HOT."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Imports convolutions and dense layers. With float activations, int8 weights become floats."""
+"""Imports convolutions and matrix products. With float activations, int8 weights become floats."""
 
 from __future__ import annotations
 
@@ -182,7 +182,10 @@ def crop_along(
     declines=(NOT_ON_INTEGERS, _SHUFFLED),
 )
 def fully_connected(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Apply a dense layer with weights [units, depth] to the operand, reshaped to [rows, depth]."""
+    """Apply a dense layer with weights [units, depth] to the operand, reshaped to [rows, depth].
+
+    With `KeepNumDims`, an operand whose last axis has the extent `depth` is not reshaped.
+    """
     x, weights, bias = operand(inputs, 0), operand(inputs, 1), optional(inputs, 2)
     if node.options.whole("WeightsFormat"):
         raise Unsupported(_SHUFFLED.reason)

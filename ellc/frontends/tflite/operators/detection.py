@@ -74,7 +74,7 @@ class _Settings:
     def of(options: NodeOptions, columns: int) -> _Settings:
         """Read the settings from an operator's options; the scores have `columns` columns.
 
-        Raises `Unsupported` for options that LiteRT refuses.
+        Raises `Unsupported` for options that LiteRT refuses, and for too many detections.
         """
         # This option is always read: a file may have the options of both algorithms, and an option
         # that is not read is reported.
@@ -107,7 +107,8 @@ class _Settings:
 def _decoded(emitter: Emitter, boxes: Value, anchors: Value, options: NodeOptions) -> Value:
     """Decode the boxes with their anchors to [4, boxes]: top, left, bottom, right.
 
-    An encoded size is the logarithm of the ratio of the box's size to the anchor's size.
+    An encoded size, divided by its scale, is the logarithm of the box's size in units of the
+    anchor's size.
     """
     count = boxes.shape[1]
     scales = [options.number(f"{name}_scale") for name in "yxhw"]
@@ -235,7 +236,7 @@ class _Post:
         return self.emitter.add(Concat(value.type.rank - 1), value, zeros)
 
     def _results(self, boxes: Value, classes: Value, scores: Value, valid: Value) -> list[Value]:
-        """The four results; the first three are padded with zeros to the maximum of detections."""
+        """The four results; the first three are padded with zeros to `total` entries."""
         total = self.settings.detections * self.settings.kinds
         results = []
         for value, last in ((boxes, (4,)), (classes, ()), (scores, ())):

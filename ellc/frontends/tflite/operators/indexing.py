@@ -34,8 +34,8 @@ def scatter_nd(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     """Add updates, in order, to a tensor of zeros at positions along its first axes.
 
     Stored integers are added as they are, without regard to the zero point, and sums wrap around.
-    So an element without an update is a stored 0. If the network computes the positions, updates
-    outside of the shape are ignored.
+    So an element without an update is a stored 0. Booleans are combined by OR. If the network
+    computes the positions, updates outside of the shape are ignored.
     """
     positions, updates = operand(inputs, 0), operand(inputs, 1)
     shape = known_ints(operand(inputs, 2), "the shape")
@@ -52,7 +52,7 @@ def scatter_nd(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("DYNAMIC_UPDATE_SLICE")
 def dynamic_update_slice(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Replace the block of x that starts at the third operand, moved inwards if it sticks out."""
+    """Write an update over a block of x; a block that would stick out of x is moved inwards."""
     x, update, starts = (operand(inputs, i) for i in range(3))
     if x.type.rank != update.type.rank or x.dtype is not update.dtype:
         kinds = x.dtype.value, update.dtype.value
@@ -64,7 +64,7 @@ def dynamic_update_slice(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> 
 
 @TFLITE.imports("REVERSE_SEQUENCE", limits="sequences and batch along the first two axes")
 def reverse_sequence(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Reverse the first elements of each sequence of x, as many as its length; the rest stay."""
+    """Reverse the first n elements of each sequence of x, where n is its given length."""
     x = operand(inputs, 0)
     time = axis_of(node.options.whole("SeqDim"), x.type.rank)
     batch = axis_of(node.options.whole("BatchDim"), x.type.rank)
