@@ -135,10 +135,11 @@ def compile_model(
 ) -> Artifact:
     """Compile a model file or a graph for a target.
 
-    The files are written to `out_dir`, by default a folder with the name of the target. All files
-    appear at once, and after an error the folder is unchanged (`ellc.folders`); other files in it
-    are kept. `watch` is called for each level, with a function that makes the level's text
-    (`ellc.debug`). Raises `EllcError`, which lists all problems that the failing stage found.
+    The files are written to `out_dir`, by default a folder with the name of the target. If the
+    folder can be renamed, all files appear at once (`ellc.folders`). After an error in the
+    compilation the folder is unchanged. Other files in the folder are kept. `watch` is called for
+    each level, with a function that makes the level's text (`ellc.debug`). Raises `EllcError`,
+    which lists all problems that the failing stage found.
     """
     chosen = options or CompileOptions()
     row = resolve(target) if isinstance(target, str) else target

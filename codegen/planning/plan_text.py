@@ -20,7 +20,8 @@
 If a step shares the kernel of an earlier step, its own name differs from the kernel's. The first
 candidate is the chosen one. Names that come from the model are JSON strings. `to 3` gives the
 extent of the kernel call. `live 0..1` gives the first and the last step at which a buffer is live;
-steps are counted from 0, and -1 is `init`.
+steps are counted from 0, and -1 is `init`. A pointer that advances by 64 bytes on every trip of a
+loop ends in ` + 64 a trip`. A loop that one thread runs alone ends in `, alone`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Makes a plan from a graph: chooses kernels for each node, adds copies, lays out the arena."""
+"""Makes a plan from a graph: chooses kernels, adds copies, lays out the arena, fills borders."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ class _Steps:
 
         First the elements that kernels did not write directly are copied to their sequences. Then
         the next values are copied to the carried values. The order matters, because an element may
-        be a carried value.
+        be a carried value. A loop with little work in a trip is marked to run on one thread alone.
         """
         accesses, carried = self._storage.accesses, len(op.held)
         pairs = zip(node.inputs[carried:], node.outputs[carried:], strict=True)

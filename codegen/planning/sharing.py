@@ -57,7 +57,7 @@ class SharedKernels:
     def plan(self, plan: Plan) -> Plan:
         """The plan, with its kernels replaced by equal kernels of earlier plans.
 
-        For the samples of all operators, this leaves out a third of the kernels.
+        In the plans for the sample graphs of all operators, this replaces a third of the kernels.
         """
         once, steps = (
             tuple(replace(step, call=self.call(step.call)) for step in part)

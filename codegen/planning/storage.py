@@ -160,7 +160,7 @@ class Storage:
             self._viewed.add(node.output)
 
     def _is_placeable(self, value: str) -> bool:
-        """Whether a kernel writes the value, and its memory can still be chosen."""
+        """Whether a kernel writes the value and the memory of the value can still be chosen."""
         producer = self._producers.get(value)
         return (
             producer is not None
@@ -227,8 +227,9 @@ class Storage:
     def _in_place(self, node: Node, index: int) -> Access | None:
         """The access to an operand that the result of a pointwise node may overwrite, or None.
 
-        The operand must have the element type, shape and border of the result, must not be read
-        later, and must not consist of bits.
+        The operand must be in the arena, have the element type, shape and border of the result, and
+        not consist of bits. Nothing may read the buffer of the operand later, and no other operand
+        of the node may read this buffer through a different access.
         """
         if not is_pointwise(node.op) or len(node.outputs) != 1:
             return None

@@ -68,9 +68,9 @@ def grains(steps: Sequence[Step]) -> tuple[int, ...]:
 def step_works(steps: Sequence[Step]) -> tuple[int, ...]:
     """The work of one trip of each step, as a number of multiply-adds.
 
-    It is the number of moved bytes if this is larger, and the size of the largest buffer if both
-    are unknown. If a node has several steps, each is assumed to have the work of the node, which is
-    recorded at the last step.
+    It is the number of moved bytes if this is larger, and the size of the step's largest buffer if
+    both are unknown. If a node has several steps, each is assumed to have the work of the node,
+    which is recorded at the last step.
     """
     works: list[int] = []
     following: Step | None = None

@@ -2,7 +2,7 @@
 
 | module | what |
 |---|---|
-| `llvm`, `llvm_worker` | LLVM IR text to objects, in child processes |
+| `llvm`, `llvm_worker` | LLVM IR text to objects or assembly text, in child processes |
 | `compile_c`, `assemble` | C files and assembly text to objects |
 | `elf`, `guarded_constants` | constant data to objects |
 | `link`, `system_libraries` | objects to shared libraries, relocatable objects, archives |

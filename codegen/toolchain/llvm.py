@@ -112,13 +112,16 @@ def usable_cores() -> int:
 
 
 class LlvmPool:
-    """Child processes that compile. As a context manager, it ends them on exit.
+    """Child processes that compile. As a context manager, the pool ends them on exit.
 
     A process starts with its first job. Several threads may use the pool.
     """
 
     def __init__(self, processes: int | None = None, *, job_limit_s: float = 600.0) -> None:
-        """A job that takes longer than `job_limit_s` seconds counts as crashed."""
+        """Make a pool of `processes` children; the default is one for each usable core.
+
+        A job that takes longer than `job_limit_s` seconds counts as crashed.
+        """
         count = max(1, usable_cores() if processes is None else processes)
         self._executor = ThreadPoolExecutor(count, thread_name_prefix="ellc-llvm")
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()

@@ -7,7 +7,7 @@ closed.
 
 A message in either direction consists of its length, as 4 little-endian bytes, and its content. A
 request consists of two messages: JSON, and the IR text. An answer is a message whose first byte is
-`R` (result), `E` (an error message of LLVM) or `C` (LLVM does not know the CPU or a feature). After
+`R` (result), `E` (the message of an error) or `C` (LLVM does not know the CPU or a feature). After
 `R`, a second message contains what LLVM printed during the job: remarks on stack frames.
 """
 

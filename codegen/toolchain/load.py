@@ -136,8 +136,9 @@ def open_session(
 ) -> Iterator[Session]:
     """Context manager: an instance of the model in `library`, for many calls.
 
-    States are reset before each call. Arguments and errors are those of `call_library`. The process
-    ends after the `with` block.
+    States are reset before each call. `input_bytes` and `output_bytes` are the sizes of the inputs
+    and outputs; the other arguments and the errors are those of `call_library`. The process ends
+    after the `with` block.
     """
     _check_runnable(target)
     machine = _with_system_root(target)

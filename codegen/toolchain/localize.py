@@ -1,6 +1,6 @@
-"""Makes all but a few symbols of an ELF object local, like `objcopy --keep-global-symbol`.
+"""Makes all but a few defined symbols of an object local, like `objcopy --keep-global-symbol`.
 
-An application that is linked with the object then gets only the names of its API.
+An application that is linked with this ELF object then gets only the names of the object's API.
 """
 
 from __future__ import annotations

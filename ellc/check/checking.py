@@ -71,9 +71,10 @@ class CheckOptions:
 class Checked:
     """A result of the network or of a kernel, compared over all seeds.
 
-    `name` is the name of a kernel or an output, and `source` the layers of the model that it
-    computes. `seed` is the first seed with a difference, None if there is none. `is_view` is true
-    if no kernel computes the result, because it is a view of an operand.
+    `name` is the name of a kernel or an output, or it begins with "view ", "state " or "signs ".
+    `source` lists the layers of the model that the kernel computes. `seed` is the first seed with
+    a wrong element, None if there is none. `is_view` is true if no kernel computes the result,
+    because it is a view of an operand.
     """
 
     name: str
@@ -96,7 +97,7 @@ class CheckReport:
 
     `decides` is true if the network has step functions, such as signs, whose results rounding can
     change. Then not `outputs` but `layers` and `guided` tell whether the code is right.
-    `guided` compares the signs and outputs with a reference that takes undecided signs from the
+    `guided` compares the signs and outputs with a reference that takes the signs from the
     compiled code (`ellc.check.following`). `same_bytes` says whether the build that records results
     gives the same bytes as the shipped build; it is None if that was not compared. `steady` says
     whether repeated calls gave the same bytes, whatever memory contained before
@@ -270,7 +271,7 @@ class _Checker:
         return tuple(t.checked(name) for name, t in self._outputs.items())
 
     def layers(self) -> tuple[Checked, ...]:
-        """The kernels in order, each compared with the reference on the kernel's own operands."""
+        """The kernels, each compared with the reference on its own operands; then the states."""
         return tuple(t.checked(name) for name, t in self._layers.items())
 
     def guided(self) -> tuple[Checked, ...]:

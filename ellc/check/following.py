@@ -1,4 +1,4 @@
-"""Runs the guided reference, which takes undecided signs from the compiled code.
+"""Runs the guided reference, which takes signs and other steps from the compiled code.
 
 A network that computes signs of sums cannot be compared by its outputs alone: the sign of a sum
 close to zero depends on rounding, and all later values depend on the sign. So the guided reference

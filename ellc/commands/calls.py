@@ -27,8 +27,8 @@ def prepared_inputs(
 ) -> Arrays:
     """Read the inputs of a call from pictures and `.npy` files, one file for each input.
 
-    Prints a note if a picture is given and neither the model nor the options describe how pictures
-    become numbers. Raises `EllcError` if a file does not fit.
+    Prints a note if a picture is given for a network with float inputs, and neither the model nor
+    the options describe how pictures become numbers. Raises `EllcError` if a file does not fit.
     """
     how = _preprocessing(model, network, asked)
     if _is_guessed(network, how) and any(file.suffix.lower() != ".npy" for file in files):

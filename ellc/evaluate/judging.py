@@ -1,4 +1,4 @@
-"""Computes the answers for samples in a process pool on this machine."""
+"""Computes the answers for samples in a process pool here; `fleet` also uses `Task`."""
 
 from __future__ import annotations
 
