@@ -121,7 +121,7 @@ def _port_facts(graph: Graph, port: Port) -> PortFacts:
 
 
 def inspect(graph: Graph) -> NetworkReport:
-    """The costs of a graph, without running passes or computing anything."""
+    """The costs of a graph, counted without running passes or evaluating the graph."""
     constants = {c.value: c.key for c in graph.constants}
     live = _live_bytes(graph)
     read = {v for node in graph.nodes for v in node.inputs} | {p.value for p in graph.outputs}

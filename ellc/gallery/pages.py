@@ -63,8 +63,8 @@ class Described:
 class _Row:
     """A row of the index.
 
-    For each of its precisions, a model has one row for each time, or one row without a time if no
-    time is known.
+    For each of its precisions, a model has one row for each time, or a single row if it has no
+    times.
     """
 
     described: Described

@@ -35,7 +35,7 @@ _UNBUILT = {
 
 @cache
 def published() -> tuple[Result, ...]:
-    """All published figures, sorted by model, precision, board and engine."""
+    """All published figures as results, sorted by model, precision, board, clock and engine."""
     by_network, sources = facts()
     titles = {name: Source(source.title, source.url) for name, source in sources.items()}
     results = [x for known in by_network.values() for x in _results(known, titles)]

@@ -24,7 +24,10 @@ def write_chrome_trace(profile: Profile, path: Path) -> None:
 
 
 def chrome_trace(profile: Profile) -> dict[str, Any]:
-    """The trace of one call: bars for layers and for runs of one kind, and a memory counter."""
+    """The trace of one call.
+
+    It has a bar for each layer, a bar for neighbouring layers of one kind, and a memory counter.
+    """
     return {
         "displayTimeUnit": "ms",
         "otherData": {

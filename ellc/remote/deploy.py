@@ -138,9 +138,10 @@ def deploy(
     """Copy the files to the board and, if `run` is given, call the network there.
 
     Returns the result of the call, None without `run`. The files stay in `folder`; if it is None,
-    they are removed after the run. If `service` is given, a systemd unit with this command is
-    written next to the files. `others` are further files to copy. Raises `EllcError`: E636 if two
-    files have the same name or a name is too long; E621, E632, E635 and E701 as `copy_and_run`.
+    they are removed after the run. If `service` and `folder` are given, a systemd unit with
+    the command `service` is written next to the files. `others` are further files to copy. Raises
+    `EllcError`: E636 if two files have the same name or a name is too long; E621, E632, E635 and
+    E701 as `copy_and_run`.
     """
     connection, library = board.connection, package.library
     name = library.prefix

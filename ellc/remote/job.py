@@ -105,7 +105,7 @@ def copy_and_run(
 
 
 def script(folder: str | None, program: BoardProgram | None) -> str:
-    """A script that unpacks the archive on its standard input and runs the program."""
+    """A script that unpacks the archive on its standard input, and runs the program if given."""
     if folder is None:
         text = f'parent=$HOME\n{_CLEAN}{_UNPACK}cd "$new" || exit {_NO_FOLDER}\n'
     else:

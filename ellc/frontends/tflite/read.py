@@ -39,7 +39,8 @@ def read_tflite(source: Path, options: ImportOptions = _DEFAULT) -> Graph:
     first input is float32, means and deviations of pictures become metadata under ELL's keys.
     Raises only `EllcError`: E203 if the model exceeds the limits, E210 if the file is unreadable or
     damaged, E211 if a package is missing, E212 if operators are not supported (the message lists
-    them all), E213 if a shape is open, E214 if a name is unknown.
+    them all), E213 if a shape is open, E214 if a name is unknown, E215 if the fixed values of
+    an input do not fit.
     """
     data = read_file(source, options.limits, code="E210")
     model = _model(source, data, options)
@@ -124,7 +125,7 @@ def _graph(name: str, model: TfliteModel, labels: str, options: ImportOptions) -
 
 
 def _results_of_stateful(nodes: Sequence[TfliteNode], wanted: Sequence[str]) -> list[str]:
-    """The first results of the operators whose variable tensors are outputs of the file."""
+    """The first results of the operators that have a variable tensor in `wanted`."""
     variables = set(wanted)
     return [
         node.outputs[0]

@@ -87,6 +87,7 @@ class _Cell:
     With `coupled` there are no weights for an input gate, whose value is then 1 - forget gate. The
     keys of `peepholes` and `norms` are the numbers of the gates in the file. `cell_bits` is the
     number of integer bits of the cell state. A `cell_clip` of 0 means no clip.
+    `hidden` is the factor of the hidden state, and `hidden_zero` its zero point.
     """
 
     inputs: _Sums

@@ -103,7 +103,7 @@ def square_root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 def spectral_subtraction(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> list[Value]:
     """Return the energies minus the noise, and the estimate of the noise, which is a state.
 
-    Of each energy, at least the fraction given by `min_signal_remaining` is left.
+    At least a fraction of each energy remains; `min_signal_remaining` gives this fraction.
     """
     x, options = require_type(operand(inputs, 0), DType.U32, "operand", 1), node.options
     (channels,) = x.shape

@@ -55,8 +55,8 @@ def gain_control(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 def _gain(emitter: Emitter, x: Value, table: Value) -> Value:
     """Look up the gain for x (u32); the result is an i32 within 16 bits.
 
-    The table has a parabola for every number of bits of x; it is evaluated at a fraction of 10
-    bits. The numbers 0, 1 and 2 have one entry each.
+    The table has a parabola for every number of bits that x may have; the parabola is evaluated at
+    a fraction of 10 bits. The numbers 0, 1 and 2 have one entry each.
     """
     length = length_in_bits(emitter, x)
     eleven = emitter.constant(emitter.full(x.shape, 11, np.int32))
