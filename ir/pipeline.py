@@ -61,7 +61,7 @@ _GROUPS = (
 )
 _NEEDED = ("needed by kernels", "unroll_nested_loops, lower_composites, eliminate_dead")
 _REQUIRED = ("unroll_nested_loops", "lower_composites")
-_MOST_ROUNDS = 16  # repetitions of a group, since passes that undo each other would run forever
+_MOST_ROUNDS = 16  # for a group; without a limit, passes that undo each other would run forever
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def run_pipeline(
     seed: int = 0,
     watch: Callable[[str, Graph, Graph], None] | None = None,
 ) -> tuple[Graph, PipelineReport]:
-    """Run passes (all by default), and verify the graph before the first pass and after each.
+    """Run passes (all by default), and verify the graph before the first and after every change.
 
     A group runs repeatedly until it changes nothing. In it, a pass is skipped if no other pass has
     changed the graph since it ran.
@@ -188,10 +188,11 @@ def run_pipeline(
     called after every pass with its name and the graphs before and after it.
 
     Raises `EllcError` if the given graph is not well formed (E110), if an operator cannot take a
-    constant of the graph or one that a pass computed (E111), or if a pass does not support an
-    operator's attributes (E302). Any other failure of a pass raises an `InternalError` with its
-    name, and so does a pass after which the graph is not well formed or has another interface or
-    meaning. If graphs are dumped, the file of the graph before that pass is the
+    constant of the graph or one that a pass computed (E111), if a pass does not support an
+    operator's attributes (E302), if loops are nested too deeply (E304), or if a dump cannot be
+    written. Any other failure of a pass, except a lack of memory, raises an `InternalError` with
+    the pass's name, and so does a pass after which the graph is not well formed or has another
+    interface or meaning. If graphs are dumped, the file of the graph before that pass is the
     reproducer.
     """
     dump = _Dump(dump_dir)
@@ -312,7 +313,7 @@ def _described(after: Graph, before: Graph) -> Graph:
 
 
 def _interface(graph: Graph) -> object:
-    """The public interface: names and types of inputs, outputs and states, and metadata."""
+    """The public interface: the graph's name, inputs, outputs, states and metadata."""
     ports = [[(p.name, graph.types[p.value]) for p in x] for x in (graph.inputs, graph.outputs)]
     states = [(s.name, graph.types[s.current].meaning, s.key) for s in graph.states]
     return graph.name, ports, states, dict(graph.metadata)

@@ -1,4 +1,4 @@
-"""Print untrusted text: characters that would control the terminal become visible escapes."""
+"""Print untrusted text: control characters become visible, and long texts are shortened."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def visible(text: str, keep: str = "") -> str:
 LONGEST_LINE = 1000
 """The maximum number of characters of a line in a report; longer lines are shortened."""
 MOST_LINES = 200
-"""The maximum number of lines of a quoted message."""
+"""The maximum number of lines of a quoted message; the middle of a longer one is left out."""
 _END_PART = 5
-"""A shortened line shows the start and the end of the original; 1/5 of its length is the end."""
+"""A shortened line shows the start and the end of the original; the end takes 1/5 of the line."""
 
 
 def shortened(line: str, longest: int = LONGEST_LINE) -> str:

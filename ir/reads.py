@@ -1,8 +1,8 @@
 """Which part of its operands an operator reads to compute a part of its result.
 
-`Op.reads` describes it axis by axis. Depth-first execution uses it to find the rows of an operand
-that some rows of a result need. `ellc.ir.stepwise` uses it to find the axes along which every
-element of a result depends on a single element of the operand.
+`Op.reads` describes this part axis by axis. Depth-first execution uses that to find the rows of an
+operand that some rows of a result need. `ellc.ir.stepwise` uses it to find the axes along which
+every element of a result depends on a single element of the operand.
 """
 
 from __future__ import annotations

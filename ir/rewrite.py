@@ -18,12 +18,12 @@ _ENDS = ""  # the sentinel of the linked list; no value has an empty id
 
 
 class Editor:
-    """A graph being rewritten. Its nodes form a linked list; the id of a first result is the key.
+    """A graph being rewritten. Its nodes form a linked list; their keys are ids of first results.
 
     `replace` keeps a node's results and position. `insert` adds a node right before another.
     `forward` removes a node and makes its readers read other values. No method is recursive, so
-    chains of nodes may have any length. `graph` and the constructor take linear time, every other
-    operation takes constant time.
+    chains of nodes may have any length. `graph` and the constructor take linear time. The time of
+    every other operation depends only on the operands, readers and arrays that it deals with.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -96,7 +96,7 @@ class Editor:
         return self._new_arrays[key] if key in self._new_arrays else self._graph.weights[key]
 
     def exact(self, value: str) -> Array | None:
-        """The float64 array of a floating-point constant, unrounded if that array is known.
+        """The float64 array of a floating-point constant: the unrounded array, if that is known.
 
         None for other values and other element types.
         """
@@ -119,7 +119,7 @@ class Editor:
         return self.uses(value) == 1 and not self.is_kept(value)
 
     def constant(self, array: Array, dtype: DType | None = None) -> str:
-        """Add a constant with this array and return it; equal arrays share one constant."""
+        """Add a constant with this array and return its id; equal arrays share one constant."""
         return self._add_constant(array, dtype or DType.of(array.dtype), None)
 
     def rounded(self, exact: Array, dtype: DType) -> str:

@@ -1,4 +1,4 @@
-"""Bound the rounding error of a node's results, and find the signs that it leaves undecided.
+"""Bound the rounding error of a node's results, and find the signs that the error can change.
 
 Operators bound their own rounding error and the effect of errors of their operands
 (`Op.own_error`, `Op.carried_error`). In a fused node, the bounds of the anchor's result are an
@@ -39,11 +39,11 @@ def takes_steps(op: Op) -> bool:
 
 
 def undecided(node: Node, operands: Sequence[Array], got: Array) -> Array:
-    """A mask of the elements that can become those of `got` through rounding inside the node.
+    """A mask of the elements of `got` that rounding inside the node can explain.
 
-    `got` is another computation of the node's only result. Only a step function after a rounded
-    number, so in a fused node, can give another result: the node's operands are exact. For all
-    other nodes the mask is false.
+    `got` is another computation of the node's only result. It can jump to another value only where
+    a step function reads a rounded number. As the node's operands are exact, this happens only
+    inside a fused node; for all other nodes the mask is false.
     """
     if not takes_steps(node.op) or not isinstance(node.op, Fused):
         return np.zeros(got.shape, np.bool_)
@@ -132,8 +132,8 @@ def _carried(op: Op, operands: Arrays, errors: tuple[Array | float, ...]) -> Arr
 def _tried(op: Op, operands: Arrays, errors: tuple[Array | float, ...]) -> Array:
     """Twice the largest change of the result in some evaluations with perturbed operands.
 
-    All operands are lowered, then all are raised, then each element is changed in a random
-    direction.
+    In the first evaluation all operands are lowered, in the second all are raised. In the others,
+    each element is changed in a random direction.
     """
     (middle,) = op.reference(*operands)
     rng = np.random.default_rng(0)

@@ -2,8 +2,8 @@
 
 Values that a loop carries from step to step become states of the new network. A value outside the
 loops has an axis of steps (one element per step), or is the same at every step, or is computed from
-the last step only: this is its *kind*. No file states the kinds of the inputs, so all combinations
-that fit the inputs' shapes are tried.
+the last step only, or is a state of the original network: this is its *kind*. No file states the
+kinds of the inputs, so the combinations that fit the inputs' shapes are tried, up to a limit.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ STEPS_KEY = "about.steps"
 
 _LATER_PASSES = ("fuse_epilogue", "fold_padding")
 """Passes that do not run here; they run when the network for one step is compiled."""
-_MOST_GUESSES = 256
+_MOST_GUESSES = 256  # the most combinations tried: of inputs' kinds, or of a node's constants' axes
 
 
 class Fixed(Enum):
@@ -46,7 +46,7 @@ class Fixed(Enum):
     ALWAYS = auto()
     """The same at every step."""
     LATEST = auto()
-    """Computed from the last step only; the network for one step computes it from its step."""
+    """Computed from the last step only; the network for one step computes it from its only step."""
     KEPT = auto()
     """A state of the original network, kept from call to call."""
     UNKNOWN = auto()
@@ -70,8 +70,9 @@ def stepwise(graph: Graph, where: str = "") -> Graph:
     Weights are folded before the graph is changed, so that both networks have the same weights. If
     their kernels also add in the same order, the results are equal to the bit.
 
-    Raises `EllcError` (E160) if an operator needs other steps than the current one; the error lists
-    all such operators. `where` is the file that the graph comes from.
+    Raises `EllcError` (E160) if there is no loop over the steps of a sequence, or if the network
+    cannot be computed step by step, for example as an operator needs other steps than the current
+    one; the error lists all such problems. `where` is the file that the graph comes from.
     """
     for group in default_groups(PipelineOptions(skip=_LATER_PASSES)):
         graph = group.run(graph)

@@ -1,4 +1,4 @@
-"""Structural checks of a graph, run before the first pass and after every pass."""
+"""Checks of a graph's structure and constants, run before the first pass and after every change."""
 
 from __future__ import annotations
 

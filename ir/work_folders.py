@@ -30,7 +30,7 @@ def temporary_folder(purpose: str) -> Iterator[Path]:
 
 @contextmanager
 def work_folder(parent: Path, prefix: str) -> Iterator[Path]:
-    """Create a private folder `PREFIX*` in `parent`, locked while the `with` block runs."""
+    """Create a private folder `PREFIX*` in `parent`; it is locked during use, then removed."""
     # The name is chosen before the folder exists, so that Ctrl-C at any moment leaves no folder.
     folder, lock = parent / f"{prefix}{secrets.token_hex(8)}", None
     try:

@@ -1,7 +1,8 @@
 """One step of recurrent layers: the old state is an operand, the new state a result.
 
-The operands are x [...,I], the state h [...,H] (in an LSTM also c), and weights. The weights of all
-gates are stacked along the first axis. Activations are pointwise operators with one operand.
+The operands are x [...,I], the state h [...,H] (in an LSTM also c), weights and biases. The weights
+and biases of all gates are stacked along the first axis. (A `FastGRNNCell` differs: its gates share
+the weights.) Activations are pointwise operators with one operand.
 """
 
 from __future__ import annotations
@@ -138,11 +139,11 @@ class LSTMCell(Op):
     wx x + bx + wh h + bh, to which an activation is applied: `recurrent_activation` to i, f and o,
     `activation` to g.
     c' = f * c + i * g, clipped to +-`cell_clip`
-    h' = o * result_activation(c'), by default `activation`
+    h' = o * result_activation(c'), where `result_activation` is `activation` by default
 
     With `peepholes` there is an eighth operand p [3H] = (pi, pf, po): pi * c is added to the sum of
     i, pf * c to that of f and po * c' to that of o. All four sums are clipped to +-`clip`. With
-    `coupled`, f = 1 - i, and the weights of f are not used.
+    `coupled`, f = 1 - i, and neither the weights of f nor pf are used.
     """
 
     activation: Pointwise = Tanh()

@@ -1,4 +1,4 @@
-"""Reductions along axes, which are counted from 0; negative axes are an error."""
+"""Reductions, arg-max, arg-min and softmax along axes. Negative axes are an error."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ellc.ir.ops.elementwise import nan_ranked, want_kind
 from ellc.ir.reads import Reads, apart_from
 from ellc.ir.types import Array, DType, TensorType
 
-_EXPONENTIALS = 8  # roundings of the exponentials in a softmax, in addition to those of the sum
+_EXPONENTIALS = 8  # roundings of the exponentials of a softmax; those of its sum come on top
 KINDS = ("sum", "mean", "max", "min", "prod", "l2sum")
 
 

@@ -39,8 +39,8 @@ from ellc.ir.reads import Along, Reads, apart_from
 from ellc.ir.types import Array, DType, Quant, TensorType, type_of
 
 MOST_WEIGHTS = 1 << 20
-"""The maximum number of weights of an axis. It keeps a small model file from taking much memory or
-time: 2^22 weights take more than 2 s."""
+"""The largest number of weights along one axis that a `Resize` may need. The limit keeps a small
+model file from taking much memory or time: 2^22 weights take more than 2 s."""
 MODES = ("nearest", "linear", "cubic")
 _SMALL_INTEGERS = (DType.I8, DType.U8, DType.I16)
 
@@ -55,8 +55,8 @@ class Resize(Op):
     `rounding` (for mode `nearest`) are ONNX's. `cubic` is the coefficient a of mode `cubic`.
     Elements outside x are copies of the edge; with `exclude_outside`, their weight is 0 instead.
     With `antialias`, the interpolation kernel is wider along axes that shrink. `roi` holds the
-    starts of all axes, then the ends, for `tf_crop_and_resize`; there, the result at coordinates
-    outside x is `extrapolation`.
+    starts of all axes, then the ends, for the coordinates `tf_crop_and_resize`; with these, results
+    whose coordinates are outside x are `extrapolation`.
 
     Mode `nearest` takes all element types, `cubic` floats, and `linear` floats, i8, u8 and i16.
     Integers are interpolated as in TFLite's reference kernels: i8 and i16 in fixed point, with
@@ -106,7 +106,7 @@ class Resize(Op):
         return (x.with_shape(*self.sizes),)
 
     def _taps(self, axis: int, x: TensorType) -> int:
-        """The maximum number of elements along an axis of x that one of the result depends on."""
+        """The largest number of elements along an axis of x that an element of the result reads."""
         if self.mode == "nearest":
             return 1
         stretch = self._rule(axis, x).stretch
@@ -117,7 +117,7 @@ class Resize(Op):
         return [a for a in range(x.rank) if not self.table(a, x).is_identity(x.shape[a])]
 
     def corners(self, x: TensorType) -> list[dict[int, AxisTable]]:
-        """The terms of the interpolation of u8; each has a neighbour along every changed axis."""
+        """The terms that interpolate u8: each has one of the `neighbours` for each changed axis."""
         terms: list[dict[int, AxisTable]] = [{}]
         for axis in self.changed(x):
             pair = neighbours(self._rule(axis, x))
@@ -306,7 +306,7 @@ class Resample(Op):
 @register_op("rounding_shift")
 @dataclass(frozen=True, slots=True)
 class RoundingShift(Pointwise):
-    """x / 2^bits for i32 or i64, halves rounded away from zero; the low bits of it, as `dtype`."""
+    """x / 2^bits, rounded (halves away from zero), for x i32 or i64; its low bits, as `dtype`."""
 
     bits: int
     dtype: DType

@@ -1,7 +1,8 @@
 """Tables of indices and weights for resizing along one axis.
 
 Element o of the result is the sum over k of weights[o, k] * x[indices[o, k]]. Coordinates are
-computed in float32, as in ONNX Runtime and TFLite, to get the same neighbours in spite of rounding.
+rounded to float32 (in `fixed_point`, to fixed-point integers), as in ONNX Runtime and TFLite, so
+that the neighbours are the same as there.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ COORDINATES = (
 )
 ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 FIXED_BITS = 10
-"""Fraction bits of weights for integers."""
+"""The number of fraction bits of the weights and coordinates in `fixed_point`."""
 
 _F32 = np.float32
 
@@ -46,15 +47,16 @@ class AxisRule:
 
     @property
     def stretch(self) -> float:
-        """`scale`, or size / extent if that is None."""
+        """`scale`, or size / extent if `scale` is None."""
         return self.size / self.extent if self.scale is None else self.scale
 
     def positions(self) -> Array:
         """The coordinate in x of every element of the result, float32; some may be outside x.
 
-        The formulas are those of onnxruntime (`get_original_coordinate` in `upsamplebase.h`), which
-        are also PyTorch's for the modes of both. They use `size`, the number of elements of the
-        result, even if extent x scale is not an integer. An axis with the scale 1 does not change.
+        The formulas are those of onnxruntime (`get_original_coordinate` in `upsamplebase.h`).
+        PyTorch uses the same formulas for the kinds of coordinates that it supports. The formulas
+        use `size`, the number of elements of the result, even if extent x scale is not an integer.
+        With the scale 1, element i of the result has the coordinate i, whatever `coordinates` is.
         """
         index = np.arange(self.size, dtype=_F32)
         if self.stretch == 1:
@@ -78,7 +80,10 @@ class AxisRule:
         return np.asarray(self._stepped(index + half) - half, _F32)
 
     def _cropped(self, index: Array) -> Array:
-        """Coordinates for `tf_crop_and_resize`: from the start of the region to its end."""
+        """Coordinates for `tf_crop_and_resize`: from the start of the region to its end.
+
+        A single coordinate is the middle of the region.
+        """
         first, last = (_F32(r) for r in self.region)
         span = _F32(self.extent - 1)
         if self.size == 1:
@@ -98,7 +103,7 @@ class AxisRule:
         return np.asarray(at, _F32)
 
     def _stepped(self, index: Array) -> Array:
-        """The coordinates in x for coordinates in the result, by scale only."""
+        """Coordinates in the result converted to coordinates in x by the scale alone."""
         if self.scale is None:
             return np.asarray(index * (_F32(self.extent) / _F32(self.size)), _F32)
         return np.asarray(index / _F32(self.scale), _F32)
@@ -253,7 +258,10 @@ def _without_zeros(table: AxisTable) -> AxisTable:
 
 
 def _pruned(table: AxisTable) -> AxisTable:
-    """Merge taps of a result that read the same element, and drop taps of weight 0."""
+    """Merge adjacent taps that read the same element, and drop taps of weight 0.
+
+    Results with fewer taps than others keep taps of weight 0 at the end.
+    """
     taps = table.indices.shape[1]
     weights, indices = table.weights.copy(), table.indices.astype(np.int32)
     for tap in range(1, taps):

@@ -52,7 +52,7 @@ class Running(Op):
 
     @staticmethod
     def cases(make: Callable[..., Running], rng: np.random.Generator) -> Iterator[Case]:
-        """Test cases of a subclass; the elements are near 1, so that products stay small."""
+        """Test cases of a subclass; most floats are near 1, so that products stay small."""
         yield Case(make(0), (normal(rng, 1),), label="one element")
         yield Case(make(0), (_near_one(rng, 19),), label="vector")
         for exclusive in (False, True):

@@ -25,8 +25,8 @@ _COMBINED: Mapping[str, Callable[[Any, Any], Any]] = MappingProxyType(
         "min": np.minimum,
     }
 )
-"""By reduction: the new element for (old element, update). Integers wrap around; the maximum and
-minimum are NaN if either is."""
+"""For each reduction, the function of (old element, update) that gives the new element. Integers
+wrap around; the maximum and minimum are NaN if either operand is."""
 
 
 @register_op("scatter")
@@ -86,7 +86,7 @@ class Scatter(Op):
         return (result,)
 
     def own_error(self, operands: Arrays, result: Array) -> Array:
-        """One rounding per update of an element, relative to its sum of magnitudes or product."""
+        """One rounding per update of an element, relative to the sum or product of magnitudes."""
         if self.reduction not in ("add", "mul"):
             return np.zeros(result.shape)
         x, indices, updates = operands

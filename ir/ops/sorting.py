@@ -1,4 +1,4 @@
-"""The largest elements along an axis, in order."""
+"""The largest or the smallest elements along an axis, in order."""
 
 from __future__ import annotations
 

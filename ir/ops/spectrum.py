@@ -2,7 +2,7 @@
 
 Fixed-point transforms equal those of KISS FFT, which TensorFlow Lite Micro uses: every butterfly
 divides by its radix, products are rounded (halves up), and sums wrap around. So the result of a
-transform is the spectrum divided by the length, and inverse transforms need no division.
+transform is the spectrum divided by the length, and inverse transforms need no further division.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class _Numbers:
         return np.asarray(x).astype(self.dtype)
 
     def rounded(self, product: Array) -> Array:
-        """The product of two fixed-point fractions, rounded to a fraction (halves up)."""
+        """The product of two fixed-point fractions, rounded (halves up); floats unchanged."""
         if self.dtype.kind == "f":
             return product
         bits = 8 * self.dtype.itemsize - 1

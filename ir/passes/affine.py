@@ -43,7 +43,7 @@ _ZERO = np.zeros(())
 
 
 def affine_of(editor: Editor, node: Node) -> Affine | None:
-    """The affine that a node computes; None if it computes something else."""
+    """The affine of floats that a node computes; None if it computes something else."""
     if not editor.type(node.outputs[0]).dtype.is_float:
         return None
     match node.op, node.inputs:
@@ -83,8 +83,8 @@ def _binary(editor: Editor, node: Node, x: str, y: str) -> Affine | None:
 def emit_affine(editor: Editor, node: Node, affine: Affine, source: tuple[str, ...]) -> Node | None:
     """Make a node compute an affine, with the simplest possible operator.
 
-    Returns the new node. If the affine changes nothing, the node is removed, its readers read
-    `affine.value`, and the result is None.
+    Returns the new node. If the affine changes nothing and `Editor.can_forward` allows it, the node
+    is removed, its readers read `affine.value`, and the result is None.
     """
     dtype = editor.type(node.output).dtype
     scale, shift = trailing(affine.scale), trailing(affine.shift)
@@ -106,8 +106,8 @@ def emit_affine(editor: Editor, node: Node, affine: Affine, source: tuple[str, .
 def merge(editor: Editor, inner: Affine, outer: Affine, growth_bytes: int) -> Affine | None:
     """The affine that is equal to `inner` followed by `outer`.
 
-    None if its constants need more than `growth_bytes` beyond those of both, or do not fit into
-    floats.
+    None if its constants take over `growth_bytes` more than those of the two together, or do not
+    fit into floats.
     """
     merged = inner.then(outer)
     dtype = editor.type(inner.value).dtype

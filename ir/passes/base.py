@@ -1,4 +1,4 @@
-"""Base class of passes: frozen dataclasses that rewrite a graph; the fields are the options."""
+"""Base class, registry and parser of passes, dataclasses that rewrite a graph."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ellc.ir.passes.properties import Property
 
 
 class Pass:
-    """Base of all passes. Subclasses are frozen dataclasses; each field has a default.
+    """Base of all passes. Subclasses are frozen dataclasses; each field, an option, has a default.
 
-    A pass may change results, computed in float64, by at most `tolerance` times the tensor's
-    largest magnitude. The properties in `requires` must hold before the pass; those in `ensures`
+    A pass may change a result, computed in float64, by at most `tolerance` times the largest
+    magnitude in it. The properties in `requires` must hold before the pass; those in `ensures`
     hold after it. A pass is idempotent: it does not change its own result.
     """
 
@@ -81,7 +81,8 @@ _OPTION = re.compile(r"\s*([a-z_]+)\s*=\s*([^,]+?)\s*(?:,|$)")
 def parse_passes(text: str) -> tuple[Pass, ...]:
     """The passes in text such as `simplify, fold_affine(growth_bytes=0)`.
 
-    Raises `EllcError` (E150) for an unknown pass, an unknown option, or malformed text.
+    Raises `EllcError` (E150) for an unknown pass, an unknown option, an option whose value has
+    another type than its default, or malformed text.
     """
     passes: list[Pass] = []
     position = 0

@@ -1,4 +1,4 @@
-"""Helpers that several passes share: shapes of constants, limits of floats."""
+"""Helpers that several passes share: shapes of constants, limits of floats, images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from ellc.ir.types import Array, DType, TensorType
 
 # Some floating-point units flush denormal numbers to zero, so constants must be well above the
-# smallest normal number, 1.2e-38.
+# smallest normal number, 1.2e-38. In the same manner, they must be well below the largest, 3.4e38.
 SMALLEST = 1e-30
 LARGEST = 1e30
 

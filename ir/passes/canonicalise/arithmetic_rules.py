@@ -57,7 +57,7 @@ def order_of_operands(editor: Editor, node: Node) -> Change | None:
 def conversion(editor: Editor, node: Node) -> Change | None:
     """Drop a lossless conversion before another conversion.
 
-    An integer conversion before a reduction becomes the attribute `wide` of the reduction.
+    A conversion to wider integers before a reduction becomes the attribute `wide` of the reduction.
     """
     producer = editor.producer(node.inputs[0]) if node.inputs else None
     match node.op, None if producer is None else producer.op:
@@ -89,7 +89,7 @@ def _holds(wide: DType, narrow: DType) -> bool:
 
 
 def arithmetic(editor: Editor, node: Node) -> Change | None:
-    """Simplify arithmetic with constants or negated operands."""
+    """Simplify arithmetic with constants, with negated operands, and products x * x."""
     is_float = editor.type(node.outputs[0]).dtype.is_float
     constants = [editor.array(v) for v in node.inputs[1:]]
     match node.op, node.inputs, constants:
@@ -161,7 +161,10 @@ def _negated(editor: Editor, node: Node, x: str, y: str) -> Change | None:
 
 
 def activation(editor: Editor, node: Node) -> Change | None:
-    """Merge an activation with the activation that computes its operand."""
+    """Merge an activation with the activation that computes its operand.
+
+    A `PRelu` with a single slope becomes a `LeakyRelu`.
+    """
     producer = editor.producer(node.inputs[0]) if node.inputs else None
     match node.op, None if producer is None else producer.op:
         case (Neg(), Neg()) | (Not(), Not()):

@@ -21,14 +21,15 @@ from ellc.ir.rewrite import Editor
 from ellc.ir.types import DType
 
 _MOST_TAPS = 4096
-"""The maximum number of pixels of a window; each becomes an operator. In practice, windows have
-about ten."""
+"""The maximum number of pixels of a window; each pixel becomes an operator. In practice, windows
+have about ten pixels."""
 
 
 def lower_computed_conv(editor: Editor, node: Node, op: Conv2D | IntConv2D) -> None:
     """Replace a convolution by slices, a concatenation and a matrix product.
 
-    Raises `EllcError` (E302) for attributes that only convolutions with constant weights support.
+    Raises `EllcError` (E302) for windows, operands and attributes that are supported only with
+    constant weights.
     """
     step = _Step(editor, node)
     _, w, *bias = node.inputs

@@ -19,10 +19,10 @@ class FoldConstants(Pass):
     """Replace nodes whose operands are all constant by constants.
 
     Floats are computed in float64 from unrounded operands, and rounded once. A node stays if its
-    results are larger, by more than `growth_bytes`, than those of its operands that no other node
-    reads: a constant that is repeated to fill a megabyte costs flash. A node also stays if with
-    it, the folded nodes would take more than `most_steps` in total (`Op.inner_steps`), since even a
-    small file could need hours of computation.
+    results take over `growth_bytes` more than the operands that only it reads: a constant that is
+    repeated to fill a megabyte costs flash. A node also stays if folding it would bring the steps
+    of all folded nodes (`Op.inner_steps`) above `most_steps`, since even a small file could need
+    hours of computation.
     """
 
     growth_bytes: int = 1 << 16

@@ -1,4 +1,4 @@
-"""Passes on loops: unroll short ones, remove unused values, move dense layers out of bodies."""
+"""Passes on loops: unroll short ones (`UnrollLoops`), simplify others (`SimplifyLoops`)."""
 
 from __future__ import annotations
 
@@ -43,12 +43,13 @@ class UnrollLoops(Pass):
 @register_pass("simplify_loops")
 @dataclass(frozen=True)
 class SimplifyLoops(Pass):
-    """Move constants into bodies, and remove unused results and operands of loops.
+    """Move constants into bodies, and remove unused result sequences and operands of loops.
 
     A dense layer whose operand is an element of a sequence is applied to the whole sequence before
-    the loop, if its result takes at most `sequence_bytes`. Its weights are then read once instead
-    of on every trip. If a `Gather` picks elements of a loop-invariant operand at known, equally
-    spaced indices, it is removed, and the loop walks along that operand.
+    the loop, if the layer's result then takes at most `sequence_bytes`. The weights are thus read
+    once instead of on every trip. If a `Gather` picks one element of a loop-invariant operand per
+    trip, at known, equally spaced indices, the `Gather` is removed, and the loop walks along that
+    operand.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (
@@ -110,7 +111,7 @@ def unroll(editor: Editor, node: Node, op: Loop) -> None:
 
 
 def _owned(editor: Editor, node: Node, value: str) -> str:
-    """The value if a node computes it; otherwise a copy of it, which may be a public output."""
+    """The value if a node computes it; otherwise a copy, as a public output must be computed."""
     if editor.producer(value) is not None:
         return value
     return editor.insert(node, Reshape(editor.type(value).shape), value, source=node.source)
@@ -138,7 +139,7 @@ def _with(axis: int, number: int, numbers: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class _Simplified:
-    """A loop being rewritten. Each port of its body is paired with the operand of the loop."""
+    """A loop being rewritten. Each port of its body is paired with the loop's operand for it."""
 
     def __init__(self, editor: Editor, node: Node, op: Loop, sequence_bytes: int) -> None:
         self._editor, self._node, self._op = editor, node, op
@@ -233,9 +234,9 @@ class _Simplified:
         self._body = replace(body, nodes=(*nodes, *rest), types=types)
 
     def _known(self) -> dict[str, list[Array]]:
-        """Known values of the body, with their arrays for every trip.
+        """The known values of the body, each with its array for every trip.
 
-        They are constants, elements of constant sequences, and single numbers computed from known
+        Known are constants, elements of constant sequences, and single numbers computed from known
         values.
         """
         trips, body = range(self._op.trips), self._body

@@ -37,12 +37,13 @@ class LowerComposites(Pass):
 
     * Batch norm becomes a multiply-add, region detection its parts; dropout disappears.
     * Recurrent cells become dense layers and pointwise operators.
-    * Resizing becomes weighted gathers.
+    * Resizing becomes gathers or weighted gathers.
     * Transposed convolutions become ordinary ones.
     * Convolutions with computed weights become matrix products; a computed bias becomes a sum.
     * Normalisation becomes reductions and pointwise operators.
 
-    Raises `InternalError` for a composite operator without a rule here.
+    Raises `EllcError` (E302) for convolutions that the rules do not support, and `InternalError`
+    for a composite operator without a rule here.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (
@@ -87,9 +88,10 @@ def _has_weights(editor: Editor, node: Node) -> bool:
 
 
 def _without_computed_bias(editor: Editor, node: Node) -> Node:
-    """The node if its bias is constant; otherwise, replace it by a node without bias and a sum.
+    """Replace a node that has a computed bias by a node without bias and a sum.
 
-    Returns the node without the sum. Kernels need constant biases.
+    Returns the node without bias, or the unchanged node if it has no computed bias. Kernels need
+    constant biases.
     """
     x, w, *bias = node.inputs
     for value in bias:

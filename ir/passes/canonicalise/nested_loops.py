@@ -58,7 +58,7 @@ class UnrollNestedLoops(Pass):
         return editor.graph()
 
     def _chosen(self, nodes: Iterable[Node]) -> Iterator[tuple[Node, Loop, int, int]]:
-        """Loops to change: (node, loop, nodes if its inner loops are unrolled, nodes if it is)."""
+        """(node, loop, nodes after unrolling its inner loops, nodes after unrolling the loop)."""
         for node in nodes:
             match node.op:
                 case Loop(body=body) as op if any(_loops(body.nodes)):

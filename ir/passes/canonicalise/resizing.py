@@ -1,4 +1,7 @@
-"""Lower resizing to gathers, or weighted gathers, one for every axis that changes."""
+"""Lower resizing to gathers or weighted gathers, one for every axis that changes.
+
+Linear resizing of u8 becomes a weighted sum of gathers.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ def lower_resize(editor: Editor, node: Node, op: Resize) -> None:
 
 
 def _weighted(editor: Editor, op: Resize, x: TensorType) -> list[Operation]:
-    """An operator per changed axis; axes that shrink come first, which leaves fewer elements."""
+    """An operator per changed axis, shrinking axes first; fixed point also widens and rounds."""
     order = sorted(op.changed(x), key=lambda axis: op.sizes[axis] / x.shape[axis])
     is_fixed = op.mode == "linear" and x.dtype.is_integer
     sum_type = DType.I64 if x.dtype is DType.I16 else DType.I32

@@ -1,6 +1,7 @@
 """Remove operators that have no effect, and replace others by cheaper ones.
 
-Every rule gives equal numbers, where 0 and -0 count as equal. So this pass may run at any time.
+Every rule gives equal numbers, where 0 and -0 count as equal. So this pass may run anywhere before
+nodes are fused and values get borders.
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ _MOST_STRIDE = 1024
 """Largest stride: planning the window tries every phase. Strides in practice are 2 to 32."""
 _SMALL_WEIGHTS, _MOST_GROWTH = 1 << 24, 4
 """The ordinary convolution, with a filter per phase and windows padded to multiples of the stride,
-may have `_SMALL_WEIGHTS` weights, or `_MOST_GROWTH` times as many as the transposed convolution.
-Without dilation, strides up to the window's size are always within these bounds."""
+may have `_SMALL_WEIGHTS` weights, or `_MOST_GROWTH` times as many as the transposed convolution if
+that is more. Without dilation, strides up to the window's size are always within these bounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,8 @@ class _Axis:
 def lower_conv_transpose(editor: Editor, node: Node, op: _Transposed) -> None:
     """Replace a transposed convolution. Computed weights are rearranged by a gather.
 
-    Raises `EllcError` (E302) if strides are too large or lead to too many weights.
+    Raises `EllcError` (E302) if strides are too large or lead to too many weights, or if
+    `lower_computed_conv` refuses the ordinary convolution with computed weights.
     """
     x, w, *bias = node.inputs
     shape = editor.type(w).shape
@@ -118,7 +119,7 @@ def _arranged(
     change: Callable[[Array, Array], Array],
     zero: Array,
 ) -> str:
-    """An operand after `change`, which only moves elements, and fills gaps with `zero`.
+    """An operand after `change`, which only moves elements and fills gaps with `zero`.
 
     A constant is changed at compile time; for a computed operand, a gather is inserted.
     """

@@ -139,7 +139,7 @@ def _weights(editor: Editor, value: str, *, turn: bool) -> str:
 
 
 def _turned(editor: Editor, value: str) -> str | None:
-    """The value from which a transpose of the last two axes computes this one, or None."""
+    """The operand of the transpose of the last two axes that computes this value, or None."""
     producer = editor.producer(value)
     if producer is None or not isinstance(producer.op, Transpose):
         return None

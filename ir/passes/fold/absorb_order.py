@@ -83,7 +83,7 @@ def _order(editor: Editor, node: Node) -> Array | None:
 
 
 def _changes(editor: Editor, gather: Node, back: Array) -> list[_Change] | None:
-    """The changes that let all readers read the axis in its old order; None if one cannot.
+    """The changes that let all readers read the axis in its old order; None if a reader cannot.
 
     Index i of the new order is index `order[i]` of the old one. `back` is the inverse permutation:
     index j of the old order is index `back[j]` of the new one.

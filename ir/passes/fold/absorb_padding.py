@@ -24,8 +24,9 @@ class AbsorbPadding(Pass):
     The added pixels must be equal within each channel. The operator's padding becomes wider if its
     values are those of the added pixels. Nested `Pad`s are absorbed one by one. An `AvgPool2D` that
     counts its padding counts the added pixels, too; one that has padding and does not count it
-    stays unchanged. A binary convolution takes the signs of the added pixels as padding values. An
-    integer convolution accepts only pixels that equal its zero point.
+    stays unchanged. A binary convolution takes the sign of the added pixels as its padding value if
+    it is the same in all channels. An integer convolution accepts only pixels that equal its zero
+    point.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (

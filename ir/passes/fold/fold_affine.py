@@ -29,15 +29,16 @@ class FoldAffine(Pass):
     * Consecutive affines become one.
     * An affine after a `Conv2D` or `Dense` is folded into its weights and bias.
     * The scales of a `BinaryConv2D` are folded into the affine after it.
-    * An affine before a `Conv2D` or `Dense`, also before a `Reshape` between them, is folded into
-      the weights and bias. An exception is an affine with shifts whose operand is computed by a
-      kernel with an epilogue: in the epilogue it costs only a multiply-add, and without it the
-      product would lose precision, because a batch norm centres the numbers that are summed. The
-      padding values p of a convolution become (p - shift) / scale for each channel. If there is no
-      such value (a scale of 0), or a reader of the affine cannot absorb it, the affine stays.
+    * An affine before a `Conv2D` or `Dense`, or before a `Reshape` that flattens the operand of a
+      `Dense`, is folded into the weights and bias. An exception is an affine with shifts whose
+      operand is computed, for it alone, by a kernel with an epilogue: there, the affine costs only
+      a multiply-add, and without it the product would lose precision, because a batch norm centres
+      the numbers that are summed. The padding values p of a convolution become (p - shift) / scale
+      for each channel. If there is no such value (a scale of 0), or a reader of the affine cannot
+      absorb it, the affine stays.
 
-    Constants are computed in float64 from unrounded arrays, and rounded once. Weights that other
-    nodes read, too, are copied only up to `growth_bytes`.
+    Constants are computed in float64 from unrounded arrays, and rounded once. Affines are merged,
+    and weights that other nodes read, too, are copied, only if this adds at most `growth_bytes`.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (

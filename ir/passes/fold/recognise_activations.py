@@ -53,7 +53,7 @@ Operation = tuple[Op, tuple[str, ...]]
 @register_pass("recognise_activations")
 @dataclass(frozen=True)
 class RecogniseActivations(Pass):
-    """Recognise sigmoid, softplus, softsign, swish, hard swish, gelu, mish and leaky ReLU.
+    """Recognise sigmoid, softplus, softsign, swish, hard swish, gelu, mish, leaky ReLU and PReLU.
 
     A single operator can run in the kernel that computes its operand x, whereas a product of x and
     a function of x needs x twice. Factors may be in any order. Constants such as the square root of
@@ -140,7 +140,7 @@ def _gated(editor: Editor, node: Node) -> Operation | None:
 
 
 def _factors(editor: Editor, node: Node) -> tuple[float, tuple[_Line, _Line]] | None:
-    """(number, two computed values) whose product a node computes; None for other nodes."""
+    """(number, two lines), the factors of the product that a node computes, or None."""
     outer = _line_of(editor, node.output)
     op, operands = _op(editor, outer.base)
     if outer.offset != 0:
@@ -228,7 +228,7 @@ def _softplus(editor: Editor, line: _Line) -> Operation | None:
 
 
 def _slope(editor: Editor, node: Node) -> Operation | None:
-    """Recognise a leaky ReLU: max(x, slope * x), or relu(x) + slope * relu(-x)."""
+    """Recognise leaky ReLU, max(x, slope * x), and PReLU, relu(x) - slope * relu(-x)."""
     match node.op, node.inputs:
         case Maximum(), (a, b):
             for x, other in ((a, b), (b, a)):

@@ -19,10 +19,11 @@ from ellc.ir.types import Padding
 class FoldPadding(Pass):
     """Set `TensorType.border` of values that a kernel computes and whose readers pad them.
 
-    A buffer has only one border. If all readers pad with the same pixels, the border is as wide as
-    the widest padding. Otherwise, the readers are grouped by these pixels, and the border suits the
-    group that does the most multiply-adds (of equal groups: the one that computes the most
-    elements). The kernels of the other readers check for the edges of the image.
+    Only single images of floats get a border, and only if all their readers can read one
+    (`Op.reads_bordered`). A buffer has only one border. If all readers pad with the same pixels,
+    the border is as wide as the widest padding. Otherwise, the readers are grouped by these pixels,
+    and the border suits the group that does the most multiply-adds (of equal groups: the one that
+    computes the most elements). The kernels of the other readers check for the edges of the image.
 
     Pools want a border, too: their kernels are then a single loop without checks. An average that
     does not count its padding wants none, since its divisor is different at the edges anyway. The

@@ -22,12 +22,14 @@ _NARROW = (DType.F32, DType.I32, DType.I16, DType.U16, DType.I8, DType.U8)
 class FuseEpilogue(Pass):
     """Make biases, activations, residual sums and signs stages of the node before them (`Fused`).
 
-    That node is a convolution, product, pool or elementwise operator, and nothing else reads its
-    result. A sum has two operands; it becomes a stage of the node that computes the later one, when
-    the other operand is already in memory. The fused node takes the position of its last stage,
-    after all operands. A stage's values all have the same float type, or all have at most 32 bits;
-    the latter lets the kernel that computes sums of bytes requantise them, too. A sign can
-    only be the last stage.
+    The operator of that node has `takes_stages` (convolutions, products, pools, reductions,
+    elementwise operators and some more), and nothing else reads its result. A sum has two operands;
+    it becomes a stage of the node that computes the later one, when the other operand is already in
+    memory. The fused node takes the position of its last stage, after all operands. The operands of
+    a stage have the same float type, and its result is a float or a sign; or operands and result
+    have at most 32 bits each, so that the kernel that sums bytes can also requantise the sums, and
+    the operator needs no loop per integer (`Pointwise.loops_on_integers`). A sign can only be the
+    last stage.
     """
 
     requires: ClassVar[tuple[Property, ...]] = (ALL_USED, LOWERED)

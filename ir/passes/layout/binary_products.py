@@ -28,8 +28,8 @@ class BinaryProducts(Pass):
 
     The operand is middle + half * sign, where a comparison gives the sign. The weights of a filter
     are +w and -w for some number w. So the filter's result is half * w times a sum of products of
-    signs, plus middle times the sum of the filter's weights: after the `BinaryConv2D` come one
-    multiplication and one addition per filter.
+    signs, plus middle times the sum of the filter's weights, plus the bias: after the
+    `BinaryConv2D` come at most one multiplication and one addition per filter.
 
     `Binarize` sets a bit where a number is above 0, which is a strict comparison. A comparison that
     includes equality, such as x >= 0, is the negation of a strict one, x < 0. For it, the bits of

@@ -29,7 +29,10 @@ def flattened(
 
 
 def columns(before: Shape, after: Shape, permutation: Permutation) -> Array | None:
-    """The old index for each new index of the last axis; None if other axes change their order."""
+    """The old index for each new index of the last axis of a `Reshape` from `before` to `after`.
+
+    None if other axes change their order, too.
+    """
     groups = reshape_groups(before, after)
     if not groups or groups[-1][1] != (len(after) - 1,):
         return None

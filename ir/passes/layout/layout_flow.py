@@ -27,7 +27,7 @@ _BIT_COST = 8  # in bytes: bits are packed, so moving a bit takes about as long 
 
 @dataclass(frozen=True)
 class Reader:
-    """A read of a value by operand `index` of a node, with the axes permuted by `steps`.
+    """A read of a value as operand `index` of a node, with the axes permuted by `steps`.
 
     `node` is None for a public output or a state.
     """
@@ -88,7 +88,7 @@ class Flow:
         return arranged
 
     def row_producers(self, node: Node) -> list[Node] | None:
-        """The nodes between a dense layer and `node`, a `Reshape` of its result to another rank.
+        """The nodes before `node`, a `Reshape` to another rank, back to a dense layer.
 
         The list goes backwards: elementwise operators with constants, if any, and then the layer.
         None if there is no such layer, or if other nodes read the result of a node in the list.
@@ -116,10 +116,10 @@ class Flow:
     def weight(self, value: str) -> int:
         """The cost of moving the elements of a value.
 
-        It is proportional to the number of bytes, plus 1 for each kernel next to the move, with
-        which elementwise operators could be fused if nothing were moved. Moves of inputs and
-        outputs of the network, whose order the caller fixes, count as cheap, so that all kernels
-        between them work in the same arrangement.
+        It is proportional to the number of bytes, plus 1 if a kernel computes the value and 1 if
+        kernels read it: if nothing were moved, elementwise operators could be fused with these.
+        Moves of inputs, outputs and states of the network, whose order is fixed, count as cheap, so
+        that all kernels between them work in the same arrangement.
         """
         type_ = self.graph.types[value]
         size = _BIT_COST if type_.dtype is DType.BIT else type_.dtype.item_bytes
@@ -132,11 +132,14 @@ class Flow:
         return _INSIDE * size * type_.elements + kernels
 
     def order(self, value: str, permutation: Permutation) -> Permutation:
-        """A value's axes in their order in memory under an arrangement; none of extent 1."""
+        """A value's axes in their order in memory under an arrangement, except those of extent 1.
+
+        For example, the arrangement (0, 3, 1, 2) of [1,28,28,3] gives (3, 1, 2).
+        """
         return order(self.graph.types[value].shape, permutation)
 
     def column_readers(self, node: Node) -> list[tuple[Node, int]] | None:
-        """The dense layers that read a node's result, each with the column at which it begins.
+        """The dense layers that read a node's result, each with the column where the result begins.
 
         A concatenation may be between the node and a layer. None if anything else reads the result.
         """
@@ -227,7 +230,7 @@ def result_order(flow: Flow, producer: Producer, permutation: Permutation) -> Pe
 def operand_order(
     flow: Flow, value: str, reader: Reader, permutation: Permutation
 ) -> Permutation | None:
-    """The order in memory that an operand needs if its reader works in an arrangement."""
+    """The order in memory of an operand whose reader works in an arrangement; None: any order."""
     assert reader.node is not None
     arranged = flow.arranged(reader.node, permutation)
     if arranged is None:

@@ -1,4 +1,4 @@
-"""Choose the arrangement of every operator such that few bytes move between them."""
+"""Choose the arrangement of every operator such that few bytes are moved between operators."""
 
 from __future__ import annotations
 

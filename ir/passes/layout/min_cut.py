@@ -30,7 +30,7 @@ class MinCut:
         self._room.setdefault(head, {}).setdefault(tail, 0)
 
     def source_side(self) -> set[Hashable]:
-        """The nodes on the source's side of the cheapest cut; of equal cuts, the fewest nodes."""
+        """The nodes on the source's side of the cheapest cut; of several, the smallest such set."""
         while True:
             came_from = self._search()
             if self._sink not in came_from:
@@ -38,7 +38,7 @@ class MinCut:
             self._fill(came_from)
 
     def _search(self) -> dict[Hashable, Hashable]:
-        """The predecessor of each node on a shortest path along arcs with capacity left."""
+        """The predecessor of each node on a shortest path from the source along arcs with room."""
         came_from: dict[Hashable, Hashable] = {self._source: self._source}
         queue = deque([self._source])
         while queue and self._sink not in came_from:

@@ -30,8 +30,9 @@ class MoveTransposes(Pass):
 
     The operators are all those that can be computed with permuted axes: elementwise operators,
     slices, concatenations, reductions and many more (`Op.arranged`). Constants are permuted at
-    compile time, and so are the columns of dense layers after a flattened image. The transposes
-    that remain never move more bytes than before (`layout_regions`).
+    compile time, and so are the columns of dense layers that read a flattened image, and the rows
+    of those whose result is reshaped to an image. The transposes that remain never cost more than
+    the original ones (`Flow.weight`).
     """
 
     requires: ClassVar[tuple[Property, ...]] = (

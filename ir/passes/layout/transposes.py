@@ -73,7 +73,7 @@ def _origin(editor: Editor, node: Node) -> tuple[str, Permutation]:
 def _filled(shape: Shape, axes: list[int], after: Shape) -> Permutation:
     """The permutation with this order of `axes`, completed by the axes of extent 1.
 
-    These are placed such that the result has the shape `after`, if the ranks are equal.
+    If the ranks are equal, the latter are placed such that the result has the shape `after`.
     """
     units = [a for a, e in enumerate(shape) if e == 1]
     if len(after) != len(shape):
