@@ -235,7 +235,7 @@ def _alike(scale: Array, unit: Array) -> bool:
 
 
 def _join(graph: _Neighbours, quantize: OnnxNode) -> OnnxNode | None:
-    """The joined node for the group that ends with this QuantizeLinear; None if there is none."""
+    """The node for the group that ends with this QuantizeLinear; None if it ends no group."""
     result = graph.quantised(quantize)
     if result is None:
         return None

@@ -117,7 +117,7 @@ def dequantised(emitter: Emitter, x: Value, by: Quantisation, axis: int | None =
 
 
 def quantised(emitter: Emitter, x: Value, by: Quantisation, axis: int | None = None) -> Value:
-    """Convert real values to the nearest stored integers; ties round to even."""
+    """Convert real values to the nearest stored integers, saturated; ties round to even."""
     op = Quantize("half_even", by.stored, by.quant(axis))
     return emitter.add(op, x, *_operands(emitter, by, x.type.rank, axis))
 

@@ -64,7 +64,7 @@ class Span:
         return (total - self.reach) // self.stride + 1
 
     def positions(self, emitter: Emitter, extent: int) -> Array:
-        """The index [count, size] that each tap reads; an index outside of the axis is padding."""
+        """The indices [count, size] that the taps read; an index outside of the axis is padding."""
         count, amounts = self.count(extent), (self.stride, self.dilation, self.before)
         return window_positions(emitter, count, self.size, *amounts)
 

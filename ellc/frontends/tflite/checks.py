@@ -1,4 +1,4 @@
-"""Checks every operator before and after its handler is called."""
+"""Loads all families of handlers, and checks each operator before and after its handler runs."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def merge_dilations(nodes: Sequence[TfliteNode], wanted: Iterable[str]) -> list[
 def _group(
     last: TfliteNode, producers: Mapping[str, TfliteNode], consumers: Mapping[str, int]
 ) -> TfliteNode | None:
-    """The convolution that replaces the group ending with this node; None if no group does."""
+    """The convolution that replaces a group ending with this node; None if it ends no group."""
     if last.kind != "BATCH_TO_SPACE_ND" or len(last.inputs) != 3:
         return None
     middle = producers.get(last.inputs[0])

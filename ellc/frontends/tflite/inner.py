@@ -14,7 +14,7 @@ from ellc.ir.errors import EllcError
 
 
 def constants(emitter: Emitter, tensors: Iterable[Tensor]) -> dict[str, Value]:
-    """Map the names of stored tensors to values. The initial value of a variable is zeros."""
+    """Map the names of stored tensors to values. Variables that are not stored start as zeros."""
     values = {}
     for tensor in tensors:
         if tensor.array is not None:

@@ -45,7 +45,7 @@ def normalization_keys(data: bytes) -> dict[str, str]:
 
 
 def _normalizations(top: CheckedTable) -> Iterator[tuple[list[float], list[float]]]:
-    """Yield (means, deviations) of each normalisation step of the first input."""
+    """Yield (means, deviations) of each valid normalisation step of the first input."""
     for graph in _tables(top, _GRAPHS, 1):
         for tensor in _tables(graph, _INPUTS, 1):
             for step in _tables(tensor, _STEPS, 16):

@@ -56,7 +56,7 @@ def import_gather_elements(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> 
 
 @ONNX.imports("GatherND")
 def import_gather_nd(emitter: Emitter, node: OnnxNode, inputs: Inputs) -> Value:
-    """Parts of x at coordinates; the last axis of the indices holds a coordinate."""
+    """Parts of x at coordinates; each vector along the last axis of the indices is a coordinate."""
     batch = node.integer("batch_dims", 0)
     return gather_nd(emitter, operand(inputs, 0), operand(inputs, 1), batch)
 

@@ -190,7 +190,7 @@ def root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 @TFLITE.imports("RSQRT", limits="no runtime supports it for uint8 operands")
 def inverse_root(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
-    """Compute 1 / sqrt(x). With stored integers of 16 bits, x <= 0 gives the highest number."""
+    """Compute 1 / sqrt(x). With stored integers, x <= 0 gives the highest number."""
     x = operand(inputs, 0)
     if not is_stored(node):
         return emitter.add(Rsqrt(), x)

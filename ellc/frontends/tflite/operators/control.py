@@ -80,7 +80,7 @@ def _lists(
 ) -> dict[int, tuple[WrittenRows, int]]:
     """Map each operand that is a list to its written rows and the index of the first of them.
 
-    Every trip writes the next row of a list. `others` has the operands that are no lists.
+    Every trip writes the next row of a list. `others` has the operands that cannot be lists.
     """
     fixed = [v if i in others and v.is_constant else None for i, v in enumerate(values)]
     lists = {}
