@@ -2,7 +2,8 @@
 
 Every layer is measured inside the network, so that its operands and the contents of the caches are
 as in real use. The network is built several times: the first build has the first candidate of every
-layer, the second build the second candidate, and so on.
+layer, the second build the second candidate, and so on. A layer without a further candidate keeps
+its first.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ def measure(
                 kernel = step.predictions[0].name
                 candidate = MeasuredKernel(step.layer, step.source, kernel, max(time, 1e-3))
                 by_candidate.setdefault((step.layer, kernel), []).append(candidate)
-    # A candidate is measured several times if equal layers use it, or if a layer has fewer
-    # candidates than there are builds.
+    # A candidate is measured several times if several layers are equal, or if its layer has fewer
+    # candidates than there are builds. The shortest time counts.
     return tuple(min(some, key=lambda m: m.time) for some in by_candidate.values())
 
 
@@ -116,7 +117,7 @@ def _modelled(plans: Sequence[Plan], progress: Progress) -> list[list[float]]:
 
 
 def _of_steps(steps: Sequence[Step], by_kernel: Mapping[str, float]) -> list[float]:
-    """Cycles of each step; the cycles of a kernel are divided equally among its steps."""
+    """Cycles of each step; those of a kernel are divided equally among the steps that call it."""
     calls: dict[str, int] = {}
     for step in steps:
         calls[step.call.kernel.name] = calls.get(step.call.kernel.name, 0) + 1

@@ -101,7 +101,7 @@ def merged(old: Iterable[Entry], new: Iterable[Entry]) -> tuple[Entry, ...]:
     """The old and the new entries.
 
     A new entry replaces an old entry for the same layer, core and architecture, even if the old one
-    is of another version of ellc.
+    is of another version of ellc. Of several old entries for these three, only the last is kept.
     """
     entries = {e.key[:3]: e for e in old}
     entries.update({e.key[:3]: e for e in new})
@@ -111,7 +111,7 @@ def merged(old: Iterable[Entry], new: Iterable[Entry]) -> tuple[Entry, ...]:
 def tuned_kernels(path: Path | None, target: Target) -> tuple[Mapping[str, str], tuple[str, ...]]:
     """The tuned kernels by layer for a target, and notes about entries of other versions.
 
-    Both are empty without a file. Raises `EllcError` as `read_tuning`.
+    Both are empty without a file. Raises the errors of `read_tuning`.
     """
     entries = read_tuning(path) if path else ()
     of_target = [e for e in entries if (e.core, e.architecture) == (target.core.name, target.arch)]

@@ -1,8 +1,8 @@
 """AlexNet and CaffeNet, as published with the Caffe framework.
 
-Both take pictures of 227x227 pixels in the order blue, green, red, and have 60,965,224 parameters
-(244 MB as float32). In AlexNet the local normalisation comes before the pooling, in CaffeNet after
-it.
+Both take pictures of 227x227 pixels with the channels blue, green, red, and have 60,965,224
+parameters (244 MB as float32). In AlexNet the local normalisation comes before the pooling, in
+CaffeNet after it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def build_alexnet(
     chain.begin("Minus")
     chain.subtract(_MEAN)
     for number, conv in enumerate(_CONVOLUTIONS, 1):
-        # The number is even, because the two groups of the next layer share the channels equally.
+        # The number of filters is even, because the next layer may have two groups, which share the
+        # channels equally.
         filters = scaled(conv.filters, width, 2)
         chain.begin(f"conv{number}")
         chain.convolution(filters, conv.window, conv.stride, conv.pad, conv.groups)

@@ -100,7 +100,7 @@ class NetworkFamily:
     make: Callable[..., Architecture]
 
     def find(self, name: str) -> Architecture | None:
-        """The network with this name; None if the name is not one of this family."""
+        """The network with this name; None if the pattern does not match or the width is 0."""
         regex = re.escape(self.pattern)
         regex = regex.replace("<width>", r"(?P<width>\d(\.\d{1,3})?)")
         match = re.fullmatch(regex.replace("<size>", r"(?P<size>[1-9]\d{1,3})"), name)
@@ -113,6 +113,10 @@ class NetworkFamily:
 
 
 def divisible(filters: Fraction | int, by: int = 8) -> int:
-    """The multiple of `by` nearest to `filters`; the next one if that is over a tenth less."""
+    """A multiple of `by`, close to `filters`.
+
+    It is the nearest multiple (at least `by` itself), or the next larger one if the nearest is less
+    than 9/10 of `filters`.
+    """
     rounded = max(by, int(filters + Fraction(by, 2)) // by * by)
     return rounded + by if rounded < Fraction(9, 10) * filters else rounded

@@ -1,4 +1,4 @@
-"""Finds and builds the networks of the zoo by name."""
+"""Lists the networks of the zoo, and finds and builds them by name."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def patterns() -> tuple[str, ...]:
 
 
 def find(name: str) -> ZooNetwork:
-    """The network with this name, even if not listed; raises `EllcError` E740 if there is none."""
+    """The network with this name, in `networks` or not; raises `EllcError` E740 if unknown."""
     by_name = {network.name: network for network in networks()}
     if name in by_name:
         return by_name[name]
@@ -102,8 +102,9 @@ def build(
     separate layer and not folded into weights. With `blank`, all weights are views of a single
     zero: such a graph is built quickly and can be inspected, but not run.
 
-    Raises `EllcError` E740 for an unknown name, E744 for weights that do not fit, `ValueError` for
-    a negative seed or a width outside (0, 1].
+    Raises `EllcError` E740 for an unknown name, E744 if `weights` do not fit or the network cannot
+    take any, and the errors of `read_tensors`; `ValueError` for a negative seed or a width outside
+    (0, 1].
     """
     network = find(name)
     if seed < 0 or not 0 < width <= 1:

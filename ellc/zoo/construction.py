@@ -3,7 +3,8 @@
 The weights of convolutions and dense layers have He's standard deviation, sqrt(2 / inputs). Biases
 and batch normalisation are chosen so that values neither grow nor vanish from layer to layer: they
 are computed from the expected statistics of the values (`moments`). Random deviations are added to
-them, because trained networks have such deviations.
+them, because trained networks have such deviations. A supply replaces all of these by trained
+weights from a file.
 """
 
 from __future__ import annotations
@@ -102,9 +103,9 @@ class Construction:
         return self._builder.build()
 
     def subtract(self, mean: tuple[float, ...]) -> None:
-        """Subtract one number from each channel, or the same number from all channels.
+        """Subtract a separate number from each channel, or a single number from all channels.
 
-        The result is expected to have a mean of zero.
+        The result is expected to have a mean of zero and the standard deviation `PIXEL_DEVIATION`.
         """
         channels = self.shape[2]
         numbers = np.resize(np.array(mean, np.float32), channels)
@@ -112,7 +113,7 @@ class Construction:
         self._moments = Moments.of(channels, 0.0, PIXEL_DEVIATION)
 
     def centre(self) -> None:
-        """Add a bias that moves the mean of every channel close to zero."""
+        """Add a bias that moves the mean of every channel close to 0, or the next one supplied."""
         self.bias(self._centring(self._moments))
 
     def bias(self, values: Array) -> None:
@@ -137,7 +138,7 @@ class Construction:
         self._moments = self._moments.rectified(alpha.mean((0, 1, 2), np.float64))
 
     def temperature(self) -> None:
-        """Multiply each class by a factor, so that the softmax gets numbers with `LOGIT_SPREAD`."""
+        """Multiply each class by a factor, so that the softmax gets a spread of `LOGIT_SPREAD`."""
         factor = LOGIT_SPREAD / self._moments.spread
         scales = self._draws.normal((self.shape[2],), 0.05 * factor, factor)
         self._add(Mul(), scales)
@@ -173,12 +174,14 @@ class Construction:
     def _drawn(
         self, filters: int, window: tuple[int, int], groups: int = 1, *, centred: bool = False
     ) -> tuple[Array, Moments]:
-        """Random or supplied weights, and the expected statistics of a convolution with them.
+        """Random or supplied weights, and the expected statistics of the convolution's results.
 
-        With `centred`, the random weights of a filter that reads several channels add up to zero.
-        Otherwise a picture whose values after a ReLU are larger than expected in all channels
-        moves the next layer's values by more than their standard deviation, the layer after it
-        by more than that, and a deep network answers every such picture with one class.
+        For supplied weights, the statistics are only placeholders: mean 0, deviation 1. With
+        `centred`, the random weights of a filter that reads several channels add up to zero.
+        Otherwise a picture whose values after a ReLU are larger than expected in all channels would
+        move the next layer's values by more than their standard deviation, and the values of each
+        further layer by even more, so that a deep network would answer every such picture with the
+        same class.
         """
         depth = self._moments.mean.size // groups
         if self._options.supply:

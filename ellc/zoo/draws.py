@@ -80,7 +80,7 @@ class Blanks(Draws):
 
 
 class BlankPool(WeightPool):
-    """A weight pool that never merges equal arrays: all blank arrays of one shape are equal."""
+    """A weight pool that never merges equal arrays, since all blank arrays of a shape are equal."""
 
     def add(self, array: Array) -> str:
         """Add an array under a new key, even if the pool already has an equal array."""

@@ -33,8 +33,9 @@ def build_file(
 ) -> Built:
     """Build a network and write it in the format of the file's suffix, `.ell` or `.eir`.
 
-    Raises `EllcError`: E740 for an unknown name, E742 for a suffix in which the network cannot be
-    written, E744 for weights that do not fit, E207 or E703 if the file cannot be written.
+    Raises `EllcError`: E740 for an unknown name, E742 for a suffix in whose format the network
+    cannot be written, E207 or E703 if the file cannot be written, and the errors of `build` for
+    `weights`.
     """
     network = find(name)
     if path.suffix not in network.formats:

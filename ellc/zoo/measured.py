@@ -64,14 +64,14 @@ class NetworkSizes:
 
     @property
     def memory_bytes(self) -> int:
-        """The bytes of all parameters: packed bits, and 4 bytes for every other parameter."""
+        """The bytes of all trainable parameters: packed bits, and 4 bytes for every other one."""
         types = constant_types(self._graph).values()
         signs = sum(t.elements for t in types if t.dtype is DType.BIT)
         return signs // 8 + 4 * (self.parameters("trainable") - signs)
 
     @property
     def receptive_field(self) -> int:
-        """The number of input rows that an element of the last layer with several pixels reads."""
+        """The input rows that reach one pixel of the last layer with several pixels, or else 0."""
         windowed = [
             x.field
             for x in self.folded.layers

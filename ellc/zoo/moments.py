@@ -38,7 +38,8 @@ _SHARES = np.exp(-(_POINTS**2) / 2) / np.exp(-(_POINTS**2) / 2).sum()
 class Moments:
     """The mean and the variance of every channel, float64 [C].
 
-    Each method returns the moments after an operation on the values.
+    The methods whose descriptions begin with "After" return the moments after an operation on the
+    values.
     """
 
     mean: Doubles
@@ -133,7 +134,7 @@ class Moments:
         return Moments(np.tile(self.mean, pixels), np.tile(self.variance, pixels))
 
     def largest(self, cells: int) -> Moments:
-        """After the maximum over this number of pixels."""
+        """After the maximum over this number of pixels: 1, 4, 9 or 25."""
         shift, shrink = _LARGEST[cells]
         own = 1 - COMMON
         mean = self.mean + shift * np.sqrt(own * self.variance)
@@ -144,7 +145,10 @@ class Moments:
         return Moments(self.mean, self.variance * (COMMON + (1 - COMMON) / cells))
 
     def _above_zero(self) -> tuple[Doubles, Doubles]:
-        """For each channel, the fraction of values above zero, and the normal density at zero."""
+        """For each channel: the fraction of values above zero, and a density.
+
+        The density is that of the standard normal distribution at mean / deviation.
+        """
         ratio = self.mean / np.sqrt(np.maximum(self.variance, 1e-30))
         share = np.array([math.erfc(-r / math.sqrt(2)) / 2 for r in ratio])
         density = np.array([math.exp(-min(r * r / 2, 700)) for r in ratio]) / math.sqrt(2 * math.pi)

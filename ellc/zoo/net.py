@@ -130,7 +130,8 @@ class Net(Construction):
     ) -> None:
         """Add a convolution, batch normalisation and an activation.
 
-        If `norm` is false, there is a bias instead of batch normalisation. `bias` overrides this:
+        If `norm` is false, or a supply has folded weights, there is a bias instead of batch
+        normalisation. `bias` overrides this:
         True adds a bias in any case (before batch normalisation), False omits it. With `unscaled`,
         the number of filters does not depend on the width, as needed for classes. With `logits` the
         results have the standard deviation `LOGIT_SPREAD`.
@@ -150,7 +151,7 @@ class Net(Construction):
         bias: bool | None = None,
         pad: Pad | None = None,
     ) -> None:
-        """Add a depthwise convolution with `times` filters per channel; others are as in `conv`."""
+        """Add a depthwise convolution with `times` filters per channel; see `conv` for the rest."""
         groups = self.shape[2]
         self._convolve(times * groups, window, stride, groups, pad, norm=norm, bias=bias)
         self.act(act)

@@ -1,8 +1,9 @@
 """Networks on pages of ELL's gallery that have a plot or a table, but no list of layers.
 
-`plots.json` has a short text for each layer: its kind, its numbers, and, for a convolution in a
-table, its activation. `3/2` is a 3x3 window with stride 2. A layer reads the result of the previous
-layer, or of the layers whose numbers follow `@`: 0 is the input, and 1 is the first layer.
+`plots.json` has a short text for each layer: its kind, its numbers, `bias` if it has one, and, for
+a convolution in a table, its activation. `3/2` is a 3x3 window with stride 2. A layer reads the
+result of the previous layer, or of the layers whose numbers follow `@`: 0 is the input, and 1 is
+the first layer. A `plus` with a single number adds that layer's result to the previous result.
 
     conv 64 7/2 bias relu     depthwise 3/1     norm     max 3/2     plus @4
 

@@ -1,6 +1,7 @@
 """Published facts about the zoo's networks: one TOML file for each network, and `sources.toml`.
 
-Every figure has its source. To add a network's facts, add a file `NAME.toml`:
+The figures of ELL's gallery are in `gallery.json`. Every figure has its source. To add a network's
+facts, add a file `NAME.toml`:
 
     dataset = "CIFAR-10"            # the training data
     colours = "rgb"                 # rgb, bgr, grey, or none

@@ -18,8 +18,9 @@ _BOARD = re.compile(r"(.*) @ ([\d.]+)(MHz|GHz)")
 def page_tables(path: Path) -> dict[str, dict[str, Any]]:
     """The facts on every page, including pages of networks that cannot be built.
 
-    They have the form of the other files of facts. Names and values are not checked. Raises
-    `ValueError` if the file has something that is not a page.
+    The facts have the form of the other files of facts. Names and values are not checked. Raises
+    `ValueError` if the file is not JSON, or has an entry that is not a page, or the name of a board
+    without its clock.
     """
     colours = {page.name: page.colours for page in pages()}
     colours |= {plot.name: plot.colours for plot in plots()}

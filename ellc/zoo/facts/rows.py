@@ -95,7 +95,10 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
-    """Published weights: the file of `bytes` bytes at `url`, or the `member` of this archive."""
+    """Published weights: the file at `url`, or its `member` if that file is an archive.
+
+    `sha256` and `bytes` are the hash and the size of the file at `url`.
+    """
 
     url: str
     sha256: str

@@ -1,4 +1,4 @@
-"""Families of published networks, one file for each."""
+"""Families of published networks; each module has related families."""
 
 from ellc.zoo.architecture import NetworkFamily
 from ellc.zoo.families import (

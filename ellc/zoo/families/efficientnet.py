@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: inverted residuals without squeeze and excite, which suit quantisation."""
+"""EfficientNet-Lite0: inverted residuals; it has no squeeze and excite, to suit quantisation."""
 
 from __future__ import annotations
 

@@ -55,10 +55,11 @@ def inverted_residual(
     squeeze: int = 0,
     gate: Activation = "hard_sigmoid",
 ) -> None:
-    """Add a 1x1 convolution to `hidden` channels, a depthwise and a 1x1 convolution to `outputs`.
+    """Add three convolutions: 1x1 to `hidden` channels, depthwise, and 1x1 to `outputs` channels.
 
-    The block's input is added to its result if their shapes are the same. If `squeeze` is not 0, a
-    squeeze-and-excite layer with `squeeze` channels follows the depthwise convolution.
+    The first is left out if `hidden` equals `inputs`. The block's input is added to its result if
+    their shapes are the same. If `squeeze` is not 0, a squeeze-and-excite layer with `squeeze`
+    channels follows the depthwise convolution.
     """
     start = net.here
     if hidden != inputs:

@@ -38,7 +38,7 @@ def _bottleneck(net: Net, inputs: int, filters: int, stride: int) -> int:
 
 
 def _join(net: Net, start: Tensor, inputs: int, filters: int, stride: int) -> None:
-    """Add the block's input to its result, after a convolution if their shapes differ."""
+    """Add the block's input, convolved if the shapes differ, to its result, and apply a ReLU."""
     end = net.here
     net.at(start)
     if stride > 1 or inputs != filters:

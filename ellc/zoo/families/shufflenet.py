@@ -1,4 +1,4 @@
-"""ShuffleNet V2 as in torchvision: each block passes half of the channels through unchanged."""
+"""ShuffleNet V2 as in torchvision: most blocks pass half of the channels through unchanged."""
 
 from __future__ import annotations
 

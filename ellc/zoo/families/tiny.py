@@ -1,4 +1,4 @@
-"""Builds small networks for microcontrollers: for expressions, keywords and machine sounds."""
+"""Builds small networks for microcontrollers: facial expressions, keywords, machine sounds."""
 
 from __future__ import annotations
 

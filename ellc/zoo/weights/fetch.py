@@ -22,15 +22,16 @@ Open = Callable[[str], AbstractContextManager[IO[bytes]]]
 
 
 def _open(url: str) -> Any:
-    return urllib.request.urlopen(url, timeout=_SECONDS)  # `facts` accept only https
+    return urllib.request.urlopen(url, timeout=_SECONDS)  # `facts` accepts only https
 
 
 def fetch(name: str, path: Path, progress: Progress = silent, open_url: Open = _open) -> int:
     """Download the published weights of a network into a file; returns the number of bytes written.
 
     Nothing is written if the download does not have the SHA-256 in the facts. Raises `EllcError`:
-    E744 if the facts of the network have no weights, or if these cannot be downloaded or have
-    another SHA-256; E703 if the file cannot be written.
+    E744 if the facts of the network name no weights, or if the file at their URL cannot be
+    downloaded, is longer than the facts say or has another SHA-256; E703 if the file cannot be
+    written.
     """
     row = facts()[0].get(name)
     if row is None or row.weights is None:

@@ -30,11 +30,13 @@ _UNREADABLE = (
     *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, RuntimeError),
     *(TypeError, ValueError, zipfile.BadZipFile, zlib.error),
 )
-"""The exceptions that the standard library raises for damaged files."""
+"""The exceptions, besides `OSError`, that readers and their libraries raise for damaged files."""
 
 
 def read_tensors(path: Path) -> list[NamedArray]:
     """Read all tensors of a file, in the order of the layers.
+
+    In a safetensors file, tensors of other types than float64, float32 and float16 are skipped.
 
     Raises `EllcError`: E744 if the file cannot be read, E773 if a package for it is missing; for a
     model file also the errors of its frontend.

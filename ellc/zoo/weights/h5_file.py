@@ -1,10 +1,11 @@
 """Reads the HDF5 files in which Keras stores weights: `.h5` of Keras 1 and 2, `.weights.h5` of 3.
 
 Keras 1 and 2 list the layers and their weights, in the order of the network, in attributes. Keras 3
-stores the weights of a layer as `vars/0`, `vars/1` and so on; their roles follow from their number.
+stores the weights of a layer as `vars/0`, `vars/1` and so on; their roles follow from how many of
+them are kernels and how many are vectors.
 The names of the layers of each class are numbered in the order of the network (`conv2d`,
 `conv2d_1`), but nothing says in which order layers of different classes are. A file in which that
-matters is refused.
+order matters is refused.
 
 An HDF5 file may refer to other files and to itself. Only data in the file itself are read, and each
 group is read once.
@@ -37,7 +38,7 @@ def read_h5(path: Path) -> list[NamedArray]:
     """Read the weights of a file that Keras has written.
 
     Raises `EllcError` E773 if h5py is not installed, and `ValueError` or `OSError` if the file is
-    damaged, or refers to other files.
+    damaged, has links or arrays in other files, or leaves the order of its layers open.
     """
     h5py = _h5py(path)
     with path.open("rb") as stream, h5py.File(stream, "r") as file:
@@ -64,7 +65,7 @@ def _check_order(tensors: list[NamedArray]) -> None:
 
 
 def _class_of(name: str) -> str:
-    """The path of an array without the number that counts the layers of its class."""
+    """The path of an array's layer, without the number that counts the layers of its class."""
     layer, _, _ = name.partition(f"/{_VARS}/")
     return re.sub(r"_\d+$", "", layer)
 
@@ -98,7 +99,7 @@ class _Reader:
                 yield NamedArray(name, self._array(self.member(group, name)))
 
     def found(self, group: Any, path: str) -> Iterator[NamedArray]:
-        """The weights in a group of Keras 3, and in the groups within it, layer by layer."""
+        """The weights in a group of Keras 3 and the groups within it, without the optimizer's."""
         place = self._h5py.h5o.get_info(group.id).addr
         if place in self._seen:
             return

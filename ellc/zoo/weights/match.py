@@ -50,7 +50,7 @@ def supply_for(path: Path, ask: Callable[[Supply], object]) -> Supply:
 
     The function tries the layouts of PyTorch, Keras and ellc, each with separate and with folded
     batch normalisation. Raises `EllcError` E744 with the problems of the best match if no layout
-    fits, and as `read_tensors`.
+    fits, and the errors of `read_tensors`.
     """
     tensors = [tensor for tensor in read_tensors(path) if tensor.counts]
     matches = []
@@ -77,7 +77,7 @@ def _misfit(path: Path, problems: list[str]) -> EllcError:
 
 
 def _matched(slots: list[Slot], tensors: list[NamedArray], layout: _Layout, folded: bool) -> _Match:
-    # If one tensor has no role, the roles of all vectors are ignored, and only their order counts.
+    # If one tensor has no role, the roles of all vectors are ignored; shapes and order decide.
     named = all(tensor.role for tensor in tensors)
     queues: dict[tuple[str, tuple[int, ...]], deque[NamedArray]] = defaultdict(deque)
     for tensor in tensors:
@@ -104,7 +104,8 @@ def _matched(slots: list[Slot], tensors: list[NamedArray], layout: _Layout, fold
 def _forms(slot: Slot, layout: _Layout) -> list[_Form]:
     """The forms that the array of a slot may have in a file.
 
-    A file may store a 1x1 convolution as a dense layer, and a dense layer as a 1x1 convolution.
+    A file may store a 1x1 convolution as a dense layer, and a dense layer on a single pixel as a
+    1x1 convolution.
     """
     if slot.role != WEIGHT:
         return [(slot.shape, np.asarray)]
@@ -136,7 +137,10 @@ def _pytorch(slot: Slot) -> list[_Form]:
 
 
 def _keras(slot: Slot) -> list[_Form]:
-    """Keras: [rows,columns,channels,filters]; depthwise: [rows,columns,channels,1]."""
+    """Keras: [rows,columns,channels,filters].
+
+    Depthwise: [rows,columns,filters,1]. Dense: [rows*columns*channels,filters].
+    """
     filters, rows, columns, channels = slot.shape
     if slot.dense:
         return [((prod(slot.shape[1:]), filters), lambda array: array.T.reshape(slot.shape))]

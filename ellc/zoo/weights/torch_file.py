@@ -1,8 +1,8 @@
 """Reads state dicts of PyTorch without PyTorch, and without trusting the file.
 
 A state dict is a pickle. The reader (`ellc.pickles`) knows only the names that a state dict needs:
-dictionaries, and two functions that describe a tensor as a view of a storage. A few bytes can
-describe thousands of large tensors, so tensors are never copied.
+dictionaries, types of storages, and two functions that describe a tensor as a view of a storage. A
+few bytes can describe thousands of large tensors, so tensors are never copied.
 """
 
 from __future__ import annotations
@@ -70,9 +70,10 @@ class _View:
 
 
 def read_torch(path: Path) -> list[NamedArray]:
-    """Read the tensors of a state dict in its order, in any format that `torch.save` has written.
+    """Read the tensors of a state dict in its order.
 
-    Raises `ValueError` if the file is not a state dict.
+    `torch.save` writes a zip file, or, before 2020, a series of pickles; both are read. Raises
+    `ValueError` if the file is not a state dict.
     """
     try:
         if zipfile.is_zipfile(path):
