@@ -26,7 +26,8 @@ def schedule(kernel: Kernel, target: Target) -> Kernel:
 
     Results are the same to the bit. If the core has no scheduler, the kernel is returned unchanged.
     Raises `InternalError` if the scheduler does not exist, omits or repeats a statement, puts a
-    statement before another on which it depends, or replaces statements that it was not given.
+    statement before another on which it depends, or replaces statements that it was not given, and
+    if `verify` rejects the kernel before or after scheduling.
     """
     core = target.core
     if not core.scheduler:

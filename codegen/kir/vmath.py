@@ -204,7 +204,7 @@ def _log_pair(v: Expression) -> tuple[Expression, Expression]:
 def _exact_product(
     pair: tuple[Expression, Expression], factor: Expression
 ) -> tuple[Expression, Expression]:
-    """The product of a sum of two parts and a factor, as a sum whose first part is exact."""
+    """`pair[0] + pair[1]`, multiplied by `factor`: a sum of two, of which the first is exact."""
     upper, lower = pair
     factor_upper = factor.upper_half()
     return factor_upper * upper, (factor - factor_upper) * upper + factor * lower

@@ -64,7 +64,10 @@ def _divide_unsigned(b: KernelBuilder, x: Operand, y: Operand) -> tuple[Operand,
 
 
 def power(b: KernelBuilder, x: Operand, y: Operand) -> Operand:
-    """x^y of integers, which wraps to their width. For a negative y, 1 / x^-y, truncated."""
+    """x^y of integers, which wraps to their width. For a negative y, 1 / x^-y, truncated.
+
+    A negative power of 0 is 0.
+    """
     elem = x.type.elem
     one, zero = b.const(1, x), b.const(0, x)
     with b.loop("bit", 0, elem.bytes * 8 - elem.is_signed, carry=(one, x, y)) as loop:

@@ -16,7 +16,7 @@ struct switch template this thread_local throw true try typedef typeid typename 
 union unsigned using virtual void volatile wchar_t while xor xor_eq
 """
 
-# <stddef.h> and <stdint.h>
+# Types of <stddef.h>, <stdint.h>, <wchar.h> and <sys/types.h>.
 _TYPES = """
 size_t ssize_t rsize_t ptrdiff_t nullptr_t max_align_t wint_t intptr_t uintptr_t intmax_t uintmax_t
 int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t

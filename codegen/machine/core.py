@@ -57,7 +57,7 @@ class Core:
 
     @property
     def zig_name(self) -> str:
-        """The name of the core for `zig cc -mcpu=`, with underscores."""
+        """The core's name for `zig cc -mcpu=`, with underscores; `baseline` for generic cores."""
         return "baseline" if self.name in _GENERIC_NAMES else self.name.replace("-", "_")
 
 

@@ -46,8 +46,9 @@ class Target:
     vector_registers: int = 32
     """The number of vector registers, or of scalar float registers if `vector_bytes` is 4."""
     fused_multiply_add: bool = True
-    """Whether there is a fused multiply-add, which rounds once. Without one, LLVM would call a
-    library function for it."""
+    """Whether kernels use a fused multiply-add, which rounds once. They use none if the core has
+    none, because LLVM would call a library function for it, or if it is a 32-bit ARM core that has
+    no NEON or that has `lane_fma`."""
     lane_fma: bool = False
     """Whether a multiply-add takes one lane of a vector as a factor: `fmla v, v, v.s[i]` on
     AArch64, and `vmla q, q, d[i]` on those 32-bit ARM cores for which LLVM chooses it."""

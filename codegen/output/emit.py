@@ -17,9 +17,10 @@ from ellc.codegen.toolchain.elf import Deferred, Piece
 from ellc.codegen.toolchain.llvm import Compiled, EmitKind, IrJob, LlvmPool, usable_cores
 
 MODULE_STATEMENTS = 1500
-"""The size of a module, in statements of kernel IR. It is small enough that all cores finish at
-about the same time, and large enough that the start-up time of a module does not matter. It must
-not depend on this machine, because the bytes of the objects depend on it.
+"""A module of several kernels contains at most this many statements of kernel IR. The number is
+small enough that all cores finish at about the same time, and large enough that the start-up time
+of a module does not matter. It must not depend on this machine, because the bytes of the objects
+depend on it.
 
 `tests/benchmarks/module_sizes.py` gives the seconds until the last of eight cores is ready. For an
 8-bit MobileNet V2, with modules of 400, 1500, 3000, 6000 and 12000 statements, they are 0.37, 0.41,
@@ -33,7 +34,10 @@ def plan_kernels(plan: Plan) -> list[Kernel]:
 
 
 def kernel_groups(kernels: Sequence[Kernel]) -> Iterator[list[Kernel]]:
-    """The kernels in order, grouped into modules of about `MODULE_STATEMENTS` statements."""
+    """The kernels in order, grouped into modules of at most `MODULE_STATEMENTS` statements.
+
+    A kernel with more statements is alone in its module.
+    """
     group: list[Kernel] = []
     size = 0
     for kernel in kernels:

@@ -23,7 +23,7 @@ MACS_WORTH_A_BARRIER = 32_768
 
 `tests/benchmarks/threads.py --barrier` measures this on an idle machine. Ideally, a call on n
 threads takes 1/n of the time of a call on one thread. The additional time, divided by the number of
-steps that are divided among threads, is the cost of a barrier. The constant is the number of
+steps that the threads share, is the cost of a barrier. The constant is the number of
 multiply-adds that one thread does in this time.
 """
 
