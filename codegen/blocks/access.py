@@ -25,9 +25,10 @@ BufferKind = Literal["input", "output", "state", "arena", "scratch"]
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """A range of bytes. `index` is the index of the port or state, if the buffer holds one.
+    """A range of bytes.
 
-    The plan assigns the offsets of buffers in the arena.
+    `index` is the number of the input, output or state that the buffer holds, if any. The plan
+    assigns the offsets of buffers in the arena.
     """
 
     id: str
@@ -85,10 +86,11 @@ class Scratch:
 class Access:
     """A tensor in memory: element `(i, j, ..)` is at `offset + i*strides[0] + j*strides[1] ..`.
 
-    Inside a loop, the offset grows by `trip` on every trip. Offsets and strides count elements of
-    type `elem`. Packed bits are stored as bytes: the last extent is the number of bytes per pixel,
-    and all bits after the last channel are 0. The memory of a constant is its `Weight`, so that a
-    kernel reads constants and buffers in the same way.
+    Inside a loop of the graph, every trip adds `trip`, which may be negative, to the offset.
+    Offsets and strides count elements of type `elem`. Packed bits are stored as bytes: the last
+    extent is the number of bytes per pixel, and all bits after the last channel are 0. The memory
+    of a constant is its `Weight`, so that a kernel reads constants and buffers in the same way. If
+    an image is surrounded by constant pixels in memory, `border` describes them.
     """
 
     memory: Buffer | Weight | Scratch

@@ -18,9 +18,9 @@ def fill_border(name: str, target: Target, access: Access) -> KernelCall:
     """The call that fills the border of an image `[1, rows, columns, channels]`.
 
     One thread fills it. In memory, the border consists of runs of pixels: a long run before the
-    first row, a long run after the last row, and a short run between any two rows, which is the
-    right edge of the first and the left edge of the second. Raises `InternalError` if there is no
-    border, or more than one image.
+    first row, a long run after the last row, and a short run between any two neighbouring rows,
+    which is the right edge of the upper row and the left edge of the lower row. Raises
+    `InternalError` if there is no border, or if there are several images.
     """
     border = access.border
     if border is None or access.shape[0] != 1:

@@ -11,7 +11,7 @@ from ellc.ir.errors import InternalError
 
 @dataclass(frozen=True, slots=True)
 class BufferArg:
-    """A pointer to a buffer at `offset_bytes`; in a loop it advances by `trip_bytes` per trip."""
+    """A pointer to a buffer at `offset_bytes`; a loop of the graph adds `trip_bytes` per trip."""
 
     buffer: Buffer
     offset_bytes: int = 0
@@ -52,7 +52,7 @@ class KernelCall:
 
     @property
     def placed_args(self) -> tuple[PlacedArg, ...]:
-        """The arguments, none of which may be scratch memory any more. Raises `InternalError`."""
+        """The arguments. Raises `InternalError` if one of them still points to scratch memory."""
         placed = tuple(arg for arg in self.args if not isinstance(arg, ScratchArg))
         if len(placed) < len(self.args):
             raise InternalError(f"{self.kernel.name}: scratch memory has no buffer")

@@ -23,9 +23,9 @@ from ellc.ir.op import Op
 class Prediction:
     """The name and the predicted cost of a candidate: family, schedule (such as `8x8`), cycles.
 
-    `schedule` is empty if the family has only one. `cycles` are predicted for one core. They count
-    issue slots, without the epilogue and cache misses, which all candidates have in common. They
-    are None if the family has only one candidate, and predicts nothing.
+    `schedule` is empty if the family has only one. `cycles` is the predicted number of issue slots
+    on one core. It leaves out fused stages and cache misses, which all candidates have in common.
+    It is None if the family has only one candidate, and therefore predicts nothing.
     """
 
     kernel: str

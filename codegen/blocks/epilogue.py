@@ -1,4 +1,4 @@
-"""The epilogue of every kernel: it applies pointwise stages to values in registers and stores them.
+"""The epilogue of most kernels: it applies pointwise stages to values in registers and stores them.
 
 A kernel walks its result in a shape that it chooses, for instance (image, row, column, channel),
 with vectors along the last axis. The epilogue loads the operands of the stages, which may broadcast
@@ -54,12 +54,12 @@ class Epilogue:
 
     @property
     def is_bits(self) -> bool:
-        """Whether results are packed bits. Every block but the last then needs whole bytes."""
+        """Whether results are packed bits. Every block but the last must then fill whole bytes."""
         return self._dtype is DType.BIT
 
     @property
     def has_tail(self) -> bool:
-        """Whether the block with the last channel must also clear the bytes after it."""
+        """Whether a pixel has bits after its last channel, which the last block must clear."""
         channels = self._walk[-1]
         return self.is_bits and bit_bytes(channels) * 8 != channels
 
@@ -204,8 +204,8 @@ class Epilogue:
 def _walked_result(result: NodeResult, walk: tuple[int, ...]) -> Access:
     """The result in the shape of the walk, as a view or a dense copy.
 
-    The last extent of a result of bits counts bytes. Raises `InternalError` if the shape of the
-    walk has other elements than the result.
+    The last extent of a result of bits counts bytes. Raises `InternalError` if the walk does
+    not have as many elements as the result.
     """
     access, is_bits = result.access, result.type.dtype is DType.BIT
     stored = (*walk[:-1], access.shape[-1]) if is_bits else walk

@@ -1,4 +1,7 @@
-"""What kernels that reduce axes share: groups of axes, and loops that carry accumulators."""
+"""What kernels that reduce axes share: groups of axes, and loops that carry accumulators.
+
+There are also helpers for indices, for NaN in searches, and for vectors that are not full.
+"""
 
 from __future__ import annotations
 

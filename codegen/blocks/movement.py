@@ -16,7 +16,8 @@ from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.machine.target import Target
 
 _VECTORS = 4
-"""Vectors in a block of a copy; shorter rows have one. Thousand modelled cycles on pi3_64 by
+"""Vectors in a block of a copy. A block has only one vector if the row is shorter than a block, or
+if the copy gathers or scatters elements. Thousand modelled cycles on pi3_64 by
 `tests/benchmarks/constants.py`, for a border of 14x14 pixels: 1: 22.7, 2: 21.5, 4: 15.0, 8: 13.5;
 but with 8, rows of fewer than 32 floats would be copied vector by vector."""
 _UNROLLED = 16
@@ -34,8 +35,7 @@ def copy_call(
 ) -> KernelCall:
     """The call that copies every element of `source` to the same coordinates of `result`.
 
-    Both must have the same shape, and may have any strides. Strides of the source may be 0 or
-    negative.
+    Both must have the same shape. Strides may be negative; those of the source may also be 0.
     """
     source, x_first = _lowest(source)
     result, y_first = _lowest(result)

@@ -34,7 +34,7 @@ with this limit and 8.9 with a limit of 1."""
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Walked:
-    """A constant in the form in which a kernel walks it; `steps` has a stride for each axis."""
+    """A constant as a kernel walks it; `steps` has its stride along each axis of the walk."""
 
     data: Array
     steps: tuple[int, ...]
@@ -208,7 +208,7 @@ def address(
 
 
 def expanded(array: Array, shape: tuple[int, ...], walk: tuple[int, ...]) -> Array:
-    """A view of a constant that repeats it until it is as long as the walk's last axis.
+    """A view of a constant that repeats it until it is at least as long as the walk's last axis.
 
     Without this, a constant with one value per channel would limit rows to the channels of one
     pixel. A constant that varies along the outer axes is returned unchanged.

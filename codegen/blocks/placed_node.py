@@ -80,8 +80,8 @@ class PlacedNode:
     """An operator, the pointwise stages fused after it, and the memory of operands and results.
 
     `inputs` are the operands of the operator. `extras` are the other operands of all stages, in
-    order. The names of the node's kernels begin with `name`. Error messages name its layers by
-    `where`.
+    order. The names of the node's kernels begin with `name`. `where` names the node's layers in
+    error messages.
     """
 
     name: str

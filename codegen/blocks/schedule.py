@@ -1,4 +1,4 @@
-"""Schedules of implicit matrix products: tiles for a target, and the rules that choose them."""
+"""Schedules of implicit matrix products: tiles and bands, and the rules that choose them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST_PIXELS = 14
 _MOST_WIDE_PIXELS = 8
 """The same limit for vectors of 64 bytes. On an AMD EPYC with AVX-512, MobileNet V1 0.25 224 takes
 402 us with 14 pixels and 357 us with 8 in floats, 421 and 423 us in 8 bits. With 8 pixels, the code
-of a face detector of 8 bits is smaller by 150 KB and takes 3 % longer."""
+of an 8-bit face detector is smaller by 150 KB and takes 3 % longer."""
 _PIXEL_VECTORS, _FEW_PIXEL_VECTORS = 8, 4
 """The most vectors of a tile with one pixel, for 32 registers and for fewer. Thousand modelled
 cycles by `tests/benchmarks/constants.py`, 64 -> 256 channels: pi3_64 2: 30.2, 4: 21.2, 6: 18.8,
@@ -23,9 +23,9 @@ _WEIGHT_EIGHTHS, _L1_EIGHTHS = 4, 6
 how much weights and a band may fill together, both in eighths. Thousand modelled cycles by the same
 script for `_L1_EIGHTHS` on pi3_64: 1x1, 64 channels, 28x28 3: 1,333, 4: 1,333, 6: 1,388; 1x1,
 16 -> 96, 56x56 1: 2,460, 3: 2,460, 4: 2,550, 6: 2,597; 8-bit 1x1, 64, 28x28 1: 1,183, 3: 1,127,
-6: 1,131. On an AMD EPYC, 1 to 8 take the same time (1 %). But whole networks, whose images are in
-the caches already, take 1 % more with 3 than with 6 (`run.py model`, keyword spotting): 1,320 and
-1,307, on pi3 1,760 and 1,735."""
+6: 1,131. On an AMD EPYC, 1 to 8 take the same time (within 1 %). But whole networks, whose images
+are in the caches already, take 1 % more with 3 than with 6 (`run.py model`, keyword spotting):
+1,320 and 1,307, on pi3 1,760 and 1,735."""
 _L2_TENTHS = 7
 """How many tenths of the second-level cache rows and weights may fill; other programs and the stack
 need the rest. Million modelled cycles on pi3_64: 1x1, 256 channels, 28x28 5: 25.6, 6 to 10: 24.1;
@@ -41,12 +41,12 @@ def most_pixels(target: Target) -> int:
 class GemmSchedule:
     """The register tile of an implicit matrix product, and the height of its bands.
 
-    A tile has `pixels` x (`vectors` * `lanes`) accumulators. With `by_lane` the kernel loads
-    vectors of `k_step` channels of the image and multiplies by single lanes of them (fmla by
-    element); otherwise it loads and broadcasts each value. With `weights_first` a step loads all
-    its weights before it multiplies: on an in-order core, loads between multiply-adds cost more
-    than the additional registers. A band of `band_rows` output rows is finished for all filters
-    before the next band starts.
+    A tile has `pixels` x (`vectors` * `lanes`) accumulators. A step of the innermost loop covers
+    `k_step` channels. With `by_lane` it loads them as one vector for each pixel, and multiplies by
+    single lanes of the vector (fmla by element); otherwise it loads and broadcasts each value. With
+    `weights_first` a step loads all its weights before it multiplies: on an in-order core, loads
+    between multiply-adds cost more than the additional registers. A band of `band_rows` output rows
+    is finished for all filters before the next band starts.
     """
 
     pixels: int
@@ -109,8 +109,9 @@ def gemm_tiles(
 ) -> Iterator[GemmSchedule]:
     """Every tile that fits in the registers, with at most `pixels` pixels.
 
-    Its sums, one row of weights and one vector of image values must fit. It has no more vectors
-    than `filters` filters need, and loads operands in the same way as the usual tile.
+    It also has at most `most_pixels(target)` pixels. Its sums, one row of weights and one vector of
+    image values must fit. It has no more vectors than `filters` filters need, and loads operands in
+    the same way as the usual tile.
     """
     most_tile_pixels = min(most_pixels(target), pixels)
     for vectors in range(1, -(-filters // usual.lanes) + 1):
@@ -147,10 +148,11 @@ def band_rows(traffic: GemmTraffic, blocks: int, target: Target) -> int:
     and all weights fill at most three quarters of that cache. Memory is then read and written once,
     in order.
 
-    Otherwise, a band is chosen for which the fewest bytes are moved between memory and the
-    second-level cache. If a band, its results and all weights fit in that cache, everything is
-    moved once. If only a band and the weights of one block fit, all weights are moved once per
-    band. If not even these fit, input and results are moved once per block of filters.
+    Otherwise, of the sizes 1, 2, 4, .. and all rows, the band is chosen for which the fewest bytes
+    are moved between memory and the part of the second-level cache that may be filled. If a band,
+    its results and all weights fit in that cache, everything is moved once. If only a band and the
+    weights of one block fit, all weights are moved once per band. If not even these fit, input and
+    results are moved once per block of filters.
 
     If several sizes move equally many bytes, the largest is taken, because it reads the weights
     least often. But if all weights stay in the cache, the smallest is taken, because blocks that

@@ -1,13 +1,13 @@
 """What a kernel of products multiplies and adds: element types, weights, start values of sums.
 
-Floats are multiplied directly. Bytes are widened first. The zero point `a` of the image is moved
-out of the loops:
+Floats are multiplied directly. Integers are widened first, unless NEON can multiply them as bytes
+(`in_bytes`). The zero point `a` of the image is moved out of the loops:
 
     sum of (x - a)(w - b) = sum of x * (w - b) - a * sum of (w - b)
 
 An integer convolution multiplies the stored values x by `w - b`, where `b` is the zero point of the
 weights. The second sum is constant and becomes part of the bias. Taps outside the image read the
-stored value `a`. All arithmetic is modulo 2^32.
+stored value `a`. All integer arithmetic is modulo 2^32.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class ProductTypes:
 
     @property
     def stored_at_once(self) -> int:
-        """How many epilogues are interleaved. For integers there are two, because they are long."""
+        """How many pixels' epilogues are interleaved: two for integers, whose stages are long."""
         return 1 if self.total.is_float else 2
 
     @property
@@ -189,7 +189,8 @@ def in_bytes(terms: Terms, target: Target) -> Terms:
 
     The magnitude of a product of a weight and a signed byte is at most 128 times the weight's.
     Therefore the largest weights of each filter limit how many products fit. Terms for which fewer
-    than two products fit are returned unchanged.
+    than two products fit are returned unchanged. If the image has unsigned bytes, 128 is subtracted
+    from each of them, and the bias and the value of the padding make up for this.
     """
     weights, types = terms.weights, terms.types
     if types.weight is not Elem.I8 or types.image.bytes > 1 or not target.has("neon"):

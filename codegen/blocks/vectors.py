@@ -9,7 +9,7 @@ from ellc.codegen.machine.target import Target
 
 
 def vector_lanes(target: Target, elem: Elem) -> int:
-    """How many lanes a vector has for arithmetic on an element type; 1 if there is none for it."""
+    """How many lanes a vector has for arithmetic on a type; 1 if the target has none."""
     if elem is Elem.F64 and not target.vector_f64:
         return 1
     return target.lanes(elem.bytes)

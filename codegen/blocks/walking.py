@@ -31,7 +31,8 @@ class ElementWalk:
         """Write the loops. Returns the extent of the parallel loop.
 
         `body(at, length, last)` writes `length` elements, at most `block`, from the coordinates
-        `at` on. `last` says whether these are the last elements of a row.
+        `at` on. `last` says that the call writes code that only the last elements of a row run.
+        There is such code if these elements are fewer than `block`, or with `split_last`.
         """
         if prod(self.extents) == 0:
             return 0
@@ -73,7 +74,8 @@ class ElementWalk:
     def _parallel_axes(self) -> int:
         """How many leading axes the parallel loop covers.
 
-        They are the fewest that give every thread four trips or more, or all axes but the last.
+        With one thread, it covers the first axis. With several, it covers the fewest axes that give
+        every thread four trips or more, or else all axes but the last.
         """
         wanted = 4 * self.threads if self.threads > 1 else 1
         for count in range(1, len(self.extents)):

@@ -2,7 +2,9 @@
 
 A kernel that reads an image without a border must leave out the taps that fall outside the image.
 Along columns this is decided at compile time: tiles of columns that leave out different taps have
-different code. Along rows it is decided at run time, by the bounds of the loop over window rows.
+different code. Along rows, an implicit matrix product decides it at run time, by the bounds of the
+loop over window rows; pooling and depthwise convolution (`sliding.py`) have different code there
+too.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def choose_schedule(target: Target, words: Words, filters: int, multiple: int) -
 
 @lowers(BinaryConv2D)
 def lower_binary_conv2d(node: PlacedNode) -> list[KernelCall]:
-    """Kernels for every binary convolution; its weights must be constant."""
+    """Kernels for every binary convolution. Its weights and its scale, if any, must be constant."""
     conv = node.anchor
     assert isinstance(conv, BinaryConv2D)
     x = node.inputs[0].access

@@ -2,9 +2,9 @@
 
 The kernel reads sixteen channels of the image and of the weights at a time. Two multiplications
 leave the sum of two products of bytes in each of eight 16-bit lanes; the weights are so small that
-it cannot overflow. A third instruction adds pairs of these lanes to four 32-bit sums. So three
-instructions do sixteen multiply-adds, and no value is broadcast. A tile has one register of four
-partial sums for each pixel and filter; the four are added at the end. Weights are packed
+this sum cannot overflow. A third instruction adds pairs of these lanes to four 32-bit sums. So
+three instructions do sixteen multiply-adds, and no value is broadcast. A tile has one register of
+four partial sums for each pixel and filter; the four are added at the end. Weights are packed
 `[group][block][kernel row][kernel column][sixteen channels][filter][channel]`. If eight channels
 remain, their weights follow in the same order.
 """
@@ -114,7 +114,7 @@ def pixel_limit(target: Target) -> int:
 def dot_tile(target: Target, pixels: int) -> GemmSchedule:
     """The usual tile for rows of `pixels` pixels.
 
-    If it has at most two pixels, and the target has 32 registers, it has twice as many filters.
+    It has four filters, or eight if it has at most two pixels and the target has 32 registers.
     """
     limit = pixel_limit(target)
     size = cut(pixels, limit).size
@@ -123,7 +123,7 @@ def dot_tile(target: Target, pixels: int) -> GemmSchedule:
 
 
 def dot_tiles(target: Target, pixels: int) -> Iterator[GemmSchedule]:
-    """Every tile whose sums, image values and two weights fit in the registers."""
+    """Every tile of 4 or 8 filters whose sums, image values and two weights fit in registers."""
     for vectors in (1, 2):
         for tile_pixels in range(1, pixels + 1):
             tile = GemmSchedule(tile_pixels, vectors, 4, _STEP, True, 1)

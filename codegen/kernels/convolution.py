@@ -34,7 +34,7 @@ from ellc.ir.types import Array, DType, Padding
 
 
 def has_filter_per_channel(node: PlacedNode) -> bool:
-    """Whether a node is a depthwise convolution: each of its groups has one input channel."""
+    """Whether a node is a depthwise convolution: several groups, each with one input channel."""
     conv = node.anchor
     return isinstance(conv, Conv2D | IntConv2D) and (
         conv.groups > 1 and node.inputs[1].type.shape[3] == 1
@@ -164,7 +164,9 @@ class Product:
     ) -> Iterator[Candidate]:
         """A candidate with the usual tile, then one with each of the other `tiles`.
 
-        `cycles` predicts their costs.
+        The usual tile is first adapted by `fitted`. If results are bits, tiles that do not fill
+        whole bytes are left out. `cycles` predicts the cost of a tile; the others come in the order
+        of these costs.
         """
         shape, types = self.problem.shape, self.problem.terms.types
 
@@ -250,9 +252,9 @@ def _banded(
 def folded(node: PlacedNode, shape: ConvShape, limit: int) -> ConvShape:
     """The shape with all pixels in one sequence, cut into rows that suit tiles of `limit` pixels.
 
-    This is possible for a 1x1 convolution with stride 1 over one image without gaps if its result
-    and the operands of its stages can be folded in the same way. Any other shape is returned
-    unchanged.
+    This is possible for a 1x1 convolution with stride 1 over one image without gaps, provided that
+    its result and the operands of its stages can be folded in the same way. Any other shape is
+    returned unchanged.
     """
     rows, columns = shape.rows, shape.columns
     is_pointwise = (rows.taps, columns.taps, rows.stride, columns.stride) == (1, 1, 1, 1)

@@ -49,8 +49,8 @@ from ellc.ir.types import Array
 Slot = tuple[int, int, int]  # output row, output pixel, vector
 
 _LOADED_AT_ONCE = 7
-"""How many inputs are loaded one after the other before they are multiplied. Thousands of modelled
-cycles on pi3_64 for other values of this constant, by `tests/benchmarks/constants.py`:
+"""How many vectors of inputs are loaded one after the other before they are multiplied. Thousands
+of modelled cycles on pi3_64 for other values of this constant, by `tests/benchmarks/constants.py`:
 3x3, 96 channels, 56x56: 1: 6,744, 3: 5,431, 5: 4,813, 7: 4,776, 9: 4,675, 14: 5,247;
 5x5, 32 channels, 28x28: 5: 325, 7: 318, 9: 300; bytes, 3x3, 64 channels, 28x28: 7: 239, 9: 241."""
 _LOADED_WITHOUT_OFFSETS = 3
@@ -66,7 +66,8 @@ class _FilterBlock:
 
     A `looped` tile has one output row and a loop over the window's rows. With `late_start` a sum
     begins with its first product, and its start value is added at the end; this avoids copying the
-    start values into all registers. `loaded_at_once` inputs are loaded before they are multiplied.
+    start values into all registers. `loaded_at_once` vectors of inputs are loaded before they are
+    multiplied.
     """
 
     multiplier: int

@@ -21,8 +21,9 @@ _SUMS, _FEW_SUMS = 16, 8
 16: 239, 20: 237; floats 5x5, 32, 28x28 4: 504, 8: 349, 16: 313; 7x7 4: 1,087, 8: 620, 16: 535; pi3
 bytes 3x3 4: 424, 6: 396, 8: 346, 10: 382; floats 5x5 4: 543, 6: 491, 8: 458, 10: 509."""
 _MOST_ROWS, _FEW_MOST_ROWS = 4, 2
-"""The most output rows of a tile, likewise. pi3_64 3x3, 96 channels, 56x56 1: 4,897, 2: 4,691,
-4: 4,768; 256, 14x14 1: 443, 2: 465, 4: 452; bytes 3x3, 64, 28x28 1: 255, 2: 238, 4: 238."""
+"""The most output rows of a tile, for 32 registers and for fewer. pi3_64 3x3, 96 channels, 56x56
+1: 4,897, 2: 4,691, 4: 4,768; 256, 14x14 1: 443, 2: 465, 4: 452; bytes 3x3, 64, 28x28 1: 255,
+2: 238, 4: 238."""
 _STRAIGHT = 200
 """A tile is straight-line code if each of its vectors has at most this many multiply-adds.
 Thousands of modelled cycles on pi3_64 for other limits, by `tests/benchmarks/constants.py`:
@@ -82,7 +83,10 @@ class Rectangles:
         return Rectangle(rows, pixels, larger[0] if larger else vectors, self.lanes)
 
     def every(self) -> Iterator[Rectangle]:
-        """Every tile whose sums fit in the registers."""
+        """Every tile whose sums fit in the registers.
+
+        It has at most four vectors, unless a block of filters needs more.
+        """
         fewest = self._least_vectors()
         most_vectors = max(fewest, min(4, self.shape.walk[3] // self.lanes))
         for vectors in filter(self._fits, range(fewest, most_vectors + 1)):

@@ -6,10 +6,11 @@ matrix product (`gemm.py`) loads the values of each pixel separately. A window r
 here, and therefore is straight-line code; the loops of a matrix product would take a large share of
 the time.
 
-The table compares this family with the matrix product, each with its own tile. Figures are
-thousands of cycles on a modelled Cortex-A53, by `tests/benchmarks/predictions.py --first-layers`. A
-layer is described by its window, stride s, channels -> filters, and rows of the image. `*` marks
-the family whose predicted cost is lower; the planner takes this family:
+The table compares this family (before the colon) with the matrix product (after it), each with its
+own tile. Figures are thousands of cycles on a modelled Cortex-A53, by
+`tests/benchmarks/predictions.py --first-layers`. A layer is described by its window, stride s,
+channels -> filters, and rows of the image. `*` marks the family whose predicted cost is lower; the
+planner takes this family:
 
 | layer             | pi3_64           | pi3              |
 |-------------------|------------------|------------------|
@@ -30,9 +31,10 @@ the family whose predicted cost is lower; the planner takes this family:
 | 3x3 s1 3->12 112  | *1,773 :  2,694  | *2,356 :  4,177  |
 
 For five layers with stride 2 on pi3, which has few registers, the prediction is wrong, and the
-chosen kernel takes 4 to 8 % longer than the other one. This family is not offered on x86-64, where
-one instruction loads and broadcasts a value. There, even with its best tile, a kernel of this
-family takes 0.95 to 1.00 of the matrix product's time for 16 or more filters, and 0.7 to 0.9 for 8.
+chosen kernel takes 4 to 8 % longer than the other one. On pi3_64 the prediction is wrong for one
+layer, by less than 1 %. This family is not offered on x86-64, where one instruction loads and
+broadcasts a value. There, even with its best tile, a kernel of this family takes 0.95 to 1.00 of
+the matrix product's time for 16 or more filters, and 0.7 to 0.9 for 8.
 """
 
 from __future__ import annotations
@@ -63,8 +65,9 @@ LONGEST_ROW = 48
 def direct(node: PlacedNode) -> Iterator[Candidate]:
     """Candidates for windows of at least 3x3 over float32 images without gaps, up to four channels.
 
-    They are offered on in-order cores whose multiply-adds take a lane as an operand. The constants
-    of the cost model below were measured on a modelled Cortex-A53.
+    A window row has at most `LONGEST_ROW` values, and there is only one group. Candidates are
+    offered on in-order cores whose multiply-adds take a lane as an operand. The constants of the
+    cost model below were measured on a modelled Cortex-A53.
     """
     target = node.target
     if node.inputs[0].type.shape[3] > MOST_CHANNELS or not target.core.in_order:

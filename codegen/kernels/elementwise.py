@@ -26,9 +26,9 @@ with 2 : 4 vectors, on pi3_64 sigmoid 209 : 140, tanh 211 : 148, erf 578 : 464, 
 log 255 : 230, on pi3, in the same order, 352 : 320, 341 : 339, 692 : 695, 242 : 246, 278 : 284. On
 an AMD EPYC, 4 take 10 % less time than 2 for sigmoid, 13 % less for tanh, 2 to 4 % more for sin."""
 _FEW_VECTORS = 2
-"""The same for costly operators on integers, which compute in more registers, and on scalars.
-Thousand cycles of pi0's code on a Cortex-A53: erf 1: 1,897, 2: 1,194, 4: 1,896; log 1: 1,495,
-2: 799, 4: 1,301."""
+"""The same for costly operators on integers, which compute in more registers, and for costly
+operators whose vectors have one lane. Thousand cycles of pi0's code on a Cortex-A53: erf 1: 1,897,
+2: 1,194, 4: 1,896; log 1: 1,495, 2: 799, 4: 1,301."""
 
 
 @lowers(Pointwise)
@@ -64,7 +64,7 @@ def lower_elementwise(node: PlacedNode) -> list[KernelCall]:
 def _lanes(node: PlacedNode, inner: int) -> int:
     """The lanes of a vector: as many elements of the widest type as fit in a register.
 
-    A short row, or an operator that computes in 32 bits, has fewer.
+    There are fewer in a short row, or if an operator on narrower types computes in 32 bits.
     """
     types = [x.type for x in (*node.inputs, *node.extras)] + [node.anchor_type(), node.result.type]
     lanes = min(vector_lanes(node.target, Elem.of(t.dtype)) for t in types)
@@ -75,7 +75,10 @@ def _lanes(node: PlacedNode, inner: int) -> int:
 
 
 def _vectors(node: PlacedNode, lanes: int, inner: int, *, is_bits: bool) -> int:
-    """The number of vectors in a block, which are interleaved. Results of bits fill whole bytes."""
+    """The number of vectors in a block. They are interleaved.
+
+    If results are bits, a block fills whole bytes.
+    """
     costly = any(isinstance(op, Pointwise) and is_costly(op) for op in node.operators)
     types = (*(x.type for x in node.inputs), node.result.type)
     in_floats = lanes > 1 and all(Elem.of(t.dtype).is_float for t in types)

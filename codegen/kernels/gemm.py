@@ -1,4 +1,4 @@
-"""Convolutions and dense layers of floats and bytes, as an implicit matrix product."""
+"""Convolutions and dense layers of floats and integers, as an implicit matrix product."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ a Raspberry Pi 3 for which depthwise kernels take only 0.4 to 0.9 of the modelle
 def gemm_cycles(
     target: Target, shape: ConvShape, schedule: GemmSchedule, types: ProductTypes
 ) -> float:
-    """Issue slots of a kernel: multiply-adds, loads, widening of bytes, and overhead of loops.
+    """Issue slots of a kernel: multiply-adds, loads, widening of integers, and overhead of loops.
 
     A step of a tile adds the products for one channel of one tap. It executes `pixels * vectors`
     multiply-adds, loads the block's weights, and loads one value of each pixel. With `by_lane`, one
@@ -77,16 +77,17 @@ def gemm_cycles(
 
 
 CHAIN = 256
-"""The most float products that are added one after the other before their sum is added to a total.
-The rounding error of such a chain grows with its length. With this limit the error of any sum is
-close to that of numpy's sum. Each chain costs one addition, one load and one store."""
+"""The most float products that are added one after the other before their sum is added to a total,
+except that a window row of fewer than twice as many products is not split. The rounding error of
+such a chain grows with its length. With this limit the error of any sum is close to that of numpy's
+sum. Each chain costs one addition, one load and one store."""
 
 
 class Products(ProductArithmetic):
     """Adds products to one register of sums for each pixel and each vector of filters.
 
-    Sums of more than `CHAIN` float products are split into chains: a chain covers some window rows,
-    or a part of one row if rows are long.
+    Sums of more than `CHAIN` float products are split into chains: a chain covers one or several
+    window rows, or a part of one row if rows have at least `2 * CHAIN` products.
     """
 
     def __init__(

@@ -3,9 +3,9 @@
 A tile holds `pixels` x `block` sums in registers and loops over the window's taps and channels.
 Weights are packed `[group][block][kernel row][kernel column][channel][lane]`, so that the inner
 loop reads them in order. Taps that are consecutive in memory (a window row of an image without
-gaps) share one inner loop. The loops, from the outermost: band of rows and filter block (parallel),
-row, tile, window row, taps and channels. A `TileArithmetic` defines how values are multiplied and
-added: as floats, bytes or packed bits.
+gaps) share one inner loop if there is only one group. The loops, from the outermost: image, group,
+band of rows and filter block (parallel), row, tile, window row, taps and channels. A
+`TileArithmetic` defines how values are multiplied and added: as floats, integers or packed bits.
 """
 
 from __future__ import annotations
@@ -135,7 +135,10 @@ class TileArithmetic(ABC):
 
     @abstractmethod
     def accumulate(self, weight: Operand, value: Operand, total: Operand) -> Operand:
-        """`total` plus the products of a vector of weights and a broadcast image value."""
+        """`total` plus the products of a vector of weights and a vector of image values.
+
+        In most kernels, all lanes of `value` are one image value.
+        """
 
     def image_factor(self, value: Operand) -> Operand:
         """Loaded image values in the form that `accumulate` needs."""

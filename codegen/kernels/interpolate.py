@@ -14,7 +14,7 @@ from ellc.codegen.kir.types import Elem
 from ellc.ir.ops.fixed_point_functions import Interpolate
 
 _UNROLLED = 4
-"""How many elements, whose loads are independent, are interleaved. Modelled cycles of the
+"""How many elements a block has. Their loads are independent of each other. Modelled cycles of the
 Cortex-A53 (`tests/benchmarks/constants.py`) for 4,096 elements: pi3_64 1: 65,580, 2: 59,642,
 4: 57,957, 8: 56,777; pi3 2: 39,239, 4: 45,599."""
 

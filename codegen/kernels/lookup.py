@@ -19,7 +19,7 @@ from ellc.codegen.machine.target import Target
 from ellc.ir.ops.quantised import Lookup
 
 _UNROLLED = {32: 4, 64: 8}
-"""For 32-bit and 64-bit targets: how many elements a block has if the table is in memory. Their
+"""For 32-bit and 64-bit targets: how many elements a block has if the table is in memory; their
 loads are independent. Modelled cycles of the Cortex-A53 (`tests/benchmarks/constants.py`), 28x28x64
 elements, results of 16 bits: pi3_64 2: 353,834, 4: 278,683, 8: 266,254, 16: 259,576; pi3
 2: 379,023, 4: 202,484, 8: 227,183, 16: 343,090."""
@@ -31,7 +31,7 @@ _ENTRIES = 256
 
 @lowers(Lookup)
 def lower_lookup(node: PlacedNode) -> list[KernelCall]:
-    """A kernel that looks up a register of bytes at a time if the target can, else one byte."""
+    """A kernel that looks up a vector of bytes at a time if the target can, else one byte."""
     data, walk = node.inputs[:1], common_walk(node.result, (*node.inputs[:1], *node.extras))
     source = node.inputs[1].access
     (step,) = source.strides

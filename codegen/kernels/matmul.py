@@ -1,4 +1,4 @@
-"""Products of two computed matrices of floats or bytes. The matrices are not packed.
+"""Products of two matrices of floats or bytes, usually computed ones, which are not packed.
 
 The sums of a tile stay in registers, in vectors along the result's columns. A right matrix that is
 stored column by column is transposed first. If the result has few rows or one column, this would
@@ -34,7 +34,8 @@ from ellc.ir.ops.quantised_conv import IntDense, IntMatMul
 from ellc.ir.types import DType
 
 _FEW_ROWS = 3
-"""If the left matrix has at most this many rows, the right matrix is not transposed.
+"""If the left matrix has at most this many rows, the right matrix is not transposed, provided that
+both matrices are consecutive along the depth.
 
 Measured by `tests/benchmarks/constants.py`, in thousands of modelled cycles without : with the
 transposition, for 64 columns and a depth of 64. pi3_64: 2 rows 10.7 : 17.4, 4 rows 21.9 : 21.5,

@@ -75,8 +75,8 @@ def lower_lrn(node: PlacedNode) -> list[KernelCall]:
 def _walk(node: PlacedNode) -> tuple[int, ...]:
     """The shape to walk: at least two axes, the last of which has the channels.
 
-    The other axes are merged where their strides allow it, unless there are stages or results are
-    bits.
+    The other axes are merged where their strides allow it, unless a stage has operands or results
+    are bits.
     """
     shape = node.result.type.shape
     if node.extras or node.result.type.dtype is DType.BIT:
@@ -135,7 +135,7 @@ class _Lrn:
         return b.op("join", b.const(0.0, self.type.with_lanes(missing)), value)
 
     def _divided(self, value: Operand, energy: Operand) -> Operand:
-        """`value / energy^beta`. The usual exponents 0.5 and 0.75 need only square roots."""
+        """`value / energy^beta`. The usual exponents 0.5 and 0.75 need roots instead of `pow`."""
         b, beta = self.b, self.op.beta
         if beta == 1.0:
             return b.div(value, energy)

@@ -1,4 +1,4 @@
-"""Convolutions of bytes by an instruction that adds the products of two neighbouring channels.
+"""Convolutions of integers by an instruction that adds products of two neighbouring channels.
 
 x86-64 and WebAssembly have an instruction that multiplies vectors of 16-bit lanes and adds
 neighbouring products in 32 bits. The kernel widens image and weights to 16 bits, and repeats two

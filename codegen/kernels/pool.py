@@ -1,7 +1,8 @@
 """Maximum and mean over windows.
 
-First the rows of each image column are combined, once for all windows that share the column. Then
-the columns of each window are combined.
+For small windows, first the rows of each image column are combined, once for all windows that share
+the column. Then the columns of each window are combined. The elements of a large window are
+combined by loops.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ from ellc.ir.ops.quantised_pool import IntAvgPool2D
 
 Pool = MaxPool2D | AvgPool2D | IntAvgPool2D
 _SMALL_WINDOW = 3
-"""The code of a window is without loops if it has at most this many taps per vector register.
-Thousands of modelled cycles for other limits, by `tests/benchmarks/constants.py`, 32 channels,
-28x28:
+"""The code of a window has no loops if the window has at most this many taps per vector register,
+and at most `_MOST_COLUMNS` columns. Thousands of modelled cycles for other limits, by
+`tests/benchmarks/constants.py`, 32 channels, 28x28:
 pi3_64: 9x9 2: 935, 3: 411; 7x7 1: 707, 2: 266, 4: 272; pi3: 7x7 2: 763, 4: 1,393."""
 
 _REGISTERS = 12

@@ -48,7 +48,11 @@ class _IntMean(Combination):
         return b.convert(clamped, self._stored)
 
     def _quotient(self, total: Operand, count: int) -> Operand:
-        """`total / count`, rounded: half of `count` is added first, because `div` truncates."""
+        """`total / count`, rounded to the nearest integer, halves away from 0.
+
+        Because `div` truncates, half of `count` is first added, or subtracted if `total` is
+        negative.
+        """
         b, half = self._b, self._b.const(count // 2, total)
         if not self._stored.is_signed:
             return b.div(b.add(total, half), b.const(count, total))

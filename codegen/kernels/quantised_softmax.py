@@ -1,4 +1,4 @@
-"""Softmax of bytes. Exponentials come from a table; the reciprocal of their sum is computed."""
+"""Softmax of bytes. Exponentials come from tables; the reciprocal of their sum is computed."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def lower_quant_softmax(node: PlacedNode) -> list[KernelCall]:
 class _Row:
     """Writes the code of one row.
 
-    An element whose distance to the largest element of the row is d has e^-d in `powers` as a Q0
-    number and in `terms` as a Q12 number, both at index d.
+    If the stored integer of an element is less by d than the largest one of the row, the element's
+    exponential is at index d: in `powers` as a Q0 number, and in `terms` as a Q12 number.
     """
 
     b: KernelBuilder

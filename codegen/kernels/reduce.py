@@ -1,4 +1,4 @@
-"""Sums, products and extremes along axes, and the positions of the extremes."""
+"""Sums, means, products and extremes along axes, and the positions of the extremes."""
 
 from __future__ import annotations
 
@@ -291,8 +291,8 @@ class _PositionSearch:
     ) -> tuple[Operand, Operand]:
         """(the better one of `value` and `other`, its position).
 
-        If both are equal, the operator takes the first or the last. `later` says that
-        `other_position` is known to come after `position`.
+        If both are equal, the operator says whether the first or the last one counts. `later` says
+        that `other_position` is known to come after `position`.
         """
         b = self._b
         if later:

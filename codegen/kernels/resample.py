@@ -37,7 +37,7 @@ channels, 56 to 112: pi3_64 1: 7,095, 2: 5,703, 4: 5,081, 8: 6,170; pi3 1: 5,903
 
 @lowers(Resample)
 def lower_resample(node: PlacedNode) -> list[KernelCall]:
-    """A kernel with vectors along the axes after the resampled axis, which share each weight."""
+    """A kernel with vectors along the axes after the resampled axis. Their lanes share a weight."""
     op = node.anchor
     assert isinstance(op, Resample)
     indices, weights = (node.constant(i, "tables") for i in (1, 2))
@@ -59,7 +59,7 @@ def lower_resample(node: PlacedNode) -> list[KernelCall]:
 
 @dataclass(frozen=True, slots=True)
 class _Axes:
-    """Extents: of the resampled axis (`size`), and of the axes before it and after it.
+    """Extents of the result: of the resampled axis (`size`), and of the axes before and after it.
 
     `outer` and `inner` are merged where strides allow it. `outer_x` and `inner_x` are their strides
     in the operand.

@@ -25,7 +25,7 @@ from ellc.ir.ops.scatter import Scatter
 def lower_scatter(node: PlacedNode) -> list[KernelCall]:
     """A copy of the data, then a kernel that applies the updates.
 
-    One thread applies all updates, because a later update overwrites an earlier one.
+    One thread applies all updates in order, because several of them may change the same element.
     """
     op = node.anchor
     assert isinstance(op, Scatter)
@@ -47,7 +47,7 @@ def _apply(
     """The call that applies the updates to `y`, one after the other.
 
     `coordinates` [updates, axes] has the positions of the updates, and `parts` [updates, ...inner]
-    has their elements.
+    has their elements. Updates at positions outside `y` are left out.
     """
     count, depth = coordinates.shape
     inner = range(1, len(parts.shape))

@@ -1,7 +1,7 @@
 """Operators that only move elements. An operator whose result is a view needs no kernel.
 
-Every other operator becomes copies between views of its operands and of its result. Bits are
-unpacked into bytes, moved, and packed again.
+`Gather` has a kernel of its own. Every other operator becomes copies between views of its operands
+and of its result. Bits are unpacked into bytes, moved, and packed again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ElementCopy = tuple[Access, Access]  # source and target, of the same shape
 
 @lowers(Reshape, Transpose, Slice, Concat, Split, Pad, Embed, Expand, Gather)
 def lower_movement(node: PlacedNode) -> list[KernelCall]:
-    """The copies that compute an operator that moves elements; none for results that are views."""
+    """The calls that compute an operator that moves elements; results that are views need none."""
     if node.result.type.dtype is DType.BIT:
         return _move_bits(node)
     operands = [x.access for x in node.inputs]

@@ -34,7 +34,7 @@ _UNROLL = 4
 Modelled cycles of the Cortex-A53 (`tests/benchmarks/constants.py`), 16 rows of 1,000:
 pi3_64 1: 481,447, 2: 283,622, 4: 235,459; pi3 1: 513,803, 2: 345,725, 4: 344,568."""
 _SCALAR_UNROLL = 2
-"""How many elements are interleaved on cores without vectors.
+"""How many elements are interleaved if vectors have one lane, as on cores without vectors.
 
 Thousand cycles of pi0's code on a Cortex-A53 (same script), 16 rows of 1,000: 1: 1,717, 2: 974,
 4: 762. But such cores often have little memory for code. The kernel for 10 classes on a Cortex-M7

@@ -1,9 +1,10 @@
-"""Fourier transforms of real signals, and their inverse: decimation in time, a loop for each stage.
+"""Fourier transforms of real signals and their inverses: decimation in time, a loop per stage.
 
 The transform of `n` complex numbers is computed: each of them, called a pair, consists of two
 neighbouring numbers of a row of `2 n` real numbers. The spectrum of the row is then computed from
-the spectrum of the pairs. The operand `turns` has the twiddle factors of the stages; `joints` has
-the factors for the conversion between the two spectra.
+the spectrum of the pairs. An inverse transform first computes the spectrum of the pairs from that
+of the row. The operand `turns` has the twiddle factors of the stages; `joints` has the factors for
+the conversion between the two spectra.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ _Complex = tuple[Operand, Operand]
 def lower_rfft(node: PlacedNode) -> list[KernelCall]:
     """A kernel in which one thread computes all rows.
 
-    A row cannot be split: each stage of its transform reads all results of the previous stage.
+    A row cannot be split, because each stage of its transform reads all results of the previous
+    stage; and all rows use the same scratch memory, one after the other.
     """
     op = node.anchor
     node.refuse_stages()

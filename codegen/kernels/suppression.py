@@ -25,7 +25,8 @@ _Scores = Callable[[Operand, int], Operand]
 def lower_suppression(node: PlacedNode) -> list[KernelCall]:
     """A kernel in which one thread computes all rows.
 
-    The index of a row depends on how many boxes were chosen before.
+    Threads cannot share the rows, because the index of a row depends on how many boxes were chosen
+    before.
     """
     op = node.anchor
     assert isinstance(op, NonMaxSuppression)
@@ -105,9 +106,9 @@ class _SuppressionWriter:
         return rank.results[0]
 
     def _first(self, image: Operand, kind: Operand) -> tuple[Operand, Operand]:
-        """Store the scores that reach the threshold in `left`, and -inf for all other boxes.
+        """Store the scores that pass the threshold in `left`, and -inf for all other boxes.
 
-        Returns (best score, its box).
+        With `at_least`, a score that equals the threshold passes. Returns (best score, its box).
         """
         b, access = self.b, self.accesses[1]
         base = b.add(b.mul(image, access.strides[0]), b.mul(kind, access.strides[1]))

@@ -25,7 +25,7 @@ def lower_top_k(node: PlacedNode) -> list[KernelCall]:
     """A kernel that makes one pass over the axis for each result.
 
     The results are ordered by value, and by position among equal values. A pass finds the element
-    that follows the previous result in this order. Results before the previous one do not matter.
+    that follows the previous result in this order. It need not know any earlier result.
     """
     op = node.anchor
     assert isinstance(op, TopK)
@@ -51,8 +51,9 @@ def lower_top_k(node: PlacedNode) -> list[KernelCall]:
 
 
 def _lanes(target: Target, elem: Elem, rows: int) -> int:
-    """How many rows one vector covers. Positions have 32 bits, so an element counts as 4 bytes or
-    more.
+    """How many rows one vector covers.
+
+    Positions have 32 bits, so an element counts as at least 4 bytes.
     """
     return fitted_lanes(vector_lanes(target, elem if elem.bytes > 4 else Elem.I32), rows)
 

@@ -87,8 +87,8 @@ def stack_bytes(function: AssemblyFunction, target: Target) -> int:
 def assembly_text(kernels: Iterable[Kernel], target: Target) -> str:
     """The source text that defines the assembly functions of these kernels; may be empty.
 
-    Raises `InternalError` if the target's objects are not ELF, or if its calling convention is
-    unknown.
+    Unless it is empty, raises `InternalError` if the target's objects are not ELF, or if its
+    calling convention is unknown.
     """
     functions = [named for kernel in kernels for named in assembly_functions(kernel)]
     if not functions:

@@ -211,7 +211,7 @@ class KernelBuilder:
             self._joint[tuple(s.result for s in searches)] = self.largest(value)
 
     def _join_branches(self, row: Sequence[Stmt]) -> bool:
-        """If all statements of `row` are `rarely`, write one branch for them.
+        """If all statements of `row` are `rarely` with the same limit, write one branch for them.
 
         Returns whether the branch was written.
         """

@@ -2,7 +2,8 @@
 
 The code needs <stddef.h> and <stdint.h> but no library, has no undefined behaviour for any input,
 and compiles without a warning under -Wall -Wextra -pedantic. Results in integers and bits equal
-those of the LLVM emitter. Floats may differ where only one of the two fuses a product and a sum.
+those of the LLVM emitter. Floats may differ where a product and a sum are fused by only one of the
+two: the C compiler or LLVM.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ def c_kernels(kernels: Iterable[Kernel], target: Target, *, static: bool = True)
 
     A function is `void NAME(const T0 *restrict p0, ..., ptrdiff_t begin, ptrdiff_t end)`, with the
     parameters of the kernel in order. Parameters that may point to the same buffer are not
-    `restrict`. The functions are `static` if the file also contains their callers. `target` has no
-    effect, because kernels are already written for it. Raises `InternalError` if `verify` rejects a
-    kernel.
+    `restrict`. With `static` the functions are `static`, for a file that also contains their
+    callers. `target` has no effect, because kernels are already written for it. Raises
+    `InternalError` if `verify` rejects a kernel.
     """
     prelude = Prelude()
     functions = [_CFunction(kernel, prelude).text(static) for kernel in kernels]

@@ -1,7 +1,8 @@
 """Writes operations of the kernel IR as C expressions.
 
-An instruction is written by its row. Any other operation is written by the function that is
-registered for it in this module, or else by the C template of its row in `ops.py`, lane by lane.
+An instruction becomes a call of a helper function whose C text is in its row. Any other operation
+is written by the function that is registered for it in this module, or else by the C template of
+its row in `ops.py`, lane by lane.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def splat(w: CWriter, let: Let, args: list[str]) -> str:
 
 @spells("lane", "splat_lane")
 def splat_lane(w: CWriter, let: Let, args: list[str]) -> str:
-    """One lane broadcast to all lanes."""
+    """One lane, as a scalar (`lane`) or broadcast to all lanes of the result (`splat_lane`)."""
     return w.splat(w.lane(let.args[0], let.attrs[0]), let.result.type)
 
 

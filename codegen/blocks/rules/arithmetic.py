@@ -1,4 +1,4 @@
-"""Arithmetic of two and three operands as kernel IR."""
+"""Arithmetic of two and three operands, and the rounding shift, as kernel IR."""
 
 from __future__ import annotations
 

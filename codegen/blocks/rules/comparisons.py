@@ -102,9 +102,10 @@ def _shifted(
     shift: Callable[[Operand, int], Operand],
     overflow: Operand,
 ) -> Operand:
-    """`x` shifted by `y`. There is a conditional shift by 1, 2, 4, .. for each bit of `y`.
+    """`x` shifted by `y`.
 
-    In lanes where `y` is not in [0, bits of x) the result is `overflow`.
+    Unless `y` is a literal, bit i of `y` selects whether to shift by 2^i, for every 2^i below the
+    number of bits of x. In lanes where `y` is not in [0, bits of x) the result is `overflow`.
     """
     bits = x.type.elem.bytes * 8
     if isinstance(y, Imm):

@@ -1,4 +1,7 @@
-"""Operators on stored integers, of 8 or 16 bits, as kernel IR. They compute in 32-bit lanes."""
+"""Operators on stored integers of 8 or 16 bits, and fixed-point functions, as kernel IR.
+
+They compute in 32-bit lanes.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,8 @@ from ellc.ir.ops.quantised import Dequantize, Quantize, Requantize
 from ellc.ir.ops.quantised_arithmetic import QuantAdd, QuantDiv, QuantMul
 from ellc.ir.types import DType
 
-# Adding `_MAGIC` to a float of magnitude below 2^22 leaves the nearest integer in the lowest bits.
+# The sum of `_MAGIC` and a float of magnitude below 2^22 has the nearest integer in its lowest
+# bits. `_MAGIC_BITS` are the bits of `_MAGIC` as a float32.
 _MAGIC, _MAGIC_BITS = 1.5 * 2.0**23, 0x4B400000
 _FAR = 2.0**20  # larger magnitudes saturate in any case
 
@@ -163,7 +167,7 @@ def _saturated(b: KernelBuilder, value: Operand, elem: Elem) -> Operand:
 
 
 def _quotient(b: KernelBuilder, x: Operand, scale: Operand) -> Operand:
-    """`x / scale`. For powers of two, a product with the inverse, which gives the same result."""
+    """`x / scale`. If `scale` is a literal power of two, a product with its exact inverse."""
     if isinstance(scale, Imm):
         mantissa, exponent = math.frexp(scale.value)
         if mantissa == 0.5 and abs(exponent) < 120:
