@@ -74,7 +74,8 @@ class Group:
     def run(self, graph: Graph, run_pass: Callable[[Pass, Graph], Graph] = run_nested) -> Graph:
         """The graph after all passes; `run_pass` runs a single pass.
 
-        A pass is skipped if no other pass has changed the graph since it ran.
+        A pass is skipped if no other pass has changed the graph since it ran. After `_MOST_ROUNDS`
+        rounds, the group ends even if the graph still changes.
         """
         returned: dict[Pass, Graph] = {}
         for _ in range(_MOST_ROUNDS):
@@ -164,8 +165,8 @@ class PipelineReport:
         return "\n".join(lines)
 
 
-# Weights may overflow, or contain signalling NaNs, about which numpy warns. The device computes the
-# same results without a warning, so there must be no warning here either.
+# numpy warns if arithmetic on weights overflows, or if weights contain signalling NaNs. The device
+# computes the same results without a warning, so there must be no warning here either.
 @np.errstate(all="ignore")
 def run_pipeline(
     graph: Graph,

@@ -28,7 +28,7 @@ class WeightPool:
         self._arrays: dict[str, Array] = {}
 
     def add(self, array: Array) -> str:
-        """Add a read-only view of an array in C order, and return its key."""
+        """Add a read-only view of an array, or of a copy in C order; returns its key."""
         data = np.asarray(array, order="C")
         key = content_key(data)
         if key not in self._arrays:

@@ -87,6 +87,6 @@ class ScaledAdd(Pointwise):
 
 
 def _fused(x: Array | np.float32, factor: float | np.float32, addend: Array | np.float32) -> Array:
-    """x * factor + addend, rounded once to float32: the product is exact in float64."""
+    """x * factor + addend, rounded to float32; in float64, the product is exact."""
     doubles = [np.asarray(v, np.float64) for v in (x, factor, addend)]
     return np.asarray(doubles[0] * doubles[1] + doubles[2], np.float32)

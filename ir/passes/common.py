@@ -41,5 +41,5 @@ def fits_float(exact: Array, dtype: DType) -> bool:
 
 
 def is_image(type_: TensorType) -> bool:
-    """Whether a tensor is a single NHWC image of floats; other tensors cannot have a border."""
+    """Whether a tensor is a single NHWC image of floats; other tensors get no border."""
     return type_.rank == 4 and type_.shape[0] == 1 and type_.dtype.is_float

@@ -40,7 +40,11 @@ _MANTISSA_BITS = {DType.F32: 24, DType.F64: 53}
 
 
 def order_of_operands(editor: Editor, node: Node) -> Change | None:
-    """Exchange two operands if the first is a constant or the result of an `Expand`."""
+    """Exchange two operands if the first is a constant or the result of an `Expand`.
+
+    The second must have the shape of the result and must not be a constant. If both are results of
+    `Expand`s, they stay.
+    """
     swapped = node.op.swapped() if isinstance(node.op, Pointwise) else None
     if swapped is None or len(node.inputs) != 2:
         return None

@@ -236,8 +236,8 @@ class _Simplified:
     def _known(self) -> dict[str, list[Array]]:
         """The known values of the body, each with its array for every trip.
 
-        Known are constants, elements of constant sequences, and single numbers computed from known
-        values.
+        A value is known if it is a constant, an element of a constant sequence, or a single number
+        that is computed from known values.
         """
         trips, body = range(self._op.trips), self._body
         known = {c.value: [body.weights[c.key]] * len(trips) for c in body.constants}

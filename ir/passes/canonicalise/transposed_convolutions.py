@@ -29,7 +29,8 @@ from ellc.ir.types import Array, Padding
 _Transposed = ConvTranspose2D | IntConvTranspose2D
 
 _MOST_STRIDE = 1024
-"""Largest stride: planning the window tries every phase. Strides in practice are 2 to 32."""
+"""The largest stride that is lowered, since planning the window tries every phase. Strides in
+practice are 2 to 32."""
 _SMALL_WEIGHTS, _MOST_GROWTH = 1 << 24, 4
 """The ordinary convolution, with a filter per phase and windows padded to multiples of the stride,
 may have `_SMALL_WEIGHTS` weights, or `_MOST_GROWTH` times as many as the transposed convolution if

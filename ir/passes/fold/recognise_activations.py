@@ -105,7 +105,10 @@ def _close(a: float, b: float) -> bool:
 
 
 def _line_of(editor: Editor, value: str) -> _Line:
-    """A value as a `_Line`, whose base is not a product or sum of a value and a single number."""
+    """A value as a `_Line`, with as many products and sums with single numbers as possible.
+
+    They are at most `_STEPS`.
+    """
     line = _Line(editor.current(value))
     for _ in range(_STEPS):
         producer = editor.producer(line.base)
