@@ -105,9 +105,9 @@ def _close(a: float, b: float) -> bool:
 
 
 def _line_of(editor: Editor, value: str) -> _Line:
-    """A value as a `_Line`, with as many products and sums with single numbers as possible.
+    """A value as a `_Line`, whose base is not a product or sum of a value and a single number.
 
-    They are at most `_STEPS`.
+    An exception is a chain of more than `_STEPS` such products and sums: its base is one of them.
     """
     line = _Line(editor.current(value))
     for _ in range(_STEPS):
