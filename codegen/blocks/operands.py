@@ -25,11 +25,11 @@ from ellc.ir.types import Array, DType, TensorType
 Coordinates = Sequence[Operand | int]
 
 _ROW_ELEMENTS = 4096
-"""A constant may be repeated up to this many elements, so that a kernel can walk longer rows. A
-larger limit would cost small boards too much memory. Thousands of modelled cycles, by
-`tests/benchmarks/constants.py`, for a factor per channel: 6 channels, 28x28 (4,704 elements) take
-15.5 on pi3_64 with this limit and 8.9 with 16384 (on pi3 16.2 and 11.1); 64 channels, 9x9 take 9.3
-with this limit and 8.9 with a limit of 1."""
+"""A constant may be repeated if it then has at most this many elements, so that a kernel can walk
+longer rows. A larger limit would cost small boards too much memory. Thousands of modelled cycles,
+by `tests/benchmarks/constants.py`, for a factor per channel: 6 channels, 28x28 (4,704 elements)
+take 15.5 on pi3_64 with this limit and 8.9 with 16384 (on pi3 16.2 and 11.1); 64 channels, 9x9 take
+9.3 with this limit and 8.9 with a limit of 1."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -224,7 +224,7 @@ class _Input:
 
 
 class _Sums:
-    """Adds products to the sum of each slot. Products of bytes are added in 16 bits at first."""
+    """Adds products to the sum of each slot; with `sums_products`, first to a sum of 16 bits."""
 
     def __init__(self, b: KernelBuilder, types: ProductTypes, sums: dict[Slot, Operand]) -> None:
         self._b, self._types, self._sums = b, types, sums

@@ -33,7 +33,7 @@ class EdgeTable:
         *,
         by_class: bool,
     ) -> None:
-        """`row(window_rows, window_columns)` returns the values [filters] of a pair of taps.
+        """`row(window_rows, window_columns)` returns the values [filters] for these taps.
 
         The table stores them as `elem`. Without `by_class` every output uses the values of the
         first pair.

@@ -1,4 +1,4 @@
-"""Products of two matrices of floats or bytes, usually computed ones, which are not packed.
+"""Products of two matrices of floats or bytes. Both may be computed, and neither is packed.
 
 The sums of a tile stay in registers, in vectors along the result's columns. A right matrix that is
 stored column by column is transposed first. If the result has few rows or one column, this would

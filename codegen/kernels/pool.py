@@ -45,9 +45,9 @@ and at most `_MOST_COLUMNS` columns. Thousands of modelled cycles for other limi
 pi3_64: 9x9 2: 935, 3: 411; 7x7 1: 707, 2: 266, 4: 272; pi3: 7x7 2: 763, 4: 1,393."""
 
 _REGISTERS = 12
-"""The most window columns that a tile keeps in registers, on targets with 32 vector registers.
-Cycles for other limits on pi3_64, as above: 2x2 9: 59, 12: 61, 16: 64; 3x3 6: 136, 9: 122, 12: 117,
-16: 117, 24: 121; 5x5 6: 342, 9: 232, 12: 201, 16: 185, 24: 191."""
+"""The most image columns, each with its rows combined, that a tile keeps in registers, on targets
+with 32 vector registers. Cycles for other limits on pi3_64, as above: 2x2 9: 59, 12: 61, 16: 64;
+3x3 6: 136, 9: 122, 12: 117, 16: 117, 24: 121; 5x5 6: 342, 9: 232, 12: 201, 16: 185, 24: 191."""
 _FEW_REGISTERS = 9
 """The same limit for targets with fewer registers. Cycles on pi3: 2x2 4: 96, 7: 87, 9: 86, 12: 90;
 3x3 4: 153, 5: 135, 7: 124, 9: 127, 12: 137; 5x5 5: 744, 7: 400, 9: 348, 12: 311. Microseconds with
@@ -56,7 +56,7 @@ _MOST_COLUMNS = 12
 """The most columns of a window that is straight-line code. Cycles on pi3_64: 7x7 6: 707, 12: 267;
 9x9 6: 936, 12: 411."""
 _BUSY = 4
-"""How many pixels, at least, a tile loads at a time: smaller tiles have several vectors instead.
+"""A tile that loads fewer pixels than this at a time has several vectors of channels instead.
 Tiles of common windows load more pixels, so other values give the same kernels."""
 
 
@@ -102,8 +102,8 @@ def _is_small(target: Target, shape: Sliding) -> bool:
 def _rectangle(target: Target, shape: Sliding, elem: Elem, multiple: int) -> Rectangle:
     """The tile: as many pixels of one row as fit in registers with all their window columns.
 
-    If the windows have few columns, several vectors of channels are interleaved. The number of
-    channels in a tile is a multiple of `multiple`.
+    For a large window it is a single pixel. If the windows have few columns, several vectors of
+    channels are interleaved. The number of channels in a tile is a multiple of `multiple`.
     """
     channels = shape.walk[3]
     lanes = fitted_lanes(vector_lanes(target, elem), channels)

@@ -1,4 +1,4 @@
-"""Sums, means, products and extremes along axes, and the positions of the extremes."""
+"""Sums (also of squares), means, products and extremes along axes; positions of extremes."""
 
 from __future__ import annotations
 
