@@ -74,8 +74,7 @@ def through_reshape(before: Shape, after: Shape, permutation: Permutation) -> Pe
 
 
 def reshape_groups(before: Shape, after: Shape) -> list[tuple[Permutation, Permutation]] | None:
-    """Pairs of groups (axes of `before`, axes of `after`) that hold the same elements, as small
-    as possible.
+    """The smallest pairs of groups (axes of `before`, axes of `after`) with the same elements.
 
     Axes of extent 1 are in no group. None for a shape without elements.
     """

@@ -1,7 +1,8 @@
 """Find the nodes that only one side of a `Select` needs, so that they run only for that side.
 
 A `Select` whose condition is a single computed element is a branch: each value of the condition
-selects one of its two operands. Once the condition is computed, it decides which nodes must run.
+selects one of the other two operands. Once the condition is computed, it decides which nodes must
+run.
 No `Select` is fused into the kernel that computes one of its operands (`fuse_epilogue`).
 """
 
@@ -16,7 +17,7 @@ from ellc.ir.ops.fused import Fused
 from ellc.ir.ops.shape import Reshape
 
 Needs = frozenset["OnlyIf"]
-"""Conditions that all hold whenever a value is needed. If there are none, it is always needed."""
+"""Conditions that all hold whenever a value is needed; none for a value that is always needed."""
 
 ALWAYS: Needs = frozenset()
 
@@ -52,17 +53,17 @@ class _Needs:
         self._nodes.reverse()
 
     def of_nodes(self) -> tuple[Needs, ...]:
-        """For each node, those conditions under which it is needed that are computed before it."""
+        """For each node, the conditions under which it is needed, without those computed later."""
         return tuple(
             frozenset(c for c in conditions if self._producers.get(c.condition, -1) < index)
             for index, conditions in enumerate(self._nodes)
         )
 
     def _condition(self, node: Node) -> str | None:
-        """The condition of a `Select`; None for other nodes and for constant conditions.
+        """The condition of a `Select`; None for other nodes.
 
-        A condition has a single element. If `Reshape`s compute it, the value before them is
-        returned.
+        None also for a condition that is constant or does not have exactly one element. If
+        `Reshape`s compute the condition, the value before them is returned.
         """
         op = node.op.anchor if isinstance(node.op, Fused) else node.op
         if not isinstance(op, Select):

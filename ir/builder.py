@@ -54,7 +54,7 @@ class GraphBuilder:
         self._outputs.append(Port(name, value.id))
 
     def describe(self, value: Ref, quant: Quant) -> None:
-        """Set a value's quantisation, a note for the user, unless its type already has one."""
+        """Note a value's quantisation for the user, unless its type already has a quantisation."""
         type_ = self._types[value.id]
         if type_.quant is None:
             self._types[value.id] = replace(type_, quant=quant)

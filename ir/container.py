@@ -1,7 +1,8 @@
 """ellc's own file format, `.eir`: a zip file with a graph, its weights and their index.
 
 The members are `graph.txt`, `weights.bin` (aligned bytes) and `ellc.json` (the index). They are
-not compressed, so that a reader can map the weights into memory instead of copying them.
+not compressed, so that a reader can map the weights into memory instead of copying them. A file can
+also hold weights alone, without `graph.txt`.
 """
 
 from __future__ import annotations
@@ -176,7 +177,7 @@ def _data_offset(path: Path, info: zipfile.ZipInfo) -> int:
 
 
 class _Entry(TypedDict):
-    """An array's type and its offset in the weights."""
+    """The key and the type of an array, and its offset in `weights.bin`."""
 
     key: str
     dtype: str
@@ -208,7 +209,7 @@ def _entries(head: object) -> list[_Entry]:
 def _slices(raw: Array, entries: list[_Entry]) -> dict[str, Array]:
     """The arrays by key.
 
-    Raises `ValueError` if an entry is invalid, or if the arrays have more bytes than the weights,
+    Raises `ValueError` if an entry is invalid, or if the arrays have more bytes than `weights.bin`,
     so that some must overlap: a small file with many large, overlapping arrays could take very long
     to check.
     """

@@ -36,8 +36,10 @@ class EllcError(Exception):
         return (_unpickled, (type(self), self.args, dict(vars(self))))
 
     def report(self) -> str:
-        """The report for a terminal; quoted text can neither look like ellc's own nor control the
-        terminal."""
+        """The report for a terminal.
+
+        Quoted text in it can neither look like a line of ellc's own nor control the terminal.
+        """
         location = f"{visible(self.where)}: " if self.where else ""
         lines = [f"error[{self.code}]: {location}{indented(self.message)}"]
         lines += [f"  {indented(problem)}" for problem in self.problems]
@@ -65,7 +67,7 @@ class ShapeError(EllcError):
 
     @property
     def reason(self) -> str:
-        """The message without the operator's name, which differs from its name in the model."""
+        """The message without the operator's name, which may differ from that in the model."""
         name, _, rest = self.message.partition(": ")
         return rest if rest and name.isidentifier() else self.message
 

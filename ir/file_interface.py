@@ -14,8 +14,8 @@ class FilePort:
     """An input or output in the file. `name` is the name of the graph's port.
 
     `tensor` is the tensor's own name and `index` its number among the file's tensors. `declared` is
-    its shape, if the file has it; an open extent is None, or a symbol. `is_half` says that it has
-    floats of 16 bits, which are 32 bits in the graph.
+    the tensor's shape, or None if the file does not state it; an open extent is None, or a symbol.
+    `is_half` says that the file has floats of 16 bits for it, which have 32 bits in the graph.
     """
 
     name: str

@@ -2,8 +2,8 @@
 
 A real factor is a pair (mantissa, shift): mantissa / 2^31 * 2^shift with a mantissa of 31 bits.
 *Qn* is a fixed-point format with n integer bits: the int32 x stands for x / 2^(31 - n). Functions
-take and return int32 arrays. Results that do not fit wrap around, unless a function says that it
-saturates.
+take and return int32 arrays, and results that do not fit wrap around, unless a function says
+otherwise.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _ONE = (1 << 31) - 1  # the largest Q0, which stands for 1
 def quantize_multiplier(real: float) -> tuple[int, int]:
     """(mantissa, shift) of a factor: 2^30 <= |mantissa| < 2^31, -31 <= shift <= 31.
 
-    (0, 0) for 0, for factors below 2^-32, and for factors of at least 2^31. The latter would shift
-    a number left by 32 bits or more, which gives 0 modulo 2^32.
+    (0, 0) for 0, and for factors whose magnitude is below 2^-32 or at least 2^31. Those of at least
+    2^31 would shift a number left by 32 bits or more, which gives 0 modulo 2^32.
     """
     if real == 0 or math.isinf(real):
         return 0, 0
@@ -102,7 +102,7 @@ def multiply_reduced(x: Array, mantissa: Array | int, shift: Array | int) -> Arr
 
 
 def reduced(mantissa: Array) -> Array:
-    """The upper 15 bits of a mantissa, rounded."""
+    """The upper 15 bits of a mantissa, rounded; at most 2^15 - 1."""
     return np.asarray(np.minimum((mantissa + (1 << 15)) >> 16, (1 << 15) - 1))
 
 
@@ -183,14 +183,15 @@ def _q2(real: float) -> Array:
 
 LOG_BITS = 5  # integer bits of a logarithm: Q5
 _SQRT_HALF = math.sqrt(0.5)
-LOG_CENTRE = 0.5**0.25  # mean of 1/sqrt(2) and 1 (geometric); the rational function is exact here
+LOG_CENTRE = 0.5**0.25  # geometric mean of 1/sqrt(2) and 1; here `LogTerms` are exact
 
 
 @dataclass(frozen=True, slots=True)
 class LogTerms:
-    """TFLite's coefficients of log(r) = num(q) / (1 + den(q)) with q = r - centre, as Q0.
+    """TFLite's coefficients of log(r / centre) = num / (1 + den), as Q0.
 
-    `num` uses `cube`; `den` uses `constant`, `linear` and `square`.
+    `num` uses `cube`; `den` uses `constant`, `linear` and `square`. Both are functions of r and of
+    q = 2 (r - centre); `centre` is `LOG_CENTRE`.
     """
 
     cube: int
@@ -210,7 +211,8 @@ def log_of_sum(x: Array) -> Array:
     """log(x) as Q5 for x >= 1 as Q12.
 
     There are two ways to write x as 2^k r with r near `LOG_CENTRE`: k is an integer, or an integer
-    plus 1/2. The smaller r and the larger k are used.
+    plus 1/2. The smaller r and the larger k are used. The result is log(r / `LOG_CENTRE`) +
+    (k - 1/4) log(2).
     """
     unsigned = x.astype(np.int64)
     zeros = leading_zeros(unsigned)
@@ -232,7 +234,7 @@ def log_of_sum(x: Array) -> Array:
 
 
 def _log_fraction(r: Array) -> tuple[Array, Array]:
-    """The numerator and the denominator minus 1 of log(r / centre^2), as Q0."""
+    """For log(r / centre): the numerator, and the denominator minus 1, as Q0."""
     terms = log_terms()
     mean = _narrow((r.astype(np.int64) + _q0(LOG_CENTRE) + 1) >> 1)
     q = wrapped((r.astype(np.int64) - _q0(LOG_CENTRE)) * 2)
@@ -297,7 +299,8 @@ def softmax_scaling(beta: float, scale: float) -> tuple[int, int, int]:
     """(multiplier, shift, least difference) for a softmax of 8-bit numbers.
 
     Multiplier and shift convert a difference of two stored numbers, times `beta * scale`, into Q5.
-    The least difference is negative. If a number minus the largest number is below it, the number
+    The factor for this, beta * scale * 2^26, is clamped to 2^31 - 1. The least difference is
+    negative. If a number minus the largest number is below the least difference, the number
     contributes 0 to the sum.
     """
     room = 31 - SOFTMAX_INPUT_BITS
@@ -307,7 +310,10 @@ def softmax_scaling(beta: float, scale: float) -> tuple[int, int, int]:
 
 
 def softmax_exponentials(multiplier: int, shift: int, diff_min: int) -> Array:
-    """e^-d as Q0 for every difference d = 0..255 from the largest number; int32 [256]."""
+    """e^-(beta scale d) as Q0 for each difference d = 0..255 from the largest number; int32 [256].
+
+    0 if -d is below `diff_min`. `softmax_scaling` gives all three arguments.
+    """
     differences = -np.arange(256, dtype=np.int32)
     raised = wrapped(differences.astype(np.int64) << shift)
     powers = exp_of_negative(high_product(raised, np.array(multiplier, np.int32)))
@@ -315,10 +321,11 @@ def softmax_exponentials(multiplier: int, shift: int, diff_min: int) -> Array:
 
 
 def log_softmax_differences(multiplier: int, shift: int, diff_min: int) -> Array:
-    """-d as Q5 for every difference d = 0..255 from the largest number; int32 [256].
+    """-(beta scale d) as Q5 for each difference d = 0..255 from the largest number; int32 [256].
 
-    Results are clamped at -20, so that nothing overflows. Clamping changes no stored number:
-    log-softmax stores its results in steps of 1/16, and everything below -20 as the lowest number.
+    Results are at least -20, so that nothing overflows; -20 also if -d is below `diff_min`.
+    Clamping changes no stored number: log-softmax stores its results in steps of 1/16, and
+    everything below -20 as the lowest number.
     """
     least = -20 << (31 - SOFTMAX_INPUT_BITS)
     differences = -np.arange(256, dtype=np.int32)

@@ -17,8 +17,8 @@ from ellc.ir.types import Array
 FUNCTIONS = ("logistic", "tanh")
 MOST_INTEGER_BITS = 6
 ONE = (1 << 15) - 1  # the largest Q0, which stands for 1
-QUARTER_BITS = 13  # bits of 1/4 as Q0
-_DEEPEST = 32  # for x above this, e^-x counts as 0
+QUARTER_BITS = 13  # 1/4 as Q0 is 2^13
+_DEEPEST = 32  # for x above this number, e^-x counts as 0
 
 
 def constant(real: float, integer_bits: int = 0) -> int:
@@ -27,7 +27,7 @@ def constant(real: float, integer_bits: int = 0) -> int:
 
 
 def exponential_factors(integer_bits: int) -> list[tuple[int, int]]:
-    """(bit, factor) for each bit that stands for 1/4 or more, from low to high.
+    """(bit, factor) for each bit that stands for a number from 1/4 to 16, from low to high.
 
     The factor is e^-v as Q0, where v is the number that the bit stands for.
     """
@@ -43,7 +43,7 @@ def deepest(integer_bits: int) -> int | None:
 def function_16(function: str, integer_bits: int, x: Array) -> Array:
     """A function of `FUNCTIONS` at x, as Q0; x has `integer_bits` integer bits.
 
-    The logistic function is computed from e^-|x|, the tangent from e^-2|x|.
+    The logistic function is computed from e^-|x|, the hyperbolic tangent from e^-2|x|.
     """
     negative = -np.abs(x.astype(np.int32))
     if function == "logistic":

@@ -55,7 +55,7 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A value kept between calls: a call reads `current` and computes the next call's in `next`.
+    """A value kept between calls: a call reads `current`, and `next` is `current` of the next call.
 
     `key` names the initial array in the pool, which a reset restores.
     """

@@ -64,8 +64,9 @@ class Limits:
 
         Messages call the tensor `what`.
 
-        Raises `EllcError` E203 when a dimension is negative or the product exceeds
-        `tensor_elements`, or `filled_elements` if the reader is about to fill the tensor.
+        Raises `EllcError` E203 if a dimension is negative, or if the product of the dimensions that
+        are not 0 exceeds `tensor_elements`. If the reader is about to fill the tensor (`filled`),
+        the limit is `filled_elements`.
         """
         name = "filled_elements" if filled else "tensor_elements"
         limit: int = getattr(self, name)

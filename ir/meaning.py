@@ -85,7 +85,8 @@ class MeaningCheck:
 def apart(a: Array, b: Array) -> float:
     """The largest |a - b|, relative to the largest |b|.
 
-    It is infinite if the shapes, the kinds of element types or the non-finite elements differ.
+    It is infinite if the shapes, the kinds of element types, any elements that are not floats, or
+    the positions or values of non-finite elements differ.
     """
     if a.shape != b.shape or a.dtype.kind != b.dtype.kind:
         return float("inf")
@@ -101,7 +102,10 @@ def apart(a: Array, b: Array) -> float:
 
 
 def sample_array(type_: TensorType, rng: np.random.Generator, scale: float) -> Array:
-    """A random input of a type: floats uniform in -scale..scale, small integers, random bits."""
+    """A random input of a type: floats uniform in -scale..scale, integers, or random bits.
+
+    Integers of 8 bits are from the whole range of the type, others from 0..9.
+    """
     if type_.dtype in (DType.BOOL, DType.BIT):
         return rng.integers(0, 2, type_.shape).astype(np.bool_)
     if type_.dtype.is_float:
@@ -153,7 +157,7 @@ def _forced(
 ) -> tuple[Array, Difference]:
     """`new` with its undecided elements taken from `old`, and the difference between the two.
 
-    The difference is infinite if an element that is not undecided differs.
+    The difference is infinite if the shapes, the types or any decided elements differ.
     """
     where = f"steps %{node.output}"
     if new.shape != old.shape or new.dtype != old.dtype:

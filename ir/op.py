@@ -1,4 +1,7 @@
-"""Base classes of operators. An operator class holds shape inference, reference and test cases."""
+"""Base classes and registry of operators, and formulas for rounding errors.
+
+An operator class holds shape inference, reference and test cases.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ _OTHER_ROUNDINGS = 16.0  # roundings assumed for an operator without an error fo
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The integers from `low` to `high` that an operand may hold; messages call each a `what`."""
+    """The integers from `low` to `high` that an operand may hold; messages call one `what`."""
 
     what: str
     low: int
@@ -51,7 +54,7 @@ class Op:
 
     Attributes are ints, floats, bools, strings, None, tuples of attributes, operators, graphs,
     `DType`, `Padding`, `Quant`, or objects of classes registered with `register_attribute`. The
-    text form has exactly these.
+    text form of an operator has exactly its attributes.
     """
 
     name: ClassVar[str]
@@ -161,7 +164,7 @@ class Op:
         return None
 
     def with_border(self, border: Padding) -> Op | None:
-        """The operator whose result for an image is this one's for the image inside `border`.
+        """The operator that makes of an image what this one makes of the image inside `border`.
 
         None if no attributes give that result. `border` is in the normal form of `Padding.of`.
         """
@@ -246,7 +249,7 @@ def attributes(op: object) -> dict[str, object]:
 
 
 def everything(op: Op, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
-    """`Op.reads` of operators whose results depend everywhere on all elements of the operands."""
+    """`Op.reads` of operators whose result elements each depend on all elements of all operands."""
     return tuple((None,) * t.rank for t in operands)
 
 
@@ -280,7 +283,7 @@ def carried_by_products(bare: Op, padded: Op, operands: Arrays, errors: Arrays) 
 
 
 class Pointwise(Op):
-    """An operator whose result element depends on the same element of its first operand.
+    """An operator that computes each result element from the first operand's element at its index.
 
     Further operands broadcast to the first operand's shape as in numpy. Such operators can run in
     the epilogue of the kernel that produces the first operand (`ellc.ir.ops.fused.Fused`).

@@ -71,7 +71,10 @@ class NetworkSizes:
 
     @property
     def receptive_field(self) -> int:
-        """The input rows that reach one pixel of the last layer with several pixels, or else 0."""
+        """The number of input rows on which a pixel of the last layer with several pixels depends.
+
+        It is 0 if no layer has several pixels.
+        """
         windowed = [
             x.field
             for x in self.folded.layers

@@ -179,7 +179,7 @@ class Softplus(Unary):
 @register_op("gelu")
 @dataclass(frozen=True, slots=True)
 class Gelu(Unary):
-    """x * (1 + erf(x / sqrt(2))) / 2.
+    """x * (1 + erf(x / sqrt(2))) / 2; -infinity gives NaN.
 
     With `approximate`: x * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3))) / 2.
     """
@@ -203,7 +203,7 @@ class Gelu(Unary):
 @register_op("prelu")
 @dataclass(frozen=True, slots=True)
 class PRelu(Binary):
-    """(x, alpha): x >= 0 ? x : alpha * x; alpha has one element, one per channel, or x's shape."""
+    """(x, alpha): x >= 0 ? x : alpha * x; alpha broadcasts to x, for example one per channel."""
 
     kinds: ClassVar[str] = "f"
 
@@ -221,7 +221,7 @@ class PRelu(Binary):
 @register_op("swish")
 @dataclass(frozen=True, slots=True)
 class Swish(Unary):
-    """x / (1 + e^(-alpha x)); alpha = 1 is SiLU. -infinity gives NaN."""
+    """x / (1 + e^(-alpha x)); alpha = 1 is SiLU. -infinity (if alpha < 0, infinity) gives NaN."""
 
     alpha: float = 1.0
 

@@ -94,7 +94,8 @@ class Mod(Binary):
 
     @classmethod
     def draw(cls, rng: np.random.Generator, x: tuple[int, ...], y: tuple[int, ...]) -> Arrays:
-        # These quotients are exact in float32, so no remainder jumps from almost 0 to almost y.
+        # A quotient of these numbers is either exactly an integer or far from one in float32, so no
+        # remainder jumps from almost 0 to almost y.
         divisor = rng.choice(np.array([0.5, 0.75, 1.0, 1.5, -2.0, -3.0], np.float32), y)
         return dyadic(rng, *x, span=40), divisor
 

@@ -102,7 +102,7 @@ class BinaryConv2D(Op):
         return (TensorType(DType.F32, (x.shape[0], *sizes, filters)),)
 
     def with_border(self, border: Padding) -> BinaryConv2D | None:
-        """Only for a border of -1 or +1: bits cannot hold the 0 that padding may have."""
+        """None unless the border is -1 or +1: bits cannot store a border of 0."""
         signs = border.values in ((-1.0,), (1.0,))
         padding = self.padding.around(border) if signs else None
         return None if padding is None else replace(self, padding=padding)

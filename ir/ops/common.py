@@ -1,4 +1,4 @@
-"""Functions that several operator families share: operand checks, windows, sample arrays."""
+"""Functions that operator families share: operand checks, windows, `Op.reads`, sample arrays."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def padded_elements(x: TensorType, padding: Padding) -> int:
 
 
 def pad_image(x: Array, padding: Padding) -> Array:
-    """An NHWC array with padding around it; padding values are clamped to the range of its type."""
+    """An NHWC array with padding around it, whose values are those of `padding_values`."""
     n, h, w, c = x.shape
     shape = (n, h + padding.top + padding.bottom, w + padding.left + padding.right, c)
     out = np.empty(shape, x.dtype)
@@ -100,7 +100,7 @@ def pad_image(x: Array, padding: Padding) -> Array:
 
 
 def padding_values(padding: Padding, dtype: np.dtype[Any]) -> Array:
-    """The padding values, one or one per channel, as `dtype`; integers saturate."""
+    """The padding values, one or one per channel, as `dtype`; integers are rounded, saturated."""
     values = np.array(padding.values, np.float64)
     if dtype.kind in "iu":
         info = np.iinfo(dtype)
@@ -158,7 +158,11 @@ def taps(weights: TensorType) -> tuple[int, int]:
 
 
 def channel_reads(operands: Types, groups: int) -> Along | None:
-    """The channels that a filter reads: one in a depthwise convolution, else all (None)."""
+    """The channels that a filter reads: one in a depthwise convolution, else all (None).
+
+    All are also the answer for other groups, and for a depthwise convolution with several filters
+    per channel: `Op.reads` may name more than is read.
+    """
     x, w, *_ = operands
     return Along(3) if groups == x.shape[3] == w.shape[0] else None
 

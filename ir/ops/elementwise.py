@@ -47,7 +47,10 @@ def nan_ranked(x: Array, largest: bool) -> Array:
 
 
 def spread(rng: np.random.Generator, low: float, high: float, *shape: int) -> Array:
-    """Uniform float32 samples; they contain both ends, and 0 if it is between the ends."""
+    """Uniform float32 samples; they contain both ends, and 0 if it is between the ends.
+
+    A single sample is `low`; two samples are the ends.
+    """
     values: Array = rng.uniform(low, high, shape).astype(np.float32)
     flat = values.reshape(-1)
     flat[-1] = high
@@ -173,7 +176,7 @@ class Binary(Pointwise):
 
 
 class Comparison(Binary):
-    """A comparison; the result is `BOOL`. All comparisons of NaN but `NotEqual` are false."""
+    """A comparison; the result is `BOOL`. With NaN, all comparisons except `NotEqual` are false."""
 
     own_error = exact
 

@@ -1,6 +1,6 @@
-"""Functions of 32-bit integers, from which importers build functions of stored integers.
+"""Functions of 32-bit and 64-bit integers, from which importers build functions of stored integers.
 
-`ellc.ir.fixed_point` defines their results, bit for bit.
+`ellc.ir.fixed_point` and `ellc.ir.fixed_point_16` define most of their results, bit for bit.
 """
 
 from __future__ import annotations
@@ -194,8 +194,8 @@ class Function16(Pointwise):
 class Interpolate(Op):
     """(x i32, bases i32 [N], slopes i32 [N]) -> i32: a piecewise linear function.
 
-    Segment p contains the 2^bits numbers from p * 2^bits on. Numbers below the first segment belong
-    to it, and so do numbers above the last. The result is
+    Segment p contains the 2^bits numbers from p * 2^bits on. Numbers below the first segment count
+    as part of the first, and numbers above the last as part of the last. The result is
     `bases[p] + slopes[p] * (x modulo 2^bits)`, modulo 2^32.
     """
 

@@ -1,4 +1,4 @@
-"""Functions of one operand: elementary functions, rounding, signs, predicates.
+"""Functions of one operand: elementary functions, rounding, signs, predicates, and `Not`.
 
 NaN and infinity are treated as in numpy unless a docstring says otherwise.
 """
@@ -204,7 +204,7 @@ class Round(Unary):
 @register_op("reciprocal")
 @dataclass(frozen=True, slots=True)
 class Reciprocal(Unary):
-    """1 / x; infinity at 0."""
+    """1 / x; infinity at 0, minus infinity at -0."""
 
     domain: ClassVar[tuple[float, float]] = (0.05, 20.0)
 
@@ -215,7 +215,7 @@ class Reciprocal(Unary):
 @register_op("rsqrt")
 @dataclass(frozen=True, slots=True)
 class Rsqrt(Unary):
-    """1 / sqrt(x): infinity at 0, NaN below."""
+    """1 / sqrt(x): infinity at 0, minus infinity at -0, NaN below."""
 
     domain: ClassVar[tuple[float, float]] = (0.001, 90.0)
 

@@ -115,7 +115,7 @@ def _convolutions(rng: np.random.Generator) -> Iterator[Case]:
     )
     slopes = normal(rng, 6)
     yield grouped.then(PRelu(), slopes).then(Sigmoid()).case("groups, prelu, sigmoid")
-    # Everything after the convolution is exact in float32, so that no sign depends on rounding.
+    # The convolution and its stages are exact in float32, so that no sign depends on rounding.
     yield (
         _Chain(conv, dyadic(rng, 1, 5, 7, 4), dyadic(rng, 33, 3, 3, 4, span=2))
         .then(MulAdd(), dyadic(rng, 33, span=4), dyadic(rng, 33))

@@ -1,4 +1,4 @@
-"""Loops: a body that runs for each element of sequences, in order."""
+"""Loops: a body that runs several times, often for each element of sequences, in order."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ class Loop(Op):
 
     `body` runs `trips` times. Its inputs are, in order: the `carried` values (on the first trip the
     initial values, later the results of the previous trip); one element of each operand sequence,
-    along which it walks as `inward` says; the invariants. Its outputs are the next carried values,
-    and one element of each result sequence, as `outward` says. The body has no states, and its
-    constants are in the pool of the graph around it.
+    taken as `inward` says; the invariants. Its outputs are the next carried values, and one element
+    of each result sequence, put where `outward` says. The body has no states, and its constants are
+    in the pool of the graph around it.
     """
 
     body: Graph

@@ -1,4 +1,4 @@
-"""Normalisation."""
+"""Normalisation, and dropout."""
 
 from __future__ import annotations
 
@@ -97,8 +97,8 @@ class Dropout(Unary):
 class BatchNorm(Op):
     """(x [...,C], gamma [C], beta [C], mean [C], variance [C]) -> [...,C], float.
 
-    y = x * scale + (beta - mean * scale) with scale = gamma / sqrt(variance + epsilon), in the
-    order of ONNX Runtime, so that infinite parameters give the same infinities and NaN.
+    y = x * scale + (beta - mean * scale) with scale = gamma / sqrt(variance + epsilon), in ONNX
+    Runtime's order of operations, so that infinite parameters give the same infinities and NaN.
     """
 
     epsilon: float = 1e-5

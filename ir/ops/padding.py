@@ -21,9 +21,9 @@ from ellc.ir.types import Array, Padding, TensorType
 class Pad(Mover):
     """x with `before[i]` and `after[i]` elements added along axis i.
 
-    Mode `constant` adds copies of `value` (saturated for integers; true for booleans unless it is
-    0), `edge` copies of the outermost element. `reflect` mirrors x at its outermost element, which
-    is not repeated; so at most extent - 1 elements can be added.
+    Mode `constant` adds copies of `value` (rounded and saturated for integers; true for booleans
+    unless it is 0), `edge` adds copies of the outermost element. `reflect` mirrors x at its
+    outermost element, which is not repeated; so at most extent - 1 elements can be added per side.
     """
 
     before: tuple[int, ...]

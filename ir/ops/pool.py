@@ -34,7 +34,7 @@ class MaxPool2D(Op):
     """The maximum over a window: x [N,H,W,C], float or integer -> [N,OH,OW,C] of the same type.
 
     OH = floor((H + top + bottom - dilation*(rows-1) - 1) / stride) + 1. Padding values count like
-    pixels (clamped to the type for integers). NaN in a window gives NaN.
+    pixels (rounded and saturated for integers). NaN in a window gives NaN.
     """
 
     takes_stages: ClassVar[bool] = True

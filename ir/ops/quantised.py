@@ -1,5 +1,7 @@
 """Conversions between real numbers, sums of 32 or 64 bits, and stored integers of 8 or 16 bits.
 
+`Lookup` computes any function of stored 8-bit integers by a table.
+
 A stored integer stands for scale * (stored - zero point). The operators have the scales or zero
 points that they need as attributes or operands; `quant` only documents the result
 (`TensorType.quant`). All results are exact: every kernel gives the same bits as the reference.
@@ -297,7 +299,7 @@ class Quantize(Pointwise):
 @register_op("dequantize")
 @dataclass(frozen=True, slots=True)
 class Dequantize(Pointwise):
-    """(x, an integer of at most 32 bits, scale f32, zero i32) -> (x - zero) * scale, f32.
+    """(x i8|u8|i16|u16|i32, scale f32, zero i32) -> (x - zero) * scale, f32.
 
     The difference is an int32, which is converted to float32 and then multiplied.
     """

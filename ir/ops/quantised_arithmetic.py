@@ -16,7 +16,8 @@ from ellc.ir.ops.quantised import want_range, want_type
 from ellc.ir.types import Array, DType, Quant, TensorType
 
 _OPERANDS = (DType.I8, DType.U8, DType.I16)
-# The largest shift: 32 bits, minus the 9 or 17 bits of a difference of two numbers.
+# The largest shift of the factor of `QuantDiv`, by the operands' type: 32 bits, minus the 9 or 17
+# bits of a difference of two operands.
 _QUOTIENT_SHIFTS = {DType.I8: 23, DType.U8: 23, DType.I16: 15}
 
 
