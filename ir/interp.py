@@ -99,7 +99,8 @@ def evaluate(
 def constants(graph: Graph, double: bool) -> dict[str, Array]:
     """The constant arrays by value.
 
-    With `double`, float32 arrays are in float64, and unrounded if the unrounded array is known.
+    With `double`, float32 arrays are converted to float64, or replaced by the unrounded arrays that
+    are known (`Graph.exact`).
     """
     arrays = {v: _precise(a, double) for v, a in graph.constant_arrays().items()}
     return {**arrays, **graph.exact} if double else arrays

@@ -4,7 +4,7 @@ In float64, another order of additions changes a result by about 1e-16 of its si
 by far more. If a pass rounded a constant to float32, the unrounded array is used (`Graph.exact`).
 
 Step functions, mostly signs, need special care: for an operand close to the step, rounding decides
-the result, and with it all results that depend on it. A result of a step function is undecided if
+the result, and so all values that are computed from it. A result of a step function is undecided if
 rounding errors within the tolerance can change it (`ellc.ir.rounding`). If undecided results of the
 two graphs differ, evaluation of the later graph continues with the earlier graph's results. Every
 other difference is a failure.

@@ -42,7 +42,7 @@ def with_bodies(op: Op, change: Callable[[Graph], Graph]) -> Op:
 
 
 def map_bodies(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
-    """The graph with `change` applied to all bodies; the same object if it has none."""
+    """The graph with `change` applied to its nodes' bodies; the same object if there are none."""
 
     def changed(node: Node) -> Node:
         return dataclasses.replace(node, op=with_bodies(node.op, change))

@@ -43,7 +43,7 @@ _METADATA: dict[Input, dict[str, str]] = {
     },
     "features": {},
 }
-# The mean and standard deviation of the input's numbers, if the pictures are photographs.
+# The expected mean and standard deviation of the input's numbers; pictures count as photographs.
 _NUMBERS: dict[Input, tuple[float, float]] = {
     "imagenet": (0.0, 1.0),
     "symmetric": (-0.1, 0.55),

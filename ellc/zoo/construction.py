@@ -80,7 +80,7 @@ class Construction:
 
     @property
     def shape(self) -> Shape3:
-        """Rows, columns and channels of the current value, without a border."""
+        """Rows, columns and channels of the current value."""
         _, rows, columns, channels = self._value.type.shape
         return rows, columns, channels
 

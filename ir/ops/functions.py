@@ -31,7 +31,7 @@ class Exp(Unary):
 @register_op("log")
 @dataclass(frozen=True, slots=True)
 class Log(Unary):
-    """Natural logarithm: -infinity at 0, NaN below."""
+    """Natural logarithm: -infinity at 0, NaN below 0."""
 
     domain: ClassVar[tuple[float, float]] = (1e-3, 50.0)
 
@@ -42,7 +42,7 @@ class Log(Unary):
 @register_op("log10")
 @dataclass(frozen=True, slots=True)
 class Log10(Unary):
-    """Decimal logarithm: -infinity at 0, NaN below."""
+    """Decimal logarithm: -infinity at 0, NaN below 0."""
 
     domain: ClassVar[tuple[float, float]] = (1e-3, 50.0)
 
@@ -215,7 +215,7 @@ class Reciprocal(Unary):
 @register_op("rsqrt")
 @dataclass(frozen=True, slots=True)
 class Rsqrt(Unary):
-    """1 / sqrt(x): infinity at 0, minus infinity at -0, NaN below."""
+    """1 / sqrt(x): infinity at 0, minus infinity at -0, NaN below 0."""
 
     domain: ClassVar[tuple[float, float]] = (0.001, 90.0)
 
@@ -237,7 +237,7 @@ class Expm1(Unary):
 @register_op("log1p")
 @dataclass(frozen=True, slots=True)
 class Log1p(Unary):
-    """log(1 + x), accurate near 0: -infinity at -1, NaN below."""
+    """log(1 + x), accurate near 0; -infinity at -1, NaN below -1."""
 
     domain: ClassVar[tuple[float, float]] = (-0.99, 50.0)
 

@@ -168,7 +168,7 @@ class AvgPool2D(Op):
         return self.padding if self.include_padding else None
 
     def with_border(self, border: Padding) -> AvgPool2D | None:
-        """The pool with the border as further padding, which counts since the border's pixels do.
+        """The pool with the border as further padding; it counts, since pixels of the border count.
 
         None if the pool has padding that it does not count, or padding with other values.
         """
