@@ -93,10 +93,7 @@ def test_a_wrong_figure_shows() -> None:
     assert not measured.agrees(Size("fp32 file", "0.2 MB", ""))
 
 
-def test_all_problems_of_all_files_in_one_report(tmp_path: Path) -> None:
-    (tmp_path / "sources.toml").write_text(SOURCE + '[two]\ntitle = ""\nurl = "ftp://x"\n')
-    (tmp_path / "a.toml").write_text('dataset = 3\ncolours = "cmyk"\nsurplus = 1\n')
-    rows = """[[size]]
+BAD_ROWS = """[[size]]
 of = "weight"
 published = "much"
 source = "three"
@@ -120,7 +117,12 @@ source = "one"
 url = "http://example.org"
 sha256 = "12"
 """
-    (tmp_path / "b.toml").write_text(GOOD + rows)
+
+
+def test_all_problems_of_all_files_in_one_report(tmp_path: Path) -> None:
+    (tmp_path / "sources.toml").write_text(SOURCE + '[two]\ntitle = ""\nurl = "ftp://x"\n')
+    (tmp_path / "a.toml").write_text('dataset = 3\ncolours = "cmyk"\nsurplus = 1\n')
+    (tmp_path / "b.toml").write_text(GOOD + BAD_ROWS)
     (tmp_path / "c.toml").write_text("dataset = ")
     times = {"Pi @ 1GHz": 0, " @ 9000000MHz": 1}
     pages = [["Bean", "2020-06-10", 101, 50, times], ["Fig", "2020-06-10", "much", 90, {}]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
@@ -132,8 +132,7 @@ def import_nodes(
         operands = [known.get(name) if name else None for name in node.inputs]
         missing = [n for n, v in zip(node.inputs, operands, strict=True) if n and v is None]
         if missing:
-            for name in (n for n in missing if n not in known):
-                reason = unmade.get(name, f"reads '{name}', which no earlier node makes")
+            for reason in _unmade_operands(missing, known, unmade):
                 problems.add(_location(node), reason)
             known.update((name, None) for name in node.outputs if name)
             # An operand is missing because the import of an earlier node failed, or because no node
@@ -151,9 +150,7 @@ def import_nodes(
             results = [None] * len(node.outputs)
         computed = [v for v in results if v is not None and not v.is_constant]
         if computed:
-            numbers = all(
-                not isinstance(v, SequenceValue) and v.dtype is not DType.BOOL for v in computed
-            )
+            numbers = all(map(_is_number, computed))
             cuts.add_imported(node.inputs, node.outputs, emitter.work - before, numbers)
         known.update((n, _named(v, n)) for n, v in zip(node.outputs, results, strict=False) if n)
         for name in node.outputs[len(results) :]:
@@ -170,6 +167,20 @@ def import_nodes(
         cause=nonsense,
     )
     return {name: value for name, value in known.items() if value is not None}
+
+
+def _unmade_operands(
+    missing: Iterable[str], known: Mapping[str, Value | None], unmade: Mapping[str, str]
+) -> Iterator[str]:
+    """For each missing operand that no earlier node was to make, the problem."""
+    for name in missing:
+        if name not in known:
+            yield unmade.get(name, f"reads '{name}', which no earlier node makes")
+
+
+def _is_number(value: Value) -> bool:
+    """Whether a value is a tensor of numbers: neither a sequence nor booleans."""
+    return not isinstance(value, SequenceValue) and value.dtype is not DType.BOOL
 
 
 def _reason(error: EllcError, node: SourceNode, operands: Inputs) -> str:
