@@ -1,21 +1,22 @@
 """Measures how far rounding alone moves the results of networks.
 
-Networks with a recurrence: a rounding error can feed back into its own cause, on every trip of a
-loop and in every call, and may grow each time. How much it grows depends on weights and inputs, so
-the growth is measured with random rounding (Parker, Monte Carlo Arithmetic, 1997). The reference
-runs in float64. In each of a few seeded trials, every float result of a node is moved by a random
-amount within the error bound of that node alone (`ellc.ir.rounding`). The largest distance among
-the trials is how far rounding may move a result. No safety factor is needed, because the bounds are
-worst cases: a sum of n terms has the bound n * eps, but its actual error is about sqrt(n) * eps.
+Networks with a recurrence: a rounding error can feed back into the computation that produced it, on
+every trip of a loop and in every call, and may grow each time. How much it grows depends on weights
+and inputs, so the growth is measured with random rounding (Parker, Monte Carlo Arithmetic, 1997).
+The reference runs in float64. In each of a few seeded trials, every float result of a node is moved
+by a random amount within the error bound of that node alone (`ellc.ir.rounding`). The largest
+distance among the trials is how far rounding may move a result. No safety factor is needed, because
+the bounds are worst cases: a sum of n terms has the bound n * eps, but its actual error is about
+sqrt(n) * eps.
 
 Networks without a recurrence: a rounding error usually passes through a few layers only and stays
 far below the usual tolerance. Worst-case bounds, added up layer after layer, would hide mistakes.
 But cancellation, steep functions and unrolled recurrences can enlarge errors in such networks, too.
-So their movement is sampled. The trials compute in float32, in numpy's order of additions, and move
-each float between nodes at random by at most the distance between two neighbouring floats. The
-float operands of a node that rounds several times are moved as well, to represent the rounding
-inside the node. Another order of additions may move results further; the constant `_OTHER_ORDERS`
-allows for this.
+So their movement is sampled. The trials compute in float32, in numpy's order of additions, and
+change every float that passes from one node to the next by a random amount, of at most one to two
+times the distance to its neighbour. Before a node that is not pointwise, its float operands are
+changed once more, to represent the rounding inside the node. Another order of additions may move
+results further; the constant `_OTHER_ORDERS` allows for this.
 
 Signs and other results of step functions are taken from the run without random rounding.
 `ellc.check.following` handles those that rounding changes.
@@ -35,8 +36,8 @@ from ellc.ir.rounding import DOUBLE, SINGLE, interval, takes_steps
 from ellc.ir.types import Array, DType
 
 TRIALS = 8
-"""The number of runs with random rounding; it is unlikely that all of them move a result too
-little."""
+"""The number of runs with random rounding. With so many, at least one very probably moves a result
+about as far as rounding can."""
 _OTHER_ORDERS = 8.0
 """The factor by which another order of additions may move a result further than the samples."""
 
@@ -75,7 +76,7 @@ def node_movement(graph: Graph, node: Node, operands: Mapping[str, Array]) -> Ar
 
 
 def sampled_movement(graphs: Sequence[Graph], calls: Sequence[Arrays]) -> list[Arrays]:
-    """Like `movement`, but for outputs that do not depend on a recurrence.
+    """The counterpart of `movement` for outputs that do not depend on a recurrence.
 
     `graphs` compute the same function, for example before and after the passes; the largest
     movement among them counts.
@@ -171,7 +172,7 @@ def _moving(graph: Graph, rng: np.random.Generator, steps: Iterator[Arrays]) -> 
 
 
 def _rounding(graph: Graph, rng: np.random.Generator, steps: Iterator[Arrays]) -> RunNode:
-    """An evaluator in the graph's precision that moves floats by at most the gap to a neighbour.
+    """An evaluator in the graph's precision that moves floats by one to two gaps at most.
 
     The results of step functions are taken from `steps`.
     """
@@ -193,7 +194,7 @@ def _rounding(graph: Graph, rng: np.random.Generator, steps: Iterator[Arrays]) -
 
 
 def _moved(x: Array, dtype: DType, rng: np.random.Generator) -> Array:
-    """Convert floats to float64 and move them by at most the distance between two neighbours."""
+    """Convert floats to float64 and move them by at most two units of their rounding error."""
     if x.dtype.kind != "f":
         return x
     between = 2.0 * (DOUBLE if dtype is DType.F64 else SINGLE)

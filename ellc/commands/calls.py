@@ -67,8 +67,8 @@ def _preprocessing(model: Path, network: Network, asked: PixelOptions) -> Prepro
     from ellc.execute import is_library
 
     if not is_library(model) or not asked.is_given:
-        # If the user gave options for a model file, they are compiled in, and the metadata describe
-        # what the caller still has to do.
+        # Without options, the metadata say everything. Options for a model file have already been
+        # compiled in; the metadata then say only what is left for the caller.
         return Preprocessing.from_metadata(network.metadata)
     if PREPROCESSING_KEY in network.metadata:
         raise has_preprocessing(str(model))
@@ -116,7 +116,7 @@ def _is_list(result: Array) -> bool:
 def answer_text(
     name: str, type_: TensorType, result: Array, labels: Sequence[str], top: int
 ) -> str:
-    """Describe an output for people: its `top` best classes, or its values if it has no scores."""
+    """Describe an output for people: its `top` best classes, or its range if it has no scores."""
     head = f"{visible(name)}: {type_.dtype.value} {'x'.join(map(str, type_.shape)) or 'scalar'}"
     result = dequantise(result, type_)
     if not _is_list(result):

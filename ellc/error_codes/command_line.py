@@ -43,8 +43,8 @@ ROWS = (
     ErrorCode(
         "E706",
         "This needs the model, not a library",
-        "The command runs the reference or measures single layers, and only a model file has the "
-        "information for this.",
+        "The command runs the reference interpreter or measures single layers. Only a model file "
+        "has the information for this.",
         "Give the model file instead of the library.",
     ),
     ErrorCode(
@@ -57,7 +57,7 @@ ROWS = (
     ErrorCode(
         "E708",
         "Layers are timed on one thread",
-        "`ellc bench --layers` was given with `--threads`.",
+        "`ellc bench --layers` was given with more than one thread.",
         "Leave out `--threads`.",
     ),
     ErrorCode(
@@ -70,8 +70,8 @@ ROWS = (
     ErrorCode(
         "E711",
         "Impossible preprocessing",
-        "The options or the model's metadata would turn pixels into infinities, NaN or all into "
-        "the same number; or a value in the metadata is not a number.",
+        "The options or the model's metadata would turn pixels into infinities or NaN, or turn "
+        "all pixels into the same number; or a value in the metadata is not a number.",
         "Give `--range`, `--mean` and `--scale`: an option replaces the value in the metadata.",
     ),
     ErrorCode(
@@ -105,7 +105,8 @@ ROWS = (
         "The network already contains its preprocessing",
         "Preprocessing options were given for a library or network that preprocesses pixels "
         "itself.",
-        "Leave out `--pixels`, `--color`, `--range`, `--mean`, `--scale` and `--resize`.",
+        "Leave out `--pixels`, `--color`, `--range`, `--mean`, `--scale`, `--resize` and "
+        "`--preprocess`.",
     ),
     ErrorCode(
         "E720",
@@ -146,8 +147,8 @@ ROWS = (
     ErrorCode(
         "E740",
         "No such network in the zoo",
-        "`ellc zoo` was given an unknown name, or the name of a page in ELL's gallery that does "
-        "not list all layers.",
+        "`ellc zoo` was given an unknown name, or the name of a network that cannot be built, as "
+        "its page in ELL's gallery does not list all layers.",
         "`ellc zoo list` shows all names.",
     ),
     ErrorCode(
@@ -159,7 +160,8 @@ ROWS = (
     ErrorCode(
         "E742",
         "Models cannot be written with this suffix",
-        "The suffix of the file after `-o` is not that of a format that ellc can write.",
+        "The suffix of the file after `-o` is not that of a format that ellc can write, or this "
+        "network cannot be written in that format.",
         "Use one of the suffixes in the report: `.ell` or `.eir`.",
     ),
     ErrorCode(
@@ -255,7 +257,7 @@ ROWS = (
         "E781",
         "Commands of a gallery's results failed",
         "`ellc gallery measure` runs the commands recorded in result files. Some commands failed, "
-        "are not allowed, or did not print the figure.",
+        "are not allowed, or did not print the number that the result file records.",
         "Run each command in the report by hand, in the folder of its result file.",
     ),
 )

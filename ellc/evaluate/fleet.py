@@ -21,7 +21,7 @@ from ellc.evaluate.judging import CHUNK, Task, interrupts_blocked
 from ellc.ir.errors import EllcError
 from ellc.ir.work_folders import temporary_folder
 
-_AHEAD = 4  # tasks in flight for each thread of a worker, so that no thread waits
+_AHEAD = 4  # chunks in flight for each worker thread, so that no thread waits
 _RETRIES = 5
 _PLUGIN = "ellc-evaluate"
 

@@ -42,8 +42,9 @@ class Cost:
 class Modelled:
     """Cycles of one call of the network on one thread, with caches warm from an earlier call.
 
-    `by_kernel` has the cycles of each kernel. `instructions` has, for each kernel, the costs of its
-    instructions by their byte offset from the first instruction. `whole_cycles` includes the code
+    `by_kernel` has the cycles of each kernel. `instructions` has, for each kernel and each
+    assembly function that kernels call, the costs of its instructions by their byte offset from the
+    first one. `whole_cycles` includes the code
     between the kernels. `missing` says why there are no cycles; it is empty if there are.
     """
 
@@ -139,9 +140,9 @@ def _failed(tool: str, output: str) -> EllcError:
 def _instructions(document: dict[str, Any], functions: set[str]) -> dict[str, dict[int, Cost]]:
     """The costs of instructions, by function and byte offset.
 
-    `functions` are the kernels, and the assembly functions that kernels call. The lowest address of
-    a function has the offset 0, because a function's first instruction always runs and so is in a
-    block.
+    `functions` are the kernels, and the assembly functions that kernels call. The blocks list
+    only executed instructions. A function's first instruction always runs, so that the lowest
+    address listed is its start and has the offset 0.
     """
     by_function: dict[str, dict[int, Cost]] = {}
     for block in document["blocks"]:

@@ -36,7 +36,7 @@ _IMAGE_EXTENTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A model, with the sizes counted in its networks as figures by precision.
+    """A model and, for each precision, the sizes that were counted in its network.
 
     `tried` lists the precisions in which visitors can try the model.
     """
@@ -46,7 +46,7 @@ class Described:
     tried: tuple[str, ...] = ()
 
     def size(self, of: str, near: Result, provenance: str) -> Figure | None:
-        """The size of one kind to show for a result; None if it is not known.
+        """The size of the kind `of` that is shown for the result `near`; None if unknown.
 
         The size that the result gives is preferred, then the counted one, then that of another
         result.
@@ -63,8 +63,8 @@ class Described:
 class _Row:
     """A row of the index.
 
-    For each of its precisions, a model has one row for each time, or a single row if it has no
-    times.
+    For each of its precisions, a model has one row per measured time, or a single row if none was
+    measured.
     """
 
     described: Described

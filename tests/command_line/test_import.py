@@ -250,7 +250,7 @@ def test_the_header_knows_planes_from_pixels(digits: Path, tmp_path: Path, ellc_
         assert f"#define digits_INPUT0_SHAPE {{ {shape} }}" in header
         assert "#define digits_INPUT0_ROWS 8" in header
         assert "#define digits_INPUT0_CHANNELS 1\n" in header
-        assert ("in planes" in header) == (name == "planes")
+        assert ("stored by channel" in header) == (name == "planes")
 
 
 def test_tidying_is_idempotent(digits: Path) -> None:

@@ -18,7 +18,7 @@ ALLOWED = {
     "codegen": {"ellc.ir", "ellc.codegen", "numpy", "llvmlite", "jinja2", "cffi"},
     "ellc": {
         *("ellc.ir", "ellc.codegen", "ellc", "numpy", "llvmlite", "jinja2", "cffi"),
-        *("click", "rich", "PIL", "onnx", "tflite", "flatbuffers", "distributed"),
+        *("click", "rich", "PIL", "onnx", "tflite", "flatbuffers", "distributed", "h5py"),
     },
 }
 

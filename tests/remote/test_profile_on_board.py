@@ -80,7 +80,12 @@ def test_layers_and_phases_are_measured_on_the_board(
 @pytest.mark.slow
 def test_an_interrupted_profile_leaves_nothing(board: LocalBoard, model: Path) -> None:
     words = [sys.executable, "-m", "ellc", "profile", str(model), *board.options]
-    with subprocess.Popen([*words, "--seconds", "2"], stderr=subprocess.PIPE) as running:
+    with subprocess.Popen(
+        [*words, "--seconds", "2"],
+        stderr=subprocess.PIPE,
+        # The tests may be a background job of a script; such jobs ignore SIGINT from the start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as running:
         end = time.monotonic() + 60
         while not left_in(board) and time.monotonic() < end:
             time.sleep(0.05)

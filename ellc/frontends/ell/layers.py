@@ -1,6 +1,7 @@
 """Reads the layers of a neural predictor as typed classes, one for each type of archive object.
 
-All shapes here include the output padding, as in the file, except `LayerParameters.active_shape`.
+All shapes here include the output padding, as in the file, except `LayerParameters.active_shape`
+and `InputLayer.data_shape`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ DEFAULT_LEAKY_FACTOR = 0.1
 
 
 class PaddingScheme(enum.IntEnum):
-    """What a layer writes into the border around its result."""
+    """What the border around a layer's input or result contains."""
 
     ZEROS = 0
     MINUS_ONES = 1
@@ -34,7 +35,7 @@ class PaddingScheme(enum.IntEnum):
 
 
 class ActivationKind(enum.Enum):
-    """The activation functions; a value is a type name in the archive without `Activation`."""
+    """The activation functions; a value is the archive's type name without the end `Activation`."""
 
     RELU = "ReLU"
     LEAKY_RELU = "LeakyReLU"
@@ -177,7 +178,11 @@ class SoftmaxLayer(Layer):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RegionDetectionLayer(Layer):
-    """The last layer of YOLO v2. The file does not store `apply_softmax`; it is read as false."""
+    """The last layer of YOLO v2.
+
+    The file cannot say whether the class scores need a softmax. The importer assumes that they do
+    not.
+    """
 
     width: int
     height: int

@@ -48,8 +48,9 @@ def input_type(
     symbols: Mapping[str, int],
     quant: Quant | None = None,
 ) -> TensorType:
-    """The type of an input. An open first dimension becomes 1, unless the file states it as 0.
+    """The type of an input.
 
+    An open first dimension becomes 1. A 0 in the file is ambiguous and stays open.
     Raises `EllcError`: E203 for a shape beyond the limits, E212 for an element type that is not
     supported, E213 for any other open dimension or if the user gives a shape of another rank.
     """
@@ -66,9 +67,9 @@ def input_type(
 def input_quants(
     nodes: Iterable[OnnxNode], constants: Mapping[str, StoredTensor]
 ) -> dict[str, Quant]:
-    """Map integer values to the quantisation parameters of the nodes that read them.
+    """Quantisation parameters of integer tensors, by name, from the nodes that read these.
 
-    Only a stored scale and zero point with one element each count.
+    Parameters count only if scale and zero point are stored, with one element each.
     If a node only moves elements, the parameters of its result also apply to its operand.
     """
     quants: dict[str, Quant] = {}

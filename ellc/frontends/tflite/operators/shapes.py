@@ -42,7 +42,7 @@ def reshape(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
 
 
 def _filled(shape: Sequence[int], x: Value) -> tuple[int, ...]:
-    """Replace -1 in a shape for x by the extent that gives x's number of elements."""
+    """Replace -1 in `shape` by the extent that makes it have as many elements as `x`."""
     unknown = [axis for axis, extent in enumerate(shape) if extent == -1]
     rest = math.prod(e for e in shape if e != -1)
     if len(unknown) > 1 or any(e < -1 for e in shape) or (unknown and rest == 0):
@@ -120,7 +120,7 @@ def tile(emitter: Emitter, node: TfliteNode, inputs: Inputs) -> Value:
     x = operand(inputs, 0)
     times = known_ints(operand(inputs, 1), "the repeats")
     if len(times) != x.type.rank or min(times, default=1) < 0:
-        raise Unsupported(f"{x.shape} repeated {times} times")
+        raise Unsupported(f"the repeats {times} do not fit the shape {x.shape}")
     apart = [n for extent in x.shape for n in (1, extent)]
     extents = [n for pair in zip(times, x.shape, strict=True) for n in pair]
     value = expanded(emitter, reshaped(emitter, x, apart), tuple(extents))
