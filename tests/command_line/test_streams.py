@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from all_commands import all_commands
+from interrupts import take_interrupts
 
 from ellc import cli
 from ellc.__main__ import main
@@ -191,8 +192,7 @@ def test_control_c(model: Path, tmp_path: Path, times: int) -> None:
         [*_ELLC, "compile", str(model), "-o", "out"],
         cwd=tmp_path, env={**os.environ, "TMPDIR": str(temporary)}, start_new_session=True,
         stderr=subprocess.PIPE, text=True,
-        # These tests may be a background job of a script; such jobs ignore SIGINT from the start.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=take_interrupts,
     )  # fmt: skip
     while sorted(tmp_path.iterdir()) == before and not [*temporary.iterdir()]:
         assert process.poll() is None

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from interrupts import take_interrupts
 
 from ellc.cli import run
 from ellc.ir.builder import GraphBuilder
@@ -151,7 +152,12 @@ def test_an_interrupt_shows_no_traceback(folder: Path, tmp_path: Path, how: str,
     journal = tmp_path / "journal"
     command = long_evaluation(folder, tmp_path, how, 2, "--journal", journal)
     with subprocess.Popen(
-        command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=take_interrupts,
     ) as process:
         while not (
             _pool_processes(process.pid)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from interrupts import take_interrupts
 from local_sshd import BOARD, LocalBoard, local_board, why_not
 from small_networks import convolution_network, ready
 
@@ -83,8 +84,7 @@ def test_an_interrupted_profile_leaves_nothing(board: LocalBoard, model: Path) -
     with subprocess.Popen(
         [*words, "--seconds", "2"],
         stderr=subprocess.PIPE,
-        # The tests may be a background job of a script; such jobs ignore SIGINT from the start.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=take_interrupts,
     ) as running:
         end = time.monotonic() + 60
         while not left_in(board) and time.monotonic() < end:
