@@ -5,12 +5,12 @@ Nodes refer to values by id, not by object, so that no algorithm needs recursion
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from ellc.ir.op import Op
+from ellc.ir.printable import lines_of
 from ellc.ir.types import Array, TensorType
 from ellc.ir.weights import WeightPool
 
@@ -20,16 +20,6 @@ LABELS_KEY = "labels"
 """Metadata key of the class names; the value has one name per line."""
 INPUT_PREFIX = "model.input."
 """Prefix of ELL's metadata keys that say how pixels are converted to input numbers."""
-
-
-def lines_of(text: str) -> list[str]:
-    """The lines of a text, which end with a line feed, a carriage return, or both.
-
-    Unlike `str.splitlines`, this does not cut at other separators of Unicode, such as U+2028 within
-    the name of a class.
-    """
-    lines = re.split(r"\r\n|\r|\n", text)
-    return lines if lines[-1] else lines[:-1]
 
 
 def class_labels(metadata: Mapping[str, str]) -> tuple[str, ...]:

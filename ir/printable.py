@@ -1,6 +1,18 @@
-"""Print untrusted text: control characters become visible, and long texts are shortened."""
+"""Untrusted text: its lines, control characters made visible, long texts shortened."""
 
 from __future__ import annotations
+
+import re
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text, which end with a line feed, a carriage return, or both.
+
+    Unlike `str.splitlines`, this does not cut at other separators of Unicode, such as U+2028 within
+    the name of a class.
+    """
+    lines = re.split(r"\r\n|\r|\n", text)
+    return lines if lines[-1] else lines[:-1]
 
 
 def visible(text: str, keep: str = "") -> str:

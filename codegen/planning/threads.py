@@ -14,7 +14,8 @@ from ellc.codegen.planning.planner import make_plan
 from ellc.ir.graph import Graph
 
 _WORTH_A_THREAD = 0.95
-"""More threads are worthwhile only if they cut the time of a call to less than this fraction."""
+"""More threads are worthwhile only if they cut the time of a call to less than this fraction. It is
+a policy, not a measurement: a core that gains less is better left to other programs."""
 
 
 def plan_for_threads(

@@ -203,7 +203,7 @@ class _Worker:
         timer.start()
         try:
             stdin = cast(BinaryIO, process.stdin)
-            write_message(stdin, json.dumps(_request(job, target)).encode())
+            write_message(stdin, json.dumps(worker_request(job, target)).encode())
             write_message(stdin, job.text.encode())
             stdout = cast(BinaryIO, process.stdout)
             answer = read_message(stdout)
@@ -285,7 +285,8 @@ def _llvmlite_folders() -> list[str]:
     return [str(Path(folder).resolve().parent) for folder in spec.submodule_search_locations]
 
 
-def _request(job: IrJob, target: Target) -> dict[str, str | int | bool]:
+def worker_request(job: IrJob, target: Target) -> dict[str, str | int | bool]:
+    """What the worker is told about a job, besides the text of its module."""
     return {
         "triple": target.triple,
         "cpu": target.cpu,
@@ -344,7 +345,7 @@ def _summary(message: str) -> str:
 
 def _write_reproducer(failure: _Failure, target: Target) -> Path:
     """Write a file with the IR and all that is needed to compile it again. Return its path."""
-    request = _request(failure.job, target)
+    request = worker_request(failure.job, target)
     comments = [f"{name}: {value}" for name, value in request.items()]
     comments += ["", *failure.message.splitlines()]
     text = "".join(f"; {line}".rstrip() + "\n" for line in comments) + failure.job.text

@@ -27,8 +27,8 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ellc.arrays import as_input
 from ellc.ir.errors import EllcError
-from ellc.ir.graph import lines_of
 from ellc.ir.limits import DEFAULT_LIMITS
+from ellc.ir.printable import lines_of
 from ellc.ir.reading import read_stream
 from ellc.ir.types import Array, TensorType
 from ellc.npy import read_npy

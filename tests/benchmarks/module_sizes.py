@@ -26,7 +26,7 @@ from layer_list import model_plan  # noqa: E402
 from ellc.codegen.machine.resolve import resolve  # noqa: E402
 from ellc.codegen.output import emit  # noqa: E402
 from ellc.codegen.planning.plan import Plan  # noqa: E402
-from ellc.codegen.toolchain.llvm import _request  # noqa: E402
+from ellc.codegen.toolchain.llvm import worker_request  # noqa: E402
 from ellc.codegen.toolchain.llvm_worker import Compiler  # noqa: E402
 
 SIZES = (1, 400, 800, 1500, 3000, 6000, 12000)
@@ -40,7 +40,7 @@ def seconds(plan: Plan, size: int, compiler: Compiler) -> list[float]:
     taken = []
     for job in jobs:
         start = time.process_time()
-        compiler.compile(_request(job, plan.target), job.text)
+        compiler.compile(worker_request(job, plan.target), job.text)
         taken.append(time.process_time() - start)
     return taken
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from ellc.evaluate.layouts.options import DataOptions
 from ellc.evaluate.samples import Sample
 from ellc.ir.errors import EllcError
-from ellc.ir.graph import lines_of
+from ellc.ir.printable import lines_of
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm"})
 _MOST_DIGITS = 9  # of a class index

@@ -10,7 +10,7 @@ import ast
 import json
 from collections.abc import Mapping
 
-from ellc.ir.graph import lines_of
+from ellc.ir.printable import lines_of
 
 _KEYS = ("labels", "names", "class_names", "classes")
 _MOST_CHARACTERS = 1 << 20
