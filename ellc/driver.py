@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 from ellc import __version__
+from ellc.check.checking import change_of_weights
 from ellc.codegen.blocks.calls import Options
 from ellc.codegen.kir.llvm import llvm_module
 from ellc.codegen.kir.text import print_kernel
@@ -256,6 +257,10 @@ def _planned(
         tuned, notes = tuned_kernels(options.tuning, target)
         plan = plan_for_threads(ready, target, chosen, name, tuned, threads=options.threads)
         plan = replace(plan, notes=(*notes, *plan.notes))
+    if plan.graph.constants != ready.constants:
+        with clock.stage("accuracy"):
+            change = change_of_weights(graph, plan.graph, seeds=1)
+        plan = replace(plan, notes=(*plan.notes, str(change)))
     watch("plan", lambda: print_plan(plan))
     watch("kernels", lambda: "\n".join(map(print_kernel, plan_kernels(plan))))
     if options.dump_dir is not None:

@@ -9,7 +9,7 @@ from ellc.frontends.format import Evidence, Format, formats, suffixes
 from ellc.frontends.options import OPTIONS, ImportOptions
 from ellc.ir.errors import EllcError
 from ellc.ir.file_interface import FileInterface
-from ellc.ir.graph import Graph
+from ellc.ir.graph import WEIGHTS_KEY, Graph
 from ellc.pictures.pixels import PixelOptions
 
 LIBRARY_SUFFIXES = (".so", ".dylib", ".dll")
@@ -24,12 +24,15 @@ class ModelOptions:
 
     With `stepwise`, each call computes one element of the sequences over which loops run
     (`ellc.ir.stepwise`). If any field of `pixels` is set, this preprocessing becomes part of the
-    network (`ellc.pictures.pixels`).
+    network (`ellc.pictures.pixels`). `weights` names the coding in which compiled code stores the
+    weights of layers that are bound by memory (`ellc.codegen.planning.narrowing`); if it is empty,
+    they stay as they are in the file.
     """
 
     imports: ImportOptions = field(default_factory=ImportOptions)
     stepwise: bool = False
     pixels: PixelOptions = field(default_factory=PixelOptions)
+    weights: str = ""
 
 
 DEFAULT_OPTIONS = ModelOptions()
@@ -51,6 +54,8 @@ def read_model(path: Path, options: ModelOptions = DEFAULT_OPTIONS) -> Graph:
         raise EllcError(
             "the model needs more memory than there is", code="E203", where=str(path)
         ) from None
+    if options.weights:
+        graph = graph.with_metadata({WEIGHTS_KEY: options.weights})
     if options.stepwise:
         from ellc.ir.stepwise import stepwise
 

@@ -18,6 +18,9 @@ LAYOUT_KEY = "model.layout"
 """Metadata key; the value is `NCHW` if inputs and outputs of rank 4 have that layout (ONNX)."""
 LABELS_KEY = "labels"
 """Metadata key of the class names; the value has one name per line."""
+WEIGHTS_KEY = "weights.stored"
+"""Metadata key; the value is the coding (`codegen.blocks.narrow`) in which to store the weights of
+layers that are bound by memory."""
 INPUT_PREFIX = "model.input."
 """Prefix of ELL's metadata keys that say how pixels are converted to input numbers."""
 

@@ -130,7 +130,10 @@ class TileInputs:
 
 
 class ProductArithmetic(TileArithmetic):
-    """The arithmetic of a tile of products. Sums start from values of an edge table, or from 0."""
+    """The arithmetic of a tile of products. Sums start from values of an edge table, or from 0.
+
+    `args` are the arguments of parameters that the arithmetic has added to the kernel.
+    """
 
     def __init__(
         self,
@@ -141,6 +144,7 @@ class ProductArithmetic(TileArithmetic):
     ) -> None:
         super().__init__(b, shape, schedule, inputs.x, inputs.w)
         self._table, self._types = inputs.table, inputs.types
+        self.args: tuple[Arg, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -152,7 +156,7 @@ class Product:
 
     kernel: str
     problem: Problem
-    arithmetic: type[ProductArithmetic]
+    arithmetic: Callable[[KernelBuilder, ConvShape, GemmSchedule, TileInputs], ProductArithmetic]
     pack: Callable[[Array, int, int], Array]
 
     def candidates(
@@ -189,7 +193,7 @@ class Product:
         args: list[Arg] = [access_arg(shape.x), self._packed(node.inputs[1], schedule.block)]
         table = _start_table(b, shape, schedule, terms)
         arithmetic = self.arithmetic(b, shape, schedule, TileInputs(x, w, table, terms.types))
-        args += table.args if table else []
+        args += [*(table.args if table else ()), *arithmetic.args]
         epilogue = Epilogue(node, b, shape.walk)
         extent = TileNest(b, shape, schedule, arithmetic, epilogue).write()
         note = f"{self.kernel} {schedule.note}"

@@ -104,6 +104,17 @@ static inline int32_t i32_mul_high(int32_t a, int32_t b)
 }
 """
 
+# The multiplication corrects the exponent, and is exact.
+_AS_HALF = """\
+static inline float u16_as_half(uint16_t a)
+{
+    const uint32_t size = (uint32_t)(a & 0x7fffu) << 13, sign = (uint32_t)(a & 0x8000u) << 16;
+    const float number = f32_of_bits_u32(size) * f32_of_bits_u32(0x77800000u);
+    return f32_of_bits_u32((size < 0x0f800000u ? u32_of_bits_f32(number) : size | 0x7f800000u)
+                           | sign);
+}
+"""
+
 _SATURATED_16 = """\
 static inline int16_t i16_saturated(int32_t a)
 {
@@ -196,6 +207,7 @@ _FIXED = {
     "f64_abs": _ABS.format(**_F64_TEXT),
     "i32_mul_high": _MUL_HIGH,
     "i16_saturated": _SATURATED_16,
+    "u16_as_half": _AS_HALF,
     "ELLC_PREFETCH": _PREFETCH,
     **{f"u{bits}_popcount": _popcount(bits) for bits in (8, 16, 32, 64)},
 }

@@ -306,6 +306,15 @@ _row("convert", "T", "fsuxm", _to_elem, _convert)
 _row("bitcast", "T", "fsu", _to_elem, lambda a, code: a.view(ELEM_CODES[code].numpy),
      llvm="bitcast {a} {0} to {t}")  # fmt: skip
 
+
+def _from_half(a: Array) -> Array:
+    return a.view(np.float16).astype(np.float32)
+
+
+# The float32 numbers whose float16 bits the operand has, as unsigned integers of 16 bits.
+_row("from_half", "T", "u", lambda t, a: t[0].with_elem(Elem.F32), _from_half,
+     c="u16_as_half({0})")  # fmt: skip
+
 # --- between lanes -------------------------------------------------------------------------------
 
 _row("splat", "S", "fsuxm", lambda t, a: t[0].with_lanes(a[0]), lambda a, n: np.repeat(a, n))

@@ -363,6 +363,8 @@ def _attribute_problems(
             yield from _outside("last lane", (start + count - 1,), start, types[0].lanes - 1)
         case (("mul_high" | "mul_short" | "shr_round"), ()) if types[0].elem is not Elem.I32:
             yield f"takes i32, not {types[0].elem.value}"
+        case ("from_half", ()) if types[0].elem is not Elem.U16:
+            yield f"takes u16, not {types[0].elem.value}"
         case (("wide_mul" | "wide_mul_add" | "pair_products"), ()) if types[0].elem.bytes > 2:
             yield f"takes 8 or 16 bits, not {types[0].elem.value}"
         case (("pair_sums" | "pair_products"), ()) if types[0].lanes % 2:

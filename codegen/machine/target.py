@@ -56,6 +56,9 @@ class Target:
     """Whether there are vectors of float64. 32-bit NEON has none."""
     scalar_f64: bool = True
     """Whether the hardware computes float64. Without this, LLVM calls library functions."""
+    widens_half: bool = False
+    """Whether an instruction converts float16 numbers to float32. It is one of vectors, except on
+    cores without vectors."""
     features: frozenset[str] = frozenset()
     """The features that kernels depend on, such as neon or avx2; see `machine.features`."""
 
@@ -220,7 +223,7 @@ def make_target(name: str, description: str, triple: str, core: Core, llvm_featu
     )
     match profile_of(triple):
         case "aarch64":
-            return replace(target, lane_fma=True, vector_f64=True)
+            return replace(target, lane_fma=True, vector_f64=True, widens_half=True)
         case "x86_64":
             return _x86(target)
         case "arm":
@@ -257,6 +260,7 @@ def _x86(target: Target) -> Target:
         vector_registers=32 if has_avx512 else 16,
         fused_multiply_add=target.has("fma"),
         vector_f64=True,
+        widens_half=target.has("f16c"),
     )
 
 
@@ -271,6 +275,7 @@ def _arm(target: Target) -> Target:
         vector_registers=16 if neon else 32,
         fused_multiply_add=neon and has_vfp4 and not by_lane,
         lane_fma=by_lane,
+        widens_half=neon and has_vfp4,
         zig_cpu=target.zig_cpu if neon else "arm1176jzf_s",
     )
 
@@ -282,6 +287,7 @@ def _thumb(target: Target) -> Target:
         target,
         vector_bytes=SCALAR_BYTES,
         fused_multiply_add=not is_soft_float,
+        widens_half=not is_soft_float,
         scalar_f64=not is_soft_float and target.core.doubles and "-fp64" not in words,
     )
 

@@ -82,7 +82,7 @@ def choose(node: PlacedNode, asked: str = "", tuned: str = "") -> Choice:
     hardware for it, E305 if the node does not have the candidate `asked`.
     """
     _check_double_precision(node)
-    offers = _offers(node)
+    offers = _offers(node, asked)
     if asked:
         chosen = _asked(node, offers, asked)
     else:
@@ -94,10 +94,15 @@ def choose(node: PlacedNode, asked: str = "", tuned: str = "") -> Choice:
     return Choice(calls, scratch.buffers, (chosen.prediction, *others))
 
 
-def _offers(node: PlacedNode) -> list[_Offer]:
-    """The offers of all families. Raises `EllcError` E301 if no family can compute the node."""
+def _offers(node: PlacedNode, asked: str) -> list[_Offer]:
+    """The offers of all families; of those on request, only if `asked` names them.
+
+    Raises `EllcError` E301 if no family can compute the node.
+    """
     offers = []
     for family in families_of(node.anchor):
+        if family.on_request and asked.partition(":")[0] != family.name:
+            continue
         candidates = iter(family.offer(node))
         if listed := tuple(islice(candidates, OFFERED)):
             offers.append(_Offer(listed, candidates))
@@ -125,7 +130,7 @@ def _asked(node: PlacedNode, offers: Sequence[_Offer], asked: str) -> Candidate:
     """The candidate named `asked`. If there is none, raises E305, which lists the candidates."""
     if candidate := _named(offers, asked):
         return candidate
-    names = [c.prediction.name for offer in _offers(node) for c in offer.all()]
+    names = [c.prediction.name for offer in _offers(node, asked) for c in offer.all()]
     close = difflib.get_close_matches(asked, names, n=3)
     meant = f"; did you mean {' or '.join(close)}?" if close else ""
     listed = ", ".join(c.prediction.name for offer in offers for c in offer.listed)
@@ -154,16 +159,19 @@ def _check_double_precision(node: PlacedNode) -> None:
 
 
 class AskedKernels:
-    """The kernels that a user has named for layers or values, and which of them are used."""
+    """The kernels that a user has named for layers or values, and which of them are used.
 
-    def __init__(self, by_name: Mapping[str, str]) -> None:
-        self._by_name, self._used = by_name, set[str]()
+    `by_value` has the kernels of nodes that some option determines, by the node's first result.
+    """
+
+    def __init__(self, by_name: Mapping[str, str], by_value: Mapping[str, str]) -> None:
+        self._by_name, self._by_value, self._used = by_name, by_value, set[str]()
 
     def of(self, node: Node) -> str:
-        """The kernel that the user has named for a node, or an empty string."""
+        """The kernel that is named for a node, or an empty string."""
         named = [n for n in (*node.outputs, *node.source) if n in self._by_name]
         self._used.update(named)
-        return self._by_name[named[0]] if named else ""
+        return self._by_name[named[0]] if named else self._by_value.get(node.outputs[0], "")
 
     def unused(self, graph: Graph) -> Iterator[EllcError]:
         """An error (E305) for every layer or value that the user named, but no kernel computes."""

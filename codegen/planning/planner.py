@@ -39,6 +39,7 @@ from ellc.codegen.planning.choice import (
 )
 from ellc.codegen.planning.loops import MACS_WORTH_A_BARRIER, Enter, Leave, Repeat, flattened
 from ellc.codegen.planning.memory import ArenaPlan, Lifetime, plan_arena
+from ellc.codegen.planning.narrowing import narrowed
 from ellc.codegen.planning.plan import Guard, Plan, Step
 from ellc.codegen.planning.sharing import SharedKernels, SharedWeights
 from ellc.codegen.planning.storage import Storage
@@ -70,14 +71,17 @@ def make_plan(
     Raises one `EllcError` that lists all problems with operators and requested kernels. If there is
     only one, the error has its code; otherwise the code is E300 if an operator has no kernel, and
     `choice.NO_SUCH_KERNEL` if only requested kernels are wrong. Raises `EllcError` E304 as
-    `plan_arena` does, and `InternalError` if `verify_plan` rejects the plan.
+    `plan_arena` does, and `InternalError` if `verify_plan` rejects the plan. If the graph asks for
+    weights in fewer bits, the plan's graph has the rounded weights (`narrowing`).
     """
-    flat = flattened(graph)
+    narrow = narrowed(graph, target, [name for name, _ in options.kernels])
+    flat = flattened(narrow.graph)
     needed = needs(flat)
-    steps = _Steps(flat, needed, Storage(flat, needed), target, options, prefix, tuned)
+    asked = AskedKernels(dict(options.kernels), dict(narrow.kernels))
+    steps = _Steps(flat, needed, Storage(flat, needed), target, options, prefix, tuned, asked)
     plan = steps.plan()
     verify_plan(plan)
-    return replace(plan, graph=graph)
+    return replace(plan, graph=narrow.graph, notes=(*narrow.notes, *plan.notes))
 
 
 class _Steps:
@@ -92,6 +96,7 @@ class _Steps:
         options: Options,
         prefix: str,
         tuned: Mapping[str, str],
+        asked: AskedKernels,
     ) -> None:
         self._tuned, self._notes = tuned, list[str]()
         self._graph, self._needed, self._storage = graph, needed, storage
@@ -103,7 +108,7 @@ class _Steps:
         self._repeat: Repeat | None = None
         self._guards: tuple[Guard, ...] = ()
         self._constants = {c.value: c for c in graph.constants}
-        self._asked = AskedKernels(dict(options.kernels))
+        self._asked = asked
 
     def plan(self) -> Plan:
         for node, conditions in zip(self._graph.nodes, self._needed, strict=True):

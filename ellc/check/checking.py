@@ -24,6 +24,7 @@ from ellc.check.growth import (
     sampled_movement,
     sampled_node_movement,
 )
+from ellc.check.weights_change import WeightsChange, weights_change
 from ellc.codegen.blocks.calls import Options
 from ellc.codegen.languages.names import valid_name
 from ellc.codegen.machine.target import Target
@@ -101,7 +102,9 @@ class CheckReport:
     compiled code (`ellc.check.following`). `same_bytes` says whether the build that records results
     gives the same bytes as the shipped build; it is None if that was not compared. `steady` says
     whether repeated calls gave the same bytes, whatever memory contained before
-    (`ellc.codegen.toolchain.repeats`).
+    (`ellc.codegen.toolchain.repeats`). If weights are stored in fewer bits than in the file, the
+    code is compared with the reference for the stored weights, and `weights` tells how far the
+    outputs are from those for the weights in the file. `notes` are those of the plan.
     """
 
     name: str
@@ -113,6 +116,8 @@ class CheckReport:
     same_bytes: bool | None = None
     decides: bool = False
     steady: bool = True
+    weights: WeightsChange | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def agrees(self) -> bool:
@@ -161,8 +166,9 @@ def check(
     chosen = options or CheckOptions()
     emulate.prefix(target)
     progress("compiling", 0, 0)
-    plan = _plan(graph, target, chosen.threads)
-    checker = _Checker(graph, plan, progress)
+    ready, plan = _plan(graph, target, chosen.threads)
+    rounded = ready.constants != plan.graph.constants
+    checker = _Checker(plan.graph if rounded else graph, plan, progress)
     with temporary_folder("check") as folder:
         shipped = _shipped(plan, checker.name, folder)
         runs = [checker.run_shipped(shipped, seed) for seed in range(chosen.seeds)]
@@ -186,6 +192,21 @@ def check(
         same_bytes,
         decides,
         checker.steady,
+        change_of_weights(graph, plan.graph, chosen.seeds) if rounded else None,
+        plan.notes,
+    )
+
+
+def change_of_weights(graph: Graph, rounded: Graph, seeds: int) -> WeightsChange:
+    """How far outputs for random inputs move from `graph` to a plan's graph with rounded weights.
+
+    The inputs are those of `check`.
+    """
+    calls = [_calls_of(graph, seed) for seed in range(seeds)]
+    return weights_change(
+        pair
+        for inputs in calls
+        for pair in zip(_references(rounded, inputs), _references(graph, inputs), strict=True)
     )
 
 
@@ -219,9 +240,12 @@ def _plausible(type_: TensorType, how: Preprocessing, rng: np.random.Generator) 
     return rng.integers(low, high, shape).astype(dtype.numpy)
 
 
-def _plan(graph: Graph, target: Target, threads: int | None) -> Plan:
+def _plan(graph: Graph, target: Target, threads: int | None) -> tuple[Graph, Plan]:
+    """(the graph after the passes, its plan)."""
     ready, _ = run_pipeline(graph)
-    return plan_for_threads(ready, target, Options(), valid_name(graph.name), threads=threads)
+    return ready, plan_for_threads(
+        ready, target, Options(), valid_name(graph.name), threads=threads
+    )
 
 
 def _shipped(plan: Plan, name: str, folder: Path) -> emulate.Runner:
@@ -428,8 +452,7 @@ class _Checker:
         return into.setdefault(name, _Tally(operator, source, f"{shape} {type_.dtype.value}"))
 
     def _calls(self, seed: int) -> list[tuple[Array, ...]]:
-        count = CALLS_WITH_STATE if self._graph.states else 1
-        return [plausible_inputs(self._graph, seed * CALLS_WITH_STATE + i) for i in range(count)]
+        return _calls_of(self._graph, seed)
 
     def _encoded(self, inputs: Sequence[Array]) -> Bytes:
         types = self._graph.input_types()
@@ -449,6 +472,12 @@ def _evaluated(node: Node, operands: Mapping[str, Array]) -> Sequence[Array]:
 
 def _widened(operands: Mapping[str, Array]) -> dict[str, Array]:
     return {k: x.astype(np.float64) if x.dtype == np.float32 else x for k, x in operands.items()}
+
+
+def _calls_of(graph: Graph, seed: int) -> list[tuple[Array, ...]]:
+    """The inputs of consecutive calls for a seed."""
+    count = CALLS_WITH_STATE if graph.states else 1
+    return [plausible_inputs(graph, seed * CALLS_WITH_STATE + i) for i in range(count)]
 
 
 def _references(graph: Graph, calls: Sequence[tuple[Array, ...]]) -> list[tuple[Array, ...]]:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ellc.commands.output import echo, echo_json, echo_notes, json_option, shortened, table
+from ellc.commands.output import (
+    echo,
+    echo_json,
+    echo_note,
+    echo_notes,
+    json_option,
+    shortened,
+    table,
+)
 from ellc.commands.parameters import FILE_PATH, model_options, target_option, threads_option
 from ellc.ir.printable import visible
 
@@ -75,6 +84,8 @@ def command(
     echo_notes(graph.metadata)
     with progress(quiet=as_json) as report:
         result = check(graph, resolve(target), CheckOptions(seeds, layers, threads), report)
+    for note in result.notes:
+        echo_note(note)
     if as_json:
         echo_json(document(result))
     else:
@@ -98,6 +109,7 @@ def document(report: CheckReport) -> dict[str, object]:
         "undecided_signs": report.undecided,
         "undecided_signs_in_kernels": report.undecided_in_kernels,
         "rounding_grew": [c.name for c in report.grown],
+        "weights_change": asdict(report.weights) if report.weights else None,
         "first_difference": None if first is None else first.name,
         "outputs": list(documents(report.outputs)),
         "layers": list(documents(report.layers)),
@@ -120,6 +132,7 @@ def text(report: CheckReport) -> str:
         lines.append("repeated calls give OTHER BYTES: results depend on what memory held before")
     lines += _guided(report)
     lines += [_grown(c) for c in report.grown]
+    lines += [] if report.weights is None else [str(report.weights)]
     seeds = "1 input" if report.seeds == 1 else f"{report.seeds} inputs"
     if report.agrees:
         return "\n".join([*lines, f"{visible(report.name)} on {report.target}: agrees on {seeds}"])

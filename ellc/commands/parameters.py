@@ -323,6 +323,14 @@ _MODEL_OPTIONS = (
         "kept until a reset.",
     ),
     click.option(
+        "--weights",
+        type=click.Choice(["file", "f16", "bf16", "int8"]),
+        default="file",
+        show_default=True,
+        help="How compiled code stores the weights of layers that are bound by memory; arithmetic "
+        "stays float. file: as in the model file; int8: with a scale for each filter.",
+    ),
+    click.option(
         "--pixels",
         type=_COLOURS,
         help="Take uint8 pixels with colours in this order, and preprocess them for the model.",
@@ -381,7 +389,7 @@ def _options(values: dict[str, Any]) -> ModelOptions:
     from ellc.models import ModelOptions
     from ellc.pictures.pixels import PRESETS, PixelOptions
 
-    preset = values.pop("preprocess")
+    preset, weights = values.pop("preprocess"), values.pop("weights")
     imports = ImportOptions(
         shapes=MappingProxyType(dict(values.pop("shapes"))),
         fixed=MappingProxyType(dict(values.pop("fixed"))),
@@ -393,6 +401,7 @@ def _options(values: dict[str, Any]) -> ModelOptions:
     return ModelOptions(
         imports=imports,
         stepwise=values.pop("stepwise"),
+        weights="" if weights == "file" else weights,
         pixels=PixelOptions(
             pixels=values.pop("pixels"),
             color=values.pop("color"),
