@@ -375,9 +375,14 @@ def _compile(
 
 
 def _compile_command() -> click.Command:
-    """Make the command `zoo compile`: its own parameters, then the parameters of `ellc compile`."""
+    """Make the command `zoo compile`: its own parameters, then the parameters of `ellc compile`.
+
+    Here --weights names a file with trained weights. To store weights in fewer bits, build the
+    network, and compile the file.
+    """
     zoo_compile: click.Command = click.command("compile")(_compile)
-    zoo_compile.params += [x for x in compile_command.command.params if x.name != "model"]
+    other = [x for x in compile_command.command.params if x.name not in ("model", "weights")]
+    zoo_compile.params += other
     return zoo_compile
 
 
