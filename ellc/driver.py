@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 from ellc import __version__
-from ellc.check.checking import change_of_weights
+from ellc.check.weights_change import change_of_weights
 from ellc.codegen.blocks.calls import Options
 from ellc.codegen.kir.llvm import llvm_module
 from ellc.codegen.kir.text import print_kernel
@@ -57,7 +57,8 @@ class CompileOptions:
     `emit` lists kinds of files (`emit_kinds`); the header and the manifest are always written. If
     `threads` is None, a call uses as many threads as it can, at most one for each core
     (`planning.threads`). `kernels` are pairs of a layer and the kernel to use for it
-    (`planning.choice`). `tuning` is a file with the fastest kernels (`ellc.tuning`). `labels` are
+    (`planning.choice`). `tuning` is a file with the fastest kernels (`ellc.tuning`); with
+    `shipped_tuning`, those that ellc brings along are used as well. `labels` are
     the names of an output's classes; they replace the names in the model. With `profile`, the
     compiled code measures the time of each step. `version` is the version of the package, for pip
     and CMake. `model` has the options for reading a model file; it has no effect if the source is a
@@ -74,6 +75,7 @@ class CompileOptions:
     tools: Tools = BUILT_IN
     kernels: tuple[tuple[str, str], ...] = ()
     tuning: Path | None = None
+    shipped_tuning: bool = True
     model: ModelOptions = DEFAULT_OPTIONS
     labels: tuple[str, ...] = ()
     profile: bool = False
@@ -254,7 +256,7 @@ def _planned(
     watch("time", report.table)
     with clock.stage("planning"):
         chosen = Options(kernels=options.kernels)
-        tuned, notes = tuned_kernels(options.tuning, target)
+        tuned, notes = tuned_kernels(options.tuning, target, shipped=options.shipped_tuning)
         plan = plan_for_threads(ready, target, chosen, name, tuned, threads=options.threads)
         plan = replace(plan, notes=(*notes, *plan.notes))
     if plan.graph.constants != ready.constants:

@@ -34,10 +34,14 @@ from typing import Any
 
 from ellc import __version__
 from ellc.codegen.machine.target import Target
+from ellc.codegen.planning.tuning import TunedKernels
 from ellc.ir.errors import EllcError
 from ellc.ir.files import write_text
 from ellc.ir.json_values import values_of
 
+SHIPPED = Path(__file__).with_name("shipped_tuning.json")
+"""Kernels for layers of networks in the zoo, which `tests/benchmarks/shipped_tuning.py` measured.
+It has only layers for which the planner's own choice is slower."""
 FORMAT = "ellc tuning 1"
 MOST_BYTES = 16 << 20
 UNITS = ("cycles", "ns")
@@ -108,14 +112,17 @@ def merged(old: Iterable[Entry], new: Iterable[Entry]) -> tuple[Entry, ...]:
     return tuple(entries.values())
 
 
-def tuned_kernels(path: Path | None, target: Target) -> tuple[Mapping[str, str], tuple[str, ...]]:
+def tuned_kernels(
+    path: Path | None, target: Target, *, shipped: bool = True
+) -> tuple[TunedKernels, tuple[str, ...]]:
     """The tuned kernels by layer for a target, and notes about entries of other versions.
 
-    Both are empty without a file. Raises the errors of `read_tuning`.
+    They come from a file, if given, and from the file that ellc brings along, if `shipped`. Raises
+    the errors of `read_tuning`.
     """
-    entries = read_tuning(path) if path else ()
-    of_target = [e for e in entries if (e.core, e.architecture) == (target.core.name, target.arch)]
-    current = {e.layer: e.kernel for e in of_target if e.compiler == __version__}
+    own = _of_target(read_tuning(SHIPPED), target) if shipped else []
+    of_target = _of_target(read_tuning(path), target) if path else []
+    current = TunedKernels(_current(of_target), _current(own))
     others = sorted({e.compiler for e in of_target if e.compiler != __version__})
     if not others:
         return current, ()
@@ -125,6 +132,15 @@ def tuned_kernels(path: Path | None, target: Target) -> tuple[Mapping[str, str],
         f"tuning: entries measured with ellc {versions}, which ellc {__version__} does not use:"
         f" {count}; run `ellc tune` again",
     )
+
+
+def _of_target(entries: Iterable[Entry], target: Target) -> list[Entry]:
+    return [e for e in entries if (e.core, e.architecture) == (target.core.name, target.arch)]
+
+
+def _current(entries: Iterable[Entry]) -> Mapping[str, str]:
+    """The kernels by layer, of entries that this version of ellc measured."""
+    return {e.layer: e.kernel for e in entries if e.compiler == __version__}
 
 
 def _problems(index: int, item: object) -> Iterator[str]:

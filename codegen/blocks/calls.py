@@ -65,11 +65,12 @@ class Options:
 
     `kernels` has pairs (node, candidate). A node is named by a layer of the model or by a value
     that it computes. A candidate is written `family` or `family:schedule`. The planner chooses the
-    candidates of all other nodes.
+    candidates of all other nodes. A plan lists at most `listed` candidates of each kernel family.
     """
 
     threads: int = 1
     kernels: tuple[tuple[str, str], ...] = ()
+    listed: int = 4
 
 
 def access_arg(access: Access) -> Arg:

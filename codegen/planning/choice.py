@@ -9,7 +9,7 @@ from itertools import islice
 
 import ellc.codegen.kernels  # noqa: F401  (fills the registry)
 from ellc.codegen.blocks.access import Buffer
-from ellc.codegen.blocks.calls import KernelCall
+from ellc.codegen.blocks.calls import KernelCall, Options
 from ellc.codegen.blocks.candidates import FAMILIES, Candidate, Family, Prediction
 from ellc.codegen.blocks.emission import computes_in_double
 from ellc.codegen.blocks.placed_node import PlacedNode
@@ -23,8 +23,9 @@ NO_SUCH_KERNEL = "E305"
 ASK_THE_PLAN = "to list the candidates of all layers, run with ELLC_DEBUG=plan, without --kernel"
 
 
-OFFERED = 4
-"""A plan lists at most this many schedules per family. `--kernel` accepts the others as well."""
+OFFERED = Options().listed
+"""By default a plan lists at most this many schedules per family. `--kernel` accepts the others as
+well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Choice:
     """The kernel calls of the chosen candidate, the scratch memory they need, and predictions.
 
     The first prediction is that of the chosen candidate. The others follow in order of predicted
-    cost, at most `OFFERED` per family.
+    cost, at most `Options.listed` per family.
     """
 
     calls: tuple[KernelCall, ...]
@@ -73,8 +74,8 @@ def families_of(op: Op) -> tuple[Family, ...]:
     return FAMILIES.get(Pointwise, ()) if not families and isinstance(op, Pointwise) else families
 
 
-def choose(node: PlacedNode, asked: str = "", tuned: str = "") -> Choice:
-    """Choose one of the candidates of a node.
+def choose(node: PlacedNode, asked: str = "", tuned: str = "", listed: int = OFFERED) -> Choice:
+    """Choose one of the candidates of a node, and list at most `listed` of each family.
 
     `asked` and `tuned` name a candidate as `family` or `family:schedule`. `tuned` is ignored if
     `asked` is given, or if the node does not have the candidate `tuned`. Raises `EllcError`:
@@ -82,7 +83,7 @@ def choose(node: PlacedNode, asked: str = "", tuned: str = "") -> Choice:
     hardware for it, E305 if the node does not have the candidate `asked`.
     """
     _check_double_precision(node)
-    offers = _offers(node, asked)
+    offers = _offers(node, asked, listed)
     if asked:
         chosen = _asked(node, offers, asked)
     else:
@@ -94,7 +95,7 @@ def choose(node: PlacedNode, asked: str = "", tuned: str = "") -> Choice:
     return Choice(calls, scratch.buffers, (chosen.prediction, *others))
 
 
-def _offers(node: PlacedNode, asked: str) -> list[_Offer]:
+def _offers(node: PlacedNode, asked: str, count: int = OFFERED) -> list[_Offer]:
     """The offers of all families; of those on request, only if `asked` names them.
 
     Raises `EllcError` E301 if no family can compute the node.
@@ -104,7 +105,7 @@ def _offers(node: PlacedNode, asked: str) -> list[_Offer]:
         if family.on_request and asked.partition(":")[0] != family.name:
             continue
         candidates = iter(family.offer(node))
-        if listed := tuple(islice(candidates, OFFERED)):
+        if listed := tuple(islice(candidates, count)):
             offers.append(_Offer(listed, candidates))
     if not offers:
         raise EllcError(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
-from types import MappingProxyType
 
 import numpy as np
 
@@ -43,7 +42,7 @@ from ellc.codegen.planning.narrowing import narrowed
 from ellc.codegen.planning.plan import Guard, Plan, Step
 from ellc.codegen.planning.sharing import SharedKernels, SharedWeights
 from ellc.codegen.planning.storage import Storage
-from ellc.codegen.planning.tuning import layer_key
+from ellc.codegen.planning.tuning import NO_TUNING, TunedKernels, layer_key
 from ellc.codegen.planning.verify_plan import verify_plan
 from ellc.ir.branches import Needs, needs
 from ellc.ir.errors import EllcError
@@ -61,12 +60,12 @@ def make_plan(
     target: Target,
     options: Options,
     prefix: str,
-    tuned: Mapping[str, str] = MappingProxyType({}),
+    tuned: TunedKernels = NO_TUNING,
 ) -> Plan:
     """Choose kernels and memory for a graph. The passes must already have run on the graph.
 
-    The names of kernels start with `prefix`. `tuned` maps layers (`tuning.layer_key`) to candidates
-    that are used instead of the candidates with the lowest predicted cost.
+    The names of kernels start with `prefix`. `tuned` names candidates for some layers, which
+    are used instead of those with the lowest predicted cost.
 
     Raises one `EllcError` that lists all problems with operators and requested kernels. If there is
     only one, the error has its code; otherwise the code is E300 if an operator has no kernel, and
@@ -95,7 +94,7 @@ class _Steps:
         target: Target,
         options: Options,
         prefix: str,
-        tuned: Mapping[str, str],
+        tuned: TunedKernels,
         asked: AskedKernels,
     ) -> None:
         self._tuned, self._notes = tuned, list[str]()
@@ -157,13 +156,14 @@ class _Steps:
         placed = self._storage.placed(node, self._target, self._options.threads, name)
         # A node that only one family computes is not tuned.
         layer = layer_key(placed) if len(families_of(placed.anchor)) > 1 else ""
-        tuned = self._tuned.get(layer, "")
+        tuned = self._tuned.of(layer)
         try:
-            choice = choose(placed, self._asked.of(node), tuned)
+            choice = choose(placed, self._asked.of(node), tuned, self._options.listed)
         except EllcError as error:
             self._problems.append(error)
             return
-        if tuned and not self._asked.of(node) and not choice.predictions[0].is_named(tuned):
+        told = layer in self._tuned.asked and not self._asked.of(node)
+        if told and not choice.predictions[0].is_named(tuned):
             self._notes.append(f"tuning: kernel '{tuned[:80]}' cannot compute {layer[:200]}")
         self._append(node, name, choice, layer)
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from types import MappingProxyType
 
 from ellc.codegen.blocks.calls import BufferArg, Options
 from ellc.codegen.machine.target import Target
 from ellc.codegen.planning.loops import MACS_WORTH_A_BARRIER
 from ellc.codegen.planning.plan import Plan, Step
 from ellc.codegen.planning.planner import make_plan
+from ellc.codegen.planning.tuning import NO_TUNING, TunedKernels
 from ellc.ir.graph import Graph
 
 _WORTH_A_THREAD = 0.95
@@ -23,7 +23,7 @@ def plan_for_threads(
     target: Target,
     options: Options,
     prefix: str,
-    tuned: Mapping[str, str] = MappingProxyType({}),
+    tuned: TunedKernels = NO_TUNING,
     *,
     threads: int | None = None,
 ) -> Plan:

@@ -1,12 +1,35 @@
-"""The keys of layers in tuning files. Measurements of a layer apply to all layers with its key."""
+"""Kernels that measurements name for layers, and the keys of these layers.
+
+Measurements of a layer apply to all layers with its key.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.ir.text import print_op, print_type
 from ellc.ir.types import TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class TunedKernels:
+    """The fastest kernels by layer (`layer_key`): of the user's tuning file, and of ellc's own.
+
+    The user's come first, and the user is told about those that cannot be used.
+    """
+
+    asked: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    shipped: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def of(self, layer: str) -> str:
+        """The kernel of a layer, or an empty string."""
+        return self.asked.get(layer) or self.shipped.get(layer, "")
+
+
+NO_TUNING = TunedKernels()
 
 
 def layer_key(node: PlacedNode) -> str:

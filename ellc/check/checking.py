@@ -16,6 +16,7 @@ import numpy as np
 
 from ellc import __version__
 from ellc.check.agreement import Agreement, compare
+from ellc.check.calls import as_type, calls_of, plausible_inputs, references, typed
 from ellc.check.following import follow
 from ellc.check.growth import (
     movement,
@@ -24,7 +25,7 @@ from ellc.check.growth import (
     sampled_movement,
     sampled_node_movement,
 )
-from ellc.check.weights_change import WeightsChange, weights_change
+from ellc.check.weights_change import WeightsChange, change_of_weights
 from ellc.codegen.blocks.calls import Options
 from ellc.codegen.languages.names import valid_name
 from ellc.codegen.machine.target import Target
@@ -36,18 +37,15 @@ from ellc.codegen.planning.threads import plan_for_threads
 from ellc.codegen.toolchain import emulate
 from ellc.codegen.toolchain.repeats import first_and_steady, repeated
 from ellc.ir.graph import Graph, Node
-from ellc.ir.interp import evaluate, run_double, run_node
+from ellc.ir.interp import run_double, run_node
 from ellc.ir.ops.fused import Fused
 from ellc.ir.pipeline import run_pipeline
 from ellc.ir.rounding import takes_steps, undecided
 from ellc.ir.types import Array, TensorType
 from ellc.ir.work_folders import temporary_folder
-from ellc.pictures.pixels import Geometry, Preprocessing, is_picture
 from ellc.progress import Progress, silent
+from ellc.tuning import tuned_kernels
 
-CALLS_WITH_STATE = 3
-"""The number of consecutive calls, for each seed, of a network with states."""
-_SIGNAL_SPAN = 1.0
 _OTHER_SEED = 1 << 20  # seeds of calls whose results are not compared
 _VIEW = "view "  # begins the names of values that no kernel computes; kernels' names have no space
 
@@ -197,55 +195,12 @@ def check(
     )
 
 
-def change_of_weights(graph: Graph, rounded: Graph, seeds: int) -> WeightsChange:
-    """How far outputs for random inputs move from `graph` to a plan's graph with rounded weights.
-
-    The inputs are those of `check`.
-    """
-    calls = [_calls_of(graph, seed) for seed in range(seeds)]
-    return weights_change(
-        pair
-        for inputs in calls
-        for pair in zip(_references(rounded, inputs), _references(graph, inputs), strict=True)
-    )
-
-
-def plausible_inputs(graph: Graph, seed: int) -> tuple[Array, ...]:
-    """Seeded random inputs in the range that a network expects.
-
-    Float pictures (1 or 3 channels) are random pixels, preprocessed as the metadata describe
-    (without a description: 0 to 255). Other floats are between -1 and 1. Booleans and bits have
-    both values, and 8-bit integers their whole range. Wider integers are from 0 to 9, because they
-    may be indices.
-    """
-    rng = np.random.default_rng(seed)
-    preprocessing = Preprocessing.from_metadata(graph.metadata)
-    return tuple(_plausible(type_, preprocessing, rng) for type_ in graph.input_types())
-
-
-def _plausible(type_: TensorType, how: Preprocessing, rng: np.random.Generator) -> Array:
-    dtype, shape = type_.dtype, type_.shape
-    if dtype.is_float and is_picture(type_):
-        picture = Geometry.of(type_)
-        factor, offset = how.affine(picture.channels)
-        axes = (-1, 1, 1) if picture.planes else (-1,)
-        values = rng.integers(0, 256, shape) * factor.reshape(axes) + offset.reshape(axes)
-        return np.asarray(values.astype(dtype.numpy))
-    if dtype.is_float:
-        return rng.uniform(-_SIGNAL_SPAN, _SIGNAL_SPAN, shape).astype(dtype.numpy)
-    if not dtype.is_integer:
-        return rng.integers(0, 2, shape).astype(np.bool_)
-    info = np.iinfo(dtype.numpy)
-    low, high = (info.min, info.max + 1) if info.bits == 8 else (0, 10)
-    return rng.integers(low, high, shape).astype(dtype.numpy)
-
-
 def _plan(graph: Graph, target: Target, threads: int | None) -> tuple[Graph, Plan]:
     """(the graph after the passes, its plan)."""
     ready, _ = run_pipeline(graph)
-    return ready, plan_for_threads(
-        ready, target, Options(), valid_name(graph.name), threads=threads
-    )
+    tuned, _ = tuned_kernels(None, target)
+    name = valid_name(graph.name)
+    return ready, plan_for_threads(ready, target, Options(), name, tuned, threads=threads)
 
 
 def _shipped(plan: Plan, name: str, folder: Path) -> emulate.Runner:
@@ -311,7 +266,7 @@ class _Checker:
         every = emulate.run_cases(runner, requests)
         answers, steady = first_and_steady(every, len(calls))
         self.steady = self.steady and steady
-        for call, wanted in enumerate(_references(self._graph, calls)):
+        for call, wanted in enumerate(references(self._graph, calls)):
             self._compare_outputs(self._outputs, answers[call], wanted, (seed, call))
         return answers
 
@@ -373,7 +328,7 @@ class _Checker:
         for value, agreement in guided.steps.items():
             source, type_ = producers[value].source, graph.types[value]
             self._tally(self._guided, f"signs {value}", "step", source, type_).add(agreement, at[0])
-        self._compare_outputs(self._guided, outputs, _typed(self._graph, guided.outputs), at)
+        self._compare_outputs(self._guided, outputs, typed(self._graph, guided.outputs), at)
         return guided.states
 
     def _walk(self, memory: Memory, record: bytes, seed: int) -> dict[str, Array]:
@@ -409,7 +364,7 @@ class _Checker:
         seed: int,
     ) -> None:
         types = [self._plan.graph.types[v] for v in node.outputs]
-        want = [_as(x, t) for x, t in zip(_evaluated(node, operands), types, strict=True)]
+        want = [as_type(x, t) for x, t in zip(_evaluated(node, operands), types, strict=True)]
         moved: Sequence[Array | None] = [None] * len(want)
         if any(compare(*p).wrong for p in zip(got, want, strict=True)):
             measure = node_movement if node.op.recurrent else sampled_node_movement
@@ -452,7 +407,7 @@ class _Checker:
         return into.setdefault(name, _Tally(operator, source, f"{shape} {type_.dtype.value}"))
 
     def _calls(self, seed: int) -> list[tuple[Array, ...]]:
-        return _calls_of(self._graph, seed)
+        return calls_of(self._graph, seed)
 
     def _encoded(self, inputs: Sequence[Array]) -> Bytes:
         types = self._graph.input_types()
@@ -472,31 +427,6 @@ def _evaluated(node: Node, operands: Mapping[str, Array]) -> Sequence[Array]:
 
 def _widened(operands: Mapping[str, Array]) -> dict[str, Array]:
     return {k: x.astype(np.float64) if x.dtype == np.float32 else x for k, x in operands.items()}
-
-
-def _calls_of(graph: Graph, seed: int) -> list[tuple[Array, ...]]:
-    """The inputs of consecutive calls for a seed."""
-    count = CALLS_WITH_STATE if graph.states else 1
-    return [plausible_inputs(graph, seed * CALLS_WITH_STATE + i) for i in range(count)]
-
-
-def _references(graph: Graph, calls: Sequence[tuple[Array, ...]]) -> list[tuple[Array, ...]]:
-    """The outputs of the reference for consecutive calls that begin with reset states."""
-    outputs = []
-    states: Mapping[str, Array] | None = None
-    for inputs in calls:
-        result = evaluate(graph, inputs, states=states)
-        states = result.states
-        outputs.append(_typed(graph, result.outputs))
-    return outputs
-
-
-def _typed(graph: Graph, outputs: Sequence[Array]) -> tuple[Array, ...]:
-    return tuple(_as(x, t) for x, t in zip(outputs, graph.output_types(), strict=True))
-
-
-def _as(array: Array, type_: TensorType) -> Array:
-    return np.asarray(array, type_.dtype.numpy)
 
 
 def _equal(got: Array, want: Array) -> Agreement:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ellc.check.calls import calls_of, references
+from ellc.ir.graph import Graph
 from ellc.ir.types import Array
 
 Outputs = Sequence[Array]
@@ -32,6 +34,19 @@ class WeightsChange:
             f"(largest output {self.largest:.3g}); their largest element stays in "
             f"{self.same} of {self.calls}"
         )
+
+
+def change_of_weights(graph: Graph, rounded: Graph, seeds: int) -> WeightsChange:
+    """How far outputs for random inputs move from `graph` to a plan's graph with rounded weights.
+
+    The inputs are those of `check`.
+    """
+    calls = [calls_of(graph, seed) for seed in range(seeds)]
+    return weights_change(
+        pair
+        for inputs in calls
+        for pair in zip(references(rounded, inputs), references(graph, inputs), strict=True)
+    )
 
 
 def weights_change(pairs: Iterable[tuple[Outputs, Outputs]]) -> WeightsChange:

@@ -14,6 +14,7 @@ from ellc.commands.parameters import (
     command_words,
     kernels_option,
     model_options,
+    no_tuning_option,
     overrides_options,
     target_option,
     threads_option,
@@ -98,6 +99,7 @@ def _list_kinds(context: click.Context, _: click.Parameter, emit: str | None) ->
 )
 @kernels_option
 @tuning_option
+@no_tuning_option
 @model_options
 @json_option
 def command(
@@ -118,6 +120,7 @@ def command(
     linker: tuple[str, ...],
     kernels: tuple[tuple[str, str], ...],
     tuning: Path | None,
+    no_tuning: bool,
     labels: Path | None,
     profile: bool,
     options: ModelOptions,
@@ -152,6 +155,7 @@ def command(
         tools=Tools(cc, linker),
         kernels=kernels,
         tuning=tuning,
+        shipped_tuning=not no_tuning,
         model=options,
         labels=load_labels(labels) if labels else (),
         profile=profile,

@@ -12,6 +12,7 @@ from ellc.commands.parameters import (
     FILE_PATH,
     kernels_option,
     model_options,
+    no_tuning_option,
     overrides_options,
     target_option,
     threads_option,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 @threads_option
 @kernels_option
 @tuning_option
+@no_tuning_option
 @model_options
 @json_option
 def command(
@@ -66,6 +68,7 @@ def command(
     threads: int | None,
     kernels: tuple[tuple[str, str], ...],
     tuning: Path | None,
+    no_tuning: bool,
     options: ModelOptions,
     as_json: bool,
 ) -> None:
@@ -100,7 +103,7 @@ def command(
         raise click.UsageError("--html shows all nodes and levels: leave out --node and --level")
     if as_json and (page or levels):
         raise click.UsageError("--json gives figures only: leave out --html and --level")
-    chosen = StudyOptions(not no_optimize, threads, kernels, tuning, options)
+    chosen = StudyOptions(not no_optimize, threads, kernels, tuning, not no_tuning, options)
     with progress(quiet=as_json) as report:
         result = study(model, resolve(target, overrides), chosen, report)
         if as_json:

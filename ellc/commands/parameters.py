@@ -114,6 +114,13 @@ board_target_option = click.option(
 )
 
 
+def is_target_given() -> bool:
+    """Whether the user named a target, or changed the default one."""
+    source = click.get_current_context().get_parameter_source
+    names = ("target", "triple", "cpu", "features")
+    return any(source(n) not in (None, click.core.ParameterSource.DEFAULT) for n in names)
+
+
 def overrides_options(command: Command) -> Callable[..., Any]:
     """Decorator that adds options to change a target, passed as `overrides: Overrides`."""
 
@@ -174,6 +181,13 @@ tuning_option = click.option(
     type=FILE_PATH,
     metavar="FILE",
     help="Use the kernels that `ellc tune` measured to be fastest.",
+)
+
+no_tuning_option = click.option(
+    "--no-tuning",
+    is_flag=True,
+    help="Do not use the measured kernels that ellc brings along for common layers, only predicted "
+    "costs and --tuning.",
 )
 
 

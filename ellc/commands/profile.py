@@ -12,8 +12,10 @@ from ellc.commands.output import echo, echo_files, echo_json, echo_note, echo_no
 from ellc.commands.parameters import (
     FILE_PATH,
     Between,
+    is_target_given,
     kernels_option,
     model_options,
+    no_tuning_option,
     overrides_options,
     ssh_command_option,
     ssh_option,
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
 @ssh_command_option
 @kernels_option
 @tuning_option
+@no_tuning_option
 @model_options
 @json_option
 def command(
@@ -90,6 +93,7 @@ def command(
     ssh_command: tuple[str, ...],
     kernels: tuple[tuple[str, str], ...],
     tuning: Path | None,
+    no_tuning: bool,
     options: ModelOptions,
     as_json: bool,
 ) -> None:
@@ -122,13 +126,13 @@ def command(
             code="E706",
             where=str(model),
         )
-    chosen = StudyOptions(True, threads, kernels, tuning, options)
+    chosen = StudyOptions(True, threads, kernels, tuning, not no_tuning, options)
     row, limit_ms = resolve(target, overrides), max(1, round(1000 * seconds))
     with progress(quiet=as_json) as report:
         if host is None:
             studied, result = _profiled_here(model, row, chosen, limit_ms, report)
         else:
-            asked = row if _is_target_given() else None
+            asked = row if is_target_given() else None
             board = Connection(host, ssh_command)
             studied, result = profile_on_board(model, board, asked, chosen, limit_ms, report)
         written = _write(studied, result, page, trace, explorer, report)
@@ -136,13 +140,6 @@ def command(
     for note in result.notes:
         echo_note(note)
     _show(result, written, as_json)
-
-
-def _is_target_given() -> bool:
-    """Whether the user named a target, or changed the default one."""
-    source = click.get_current_context().get_parameter_source
-    names = ("target", "triple", "cpu", "features")
-    return any(source(name) is not click.core.ParameterSource.DEFAULT for name in names)
 
 
 def _profiled_here(

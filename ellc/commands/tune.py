@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ellc.commands.output import echo_files, echo_json, json_option, table
-from ellc.commands.parameters import FILE_PATH, Between, model_options, target_option
+from ellc.commands.parameters import (
+    FILE_PATH,
+    Between,
+    is_target_given,
+    model_options,
+    ssh_command_option,
+    ssh_option,
+    target_option,
+)
 from ellc.ir.printable import visible
 
 if TYPE_CHECKING:
+    from ellc.codegen.machine.target import Target
     from ellc.models import ModelOptions
-    from ellc.tune import MeasuredKernel
+    from ellc.progress import Progress
+    from ellc.tune import MeasuredKernel, Method
 
 
 @click.command("tune")
@@ -32,8 +43,25 @@ if TYPE_CHECKING:
     default=1.0,
     show_default=True,
     type=Between(0.05, 300),
-    help="Time to measure each build of the network on this machine.",
+    help="Time to measure each build of the network, if times are measured.",
 )
+@click.option(
+    "--candidates",
+    default=8,
+    show_default=True,
+    type=click.IntRange(2, 64),
+    metavar="N",
+    help="Measure at most N candidates of each layer: those that are predicted to be fastest.",
+)
+@click.option(
+    "--journal",
+    type=FILE_PATH,
+    metavar="FILE",
+    help="File for the times of each group of builds; the same command continues from it after an "
+    "interruption.",
+)
+@ssh_option
+@ssh_command_option
 @model_options
 @json_option
 def command(
@@ -41,35 +69,62 @@ def command(
     target: str,
     tuning: Path,
     seconds: float,
+    candidates: int,
+    journal: Path | None,
+    host: str | None,
+    ssh_command: tuple[str, ...],
     options: ModelOptions,
     as_json: bool,
 ) -> None:
-    """Measure all candidate kernels for each layer of MODEL, and write the fastest to a file.
+    """Measure candidate kernels for each layer of MODEL, and write the fastest to a file.
 
-    If the target's code runs on this machine, times are measured. If ELLC_CYCLE_TOOL names a model
-    of the target's core, cycles are counted instead. `ellc compile --tuning FILE` uses these
-    kernels for layers with the same operator and shapes, in any model, on the same core and with
-    the same version of ellc.
+    A candidate is a kernel family with a schedule, such as the tile in registers. With --ssh,
+    times are measured on a board, and nothing remains there. Otherwise, if the target's code runs
+    on this machine, times are measured here. If ELLC_CYCLE_TOOL names a model of the target's core,
+    cycles are counted instead. `ellc compile --tuning FILE` uses these kernels for layers with the
+    same operator and shapes, in any model, on the same core and with the same version of ellc.
     """
     from ellc.codegen.machine.resolve import resolve
     from ellc.ir.pipeline import run_pipeline
     from ellc.models import read_model
     from ellc.progress import progress
-    from ellc.tune import fastest, measure
+    from ellc.tune import fastest, measure, method_here, tuned
     from ellc.tuning import merged, read_tuning, write_tuning
 
-    row = resolve(target)
+    row, limit_ms = resolve(target), round(seconds * 1000)
     old = read_tuning(tuning) if tuning.exists() else ()
     with progress(quiet=as_json) as report:
-        graph, _ = run_pipeline(read_model(model, options))
-        measured = measure(graph, row, round(seconds * 1000), report)
-    best = fastest(measured, row)
+        if host is None:
+            method = method_here(row, limit_ms)
+        else:
+            row, method = _on_board(host, ssh_command, row, limit_ms, report)
+        report("planning", 0, 0)
+        what = tuned(run_pipeline(read_model(model, options))[0], row, candidates)
+        measured = measure(what, method, journal, report)
+    best = fastest(measured, row, method)
     write_tuning(tuning, merged(old, best))
     if as_json:
         echo_json({"file": str(tuning), "entries": [asdict(entry) for entry in best]})
     else:
         unit = best[0].unit if best else ""
         echo_files(_text(measured, {e.layer: e.kernel for e in best}, unit, tuning))
+
+
+def _on_board(
+    host: str, ssh_command: tuple[str, ...], target: Target, limit_ms: int, report: Progress
+) -> tuple[Target, Method]:
+    """(the board's target, or the one that the user named; how to measure on the board)."""
+    from ellc.remote.connection import Connection
+    from ellc.remote.deploy import find_board
+    from ellc.remote.timing import STREAM_BYTES, board_name, run_static
+    from ellc.tune import method_on_board
+
+    report("asking the board", 0, 0)
+    connection = Connection(host, ssh_command)
+    board = find_board(connection, target if is_target_given() else None)
+    run = partial(run_static, connection, limit_ms)
+    name = board_name(board)
+    return board.target, method_on_board(board.target, limit_ms, name, run, STREAM_BYTES)
 
 
 def _text(measured: tuple[MeasuredKernel, ...], best: dict[str, str], unit: str, path: Path) -> str:

@@ -241,7 +241,7 @@ ROWS = (
     ),
     ErrorCode(
         "E775",
-        "Not a journal of this evaluation",
+        "Not a journal of this work",
         "The file given with `--journal` belongs to another model, other data or other options, "
         "or is not a journal.",
         "Name another file.",

@@ -1,7 +1,7 @@
 """A journal: a file with one answer per line, from which an interrupted evaluation continues.
 
-The first line identifies the models, the data and the options. An incomplete last line is dropped
-when the file is read. If the file has two answers for a sample, the later one counts.
+The first line identifies the models, the data and the options (`ellc.journal`). If the file has two
+answers for a sample, the later one counts.
 """
 
 from __future__ import annotations
@@ -11,35 +11,24 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from ellc.evaluate.answers import Answer, Verdict
-from ellc.ir.errors import EllcError
-from ellc.ir.files import cannot_write
+from ellc.journal import INVALID_LINE, Lines, no_journal, open_lines
 
-_FORMAT = 1
-_INVALID_LINE = (
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    OverflowError,
-    RecursionError,
-)
-"""The errors that reading a line may raise if something other than this module wrote it."""
+_COMMAND = "evaluate"
 
 
 @dataclass(frozen=True, slots=True)
 class Journal:
     """An open journal. `known` maps the indices of samples to the answers of earlier runs."""
 
-    file: TextIO
+    lines: Lines
     known: Mapping[int, Answer]
 
     def add(self, answer: Answer) -> None:
         """Append one answer and flush it, so that it is not lost if this process is killed."""
-        self.file.write(json.dumps(_document(answer), separators=(",", ":")) + "\n")
-        self.file.flush()
+        self.lines.add(_document(answer))
 
 
 @contextmanager
@@ -50,72 +39,9 @@ def open_journal(path: Path, identity: str, subjects: int) -> Iterator[Journal]:
     in an answer. Raises `EllcError`: E775 if the file is not a journal or has another identity,
     E703 if it cannot be written.
     """
-    head = json.dumps({"ellc_evaluate": _FORMAT, "identity": identity}) + "\n"
-    content = _content(path)
-    end = content.rfind(b"\n") + 1  # drops an incomplete last line
-    known: dict[int, Answer] = {}
-    if end:
-        first, *rest = _lines(path, content[:end])
-        _check_head(path, first, identity)
-        known = {answer.index: answer for answer in map(_read(path, subjects), rest)}
-    elif not head.encode().startswith(content):
-        raise _no_journal(path, "its first line is not the head of a journal")
-    with _opened(path, "r+" if end else "w") as file:
-        if end:
-            file.seek(end)
-            file.truncate()
-        else:
-            file.write(head)
-        yield Journal(file, known)
-
-
-def _opened(path: Path, mode: str) -> TextIO:
-    try:
-        return path.open(mode, encoding="utf-8", newline="\n")  # type: ignore[return-value]
-    except OSError as error:
-        raise cannot_write(path, error) from error
-
-
-def _content(path: Path) -> bytes:
-    """The bytes of a file; empty if there is no file."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return b""
-    except (OSError, ValueError) as error:
-        raise _no_journal(path, str(error)) from error
-
-
-def _lines(path: Path, content: bytes) -> list[str]:
-    """Decode bytes that end in a newline into lines."""
-    try:
-        return content.decode().split("\n")[:-1]
-    except ValueError as error:
-        raise _no_journal(path, str(error)) from error
-
-
-def _check_head(path: Path, line: str, identity: str) -> None:
-    try:
-        head = json.loads(line)
-        version, written = head["ellc_evaluate"], head["identity"]
-    except _INVALID_LINE as error:
-        raise _no_journal(path, "its first line is not the head of a journal") from error
-    if (version, written) != (_FORMAT, identity):
-        raise EllcError(
-            "this journal belongs to another model, other data or other options",
-            code="E775",
-            where=str(path),
-            hint="name another file, or delete this file to start again",
-        )
-
-
-def _no_journal(path: Path, why: str) -> EllcError:
-    return EllcError(
-        f"this file is not a journal of `ellc evaluate`: {why}",
-        code="E775",
-        where=str(path),
-        hint="name a file that does not exist yet",
-    )
+    with open_lines(path, _COMMAND, identity) as lines:
+        answers = map(_read(path, subjects), lines.known)
+        yield Journal(lines, {answer.index: answer for answer in answers})
 
 
 def _document(answer: Answer) -> dict[str, Any]:
@@ -145,8 +71,10 @@ def _read(path: Path, subjects: int) -> Callable[[str], Answer]:
             )  # fmt: skip
             _check_answer(answer, subjects)
             return answer
-        except _INVALID_LINE as error:
-            raise _no_journal(path, f"one of its lines is not an answer: {error}") from error
+        except INVALID_LINE as error:
+            raise no_journal(
+                path, _COMMAND, f"one of its lines is not an answer: {error}"
+            ) from error
 
     return answer_in
 

@@ -52,8 +52,10 @@ def why(study: Study, node: PlannedNode) -> str:
     named = (*node.node.outputs, *node.node.source)
     if any(layer in named for layer, _ in study.plan.options.kernels):
         return f"{chosen.name} was requested (--kernel)."
-    if chosen.is_named(study.tuned.get(node.steps[-1].layer, "")):
-        return f"{chosen.name} was measured to be fastest (--tuning)."
+    layer = node.steps[-1].layer
+    if chosen.is_named(study.tuned.of(layer)):
+        source = "--tuning" if layer in study.tuned.asked else "ellc's own tuning file"
+        return f"{chosen.name} was measured to be fastest ({source})."
     families = len({p.kernel for p in node.predictions})
     if families > 1:
         text = f"Of {families} families, {chosen.kernel}'s own choice is predicted to be cheapest."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from ellc.codegen.machine.target import Target
 from ellc.codegen.planning.loops import flattened
 from ellc.codegen.planning.plan import Plan, Step
 from ellc.codegen.planning.threads import plan_for_threads
+from ellc.codegen.planning.tuning import TunedKernels
 from ellc.explain.assembly import Assembly, assemble
 from ellc.explain.cycle_tool import Modelled, modelled_cycles
 from ellc.explain.issue_slots import issue_slots
@@ -34,6 +35,7 @@ class StudyOptions:
     threads: int | None = None
     kernels: tuple[tuple[str, str], ...] = ()
     tuning: Path | None = None
+    shipped_tuning: bool = True
     model: ModelOptions = DEFAULT_OPTIONS
 
 
@@ -97,8 +99,8 @@ class Study:
     `passes` are the names of all passes that ran, and `changes` the passes that changed the graph.
     `graph` is the graph after the passes; the nodes of a loop's body are listed in it like other
     nodes. `nodes` are the nodes of this graph with their steps. `copies` are the other steps of the
-    plan, which only move results into the caller's buffers. `tuned` maps layers (`Step.layer`) to
-    the kernels that a tuning file names for the target.
+    plan, which only move results into the caller's buffers. `tuned` has
+    the kernels that tuning files name for the target.
     """
 
     name: str
@@ -108,7 +110,7 @@ class Study:
     plan: Plan
     nodes: tuple[PlannedNode, ...]
     copies: tuple[Step, ...]
-    tuned: Mapping[str, str]
+    tuned: TunedKernels
     progress: Progress = silent
 
     @property
@@ -197,7 +199,7 @@ def study(
     ready, _ = run_pipeline(graph, groups, watch=watch)
     progress("planning", 0, 0)
     asked = Options(kernels=chosen.kernels)
-    tuned, notes = tuned_kernels(chosen.tuning, target)
+    tuned, notes = tuned_kernels(chosen.tuning, target, shipped=chosen.shipped_tuning)
     plan = plan_for_threads(ready, target, asked, name, tuned, threads=chosen.threads)
     plan = replace(plan, notes=(*notes, *plan.notes))
     flat = flattened(ready)

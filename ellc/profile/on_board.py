@@ -16,7 +16,6 @@ from ellc.driver import compile_model
 from ellc.execute import Library, described_library
 from ellc.explain.study import Study, StudyOptions, study
 from ellc.ir.errors import EllcError
-from ellc.ir.printable import visible
 from ellc.ir.work_folders import temporary_folder
 from ellc.profile.costs import measured
 from ellc.profile.figures import Phase, Profile
@@ -27,12 +26,7 @@ from ellc.remote.choice import check_libc, loader_glibc
 from ellc.remote.connection import Connection
 from ellc.remote.deploy import ReachedBoard, find_board
 from ellc.remote.job import INPUTS, LOADER, RUN, BoardProgram, copy_and_run
-
-_PROGRAM = "profile"
-_STREAM_BYTES = 32 << 20  # larger than the caches of boards, but much smaller than their memory
-# The seconds that are added to the time limit: if a model is slow, even the fewest calls that are
-# timed take minutes.
-_OVERHEAD_S = 3600.0
+from ellc.remote.timing import STREAM_BYTES, board_name, limit_s, run_static
 
 
 def profile_on_board(
@@ -59,28 +53,11 @@ def profile_on_board(
         [(studied.name, studied.plan)],
         board.target,
         limit_ms,
-        run=partial(_run, connection, limit_ms),
-        stream_bytes=_STREAM_BYTES,
+        run=partial(run_static, connection, limit_ms),
+        stream_bytes=STREAM_BYTES,
     )
     timed = _phases(model, board, options, limit_ms, progress)
-    return studied, profile(studied, measured(studied, times), timed, _name(board))
-
-
-def _name(board: ReachedBoard) -> str:
-    machine = board.facts.machine
-    model = machine.model if machine else ""
-    host = board.connection.host
-    return visible(f"{host} ({model})" if model else host)
-
-
-def _run(connection: Connection, limit_ms: int, program: Path, words: Sequence[str]) -> bytes:
-    """Run a static program on the board."""
-    job = BoardProgram((f"./{_PROGRAM}", *words), b"", _limit_s(limit_ms))
-    return copy_and_run(connection, {_PROGRAM: program}, None, job)
-
-
-def _limit_s(limit_ms: int) -> float:
-    return _OVERHEAD_S + 10 * limit_ms / 1e3
+    return studied, profile(studied, measured(studied, times), timed, board_name(board))
 
 
 def _phases(
@@ -100,7 +77,7 @@ def _phases(
         job = BoardProgram(
             _starts(library, [len(data) for data in inputs], repeats),
             b"".join(inputs),
-            _limit_s(limit_ms),
+            limit_s(limit_ms),
         )
         files = {library.path.name: library.path, LOADER: loader}
         answer = copy_and_run(board.connection, files, None, job)

@@ -56,6 +56,7 @@ def compile_options(options: StudyOptions, kinds: tuple[str, ...]) -> CompileOpt
         optimize=options.optimize,
         kernels=options.kernels,
         tuning=options.tuning,
+        shipped_tuning=options.shipped_tuning,
         model=options.model,
     )
 

@@ -7,7 +7,8 @@ The layers are those of the samples and small networks in `tests/golden/replay` 
 families can compute, or with --first-layers those in `layer_list.FIRST_LAYERS`. Each is compiled
 with every family, or with --schedules with every schedule in the plan. A line for each layer has
 the predicted and modelled cycles of its candidates, the chosen one first, and `!` if another
-candidate has fewer modelled cycles. The last line has the number of these layers.
+candidate has fewer modelled cycles. The last two lines have the number of these layers, and on how
+many layers the planner's choice takes at most 5 % more cycles than the best candidate.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from ellc.ir.errors import EllcError  # noqa: E402
 from ellc.ir.graph import Graph  # noqa: E402
 from ellc.ir.pipeline import run_pipeline  # noqa: E402
 
+NEAR = 1.05
 AT_ONCE = 40  # number of plans in a program that the tool runs
 
 
@@ -110,13 +112,16 @@ def main() -> None:
         cycles = kernel_cycles([(way.prefix, way.plan) for way in some], target)
         for way in some:
             layers.setdefault(way.layer, []).append((way.prediction, cycles[way.kernel]))
-    wrong = 0
+    wrong = near = 0
     for layer, found in layers.items():
-        is_wrong = found[0][1] > min(counted for _, counted in found)
+        best = min(counted for _, counted in found)
+        is_wrong = found[0][1] > best
         wrong += is_wrong
+        near += found[0][1] <= NEAR * best
         shown = [f"{p.name} {p.cycles:.0f} {counted:.0f}" for p, counted in found]
         print(f"{'!' if is_wrong else ' '} {layer}: {', '.join(shown)}")
     print(f"{len(layers)} layers; of {wrong} another candidate is faster by the model")
+    print(f"within 5 % of the best on {near} of {len(layers)} layers")
 
 
 if __name__ == "__main__":

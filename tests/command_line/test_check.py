@@ -14,7 +14,8 @@ import pytest
 from small_networks import convolution_network, two_way_network
 
 from ellc.check.agreement import Agreement, compare
-from ellc.check.checking import CheckOptions, check, plausible_inputs
+from ellc.check.calls import plausible_inputs
+from ellc.check.checking import CheckOptions, check
 from ellc.check.following import GuidedRun, follow
 from ellc.cli import run
 from ellc.codegen.blocks.calls import KernelCall

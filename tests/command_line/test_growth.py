@@ -12,7 +12,8 @@ from operator_graphs import samples
 from small_networks import convolution_network
 
 from ellc.check.agreement import Agreement, compare
-from ellc.check.checking import CheckOptions, check, plausible_inputs
+from ellc.check.calls import plausible_inputs
+from ellc.check.checking import CheckOptions, check
 from ellc.check.growth import movement, recurrent_values, sampled_movement
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.testing import Trial, run_trials

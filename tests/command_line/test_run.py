@@ -15,7 +15,7 @@ from PIL import Image
 from small_model_files import small_tflite
 from small_networks import convolution_network
 
-from ellc.check.checking import plausible_inputs
+from ellc.check.calls import plausible_inputs
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.planner import make_plan

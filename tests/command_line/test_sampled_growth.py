@@ -10,7 +10,8 @@ import pytest
 from small_networks import convolution_network
 
 from ellc.check.agreement import allowed_error
-from ellc.check.checking import CheckOptions, check, plausible_inputs
+from ellc.check.calls import plausible_inputs
+from ellc.check.checking import CheckOptions, check
 from ellc.check.growth import sampled_movement
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.planning import threads

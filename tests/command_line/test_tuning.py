@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import ellc.tune
+import ellc.tuning
 from ellc import __version__, cli
 from ellc.codegen.blocks.calls import Options
 from ellc.codegen.machine.resolve import resolve
+from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.planner import make_plan
 from ellc.driver import CompileOptions, compile_model
 from ellc.explain.cycle_tool import Modelled
@@ -24,7 +27,7 @@ from ellc.ir.graph import Graph
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.pipeline import run_pipeline
 from ellc.ir.types import DType, TensorType
-from ellc.tuning import Entry, merged, read_tuning, write_tuning
+from ellc.tuning import SHIPPED, Entry, merged, read_tuning, write_tuning
 
 TARGET = resolve("pi3_64")
 
@@ -121,31 +124,151 @@ def test_new_entries_take_the_place_of_old_ones() -> None:
     assert merged([old, other], [entry("gemm:6x4")]) == (entry("gemm:6x4"), other)
 
 
-def test_the_command_keeps_the_fastest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The cycle model is a fake that prefers `gemm:7x4`; another test runs the real tool."""
+@cache
+def favourite() -> str:
+    """The most promising candidate of the layer that is not of the family that is chosen."""
+    (names,) = ellc.tune.tuned(run_pipeline(network())[0], TARGET).names.values()
+    assert names[0].partition(":")[0] != names[1].partition(":")[0] == "gemm"
+    return names[1]
 
-    def modelled(plan: object, prefix: str) -> Modelled:
-        (step,) = plan.steps  # type: ignore[attr-defined]
-        cycles = 10.0 if step.predictions[0].name == "gemm:7x4" else 1000.0
+
+@dataclass
+class CycleModel:
+    """A fake cycle model that prefers `favourite`, and is interrupted in run number `stops_at`.
+
+    Another test runs the real tool.
+    """
+
+    stops_at: int = 0
+    runs: int = 0
+
+    def __call__(self, plan: Plan, prefix: str) -> Modelled:
+        self.runs += 1
+        if self.runs == self.stops_at:
+            raise KeyboardInterrupt
+        (step,) = plan.steps
+        cycles = 10.0 if step.predictions[0].name == favourite() else 1000.0
         return Modelled({step.call.kernel.name: cycles})
 
-    monkeypatch.setattr(ellc.tune, "modelled_cycles", modelled)
+
+@pytest.fixture
+def words(tmp_path: Path) -> list[str]:
+    """The words of `ellc tune`, whose tuning file has an entry for another core."""
     save(network(), tmp_path / "net.eir")
     path = tmp_path / "tuning.json"
     write_tuning(path, [replace(entry("gemm"), core="cortex-a72")])
-    words = [str(tmp_path / "net.eir"), "--target", "pi3_64", "--tuning", str(path)]
-    assert cli.run(["tune", *words]) == 0
+    return [str(tmp_path / "net.eir"), "--target", "pi3_64", "--tuning", str(path)]
+
+
+def tune(monkeypatch: pytest.MonkeyPatch, model: CycleModel, *words: str) -> int:
+    monkeypatch.setattr(ellc.tune, "modelled_cycles", model)
+    return cli.run(["tune", *words])
+
+
+def test_the_command_keeps_the_fastest(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+) -> None:
+    assert tune(monkeypatch, CycleModel(), *words) == 0
     printed = capsys.readouterr().out
     assert "layers with several kernels: 1, faster with another kernel: 1;" in printed
+    path = tmp_path / "tuning.json"
     (made, kept) = sorted(read_tuning(path), key=lambda e: e.core)
-    assert (made.kernel, made.measured, made.unit) == ("gemm:7x4", 10.0, "cycles")
+    assert (made.kernel, made.measured, made.unit) == (favourite(), 10.0, "cycles")
     assert kept.core == "cortex-a72" and made.layer == entry("gemm").layer
-    assert "gemm 7x4" in variant(path, tmp_path / "out")[0]
+    assert favourite().replace(":", " ") in variant(path, tmp_path / "out")[0]
+
+
+def test_candidates_are_measured_in_the_order_of_predictions(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ready = run_pipeline(network())[0]
+    (few,) = ellc.tune.tuned(ready, TARGET, 3).names.values()
+    (many,) = ellc.tune.tuned(ready, TARGET, 64).names.values()
+    default = make_plan(ready, TARGET, Options(), "net").steps[0].predictions[0]
+    assert len(few) == 3 < len(many) and many[: len(few)] == few and few[0] == default.name
+    model = CycleModel()
+    assert tune(monkeypatch, model, *words, "--candidates", "3") == 0
+    assert model.runs == 3
+
+
+def test_an_interrupted_run_continues_from_its_journal(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+) -> None:
+    journal = tmp_path / "journal"
+    more = (*words, "--journal", str(journal))
+    first, second, third = CycleModel(stops_at=3), CycleModel(), CycleModel()
+    assert tune(monkeypatch, first, *more) == cli.EXIT_INTERRUPTED
+    assert len(journal.read_text().splitlines()) == 3
+    with journal.open("a") as file:
+        file.write('{"group":2,"ti')
+    assert tune(monkeypatch, second, *more) == 0
+    assert first.runs - 1 + second.runs == ellc.tune.USUAL_CANDIDATES
+    assert tune(monkeypatch, third, *more) == 0
+    assert third.runs == 0
+    for line in ('{"group":99,"times":[]}', '{"group":0,"times":[["a","b",-1]]}', "7"):
+        damaged = tmp_path / "damaged"
+        damaged.write_text(journal.read_text().splitlines()[0] + f"\n{line}\n")
+        assert tune(monkeypatch, CycleModel(), *words, "--journal", str(damaged)) == 2
+        assert "is not a journal of `ellc tune`" in capsys.readouterr().err
+    assert tune(monkeypatch, CycleModel(), *more, "--candidates", "5") == 2
+    assert "another model, other data or other options" in capsys.readouterr().err
+
+
+def test_times_of_several_groups_are_compared_with_the_first_build() -> None:
+    """In the second group the machine is half as fast."""
+    what = ellc.tune.tuned(run_pipeline(network())[0], TARGET, 5)
+    ((_, names),) = what.names.items()
+    speeds = {"": 1.0}
+
+    def times(plans: Sequence[tuple[str, Plan]]) -> list[list[float]]:
+        speeds[""] *= 2
+        taken = {name: 100.0 + 10 * i for i, name in enumerate(names)}
+        return [[speeds[""] * taken[p.steps[0].predictions[0].name]] for _, p in plans]
+
+    method = ellc.tune.Method("ns", "by hand", times, together=3)
+    assert method.groups(5) == [(0, 1, 2), (0, 3, 4)]
+    measured = {m.kernel: m.time for m in ellc.tune.measure(what, method)}
+    ratios = [measured[name] / measured[names[0]] for name in names]
+    assert ratios == pytest.approx([1.0, 1.1, 1.2, 1.3, 1.4])
 
 
 def test_a_target_that_nothing_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ELLC_CYCLE_TOOL", raising=False)
+    method = ellc.tune.method_here(TARGET, 50)
     with pytest.raises(EllcError, match="E761"):
-        ellc.tune.measure(run_pipeline(network())[0], TARGET)
+        ellc.tune.measure(ellc.tune.tuned(run_pipeline(network())[0], TARGET), method)
+
+
+def test_kernels_that_ellc_brings_along_are_used_unless_others_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped, own = tmp_path / "shipped.json", tmp_path / "own.json"
+    monkeypatch.setattr(ellc.tuning, "SHIPPED", shipped)
+
+    def made(**more: object) -> str:
+        options = CompileOptions(emit=("c",), **more)  # type: ignore[arg-type]
+        compiled = compile_model(network(), TARGET, options, tmp_path / "out")
+        assert not compiled.notes
+        return json.dumps(compiled.manifest)
+
+    write_tuning(shipped, [entry("gemm:5x4")])
+    write_tuning(own, [entry("gemm:7x4")])
+    assert "gemm 5x4" in made()
+    assert "gemm 7x4" in made(tuning=own)
+    assert "depthwise" in made(shipped_tuning=False)
+    for useless in (entry("gemm:5x4", "0.0.9"), entry("wobble:5x4")):
+        write_tuning(shipped, [useless])
+        assert "depthwise" in made()
+
+
+def test_what_ellc_brings_along_is_of_this_version() -> None:
+    entries = read_tuning(SHIPPED)
+    assert {e.compiler for e in entries} <= {__version__}, "run tests/benchmarks/shipped_tuning.py"
+    assert all(e.unit == "cycles" for e in entries)
+    assert SHIPPED.stat().st_size < 200_000

@@ -11,7 +11,7 @@ from operator_graphs import Sample, samples
 from sanitizers import ADDRESS, THREAD, sanitized
 from small_networks import convolution_network
 
-from ellc.check.checking import plausible_inputs
+from ellc.check.calls import plausible_inputs
 from ellc.codegen.blocks.calls import Options
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.testing import Trial, run_trials

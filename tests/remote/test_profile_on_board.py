@@ -1,4 +1,4 @@
-"""`ellc profile --ssh` with this machine as the board."""
+"""`ellc profile --ssh` and `ellc tune --ssh` with this machine as the board."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from ellc.cli import EXIT_INTERRUPTED, run
 from ellc.ir.container import save
 from ellc.ir.errors import EllcError
 from ellc.profile.on_board import _answers
+from ellc.tuning import read_tuning
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -75,6 +76,15 @@ def test_layers_and_phases_are_measured_on_the_board(
     spent = sum(layer["figures"]["cost"] for layer in told["layers"])
     assert 0.5 * told["whole"] < spent <= told["whole"]
     assert all(told["bounds"]["macs"][numbers] > 0 for numbers in ("float", "byte"))
+    assert left_in(board) == []
+
+
+@pytest.mark.slow
+def test_kernels_are_tuned_on_the_board(board: LocalBoard, model: Path, tmp_path: Path) -> None:
+    words = ["tune", str(model), *board.options, "--tuning", str(tmp_path / "tuning.json")]
+    assert run([*words, "--seconds", "0.05", "--candidates", "2"]) == 0
+    entries = read_tuning(tmp_path / "tuning.json")
+    assert entries and all(f"median on {BOARD}" in e.how and e.unit == "ns" for e in entries)
     assert left_in(board) == []
 
 
