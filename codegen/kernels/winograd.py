@@ -1,0 +1,366 @@
+"""Winograd convolutions of floats with 3x3 windows and stride 1: fewer multiplications.
+
+F(2x2) needs 16 products for 4 results instead of 36, F(4x4) 36 for 16 results instead of 144; the
+transforms of data and sums come on top. `winograd_transform.py` derives the matrices,
+`winograd_stages.py` writes the loops. Filters are transformed at compile time, in float64.
+
+V and M hold a band of tiles. If every thread has bands of its own, one kernel computes them, band
+by band; otherwise each stage is a kernel for all tiles, and threads share its loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from ellc.codegen.blocks.calls import Arg, KernelCall, access_arg
+from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel
+from ellc.codegen.blocks.epilogue import Epilogue
+from ellc.codegen.blocks.placed_node import PlacedNode
+from ellc.codegen.blocks.schedule import gemm_tile
+from ellc.codegen.blocks.scratch import scratch
+from ellc.codegen.blocks.terms import ProductTypes
+from ellc.codegen.blocks.weights import constant
+from ellc.codegen.blocks.window import cut
+from ellc.codegen.kernels.convolution import Problem, problem_of
+from ellc.codegen.kernels.gemm import gemm_cycles
+from ellc.codegen.kernels.winograd_stages import (
+    DataStage,
+    Layout,
+    ProductStage,
+    SumStage,
+    Tiled,
+)
+from ellc.codegen.kernels.winograd_transform import TAPS, Winograd, operations, winograd
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Imm, Operand, Param
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.machine.target import Target
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.types import Array, DType
+
+_RESULTS = (2,)
+
+
+@kernel(Conv2D, name="winograd")
+def winograd_convolution(node: PlacedNode) -> Iterator[Candidate]:
+    """Candidates for ungrouped convolutions of float32 with 3x3 windows and stride 1."""
+    problem = _suitable(node)
+    if problem is None:
+        return
+    layouts = (
+        _layout(node, problem, results, panels_first=panels_first)
+        for results in _RESULTS
+        for panels_first in (False, True)
+    )
+
+    def candidate(layout: Layout) -> Candidate:
+        cycles = winograd_cycles(node.target, layout)
+        prediction = Prediction("winograd", layout.note, cycles)
+        return Candidate(prediction, partial(_calls, node, problem, layout))
+
+    # Threads that share the stages of all tiles cannot take one block of filters after the other.
+    candidates = [candidate(layout) for layout in {x.note: x for x in layouts}.values()]
+    yield from sorted(candidates, key=lambda c: c.prediction.known_cycles)
+
+
+def _calls(node: PlacedNode, problem: Problem, layout: Layout) -> list[KernelCall]:
+    """The kernel of all stages, or a kernel for each stage if threads cannot share the bands."""
+    kernels = _Kernels(node, problem, layout)
+    if node.threads == 1 or layout.parts > 1:
+        return [kernels.all_stages()]
+    return kernels.separate_stages()
+
+
+def _suitable(node: PlacedNode) -> Problem | None:
+    """The problem, if its window, types and weights are those of a Winograd convolution."""
+    conv, target = node.anchor, node.target
+    assert isinstance(conv, Conv2D)
+    if node.inputs[1].type.shape[1:3] != (TAPS, TAPS) or conv.groups > 1:
+        return None
+    if conv.stride != (1, 1) or conv.dilation != (1, 1) or target.lanes(4) == 1:
+        return None
+    problem = problem_of(node)
+    terms, shape = problem.terms, problem.shape
+    if terms.types.total is not Elem.F32 or node.result.type.dtype is not DType.F32:
+        return None
+    is_edged = not (shape.rows.is_interior and shape.columns.is_interior)
+    if terms.depends_on_taps(edges=is_edged) or not np.isfinite(terms.weights).all():
+        return None
+    return problem
+
+
+def _layout(node: PlacedNode, problem: Problem, results: int, *, panels_first: bool) -> Layout:
+    """The bands and the order for a convolution."""
+    target, shape = node.target, problem.shape
+    images, rows, columns, filters = shape.walk
+    grid = (images, -(-rows // results), -(-columns // results))
+    tiles = grid[0] * grid[1] * grid[2]
+    transform = winograd(results)
+    bands = _bands(target, transform, tiles, (shape.channels, filters), panels_first=panels_first)
+    band = -(-tiles // bands)
+    usual = gemm_tile(target, Elem.F32, band, filters)
+    schedule = replace(usual, pixels=cut(band, usual.pixels).size)
+    band = min(tiles, -(-band // schedule.pixels) * schedule.pixels)
+    layout = Layout(transform, grid, shape.channels, filters, schedule, band, panels_first, parts=1)
+    if node.threads == 1:
+        return layout
+    if layout.bands < 2 * node.threads:
+        return replace(layout, band=tiles, panels_first=False)
+    return replace(layout, parts=node.threads)
+
+
+def _bands(
+    target: Target,
+    transform: Winograd,
+    tiles: int,
+    depths: tuple[int, int],
+    *,
+    panels_first: bool,
+) -> int:
+    """The number of bands for which the fewest bytes are moved from and to memory."""
+    counts = sorted({-(-tiles // size) for size in range(1, tiles + 1)})
+    return min(
+        counts,
+        key=lambda bands: moved_bytes(
+            target, transform, (tiles, bands), depths, panels_first=panels_first
+        ),
+    )
+
+
+def moved_bytes(
+    target: Target,
+    transform: Winograd,
+    tiles: tuple[int, int],
+    depths: tuple[int, int],
+    *,
+    panels_first: bool,
+) -> int:
+    """The bytes of filters, V and M that move between memory and the second-level cache.
+
+    `tiles` has the numbers of tiles and of bands, `depths` those of channels and filters. Every
+    band reads all filters. V and M cause no traffic if those of a band fit in the part of the cache
+    that may be filled. Otherwise they are written and read once; but V is read once for each
+    `_LEAST_BLOCK` filters if one block of filters comes after the other.
+    """
+    count, bands = tiles
+    channels, filters = depths
+    planes = transform.products
+    usable = (target.l2_bytes or 64 * 1024) * _L2_TENTHS // 10
+    weights = 4 * planes * channels * filters
+    band = -(-count // bands)
+    v = 4 * planes * band * channels
+    m = 4 * planes * band * (_LEAST_BLOCK if panels_first else filters)
+    moved = bands * weights
+    if v + m <= usable:
+        return moved
+    reads = filters // _LEAST_BLOCK if panels_first else 1
+    return moved + bands * (v * (1 + reads) + (0 if panels_first else 2 * m))
+
+
+_L2_TENTHS = 7
+_LEAST_BLOCK = 8
+_FLOAT_SLOTS = 0.5
+"""What it costs to write a float of V or M and to read it again, beyond loads and stores that hit
+the first-level cache."""
+_BYTES_PER_SLOT = 2.0
+
+
+def winograd_cycles(target: Target, layout: Layout) -> float:
+    """Issue slots of a kernel: the products as those of a 1x1 convolution, and the transforms.
+
+    A transform of n x n values applies the one-dimensional transform to n rows, and to as many
+    columns as it then has; it loads and stores every value once.
+    """
+    transform, schedule = layout.transform, layout.schedule
+    n, m, lanes = transform.points, transform.results, schedule.lanes
+    data, sums = operations(m)
+    load = target.core.load_cycles
+    in_vectors, out_vectors = -(-layout.channels // lanes), -(-layout.filters // lanes)
+    per_data = 2 * n * data + (n * n + _spilled(target, n * n)) * (load + 1)
+    per_sums = (n + m) * sums + n * n * load + m * m + _spilled(target, n * m) * (load + 1)
+    shape = layout.product_shape(scratch(Elem.F32, (layout.v_floats,)))
+    products = gemm_cycles(target, shape, schedule, ProductTypes.floats(Elem.F32))
+    floats = layout.tiles * transform.products * (layout.channels + layout.filters)
+    moved = moved_bytes(
+        target,
+        transform,
+        (layout.tiles, layout.bands),
+        (layout.channels, layout.filters),
+        panels_first=layout.panels_first,
+    )
+    direct = 4 * TAPS**2 * layout.channels * layout.filters
+    return (
+        products
+        + layout.tiles * (in_vectors * per_data + out_vectors * per_sums)
+        + floats * _FLOAT_SLOTS
+        + (moved - direct) / _BYTES_PER_SLOT
+    )
+
+
+def _spilled(target: Target, values: int) -> int:
+    """How many of the values between two passes of a transform do not stay in registers."""
+    return max(0, values - (target.vector_registers - 8))
+
+
+class _Kernels:
+    """Writes the kernels of a node. Parameters are declared in the order in which stages need them.
+
+    `name` is the kernel's name; V and M are scratch memory that all kernels of the node share.
+    """
+
+    def __init__(self, node: PlacedNode, problem: Problem, layout: Layout) -> None:
+        self._node, self._problem, self._layout = node, problem, layout
+        shape = problem.shape
+        self._tiled = Tiled(shape.x, shape.walk, shape.rows, shape.columns)
+        self._v = scratch(Elem.F32, (layout.parts * layout.v_floats,))
+        self._m = scratch(Elem.F32, (layout.parts * layout.m_floats,))
+
+    def all_stages(self) -> KernelCall:
+        """One kernel, which is parallel over parts of the bands."""
+        kernel = _Kernel(self._node.name)
+        x, w = self._image(kernel), self._filters(kernel)
+        v, m = self._scratch(kernel)
+        bias = self._bias(kernel)
+        epilogue = Epilogue(self._node, kernel.b, self._tiled.walk)
+        b, layout = kernel.b, self._layout
+        data = DataStage(b, self._tiled, layout, (x, v, m))
+        products = self._products(b, v, w, m)
+        sums = SumStage(b, layout, m, bias, epilogue, self._tiled.walk)
+        share = -(-layout.bands // layout.parts)
+        with b.loop("part", b.begin, b.end) as part:
+            starts = b.mul(part.index, layout.v_floats), b.mul(part.index, layout.m_floats)
+            first = b.mul(part.index, share)
+            with b.loop("band", first, b.min(b.add(first, share), layout.bands)) as band:
+                begin = b.mul(band.index, layout.band)
+                count = b.min(b.sub(layout.tiles, begin), layout.band)
+                with b.loop("tile", 0, count) as tile:
+                    data.write(b.add(begin, tile.index), tile.index, *starts)
+                _products_and_sums(b, layout, products, sums, begin, count, starts)
+        return kernel.call(epilogue.args, layout.parts, f"winograd {layout.note}")
+
+    def separate_stages(self) -> list[KernelCall]:
+        """A kernel for each stage of one band: parallel over tiles, planes and blocks, tiles."""
+        return [self._data_call(), self._product_call(), self._sum_call()]
+
+    def _data_call(self) -> KernelCall:
+        kernel = _Kernel(self._node.name)
+        x = self._image(kernel)
+        v, m = self._scratch(kernel)
+        b = kernel.b
+        stage = DataStage(b, self._tiled, self._layout, (x, v, m))
+        with b.loop("tile", b.begin, b.end) as tile:
+            patch = b.mul(tile.index, self._layout.patch)
+            stage.write(tile.index, tile.index, Imm(0), patch)
+        return kernel.call([], self._layout.tiles, f"winograd {self._layout.note} data")
+
+    def _product_call(self) -> KernelCall:
+        kernel, layout = _Kernel(self._node.name), self._layout
+        w = self._filters(kernel)
+        v, m = self._scratch(kernel)
+        b = kernel.b
+        stage = self._products(b, v, w, m)
+        with b.loop("product", b.begin, b.end) as product:
+            block, plane = b.rem(product.index, layout.blocks), b.div(product.index, layout.blocks)
+            stage.write(plane, block, layout.tiles, (Imm(0), Imm(0)))
+        return kernel.call(
+            [], layout.transform.products * layout.blocks, f"winograd {layout.note} products"
+        )
+
+    def _sum_call(self) -> KernelCall:
+        kernel = _Kernel(self._node.name)
+        m = kernel.param("m", access_arg(self._m))
+        bias = self._bias(kernel)
+        epilogue = Epilogue(self._node, kernel.b, self._tiled.walk)
+        b = kernel.b
+        stage = SumStage(b, self._layout, m, bias, epilogue, self._tiled.walk)
+        with b.loop("tile", b.begin, b.end) as tile:
+            stage.write(tile.index, tile.index, Imm(0))
+        return kernel.call(epilogue.args, self._layout.tiles, f"winograd {self._layout.note} sums")
+
+    def _image(self, kernel: _Kernel) -> Param:
+        x = self._tiled.x
+        return kernel.param("x", access_arg(x), x.align_bytes)
+
+    def _scratch(self, kernel: _Kernel) -> tuple[Param, Param]:
+        return (
+            kernel.param("v", access_arg(self._v), writable=True),
+            kernel.param("m", access_arg(self._m), writable=True),
+        )
+
+    def _products(self, b: KernelBuilder, v: Param, w: Param, m: Param) -> ProductStage:
+        return ProductStage(b, self._layout, self._v, (v, w, m))
+
+    def _filters(self, kernel: _Kernel) -> Param:
+        """The transformed filters, in the order in which the products read them."""
+        layout, weights = self._layout, self._problem.terms.weights
+        block, order = layout.schedule.block, layout.order
+        size = 4 * layout.transform.products * layout.depth * layout.blocks * block
+        what = f"winograd{layout.transform.results}:{order}:{block}:{layout.depth}{weights.shape}"
+        make = partial(_packed, weights, layout)
+        return kernel.param("w", self._node.inputs[1].derived(what, size, make))
+
+    def _bias(self, kernel: _Kernel) -> Param | None:
+        """The bias of every filter, up to a whole vector; None if there is none."""
+        exact = self._problem.terms.exact
+        if exact is None:
+            return None
+        values = np.zeros(self._layout.blocks * self._layout.schedule.block, np.float32)
+        values[: len(exact)] = exact
+        return kernel.param("bias", constant(values))
+
+
+class _Kernel:
+    """A kernel that is being written, and the arguments of its parameters."""
+
+    def __init__(self, name: str) -> None:
+        self.b = KernelBuilder(name)
+        self._args: list[Arg] = []
+
+    def param(self, name: str, arg: Arg, align_bytes: int = 64, *, writable: bool = False) -> Param:
+        """Declare a pointer to float32, and its argument."""
+        self._args.append(arg)
+        return self.b.param(name, Elem.F32, align_bytes, writable=writable)
+
+    def call(self, epilogue: Sequence[Arg], extent: int, note: str) -> KernelCall:
+        """The call of the finished kernel, whose last parameters are those of the epilogue."""
+        return KernelCall(self.b.finish(), (*self._args, *epilogue), extent, note)
+
+
+def _products_and_sums(
+    b: KernelBuilder,
+    layout: Layout,
+    products: ProductStage,
+    sums: SumStage,
+    begin: Operand,
+    count: Operand,
+    starts: tuple[Operand, Operand],
+) -> None:
+    """Write the products and the results of a band of `count` tiles from `begin` on."""
+    planes = layout.transform.products
+    if not layout.panels_first:
+        with b.loop("plane", 0, planes) as plane, b.loop("block", 0, layout.blocks) as block:
+            products.write(plane.index, block.index, count, starts)
+        with b.loop("tile", 0, count) as tile:
+            sums.write(b.add(begin, tile.index), tile.index, starts[1])
+        return
+    with b.loop("block", 0, layout.blocks) as block:
+        with b.loop("plane", 0, planes) as plane:
+            products.write(plane.index, block.index, count, starts)
+        with b.loop("tile", 0, count) as tile:
+            sums.write(b.add(begin, tile.index), tile.index, starts[1], block.index)
+
+
+def _packed(weights: Array, layout: Layout) -> Array:
+    """Filters [F,3,3,C] -> float32 [planes, blocks, depth, block], or blocks before planes."""
+    block, planes = layout.schedule.block, layout.transform.products
+    packed = np.zeros((planes, layout.blocks, layout.depth, block), np.float32)
+    for index in range(layout.blocks):
+        filters = weights[index * block : (index + 1) * block]
+        values = layout.transform.transformed(filters)
+        values = np.moveaxis(values.reshape(planes, len(filters), -1), 1, 2)
+        packed[:, index, : layout.channels, : len(filters)] = values
+    return np.asarray(packed.swapaxes(0, 1), order="C") if layout.panels_first else packed

@@ -1,0 +1,197 @@
+"""Winograd convolutions: their matrices, results of random layers, and when they are chosen."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import cache
+
+import numpy as np
+import pytest
+from agreement import disagreement
+from small_networks import inputs_of, ready, reference_of
+
+from ellc.codegen.blocks.calls import Options
+from ellc.codegen.kernels.winograd_transform import TAPS, operations, winograd
+from ellc.codegen.machine.resolve import resolve
+from ellc.codegen.measure.testing import Outputs, Trial, run_trials
+from ellc.codegen.planning.plan import Plan
+from ellc.codegen.planning.planner import make_plan
+from ellc.codegen.toolchain.emulate import Guard
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.graph import Graph
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.pointwise import Add, Relu
+from ellc.ir.types import DType, Padding, TensorType
+
+LAYERS = 12
+LAYER = "layer"
+CANDIDATES = ("winograd:2x2_planes", "winograd:2x2_panels")
+
+
+def network(
+    image: tuple[int, ...],
+    filters: int,
+    *,
+    conv: Conv2D | None = None,
+    fused: bool = False,
+    before: bool = False,
+    window: int = 3,
+    infinite: bool = False,
+) -> Graph:
+    """A convolution with a bias, by default with padding 1.
+
+    With `fused`, a sum with another input and a ReLU follow. With `before`, a ReLU comes first, so
+    that the image is in the arena and may have a border.
+    """
+    b = GraphBuilder("net")
+    rng = np.random.default_rng(0)
+    x = b.input("x", TensorType(DType.F32, image))
+    if before:
+        x = b.add(Relu(), x)
+    weights = rng.normal(size=(filters, window, window, image[3])).astype(np.float32)
+    weights[0, 0, 0, 0] = np.inf if infinite else weights[0, 0, 0, 0]
+    bias = b.constant(rng.normal(size=filters).astype(np.float32))
+    conv = conv or Conv2D(padding=Padding.same(1))
+    y = b.add(conv, x, b.constant(weights), bias, source=LAYER)
+    if fused:
+        shape = conv.infer(TensorType(DType.F32, image), TensorType(DType.F32, weights.shape))[0]
+        y = b.add(Relu(), b.add(Add(), y, b.input("z", shape)))
+    b.output("y", y)
+    return ready(b.build())
+
+
+def random_network(seed: int) -> Graph:
+    """A layer of one or two images of up to 12 pixels a side, with odd numbers of channels."""
+    rng = np.random.default_rng(seed)
+    top, left, bottom, right = (int(n) for n in rng.integers(0, 3, 4))
+    padding = Padding(top, left, bottom, right)
+    rows, columns = (int(n) for n in rng.integers(3, 13, 2))
+    image = (int(rng.integers(1, 3)), rows, columns, int(rng.integers(1, 40)))
+    return network(
+        image,
+        int(rng.integers(1, 40)),
+        conv=Conv2D(padding=padding),
+        fused=seed % 3 == 0,
+        before=seed % 2 == 0,
+    )
+
+
+@cache
+def trials() -> tuple[Trial, ...]:
+    """Random layers. Each is computed by a candidate, the first ones also on several threads."""
+    every = []
+    for seed in range(LAYERS):
+        graph, name = random_network(seed), CANDIDATES[seed % len(CANDIDATES)]
+        threads = (2, 4)[seed % 4 // 2] if name.endswith("planes") else 1
+        call = inputs_of(graph, seed)
+        every.append(Trial(graph, (call,), ((LAYER, name),), threads=threads))
+    return tuple(every)
+
+
+def results(trial: Trial, target: str = "host") -> Outputs:
+    """The outputs of the only call of a trial."""
+    (found,) = run_trials([trial], resolve(target))
+    assert not isinstance(found, Exception), found
+    return found[0]
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_matrices_compute_correlations_exactly(count: int) -> None:
+    made = winograd(count)
+    rng = np.random.default_rng(count)
+    data = [Fraction(int(n)) for n in rng.integers(-99, 99, made.points)]
+    taps = [Fraction(int(n)) for n in rng.integers(-99, 99, TAPS)]
+
+    def times(matrix: tuple[tuple[Fraction, ...], ...], x: list[Fraction]) -> list[Fraction]:
+        return [sum((a * b for a, b in zip(row, x, strict=True)), Fraction(0)) for row in matrix]
+
+    products = [
+        a * b for a, b in zip(times(made.filters, taps), times(made.data, data), strict=True)
+    ]
+    wanted = [sum((taps[t] * data[k + t] for t in range(TAPS)), Fraction(0)) for k in range(count)]
+    assert times(made.sums, products) == wanted
+    exact = {c for row in (*made.data, *made.sums) for c in row}
+    assert all(Fraction(float(np.float32(float(c)))) == c for c in exact)
+
+
+def test_opposite_points_share_their_work() -> None:
+    assert operations(2) == (4, 4)
+    assert operations(4) == (12, 12)
+
+
+@pytest.mark.parametrize(
+    ("target", "guard"),
+    [
+        ("host", "end"),
+        pytest.param("pi3", "end", marks=pytest.mark.emulated("qemu-arm")),
+        pytest.param("pi3_64", "start", marks=pytest.mark.emulated("qemu-aarch64")),
+    ],
+)
+def test_random_layers_agree_with_the_reference(target: str, guard: Guard) -> None:
+    every = run_trials(trials(), resolve(target), guard=guard)
+    for trial, found in zip(trials(), every, strict=True):
+        assert not isinstance(found, Exception), found
+        (call,) = trial.calls
+        ((made,),) = found
+        (expected,) = reference_of(trial.graph, call)
+        assert not disagreement(made, expected), (trial.graph.nodes, trial.kernels)
+
+
+def test_results_do_not_depend_on_threads_and_order() -> None:
+    graph = network((1, 13, 30, 20), 24, before=True)
+    call = inputs_of(graph, 0)
+    every = [
+        results(Trial(graph, (call,), ((LAYER, name),), threads=threads))[0].tobytes()
+        for name in CANDIDATES
+        for threads in (1, 2, 3)
+        if threads == 1 or name.endswith("planes")
+    ]
+    assert len(set(every)) == 1
+
+
+def test_nan_reaches_only_the_results_whose_window_contains_it() -> None:
+    graph = network((1, 9, 9, 8), 8)
+    (image,) = inputs_of(graph, 0)
+    for row, column in ((0, 0), (3, 4), (4, 5), (8, 7)):
+        holed = image.copy()
+        holed[0, row, column, 3] = np.nan
+        (made,) = results(Trial(graph, ((holed,),), ((LAYER, CANDIDATES[0]),)))
+        assert np.array_equal(np.isnan(made), np.isnan(reference_of(graph, (holed,))[0]))
+
+
+def plan_of(graph: Graph, target: str, threads: int = 1) -> Plan:
+    """The plan of a layer."""
+    return make_plan(graph, resolve(target), Options(threads=threads), "net")
+
+
+@pytest.mark.parametrize("target", ["pi3", "pi3_64", "pi4", "linux", "wasm"])
+def test_it_is_taken_for_layers_with_many_channels(target: str) -> None:
+    (step,) = plan_of(network((1, 14, 14, 64), 64), target).steps
+    assert step.predictions[0].kernel == "winograd"
+
+
+@pytest.mark.parametrize("target", ["pi3", "pi3_64"])
+def test_it_is_not_taken_for_few_channels(target: str) -> None:
+    (step,) = plan_of(network((1, 14, 14, 3), 16), target).steps
+    assert step.predictions[0].kernel != "winograd"
+
+
+def test_other_windows_strides_groups_types_and_targets_are_left_to_others() -> None:
+    image = (1, 12, 12, 16)
+    others: list[tuple[Graph, str]] = [
+        (network(image, 16, conv=Conv2D(stride=(2, 1))), "pi3_64"),
+        (network(image, 16, conv=Conv2D(dilation=(1, 2))), "pi3_64"),
+        (network(image, 16, window=5), "pi3_64"),
+        (network(image, 16), "pi0"),
+        (network(image, 16, infinite=True), "pi3_64"),
+    ]
+    for graph, target in others:
+        for step in plan_of(graph, target).steps:
+            assert "winograd" not in {p.kernel for p in step.predictions}
+
+
+def test_scratch_memory_of_bands_fits_in_the_cache() -> None:
+    plan = plan_of(network((1, 64, 64, 64), 64), "pi3_64")
+    (step,) = plan.steps
+    assert step.predictions[0].kernel == "winograd"
+    assert sum(b.bytes for b in plan.buffers.values() if b.kind == "scratch") <= 512 * 1024
