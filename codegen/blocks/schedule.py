@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.target import Target
@@ -37,6 +38,30 @@ def most_pixels(target: Target) -> int:
     return _MOST_WIDE_PIXELS if target.vector_bytes >= 64 else _MOST_PIXELS
 
 
+LINE_BYTES = 64
+"""The size of a cache line. Where lines are shorter, kernels prefetch only every other line."""
+
+Order = Literal["", "blocks", "panels"]
+"""The order of loops: low bands or one band, both with prefetches (`kernels.loop_orders`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """How far ahead of its loads a tile prefetches.
+
+    The innermost loop prefetches the image values that lie `image_tiles` tiles and `image_bytes`
+    bytes after those that it loads, and the weights that lie `weight_bytes` bytes after. It leaves
+    out what has a distance of 0.
+    """
+
+    image_tiles: int = 0
+    image_bytes: int = 0
+    weight_bytes: int = 0
+
+
+NOTHING_AHEAD = Ahead()
+
+
 @dataclass(frozen=True, slots=True)
 class GemmSchedule:
     """The register tile of an implicit matrix product, and the height of its bands.
@@ -45,8 +70,10 @@ class GemmSchedule:
     `k_step` channels. With `by_lane` it loads them as one vector for each pixel, and multiplies by
     single lanes of the vector (fmla by element); otherwise it loads and broadcasts each value. With
     `weights_first` a step loads all its weights before it multiplies: on an in-order core, loads
-    between multiply-adds cost more than the additional registers. A band of `band_rows` output rows
-    is finished for all filters before the next band starts.
+    between multiply-adds cost more than the additional registers. A trip of the innermost loop has
+    `unroll` steps. A band of `band_rows` output rows is finished for all filters before the next
+    band starts. `order` names the rule by which this number was chosen, if bands are chosen before
+    the kernel is written.
     """
 
     pixels: int
@@ -56,6 +83,9 @@ class GemmSchedule:
     by_lane: bool
     band_rows: int
     weights_first: bool = False
+    order: Order = ""
+    unroll: int = 1
+    ahead: Ahead = NOTHING_AHEAD
 
     @property
     def block(self) -> int:
@@ -73,6 +103,11 @@ class GemmSchedule:
     def note(self) -> str:
         """A short name for reports, such as `8x8`."""
         return f"{self.pixels}x{self.block}"
+
+    @property
+    def long_note(self) -> str:
+        """A name that also tells the rows of a band, such as `8x8b4`."""
+        return f"{self.note}b{self.band_rows}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +137,24 @@ def gemm_tile(target: Target, total: Elem, pixels: int, filters: int) -> GemmSch
     weights_first = by_lane and budget >= 32
     step = lanes if weights_first else 2
     return GemmSchedule(tile, vectors, lanes, step, by_lane, 1, weights_first)
+
+
+def ordered_tiles(target: Target, total: Elem, filters: int) -> Iterator[GemmSchedule]:
+    """Every tile that keeps the sums, image values and weights of a step in the registers.
+
+    Tiles of one pixel load and broadcast each of its values. At least one tile fills whole bytes if
+    results are bits.
+    """
+    many = 1 << 16
+    usual, single = gemm_tile(target, total, many, many), gemm_tile(target, total, 1, many)
+    for vectors in range(1, max(2, -(-filters // usual.lanes)) + 1):
+        one = replace(single, vectors=vectors)
+        if one.registers <= target.vector_registers:
+            yield one
+        for pixels in range(2, most_pixels(target) + 1):
+            tile = replace(usual, pixels=pixels, vectors=vectors)
+            if tile.registers <= target.vector_registers:
+                yield tile
 
 
 def gemm_tiles(

@@ -184,9 +184,12 @@ class Product:
         return preferred_first(candidate(fitted(dtype, shape, usual)), map(candidate, fitting))
 
     def call(self, node: PlacedNode, tile: GemmSchedule) -> list[KernelCall]:
-        """Write the kernel with this tile, and return its call."""
+        """Write the kernel with this schedule, and return its call.
+
+        Unless the schedule has a loop order, the height of its bands is chosen here.
+        """
         shape, terms = self.problem.shape, self.problem.terms
-        schedule = _banded(node, shape, tile, terms.types)
+        schedule = tile if tile.order else _banded(node, shape, tile, terms.types)
         b = KernelBuilder(node.name)
         x = b.param("x", terms.types.image, shape.x.align_bytes)
         w = b.param("w", terms.types.weight, 64)
@@ -196,7 +199,7 @@ class Product:
         args += [*(table.args if table else ()), *arithmetic.args]
         epilogue = Epilogue(node, b, shape.walk)
         extent = TileNest(b, shape, schedule, arithmetic, epilogue).write()
-        note = f"{self.kernel} {schedule.note}"
+        note = f"{self.kernel} {schedule.note} {schedule.order}".rstrip()
         return [KernelCall(b.finish(), (*args, *epilogue.args), extent, note)]
 
     def _packed(self, stored: NodeOperand, block: int) -> Arg:

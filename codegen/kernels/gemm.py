@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
-from ellc.codegen.blocks.candidates import Candidate, kernel
+from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel
 from ellc.codegen.blocks.placed_node import PlacedNode
-from ellc.codegen.blocks.schedule import GemmSchedule, gemm_tile, gemm_tiles, pixel_limit
+from ellc.codegen.blocks.schedule import (
+    GemmSchedule,
+    gemm_tile,
+    gemm_tiles,
+    ordered_tiles,
+    pixel_limit,
+)
 from ellc.codegen.blocks.terms import ProductTypes, in_fewest_bytes
 from ellc.codegen.blocks.window import cut
 from ellc.codegen.kernels.convolution import (
@@ -16,9 +23,11 @@ from ellc.codegen.kernels.convolution import (
     TileInputs,
     folded,
     has_constant_operands,
+    has_whole_bytes,
     problem_of,
 )
 from ellc.codegen.kernels.implicit_gemm import ConvShape, TilePosition, pack_filters
+from ellc.codegen.kernels.loop_orders import has_loop_orders, loop_orders, stall_cycles
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem, VType
@@ -39,9 +48,42 @@ def gemm(node: PlacedNode) -> Iterator[Candidate]:
     shape = folded(node, problem.shape, pixel_limit(node.target, total))
     pixels, filters = shape.columns.outputs, shape.filters
     usual = gemm_tile(node.target, total, pixels, filters)
+    if has_loop_orders(node.target, total) and shape.groups == 1:
+        yield from _ordered(node, Problem(problem.shape, terms))
+        return
     others = gemm_tiles(node.target, usual, pixels, filters)
     product = Product("gemm", Problem(shape, terms), Products, pack_filters)
     yield from product.candidates(node, gemm_cycles, usual, others)
+
+
+def _ordered(node: PlacedNode, problem: Problem) -> Iterator[Candidate]:
+    """Candidates with every loop order of every tile.
+
+    The name of a tile means the order with the lowest predicted cost. These candidates come first,
+    in the order of their costs. The tiles' other orders have longer names.
+    """
+    target, terms = node.target, problem.terms
+    result_bytes = Elem.of(node.result.type.dtype).bytes
+    tiles: list[Candidate] = []
+    others: list[Candidate] = []
+    for tile in ordered_tiles(target, terms.types.total, problem.shape.filters):
+        shape = folded(node, problem.shape, tile.pixels)
+        if shape.columns.outputs < tile.pixels or not has_whole_bytes(node.result.type.dtype, tile):
+            continue
+        product = Product("gemm", Problem(shape, terms), Products, pack_filters)
+        slots = gemm_cycles(target, shape, tile, terms.types)
+        costs: list[tuple[float, GemmSchedule]] = []
+        for schedule in loop_orders(target, shape, tile, terms.types, node.threads):
+            waits = stall_cycles(target, shape, schedule, terms.types, slots, result_bytes)
+            costs.append((slots + waits, schedule))
+        costs.sort(key=lambda cost: cost[0])
+        for place, (cycles, schedule) in enumerate(costs):
+            name = schedule.long_note if place else schedule.note
+            make = partial(product.call, node, schedule)
+            made = Candidate(Prediction("gemm", name, cycles), make)
+            (others if place else tiles).append(made)
+    yield from sorted(tiles, key=lambda c: c.prediction.known_cycles)
+    yield from sorted(others, key=lambda c: c.prediction.known_cycles)
 
 
 OVERHEAD_SLOTS = 32
@@ -49,6 +91,12 @@ OVERHEAD_SLOTS = 32
 of edges and counters. With 8 slots the planner chose this family for seven small grouped layers on
 a Raspberry Pi 3 for which depthwise kernels take only 0.4 to 0.9 of the modelled cycles
 (`tests/benchmarks/predictions.py --target pi3`)."""
+
+
+_LOAD_WAIT = 6
+"""How long each step of a tile that broadcasts values waits for its loads on an in-order core.
+Modelled cycles of a step on pi3_64 and issue slots: 1x8 13.8 and 8, 1x16 20.0 and 14, 1x32 32.5 and
+26."""
 
 
 def gemm_cycles(
@@ -69,6 +117,8 @@ def gemm_cycles(
     values = schedule.pixels / (schedule.k_step if schedule.by_lane else 1)
     sums = schedule.pixels * schedule.vectors
     once = sums + schedule.vectors * weight + values * value
+    if target.core.memory is not None and not schedule.by_lane:
+        once += _LOAD_WAIT
     once += max(0, schedule.registers - target.vector_registers) * (load + 1)
     taps = shape.rows.taps * shape.columns.taps
     runs = shape.rows.taps if shape.consecutive_taps else taps

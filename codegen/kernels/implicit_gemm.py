@@ -11,7 +11,7 @@ band of rows and filter block (parallel), row, tile, window row, taps and channe
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from ellc.codegen.blocks.access import Access
 from ellc.codegen.blocks.epilogue import Epilogue
-from ellc.codegen.blocks.schedule import GemmSchedule
+from ellc.codegen.blocks.schedule import LINE_BYTES, GemmSchedule
 from ellc.codegen.blocks.window import Axis, Tiles, column_tiles
 from ellc.codegen.kernels.weight_rows import WeightRows
 from ellc.codegen.kir.build import KernelBuilder
@@ -163,22 +163,45 @@ class TileArithmetic(ABC):
         pixels: Sequence[int],
     ) -> list[Operand]:
         """`depth` as a loop over steps of `k_step` values, then straight-line code for the rest."""
-        b, schedule = self._b, self._schedule
-        loop_end = length - length % schedule.k_step
-        with b.loop("k", 0, loop_end, schedule.k_step, carry=sums) as k:
-            image_index = b.add(inside, k.index)
-            weight_index = b.add(panel, b.mul(k.index, schedule.block))
-            k.carry(
-                self._steps(list(k.carried), image_index, weight_index, pixels, schedule.k_step)
-            )
-        sums = list(k.results)
-        if length - loop_end:
-            image_index, weight_index = (
-                b.add(inside, loop_end),
-                b.add(panel, loop_end * schedule.block),
-            )
-            sums = self._steps(sums, image_index, weight_index, pixels, length - loop_end)
+        schedule = self._schedule
+        done = 0
+        for trip in dict.fromkeys((schedule.k_step * schedule.unroll, schedule.k_step)):
+            end = length - length % trip
+            sums = self._step_loop(sums, inside, panel, (done, end), pixels, trip)
+            done = end
+        if length > done:
+            image_index, weight_index = self._at(inside, panel, Imm(done))
+            sums = self._steps(sums, image_index, weight_index, pixels, length - done)
         return sums
+
+    def _step_loop(
+        self,
+        sums: list[Operand],
+        inside: Operand,
+        panel: Operand,
+        values: tuple[int, int],
+        pixels: Sequence[int],
+        trip: int,
+    ) -> list[Operand]:
+        """The sums plus the products of values [first, end), `trip` values on each trip."""
+        b, step = self._b, self._schedule.k_step
+        with b.loop("k", *values, trip, carry=sums) as k:
+            image_index, weight_index = self._at(inside, panel, k.index)
+            running = list(k.carried)
+            ahead = self._prefetches(image_index, weight_index, pixels, trip)
+            # The last step has none, unless it is the only one.
+            share = -(-len(ahead) // max(1, trip // step - 1))
+            for start in range(0, trip, step):
+                at = self._at(image_index, weight_index, Imm(start))
+                running = self._steps(running, *at, pixels, step, ahead[:share])
+                ahead = ahead[share:]
+            k.carry(running)
+        return list(k.results)
+
+    def _at(self, inside: Operand, panel: Operand, k: Operand) -> tuple[Operand, Operand]:
+        """The indices of the image value and the weights `k` values further along."""
+        b = self._b
+        return b.add(inside, k), b.add(panel, b.mul(k, self._schedule.block))
 
     def _steps(
         self,
@@ -187,8 +210,12 @@ class TileArithmetic(ABC):
         weight_index: Operand,
         pixels: Sequence[int],
         steps: int,
+        ahead: Sequence[Callable[[], None]] = (),
     ) -> list[Operand]:
-        """The sums plus the products of `steps` values of each pixel, in straight-line code."""
+        """The sums plus the products of `steps` values of each pixel, in straight-line code.
+
+        `ahead` writes prefetches. They come between the last products.
+        """
         b, schedule = self._b, self._schedule
         pixel_stride = self._shape.columns.stride * self._shape.x.strides[2]
         by_lane = schedule.by_lane and steps == schedule.k_step
@@ -203,8 +230,8 @@ class TileArithmetic(ABC):
         )
         for k in range(steps):
             row = rows.next()
-            for pixel in pixels:
-                if pixel == pixels[len(pixels) // 2]:
+            for at, pixel in enumerate(pixels):
+                if at == len(pixels) // 2:
                     rows.widen_next()
                 if by_lane:
                     value = b.op("splat_lane", values[pixel], attrs=(k, schedule.lanes))
@@ -214,7 +241,36 @@ class TileArithmetic(ABC):
                 for v, weight in enumerate(row):
                     index = pixel * schedule.vectors + v
                     sums[index] = self.accumulate(weight, value, sums[index])
+                behind = k * len(pixels) + at
+                for write in _spread(ahead, behind, steps * len(pixels)):
+                    write()
         return sums
+
+    def _prefetches(
+        self, image_index: Operand, weight_index: Operand, pixels: Sequence[int], values: int
+    ) -> list[Callable[[], None]]:
+        """Functions that write the prefetches of a trip over `values` values.
+
+        A trip that is shorter than a cache line prefetches lines of the image that other trips
+        prefetch as well. Behind a multiply-add this takes no time.
+        """
+        b, schedule, x, w = self._b, self._schedule, self._x, self._w
+        ahead, stride = schedule.ahead, self._shape.columns.stride * self._shape.x.strides[2]
+        offsets: list[tuple[Param, Operand, int]] = []
+        if ahead.image_tiles or ahead.image_bytes:
+            further = ahead.image_tiles * len(pixels) * stride
+            further += ahead.image_bytes // x.elem.bytes
+            lines = range(0, values, LINE_BYTES // x.elem.bytes)
+            offsets += [
+                (x, image_index, further + p * stride + line) for line in lines for p in pixels
+            ]
+        if ahead.weight_bytes:
+            further = ahead.weight_bytes // w.elem.bytes
+            lines = range(0, values * schedule.block, LINE_BYTES // w.elem.bytes)
+            offsets += [(w, weight_index, further + line) for line in lines]
+        return [
+            partial(b.prefetch, param, index, offset=offset) for param, index, offset in offsets
+        ]
 
     def _ahead(self, by_lane: bool) -> int:
         """How many rows of weights are loaded ahead of their use."""
@@ -242,6 +298,19 @@ class TileArithmetic(ABC):
         b, lanes = self._b, self._schedule.lanes
         widened = [self.weight_factor(v) for v in row]
         return [b.part(v, start, lanes) for v in widened for start in range(0, v.type.lanes, lanes)]
+
+
+def _spread(
+    writes: Sequence[Callable[[], None]], place: int, places: int
+) -> Sequence[Callable[[], None]]:
+    """Those of `writes` for one of so many places: one each for the last places, if that is enough.
+
+    Otherwise all places get equally many.
+    """
+    if len(writes) <= places:
+        index = place - (places - len(writes))
+        return writes[index : index + 1] if index >= 0 else ()
+    return writes[place * len(writes) // places : (place + 1) * len(writes) // places]
 
 
 class TileNest:

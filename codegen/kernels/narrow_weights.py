@@ -7,7 +7,7 @@ compute exactly the layer with the weights that are stored, and are used only if
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
@@ -132,13 +132,14 @@ class NarrowProducts(Products):
         weight_index: Operand,
         pixels: Sequence[int],
         steps: int,
+        ahead: Sequence[Callable[[], None]] = (),
     ) -> list[Operand]:
         """As in every tile. Weights further on are prefetched: a single pixel waits for memory."""
         if self._schedule.pixels == 1:
             size = self._coding.elem.bytes
             for line in range(0, steps * self._schedule.block * size, _LINE_BYTES):
                 self._b.prefetch(self._w, weight_index, offset=(_AHEAD_BYTES + line) // size)
-        return super()._steps(sums, image_index, weight_index, pixels, steps)
+        return super()._steps(sums, image_index, weight_index, pixels, steps, ahead)
 
     def weight_factor(self, weight: Operand) -> Operand:
         """Stored integers as float32 numbers."""

@@ -324,10 +324,11 @@ class _PlaneProducts(Products):
         weight_index: Operand,
         pixels: Sequence[int],
         steps: int,
+        ahead: Sequence[Callable[[], None]] = (),
     ) -> list[Operand]:
         for line in range(0, steps * self._schedule.block, LINE):
             self._b.prefetch(self._w, weight_index, offset=_PREFETCHED + line)
-        return super()._steps(sums, image_index, weight_index, pixels, steps)
+        return super()._steps(sums, image_index, weight_index, pixels, steps, ahead)
 
 
 class ProductStage:

@@ -1,0 +1,180 @@
+"""Loop orders of implicit matrix products on cores that execute in order, and what they wait for.
+
+Such a core waits for every cache line that has not arrived. The height of the bands decides which
+lines are read again and again. In low bands (`blocks`), the inputs of a band stay in the caches
+while all weights pass by. In one band of all rows (`panels`), the weights of one block of filters
+stay there while the image passes by. In both orders, the innermost loop prefetches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ellc.codegen.blocks.schedule import LINE_BYTES, Ahead, GemmSchedule, gemm_tile
+from ellc.codegen.blocks.terms import ProductTypes
+from ellc.codegen.kernels.implicit_gemm import ConvShape, split_bands
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.machine.target import Target
+
+_USABLE = 0.75
+"""The part of a cache that a kernel can fill before lines that it still needs are replaced. The
+caches of these cores replace lines at random."""
+_WEIGHTS_AHEAD_BYTES, _IMAGE_AHEAD_BYTES = 512, 64
+"""How far ahead a tile prefetches weights, and image values if it does not prefetch those of the
+next tile. Thousand modelled cycles on pi3_64, 1x1, 14x14, 512 -> 512, one band: without prefetches
+32,980; weights 512, image 0: 31,820, 64: 24,173, next tile: 26,390. 56x56, 64 -> 128, bands of six
+tiles: without 12,010; weights 256, image 0: 11,929; next tile: 11,450; weights 512: 11,435."""
+
+_PART_CYCLES = 30
+"""What the start of a band for one block of filters takes: two divisions and a few addresses."""
+
+
+def has_loop_orders(target: Target, total: Elem) -> bool:
+    """Whether `loop_orders` has orders for sums of this type on this target.
+
+    It needs the costs of cache lines, and tiles that load all weights of a step first.
+    """
+    many = 1 << 16
+    return target.core.memory is not None and gemm_tile(target, total, many, many).weights_first
+
+
+def loop_orders(
+    target: Target, shape: ConvShape, tile: GemmSchedule, types: ProductTypes, threads: int
+) -> Iterator[GemmSchedule]:
+    """The tile in bands of 1, 2, 4, .. rows, and in one band of all rows."""
+    rows = shape.rows.outputs
+    band = 1
+    while band < rows:
+        yield _ahead(target, shape, replace(tile, band_rows=band, order="blocks"), types)
+        band *= 2
+    whole = replace(tile, band_rows=rows, order="panels")
+    yield _ahead(target, shape, split_bands(whole, shape, threads), types)
+
+
+def _ahead(
+    target: Target, shape: ConvShape, schedule: GemmSchedule, types: ProductTypes
+) -> GemmSchedule:
+    """The schedule with prefetches, and with trips of one cache line of each pixel.
+
+    If the image values of two tiles and the weights of a block fit in the first-level cache, the
+    values of the next tile are prefetched. Otherwise they would be replaced before their use.
+    """
+    sizes = _sizes(shape, schedule, types, 0)
+    fits = 2 * sizes.tile + sizes.panel <= target.l1_bytes
+    image = Ahead(image_tiles=1) if fits else Ahead(image_bytes=_IMAGE_AHEAD_BYTES)
+    unroll = LINE_BYTES // (schedule.k_step * types.image.bytes)
+    ahead = replace(image, weight_bytes=_WEIGHTS_AHEAD_BYTES)
+    # A scheduler of loops puts prefetches where they take no time, however short the trips are.
+    return replace(schedule, ahead=ahead, unroll=1 if target.core.scheduler else max(1, unroll))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """The bytes that a kernel and its parts touch, and the numbers of these parts.
+
+    `tile`, `band` and `image` are inputs, `panel` and `weights` the weights of one block and of
+    all blocks, `result` and `band_result` the outputs.
+    """
+
+    tile: int
+    band: int
+    image: int
+    panel: int
+    weights: int
+    result: int
+    bands: int
+    blocks: int
+    tiles_of_band: float
+
+    @property
+    def band_result(self) -> float:
+        return self.result / self.bands
+
+
+def _sizes(
+    shape: ConvShape, schedule: GemmSchedule, types: ProductTypes, result_bytes: int
+) -> _Sizes:
+    rows, columns = shape.rows, shape.columns
+    pixel = shape.channels * types.image.bytes
+
+    def touched(outputs: int, taps: int, stride: int) -> int:
+        """How many inputs along an axis so many neighbouring outputs read."""
+        return taps + (outputs - 1) * min(stride, taps)
+
+    row = touched(columns.outputs, columns.taps, columns.stride) * pixel
+    tile = touched(min(schedule.pixels, columns.outputs), columns.taps, columns.stride) * pixel
+    bands = -(-rows.outputs // schedule.band_rows)
+    blocks = -(-shape.filters // schedule.block)
+    panel = rows.taps * columns.taps * shape.channels * schedule.block * types.weight.bytes
+    return _Sizes(
+        rows.taps * tile,
+        touched(schedule.band_rows, rows.taps, rows.stride) * row,
+        touched(rows.outputs, rows.taps, rows.stride) * row,
+        panel,
+        panel * blocks,
+        rows.outputs * columns.outputs * shape.filters * result_bytes,
+        bands,
+        blocks,
+        rows.outputs / bands * -(-columns.outputs // schedule.pixels),
+    )
+
+
+def stall_cycles(
+    target: Target,
+    shape: ConvShape,
+    schedule: GemmSchedule,
+    types: ProductTypes,
+    slots: float,
+    result_bytes: int,
+) -> float:
+    """The cycles that the loop order costs, if all other instructions take `slots` cycles.
+
+    They are the waits for cache lines and the starts of bands. The image has just been written; the
+    weights and the memory of the result are in no cache. Lines from memory arrive while
+    instructions run, at most `Core.memory_bytes` in a cycle. If the second cache keeps the weights,
+    only the first band fetches them.
+    """
+    memory = target.core.memory
+    if memory is None:
+        return 0.0
+    s = _sizes(shape, schedule, types, result_bytes)
+    l2_bytes = target.l2_bytes * _USABLE
+    keeps_weights = s.band + s.band_result + s.weights <= l2_bytes
+    fetches = 1 if keeps_weights else s.bands
+    moved = float(s.weights * fetches + s.image * _image_fetches(s, l2_bytes))
+    waits = max(0.0, _reads(target, s, schedule) - moved) / LINE_BYTES * memory.near_wait
+    waits += _PART_CYCLES * s.bands * s.blocks
+    # A line of results is fetched and written back; if it leaves the cache before all of its blocks
+    # are written, this happens again.
+    together = s.band + s.panel + s.band_result <= l2_bytes
+    visits = 1.0 if together else max(1.0, LINE_BYTES / (schedule.block * result_bytes))
+    moved += 2 * s.result * min(visits, s.blocks)
+    first = moved / s.bands
+    if keeps_weights:
+        first = (moved - s.weights) / s.bands + s.weights
+    for phases, size in ((1, first), (s.bands - 1, (moved - first) / max(1, s.bands - 1))):
+        beyond = size / target.core.memory_bytes - slots / s.bands
+        waits += phases * max(beyond, size / LINE_BYTES * memory.far_wait)
+    return waits
+
+
+def _reads(target: Target, s: _Sizes, schedule: GemmSchedule) -> float:
+    """The bytes of inputs and weights that come from outside the first-level cache."""
+    l1_bytes = target.l1_bytes * _USABLE
+    tile = s.tile * (1 + schedule.ahead.image_tiles)
+    if tile + s.weights <= l1_bytes:
+        weight_reads = 1.0
+    elif tile + s.panel <= l1_bytes:
+        weight_reads = float(s.bands)
+    else:
+        weight_reads = s.bands * s.tiles_of_band
+    image_reads = 1 if s.band + s.panel <= l1_bytes else s.blocks
+    return s.weights * weight_reads + s.image * image_reads
+
+
+def _image_fetches(s: _Sizes, l2_bytes: float) -> int:
+    """How often the image comes from memory."""
+    if s.image + s.weights <= l2_bytes:
+        return 0
+    return 1 if s.band + s.panel + s.band_result <= l2_bytes else s.blocks
