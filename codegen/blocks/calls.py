@@ -60,17 +60,34 @@ class KernelCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Chain:
+    """A run of nodes that are computed together, in bands of rows (`planning.bands`).
+
+    `first` and `last` are results of the first and the last node. A band has `rows` rows of the
+    last result. If `columns` is not 0, the images are also cut into strips: each covers this many
+    columns of the last result.
+    """
+
+    first: str
+    last: str
+    rows: int
+    columns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """The user's options for code generation.
 
     `kernels` has pairs (node, candidate). A node is named by a layer of the model or by a value
     that it computes. A candidate is written `family` or `family:schedule`. The planner chooses the
     candidates of all other nodes. A plan lists at most `listed` candidates of each kernel family.
+    `chains` are the chains that are computed in bands.
     """
 
     threads: int = 1
     kernels: tuple[tuple[str, str], ...] = ()
     listed: int = 4
+    chains: tuple[Chain, ...] = ()
 
 
 def access_arg(access: Access) -> Arg:

@@ -10,7 +10,7 @@ too.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ellc.codegen.blocks.access import Access
 from ellc.codegen.kir.build import KernelBuilder
@@ -72,12 +72,13 @@ def window_axes(
 ) -> tuple[Axis, Axis]:
     """The axes (rows, columns) of a window over an NHWC image.
 
-    If the image has a border that covers the padding, the window reads the border.
+    If the image has a border that covers the padding along an axis, the window reads the border.
     """
-    bordered = x.border is not None and x.border.covers(padding)
+    along = (replace(padding, left=0, right=0), replace(padding, top=0, bottom=0))
+    bordered = [x.border is not None and x.border.covers(p) for p in along]
     before = (padding.top, padding.left)
     rows, columns = (
-        Axis(x.shape[i + 1], outputs[i], taps[i], stride[i], dilation[i], before[i], bordered)
+        Axis(x.shape[i + 1], outputs[i], taps[i], stride[i], dilation[i], before[i], bordered[i])
         for i in (0, 1)
     )
     return rows, columns

@@ -23,7 +23,7 @@ from ellc.codegen.output.emit import compile_kernels, plan_kernels, weight_piece
 from ellc.codegen.output.glue import header_text, make_model, source_text
 from ellc.codegen.output.model import ApiPort, Call, Model
 from ellc.codegen.output.runtime import runtime_dir
-from ellc.codegen.planning.plan import Plan, Step
+from ellc.codegen.planning.plan import PartAccess, Plan, Step
 from ellc.codegen.toolchain import elf, emulate
 from ellc.codegen.toolchain.compile_c import compile_c
 from ellc.ir.types import Array, DType
@@ -33,11 +33,15 @@ _PROBES = Path(__file__).resolve().parents[1] / "templates" / "probes.c"
 
 @dataclass(frozen=True, slots=True)
 class KeptBuffer:
-    """Where the record holds the contents of a buffer after a step: at byte `offset`."""
+    """Where the record holds the contents of a buffer after a step: at byte `offset`.
+
+    If the step is one of a chain, `part` is the part of a value that it wrote.
+    """
 
     step: int
     buffer: Buffer
     offset: int
+    part: PartAccess | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def build_kept(plan: Plan, name: str, folder: Path) -> KeptProgram:
     for index, (step, call) in enumerate(zip(plan.steps, model.steps, strict=True)):
         # Steps run without their conditions, because results that nothing reads are also compared.
         steps.append(replace(call, only_if=None))
-        for buffer in _written(step):
+        for buffer in _written(step, plan):
             steps.append(
                 Call(
                     Identifier("ellc_keep"),
@@ -86,7 +90,8 @@ def build_kept(plan: Plan, name: str, folder: Path) -> KeptProgram:
                     call.repeat,
                 )
             )
-            copies.append(KeptBuffer(index, buffer, at))
+            part = step.part.result if step.part else None
+            copies.append(KeptBuffer(index, buffer, at, part))
             at += buffer.bytes
     probed = replace(
         model, steps=tuple(steps), outputs=(*model.outputs, _extra_output("record", max(1, at)))
@@ -157,6 +162,7 @@ class Memory:
     def __init__(self, program: KeptProgram) -> None:
         self._plan, self._copies = program.plan, program.copies
         self._bytes: dict[str, Array] = {}
+        self._rows: dict[str, Array] = {}  # the inner results of chains
         graph = program.plan.graph
         for index, state in enumerate(graph.states):
             first = stored_array(graph.weights[state.key], graph.types[state.current].dtype)
@@ -173,24 +179,53 @@ class Memory:
             if first <= copy.step <= last:
                 view = np.frombuffer(record, np.uint8, copy.buffer.bytes, copy.offset)
                 self._bytes[copy.buffer.id] = view
+                if copy.part is not None and copy.part.value in self._plan.windows:
+                    self._keep_rows(copy.part)
+
+    def value(self, value: str, dtype: DType, channels: int) -> Array:
+        """The current elements of a value. Those of a chain's inner result are put together."""
+        if value in self._rows:
+            return _unpacked(self._rows[value], dtype, channels)
+        return self.read(self._plan.accesses[value], dtype, channels)
+
+    def _keep_rows(self, part: PartAccess) -> None:
+        """Keep a part of a chain's inner result, which the next bands overwrite in its window."""
+        shape = (*self._plan.graph.types[part.value].shape[:3], part.access.shape[3])
+        whole = self._rows.setdefault(part.value, np.zeros(shape, part.access.elem.numpy))
+        (first, end), (left, right) = part.box.rows, part.box.columns
+        whole[:, first:end, left:right] = self._elements(part.access)
 
     def read(self, access: Access, dtype: DType, channels: int) -> Array:
         """The current elements of an access. Bits are unpacked to `channels` booleans."""
+        if math.prod(access.shape) == 0:
+            return np.zeros(access.shape, dtype.numpy)
+        return _unpacked(self._elements(access), dtype, channels)
+
+    def _elements(self, access: Access) -> Array:
+        """The current stored elements of an access, as a view."""
         size = access.elem.bytes
         data = self._bytes[access.buffer.id]
         elements = data[: len(data) // size * size].view(access.elem.numpy)
         strides = tuple(s * size for s in access.strides)
-        if math.prod(access.shape) == 0:
-            return np.zeros(access.shape, dtype.numpy)
-        view = np.ndarray(access.shape, elements.dtype, elements, access.offset * size, strides)
-        if dtype is DType.BIT:
-            bits = np.unpackbits(np.asarray(view, order="C"), axis=-1, bitorder="little")
-            return bits[..., :channels].astype(np.bool_)
-        return view.astype(dtype.numpy)
+        return np.ndarray(access.shape, elements.dtype, elements, access.offset * size, strides)
 
 
-def _written(step: Step) -> list[Buffer]:
-    """The buffers that a step writes, without scratch memory."""
+def _unpacked(stored: Array, dtype: DType, channels: int) -> Array:
+    """A copy of stored elements as values of a type; bits become booleans."""
+    if dtype is DType.BIT:
+        bits = np.unpackbits(np.asarray(stored, order="C"), axis=-1, bitorder="little")
+        return bits[..., :channels].astype(np.bool_)
+    return stored.astype(dtype.numpy)
+
+
+def _written(step: Step, plan: Plan) -> list[Buffer]:
+    """The buffers that a step writes, without scratch memory.
+
+    Of the steps of a chain that write parts of a whole buffer, only the last one counts: it leaves
+    the whole result.
+    """
+    if step.part and not step.values and step.part.result.value not in plan.windows:
+        return []
     written: dict[str, Buffer] = {}
     for param, arg in zip(step.call.kernel.params, step.call.placed_args, strict=True):
         if param.writable and isinstance(arg, BufferArg) and arg.buffer.kind != "scratch":

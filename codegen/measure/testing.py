@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 
 from ellc.codegen.blocks.access import bit_bytes
-from ellc.codegen.blocks.calls import Options
+from ellc.codegen.blocks.calls import Chain, Options
 from ellc.codegen.blocks.weights import stored_array
 from ellc.codegen.kir.c99 import c_kernels
 from ellc.codegen.kir.ir import Kernel
@@ -56,13 +56,14 @@ class Trial:
 
     The first call starts from reset states, and every other call from the states that the previous
     call left. `kernels` names candidates as in `Options`. A `threads` other than 0 replaces the
-    number of threads in the options.
+    number of threads in the options. `chains` are computed in bands.
     """
 
     graph: Graph
     calls: tuple[tuple[Array, ...], ...]
     kernels: tuple[tuple[str, str], ...] = ()
     threads: int = 0
+    chains: tuple[Chain, ...] = ()
 
 
 def rivals(trial: Trial, target: Target) -> list[Trial]:
@@ -142,7 +143,12 @@ def run_trials(
         name = f"t{index}"
         try:
             kernels = (*chosen.kernels, *trial.kernels)
-            asked = replace(chosen, kernels=kernels, threads=trial.threads or chosen.threads)
+            asked = replace(
+                chosen,
+                kernels=kernels,
+                threads=trial.threads or chosen.threads,
+                chains=(*chosen.chains, *trial.chains),
+            )
             plan = shared.plan(make_plan(trial.graph, target, asked, name))
             portable = emitter == "c"
             model = make_model(plan, name, asked.threads, portable=portable, divide_all=True)

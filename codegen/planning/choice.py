@@ -14,7 +14,7 @@ from ellc.codegen.blocks.candidates import FAMILIES, Candidate, Family, Predicti
 from ellc.codegen.blocks.emission import computes_in_double
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.planning.scratch import ScratchBuffers
-from ellc.ir.errors import EllcError
+from ellc.ir.errors import EllcError, InternalError
 from ellc.ir.graph import Graph, Node
 from ellc.ir.op import Op, Pointwise
 from ellc.ir.types import DType
@@ -75,24 +75,52 @@ def families_of(op: Op) -> tuple[Family, ...]:
 
 
 def choose(node: PlacedNode, asked: str = "", tuned: str = "", listed: int = OFFERED) -> Choice:
-    """Choose one of the candidates of a node, and list at most `listed` of each family.
+    """Choose one of the candidates of a node, list at most `listed` of each family; make kernels.
 
     `asked` and `tuned` name a candidate as `family` or `family:schedule`. `tuned` is ignored if
     `asked` is given, or if the node does not have the candidate `tuned`. Raises `EllcError`:
     E301 if no kernel computes the node, E303 if the node needs float64 and the target has no
     hardware for it, E305 if the node does not have the candidate `asked`.
     """
+    chosen, predictions = _selected(node, asked, tuned, listed)
+    scratch = ScratchBuffers(node)
+    return Choice(scratch.surrounded(chosen.make()), scratch.buffers, predictions)
+
+
+def predictions_of(
+    node: PlacedNode, asked: str = "", tuned: str = "", listed: int = OFFERED
+) -> tuple[Prediction, ...]:
+    """The predictions of what `choose` would return. No kernel is made."""
+    return _selected(node, asked, tuned, listed)[1]
+
+
+def choose_like(node: PlacedNode, whole: Prediction) -> Choice:
+    """Choose for a part of a node what was chosen for the whole node: `whole`.
+
+    If the part does not have the same schedule, it gets the preferred one of the same family, so
+    that it adds in the same order. Raises `InternalError` if the family cannot compute the part.
+    """
+    offers = _offers(node, whole.kernel)
+    chosen = _named(offers, whole.name) or _named(offers, whole.kernel)
+    if chosen is None:
+        raise InternalError(f"{node.name}: '{whole.kernel}' cannot compute a part of the result")
+    scratch = ScratchBuffers(node)
+    return Choice(scratch.surrounded(chosen.make()), scratch.buffers, (chosen.prediction,))
+
+
+def _selected(
+    node: PlacedNode, asked: str, tuned: str, listed: int
+) -> tuple[Candidate, tuple[Prediction, ...]]:
+    """The chosen candidate, and the predictions of a `Choice`."""
     _check_double_precision(node)
     offers = _offers(node, asked, listed)
     if asked:
         chosen = _asked(node, offers, asked)
     else:
         chosen = (tuned and _named(offers, tuned)) or _cheapest(offers)
-    scratch = ScratchBuffers(node)
-    calls = scratch.surrounded(chosen.make())
     others = [c.prediction for o in offers for c in o.listed if c is not chosen]
     others.sort(key=lambda p: p.known_cycles)
-    return Choice(calls, scratch.buffers, (chosen.prediction, *others))
+    return chosen, (chosen.prediction, *others)
 
 
 def _offers(node: PlacedNode, asked: str, count: int = OFFERED) -> list[_Offer]:

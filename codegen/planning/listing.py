@@ -13,7 +13,7 @@ from ellc.codegen.blocks.access import BufferKind
 from ellc.codegen.blocks.calls import BufferArg, PlacedArg
 from ellc.codegen.blocks.candidates import Prediction
 from ellc.codegen.planning.loops import Repeat
-from ellc.codegen.planning.plan import Plan, Step
+from ellc.codegen.planning.plan import Plan, Step, StepPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,15 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedPart:
+    """The rows and columns of a value that a step of a chain computes or moves."""
+
+    value: str
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class ListedCall:
     """A step (see `plan.Step`). The first candidate is the chosen one. Cycles are rounded."""
 
@@ -76,6 +85,7 @@ class ListedCall:
     repeat: Repeat | None = None
     conditions: tuple[Condition, ...] = ()
     candidates: tuple[Prediction, ...] = ()
+    part: ListedPart | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +148,12 @@ def _call(step: Step, numbers: Mapping[str, int]) -> ListedCall:
         step.repeat,
         tuple(Condition(g.value, _pointer(g.flag, numbers), g.wanted) for g in step.guards),
         tuple(map(_rounded, step.predictions)),
+        None if step.part is None else _part(step.part),
     )
+
+
+def _part(part: StepPart) -> ListedPart:
+    return ListedPart(part.result.value, part.result.box.rows, part.result.box.columns)
 
 
 def _pointer(arg: PlacedArg, numbers: Mapping[str, int]) -> ListedPointer:

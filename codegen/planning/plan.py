@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ellc.codegen.blocks.access import (
     Access,
@@ -17,9 +17,13 @@ from ellc.codegen.blocks.calls import (
 )
 from ellc.codegen.blocks.candidates import Prediction
 from ellc.codegen.machine.target import Target
+from ellc.codegen.planning.bands import Box
 from ellc.codegen.planning.loops import Repeat
 from ellc.codegen.planning.memory import ArenaPlan
 from ellc.ir.graph import Graph
+
+MOVE = "move"
+"""`Step.op` of a step that moves rows inside a window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,27 @@ class Guard:
     value: str
     flag: BufferArg
     wanted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PartAccess:
+    """A part of an image, and where it lies in memory during a step."""
+
+    value: str
+    box: Box
+    access: Access
+
+
+@dataclass(frozen=True, slots=True)
+class StepPart:
+    """What a step of a chain writes, and what it reads of each operand of its node.
+
+    An operand of which it reads all, such as a constant, is None. A move inside a window reads and
+    writes the same part of the same value.
+    """
+
+    result: PartAccess
+    operands: tuple[PartAccess | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +69,9 @@ class Step:
     size of the operands, weights and results; both are for all trips together. `predictions` lists
     the candidates of the node, the chosen one first. If several families could compute the node,
     `layer` is its key in tuning files (`planning.tuning`).
+
+    A node of a chain has steps for every band (`planning.bands`). The last step of each band has a
+    `part`, and `macs` and `moved_bytes` of this part.
     """
 
     name: str
@@ -57,6 +85,7 @@ class Step:
     guards: tuple[Guard, ...] = ()
     predictions: tuple[Prediction, ...] = ()
     layer: str = ""
+    part: StepPart | None = None
 
 
 @dataclass(frozen=True)
@@ -65,8 +94,9 @@ class Plan:
 
     The steps `once` run in `init`; they fill borders whose memory no other step overwrites.
     `weights` lists pairs (constant, byte offset in the weight section). `viewed` contains the
-    values that are views, which no kernel writes. `notes` tells the user which entries of a tuning
-    file cannot be used.
+    values that are views, which no kernel writes. `windows` has the windows of a chain's inner
+    results, which have no `accesses`: rows and columns are those of the window. `notes` tells the
+    user which entries of a tuning file cannot be used.
     """
 
     graph: Graph
@@ -81,6 +111,7 @@ class Plan:
     weight_bytes: int
     viewed: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    windows: Mapping[str, Access] = field(default_factory=dict)
 
     def arena_offset(self, buffer: Buffer) -> int:
         """The byte offset of a buffer in the arena. The caller's buffers have none."""

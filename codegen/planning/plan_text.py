@@ -11,6 +11,7 @@
     step net_000_conv2d = net_000_conv2d("input0" + 0, constant 0 + 0, "v1" + 0) to 3, note "gemm"
       computes conv2d, 82944 multiply-adds, 10976 bytes moved
       makes "v1"
+      part "v1", rows 0..3, columns 0..11
       from "first"
       in loop 0 of 5 trips
       if "v7" at "v7" + 0 is true
@@ -21,7 +22,8 @@ If a step shares the kernel of an earlier step, its own name differs from the ke
 candidate is the chosen one. Names that come from the model are JSON strings. `to 3` gives the
 extent of the kernel call. `live 0..1` gives the first and the last step at which a buffer is live;
 steps are counted from 0, and -1 is `init`. A pointer that advances by 64 bytes on every trip of a
-loop ends in ` + 64 a trip`. A loop that one thread runs alone ends in `, alone`.
+loop ends in ` + 64 a trip`. A loop that one thread runs alone ends in `, alone`. A step of a chain
+has a `part`: the first and the last row and column that it computes.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from ellc.codegen.planning.listing import (
     ListedBuffer,
     ListedCall,
     ListedConstant,
+    ListedPart,
     ListedPointer,
     Listing,
     listing,
@@ -89,6 +92,9 @@ def _print_call(word: str, call: ListedCall) -> Iterator[str]:
     yield f"  computes {call.op}, {work}"
     if call.values:
         yield f"  makes {', '.join(map(_quoted, call.values))}"
+    if (part := call.part) is not None:
+        rows, columns = (f"{first}..{end - 1}" for first, end in (part.rows, part.columns))
+        yield f"  part {_quoted(part.value)}, rows {rows}, columns {columns}"
     if call.source:
         yield f"  from {', '.join(map(_quoted, call.source))}"
     if (loop := call.repeat) is not None:
@@ -219,6 +225,10 @@ class _Reader:
     def source(self, layers: str) -> None:
         self._extend(source=_all_unquoted(layers))
 
+    def part(self, value: str, *numbers: str) -> None:
+        top, bottom, left, right = map(int, numbers)
+        self._extend(part=ListedPart(_unquoted(value), (top, bottom + 1), (left, right + 1)))
+
     def loop(self, number: str, trips: str, alone: str) -> None:
         self._extend(repeat=Repeat(int(number), int(trips), bool(alone)))
 
@@ -260,6 +270,10 @@ _READERS: tuple[tuple[re.Pattern[str], Callable[..., None]], ...] = tuple(
         ),
         (r"  computes (\w+), (\d+) multiply-adds, (\d+) bytes moved", _Reader.computes),
         (rf"  makes ({_STRINGS})", _Reader.makes),
+        (
+            rf"  part ({_STRING}), rows (\d+)\.\.(\d+), columns (\d+)\.\.(\d+)",
+            _Reader.part,
+        ),
         (rf"  from ({_STRINGS})", _Reader.source),
         (r"  in loop (\d+) of (\d+) trips(, alone)?", _Reader.loop),
         (rf"  if ({_STRING}) at ({_POINTER}) is (true|false)", _Reader.condition),

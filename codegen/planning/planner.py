@@ -23,11 +23,15 @@ from ellc.codegen.blocks.calls import (
     WeightArg,
     access_arg,
 )
+from ellc.codegen.blocks.candidates import Prediction
 from ellc.codegen.blocks.movement import copy_call
+from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.weights import constant_access
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.languages.names import identifier
 from ellc.codegen.machine.target import Target
+from ellc.codegen.planning.banding import ChainCalls, PartCalls
+from ellc.codegen.planning.bands import Bands
 from ellc.codegen.planning.choice import (
     ASK_THE_PLAN,
     NO_SUCH_KERNEL,
@@ -35,11 +39,12 @@ from ellc.codegen.planning.choice import (
     Choice,
     choose,
     families_of,
+    predictions_of,
 )
 from ellc.codegen.planning.loops import MACS_WORTH_A_BARRIER, Enter, Leave, Repeat, flattened
 from ellc.codegen.planning.memory import ArenaPlan, Lifetime, plan_arena
 from ellc.codegen.planning.narrowing import narrowed
-from ellc.codegen.planning.plan import Guard, Plan, Step
+from ellc.codegen.planning.plan import MOVE, Guard, Plan, Step
 from ellc.codegen.planning.sharing import SharedKernels, SharedWeights
 from ellc.codegen.planning.storage import Storage
 from ellc.codegen.planning.tuning import NO_TUNING, TunedKernels, layer_key
@@ -77,7 +82,9 @@ def make_plan(
     flat = flattened(narrow.graph)
     needed = needs(flat)
     asked = AskedKernels(dict(options.kernels), dict(narrow.kernels))
-    steps = _Steps(flat, needed, Storage(flat, needed), target, options, prefix, tuned, asked)
+    chains = tuple(Bands(flat, chain) for chain in options.chains)
+    storage = Storage(flat, needed, chains)
+    steps = _Steps(flat, needed, storage, target, options, prefix, tuned, asked, chains)
     plan = steps.plan()
     verify_plan(plan)
     return replace(plan, graph=narrow.graph, notes=(*narrow.notes, *plan.notes))
@@ -96,7 +103,9 @@ class _Steps:
         prefix: str,
         tuned: TunedKernels,
         asked: AskedKernels,
+        chains: Sequence[Bands],
     ) -> None:
+        self._chains = {bands.first: bands for bands in chains}
         self._tuned, self._notes = tuned, list[str]()
         self._graph, self._needed, self._storage = graph, needed, storage
         self._target, self._options, self._prefix = target, options, prefix
@@ -110,9 +119,14 @@ class _Steps:
         self._asked = asked
 
     def plan(self) -> Plan:
-        for node, conditions in zip(self._graph.nodes, self._needed, strict=True):
-            self._guards = self._as_guards(conditions)
-            self._lower(node)
+        end = 0
+        for index, node in enumerate(self._graph.nodes):
+            if index in self._chains:
+                end = self._chains[index].last + 1
+                self._lower_chain(self._chains[index])
+            if index >= end:
+                self._guards = self._as_guards(self._needed[index])
+                self._lower(node)
         self._guards = ()
         self._problems += self._asked.unused(self._graph)
         if self._problems:
@@ -139,6 +153,7 @@ class _Steps:
             weight_bytes,
             self._storage.viewed,
             tuple(dict.fromkeys(self._notes)),
+            self._storage.windows,
         )
 
     def _lower(self, node: Node) -> None:
@@ -151,21 +166,86 @@ class _Steps:
                 return
         if all(v in self._storage.viewed for v in node.outputs):
             return
-        label = _label(node)
-        name = f"{self._prefix}_{len(self._steps):03d}_{label}"
+        name = self._next_name(node)
         placed = self._storage.placed(node, self._target, self._options.threads, name)
-        # A node that only one family computes is not tuned.
-        layer = layer_key(placed) if len(families_of(placed.anchor)) > 1 else ""
-        tuned = self._tuned.of(layer)
+        layer, tuned = self._tuned_for(placed)
         try:
             choice = choose(placed, self._asked.of(node), tuned, self._options.listed)
         except EllcError as error:
             self._problems.append(error)
             return
-        told = layer in self._tuned.asked and not self._asked.of(node)
-        if told and not choice.predictions[0].is_named(tuned):
-            self._notes.append(f"tuning: kernel '{tuned[:80]}' cannot compute {layer[:200]}")
+        self._note_unused(node, layer, tuned, choice.predictions[0])
         self._append(node, name, choice, layer)
+
+    def _next_name(self, node: Node) -> str:
+        return f"{self._prefix}_{len(self._steps):03d}_{_label(node)}"
+
+    def _tuned_for(self, placed: PlacedNode) -> tuple[str, str]:
+        """(key of a node in tuning files, the candidate that a file names for it, if any).
+
+        A node that only one family computes is not tuned.
+        """
+        layer = layer_key(placed) if len(families_of(placed.anchor)) > 1 else ""
+        return layer, self._tuned.of(layer)
+
+    def _note_unused(self, node: Node, layer: str, tuned: str, chosen: Prediction) -> None:
+        told = layer in self._tuned.asked and not self._asked.of(node)
+        if told and not chosen.is_named(tuned):
+            self._notes.append(f"tuning: kernel '{tuned[:80]}' cannot compute {layer[:200]}")
+
+    def _lower_chain(self, bands: Bands) -> None:
+        """Append the steps of a chain. Parts get the candidates that whole nodes would get."""
+        chosen: dict[str, tuple[Prediction, ...]] = {}
+        layers: dict[str, str] = {}
+        for node in bands.nodes:
+            threads = self._options.threads
+            placed = self._storage.placed(node, self._target, threads, self._next_name(node))
+            layers[node.output], tuned = self._tuned_for(placed)
+            try:
+                chosen[node.output] = predictions_of(
+                    placed, self._asked.of(node), tuned, self._options.listed
+                )
+            except EllcError as error:
+                self._problems.append(error)
+                continue
+            self._note_unused(node, layers[node.output], tuned, chosen[node.output][0])
+        if self._problems:
+            return
+        calls = ChainCalls(
+            self._graph,
+            bands,
+            self._storage,
+            self._target,
+            self._options.threads,
+            {value: predictions[0] for value, predictions in chosen.items()},
+        )
+        for part in calls.every(self._next_name):
+            self._append_part(part, chosen[part.node.output], layers[part.node.output])
+
+    def _append_part(
+        self, part: PartCalls, predictions: tuple[Prediction, ...], layer: str
+    ) -> None:
+        """Append the steps of a part, or the step of a move inside a window."""
+        node, count = part.node, len(part.calls)
+        self._scratch += [(b, len(self._steps)) for b in part.scratch]
+        for call in part.calls:
+            name = self._next_name(node)
+            self._steps.append(
+                Step(
+                    name,
+                    self._weights.call(call),
+                    MOVE if part.is_move else _op(node),
+                    source=node.source,
+                )
+            )
+        if not count:
+            return
+        step = replace(self._steps[-1], part=part.part, moved_bytes=part.moved_bytes)
+        if not part.is_move:
+            step = replace(step, macs=part.macs)
+        if part.is_last:
+            step = replace(step, values=node.outputs, predictions=predictions, layer=layer)
+        self._steps[-1] = step
 
     def _append(self, node: Node, name: str, choice: Choice, layer: str) -> None:
         """Append the steps of a node. The last step gets the fields that are set once per node."""
@@ -176,12 +256,11 @@ class _Steps:
         for index, call in enumerate(calls):
             step_name = name if len(calls) == 1 else f"{name}_{index}"
             named = self._weights.call(replace(call, kernel=replace(call.kernel, name=step_name)))
-            op = node.op.anchor.name if isinstance(node.op, Fused) else node.op.name
             self._steps.append(
                 Step(
                     step_name,
                     named,
-                    op,
+                    _op(node),
                     source=node.source,
                     repeat=self._repeat,
                     guards=self._guards,
@@ -329,7 +408,7 @@ class _Steps:
 
     def _bordered(self) -> list[Access]:
         by_buffer: dict[str, Access] = {}
-        for access in self._storage.accesses.values():
+        for access in (*self._storage.accesses.values(), *self._storage.windows.values()):
             if access.border is not None and not access.border.is_empty:
                 by_buffer.setdefault(access.buffer.id, access)
         return list(by_buffer.values())
@@ -385,8 +464,13 @@ def _part(text: str) -> str:
     return identifier(text)[:_LONGEST_PART]
 
 
+def _op(node: Node) -> str:
+    """The name of the operator whose kernel computes the node."""
+    return node.op.anchor.name if isinstance(node.op, Fused) else node.op.name
+
+
 def _label(node: Node) -> str:
-    op = node.op.anchor.name if isinstance(node.op, Fused) else node.op.name
+    op = _op(node)
     source = _part(node.source[0]) if node.source else ""
     return f"{op}_{source}" if source else op
 

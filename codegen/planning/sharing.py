@@ -44,15 +44,21 @@ class SharedKernels:
     def __init__(self, target: Target | None = None) -> None:
         self._target = target
         self._kernels: dict[str, Kernel] = {}
+        self._seen: dict[int, tuple[Kernel, Kernel]] = {}  # by identity, to print each only once
 
     def call(self, call: KernelCall) -> KernelCall:
         """The call, with its kernel replaced by the first equal kernel, scheduled if necessary."""
+        if id(call.kernel) not in self._seen:
+            self._seen[id(call.kernel)] = (call.kernel, self._shared(call.kernel))
+        return replace(call, kernel=self._seen[id(call.kernel)][1])
+
+    def _shared(self, kernel: Kernel) -> Kernel:
         # The text identifies a kernel exactly, including the sign of zeros.
-        text = print_kernel(replace(call.kernel, name=""))
+        text = print_kernel(replace(kernel, name=""))
         if text not in self._kernels:
             target = self._target
-            self._kernels[text] = call.kernel if target is None else schedule(call.kernel, target)
-        return replace(call, kernel=self._kernels[text])
+            self._kernels[text] = kernel if target is None else schedule(kernel, target)
+        return self._kernels[text]
 
     def plan(self, plan: Plan) -> Plan:
         """The plan, with its kernels replaced by equal kernels of earlier plans.

@@ -21,6 +21,7 @@ from ellc.codegen.blocks.access import (
 from ellc.codegen.blocks.placed_node import ConstantForms, NodeOperand, NodeResult, PlacedNode
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.target import Target
+from ellc.codegen.planning.bands import Bands
 from ellc.codegen.planning.loops import Enter, Leave, last_uses_in_loops
 from ellc.ir.branches import Needs
 from ellc.ir.graph import Graph, Node
@@ -28,19 +29,21 @@ from ellc.ir.op import Op, Pointwise
 from ellc.ir.ops.fused import Fused, anchor_of
 from ellc.ir.ops.loop import Walk
 from ellc.ir.reads import PartOf, SameElements, View
-from ellc.ir.types import DType, TensorType
+from ellc.ir.types import DType, Padding, TensorType
 
 
 class Storage:
     """The accesses to a graph's values, and its buffers in order of creation.
 
-    `accesses` covers every value that is not a constant. `viewed` contains the values that are
-    views, which no kernel writes. The argument `needed` lists the conditions under which each node
+    `accesses` covers every value that is not a constant and not an inner result of a chain.
+    `windows` has the windows of these results. `viewed` contains the values that are views, which
+    no kernel writes. The argument `needed` lists the conditions under which each node
     runs; the node counts as a reader of these conditions.
     """
 
-    def __init__(self, graph: Graph, needed: Sequence[Needs]) -> None:
-        self._graph = graph
+    def __init__(self, graph: Graph, needed: Sequence[Needs], chains: Sequence[Bands] = ()) -> None:
+        self._graph, self._chains = graph, chains
+        self._windows: dict[str, Access] = {}
         self._buffers: dict[str, Buffer] = {}
         self._accesses: dict[str, Access] = {}
         self._viewed: set[str] = set()
@@ -49,11 +52,14 @@ class Storage:
         self._forms: dict[str, ConstantForms] = {}
         self._producers = {v: n for n in graph.nodes for v in n.outputs}
         self._last_use = _last_uses(graph, needed)
+        self._banded = {node.output for bands in chains for node in bands.nodes}
+        self._assign_windows()
         self._assign_ports()
         self._assign_destinations()
         self._assign_forwards()
         self.accesses: Mapping[str, Access] = self._accesses
         self.viewed = frozenset(self._viewed)
+        self.windows: Mapping[str, Access] = self._windows
 
     @property
     def buffers(self) -> tuple[Buffer, ...]:
@@ -66,7 +72,7 @@ class Storage:
         fused = op if isinstance(op, Fused) else Fused(op, len(node.inputs), ())
         operands = tuple(self._operand(v) for v in node.inputs)
         results = tuple(
-            NodeResult(v, self._graph.types[v], self._accesses[v], v in self._viewed)
+            NodeResult(v, self._graph.types[v], self._whole(v), v in self._viewed)
             for v in node.outputs
         )
         return PlacedNode(
@@ -84,10 +90,14 @@ class Storage:
     def _operand(self, value: str) -> NodeOperand:
         type_, constant = self._graph.types[value], self._constants.get(value)
         if constant is None:
-            return NodeOperand(type_, self._accesses[value])
+            return NodeOperand(type_, self._whole(value))
         key = constant.key
         forms = self._forms.setdefault(key, {})
         return NodeOperand(type_, None, self._graph.weights[key], key, forms)
+
+    def _whole(self, value: str) -> Access:
+        """The access to a value. An inner result of a chain gets one as if it had a buffer."""
+        return self._accesses.get(value) or self._buffer_access(value, "arena")
 
     def port_access(self, value: str, buffer: Buffer) -> Access:
         """The access to a value that lies densely in a buffer of the caller."""
@@ -96,6 +106,21 @@ class Storage:
         return Access(buffer, Elem.of(type_.dtype), shape, dense(shape))
 
     # --- assignment ------------------------------------------------------------------------------
+
+    def _assign_windows(self) -> None:
+        """Assign windows to the inner results of chains, with the border beside their rows."""
+        for bands in self._chains:
+            for value in bands.inner:
+                type_ = self._graph.types[value]
+                border = type_.border if len(bands.strips) == 1 else None
+                if border is not None:
+                    beside = (0, border.left, 0, border.right)
+                    border = Padding.of(beside, border.values) if any(beside) else None
+                extents = (bands.window_rows(value), bands.window_columns(value))
+                shape = (1, *extents, type_.shape[3])
+                self._windows[value] = self._new_buffer(
+                    value, "arena", type_=replace(type_, shape=shape, border=border)
+                )
 
     def _assign_ports(self) -> None:
         graph = self._graph
@@ -187,7 +212,7 @@ class Storage:
                         zip(node.outputs, (self._accesses[v] for v in held), strict=False)
                     )
             for position, value in enumerate(node.outputs):
-                if value in self._accesses:
+                if value in self._accesses or value in self._windows:
                     continue
                 if value in self._destinations:
                     self._accesses[value] = self._destinations[value]
@@ -231,7 +256,7 @@ class Storage:
         not consist of bits. Nothing may read the buffer of the operand later, and no other operand
         of the node may read this buffer through a different access.
         """
-        if not is_pointwise(node.op) or len(node.outputs) != 1:
+        if not is_pointwise(node.op) or len(node.outputs) != 1 or node.output in self._banded:
             return None
         type_ = self._graph.types[node.output]
         if type_.dtype is DType.BIT:
@@ -257,9 +282,19 @@ class Storage:
         values += [v for v, a in self._destinations.items() if a.buffer == buffer]
         return max(self._last_use.get(v, -1) for v in values)
 
-    def _new_buffer(self, value: str, kind: BufferKind, index: int = 0) -> Access:
-        """The access to a new buffer for a value. An arena buffer includes the type's border."""
-        type_ = self._graph.types[value]
+    def _new_buffer(
+        self, value: str, kind: BufferKind, index: int = 0, type_: TensorType | None = None
+    ) -> Access:
+        """The access to a new buffer for a value, or for a part of it with the type `type_`."""
+        access = self._buffer_access(value, kind, index, type_)
+        self._buffers[access.buffer.id] = access.buffer
+        return access
+
+    def _buffer_access(
+        self, value: str, kind: BufferKind, index: int = 0, type_: TensorType | None = None
+    ) -> Access:
+        """The access to a buffer for a value. An arena buffer includes the type's border."""
+        type_ = type_ or self._graph.types[value]
         elem, shape = Elem.of(type_.dtype), stored_shape(type_)
         allocated, offset = shape, 0
         if type_.border is not None and kind == "arena":
@@ -268,7 +303,6 @@ class Storage:
             offset = (top * allocated[2] + left) * shape[3]
         name = f"{kind}{index}" if kind in ("input", "output", "state") else value
         buffer = Buffer(name, kind, math.prod(allocated) * elem.bytes, index)
-        self._buffers[buffer.id] = buffer
         border = type_.border if kind == "arena" else None
         return Access(buffer, elem, shape, dense(allocated), offset, border)
 

@@ -70,14 +70,14 @@ def step_works(steps: Sequence[Step]) -> tuple[int, ...]:
     """The work of one trip of each step, as a number of multiply-adds.
 
     It is the number of moved bytes if this is larger, and the size of the step's largest buffer if
-    both are unknown. If a node has several steps, each is assumed to have the work of the node,
-    which is recorded at the last step.
+    both are unknown. If a node, or a part of a chain's node, has several steps, each is assumed to
+    have all of its work, which is recorded at the last step.
     """
     works: list[int] = []
     following: Step | None = None
     for step in reversed(steps):
         of_node = step
-        if step.values:
+        if step.values or step.part:
             following = step
         elif following and (step.op, step.source) == (following.op, following.source):
             of_node = following

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from math import gcd
 from typing import Any
@@ -40,8 +40,9 @@ import numpy as np
 from ellc.codegen.blocks.access import Access, Buffer, element_access
 from ellc.codegen.blocks.calls import BufferArg
 from ellc.codegen.kir.ir import Kernel, Load, Store, walk
+from ellc.codegen.planning.bands import operand_parts
 from ellc.codegen.planning.loops import Leave
-from ellc.codegen.planning.plan import Plan, Step
+from ellc.codegen.planning.plan import MOVE, PartAccess, Plan, Step, StepPart
 from ellc.ir.errors import InternalError
 from ellc.ir.graph import Node
 from ellc.ir.types import Array
@@ -70,7 +71,9 @@ class _Simulation:
         self._leaves = {n.op.repeat.number: n for n in plan.graph.nodes if isinstance(n.op, Leave)}
         self._maps = _maps(plan, self._leaves.values())
         self._bordered = {
-            a.buffer.id: a for a in plan.accesses.values() if a.border and not a.border.is_empty
+            a.buffer.id: a
+            for a in (*plan.accesses.values(), *plan.windows.values())
+            if a.border and not a.border.is_empty
         }
         self._owners: dict[str, Array] = {}  # by buffer with contents: the owners of its cells
         self._stored: set[str] = set()  # buffers that were written at any time
@@ -159,6 +162,8 @@ class _Simulation:
                 raise _error(step, f"reads '{buffer.id}', which nothing has written")
         for value in (*self._operands.get(step.name, ()), *(g.value for g in step.guards)):
             self._require(value, f"step '{step.name}'")
+        if step.part is not None:
+            self._require_operands(step, step.part)
         for buffer in stored:
             self._store(buffer)
         for buffer in (*loaded, *stored):
@@ -169,7 +174,9 @@ class _Simulation:
     def _mark(self, step: Step, stored: list[Buffer]) -> None:
         """Record the owners of the cells that a step has written."""
         self._recent |= {b.id for b in stored}
-        for value in step.values:
+        if step.part is not None:
+            self._mark_part(step, step.part.result)
+        for value in () if step.part else step.values:
             access = self._plan.accesses[value]
             if value in self._plan.viewed or 0 in access.shape:
                 continue
@@ -178,7 +185,7 @@ class _Simulation:
             if access.buffer.id not in self._recent:
                 raise _error(step, f"does not write '{value}' to '{access.buffer.id}'")
             self._give(access, value)
-        if step.values:
+        if step.values or step.part:
             self._recent = set()
         if step.op == "border" and not step.values:
             image = self._bordered[stored[0].id]
@@ -187,6 +194,70 @@ class _Simulation:
             self._elements(image)[...] = inside
         elif step.op == "copy" and not step.values:
             self._owners[stored[0].id][...] = _COPY
+
+    def _require_operands(self, step: Step, part: StepPart) -> None:
+        """Require that the parts of operands that a step needs are where it reads them."""
+        reader, result = f"step '{step.name}'", part.result
+        if step.op != MOVE:
+            node = self._producers[result.value]
+            wanted = operand_parts(self._plan.graph, node, result.box)
+            if [x.box for x in wanted] != [x and x.box for x in part.operands]:
+                raise _error(step, "does not read what its part of the result needs")
+            for operand in wanted:
+                if operand.box is None:
+                    self._require(operand.value, reader)
+        for x in part.operands:
+            if x is not None and x.access.buffer.kind != "input":
+                self._require_part(x, reader)
+
+    def _require_part(self, x: PartAccess, reader: str) -> None:
+        if x.access.buffer.id not in self._owners:
+            raise InternalError(f"{reader} reads '{x.value}', whose bytes nothing has written")
+        self._require_placed(x)
+        for row, access in _rows(x):
+            owners = self._elements(access)
+            owned = np.zeros(owners.shape, np.bool_)
+            for name in self._owner_names(x, row):
+                if number := self._maps[access.buffer.id].numbers.get(name):
+                    owned |= owners == number
+            if not owned.all():
+                raise InternalError(f"{reader} reads row {row} of '{x.value}', which is not there")
+        if x.access.border is not None:
+            whole = self._plan.windows.get(x.value) or self._plan.accesses[x.value]
+            every, inside = self._owners[whole.buffer.id], self._elements(whole)
+            if (every == _BORDER).sum() != every.size - inside.size:
+                raise InternalError(f"{reader} reads '{x.value}' with an unwritten border")
+
+    def _mark_part(self, step: Step, x: PartAccess) -> None:
+        """Record that a part is written. After the last part, the whole value must be there."""
+        if x.access.buffer.id not in self._recent:
+            raise _error(step, f"does not write '{x.value}' to '{x.access.buffer.id}'")
+        self._require_placed(x)
+        for row, access in _rows(x):
+            (name,) = self._owner_names(x, row)
+            self._give(access, name)
+        for value in step.values:
+            self._require(value, f"the last band of '{value}'")
+
+    def _require_placed(self, x: PartAccess) -> None:
+        """Require that a part of a value without a window lies where the value has it."""
+        if x.value in self._plan.windows:
+            return
+        whole, box = self._plan.accesses[x.value], x.box
+        steps = whole.strides[1] * box.rows[0] + whole.strides[2] * box.columns[0]
+        rows, columns = box.rows[1] - box.rows[0], box.columns[1] - box.columns[0]
+        place = (whole.offset + steps, (1, rows, columns, whole.shape[3]), whole.strides)
+        if place != (x.access.offset, x.access.shape, x.access.strides):
+            raise InternalError(f"a part of '{x.value}' is not at its place")
+
+    def _owner_names(self, x: PartAccess, row: int) -> Iterator[str]:
+        """The owners of a row: of a window's row its number, and the column where it begins."""
+        window = self._plan.windows.get(x.value)
+        if window is None:
+            yield from self._parts(x.value)
+            return
+        inside = (x.access.offset - window.offset) % window.strides[1] // window.strides[2]
+        yield f"{x.value} {row} {x.box.columns[0] - inside}"
 
     def _store(self, buffer: Buffer) -> None:
         """Record that a buffer is written; buffers that share its bytes lose their contents."""
@@ -302,7 +373,8 @@ def _maps(plan: Plan, leaves: Iterable[Node]) -> dict[str, _Map]:
     """The cells of every buffer that holds values, by the id of the buffer."""
     placed: dict[str, list[Access]] = {}
     owners: dict[str, set[str]] = {}
-    for value, access in (*plan.accesses.items(), *_of_leaves(plan, leaves)):
+    every = (*plan.accesses.items(), *_of_leaves(plan, leaves), *_of_parts(plan))
+    for value, access in every:
         placed.setdefault(access.buffer.id, []).append(access)
         owners.setdefault(access.buffer.id, set()).add(value)
     maps = {}
@@ -324,6 +396,25 @@ def _of_leaves(plan: Plan, leaves: Iterable[Node]) -> Iterator[tuple[str, Access
         sequences = leave.outputs[len(leave.op.held) :]
         for sequence_walk, value in zip(leave.op.walks, sequences, strict=True):
             yield value, element_access(plan.accesses[value], sequence_walk, leave.op.repeat.trips)
+
+
+def _of_parts(plan: Plan) -> Iterator[tuple[str, Access]]:
+    """Accesses to parts and to windows. Every row of a window has an owner of its own."""
+    yield from plan.windows.items()
+    for step in plan.steps:
+        if step.part is not None:
+            for x in (step.part.result, *step.part.operands):
+                if x is not None:
+                    for row, access in _rows(x):
+                        yield f"{x.value} {row} {x.box.columns}", access
+
+
+def _rows(x: PartAccess) -> Iterator[tuple[int, Access]]:
+    """(number, access) of every row of a part."""
+    first, end = x.box.rows
+    for row in range(first, end):
+        offset = x.access.offset + (row - first) * x.access.strides[1]
+        yield row, replace(x.access, shape=(1, 1, *x.access.shape[2:]), offset=offset)
 
 
 def cell_elements(size: int, accesses: Iterable[Access]) -> int:
@@ -380,7 +471,9 @@ def _operands(plan: Plan, producers: Mapping[str, Node]) -> dict[str, tuple[str,
     by_step: dict[str, tuple[str, ...]] = {}
     first = ""
     for step in plan.steps:
-        if step.values:
+        if step.part is not None:
+            first = ""
+        elif step.values:
             producer = producers[step.values[0]]
             if not isinstance(producer.op, Leave):
                 by_step[first or step.name] = producer.inputs

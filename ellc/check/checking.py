@@ -393,7 +393,7 @@ class _Checker:
         if value in self._constants:
             return self._constants[value]
         type_ = self._plan.graph.types[value]
-        return memory.read(self._plan.accesses[value], type_.dtype, _channels(type_))
+        return memory.value(value, type_.dtype, _channels(type_))
 
     def _tally(
         self,

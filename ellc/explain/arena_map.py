@@ -64,7 +64,7 @@ def _owners(study: Study) -> dict[str, PlannedNode]:
     owners: dict[str, PlannedNode] = {}
     for node in study.nodes:
         for value in node.node.outputs:
-            access = study.plan.accesses.get(value)
+            access = study.plan.accesses.get(value) or study.plan.windows.get(value)
             if access is not None:
                 owners.setdefault(access.buffer.id, node)
         for step in node.steps:

@@ -220,16 +220,17 @@ def _steps_by_value(
 ) -> tuple[dict[str, list[Step]], tuple[Step, ...]]:
     """The steps of each node, by the node's first result, and the steps after the last node.
 
-    Only the last step of a node names the node's results. The steps since the previous such step,
-    which prepare operands or write borders, belong to the same node.
+    Only the last step of a node, or of a part of it, names the node's results. The steps since the
+    previous such step, which prepare operands or write borders, belong to the same node.
     """
     first = {value: node.outputs[0] for node in graph.nodes for value in node.outputs}
     by_value: dict[str, list[Step]] = {}
     waiting: list[Step] = []
     for step in steps:
         waiting.append(step)
-        if step.values:
-            by_value.setdefault(first[step.values[0]], []).extend(waiting)
+        made = step.part.result.value if step.part else next(iter(step.values), "")
+        if made:
+            by_value.setdefault(first[made], []).extend(waiting)
             waiting = []
     return by_value, tuple(waiting)
 

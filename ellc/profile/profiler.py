@@ -24,8 +24,8 @@ def profile(study: Study, costs: Costs, phases: Sequence[Phase] = (), board: str
     numbers = {step.name: number for number, step in enumerate(study.plan.steps)}
     layers: list[Layer] = []
     for node in study.nodes:
-        first = numbers[node.steps[0].name] if node.steps else _next_step(layers)
-        layers.append(_layer(study, costs, node, first, live))
+        own = [numbers[step.name] for step in node.steps] or [_next_step(layers)]
+        layers.append(_layer(study, costs, node, own, live))
     spent = sum(layer.figures.cost for layer in layers)
     return Profile(
         study.name,
@@ -59,7 +59,10 @@ def _next_step(layers: Sequence[Layer]) -> int:
     return layers[-1].first_step + layers[-1].steps if layers else 0
 
 
-def _layer(study: Study, costs: Costs, node: PlannedNode, first: int, live: Sequence[int]) -> Layer:
+def _layer(
+    study: Study, costs: Costs, node: PlannedNode, own: Sequence[int], live: Sequence[int]
+) -> Layer:
+    """The layer of a node; `own` are the numbers of its steps, or of the step that follows it."""
     kind = node.steps[-1].op if node.steps else VIEW
     cost = costs.by_node[node.value]
     rate = _peak(costs.bounds, kind, study.graph.types[node.value].dtype)
@@ -71,9 +74,12 @@ def _layer(study: Study, costs: Costs, node: PlannedNode, first: int, live: Sequ
         node.operator,
         result_text(study, node),
         node.predictions[0].name if node.predictions else "",
-        first,
+        own[0],
         len(node.steps),
-        max(live[first : first + max(1, len(node.steps))] or live[-1:], default=0),
+        max(
+            (live[number] for number in own if number < len(live)),
+            default=max(live[-1:], default=0),
+        ),
         Figures(
             cost,
             cost / costs.whole if costs.whole else 0.0,

@@ -1,0 +1,175 @@
+"""Chains that are computed in bands give the same bits as layers that are computed one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from interpreted_plan import run_plan
+from random_byte_graphs import random_byte_graph
+from random_chains import random_chains
+from random_graphs import random_graph
+from small_networks import inputs_of, ready
+
+from ellc.codegen.blocks.calls import Chain, Options
+from ellc.codegen.machine.resolve import resolve
+from ellc.codegen.measure.testing import Trial, run_trials
+from ellc.codegen.planning.bands import Bands
+from ellc.codegen.planning.plan import MOVE, Plan
+from ellc.codegen.planning.planner import make_plan
+from ellc.codegen.planning.verify_plan import verify_plan
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.errors import InternalError
+from ellc.ir.graph import Graph
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.pointwise import Add, Relu
+from ellc.ir.ops.pool import MaxPool2D
+from ellc.ir.types import DType, Padding, TensorType
+
+HOST = resolve("host")
+GRAPHS = {"floats": random_graph, "bytes": random_byte_graph}
+
+
+def residual_network(rows: int = 13, columns: int = 11) -> Graph:
+    """Depthwise and pointwise convolutions, a residual, strides, a pool and a second output."""
+    rng = np.random.default_rng(4)
+    b = GraphBuilder("residual")
+
+    def convolution(x: object, filters: int, side: int, stride: int = 1, groups: int = 1) -> object:
+        depth = x.type.shape[3] // groups  # type: ignore[attr-defined]
+        weights = b.constant(rng.normal(size=(filters, side, side, depth)).astype(np.float32))
+        op = Conv2D((stride, stride), Padding.same(side // 2), (1, 1), groups)
+        return b.add(op, x, weights)  # type: ignore[arg-type]
+
+    x = b.input("x", TensorType(DType.F32, (1, rows, columns, 3)))
+    first = b.add(Relu(), convolution(x, 8, 3))  # type: ignore[arg-type]
+    wide = b.add(Relu(), convolution(first, 24, 1))  # type: ignore[arg-type]
+    deep = b.add(Relu(), convolution(wide, 24, 3, groups=24))  # type: ignore[arg-type]
+    both = b.add(Add(), convolution(deep, 8, 1), first)  # type: ignore[arg-type]
+    small = b.add(MaxPool2D((2, 2), (2, 2)), both)
+    last = convolution(small, 5, 5, stride=2)
+    b.output("both", both)
+    b.output("last", last)  # type: ignore[arg-type]
+    return b.build()
+
+
+def whole_chain(graph: Graph, rows: int, columns: int = 0) -> Chain:
+    """All nodes of a graph as a chain."""
+    return Chain(graph.nodes[0].output, graph.nodes[-1].output, rows, columns)
+
+
+def drawn(kind: str, seeds: range) -> Iterator[tuple[Graph, tuple[Chain, ...], int]]:
+    for seed in seeds:
+        graph = ready(GRAPHS[kind](seed))
+        if chains := random_chains(graph, seed):
+            yield graph, chains, seed
+
+
+@pytest.mark.parametrize("target", ["host", "pi3_64", "imxrt1050", "wasm"])
+@pytest.mark.parametrize("kind", GRAPHS)
+def test_bands_give_the_same_bits(kind: str, target: str) -> None:
+    tried, machine = 0, resolve(target)
+    for graph, chains, seed in drawn(kind, range(25)):
+        layers, bands = (make_plan(graph, machine, Options(chains=c), "m") for c in ((), chains))
+        inputs = inputs_of(graph, seed)
+        for want, got in zip(run_plan(layers, inputs), run_plan(bands, inputs), strict=True):
+            np.testing.assert_array_equal(got, want, str(seed))
+        tried += len(chains)
+    assert tried > 20
+
+
+@pytest.mark.parametrize(
+    ("target", "emitter", "threads"),
+    [
+        ("host", "llvm", 3),
+        ("host", "c", 1),
+        pytest.param("pi3", "llvm", 1, marks=pytest.mark.slow),
+        pytest.param("pi3_64", "llvm", 2, marks=pytest.mark.slow),
+    ],
+)
+def test_compiled_bands_give_the_same_bits(target: str, emitter: str, threads: int) -> None:
+    trials = []
+    residual = ready(residual_network())
+    graphs = [(residual, (whole_chain(residual, 2, c),), c) for c in (0, 2)]
+    for graph, chains, seed in (*graphs, *drawn("floats", range(8)), *drawn("bytes", range(8))):
+        calls = tuple(inputs_of(graph, seed + i) for i in range(2))
+        trials += [Trial(graph, calls, chains=c) for c in ((), chains)]
+    options = Options(threads=threads)
+    outcomes = run_trials(trials, resolve(target), emitter, options)  # type: ignore[arg-type]
+    for want, got in zip(outcomes[::2], outcomes[1::2], strict=True):
+        assert not isinstance(want, Exception), want
+        assert not isinstance(got, Exception), got
+        for a, b in zip(want, got, strict=True):
+            for x, y in zip(a, b, strict=True):
+                np.testing.assert_array_equal(x, y)
+
+
+def test_the_arena_shrinks_and_no_row_is_computed_twice() -> None:
+    graph = ready(residual_network(64, 64))
+    layers = make_plan(graph, HOST, Options(), "m")
+    bands = make_plan(graph, HOST, Options(chains=(whole_chain(graph, 2),)), "m")
+    assert bands.arena.arena_bytes < 0.3 * layers.arena.arena_bytes
+    assert sum(s.macs for s in bands.steps) == sum(s.macs for s in layers.steps)
+    strips = Options(chains=(whole_chain(graph, 2, 4),))
+    narrow = make_plan(graph, HOST, strips, "m")
+    macs = sum(s.macs for s in narrow.steps)
+    assert sum(s.macs for s in layers.steps) < macs == Bands(graph, strips.chains[0]).macs()
+
+
+def test_equal_parts_share_their_kernels() -> None:
+    graph = ready(residual_network(64, 64))
+    plan = make_plan(graph, HOST, Options(chains=(whole_chain(graph, 2),)), "m")
+    kernels = {step.call.kernel.name for step in plan.steps}
+    assert len(plan.steps) > 3 * len(kernels)
+
+
+@pytest.fixture(params=[(1, 0), (2, 0), (2, 3)], ids=str)
+def plan(request: pytest.FixtureRequest) -> Plan:
+    graph = ready(residual_network())
+    return make_plan(graph, HOST, Options(chains=(whole_chain(graph, *request.param),)), "m")
+
+
+def test_every_step_of_a_chain_is_needed(plan: Plan) -> None:
+    for index, step in enumerate(plan.steps):
+        without = replace(plan, steps=plan.steps[:index] + plan.steps[index + 1 :])
+        with pytest.raises(InternalError):
+            verify_plan(without)
+            pytest.fail(f"the verifier does not notice that step {step.name} is missing")
+
+
+def test_the_order_of_bands_matters(plan: Plan) -> None:
+    """A step that reads what the step before it writes, or overwrites what it reads, must wait."""
+    for index, (first, second) in enumerate(pairwise(plan.steps)):
+        if first.part is None or second.part is None:
+            continue
+        result, values = first.part.result, [x.value for x in second.part.operands if x]
+        moved = second.op == MOVE and second.part.result.value in [
+            x.value for x in first.part.operands if x
+        ]
+        if result.value not in values and not moved:
+            continue
+        steps = (*plan.steps[:index], second, first, *plan.steps[index + 2 :])
+        with pytest.raises(InternalError):
+            verify_plan(replace(plan, steps=steps))
+            pytest.fail(f"{first.name} and {second.name} can be exchanged")
+
+
+def test_a_part_reads_exactly_what_it_needs(plan: Plan) -> None:
+    for index, step in enumerate(plan.steps):
+        if step.part is None:
+            continue
+        for position, x in enumerate(step.part.operands):
+            if x is None or x.box.rows[0] + 1 == x.box.rows[1]:
+                continue
+            less = replace(x, box=replace(x.box, rows=(x.box.rows[0] + 1, x.box.rows[1])))
+            operands = list(step.part.operands)
+            operands[position] = less
+            part = replace(step.part, operands=tuple(operands))
+            changed = replace(step, part=part)
+            steps = (*plan.steps[:index], changed, *plan.steps[index + 1 :])
+            with pytest.raises(InternalError):
+                verify_plan(replace(plan, steps=steps))
+                pytest.fail(f"{step.name} may read less")
