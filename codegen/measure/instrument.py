@@ -24,6 +24,7 @@ from ellc.codegen.output.glue import header_text, make_model, source_text
 from ellc.codegen.output.model import ApiPort, Call, Model
 from ellc.codegen.output.runtime import runtime_dir
 from ellc.codegen.planning.plan import PartAccess, Plan, Step
+from ellc.codegen.planning.rolling import unrolled
 from ellc.codegen.toolchain import elf, emulate
 from ellc.codegen.toolchain.compile_c import compile_c
 from ellc.ir.types import Array, DType
@@ -67,6 +68,7 @@ def build_kept(plan: Plan, name: str, folder: Path) -> KeptProgram:
 
     The names of the plan's kernels start with `name`. Raises the errors of `emulate.build_runner`.
     """
+    plan = unrolled(plan)
     model = make_model(plan, name)
     record = len(model.outputs)
     steps: list[Call] = []

@@ -41,6 +41,7 @@ class PartCalls:
     macs: int = 0
     is_move: bool = False
     is_last: bool = False
+    band: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +77,18 @@ class ChainCalls:
             self._base = dict.fromkeys(bands.inner, 0)
             for band in range(bands.count):
                 starts = bands.starts(band)
+                number = strip * bands.count + band
                 for part in bands.parts(strip, band):
                     value = part.node.output
                     if value in self._base:
-                        yield from self._moves(part, strip, band, starts[value], name)
-                    yield self._computed(part, strip, name)
+                        for move in self._moves(part, strip, starts[value], name):
+                            yield replace(move, band=number)
+                    yield replace(self._computed(part, strip, name), band=number)
 
     # --- windows ---------------------------------------------------------------------------------
 
     def _moves(
-        self, part: NodePart, strip: int, band: int, start: int, name: Callable[[Node], str]
+        self, part: NodePart, strip: int, start: int, name: Callable[[Node], str]
     ) -> Iterator[PartCalls]:
         """Move the rows from `start` on to the window's beginning, if the part needs the room.
 

@@ -37,11 +37,15 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class PartAccess:
-    """A part of an image, and where it lies in memory during a step."""
+    """A part of an image, and where it lies in memory during a step.
+
+    In a loop over bands, every trip adds `trip_rows` to the rows, and `access.trip` to the offset.
+    """
 
     value: str
     box: Box
     access: Access
+    trip_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,8 @@ class Step:
     `layer` is its key in tuning files (`planning.tuning`).
 
     A node of a chain has steps for every band (`planning.bands`). The last step of each band has a
-    `part`, and `macs` and `moved_bytes` of this part.
+    `part`, and `macs` and `moved_bytes` of this part. All steps of a band have the same number
+    `band`. Equal bands are a loop (`planning.rolling`).
     """
 
     name: str
@@ -86,6 +91,7 @@ class Step:
     predictions: tuple[Prediction, ...] = ()
     layer: str = ""
     part: StepPart | None = None
+    band: int | None = None
 
 
 @dataclass(frozen=True)

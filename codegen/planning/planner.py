@@ -45,6 +45,7 @@ from ellc.codegen.planning.loops import MACS_WORTH_A_BARRIER, Enter, Leave, Repe
 from ellc.codegen.planning.memory import ArenaPlan, Lifetime, plan_arena
 from ellc.codegen.planning.narrowing import narrowed
 from ellc.codegen.planning.plan import MOVE, Guard, Plan, Step
+from ellc.codegen.planning.rolling import rolled
 from ellc.codegen.planning.sharing import SharedKernels, SharedWeights
 from ellc.codegen.planning.storage import Storage
 from ellc.codegen.planning.tuning import NO_TUNING, TunedKernels, layer_key
@@ -105,7 +106,7 @@ class _Steps:
         asked: AskedKernels,
         chains: Sequence[Bands],
     ) -> None:
-        self._chains = {bands.first: bands for bands in chains}
+        self._chains, self._bands = {bands.first: bands for bands in chains}, 0
         self._tuned, self._notes = tuned, list[str]()
         self._graph, self._needed, self._storage = graph, needed, storage
         self._target, self._options, self._prefix = target, options, prefix
@@ -135,11 +136,12 @@ class _Steps:
         once, borders = self._borders()
         steps = [s for i, step in enumerate(self._steps) for s in (*borders.get(i, ()), step)]
         arena = _renumbered(self._arena, [len(borders.get(i, ())) for i in range(len(self._steps))])
-        weights, weight_bytes = _place_weights([*once, *steps])
         kernels = SharedKernels(self._target)
         once, steps = (
             [replace(step, call=kernels.call(step.call)) for step in part] for part in (once, steps)
         )
+        steps, arena = rolled(steps, arena, len(self._graph.nodes))
+        weights, weight_bytes = _place_weights([*once, *steps])
         return Plan(
             self._graph,
             self._target,
@@ -221,28 +223,23 @@ class _Steps:
         )
         for part in calls.every(self._next_name):
             self._append_part(part, chosen[part.node.output], layers[part.node.output])
+        self._bands += len(bands.strips) * bands.count
 
     def _append_part(
         self, part: PartCalls, predictions: tuple[Prediction, ...], layer: str
     ) -> None:
         """Append the steps of a part, or the step of a move inside a window."""
-        node, count = part.node, len(part.calls)
+        node = part.node
         self._scratch += [(b, len(self._steps)) for b in part.scratch]
         for call in part.calls:
-            name = self._next_name(node)
-            self._steps.append(
-                Step(
-                    name,
-                    self._weights.call(call),
-                    MOVE if part.is_move else _op(node),
-                    source=node.source,
-                )
-            )
-        if not count:
+            op = MOVE if part.is_move else _op(node)
+            step = Step(self._next_name(node), self._weights.call(call), op, source=node.source)
+            self._steps.append(replace(step, band=self._bands + part.band))
+        if not part.calls:
             return
-        step = replace(self._steps[-1], part=part.part, moved_bytes=part.moved_bytes)
-        if not part.is_move:
-            step = replace(step, macs=part.macs)
+        step = replace(
+            self._steps[-1], part=part.part, macs=part.macs, moved_bytes=part.moved_bytes
+        )
         if part.is_last:
             step = replace(step, values=node.outputs, predictions=predictions, layer=layer)
         self._steps[-1] = step

@@ -33,6 +33,7 @@ from ellc.codegen.measure.instrument import KeptProgram, Memory, build_kept, mod
 from ellc.codegen.measure.testing import from_bytes, to_bytes
 from ellc.codegen.output.build import BuildOptions, build
 from ellc.codegen.planning.plan import Plan
+from ellc.codegen.planning.rolling import unrolled
 from ellc.codegen.planning.threads import plan_for_threads
 from ellc.codegen.toolchain import emulate
 from ellc.codegen.toolchain.repeats import first_and_steady, repeated
@@ -234,7 +235,8 @@ class _Checker:
     """Runs the builds and collects the comparisons of their results."""
 
     def __init__(self, graph: Graph, plan: Plan, progress: Progress) -> None:
-        self._graph, self._plan, self._progress = graph, plan, progress
+        # Layers are compared after their last bands, which a loop over bands would hide.
+        self._graph, self._plan, self._progress = graph, unrolled(plan), progress
         self.name = valid_name(graph.name)
         self.steady = True
         self._constants = plan.graph.constant_arrays()
