@@ -143,6 +143,8 @@ class AssemblyFunction:
     has the function's name after it, so that other functions may have the same labels."""
     saves: tuple[str, ...] = ()
     """Registers that the body overwrites and that the calling convention preserves."""
+    scratch_bytes: int = 0
+    """Memory behind the values in the frame that the body may use."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from ellc.codegen.kir.ir import Assembled, For, If, Kernel, Stmt
+from ellc.codegen.kir.dataflow import registers_read
+from ellc.codegen.kir.in_order import scheduler as _in_order  # noqa: F401  (registers itself)
+from ellc.codegen.kir.ir import Assembled, For, If, Kernel, Stmt, walk
+from ellc.codegen.kir.nests import NEST_SCHEDULERS, Nest, aliases
 from ellc.codegen.kir.straight_line import SCHEDULERS, Block, BlockBuilder, Plain
 from ellc.codegen.kir.text import print_statement
 from ellc.codegen.kir.verify import verify
@@ -48,6 +51,8 @@ class _Scheduling:
         self._target = target
         self._blocks = BlockBuilder(kernel)
         self._scheduler = SCHEDULERS[target.core.scheduler]
+        self._nests = NEST_SCHEDULERS.get(target.core.scheduler)
+        self._read = {v.name for s in walk(kernel.body) for v in registers_read(s)}
 
     def kernel(self) -> Kernel:
         return replace(self._kernel, body=self._body(self._kernel.body))
@@ -65,10 +70,19 @@ class _Scheduling:
     def _inside(self, statement: Stmt) -> Stmt:
         match statement:
             case For():
-                return self._loop(statement)
+                return self._nest(statement) or self._loop(statement)
             case If():
                 return replace(statement, body=self._body(statement.body))
         return statement
+
+    def _nest(self, loop: For) -> Stmt | None:
+        """A call of the function that replaces a loop with everything inside, if there is one."""
+        if self._nests is None:
+            return None
+        results = tuple(v for v in loop.results if v.name in self._read)
+        nest = Nest(loop, results, aliases(self._kernel.in_place))
+        function = self._nests(nest, self._target)
+        return None if function is None else nest.assembled(function)
 
     def _loop(self, loop: For) -> Stmt:
         """A scheduled loop. If its body is one block, the scheduler may replace the whole loop."""

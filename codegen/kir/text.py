@@ -155,7 +155,11 @@ def _print_address(param: Param, index: Operand, offset: int) -> str:
 
 def _print_assembled(statement: Assembled, pad: str, lines: list[str]) -> None:
     saves = ", ".join(statement.function.saves)
-    lines.append(f"{pad}assembly{f' saves ({saves})' if saves else ''} {{")
+    scratch = statement.function.scratch_bytes
+    head = (
+        f"assembly{f' saves ({saves})' if saves else ''}{f' scratch {scratch}' if scratch else ''}"
+    )
+    lines.append(f"{pad}{head} {{")
     lines += [f"{pad}  code {line}" for line in statement.function.lines]
     _print_body(statement.source, pad + "  ", lines)
     results = ", ".join(r.name for r in statement.results)
@@ -192,7 +196,7 @@ _PREFETCH = re.compile(r"prefetch (.*)")
 _FOR = re.compile(rf"for ({_WORD}) in (\S+?)\.\.(\S+)(?: step (-?\d+))?(?: carry \((.*)\))? {{")
 _CARRY = re.compile(rf"({_WORD}): ({_TYPE}) = (.*)")
 _IF = re.compile(r"if (.*) {")
-_ASSEMBLY = re.compile(r"assembly(?: saves \((.*)\))? {")
+_ASSEMBLY = re.compile(r"assembly(?: saves \((.*)\))?(?: scratch (\d+))? {")
 _CODE = "code "
 _ADDRESS = re.compile(rf"({_WORD})\[(\S+)(?: ([+-]) (\d+))?\]")
 _LITERAL = re.compile(rf"({_TYPE})\((.*)\)")
@@ -306,7 +310,7 @@ class _Parser:
         results = tuple(self._declare(r, c.type) for r, c in zip(names, carried, strict=True))
         return For(index, *bounds, int(step or 1), carried, inits, body, yields, results)
 
-    def _assembly(self, saves: str) -> Assembled:
+    def _assembly(self, saves: str, scratch: str) -> Assembled:
         code: list[str] = []
         while self._at < len(self._lines) and self._lines[self._at][1].startswith(_CODE):
             code.append(self._lines[self._at][1].removeprefix(_CODE))
@@ -316,7 +320,7 @@ class _Parser:
             raise _BadLine("the source of assembly must end with a brace")
         names = _listed(closing.removeprefix("}").removeprefix(" -> "))
         results = map(self._operand, names)
-        function = AssemblyFunction(tuple(code), tuple(_listed(saves)))
+        function = AssemblyFunction(tuple(code), tuple(_listed(saves)), int(scratch or 0))
         return Assembled(function, source, tuple(r for r in results if isinstance(r, Var)))
 
     # By the first word of a line: its pattern, and the method that reads it. Lines with other first

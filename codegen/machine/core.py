@@ -105,6 +105,7 @@ _ROWS: tuple[Core, ...] = (
         name="cortex-a53",
         in_order=True,
         as_written=True,
+        scheduler="in_order",
         multiplies_by_lane=True,
         memory=Memory(near_wait=3.0, far_wait=8.0),
     ),

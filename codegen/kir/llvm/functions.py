@@ -166,7 +166,8 @@ class _LlvmFunction(InstructionWriter):
         name = function_name(self._kernel.name, len(self._frames))
         memory = self.temporary()
         # The frame is allocated in the entry block: in a loop, every trip would take more stack.
-        shape = f"[{layout.bytes} x i8], align {FRAME_ALIGN_BYTES}"
+        size = layout.bytes + statement.function.scratch_bytes
+        shape = f"[{size} x i8], align {FRAME_ALIGN_BYTES}"
         self._frames.append(f"  {memory} = alloca {shape}")
         for param, offset in layout.params.items():
             self.append_line(f"store ptr %{param}, ptr {self._slot(memory, offset)}")

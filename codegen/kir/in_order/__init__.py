@@ -1,0 +1,1 @@
+"""Scheduling for cores that execute in order: loop nests as assembly functions, cycle by cycle."""

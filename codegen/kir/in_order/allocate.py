@@ -1,0 +1,187 @@
+"""Assigns physical registers, and keeps what does not fit in the frame."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ellc.codegen.kir.in_order.code import Access, Bank, Code, Loop, Node, Op, Reg, Unsupported
+from ellc.codegen.kir.in_order.live import liveness
+
+ORDER: Mapping[Bank, tuple[int, ...]] = {
+    "v": (*range(8), *range(16, 32), *range(8, 16)),
+    "x": (*range(1, 18), *range(19, 29)),
+}
+"""The registers that may be assigned, first those that a function need not save. x0 is the frame;
+x18 belongs to the operating system, x29 to debuggers, x30 is the return address."""
+_SLOT_BYTES = 16
+_TRIPS_WEIGHT = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Spilled:
+    """A function in which the registers fit, and the offsets of values that live in the frame."""
+
+    nodes: list[Node]
+    slots: Mapping[Reg, int]
+    bytes: int
+
+
+def spill(nodes: list[Node], first_offset: int, new: Iterator[int]) -> Spilled:
+    """Move values to the frame until the others fit.
+
+    Slots begin at `first_offset`, a multiple of 16; `new` are unused numbers of registers. Raises
+    `Unsupported` if nothing is left that can be moved.
+    """
+    slots: dict[Reg, int] = {}
+    small: set[Reg] = set()
+    while chosen := _to_spill(nodes, small):
+        for reg in chosen:
+            slots[reg] = first_offset + _SLOT_BYTES * len(slots)
+        nodes = _Rewriter({reg: slots[reg] for reg in chosen}, new, small).nodes(nodes)
+    return Spilled(nodes, slots, _SLOT_BYTES * len(slots))
+
+
+def _to_spill(nodes: list[Node], small: set[Reg]) -> list[Reg]:
+    """The cheapest registers to move at a place where too many are live; none if all fit."""
+    spans = liveness(nodes).spans
+    weights, fixed = _weights(nodes)
+    for bank in ("v", "x"):
+        crowded = _most_crowded(spans, bank)
+        excess = len(crowded) - len(ORDER[bank])
+        if excess <= 0:
+            continue
+        candidates = [r for r in crowded if r not in small and r not in fixed]
+        if len(candidates) < excess:
+            raise Unsupported("there are not enough registers")
+        candidates.sort(key=lambda r: (weights[r] / (spans[r][1] - spans[r][0] + 1), r.number))
+        return candidates[:excess]
+    return []
+
+
+def _most_crowded(spans: Mapping[Reg, tuple[int, int]], bank: Bank) -> list[Reg]:
+    """The registers that are live where most are."""
+    starts = sorted((first, r.number, r) for r, (first, _) in spans.items() if r.bank == bank)
+    live: list[tuple[int, int, Reg]] = []
+    worst: list[Reg] = []
+    for first, number, reg in starts:
+        while live and live[0][0] < first:
+            heapq.heappop(live)
+        heapq.heappush(live, (spans[reg][1], number, reg))
+        if len(live) > len(worst):
+            worst = [r for _, _, r in live]
+    return worst
+
+
+def _weights(nodes: Sequence[Node]) -> tuple[Counter[Reg], set[Reg]]:
+    """How often registers are used, by a guess, and the registers of fixed blocks."""
+    weights: Counter[Reg] = Counter()
+    fixed: set[Reg] = set()
+
+    def add(ops: Iterable[Op], weight: int) -> None:
+        for op in ops:
+            for reg in op.registers:
+                weights[reg] += weight
+
+    def visit(inside: Sequence[Node], weight: int) -> None:
+        for node in inside:
+            if isinstance(node, Code):
+                add(node.ops, weight)
+                if node.fixed:
+                    fixed.update(r for op in node.ops for r in op.registers)
+            else:
+                add((*node.guard, *node.latch), weight * _TRIPS_WEIGHT)
+                visit(node.body, weight * _TRIPS_WEIGHT)
+
+    visit(nodes, 1)
+    return weights, fixed
+
+
+@dataclass(slots=True)
+class _Rewriter:
+    """Replaces registers by short-lived ones around accesses to their slots."""
+
+    slots: Mapping[Reg, int]
+    new: Iterator[int]
+    small: set[Reg]
+
+    def nodes(self, nodes: Sequence[Node]) -> list[Node]:
+        """The nodes with those registers replaced."""
+        return [self._node(node) for node in nodes]
+
+    def _node(self, node: Node) -> Node:
+        if isinstance(node, Code):
+            return node if node.fixed else Code(list(self._ops(node.ops)))
+        return replace(
+            node,
+            guard=tuple(self._ops(node.guard)),
+            body=self.nodes(node.body),
+            latch=tuple(self._ops(node.latch)),
+        )
+
+    def _ops(self, ops: Iterable[Op]) -> Iterator[Op]:
+        for op in ops:
+            short = {
+                reg: Reg(reg.bank, next(self.new)) for reg in op.registers if reg in self.slots
+            }
+            self.small.update(short.values())
+            for reg, name in short.items():
+                if reg in op.used:
+                    yield _slot_access(name, self.slots[reg], stores=False)
+            yield _renamed(op, short) if short else op
+            for reg, name in short.items():
+                if reg in op.defined:
+                    yield _slot_access(name, self.slots[reg], stores=True)
+
+
+def _slot_access(reg: Reg, slot: int, stores: bool) -> Op:
+    vector = reg.bank == "v"
+    access = Access("", "frame", slot, _SLOT_BYTES, stores)
+    kind = ("vector_" if vector else "") + ("store" if stores else "load")
+    text = f"{'str' if stores else 'ldr'} {'q' if vector else 'x'}{{0}}, [x0, #{slot}]"
+    if stores:
+        return Op(kind, text, late=(reg,), access=access)
+    return Op(kind, text, (reg,), access=access)
+
+
+def _renamed(op: Op, names: Mapping[Reg, Reg]) -> Op:
+    def named(regs: tuple[Reg, ...]) -> tuple[Reg, ...]:
+        return tuple(names.get(reg, reg) for reg in regs)
+
+    parts = (named(op.writes), named(op.updates), named(op.reads), named(op.late))
+    return Op(op.kind, op.text, *parts, op.access)
+
+
+def assign(nodes: list[Node]) -> dict[Reg, int] | None:
+    """The number of each register; None if there are not enough."""
+    spans = liveness(nodes).spans
+    numbers: dict[Reg, int] = {}
+    for bank, order in ORDER.items():
+        free = list(range(len(order)))
+        live: list[tuple[int, int]] = []
+        mine = sorted((first, r.number, r) for r, (first, _) in spans.items() if r.bank == bank)
+        for first, _, reg in mine:
+            while live and live[0][0] < first:
+                heapq.heappush(free, heapq.heappop(live)[1])
+            if not free:
+                return None
+            place = heapq.heappop(free)
+            heapq.heappush(live, (spans[reg][1], place))
+            numbers[reg] = order[place]
+    return numbers
+
+
+def used_numbers(nodes: Sequence[Node], numbers: Mapping[Reg, int]) -> set[tuple[Bank, int]]:
+    """All physical registers of a function."""
+    return {(reg.bank, numbers[reg]) for reg in _all_registers(nodes)}
+
+
+def _all_registers(nodes: Sequence[Node]) -> Iterator[Reg]:
+    for node in nodes:
+        if isinstance(node, Loop):
+            yield from (r for op in (*node.guard, *node.latch) for r in op.registers)
+            yield from _all_registers(node.body)
+        else:
+            yield from (r for op in node.ops for r in op.registers)

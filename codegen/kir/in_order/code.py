@@ -1,0 +1,114 @@
+"""Machine code before registers are allocated: instructions, blocks and loops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal, Union
+
+Bank = Literal["x", "v"]
+"""The core's registers and the vector registers."""
+
+
+class Unsupported(Exception):
+    """The nest is outside the subset of kernel IR that is translated. LLVM compiles it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reg:
+    """A virtual register. Unlike values of kernel IR, it may be written several times."""
+
+    bank: Bank
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The bytes that an instruction reads or writes.
+
+    Accesses of two `place`s may overlap; `alias` differs between buffers that never overlap.
+    """
+
+    alias: str
+    place: object
+    start: int
+    bytes: int
+    stores: bool
+
+    def conflicts(self, other: Access) -> bool:
+        """Whether the order of the two accesses matters."""
+        if self.alias != other.alias or not (self.stores or other.stores):
+            return False
+        if self.place != other.place:
+            return True
+        return self.start < other.start + other.bytes and other.start < self.start + self.bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """An instruction, or two that stay together.
+
+    `kind` names a row of the core's pipeline. In `text`, {0}, {1}, .. are the numbers of `writes`,
+    `updates`, `reads` and `late`, in this order.
+    """
+
+    kind: str
+    text: str
+    writes: tuple[Reg, ...] = ()
+    updates: tuple[Reg, ...] = ()
+    reads: tuple[Reg, ...] = ()
+    late: tuple[Reg, ...] = ()
+    access: Access | None = None
+
+    @property
+    def registers(self) -> tuple[Reg, ...]:
+        """All operands, in the order of `text`."""
+        return (*self.writes, *self.updates, *self.reads, *self.late)
+
+    @property
+    def used(self) -> tuple[Reg, ...]:
+        """The registers that it reads."""
+        return (*self.updates, *self.reads, *self.late)
+
+    @property
+    def defined(self) -> tuple[Reg, ...]:
+        """The registers that it writes."""
+        return (*self.writes, *self.updates)
+
+
+@dataclass(slots=True)
+class Code:
+    """Instructions without branches. Unless they are `fixed`, they may be reordered."""
+
+    ops: list[Op] = field(default_factory=list)
+    fixed: bool = False
+
+
+@dataclass(slots=True)
+class Loop:
+    """A loop: `guard` leaves before the first trip, `latch` branches back to the body."""
+
+    label: str
+    guard: tuple[Op, ...]
+    body: list[Node]
+    latch: tuple[Op, ...]
+    carried: tuple[Reg, ...] = ()
+    """The registers of the carried values of the loop of kernel IR."""
+    index: Reg | None = None
+    """The register of its index, unless the loop counts with another one."""
+    trips: int = 8
+    """The number of trips, or a guess."""
+    peeled: bool = False
+    """The last trip of the loop of kernel IR is behind this loop."""
+
+
+Node = Union[Code, Loop]  # noqa: UP007  (a name usable at run time in annotations)
+
+
+def codes(nodes: list[Node]) -> Iterator[Code]:
+    """All straight-line blocks, in order, without guards and latches."""
+    for node in nodes:
+        if isinstance(node, Code):
+            yield node
+        else:
+            yield from codes(node.body)

@@ -1,0 +1,195 @@
+"""Orders the instructions of a straight-line block for a core's pipeline."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from ellc.codegen.kir.in_order.code import Access, Bank, Op, Reg
+from ellc.codegen.machine.pipeline import Issue, Timeline
+
+GROUP = 3
+"""Multiply-adds after which a cycle stays free for loads and insertions that are waiting."""
+
+
+def scheduled(
+    ops: Sequence[Op],
+    rows: Mapping[str, Issue],
+    live_out: frozenset[Reg],
+    free: Mapping[Bank, int],
+) -> list[Op]:
+    """The instructions in an order in which they issue early.
+
+    Of the ready instructions, the one with the longest path to the end issues first. No more
+    registers than `free` are live at the same time, as long as this is possible.
+    """
+    return _Scheduler(ops, rows, live_out, free).ordered()
+
+
+class _Scheduler:
+    def __init__(
+        self,
+        ops: Sequence[Op],
+        rows: Mapping[str, Issue],
+        live_out: frozenset[Reg],
+        free: Mapping[Bank, int],
+    ) -> None:
+        self._ops, self._rows, self._free = ops, rows, free
+        self._live_out = live_out
+        self._after, self._needs = _dependences(ops)
+        self._priority = self._paths()
+        self._line = Timeline(rows)
+        self._ready: dict[int, int] = {}
+        self._reads = defaultdict[Reg, int](int)
+        self._live: dict[Bank, set[Reg]] = {"x": set(), "v": set()}
+        self._start_pressure()
+        self._stage_ops = sum(self._waits_for_stage(op) for op in ops)
+        self._group: list[int] = []
+
+    def ordered(self) -> list[Op]:
+        order: list[int] = []
+        waiting = sorted((i for i in range(len(self._ops)) if not self._needs[i]), key=self._rank)
+        for i in waiting:
+            self._ready[i] = 0
+        while waiting:
+            chosen = self._choice(waiting)
+            if chosen is None:
+                self._line.advance(self._next_cycle(waiting))
+                continue
+            waiting.remove(chosen)
+            self._issue(chosen)
+            order.append(chosen)
+            released = []
+            for later in self._after[chosen]:
+                self._needs[later] -= 1
+                if not self._needs[later]:
+                    self._ready[later] = self._line.ready(self._ops[later])
+                    released.append(later)
+            if released:
+                waiting = sorted((*waiting, *released), key=self._rank)
+        return [self._ops[i] for i in order]
+
+    def _rank(self, index: int) -> tuple[int, int]:
+        return -self._priority[index], index
+
+    def _choice(self, waiting: Sequence[int]) -> int | None:
+        """The instruction to issue in the present cycle; None if it must end."""
+        line, blocked = self._line, []
+        tried: set[str] = set()
+        for i in waiting:
+            op = self._ops[i]
+            if self._ready[i] > line.now or op.kind in tried:
+                continue
+            if not line.fits(op) or (op.kind == "multiply_add" and self._keeps_gap()):
+                tried.add(op.kind)
+            elif self._too_many(op):
+                blocked.append(i)
+            else:
+                return i
+        # If registers are short and nothing else can ever issue, one instruction must.
+        if blocked and len(blocked) == len(waiting):
+            return blocked[0]
+        return None
+
+    def _next_cycle(self, waiting: Sequence[int]) -> int:
+        now = self._line.now
+        return max(now + 1, min(self._ready[i] for i in waiting))
+
+    def _issue(self, index: int) -> None:
+        op = self._ops[index]
+        self._line.issue(op)
+        if op.kind == "multiply_add":
+            self._group = [t for t in self._group if t >= self._line.now - GROUP]
+            self._group.append(self._line.now)
+        self._stage_ops -= self._waits_for_stage(op)
+        for reg in op.used:
+            self._reads[reg] -= 1
+        for reg in op.registers:
+            if self._reads[reg] or reg in self._live_out:
+                self._live[reg.bank].add(reg)
+            else:
+                self._live[reg.bank].discard(reg)
+
+    def _keeps_gap(self) -> bool:
+        """Whether a multiply-add must wait, so that others can use the add stage later."""
+        now = self._line.now
+        recent = sum(1 for t in self._group if now - GROUP <= t < now)
+        return bool(self._stage_ops) and recent >= GROUP
+
+    def _waits_for_stage(self, op: Op) -> bool:
+        return self._rows[op.kind].stage_after == 0
+
+    # --- registers -------------------------------------------------------------------------------
+
+    def _start_pressure(self) -> None:
+        written: set[Reg] = set()
+        for op in self._ops:
+            for reg in op.used:
+                self._reads[reg] += 1
+                if reg not in written:
+                    self._live[reg.bank].add(reg)
+            written.update(op.defined)
+
+    def _too_many(self, op: Op) -> bool:
+        if not op.writes:
+            return False
+        bank = op.writes[0].bank
+        live = self._live[bank]
+        grown = sum(reg not in live for reg in op.writes)
+        if not grown or len(live) + grown <= self._free[bank]:
+            return False
+        ended = {r for r in op.used if r.bank == bank and self._reads[r] == 1}
+        return grown > len(ended - self._live_out)
+
+    # --- paths -----------------------------------------------------------------------------------
+
+    def _paths(self) -> list[int]:
+        """For each instruction the cycles from its issue to the end of the block."""
+        paths = [0] * len(self._ops)
+        for i in range(len(self._ops) - 1, -1, -1):
+            op = self._ops[i]
+            length = self._rows[op.kind].cycles
+            for later in self._after[i]:
+                length = max(length, paths[later] + self._delay(op, self._ops[later]))
+            paths[i] = length
+        return paths
+
+    def _delay(self, op: Op, later: Op) -> int:
+        row, reader = self._rows[op.kind], self._rows[later.kind]
+        delays = [0]
+        for reg in op.defined:
+            if reg in later.reads:
+                delays.append(row.latency - reader.need)
+            if reg in later.updates or reg in later.late:
+                delays.append(row.latency - reader.update_need)
+        return max(delays)
+
+
+def _dependences(ops: Sequence[Op]) -> tuple[list[list[int]], list[int]]:
+    """For each instruction those that must follow it, and how many it follows."""
+    before: list[set[int]] = [set() for _ in ops]
+    writer: dict[Reg, int] = {}
+    readers: dict[Reg, list[int]] = defaultdict(list)
+    accesses: list[tuple[int, Access]] = []
+    for i, op in enumerate(ops):
+        for reg in op.used:
+            if reg in writer:
+                before[i].add(writer[reg])
+        for reg in op.defined:
+            before[i].update(readers[reg])
+            if reg in writer:
+                before[i].add(writer[reg])
+        if op.access is not None:
+            before[i].update(at for at, other in accesses if other.conflicts(op.access))
+            accesses.append((i, op.access))
+        for reg in op.used:
+            readers[reg].append(i)
+        for reg in op.defined:
+            writer[reg] = i
+            readers[reg] = [i] if reg in op.updates else []
+        before[i].discard(i)
+    after: list[list[int]] = [[] for _ in ops]
+    for i, needed in enumerate(before):
+        for early in sorted(needed):
+            after[early].append(i)
+    return after, [len(needed) for needed in before]

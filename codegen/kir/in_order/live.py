@@ -1,0 +1,115 @@
+"""Finds where the registers of a function are live."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from ellc.codegen.kir.in_order.code import Code, Loop, Node, Op, Reg
+
+_NONE: frozenset[Reg] = frozenset()
+
+
+@dataclass(slots=True)
+class Liveness:
+    """The registers that are live after each block, and the extent of each register's life.
+
+    Positions count instructions, with guards and latches. `spans` maps a register to the first and
+    the last position between which its content matters.
+    """
+
+    after: dict[int, frozenset[Reg]] = field(default_factory=dict)
+    """By the `id` of a block; for a loop, those that are live at its head."""
+    spans: dict[Reg, tuple[int, int]] = field(default_factory=dict)
+    count: int = 0
+
+
+def liveness(nodes: Sequence[Node]) -> Liveness:
+    """Where the registers of a function are live. After it, none is."""
+    found = Liveness()
+    _into(nodes, _NONE, found.after)
+    _spans(nodes, found)
+    return found
+
+
+def _into(
+    nodes: Sequence[Node], live: frozenset[Reg], after: dict[int, frozenset[Reg]]
+) -> frozenset[Reg]:
+    """What is live before some nodes, if `live` is live after them."""
+    for node in reversed(nodes):
+        if isinstance(node, Code):
+            after[id(node)] = live
+            live = _before(node.ops, live)
+        else:
+            live = _head(node, live, after)
+    return live
+
+
+def _head(loop: Loop, live: frozenset[Reg], after: dict[int, frozenset[Reg]]) -> frozenset[Reg]:
+    end = _before(loop.latch, live)
+    head = _into(loop.body, end, after)
+    head = _into(loop.body, _before(loop.latch, live | head), after)
+    after[id(loop)] = head
+    return _before(loop.guard, head | live if loop.guard else head)
+
+
+def _before(ops: Iterable[Op], live: frozenset[Reg]) -> frozenset[Reg]:
+    now = set(live)
+    for op in reversed(tuple(ops)):
+        now.difference_update(op.writes)
+        now.update(op.used)
+    return frozenset(now)
+
+
+def _spans(nodes: Sequence[Node], found: Liveness) -> None:
+    """Extend the spans over some nodes. What is live at the head of a loop lives to its end."""
+    for node in nodes:
+        if isinstance(node, Code):
+            _touch(found, _before(node.ops, found.after[id(node)]))
+            _count(found, node.ops)
+            _touch(found, found.after[id(node)])
+        else:
+            _count(found, node.guard)
+            found.count += 1
+            head = found.after[id(node)]
+            _touch(found, head)
+            _spans(node.body, found)
+            _count(found, node.latch)
+            _touch(found, head)
+
+
+def _count(found: Liveness, ops: Iterable[Op]) -> None:
+    for op in ops:
+        found.count += 1
+        _touch(found, op.registers)
+
+
+def _touch(found: Liveness, regs: Iterable[Reg]) -> None:
+    at = found.count
+    for reg in regs:
+        first, _ = found.spans.get(reg, (at, at))
+        found.spans[reg] = (first, at)
+
+
+def without_dead_code(nodes: Sequence[Node]) -> list[Node]:
+    """The function without instructions whose results no other one reads."""
+    found = liveness(nodes).after
+
+    def kept(inside: Sequence[Node]) -> list[Node]:
+        return [_kept(node) for node in inside]
+
+    def _kept(node: Node) -> Node:
+        if isinstance(node, Loop):
+            return replace(node, body=kept(node.body))
+        if node.fixed:
+            return node
+        live, ops = set(found[id(node)]), list[Op]()
+        for op in reversed(node.ops):
+            if op.defined and live.isdisjoint(op.defined):
+                continue
+            ops.append(op)
+            live.difference_update(op.writes)
+            live.update(op.used)
+        return Code(ops[::-1])
+
+    return kept(nodes)

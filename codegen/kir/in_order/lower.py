@@ -1,0 +1,437 @@
+"""Translates a loop nest of kernel IR to AArch64 instructions on virtual registers."""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Union
+
+from ellc.codegen.kir.assembly import Frame
+from ellc.codegen.kir.dataflow import registers_read
+from ellc.codegen.kir.in_order.affine import Affine, Level, Writer
+from ellc.codegen.kir.in_order.code import Access, Code, Loop, Op, Reg, Unsupported
+from ellc.codegen.kir.in_order.product_loop import product_loop
+from ellc.codegen.kir.in_order.steady import SteadyLoop, steady
+from ellc.codegen.kir.ir import (
+    For,
+    Imm,
+    Let,
+    Load,
+    Operand,
+    Param,
+    Prefetch,
+    Stmt,
+    Store,
+    Var,
+    walk,
+)
+from ellc.codegen.kir.types import INDEX, Elem, VType
+
+F32X4 = VType(Elem.F32, 4)
+FRAME = Reg("x", 0)
+"""The address of the frame. It stays in x0."""
+_REACH = 1 << 14
+"""Bytes that one pointer reaches with the displacements of all loads and stores."""
+_NEAR = 256
+"""Below this distance a displacement may be any number."""
+_VECTOR_OPS: Mapping[str, tuple[str, str]] = {
+    "add": ("vector_add", "fadd"),
+    "sub": ("vector_add", "fsub"),
+    "mul": ("vector_multiply", "fmul"),
+    "max": ("vector_add", "fmax"),
+    "min": ("vector_add", "fmin"),
+}
+_LARGEST_COMPARED = 1 << 12
+
+
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """All lanes are one lane of a register."""
+
+    reg: Reg
+    lane: int
+
+
+Value = Union[Affine, Reg, _Lane]  # noqa: UP007
+
+
+class Lowering:
+    """Translates the statements of one nest. Raises `Unsupported` if it is outside the subset."""
+
+    def __init__(
+        self,
+        loop: For,
+        outs: Sequence[Var],
+        frame: Frame,
+        aliases: Mapping[str, str],
+        *,
+        places_loads: bool = True,
+    ) -> None:
+        self._writer = Writer()
+        self._places_loads = places_loads
+        self._frame, self._aliases = frame, aliases
+        self._uses = Counter(v.name for s in walk((loop,)) for v in registers_read(s))
+        self._uses.update(v.name for v in outs)
+        self._values: dict[str, Value] = {}
+        self._depths: dict[str, int] = {}
+        self._pointers: dict[str, Affine] = {}
+        self._shared: dict[tuple[int, object], Reg] = {}
+        self._copyable: set[Reg] = set()
+        self._labels = 0
+        self._carried: set[Reg] = set()
+        self._start(loop)
+        self._statement(loop)
+        for out in outs:
+            self._give(out)
+
+    @property
+    def nodes(self) -> list[Code | Loop]:
+        """The whole function."""
+        return self._writer.levels[0].nodes
+
+    # --- the interface ---------------------------------------------------------------------------
+
+    def _start(self, loop: For) -> None:
+        """Load the inputs from the frame."""
+        types = {v.name: v.type for s in walk((loop,)) for v in registers_read(s)}
+        for name, offset in self._frame.params.items():
+            self._pointers[name] = self._word(offset)
+        for name, offset in self._frame.inputs.items():
+            if types[name] == INDEX:
+                self._define(name, self._word(offset))
+            elif types[name] == F32X4:
+                reg = self._writer.new("v")
+                text = f"ldr q{{0}}, [x0, #{offset}]"
+                self._emit(Op("vector_load", text, (reg,)))
+                self._define(name, reg)
+            else:
+                raise Unsupported(f"an input of type {types[name]}")
+
+    def _word(self, offset: int) -> Affine:
+        reg = self._writer.new("x")
+        self._emit(Op("load", f"ldr x{{0}}, [x0, #{offset}]", (reg,)))
+        return self._writer.atom(reg)
+
+    def _give(self, out: Var) -> None:
+        """Store a result in the frame."""
+        text = f"str q{{0}}, [x0, #{self._frame.results[out.name]}]"
+        self._emit(Op("vector_store", text, late=(self._vector(out),)))
+
+    # --- statements ------------------------------------------------------------------------------
+
+    def _statement(self, statement: Stmt) -> None:
+        match statement:
+            case Let(result, _, _, _) if result.type == INDEX:
+                self._define(result.name, self._index_let(statement))
+            case Let():
+                self._define(statement.result.name, self._vector_let(statement))
+            case Load(result, param, index, offset, _) if result.type == F32X4:
+                self._define(result.name, self._load(param, index, offset))
+            case Store(value, param, index, offset, _) if value.type == F32X4:
+                register = self._vector(value)
+                pointer, access = self._address(param, index, offset, True)
+                text = f"str q{{1}}, [x{{0}}, #{access[0]}]"
+                op = Op("vector_store", text, (), (), (pointer,), (register,), access[1])
+                self._emit(op)
+                self._forget_loads()
+            case Prefetch(param, index, offset):
+                pointer, access = self._address(param, index, offset, False)
+                text = f"prfm pldl1keep, [x{{0}}, #{access[0]}]"
+                self._emit(Op("prefetch", text, (), (), (pointer,)))
+            case For():
+                self._for(statement)
+            case _:
+                raise Unsupported(type(statement).__name__)
+
+    def _for(self, loop: For) -> None:
+        if any(c.type != F32X4 for c in loop.carried):
+            raise Unsupported("a carried value that is no vector")
+        cells = self._cells(loop)
+        self._shared.clear()
+        product = product_loop(loop) if self._places_loads else None
+        found = steady(product, len(cells)) if product is not None else None
+        if product is not None and found is not None:
+            SteadyLoop(self._writer, self._label(), loop, product, found, cells, self).write()
+        else:
+            self._plain_loop(loop, cells)
+        for result, cell in zip(loop.results, cells, strict=True):
+            self._define(result.name, cell)
+        self._shared.clear()
+
+    def _plain_loop(self, loop: For, cells: Sequence[Reg]) -> None:
+        writer = self._writer
+        start, stop = self.affine(loop.start), self.affine(loop.stop)
+        index = writer.fresh_index(start)
+        guard: tuple[Op, ...] = ()
+        label = self._label()
+        trips = 8
+        if start.terms or stop.terms:
+            guard = (self._compared(index, stop), Op("branch", f"b.ge .Ldone{label}"))
+        else:
+            trips = len(range(start.constant, stop.constant, loop.step))
+            if not trips:
+                raise Unsupported("a loop without trips")
+        compared = self._compared(index, stop)
+        writer.levels.append(Level())
+        self._define(loop.index.name, writer.atom(index))
+        for carried, cell in zip(loop.carried, cells, strict=True):
+            self._define(carried.name, cell)
+        before = self._carried
+        self._carried = set(cells)
+        for statement in loop.body:
+            self._statement(statement)
+        self._yield(loop, cells)
+        self._carried = before
+        advance = Op("integer", f"add x{{0}}, x{{0}}, #{loop.step}", (), (index,))
+        if loop.step >= _LARGEST_COMPARED:
+            raise Unsupported("a loop with a large step")
+        self._emit(advance)
+        body = writer.levels.pop().nodes
+        latch = (compared, Op("branch", f"b.lt .Lloop{label}"))
+        writer.levels[-1].nodes += [
+            Loop(label, guard, body, latch, tuple(cells), index, trips),
+            Code(),
+        ]
+
+    def _compared(self, index: Reg, stop: Affine) -> Op:
+        if not stop.terms and 0 <= stop.constant < _LARGEST_COMPARED:
+            return Op("integer", f"cmp x{{0}}, #{stop.constant}", (), (), (index,))
+        return Op("integer", "cmp x{0}, x{1}", (), (), (index, self._writer.index(stop)))
+
+    def _label(self) -> str:
+        self._labels += 1
+        return str(self._labels)
+
+    def _forget_loads(self) -> None:
+        """After a store, loads are not shared; literals are."""
+        self._shared = {k: reg for k, reg in self._shared.items() if isinstance(k[1], Imm)}
+
+    # --- values ----------------------------------------------------------------------------------
+
+    def _define(self, name: str, value: Value) -> None:
+        self._values[name] = value
+        self._depths[name] = self._writer.depth
+
+    def _emit(self, op: Op) -> None:
+        self._writer.emit(op)
+        if self._copyable and not self._copyable.isdisjoint(op.defined):
+            self._shared = {k: r for k, r in self._shared.items() if r not in op.defined}
+
+    def define_index(self, name: str, value: Affine) -> None:
+        """Define an index."""
+        self._define(name, value)
+
+    def index_let(self, let: Let) -> None:
+        """Define the result of a statement on indices."""
+        self._define(let.result.name, self._index_let(let))
+
+    def affine(self, operand: Operand) -> Affine:
+        """An index as a sum."""
+        if isinstance(operand, Imm):
+            return Affine((), int(operand.value))
+        value = self._values[operand.name]
+        assert isinstance(value, Affine)
+        return value
+
+    def _dies(self, operand: Operand) -> Reg | None:
+        """The register of an operand whose only reader is the present statement, if it has one."""
+        if not isinstance(operand, Var) or self._uses[operand.name] != 1:
+            return None
+        value = self._values[operand.name]
+        if self._depths[operand.name] != self._writer.depth or not isinstance(value, Reg):
+            return None
+        return value
+
+    def _vector(self, operand: Operand) -> Reg:
+        """A register that contains a vector; nothing may write it."""
+        if isinstance(operand, Imm):
+            key = (self._writer.depth, operand)
+            if key not in self._shared:
+                self._shared[key] = self._literal(operand, self._writer.new("v"))
+            return self._shared[key]
+        value = self._values[operand.name]
+        if isinstance(value, _Lane):
+            reg = self._writer.new("v")
+            text = f"dup v{{0}}.4s, v{{1}}.s[{value.lane}]"
+            self._emit(Op("vector_move", text, (reg,), (), (value.reg,)))
+            return reg
+        assert isinstance(value, Reg)
+        return value
+
+    def _literal(self, literal: Imm, reg: Reg) -> Reg:
+        if literal.type != F32X4:
+            raise Unsupported(f"a literal of type {literal.type}")
+        (bits,) = struct.unpack("<I", struct.pack("<f", literal.value))
+        if not bits:
+            self._emit(Op("vector_move", "movi v{0}.4s, #0", (reg,)))
+            return reg
+        word = self._writer.index(Affine((), bits))
+        self._emit(Op("vector_splat", "dup v{0}.4s, w{1}", (reg,), (), (word,)))
+        return reg
+
+    def _copied(self, operand: Operand, to: Reg) -> None:
+        if isinstance(operand, Imm):
+            self._literal(operand, to)
+            return
+        self._move(self._vector(operand), to)
+
+    def _cells(self, loop: For) -> list[Reg]:
+        """The registers of a loop's carried values, which contain the initial values."""
+        cells = []
+        for init in loop.inits:
+            cell = self._dies(init)
+            if cell is None:
+                cell = self._writer.new("v")
+                self._copied(init, cell)
+            cells.append(cell)
+        return cells
+
+    def _yield(self, loop: For, cells: Sequence[Reg]) -> None:
+        """Move the yielded values to the registers of the carried ones."""
+        moves = []
+        for value, cell in zip(loop.yields, cells, strict=True):
+            if isinstance(value, Imm) or self._values[value.name] != cell:
+                moves.append((value, cell))
+        targets = {cell for _, cell in moves}
+        kept: dict[int, Reg] = {}
+        for number, (value, _) in enumerate(moves):
+            if self._source_of(value) in targets:
+                kept[number] = self._writer.new("v")
+                self._copied(value, kept[number])
+        for number, (value, cell) in enumerate(moves):
+            if number in kept:
+                self._move(kept[number], cell)
+            else:
+                self._copied(value, cell)
+
+    def _source_of(self, operand: Operand) -> Reg | None:
+        """The register from which a vector comes; None for a literal."""
+        value = self._values[operand.name] if isinstance(operand, Var) else None
+        if isinstance(value, _Lane):
+            return value.reg
+        return value if isinstance(value, Reg) else None
+
+    def _move(self, source: Reg, to: Reg) -> None:
+        self._emit(Op("vector_move", "mov v{0}.16b, v{1}.16b", (to,), (), (source,)))
+
+    # --- instructions ----------------------------------------------------------------------------
+
+    def _vector_let(self, let: Let) -> Value:
+        match let.op, let.args, let.attrs:
+            case "splat_lane", (Var() as vector,), (lane, 4) if let.result.type == F32X4:
+                return _Lane(self._vector(vector), lane)
+            case "mul_add", (a, b, total), () if let.result.type == F32X4:
+                return self._multiply_add(a, b, total)
+            case op, (a, b), () if op in _VECTOR_OPS and let.result.type == F32X4:
+                kind, mnemonic = _VECTOR_OPS[op]
+                reads = (self._vector(a), self._vector(b))
+                out = self._place(a, b)
+                text = f"{mnemonic} v{{0}}.4s, v{{1}}.4s, v{{2}}.4s"
+                self._emit(Op(kind, text, (out,), (), reads))
+                return out
+        raise Unsupported(f"{let.op} of {let.result.type}")
+
+    def _place(self, *operands: Operand) -> Reg:
+        """The register for a result: that of a dying operand, first of a carried value."""
+        free = [reg for reg in map(self._dies, operands) if reg is not None]
+        carried = [reg for reg in free if reg in self._carried]
+        return (*carried, *free, None)[0] or self._writer.new("v")
+
+    def _multiply_add(self, a: Operand, b: Operand, total: Operand) -> Reg:
+        out = self._dies(total)
+        if out is None:
+            out = self._writer.new("v")
+            self._copied(total, out)
+        if self._lane_of(a) is not None:
+            a, b = b, a
+        lane = self._lane_of(b)
+        vector = self._vector(a)
+        other, suffix = (lane.reg, f".s[{lane.lane}]") if lane else (self._vector(b), ".4s")
+        text = f"fmla v{{0}}.4s, v{{1}}.4s, v{{2}}{suffix}"
+        self._emit(Op("multiply_add", text, (), (out,), (vector, other)))
+        return out
+
+    def _lane_of(self, operand: Operand) -> _Lane | None:
+        value = self._values[operand.name] if isinstance(operand, Var) else None
+        return value if isinstance(value, _Lane) else None
+
+    def _load(self, param: Param, index: Operand, offset: int) -> Reg:
+        pointer, (displacement, access) = self._address(param, index, offset, False)
+        reg = self._writer.new("v")
+        key = (self._writer.depth, (access.alias, access.place, access.start))
+        if key in self._shared:
+            text = "mov v{0}.16b, v{1}.16b"
+            self._emit(Op("vector_move", text, (reg,), (), (self._shared[key],)))
+            return reg
+        text = f"ldr q{{0}}, [x{{1}}, #{displacement}]"
+        self._emit(Op("vector_load", text, (reg,), (), (pointer,), (), access))
+        self._shared[key] = reg
+        self._copyable.add(reg)
+        return reg
+
+    def byte_address(self, param: Param, index: Operand, offset: int) -> Affine:
+        """The address of an element."""
+        if param.elem is not Elem.F32:
+            raise Unsupported(f"elements of type {param.elem}")
+        bytes_ = self.affine(index).times(param.elem.bytes)
+        return self._pointers[param.name].plus(bytes_).plus(Affine((), offset * param.elem.bytes))
+
+    def alias(self, param: Param) -> str:
+        """The name of the buffers that may be the same as a parameter's."""
+        return self._aliases.get(param.name, param.name)
+
+    def _address(
+        self, param: Param, index: Operand, offset: int, stores: bool
+    ) -> tuple[Reg, tuple[int, Access]]:
+        """A pointer, and a displacement with the description of the access."""
+        address = self.byte_address(param, index, offset)
+        pointer, displacement = split(address, 16)
+        place = Affine(address.terms)
+        access = Access(self.alias(param), place, address.constant, 16, stores)
+        return self._writer.index(pointer), (displacement, access)
+
+    def _index_let(self, let: Let) -> Affine:
+        match let.op, let.args:
+            case "add", (a, b):
+                return self.affine(a).plus(self.affine(b))
+            case "sub", (a, b):
+                return self.affine(a).plus(self.affine(b), -1)
+            case "mul", (a, Imm() as factor) | (Imm() as factor, a):
+                return self.affine(a).times(int(factor.value))
+            case "mul", (a, b):
+                reads = tuple(self._writer.index(self.affine(v)) for v in (a, b))
+                return self._result(Op("multiply", "mul x{0}, x{1}, x{2}", (), (), reads))
+            case ("min" | "max") as op, (a, b):
+                reads = tuple(self._writer.index(self.affine(v)) for v in (a, b))
+                condition = "lt" if op == "min" else "gt"
+                text = f"cmp x{{1}}, x{{2}}\ncsel x{{0}}, x{{1}}, x{{2}}, {condition}"
+                return self._result(Op("select", text, (), (), reads))
+            case ("div" | "rem") as op, (a, Imm() as divisor) if divisor.value > 0:
+                return self._divided(op, self.affine(a), int(divisor.value))
+        raise Unsupported(f"{let.op} of an index")
+
+    def _divided(self, op: str, value: Affine, divisor: int) -> Affine:
+        """The quotient, rounded towards zero, or the remainder."""
+        reads = (self._writer.index(value), self._writer.index(Affine((), divisor)))
+        quotient = self._result(Op("divide", "sdiv x{0}, x{1}, x{2}", (), (), reads))
+        if op == "div":
+            return quotient
+        last = (self._writer.index(quotient), reads[1])
+        text = "msub x{0}, x{1}, x{2}, x{3}"
+        return self._result(Op("multiply", text, (), (), last, (reads[0],)))
+
+    def _result(self, op: Op) -> Affine:
+        out = self._writer.new("x")
+        self._emit(Op(op.kind, op.text, (out,), op.updates, op.reads, op.late))
+        return self._writer.atom(out)
+
+
+def split(address: Affine, align: int) -> tuple[Affine, int]:
+    """A pointer near an address, and a displacement that loads of `align` bytes can have."""
+    if -_NEAR <= address.constant < _NEAR:
+        return Affine(address.terms), address.constant
+    displacement = address.constant % _REACH
+    displacement -= displacement % align
+    return Affine(address.terms, address.constant - displacement), displacement

@@ -1,0 +1,1 @@
+"""Proves that an assembly function computes what its source in kernel IR computes."""

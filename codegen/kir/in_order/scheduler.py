@@ -1,0 +1,58 @@
+"""The scheduler of cores that execute in order: it translates whole loop nests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ellc.codegen.kir.assembly import frame
+from ellc.codegen.kir.in_order.code import Unsupported
+from ellc.codegen.kir.in_order.lower import Lowering
+from ellc.codegen.kir.in_order.predict import predicted_cycles, steady_loops
+from ellc.codegen.kir.in_order.proof.prove import problem
+from ellc.codegen.kir.in_order.translate import translate
+from ellc.codegen.kir.ir import Assembled, AssemblyFunction
+from ellc.codegen.kir.nests import Nest, nest_scheduler
+from ellc.codegen.kir.straight_line import Block, scheduler
+from ellc.codegen.machine.pipeline import pipeline_of
+from ellc.codegen.machine.target import Target
+from ellc.ir.errors import InternalError
+
+NAME = "in_order"
+
+
+@scheduler(NAME)
+def as_built(block: Block, target: Target) -> Sequence[int] | Assembled:
+    """The order in which the kernel was built. LLVM compiles what is in no nest."""
+    return range(len(block.statements))
+
+
+@nest_scheduler(NAME)
+def in_order(nest: Nest, target: Target) -> AssemblyFunction | None:
+    """A function for a nest with loops of products, if it is predicted to be faster.
+
+    It is compared with code whose loads stay in groups, as in the kernel: LLVM's code is like that.
+    """
+    rows = pipeline_of(target)
+    if rows is None:
+        return None
+    layout = frame((nest.loop,), nest.results, target.word_bits)
+    try:
+        translated = translate(nest.loop, nest.results, layout, nest.aliases, rows)
+        if not any(steady_loops(translated.nodes)):
+            return None
+        plain = Lowering(nest.loop, nest.results, layout, nest.aliases, places_loads=False).nodes
+    except Unsupported:
+        return None
+    if predicted_cycles(translated.nodes, rows) >= predicted_cycles(plain, rows):
+        return None
+    wrong = problem(
+        nest.loop,
+        nest.results,
+        layout,
+        nest.aliases,
+        translated.function,
+        translated.witnesses,
+    )
+    if wrong:
+        raise InternalError(f"scheduled assembly is not proved equal to its source: {wrong}")
+    return translated.function

@@ -1,0 +1,81 @@
+"""Writes a function whose registers are assigned as lines of assembly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ellc.codegen.kir.in_order.allocate import used_numbers
+from ellc.codegen.kir.in_order.code import Code, Loop, Node, Op, Reg
+from ellc.codegen.kir.ir import AssemblyFunction
+
+NOWHERE = ""
+"""The place of a value that no instruction reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """Where the values of a loop of kernel IR are at the head of its loop in assembly.
+
+    A place is the name of a register, such as `v3` or `x4`, or the offset of a slot in the frame.
+    The checker does not trust it: with a wrong witness it finds no proof.
+    """
+
+    carried: tuple[str | int, ...]
+    index: str | int | None
+    peeled: bool
+
+
+def function(
+    nodes: Sequence[Node], numbers: Mapping[Reg, int], scratch_bytes: int
+) -> AssemblyFunction:
+    """The function; it saves the registers that it must."""
+    used = used_numbers(nodes, numbers)
+    saves = [f"x{n}" for n in range(19, 29) if ("x", n) in used]
+    saves += [f"d{n}" for n in range(8, 16) if ("v", n) in used]
+    return AssemblyFunction(tuple(_lines(nodes, numbers)), tuple(saves), scratch_bytes)
+
+
+def witnesses(
+    nodes: Sequence[Node], numbers: Mapping[Reg, int], slots: Mapping[Reg, int]
+) -> dict[str, Witness]:
+    """A witness for each loop, by the number in its label."""
+
+    def place(reg: Reg) -> str | int:
+        if reg in slots:
+            return slots[reg]
+        return f"{reg.bank}{numbers[reg]}" if reg in numbers else NOWHERE
+
+    found: dict[str, Witness] = {}
+    for loop in _loops(nodes):
+        carried = tuple(map(place, loop.carried))
+        index = None if loop.index is None else place(loop.index)
+        found[loop.label] = Witness(carried, index, loop.peeled)
+    return found
+
+
+def _loops(nodes: Sequence[Node]) -> Iterator[Loop]:
+    for node in nodes:
+        if isinstance(node, Loop):
+            yield node
+            yield from _loops(node.body)
+
+
+def _lines(nodes: Sequence[Node], numbers: Mapping[Reg, int]) -> Iterator[str]:
+    for node in nodes:
+        if isinstance(node, Code):
+            yield from _texts(node.ops, numbers)
+            continue
+        yield from _texts(node.guard, numbers)
+        if node.peeled:
+            yield ".p2align 4"
+        yield f".Lloop{node.label}:"
+        yield from _lines(node.body, numbers)
+        yield from _texts(node.latch, numbers)
+        if node.guard:
+            yield f".Ldone{node.label}:"
+
+
+def _texts(ops: Sequence[Op], numbers: Mapping[Reg, int]) -> Iterator[str]:
+    for op in ops:
+        yield from op.text.format(*(numbers[reg] for reg in op.registers)).split("\n")

@@ -1,0 +1,232 @@
+"""How in-order cores issue instructions: a table per core, and a model that counts cycles.
+
+Cycles are those of the issue stage. Memory always answers from the first-level cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ellc.codegen.machine.target import Target
+
+HALVES = 2
+"""The SIMD unit of the modelled cores has two halves of 64 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """How one kind of instruction issues, and when it reads operands and gives its result."""
+
+    cycles: int = 1
+    """Cycles that it occupies the issue stage."""
+    halves: int = 0
+    """Halves of the SIMD unit that it uses."""
+    first: bool = False
+    """It is never the second instruction of a pair."""
+    alone: bool = False
+    """Nothing pairs with it."""
+    memory: bool = False
+    """It uses the load and store unit, which accepts one instruction in a cycle."""
+    stage_after: int | None = None
+    """Cycles from issue to its use of the SIMD add stage, which has as many halves as the unit.
+
+    None if it does not use the stage. A multiply-add, which reaches the stage late, blocks loads,
+    insertions and moves that issue then."""
+    busy: int = 0
+    """Cycles until the unit of multiplications and divisions of integers is free again."""
+    latency: int = 2
+    """Cycles until another instruction can read the result as an ordinary operand."""
+    need: int = 0
+    """Cycles after issue when it reads its operands."""
+    update_need: int = 0
+    """The same for the operand that it updates, such as the sum of a multiply-add."""
+    late: bool = False
+    """A late operand delays its result by a cycle, not its issue: an addition of integers."""
+
+
+_SIMD = Issue(halves=2, first=True, stage_after=0, latency=4)
+_A53: Mapping[str, Issue] = {
+    "integer": Issue(need=2, late=True),
+    "constant": Issue(need=1),
+    "shifted": Issue(need=1, latency=3),
+    "select": Issue(cycles=2, need=2, late=True),
+    "multiply": Issue(need=1, latency=5, busy=2, update_need=3),
+    "divide": Issue(need=1, latency=14, busy=12),
+    "branch": Issue(need=3),
+    "nop": Issue(),
+    "load": Issue(memory=True, latency=4),
+    "store": Issue(memory=True, update_need=3),
+    "prefetch": Issue(memory=True),
+    "half_load": Issue(halves=1, memory=True, stage_after=0, latency=3),
+    "vector_load": Issue(cycles=2, halves=2, alone=True, memory=True, stage_after=0, latency=4),
+    "vector_store": Issue(halves=2, memory=True, update_need=1),
+    "half_store": Issue(halves=1, memory=True, update_need=1),
+    "insert": Issue(halves=1, stage_after=0, need=3, update_need=2),
+    "multiply_add": Issue(halves=2, first=True, stage_after=4, latency=8, update_need=4),
+    "half_multiply_add": Issue(halves=1, stage_after=4, latency=8, update_need=4),
+    "vector_add": _SIMD,
+    "half_add": Issue(halves=1, stage_after=0, latency=4),
+    "vector_multiply": Issue(halves=2, first=True, latency=4),
+    "half_multiply": Issue(halves=1, latency=4),
+    "vector_move": Issue(halves=2, first=True, stage_after=0),
+    "vector_splat": Issue(halves=2, first=True, stage_after=0, latency=3, need=3),
+}
+PIPELINES: Mapping[str, Mapping[str, Issue]] = {"cortex-a53": _A53}
+"""For each core the rows by kind of instruction, in AArch64 code."""
+
+
+def pipeline_of(target: Target) -> Mapping[str, Issue] | None:
+    """The rows of a target's core; None if they are not known, or if it runs other code."""
+    if target.arch != "aarch64" or target.object_format != "elf":
+        return None
+    return PIPELINES.get(target.core.name)
+
+
+class Timed(Protocol):
+    """What the model must know of an instruction: its kind and its registers."""
+
+    @property
+    def kind(self) -> str:
+        """The name of its row."""
+
+    @property
+    def reads(self) -> Sequence[Hashable]:
+        """The registers that it reads `Issue.need` cycles after it issues."""
+
+    @property
+    def late(self) -> Sequence[Hashable]:
+        """The registers that it reads `Issue.update_need` cycles after it issues: data to store."""
+
+    @property
+    def updates(self) -> Sequence[Hashable]:
+        """The registers that it reads as late as those, and writes: the sum of a multiply-add."""
+
+    @property
+    def writes(self) -> Sequence[Hashable]:
+        """The registers that it only writes."""
+
+
+@dataclass(slots=True)
+class Timeline:
+    """Issues instructions in order and counts cycles."""
+
+    rows: Mapping[str, Issue]
+    now: int = 0
+    _slot: int = 0
+    _halves: int = 0
+    _memory: bool = False
+    _closed: bool = False
+    _simd_open: bool = True
+    _last: Hashable = None
+    _ready: dict[Hashable, int] = field(default_factory=dict)
+    _loaded: set[Hashable] = field(default_factory=set)
+    _stage: dict[int, int] = field(default_factory=dict)
+    _unit_free: int = 0
+
+    def ready(self, what: Timed) -> int:
+        """The first cycle in which the operands of an instruction are there when it needs them."""
+        row = self.rows[what.kind]
+        earliest = self.now
+        for register in what.reads:
+            at = self._ready.get(register, 0) - row.need
+            # An address that was loaded is forwarded one cycle earlier.
+            if not row.need and register in self._loaded:
+                at -= 1
+            earliest = max(earliest, at)
+        for register in (*what.updates, *what.late):
+            earliest = max(earliest, self._ready.get(register, 0) - row.update_need)
+        return earliest
+
+    def fits(self, what: Timed) -> bool:
+        """Whether an instruction can issue in the present cycle, beside what has issued in it."""
+        row = self.rows[what.kind]
+        if self._slot and not self._pairs(row, what):
+            return False
+        if row.busy and self._unit_free > self.now:
+            return False
+        if row.stage_after is None:
+            return True
+        first = self.now + row.stage_after
+        return all(self._stage.get(first + k, 0) + row.halves <= HALVES for k in range(row.cycles))
+
+    def _pairs(self, row: Issue, what: Timed) -> bool:
+        if self._slot > 1 or self._closed or row.alone or row.first:
+            return False
+        if self._halves + row.halves > HALVES or (row.memory and self._memory):
+            return False
+        written = next(iter(_results(what)), None)
+        same = written is not None and written == self._last
+        return not row.halves or (self._simd_open and not same)
+
+    def advance(self, to: int) -> None:
+        """Begin a later cycle."""
+        self.now = to
+        self._slot = self._halves = 0
+        self._memory = self._closed = False
+        self._simd_open, self._last = True, None
+
+    def issue(self, what: Timed) -> int:
+        """Issue an instruction as early as possible; returns the cycle."""
+        earliest = self.ready(what)
+        if earliest > self.now:
+            self.advance(earliest)
+        while not self.fits(what):
+            self.advance(self.now + 1)
+        self._record(what)
+        return self.now
+
+    def _record(self, what: Timed) -> None:
+        row, start = self.rows[what.kind], self.now
+        if row.stage_after is not None:
+            for cycle in range(start + row.stage_after, start + row.stage_after + row.cycles):
+                self._stage[cycle] = self._stage.get(cycle, 0) + row.halves
+        if row.busy:
+            self._unit_free = start + row.busy
+        waits = row.late and any(self._ready.get(r, 0) > start + 1 for r in what.reads)
+        written = _results(what)
+        for register in written:
+            self._ready[register] = start + row.latency + waits
+            (self._loaded.add if what.kind == "load" else self._loaded.discard)(register)
+        self._occupy(row, written[0] if written else None)
+
+    def _occupy(self, row: Issue, written: Hashable) -> None:
+        """Take the slots of the present cycle, or of the last one of a longer instruction."""
+        if row.cycles > 1:
+            self.now += row.cycles - 1
+            self._slot, self._halves, self._memory = 1, row.halves, row.memory
+            self._closed, self._simd_open = row.alone, False
+        else:
+            self._slot += 1
+            self._halves += row.halves
+            self._memory |= row.memory
+            self._closed, self._simd_open = row.alone, True
+        self._last = written
+
+
+def _results(what: Timed) -> tuple[Hashable, ...]:
+    """The registers that an instruction changes."""
+    return (*what.writes, *what.updates)
+
+
+def cycles_of(code: Sequence[Timed], rows: Mapping[str, Issue]) -> int:
+    """The cycles from the first instruction to the last one, which is included."""
+    line = Timeline(rows)
+    for what in code:
+        line.issue(what)
+    return line.now + 1
+
+
+_TURNS = 6
+
+
+def loop_cycles(body: Sequence[Timed], rows: Mapping[str, Issue]) -> int:
+    """The cycles of one trip of a loop that runs for long; the body ends with its branch."""
+    line = Timeline(rows)
+    ends = []
+    for _ in range(_TURNS):
+        for what in body:
+            line.issue(what)
+        ends.append(line.now)
+    return ends[-1] - ends[-2]

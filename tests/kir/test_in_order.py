@@ -1,0 +1,320 @@
+"""Loop nests as scheduled assembly: proved, as fast as predicted, and with the same bits."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from kernel_samples import product
+from operator_graphs import Sample, samples
+from tiles import Tile
+
+from ellc.codegen.blocks.calls import Options
+from ellc.codegen.kir.assembly import Frame, assembly_functions, assembly_text, frame
+from ellc.codegen.kir.in_order.code import Code, Loop, Unsupported
+from ellc.codegen.kir.in_order.predict import predicted_cycles, steady_loops
+from ellc.codegen.kir.in_order.proof.prove import problem
+from ellc.codegen.kir.in_order.translate import Translated, translate
+from ellc.codegen.kir.ir import Assembled, AssemblyFunction, For, Kernel, walk
+from ellc.codegen.kir.nests import NEST_SCHEDULERS, Nest, aliases
+from ellc.codegen.kir.scheduling import schedule
+from ellc.codegen.kir.text import parse, print_kernel
+from ellc.codegen.machine.pipeline import PIPELINES, loop_cycles
+from ellc.codegen.machine.resolve import resolve
+from ellc.codegen.machine.target import Target
+from ellc.codegen.measure.testing import run_trials
+from ellc.codegen.planning.planner import make_plan
+from ellc.codegen.toolchain import emulate
+from ellc.ir.errors import EllcError, InternalError
+from ellc.ir.op import all_ops
+
+PI = resolve("pi3_64")
+ROWS = PIPELINES["cortex-a53"]
+SHARE = 7  # every seventh sample is tested
+
+
+@dataclass(frozen=True)
+class Case:
+    """A nest, the function for it, and what the checker needs."""
+
+    nest: Nest
+    frame: Frame
+    translated: Translated
+
+    def problem(self, function: AssemblyFunction) -> str:
+        """Why another function is not proved to compute the nest."""
+        nest = self.nest
+        rest = (function, self.translated.witnesses)
+        return problem(nest.loop, nest.results, self.frame, nest.aliases, *rest)
+
+
+def translated(kernel: Kernel) -> Case:
+    (loop,) = [s for s in kernel.body if isinstance(s, For)]
+    nest = Nest(loop, (), aliases(kernel.in_place))
+    layout = frame((loop,), (), 64)
+    return Case(nest, layout, translate(loop, (), layout, nest.aliases, ROWS))
+
+
+TILES = {
+    "8x8": Tile(8, 2).kernel(),
+    "7x8": Tile(7, 2).kernel(),
+    "6x8": Tile(6, 2).kernel(),
+    "4x16": Tile(4, 4).kernel(),
+    "8x8 in chains": Tile(8, 2, 128, chains=2).kernel(),
+    "8x8 with a sum in place": Tile(8, 2, residual=True).kernel(),
+    "3x4": product(),
+}
+
+
+@functools.cache
+def case(name: str) -> Case:
+    return translated(TILES[name])
+
+
+# --- proofs --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", TILES)
+def test_functions_are_proved_equal_to_their_nests(name: str) -> None:
+    found = case(name)
+    assert found.problem(found.translated.function) == ""
+    assert translated(TILES[name]).translated.function == found.translated.function
+
+
+def test_values_that_do_not_fit_are_kept_in_the_frame() -> None:
+    function = case("8x8 in chains").translated.function
+    # The totals of 16 sums wait while another chain needs all registers.
+    assert function.scratch_bytes >= 16 * 16
+    kernel = schedule(TILES["8x8 in chains"], PI)
+    assert "scratch" in print_kernel(kernel) and parse(print_kernel(kernel)) == kernel
+
+
+Mutation = Callable[[list[str], random.Random], bool]
+"""Changes one line; returns whether it could."""
+
+
+def _drop(lines: list[str], rng: random.Random) -> bool:
+    at = _pick(lines, rng, r"(?!nop|prfm|\.)")
+    del lines[at]
+    return True
+
+
+def _substitute(pattern: str, change: Callable[[re.Match[str], random.Random], str]) -> Mutation:
+    def mutate(lines: list[str], rng: random.Random) -> bool:
+        at = _pick(lines, rng, f"(?!prfm).*{pattern}")
+        before = lines[at]
+        found = rng.choice(list(re.finditer(pattern, before)))
+        lines[at] = before[: found.start()] + change(found, rng) + before[found.end() :]
+        return lines[at] != before
+
+    return mutate
+
+
+def _pick(lines: Sequence[str], rng: random.Random, pattern: str) -> int:
+    return rng.choice([i for i, line in enumerate(lines) if re.match(pattern, line)])
+
+
+def _other(limit: int) -> Callable[[re.Match[str], random.Random], str]:
+    def change(found: re.Match[str], rng: random.Random) -> str:
+        return found[0].replace(found[1], str((int(found[1]) + rng.randrange(1, limit)) % limit))
+
+    return change
+
+
+def _further(found: re.Match[str], rng: random.Random) -> str:
+    return f"#{int(found[1]) + rng.choice((-16, -8, -4, 4, 8, 16))}"
+
+
+def _above_its_source(lines: list[str], rng: random.Random) -> bool:
+    """Move an instruction above the one that computes its operand."""
+    at = _pick(lines, rng, r"fmla v\d+\.4s, v\d+\.4s, v\d+\.s")
+    source = re.findall(r"v\d+", lines[at])[2][1:]
+    writes = re.compile(rf"ldr [qd]{source},")
+    earlier = [i for i in range(at) if writes.match(lines[i])]
+    if not earlier or any(line.startswith(".L") for line in lines[earlier[-1] : at]):
+        return False
+    lines.insert(earlier[-1], lines.pop(at))
+    return True
+
+
+MUTATIONS: dict[str, Mutation] = {
+    "a dropped instruction": _drop,
+    "another sum": _substitute(r"(?<=fmla )v(\d+)", _other(32)),
+    "another factor": _substitute(r"(?<=s, )v(\d+)(?=\.s\[)", _other(32)),
+    "another vector": _substitute(r"(?<=fmla v\d\.4s, )v(\d+)", _other(32)),
+    "another lane": _substitute(r"(?<=\.s\[)(\d)", _other(4)),
+    "another half": _substitute(r"(?<=\.d\[1\], )x(\d+)", _other(29)),
+    "another register to store": _substitute(r"(?<=str )q(\d+)", _other(32)),
+    "another offset, step or bound": _substitute(r"#(\d+)(?=[\]]|$)", _further),
+    "another pointer": _substitute(r"(?<=\[)x(\d+)(?=, #\d+\])", _other(29)),
+    "a use before its load": _above_its_source,
+}
+
+
+@pytest.mark.parametrize("what", MUTATIONS)
+@pytest.mark.parametrize("name", ["8x8", "8x8 in chains", "8x8 with a sum in place"])
+def test_the_checker_catches_seeded_faults(name: str, what: str) -> None:
+    found, rng, tried = case(name), random.Random(f"{name} {what}"), 0
+    function = found.translated.function
+    while tried < 12:
+        lines = list(function.lines)
+        if not MUTATIONS[what](lines, rng):
+            continue
+        tried += 1
+        changed = [(a, b) for a, b in zip(function.lines, lines, strict=False) if a != b][:2]
+        assert found.problem(replace(function, lines=tuple(lines))), changed
+
+
+def test_the_checker_knows_the_calling_convention() -> None:
+    found = case("8x8")
+    function = found.translated.function
+    for register in function.saves:
+        rest = tuple(r for r in function.saves if r != register)
+        assert "belongs to the caller" in found.problem(replace(function, saves=rest))
+    chains = case("8x8 in chains")
+    assert "belongs to the caller" in chains.problem(
+        replace(chains.translated.function, scratch_bytes=0)
+    )
+    for line in ("mov x18, x1", "mov x0, x1", "mov x29, x1"):
+        assert "belongs to the caller" in found.problem(
+            replace(function, lines=(*function.lines, line))
+        )
+
+
+def test_a_function_without_a_proof_is_an_internal_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ellc.codegen.kir.in_order.scheduler as module
+
+    def wrong(*args: object) -> Translated:
+        found = translate(*args)  # type: ignore[arg-type]
+        lines = tuple(line.replace("s[2]", "s[1]") for line in found.function.lines)
+        return replace(found, function=replace(found.function, lines=lines))
+
+    monkeypatch.setattr(module, "translate", wrong)
+    with pytest.raises(InternalError, match="not proved equal to its source"):
+        schedule(TILES["8x8"], PI)
+
+
+# --- speed ---------------------------------------------------------------------------------------
+
+LEAST_CYCLES = {"8x8": 86, "7x8": 76, "6x8": 64, "4x16": 86, "8x8 in chains": 86}
+"""The cycles of four steps of each tile: one for each product, one for three of them, a branch."""
+
+
+@pytest.mark.parametrize("name", LEAST_CYCLES)
+def test_inner_loops_have_the_predicted_length(name: str) -> None:
+    for loop in steady_loops(case(name).translated.nodes):
+        (code,) = loop.body
+        assert isinstance(code, Code)
+        products = sum(op.kind == "multiply_add" for op in code.ops)
+        cycles = loop_cycles((*code.ops, *loop.latch), ROWS)
+        assert cycles <= LEAST_CYCLES[name]
+        assert 4 * products / cycles >= 2.9
+
+
+@pytest.mark.slow
+@pytest.mark.needs_cycle_tool
+@pytest.mark.emulated("qemu-aarch64")
+def test_predictions_agree_with_the_model_of_the_core(tmp_path: Path) -> None:
+    modelled = _modelled([TILES[name] for name in LEAST_CYCLES], tmp_path)
+    for name, cycles in zip(LEAST_CYCLES, modelled, strict=True):
+        (panels,) = [n for n in case(name).translated.nodes if isinstance(n, Loop)]
+        predicted = predicted_cycles([replace(panels, trips=1)], ROWS)
+        # Branches and cold lines add a little.
+        assert predicted <= cycles <= 1.03 * predicted, (name, predicted, cycles)
+
+
+def _modelled(kernels: Sequence[Kernel], folder: Path) -> list[float]:
+    """The cycles of a call of each kernel's function, with one panel and warm caches."""
+    text, head, calls = "", "", ""
+    for number, kernel in enumerate(kernels):
+        done = schedule(replace(kernel, name=f"tile{number}"), PI)
+        ((name, _),) = assembly_functions(done)
+        text, head = text + assembly_text([done], PI), f"{head}void {name}(void *);\n"
+        calls += f"{' '.join(_frame_values(kernel))} {name}(frame);\n"
+    (folder / "tiles.s").write_text(text)
+    (folder / "tiles.c").write_text(head + _PROGRAM.replace("{calls}", calls))
+    program, answer = folder / "tiles", folder / "answer.json"
+    emulate.build_program(PI, [folder / "tiles.c", folder / "tiles.s"], [], program)
+    words = [sys.executable, os.environ["ELLC_CYCLE_TOOL"], "--json", str(answer)]
+    words += ["--roi", "forward", "--diff", "1", "3", "--", str(program), "{}"]
+    subprocess.run(words, check=True, capture_output=True)
+    cycles = {f["name"]: float(f["cycles"]) for f in json.loads(answer.read_text())["functions"]}
+    return [cycles[f"tile{number}_assembly0"] for number in range(len(kernels))]
+
+
+def _frame_values(kernel: Kernel) -> Iterator[str]:
+    """C statements that fill the frame of a kernel's only loop: buffers, and one trip."""
+    layout = frame((kernel.body[0],), (), 64)
+    for number, offset in enumerate(layout.params.values()):
+        yield f"*(char **)(frame + {offset}) = memory + {number} * 65536;"
+    for name, value in ((kernel.begin.name, 0), (kernel.end.name, 1)):
+        yield f"*(long *)(frame + {layout.inputs[name]}) = {value};"
+
+
+_PROGRAM = """
+#include <stdlib.h>
+static char memory[5 * 65536] __attribute__((aligned(64)));
+static char frame[4096] __attribute__((aligned(16)));
+__attribute__((noinline)) static void forward(int calls)
+{
+    for (int i = 0; i < calls; i++) {
+{calls}
+    }
+}
+int main(int count, char **words)
+{
+    (void)count;
+    forward(atoi(words[1]));
+    return 0;
+}
+"""
+
+
+# --- the same bits -------------------------------------------------------------------------------
+
+
+def everything(nest: Nest, target: Target) -> AssemblyFunction | None:
+    """A scheduler that translates all nests that it can, also if this is slower."""
+    layout = frame((nest.loop,), nest.results, target.word_bits)
+    try:
+        found = translate(nest.loop, nest.results, layout, nest.aliases, ROWS)
+    except Unsupported:
+        return None
+    rest = (found.function, found.witnesses)
+    assert problem(nest.loop, nest.results, layout, nest.aliases, *rest) == ""
+    return found.function
+
+
+def has_assembly(sample: Sample) -> bool:
+    try:
+        plan = make_plan(sample.trial.graph, PI, Options(), "k")
+    except EllcError as error:
+        assert error.code in ("E300", "E301")
+        return False
+    kernels = [step.call.kernel for step in plan.steps]
+    return any(isinstance(s, Assembled) for kernel in kernels for s in walk(kernel.body))
+
+
+@pytest.mark.slow
+@pytest.mark.emulated("qemu-aarch64")
+def test_samples_through_scheduled_nests_have_the_same_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(NEST_SCHEDULERS, "in_order", everything)
+    every = [s for op in all_ops().values() for s in samples(op)][::SHARE]
+    trials = [sample.trial for sample in every if has_assembly(sample)]
+    assert len(trials) > 20
+    plain = replace(PI, core=replace(PI.core, scheduler=""))
+    for trial, a, b in zip(trials, *(run_trials(trials, t) for t in (plain, PI)), strict=True):
+        assert isinstance(a, list) and isinstance(b, list), (trial, a, b)
+        both = [(x, y) for u, v in zip(a, b, strict=True) for x, y in zip(u, v, strict=True)]
+        assert all(x.tobytes() == y.tobytes() for x, y in both), trial

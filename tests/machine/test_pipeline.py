@@ -1,0 +1,90 @@
+"""The model of how cores issue instructions gives the cycles that hardware was measured to take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from ellc.codegen.machine.pipeline import PIPELINES, cycles_of, loop_cycles
+
+ROWS = PIPELINES["cortex-a53"]
+
+
+@dataclass(frozen=True)
+class Instruction:
+    kind: str
+    reads: tuple[str, ...] = ()
+    late: tuple[str, ...] = ()
+    updates: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+
+
+BRANCH = Instruction("branch")
+
+
+def products(count: int, first: int = 0, kind: str = "multiply_add") -> list[Instruction]:
+    """Independent multiply-adds."""
+    return [Instruction(kind, ("a", "b"), (), (f"s{first + i}",)) for i in range(count)]
+
+
+def load(kind: str, to: str) -> Instruction:
+    return Instruction(kind, ("pointer",), (), (), (to,))
+
+
+INSERT = Instruction("insert", ("high",), (), ("low",))
+KNOWN = {
+    "independent products": (products(16), 16),
+    "chained products": ([Instruction("multiply_add", ("a", "b"), (), ("s",))] * 4, 16),
+    "halves of products pair": (products(16, kind="half_multiply_add"), 8),
+    "loads wait for the add stage": (
+        [op for i in range(2) for op in (*products(4, 4 * i), load("vector_load", f"q{i}"))],
+        20,
+    ),
+    "a load for three products": (
+        [op for i in range(4) for op in (*products(3, 3 * i), load("half_load", f"d{i}"))],
+        16,
+    ),
+    "loads behind products": ([*products(4), load("load", "x1"), load("load", "x2")], 5),
+    "a load in parts": (
+        [
+            Instruction("insert", ("h1",), (), ("l1",)),
+            load("half_load", "l2"),
+            *products(1),
+            load("load", "h2"),
+            *products(2, 1),
+            Instruction("insert", ("h2",), (), ("l2",)),
+            load("half_load", "l1"),
+            *products(1, 3),
+            load("load", "h1"),
+            *products(2, 4),
+        ],
+        8,
+    ),
+}
+"""Loops that were timed on hardware, or that follow from such timings, and their cycles."""
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_loops_take_the_known_cycles(name: str) -> None:
+    body, cycles = KNOWN[name]
+    assert loop_cycles(body, ROWS) == cycles
+
+
+def test_straight_code_waits_for_results() -> None:
+    chain = [
+        load("load", "address"),
+        Instruction("half_load", ("address",), (), (), ("low",)),
+        INSERT,
+        Instruction("multiply_add", ("low", "b"), (), ("sum",)),
+        Instruction("vector_add", ("sum", "zero"), (), (), ("result",)),
+        Instruction("vector_store", ("pointer",), ("result",)),
+    ]
+    # The results come after 4 - 1 (an address), 3 - 2 (updated late), 2, 8 and 4 - 1 cycles.
+    assert cycles_of(chain, ROWS) == 1 + 3 + 1 + 2 + 8 + 3
+
+
+def test_a_division_blocks_its_unit_only() -> None:
+    divide = Instruction("divide", ("a", "b"), (), (), ("q",))
+    assert cycles_of([divide, *products(5)], ROWS) == 6
+    assert cycles_of([divide, Instruction("divide", ("a", "b"), (), (), ("r",))], ROWS) == 13
