@@ -65,10 +65,11 @@ def steady(loop: ProductLoop, carried: int) -> Schedule | None:
 
 @dataclass(frozen=True, slots=True)
 class _Stream:
-    """A pointer that advances by `step_bytes` in every trip."""
+    """A pointer into the buffer `param` that advances by `step_bytes` in every trip."""
 
     pointer: Reg
     step_bytes: int
+    param: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ class SteadyLoop:
         if key not in self._streams:
             self._streams[key] = len(self._stream_rows)
             pointer = self._writer.fresh_index(base)
-            self._stream_rows.append(_Stream(pointer, step * self._loop.step))
+            self._stream_rows.append(_Stream(pointer, step * self._loop.step, param.name))
         return _Place(self._streams[key], displacement, first)
 
     # --- before and after the loop ---------------------------------------------------------------
@@ -248,27 +249,26 @@ class SteadyLoop:
         return free[-1] if free else max(self._products)
 
     def _prefetches(self) -> Iterator[Op]:
-        """Those of the loop; if there are none, those of the streams that read whole lines."""
-        if not self._loop.prefetches:
-            yield from self._own_prefetches()
+        """Those of the loop, and own ones for buffers of which it fetches nothing."""
         for place in self._fetched:
-            if 0 <= place.displacement <= _LARGEST and place.displacement % 8 == 0:
-                text = f"prfm pldl1keep, [x{{0}}, #{place.displacement}]"
-                pointer = self._stream_rows[place.stream].pointer
-                yield Op("prefetch", text, (), (), (pointer,))
-
-    def _own_prefetches(self) -> Iterator[Op]:
-        """Streams of whole lines are fetched some trips ahead, others from the next line on."""
+            yield from self._prefetch(place.stream, place.displacement)
+        given = {prefetch.param.name for prefetch in self._loop.prefetches}
         for number, row in enumerate(self._stream_rows):
-            if row.step_bytes and row.step_bytes % LINE_BYTES == 0:
-                places = [offset + AHEAD_BYTES for offset in range(0, row.step_bytes, LINE_BYTES)]
-            else:
-                mine = {p.displacement for p in self._places if p.stream == number}
-                places = sorted(at + LINE_BYTES for at in mine if at % 8 == 0)
-            for at in places:
-                if 0 <= at <= _LARGEST:
-                    text = f"prfm pldl1keep, [x{{0}}, #{at}]"
-                    yield Op("prefetch", text, (), (), (row.pointer,))
+            if row.param not in given:
+                for at in self._own_displacements(number, row):
+                    yield from self._prefetch(number, at)
+
+    def _prefetch(self, stream: int, at: int) -> Iterator[Op]:
+        if 0 <= at <= _LARGEST and at % 8 == 0:
+            pointer = self._stream_rows[stream].pointer
+            yield Op("prefetch", f"prfm pldl1keep, [x{{0}}, #{at}]", (), (), (pointer,))
+
+    def _own_displacements(self, number: int, row: _Stream) -> list[int]:
+        """Streams of whole lines are fetched some trips ahead, others from the next line on."""
+        if row.step_bytes and row.step_bytes % LINE_BYTES == 0:
+            return [offset + AHEAD_BYTES for offset in range(0, row.step_bytes, LINE_BYTES)]
+        mine = {p.displacement for p in self._places if p.stream == number}
+        return sorted(at + LINE_BYTES for at in mine)
 
     def _gap(
         self, cycle: int, advanced: set[int], behind: dict[int, list[tuple[Op, int | None]]]
