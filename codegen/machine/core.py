@@ -64,6 +64,15 @@ class Core:
     memory_bytes: float = 2.0
     """How many bytes one core reads from memory in a cycle, roughly: a Cortex-A53 at 1.2 GHz reads
     2 (measured by others and assumed by the cycle model), a desktop core about 10."""
+    slot_cycles: float = 0.7
+    """The cycles that an issue slot takes in a whole step, as `kir.issue_slots` counts slots."""
+    byte_cycles: float = 0.3
+    """The cycles that a step takes for each byte of its operands, weights and results, in addition.
+    `tests/benchmarks/step_costs.py` fits both numbers to measured steps. The defaults are guesses
+    between a Cortex-A53 and a desktop core."""
+    shared_speed: float = 1.5
+    """How much faster several cores together read from memory than one core does. It is a guess:
+    boards have one channel of memory, which one core nearly fills."""
     l1_bytes: int = 32 * KIB
     """The size of the first-level data cache."""
     l2_bytes: int = 512 * KIB
@@ -89,21 +98,30 @@ _ICE_LAKE = _VNNI | {"avx512_vpopcntdq"}
 _V7A = Core("", divides=True, fuses=True)
 _V8A = replace(_V7A, is_v8=True)
 _V82A = replace(_V8A, features=_V82)
+_SMALL = replace(_V8A, in_order=True, slot_cycles=1.0, byte_cycles=0.62, shared_speed=1.25)
 _CORTEX_M = Core("", in_order=True, l2_bytes=0)
-_X86 = Core("", load_cycles=1.0, memory_bytes=10.0)
-_APPLE = replace(_V82A, memory_bytes=16.0, l1_bytes=128 * KIB, l2_bytes=4 * MIB)
+_X86 = Core(
+    "", load_cycles=1.0, memory_bytes=10.0, slot_cycles=0.22, byte_cycles=0.03, shared_speed=4.0
+)
+_APPLE = replace(
+    _V82A,
+    memory_bytes=16.0,
+    byte_cycles=0.05,
+    shared_speed=4.0,
+    l1_bytes=128 * KIB,
+    l2_bytes=4 * MIB,
+)
 
 _ROWS: tuple[Core, ...] = (
     Core("arm1176jzf-s", in_order=True, l1_bytes=16 * KIB, l2_bytes=128 * KIB),
     Core("cortex-a8", in_order=True),
     Core("cortex-a9"),
-    replace(_V7A, name="cortex-a7", in_order=True),
+    replace(_SMALL, name="cortex-a7", is_v8=False),
     *(replace(_V7A, name=f"cortex-a{number}") for number in (12, 15, 17)),
-    *(replace(_V8A, name=f"cortex-a{number}", in_order=True) for number in (32, 35)),
+    *(replace(_SMALL, name=f"cortex-a{number}") for number in (32, 35)),
     replace(
-        _V8A,
+        _SMALL,
         name="cortex-a53",
-        in_order=True,
         as_written=True,
         scheduler="in_order",
         multiplies_by_lane=True,
@@ -111,9 +129,9 @@ _ROWS: tuple[Core, ...] = (
     ),
     *(replace(_V8A, name=f"cortex-a{number}") for number in (57, 73)),
     replace(_V8A, name="cortex-a72", l2_bytes=1 * MIB),
-    replace(_V82A, name="cortex-a55", in_order=True, l2_bytes=64 * KIB),
+    replace(_SMALL, features=_V82, name="cortex-a55", l2_bytes=64 * KIB),
     # The smallest caches of a core complex that has an L2 cache (Arm's technical reference manual).
-    replace(_V82A, name="cortex-a510", in_order=True, l2_bytes=128 * KIB),
+    replace(_SMALL, features=_V82, name="cortex-a510", l2_bytes=128 * KIB),
     replace(_V82A, name="cortex-a76", l1_bytes=64 * KIB),
     *(replace(_V82A, name=f"cortex-a{number}") for number in (65, 75, 77, 78, 710)),
     replace(_V82A, name="neoverse-n1"),

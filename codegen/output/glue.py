@@ -71,7 +71,7 @@ def make_model(
     constants = _ConstantArrays(name) if portable else _ConstantSection(name, plan)
     steps = tuple(
         replace(_call(plan, constants, s), grain=1 if divide_all else grain)
-        for s, grain in zip(plan.steps, grains(plan.steps), strict=True)
+        for s, grain in zip(plan.steps, grains(plan, threads), strict=True)
     )
     once = tuple(_call(plan, constants, s) for s in plan.once)
     states = tuple(_states(plan, constants))

@@ -18,21 +18,6 @@ from ellc.ir.ops.loop import Loop, Walk
 from ellc.ir.ops.shape import Reshape
 from ellc.ir.types import TensorType
 
-MACS_WORTH_A_BARRIER = 32_768
-"""A kernel with at least this many multiply-adds takes longer than the barrier after it.
-
-`tests/benchmarks/threads.py --barrier` measures this on an idle machine. Ideally, a call on n
-threads takes 1/n of the time of a call on one thread. The additional time, divided by the number of
-steps that the threads share, is the cost of a barrier: the number of multiply-adds that one thread
-does in this time.
-
-On two idle cores of an EPYC with AVX-512, the command prints 65,000 to 199,000 for networks of up
-to 40 million multiply-adds (0.6 to 2.1 us), and more for MobileNet V2, whose two threads wait for
-memory. A core of a small board does a tenth of these multiply-adds in the same time, and no board
-was measured. The constant is between the two; with it, the default number of threads took at most
-1.12 times as long as the best number (the table of `threads.py` in docs/reference/benchmarks.md).
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Repeat:

@@ -41,12 +41,13 @@ from ellc.codegen.planning.choice import (
     families_of,
     predictions_of,
 )
-from ellc.codegen.planning.loops import MACS_WORTH_A_BARRIER, Enter, Leave, Repeat, flattened
+from ellc.codegen.planning.loops import Enter, Leave, Repeat, flattened
 from ellc.codegen.planning.memory import ArenaPlan, Lifetime, plan_arena
 from ellc.codegen.planning.narrowing import narrowed
 from ellc.codegen.planning.plan import MOVE, Guard, Plan, Step
 from ellc.codegen.planning.rolling import rolled
 from ellc.codegen.planning.sharing import SharedKernels, SharedWeights
+from ellc.codegen.planning.step_costs import has_little_work
 from ellc.codegen.planning.storage import Storage
 from ellc.codegen.planning.tuning import NO_TUNING, TunedKernels, layer_key
 from ellc.codegen.planning.verify_plan import verify_plan
@@ -140,7 +141,7 @@ class _Steps:
         once, steps = (
             [replace(step, call=kernels.call(step.call)) for step in part] for part in (once, steps)
         )
-        steps, arena = rolled(steps, arena, len(self._graph.nodes))
+        steps, arena = rolled(steps, arena, len(self._graph.nodes), self._target)
         weights, weight_bytes = _place_weights([*once, *steps])
         return Plan(
             self._graph,
@@ -318,8 +319,7 @@ class _Steps:
         self._repeat = None
         begin = next(i for i, s in enumerate(self._steps) if s.repeat == op.repeat)
         inside = self._steps[begin:]
-        macs = sum(s.macs for s in inside) // op.repeat.trips
-        repeat = replace(op.repeat, alone=macs < len(inside) * MACS_WORTH_A_BARRIER)
+        repeat = replace(op.repeat, alone=has_little_work(inside, self._target))
         self._steps[begin:] = [replace(s, repeat=repeat) for s in inside]
         last = self._steps[-1]
         self._steps[-1] = replace(last, values=(*last.values, *node.outputs))

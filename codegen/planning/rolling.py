@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from ellc.codegen.blocks.calls import Arg, BufferArg
-from ellc.codegen.planning.loops import MACS_WORTH_A_BARRIER, Repeat
+from ellc.codegen.machine.target import Target
+from ellc.codegen.planning.loops import Repeat
 from ellc.codegen.planning.memory import ArenaPlan
 from ellc.codegen.planning.plan import PartAccess, Plan, Step, StepPart
+from ellc.codegen.planning.step_costs import has_little_work
 
 _Distances = tuple[object, ...]
 """By how much the pointers and the parts of a band's steps move on to the next band."""
@@ -29,7 +31,9 @@ class _Run:
     distances: tuple[_Distances, ...] = ()
 
 
-def rolled(steps: Sequence[Step], arena: ArenaPlan, first: int) -> tuple[list[Step], ArenaPlan]:
+def rolled(
+    steps: Sequence[Step], arena: ArenaPlan, first: int, target: Target
+) -> tuple[list[Step], ArenaPlan]:
     """The steps with loops, and the arena plan with live ranges of these steps.
 
     The loops have numbers from `first` on.
@@ -40,9 +44,7 @@ def rolled(steps: Sequence[Step], arena: ArenaPlan, first: int) -> tuple[list[St
         begin = len(result)
         own = run.steps
         if run.trips > 1:
-            macs = sum(step.macs for step in own)
-            alone = macs < len(own) * MACS_WORTH_A_BARRIER
-            repeat = Repeat(first, run.trips, alone)
+            repeat = Repeat(first, run.trips, alone=has_little_work(own, target))
             own = tuple(_looped(*pair, repeat) for pair in zip(own, run.distances, strict=True))
             first += 1
         result += own

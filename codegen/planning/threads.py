@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ellc.codegen.blocks.calls import BufferArg, Options
+from ellc.codegen.blocks.calls import Options
 from ellc.codegen.machine.target import Target
-from ellc.codegen.planning.loops import MACS_WORTH_A_BARRIER
 from ellc.codegen.planning.plan import Plan, Step
 from ellc.codegen.planning.planner import make_plan
+from ellc.codegen.planning.step_costs import BARRIER_CYCLES, StepCost, grain, step_costs
 from ellc.codegen.planning.tuning import NO_TUNING, TunedKernels
-from ellc.ir.graph import Graph
+from ellc.ir.graph import Graph, Node
 
 _WORTH_A_THREAD = 0.95
 """More threads are worthwhile only if they cut the time of a call to less than this fraction. It is
@@ -30,25 +30,52 @@ def plan_for_threads(
     """Like `make_plan`, for `threads` threads.
 
     If `threads` is None, the plan is for as many threads as the network can use: at most the number
-    of the target's cores, and 1 if the target has no operating system.
+    of the target's cores, and 1 if the target has no operating system. The network is planned once:
+    for all cores, unless it seems to have too little to do for more than one. Kernels that are cut
+    for more threads than take part give the same results.
     """
-    asked = threads or target.default_threads
-    plan = make_plan(graph, target, replace(options, threads=asked), prefix, tuned)
-    useful = asked if threads else useful_threads(plan.steps, asked)
-    if useful == asked:
-        return plan
-    return make_plan(graph, target, replace(options, threads=useful), prefix, tuned)
+    most = threads or target.default_threads
+    if threads is None and most > 1 and is_small(graph, target):
+        most = 1
+    plan = make_plan(graph, target, replace(options, threads=most), prefix, tuned)
+    useful = most if threads else useful_threads(plan.steps, target, most)
+    return replace(plan, options=replace(plan.options, threads=useful))
 
 
-def useful_threads(steps: Sequence[Step], most: int) -> int:
+def is_small(graph: Graph, target: Target) -> bool:
+    """Whether no division of a network's nodes is predicted to be worthwhile.
+
+    This is judged before kernels are chosen, from multiply-adds and bytes alone.
+    """
+    core, most = target.core, target.default_threads
+    costs = [_cost_of_node(graph, node, target) for node in graph.nodes]
+    alone = sum(cost.cycles(core) for cost in costs)
+    together = sum(
+        min(cost.cycles(core), cost.cycles(core, most) + BARRIER_CYCLES) for cost in costs
+    )
+    return together >= alone * _WORTH_A_THREAD
+
+
+def _cost_of_node(graph: Graph, node: Node, target: Target) -> StepCost:
+    inputs, outputs = graph.node_types(node)
+    moved = sum(t.elements * t.dtype.item_bytes for t in (*inputs, *outputs))
+    macs = node.op.macs(inputs, outputs) / target.lanes(4)
+    vectors = moved / target.vector_bytes
+    return StepCost(_SLOTS_OF_MACS * macs + _SLOTS_OF_A_VECTOR * vectors, moved)
+
+
+_SLOTS_OF_MACS, _SLOTS_OF_A_VECTOR = 1.3, 2.0
+"""Typical issue slots of a vector of multiply-adds, and of a vector of operands or results."""
+
+
+def useful_threads(steps: Sequence[Step], target: Target, most: int) -> int:
     """The number of threads, up to `most`, beyond which a call is predicted to be hardly faster.
 
-    The predicted time of a step is its work divided by the number of threads that get a part of it.
-    If several threads do, the cost of a barrier is added. The steps of a loop that one thread runs
-    alone are not divided.
+    If several threads compute a step, the cost of a barrier is added to its predicted time. The
+    steps of a loop that one thread runs alone are not divided.
     """
-    works = step_works(steps)
-    times = {n: sum(map(_time, steps, works, [n] * len(steps))) for n in range(1, most + 1)}
+    costs = step_costs(steps, target)
+    times = {n: _time(steps, costs, target, n) for n in range(1, most + 1)}
     best = 1
     for n in range(2, most + 1):
         if times[n] < times[best] * _WORTH_A_THREAD:
@@ -56,51 +83,30 @@ def useful_threads(steps: Sequence[Step], most: int) -> int:
     return best
 
 
-def grains(steps: Sequence[Step]) -> tuple[int, ...]:
-    """For each step, how many elements of its extent a thread computes at a time.
+def grains(plan: Plan, threads: int) -> tuple[int, ...]:
+    """For each step, how many elements of its extent one of the `threads` computes at a time.
 
-    These elements take at least as long as a barrier. A step that takes less time than two barriers
-    is not divided, because a second thread would not make it faster.
+    These elements take at least as long as a barrier. A step that is predicted not to become faster
+    is not divided: one that takes less time than two barriers, or that waits for memory.
     """
-    works = step_works(steps)
-    return tuple(_grain(step.call.extent, work) for step, work in zip(steps, works, strict=True))
+    if threads == 1:
+        return tuple(max(1, step.call.extent) for step in plan.steps)
+    costs = step_costs(plan.steps, plan.target)
+    return tuple(
+        grain(step.call.extent, cost, plan.target.core, threads)
+        for step, cost in zip(plan.steps, costs, strict=True)
+    )
 
 
-def step_works(steps: Sequence[Step]) -> tuple[int, ...]:
-    """The work of one trip of each step, as a number of multiply-adds.
-
-    It is the number of moved bytes if this is larger, and the size of the step's largest buffer if
-    both are unknown. If a node, or a part of a chain's node, has several steps, each is assumed to
-    have all of its work, which is recorded at the last step.
-    """
-    works: list[int] = []
-    following: Step | None = None
-    for step in reversed(steps):
-        of_node = step
-        if step.values or step.part:
-            following = step
-        elif following and (step.op, step.source) == (following.op, following.source):
-            of_node = following
-        work = max(of_node.macs, of_node.moved_bytes)
+def _time(steps: Sequence[Step], costs: Sequence[StepCost], target: Target, threads: int) -> float:
+    """The predicted cycles of a call."""
+    core, total = target.core, 0.0
+    for step, cost in zip(steps, costs, strict=True):
+        extent = step.call.extent
+        parts = min(threads, -(-extent // grain(extent, cost, core, threads))) if extent else 1
         trips = 1 if step.repeat is None else step.repeat.trips
-        works.append(work // trips or _buffer_bytes(step))
-    return tuple(reversed(works))
-
-
-def _buffer_bytes(step: Step) -> int:
-    buffers = {a.buffer.id: a.buffer for a in step.call.placed_args if isinstance(a, BufferArg)}
-    return max((buffer.bytes for buffer in buffers.values()), default=0)
-
-
-def _grain(extent: int, work: int) -> int:
-    if work < 2 * MACS_WORTH_A_BARRIER:
-        return max(1, extent)
-    return max(1, min(extent, -(-extent * MACS_WORTH_A_BARRIER // work)))
-
-
-def _time(step: Step, work: int, threads: int) -> float:
-    grain = _grain(step.call.extent, work)
-    parts = min(threads, -(-step.call.extent // grain))
-    if parts < 2 or (step.repeat is not None and step.repeat.alone):
-        return work
-    return work / parts + MACS_WORTH_A_BARRIER
+        if parts < 2 or (step.repeat is not None and step.repeat.alone):
+            total += trips * cost.cycles(core)
+        else:
+            total += trips * (cost.cycles(core, parts) + BARRIER_CYCLES)
+    return total

@@ -10,6 +10,7 @@ from pathlib import Path
 from ellc.codegen.blocks.calls import Options
 from ellc.codegen.blocks.candidates import Prediction
 from ellc.codegen.kir.ir import Kernel
+from ellc.codegen.kir.issue_slots import issue_slots
 from ellc.codegen.languages.names import valid_name
 from ellc.codegen.machine.target import Target
 from ellc.codegen.planning.loops import flattened
@@ -18,7 +19,6 @@ from ellc.codegen.planning.threads import plan_for_threads
 from ellc.codegen.planning.tuning import TunedKernels
 from ellc.explain.assembly import Assembly, assemble
 from ellc.explain.cycle_tool import Modelled, modelled_cycles
-from ellc.explain.issue_slots import issue_slots
 from ellc.inspect import operator_text
 from ellc.ir.graph import Graph, Node
 from ellc.ir.pipeline import PipelineOptions, default_groups, run_pipeline

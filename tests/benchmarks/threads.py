@@ -9,10 +9,9 @@ compute without pause. A cell has the median and the 90th percentile of the time
 The last column is the median of the default build divided by the lowest median of the three builds.
 The load before the run is printed, because other load falsifies the rows with 0 busy processes.
 
-`--barrier` measures the cost of dividing a step between threads, in multiply-adds
-(`MACS_WORTH_A_BARRIER` of `codegen/planning/loops.py`). The cost is the time of the fastest calls
-on two threads, minus half of the time on one thread, per divided step, converted to multiply-adds
-at the rate of one thread. This needs two idle cores.
+`--barrier` measures the cost of dividing a step between threads (`BARRIER_CYCLES` of
+`codegen/planning/step_costs.py`). The cost is the time of the fastest calls on two threads, minus
+half of the time on one thread, per divided step. This needs two idle cores.
 """
 
 from __future__ import annotations
@@ -148,18 +147,18 @@ def busy(count: int) -> Iterator[None]:
             process.join()
 
 
-def barrier_of(model: Path, seconds: float) -> tuple[float, int]:
-    """The cost of dividing a step of this model between two threads, in ns and multiply-adds."""
+def barrier_of(model: Path, seconds: float) -> float:
+    """The cost of dividing a step of this model between two threads, in ns."""
     ready, _ = run_pipeline(read_model(model))
-    steps = plan_for_threads(ready, resolve("host"), Options(), "network", threads=2).steps
-    divided = sum(g < step.call.extent for g, step in zip(grains(steps), steps, strict=True))
+    plan = plan_for_threads(ready, resolve("host"), Options(), "network", threads=2)
+    pairs = zip(grains(plan, 2), plan.steps, strict=True)
+    divided = sum(grain < step.call.extent for grain, step in pairs)
     with tempfile.TemporaryDirectory() as folder:
         instances = [Instance(model, n, Path(folder) / str(n)) for n in (1, 2)]
         one, two = (x.fastest for x in in_turns(instances, seconds))
         for instance in instances:
             instance.close()
-    cost = (two - one / 2) / max(1, divided)
-    return cost * 1e6, round(cost * sum(step.macs for step in steps) / one)
+    return 1e6 * (two - one / 2) / max(1, divided)
 
 
 def rows_of(label: str, model: Path, counts: Sequence[int], seconds: float) -> Iterator[list[str]]:
@@ -193,8 +192,7 @@ def main() -> None:
     if asked.barrier:
         for label, file in NETWORKS.items():
             if asked.only in label:
-                ns, macs = barrier_of(folder / file, asked.seconds)
-                print(f"{label}: {ns:.0f} ns, {macs} multiply-adds")
+                print(f"{label}: {barrier_of(folder / file, asked.seconds):.0f} ns")
         return
     rows = []
     for label, file in NETWORKS.items():

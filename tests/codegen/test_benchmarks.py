@@ -72,3 +72,12 @@ def test_without_the_cycle_model_it_says_so(monkeypatch: pytest.MonkeyPatch) -> 
     done = benchmark("layers", "--only", "binary 3x3, 512", "--target", "pi3_64")
     assert done.returncode == 1
     assert "ELLC_CYCLE_TOOL is not set" in done.stderr
+
+
+def test_costs_of_steps_are_those_that_measurements_give() -> None:
+    script = ROOT / "tests" / "benchmarks" / "step_costs.py"
+    run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    count, fitted, source = run.stdout.splitlines()
+    assert count.startswith("2") and " 8 networks on cortex-a53" in count
+    assert fitted.partition(";")[0].split()[1:] == source.partition(";")[0].split()[1:]

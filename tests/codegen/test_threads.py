@@ -6,15 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from small_networks import convolution_network
 
 from ellc.codegen.blocks.calls import Options
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.output.glue import make_model
-from ellc.codegen.planning.loops import MACS_WORTH_A_BARRIER
+from ellc.codegen.planning import threads as planning_threads
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.plan_text import print_plan
-from ellc.codegen.planning.threads import plan_for_threads, step_works, useful_threads
+from ellc.codegen.planning.planner import make_plan
+from ellc.codegen.planning.step_costs import BARRIER_CYCLES, StepCost, grain, step_costs
+from ellc.codegen.planning.threads import plan_for_threads, useful_threads
 from ellc.driver import compile_model
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.graph import Graph
@@ -54,28 +57,55 @@ def test_a_small_network_is_built_for_one_thread_and_a_large_one_for_all_cores()
 
 def test_no_more_threads_than_are_worth_having() -> None:
     steps = planned(network(48), 32).steps
-    counts = [useful_threads(steps, most) for most in range(1, 33)]
+    counts = [useful_threads(steps, BOARD, most) for most in range(1, 33)]
     assert counts == sorted(counts) and counts[:4] == [1, 2, 3, 4]
     some = planned(network(12), 32)
-    assert 1 < useful_threads(some.steps, 32) < 32
+    assert 1 < useful_threads(some.steps, BOARD, 32) < 32
     assert planned(network(48)).target.has_os
     alone = replace(BOARD, cores=1)
     assert plan_for_threads(network(48), alone, Options(), "m").options.threads == 1
 
 
 def test_a_part_of_a_step_is_worth_a_barrier() -> None:
+    core = BOARD.core
     for size in (4, 12, 48):
         plan = planned(network(size), 4)
         model = make_model(plan, "m", 4)
-        works = step_works(plan.steps)
-        assert max(works) == max(step.macs for step in plan.steps)
-        for call, work in zip(model.steps, works, strict=True):
+        costs = step_costs(plan.steps, BOARD)
+        assert all(cost.slots > 0 and cost.moved_bytes > 0 for cost in costs)
+        for call, cost in zip(model.steps, costs, strict=True):
             assert 1 <= call.grain <= max(1, call.extent)
-            if work < 2 * MACS_WORTH_A_BARRIER:
+            if cost.cycles(core) < 2 * BARRIER_CYCLES:
                 assert call.grain >= call.extent
             else:
-                assert work * call.grain >= MACS_WORTH_A_BARRIER * call.extent
+                assert cost.cycles(core) * call.grain >= BARRIER_CYCLES * call.extent
         assert (model.steps[0].grain < model.steps[0].extent) == (size > 4)
+
+
+def test_a_step_that_waits_for_memory_is_not_divided() -> None:
+    core = BOARD.core
+    work = 40 * BARRIER_CYCLES
+    computing = StepCost(work / core.slot_cycles, 1000)
+    reading = StepCost(1000, int(3 * BARRIER_CYCLES / core.byte_cycles))
+    assert grain(1000, computing, core, 4) < 1000
+    assert grain(1000, reading, core, 4) == 1000
+    for parts in (2, 3, 4):
+        assert computing.cycles(core) / computing.cycles(core, parts) > 0.99 * parts
+        assert reading.cycles(core) / reading.cycles(core, parts) < core.shared_speed + 0.1
+
+
+def test_a_network_is_planned_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def counted(graph: Graph, *more: object) -> Plan:
+        made.append(graph)
+        return make_plan(graph, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(planning_threads, "make_plan", counted)
+    small, _ = run_pipeline(convolution_network())
+    for graph in (small, network(4), network(12), network(48)):
+        planned(graph)
+        assert made.pop() is graph and not made
 
 
 def test_the_manifest_says_how_many(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ import pytest
 from small_networks import convolution_network
 
 from ellc.codegen.blocks.calls import BufferArg
+from ellc.codegen.kir.issue_slots import issue_slots
 from ellc.codegen.machine.resolve import resolve
 from ellc.explain import cost_level
 from ellc.explain.cycle_tool import VARIABLE, modelled_cycles
-from ellc.explain.issue_slots import issue_slots
 from ellc.explain.level_names import LEVEL_NAMES
 from ellc.explain.levels import LEVELS, explanation
 from ellc.explain.names import find, middle_out
