@@ -9,7 +9,7 @@ from ellc.frontends.format import Evidence, Format, formats, suffixes
 from ellc.frontends.options import OPTIONS, ImportOptions
 from ellc.ir.errors import EllcError
 from ellc.ir.file_interface import FileInterface
-from ellc.ir.graph import WEIGHTS_KEY, Graph
+from ellc.ir.graph import SUMS_KEY, WEIGHTS_KEY, Graph
 from ellc.pictures.pixels import PixelOptions
 
 LIBRARY_SUFFIXES = (".so", ".dylib", ".dll")
@@ -26,13 +26,15 @@ class ModelOptions:
     (`ellc.ir.stepwise`). If any field of `pixels` is set, this preprocessing becomes part of the
     network (`ellc.pictures.pixels`). `weights` names the coding in which compiled code stores the
     weights of layers that are bound by memory (`ellc.codegen.planning.narrowing`); if it is empty,
-    they stay as they are in the file.
+    they stay as they are in the file. `sums` restricts how kernels add products
+    (`ellc.codegen.planning.choice.SUMS`); if it is empty, every kernel is allowed.
     """
 
     imports: ImportOptions = field(default_factory=ImportOptions)
     stepwise: bool = False
     pixels: PixelOptions = field(default_factory=PixelOptions)
     weights: str = ""
+    sums: str = ""
 
 
 DEFAULT_OPTIONS = ModelOptions()
@@ -56,6 +58,8 @@ def read_model(path: Path, options: ModelOptions = DEFAULT_OPTIONS) -> Graph:
         ) from None
     if options.weights:
         graph = graph.with_metadata({WEIGHTS_KEY: options.weights})
+    if options.sums:
+        graph = graph.with_metadata({SUMS_KEY: options.sums})
     if options.stepwise:
         from ellc.ir.stepwise import stepwise
 

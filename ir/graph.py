@@ -21,6 +21,9 @@ LABELS_KEY = "labels"
 WEIGHTS_KEY = "weights.stored"
 """Metadata key; the value is the coding (`codegen.blocks.narrow`) in which to store the weights of
 layers that are bound by memory."""
+SUMS_KEY = "kernels.sums"
+"""Metadata key; the value says how kernels may add products (`codegen.planning.choice`): `exact` or
+`no-winograd`."""
 INPUT_PREFIX = "model.input."
 """Prefix of ELL's metadata keys that say how pixels are converted to input numbers."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
@@ -20,17 +20,37 @@ from ellc.ir.op import Op
 
 
 @dataclass(frozen=True, slots=True)
+class Sums:
+    """How a kernel adds products, and how exact its results are.
+
+    `algorithm` is empty if the products of the definition are added, in any order. `of_largest` is
+    the error that the kernel may have relative to the largest magnitude of its result, if that is
+    more than the usual tolerance allows; 0 otherwise.
+    """
+
+    algorithm: str = ""
+    of_largest: float = 0.0
+
+
+DIRECT = Sums()
+WINOGRAD = "winograd"
+"""The algorithm of Winograd convolutions."""
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """The name and the predicted cost of a candidate: family, schedule (such as `8x8`), cycles.
 
     `schedule` is empty if the family has only one. `cycles` is the predicted number of issue slots
     on one core. It leaves out fused stages and cache misses, which all candidates have in common.
-    It is None if the family has only one candidate, and therefore predicts nothing.
+    It is None if the family has only one candidate, and therefore predicts nothing. `sums` says how
+    the kernel adds products; the text of a plan does not tell it.
     """
 
     kernel: str
     schedule: str = ""
     cycles: float | None = None
+    sums: Sums = field(default=DIRECT, compare=False)
 
     @property
     def name(self) -> str:

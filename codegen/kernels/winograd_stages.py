@@ -308,29 +308,6 @@ def _interleaved(
         yield from b.interleaved(chains[first : first + 2])
 
 
-_PREFETCHED = 8 * LINE
-"""How far ahead the filters are prefetched, in floats: they come from memory, and a plane's filters
-are read for only a few tiles. Thousand modelled cycles on pi3_64 for F(4x4), 14x14, 256 -> 256
-channels: without prefetches the products take 27,723, with them 17,619."""
-
-
-class _PlaneProducts(Products):
-    """Products that prefetch their weights."""
-
-    def _steps(
-        self,
-        sums: list[Operand],
-        image_index: Operand,
-        weight_index: Operand,
-        pixels: Sequence[int],
-        steps: int,
-        ahead: Sequence[Callable[[], None]] = (),
-    ) -> list[Operand]:
-        for line in range(0, steps * self._schedule.block, LINE):
-            self._b.prefetch(self._w, weight_index, offset=_PREFETCHED + line)
-        return super()._steps(sums, image_index, weight_index, pixels, steps, ahead)
-
-
 class ProductStage:
     """Writes the products of a plane of V and a block of filters into M."""
 
@@ -341,7 +318,7 @@ class ProductStage:
         self._b, self._layout, self._m = b, layout, params[2]
         self._types = ProductTypes.floats(v.elem)
         inputs = TileInputs(params[0], params[1], None, self._types)
-        self._products = _PlaneProducts(b, layout.product_shape(v), layout.schedule, inputs)
+        self._products = Products(b, layout.product_shape(v), layout.schedule, inputs)
 
     def write(
         self, plane: Operand, block: Operand, count: Operand | int, parts: tuple[Operand, Operand]

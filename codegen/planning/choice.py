@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 import ellc.codegen.kernels  # noqa: F401  (fills the registry)
 from ellc.codegen.blocks.access import Buffer
 from ellc.codegen.blocks.calls import KernelCall, Options
-from ellc.codegen.blocks.candidates import FAMILIES, Candidate, Family, Prediction
+from ellc.codegen.blocks.candidates import (
+    DIRECT,
+    FAMILIES,
+    WINOGRAD,
+    Candidate,
+    Family,
+    Prediction,
+    Sums,
+)
 from ellc.codegen.blocks.emission import computes_in_double
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.planning.scratch import ScratchBuffers
@@ -26,6 +34,24 @@ ASK_THE_PLAN = "to list the candidates of all layers, run with ELLC_DEBUG=plan, 
 OFFERED = Options().listed
 """By default a plan lists at most this many schedules per family. `--kernel` accepts the others as
 well."""
+
+
+AllowedSums = Callable[[Sums], bool]
+"""Whether kernels may compute their sums in this way."""
+
+
+def every_sum(_: Sums) -> bool:
+    """All kernels are allowed."""
+    return True
+
+
+SUMS: dict[str, AllowedSums] = {
+    "exact": lambda sums: sums == DIRECT,
+    "no-winograd": lambda sums: sums.algorithm != WINOGRAD,
+}
+"""The kernels that are allowed for each value of the metadata `SUMS_KEY`. `exact` allows only those
+that add the products of the operator's definition, so that the usual tolerance for direct sums
+holds for every layer; `no-winograd` also allows other algorithms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +100,35 @@ def families_of(op: Op) -> tuple[Family, ...]:
     return FAMILIES.get(Pointwise, ()) if not families and isinstance(op, Pointwise) else families
 
 
-def choose(node: PlacedNode, asked: str = "", tuned: str = "", listed: int = OFFERED) -> Choice:
+def choose(
+    node: PlacedNode,
+    asked: str = "",
+    tuned: str = "",
+    listed: int = OFFERED,
+    allowed: AllowedSums = every_sum,
+) -> Choice:
     """Choose one of the candidates of a node, list at most `listed` of each family; make kernels.
 
     `asked` and `tuned` name a candidate as `family` or `family:schedule`. `tuned` is ignored if
-    `asked` is given, or if the node does not have the candidate `tuned`. Raises `EllcError`:
-    E301 if no kernel computes the node, E303 if the node needs float64 and the target has no
-    hardware for it, E305 if the node does not have the candidate `asked`.
+    `asked` is given, or if the node does not have the candidate `tuned`. Only candidates whose sums
+    are `allowed` count. Raises `EllcError`: E301 if no kernel computes the node, E303 if the node
+    needs float64 and the target has no hardware for it, E305 if the node does not have the
+    candidate `asked`.
     """
-    chosen, predictions = _selected(node, asked, tuned, listed)
+    chosen, predictions = _selected(node, asked, tuned, listed, allowed)
     scratch = ScratchBuffers(node)
     return Choice(scratch.surrounded(chosen.make()), scratch.buffers, predictions)
 
 
 def predictions_of(
-    node: PlacedNode, asked: str = "", tuned: str = "", listed: int = OFFERED
+    node: PlacedNode,
+    asked: str = "",
+    tuned: str = "",
+    listed: int = OFFERED,
+    allowed: AllowedSums = every_sum,
 ) -> tuple[Prediction, ...]:
     """The predictions of what `choose` would return. No kernel is made."""
-    return _selected(node, asked, tuned, listed)[1]
+    return _selected(node, asked, tuned, listed, allowed)[1]
 
 
 def choose_like(node: PlacedNode, whole: Prediction) -> Choice:
@@ -109,13 +146,13 @@ def choose_like(node: PlacedNode, whole: Prediction) -> Choice:
 
 
 def _selected(
-    node: PlacedNode, asked: str, tuned: str, listed: int
+    node: PlacedNode, asked: str, tuned: str, listed: int, allowed: AllowedSums
 ) -> tuple[Candidate, tuple[Prediction, ...]]:
     """The chosen candidate, and the predictions of a `Choice`."""
     _check_double_precision(node)
-    offers = _offers(node, asked, listed)
+    offers = _offers(node, asked, listed, allowed)
     if asked:
-        chosen = _asked(node, offers, asked)
+        chosen = _asked(node, offers, asked, allowed)
     else:
         chosen = (tuned and _named(offers, tuned)) or _cheapest(offers)
     others = [c.prediction for o in offers for c in o.listed if c is not chosen]
@@ -123,8 +160,10 @@ def _selected(
     return chosen, (chosen.prediction, *others)
 
 
-def _offers(node: PlacedNode, asked: str, count: int = OFFERED) -> list[_Offer]:
-    """The offers of all families; of those on request, only if `asked` names them.
+def _offers(
+    node: PlacedNode, asked: str, count: int = OFFERED, allowed: AllowedSums = every_sum
+) -> list[_Offer]:
+    """The allowed offers of all families; of those on request, only if `asked` names them.
 
     Raises `EllcError` E301 if no family can compute the node.
     """
@@ -132,7 +171,7 @@ def _offers(node: PlacedNode, asked: str, count: int = OFFERED) -> list[_Offer]:
     for family in families_of(node.anchor):
         if family.on_request and asked.partition(":")[0] != family.name:
             continue
-        candidates = iter(family.offer(node))
+        candidates = (c for c in family.offer(node) if allowed(c.prediction.sums))
         if listed := tuple(islice(candidates, count)):
             offers.append(_Offer(listed, candidates))
     if not offers:
@@ -155,11 +194,22 @@ def _named(offers: Sequence[_Offer], name: str) -> Candidate | None:
     return next((c for c in candidates if c is not None), None)
 
 
-def _asked(node: PlacedNode, offers: Sequence[_Offer], asked: str) -> Candidate:
+def _asked(
+    node: PlacedNode, offers: Sequence[_Offer], asked: str, allowed: AllowedSums
+) -> Candidate:
     """The candidate named `asked`. If there is none, raises E305, which lists the candidates."""
     if candidate := _named(offers, asked):
         return candidate
-    names = [c.prediction.name for offer in _offers(node, asked) for c in offer.all()]
+    if _named(_offers(node, asked), asked):
+        raise EllcError(
+            f"kernel '{asked}' does not add the products of '{node.anchor.name}' directly, and an "
+            "option forbids that",
+            code=NO_SUCH_KERNEL,
+            where=node.where,
+            hint="leave out --exact and --no-winograd, or the request for this kernel",
+        )
+    every = _offers(node, asked, allowed=allowed)
+    names = [c.prediction.name for offer in every for c in offer.all()]
     close = difflib.get_close_matches(asked, names, n=3)
     meant = f"; did you mean {' or '.join(close)}?" if close else ""
     listed = ", ".join(c.prediction.name for offer in offers for c in offer.listed)

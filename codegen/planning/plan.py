@@ -15,7 +15,7 @@ from ellc.codegen.blocks.calls import (
     KernelCall,
     Options,
 )
-from ellc.codegen.blocks.candidates import Prediction
+from ellc.codegen.blocks.candidates import DIRECT, Prediction, Sums
 from ellc.codegen.machine.target import Target
 from ellc.codegen.planning.bands import Box
 from ellc.codegen.planning.loops import Repeat
@@ -92,6 +92,11 @@ class Step:
     layer: str = ""
     part: StepPart | None = None
     band: int | None = None
+
+    @property
+    def sums(self) -> Sums:
+        """How the chosen candidate adds products; set for the last step of a node, like it."""
+        return self.predictions[0].sums if self.predictions else DIRECT
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,11 @@ from ellc.codegen.planning.bands import Bands
 from ellc.codegen.planning.choice import (
     ASK_THE_PLAN,
     NO_SUCH_KERNEL,
+    SUMS,
     AskedKernels,
     Choice,
     choose,
+    every_sum,
     families_of,
     predictions_of,
 )
@@ -53,7 +55,7 @@ from ellc.codegen.planning.tuning import NO_TUNING, TunedKernels, layer_key
 from ellc.codegen.planning.verify_plan import verify_plan
 from ellc.ir.branches import Needs, needs
 from ellc.ir.errors import EllcError
-from ellc.ir.graph import Graph, Node
+from ellc.ir.graph import SUMS_KEY, Graph, Node
 from ellc.ir.ops.fused import Fused
 
 _LONGEST_PART = 40
@@ -119,6 +121,7 @@ class _Steps:
         self._guards: tuple[Guard, ...] = ()
         self._constants = {c.value: c for c in graph.constants}
         self._asked = asked
+        self._allowed = SUMS.get(graph.metadata.get(SUMS_KEY, ""), every_sum)
 
     def plan(self) -> Plan:
         end = 0
@@ -173,7 +176,9 @@ class _Steps:
         placed = self._storage.placed(node, self._target, self._options.threads, name)
         layer, tuned = self._tuned_for(placed)
         try:
-            choice = choose(placed, self._asked.of(node), tuned, self._options.listed)
+            choice = choose(
+                placed, self._asked.of(node), tuned, self._options.listed, self._allowed
+            )
         except EllcError as error:
             self._problems.append(error)
             return
@@ -206,7 +211,7 @@ class _Steps:
             layers[node.output], tuned = self._tuned_for(placed)
             try:
                 chosen[node.output] = predictions_of(
-                    placed, self._asked.of(node), tuned, self._options.listed
+                    placed, self._asked.of(node), tuned, self._options.listed, self._allowed
                 )
             except EllcError as error:
                 self._problems.append(error)

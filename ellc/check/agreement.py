@@ -49,21 +49,25 @@ class Agreement:
         )
 
 
-def allowed_error(want: Array, movement: Array | None = None) -> Array:
+def allowed_error(want: Array, movement: Array | None = None, of_largest: float = 0.0) -> Array:
     """The allowed error of each float b of `want`: 1e-4 * max(|b|, 1e-2 * max|tensor|), in float64.
 
-    `movement` is how far rounding alone moves each element (`ellc.check.growth`). Where it is
-    larger than this error, the movement is allowed instead, up to 1e-2 * max|tensor|.
+    It is at least `of_largest` * max|tensor|, for kernels with a tolerance of their own. `movement`
+    is how far rounding alone moves each element (`ellc.check.growth`). Where it is larger than this
+    error, the movement is allowed instead, up to 1e-2 * max|tensor|.
     """
     size = np.abs(want.astype(np.float64))
     largest = size[np.isfinite(size)].max(initial=0.0)
-    usual = np.asarray(RELATIVE * np.maximum(size, OF_LARGEST * largest))
+    least = max(RELATIVE * OF_LARGEST, of_largest) * largest
+    usual = np.asarray(np.maximum(RELATIVE * size, least))
     if movement is None:
         return usual
     return np.asarray(np.maximum(usual, np.minimum(movement, MOST_OF_LARGEST * largest)))
 
 
-def wrong_elements(got: Array, want: Array, movement: Array | None = None) -> Array:
+def wrong_elements(
+    got: Array, want: Array, movement: Array | None = None, of_largest: float = 0.0
+) -> Array:
     """A mask of the elements that do not agree.
 
     Integers, booleans and bits must be equal. Floats may differ by `allowed_error`; NaN and
@@ -72,28 +76,35 @@ def wrong_elements(got: Array, want: Array, movement: Array | None = None) -> Ar
     if not np.issubdtype(want.dtype, np.floating):
         return np.asarray(got != want)
     same = (got == want) | (np.isnan(got) & np.isnan(want))
-    return np.asarray(np.where(np.isfinite(want), ~(_error(got, want, movement) <= 1.0), ~same))
+    return np.asarray(
+        np.where(np.isfinite(want), ~(_error(got, want, movement, of_largest) <= 1.0), ~same)
+    )
 
 
 def compare(
-    got: Array, want: Array, forgiven: Array | None = None, movement: Array | None = None
+    got: Array,
+    want: Array,
+    forgiven: Array | None = None,
+    movement: Array | None = None,
+    of_largest: float = 0.0,
 ) -> Agreement:
     """Compare a result with the reference.
 
-    `forgiven` marks elements that may differ; they count as undecided if they do. `movement` is the
-    argument of `allowed_error`. Raises `ValueError` for tensors of different types or shapes.
+    `forgiven` marks elements that may differ; they count as undecided if they do. `movement` and
+    `of_largest` are the arguments of `allowed_error`. Raises `ValueError` for tensors of different
+    types or shapes.
     """
     if got.dtype != want.dtype or got.shape != want.shape:
         raise ValueError(f"{got.dtype}{got.shape} compared with {want.dtype}{want.shape}")
-    wrong = wrong_elements(got, want, movement)
+    wrong = wrong_elements(got, want, movement, of_largest)
     undecided = np.zeros_like(wrong) if forgiven is None else wrong & forgiven
     wrong = wrong & ~undecided
     worst, grown, growth, unbounded = 0.0, 0, 0.0, 0
     if np.issubdtype(want.dtype, np.floating):
         counted = np.isfinite(want) & ~undecided
-        worst = _worst(got, want, movement, counted)
-        explained = counted & ~wrong & wrong_elements(got, want)
-        grown, growth = int(explained.sum()), _worst(got, want, None, explained)
+        worst = _worst(got, want, movement, of_largest, counted)
+        explained = counted & ~wrong & wrong_elements(got, want, None, of_largest)
+        grown, growth = int(explained.sum()), _worst(got, want, None, of_largest, explained)
         if movement is not None:
             unbounded = int((wrong & (np.abs(got.astype(np.float64) - want) <= movement)).sum())
     first = ""
@@ -104,12 +115,15 @@ def compare(
     return Agreement(want.size, *counts, worst, first, grown, growth, unbounded)
 
 
-def _worst(got: Array, want: Array, movement: Array | None, where: Array) -> float:
-    return float(np.where(where, _error(got, want, movement), 0.0).max(initial=0.0))
+def _worst(
+    got: Array, want: Array, movement: Array | None, of_largest: float, where: Array
+) -> float:
+    errors = _error(got, want, movement, of_largest)
+    return float(np.where(where, errors, 0.0).max(initial=0.0))
 
 
-def _error(got: Array, want: Array, movement: Array | None) -> Array:
+def _error(got: Array, want: Array, movement: Array | None, of_largest: float) -> Array:
     """|got - want| relative to the allowed error; 0 where both are equal, infinite for NaN."""
     with np.errstate(all="ignore"):
-        ratio = np.abs(got.astype(np.float64) - want) / allowed_error(want, movement)
+        ratio = np.abs(got.astype(np.float64) - want) / allowed_error(want, movement, of_largest)
     return np.where(got == want, 0.0, np.where(np.isnan(ratio), np.inf, ratio))

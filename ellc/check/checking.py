@@ -25,6 +25,7 @@ from ellc.check.growth import (
     sampled_movement,
     sampled_node_movement,
 )
+from ellc.check.transformed import Transformed, output_tolerances, transformed_layers
 from ellc.check.weights_change import WeightsChange, change_of_weights
 from ellc.codegen.blocks.calls import Options
 from ellc.codegen.languages.names import valid_name
@@ -104,6 +105,7 @@ class CheckReport:
     (`ellc.codegen.toolchain.repeats`). If weights are stored in fewer bits than in the file, the
     code is compared with the reference for the stored weights, and `weights` tells how far the
     outputs are from those for the weights in the file. `notes` are those of the plan.
+    `transformed` lists the layers whose kernels do not add products directly.
     """
 
     name: str
@@ -117,6 +119,7 @@ class CheckReport:
     steady: bool = True
     weights: WeightsChange | None = None
     notes: tuple[str, ...] = ()
+    transformed: tuple[Transformed, ...] = ()
 
     @property
     def agrees(self) -> bool:
@@ -193,6 +196,7 @@ def check(
         checker.steady,
         change_of_weights(graph, plan.graph, chosen.seeds) if rounded else None,
         plan.notes,
+        transformed_layers(plan),
     )
 
 
@@ -241,6 +245,7 @@ class _Checker:
         self.steady = True
         self._constants = plan.graph.constant_arrays()
         self._recurrent = recurrent_values(graph)
+        self._tolerances = output_tolerances(plan)
         self._moved: dict[tuple[int, bool], list[tuple[Array, ...]]] = {}
         self._step_of = {v: i for i, step in enumerate(plan.steps) for v in step.values}
         self._outputs: dict[str, _Tally] = {}
@@ -279,11 +284,12 @@ class _Checker:
         seed, call = at
         for i, (port, data, want) in enumerate(zip(self._graph.outputs, got, wanted, strict=True)):
             type_ = self._graph.types[port.value]
-            result = from_bytes(data, type_)
-            agreement = compare(result, want)
+            result, of_largest = from_bytes(data, type_), self._tolerances[i]
+            agreement = compare(result, want, of_largest=of_largest)
             if agreement.wrong and type_.dtype.is_float:
                 moved = self._movements(seed, port.value in self._recurrent)
-                agreement = compare(result, want, movement=moved[call][i])
+                moves = moved[call][i]
+                agreement = compare(result, want, movement=moves, of_largest=of_largest)
             self._tally(into, port.name, "output", (), type_).add(agreement, seed)
 
     def _movements(self, seed: int, recurrent: bool) -> list[tuple[Array, ...]]:
@@ -368,7 +374,9 @@ class _Checker:
         types = [self._plan.graph.types[v] for v in node.outputs]
         want = [as_type(x, t) for x, t in zip(_evaluated(node, operands), types, strict=True)]
         moved: Sequence[Array | None] = [None] * len(want)
-        if any(compare(*p).wrong for p in zip(got, want, strict=True)):
+        of_largest = 0.0 if step is None else self._plan.steps[step].sums.of_largest
+        pairs = zip(got, want, strict=True)
+        if any(compare(*p, of_largest=of_largest).wrong for p in pairs):
             measure = node_movement if node.op.recurrent else sampled_node_movement
             moved = measure(self._plan.graph, node, _widened(operands))
         name = f"{_VIEW}{', '.join(node.outputs)}" if step is None else self._plan.steps[step].name
@@ -378,7 +386,7 @@ class _Checker:
             forgiven = None
             if takes_steps(node.op) and not np.array_equal(g, w):
                 forgiven = undecided(node, [operands[v] for v in node.inputs], g)
-            tally.add(compare(g, w, forgiven, distance), seed)
+            tally.add(compare(g, w, forgiven, distance, of_largest), seed)
 
     def _compare_final(self, memory: Memory, carried: Mapping[str, Array], seed: int) -> None:
         """Check that each state contains, bit for bit, the value that its kernel computed."""

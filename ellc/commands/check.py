@@ -63,6 +63,10 @@ def command(
     each value at random by at most the distance to a neighbouring float, and 8 times the largest
     movement counts. The report shows where this rule was needed.
 
+    A convolution computed by Winograd's F(4x4) may differ by 2e-5 * max|tensor|, and an output that
+    depends on one by 1e-4 * max|tensor|. The report lists such layers; --exact and --no-winograd
+    avoid them.
+
     With --layers, a second build of the same kernels records every intermediate result. Each kernel
     is compared with the reference on the operands that the compiled code had. The first kernel that
     differs is named, with the layers of the model that it computes.
@@ -108,6 +112,7 @@ def document(report: CheckReport) -> dict[str, object]:
         "steady": report.steady,
         "undecided_signs": report.undecided,
         "undecided_signs_in_kernels": report.undecided_in_kernels,
+        "transformed": [asdict(layer) for layer in report.transformed],
         "rounding_grew": [c.name for c in report.grown],
         "weights_change": asdict(report.weights) if report.weights else None,
         "first_difference": None if first is None else first.name,
@@ -119,6 +124,8 @@ def document(report: CheckReport) -> dict[str, object]:
 
 def text(report: CheckReport) -> str:
     """The report as text."""
+    from ellc.check.transformed import lines as transformed_lines
+
     lines = []
     header = ("kernel", "layers of the model", "result", "wrong", "undecided", "error/allowed")
     if report.layers:
@@ -130,6 +137,7 @@ def text(report: CheckReport) -> str:
         lines.append(f"the build that records results gives {same} the shipped one")
     if not report.steady:
         lines.append("repeated calls give OTHER BYTES: results depend on what memory held before")
+    lines += transformed_lines(report.transformed)
     lines += _guided(report)
     lines += [_grown(c) for c in report.grown]
     lines += [] if report.weights is None else [str(report.weights)]

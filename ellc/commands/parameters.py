@@ -345,6 +345,18 @@ _MODEL_OPTIONS = (
         "stays float. file: as in the model file; int8: with a scale for each filter.",
     ),
     click.option(
+        "--exact",
+        is_flag=True,
+        help="Use only kernels that add the products of each layer's definition, and therefore "
+        "meet the usual tolerance for every layer. Implies --no-winograd.",
+    ),
+    click.option(
+        "--no-winograd",
+        is_flag=True,
+        help="Do not compute convolutions by Winograd's algorithms; F(4x4) has a tolerance of its "
+        "own (`ellc check --help`).",
+    ),
+    click.option(
         "--pixels",
         type=_COLOURS,
         help="Take uint8 pixels with colours in this order, and preprocess them for the model.",
@@ -404,6 +416,7 @@ def _options(values: dict[str, Any]) -> ModelOptions:
     from ellc.pictures.pixels import PRESETS, PixelOptions
 
     preset, weights = values.pop("preprocess"), values.pop("weights")
+    exact, no_winograd = values.pop("exact"), values.pop("no_winograd")
     imports = ImportOptions(
         shapes=MappingProxyType(dict(values.pop("shapes"))),
         fixed=MappingProxyType(dict(values.pop("fixed"))),
@@ -416,6 +429,7 @@ def _options(values: dict[str, Any]) -> ModelOptions:
         imports=imports,
         stepwise=values.pop("stepwise"),
         weights="" if weights == "file" else weights,
+        sums="exact" if exact else "no-winograd" if no_winograd else "",
         pixels=PixelOptions(
             pixels=values.pop("pixels"),
             color=values.pop("color"),

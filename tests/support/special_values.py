@@ -16,6 +16,7 @@ from agreement import disagreement
 from operator_graphs import sample_graph, sample_of
 
 from ellc.codegen.blocks.calls import Options
+from ellc.codegen.blocks.candidates import WINOGRAD
 from ellc.codegen.machine.target import Target
 from ellc.codegen.measure.testing import Outputs, Trial
 from ellc.codegen.planning.planner import make_plan
@@ -152,28 +153,44 @@ def spreading(case: Case, trial: Trial, call: Arrays, target: Target) -> Arrays 
     See the table in `codegen/README.md`.
     """
     tiles = winograd_tiles(trial, target)
-    if tiles and any(np.isinf(x).any() for x in call if x.dtype.kind == "f"):
+    if tiles and not all(np.isfinite(x).all() for x in call if x.dtype.kind == "f"):
         with np.errstate(all="ignore"):
-            return evaluate(trial.graph, call, run=partial(_without_infinities, tiles)).outputs
+            return evaluate(trial.graph, call, run=partial(_in_tiles, tiles)).outputs
     return with_zeros(case, trial.graph, call)
 
 
-def winograd_tiles(trial: Trial, target: Target) -> frozenset[str]:
-    """The values of a trial that a Winograd convolution computes."""
+def winograd_tiles(trial: Trial, target: Target) -> dict[str, int]:
+    """The values of a trial that a Winograd convolution computes, and the size of its tiles."""
     if not any(isinstance(anchor_of(node.op), Conv2D) for node in trial.graph.nodes):
-        return frozenset()
+        return {}
     options = Options(kernels=trial.kernels, threads=trial.threads or 1)
     steps = make_plan(trial.graph, target, options, "tiles").steps
-    chosen = [s for s in steps if s.predictions and s.predictions[0].kernel == "winograd"]
-    return frozenset(value for step in chosen for value in step.values)
+    return {
+        value: int(step.predictions[0].schedule[0])
+        for step in steps
+        if step.sums.algorithm == WINOGRAD
+        for value in step.values
+    }
 
 
-def _without_infinities(tiles: frozenset[str], node: Node, env: Mapping[str, Array]) -> Arrays:
-    """The results of a node. A Winograd convolution may subtract infinities of its image."""
-    if node.output not in tiles:
+def _in_tiles(tiles: Mapping[str, int], node: Node, env: Mapping[str, Array]) -> Arrays:
+    """The results of a node, with NaN wherever a Winograd convolution may give it.
+
+    It may subtract infinities of its image. With tiles of 4x4, NaN reaches a whole tile.
+    """
+    size = tiles.get(node.output)
+    if size is None:
         return run_node(node, env)
     image = env[node.inputs[0]]
-    return run_node(node, {**env, node.inputs[0]: np.where(np.isinf(image), np.nan, image)})
+    holed = {**env, node.inputs[0]: np.where(np.isinf(image), np.nan, image)}
+    (result,) = run_node(node, holed)
+    if size == 4:
+        _, rows, columns, _ = result.shape
+        for row in range(0, rows, size):
+            for column in range(0, columns, size):
+                tile = result[:, row : row + size, column : column + size]
+                tile[np.isnan(tile).any(axis=(1, 2, 3))] = np.nan
+    return (result,)
 
 
 def with_zeros(case: Case, lowered: Graph, call: Arrays) -> Arrays | None:
