@@ -15,6 +15,7 @@ def assemble(text: str, target: Target) -> bytes:
     with temporary_folder("assemble") as folder:
         source, out = folder / "functions.s", folder / "functions.o"
         source.write_text(text, encoding="ascii", newline="\n")
-        words = ["cc", "-target", target.c_target, f"-mcpu={target.zig_cpu}", "-c"]
+        # Without -g0 the object has the name of the temporary folder in its debug information.
+        words = ["cc", "-target", target.c_target, f"-mcpu={target.zig_cpu}", "-g0", "-c"]
         zig.run([*words, source, "-o", out], what=f"assembling for target {target.name!r}")
         return out.read_bytes()

@@ -175,3 +175,13 @@ def test_they_compute_the_network_with_the_stored_weights(target: str, emitter: 
         meant = make_plan(graph(name), row, Options(), "net").graph
         agreement = compare(outcome[0][0], evaluate(meant, (x,)).outputs[0])
         assert not agreement.wrong, (name, agreement)
+
+
+def test_threads_change_no_bit() -> None:
+    x = np.random.default_rng(1).uniform(-1, 1, (1, 12, 12, 16)).astype(np.float32)
+    trials = [Trial(graph(name), ((x,),), threads=n) for name in NAMES for n in (1, 2, 3, 7)]
+    outcomes = run_trials(trials, resolve("host"))
+    for start in range(0, len(trials), 4):
+        found = outcomes[start : start + 4]
+        assert not any(isinstance(outcome, Exception) for outcome in found), found
+        assert len({outcome[0][0].tobytes() for outcome in found}) == 1  # type: ignore[index]
