@@ -86,12 +86,14 @@ class Family:
     """A kernel family: `offer` yields candidates for a node, or none if it cannot compute the node.
 
     The preferred candidate comes first. The others follow and are made on demand. A family that is
-    `on_request` is considered only for nodes for which a user or an option names it.
+    `on_request` is considered only for nodes for which a user or an option names it. Only a family
+    with `over_image` gets nodes whose result overwrites their image.
     """
 
     name: str
     offer: Offer
     on_request: bool = False
+    over_image: bool = False
 
 
 FAMILIES: dict[type[Op], tuple[Family, ...]] = {}
@@ -101,12 +103,14 @@ Lowering = Callable[[PlacedNode], Sequence[KernelCall]]
 LowerT = TypeVar("LowerT", bound=Lowering)
 
 
-def kernel(*ops: type[Op], name: str, on_request: bool = False) -> Callable[[OfferT], OfferT]:
+def kernel(
+    *ops: type[Op], name: str, on_request: bool = False, over_image: bool = False
+) -> Callable[[OfferT], OfferT]:
     """Decorator: registers a function that offers candidates for nodes with these anchors."""
 
     def add(function: OfferT) -> OfferT:
         for op in ops:
-            _register(op, Family(name, function, on_request))
+            _register(op, Family(name, function, on_request, over_image))
         return function
 
     return add

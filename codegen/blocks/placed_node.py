@@ -81,7 +81,8 @@ class PlacedNode:
 
     `inputs` are the operands of the operator. `extras` are the other operands of all stages, in
     order. The names of the node's kernels begin with `name`. `where` names the node's layers in
-    error messages.
+    error messages. If the result `overwrites_image`, it lies in the memory of the first operand:
+    the result of a window is where the window's first pixel was.
     """
 
     name: str
@@ -93,6 +94,7 @@ class PlacedNode:
     inputs: tuple[NodeOperand, ...]
     extras: tuple[NodeOperand, ...]
     results: tuple[NodeResult, ...]
+    overwrites_image: bool = False
 
     @property
     def result(self) -> NodeResult:

@@ -119,7 +119,7 @@ def _call(node: PlacedNode, shape: Sliding, terms: Terms, block: _FilterBlock) -
     types, x = terms.types, shape.x
     b = KernelBuilder(node.name)
     source, panel = b.param("x", x.elem, x.align_bytes), b.param("w", types.weight, 64)
-    args: list[Arg] = [access_arg(x), _packed(node.inputs[1], terms, block.tile.block)]
+    args: list[Arg] = [access_arg(x), packed_windows(node.inputs[1], terms, block.tile.block)]
     start = _StartValues(b, shape, terms, block.tile.lanes, args)
     epilogue = Epilogue(node, b, shape.walk)
     writer = _TileWriter(b, shape, block, types, source, panel, start, epilogue)
@@ -138,7 +138,8 @@ def _call(node: PlacedNode, shape: Sliding, terms: Terms, block: _FilterBlock) -
 # --- constants -----------------------------------------------------------------------------------
 
 
-def _packed(stored: NodeOperand, terms: Terms, block: int) -> Arg:
+def packed_windows(stored: NodeOperand, terms: Terms, block: int) -> Arg:
+    """The weights, packed by `pack_windows`."""
     weights = terms.weights
     filters, rows, columns, _ = weights.shape
     size = -(-filters // block) * block * rows * columns * weights.itemsize

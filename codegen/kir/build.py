@@ -27,9 +27,11 @@ from ellc.codegen.kir.ir import (
 from ellc.codegen.kir.operations import result_type
 from ellc.codegen.kir.ops import elem_code
 from ellc.codegen.kir.types import INDEX, Elem, VType
+from ellc.codegen.kir.weaving import woven
 from ellc.ir.errors import EllcError
 
 ValueT = TypeVar("ValueT")
+SideT = TypeVar("SideT")
 MOST_VALUES = 1 << 16
 """A kernel has at most this many values. The length of straight-line code, for instance for all
 taps of a window, depends on numbers in a model file. Kernels of real networks have a few thousand
@@ -193,6 +195,22 @@ class KernelBuilder:
             written.append(self._blocks.pop())
         self._interleave(written)
         return results
+
+    def woven(
+        self, side: Callable[[], SideT], main: Callable[[SideT], ValueT]
+    ) -> tuple[SideT, ValueT]:
+        """Write two chains of code in the order of `weaving.woven`. Returns their results.
+
+        `main` gets the result of `side`.
+        """
+        self._blocks.append([])
+        of_side = side()
+        self._blocks.append([])
+        of_main = main(of_side)
+        written = self._blocks.pop()
+        for statement in woven(written, self._blocks.pop()):
+            self._append(statement)
+        return of_side, of_main
 
     def _interleave(self, written: Sequence[Sequence[Stmt]]) -> None:
         for position in range(max(map(len, written), default=0)):

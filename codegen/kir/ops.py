@@ -283,6 +283,10 @@ for _name, _numpy, _fcmp, _icmp, _ucmp, _sign in (
 _row("select", "MTT", "fsuxm", lambda t, a: t[1], lambda m, a, b: np.where(m, a, b),
      llvm="select {a} {0}, {t} {1}, {t} {2}", c="{0} ? {1} : {2}")  # fmt: skip
 
+# The same index, about which LLVM knows nothing. Addresses that are computed from it keep it as
+# their base register: LLVM cannot compute it again from other indices.
+_row("opaque", "S", "x", _same, lambda a: a, llvm='call {t} asm "", "=r,0"({a} {0})', c="{0}")
+
 # --- between types -----------------------------------------------------------------------------
 
 

@@ -183,7 +183,7 @@ class ChainCalls:
         name: str,
     ) -> PlacedNode:
         """The part as a node of its own."""
-        whole = self._storage.placed(part.node, self._target, self._threads, name)
+        whole = self._storage.placed(part.node, self._threads, name)
         every = [
             x if p is None else NodeOperand(_part_type(x.type, p.box), p.access)
             for x, p in zip((*whole.inputs, *whole.extras), operands, strict=True)

@@ -169,6 +169,8 @@ def _offers(
     """
     offers = []
     for family in families_of(node.anchor):
+        if node.overwrites_image and not family.over_image:
+            continue
         if family.on_request and asked.partition(":")[0] != family.name:
             continue
         candidates = (c for c in family.offer(node) if allowed(c.prediction.sums))

@@ -87,7 +87,7 @@ def make_plan(
     needed = needs(flat)
     asked = AskedKernels(dict(options.kernels), dict(narrow.kernels))
     chains = tuple(Bands(flat, chain) for chain in options.chains)
-    storage = Storage(flat, needed, chains)
+    storage = Storage(flat, needed, target, chains)
     steps = _Steps(flat, needed, storage, target, options, prefix, tuned, asked, chains)
     plan = steps.plan()
     verify_plan(plan)
@@ -173,7 +173,7 @@ class _Steps:
         if all(v in self._storage.viewed for v in node.outputs):
             return
         name = self._next_name(node)
-        placed = self._storage.placed(node, self._target, self._options.threads, name)
+        placed = self._storage.placed(node, self._options.threads, name)
         layer, tuned = self._tuned_for(placed)
         try:
             choice = choose(
@@ -207,7 +207,7 @@ class _Steps:
         layers: dict[str, str] = {}
         for node in bands.nodes:
             threads = self._options.threads
-            placed = self._storage.placed(node, self._target, threads, self._next_name(node))
+            placed = self._storage.placed(node, threads, self._next_name(node))
             layers[node.output], tuned = self._tuned_for(placed)
             try:
                 chosen[node.output] = predictions_of(
@@ -386,7 +386,8 @@ class _Steps:
     def _borders(self) -> tuple[list[Step], dict[int, list[Step]]]:
         """Lay out the arena, and make the steps that fill borders.
 
-        A border that shares no memory with another buffer is filled once, in `init`. Any other
+        A border that nothing overwrites, and that shares no memory with another buffer, is filled
+        once, in `init`. Any other
         border is filled in every call, before the first step that uses its buffer; if that step is
         in a loop, the border is filled on every trip. Returns the steps for `init`, and the others
         by the index of the step before which they run.
@@ -398,7 +399,9 @@ class _Steps:
         by_id = {x.id: x for x in lifetimes}
         for index, access in enumerate(self._bordered()):
             lifetime = by_id[access.buffer.id]
-            shared = any(self._overlap(lifetime, x) for x in lifetimes if x.id != lifetime.id)
+            shared = access.buffer in self._storage.overwritten or any(
+                self._overlap(lifetime, x) for x in lifetimes if x.id != lifetime.id
+            )
             name = f"{self._prefix}_border{index}_{_part(access.buffer.id)}"
             step = Step(name, fill_border(name, self._target, access), "border")
             if shared:

@@ -19,6 +19,7 @@ from ellc.codegen.blocks.access import (
     stored_shape,
 )
 from ellc.codegen.blocks.placed_node import ConstantForms, NodeOperand, NodeResult, PlacedNode
+from ellc.codegen.kernels.depthwise_columns import pixel_before
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.target import Target
 from ellc.codegen.planning.bands import Bands
@@ -37,16 +38,24 @@ class Storage:
 
     `accesses` covers every value that is not a constant and not an inner result of a chain.
     `windows` has the windows of these results. `viewed` contains the values that are views, which
-    no kernel writes. The argument `needed` lists the conditions under which each node
-    runs; the node counts as a reader of these conditions.
+    no kernel writes. `overwritten` contains the buffers of images whose place is taken by the
+    result of a convolution, so that their borders do not last. The argument `needed` lists the
+    conditions under which each node runs; the node counts as a reader of these conditions.
     """
 
-    def __init__(self, graph: Graph, needed: Sequence[Needs], chains: Sequence[Bands] = ()) -> None:
-        self._graph, self._chains = graph, chains
+    def __init__(
+        self,
+        graph: Graph,
+        needed: Sequence[Needs],
+        target: Target,
+        chains: Sequence[Bands] = (),
+    ) -> None:
+        self._graph, self._target, self._chains = graph, target, chains
         self._windows: dict[str, Access] = {}
         self._buffers: dict[str, Buffer] = {}
         self._accesses: dict[str, Access] = {}
         self._viewed: set[str] = set()
+        self._overwriting: dict[str, Buffer] = {}
         self._destinations: dict[str, Access] = {}
         self._constants = {c.value: c for c in graph.constants}
         self._forms: dict[str, ConstantForms] = {}
@@ -60,13 +69,14 @@ class Storage:
         self.accesses: Mapping[str, Access] = self._accesses
         self.viewed = frozenset(self._viewed)
         self.windows: Mapping[str, Access] = self._windows
+        self.overwritten = frozenset(self._overwriting.values())
 
     @property
     def buffers(self) -> tuple[Buffer, ...]:
         """Every buffer, in order of creation."""
         return tuple(self._buffers.values())
 
-    def placed(self, node: Node, target: Target, threads: int, name: str) -> PlacedNode:
+    def placed(self, node: Node, threads: int, name: str) -> PlacedNode:
         """A node with its operands and results in memory. Its kernels' names begin with `name`."""
         op = node.op
         fused = op if isinstance(op, Fused) else Fused(op, len(node.inputs), ())
@@ -78,13 +88,14 @@ class Storage:
         return PlacedNode(
             name=name,
             where=", ".join(node.source) or name,
-            target=target,
+            target=self._target,
             threads=threads,
             anchor=fused.anchor,
             stages=fused.stages,
             inputs=operands[: fused.operands],
             extras=operands[fused.operands :],
             results=results,
+            overwrites_image=node.outputs[0] in self._overwriting,
         )
 
     def _operand(self, value: str) -> NodeOperand:
@@ -217,7 +228,11 @@ class Storage:
                 if value in self._destinations:
                     self._accesses[value] = self._destinations[value]
                     continue
-                access = self._view(node, position) or self._in_place(node, index)
+                access = (
+                    self._view(node, position)
+                    or self._in_place(node, index)
+                    or self._over_image(node, index)
+                )
                 self._accesses[value] = access or self._new_buffer(value, "arena")
 
     def _assign_loop_values(
@@ -271,6 +286,36 @@ class Storage:
             if same_type and is_last_use and not self._overlapped(node, access):
                 return access
         return None
+
+    def _over_image(self, node: Node, index: int) -> Access | None:
+        """The access to the place of a convolution's image, if the result may take it, or None.
+
+        The result of a window then lies where the first pixel of the window was, in the rows and
+        columns of the image and its border. The image must be in the arena. Nothing may read its
+        buffer later, no other operand of the node may be in it, and no view needs a dense result.
+        """
+        if not node.inputs or len(node.outputs) != 1 or node.output in self._banded:
+            return None
+        types, image = self._graph.types, self._accesses.get(node.inputs[0])
+        if image is None or image.buffer.kind != "arena" or node.inputs[0] not in self._producers:
+            return None
+        result = types[node.output]
+        if result.border is not None or self._is_reshaped(node.output):
+            return None
+        if self._buffer_last_use(image.buffer) != index or self._overlapped(node, image):
+            return None
+        before = pixel_before(node.op, [types[v] for v in node.inputs], result, self._target)
+        if before is None:
+            return None
+        shift = before[0] * image.strides[1] + before[1] * image.strides[2]
+        self._overwriting[node.output] = image.buffer
+        shape = stored_shape(result)
+        return replace(image, shape=shape, offset=image.offset - shift, border=None)
+
+    def _is_reshaped(self, value: str) -> bool:
+        """Whether a node reads the value in another shape, for which it must be dense."""
+        readers = (n for n in self._graph.nodes if value in n.inputs)
+        return any(self._view_of(n) == SameElements() for n in readers)
 
     def _overlapped(self, node: Node, access: Access) -> bool:
         """Whether another operand of the node reads the same buffer through a different access."""

@@ -49,7 +49,7 @@ def test_the_cheapest_family_is_taken_and_the_plan_shows_all() -> None:
     plan = planned()
     (step,) = plan.steps
     chosen, *others = step.predictions
-    assert chosen.kernel == "depthwise" and step.call.note.startswith("depthwise")
+    assert chosen.kernel == "depthwise_columns" and step.call.note.startswith(chosen.kernel)
     assert chosen.known_cycles < min(p.known_cycles for p in others if p.kernel == "gemm")
     assert sorted(others, key=lambda p: p.known_cycles) == others
     assert [p.kernel for p in step.predictions].count("gemm") == OFFERED
@@ -113,7 +113,7 @@ def test_a_rival_is_one_more_family(monkeypatch: pytest.MonkeyPatch) -> None:
         for candidate in gemm.offer(node):
             yield Candidate(Prediction("rival", "", cycles), candidate.make)
 
-    for cycles, wanted in ((1.0, "rival"), (1e12, "depthwise")):
+    for cycles, wanted in ((1.0, "rival"), (1e12, "depthwise_columns")):
         rival = Family("rival", partial(offer, cycles))
         monkeypatch.setitem(FAMILIES, Conv2D, (*families_of(Conv2D()), rival))
         (step,) = planned().steps

@@ -56,9 +56,9 @@ LAYERS = {
 
 def names_of(graph: Graph, target: Target) -> list[str]:
     """The names of all candidates of the only node."""
-    storage = Storage(graph, needs(graph))
+    storage = Storage(graph, needs(graph), target)
     (node,) = graph.nodes
-    placed = storage.placed(node, target, 1, "k")
+    placed = storage.placed(node, 1, "k")
     return [c.prediction.name for family in families_of(node.op) for c in family.offer(placed)]
 
 

@@ -1,0 +1,150 @@
+"""Depthwise convolutions by columns: results of random layers, and results in place of images."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+from agreement import disagreement
+from small_networks import inputs_of, ready, reference_of
+
+from ellc.codegen.blocks.calls import Options
+from ellc.codegen.kir.ir import Let, Load, Param, Prefetch, Var
+from ellc.codegen.kir.types import INDEX, Elem, VType
+from ellc.codegen.kir.weaving import woven
+from ellc.codegen.machine.resolve import resolve
+from ellc.codegen.measure.testing import Trial, run_trials
+from ellc.codegen.planning.plan import Plan
+from ellc.codegen.planning.planner import make_plan
+from ellc.codegen.toolchain.emulate import Guard
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.graph import Graph
+from ellc.ir.ops.activations import Clip, Relu
+from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.pointwise import Add
+from ellc.ir.types import DType, Padding, TensorType
+
+LAYERS = 18
+LAYER = "layer"
+
+
+def network(
+    size: tuple[int, int, int],
+    conv: Conv2D,
+    *,
+    images: int = 1,
+    residual: bool = False,
+    kept: bool = False,
+) -> Graph:
+    """A 1x1 convolution, a depthwise one and another 1x1.
+
+    With `residual` another value is added to the depthwise result. With `kept` the depthwise image
+    is also an output, so that nothing may overwrite it.
+    """
+    rows, columns, channels = size
+    b = GraphBuilder("net")
+    rng = np.random.default_rng(0)
+
+    def weights(*shape: int) -> str:
+        return b.constant(rng.normal(size=shape).astype(np.float32))
+
+    x = b.input("x", TensorType(DType.F32, (images, rows, columns, 3)))
+    image = b.add(Relu(), b.add(Conv2D(), x, weights(channels, 1, 1, 3), weights(channels)))
+    filters = weights(channels, 3, 3, 1)
+    y = b.add(conv, image, filters, weights(channels), source=LAYER)
+    if residual:
+        y = b.add(Add(), y, b.add(Conv2D(stride=conv.stride), x, weights(channels, 1, 1, 3)))
+    y = b.add(Clip(0.0, 6.0), y)
+    b.output("y", b.add(Conv2D(), y, weights(5, 1, 1, channels)))
+    if kept:
+        b.output("image", image)
+    return ready(b.build())
+
+
+def random_network(seed: int) -> Graph:
+    """Sizes from one row and column to several bands and segments, of whole and part groups."""
+    rng = np.random.default_rng(seed)
+    rows, columns = (int(n) for n in rng.integers((1, 1), (12, 34)))
+    channels = 4 * int(rng.choice((1, 2, 4, 5, 9, 16)))
+    stride = (1, 1) if seed % 3 else (2, 2)
+    padding = Padding.same(1) if seed % 4 else Padding(0, 1, 2, 0)
+    conv = Conv2D(padding=padding, stride=stride, groups=channels)
+    size = (max(rows, 3), max(columns, 3), channels)
+    residual = seed % 5 == 2 and stride == (1, 1) and seed % 4 > 0
+    return network(size, conv, residual=residual, kept=seed % 7 == 3)
+
+
+@cache
+def trials() -> tuple[Trial, ...]:
+    """Random layers. Two calls show whether the first one left the border as it was."""
+    graphs = [random_network(seed) for seed in range(LAYERS)]
+    return tuple(
+        Trial(g, (inputs_of(g, seed), inputs_of(g, seed + 99)), threads=1 + 2 * (seed % 2))
+        for seed, g in enumerate(graphs)
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.emulated("qemu-aarch64")
+@pytest.mark.parametrize("guard", ["end", "start"])
+def test_random_layers_agree_with_the_reference(guard: Guard) -> None:
+    every = run_trials(trials(), resolve("pi3_64"), guard=guard)
+    for trial, found in zip(trials(), every, strict=True):
+        assert not isinstance(found, Exception), found
+        for call, made in zip(trial.calls, found, strict=True):
+            for value, expected in zip(made, reference_of(trial.graph, call), strict=True):
+                assert not disagreement(value, expected), trial.graph.nodes
+
+
+def planned(graph: Graph, target: str = "pi3_64", threads: int = 1) -> Plan:
+    return make_plan(graph, resolve(target), Options(threads=threads), "net")
+
+
+def overwrites(plan: Plan) -> bool:
+    """Whether the depthwise result is in the buffer of its image."""
+    assert plan.graph is not None
+    (node,) = (n for n in plan.graph.nodes if LAYER in n.source)
+    return plan.accesses[node.output].buffer == plan.accesses[node.inputs[0]].buffer
+
+
+SAME = Conv2D(padding=Padding.same(1), groups=32)
+SIZE = (12, 12, 32)
+
+
+def test_the_result_takes_the_place_of_an_image_that_is_not_needed_later() -> None:
+    plan = planned(network(SIZE, SAME))
+    assert overwrites(plan)
+    assert [p.kernel for p in plan.steps[2].predictions if p.kernel != "depthwise_columns"] == []
+    # The border is overwritten too, and therefore filled in every call.
+    assert not plan.once and [s.op for s in plan.steps].count("border") == 1
+    assert not overwrites(planned(network(SIZE, SAME, kept=True)))
+    assert not overwrites(planned(network(SIZE, Conv2D((2, 2), Padding.same(1), groups=32))))
+    assert not overwrites(planned(network(SIZE, SAME), "host"))
+
+
+def test_threads_share_the_channels_of_a_result_in_place_of_its_image() -> None:
+    graph = network((12, 12, 64), Conv2D(padding=Padding.same(1), groups=64))
+    (alone,) = (s for s in planned(graph).steps if "columns" in s.call.note)
+    (shared,) = (s for s in planned(graph, threads=3).steps if "columns" in s.call.note)
+    assert alone.call.extent == 1 and 1 < shared.call.extent <= 4
+
+
+def test_woven_chains() -> None:
+    """Two statements of the main chain, then two cycles of the other; results before their use."""
+    x, vector, index = Param("x", Elem.F32, 4), VType(Elem.F32, 4), Var("i", INDEX)
+    values = [Var(f"v{n}", vector) for n in range(4)]
+    sums = [Var(f"s{n}", vector) for n in range(6)]
+    start = Var("start", vector)
+    side = [
+        Prefetch(x, index, 16),
+        Load(values[0], x, index, 0, 4),
+        Let(values[1], "add", (start, start)),
+        Let(values[2], "add", (start, start)),
+        Let(values[3], "add", (start, start)),
+    ]
+    main = [Let(s, "mul", (start, start)) for s in sums[:5]]
+    main.append(Let(sums[5], "mul", (values[3], start)))
+    order = [*main[:2], *side[:2], *main[2:4], *side[2:4], main[4], side[4], main[5]]
+    assert list(woven(main, side)) == order
+    assert list(woven([], side)) == side
