@@ -10,6 +10,7 @@ too.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ellc.codegen.blocks.access import Access
@@ -148,12 +149,23 @@ def column_tiles(columns: Axis, limit: int) -> list[Tiles]:
     Neighbouring tiles of equal size share an entry if they read every tap.
     """
     pieces = cut(columns.outputs, limit)
-    sizes = [pieces.size] * pieces.count + [pieces.rest] * (pieces.rest > 0)
+    return tiles_of(columns, [pieces.size] * pieces.count + [pieces.rest] * (pieces.rest > 0))
+
+
+def even_tiles(axis: Axis, limit: int) -> list[Tiles]:
+    """Like `column_tiles`, but the sizes of tiles differ by at most 1."""
+    count = -(-axis.outputs // limit)
+    size, larger = divmod(axis.outputs, count)
+    return tiles_of(axis, [size + 1] * larger + [size] * (count - larger))
+
+
+def tiles_of(axis: Axis, sizes: Sequence[int]) -> list[Tiles]:
+    """The tiles of these sizes along an axis, as `column_tiles` groups them."""
     tiles: list[Tiles] = []
     start = 0
     for size in sizes:
-        taps = tuple(columns.valid(c) for c in range(start, start + size))
-        full = all(t == (0, columns.taps) for t in taps)
+        taps = tuple(axis.valid(c) for c in range(start, start + size))
+        full = all(t == (0, axis.taps) for t in taps)
         previous = tiles[-1] if tiles else None
         if full and previous and previous.taps == taps:
             tiles[-1] = Tiles(previous.start, size, previous.count + 1, taps)

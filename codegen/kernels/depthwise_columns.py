@@ -35,11 +35,11 @@ from ellc.codegen.blocks.scratch import reshaped
 from ellc.codegen.blocks.sliding import Sliding
 from ellc.codegen.blocks.terms import Terms
 from ellc.codegen.blocks.weights import constant
-from ellc.codegen.blocks.window import cut, window_axes
+from ellc.codegen.blocks.window import Axis, cut, even_tiles, window_axes
 from ellc.codegen.kernels.convolution import has_filter_per_channel, terms_of
 from ellc.codegen.kernels.depthwise import packed_windows
 from ellc.codegen.kernels.depthwise_strip import TAPS, StripInputs, StripWriter
-from ellc.codegen.kernels.line_loops import LANES, LINE, LineLoops, Strip
+from ellc.codegen.kernels.line_loops import LANES, LINE, LineLoops, Strip, segments
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.target import Target
@@ -84,8 +84,8 @@ class _Schedule:
 def depthwise_columns(node: PlacedNode) -> Iterator[Candidate]:
     """Candidates for 3x3 windows over float32 images of whole vectors of channels.
 
-    Every window must lie in the image and its border. Candidates are offered on in-order cores with
-    32 vector registers of 16 bytes.
+    Taps outside of the image and its border must add zeros, and every window must have others.
+    Candidates are offered on in-order cores with 32 vector registers of 16 bytes.
     """
     if not has_filter_per_channel(node):
         return
@@ -99,7 +99,8 @@ def depthwise_columns(node: PlacedNode) -> Iterator[Candidate]:
     images, rows, columns, channels = walk
     window = terms.weights.shape[1:3]
     axes = window_axes(x, (rows, columns), window, conv.stride, conv.dilation, terms.padding)
-    if not all(axis.is_interior for axis in axes):
+    edges = not all(axis.is_interior for axis in axes)
+    if terms.depends_on_taps(edges=edges) or not all(map(_reads_taps, axes)):
         return
     shape = Sliding(x, (images, rows, columns, channels), *axes)
 
@@ -150,6 +151,11 @@ def _is_suitable(
     )
 
 
+def _reads_taps(axis: Axis) -> bool:
+    """Whether every window has taps in the image or its border along this axis."""
+    return all(axis.valid(end) != (0, 0) for end in (0, axis.outputs - 1))
+
+
 def _schedules(target: Target, shape: Sliding) -> Iterator[_Schedule]:
     """The usual schedule, then all others."""
     rows, columns = shape.walk[1:3]
@@ -175,19 +181,13 @@ def _fits(target: Target, shape: Sliding, rows: int, columns: int) -> bool:
 
 def _cycles(target: Target, shape: Sliding, schedule: _Schedule) -> float:
     """Issue slots of all strips. The bytes of memory are the same for all candidates."""
-    images, rows, columns, channels = shape.walk
+    images, _, _, channels = shape.walk
     strips = sum(
-        height_count * width_count * _strip_cycles(target, shape, height, width)
-        for height, height_count in _pieces(rows, schedule.rows)
-        for width, width_count in _pieces(columns, schedule.columns)
+        band.count * segment.count * _strip_cycles(target, shape, band.size, segment.size)
+        for band in even_tiles(shape.rows, schedule.rows)
+        for segment in segments(shape.columns, schedule.columns)
     )
     return images * channels / LANES * strips * _SLOT
-
-
-def _pieces(extent: int, limit: int) -> list[tuple[int, int]]:
-    """(size, count) of the pieces into which an axis is cut."""
-    pieces = cut(extent, limit)
-    return [(pieces.size, pieces.count)] + ([(pieces.rest, 1)] if pieces.rest else [])
 
 
 def _strip_cycles(target: Target, shape: Sliding, rows: int, columns: int) -> float:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial, reduce
+from functools import partial
 from itertools import islice
 
 from ellc.codegen.blocks.epilogue import Epilogue
-from ellc.codegen.blocks.sliding import Sliding
+from ellc.codegen.blocks.sliding import Sliding, input_readers
 from ellc.codegen.kernels.line_loops import LANES, Strip
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
@@ -29,7 +29,8 @@ _LOADED_FIRST = 2
 finished: these loads hide the latency of its last multiply-adds."""
 
 Column = tuple[Operand, ...]
-"""The vectors of an image column, one for each image row of the strip."""
+"""The vectors of an image column, one for each image row that the strip reads. A column outside of
+the image has none."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -45,8 +46,8 @@ class StripInputs:
 class _State:
     """What a step leaves to the next one.
 
-    `at` has the index of each image row, `columns` the loaded image columns from the first one
-    under the window on, and `sums` the sums of the previous column of results.
+    `at` has the index of each image row that the strip reads, `columns` the loaded image columns
+    from the first one under the window on, and `sums` the sums of the previous column of results.
     """
 
     at: tuple[Operand, ...]
@@ -79,9 +80,7 @@ class StripWriter:
     ) -> None:
         self._b, self._shape, self._strip = b, shape, strip
         self._inputs, self._epilogue = inputs, epilogue
-        self._image_rows = range((strip.rows - 1) * shape.rows.stride + TAPS)
-        # A single row would have a single sum at a time, whose products wait for one another.
-        self._parts = 2 if strip.rows == 1 else 1
+        self._image_rows = list(input_readers(shape.rows, strip.taps))
         panel = b.mul(strip.channel, TAPS * TAPS)
         self._weights = [
             b.load(inputs.w, panel, LANES, offset=tap * LANES, align_bytes=4 * LANES)
@@ -121,21 +120,27 @@ class StripWriter:
             first = b.sub(b.mul(output, axis.stride), axis.before)
             index = b.add(index, b.mul(first, stride))
         at = self._hidden([b.add(index, row * x.strides[1]) for row in self._image_rows])
-        columns = [self._loads(at, column, self._image_rows) for column in range(TAPS - 1)]
+        begin, end = strip.column_taps
+        columns = [self._loads(at, c) if begin <= c < end else () for c in range(TAPS - 1)]
         return _State(at, tuple(columns), ())
 
     def _hidden(self, at: Sequence[Operand]) -> tuple[Operand, ...]:
         """The same indices, each of which becomes the base of the loads from its row."""
         return tuple(self._b.op("opaque", index) for index in at)
 
-    def _loads(self, at: Sequence[Operand], column: int, rows: Sequence[int]) -> Column:
-        """The vectors of an image column, which is `column` pixels after the indices `at`."""
+    def _loads(
+        self, at: Sequence[Operand], column: int, first: int = 0, end: int | None = None
+    ) -> Column:
+        """The vectors of an image column, which is `column` pixels after the indices `at`.
+
+        Only those of the image rows number `first` to `end`, of those that the strip reads.
+        """
         b, strip, x, values = self._b, self._strip, self._inputs.x, list[Operand]()
-        for row in rows:
-            offset = column * self._shape.x.strides[2]
+        offset = column * self._shape.x.strides[2]
+        for index, row in list(zip(at, self._image_rows, strict=True))[first:end]:
             if row in strip.ahead:
-                b.prefetch(x, at[row], offset=offset + strip.distance)
-            values.append(b.load(x, at[row], LANES, offset=offset))
+                b.prefetch(x, index, offset=offset + strip.distance)
+            values.append(b.load(x, index, LANES, offset=offset))
         return tuple(values)
 
     def _step(self, state: _State, number: int, done: Operand, *, more: bool) -> _State:
@@ -144,20 +149,22 @@ class StripWriter:
         `done + number` is the column; the indices of `state` belong to the column `done`. Unless
         there are `more`, no column of the image is loaded for the next step.
         """
-        b, stride, rows = self._b, self._shape.columns.stride, self._image_rows
+        b, stride = self._b, self._shape.columns.stride
         last = number * stride + TAPS - 1
         sums: dict[int, Operand] = {}
 
+        is_inside = self._strip.column_taps[1] == TAPS
+
         def arriving() -> Column:
-            early = self._loads(state.at, last, rows[:_LOADED_FIRST])
+            early = self._loads(state.at, last, end=_LOADED_FIRST) if is_inside else ()
             finished = self._finished(state.sums, done, number - 1)
-            late = self._loads(state.at, last, rows[_LOADED_FIRST:])
+            late = self._loads(state.at, last, _LOADED_FIRST) if is_inside else ()
             self._store(finished, done, number - 1)
             return (*early, *late)
 
         def following() -> tuple[Column, ...]:
             extra = range(last + 1, last + stride) if more else ()
-            return tuple(self._loads(state.at, column, rows) for column in extra)
+            return tuple(self._loads(state.at, column) for column in extra)
 
         # The extra columns of a stride of 2 take the registers of the columns that are no longer
         # needed when the last products begin.
@@ -169,36 +176,38 @@ class StripWriter:
             following, lambda _: self._multiply(sums, (*state.columns, new)[split:], split)
         )
         columns = (*state.columns, new, *extra)[stride:]
-        return _State(state.at, columns, tuple(sums[slot] for slot in sorted(sums)))
+        return _State(state.at, columns, tuple(sums[row] for row in sorted(sums)))
 
     def _multiply(self, sums: dict[int, Operand], columns: Sequence[Column], first: int) -> None:
         """Add the products of image columns, which are under the taps from `first` on, to the sums.
 
-        In this order, each product belongs to another sum than the product before it.
+        In this order, each product belongs to another sum than the product before it. The order of
+        the products of a sum is the same in all strips.
         """
-        b, stride = self._b, self._shape.rows.stride
+        b, stride, taps = self._b, self._shape.rows.stride, list(enumerate(self._strip.taps))
         for tap_column, column in enumerate(columns, first):
+            if not column:
+                continue
+            values = dict(zip(self._image_rows, column, strict=True))
             for tap_row in range(TAPS):
                 weight = self._weights[tap_row * TAPS + tap_column]
-                for row in range(self._strip.rows):
-                    slot = row * self._parts + tap_row % self._parts
-                    value = column[row * stride + tap_row]
-                    if slot in sums:
-                        sums[slot] = b.mul_add(weight, value, sums[slot])
+                for row in [row for row, (begin, end) in taps if begin <= tap_row < end]:
+                    value = values[row * stride + tap_row]
+                    if row in sums:
+                        sums[row] = b.mul_add(weight, value, sums[row])
                     else:
-                        sums[slot] = b.mul(weight, value)
+                        sums[row] = b.mul(weight, value)
 
     def _finished(self, sums: Sequence[Operand], done: Operand, number: int) -> list[Operand]:
         """The results of the column `done + number`, one vector for each row."""
-        parts, at = self._parts, self._at(done)
+        at = self._at(done)
 
-        def result(row: int) -> Operand:
-            total = reduce(self._b.add, sums[row * parts : (row + 1) * parts])
+        def result(row: int, total: Operand) -> Operand:
             if self._start is not None:
                 total = self._b.add(total, self._start)
             return self._epilogue.apply(total, at, (0, row, number, 0))
 
-        return self._b.interleaved([partial(result, row) for row in range(len(sums) // parts)])
+        return self._b.interleaved([partial(result, *pair) for pair in enumerate(sums)])
 
     def _store(self, finished: Sequence[Operand], done: Operand, number: int) -> None:
         """Store the results of the column `done + number`."""

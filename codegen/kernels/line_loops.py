@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ellc.codegen.blocks.sliding import Sliding
-from ellc.codegen.blocks.window import cut
+from ellc.codegen.blocks.sliding import Sliding, Taps, input_readers
+from ellc.codegen.blocks.window import Axis, Tiles, cut, even_tiles, tiles_of
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand
 
@@ -26,36 +26,31 @@ because the next group of its own segment follows too soon."""
 class Strip:
     """The rows and columns of results that are computed for one vector of channels.
 
-    `row` and `column` are those of the first result. In the image rows `ahead`, the values that lie
-    `distance` elements after those that the strip loads are prefetched.
+    `row` and `column` are those of the first result. `taps` has the taps [first, end) that each row
+    of results reads, and `column_taps` those that all columns read: all taps, unless there is only
+    one column. Image rows are counted from tap 0 of the first row. In the image rows `ahead`, the
+    values that lie `distance` elements after those that the strip loads are prefetched.
     """
 
     image: Operand
     row: Operand
     column: Operand
     channel: Operand
-    rows: int
+    taps: tuple[Taps, ...]
     columns: int
+    column_taps: Taps
     ahead: frozenset[int]
     distance: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """`count` bands (or segments) of `size` rows (columns) each, from `start` on."""
-
-    start: int
-    size: int
-    count: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
     image: Operand
     row: Operand
-    rows: int
+    taps: tuple[Taps, ...]
     column: Operand
     columns: int
+    column_taps: Taps
 
 
 class LineLoops:
@@ -77,56 +72,57 @@ class LineLoops:
         in_order: bool,
     ) -> None:
         self._b, self._shape, self._body, self._in_order = b, shape, body, in_order
-        self._images, rows, columns, channels = shape.walk
-        self._bands = _pieces(rows, size[0])
-        self._segments = _pieces(columns, size[1])
+        self._images, _, _, channels = shape.walk
+        self._bands = even_tiles(shape.rows, size[0])
+        self._segments = segments(shape.columns, size[1])
         groups, rest = divmod(channels, LINE)
         self._has_few_groups = groups <= _FEW_GROUPS
         has_turn = rest == 0 and _FEW_GROUPS < groups <= _GROUPS_WITH_TURN
         self._groups = groups - 1 if has_turn else groups
         """How many groups have the code of the loop; after them comes one of `last` channels."""
         self._last = LINE if has_turn else rest
-        bands = 1 if in_order else sum(piece.count for piece in self._bands)
-        wanted = -(-4 * threads // (bands * self._images)) if threads > 1 else 1
+        self._parallel_bands = 1 if in_order else sum(tiles.count for tiles in self._bands)
+        groups_of_work = self._parallel_bands * self._images
+        wanted = -(-4 * threads // groups_of_work) if threads > 1 else 1
         self._chunks = max(1, min(wanted, self._groups))
 
     def write(self) -> int:
         """Write the loops. Returns the extent of the parallel loop."""
-        b = self._b
-        bands = 1 if self._in_order else sum(piece.count for piece in self._bands)
+        b, bands = self._b, self._parallel_bands
         with b.loop("part", b.begin, b.end) as part:
             chunk, rest = b.rem(part.index, self._chunks), b.div(part.index, self._chunks)
             band, image = b.rem(rest, bands), b.div(rest, bands)
             if self._in_order:
-                for piece in self._bands:
-                    stop = piece.start + piece.count * piece.size
-                    with b.loop("row", piece.start, stop, piece.size) as row:
-                        self._band(image, row.index, piece.size, chunk)
+                for tiles in self._bands:
+                    stop = tiles.start + tiles.count * tiles.size
+                    with b.loop("row", tiles.start, stop, tiles.size) as row:
+                        self._band(image, row.index, tiles.taps, chunk)
             else:
                 self._chosen_band(image, band, chunk)
         return bands * self._images * self._chunks
 
     def _chosen_band(self, image: Operand, band: Operand, chunk: Operand) -> None:
-        """Write the code of the band with this number; bands of different sizes have their own."""
+        """Write the code of the band with this number; different kinds of bands have their own."""
         b, done = self._b, 0
-        for piece in self._bands:
+        for tiles in self._bands:
             number = b.sub(band, done)
-            row = b.add(b.mul(number, piece.size), piece.start)
+            row = b.add(b.mul(number, tiles.size), tiles.start)
             if len(self._bands) == 1:
-                self._band(image, row, piece.size, chunk)
+                self._band(image, row, tiles.taps, chunk)
                 return
-            done += piece.count
-            is_rest = done > self._bands[0].count
-            inside = b.compare("ge" if is_rest else "lt", band, Imm(self._bands[0].count))
-            with b.when(inside):
-                fixed = Imm(piece.start) if piece.count == 1 else row
-                self._band(image, fixed, piece.size, chunk)
+            done += tiles.count
+            begun, before_end = b.compare("ge", number, Imm(0)), b.compare("lt", band, Imm(done))
+            with b.when(b.op("and", begun, before_end)):
+                fixed = Imm(tiles.start) if tiles.count == 1 else row
+                self._band(image, fixed, tiles.taps, chunk)
 
-    def _band(self, image: Operand, row: Operand, rows: int, chunk: Operand) -> None:
-        for piece in self._segments:
-            stop = piece.start + piece.count * piece.size
-            with self._b.loop("segment", piece.start, stop, piece.size) as column:
-                self._segment(_Segment(image, row, rows, column.index, piece.size), chunk)
+    def _band(self, image: Operand, row: Operand, taps: tuple[Taps, ...], chunk: Operand) -> None:
+        for tiles in self._segments:
+            stop = tiles.start + tiles.count * tiles.size
+            with self._b.loop("segment", tiles.start, stop, tiles.size) as column:
+                (columns, *_) = tiles.taps
+                segment = _Segment(image, row, taps, column.index, tiles.size, columns)
+                self._segment(segment, chunk)
 
     def _segment(self, segment: _Segment, chunk: Operand) -> None:
         b, stop = self._b, self._groups * LINE
@@ -161,30 +157,38 @@ class LineLoops:
                     segment.row,
                     segment.column,
                     self._b.add(channel, done),
-                    segment.rows,
+                    segment.taps,
                     segment.columns,
-                    self._ahead(segment.rows, vector, count),
+                    segment.column_taps,
+                    self._ahead(segment.taps, vector, count),
                     distance - done,
                 )
             )
 
-    def _ahead(self, rows: int, vector: int, vectors: int) -> frozenset[int]:
+    def _ahead(self, taps: tuple[Taps, ...], vector: int, vectors: int) -> frozenset[int]:
         """The image rows whose lines a strip prefetches.
 
         The memory can keep only a few requests, and drops the others. So each strip asks for a
         few more rows than the one before it, and again for those that were dropped. The rows that
         the band above has read are still in the second-level cache; the last strip adds them.
         """
-        axis = self._shape.rows
-        image_rows, new = (rows - 1) * axis.stride + axis.taps, rows * axis.stride
+        image_rows = list(input_readers(self._shape.rows, taps))
         if vector == vectors - 1:
-            return frozenset(range(image_rows))
-        asked = -(-(vector + 1) * new // (vectors - 1))
-        return frozenset(range(image_rows - min(asked, new), image_rows))
+            return frozenset(image_rows)
+        new = len(taps) * self._shape.rows.stride
+        asked = min(new, -(-(vector + 1) * new // (vectors - 1)))
+        return frozenset(image_rows[-asked:])
 
 
-def _pieces(extent: int, limit: int) -> list[_Piece]:
-    pieces = cut(extent, limit)
-    done = pieces.size * pieces.count
-    rest = [_Piece(done, pieces.rest, 1)] if pieces.rest else []
-    return [_Piece(0, pieces.size, pieces.count), *rest]
+def segments(columns: Axis, limit: int) -> list[Tiles]:
+    """Cut an output row into segments of at most `limit` columns.
+
+    A column that does not read all taps is a segment of its own.
+    """
+    whole = [columns.valid(c) == (0, columns.taps) for c in range(columns.outputs)]
+    if not any(whole):
+        return tiles_of(columns, [1] * columns.outputs)
+    before, after = whole.index(True), whole[::-1].index(True)
+    pieces = cut(columns.outputs - before - after, limit)
+    inside = [pieces.size] * pieces.count + [pieces.rest] * (pieces.rest > 0)
+    return tiles_of(columns, [1] * before + inside + [1] * after)

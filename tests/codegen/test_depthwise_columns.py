@@ -36,11 +36,13 @@ def network(
     images: int = 1,
     residual: bool = False,
     kept: bool = False,
+    alone: bool = False,
 ) -> Graph:
     """A 1x1 convolution, a depthwise one and another 1x1.
 
     With `residual` another value is added to the depthwise result. With `kept` the depthwise image
-    is also an output, so that nothing may overwrite it.
+    is also an output, so that nothing may overwrite it. If the depthwise convolution is `alone`, it
+    reads the input, which has no border.
     """
     rows, columns, channels = size
     b = GraphBuilder("net")
@@ -49,8 +51,10 @@ def network(
     def weights(*shape: int) -> str:
         return b.constant(rng.normal(size=shape).astype(np.float32))
 
-    x = b.input("x", TensorType(DType.F32, (images, rows, columns, 3)))
-    image = b.add(Relu(), b.add(Conv2D(), x, weights(channels, 1, 1, 3), weights(channels)))
+    depth = channels if alone else 3
+    image = x = b.input("x", TensorType(DType.F32, (images, rows, columns, depth)))
+    if not alone:
+        image = b.add(Relu(), b.add(Conv2D(), x, weights(channels, 1, 1, 3), weights(channels)))
     filters = weights(channels, 3, 3, 1)
     y = b.add(conv, image, filters, weights(channels), source=LAYER)
     if residual:
@@ -58,7 +62,7 @@ def network(
     y = b.add(Clip(0.0, 6.0), y)
     b.output("y", b.add(Conv2D(), y, weights(5, 1, 1, channels)))
     if kept:
-        b.output("image", image)
+        b.output("image", b.add(Relu(), image))
     return ready(b.build())
 
 
@@ -71,8 +75,11 @@ def random_network(seed: int) -> Graph:
     padding = Padding.same(1) if seed % 4 else Padding(0, 1, 2, 0)
     conv = Conv2D(padding=padding, stride=stride, groups=channels)
     size = (max(rows, 3), max(columns, 3), channels)
-    residual = seed % 5 == 2 and stride == (1, 1) and seed % 4 > 0
-    return network(size, conv, residual=residual, kept=seed % 7 == 3)
+    alone = seed % 6 > 3
+    residual = seed % 5 == 2 and stride == (1, 1) and seed % 4 > 0 and not alone
+    return network(
+        size, conv, images=1 + seed % 2, residual=residual, kept=seed % 7 == 3, alone=alone
+    )
 
 
 @cache
