@@ -77,9 +77,9 @@ def random_network(seed: int) -> Graph:
     size = (max(rows, 3), max(columns, 3), channels)
     alone = seed % 6 > 3
     residual = seed % 5 == 2 and stride == (1, 1) and seed % 4 > 0 and not alone
-    return network(
-        size, conv, images=1 + seed % 2, residual=residual, kept=seed % 7 == 3, alone=alone
-    )
+    images = 1 + (seed % 5 == 1)
+    kept = seed % 7 == 3
+    return network(size, conv, images=images, residual=residual, kept=kept, alone=alone)
 
 
 @cache
