@@ -11,6 +11,9 @@ from ellc.codegen.machine.pipeline import Issue, Timeline
 GROUP = 3
 """Multiply-adds after which a cycle stays free for loads and insertions that are waiting."""
 
+FETCH_CYCLES = 90
+"""How long before the end of a block its prefetches issue."""
+
 
 def scheduled(
     ops: Sequence[Op],
@@ -148,7 +151,7 @@ class _Scheduler:
         paths = [0] * len(self._ops)
         for i in range(len(self._ops) - 1, -1, -1):
             op = self._ops[i]
-            length = self._rows[op.kind].cycles
+            length = FETCH_CYCLES if op.kind == "prefetch" else self._rows[op.kind].cycles
             for later in self._after[i]:
                 length = max(length, paths[later] + self._delay(op, self._ops[later]))
             paths[i] = length

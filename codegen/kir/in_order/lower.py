@@ -13,7 +13,7 @@ from ellc.codegen.kir.dataflow import registers_read
 from ellc.codegen.kir.in_order.affine import Affine, Level, Writer
 from ellc.codegen.kir.in_order.code import Access, Code, Loop, Op, Reg, Unsupported
 from ellc.codegen.kir.in_order.product_loop import product_loop
-from ellc.codegen.kir.in_order.steady import SteadyLoop, steady
+from ellc.codegen.kir.in_order.steady import LEAST_PRODUCTS, LINE_BYTES, SteadyLoop, steady
 from ellc.codegen.kir.ir import (
     For,
     Imm,
@@ -79,6 +79,7 @@ class Lowering:
         self._pointers: dict[str, Affine] = {}
         self._shared: dict[tuple[int, object], Reg] = {}
         self._copyable: set[Reg] = set()
+        self._stored: set[object] = set()
         self._labels = 0
         self._carried: set[Reg] = set()
         self._start(loop)
@@ -132,6 +133,7 @@ class Lowering:
             case Store(value, param, index, offset, _) if value.type == F32X4:
                 register = self._vector(value)
                 pointer, access = self._address(param, index, offset, True)
+                self._fetch_for_store(pointer, *access)
                 text = f"str q{{1}}, [x{{0}}, #{access[0]}]"
                 op = Op("vector_store", text, (), (), (pointer,), (register,), access[1])
                 self._emit(op)
@@ -203,6 +205,20 @@ class Lowering:
     def _label(self) -> str:
         self._labels += 1
         return str(self._labels)
+
+    def _fetch_for_store(self, pointer: Reg, displacement: int, access: Access) -> None:
+        """Fetch a line behind a loop of products before its results are stored.
+
+        The products of its last trip take long enough for lines to come.
+        """
+        line = (access.alias, access.place, access.start // LINE_BYTES)
+        ops = self._writer.levels[-1].code.ops
+        if line in self._stored or sum(op.kind == "multiply_add" for op in ops) < LEAST_PRODUCTS:
+            return
+        self._stored.add(line)
+        if displacement >= 0:
+            text = f"prfm pstl1keep, [x{{0}}, #{displacement // 8 * 8}]"
+            self._emit(Op("prefetch", text, (), (), (pointer,)))
 
     def _forget_loads(self) -> None:
         """After a store, loads are not shared; literals are."""

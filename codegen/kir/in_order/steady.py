@@ -65,11 +65,10 @@ def steady(loop: ProductLoop, carried: int) -> Schedule | None:
 
 @dataclass(frozen=True, slots=True)
 class _Stream:
-    """A pointer into the buffer `param` that advances by `step_bytes` in every trip."""
+    """A pointer that advances by `step_bytes` in every trip."""
 
     pointer: Reg
     step_bytes: int
-    param: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +163,7 @@ class SteadyLoop:
         if key not in self._streams:
             self._streams[key] = len(self._stream_rows)
             pointer = self._writer.fresh_index(base)
-            self._stream_rows.append(_Stream(pointer, step * self._loop.step, param.name))
+            self._stream_rows.append(_Stream(pointer, step * self._loop.step))
         return _Place(self._streams[key], displacement, first)
 
     # --- before and after the loop ---------------------------------------------------------------
@@ -249,14 +248,15 @@ class SteadyLoop:
         return free[-1] if free else max(self._products)
 
     def _prefetches(self) -> Iterator[Op]:
-        """Those of the loop, and own ones for buffers of which it fetches nothing."""
+        """Those of the loop, and own ones, for lines that it does not fetch."""
         for place in self._fetched:
             yield from self._prefetch(place.stream, place.displacement)
-        given = {prefetch.param.name for prefetch in self._loop.prefetches}
+        given = {(place.stream, place.displacement // LINE_BYTES) for place in self._fetched}
         for number, row in enumerate(self._stream_rows):
-            if row.param not in given:
-                for at in self._own_displacements(number, row):
-                    yield from self._prefetch(number, at)
+            for at in self._own_displacements(number, row):
+                # From memory, the lines of several rows take longer than the next line lasts.
+                further = LINE_BYTES if (number, at // LINE_BYTES) in given else 0
+                yield from self._prefetch(number, at + further)
 
     def _prefetch(self, stream: int, at: int) -> Iterator[Op]:
         if 0 <= at <= _LARGEST and at % 8 == 0:
