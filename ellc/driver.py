@@ -57,9 +57,10 @@ class CompileOptions:
     `emit` lists kinds of files (`emit_kinds`); the header and the manifest are always written. If
     `threads` is None, a call uses as many threads as it can, at most one for each core
     (`planning.threads`). `kernels` are pairs of a layer and the kernel to use for it
-    (`planning.choice`). `tuning` is a file with the fastest kernels (`ellc.tuning`); with
-    `shipped_tuning`, those that ellc brings along are used as well. `labels` are
-    the names of an output's classes; they replace the names in the model. With `profile`, the
+    (`planning.choice`). `chains` is `depth_first` of `codegen.blocks.calls.Options`, and
+    `max_ram_bytes` is that of the same name. `tuning` is a file with the fastest kernels
+    (`ellc.tuning`); with `shipped_tuning`, those that ellc brings along are used as well. `labels`
+    are the names of an output's classes; they replace the names in the model. With `profile`, the
     compiled code measures the time of each step. `version` is the version of the package, for pip
     and CMake. `model` has the options for reading a model file; it has no effect if the source is a
     graph.
@@ -74,6 +75,8 @@ class CompileOptions:
     dump_dir: Path | None = None
     tools: Tools = BUILT_IN
     kernels: tuple[tuple[str, str], ...] = ()
+    chains: bool = True
+    max_ram_bytes: int | None = None
     tuning: Path | None = None
     shipped_tuning: bool = True
     model: ModelOptions = DEFAULT_OPTIONS
@@ -255,7 +258,11 @@ def _planned(
         )
     watch("time", report.table)
     with clock.stage("planning"):
-        chosen = Options(kernels=options.kernels)
+        chosen = Options(
+            kernels=options.kernels,
+            depth_first=options.chains,
+            max_ram_bytes=options.max_ram_bytes,
+        )
         tuned, notes = tuned_kernels(options.tuning, target, shipped=options.shipped_tuning)
         plan = plan_for_threads(ready, target, chosen, name, tuned, threads=options.threads)
         plan = replace(plan, notes=(*notes, *plan.notes))

@@ -116,7 +116,8 @@ class Tuned:
             for step in self.first.steps
             if number < len(self.names.get(step.layer, ()))
         )
-        return make_plan(self.graph, self.target, Options(kernels=asked), f"tune{number}")
+        options = Options(kernels=asked, depth_first=False)
+        return make_plan(self.graph, self.target, options, f"tune{number}")
 
     def identity(self, method: Method) -> str:
         """A text that identifies all that the measured times depend on."""
@@ -131,7 +132,7 @@ def tuned(graph: Graph, target: Target, most: int = USUAL_CANDIDATES) -> Tuned:
 
     `graph` must have been through the passes.
     """
-    first = make_plan(graph, target, Options(listed=most), "tune0")
+    first = make_plan(graph, target, Options(listed=most, depth_first=False), "tune0")
     names: dict[str, tuple[str, ...]] = {}
     for step in first.steps:
         if step.layer and len(step.predictions) > 1:

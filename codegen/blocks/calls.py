@@ -81,13 +81,18 @@ class Options:
     `kernels` has pairs (node, candidate). A node is named by a layer of the model or by a value
     that it computes. A candidate is written `family` or `family:schedule`. The planner chooses the
     candidates of all other nodes. A plan lists at most `listed` candidates of each kernel family.
-    `chains` are the chains that are computed in bands.
+
+    `chains` are computed in bands. If there are none, `depth_first` lets the planner choose chains
+    that are predicted to be faster than layers; if the arena would be larger than `max_ram_bytes`,
+    it chooses chains that need less memory.
     """
 
     threads: int = 1
     kernels: tuple[tuple[str, str], ...] = ()
     listed: int = 4
     chains: tuple[Chain, ...] = ()
+    depth_first: bool = True
+    max_ram_bytes: int | None = None
 
 
 def access_arg(access: Access) -> Arg:

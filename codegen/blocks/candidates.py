@@ -45,12 +45,16 @@ class Prediction:
     on one core. It leaves out fused stages and cache misses, which all candidates have in common.
     It is None if the family has only one candidate, and therefore predicts nothing. `sums` says how
     the kernel adds products; the text of a plan does not tell it.
+
+    If parts of the result are computed separately, their first row and column must be multiples of
+    `granule`; only then are the bits those of the whole result.
     """
 
     kernel: str
     schedule: str = ""
     cycles: float | None = None
     sums: Sums = field(default=DIRECT, compare=False)
+    granule: int = field(default=1, compare=False)
 
     @property
     def name(self) -> str:

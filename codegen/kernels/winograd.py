@@ -70,8 +70,8 @@ def winograd_convolution(node: PlacedNode) -> Iterator[Candidate]:
 
     def candidate(layout: Layout) -> Candidate:
         cycles = winograd_cycles(node.target, layout)
-        sums = _SUMS[layout.transform.results]
-        prediction = Prediction("winograd", layout.note, cycles, sums)
+        results = layout.transform.results
+        prediction = Prediction("winograd", layout.note, cycles, _SUMS[results], results)
         return Candidate(prediction, partial(_calls, node, problem, layout))
 
     # Threads that share the stages of all tiles cannot take one block of filters after the other.

@@ -29,15 +29,13 @@ from ellc.codegen.output.model import (
     c_type,
 )
 from ellc.codegen.planning.plan import Plan, Step
-from ellc.codegen.planning.threads import grains
+from ellc.codegen.planning.threads import POOL_BYTES, grains
 from ellc.ir.graph import LAYOUT_KEY, Graph, class_labels
 from ellc.ir.graph import Port as GraphPort
 from ellc.ir.printable import visible
 from ellc.ir.types import TensorType
 from ellc.ir.weights import content_key
 
-POOL_BYTES = 1024
-"""The value of ELLC_POOL_BYTES in runtime_c/ellc_pool.h."""
 HASH_LENGTH = 32
 _COLOURS = (1, 3, 4)
 ABOUT = "about."

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
-from ellc.codegen.blocks.access import Access, Buffer, stored_shape
+from ellc.codegen.blocks.access import ARENA_ALIGN, Access, Buffer, stored_shape
 from ellc.codegen.blocks.calls import Arg, BufferArg, KernelCall
 from ellc.codegen.blocks.candidates import Prediction
 from ellc.codegen.blocks.movement import copy_call
@@ -20,7 +20,7 @@ from ellc.codegen.kir.ir import Kernel
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.target import Target
 from ellc.codegen.planning.bands import ROWS, Bands, Box, NodePart, part_operator
-from ellc.codegen.planning.choice import choose_like
+from ellc.codegen.planning.choice import Choice, choose_like
 from ellc.codegen.planning.plan import PartAccess, StepPart
 from ellc.codegen.planning.storage import Storage
 from ellc.ir.graph import Graph, Node
@@ -36,7 +36,6 @@ class PartCalls:
     node: Node
     part: StepPart
     calls: tuple[KernelCall, ...]
-    scratch: tuple[Buffer, ...]
     moved_bytes: int = 0
     macs: int = 0
     is_move: bool = False
@@ -49,12 +48,15 @@ class _Template:
     """The calls of a part, with the byte offsets of the accesses for which they were made."""
 
     calls: tuple[KernelCall, ...]
-    scratch: tuple[Buffer, ...]
     offsets: tuple[int, ...]
 
 
 class ChainCalls:
-    """Makes the calls of a chain in order. `chosen` has the candidate of each result."""
+    """Makes the calls of a chain in order. `chosen` has the candidate of each result.
+
+    The parts use one buffer for their scratch memory, one after the other. Its size is known after
+    the last call; `with_scratch` then gives each call the buffer.
+    """
 
     def __init__(
         self,
@@ -69,6 +71,7 @@ class ChainCalls:
         self._target, self._threads, self._chosen = target, threads, chosen
         self._base: dict[str, int] = {}  # the row of the image that the window's first row holds
         self._templates: dict[object, _Template] = {}
+        self._scratch = Buffer(f"{bands.chain.last}.chain.scratch", "scratch", 0)
 
     def every(self, name: Callable[[Node], str]) -> Iterator[PartCalls]:
         """The calls of all strips and bands. `name` makes the name of the next step's kernels."""
@@ -84,6 +87,21 @@ class ChainCalls:
                         for move in self._moves(part, strip, starts[value], name):
                             yield replace(move, band=number)
                     yield replace(self._computed(part, strip, name), band=number)
+
+    @property
+    def scratch(self) -> tuple[Buffer, ...]:
+        """The scratch memory of all parts, if they need any."""
+        return (self._scratch,) if self._scratch.bytes else ()
+
+    def with_scratch(self, call: KernelCall) -> KernelCall:
+        """The call with the final buffer of scratch memory."""
+        args = (
+            replace(a, buffer=self._scratch)
+            if isinstance(a, BufferArg) and a.buffer.id == self._scratch.id
+            else a
+            for a in call.args
+        )
+        return replace(call, args=tuple(args))
 
     # --- windows ---------------------------------------------------------------------------------
 
@@ -113,11 +131,11 @@ class ChainCalls:
                 call = copy_call(
                     name(part.node), self._target, source, target, threads=self._threads
                 )
-                self._templates[key] = _Template((call,), (), ())
+                self._templates[key] = _Template((call,), ())
             size = (rows[1] - rows[0]) * width * window.shape[3] * window.elem.bytes
             moved = StepPart(PartAccess(value, box, target), (PartAccess(value, box, source),))
             calls = self._templates[key].calls
-            yield PartCalls(part.node, moved, calls, (), 2 * size, is_move=True)
+            yield PartCalls(part.node, moved, calls, 2 * size, is_move=True)
 
     def _place(self, value: str, box: Box, strip: int) -> Access:
         """The access to a part of a value, in its buffer or in its window."""
@@ -142,10 +160,10 @@ class ChainCalls:
             else:
                 access = self._place(operand.value, operand.box, strip)
                 operands.append(PartAccess(operand.value, operand.box, access))
-        calls, scratch = self._calls(part, result, operands, name)
+        calls = self._calls(part, result, operands, name)
         step = StepPart(PartAccess(node.output, part.box, result), tuple(operands))
         moved = self._moved_bytes(part, operands, result)
-        return PartCalls(node, step, calls, scratch, moved, self._macs(part), is_last=part.is_last)
+        return PartCalls(node, step, calls, moved, self._macs(part), is_last=part.is_last)
 
     def _calls(
         self,
@@ -153,7 +171,7 @@ class ChainCalls:
         result: Access,
         operands: list[PartAccess | None],
         name: Callable[[Node], str],
-    ) -> tuple[tuple[KernelCall, ...], tuple[Buffer, ...]]:
+    ) -> tuple[KernelCall, ...]:
         accesses = (result, *(x.access for x in operands if x is not None))
         operator = part_operator(self._graph, part)
         fixed = tuple((replace(a, offset=0), a.align_bytes) for a in accesses)
@@ -163,16 +181,32 @@ class ChainCalls:
         if template is not None:
             moved = _shifts(accesses, offsets, template.offsets)
             if moved is not None:
-                calls = tuple(_shifted(call, moved) for call in template.calls)
-                return calls, template.scratch
+                return tuple(_shifted(call, moved) for call in template.calls)
         placed = self._placed(part, operator, result, operands, name(part.node))
         choice = choose_like(placed, self._chosen[part.node.output])
         calls = tuple(
             replace(c, kernel=_named(c.kernel, placed.name, i, len(choice.calls)))
-            for i, c in enumerate(choice.calls)
+            for i, c in enumerate(self._shared_scratch(choice))
         )
-        self._templates.setdefault(key, _Template(calls, choice.scratch, offsets))
-        return calls, choice.scratch
+        self._templates.setdefault(key, _Template(calls, offsets))
+        return calls
+
+    def _shared_scratch(self, choice: Choice) -> Iterator[KernelCall]:
+        """The calls of a part, with their scratch memory in the buffer of the whole chain."""
+        places: dict[str, int] = {}
+        end = 0
+        for buffer in choice.scratch:
+            places[buffer.id] = end
+            end += -(-buffer.bytes // ARENA_ALIGN) * ARENA_ALIGN
+        self._scratch = replace(self._scratch, bytes=max(self._scratch.bytes, end))
+        for call in choice.calls:
+            args = (
+                BufferArg(self._scratch, places[a.buffer.id] + a.offset_bytes)
+                if isinstance(a, BufferArg) and a.buffer.id in places
+                else a
+                for a in call.args
+            )
+            yield replace(call, args=tuple(args))
 
     def _placed(
         self,

@@ -20,7 +20,7 @@ from ellc.ir.errors import InternalError
 from ellc.ir.graph import Graph, Node
 from ellc.ir.op import Op, Pointwise
 from ellc.ir.ops.fused import Fused, anchor_of
-from ellc.ir.reads import Reads, part
+from ellc.ir.reads import Along, Reads, part
 from ellc.ir.types import Padding, TensorType
 
 ROWS, COLUMNS = 1, 2
@@ -188,15 +188,15 @@ def part_operator(graph: Graph, part: NodePart) -> Op:
 class Bands:
     """The bands of one chain of a graph: what each step computes, and when.
 
-    `alignment` maps results to the number of rows of which every band but the last must be a
+    `granules` maps results to the number of which the first row and column of every part must be a
     multiple. Raises `InternalError` if the nodes do not form a chain.
     """
 
     def __init__(
-        self, graph: Graph, chain: Chain, alignment: Mapping[str, int] | None = None
+        self, graph: Graph, chain: Chain, granules: Mapping[str, int] | None = None
     ) -> None:
         self._graph, self.chain = graph, chain
-        self._alignment = alignment or {}
+        self._granules = granules or {}
         positions = {v: i for i, node in enumerate(graph.nodes) for v in node.outputs}
         self.first, self.last = positions[chain.first], positions[chain.last]
         self.nodes = graph.nodes[self.first : self.last + 1]
@@ -219,14 +219,31 @@ class Bands:
 
     @cached_property
     def count(self) -> int:
-        """The number of bands in a strip."""
-        return -(-self._extent(self.chain.last, ROWS) // self.chain.rows)
+        """The number of bands in a strip, with those at the start that lack the last result."""
+        return self._lead + -(-self._extent(self.chain.last, ROWS) // self._step(self.chain.rows))
+
+    @cached_property
+    def _lead(self) -> int:
+        """The number of bands before the last node begins.
+
+        The first nodes are ahead of the last one, because windows reach beyond the rows that a band
+        adds. They begin earlier, so that no band has to compute more rows than another.
+        """
+        lead = 0
+        while any(end > 0 for end in self._progress(-lead * self._step(self.chain.rows)).values()):
+            lead += 1
+        return lead
+
+    def _step(self, extent: int) -> int:
+        """The rows or columns of the last result by which a band or strip advances."""
+        granule = self._granules.get(self.chain.last, 1)
+        return -(-extent // granule) * granule
 
     @cached_property
     def strips(self) -> tuple[Mapping[str, Span], ...]:
         """For each strip, the columns of every result that it computes."""
         width = self._extent(self.chain.last, COLUMNS)
-        step = self.chain.columns or width
+        step = self._step(self.chain.columns or width)
         count = -(-width // step)
         return tuple(self._columns(i * step, min(width, (i + 1) * step)) for i in range(count))
 
@@ -236,16 +253,16 @@ class Bands:
         for node in reversed(self.nodes):
             value = node.output
             extent = self._extent(value, COLUMNS)
-            if value == self.chain.last:
-                spans[value] = (start, stop)
-                continue
-            wanted = [
+            wanted = [(start, stop)] if value == self.chain.last else []
+            wanted += [
                 self._reads(reader, position, COLUMNS, spans[reader.output])
                 for reader, position in self._readers[value]
             ]
-            if value in self.results:
+            if value in self.results and value != self.chain.last:
                 wanted.append((extent * start // width, -(-extent * stop // width)))
             low, high = min(a for a, _ in wanted), max(b for _, b in wanted)
+            granule = self._granules.get(value, 1)
+            low, high = low // granule * granule, min(extent, -(-high // granule) * granule)
             spans[value] = (0 if start == 0 else low, extent if stop == width else high)
         return spans
 
@@ -255,22 +272,41 @@ class Bands:
         return tuple(map(self._ends, range(self.count)))
 
     def _ends(self, band: int) -> Mapping[str, int]:
+        done = (band + 1 - self._lead) * self._step(self.chain.rows)
+        ends: dict[str, int] = {}
+        for value, wanted in self._progress(done).items():
+            rows, granule = self._extent(value, ROWS), self._granules.get(value, 1)
+            end = min(rows, max(0, -(-wanted // granule) * granule))
+            ends[value] = rows if band == self.count - 1 else end
+        return ends
+
+    def _progress(self, done: int) -> Mapping[str, int]:
+        """For each result, the end of the rows that `done` rows of the last result need.
+
+        All numbers may be negative: they then say how far a result is from its first row.
+        """
         total = self._extent(self.chain.last, ROWS)
-        done = min(total, (band + 1) * self.chain.rows)
         ends: dict[str, int] = {}
         for node in reversed(self.nodes):
             value = node.output
-            rows = self._extent(value, ROWS)
             wanted = [done] if value == self.chain.last else []
             for reader, position in self._readers[value]:
-                if ends[reader.output]:
-                    wanted.append(self._reads(reader, position, ROWS, (0, ends[reader.output]))[1])
+                granule = self._granules.get(reader.output, 1)
+                stop = -(-ends[reader.output] // granule) * granule
+                stop = min(stop, self._extent(reader.output, ROWS))
+                along = self._along(reader, position)
+                wanted.append((stop - 1) * along.stride + along.offset + along.extent)
             if value in self.results and value != self.chain.last:
-                wanted.append(-(-rows * done // total))
-            step = self._alignment.get(value, 1)
-            end = -(-max(wanted, default=0) // step) * step
-            ends[value] = rows if band == self.count - 1 else min(rows, end)
+                wanted.append(-(-self._extent(value, ROWS) * done // total))
+            ends[value] = max(wanted, default=done)
         return ends
+
+    def _along(self, node: Node, position: int) -> Along:
+        """How the rows of a result follow the rows of an operand."""
+        along = node.op.reads(*self._graph.node_types(node))[position][ROWS]
+        if along is None:
+            raise InternalError(f"'{node.output}' needs all rows of an operand of its chain")
+        return along
 
     def starts(self, band: int) -> Mapping[str, int]:
         """The first row of every inner result that this band or a later one reads or computes."""

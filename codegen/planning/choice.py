@@ -134,15 +134,21 @@ def predictions_of(
 def choose_like(node: PlacedNode, whole: Prediction) -> Choice:
     """Choose for a part of a node what was chosen for the whole node: `whole`.
 
-    If the part does not have the same schedule, it gets the preferred one of the same family, so
-    that it adds in the same order. Raises `InternalError` if the family cannot compute the part.
+    If the part does not have the same schedule, it gets one of the same family with the same
+    granule, so that it adds in the same order: the preferred one, or else the cheapest. Raises
+    `InternalError` if the family cannot compute the part.
     """
-    offers = _offers(node, whole.kernel)
-    chosen = _named(offers, whole.name) or _named(offers, whole.kernel)
+    every = [c for offer in _offers(node, whole.kernel) for c in offer.all()]
+    alike = [c for c in every if _alike(c.prediction, whole)]
+    chosen = next((c for c in alike if c.prediction.name == whole.name), next(iter(alike), None))
     if chosen is None:
-        raise InternalError(f"{node.name}: '{whole.kernel}' cannot compute a part of the result")
+        raise InternalError(f"{node.name}: '{whole.name}' cannot compute a part of the result")
     scratch = ScratchBuffers(node)
     return Choice(scratch.surrounded(chosen.make()), scratch.buffers, (chosen.prediction,))
+
+
+def _alike(a: Prediction, b: Prediction) -> bool:
+    return (a.kernel, a.granule) == (b.kernel, b.granule)
 
 
 def _selected(

@@ -25,13 +25,12 @@ from ellc.codegen.blocks.calls import (
 )
 from ellc.codegen.blocks.candidates import Prediction
 from ellc.codegen.blocks.movement import copy_call
-from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.weights import constant_access
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.languages.names import identifier
 from ellc.codegen.machine.target import Target
 from ellc.codegen.planning.banding import ChainCalls, PartCalls
-from ellc.codegen.planning.bands import Bands
+from ellc.codegen.planning.chained import BandedChain, Candidates, Chosen, layer_of
 from ellc.codegen.planning.choice import (
     ASK_THE_PLAN,
     NO_SUCH_KERNEL,
@@ -40,8 +39,6 @@ from ellc.codegen.planning.choice import (
     Choice,
     choose,
     every_sum,
-    families_of,
-    predictions_of,
 )
 from ellc.codegen.planning.loops import Enter, Leave, Repeat, flattened
 from ellc.codegen.planning.memory import ArenaPlan, Lifetime, plan_arena
@@ -51,7 +48,7 @@ from ellc.codegen.planning.rolling import rolled
 from ellc.codegen.planning.sharing import SharedKernels, SharedWeights
 from ellc.codegen.planning.step_costs import has_little_work
 from ellc.codegen.planning.storage import Storage
-from ellc.codegen.planning.tuning import NO_TUNING, TunedKernels, layer_key
+from ellc.codegen.planning.tuning import NO_TUNING, TunedKernels
 from ellc.codegen.planning.verify_plan import verify_plan
 from ellc.ir.branches import Needs, needs
 from ellc.ir.errors import EllcError
@@ -86,8 +83,12 @@ def make_plan(
     flat = flattened(narrow.graph)
     needed = needs(flat)
     asked = AskedKernels(dict(options.kernels), dict(narrow.kernels))
-    chains = tuple(Bands(flat, chain) for chain in options.chains)
-    storage = Storage(flat, needed, target, chains)
+    candidates = Candidates(flat, needed, target, options, tuned, asked)
+    wanted = options.chains
+    if not wanted and options.depth_first:
+        wanted = candidates.faster_chains()
+    chains = candidates.banded(wanted)
+    storage = Storage(flat, needed, target, [chain.bands for chain in chains])
     steps = _Steps(flat, needed, storage, target, options, prefix, tuned, asked, chains)
     plan = steps.plan()
     verify_plan(plan)
@@ -107,9 +108,9 @@ class _Steps:
         prefix: str,
         tuned: TunedKernels,
         asked: AskedKernels,
-        chains: Sequence[Bands],
+        chains: Sequence[BandedChain],
     ) -> None:
-        self._chains, self._bands = {bands.first: bands for bands in chains}, 0
+        self._chains, self._bands = {chain.bands.first: chain for chain in chains}, 0
         self._tuned, self._notes = tuned, list[str]()
         self._graph, self._needed, self._storage = graph, needed, storage
         self._target, self._options, self._prefix = target, options, prefix
@@ -127,7 +128,7 @@ class _Steps:
         end = 0
         for index, node in enumerate(self._graph.nodes):
             if index in self._chains:
-                end = self._chains[index].last + 1
+                end = self._chains[index].bands.last + 1
                 self._lower_chain(self._chains[index])
             if index >= end:
                 self._guards = self._as_guards(self._needed[index])
@@ -174,7 +175,7 @@ class _Steps:
             return
         name = self._next_name(node)
         placed = self._storage.placed(node, self._options.threads, name)
-        layer, tuned = self._tuned_for(placed)
+        layer, tuned = layer_of(placed, self._tuned)
         try:
             choice = choose(
                 placed, self._asked.of(node), tuned, self._options.listed, self._allowed
@@ -188,55 +189,32 @@ class _Steps:
     def _next_name(self, node: Node) -> str:
         return f"{self._prefix}_{len(self._steps):03d}_{_label(node)}"
 
-    def _tuned_for(self, placed: PlacedNode) -> tuple[str, str]:
-        """(key of a node in tuning files, the candidate that a file names for it, if any).
-
-        A node that only one family computes is not tuned.
-        """
-        layer = layer_key(placed) if len(families_of(placed.anchor)) > 1 else ""
-        return layer, self._tuned.of(layer)
-
     def _note_unused(self, node: Node, layer: str, tuned: str, chosen: Prediction) -> None:
         told = layer in self._tuned.asked and not self._asked.of(node)
         if told and not chosen.is_named(tuned):
             self._notes.append(f"tuning: kernel '{tuned[:80]}' cannot compute {layer[:200]}")
 
-    def _lower_chain(self, bands: Bands) -> None:
-        """Append the steps of a chain. Parts get the candidates that whole nodes would get."""
-        chosen: dict[str, tuple[Prediction, ...]] = {}
-        layers: dict[str, str] = {}
+    def _lower_chain(self, chain: BandedChain) -> None:
+        """Append the steps of a chain."""
+        bands, chosen = chain.bands, chain.chosen
         for node in bands.nodes:
-            threads = self._options.threads
-            placed = self._storage.placed(node, threads, self._next_name(node))
-            layers[node.output], tuned = self._tuned_for(placed)
-            try:
-                chosen[node.output] = predictions_of(
-                    placed, self._asked.of(node), tuned, self._options.listed, self._allowed
-                )
-            except EllcError as error:
-                self._problems.append(error)
-                continue
-            self._note_unused(node, layers[node.output], tuned, chosen[node.output][0])
-        if self._problems:
-            return
-        calls = ChainCalls(
-            self._graph,
-            bands,
-            self._storage,
-            self._target,
-            self._options.threads,
-            {value: predictions[0] for value, predictions in chosen.items()},
-        )
+            x = chosen[node.output]
+            self._note_unused(node, x.layer, x.tuned, x.predictions[0])
+        candidates = {value: x.predictions[0] for value, x in chosen.items()}
+        threads = self._options.threads
+        calls = ChainCalls(self._graph, bands, self._storage, self._target, threads, candidates)
+        begin = len(self._steps)
         for part in calls.every(self._next_name):
-            self._append_part(part, chosen[part.node.output], layers[part.node.output])
+            self._append_part(part, chosen[part.node.output])
+        self._steps[begin:] = [
+            replace(step, call=calls.with_scratch(step.call)) for step in self._steps[begin:]
+        ]
+        self._scratch += [(buffer, begin) for buffer in calls.scratch]
         self._bands += len(bands.strips) * bands.count
 
-    def _append_part(
-        self, part: PartCalls, predictions: tuple[Prediction, ...], layer: str
-    ) -> None:
+    def _append_part(self, part: PartCalls, chosen: Chosen) -> None:
         """Append the steps of a part, or the step of a move inside a window."""
         node = part.node
-        self._scratch += [(b, len(self._steps)) for b in part.scratch]
         for call in part.calls:
             op = MOVE if part.is_move else _op(node)
             step = Step(self._next_name(node), self._weights.call(call), op, source=node.source)
@@ -247,7 +225,8 @@ class _Steps:
             self._steps[-1], part=part.part, macs=part.macs, moved_bytes=part.moved_bytes
         )
         if part.is_last:
-            step = replace(step, values=node.outputs, predictions=predictions, layer=layer)
+            step = replace(step, values=node.outputs, predictions=chosen.predictions)
+            step = replace(step, layer=chosen.layer)
         self._steps[-1] = step
 
     def _append(self, node: Node, name: str, choice: Choice, layer: str) -> None:

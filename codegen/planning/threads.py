@@ -8,11 +8,13 @@ from dataclasses import replace
 from ellc.codegen.blocks.calls import Options
 from ellc.codegen.machine.target import Target
 from ellc.codegen.planning.plan import Plan, Step
-from ellc.codegen.planning.planner import make_plan
+from ellc.codegen.planning.ram_limit import plan_within
 from ellc.codegen.planning.step_costs import BARRIER_CYCLES, StepCost, grain, step_costs
 from ellc.codegen.planning.tuning import NO_TUNING, TunedKernels
 from ellc.ir.graph import Graph, Node
 
+POOL_BYTES = 1024
+"""The memory of a network's threads, after the arena: ELLC_POOL_BYTES in runtime_c/ellc_pool.h."""
 _WORTH_A_THREAD = 0.95
 """More threads are worthwhile only if they cut the time of a call to less than this fraction. It is
 a policy, not a measurement: a core that gains less is better left to other programs."""
@@ -32,12 +34,15 @@ def plan_for_threads(
     If `threads` is None, the plan is for as many threads as the network can use: at most the number
     of the target's cores, and 1 if the target has no operating system. The network is planned once:
     for all cores, unless it seems to have too little to do for more than one. Kernels that are cut
-    for more threads than take part give the same results.
+    for more threads than take part give the same results. The memory of threads counts for
+    `options.max_ram_bytes`.
     """
     most = threads or target.default_threads
     if threads is None and most > 1 and is_small(graph, target):
         most = 1
-    plan = make_plan(graph, target, replace(options, threads=most), prefix, tuned)
+    chosen = replace(options, threads=most)
+    other_bytes = POOL_BYTES if most > 1 else 0
+    plan = plan_within(graph, target, chosen, prefix, tuned, other_bytes=other_bytes)
     useful = most if threads else useful_threads(plan.steps, target, most)
     return replace(plan, options=replace(plan.options, threads=useful))
 

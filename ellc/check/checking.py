@@ -60,12 +60,13 @@ class CheckOptions:
 
     `seeds` is the number of seeds for random inputs. With `layers`, every kernel is compared as
     well. `threads` is the number of threads of the shipped build; None means as many as the network
-    can use on the target.
+    can use on the target. `max_ram_bytes` is that of `codegen.blocks.calls.Options`.
     """
 
     seeds: int = 3
     layers: bool = False
     threads: int | None = None
+    max_ram_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,7 @@ def check(
     chosen = options or CheckOptions()
     emulate.prefix(target)
     progress("compiling", 0, 0)
-    ready, plan = _plan(graph, target, chosen.threads)
+    ready, plan = _plan(graph, target, chosen)
     rounded = ready.constants != plan.graph.constants
     checker = _Checker(plan.graph if rounded else graph, plan, progress)
     with temporary_folder("check") as folder:
@@ -200,12 +201,13 @@ def check(
     )
 
 
-def _plan(graph: Graph, target: Target, threads: int | None) -> tuple[Graph, Plan]:
+def _plan(graph: Graph, target: Target, options: CheckOptions) -> tuple[Graph, Plan]:
     """(the graph after the passes, its plan)."""
     ready, _ = run_pipeline(graph)
     tuned, _ = tuned_kernels(None, target)
     name = valid_name(graph.name)
-    return ready, plan_for_threads(ready, target, Options(), name, tuned, threads=threads)
+    asked = Options(max_ram_bytes=options.max_ram_bytes)
+    return ready, plan_for_threads(ready, target, asked, name, tuned, threads=options.threads)
 
 
 def _shipped(plan: Plan, name: str, folder: Path) -> emulate.Runner:
@@ -247,7 +249,7 @@ class _Checker:
         self._recurrent = recurrent_values(graph)
         self._tolerances = output_tolerances(plan)
         self._moved: dict[tuple[int, bool], list[tuple[Array, ...]]] = {}
-        self._step_of = {v: i for i, step in enumerate(plan.steps) for v in step.values}
+        self._step_of = {v: i for i, step in enumerate(self._plan.steps) for v in step.values}
         self._outputs: dict[str, _Tally] = {}
         self._layers: dict[str, _Tally] = {}
         self._guided: dict[str, _Tally] = {}

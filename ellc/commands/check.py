@@ -17,7 +17,13 @@ from ellc.commands.output import (
     shortened,
     table,
 )
-from ellc.commands.parameters import FILE_PATH, model_options, target_option, threads_option
+from ellc.commands.parameters import (
+    FILE_PATH,
+    max_ram_option,
+    model_options,
+    target_option,
+    threads_option,
+)
 from ellc.ir.printable import visible
 
 if TYPE_CHECKING:
@@ -39,6 +45,7 @@ EXIT_DIFFERENT = 1
     help="Number of random inputs to try.",
 )
 @threads_option
+@max_ram_option
 @model_options
 @json_option
 @click.pass_context
@@ -49,6 +56,7 @@ def command(
     layers: bool,
     seeds: int,
     threads: int | None,
+    max_ram: int | None,
     options: ModelOptions,
     as_json: bool,
 ) -> None:
@@ -87,7 +95,9 @@ def command(
     graph = read_model(model, options)
     echo_notes(graph.metadata)
     with progress(quiet=as_json) as report:
-        result = check(graph, resolve(target), CheckOptions(seeds, layers, threads), report)
+        result = check(
+            graph, resolve(target), CheckOptions(seeds, layers, threads, max_ram), report
+        )
     for note in result.notes:
         echo_note(note)
     if as_json:

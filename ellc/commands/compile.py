@@ -13,7 +13,9 @@ from ellc.commands.parameters import (
     FILE_PATH,
     command_words,
     kernels_option,
+    max_ram_option,
     model_options,
+    no_chains_option,
     no_tuning_option,
     overrides_options,
     target_option,
@@ -97,6 +99,8 @@ def _list_kinds(context: click.Context, _: click.Parameter, emit: str | None) ->
     is_flag=True,
     help="Measure the time of each layer; the C functions NAME_profile_... return the times.",
 )
+@max_ram_option
+@no_chains_option
 @kernels_option
 @tuning_option
 @no_tuning_option
@@ -118,6 +122,8 @@ def command(
     dump_dir: Path | None,
     cc: tuple[str, ...],
     linker: tuple[str, ...],
+    max_ram: int | None,
+    no_chains: bool,
     kernels: tuple[tuple[str, str], ...],
     tuning: Path | None,
     no_tuning: bool,
@@ -153,6 +159,8 @@ def command(
         optimize=not no_optimize,
         dump_dir=dump_dir,
         tools=Tools(cc, linker),
+        max_ram_bytes=max_ram,
+        chains=not no_chains,
         kernels=kernels,
         tuning=tuning,
         shipped_tuning=not no_tuning,

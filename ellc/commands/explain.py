@@ -11,7 +11,9 @@ from ellc.commands.output import echo, echo_files, echo_json, echo_note, echo_no
 from ellc.commands.parameters import (
     FILE_PATH,
     kernels_option,
+    max_ram_option,
     model_options,
+    no_chains_option,
     no_tuning_option,
     overrides_options,
     target_option,
@@ -50,8 +52,15 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Write all levels of all nodes to one HTML page, which works offline.",
 )
+@click.option(
+    "--ram-curve",
+    is_flag=True,
+    help="Show how little RAM the network can run in, and what that costs.",
+)
 @click.option("--no-optimize", is_flag=True, help="Run only the passes that kernels need.")
 @threads_option
+@max_ram_option
+@no_chains_option
 @kernels_option
 @tuning_option
 @no_tuning_option
@@ -64,8 +73,11 @@ def command(
     node: str,
     levels: tuple[str, ...],
     page: Path | None,
+    ram_curve: bool,
     no_optimize: bool,
     threads: int | None,
+    max_ram: int | None,
+    no_chains: bool,
     kernels: tuple[tuple[str, str], ...],
     tuning: Path | None,
     no_tuning: bool,
@@ -90,12 +102,16 @@ def command(
 
     The options of `ellc compile`, such as --cpu, --kernel and --tuning, have the same effect here.
     --json gives the figures of cost and plan.
+
+    --ram-curve shows plans that need less and less RAM, because they compute layers together, in
+    bands of rows and strips of columns; strips compute some products again.
     """
     from ellc.codegen.machine.resolve import resolve
     from ellc.explain.document import document
     from ellc.explain.levels import explanation
     from ellc.explain.names import find
     from ellc.explain.page import write_page
+    from ellc.explain.ram_curve import curve_of
     from ellc.explain.study import StudyOptions, study
     from ellc.progress import progress
 
@@ -103,9 +119,30 @@ def command(
         raise click.UsageError("--html shows all nodes and levels: leave out --node and --level")
     if as_json and (page or levels):
         raise click.UsageError("--json gives figures only: leave out --html and --level")
-    chosen = StudyOptions(not no_optimize, threads, kernels, tuning, not no_tuning, options)
+    if ram_curve and (page or node or levels or no_chains or max_ram):
+        other = "--html, --node, --level, --no-chains and --max-ram"
+        raise click.UsageError(f"--ram-curve shows the whole network: leave out {other}")
+    chosen = StudyOptions(
+        not no_optimize,
+        threads,
+        kernels,
+        tuning,
+        not no_tuning,
+        options,
+        not no_chains,
+        max_ram,
+    )
+    row = resolve(target, overrides)
+    if ram_curve:
+        with progress(quiet=as_json) as report:
+            curve = curve_of(model, row, chosen, report)
+        if as_json:
+            echo_json(curve.document())
+        else:
+            echo(curve.text())
+        return
     with progress(quiet=as_json) as report:
-        result = study(model, resolve(target, overrides), chosen, report)
+        result = study(model, row, chosen, report)
         if as_json:
             figures = document(result, find(result, node) if node else result.nodes)
         else:

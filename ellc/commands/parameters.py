@@ -191,6 +191,21 @@ no_tuning_option = click.option(
 )
 
 
+max_ram_option = click.option(
+    "--max-ram",
+    type=click.IntRange(1),
+    metavar="BYTES",
+    help="Most bytes of RAM for intermediate results. If layers need more, they are computed "
+    "together, in bands of rows and strips of columns; `ellc explain --ram-curve` shows the cost.",
+)
+
+no_chains_option = click.option(
+    "--no-chains",
+    is_flag=True,
+    help="Compute one layer after the other, never several together in bands of rows.",
+)
+
+
 def _numbers(text: str) -> tuple[float, ...]:
     """Parse numbers that are separated by commas; fractions such as 1/255 are allowed."""
     try:

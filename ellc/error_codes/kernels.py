@@ -91,6 +91,14 @@ ROWS = (
         "Write it as in `1.2.3`, `2.0rc1`, `1.0.post2` or `1.0+board7`.",
     ),
     ErrorCode(
+        "E317",
+        "Too little RAM",
+        "With `--max-ram BYTES`, no plan was found whose arena is that small. Layers were computed "
+        "in bands of rows and strips of columns; weights do not count, because they are constant.",
+        "Allow as much as the message says; `ellc explain --ram-curve` shows what less memory "
+        "costs. Smaller inputs (`--shape`) and a smaller network need less.",
+    ),
+    ErrorCode(
         "E320",
         "Kernel text cannot be read",
         "The text form of a kernel has syntax errors.",

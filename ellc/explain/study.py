@@ -37,6 +37,8 @@ class StudyOptions:
     tuning: Path | None = None
     shipped_tuning: bool = True
     model: ModelOptions = DEFAULT_OPTIONS
+    chains: bool = True
+    max_ram_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,15 @@ class Study:
         return assemble(kernels, self.target, self.modelled)
 
 
+def plan_options(options: StudyOptions) -> Options:
+    """The options of the planner."""
+    return Options(
+        kernels=options.kernels,
+        depth_first=options.chains,
+        max_ram_bytes=options.max_ram_bytes,
+    )
+
+
 def study(
     source: Path | Graph,
     target: Target,
@@ -198,7 +209,7 @@ def study(
     groups = default_groups(PipelineOptions(optimize=chosen.optimize))
     ready, _ = run_pipeline(graph, groups, watch=watch)
     progress("planning", 0, 0)
-    asked = Options(kernels=chosen.kernels)
+    asked = plan_options(chosen)
     tuned, notes = tuned_kernels(chosen.tuning, target, shipped=chosen.shipped_tuning)
     plan = plan_for_threads(ready, target, asked, name, tuned, threads=chosen.threads)
     plan = replace(plan, notes=(*notes, *plan.notes))

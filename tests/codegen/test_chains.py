@@ -108,6 +108,32 @@ def test_compiled_bands_give_the_same_bits(target: str, emitter: str, threads: i
                 np.testing.assert_array_equal(x, y)
 
 
+@pytest.mark.parametrize("results", ["2x2", "4x4"])
+@pytest.mark.parametrize("columns", [0, 5])
+def test_tiles_of_several_rows_are_not_cut(results: str, columns: int) -> None:
+    """A row's rounding depends on its place in the tiles of a Winograd convolution."""
+    rng = np.random.default_rng(8)
+    b = GraphBuilder("tiles")
+    x = b.input("x", TensorType(DType.F32, (1, 15, 14, 8)))
+    for index in range(3):
+        filters = b.constant(rng.normal(size=(8, 3, 3, 8)).astype(np.float32))
+        x = b.add(Conv2D(padding=Padding.same(1)), x, filters, source=f"{index}")
+    b.output("y", x)
+    graph = ready(b.build())
+    layer = make_plan(graph, HOST, Options(), "m").steps[0]
+    offered = [p.name for p in layer.predictions if p.name.startswith(f"winograd:{results}")]
+    if not offered:
+        pytest.skip("this machine's convolutions do not have such tiles")
+    kernels = (("0", offered[0]), ("1", offered[0]), ("2", offered[0]))
+    layers, bands = (
+        make_plan(graph, HOST, Options(kernels=kernels, chains=c), "m")
+        for c in ((), (whole_chain(graph, 3, columns),))
+    )
+    inputs = inputs_of(graph)
+    for want, got in zip(run_plan(layers, inputs), run_plan(bands, inputs), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
 def test_the_arena_shrinks_and_no_row_is_computed_twice() -> None:
     graph = ready(residual_network(64, 64))
     layers = make_plan(graph, HOST, Options(), "m")

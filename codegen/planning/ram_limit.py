@@ -1,0 +1,152 @@
+"""Plans for little memory: chains, strips of columns, and the curve of memory against work.
+
+A plan's arena is known exactly only when the plan is made. The predicted memory of a division
+(`pieces`) says which plans are worth making.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ellc.codegen.blocks.access import ARENA_ALIGN
+from ellc.codegen.blocks.calls import BufferArg, Chain, Options
+from ellc.codegen.machine.target import Target
+from ellc.codegen.planning.chained import Candidates
+from ellc.codegen.planning.choice import AskedKernels
+from ellc.codegen.planning.loops import flattened
+from ellc.codegen.planning.narrowing import narrowed
+from ellc.codegen.planning.plan import Plan
+from ellc.codegen.planning.planner import make_plan
+from ellc.codegen.planning.tuning import NO_TUNING, TunedKernels
+from ellc.ir.branches import needs
+from ellc.ir.errors import EllcError
+from ellc.ir.graph import Graph
+
+TOO_LITTLE_RAM = "E317"
+_MOST_PLANS = 24
+"""The most plans of a curve. If there are more divisions, some of them are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class RamPoint:
+    """A plan with chains: the bytes of its arena, its multiply-adds, and the predicted cost.
+
+    `macs` includes products that strips compute again. `more_cycles` is the predicted difference to
+    layers that run one after the other.
+    """
+
+    arena_bytes: int
+    macs: int
+    more_cycles: float
+    chains: tuple[Chain, ...]
+
+
+def plan_within(
+    graph: Graph,
+    target: Target,
+    options: Options,
+    prefix: str,
+    tuned: TunedKernels = NO_TUNING,
+    *,
+    other_bytes: int = 0,
+) -> Plan:
+    """Like `make_plan`, for an arena of at most `options.max_ram_bytes`, if that is given.
+
+    The limit includes `other_bytes` that are not part of the arena. Of the plans that fit, the one
+    with the fewest predicted cycles is taken. Raises `EllcError` E317, which names the smallest possible arena, if no plan fits.
+    """
+    plan = make_plan(graph, target, options, prefix, tuned)
+    if options.max_ram_bytes is None:
+        return plan
+    limit = options.max_ram_bytes - other_bytes
+    if plan.arena.arena_bytes <= limit:
+        return plan
+    least = plan.arena.arena_bytes
+    for chains, _ in _divisions(graph, target, options, tuned, limit):
+        plan = make_plan(graph, target, replace(options, chains=chains), prefix, tuned)
+        if plan.arena.arena_bytes <= limit:
+            return plan
+        least = min(least, plan.arena.arena_bytes)
+    least += other_bytes
+    raise EllcError(
+        f"the network needs at least {least:,} bytes of RAM, more than the"
+        f" {options.max_ram_bytes:,} allowed",
+        code=TOO_LITTLE_RAM,
+        hint=f"use --max-ram {least}; or give smaller inputs (--shape), or a smaller network",
+    )
+
+
+def ram_curve(
+    graph: Graph, target: Target, options: Options, prefix: str, tuned: TunedKernels = NO_TUNING
+) -> tuple[RamPoint, ...]:
+    """Plans that need less and less memory, from layers to the smallest possible arena.
+
+    A plan is left out if another one needs no more memory, products or predicted cycles.
+    """
+    layers = make_plan(graph, target, replace(options, depth_first=False), prefix, tuned)
+    points = [_point(layers, 0.0)]
+    found = [*_divisions(graph, target, options, tuned, float("inf"))]
+    step = max(1, -(-len(found) // _MOST_PLANS))
+    chosen = [*found[::step], *found[-1:]]
+    for chains, cycles in dict(chosen).items():
+        if chains:
+            asked = replace(options, chains=chains)
+            points.append(_point(make_plan(graph, target, asked, prefix, tuned), cycles))
+    points.sort(key=lambda p: (-p.arena_bytes, -p.more_cycles, -p.macs))
+    return tuple(
+        p for i, p in enumerate(points) if not any(_is_better(q, p) for q in points[i + 1 :])
+    )
+
+
+def _is_better(a: RamPoint, b: RamPoint) -> bool:
+    return all(
+        x <= y
+        for x, y in (
+            (a.arena_bytes, b.arena_bytes),
+            (a.macs, b.macs),
+            (a.more_cycles, b.more_cycles),
+        )
+    )
+
+
+def _point(plan: Plan, cycles: float) -> RamPoint:
+    macs = sum(step.macs for step in plan.steps)
+    return RamPoint(plan.arena.arena_bytes, macs, cycles, plan.options.chains)
+
+
+def _divisions(
+    graph: Graph, target: Target, options: Options, tuned: TunedKernels, limit: float
+) -> Iterator[tuple[tuple[Chain, ...], float]]:
+    """(chains, predicted cycles) of divisions that are predicted to need at most `limit` bytes.
+
+    The last one is the smallest division, even if it is predicted to need more.
+    """
+    asked = [name for name, _ in options.kernels]
+    narrow = narrowed(graph, target, asked)
+    flat = flattened(narrow.graph)
+    kernels = AskedKernels(dict(options.kernels), dict(narrow.kernels))
+    candidates = Candidates(flat, needs(flat), target, options, tuned, kernels)
+    layers = make_plan(graph, target, replace(options, depth_first=False, chains=()), "m", tuned)
+    divisions = candidates.divisions(_scratch(layers), strips=True)
+    curve = divisions.curve()
+    for division in curve:
+        if division.ram_bytes <= limit:
+            yield division.chains(flat), division.cycles
+    if curve[-1].ram_bytes > limit:
+        yield curve[-1].chains(flat), curve[-1].cycles
+
+
+def _scratch(plan: Plan) -> dict[str, int]:
+    """The bytes of scratch memory that the kernels of each result need."""
+    found: dict[str, int] = {}
+    waiting: dict[str, int] = {}
+    for step in plan.steps:
+        for arg in step.call.placed_args:
+            if isinstance(arg, BufferArg) and arg.buffer.kind == "scratch":
+                size = -(-arg.buffer.bytes // ARENA_ALIGN) * ARENA_ALIGN
+                waiting[arg.buffer.id] = size
+        if step.values:
+            found.update(dict.fromkeys(step.values, sum(waiting.values())))
+            waiting = {}
+    return found
