@@ -54,7 +54,8 @@ def plan_within(
     """Like `make_plan`, for an arena of at most `options.max_ram_bytes`, if that is given.
 
     The limit includes `other_bytes` that are not part of the arena. Of the plans that fit, the one
-    with the fewest predicted cycles is taken. Raises `EllcError` E317, which names the smallest possible arena, if no plan fits.
+    with the fewest predicted cycles is taken. Raises `EllcError` E317, which names the smallest
+    possible arena, if no plan fits.
     """
     plan = make_plan(graph, target, options, prefix, tuned)
     if options.max_ram_bytes is None:

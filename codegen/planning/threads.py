@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 
+from ellc.codegen.blocks.access import stored_shape
 from ellc.codegen.blocks.calls import Options
+from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.target import Target
 from ellc.codegen.planning.plan import Plan, Step
 from ellc.codegen.planning.ram_limit import plan_within
@@ -63,7 +66,7 @@ def is_small(graph: Graph, target: Target) -> bool:
 
 def _cost_of_node(graph: Graph, node: Node, target: Target) -> StepCost:
     inputs, outputs = graph.node_types(node)
-    moved = sum(t.elements * t.dtype.item_bytes for t in (*inputs, *outputs))
+    moved = sum(prod(stored_shape(t)) * Elem.of(t.dtype).bytes for t in (*inputs, *outputs))
     macs = node.op.macs(inputs, outputs) / target.lanes(4)
     vectors = moved / target.vector_bytes
     return StepCost(_SLOTS_OF_MACS * macs + _SLOTS_OF_A_VECTOR * vectors, moved)

@@ -12,7 +12,7 @@ from small_networks import convolution_network
 from ellc.codegen.blocks.calls import Options
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.output.glue import make_model
-from ellc.codegen.planning import threads as planning_threads
+from ellc.codegen.planning import ram_limit
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.plan_text import print_plan
 from ellc.codegen.planning.planner import make_plan
@@ -101,7 +101,7 @@ def test_a_network_is_planned_once(monkeypatch: pytest.MonkeyPatch) -> None:
         made.append(graph)
         return make_plan(graph, *more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(planning_threads, "make_plan", counted)
+    monkeypatch.setattr(ram_limit, "make_plan", counted)
     small, _ = run_pipeline(convolution_network())
     for graph in (small, network(4), network(12), network(48)):
         planned(graph)

@@ -23,7 +23,7 @@ from ellc.codegen.blocks.candidates import FAMILIES, Candidate
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.instrument import KeptProgram
-from ellc.codegen.planning import threads
+from ellc.codegen.planning import ram_limit
 from ellc.codegen.planning.choice import families_of
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.planner import make_plan
@@ -129,7 +129,7 @@ def test_results_that_depend_on_what_memory_held_are_told(
         plan = make_plan(*args)
         return replace(plan, steps=plan.steps[1:])
 
-    monkeypatch.setattr(threads, "make_plan", incomplete)
+    monkeypatch.setattr(ram_limit, "make_plan", incomplete)
     report = check(convolution_network(), resolve("host"), CheckOptions(seeds=1))
     assert not report.steady and not report.agrees
     assert "OTHER BYTES" in text(report)

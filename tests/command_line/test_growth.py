@@ -17,7 +17,7 @@ from ellc.check.checking import CheckOptions, check
 from ellc.check.growth import movement, recurrent_values, sampled_movement
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.testing import Trial, run_trials
-from ellc.codegen.planning import threads
+from ellc.codegen.planning import ram_limit
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.planner import make_plan
 from ellc.commands.check import document, text
@@ -173,7 +173,7 @@ def test_the_report_tells_where_rounding_grew(monkeypatch: pytest.MonkeyPatch) -
         ready, _ = run_pipeline(replace(recipe, weight_off_by=1e-3).graph())
         return make_plan(ready, *args)
 
-    monkeypatch.setattr(threads, "make_plan", mistaken)
+    monkeypatch.setattr(ram_limit, "make_plan", mistaken)
     assert not check(recipe.graph(), resolve("host")).agrees
 
 

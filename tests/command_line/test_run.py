@@ -164,7 +164,7 @@ def test_results_that_depend_on_what_memory_held_are_an_error(
         plan = make_plan(*args)
         return replace(plan, steps=plan.steps[1:])
 
-    monkeypatch.setattr("ellc.codegen.planning.threads.make_plan", incomplete)
+    monkeypatch.setattr("ellc.codegen.planning.ram_limit.make_plan", incomplete)
     with pytest.raises(InternalError, match="what memory held"):
         compiled("wrong").run_in_junk(calls)
 

@@ -14,7 +14,7 @@ from ellc.check.calls import plausible_inputs
 from ellc.check.checking import CheckOptions, check
 from ellc.check.growth import sampled_movement
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.planning import threads
+from ellc.codegen.planning import ram_limit
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.planner import make_plan
 from ellc.ir.builder import GraphBuilder
@@ -86,7 +86,7 @@ def test_rounding_that_grows_is_no_error_and_a_mistake_is(
         ready, _ = run_pipeline(make(off_by=3e-3))
         return make_plan(ready, *args)
 
-    monkeypatch.setattr(threads, "make_plan", mistaken)
+    monkeypatch.setattr(ram_limit, "make_plan", mistaken)
     assert not check(make(), resolve("host")).agrees
 
 
