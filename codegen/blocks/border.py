@@ -26,20 +26,21 @@ def fill_border(name: str, target: Target, access: Access) -> KernelCall:
     if border is None or access.shape[0] != 1:
         raise InternalError(f"{name}: the buffer has no border, or holds several images")
     _, rows, columns, channels = access.shape
-    row_pixels = access.strides[1] // access.strides[2]  # with the border on both sides
+    pitch = access.strides[2]
+    row_pixels = access.strides[1] // pitch  # with the border on both sides
     b = KernelBuilder(name)
     y = b.param("y", access.elem, access.buffer.align_bytes, writable=True)
     args: list[Arg] = [BufferArg(access.buffer)]
-    fill = _Fill(b, y, target, channels, border.values, args)
+    fill = _Fill(b, y, target, (channels, pitch), border.values, args)
     head = border.top * row_pixels + border.left
     between = row_pixels - columns
     with b.loop("part", b.begin, b.end):
         fill.pixels(b.const(0, b.begin), head)
         with b.loop("row", 0, rows - 1) as row:
-            start = b.add(b.mul(row.index, row_pixels * channels), (head + columns) * channels)
+            start = b.add(b.mul(row.index, row_pixels * pitch), (head + columns) * pitch)
             fill.pixels(start, between)
         tail = (border.bottom * row_pixels) + border.right
-        fill.pixels(b.const((head + (rows - 1) * row_pixels + columns) * channels, b.begin), tail)
+        fill.pixels(b.const((head + (rows - 1) * row_pixels + columns) * pitch, b.begin), tail)
     return KernelCall(b.finish(), tuple(args), 1, "border")
 
 
@@ -51,11 +52,13 @@ class _Fill:
         b: KernelBuilder,
         y: Param,
         target: Target,
-        channels: int,
+        pixel: tuple[int, int],
         values: tuple[float, ...],
         args: list[Arg],
     ) -> None:
-        self._b, self._y, self._channels, self._values = b, y, channels, values
+        """`pixel` has the number of channels, and the distance of neighbouring pixels."""
+        self._b, self._y, self._values = b, y, values
+        self._channels, self._pitch = pixel
         self._lanes = target.lanes(y.elem.bytes)
         self._table: Param | None = None
         if len(values) > 1:
@@ -64,12 +67,12 @@ class _Fill:
             args.append(WeightArg(Weight(content_key(data), data.nbytes, lambda: data)))
 
     def pixels(self, start: Operand, count: int) -> None:
-        """Fill `count` pixels from element `start` on."""
+        """Fill `count` pixels from element `start` on, and gaps between them."""
         if self._table is None:
-            self._run(start, count * self._channels, None)
+            self._run(start, count * self._pitch, None)
             return
         with self._b.loop("pixel", 0, count) as pixel:
-            at = self._b.add(start, self._b.mul(pixel.index, self._channels))
+            at = self._b.add(start, self._b.mul(pixel.index, self._pitch))
             self._run(at, self._channels, self._table)
 
     def _run(self, start: Operand, length: int, table: Param | None) -> None:

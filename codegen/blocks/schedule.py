@@ -60,6 +60,7 @@ class Ahead:
 
 
 NOTHING_AHEAD = Ahead()
+_MOST_ROWS_AHEAD = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +152,11 @@ def ordered_tiles(target: Target, total: Elem, filters: int) -> Iterator[GemmSch
         one = replace(single, vectors=vectors)
         if one.registers <= target.vector_registers:
             yield one
-        for pixels in range(2, most_pixels(target) + 1):
+        # Tiles of more pixels prefetch more lines at once than these cores can fetch.
+        most = most_pixels(target) if vectors == 1 else _MOST_ROWS_AHEAD
+        for pixels in range(2, most + 1):
             tile = replace(usual, pixels=pixels, vectors=vectors)
-            if tile.registers <= target.vector_registers:
+            if pixels * (vectors + 1) + 2 * vectors <= target.vector_registers:
                 yield tile
 
 

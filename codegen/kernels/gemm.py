@@ -28,6 +28,7 @@ from ellc.codegen.kernels.convolution import (
 )
 from ellc.codegen.kernels.implicit_gemm import ConvShape, TilePosition, pack_filters
 from ellc.codegen.kernels.loop_orders import has_loop_orders, loop_orders, stall_cycles
+from ellc.codegen.kernels.tile_cycles import step_cycles
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem, VType
@@ -109,7 +110,7 @@ def gemm_cycles(
     vector of each pixel is loaded instead, once in `k_step` steps. A load costs `Core.load_cycles`.
     Values that do not fit in the registers are spilled and reloaded in every step. Each sum is
     initialised once and stored once. Each tile, and each of its runs of taps that are consecutive
-    in memory, costs `OVERHEAD_SLOTS`.
+    in memory, costs `OVERHEAD_SLOTS`. If ellc schedules the innermost loop, its length is known.
     """
     load = target.core.load_cycles
     weight = load + types.widening_slots(target)
@@ -120,6 +121,8 @@ def gemm_cycles(
     if target.core.memory is not None and not schedule.by_lane:
         once += _LOAD_WAIT
     once += max(0, schedule.registers - target.vector_registers) * (load + 1)
+    if scheduled := step_cycles(target, schedule):
+        once = scheduled / schedule.k_step
     taps = shape.rows.taps * shape.columns.taps
     runs = shape.rows.taps if shape.consecutive_taps else taps
     around = 2 * sums + OVERHEAD_SLOTS * (runs + 1)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from ellc.codegen.blocks.schedule import LINE_BYTES, Ahead, GemmSchedule, gemm_tile
 from ellc.codegen.blocks.terms import ProductTypes
 from ellc.codegen.kernels.implicit_gemm import ConvShape, split_bands
+from ellc.codegen.kernels.tile_cycles import step_cycles
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.target import Target
 
@@ -65,8 +66,10 @@ def _ahead(
     image = Ahead(image_tiles=1) if fits else Ahead(image_bytes=_IMAGE_AHEAD_BYTES)
     unroll = LINE_BYTES // (schedule.k_step * types.image.bytes)
     ahead = replace(image, weight_bytes=_WEIGHTS_AHEAD_BYTES)
-    # A scheduler of loops puts prefetches where they take no time, however short the trips are.
-    return replace(schedule, ahead=ahead, unroll=1 if target.core.scheduler else max(1, unroll))
+    if step_cycles(target, schedule):
+        # The scheduler puts prefetches where they take no time, however short the trips are.
+        unroll = 1
+    return replace(schedule, ahead=ahead, unroll=max(1, unroll))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,20 +145,25 @@ def stall_cycles(
     l2_bytes = target.l2_bytes * _USABLE
     keeps_weights = s.band + s.band_result + s.weights <= l2_bytes
     fetches = 1 if keeps_weights else s.bands
-    moved = float(s.weights * fetches + s.image * _image_fetches(s, l2_bytes))
-    waits = max(0.0, _reads(target, s, schedule) - moved) / LINE_BYTES * memory.near_wait
-    waits += _PART_CYCLES * s.bands * s.blocks
-    # A line of results is fetched and written back; if it leaves the cache before all of its blocks
-    # are written, this happens again.
-    together = s.band + s.panel + s.band_result <= l2_bytes
-    visits = 1.0 if together else max(1.0, LINE_BYTES / (schedule.block * result_bytes))
-    moved += 2 * s.result * min(visits, s.blocks)
-    first = moved / s.bands
+    inputs = float(s.weights * fetches + s.image * _image_fetches(s, l2_bytes))
+    near = max(0.0, _reads(target, s, schedule) - inputs)
+    # A line of results is fetched and written back. If it leaves a cache before all of its blocks
+    # are written, it comes back.
+    returns = max(0.0, min(LINE_BYTES / (schedule.block * result_bytes), s.blocks) - 1)
+    returned = s.result * returns
+    near += returned if s.band + s.panel + s.band_result > target.l1_bytes * _USABLE else 0
+    outputs = 2.0 * s.result
+    outputs += 2 * returned if s.band + s.panel + s.band_result > l2_bytes else 0
+    waits = near / LINE_BYTES * memory.near_wait + _PART_CYCLES * s.bands * s.blocks
+    first = inputs / s.bands
     if keeps_weights:
-        first = (moved - s.weights) / s.bands + s.weights
-    for phases, size in ((1, first), (s.bands - 1, (moved - first) / max(1, s.bands - 1))):
-        beyond = size / target.core.memory_bytes - slots / s.bands
-        waits += phases * max(beyond, size / LINE_BYTES * memory.far_wait)
+        first = (inputs - s.weights) / s.bands + s.weights
+    others = (inputs - first) / max(1, s.bands - 1)
+    for phases, size in ((1, first), (s.bands - 1, others)):
+        stores = outputs / s.bands
+        beyond = (size + stores) / target.core.memory_bytes - slots / s.bands
+        late = size / LINE_BYTES * memory.far_wait + stores / LINE_BYTES * memory.store_wait
+        waits += phases * max(beyond, late)
     return waits
 
 

@@ -26,8 +26,9 @@ class Memory:
     """The wait for a prefetched line from the second-level cache."""
     far_wait: float
     """The wait for a prefetched line from memory, if memory delivers lines as fast as they are
-    used. With 3 and 8 cycles, the predictions of 18 layers on pi3_64 (1x1, up to 12,544 pixels, 10
-    to 1,024 filters) are within 6 % of modelled cycles for 16 of them, and 10 % for a 17th."""
+    used."""
+    store_wait: float
+    """The same for a line of results that is fetched or written back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ _ROWS: tuple[Core, ...] = (
         as_written=True,
         scheduler="in_order",
         multiplies_by_lane=True,
-        memory=Memory(near_wait=3.0, far_wait=8.0),
+        memory=Memory(near_wait=2.5, far_wait=8.0, store_wait=1.0),
     ),
     *(replace(_V8A, name=f"cortex-a{number}") for number in (57, 73)),
     replace(_V8A, name="cortex-a72", l2_bytes=1 * MIB),
