@@ -138,13 +138,17 @@ def _call(node: PlacedNode, shape: Sliding, terms: Terms, block: _FilterBlock) -
 # --- constants -----------------------------------------------------------------------------------
 
 
-def packed_windows(stored: NodeOperand, terms: Terms, block: int) -> Arg:
-    """The weights, packed by `pack_windows`."""
+def packed_windows(
+    stored: NodeOperand, terms: Terms, block: int, *, by_columns: bool = False
+) -> Arg:
+    """The weights, packed by `pack_windows`, or by columns of the window instead of rows."""
     weights = terms.weights
     filters, rows, columns, _ = weights.shape
     size = -(-filters // block) * block * rows * columns * weights.itemsize
-    make = partial(pack_windows, weights, block)
-    return stored.derived(f"depthwise:{block}:{terms.key}{weights.shape}", size, make)
+    ordered = weights.swapaxes(1, 2) if by_columns else weights
+    order = ":columns" if by_columns else ""
+    make = partial(pack_windows, ordered, block)
+    return stored.derived(f"depthwise{order}:{block}:{terms.key}{weights.shape}", size, make)
 
 
 def pack_windows(weights: Array, block: int) -> Array:

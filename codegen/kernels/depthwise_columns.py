@@ -14,9 +14,9 @@ first pixel was, which no later window reads. The threads then share the channel
 
 Thousands of modelled cycles on pi3_64, between two 1x1 convolutions, with the family `depthwise`
 (before the colon) and with this one: 112x112x32 5,152 : 2,690; 56x56x144 8,615 : 3,220;
-28x28x272 4,162 : 1,470; 14x14x528 1,935 : 800; stride 2: 112x112x64 5,370 : 4,320,
-56x56x144 5,159 : 2,190, 28x28x272 2,165 : 920. Bytes alone take 1,606, 1,809, 858, 425; 2,008,
-1,132, 539.
+28x28x272 4,162 : 1,470; 14x14x528 1,935 : 800; stride 2: 112x112x64 5,370 : 3,190,
+56x56x144 5,159 : 2,090, 28x28x272 2,165 : 920. Bytes alone take 1,606, 1,809, 858, 425; 2,008,
+1,132, 539. 5x5: 28x28x120 2,729 : 1,319, 14x14x464 3,207 : 1,483; stride 2, 56x56x72 3,867 : 2,007.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from ellc.codegen.blocks.window import Axis, cut, even_tiles, window_axes
 from ellc.codegen.kernels.convolution import has_filter_per_channel, terms_of
 from ellc.codegen.kernels.depthwise import packed_windows
 from ellc.codegen.kernels.depthwise_strip import TAPS, StripInputs, StripWriter
+from ellc.codegen.kernels.depthwise_tiles import TileWriter
 from ellc.codegen.kernels.line_loops import LANES, LINE, LineLoops, Strip, segments
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.types import Elem
@@ -51,6 +52,13 @@ from ellc.ir.types import DType, TensorType
 _MOST_ROWS = {1: 3, 2: 2}
 """By stride: the most rows of a strip. The columns under the window, the weights and the sums of
 two columns then just fit in 32 registers."""
+_WIDE_TAPS = 5
+_MOST_WIDE_ROWS = {1: 2, 2: 1}
+"""The same for wide windows, which are computed in tiles (`depthwise_tiles.py`)."""
+_WIDE_SUMS = 14
+"""The most sums of a tile of a wide window. With two rows, two rows of the window also take 10 of
+the 32 registers. Thousands of modelled cycles on pi3_64, 28x28x120 12: 1,569, 14: 1,319; stride 2,
+56x56x72 12: 2,364, 14: 2,007."""
 _WIDTHS = (7, 14, 28, 56)
 """The most columns of a segment. Shorter segments load more columns twice."""
 _LINES_TENTHS, _WAYS = 4, 4
@@ -82,7 +90,7 @@ class _Schedule:
 
 @kernel(Conv2D, name="depthwise_columns", over_image=True)
 def depthwise_columns(node: PlacedNode) -> Iterator[Candidate]:
-    """Candidates for 3x3 windows over float32 images of whole vectors of channels.
+    """Candidates for 3x3 and 5x5 windows over float32 images of whole vectors of channels.
 
     Taps outside of the image and its border must add zeros, and every window must have others.
     Candidates are offered on in-order cores with 32 vector registers of 16 bytes.
@@ -141,7 +149,7 @@ def _is_suitable(
     return (
         is_depthwise
         and channels % LANES == 0
-        and weights.shape[1:3] == (TAPS, TAPS)
+        and weights.shape[1:3] in ((TAPS, TAPS), (_WIDE_TAPS, _WIDE_TAPS))
         and conv.dilation == (1, 1)
         and conv.stride in ((1, 1), (2, 2))
         and image.dtype is result.dtype is DType.F32
@@ -159,7 +167,7 @@ def _reads_taps(axis: Axis) -> bool:
 def _schedules(target: Target, shape: Sliding) -> Iterator[_Schedule]:
     """The usual schedule, then all others."""
     rows, columns = shape.walk[1:3]
-    most = min(rows, _MOST_ROWS[shape.rows.stride])
+    most = min(rows, _most_rows(shape))
     fitting = [w for w in _WIDTHS if _fits(target, shape, most, cut(columns, w).size)]
     yield _Schedule(most, cut(columns, max(fitting, default=_WIDTHS[0])).size)
     widths = sorted({cut(columns, width).size for width in _WIDTHS})
@@ -167,11 +175,15 @@ def _schedules(target: Target, shape: Sliding) -> Iterator[_Schedule]:
         yield from (_Schedule(height, width) for width in widths)
 
 
+def _most_rows(shape: Sliding) -> int:
+    """The most rows of a strip."""
+    return (_MOST_ROWS if shape.rows.taps == TAPS else _MOST_WIDE_ROWS)[shape.rows.stride]
+
+
 def _fits(target: Target, shape: Sliding, rows: int, columns: int) -> bool:
     """Whether the image lines of a group leave enough of the first-level cache to others."""
     line_bytes = LINE * shape.x.elem.bytes
-    image_rows = (rows - 1) * shape.rows.stride + TAPS
-    lines = image_rows * ((columns - 1) * shape.columns.stride + TAPS)
+    lines = _read(shape.rows, rows) * _read(shape.columns, columns)
     pitch_bytes = shape.x.strides[2] * shape.x.elem.bytes
     way_bytes = target.l1_bytes // _WAYS
     step_bytes = gcd(pitch_bytes, way_bytes)
@@ -190,19 +202,29 @@ def _cycles(target: Target, shape: Sliding, schedule: _Schedule) -> float:
     return images * channels / LANES * strips * _SLOT
 
 
+def _read(axis: Axis, outputs: int) -> int:
+    """How many inputs neighbouring outputs read along an axis."""
+    return (outputs - 1) * axis.stride + axis.taps
+
+
 def _strip_cycles(target: Target, shape: Sliding, rows: int, columns: int) -> float:
-    load, stride = target.core.load_cycles, shape.columns.stride
-    image_rows = (rows - 1) * shape.rows.stride + TAPS
-    opening = load * (TAPS * TAPS + (TAPS - 1) * image_rows) + _OPENING
-    of_column = rows * (TAPS * TAPS + 2) + load * stride * image_rows
-    return opening + columns * of_column
+    load, taps, image_rows = target.core.load_cycles, shape.columns.taps, _read(shape.rows, rows)
+    work = rows * columns * (taps * taps + 2)
+    if taps == TAPS:
+        opening = load * (taps * taps + (taps - 1) * image_rows) + _OPENING
+        return opening + work + columns * load * shape.columns.stride * image_rows
+    tiles = -(-columns // (_WIDE_SUMS // rows))
+    values = image_rows * (columns * shape.columns.stride + tiles * (taps - shape.columns.stride))
+    return work + load * (values + tiles * taps * taps) + tiles * _OPENING
 
 
 def _call(node: PlacedNode, shape: Sliding, terms: Terms, schedule: _Schedule) -> list[KernelCall]:
     """Write the kernel, and return its call."""
     b, x = KernelBuilder(node.name), shape.x
     source, panel = b.param("x", x.elem, x.align_bytes), b.param("w", Elem.F32, 64)
-    args: list[Arg] = [access_arg(x), packed_windows(node.inputs[1], terms, LANES)]
+    is_wide = shape.columns.taps > TAPS
+    packed = packed_windows(node.inputs[1], terms, LANES, by_columns=is_wide)
+    args: list[Arg] = [access_arg(x), packed]
     start = None
     if terms.exact is not None:
         start = b.param("start", Elem.F32, 64)
@@ -213,9 +235,14 @@ def _call(node: PlacedNode, shape: Sliding, terms: Terms, schedule: _Schedule) -
     inputs = StripInputs(source, panel, start)
 
     def write(strip: Strip) -> None:
-        StripWriter(b, shape, inputs, epilogue, strip).write()
+        if is_wide:
+            pixels = _WIDE_SUMS // len(strip.taps)
+            TileWriter(b, shape, inputs, epilogue, pixels, strip).write()
+        else:
+            StripWriter(b, shape, inputs, epilogue, strip).write()
 
     size, in_order = (schedule.rows, schedule.columns), node.overwrites_image
-    extent = LineLoops(b, shape, size, write, node.threads, in_order=in_order).write()
+    loops = LineLoops(b, shape, size, write, node.threads, in_order=in_order, alike=is_wide)
+    extent = loops.write()
     note = f"depthwise_columns {schedule.note}"
     return [KernelCall(b.finish(), (*args, *epilogue.args), extent, note)]

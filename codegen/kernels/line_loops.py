@@ -58,7 +58,8 @@ class LineLoops:
 
     The parallel loop runs over images and bands, and over parts of the channels if there are few
     bands. If the strips of a channel must be computed `in_order`, it runs over images and parts of
-    the channels only.
+    the channels only. If strips are `alike`, all vectors of channels share the same code, which
+    prefetches all rows.
     """
 
     def __init__(
@@ -70,17 +71,20 @@ class LineLoops:
         threads: int,
         *,
         in_order: bool,
+        alike: bool,
     ) -> None:
-        self._b, self._shape, self._body, self._in_order = b, shape, body, in_order
+        self._b, self._shape, self._body = b, shape, body
+        self._in_order, self._alike = in_order, alike
         self._images, _, _, channels = shape.walk
         self._bands = even_tiles(shape.rows, size[0])
         self._segments = segments(shape.columns, size[1])
         groups, rest = divmod(channels, LINE)
         self._has_few_groups = groups <= _FEW_GROUPS
-        has_turn = rest == 0 and _FEW_GROUPS < groups <= _GROUPS_WITH_TURN
-        self._groups = groups - 1 if has_turn else groups
+        has_turn = rest == 0 and _FEW_GROUPS < groups <= _GROUPS_WITH_TURN and not alike
+        self._groups = groups + (rest > 0) if alike else groups - has_turn
         """How many groups have the code of the loop; after them comes one of `last` channels."""
         self._last = LINE if has_turn else rest
+        self._channels = channels
         self._parallel_bands = 1 if in_order else sum(tiles.count for tiles in self._bands)
         groups_of_work = self._parallel_bands * self._images
         wanted = -(-4 * threads // groups_of_work) if threads > 1 else 1
@@ -125,7 +129,8 @@ class LineLoops:
                 self._segment(segment, chunk)
 
     def _segment(self, segment: _Segment, chunk: Operand) -> None:
-        b, stop = self._b, self._groups * LINE
+        b = self._b
+        stop = self._channels if self._alike else self._groups * LINE
         first: Operand = Imm(0)
         end: Operand = Imm(stop)
         if self._chunks > 1:
@@ -134,21 +139,21 @@ class LineLoops:
             end = b.min(b.add(first, share), stop)
         pixels = segment.columns * self._shape.columns.stride
         next_segment = pixels * self._shape.x.strides[2]
-        with b.loop("channel", first, end, LINE) as channel:
-            distance = next_segment if self._has_few_groups else LINE
-            self._group(segment, channel.index, LINE, distance)
-        if not self._last:
+        distance = next_segment if self._has_few_groups else LINE
+        count = 1 if self._alike else LINE // LANES
+        with b.loop("channel", first, end, count * LANES) as channel:
+            self._group(segment, channel.index, count, distance)
+        if self._alike or not self._last:
             return
         distance = next_segment if self._has_few_groups else next_segment - stop
         if self._chunks == 1:
-            self._group(segment, Imm(stop), self._last, distance)
+            self._group(segment, Imm(stop), self._last // LANES, distance)
             return
         with b.when(b.compare("eq", chunk, Imm(self._chunks - 1))):
-            self._group(segment, Imm(stop), self._last, distance)
+            self._group(segment, Imm(stop), self._last // LANES, distance)
 
-    def _group(self, segment: _Segment, channel: Operand, channels: int, distance: int) -> None:
-        """Write the strips of a group; the group `distance` elements after it is prefetched."""
-        count = channels // LANES
+    def _group(self, segment: _Segment, channel: Operand, count: int, distance: int) -> None:
+        """Write `count` strips; the group `distance` elements after them is prefetched."""
         for vector in range(count):
             done = vector * LANES
             self._body(

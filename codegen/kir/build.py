@@ -197,7 +197,10 @@ class KernelBuilder:
         return results
 
     def woven(
-        self, side: Callable[[], SideT], main: Callable[[SideT], ValueT]
+        self,
+        side: Callable[[], SideT],
+        main: Callable[[SideT], ValueT],
+        ahead: int | None = None,
     ) -> tuple[SideT, ValueT]:
         """Write two chains of code in the order of `weaving.woven`. Returns their results.
 
@@ -208,7 +211,7 @@ class KernelBuilder:
         self._blocks.append([])
         of_main = main(of_side)
         written = self._blocks.pop()
-        for statement in woven(written, self._blocks.pop()):
+        for statement in woven(written, self._blocks.pop(), ahead):
             self._append(statement)
         return of_side, of_main
 

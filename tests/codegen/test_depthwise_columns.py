@@ -37,6 +37,7 @@ def network(
     residual: bool = False,
     kept: bool = False,
     alone: bool = False,
+    taps: int = 3,
 ) -> Graph:
     """A 1x1 convolution, a depthwise one and another 1x1.
 
@@ -55,7 +56,7 @@ def network(
     image = x = b.input("x", TensorType(DType.F32, (images, rows, columns, depth)))
     if not alone:
         image = b.add(Relu(), b.add(Conv2D(), x, weights(channels, 1, 1, 3), weights(channels)))
-    filters = weights(channels, 3, 3, 1)
+    filters = weights(channels, taps, taps, 1)
     y = b.add(conv, image, filters, weights(channels), source=LAYER)
     if residual:
         y = b.add(Add(), y, b.add(Conv2D(stride=conv.stride), x, weights(channels, 1, 1, 3)))
@@ -72,14 +73,15 @@ def random_network(seed: int) -> Graph:
     rows, columns = (int(n) for n in rng.integers((1, 1), (12, 34)))
     channels = 4 * int(rng.choice((1, 2, 4, 5, 9, 16)))
     stride = (1, 1) if seed % 3 else (2, 2)
-    padding = Padding.same(1) if seed % 4 else Padding(0, 1, 2, 0)
+    taps = 5 if seed % 3 == 1 or seed % 9 == 3 else 3
+    padding = Padding.same(taps // 2) if seed % 4 else Padding(0, 1, 2, 0)
     conv = Conv2D(padding=padding, stride=stride, groups=channels)
-    size = (max(rows, 3), max(columns, 3), channels)
+    size = (max(rows, taps), max(columns, taps), channels)
     alone = seed % 6 > 3
     residual = seed % 5 == 2 and stride == (1, 1) and seed % 4 > 0 and not alone
     images = 1 + (seed % 5 == 1)
     kept = seed % 7 == 3
-    return network(size, conv, images=images, residual=residual, kept=kept, alone=alone)
+    return network(size, conv, images=images, residual=residual, kept=kept, alone=alone, taps=taps)
 
 
 @cache
@@ -155,3 +157,8 @@ def test_woven_chains() -> None:
     order = [*main[:2], *side[:2], *main[2:4], *side[2:4], main[4], side[4], main[5]]
     assert list(woven(main, side)) == order
     assert list(woven([], side)) == side
+    # What is needed late waits, but what stands before a statement that is needed does not.
+    late = [Let(s, "mul", (start, start)) for s in sums[:4]]
+    late.append(Let(sums[4], "mul", (values[0], start)))
+    assert list(woven(late, side[:2], ahead=3)) == [*late[:2], *side[:2], *late[2:]]
+    assert list(woven(late, side[:2], ahead=1)) == [*late[:4], *side[:2], late[4]]
