@@ -59,11 +59,14 @@ def _ahead(
     """The schedule with prefetches, and with trips of one cache line of each pixel.
 
     If the image values of two tiles and the weights of a block fit in the first-level cache, the
-    values of the next tile are prefetched. Otherwise they would be replaced before their use.
+    values of the next tile are prefetched. Otherwise they would be replaced before their use. An
+    image of one pixel, as in a dense layer, is read again for every block, and stays in that cache.
     """
     sizes = _sizes(shape, schedule, types, 0)
     fits = 2 * sizes.tile + sizes.panel <= target.l1_bytes
     image = Ahead(image_tiles=1) if fits else Ahead(image_bytes=_IMAGE_AHEAD_BYTES)
+    if shape.rows.outputs * shape.columns.outputs == 1:
+        image = Ahead()
     unroll = LINE_BYTES // (schedule.k_step * types.image.bytes)
     ahead = replace(image, weight_bytes=_WEIGHTS_AHEAD_BYTES)
     if step_cycles(target, schedule):

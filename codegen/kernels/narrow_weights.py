@@ -17,7 +17,13 @@ import numpy as np
 from ellc.codegen.blocks.candidates import Candidate, kernel
 from ellc.codegen.blocks.narrow import CODINGS, CodedWeights, Coding
 from ellc.codegen.blocks.placed_node import PlacedNode
-from ellc.codegen.blocks.schedule import GemmSchedule, gemm_tile, gemm_tiles, pixel_limit
+from ellc.codegen.blocks.schedule import (
+    LINE_BYTES,
+    GemmSchedule,
+    gemm_tile,
+    gemm_tiles,
+    pixel_limit,
+)
 from ellc.codegen.blocks.terms import ProductTypes, Terms
 from ellc.codegen.blocks.weights import constant
 from ellc.codegen.kernels.convolution import (
@@ -41,7 +47,6 @@ from ellc.ir.types import Array
 FAMILY_NAMES = MappingProxyType({name: f"{name}_weights" for name in CODINGS})
 """The family for each coding."""
 
-_LINE_BYTES = 64
 _AHEAD_BYTES = 512
 """How far ahead of their use weights are prefetched."""
 
@@ -137,7 +142,7 @@ class NarrowProducts(Products):
         """As in every tile. Weights further on are prefetched: a single pixel waits for memory."""
         if self._schedule.pixels == 1:
             size = self._coding.elem.bytes
-            for line in range(0, steps * self._schedule.block * size, _LINE_BYTES):
+            for line in range(0, steps * self._schedule.block * size, LINE_BYTES):
                 self._b.prefetch(self._w, weight_index, offset=(_AHEAD_BYTES + line) // size)
         return super()._steps(sums, image_index, weight_index, pixels, steps, ahead)
 
