@@ -16,6 +16,9 @@ from ellc.codegen.kir.ir import For, Let, Operand, Param
 VECTOR_REGISTERS = 32
 LEAST_PRODUCTS = 12
 """Multiply-adds in the body of a loop whose loads are placed."""
+LEAST_REUSE = 2
+"""Products for each load. Loops with fewer wait for memory: split loads, of which the core has only
+two at a time, would wait longer."""
 LEAST_TRIPS = 2
 _HALVES = 4
 """Core registers through which the high halves of vectors are loaded."""
@@ -52,6 +55,8 @@ class Addresses(Protocol):
 def steady(loop: ProductLoop, carried: int) -> Schedule | None:
     """The schedule of a product loop with so many carried values; None if there is none."""
     if loop.trips < LEAST_TRIPS or len(loop.products) < LEAST_PRODUCTS:
+        return None
+    if len(loop.products) < LEAST_REUSE * len(loop.loads):
         return None
     for accumulators in (carried, len({p.accumulator for p in loop.products})):
         try:
