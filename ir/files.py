@@ -59,6 +59,16 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
+def check_folder(path: Path) -> None:
+    """Raise `EllcError` E703 if the folder of a file that is written later does not exist.
+
+    Long work is then not lost.
+    """
+    if not path.parent.is_dir():
+        missing = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        raise cannot_write(path, missing)
+
+
 def cannot_write(
     path: Path, error: OSError, *, code: str = "E703", needed_bytes: int = 0, hint: str = ""
 ) -> EllcError:

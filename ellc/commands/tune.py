@@ -85,12 +85,14 @@ def command(
     same operator and shapes, in any model, on the same core and with the same version of ellc.
     """
     from ellc.codegen.machine.resolve import resolve
+    from ellc.ir.files import check_folder
     from ellc.ir.pipeline import run_pipeline
     from ellc.models import read_model
     from ellc.progress import progress
     from ellc.tune import fastest, measure, method_here, tuned
     from ellc.tuning import merged, read_tuning, write_tuning
 
+    check_folder(tuning)
     row, limit_ms = resolve(target), round(seconds * 1000)
     old = read_tuning(tuning) if tuning.exists() else ()
     with progress(quiet=as_json) as report:
