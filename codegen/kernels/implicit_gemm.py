@@ -268,8 +268,12 @@ class TileArithmetic(ABC):
             further = ahead.image_tiles * len(pixels) * stride
             further += ahead.image_bytes // x.elem.bytes
             lines = range(0, values, LINE_BYTES // x.elem.bytes)
+            # Where each pixel begins at a line, the trips reach new lines of different pixels.
+            lags = max(1, LINE_BYTES // x.elem.bytes // values)
             offsets += [
-                (x, image_index, further + p * stride + line) for line in lines for p in pixels
+                (x, image_index, further + p * stride + line + place % lags * schedule.k_step)
+                for line in lines
+                for place, p in enumerate(pixels)
             ]
         if ahead.weight_bytes:
             further = ahead.weight_bytes // w.elem.bytes

@@ -21,11 +21,12 @@ from ellc.codegen.machine.target import Target
 _USABLE = 0.75
 """The part of a cache that a kernel can fill before lines that it still needs are replaced. The
 caches of these cores replace lines at random."""
-_WEIGHTS_AHEAD_BYTES, _IMAGE_AHEAD_BYTES = 512, 64
+_WEIGHTS_AHEAD_BYTES, _IMAGE_AHEAD_BYTES = 512, 128
 """How far ahead a tile prefetches weights, and image values if it does not prefetch those of the
-next tile. Thousand modelled cycles on pi3_64, 1x1, 14x14, 512 -> 512, one band: without prefetches
-32,980; weights 512, image 0: 31,820, 64: 24,173, next tile: 26,390. 56x56, 64 -> 128, bands of six
-tiles: without 12,010; weights 256, image 0: 11,929; next tile: 11,450; weights 512: 11,435."""
+next tile. Thousand modelled cycles on pi3_64, 1x1, 7x7, 1,024 -> 1,024: image 0 26,849, 64: 19,459,
+128: 18,744. Before ellc scheduled loops, 14x14, 512 -> 512, in one band: without prefetches 32,980;
+weights 512, image 0: 31,820, 64: 24,173, next tile: 26,390. 56x56, 64 -> 128, in low bands:
+without 12,010; weights 256, image 0: 11,929, next tile: 11,450; weights 512: 11,435."""
 
 _PART_CYCLES = 30
 """What the start of a band for one block of filters takes: two divisions and a few addresses."""
