@@ -14,7 +14,9 @@ _MOST_PIXELS = 14
 _MOST_WIDE_PIXELS = 8
 """The same limit for vectors of 64 bytes. On an AMD EPYC with AVX-512, MobileNet V1 0.25 224 takes
 402 us with 14 pixels and 357 us with 8 in floats, 421 and 423 us in 8 bits. With 8 pixels, the code
-of an 8-bit face detector is smaller by 150 KB and takes 3 % longer."""
+of an 8-bit face detector is smaller by 150 KB and takes 3 % longer. Tiles of one vector may have 14
+pixels, because 8 sums do not hide the latency of the loop: 56x56, 64 -> 16 channels, 8 pixels 28.4
+us, 14 24.9; 112x112, 32 -> 16, 55.6 and 51.3."""
 _PIXEL_VECTORS, _FEW_PIXEL_VECTORS = 8, 4
 """The most vectors of a tile with one pixel, for 32 registers and for fewer. Thousand modelled
 cycles by `tests/benchmarks/constants.py`, 64 -> 256 channels: pi3_64 2: 30.2, 4: 21.2, 6: 18.8,
@@ -247,14 +249,14 @@ def _vectors(lanes: int, registers: int, pixels: int, filters: int) -> int:
     return min(needed, 4 if lanes == 1 else 2)
 
 
-def pixel_limit(target: Target, total: Elem) -> int:
-    """The most pixels that the usual tile has for any length of rows and number of filters."""
-    return gemm_tile(target, total, 1 << 16, 1 << 16).pixels
+def pixel_limit(target: Target, total: Elem, filters: int) -> int:
+    """The most pixels that the usual tile for so many filters has, for any length of rows."""
+    return gemm_tile(target, total, 1 << 16, filters).pixels
 
 
 def _pixels(target: Target, registers: int, vectors: int, by_lane: bool) -> int:
     """The most pixels whose sums, weights and image values fit in the registers."""
-    limit = most_pixels(target)
+    limit = most_pixels(target) if vectors > 1 else _MOST_PIXELS
     if by_lane and registers >= 32:
         # A step has four channels. It needs a register of image values per pixel, and four rows of
         # weights.

@@ -46,7 +46,7 @@ def gemm(node: PlacedNode) -> Iterator[Candidate]:
     problem = problem_of(node)
     terms = in_fewest_bytes(problem.terms)
     total = terms.types.total
-    shape = folded(node, problem.shape, pixel_limit(node.target, total))
+    shape = folded(node, problem.shape, pixel_limit(node.target, total, problem.shape.filters))
     pixels, filters = shape.columns.outputs, shape.filters
     usual = gemm_tile(node.target, total, pixels, filters)
     if has_loop_orders(node.target, total) and shape.groups == 1:

@@ -79,7 +79,7 @@ def _offer(coding: Coding, node: PlacedNode) -> Iterator[Candidate]:
     if coded is None:
         return
     total = problem.terms.types.total
-    shape = folded(node, problem.shape, pixel_limit(node.target, total))
+    shape = folded(node, problem.shape, pixel_limit(node.target, total, problem.shape.filters))
     pixels, filters = shape.columns.outputs, shape.filters
     usual = gemm_tile(node.target, total, pixels, filters)
     others = gemm_tiles(node.target, usual, pixels, filters)
