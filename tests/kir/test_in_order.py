@@ -69,6 +69,8 @@ TILES = {
     "7x8": Tile(7, 2).kernel(),
     "6x8": Tile(6, 2).kernel(),
     "4x16": Tile(4, 4).kernel(),
+    "4x8": Tile(4, 2).kernel(),
+    "3x16": Tile(3, 4).kernel(),
     "8x8 in chains": Tile(8, 2, 128, chains=2).kernel(),
     "8x8 with a sum in place": Tile(8, 2, residual=True).kernel(),
     "3x4": product(),
@@ -205,8 +207,17 @@ def test_a_function_without_a_proof_is_an_internal_error(monkeypatch: pytest.Mon
 
 # --- speed ---------------------------------------------------------------------------------------
 
-LEAST_CYCLES = {"8x8": 86, "7x8": 76, "6x8": 64, "4x16": 86, "8x8 in chains": 86}
-"""The cycles of four steps of each tile: one for each product, one for three of them, a branch."""
+LEAST_CYCLES = {
+    "8x8": 86,
+    "7x8": 76,
+    "6x8": 64,
+    "4x16": 86,
+    "4x8": 49,
+    "3x16": 77,
+    "8x8 in chains": 86,
+}
+"""The cycles of four steps of each tile: one for each product, one for three of them, a branch. In
+the tiles 4x8 and 3x16 there are more loads than that: each takes four cycles."""
 
 
 @pytest.mark.parametrize("name", LEAST_CYCLES)
@@ -217,7 +228,9 @@ def test_inner_loops_have_the_predicted_length(name: str) -> None:
         products = sum(op.kind == "multiply_add" for op in code.ops)
         cycles = loop_cycles((*code.ops, *loop.latch), ROWS)
         assert cycles <= LEAST_CYCLES[name]
-        assert 4 * products / cycles >= 2.9
+        loads = sum(op.kind == "half_load" for op in code.ops)
+        # At least 2.9 multiply-adds of a possible 3, or as many as the loads allow.
+        assert cycles <= max(4 * products / 2.9, 4 * loads + 1)
 
 
 @pytest.mark.slow

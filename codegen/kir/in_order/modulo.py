@@ -83,22 +83,44 @@ def _with_branch(
     uses: Sequence[Sequence[int]], products: int, registers: int, cycles: int
 ) -> Schedule | None:
     """A schedule with the branch behind the last multiply-add, or in a cycle of its own."""
+    options = []
     for length, ends_with_gap in ((cycles, False), (cycles - 1, True)):
         for phase in range(GROUP + 1):
-            last = phase + (GROUP + 1) * (length - products - 1)
-            if length > products and last < length and (last == length - 1) == ends_with_gap:
-                found = _with_gaps(uses, products, registers, length, phase)
-                if found is not None:
-                    return found
+            gaps = range(phase, length, GROUP + 1)
+            idle = _idle(products, length, gaps)
+            last = length - 1
+            if idle is not None and (last in gaps or last in idle) == ends_with_gap:
+                options.append((length, gaps, idle))
+    for length, gaps, idle in sorted(options, key=lambda option: len(option[2])):
+        found = _with_gaps(uses, products, registers, length, gaps, idle)
+        if found is not None:
+            return found
     return None
 
 
+def _idle(products: int, cycles: int, gaps: Sequence[int]) -> frozenset[int] | None:
+    """Cycles with neither a product nor a load, if there are more cycles than both need.
+
+    They are spread over the trip, each before a gap. None if the cycles are too few or too many.
+    """
+    count = cycles - len(gaps) - products
+    before = [cycle for cycle in range(cycles) if cycle + 1 in gaps or cycle + 1 == cycles]
+    before = [cycle for cycle in before if cycle not in gaps]
+    if not 0 <= count <= len(before):
+        return None
+    return frozenset(before[i * len(before) // count] for i in range(count))
+
+
 def _with_gaps(
-    uses: Sequence[Sequence[int]], products: int, registers: int, cycles: int, phase: int
+    uses: Sequence[Sequence[int]],
+    products: int,
+    registers: int,
+    cycles: int,
+    gaps: Sequence[int],
+    idle: frozenset[int],
 ) -> Schedule | None:
-    """A schedule whose gaps are at phase, phase + 4, ..; None if the loads do not fit into them."""
-    gaps = [phase + (GROUP + 1) * i for i in range(cycles - products)]
-    taken = set(gaps)
+    """A schedule with these gaps; None if the loads do not fit into them."""
+    taken = idle.union(gaps)
     busy = [cycle for cycle in range(cycles) if cycle not in taken]
     clash = {(cycle + GROUP + 1) % cycles for cycle in busy}
     usable = [gap for gap in gaps if gap not in clash]
@@ -106,7 +128,7 @@ def _with_gaps(
     placed = _placed(jobs, usable, taken, cycles) if jobs and len(usable) >= len(jobs) else None
     if placed is None:
         return None
-    return Schedule(cycles, tuple(busy), tuple(gaps), placed)
+    return Schedule(cycles, tuple(busy), tuple(sorted(taken)), placed)
 
 
 def _jobs(
@@ -149,7 +171,7 @@ def _shared(loads: Sequence[int], registers: int) -> list[list[int]]:
 
 
 def _placed(
-    jobs: Sequence[_Job], usable: Sequence[int], gaps: set[int], cycles: int
+    jobs: Sequence[_Job], usable: Sequence[int], gaps: frozenset[int], cycles: int
 ) -> tuple[PlacedLoad, ...] | None:
     """Earliest deadline first over several iterations, until times repeat."""
     slots = [gap + cycles * turn for turn in range(-1, _ROUNDS) for gap in usable]
