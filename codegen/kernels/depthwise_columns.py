@@ -209,7 +209,7 @@ def _read(axis: Axis, outputs: int) -> int:
 
 def _strip_cycles(target: Target, shape: Sliding, rows: int, columns: int) -> float:
     load, taps, image_rows = target.core.load_cycles, shape.columns.taps, _read(shape.rows, rows)
-    work = rows * columns * (taps * taps + 2)
+    work = columns * rows * (taps * taps + 2)
     if taps == TAPS:
         opening = load * (taps * taps + (taps - 1) * image_rows) + _OPENING
         return opening + work + columns * load * shape.columns.stride * image_rows

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import islice, product
 
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.sliding import Sliding, input_readers
@@ -24,6 +24,9 @@ TAPS = 3
 _UNROLL = {1: 3, 2: 2}
 """By stride: after so many steps, each image column is in the register where a column was before,
 and the loop needs no moves."""
+_COLUMNS_OF_A_ROW = {1: 3, 2: 2}
+"""By stride: how many columns of results a step of a single row computes. The products of one sum
+would wait for one another."""
 _LOADED_FIRST = 2
 """How many vectors of image values are loaded before the results of the previous column are
 finished: these loads hide the latency of its last multiply-adds."""
@@ -47,7 +50,7 @@ class _State:
     """What a step leaves to the next one.
 
     `at` has the index of each image row that the strip reads, `columns` the loaded image columns
-    from the first one under the window on, and `sums` the sums of the previous column of results.
+    from the first one under the window on, and `sums` the sums of the previous columns of results.
     """
 
     at: tuple[Operand, ...]
@@ -90,24 +93,34 @@ class StripWriter:
         self._start = None if start is None else b.load(start, strip.channel, LANES)
 
     def write(self) -> None:
-        """Write the first column, a loop over most of the others, and the rest."""
-        b, strip, stride = self._b, self._strip, self._shape.columns.stride
-        state = self._step(self._opened(), 0, Imm(0), more=strip.columns > 1)
-        unroll = _UNROLL[stride]
+        """Write the first columns, a loop over most of the others, and the rest."""
+        strip, stride = self._strip, self._shape.columns.stride
+        width = _COLUMNS_OF_A_ROW[stride] if len(strip.taps) == 1 else 1
+        number = min(width, strip.columns)
+        state = self._step(self._opened(), 0, number, Imm(0), more=strip.columns > number)
+        unroll = width if width > 1 else _UNROLL[stride]
         # With stride 2, the last step must not load the column that only a next step would read.
-        trips = max(0, strip.columns - stride) // unroll
+        trips = max(0, strip.columns - number - (stride - 1)) // unroll
+        if trips:
+            state = self._loop(state, trips, unroll, width)
+        done, rest = Imm(trips * unroll), strip.columns - number - trips * unroll
+        while rest:
+            width = min(width, rest)
+            rest -= width
+            state = self._step(state, number, width, done, more=rest > 0)
+            number += width
+        self._store(self._finished(state.sums, done, number), done, number)
+
+    def _loop(self, state: _State, trips: int, unroll: int, width: int) -> _State:
+        """Write the loop over `trips` times `unroll` columns, in steps of `width`."""
+        b, moved = self._b, unroll * self._shape.columns.stride * self._shape.x.strides[2]
         with b.loop("column", 0, trips * unroll, unroll, carry=state.values) as loop:
             inside = state.replaced(loop.carried)
             inside = replace(inside, at=self._hidden(inside.at))
-            for step in range(1, unroll + 1):
-                inside = self._step(inside, step, loop.index, more=True)
-            moved = unroll * stride * self._shape.x.strides[2]
+            for column in range(width, width + unroll, width):
+                inside = self._step(inside, column, width, loop.index, more=True)
             loop.carry(replace(inside, at=tuple(b.add(a, moved) for a in inside.at)).values)
-        state = state.replaced(loop.results)
-        done, rest = Imm(trips * unroll), strip.columns - 1 - trips * unroll
-        for step in range(1, rest + 1):
-            state = self._step(state, step, done, more=step < rest)
-        self._store(self._finished(state.sums, done, rest), done, rest)
+        return state.replaced(loop.results)
 
     def _opened(self) -> _State:
         """The state before the first column, with all but the last column of its window loaded."""
@@ -143,76 +156,98 @@ class StripWriter:
             values.append(b.load(x, index, LANES, offset=offset))
         return tuple(values)
 
-    def _step(self, state: _State, number: int, done: Operand, *, more: bool) -> _State:
-        """Compute the sums of a column of results, and finish and store the column before it.
+    def _step(self, state: _State, number: int, width: int, done: Operand, *, more: bool) -> _State:
+        """Compute the sums of `width` columns of results; finish and store those before them.
 
-        `done + number` is the column; the indices of `state` belong to the column `done`. Unless
-        there are `more`, no column of the image is loaded for the next step.
+        The first column is `done + number`; the indices of `state` belong to the column `done`.
+        Unless there are `more`, no column of the image is loaded for the next step.
         """
         b, stride = self._b, self._shape.columns.stride
-        last = number * stride + TAPS - 1
-        sums: dict[int, Operand] = {}
-
+        new = range(number * stride + TAPS - 1, (number + width - 1) * stride + TAPS)
         is_inside = self._strip.column_taps[1] == TAPS
+        sums: dict[tuple[int, int], Operand] = {}
 
-        def arriving() -> Column:
-            early = self._loads(state.at, last, end=_LOADED_FIRST) if is_inside else ()
-            finished = self._finished(state.sums, done, number - 1)
-            late = self._loads(state.at, last, _LOADED_FIRST) if is_inside else ()
-            self._store(finished, done, number - 1)
-            return (*early, *late)
+        def arriving() -> tuple[Column, ...]:
+            early = self._loads(state.at, new[0], end=_LOADED_FIRST) if is_inside else ()
+            finished = self._finished(state.sums, done, number)
+            late = self._loads(state.at, new[0], _LOADED_FIRST) if is_inside else ()
+            others = [self._loads(state.at, column) for column in new[1:]]
+            self._store(finished, done, number)
+            return (*state.columns, (*early, *late), *others)
 
         def following() -> tuple[Column, ...]:
-            extra = range(last + 1, last + stride) if more else ()
+            extra = range(new[-1] + 1, new[-1] + stride) if more else ()
             return tuple(self._loads(state.at, column) for column in extra)
 
         # The extra columns of a stride of 2 take the registers of the columns that are no longer
         # needed when the last products begin.
-        split = TAPS if stride == 1 else TAPS - 1
-        new, _ = b.woven(
-            arriving, lambda new: self._multiply(sums, (*state.columns, new)[:split], 0)
+        split = TAPS - 1 if stride > 1 and width == 1 else TAPS
+        columns, _ = b.woven(
+            arriving, lambda columns: self._multiply(sums, columns, range(split), width)
         )
         extra, _ = b.woven(
-            following, lambda _: self._multiply(sums, (*state.columns, new)[split:], split)
+            following, lambda _: self._multiply(sums, columns, range(split, TAPS), width)
         )
-        columns = (*state.columns, new, *extra)[stride:]
-        return _State(state.at, columns, tuple(sums[row] for row in sorted(sums)))
+        kept = (*columns, *extra)[stride * width :]
+        return _State(state.at, kept, tuple(sums[slot] for slot in sorted(sums)))
 
-    def _multiply(self, sums: dict[int, Operand], columns: Sequence[Column], first: int) -> None:
-        """Add the products of image columns, which are under the taps from `first` on, to the sums.
+    def _multiply(
+        self,
+        sums: dict[tuple[int, int], Operand],
+        columns: Sequence[Column],
+        tap_columns: range,
+        width: int,
+    ) -> None:
+        """Add the products of some window columns to the sums of (column, row of results).
 
         In this order, each product belongs to another sum than the product before it. The order of
         the products of a sum is the same in all strips.
         """
-        b, stride, taps = self._b, self._shape.rows.stride, list(enumerate(self._strip.taps))
-        for tap_column, column in enumerate(columns, first):
-            if not column:
-                continue
-            values = dict(zip(self._image_rows, column, strict=True))
-            for tap_row in range(TAPS):
+        stride = self._shape.columns.stride
+        for tap_column, tap_row, pixel in product(tap_columns, range(TAPS), range(width)):
+            if column := columns[pixel * stride + tap_column]:
                 weight = self._weights[tap_row * TAPS + tap_column]
-                for row in [row for row, (begin, end) in taps if begin <= tap_row < end]:
-                    value = values[row * stride + tap_row]
-                    if row in sums:
-                        sums[row] = b.mul_add(weight, value, sums[row])
-                    else:
-                        sums[row] = b.mul(weight, value)
+                self._multiply_rows(sums, pixel, tap_row, weight, column)
 
-    def _finished(self, sums: Sequence[Operand], done: Operand, number: int) -> list[Operand]:
-        """The results of the column `done + number`, one vector for each row."""
+    def _multiply_rows(
+        self,
+        sums: dict[tuple[int, int], Operand],
+        pixel: int,
+        tap_row: int,
+        weight: Operand,
+        column: Column,
+    ) -> None:
+        values = dict(zip(self._image_rows, column, strict=True))
+        for row, (begin, end) in enumerate(self._strip.taps):
+            if not begin <= tap_row < end:
+                continue
+            value, slot = values[row * self._shape.rows.stride + tap_row], (pixel, row)
+            if slot in sums:
+                sums[slot] = self._b.mul_add(weight, value, sums[slot])
+            else:
+                sums[slot] = self._b.mul(weight, value)
+
+    def _finished(self, sums: Sequence[Operand], done: Operand, end: int) -> list[Operand]:
+        """The results of the last columns before `done + end`: for each column, of each row."""
         at = self._at(done)
 
-        def result(row: int, total: Operand) -> Operand:
+        def result(delta: Sequence[int], total: Operand) -> Operand:
             if self._start is not None:
                 total = self._b.add(total, self._start)
-            return self._epilogue.apply(total, at, (0, row, number, 0))
+            return self._epilogue.apply(total, at, delta)
 
-        return self._b.interleaved([partial(result, *pair) for pair in enumerate(sums)])
+        pairs = zip(self._places(len(sums), end), sums, strict=True)
+        return self._b.interleaved([partial(result, *pair) for pair in pairs])
 
-    def _store(self, finished: Sequence[Operand], done: Operand, number: int) -> None:
-        """Store the results of the column `done + number`."""
-        for row, value in enumerate(finished):
-            self._epilogue.write([value], self._at(done), (0, row, number, 0))
+    def _store(self, finished: Sequence[Operand], done: Operand, end: int) -> None:
+        """Store the results of the last columns before `done + end`."""
+        for delta, value in zip(self._places(len(finished), end), finished, strict=True):
+            self._epilogue.write([value], self._at(done), delta)
+
+    def _places(self, count: int, end: int) -> list[tuple[int, int, int, int]]:
+        """The coordinates, from the first column on, of the last `count` results before `end`."""
+        rows = len(self._strip.taps)
+        return [(0, row, c, 0) for c in range(end - count // rows, end) for row in range(rows)]
 
     def _at(self, done: Operand) -> tuple[Operand, Operand, Operand, Operand]:
         strip = self._strip
