@@ -135,7 +135,9 @@ def _layout(node: PlacedNode, problem: Problem, results: int, *, panels_first: b
     ahead = _AHEAD if target.core.in_order else NOTHING_AHEAD
     schedule = replace(usual, pixels=cut(band, usual.pixels).size, ahead=ahead)
     band = min(tiles, -(-band // schedule.pixels) * schedule.pixels)
-    layout = Layout(transform, grid, shape.channels, filters, schedule, band, panels_first, parts=1)
+    counts = (shape.channels, filters)
+    registers = target.vector_registers
+    layout = Layout(transform, grid, *counts, schedule, band, panels_first, 1, registers)
     if node.threads == 1:
         return layout
     if layout.bands < 2 * node.threads:
@@ -302,7 +304,7 @@ class _Kernels:
 
     def _sum_call(self) -> KernelCall:
         kernel = _Kernel(self._node.name)
-        m = kernel.param("m", access_arg(self._m))
+        m = kernel.param("m", access_arg(self._m), writable=True)
         bias = self._bias(kernel)
         epilogue = Epilogue(self._node, kernel.b, self._tiled.walk)
         b = kernel.b

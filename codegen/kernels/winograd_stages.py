@@ -1,6 +1,7 @@
 """The stages of a Winograd convolution as kernel code: transform data, multiply, transform sums.
 
-Of an image, every tile of n x n pixels becomes n * n values per channel, one in each *plane* of V.
+Of an image, every tile of n x n pixels becomes n * n values per channel, one in each *plane* of V;
+the planes of a tile are neighbours, so that one address reaches all of them.
 Plane by plane, a product of matrices [tiles x channels] x [channels x filters] makes a plane of M.
 The n * n sums of a tile and a filter then become a tile of m x m results. V and M hold a band of
 tiles at a time, so that they stay in the second-level cache.
@@ -12,7 +13,7 @@ the memory of M, which holds nothing yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,11 +26,14 @@ from ellc.codegen.blocks.window import Axis
 from ellc.codegen.kernels.convolution import TileInputs
 from ellc.codegen.kernels.gemm import Products
 from ellc.codegen.kernels.implicit_gemm import ConvShape
+from ellc.codegen.kernels.winograd_passes import Passes, Square
 from ellc.codegen.kernels.winograd_transform import Winograd, data_transform, sum_transform
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import VType
 
+_OTHER_REGISTERS = 12
+"""The vector registers that a transform uses for factors and for the values of two rows."""
 LINE = 16
 """The floats of a cache line."""
 
@@ -37,9 +41,17 @@ LINE = 16
 def odd_lines(floats: int) -> int:
     """The least odd number of cache lines that hold this many floats, in floats.
 
-    Rows or planes at such a distance reach all sets of a cache, whatever their number.
+    Vectors at such a distance reach all sets of a cache, whatever their number.
     """
     return (-(-floats // LINE) | 1) * LINE
+
+
+def apart(floats: int) -> int:
+    """The distance between planes of so many floats.
+
+    If planes were a multiple of eight lines apart, those of a tile would meet in few sets.
+    """
+    return odd_lines(floats) if floats % (8 * LINE) == 0 else floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +72,7 @@ class Layout:
     band: int
     panels_first: bool
     parts: int
+    registers: int
 
     @property
     def tiles(self) -> int:
@@ -88,9 +101,14 @@ class Layout:
         return -(-self.band // self.schedule.pixels) * self.schedule.pixels
 
     @property
+    def in_memory(self) -> bool:
+        """Whether values between the two passes of a transform are kept in V and M."""
+        return self.transform.products > self.registers - _OTHER_REGISTERS
+
+    @property
     def v_row(self) -> int:
         """The distance between two tiles in V, in floats."""
-        return odd_lines(self.depth) if self.depth % (8 * LINE) == 0 else self.depth
+        return apart(self.depth)
 
     @property
     def v_plane(self) -> int:
@@ -98,14 +116,14 @@ class Layout:
         return odd_lines(self.rows * self.v_row)
 
     @property
-    def m_row(self) -> int:
-        """The distance between two tiles in M, in floats."""
-        return self.schedule.block * (1 if self.panels_first else self.blocks)
+    def m_plane(self) -> int:
+        """The distance between two planes of M at the same tile, in floats."""
+        return apart(self.schedule.block * (1 if self.panels_first else self.blocks))
 
     @property
-    def m_plane(self) -> int:
-        """The distance between two planes of M, in floats."""
-        return odd_lines(self.rows * self.m_row)
+    def m_row(self) -> int:
+        """The distance between two tiles in M, in floats."""
+        return odd_lines(self.transform.products * self.m_plane)
 
     @property
     def order(self) -> str:
@@ -131,7 +149,7 @@ class Layout:
     @property
     def m_floats(self) -> int:
         """The size of M for one part, in floats."""
-        return self.transform.products * self.m_plane
+        return self.rows * self.m_row
 
     def product_shape(self, v: Access) -> ConvShape:
         """The products of all planes of all bands, as a 1x1 convolution of V."""
@@ -241,13 +259,13 @@ class DataStage:
     def _inside(self, place: _Place, into: Operand, whole: int) -> None:
         b, strides = self._b, self._tiled.x.strides
         with b.loop("channel", 0, whole, self._lanes) as channel:
-            index = self._index(place, channel.index)
-            self._transform(
-                lambda i, j: b.load(
-                    self._x, index, self._lanes, offset=i * strides[1] + j * strides[2]
-                ),
-                b.add(into, channel.index),
+            # The neighbouring tile is next. Its pixels may come from memory.
+            ahead = (
+                self._layout.transform.results if self._layout.schedule.ahead.weight_bytes else 0
             )
+            index = self._index(place, channel.index)
+            pixels = Square(self._x, index, strides[1], strides[2], ahead)
+            self._transform(pixels, b.add(into, channel.index))
 
     def _clear(self, patch: Operand) -> None:
         b, lanes = self._b, self._lanes
@@ -271,41 +289,23 @@ class DataStage:
                 at = b.add(source, b.mul(column.index, strides[2]))
                 value = b.load_some(self._x, at, lanes, count)
                 b.store(value, self._m, b.add(target, b.mul(column.index, lanes)))
-        self._transform(
-            lambda i, j: b.load(self._m, patch, lanes, offset=(i * self._n + j) * lanes),
-            b.add(into, channel),
-        )
+        pixels = Square(self._m, patch, self._n * lanes, lanes)
+        self._transform(pixels, b.add(into, channel))
 
-    def _transform(self, load: Callable[[int, int], Operand], into: Operand) -> None:
+    def _transform(self, pixels: Square, into: Operand) -> None:
         """B^T d B of one tile and one vector of channels, stored in the planes of V."""
-        b, n, data = self._b, self._n, self._layout.transform.data
-        rows = list(
-            _interleaved(
-                b,
-                [
-                    partial(lambda i: data_transform(b, data, [load(i, j) for j in range(n)]), i)
-                    for i in range(n)
-                ],
-            )
-        )
-        columns = _interleaved(
-            b,
-            [
-                partial(lambda j: data_transform(b, data, [row[j] for row in rows]), j)
-                for j in range(n)
-            ],
-        )
-        for j, column in enumerate(columns):
-            for i, value in enumerate(column):
-                b.store(value, self._v, into, offset=(i * n + j) * self._layout.v_plane)
-
-
-def _interleaved(
-    b: KernelBuilder, chains: Sequence[Callable[[], list[Operand]]]
-) -> Iterator[list[Operand]]:
-    """The results of the chains. Two at a time are interleaved, which hides their latency."""
-    for first in range(0, len(chains), 2):
-        yield from b.interleaved(chains[first : first + 2])
+        plane, n = self._layout.v_plane, self._n
+        planes = Square(self._v, into, n * plane, plane)
+        one = partial(data_transform, self._b, self._layout.transform.data)
+        passes = Passes(self._b, n, self._lanes)
+        if not self._layout.in_memory:
+            columns = passes.turned(passes.of(pixels, one))
+            for j, column in enumerate(passes.over(columns, one)):
+                planes.turned.store(self._b, j, column)
+            return
+        passes.loop(pixels, n, one, lambda at, made: planes.moved(self._b, at).fill(self._b, made))
+        turned = planes.turned
+        passes.loop(turned, n, one, lambda at, made: turned.moved(self._b, at).fill(self._b, made))
 
 
 class ProductStage:
@@ -406,54 +406,64 @@ class SumStage:
     def _tile(
         self, at: tuple[Operand, Operand, Operand], channel: Operand, index: Operand, count: int
     ) -> None:
-        """A^T m A of one tile and one vector of filters, of which `count` exist."""
+        """The results of one tile and one vector of filters, of which `count` exist.
+
+        Tiles at the right edge may have fewer columns; they have their own code.
+        """
+        b, m, columns = self._b, self._layout.transform.results, self._walk[2]
+        rest = columns % m
+        if not rest:
+            self._transform(at, channel, index, (count, m))
+            return
+        if columns > m:
+            with b.when(b.compare("le", at[2], Imm(columns - m))):
+                self._transform(at, channel, index, (count, m))
+        with b.when(b.compare("gt", at[2], Imm(columns - m))):
+            self._transform(at, channel, index, (count, rest))
+
+    def _transform(
+        self,
+        at: tuple[Operand, Operand, Operand],
+        channel: Operand,
+        index: Operand,
+        valid: tuple[int, int],
+    ) -> None:
+        """A^T m A of one tile and one vector; `valid` are the numbers of filters and columns."""
         b, layout, transform = self._b, self._layout, self._layout.transform
-        n, lanes = transform.points, layout.schedule.lanes
+        n, m, lanes = transform.points, transform.results, layout.schedule.lanes
         bias = None
         if self._bias is not None:
             bias = b.load(self._bias, channel, lanes, align_bytes=lanes * self._bias.elem.bytes)
+        first = partial(sum_transform, b, transform.sums)
+        last = partial(sum_transform, b, transform.sums, start=bias)
+        passes = Passes(b, n, lanes)
+        planes = Square(self._m, index, n * layout.m_plane, layout.m_plane)
+        turned = planes.turned
+        image, row, column = at
 
-        def row(i: int) -> list[Operand]:
-            loaded = [
-                b.load(self._m, index, lanes, offset=(i * n + j) * layout.m_plane) for j in range(n)
-            ]
-            return sum_transform(b, transform.sums, loaded)
+        def store(line: Operand, made: Sequence[Sequence[Operand]]) -> None:
+            place = (image, b.add(row, line), column, channel)
+            for i, values in enumerate(made):
+                pixels = [([v], (0, i, j, 0)) for j, v in enumerate(values[: valid[1]])]
+                self._epilogue.store_pixels(pixels, place, valid[0], at_once=len(pixels))
 
-        rows = list(_interleaved(b, [partial(row, i) for i in range(n)]))
-        columns = list(
-            _interleaved(
-                b,
-                [
-                    partial(
-                        lambda j: sum_transform(b, transform.sums, [r[j] for r in rows], bias), j
-                    )
-                    for j in range(transform.results)
-                ],
-            )
-        )
-        self._store(columns, (*at, channel), count)
-
-    def _store(
-        self,
-        columns: Sequence[Sequence[Operand]],
-        at: tuple[Operand, Operand, Operand, Operand],
-        count: int,
-    ) -> None:
-        """Store the results that exist. Tiles at the lower and right edges may have fewer."""
-        m = self._layout.transform.results
-        for i in range(m):
-            with self._if_exists(1, i, at[1]):
-                for j in range(m):
-                    with self._if_exists(2, j, at[2]):
-                        self._epilogue.store_pixels([([columns[j][i]], (0, i, j, 0))], at, count)
+        if layout.in_memory:
+            passes.loop(turned, n, first, lambda line, made: turned.moved(b, line).fill(b, made))
+            rows = self._walk[1]
+            exist: Operand | int = b.min(b.sub(rows, row), m) if rows % m else m
+            passes.loop(planes, exist, last, store, step=2 - rows % m % 2)
+            return
+        rows_of = passes.over(passes.turned(passes.of(turned, first)), last)
+        for i, values in enumerate(rows_of):
+            with self._if_exists(i, row):
+                store(Imm(i), [values])
 
     @contextmanager
-    def _if_exists(self, axis: int, place: int, first: Operand) -> Iterator[None]:
-        """A condition, unless every tile has this row (axis 1) or column (axis 2)."""
-        b, m = self._b, self._layout.transform.results
-        extent = self._walk[axis]
-        if place < (extent - 1) % m + 1:
+    def _if_exists(self, place: int, first: Operand) -> Iterator[None]:
+        """A condition, unless every tile has this row."""
+        b, m, rows = self._b, self._layout.transform.results, self._walk[1]
+        if place < (rows - 1) % m + 1:
             yield
         else:
-            with b.when(b.compare("lt", first, Imm(extent - place))):
+            with b.when(b.compare("lt", first, Imm(rows - place))):
                 yield

@@ -126,23 +126,19 @@ def as_floats(matrix: Matrix) -> Array:
 def data_transform(b: KernelBuilder, rows: Matrix, values: Sequence[Operand]) -> list[Operand]:
     """`rows @ values`. Two rows of opposite points share their even part and their odd part.
 
-    All parts are computed at the same time, so that none waits for another.
+    All parts are computed at the same time, so that none waits for another. The odd part includes
+    its factor: a sum and a difference of registers keep both operands, which most instructions for
+    multiply-adds do not.
     """
     pairs, single = _paired(rows)
-    halves = [_halves(rows[i], rows[j]) for i, j in pairs]
-    scales = [next(c for c in reversed(odd) if c) for _, odd in halves]
-    parts = [
-        part
-        for (even, odd), scale in zip(halves, scales, strict=True)
-        for part in (even, tuple(c / scale for c in odd))
-    ]
-    parts += [rows[i] for i in single]
-    found = b.interleaved([partial(combined, b, part, values) for part in parts])
-    made = dict(zip(single, found[2 * len(pairs) :], strict=True))
-    for number, ((i, j), scale) in enumerate(zip(pairs, scales, strict=True)):
-        pair = found[2 * number : 2 * number + 2]
-        made[i] = combined(b, (Fraction(1), scale), pair)
-        made[j] = combined(b, (Fraction(1), -scale), pair)
+    halves = [half for i, j in pairs for half in _halves(rows[i], rows[j])]
+    found = b.interleaved(
+        [partial(combined, b, part, values) for part in (*halves, *(rows[i] for i in single))]
+    )
+    made = dict(zip(single, found[len(halves) :], strict=True))
+    for number, (i, j) in enumerate(pairs):
+        even, odd = found[2 * number : 2 * number + 2]
+        made[i], made[j] = b.add(even, odd), b.sub(even, odd)
     return [made[i] for i in range(len(rows))]
 
 

@@ -8,7 +8,7 @@ from itertools import count
 
 from ellc.codegen.kir.assembly import Frame
 from ellc.codegen.kir.in_order.allocate import ORDER, assign, spill
-from ellc.codegen.kir.in_order.code import Bank, Code, Loop, Node, Reg, Unsupported
+from ellc.codegen.kir.in_order.code import Bank, Code, Loop, Node, Op, Reg, Unsupported
 from ellc.codegen.kir.in_order.list_schedule import scheduled
 from ellc.codegen.kir.in_order.live import liveness, without_dead_code
 from ellc.codegen.kir.in_order.lower import Lowering
@@ -72,9 +72,27 @@ def _in_order(nodes: list[Node], rows: Mapping[str, Issue]) -> list[Node]:
             return node
         out = after[id(node)]
         mine = {reg for op in node.ops for reg in op.registers}
-        return Code(scheduled(node.ops, rows, out, _free(out, mine)))
+        free = _free(out, mine)
+        ordered = scheduled(node.ops, rows, out, free)
+        # The scheduler may need more registers than are free. One such block must not cost all
+        # others their order.
+        return Code(ordered) if _fits(ordered, out & mine, free) else node
 
     return arranged(nodes)
+
+
+def _fits(ops: Sequence[Op], out: frozenset[Reg], free: Mapping[Bank, int]) -> bool:
+    """Whether no more registers than `free` are in use at the same time, as `assign` counts them.
+
+    `out` are live after the block.
+    """
+    live = set(out)
+    for op in reversed(ops):
+        live.update(op.registers)
+        if any(sum(r.bank == bank for r in live) > count for bank, count in free.items()):
+            return False
+        live.difference_update(set(op.writes).difference(op.used))
+    return True
 
 
 def _free(out: frozenset[Reg], mine: set[Reg]) -> dict[Bank, int]:
