@@ -26,7 +26,7 @@ from ellc.ir.errors import EllcError
 from ellc.ir.graph import Graph
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.pipeline import run_pipeline
-from ellc.ir.types import DType, TensorType
+from ellc.ir.types import DType, Padding, TensorType
 from ellc.tuning import SHIPPED, Entry, merged, read_tuning, write_tuning
 
 TARGET = resolve("pi3_64")
@@ -249,6 +249,21 @@ def test_times_of_several_groups_are_compared_with_the_first_build() -> None:
     measured = {m.kernel: m.time for m in ellc.tune.measure(what, method)}
     ratios = [measured[name] / measured[names[0]] for name in names]
     assert ratios == pytest.approx([1.0, 1.1, 1.2, 1.3, 1.4])
+
+
+def test_all_steps_of_a_candidate_count() -> None:
+    b = GraphBuilder("net")
+    x = b.input("x", TensorType(DType.F32, (1, 32, 32, 32)))
+    weights = np.random.default_rng(0).standard_normal((32, 3, 3, 32)).astype(np.float32)
+    b.output("y", b.add(Conv2D(padding=Padding.same(1)), x, b.constant(weights)))
+    what = ellc.tune.tuned(run_pipeline(b.build())[0], TARGET, 4)
+
+    def times(plans: Sequence[tuple[str, Plan]]) -> list[list[float]]:
+        return [[1.0] * len(plan.steps) for _, plan in plans]
+
+    measured = ellc.tune.measure(what, ellc.tune.Method("ns", "by hand", times))
+    found = {m.kernel.partition(":")[0]: m.time for m in measured}
+    assert found["winograd"] >= found["gemm"] + 2
 
 
 def test_a_target_that_nothing_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
