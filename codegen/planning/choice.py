@@ -25,6 +25,7 @@ from ellc.codegen.planning.scratch import ScratchBuffers
 from ellc.ir.errors import EllcError, InternalError
 from ellc.ir.graph import Graph, Node
 from ellc.ir.op import Op, Pointwise
+from ellc.ir.ops.fused import anchor_of
 from ellc.ir.types import DType
 
 NO_SUCH_KERNEL = "E305"
@@ -259,6 +260,18 @@ class AskedKernels:
         named = [n for n in (*node.outputs, *node.source) if n in self._by_name]
         self._used.update(named)
         return self._by_name[named[0]] if named else self._by_value.get(node.outputs[0], "")
+
+    def spare_images(self, graph: Graph) -> frozenset[str]:
+        """The results for which families are named that cannot overwrite an image."""
+        names = {**self._by_value, **self._by_name}
+        spared = set[str]()
+        for node in graph.nodes:
+            asked = next((names[n] for n in (*node.outputs, *node.source) if n in names), "")
+            family = asked.partition(":")[0]
+            able = [f.name for f in families_of(anchor_of(node.op)) if f.over_image]
+            if asked and family not in able:
+                spared.update(node.outputs)
+        return frozenset(spared)
 
     def unused(self, graph: Graph) -> Iterator[EllcError]:
         """An error (E305) for every layer or value that the user named, but no kernel computes."""

@@ -88,7 +88,8 @@ def make_plan(
     if not wanted and options.depth_first:
         wanted = candidates.faster_chains()
     chains = candidates.banded(wanted)
-    storage = Storage(flat, needed, target, [chain.bands for chain in chains])
+    bands, spared = [chain.bands for chain in chains], asked.spare_images(flat)
+    storage = Storage(flat, needed, target, bands, spared)
     steps = _Steps(flat, needed, storage, target, options, prefix, tuned, asked, chains)
     plan = steps.plan()
     verify_plan(plan)

@@ -45,6 +45,7 @@ class Storage:
     conditions under which each node runs; the node counts as a reader of these conditions. If the
     waits of the target's core for cache lines are known, images that a convolution reads have gaps
     between pixels, where pixels would otherwise compete for a few sets of a cache (`pixel_pitch`).
+    The kernels of the results `spared` cannot overwrite an image.
     """
 
     def __init__(
@@ -53,8 +54,9 @@ class Storage:
         needed: Sequence[Needs],
         target: Target,
         chains: Sequence[Bands] = (),
+        spared: frozenset[str] = frozenset(),
     ) -> None:
-        self._graph, self._target, self._chains = graph, target, chains
+        self._graph, self._target, self._chains, self._spared = graph, target, chains, spared
         self._windows: dict[str, Access] = {}
         self._buffers: dict[str, Buffer] = {}
         self._accesses: dict[str, Access] = {}
@@ -303,7 +305,9 @@ class Storage:
         columns of the image and its border. The image must be in the arena. Nothing may read its
         buffer later, no other operand of the node may be in it, and no view needs a dense result.
         """
-        if not node.inputs or len(node.outputs) != 1 or node.output in self._banded:
+        if not node.inputs or len(node.outputs) != 1:
+            return None
+        if node.output in self._banded or node.output in self._spared:
             return None
         types, image = self._graph.types, self._accesses.get(node.inputs[0])
         if image is None or image.buffer.kind != "arena" or node.inputs[0] not in self._producers:

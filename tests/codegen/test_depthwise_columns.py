@@ -132,6 +132,14 @@ def test_the_result_takes_the_place_of_an_image_that_is_not_needed_later() -> No
     assert not overwrites(planned(network(SIZE, SAME), "host"))
 
 
+def test_a_kernel_that_a_user_names_may_keep_the_image() -> None:
+    for name, wanted in (("gemm", False), ("depthwise_columns:2x12", True)):
+        options = Options(kernels=((LAYER, name),))
+        plan = make_plan(network(SIZE, SAME), resolve("pi3_64"), options, "net")
+        assert overwrites(plan) == wanted
+        assert any(s.predictions[:1] and s.predictions[0].is_named(name) for s in plan.steps)
+
+
 def test_threads_share_the_channels_of_a_result_in_place_of_its_image() -> None:
     graph = network((12, 12, 64), Conv2D(padding=Padding.same(1), groups=64))
     (alone,) = (s for s in planned(graph).steps if "columns" in s.call.note)
