@@ -5,9 +5,9 @@
 
 `NETWORKS` of the zoo are built and tuned one after the other (`ellc tune`) with modelled cycles.
 Each has a journal in the folder, from which an interrupted run continues; after a change of kernels
-the folder must be empty. A layer that several
-networks have keeps the result of the first. The file gets only the layers for which a kernel takes
-at most 98 % of the cycles of the planner's choice, and only these are replaced for this target.
+the folder must be empty. A layer that several networks have keeps the result of the first. The file
+gets only the layers for which a kernel takes at most 98 % of the cycles of the planner's choice.
+Entries for other cores stay in it.
 """
 
 from __future__ import annotations
