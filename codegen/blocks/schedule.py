@@ -138,7 +138,7 @@ def gemm_tile(target: Target, total: Elem, pixels: int, filters: int) -> GemmSch
     by_lane = target.lane_fma and lanes == 4 and pixels > 1
     tile = min(_pixels(target, budget, vectors, by_lane), max(1, pixels))
     weights_first = by_lane and budget >= 32
-    step = lanes if weights_first else 2
+    step = lanes if weights_first or (by_lane and target.core.scheduler) else 2
     return GemmSchedule(tile, vectors, lanes, step, by_lane, 1, weights_first)
 
 
@@ -261,6 +261,9 @@ def _pixels(target: Target, registers: int, vectors: int, by_lane: bool) -> int:
         # A step has four channels. It needs a register of image values per pixel, and four rows of
         # weights.
         return max(1, min(limit, (registers - 4 * vectors) // (vectors + 1)))
+    if by_lane and target.core.scheduler:
+        # A step has four channels. While one row of weights is used, the next one is loaded.
+        return max(1, min(limit, (registers - 2 * vectors) // (vectors + 1)))
     if by_lane:
         # A step has two channels. It needs half a register of image values per pixel, and one
         # register of weights at a time. The tile has one pixel fewer than would fit, because the

@@ -35,10 +35,11 @@ _PART_CYCLES = 30
 def has_loop_orders(target: Target, total: Elem) -> bool:
     """Whether `loop_orders` has orders for sums of this type on this target.
 
-    It needs the costs of cache lines, and tiles that load all weights of a step first.
+    It needs the costs of cache lines, and tiles whose steps are whole vectors of channels.
     """
     many = 1 << 16
-    return target.core.memory is not None and gemm_tile(target, total, many, many).weights_first
+    tile = gemm_tile(target, total, many, many)
+    return target.core.memory is not None and tile.by_lane and tile.k_step == tile.lanes
 
 
 def loop_orders(

@@ -5,8 +5,11 @@ from __future__ import annotations
 from functools import cache
 
 from ellc.codegen.blocks.schedule import GemmSchedule
-from ellc.codegen.kir.in_order.modulo import NoSchedule
+from ellc.codegen.kir.in_order.encoding import Encoding
+from ellc.codegen.kir.in_order.modulo import NoSchedule, loads_of
 from ellc.codegen.kir.in_order.modulo import schedule as modulo_schedule
+from ellc.codegen.kir.in_order.product_loop import Product, by_vector
+from ellc.codegen.kir.in_order.states import ENCODINGS
 from ellc.codegen.machine.target import Target
 
 
@@ -15,24 +18,28 @@ def step_cycles(target: Target, tile: GemmSchedule) -> int | None:
 
     None if the core has no scheduler, or if the scheduler finds no place for the tile's loads.
     """
-    if not target.core.scheduler or not (tile.by_lane and tile.weights_first):
+    encoding = ENCODINGS.get(target.arch)
+    if not target.core.scheduler or encoding is None:
         return None
-    return _cycles(tile.pixels, tile.vectors, tile.k_step, target.vector_registers)
+    if not tile.by_lane or tile.k_step != tile.lanes:
+        return None
+    return _cycles(tile.pixels, tile.vectors, tile.k_step, encoding)
 
 
 @cache
-def _cycles(pixels: int, vectors: int, steps: int, registers: int) -> int | None:
-    """The length of the schedule; products are in the order in which tiles write them."""
-    uses: list[list[int]] = [[] for _ in range(pixels + steps * vectors)]
-    products = 0
-    for step in range(steps):
-        for pixel in range(pixels):
-            for vector in range(vectors):
-                uses[pixel].append(products)
-                uses[pixels + step * vectors + vector].append(products)
-                products += 1
-    spare = registers - pixels * vectors
+def _cycles(pixels: int, vectors: int, steps: int, encoding: Encoding) -> int | None:
+    """The length of the schedule of a loop that loads image values, then weights."""
+    products = [
+        Product(pixel * vectors + vector, pixels + step * vectors + vector, pixel, step)
+        for step in range(steps)
+        for pixel in range(pixels)
+        for vector in range(vectors)
+    ]
+    if encoding.loads_halves_apart:
+        products = by_vector(products)
+    loads = loads_of(products, pixels + steps * vectors, apart=encoding.loads_halves_apart)
+    spare = len(encoding.registers["v"]) - pixels * vectors
     try:
-        return modulo_schedule(tuple(map(tuple, uses)), products, spare).cycles
+        return modulo_schedule(loads, len(products), spare).cycles
     except NoSchedule:
         return None

@@ -9,6 +9,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ellc.codegen.machine.core import Arch
 from ellc.codegen.machine.target import Target
 
 HALVES = 2
@@ -73,15 +74,24 @@ _A53: Mapping[str, Issue] = {
     "vector_move": Issue(halves=2, first=True, stage_after=0),
     "vector_splat": Issue(halves=2, first=True, stage_after=0, latency=3, need=3),
 }
-PIPELINES: Mapping[str, Mapping[str, Issue]] = {"cortex-a53": _A53}
-"""For each core the rows by kind of instruction, in AArch64 code."""
+_A53_32: Mapping[str, Issue] = {
+    **_A53,
+    # Two instructions for a half each.
+    "vector_load": Issue(cycles=2, halves=1, memory=True, stage_after=0, latency=4),
+    "vector_store": Issue(cycles=2, halves=1, memory=True, update_need=1),
+}
+PIPELINES: Mapping[tuple[str, Arch], Mapping[str, Issue]] = {
+    ("cortex-a53", "aarch64"): _A53,
+    ("cortex-a53", "arm"): _A53_32,
+}
+"""For each core and each of its states the rows by kind of instruction."""
 
 
 def pipeline_of(target: Target) -> Mapping[str, Issue] | None:
     """The rows of a target's core; None if they are not known, or if it runs other code."""
-    if target.arch != "aarch64" or target.object_format != "elf":
+    if target.object_format != "elf" or target.is_thumb:
         return None
-    return PIPELINES.get(target.core.name)
+    return PIPELINES.get((target.core.name, target.arch))
 
 
 class Timed(Protocol):

@@ -9,7 +9,7 @@ import random
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,24 +21,27 @@ from tiles import Tile
 from ellc.codegen.blocks.calls import Options
 from ellc.codegen.kir.assembly import Frame, assembly_functions, assembly_text, frame
 from ellc.codegen.kir.in_order.code import Code, Loop, Unsupported
-from ellc.codegen.kir.in_order.predict import predicted_cycles, steady_loops
+from ellc.codegen.kir.in_order.encoding import Encoding
+from ellc.codegen.kir.in_order.predict import predicted_cycles, steady_loops, trip_cycles
 from ellc.codegen.kir.in_order.proof.prove import problem
+from ellc.codegen.kir.in_order.scheduler import MACHINES
+from ellc.codegen.kir.in_order.states import ENCODINGS
 from ellc.codegen.kir.in_order.translate import Translated, translate
 from ellc.codegen.kir.ir import Assembled, AssemblyFunction, For, Kernel, walk
 from ellc.codegen.kir.nests import NEST_SCHEDULERS, Nest, aliases
 from ellc.codegen.kir.scheduling import schedule
 from ellc.codegen.kir.text import parse, print_kernel
-from ellc.codegen.machine.pipeline import PIPELINES, loop_cycles
+from ellc.codegen.machine.pipeline import PIPELINES, Issue
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.machine.target import Target
 from ellc.codegen.measure.testing import run_trials
 from ellc.codegen.planning.planner import make_plan
 from ellc.codegen.toolchain import emulate
+from ellc.codegen.toolchain.assemble import assemble
 from ellc.ir.errors import EllcError, InternalError
 from ellc.ir.op import all_ops
 
-PI = resolve("pi3_64")
-ROWS = PIPELINES["cortex-a53"]
+PI, PI_32 = resolve("pi3_64"), resolve("pi3")
 SHARE = 7  # every seventh sample is tested
 
 
@@ -46,6 +49,7 @@ SHARE = 7  # every seventh sample is tested
 class Case:
     """A nest, the function for it, and what the checker needs."""
 
+    target: Target
     nest: Nest
     frame: Frame
     translated: Translated
@@ -53,15 +57,25 @@ class Case:
     def problem(self, function: AssemblyFunction) -> str:
         """Why another function is not proved to compute the nest."""
         nest = self.nest
-        rest = (function, self.translated.witnesses)
+        rest = (function, self.translated.witnesses, MACHINES[self.target.arch])
         return problem(nest.loop, nest.results, self.frame, nest.aliases, *rest)
 
+    @property
+    def how(self) -> tuple[Encoding, Mapping[str, Issue]]:
+        """The instructions of the target, and how its core issues them."""
+        return how(self.target)
 
-def translated(kernel: Kernel) -> Case:
+
+def how(target: Target) -> tuple[Encoding, Mapping[str, Issue]]:
+    return ENCODINGS[target.arch], PIPELINES[target.core.name, target.arch]
+
+
+def translated(kernel: Kernel, target: Target) -> Case:
     (loop,) = [s for s in kernel.body if isinstance(s, For)]
     nest = Nest(loop, (), aliases(kernel.in_place))
-    layout = frame((loop,), (), 64)
-    return Case(nest, layout, translate(loop, (), layout, nest.aliases, ROWS))
+    layout = frame((loop,), (), target.word_bits)
+    made = translate(loop, (), layout, nest.aliases, *how(target))
+    return Case(target, nest, layout, made)
 
 
 TILES = {
@@ -74,12 +88,20 @@ TILES = {
     "8x8 in chains": Tile(8, 2, 128, chains=2).kernel(),
     "8x8 with a sum in place": Tile(8, 2, residual=True).kernel(),
     "3x4": product(),
+    "4x8, 32 bits": Tile(4, 2).kernel(),
+    "6x4, 32 bits": Tile(6, 1).kernel(),
+    "4x8 in chains, 32 bits": Tile(4, 2, 128, chains=2).kernel(),
+    "4x8 with a sum in place, 32 bits": Tile(4, 2, residual=True).kernel(),
 }
+
+
+def target_of(name: str) -> Target:
+    return PI_32 if name.endswith("32 bits") else PI
 
 
 @functools.cache
 def case(name: str) -> Case:
-    return translated(TILES[name])
+    return translated(TILES[name], target_of(name))
 
 
 # --- proofs --------------------------------------------------------------------------------------
@@ -89,7 +111,8 @@ def case(name: str) -> Case:
 def test_functions_are_proved_equal_to_their_nests(name: str) -> None:
     found = case(name)
     assert found.problem(found.translated.function) == ""
-    assert translated(TILES[name]).translated.function == found.translated.function
+    again = translated(TILES[name], target_of(name))
+    assert again.translated.function == found.translated.function
 
 
 def test_values_that_do_not_fit_are_kept_in_the_frame() -> None:
@@ -105,14 +128,14 @@ Mutation = Callable[[list[str], random.Random], bool]
 
 
 def _drop(lines: list[str], rng: random.Random) -> bool:
-    at = _pick(lines, rng, r"(?!nop|prfm|\.)")
+    at = _pick(lines, rng, r"(?!nop|prfm|pld|\.)")
     del lines[at]
     return True
 
 
 def _substitute(pattern: str, change: Callable[[re.Match[str], random.Random], str]) -> Mutation:
     def mutate(lines: list[str], rng: random.Random) -> bool:
-        at = _pick(lines, rng, f"(?!prfm).*{pattern}")
+        at = _pick(lines, rng, f"(?!prfm|pld).*{pattern}")
         before = lines[at]
         found = rng.choice(list(re.finditer(pattern, before)))
         lines[at] = before[: found.start()] + change(found, rng) + before[found.end() :]
@@ -136,60 +159,108 @@ def _further(found: re.Match[str], rng: random.Random) -> str:
     return f"#{int(found[1]) + rng.choice((-16, -8, -4, 4, 8, 16))}"
 
 
-def _above_its_source(lines: list[str], rng: random.Random) -> bool:
-    """Move an instruction above the one that computes its operand."""
-    at = _pick(lines, rng, r"fmla v\d+\.4s, v\d+\.4s, v\d+\.s")
-    source = re.findall(r"v\d+", lines[at])[2][1:]
-    writes = re.compile(rf"ldr [qd]{source},")
-    earlier = [i for i in range(at) if writes.match(lines[i])]
-    if not earlier or any(line.startswith(".L") for line in lines[earlier[-1] : at]):
-        return False
-    lines.insert(earlier[-1], lines.pop(at))
-    return True
+def _above(reader: str, source: str, load: str) -> Mutation:
+    """Move an instruction above the one that loads its operand, which the group of `source` is."""
+
+    def mutate(lines: list[str], rng: random.Random) -> bool:
+        at = _pick(lines, rng, reader)
+        operand = re.search(source, lines[at])
+        assert operand is not None
+        writes = re.compile(load.format(operand[1]))
+        earlier = [i for i in range(at) if writes.match(lines[i])]
+        if not earlier or any(line.startswith(".L") for line in lines[earlier[-1] : at]):
+            return False
+        lines.insert(earlier[-1], lines.pop(at))
+        return True
+
+    return mutate
 
 
-MUTATIONS: dict[str, Mutation] = {
-    "a dropped instruction": _drop,
-    "another sum": _substitute(r"(?<=fmla )v(\d+)", _other(32)),
-    "another factor": _substitute(r"(?<=s, )v(\d+)(?=\.s\[)", _other(32)),
-    "another vector": _substitute(r"(?<=fmla v\d\.4s, )v(\d+)", _other(32)),
-    "another lane": _substitute(r"(?<=\.s\[)(\d)", _other(4)),
-    "another half": _substitute(r"(?<=\.d\[1\], )x(\d+)", _other(29)),
-    "another register to store": _substitute(r"(?<=str )q(\d+)", _other(32)),
-    "another offset, step or bound": _substitute(r"#(\d+)(?=[\]]|$)", _further),
-    "another pointer": _substitute(r"(?<=\[)x(\d+)(?=, #\d+\])", _other(29)),
-    "a use before its load": _above_its_source,
+MUTATED = [
+    f"{size}{rest}"
+    for size in ("8x8", "4x8")
+    for rest in ("", " in chains", " with a sum in place")
+]
+MUTATIONS: dict[str, tuple[Mutation, Mutation]] = {
+    "a dropped instruction": (_drop, _drop),
+    "another sum": (
+        _substitute(r"(?<=fmla )v(\d+)", _other(32)),
+        _substitute(r"(?<=vmla\.f32 )q(\d+)", _other(16)),
+    ),
+    "another factor": (
+        _substitute(r"(?<=s, )v(\d+)(?=\.s\[)", _other(32)),
+        _substitute(r"(?<=, )d(\d+)(?=\[)", _other(16)),
+    ),
+    "another vector": (
+        _substitute(r"(?<=fmla v\d\.4s, )v(\d+)", _other(32)),
+        _substitute(r"(?<=vmla\.f32 q\d, )q(\d+)", _other(16)),
+    ),
+    "another lane": (
+        _substitute(r"(?<=\.s\[)(\d)", _other(4)),
+        _substitute(r"(?<=\d\[)(\d)(?=\])", _other(2)),
+    ),
+    "another half": (
+        _substitute(r"(?<=\.d\[1\], )x(\d+)", _other(29)),
+        _substitute(r"(?<=vmov d\d, )r(\d+)", _other(12)),
+    ),
+    "another register to store": (
+        _substitute(r"(?<=str )q(\d+)", _other(32)),
+        _substitute(r"(?<=vstr )d(\d+)", _other(32)),
+    ),
+    "another offset, step or bound": (
+        _substitute(r"#(\d+)(?=[\]]|$)", _further),
+        _substitute(r"#(\d+)(?=[\]]|$)", _further),
+    ),
+    "another pointer": (
+        _substitute(r"(?<=\[)x(\d+)(?=, #\d+\])", _other(29)),
+        _substitute(r"(?<=\[)r(\d+)(?=, #\d+\])", _other(13)),
+    ),
+    "a use before its load": (
+        _above(r"fmla v\d+\.4s, v\d+\.4s, v\d+\.s", r"v(\d+)\.s", r"ldr [qd]{},"),
+        _above(r"vmla\.f32 .*\[", r" d(\d+)\[", r"(vldr|vmov) d{},"),
+    ),
 }
+"""For each fault a change of AArch64 code, and one of ARM code."""
 
 
 @pytest.mark.parametrize("what", MUTATIONS)
-@pytest.mark.parametrize("name", ["8x8", "8x8 in chains", "8x8 with a sum in place"])
+@pytest.mark.parametrize("name", [name for name in TILES if name.split(",")[0] in MUTATED])
 def test_the_checker_catches_seeded_faults(name: str, what: str) -> None:
     found, rng, tried = case(name), random.Random(f"{name} {what}"), 0
     function = found.translated.function
     while tried < 12:
         lines = list(function.lines)
-        if not MUTATIONS[what](lines, rng):
+        if not MUTATIONS[what][found.target is PI_32](lines, rng):
             continue
         tried += 1
         changed = [(a, b) for a, b in zip(function.lines, lines, strict=False) if a != b][:2]
         assert found.problem(replace(function, lines=tuple(lines))), changed
 
 
-def test_the_checker_knows_the_calling_convention() -> None:
-    found = case("8x8")
+@pytest.mark.parametrize("size", ["8x8{}", "4x8{}, 32 bits"])
+def test_the_checker_knows_the_calling_convention(size: str) -> None:
+    found = case(size.format(""))
     function = found.translated.function
+    assert function.saves
     for register in function.saves:
         rest = tuple(r for r in function.saves if r != register)
         assert "belongs to the caller" in found.problem(replace(function, saves=rest))
-    chains = case("8x8 in chains")
+    chains = case(size.format(" in chains"))
     assert "belongs to the caller" in chains.problem(
         replace(chains.translated.function, scratch_bytes=0)
     )
-    for line in ("mov x18, x1", "mov x0, x1", "mov x29, x1"):
-        assert "belongs to the caller" in found.problem(
-            replace(function, lines=(*function.lines, line))
-        )
+    foreign = ("r0", "r13", "r14") if found.target is PI_32 else ("x0", "x18", "x29")
+    for register in foreign:
+        lines = (*function.lines, f"mov {register}, {register[0]}1")
+        assert "belongs to the caller" in found.problem(replace(function, lines=lines))
+
+
+def test_halves_of_vectors_must_be_stored_together() -> None:
+    found = case("4x8, 32 bits")
+    function = found.translated.function
+    at = next(i for i, line in enumerate(function.lines) if line.startswith("vstr"))
+    lines = [*function.lines[: at + 1], "nop", *function.lines[at + 1 :]]
+    assert "half" in found.problem(replace(function, lines=tuple(lines)))
 
 
 def test_a_function_without_a_proof_is_an_internal_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,6 +286,7 @@ LEAST_CYCLES = {
     "4x8": 49,
     "3x16": 77,
     "8x8 in chains": 86,
+    "4x8, 32 bits": 48,
 }
 """The cycles of four steps of each tile: one for each product, one for three of them, a branch. In
 the tiles 4x8 and 3x16 there are more loads than that: each takes four cycles."""
@@ -226,7 +298,7 @@ def test_inner_loops_have_the_predicted_length(name: str) -> None:
         (code,) = loop.body
         assert isinstance(code, Code)
         products = sum(op.kind == "multiply_add" for op in code.ops)
-        cycles = loop_cycles((*code.ops, *loop.latch), ROWS)
+        cycles = trip_cycles(loop, *case(name).how)
         assert cycles <= LEAST_CYCLES[name]
         loads = sum(op.kind == "half_load" for op in code.ops)
         # At least 2.9 multiply-adds of a possible 3, or as many as the loads allow.
@@ -235,28 +307,37 @@ def test_inner_loops_have_the_predicted_length(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.needs_cycle_tool
-@pytest.mark.emulated("qemu-aarch64")
-def test_predictions_agree_with_the_model_of_the_core(tmp_path: Path) -> None:
-    modelled = _modelled([TILES[name] for name in LEAST_CYCLES], tmp_path)
-    for name, cycles in zip(LEAST_CYCLES, modelled, strict=True):
+@pytest.mark.parametrize(
+    "target",
+    [
+        pytest.param(PI, marks=pytest.mark.emulated("qemu-aarch64")),
+        pytest.param(PI_32, marks=pytest.mark.emulated("qemu-arm")),
+    ],
+    ids=lambda target: target.name,
+)
+def test_predictions_agree_with_the_model_of_the_core(target: Target, tmp_path: Path) -> None:
+    names = [name for name in LEAST_CYCLES if target_of(name) is target]
+    modelled = _modelled(target, [TILES[name] for name in names], tmp_path)
+    for name, cycles in zip(names, modelled, strict=True):
         (panels,) = [n for n in case(name).translated.nodes if isinstance(n, Loop)]
-        predicted = predicted_cycles([replace(panels, trips=1)], ROWS)
+        predicted = predicted_cycles([replace(panels, trips=1)], *how(target))
         # Branches and cold lines add a little.
         assert predicted <= cycles <= 1.03 * predicted, (name, predicted, cycles)
 
 
-def _modelled(kernels: Sequence[Kernel], folder: Path) -> list[float]:
+def _modelled(target: Target, kernels: Sequence[Kernel], folder: Path) -> list[float]:
     """The cycles of a call of each kernel's function, with one panel and warm caches."""
-    text, head, calls = "", "", ""
-    for number, kernel in enumerate(kernels):
-        done = schedule(replace(kernel, name=f"tile{number}"), PI)
-        ((name, _),) = assembly_functions(done)
-        text, head = text + assembly_text([done], PI), f"{head}void {name}(void *);\n"
-        calls += f"{' '.join(_frame_values(kernel))} {name}(frame);\n"
-    (folder / "tiles.s").write_text(text)
+    head, calls = "", ""
+    done = [schedule(replace(k, name=f"tile{n}"), target) for n, k in enumerate(kernels)]
+    text = assembly_text(done, target)
+    for kernel, made in zip(kernels, done, strict=True):
+        ((name, _),) = assembly_functions(made)
+        head += f"void {name}(void *);\n"
+        calls += f"{' '.join(_frame_values(kernel, target))} {name}(frame);\n"
+    (folder / "tiles.o").write_bytes(assemble(text, target))
     (folder / "tiles.c").write_text(head + _PROGRAM.replace("{calls}", calls))
     program, answer = folder / "tiles", folder / "answer.json"
-    emulate.build_program(PI, [folder / "tiles.c", folder / "tiles.s"], [], program)
+    emulate.build_program(target, [folder / "tiles.c"], [folder / "tiles.o"], program)
     words = [sys.executable, os.environ["ELLC_CYCLE_TOOL"], "--json", str(answer)]
     words += ["--roi", "forward", "--diff", "1", "3", "--", str(program), "{}"]
     subprocess.run(words, check=True, capture_output=True)
@@ -264,9 +345,9 @@ def _modelled(kernels: Sequence[Kernel], folder: Path) -> list[float]:
     return [cycles[f"tile{number}_assembly0"] for number in range(len(kernels))]
 
 
-def _frame_values(kernel: Kernel) -> Iterator[str]:
+def _frame_values(kernel: Kernel, target: Target) -> Iterator[str]:
     """C statements that fill the frame of a kernel's only loop: buffers, and one trip."""
-    layout = frame((kernel.body[0],), (), 64)
+    layout = frame((kernel.body[0],), (), target.word_bits)
     for number, offset in enumerate(layout.params.values()):
         yield f"*(char **)(frame + {offset}) = memory + {number} * 65536;"
     for name, value in ((kernel.begin.name, 0), (kernel.end.name, 1)):
@@ -299,17 +380,17 @@ def everything(nest: Nest, target: Target) -> AssemblyFunction | None:
     """A scheduler that translates all nests that it can, also if this is slower."""
     layout = frame((nest.loop,), nest.results, target.word_bits)
     try:
-        found = translate(nest.loop, nest.results, layout, nest.aliases, ROWS)
+        found = translate(nest.loop, nest.results, layout, nest.aliases, *how(target))
     except Unsupported:
         return None
-    rest = (found.function, found.witnesses)
+    rest = (found.function, found.witnesses, MACHINES[target.arch])
     assert problem(nest.loop, nest.results, layout, nest.aliases, *rest) == ""
     return found.function
 
 
-def has_assembly(sample: Sample) -> bool:
+def has_assembly(sample: Sample, target: Target) -> bool:
     try:
-        plan = make_plan(sample.trial.graph, PI, Options(), "k")
+        plan = make_plan(sample.trial.graph, target, Options(), "k")
     except EllcError as error:
         assert error.code in ("E300", "E301")
         return False
@@ -318,16 +399,24 @@ def has_assembly(sample: Sample) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.emulated("qemu-aarch64")
+@pytest.mark.parametrize(
+    ("target", "share"),
+    [
+        pytest.param(PI, 0, marks=pytest.mark.emulated("qemu-aarch64")),
+        pytest.param(PI_32, SHARE // 2, marks=pytest.mark.emulated("qemu-arm")),
+    ],
+    ids=["pi3_64", "pi3"],
+)
 def test_samples_through_scheduled_nests_have_the_same_bits(
-    monkeypatch: pytest.MonkeyPatch,
+    target: Target, share: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(NEST_SCHEDULERS, "in_order", everything)
-    every = [s for op in all_ops().values() for s in samples(op)][::SHARE]
-    trials = [sample.trial for sample in every if has_assembly(sample)]
+    every = [s for op in all_ops().values() for s in samples(op)][share::SHARE]
+    trials = [sample.trial for sample in every if has_assembly(sample, target)]
     assert len(trials) > 20
-    plain = replace(PI, core=replace(PI.core, scheduler=""))
-    for trial, a, b in zip(trials, *(run_trials(trials, t) for t in (plain, PI)), strict=True):
+    scheduled = run_trials(trials, target)
+    monkeypatch.setitem(NEST_SCHEDULERS, "in_order", lambda nest, target: None)
+    for trial, a, b in zip(trials, scheduled, run_trials(trials, target), strict=True):
         assert isinstance(a, list) and isinstance(b, list), (trial, a, b)
         both = [(x, y) for u, v in zip(a, b, strict=True) for x, y in zip(u, v, strict=True)]
         assert all(x.tobytes() == y.tobytes() for x, y in both), trial

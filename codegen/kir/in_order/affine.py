@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ellc.codegen.kir.in_order.code import Bank, Code, Node, Op, Reg
-
-_IMMEDIATE = 1 << 12
+from ellc.codegen.kir.in_order.encoding import Encoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,8 @@ class Level:
 class Writer:
     """Writes nested loops, and computes an index at the outermost level where it is possible."""
 
-    def __init__(self) -> None:
+    def __init__(self, encoding: Encoding) -> None:
+        self.encoding = encoding
         self.levels = [Level()]
         self._count = 0
 
@@ -110,7 +110,7 @@ class Writer:
         if not value.terms:
             self._set(reg, value.constant, self.depth)
             return reg
-        self.emit(Op("integer", "mov x{0}, x{1}", (reg,), (), (self.index(value),)))
+        self.emit(Op("integer", "mov {0}, {1}", (reg,), (), (self.index(value),)))
         return reg
 
     def _computed(self, value: Affine, level: int) -> Reg:
@@ -131,34 +131,29 @@ class Writer:
         operation = "add" if factor > 0 else "sub"
         if abs(factor) == 1 << shift and (base is not None or factor > 0):
             if base is None:
-                op = Op("constant", f"lsl x{{0}}, x{{1}}, #{shift}", (out,), (), (reg,))
+                op = Op("constant", f"lsl {{0}}, {{1}}, #{shift}", (out,), (), (reg,))
             elif shift:
-                text = f"{operation} x{{0}}, x{{1}}, x{{2}}, lsl #{shift}"
+                text = f"{operation} {{0}}, {{1}}, {{2}}, lsl #{shift}"
                 op = Op("shifted", text, (out,), (), (base, reg))
             else:
-                op = Op("integer", f"{operation} x{{0}}, x{{1}}, x{{2}}", (out,), (), (base, reg))
+                op = Op("integer", f"{operation} {{0}}, {{1}}, {{2}}", (out,), (), (base, reg))
         else:
             count = self._constant(factor, level)
             if base is None:
-                op = Op("multiply", "mul x{0}, x{1}, x{2}", (out,), (), (reg, count))
+                op = Op("multiply", "mul {0}, {1}, {2}", (out,), (), (reg, count))
             else:
-                text = "madd x{0}, x{1}, x{2}, x{3}"
-                op = Op("multiply", text, (out,), (), (reg, count), (base,))
+                op = self.encoding.multiplied(out, reg, count, base)
         self.emit(op, level)
         return out
 
     def _sum(self, base: Reg, constant: int, level: int) -> Reg:
-        out, size = self.new("x"), abs(constant)
-        operation = "add" if constant > 0 else "sub"
-        if size < _IMMEDIATE:
-            text = f"{operation} x{{0}}, x{{1}}, #{size}"
-        elif size % _IMMEDIATE == 0 and size < _IMMEDIATE**2:
-            text = f"{operation} x{{0}}, x{{1}}, #{size // _IMMEDIATE}, lsl #12"
+        out, immediate = self.new("x"), self.encoding.immediate(abs(constant))
+        if immediate:
+            text = f"{'add' if constant > 0 else 'sub'} {{0}}, {{1}}, {immediate}"
+            self.emit(Op("integer", text, (out,), (), (base,)), level)
         else:
             reads = (base, self._constant(constant, level))
-            self.emit(Op("integer", "add x{0}, x{1}, x{2}", (out,), (), reads), level)
-            return out
-        self.emit(Op("integer", text, (out,), (), (base,)), level)
+            self.emit(Op("integer", "add {0}, {1}, {2}", (out,), (), reads), level)
         return out
 
     def _constant(self, value: int, level: int) -> Reg:
@@ -167,20 +162,5 @@ class Writer:
         return out
 
     def _set(self, reg: Reg, value: int, level: int) -> None:
-        for op in set_constant(reg, value):
+        for op in self.encoding.constant(reg, value):
             self.emit(op, level)
-
-
-def set_constant(reg: Reg, value: int) -> Iterator[Op]:
-    """The instructions that set a register to a number of at most 64 bits."""
-    negative = value < 0
-    parts = [(value >> shift) & 0xFFFF for shift in (0, 16, 32, 48)]
-    filler = 0xFFFF if negative else 0
-    wanted = [i for i, part in enumerate(parts) if part != filler] or [0]
-    first = wanted[0]
-    word = parts[first] ^ filler
-    yield Op(
-        "constant", f"mov{'n' if negative else 'z'} x{{0}}, #{word}, lsl #{16 * first}", (reg,)
-    )
-    for i in wanted[1:]:
-        yield Op("constant", f"movk x{{0}}, #{parts[i]}, lsl #{16 * i}", (), (reg,))

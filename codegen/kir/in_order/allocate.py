@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import heapq
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ellc.codegen.kir.in_order.code import Access, Bank, Code, Loop, Node, Op, Reg, Unsupported
+from ellc.codegen.kir.in_order.encoding import Encoding
 from ellc.codegen.kir.in_order.live import liveness
 
-ORDER: Mapping[Bank, tuple[int, ...]] = {
-    "v": (*range(8), *range(16, 32), *range(8, 16)),
-    "x": (*range(1, 18), *range(19, 29)),
-}
-"""The registers that may be assigned, first those that a function need not save. x0 is the frame;
-x18 belongs to the operating system, x29 to debuggers, x30 is the return address."""
 _SLOT_BYTES = 16
 _TRIPS_WEIGHT = 8
 
@@ -29,7 +25,7 @@ class Spilled:
     bytes: int
 
 
-def spill(nodes: list[Node], first_offset: int, new: Iterator[int]) -> Spilled:
+def spill(nodes: list[Node], first_offset: int, new: Iterator[int], encoding: Encoding) -> Spilled:
     """Move values to the frame until the others fit.
 
     Slots begin at `first_offset`, a multiple of 16; `new` are unused numbers of registers. Raises
@@ -37,20 +33,20 @@ def spill(nodes: list[Node], first_offset: int, new: Iterator[int]) -> Spilled:
     """
     slots: dict[Reg, int] = {}
     small: set[Reg] = set()
-    while chosen := _to_spill(nodes, small):
+    while chosen := _to_spill(nodes, small, encoding):
         for reg in chosen:
             slots[reg] = first_offset + _SLOT_BYTES * len(slots)
-        nodes = _Rewriter({reg: slots[reg] for reg in chosen}, new, small).nodes(nodes)
+        nodes = _Rewriter({reg: slots[reg] for reg in chosen}, new, small, encoding).nodes(nodes)
     return Spilled(nodes, slots, _SLOT_BYTES * len(slots))
 
 
-def _to_spill(nodes: list[Node], small: set[Reg]) -> list[Reg]:
+def _to_spill(nodes: list[Node], small: set[Reg], encoding: Encoding) -> list[Reg]:
     """The cheapest registers to move at a place where too many are live; none if all fit."""
     spans = liveness(nodes).spans
     weights, fixed = _weights(nodes)
-    for bank in ("v", "x"):
+    for bank, registers in encoding.registers.items():
         crowded = _most_crowded(spans, bank)
-        excess = len(crowded) - len(ORDER[bank])
+        excess = len(crowded) - len(registers)
         if excess <= 0:
             continue
         candidates = [r for r in crowded if r not in small and r not in fixed]
@@ -106,6 +102,7 @@ class _Rewriter:
     slots: Mapping[Reg, int]
     new: Iterator[int]
     small: set[Reg]
+    encoding: Encoding
 
     def nodes(self, nodes: Sequence[Node]) -> list[Node]:
         """The nodes with those registers replaced."""
@@ -129,21 +126,18 @@ class _Rewriter:
             self.small.update(short.values())
             for reg, name in short.items():
                 if reg in op.used:
-                    yield _slot_access(name, self.slots[reg], stores=False)
+                    yield self._slot_access(name, self.slots[reg], stores=False)
             yield _renamed(op, short) if short else op
             for reg, name in short.items():
                 if reg in op.defined:
-                    yield _slot_access(name, self.slots[reg], stores=True)
+                    yield self._slot_access(name, self.slots[reg], stores=True)
 
-
-def _slot_access(reg: Reg, slot: int, stores: bool) -> Op:
-    vector = reg.bank == "v"
-    access = Access("", "frame", slot, _SLOT_BYTES, stores)
-    kind = ("vector_" if vector else "") + ("store" if stores else "load")
-    text = f"{'str' if stores else 'ldr'} {'q' if vector else 'x'}{{0}}, [x0, #{slot}]"
-    if stores:
-        return Op(kind, text, late=(reg,), access=access)
-    return Op(kind, text, (reg,), access=access)
+    def _slot_access(self, reg: Reg, slot: int, *, stores: bool) -> Op:
+        access = Access("", "frame", slot, _SLOT_BYTES, stores)
+        if reg.bank == "v":
+            write = self.encoding.vector_store if stores else self.encoding.vector_load
+            return write(reg, None, slot, access)
+        return replace(self.encoding.word_slot(reg, slot, stores=stores), access=access)
 
 
 def _renamed(op: Op, names: Mapping[Reg, Reg]) -> Op:
@@ -151,37 +145,64 @@ def _renamed(op: Op, names: Mapping[Reg, Reg]) -> Op:
         return tuple(names.get(reg, reg) for reg in regs)
 
     parts = (named(op.writes), named(op.updates), named(op.reads), named(op.late))
-    return Op(op.kind, op.text, *parts, op.access)
+    return Op(op.kind, op.text, *parts, op.access, op.lane, op.half)
 
 
-def assign(nodes: list[Node]) -> dict[Reg, int] | None:
-    """The number of each register; None if there are not enough."""
+def assign(nodes: list[Node], encoding: Encoding) -> dict[Reg, int] | None:
+    """The number of each register; None if there are not enough.
+
+    Registers of which single lanes are operands come first, if only some registers can be that.
+    """
     spans = liveness(nodes).spans
+    lanes = {op.reads[-1] for ops in _all_ops(nodes) for op in ops if op.lane is not None}
     numbers: dict[Reg, int] = {}
-    for bank, order in ORDER.items():
-        free = list(range(len(order)))
-        live: list[tuple[int, int]] = []
-        mine = sorted((first, r.number, r) for r, (first, _) in spans.items() if r.bank == bank)
-        for first, _, reg in mine:
-            while live and live[0][0] < first:
-                heapq.heappush(free, heapq.heappop(live)[1])
-            if not free:
+    for bank, order in encoding.registers.items():
+        low = tuple(n for n in order if n < encoding.lane_registers)
+        picky = lanes if len(low) < len(order) else set()
+        mine = sorted(
+            (reg not in picky, first, reg.number, reg)
+            for reg, (first, _) in spans.items()
+            if reg.bank == bank
+        )
+        taken = _Taken(order)
+        for unlimited, _, _, reg in mine:
+            number = taken.place(spans[reg], order if unlimited else low)
+            if number is None:
                 return None
-            place = heapq.heappop(free)
-            heapq.heappush(live, (spans[reg][1], place))
-            numbers[reg] = order[place]
+            numbers[reg] = number
     return numbers
+
+
+class _Taken:
+    """When each register of a bank is in use. Spans that share a position overlap."""
+
+    def __init__(self, order: Sequence[int]) -> None:
+        self._spans: dict[int, list[tuple[int, int]]] = {number: [] for number in order}
+
+    def place(self, span: tuple[int, int], allowed: Sequence[int]) -> int | None:
+        """The first allowed register that is free, which from now on is in use."""
+        for number in allowed:
+            spans = self._spans[number]
+            at = bisect(spans, span)
+            if (at and spans[at - 1][1] >= span[0]) or (
+                at < len(spans) and spans[at][0] <= span[1]
+            ):
+                continue
+            spans.insert(at, span)
+            return number
+        return None
 
 
 def used_numbers(nodes: Sequence[Node], numbers: Mapping[Reg, int]) -> set[tuple[Bank, int]]:
     """All physical registers of a function."""
-    return {(reg.bank, numbers[reg]) for reg in _all_registers(nodes)}
+    ops = (op for ops in _all_ops(nodes) for op in ops)
+    return {(reg.bank, numbers[reg]) for op in ops for reg in op.registers}
 
 
-def _all_registers(nodes: Sequence[Node]) -> Iterator[Reg]:
+def _all_ops(nodes: Sequence[Node]) -> Iterator[Sequence[Op]]:
     for node in nodes:
         if isinstance(node, Loop):
-            yield from (r for op in (*node.guard, *node.latch) for r in op.registers)
-            yield from _all_registers(node.body)
+            yield (*node.guard, *node.latch)
+            yield from _all_ops(node.body)
         else:
-            yield from (r for op in node.ops for r in op.registers)
+            yield node.ops

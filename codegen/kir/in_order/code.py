@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Union
 
-Bank = Literal["x", "v"]
-"""The core's registers and the vector registers."""
+Bank = Literal["x", "v", "p"]
+"""The core's registers, the vector registers, and pairs of neighbouring core registers."""
 
 
 class Unsupported(Exception):
@@ -48,8 +48,9 @@ class Access:
 class Op:
     """An instruction, or two that stay together.
 
-    `kind` names a row of the core's pipeline. In `text`, {0}, {1}, .. are the numbers of `writes`,
-    `updates`, `reads` and `late`, in this order.
+    `kind` names a row of the core's pipeline. In `text`, {0}, {1}, .. are `writes`, `updates`,
+    `reads` and `late`, in this order. `lane` is the only lane of the last one of `reads` that
+    counts; `half` is the only half of a vector register that is changed.
     """
 
     kind: str
@@ -59,6 +60,8 @@ class Op:
     reads: tuple[Reg, ...] = ()
     late: tuple[Reg, ...] = ()
     access: Access | None = None
+    lane: int | None = None
+    half: int | None = None
 
     @property
     def registers(self) -> tuple[Reg, ...]:
@@ -74,6 +77,32 @@ class Op:
     def defined(self) -> tuple[Reg, ...]:
         """The registers that it writes."""
         return (*self.writes, *self.updates)
+
+
+def undefined(reg: Reg) -> Op:
+    """No instruction: from here on the register is in use, whatever its content is."""
+    return Op("nop", "", (reg,))
+
+
+def in_halves(op: Op) -> Op:
+    """The instruction with a register for each half of a vector register."""
+
+    def both(regs: Sequence[Reg]) -> tuple[Reg, ...]:
+        return tuple(part for reg in regs for part in _halves(reg))
+
+    reads = both(op.reads)
+    if op.lane is not None:
+        reads = (*both(op.reads[:-1]), _halves(op.reads[-1])[op.lane // 2])
+    writes, updates = both(op.writes), both(op.updates)
+    if op.half is not None:
+        writes, updates = (_halves(op.updates[0])[op.half],), ()
+    return Op(op.kind, op.text, writes, updates, reads, both(op.late), op.access)
+
+
+def _halves(reg: Reg) -> tuple[Reg, ...]:
+    if reg.bank != "v":
+        return (reg,)
+    return (Reg("v", 2 * reg.number), Reg("v", 2 * reg.number + 1))
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from ellc.codegen.kir.in_order.code import Access, Bank, Op, Reg
+from ellc.codegen.kir.in_order.encoding import Encoding
 from ellc.codegen.machine.pipeline import Issue, Timeline
 
 GROUP = 3
@@ -17,6 +18,7 @@ FETCH_CYCLES = 90
 
 def scheduled(
     ops: Sequence[Op],
+    encoding: Encoding,
     rows: Mapping[str, Issue],
     live_out: frozenset[Reg],
     free: Mapping[Bank, int],
@@ -26,25 +28,27 @@ def scheduled(
     Of the ready instructions, the one with the longest path to the end issues first. No more
     registers than `free` are live at the same time, as long as this is possible.
     """
-    return _Scheduler(ops, rows, live_out, free).ordered()
+    return _Scheduler(ops, encoding, rows, live_out, free).ordered()
 
 
 class _Scheduler:
     def __init__(
         self,
         ops: Sequence[Op],
+        encoding: Encoding,
         rows: Mapping[str, Issue],
         live_out: frozenset[Reg],
         free: Mapping[Bank, int],
     ) -> None:
         self._ops, self._rows, self._free = ops, rows, free
+        self._timed = [encoding.timed(op) for op in ops]
         self._live_out = live_out
-        self._after, self._needs = _dependences(ops)
+        self._after, self._needs = _dependences(self._timed)
         self._priority = self._paths()
         self._line = Timeline(rows)
         self._ready: dict[int, int] = {}
         self._reads = defaultdict[Reg, int](int)
-        self._live: dict[Bank, set[Reg]] = {"x": set(), "v": set()}
+        self._live: dict[Bank, set[Reg]] = {"x": set(), "v": set(), "p": set()}
         self._start_pressure()
         self._stage_ops = sum(self._waits_for_stage(op) for op in ops)
         self._group: list[int] = []
@@ -66,7 +70,7 @@ class _Scheduler:
             for later in self._after[chosen]:
                 self._needs[later] -= 1
                 if not self._needs[later]:
-                    self._ready[later] = self._line.ready(self._ops[later])
+                    self._ready[later] = self._line.ready(self._timed[later])
                     released.append(later)
             if released:
                 waiting = sorted((*waiting, *released), key=self._rank)
@@ -83,7 +87,7 @@ class _Scheduler:
             op = self._ops[i]
             if self._ready[i] > line.now or op.kind in tried:
                 continue
-            if not line.fits(op) or (op.kind == "multiply_add" and self._keeps_gap()):
+            if not line.fits(self._timed[i]) or (op.kind == "multiply_add" and self._keeps_gap()):
                 tried.add(op.kind)
             elif self._too_many(op):
                 blocked.append(i)
@@ -100,7 +104,7 @@ class _Scheduler:
 
     def _issue(self, index: int) -> None:
         op = self._ops[index]
-        self._line.issue(op)
+        self._line.issue(self._timed[index])
         if op.kind == "multiply_add":
             self._group = [t for t in self._group if t >= self._line.now - GROUP]
             self._group.append(self._line.now)
@@ -150,10 +154,10 @@ class _Scheduler:
         """For each instruction the cycles from its issue to the end of the block."""
         paths = [0] * len(self._ops)
         for i in range(len(self._ops) - 1, -1, -1):
-            op = self._ops[i]
+            op = self._timed[i]
             length = FETCH_CYCLES if op.kind == "prefetch" else self._rows[op.kind].cycles
             for later in self._after[i]:
-                length = max(length, paths[later] + self._delay(op, self._ops[later]))
+                length = max(length, paths[later] + self._delay(op, self._timed[later]))
             paths[i] = length
         return paths
 

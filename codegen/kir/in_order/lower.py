@@ -1,4 +1,4 @@
-"""Translates a loop nest of kernel IR to AArch64 instructions on virtual registers."""
+"""Translates a loop nest of kernel IR to instructions on virtual registers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ellc.codegen.kir.assembly import Frame
 from ellc.codegen.kir.dataflow import registers_read
 from ellc.codegen.kir.in_order.affine import Affine, Level, Writer
 from ellc.codegen.kir.in_order.code import Access, Code, Loop, Op, Reg, Unsupported
+from ellc.codegen.kir.in_order.encoding import Encoding
 from ellc.codegen.kir.in_order.product_loop import product_loop
 from ellc.codegen.kir.in_order.steady import LEAST_PRODUCTS, LINE_BYTES, SteadyLoop, steady
 from ellc.codegen.kir.ir import (
@@ -30,20 +31,8 @@ from ellc.codegen.kir.ir import (
 from ellc.codegen.kir.types import INDEX, Elem, VType
 
 F32X4 = VType(Elem.F32, 4)
-FRAME = Reg("x", 0)
-"""The address of the frame. It stays in x0."""
-_REACH = 1 << 14
-"""Bytes that one pointer reaches with the displacements of all loads and stores."""
-_NEAR = 256
-"""Below this distance a displacement may be any number."""
-_VECTOR_OPS: Mapping[str, tuple[str, str]] = {
-    "add": ("vector_add", "fadd"),
-    "sub": ("vector_add", "fsub"),
-    "mul": ("vector_multiply", "fmul"),
-    "max": ("vector_add", "fmax"),
-    "min": ("vector_add", "fmin"),
-}
-_LARGEST_COMPARED = 1 << 12
+_VECTOR_OPS = ("add", "sub", "mul", "max", "min")
+_VECTOR_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +55,12 @@ class Lowering:
         outs: Sequence[Var],
         frame: Frame,
         aliases: Mapping[str, str],
+        encoding: Encoding,
         *,
         places_loads: bool = True,
     ) -> None:
-        self._writer = Writer()
+        self._encoding = encoding
+        self._writer = Writer(encoding)
         self._places_loads = places_loads
         self._frame, self._aliases = frame, aliases
         self._uses = Counter(v.name for s in walk((loop,)) for v in registers_read(s))
@@ -104,21 +95,20 @@ class Lowering:
                 self._define(name, self._word(offset))
             elif types[name] == F32X4:
                 reg = self._writer.new("v")
-                text = f"ldr q{{0}}, [x0, #{offset}]"
-                self._emit(Op("vector_load", text, (reg,)))
+                self._emit(self._encoding.vector_load(reg, None, offset))
                 self._define(name, reg)
             else:
                 raise Unsupported(f"an input of type {types[name]}")
 
     def _word(self, offset: int) -> Affine:
         reg = self._writer.new("x")
-        self._emit(Op("load", f"ldr x{{0}}, [x0, #{offset}]", (reg,)))
+        self._emit(self._encoding.word_slot(reg, offset, stores=False))
         return self._writer.atom(reg)
 
     def _give(self, out: Var) -> None:
         """Store a result in the frame."""
-        text = f"str q{{0}}, [x0, #{self._frame.results[out.name]}]"
-        self._emit(Op("vector_store", text, late=(self._vector(out),)))
+        at = self._frame.results[out.name]
+        self._emit(self._encoding.vector_store(self._vector(out), None, at))
 
     # --- statements ------------------------------------------------------------------------------
 
@@ -134,14 +124,12 @@ class Lowering:
                 register = self._vector(value)
                 pointer, access = self._address(param, index, offset, True)
                 self._fetch_for_store(pointer, *access)
-                text = f"str q{{1}}, [x{{0}}, #{access[0]}]"
-                op = Op("vector_store", text, (), (), (pointer,), (register,), access[1])
-                self._emit(op)
+                self._emit(self._encoding.vector_store(register, pointer, *access))
                 self._forget_loads()
             case Prefetch(param, index, offset):
                 pointer, access = self._address(param, index, offset, False)
-                text = f"prfm pldl1keep, [x{{0}}, #{access[0]}]"
-                self._emit(Op("prefetch", text, (), (), (pointer,)))
+                for op in self._encoding.prefetch(pointer, access[0]):
+                    self._emit(op)
             case For():
                 self._for(statement)
             case _:
@@ -153,7 +141,9 @@ class Lowering:
         cells = self._cells(loop)
         self._shared.clear()
         product = product_loop(loop) if self._places_loads else None
-        found = steady(product, len(cells)) if product is not None else None
+        if product is not None and self._encoding.loads_halves_apart:
+            product = product.by_vector()
+        found = steady(product, len(cells), self._encoding) if product is not None else None
         if product is not None and found is not None:
             SteadyLoop(self._writer, self._label(), loop, product, found, cells, self).write()
         else:
@@ -170,7 +160,7 @@ class Lowering:
         label = self._label()
         trips = 8
         if start.terms or stop.terms:
-            guard = (self._compared(index, stop), Op("branch", f"b.ge .Ldone{label}"))
+            guard = (self._compared(index, stop), self._encoding.branch("ge", f".Ldone{label}"))
         else:
             trips = len(range(start.constant, stop.constant, loop.step))
             if not trips:
@@ -186,21 +176,22 @@ class Lowering:
             self._statement(statement)
         self._yield(loop, cells)
         self._carried = before
-        advance = Op("integer", f"add x{{0}}, x{{0}}, #{loop.step}", (), (index,))
-        if loop.step >= _LARGEST_COMPARED:
+        step = self._encoding.immediate(loop.step)
+        if not step:
             raise Unsupported("a loop with a large step")
-        self._emit(advance)
+        self._emit(Op("integer", f"add {{0}}, {{0}}, {step}", (), (index,)))
         body = writer.levels.pop().nodes
-        latch = (compared, Op("branch", f"b.lt .Lloop{label}"))
+        latch = (compared, self._encoding.branch("lt", f".Lloop{label}"))
         writer.levels[-1].nodes += [
             Loop(label, guard, body, latch, tuple(cells), index, trips),
             Code(),
         ]
 
     def _compared(self, index: Reg, stop: Affine) -> Op:
-        if not stop.terms and 0 <= stop.constant < _LARGEST_COMPARED:
-            return Op("integer", f"cmp x{{0}}, #{stop.constant}", (), (), (index,))
-        return Op("integer", "cmp x{0}, x{1}", (), (), (index, self._writer.index(stop)))
+        number = "" if stop.terms else self._encoding.immediate(stop.constant)
+        if number:
+            return Op("integer", f"cmp {{0}}, {number}", (), (), (index,))
+        return Op("integer", "cmp {0}, {1}", (), (), (index, self._writer.index(stop)))
 
     def _label(self) -> str:
         self._labels += 1
@@ -217,8 +208,8 @@ class Lowering:
             return
         self._stored.add(line)
         if displacement >= 0:
-            text = f"prfm pstl1keep, [x{{0}}, #{displacement // 8 * 8}]"
-            self._emit(Op("prefetch", text, (), (), (pointer,)))
+            for op in self._encoding.prefetch(pointer, displacement // 8 * 8, stores=True):
+                self._emit(op)
 
     def _forget_loads(self) -> None:
         """After a store, loads are not shared; literals are."""
@@ -270,8 +261,7 @@ class Lowering:
         value = self._values[operand.name]
         if isinstance(value, _Lane):
             reg = self._writer.new("v")
-            text = f"dup v{{0}}.4s, v{{1}}.s[{value.lane}]"
-            self._emit(Op("vector_move", text, (reg,), (), (value.reg,)))
+            self._emit(self._encoding.lane_splat(reg, value.reg, value.lane))
             return reg
         assert isinstance(value, Reg)
         return value
@@ -281,10 +271,10 @@ class Lowering:
             raise Unsupported(f"a literal of type {literal.type}")
         (bits,) = struct.unpack("<I", struct.pack("<f", literal.value))
         if not bits:
-            self._emit(Op("vector_move", "movi v{0}.4s, #0", (reg,)))
+            self._emit(self._encoding.zero(reg))
             return reg
         word = self._writer.index(Affine((), bits))
-        self._emit(Op("vector_splat", "dup v{0}.4s, w{1}", (reg,), (), (word,)))
+        self._emit(self._encoding.word_splat(reg, word))
         return reg
 
     def _copied(self, operand: Operand, to: Reg) -> None:
@@ -330,7 +320,7 @@ class Lowering:
         return value if isinstance(value, Reg) else None
 
     def _move(self, source: Reg, to: Reg) -> None:
-        self._emit(Op("vector_move", "mov v{0}.16b, v{1}.16b", (to,), (), (source,)))
+        self._emit(self._encoding.vector_move(to, source))
 
     # --- instructions ----------------------------------------------------------------------------
 
@@ -341,11 +331,9 @@ class Lowering:
             case "mul_add", (a, b, total), () if let.result.type == F32X4:
                 return self._multiply_add(a, b, total)
             case op, (a, b), () if op in _VECTOR_OPS and let.result.type == F32X4:
-                kind, mnemonic = _VECTOR_OPS[op]
                 reads = (self._vector(a), self._vector(b))
                 out = self._place(a, b)
-                text = f"{mnemonic} v{{0}}.4s, v{{1}}.4s, v{{2}}.4s"
-                self._emit(Op(kind, text, (out,), (), reads))
+                self._emit(self._encoding.arithmetic(op, out, *reads))
                 return out
         raise Unsupported(f"{let.op} of {let.result.type}")
 
@@ -364,9 +352,8 @@ class Lowering:
             a, b = b, a
         lane = self._lane_of(b)
         vector = self._vector(a)
-        other, suffix = (lane.reg, f".s[{lane.lane}]") if lane else (self._vector(b), ".4s")
-        text = f"fmla v{{0}}.4s, v{{1}}.4s, v{{2}}{suffix}"
-        self._emit(Op("multiply_add", text, (), (out,), (vector, other)))
+        other = lane.reg if lane else self._vector(b)
+        self._emit(self._encoding.product(out, vector, other, lane.lane if lane else None))
         return out
 
     def _lane_of(self, operand: Operand) -> _Lane | None:
@@ -378,11 +365,9 @@ class Lowering:
         reg = self._writer.new("v")
         key = (self._writer.depth, (access.alias, access.place, access.start))
         if key in self._shared:
-            text = "mov v{0}.16b, v{1}.16b"
-            self._emit(Op("vector_move", text, (reg,), (), (self._shared[key],)))
+            self._emit(self._encoding.vector_move(reg, self._shared[key]))
             return reg
-        text = f"ldr q{{0}}, [x{{1}}, #{displacement}]"
-        self._emit(Op("vector_load", text, (reg,), (), (pointer,), (), access))
+        self._emit(self._encoding.vector_load(reg, pointer, displacement, access))
         self._shared[key] = reg
         self._copyable.add(reg)
         return reg
@@ -403,7 +388,7 @@ class Lowering:
     ) -> tuple[Reg, tuple[int, Access]]:
         """A pointer, and a displacement with the description of the access."""
         address = self.byte_address(param, index, offset)
-        pointer, displacement = split(address, 16)
+        pointer, displacement = split(address, self._encoding)
         place = Affine(address.terms)
         access = Access(self.alias(param), place, address.constant, 16, stores)
         return self._writer.index(pointer), (displacement, access)
@@ -418,12 +403,12 @@ class Lowering:
                 return self.affine(a).times(int(factor.value))
             case "mul", (a, b):
                 reads = tuple(self._writer.index(self.affine(v)) for v in (a, b))
-                return self._result(Op("multiply", "mul x{0}, x{1}, x{2}", (), (), reads))
+                return self._result(Op("multiply", "mul {0}, {1}, {2}", (), (), reads))
             case ("min" | "max") as op, (a, b):
-                reads = tuple(self._writer.index(self.affine(v)) for v in (a, b))
-                condition = "lt" if op == "min" else "gt"
-                text = f"cmp x{{1}}, x{{2}}\ncsel x{{0}}, x{{1}}, x{{2}}, {condition}"
-                return self._result(Op("select", text, (), (), reads))
+                first, second = (self._writer.index(self.affine(v)) for v in (a, b))
+                out = self._writer.new("x")
+                self._emit(self._encoding.selected(out, first, second, op))
+                return self._writer.atom(out)
             case ("div" | "rem") as op, (a, Imm() as divisor) if divisor.value > 0:
                 return self._divided(op, self.affine(a), int(divisor.value))
         raise Unsupported(f"{let.op} of an index")
@@ -431,12 +416,12 @@ class Lowering:
     def _divided(self, op: str, value: Affine, divisor: int) -> Affine:
         """The quotient, rounded towards zero, or the remainder."""
         reads = (self._writer.index(value), self._writer.index(Affine((), divisor)))
-        quotient = self._result(Op("divide", "sdiv x{0}, x{1}, x{2}", (), (), reads))
+        quotient = self._result(Op("divide", "sdiv {0}, {1}, {2}", (), (), reads))
         if op == "div":
             return quotient
-        last = (self._writer.index(quotient), reads[1])
-        text = "msub x{0}, x{1}, x{2}, x{3}"
-        return self._result(Op("multiply", text, (), (), last, (reads[0],)))
+        out, whole = self._writer.new("x"), self._writer.index(quotient)
+        self._emit(self._encoding.subtracted(out, whole, reads[1], reads[0]))
+        return self._writer.atom(out)
 
     def _result(self, op: Op) -> Affine:
         out = self._writer.new("x")
@@ -444,10 +429,10 @@ class Lowering:
         return self._writer.atom(out)
 
 
-def split(address: Affine, align: int) -> tuple[Affine, int]:
-    """A pointer near an address, and a displacement that loads of `align` bytes can have."""
-    if -_NEAR <= address.constant < _NEAR:
+def split(address: Affine, encoding: Encoding) -> tuple[Affine, int]:
+    """A pointer near an address, and a displacement that loads of vectors can have."""
+    if address.constant in encoding.near:
         return Affine(address.terms), address.constant
-    displacement = address.constant % _REACH
-    displacement -= displacement % align
+    displacement = address.constant % encoding.reach_bytes
+    displacement -= displacement % _VECTOR_BYTES
     return Affine(address.terms, address.constant - displacement), displacement

@@ -5,25 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from ellc.codegen.kir.in_order.code import Code, Loop, Node
+from ellc.codegen.kir.in_order.encoding import Encoding
 from ellc.codegen.machine.pipeline import Issue, cycles_of, loop_cycles
 
 
-def predicted_cycles(nodes: Sequence[Node], rows: Mapping[str, Issue]) -> float:
+def predicted_cycles(nodes: Sequence[Node], encoding: Encoding, rows: Mapping[str, Issue]) -> float:
     """The cycles of a function. Loops with an unknown number of trips count as `Loop.trips`."""
     total = 0.0
     for node in nodes:
         if isinstance(node, Code):
-            total += cycles_of(node.ops, rows)
+            total += cycles_of([encoding.timed(op) for op in node.ops], rows)
         else:
-            total += node.trips * _trip_cycles(node, rows)
+            total += node.trips * trip_cycles(node, encoding, rows)
     return total
 
 
-def _trip_cycles(loop: Loop, rows: Mapping[str, Issue]) -> float:
+def trip_cycles(loop: Loop, encoding: Encoding, rows: Mapping[str, Issue]) -> float:
+    """The cycles of a trip of a loop."""
     match loop.body:
         case [Code() as only]:
-            return loop_cycles((*only.ops, *loop.latch), rows)
-    return predicted_cycles(loop.body, rows) + len(loop.latch)
+            ops = (*only.ops, *loop.latch)
+            return loop_cycles([encoding.timed(op) for op in ops], rows)
+    return predicted_cycles(loop.body, encoding, rows) + len(loop.latch)
 
 
 def steady_loops(nodes: Sequence[Node]) -> Iterator[Loop]:

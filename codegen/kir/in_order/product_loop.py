@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from ellc.codegen.kir.ir import For, Imm, Let, Load, Operand, Prefetch, Stmt, Var
 from ellc.codegen.kir.types import INDEX, Elem, VType
 
+Uses = tuple[tuple[int, ...], ...]
+"""For each load, or for each half, the products that read it."""
 _F32X4 = VType(Elem.F32, 4)
 
 
@@ -41,12 +44,46 @@ class ProductLoop:
         return len(range(self.start, self.stop, self.step))
 
     @property
-    def uses(self) -> tuple[tuple[int, ...], ...]:
+    def uses(self) -> Uses:
         """For each load the numbers of the products that read it."""
-        return tuple(
-            tuple(i for i, p in enumerate(self.products) if load in (p.vector, p.other))
-            for load in range(len(self.loads))
-        )
+        return uses_of(self.products, len(self.loads))
+
+    def by_vector(self) -> ProductLoop:
+        """The loop with its products in the order of `by_vector`."""
+        return replace(self, products=tuple(by_vector(self.products)))
+
+
+def by_vector(products: Sequence[Product]) -> list[Product]:
+    """The products of each vector in a row, so that its register is soon free.
+
+    The products of each sum keep their order; if that is not possible, all do.
+    """
+    first: dict[int, int] = {}
+    for number, product in enumerate(products):
+        first.setdefault(product.vector, number)
+    ordered = sorted(products, key=lambda product: first[product.vector])
+    return ordered if _of_sums(ordered) == _of_sums(products) else list(products)
+
+
+def _of_sums(products: Sequence[Product]) -> dict[int, list[Product]]:
+    sums: dict[int, list[Product]] = {}
+    for product in products:
+        sums.setdefault(product.accumulator, []).append(product)
+    return sums
+
+
+def uses_of(products: Sequence[Product], loads: int, half: int | None = None) -> Uses:
+    """For each load the numbers of the products that read it, or its low or high half."""
+    lanes = range(4) if half is None else range(2 * half, 2 * half + 2)
+
+    def reads(product: Product, load: int) -> bool:
+        of_half = product.lane is None or product.lane in lanes
+        return load == product.vector or (load == product.other and of_half)
+
+    return tuple(
+        tuple(i for i, product in enumerate(products) if reads(product, load))
+        for load in range(loads)
+    )
 
 
 def product_loop(loop: For) -> ProductLoop | None:

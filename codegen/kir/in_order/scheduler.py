@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ellc.codegen.kir.assembly import frame
 from ellc.codegen.kir.in_order.code import Unsupported
 from ellc.codegen.kir.in_order.lower import Lowering
 from ellc.codegen.kir.in_order.predict import predicted_cycles, steady_loops
+from ellc.codegen.kir.in_order.proof.machine import Machine
+from ellc.codegen.kir.in_order.proof.machine_a32 import MachineA32
+from ellc.codegen.kir.in_order.proof.machine_a64 import MachineA64
 from ellc.codegen.kir.in_order.proof.prove import problem
+from ellc.codegen.kir.in_order.states import ENCODINGS
 from ellc.codegen.kir.in_order.translate import translate
 from ellc.codegen.kir.ir import Assembled, AssemblyFunction
 from ellc.codegen.kir.nests import Nest, nest_scheduler
 from ellc.codegen.kir.straight_line import Block, scheduler
+from ellc.codegen.machine.core import Arch
 from ellc.codegen.machine.pipeline import pipeline_of
 from ellc.codegen.machine.target import Target
 from ellc.ir.errors import InternalError
 
 NAME = "in_order"
+MACHINES: Mapping[Arch, type[Machine]] = {"aarch64": MachineA64, "arm": MachineA32}
 
 
 @scheduler(NAME)
@@ -32,18 +38,20 @@ def in_order(nest: Nest, target: Target) -> AssemblyFunction | None:
 
     It is compared with code whose loads stay in groups, as in the kernel: LLVM's code is like that.
     """
-    rows = pipeline_of(target)
-    if rows is None:
+    rows, encoding = pipeline_of(target), ENCODINGS.get(target.arch)
+    if rows is None or encoding is None:
         return None
     layout = frame((nest.loop,), nest.results, target.word_bits)
     try:
-        translated = translate(nest.loop, nest.results, layout, nest.aliases, rows)
+        translated = translate(nest.loop, nest.results, layout, nest.aliases, encoding, rows)
         if not any(steady_loops(translated.nodes)):
             return None
-        plain = Lowering(nest.loop, nest.results, layout, nest.aliases, places_loads=False).nodes
+        inputs = (nest.loop, nest.results, layout, nest.aliases, encoding)
+        plain = Lowering(*inputs, places_loads=False).nodes
     except Unsupported:
         return None
-    if predicted_cycles(translated.nodes, rows) >= predicted_cycles(plain, rows):
+    costs = (predicted_cycles(nodes, encoding, rows) for nodes in (translated.nodes, plain))
+    if next(costs) >= next(costs):
         return None
     wrong = problem(
         nest.loop,
@@ -52,6 +60,7 @@ def in_order(nest: Nest, target: Target) -> AssemblyFunction | None:
         nest.aliases,
         translated.function,
         translated.witnesses,
+        MACHINES[target.arch],
     )
     if wrong:
         raise InternalError(f"scheduled assembly is not proved equal to its source: {wrong}")

@@ -8,29 +8,31 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ellc.codegen.kir.in_order.affine import Affine, Atom, Writer, of_terms
-from ellc.codegen.kir.in_order.code import Access, Code, Loop, Op, Reg, Unsupported
-from ellc.codegen.kir.in_order.modulo import NoSchedule, PlacedLoad, Schedule, schedule
+from ellc.codegen.kir.in_order.code import Access, Code, Loop, Op, Reg, undefined
+from ellc.codegen.kir.in_order.encoding import Encoding, Half
+from ellc.codegen.kir.in_order.modulo import (
+    NoSchedule,
+    PlacedPart,
+    Schedule,
+    core_registers,
+    loads_of,
+    schedule,
+)
 from ellc.codegen.kir.in_order.product_loop import Product, ProductLoop
-from ellc.codegen.kir.ir import For, Let, Operand, Param
+from ellc.codegen.kir.ir import For, Let, Load, Operand, Param, Prefetch
 
-VECTOR_REGISTERS = 32
 LEAST_PRODUCTS = 12
 """Multiply-adds in the body of a loop whose loads are placed."""
 LEAST_REUSE = 2
 """Products for each load. Loops with fewer wait for memory: split loads, of which the core has only
 two at a time, would wait longer."""
 LEAST_TRIPS = 2
-_HALVES = 4
-"""Core registers through which the high halves of vectors are loaded."""
-_REACH = 1 << 14
 _NEAR = 256
 _POINTER_LATENCY = 4
 """Cycles from an addition to a load that uses the sum as its address, plus one."""
 LINE_BYTES = 64
 AHEAD_BYTES = 256
 """The distance of a prefetch from the loads of the same trip."""
-_LARGEST = 32760
-"""The largest displacement of a load of 8 bytes, or of a prefetch."""
 
 
 class Addresses(Protocol):
@@ -52,18 +54,21 @@ class Addresses(Protocol):
         """Define an index."""
 
 
-def steady(loop: ProductLoop, carried: int) -> Schedule | None:
+def steady(loop: ProductLoop, carried: int, encoding: Encoding) -> Schedule | None:
     """The schedule of a product loop with so many carried values; None if there is none."""
     if loop.trips < LEAST_TRIPS or len(loop.products) < LEAST_PRODUCTS:
         return None
     if len(loop.products) < LEAST_REUSE * len(loop.loads):
         return None
+    loads = loads_of(loop.products, len(loop.loads), apart=encoding.loads_halves_apart)
     for accumulators in (carried, len({p.accumulator for p in loop.products})):
+        free = len(encoding.registers["v"]) - accumulators
         try:
-            found = schedule(loop.uses, len(loop.products), VECTOR_REGISTERS - accumulators)
+            found = schedule(loads, len(loop.products), free)
         except NoSchedule:
             continue
-        if all(-found.cycles <= t < found.cycles for p in found.loads for t in (p.low, p.insert)):
+        in_two_trips = all(-found.cycles <= part.time < found.cycles for part in found.parts)
+        if in_two_trips and _core_registers(found, encoding) is not None:
             return found
     return None
 
@@ -73,6 +78,7 @@ class _Stream:
     """A pointer that advances by `step_bytes` in every trip."""
 
     pointer: Reg
+    base: Affine
     step_bytes: int
 
 
@@ -83,16 +89,6 @@ class _Place:
     stream: int
     displacement: int
     address: Affine
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One of the instructions of a load: `low`, `high` or `insert`."""
-
-    placed: PlacedLoad
-    kind: str
-    early: bool
-    """Whether it is for the next trip."""
 
 
 class SteadyLoop:
@@ -108,9 +104,8 @@ class SteadyLoop:
         cells: Sequence[Reg],
         addresses: Addresses,
     ) -> None:
-        self._writer, self._label = writer, label
+        self._writer, self._label, self._encoding = writer, label, writer.encoding
         self._loop, self._schedule, self._cells = product, found, cells
-        self._streams: dict[tuple[Affine, int], int] = {}
         self._stream_rows: list[_Stream] = []
         self._addresses = addresses
         self._counted = Atom(writer.new("x"), writer.depth + 1)
@@ -118,27 +113,25 @@ class SteadyLoop:
         for let in product.indices:
             addresses.index_let(let)
         self._alias = [addresses.alias(load.param) for load in product.loads]
-        self._places = [self._place(x.param, x.index, x.offset) for x in product.loads]
-        self._fetched = [self._place(x.param, x.index, x.offset) for x in product.prefetches]
+        self._places = [self._place(load) for load in product.loads]
+        self._fetched = list(self._fetched_places())
         self._assign_registers(writer)
         self._split_loads()
         self._products = dict(zip(found.product_cycles, product.products, strict=True))
 
     def _assign_registers(self, writer: Writer) -> None:
-        loads = self._schedule.loads
-        vectors = {r: writer.new("v") for r in sorted({p.register for p in loads})}
-        self._register = {p.load: vectors[p.register] for p in loads}
-        order = sorted(loads, key=lambda p: p.low % self._schedule.cycles)
-        count = _HALVES - (len(order) % _HALVES == 1)
-        halves = [writer.new("x") for _ in range(count)]
-        self._half = {p.load: halves[number % count] for number, p in enumerate(order)}
+        found, encoding = self._schedule, self._encoding
+        vectors = {r: writer.new("v") for r in sorted(set(found.registers))}
+        self._register = [vectors[number] for number in found.registers]
+        numbers = _core_registers(found, encoding)
+        assert numbers is not None
+        halves = {n: writer.new(encoding.halves) for n in sorted(set(numbers.values()))}
+        self._half = {half: halves[number] for half, number in numbers.items()}
 
     def _split_loads(self) -> None:
-        self._parts: dict[int, list[_Part]] = defaultdict(list)
-        for placed in self._schedule.loads:
-            for kind, time in _times(placed):
-                trip, cycle = divmod(time, self._schedule.cycles)
-                self._parts[cycle].append(_Part(placed, kind, trip == -1))
+        self._parts: dict[int, list[PlacedPart]] = defaultdict(list)
+        for part in self._schedule.parts:
+            self._parts[part.time % self._schedule.cycles].append(part)
 
     def write(self) -> None:
         """Add the loop to the open level."""
@@ -147,45 +140,93 @@ class SteadyLoop:
         for op in self._first_loads():
             writer.emit(op)
         body = Code(list(self._body(counter)), fixed=True)
-        latch = (Op("branch", f"b.ne .Lloop{self._label}"),)
+        latch = (self._encoding.branch("ne", f".Lloop{self._label}"),)
         node = Loop(self._label, (), [body], latch, tuple(self._cells), None, loop.trips - 1, True)
         writer.levels[-1].nodes += [node, Code(list(self._last()))]
 
     # --- addresses -------------------------------------------------------------------------------
 
-    def _place(self, param: Param, index: Operand, offset: int) -> _Place:
+    def _first_address(self, param: Param, index: Operand, offset: int) -> tuple[Affine, int]:
+        """An address in the first trip, and the bytes by which it advances in every trip."""
         address = self._addresses.byte_address(param, index, offset)
         step = dict(address.terms).get(self._counted, 0)
         terms = [t for t in address.terms if t[0] != self._counted]
         first = of_terms(terms, address.constant + step * self._loop.start)
-        displacement = first.constant % _REACH
+        return first, step * self._loop.step
+
+    def _place(self, access: Load | Prefetch) -> _Place:
+        first, step_bytes = self._first_address(access.param, access.index, access.offset)
+        encoding = self._encoding
+        displacement = 0 if encoding.stream_reach else first.constant % encoding.reach_bytes
         displacement -= displacement % 8
-        if not 0 <= step * self._loop.step <= _NEAR:
+        if not 0 <= step_bytes <= _NEAR:
             # Displacements from a pointer that has advanced must not be below those of loads.
-            displacement += -(-abs(step * self._loop.step) // 8) * 8
+            displacement += -(-abs(step_bytes) // 8) * 8
         base = Affine(first.terms, first.constant - displacement)
-        key = (base, step * self._loop.step)
-        if key not in self._streams:
-            self._streams[key] = len(self._stream_rows)
-            pointer = self._writer.fresh_index(base)
-            self._stream_rows.append(_Stream(pointer, step * self._loop.step))
-        return _Place(self._streams[key], displacement, first)
+        for number, far in self._distances(first, step_bytes):
+            reaches = 0 <= far <= encoding.stream_reach - step_bytes
+            if self._stream_rows[number].base == base or reaches:
+                return _Place(number, far, first)
+        pointer = self._pointer(base, step_bytes)
+        self._stream_rows.append(_Stream(pointer, base, step_bytes))
+        return _Place(len(self._stream_rows) - 1, displacement, first)
+
+    def _fetched_places(self) -> Iterator[_Place]:
+        """The places to prefetch. If pointers are few, a prefetch is not worth another one."""
+        for prefetch in self._loop.prefetches:
+            if not self._encoding.stream_reach:
+                yield self._place(prefetch)
+                continue
+            address = (prefetch.param, prefetch.index, prefetch.offset)
+            first, step_bytes = self._first_address(*address)
+            near = sorted((abs(far), far, n) for n, far in self._distances(first, step_bytes))
+            if near:
+                yield _Place(near[0][2], near[0][1], first)
+
+    def _pointer(self, base: Affine, step_bytes: int) -> Reg:
+        """A pointer to `base`. Where registers are few, it is computed from another pointer."""
+        encoding = self._encoding
+        for number, far in self._distances(base, step_bytes) if encoding.stream_reach else ():
+            immediate = encoding.immediate(abs(far))
+            if immediate:
+                pointer, other = self._writer.new("x"), self._stream_rows[number].pointer
+                text = f"{'add' if far > 0 else 'sub'} {{0}}, {{1}}, {immediate}"
+                self._writer.emit(Op("integer", text, (pointer,), (), (other,)))
+                return pointer
+        return self._writer.fresh_index(base)
+
+    def _distances(self, first: Affine, step_bytes: int) -> Iterator[tuple[int, int]]:
+        """The streams that differ from an address by a constant, and this constant."""
+        for number, row in enumerate(self._stream_rows):
+            if row.step_bytes == step_bytes and row.base.terms == first.terms:
+                yield number, first.constant - row.base.constant
 
     # --- before and after the loop ---------------------------------------------------------------
 
     def _first_loads(self) -> Iterator[Op]:
         """What the trip before the first one would have loaded."""
-        for placed in sorted(self._schedule.loads, key=lambda p: p.low):
-            early = [kind for kind, time in _times(placed) if time < 0]
-            place, register = self._places[placed.load], self._register[placed.load]
-            if len(early) == len(_times(placed)) and place.displacement % 16 == 0:
-                text = f"ldr q{{0}}, [x{{1}}, #{place.displacement}]"
+        begun = set[Reg]()
+        for load, parts in self._by_load():
+            early = [part for part in parts if part.time < 0]
+            place, register = self._places[load], self._register[load]
+            if len(early) == len(parts) and place.displacement % 16 == 0:
                 pointer = self._stream_rows[place.stream].pointer
-                access = self._access(placed.load, 0, 16)
-                yield Op("vector_load", text, (register,), (), (pointer,), (), access)
+                access = self._access(load, 0, 16)
+                yield self._encoding.vector_load(register, pointer, place.displacement, access)
             else:
-                kinds = [kind for kind in ("low", "high", "insert") if kind in early]
-                yield from (self._part_op(placed, kind, 0, 0) for kind in kinds)
+                if self._encoding.loads_halves_apart and register not in begun:
+                    yield undefined(register)
+                yield from (self._part_op(part, 0, 0) for part in early)
+            begun.add(register)
+
+    def _by_load(self) -> list[tuple[int, list[PlacedPart]]]:
+        """The parts of each load, in the order of time."""
+        parts: dict[int, list[PlacedPart]] = defaultdict(list)
+        for part in self._schedule.parts:
+            parts[part.load].append(part)
+        for mine in parts.values():
+            mine.sort(key=lambda part: part.time)
+        return sorted(parts.items(), key=lambda item: min(_changes(item[1])))
 
     def _last(self) -> Iterator[Op]:
         """The last trip, without loads for another one."""
@@ -193,8 +234,8 @@ class SteadyLoop:
             if cycle in self._products:
                 yield self._product(self._products[cycle])
             for part in self._parts.get(cycle, ()):
-                if not part.early:
-                    yield self._part_op(part.placed, part.kind, 0, self._loop.trips - 1)
+                if part.time >= 0:
+                    yield self._part_op(part, 0, self._loop.trips - 1)
 
     # --- a trip ----------------------------------------------------------------------------------
 
@@ -209,7 +250,7 @@ class SteadyLoop:
         for cycle in range(self._schedule.cycles):
             if cycle in self._products:
                 yield self._product(self._products[cycle])
-                high = [part for part in self._parts[cycle] if part.kind == "high"]
+                high = [part for part in self._parts[cycle] if part.kind == "core"]
                 yield from (self._moved(part, advanced) for part in high)
                 for op, stream in behind.get(cycle, ()):
                     yield op
@@ -224,10 +265,10 @@ class SteadyLoop:
         free = [
             cycle
             for cycle in self._products
-            if cycle != last and not any(part.kind == "high" for part in self._parts[cycle])
+            if cycle != last and not any(part.kind == "core" for part in self._parts[cycle])
         ]
         behind: dict[int, list[tuple[Op, int | None]]] = defaultdict(list)
-        step = f"subs x{{0}}, x{{0}}, #{self._loop.step}"
+        step = f"subs {{0}}, {{0}}, #{self._loop.step}"
         behind[free.pop() if free else last].append((Op("integer", step, (), (counter,)), None))
         for number, row in enumerate(self._stream_rows):
             if row.step_bytes:
@@ -245,7 +286,7 @@ class SteadyLoop:
             cycle
             for cycle, parts in self._parts.items()
             for part in parts
-            if part.kind != "insert" and self._places[part.placed.load].stream == stream
+            if part.kind != "insert" and self._places[part.load].stream == stream
         }
         for cycle in reversed(free):
             if loads.isdisjoint((cycle + n) % cycles for n in range(1, _POINTER_LATENCY)):
@@ -264,9 +305,8 @@ class SteadyLoop:
                 yield from self._prefetch(number, at + further)
 
     def _prefetch(self, stream: int, at: int) -> Iterator[Op]:
-        if 0 <= at <= _LARGEST and at % 8 == 0:
-            pointer = self._stream_rows[stream].pointer
-            yield Op("prefetch", f"prfm pldl1keep, [x{{0}}, #{at}]", (), (), (pointer,))
+        if at >= 0 and at % 8 == 0:
+            yield from self._encoding.prefetch(self._stream_rows[stream].pointer, at)
 
     def _own_displacements(self, number: int, row: _Stream) -> list[int]:
         """Streams of whole lines are fetched some trips ahead, others from the next line on."""
@@ -282,12 +322,12 @@ class SteadyLoop:
 
         If there are none, two `nop` keep it: one fills the cycle before, one this cycle.
         """
-        parts = [part for part in self._parts[cycle] if part.kind != "high"]
+        parts = [part for part in self._parts[cycle] if part.kind != "core"]
         if parts:
             yield from (self._moved(part, advanced) for part in parts)
             return
         before = cycle - 1
-        occupied = before in behind or any(p.kind == "high" for p in self._parts.get(before, ()))
+        occupied = before in behind or any(p.kind == "core" for p in self._parts.get(before, ()))
         if before in self._products and not occupied:
             yield Op("nop", "nop")
         yield Op("nop", "nop")
@@ -297,34 +337,28 @@ class SteadyLoop:
     def _product(self, product: Product) -> Op:
         total = self._cells[product.accumulator]
         reads = (self._register[product.vector], self._register[product.other])
-        lane = ".4s" if product.lane is None else f".s[{product.lane}]"
-        return Op("multiply_add", f"fmla v{{0}}.4s, v{{1}}.4s, v{{2}}{lane}", (), (total,), reads)
+        return self._encoding.product(total, *reads, product.lane)
 
-    def _moved(self, part: _Part, advanced: set[int]) -> Op:
+    def _moved(self, part: PlacedPart, advanced: set[int]) -> Op:
         """A part of a load, with the displacement from the stream's present pointer."""
-        stream = self._places[part.placed.load].stream
+        stream = self._places[part.load].stream
         step = self._stream_rows[stream].step_bytes
-        ahead = step if part.early else 0
-        moved = ahead - (step if stream in advanced else 0)
-        return self._part_op(part.placed, part.kind, moved, 0)
+        ahead = step if part.time < 0 else 0
+        return self._part_op(part, ahead - (step if stream in advanced else 0), 0)
 
-    def _part_op(self, placed: PlacedLoad, kind: str, moved: int, trip: int) -> Op:
-        register, half = self._register[placed.load], self._half[placed.load]
-        place = self._places[placed.load]
-        pointer = self._stream_rows[place.stream].pointer
-        at = place.displacement + moved
-        if not (-_NEAR <= at < _NEAR - 8 or (at % 8 == 0 and 0 <= at <= _LARGEST - 8)):
-            raise Unsupported("a displacement that has no encoding")
-        match kind:
-            case "low":
-                access = self._access(placed.load, trip, 8)
-                text = f"ldr d{{0}}, [x{{1}}, #{at}]"
-                return Op("half_load", text, (register,), (), (pointer,), (), access)
-            case "high":
-                access = self._access(placed.load, trip, 16)
-                text = f"ldr x{{0}}, [x{{1}}, #{at + 8}]"
-                return Op("load", text, (half,), (), (pointer,), (), access)
-        return Op("insert", "ins v{0}.d[1], x{1}", (), (register,), (half,))
+    def _part_op(self, part: PlacedPart, moved: int, trip: int) -> Op:
+        encoding, register, half = self._encoding, self._register[part.load], part.half
+        place = self._places[part.load]
+        at, pointer = place.displacement + moved, self._stream_rows[place.stream].pointer
+        match part.kind:
+            case "half":
+                access = self._access(part.load, trip, 8 + 8 * half)
+                return encoding.half_load(register, half, pointer, at, access)
+            case "core":
+                through = self._half[part.load, half]
+                access = self._access(part.load, trip, 8 + 8 * half)
+                return encoding.core_load(through, half, pointer, at, access)
+        return encoding.insertion(register, half, self._half[part.load, half])
 
     def _access(self, load: int, trip: int, size: int) -> Access:
         place = self._places[load]
@@ -332,10 +366,22 @@ class SteadyLoop:
         return Access(self._alias[load], Affine(place.address.terms), start, size, False)
 
 
-def _times(placed: PlacedLoad) -> tuple[tuple[str, int], ...]:
-    return (("insert", placed.insert), ("low", placed.low), ("high", placed.high))
+def _core_registers(found: Schedule, encoding: Encoding) -> dict[tuple[int, Half], int] | None:
+    """The numbers of core registers for halves; where there are enough, they go round."""
+    if encoding.loads_halves_apart:
+        return core_registers(found, encoding.half_registers)
+    lows = [part for part in found.parts if part.kind == "half"]
+    lows.sort(key=lambda part: part.time % found.cycles)
+    # The last one of a trip must not share its register with the first one.
+    count = encoding.half_registers - (len(lows) % encoding.half_registers == 1)
+    return {(part.load, 1): number % count for number, part in enumerate(lows)}
+
+
+def _changes(parts: Sequence[PlacedPart]) -> Iterator[int]:
+    """When the parts of a load change its register."""
+    return (part.time for part in parts if part.kind != "core")
 
 
 def _advance(pointer: Reg, step_bytes: int) -> Op:
     sign = "add" if step_bytes > 0 else "sub"
-    return Op("integer", f"{sign} x{{0}}, x{{0}}, #{abs(step_bytes)}", (), (pointer,))
+    return Op("integer", f"{sign} {{0}}, {{0}}, #{abs(step_bytes)}", (), (pointer,))

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import count
 
 from ellc.codegen.kir.assembly import Frame
-from ellc.codegen.kir.in_order.allocate import ORDER, assign, spill
+from ellc.codegen.kir.in_order.allocate import assign, spill
 from ellc.codegen.kir.in_order.code import Bank, Code, Loop, Node, Op, Reg, Unsupported
+from ellc.codegen.kir.in_order.encoding import Encoding
 from ellc.codegen.kir.in_order.list_schedule import scheduled
 from ellc.codegen.kir.in_order.live import liveness, without_dead_code
 from ellc.codegen.kir.in_order.lower import Lowering
@@ -31,24 +32,24 @@ def translate(
     outs: Sequence[Var],
     frame: Frame,
     aliases: Mapping[str, str],
+    encoding: Encoding,
     rows: Mapping[str, Issue],
 ) -> Translated:
     """The function that computes a nest. Raises `Unsupported` outside the subset."""
-    lowered = without_dead_code(Lowering(loop, outs, frame, aliases).nodes)
-    fitting = spill(lowered, frame.bytes, count(1_000_000))
-    nodes = _in_order(fitting.nodes, rows)
-    numbers = assign(nodes)
+    lowered = without_dead_code(Lowering(loop, outs, frame, aliases, encoding).nodes)
+    fitting = spill(lowered, frame.bytes, count(1_000_000), encoding)
+    nodes = _in_order(fitting.nodes, encoding, rows)
+    numbers = assign(nodes, encoding)
     if numbers is None:
         nodes = fitting.nodes
-        numbers = assign(nodes)
+        numbers = assign(nodes, encoding)
     if numbers is None:
         raise Unsupported("there are not enough registers")
-    return Translated(
-        function(nodes, numbers, fitting.bytes), nodes, witnesses(nodes, numbers, fitting.slots)
-    )
+    written = function(nodes, numbers, fitting.bytes, encoding)
+    return Translated(written, nodes, witnesses(nodes, numbers, fitting.slots))
 
 
-def _in_order(nodes: list[Node], rows: Mapping[str, Issue]) -> list[Node]:
+def _in_order(nodes: list[Node], encoding: Encoding, rows: Mapping[str, Issue]) -> list[Node]:
     """The function with its blocks in the order in which the core should run them."""
     found = liveness(nodes)
     after = found.after
@@ -72,8 +73,8 @@ def _in_order(nodes: list[Node], rows: Mapping[str, Issue]) -> list[Node]:
             return node
         out = after[id(node)]
         mine = {reg for op in node.ops for reg in op.registers}
-        free = _free(out, mine)
-        ordered = scheduled(node.ops, rows, out, free)
+        free = _free(out, mine, encoding)
+        ordered = scheduled(node.ops, encoding, rows, out, free)
         # The scheduler may need more registers than are free. One such block must not cost all
         # others their order.
         return Code(ordered) if _fits(ordered, out & mine, free) else node
@@ -95,9 +96,10 @@ def _fits(ops: Sequence[Op], out: frozenset[Reg], free: Mapping[Bank, int]) -> b
     return True
 
 
-def _free(out: frozenset[Reg], mine: set[Reg]) -> dict[Bank, int]:
+def _free(out: frozenset[Reg], mine: set[Reg], encoding: Encoding) -> dict[Bank, int]:
     """How many registers a block may use beside those that only live through it."""
     through = [reg for reg in out if reg not in mine]
     return {
-        bank: len(order) - sum(r.bank == bank for r in through) for bank, order in ORDER.items()
+        bank: len(order) - sum(r.bank == bank for r in through)
+        for bank, order in encoding.registers.items()
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ellc.codegen.kir.in_order.allocate import used_numbers
 from ellc.codegen.kir.in_order.code import Code, Loop, Node, Op, Reg
+from ellc.codegen.kir.in_order.encoding import Encoding
 from ellc.codegen.kir.ir import AssemblyFunction
 
 NOWHERE = ""
@@ -27,13 +28,12 @@ class Witness:
 
 
 def function(
-    nodes: Sequence[Node], numbers: Mapping[Reg, int], scratch_bytes: int
+    nodes: Sequence[Node], numbers: Mapping[Reg, int], scratch_bytes: int, encoding: Encoding
 ) -> AssemblyFunction:
     """The function; it saves the registers that it must."""
-    used = used_numbers(nodes, numbers)
-    saves = [f"x{n}" for n in range(19, 29) if ("x", n) in used]
-    saves += [f"d{n}" for n in range(8, 16) if ("v", n) in used]
-    return AssemblyFunction(tuple(_lines(nodes, numbers)), tuple(saves), scratch_bytes)
+    names = {reg: encoding.name(reg.bank, number) for reg, number in numbers.items()}
+    saves = encoding.saves(used_numbers(nodes, numbers))
+    return AssemblyFunction(tuple(_lines(nodes, names)), saves, scratch_bytes)
 
 
 def witnesses(
@@ -61,21 +61,23 @@ def _loops(nodes: Sequence[Node]) -> Iterator[Loop]:
             yield from _loops(node.body)
 
 
-def _lines(nodes: Sequence[Node], numbers: Mapping[Reg, int]) -> Iterator[str]:
+def _lines(nodes: Sequence[Node], names: Mapping[Reg, object]) -> Iterator[str]:
     for node in nodes:
         if isinstance(node, Code):
-            yield from _texts(node.ops, numbers)
+            yield from _texts(node.ops, names)
             continue
-        yield from _texts(node.guard, numbers)
+        yield from _texts(node.guard, names)
         if node.peeled:
             yield ".p2align 4"
         yield f".Lloop{node.label}:"
-        yield from _lines(node.body, numbers)
-        yield from _texts(node.latch, numbers)
+        yield from _lines(node.body, names)
+        yield from _texts(node.latch, names)
         if node.guard:
             yield f".Ldone{node.label}:"
 
 
-def _texts(ops: Sequence[Op], numbers: Mapping[Reg, int]) -> Iterator[str]:
+def _texts(ops: Sequence[Op], names: Mapping[Reg, object]) -> Iterator[str]:
     for op in ops:
-        yield from op.text.format(*(numbers[reg] for reg in op.registers)).split("\n")
+        if not op.text:
+            continue
+        yield from op.text.format(*(names[reg] for reg in op.registers)).split("\n")

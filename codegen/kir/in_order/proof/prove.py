@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from ellc.codegen.kir.assembly import Frame
 from ellc.codegen.kir.dataflow import inputs, params_accessed
-from ellc.codegen.kir.in_order.proof.machine import Machine, Place, written
+from ellc.codegen.kir.in_order.proof.machine import Machine, Place
 from ellc.codegen.kir.in_order.proof.source import Source
 from ellc.codegen.kir.in_order.proof.symbols import (
     UNKNOWN,
@@ -35,9 +35,6 @@ from ellc.codegen.kir.in_order.write import Witness
 from ellc.codegen.kir.ir import AssemblyFunction, For, Imm, Operand, Store, Var, walk
 from ellc.codegen.kir.types import INDEX
 
-_KEPT = {*(f"x{n}" for n in range(19, 29)), *(f"v{n}" for n in range(8, 16))}
-_FORBIDDEN = {"x0", "x18", "x29", "x30", "x31"}
-
 
 def problem(
     loop: For,
@@ -46,10 +43,11 @@ def problem(
     aliases: Mapping[str, str],
     function: AssemblyFunction,
     witnesses: Mapping[str, Witness],
+    machine: type[Machine],
 ) -> str:
     """Why the function is not proved to compute the nest; empty if it is."""
     try:
-        _Proof(loop, results, frame, aliases, function, witnesses).run()
+        _Proof(loop, results, frame, aliases, function, witnesses, machine).run()
     except (Unproved, KeyError) as error:
         return str(error) or repr(error)
     return ""
@@ -64,12 +62,13 @@ class _Proof:
         aliases: Mapping[str, str],
         function: AssemblyFunction,
         witnesses: Mapping[str, Witness],
+        machine: type[Machine],
     ) -> None:
         self._loop, self._results, self._frame = loop, results, frame
         self._aliases, self._witnesses = aliases, witnesses
         self._lines = [line for line in function.lines if not line.startswith(".p2align")]
         self._at = 0
-        self._check_registers(function)
+        self._check_registers(function, machine)
         self._symbols = Symbols()
         params = {p.name: self._symbols.integer("param", p.name) for p in params_accessed((loop,))}
         buffers = {v.terms[0][0]: aliases.get(name, name) for name, v in params.items()}
@@ -77,7 +76,7 @@ class _Proof:
         end = frame.bytes + function.scratch_bytes
         spans = [range(at, at + 16) for at in frame.results.values()]
         writable = (range(frame.bytes, end), *spans)
-        self._machine = Machine(self._symbols, Memory(dict(buffers)), writable)
+        self._machine = machine(self._symbols, Memory(dict(buffers)), writable)
         self._start(params)
 
     def run(self) -> None:
@@ -92,11 +91,10 @@ class _Proof:
             if found != self._source.lanes(result):
                 raise Unproved(f"the result {result.name} differs")
 
-    def _check_registers(self, function: AssemblyFunction) -> None:
-        saved = {name.replace("d", "v") for name in function.saves}
+    def _check_registers(self, function: AssemblyFunction, machine: type[Machine]) -> None:
+        owned = machine.forbidden | (machine.kept - machine.saved(function.saves))
         for line in self._lines:
-            place = written(line)
-            if place in _FORBIDDEN or (place in _KEPT and place not in saved):
+            if not owned.isdisjoint(machine.written(line)):
                 raise Unproved(f"{line}: changes a register that belongs to the caller")
 
     def _start(self, params: Mapping[str, Linear]) -> None:
@@ -116,7 +114,8 @@ class _Proof:
         """Run the function up to the next label or branch."""
         while self._at < len(self._lines):
             line = self._lines[self._at]
-            if line.startswith((".L", "b.")):
+            if line.startswith(".L") or self._machine.branch(line):
+                self._machine.settle()
                 return
             self._machine.run(line)
             self._at += 1
@@ -150,8 +149,8 @@ class _Proof:
         self._straight()
         start, stop = self._source.integer(loop.start), self._source.integer(loop.stop)
         line = self._line()
-        guarded = line.startswith("b.ge ")
-        done = line.removeprefix("b.ge ")
+        condition, done = self._machine.branch(line) or ("", "")
+        guarded = condition == "ge"
         if guarded:
             if self._machine.compared != (start, stop):
                 raise Unproved(f"{line}: leaves on another condition")
@@ -193,9 +192,9 @@ class _Proof:
         """The places that a loop changes; raises `Unproved` if its branch is missing."""
         for end in range(self._at, len(self._lines)):
             line = self._lines[end]
-            if line.startswith("b.") and line.endswith(f" {label}"):
-                places = (written(inside) for inside in self._lines[self._at : end])
-                return {place for place in places if place is not None}
+            if (self._machine.branch(line) or ("", ""))[1] == label:
+                inside = self._lines[self._at : end]
+                return {place for line in inside for place in self._machine.written(line)}
         raise Unproved(f"nothing branches to {label}")
 
     def _plain(
@@ -225,7 +224,10 @@ class _Proof:
                 self._source.run(statement)
         self._straight()
         after = index.shifted(loop.step)
-        if self._line() != f"b.lt {label}" or self._machine.compared != (after, stop):
+        if self._machine.branch(self._line()) != ("lt", label) or self._machine.compared != (
+            after,
+            stop,
+        ):
             raise Unproved(f"{label}: branches back on another condition")
         yields = [self._source.lanes(c.after) for c in carried]
         self._require({index_place: after, **_placed(carried, yields)}, label)
@@ -282,11 +284,11 @@ class _Proof:
         yields = self._run_source(loop, index, carried, lanes)
         self._require(_placed(carried, yields), label)
         after = _at(moving, far.shifted(loop.step))
-        wrong = {p for p, value in after.items() if self._machine.values.get(p) != value}
-        if wrong:
+        kept = {p: moving[p].known(v, self._machine.values.get(p)) for p, v in after.items()}
+        if kept != moving:
             # What two trips had in common by chance is not known. The rest may still be enough.
-            kept = {place: value for place, value in moving.items() if place not in wrong}
-            self._induction(loop, label, carried, trips, (unchanged, kept), head, index)
+            rest = {place: value for place, value in kept.items() if value is not None}
+            self._induction(loop, label, carried, trips, (unchanged, rest), head, index)
             return
         # Behind the loop, the last trip is still to come.
         end = last.shifted(-trips[0])
@@ -308,7 +310,7 @@ class _Proof:
     def _trip(self, label: str) -> Linear | None:
         """One trip of the function's loop; returns the number that is 0 after the last trip."""
         self._straight()
-        if self._line() != f"b.ne {label}":
+        if self._machine.branch(self._line()) != ("ne", label):
             raise Unproved(f"{label}: branches back on another condition")
         return self._machine.counted
 
@@ -352,11 +354,24 @@ class _Moving:
             case Linear() as a, Linear() as b:
                 return between(a, b, self._step, far) or a
             case Half(a), Half(b):
-                return Half((self._lane(a[0], b[0], far), self._lane(a[1], b[1], far)))
+                return Half(tuple(self._lane(m, n, far) for m, n in zip(a, b, strict=True)))
             case tuple() as a, tuple() as b:
                 w, x, y, z = (self._lane(m, n, far) for m, n in zip(a, b, strict=True))
                 return (w, x, y, z)
         raise Unproved("a value of another type")
+
+    def known(self, expected: Value, found: Value | None) -> _Moving | None:
+        """The value without the lanes that are not as expected after a trip; None if none is."""
+        if expected == found:
+            return self
+        if not (isinstance(expected, tuple) and isinstance(found, tuple)):
+            return None
+        assert isinstance(self.before, tuple)
+        pairs = zip(self.before, expected, found, strict=True)
+        w, x, y, z = (UNKNOWN if a not in (b, UNKNOWN) else lane for lane, a, b in pairs)
+        if (w, x, y, z) == self.before:
+            return self
+        return _Moving(self._symbols, (w, x, y, z), self.after, self._step)
 
     def _lane(self, a: int, b: int, far: Linear) -> int:
         if UNKNOWN in (a, b):

@@ -42,9 +42,9 @@ UNKNOWN = 0
 
 @dataclass(frozen=True, slots=True)
 class Half:
-    """Two lanes in a core register: the high half of a vector."""
+    """The lanes in a core register: two in the 64-bit state, which are half a vector, else one."""
 
-    lanes: tuple[int, int]
+    lanes: tuple[int, ...]
 
 
 Value = Linear | Half | Lanes

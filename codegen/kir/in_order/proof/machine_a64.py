@@ -1,0 +1,206 @@
+"""Runs lines of AArch64 assembly on symbols."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import ClassVar
+
+from ellc.codegen.kir.in_order.proof.machine import (
+    INTEGERS,
+    OPERANDS,
+    SLOT_BYTES,
+    Machine,
+    Place,
+    complete,
+    shifted,
+)
+from ellc.codegen.kir.in_order.proof.source import fused
+from ellc.codegen.kir.in_order.proof.symbols import (
+    UNKNOWN,
+    Half,
+    Lanes,
+    Linear,
+    Unproved,
+    literal_lanes,
+)
+
+_ADDRESS = re.compile(r"\[(x\d+), #(-?\d+)\]")
+_VECTOR = re.compile(r"v(\d+)\.(?:4s|16b)")
+_LANE = re.compile(r"v(\d+)\.s\[([0-3])\]")
+
+
+class MachineA64(Machine):
+    """The 64-bit state. A core register holds half a vector."""
+
+    forbidden = frozenset({"x0", "x18", "x29", "x30", "x31"})
+    kept = frozenset({*(f"x{n}" for n in range(19, 29)), *(f"v{n}" for n in range(8, 16))})
+
+    @classmethod
+    def branch(cls, line: str) -> tuple[str, str] | None:
+        mnemonic, _, label = line.partition(" ")
+        return (mnemonic[2:], label) if mnemonic.startswith("b.") else None
+
+    @classmethod
+    def written(cls, line: str) -> tuple[Place, ...]:
+        mnemonic, _, rest = line.partition(" ")
+        if mnemonic.startswith((".", "b.")) or mnemonic in ("cmp", "prfm", "nop"):
+            return ()
+        operands = OPERANDS.findall(rest)
+        if mnemonic == "str":
+            match = _ADDRESS.fullmatch(operands[1])
+            return (int(match[2]),) if match is not None and match[1] == "x0" else ()
+        name = operands[0].partition(".")[0]
+        return (f"{'x' if name[0] in 'xw' else 'v'}{int(name[1:])}",)
+
+    @classmethod
+    def saved(cls, saves: Iterable[str]) -> set[Place]:
+        return {name.replace("d", "v") for name in saves}
+
+    def settle(self) -> None:
+        """No instruction needs another one."""
+
+    # --- operands --------------------------------------------------------------------------------
+
+    def core(self, operand: str) -> str:
+        if not re.fullmatch(r"x\d+", operand):
+            raise Unproved(f"{operand} is no core register")
+        return operand
+
+    def vector(self, operand: str) -> Lanes:
+        match = _VECTOR.fullmatch(operand) or _LANE.fullmatch(operand)
+        if match is None:
+            raise Unproved(f"{operand} is no vector")
+        value = self.lanes_of(f"v{match[1]}")
+        return complete(value if match.re is _VECTOR else (value[int(match[2])],) * 4, operand)
+
+    def set_vector(self, operand: str, lanes: Lanes) -> None:
+        match = _VECTOR.fullmatch(operand)
+        if match is None:
+            raise Unproved(f"{operand} is no vector")
+        self.values[f"v{match[1]}"] = lanes
+
+    def _address(self, operand: str) -> tuple[str, int]:
+        match = _ADDRESS.fullmatch(operand)
+        if match is None:
+            raise Unproved(f"{operand} is no address")
+        return match[1], int(match[2])
+
+    # --- instructions ----------------------------------------------------------------------------
+
+    def _load(self, to: str, where: str) -> None:
+        base, offset = self._address(where)
+        if base == "x0":
+            self._load_slot(to, offset)
+            return
+        parts = [self.element(base, offset + 4 * k) for k in range(4 if to[0] == "q" else 2)]
+        match to[0]:
+            case "q":
+                self.values[f"v{int(to[1:])}"] = (parts[0], parts[1], parts[2], parts[3])
+            case "d":
+                self.values[f"v{int(to[1:])}"] = (parts[0], parts[1], UNKNOWN, UNKNOWN)
+            case "x":
+                self.values[self.core(to)] = Half((parts[0], parts[1]))
+            case _:
+                raise Unproved("unknown size")
+
+    def _load_slot(self, to: str, offset: int) -> None:
+        value = self.values[offset]
+        if isinstance(value, tuple) != (to[0] == "q") or to[0] not in "qx":
+            raise Unproved("another type is in the slot")
+        self.values[f"v{int(to[1:])}" if to[0] == "q" else self.core(to)] = value
+
+    def _store(self, what: str, where: str) -> None:
+        base, offset = self._address(where)
+        value = self.values[f"v{int(what[1:])}" if what[0] == "q" else self.core(what)]
+        if isinstance(value, tuple) != (what[0] == "q") or what[0] not in "qx":
+            raise Unproved("another type is in the register")
+        if base != "x0":
+            if not isinstance(value, tuple):
+                raise Unproved("stores no vector")
+            self.memory.store(self.number(base).shifted(offset), value)
+            return
+        size = SLOT_BYTES if what[0] == "q" else 8
+        self.check_slot(offset, size)
+        if offset % SLOT_BYTES:
+            raise Unproved("a slot that may overlap another")
+        self.values[offset] = value
+
+    def _move(self, to: str, source: str) -> None:
+        if to.startswith("v"):
+            self.set_vector(to, self.vector(source))
+        else:
+            self.values[self.core(to)] = self.values[self.core(source)]
+
+    def _move_zero(self, to: str, value: str, shift: str) -> None:
+        self.values[self.core(to)] = Linear((), int(value[1:]) << shifted(shift))
+
+    def _move_not(self, to: str, value: str, shift: str) -> None:
+        self.values[self.core(to)] = Linear((), ~(int(value[1:]) << shifted(shift)))
+
+    def _move_keep(self, to: str, value: str, shift: str) -> None:
+        before = self.number(to)
+        if before.terms:
+            raise Unproved("changes bits of an unknown number")
+        by = shifted(shift)
+        self.values[self.core(to)] = Linear(
+            (), (before.constant & ~(0xFFFF << by)) | (int(value[1:]) << by)
+        )
+
+    def _csel(self, to: str, a: str, b: str, condition: str) -> None:
+        operands = (self.number(a), self.number(b))
+        if self.compared != operands:
+            raise Unproved("selects other values than it compared")
+        name = {"lt": "min", "gt": "max"}[condition]
+        self.values[self.core(to)] = self._symbols.integer(name, *operands)
+
+    def _fmla(self, to: str, a: str, b: str) -> None:
+        total = self.vector(to)
+        self.set_vector(to, fused(self._symbols, total, self.vector(a), self.vector(b)))
+
+    def _ins(self, to: str, source: str) -> None:
+        register, lane = to.split(".")
+        value, low = self.values[self.core(source)], self.values[register]
+        if lane != "d[1]" or not isinstance(value, Half) or not isinstance(low, tuple):
+            raise Unproved("not the high half of a vector")
+        self.values[register] = (low[0], low[1], value.lanes[0], value.lanes[1])
+
+    def _movi(self, to: str, value: str) -> None:
+        if value != "#0":
+            raise Unproved("an unknown literal")
+        self.set_vector(to, literal_lanes(self._symbols, 0))
+
+    def _dup(self, to: str, source: str) -> None:
+        if source.startswith("w"):
+            value = self.number(source.replace("w", "x"))
+            if value.terms:
+                raise Unproved("an unknown literal")
+            self.set_vector(to, literal_lanes(self._symbols, value.constant))
+        else:
+            self.set_vector(to, self.vector(source))
+
+    handlers: ClassVar[Mapping[str, Callable[..., None]]] = MappingProxyType(
+        {
+            **INTEGERS,
+            "ldr": _load,
+            "str": _store,
+            "mov": _move,
+            "movz": _move_zero,
+            "movn": _move_not,
+            "movk": _move_keep,
+            "madd": Machine.multiply_add,
+            "msub": Machine.multiply_subtract,
+            "csel": _csel,
+            "fmla": _fmla,
+            "ins": _ins,
+            "movi": _movi,
+            "dup": _dup,
+            "prfm": Machine.nothing,
+            "fadd": Machine.each("add"),
+            "fsub": Machine.each("sub"),
+            "fmul": Machine.each("mul"),
+            "fmin": Machine.each("min"),
+            "fmax": Machine.each("max"),
+        }
+    )
