@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel
@@ -72,7 +73,7 @@ def _ordered(node: PlacedNode, problem: Problem) -> Iterator[Candidate]:
         if shape.columns.outputs < tile.pixels or not has_whole_bytes(node.result.type.dtype, tile):
             continue
         product = Product("gemm", Problem(shape, terms), Products, pack_filters)
-        slots = gemm_cycles(target, shape, tile, terms.types)
+        slots = _slots(target, shape, tile, terms.types)
         costs: list[tuple[float, GemmSchedule]] = []
         for schedule in loop_orders(target, shape, tile, terms.types, node.threads):
             waits = stall_cycles(target, shape, schedule, terms.types, slots, result_bytes)
@@ -85,6 +86,16 @@ def _ordered(node: PlacedNode, problem: Problem) -> Iterator[Candidate]:
             (others if place else tiles).append(made)
     yield from sorted(tiles, key=lambda c: c.prediction.known_cycles)
     yield from sorted(others, key=lambda c: c.prediction.known_cycles)
+
+
+def _slots(target: Target, shape: ConvShape, tile: GemmSchedule, types: ProductTypes) -> float:
+    """As `gemm_cycles`, with the sizes of the tiles into which rows are really cut."""
+    pieces = cut(shape.columns.outputs, tile.pixels)
+    row = pieces.count * _tile_cycles(target, shape, replace(tile, pixels=pieces.size), types)
+    if pieces.rest:
+        row += _tile_cycles(target, shape, replace(tile, pixels=pieces.rest), types)
+    images, rows, _, _ = shape.walk
+    return row * images * rows * -(-shape.filters // tile.block)
 
 
 OVERHEAD_SLOTS = 32
@@ -112,6 +123,13 @@ def gemm_cycles(
     initialised once and stored once. Each tile, and each of its runs of taps that are consecutive
     in memory, costs `OVERHEAD_SLOTS`. If ellc schedules the innermost loop, its length is known.
     """
+    return shape.tiles(schedule) * _tile_cycles(target, shape, schedule, types)
+
+
+def _tile_cycles(
+    target: Target, shape: ConvShape, schedule: GemmSchedule, types: ProductTypes
+) -> float:
+    """The issue slots of one tile; see `gemm_cycles`."""
     load = target.core.load_cycles
     weight = load + types.widening_slots(target)
     value = load + (1.0 if types.image is not types.factor else 0.0)
@@ -126,7 +144,7 @@ def gemm_cycles(
     taps = shape.rows.taps * shape.columns.taps
     runs = shape.rows.taps if shape.consecutive_taps else taps
     around = 2 * sums + OVERHEAD_SLOTS * (runs + 1)
-    return shape.tiles(schedule) * (once * taps * shape.channels + around)
+    return once * taps * shape.channels + around
 
 
 CHAIN = 256

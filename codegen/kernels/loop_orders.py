@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import gcd
 
 from ellc.codegen.blocks.schedule import LINE_BYTES, Ahead, GemmSchedule, gemm_tile
 from ellc.codegen.blocks.terms import ProductTypes
@@ -155,10 +156,11 @@ def stall_cycles(
     fetches = 1 if keeps_weights else s.bands
     inputs = float(s.weights * fetches + s.image * _image_fetches(s, l2_bytes))
     near = max(0.0, _reads(target, s, schedule) - inputs)
-    # A line of results is fetched and written back. If it leaves a cache before all of its blocks
+    # A line of results is fetched and written back. If it leaves a cache before all blocks in it
     # are written, it comes back.
-    returns = max(0.0, min(LINE_BYTES / (schedule.block * result_bytes), s.blocks) - 1)
-    returned = s.result * returns
+    block_bytes = schedule.block * result_bytes
+    visits = (LINE_BYTES + block_bytes - gcd(LINE_BYTES, block_bytes)) / block_bytes
+    returned = s.result * (min(visits, s.blocks) - 1)
     near += returned if s.band + s.panel + s.band_result > target.l1_bytes * _USABLE else 0
     outputs = 2.0 * s.result
     outputs += 2 * returned if s.band + s.panel + s.band_result > l2_bytes else 0
