@@ -65,13 +65,15 @@ class Chain:
 
     `first` and `last` are results of the first and the last node. A band has `rows` rows of the
     last result. If `columns` is not 0, the images are also cut into strips: each covers this many
-    columns of the last result.
+    columns of the last result. Windows are so large that rows must be moved inside them only once
+    in `turns` bands.
     """
 
     first: str
     last: str
     rows: int
     columns: int = 0
+    turns: int = 1
 
 
 @dataclass(frozen=True, slots=True)

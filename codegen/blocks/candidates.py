@@ -47,7 +47,7 @@ class Prediction:
     the kernel adds products; the text of a plan does not tell it.
 
     If parts of the result are computed separately, their first row and column must be multiples of
-    `granule`; only then are the bits those of the whole result.
+    `granule`, and candidates of a family give the same bits only if their `order` is the same.
     """
 
     kernel: str
@@ -55,6 +55,7 @@ class Prediction:
     cycles: float | None = None
     sums: Sums = field(default=DIRECT, compare=False)
     granule: int = field(default=1, compare=False)
+    order: str = field(default="", compare=False)
 
     @property
     def name(self) -> str:

@@ -107,7 +107,9 @@ def depthwise(node: PlacedNode) -> Iterator[Candidate]:
         block = _FilterBlock(multiplier, tile, looped, late, loaded_at_once)
         cycles, _ = tile_cycles(node.target, shape, (tile.rows, tile.pixels), tile.vectors)
         vectors = images * -(-filters // tile.lanes)
-        prediction = Prediction("depthwise", tile.note, cycles * vectors)
+        # A start value that is added last is rounded differently.
+        order = "start last" if late else ""
+        prediction = Prediction("depthwise", tile.note, cycles * vectors, order=order)
         return Candidate(prediction, partial(_call, node, shape, terms, block))
 
     tiles = Rectangles.of(node.target, node.result.type.dtype, shape, multiplier, terms.types)

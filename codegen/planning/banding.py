@@ -7,7 +7,7 @@ beginning. Equal parts share their kernels; only the offsets of the arguments di
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -54,6 +54,8 @@ class _Template:
 class ChainCalls:
     """Makes the calls of a chain in order. `chosen` has the candidate of each result.
 
+    The results in `asked` have a candidate that was requested or measured, with its schedule.
+
     The parts use one buffer for their scratch memory, one after the other. Its size is known after
     the last call; `with_scratch` then gives each call the buffer.
     """
@@ -66,7 +68,9 @@ class ChainCalls:
         target: Target,
         threads: int,
         chosen: Mapping[str, Prediction],
+        asked: Collection[str] = (),
     ) -> None:
+        self._asked = asked
         self._graph, self._bands, self._storage = graph, bands, storage
         self._target, self._threads, self._chosen = target, threads, chosen
         self._base: dict[str, int] = {}  # the row of the image that the window's first row holds
@@ -80,7 +84,8 @@ class ChainCalls:
             self._base = dict.fromkeys(bands.inner, 0)
             for band in range(bands.count):
                 starts = bands.starts(band)
-                number = strip * bands.count + band
+                # Bands between two moves are one band of the plan, so that equal ones are loops.
+                number = strip * bands.count + band // bands.chain.turns
                 for part in bands.parts(strip, band):
                     value = part.node.output
                     if value in self._base:
@@ -183,7 +188,9 @@ class ChainCalls:
             if moved is not None:
                 return tuple(_shifted(call, moved) for call in template.calls)
         placed = self._placed(part, operator, result, operands, name(part.node))
-        choice = choose_like(placed, self._chosen[part.node.output])
+        value = part.node.output
+        same = value in self._asked
+        choice = choose_like(placed, self._chosen[value], same_schedule=same)
         calls = tuple(
             replace(c, kernel=_named(c.kernel, placed.name, i, len(choice.calls)))
             for i, c in enumerate(self._shared_scratch(choice))

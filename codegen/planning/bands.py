@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from ellc.codegen.blocks.calls import Chain
@@ -323,8 +324,15 @@ class Bands:
         return starts
 
     def window_rows(self, value: str) -> int:
-        """The most rows of an inner result that must be in memory at the same time."""
-        return max(self.ends[b][value] - self.starts(b)[value] for b in range(self.count))
+        """The rows of an inner result's window.
+
+        These are the most rows that must be in memory at the same time, and those that further
+        bands add before rows are moved.
+        """
+        ends = [self.ends[band][value] for band in range(self.count)]
+        needed = max(end - self.starts(band)[value] for band, end in enumerate(ends))
+        added = max(b - a for a, b in pairwise((0, *ends)))
+        return min(self._extent(value, ROWS), needed + (self.chain.turns - 1) * added)
 
     def window_columns(self, value: str) -> int:
         """The most columns of an inner result that a strip computes."""

@@ -132,24 +132,26 @@ def predictions_of(
     return _selected(node, asked, tuned, listed, allowed)[1]
 
 
-def choose_like(node: PlacedNode, whole: Prediction) -> Choice:
+def choose_like(node: PlacedNode, whole: Prediction, *, same_schedule: bool) -> Choice:
     """Choose for a part of a node what was chosen for the whole node: `whole`.
 
-    If the part does not have the same schedule, it gets one of the same family with the same
-    granule, so that it adds in the same order: the preferred one, or else the cheapest. Raises
-    `InternalError` if the family cannot compute the part.
+    The part gets the same family, and adds in the same order. With `same_schedule` it gets the same
+    schedule if it has it, otherwise the one that the family prefers. Raises `InternalError` if the
+    family cannot compute the part.
     """
     every = [c for offer in _offers(node, whole.kernel) for c in offer.all()]
     alike = [c for c in every if _alike(c.prediction, whole)]
-    chosen = next((c for c in alike if c.prediction.name == whole.name), next(iter(alike), None))
-    if chosen is None:
+    if same_schedule:
+        alike.sort(key=lambda c: c.prediction.name != whole.name)
+    if not alike:
         raise InternalError(f"{node.name}: '{whole.name}' cannot compute a part of the result")
     scratch = ScratchBuffers(node)
+    chosen = alike[0]
     return Choice(scratch.surrounded(chosen.make()), scratch.buffers, (chosen.prediction,))
 
 
 def _alike(a: Prediction, b: Prediction) -> bool:
-    return (a.kernel, a.granule) == (b.kernel, b.granule)
+    return (a.kernel, a.granule, a.order) == (b.kernel, b.granule, b.order)
 
 
 def _selected(

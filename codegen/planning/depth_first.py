@@ -16,6 +16,11 @@ _HEIGHTS = (1, 2, 4, 7, 8, 14, 16)
 networks (14, 28, 56, 112)."""
 _STRIPS = (1, 2, 3, 4, 6, 8)
 """The numbers of strips that are tried if memory is short."""
+_TURNS = (1, 3)
+"""The numbers of bands between two moves in a window that are tried if memory is not short."""
+_MOST, _MOST_FOR_SPEED = 64, 16
+"""The most nodes of a chain: for the least memory, and for speed, for which windows must stay in a
+cache. Without limits, planning would take time that grows with the square of a network."""
 _STEP = 0.96
 """By how much the memory of neighbouring points of a curve differs at least."""
 
@@ -39,7 +44,13 @@ class Division:
     def chains(self, graph: Graph) -> tuple[Chain, ...]:
         """The chains among the pieces."""
         return tuple(
-            Chain(graph.nodes[p.first].output, graph.nodes[p.stop - 1].output, p.rows, p.columns)
+            Chain(
+                graph.nodes[p.first].output,
+                graph.nodes[p.stop - 1].output,
+                p.rows,
+                p.columns,
+                p.turns,
+            )
             for p in self.pieces
             if p.rows
         )
@@ -50,9 +61,11 @@ class Divisions:
 
     def __init__(self, facts: Facts, needed: Sequence[Needs], *, strips: bool) -> None:
         self._starting: list[list[Piece]] = [[layer] for layer in layers(facts)]
-        parts = _STRIPS if strips else (1,)
+        parts, turns, most = (_STRIPS, (1,), _MOST) if strips else ((1,), _TURNS, _MOST_FOR_SPEED)
         for run in runs(facts.graph, needed):
-            for piece in chains(facts, run, _HEIGHTS, parts):
+            if not strips and not any(map(facts.missing, run)):
+                continue  # nothing leaves the cache
+            for piece in chains(facts, run, _HEIGHTS, parts, turns, most):
                 self._starting[piece.first].append(piece)
 
     def fastest(self, ram_bytes: float) -> Division | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, product
 from math import ceil, prod
 
 from ellc.codegen.blocks.access import ARENA_ALIGN
@@ -21,15 +21,22 @@ from ellc.ir.graph import Graph
 from ellc.ir.reads import Along
 
 CALL_CYCLES = 400
-"""The cycles that a call of a kernel takes in addition to its work: prologue, first loads, last
-tiles. With 4 bands of 14 rows instead of one, a 1x1 convolution of 64 to 384 channels takes 1,200
-modelled cycles longer on pi3_64."""
+"""The cycles that a call of a kernel takes in addition to its work: prologue, pointers, and loads
+that find their lines in no cache. An estimate, not a measurement."""
 MOVE_CYCLES = 0.5
 """The cycles per byte of a move inside a window. Modelled for MobileNet V2 on pi3_64: 3.5 MB of
 rows are moved in 1.7 million cycles."""
 MACS_PER_CYCLE = 2.5
 """The multiply-adds of a cycle, roughly; they weigh products that strips compute twice."""
-L2_SHARE = 0.6
+IN_PLACE_CYCLES = 0.3
+"""The cycles per byte by which a depthwise convolution is faster if it overwrites its image, which
+the first node of a chain cannot do: 56x56, 144 channels, 3x3 take 3.18 million modelled cycles on
+pi3_64, and 3.72 as the first node of a chain."""
+LEFT_OF_L2 = 1.25
+"""Results stay in the second-level cache until their reader has read them, if they and the reader's
+results have at most this many times its size. On pi3_64 (512 KiB), chains save nothing for 28x28
+pixels with 192 channels (588 KiB), and 5 % for 56x56 pixels with 144 channels (1.7 MiB)."""
+L2_SHARE = 0.7
 """The part of the second-level cache that the windows and weights of a chain may fill. The rest is
 for the images before and after the chain, and for other programs."""
 GAIN = 0.01
@@ -41,15 +48,16 @@ bands have kernels of their own, which make the code larger and compilation slow
 class Piece:
     """The nodes [first, stop) of a graph as a chain, or a single node as a layer.
 
-    `rows` and `columns` are those of the `Chain`; a layer has 0 rows. `ram_bytes` are live while
-    the piece runs, `cycles` is the predicted difference to layers that run one after the other, and
-    `more_macs` is the number of products that are computed again.
+    `rows`, `columns` and `turns` are those of the `Chain`; a layer has 0 rows. `ram_bytes` are live
+    while the piece runs, `cycles` is the predicted difference to layers that run one after the
+    other, and `more_macs` is the number of products that are computed again.
     """
 
     first: int
     stop: int
     rows: int
     columns: int
+    turns: int
     ram_bytes: int
     cycles: float = 0.0
     more_macs: int = 0
@@ -158,12 +166,23 @@ class Facts:
         )
 
     def missing(self, index: int) -> float:
-        """The part of a node's result that has left the cache when the next node reads it."""
-        node, usable = self.graph.nodes[index], self.target.l2_bytes * L2_SHARE
-        operands = sum(self.sizes.get(value, 0) for value in node.inputs)
-        size = self.sizes[node.output]
-        touched = size + self.weights[index] + operands / 2
-        return min(1.0, max(0.0, (touched - usable) / max(1.0, usable / 2)))
+        """The part of a node's result that has left the cache when another node reads it.
+
+        The reader writes a result of its own, unless it overwrites what it reads.
+        """
+        value = self.graph.nodes[index].output
+        own = self.storage.accesses[value].buffer
+        written = [self.graph.nodes[r.node].output for r in self.readers.get(value, ())]
+        others = [self.sizes[v] for v in written if self.storage.accesses[v].buffer != own]
+        touched = self.sizes[value] + max(others, default=0)
+        return min(1.0, max(0.0, touched / max(1, self.target.l2_bytes) - LEFT_OF_L2))
+
+    def overwrites(self, index: int) -> bool:
+        """Whether a node overwrites its image, if it is computed as a layer."""
+        node = self.graph.nodes[index]
+        own = self.storage.accesses[node.output].buffer
+        image = self.storage.accesses.get(node.inputs[0])
+        return image is not None and image.buffer == own
 
 
 def _side(along: Along | None) -> _Side:
@@ -182,6 +201,7 @@ class _Sweep:
     stop: int
     rows: int
     columns: int
+    turns: int
     advance: dict[int, float] = field(default_factory=dict)
     ahead: dict[int, float] = field(default_factory=dict)
     width: dict[int, float] = field(default_factory=dict)
@@ -219,13 +239,13 @@ class _Sweep:
         first = min(r.rows.stride * self.ahead[r.node] - r.rows.before for r in inside)
         kept = max(0.0, self.ahead[index] - first)
         granule = facts.granules[index] - 1
-        held = min(float(extent), self.advance[index] + kept + granule)
+        held = min(float(extent), self.turns * self.advance[index] + kept + granule)
         border = type_.border
         beside = border.left + border.right if border is not None and self.strips == 1 else 0
         row = (min(columns, ceil(self.width[index])) + beside) * access.shape[3] * access.elem.bytes
         self.windows += -(-ceil(held) * row // ARENA_ALIGN) * ARENA_ALIGN
-        self.moved += kept * row * self.bands * self.strips
-        self.saved += facts.missing(index) * 2 * facts.sizes[value]
+        self.moved += kept * row * self.bands * self.strips / self.turns
+        self.saved += facts.missing(index) * facts.sizes[value]
 
     @property
     def strips(self) -> int:
@@ -269,16 +289,18 @@ class _Sweep:
         )
         target = self.facts.target
         rate = target.core.memory_bytes
-        turns = self.bands * self.strips
-        cycles = turns * (self.stop - first) * CALL_CYCLES + self.moved * MOVE_CYCLES
+        bands = self.bands * self.strips
+        cycles = bands * (self.stop - first) * CALL_CYCLES + self.moved * MOVE_CYCLES
         cycles += (self.again + GAIN * self.macs) / MACS_PER_CYCLE
+        if self.facts.overwrites(first):
+            first_value = self.facts.graph.nodes[first].output
+            cycles += self.facts.sizes[first_value] * IN_PLACE_CYCLES
         usable = target.l2_bytes * L2_SHARE
         if self.windows + self.weights > usable:
-            cycles += (turns - 1) * self.weights / rate
+            cycles += (bands - 1) * self.weights / rate
         saved = self.saved / rate if self.windows <= usable else 0.0
-        return Piece(
-            first, self.stop, self.rows, self.columns, ram, cycles - saved, round(self.again)
-        )
+        shape = (self.rows, self.columns, self.turns)
+        return Piece(first, self.stop, *shape, ram, cycles - saved, round(self.again))
 
 
 def layers(facts: Facts) -> list[Piece]:
@@ -289,23 +311,30 @@ def layers(facts: Facts) -> list[Piece]:
         sums[first] += size
         sums[min(count, last + 1)] -= size
     live = list(accumulate(sums))
-    return [Piece(i, i + 1, 0, 0, live[i] + facts.scratch[i]) for i in range(count)]
+    return [Piece(i, i + 1, 0, 0, 1, live[i] + facts.scratch[i]) for i in range(count)]
 
 
 def chains(
-    facts: Facts, run: range, heights: Sequence[int], parts: Sequence[int]
+    facts: Facts,
+    run: range,
+    heights: Sequence[int],
+    parts: Sequence[int],
+    turns: Sequence[int],
+    most_nodes: int,
 ) -> Iterator[Piece]:
-    """The chains of at least two nodes in a run, with bands of `heights` rows.
+    """The chains of 2 to `most_nodes` nodes in a run, with bands of `heights` rows.
 
-    `parts` are the numbers of strips; 1 stands for whole rows.
+    `parts` are the numbers of strips, where 1 stands for whole rows; `turns` are those of `Chain`.
     """
     for stop in range(run.start + 2, run.stop + 1):
         shape = facts.graph.types[facts.graph.nodes[stop - 1].output].shape
         live = sum(size for first, last, size in facts.live if first < stop <= last)
-        for rows in (h for h in heights if h < shape[ROWS]):
-            for count in (n for n in parts if n <= shape[COLUMNS]):
-                columns = ceil(shape[COLUMNS] / count) if count > 1 else 0
-                yield from _ending(_Sweep(facts, stop, rows, columns), run.start, live)
+        heights_here = [h for h in heights if h < shape[ROWS]]
+        parts_here = [n for n in parts if n <= shape[COLUMNS]]
+        for rows, count, every in product(heights_here, parts_here, turns):
+            columns = ceil(shape[COLUMNS] / count) if count > 1 else 0
+            start = max(run.start, stop - most_nodes)
+            yield from _ending(_Sweep(facts, stop, rows, columns, every), start, live)
 
 
 def _ending(sweep: _Sweep, start: int, live: int) -> Iterator[Piece]:

@@ -203,7 +203,10 @@ class _Steps:
             self._note_unused(node, x.layer, x.tuned, x.predictions[0])
         candidates = {value: x.predictions[0] for value, x in chosen.items()}
         threads = self._options.threads
-        calls = ChainCalls(self._graph, bands, self._storage, self._target, threads, candidates)
+        named = {n.output for n in bands.nodes if self._asked.of(n) or chosen[n.output].tuned}
+        calls = ChainCalls(
+            self._graph, bands, self._storage, self._target, threads, candidates, named
+        )
         begin = len(self._steps)
         for part in calls.every(self._next_name):
             self._append_part(part, chosen[part.node.output])

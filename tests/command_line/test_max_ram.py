@@ -109,7 +109,7 @@ def test_layers_are_checked_in_chains(model: Path, capsys: pytest.CaptureFixture
 
 
 def test_chains_are_chosen_where_memory_is_slow() -> None:
-    ready, _ = run_pipeline(network(128, 64))
+    ready, _ = run_pipeline(network(320, 24))
     sizes = {}
     for name in ("pi3_64", "host"):
         for depth_first in (True, False):
