@@ -13,7 +13,7 @@ from ellc.codegen.planning.planner import make_plan
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.graph import Graph
 from ellc.ir.ops.conv import Conv2D
-from ellc.ir.types import DType, TensorType
+from ellc.ir.types import DType, Padding, TensorType
 
 
 def pointwise(size: int, channels: int, filters: int) -> Graph:
@@ -59,3 +59,16 @@ def test_an_order_that_fetches_all_weights_for_every_tile_is_predicted_to_be_slo
     )
     costs = [step.predictions[0].cycles or 0.0 for step in (chosen, slow)]
     assert costs[1] > 1.05 * costs[0]
+
+
+def test_rows_are_predicted_by_the_tiles_into_which_they_are_cut() -> None:
+    """Rows of 13 pixels become tiles of 7 and 6 pixels, whether at most 7 or 8 are allowed."""
+    b = GraphBuilder("net")
+    x = b.input("x", TensorType(DType.F32, (1, 13, 13, 64)))
+    weights = b.constant(np.ones((64, 3, 3, 64), np.float32))
+    b.output("y", b.add(Conv2D(padding=Padding(1, 1, 1, 1)), x, weights, source="layer"))
+    graph = b.build()
+    names = ("gemm:7x8", "gemm:8x8")
+    (seven,), (eight,) = (planned(graph, "pi3_64", name).steps for name in names)
+    costs = [step.predictions[0].cycles or 0.0 for step in (seven, eight)]
+    assert costs[0] == pytest.approx(costs[1], rel=0.01)
