@@ -68,7 +68,7 @@ def test_no_more_threads_than_are_worth_having() -> None:
 
 def test_a_part_of_a_step_is_worth_a_barrier() -> None:
     core = BOARD.core
-    for size in (4, 12, 48):
+    for size in (2, 12, 48):
         plan = planned(network(size), 4)
         model = make_model(plan, "m", 4)
         costs = step_costs(plan.steps, BOARD)
@@ -79,7 +79,7 @@ def test_a_part_of_a_step_is_worth_a_barrier() -> None:
                 assert call.grain >= call.extent
             else:
                 assert cost.cycles(core) * call.grain >= BARRIER_CYCLES * call.extent
-        assert (model.steps[0].grain < model.steps[0].extent) == (size > 4)
+        assert (model.steps[0].grain < model.steps[0].extent) == (size > 2)
 
 
 def test_a_step_that_waits_for_memory_is_not_divided() -> None:
@@ -109,7 +109,7 @@ def test_a_network_is_planned_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_manifest_says_how_many(tmp_path: Path) -> None:
-    for size, threads in ((4, 1), (48, 4)):
+    for size, threads in ((2, 1), (48, 4)):
         made = compile_model(network(size), "pi3_64", out_dir=tmp_path / str(size))
         assert made.manifest["threads"] == threads
         header = (tmp_path / str(size) / "three.h").read_text()
