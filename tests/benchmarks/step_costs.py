@@ -74,12 +74,14 @@ class Fit:
 def measure(target: Target) -> Iterator[MeasuredStep]:
     """Measure every step that moves bytes; steps that share a kernel share its cycles equally."""
     for name in NETWORKS:
-        plan = make_plan(run_pipeline(build(name))[0], target, Options(), "net")
+        options = Options(depth_first=False)  # a band of a chain is too short to be measured
+        plan = make_plan(run_pipeline(build(name))[0], target, options, "net")
         by_kernel = kernel_cycles([("net", plan)], target)
         names = [step.call.kernel.name for step in plan.steps]
         for step, cost in zip(plan.steps, step_costs(plan.steps, target), strict=True):
             kernel = step.call.kernel.name
-            cycles = by_kernel.get(kernel, 0.0) / names.count(kernel)
+            trips = 1 if step.repeat is None else step.repeat.trips
+            cycles = by_kernel.get(kernel, 0.0) / names.count(kernel) / trips
             if step.moved_bytes and cycles >= LEAST_CYCLES:
                 family = step.predictions[0].kernel if step.predictions else step.op
                 slots, moved = round(cost.slots), cost.moved_bytes
