@@ -97,6 +97,7 @@ def test_a_document_that_nobody_can_read_is_an_error(
     network = "d_I160x160x3CMCMCMCMCMCMC1A"
     lines = (
         "compile tiny.eir --emit c -o out", "explain tiny.eir", "inspect tiny.eir",
+        "explain tiny.eir --ram-curve",
         "run tiny.eir x.npy --reference", "check tiny.eir", "import tiny.eir -o new.eir",
         "bench tiny.eir --seconds 0.05", "tune tiny.eir --tuning new.json --seconds 0.05",
         f"zoo build {network} --width 1/16 -o zoo.eir", "zoo list", "targets", "ops",
