@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import gcd
+from math import gcd, prod
 
 from ellc.codegen.blocks.calls import Arg, KernelCall, access_arg
 from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel, preferred_first
@@ -59,6 +59,11 @@ _WIDE_SUMS = 14
 """The most sums of a tile of a wide window. With two rows, two rows of the window also take 10 of
 the 32 registers. Thousands of modelled cycles on pi3_64, 28x28x120 12: 1,569, 14: 1,319; stride 2,
 56x56x72 12: 2,364, 14: 2,007."""
+_FEW_RESULTS = 32768
+"""With at most so many results, all vectors of a group share the same code, which prefetches all
+rows: the code itself comes from memory in every call. Thousands of modelled cycles on pi3_64 of all
+depthwise layers of MobileNet V1 .25 128 with shared code: 1,259, with code for each vector: 1,459;
+of 28x28x272: 1,500 and 1,430, of 112x112x64 with stride 2: 3,990 and 3,192."""
 _WIDTHS = (7, 14, 28, 56)
 """The most columns of a segment. Shorter segments load more columns twice."""
 _LINES_TENTHS, _WAYS = 4, 4
@@ -242,7 +247,8 @@ def _call(node: PlacedNode, shape: Sliding, terms: Terms, schedule: _Schedule) -
             StripWriter(b, shape, inputs, epilogue, strip).write()
 
     size, in_order = (schedule.rows, schedule.columns), node.overwrites_image
-    loops = LineLoops(b, shape, size, write, node.threads, in_order=in_order, alike=is_wide)
+    is_alike = is_wide or prod(shape.walk) <= _FEW_RESULTS
+    loops = LineLoops(b, shape, size, write, node.threads, in_order=in_order, alike=is_alike)
     extent = loops.write()
     note = f"depthwise_columns {schedule.note}"
     return [KernelCall(b.finish(), (*args, *epilogue.args), extent, note)]
