@@ -135,6 +135,11 @@ class Timeline:
     _stage: dict[int, int] = field(default_factory=dict)
     _unit_free: int = 0
 
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing has issued in the present cycle."""
+        return not self._slot
+
     def ready(self, what: Timed) -> int:
         """The first cycle in which the operands of an instruction are there when it needs them."""
         row = self.rows[what.kind]

@@ -128,7 +128,8 @@ Mutation = Callable[[list[str], random.Random], bool]
 
 
 def _drop(lines: list[str], rng: random.Random) -> bool:
-    at = _pick(lines, rng, r"(?!nop|prfm|pld|\.)")
+    # A value that is loaded from its slot may still be in its register.
+    at = _pick(lines, rng, r"(?!nop|prfm|pld|\.|.*\[[xr]0)")
     del lines[at]
     return True
 
@@ -237,6 +238,17 @@ def test_the_checker_catches_seeded_faults(name: str, what: str) -> None:
         assert found.problem(replace(function, lines=tuple(lines))), changed
 
 
+def test_the_checker_catches_dropped_spills() -> None:
+    found = case("8x8 in chains")
+    lines = found.translated.function.lines
+    loop = lines.index(".p2align 4")
+    spills = [at for at in range(loop) if re.match(r"str q\d+, \[x0", lines[at])]
+    assert len(spills) == 16
+    for at in spills:
+        without = (*lines[:at], *lines[at + 1 :])
+        assert found.problem(replace(found.translated.function, lines=without)), lines[at]
+
+
 @pytest.mark.parametrize("size", ["8x8{}", "4x8{}, 32 bits"])
 def test_the_checker_knows_the_calling_convention(size: str) -> None:
     found = case(size.format(""))
@@ -321,8 +333,8 @@ def test_predictions_agree_with_the_model_of_the_core(target: Target, tmp_path: 
     for name, cycles in zip(names, modelled, strict=True):
         (panels,) = [n for n in case(name).translated.nodes if isinstance(n, Loop)]
         predicted = predicted_cycles([replace(panels, trips=1)], *how(target))
-        # Branches and cold lines add a little.
-        assert predicted <= cycles <= 1.03 * predicted, (name, predicted, cycles)
+        # Branches, cold lines and prefetches behind the buffers add a little.
+        assert predicted <= cycles <= 1.04 * predicted, (name, predicted, cycles)
 
 
 def _modelled(target: Target, kernels: Sequence[Kernel], folder: Path) -> list[float]:

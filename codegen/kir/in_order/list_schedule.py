@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ellc.codegen.kir.in_order.code import Access, Bank, Op, Reg
 from ellc.codegen.kir.in_order.encoding import Encoding
@@ -12,6 +12,8 @@ from ellc.codegen.machine.pipeline import Issue, Timeline
 GROUP = 3
 """Multiply-adds after which a cycle stays free for loads and insertions that are waiting."""
 
+_SLACK = 8
+"""Cycles by which an instruction may be less urgent and still issue first in its cycle."""
 FETCH_CYCLES = 90
 """How long before the end of a block its prefetches issue."""
 
@@ -81,8 +83,26 @@ class _Scheduler:
 
     def _choice(self, waiting: Sequence[int]) -> int | None:
         """The instruction to issue in the present cycle; None if it must end."""
+        possible = self._possible(waiting)
+        best = next(possible, None)
+        if best is None:
+            return None
+        if self._line.is_new and self._can_be_second(best):
+            # It still fits behind an instruction that must be the first of its cycle.
+            least = self._priority[best] - _SLACK
+            firsts = (i for i in possible if self._rows[self._ops[i].kind].first)
+            return next((i for i in firsts if self._priority[i] >= least), best)
+        return best
+
+    def _can_be_second(self, index: int) -> bool:
+        row = self._rows[self._ops[index].kind]
+        return not (row.first or row.alone or row.halves)
+
+    def _possible(self, waiting: Sequence[int]) -> Iterator[int]:
+        """The instructions that may issue in the present cycle, the most urgent first."""
         line, blocked = self._line, []
         tried: set[str] = set()
+        found = False
         for i in waiting:
             op = self._ops[i]
             if self._ready[i] > line.now or op.kind in tried:
@@ -92,11 +112,11 @@ class _Scheduler:
             elif self._too_many(op):
                 blocked.append(i)
             else:
-                return i
+                found = True
+                yield i
         # If registers are short and nothing else can ever issue, one instruction must.
-        if blocked and len(blocked) == len(waiting):
-            return blocked[0]
-        return None
+        if not found and blocked and len(blocked) == len(waiting):
+            yield blocked[0]
 
     def _next_cycle(self, waiting: Sequence[int]) -> int:
         now = self._line.now

@@ -209,7 +209,12 @@ class SteadyLoop:
         for load, parts in self._by_load():
             early = [part for part in parts if part.time < 0]
             place, register = self._places[load], self._register[load]
-            if len(early) == len(parts) and place.displacement % 16 == 0:
+            complete = len(early) == len(parts)
+            if complete and not self._encoding.loads_halves_apart:
+                # Moves hide half of the parts. These loads need not share core registers.
+                through = self._writer.new("x")
+                yield from (self._part_op(part, 0, 0, through) for part in early)
+            elif complete and place.displacement % 16 == 0:
                 pointer = self._stream_rows[place.stream].pointer
                 access = self._access(load, 0, 16)
                 yield self._encoding.vector_load(register, pointer, place.displacement, access)
@@ -346,7 +351,7 @@ class SteadyLoop:
         ahead = step if part.time < 0 else 0
         return self._part_op(part, ahead - (step if stream in advanced else 0), 0)
 
-    def _part_op(self, part: PlacedPart, moved: int, trip: int) -> Op:
+    def _part_op(self, part: PlacedPart, moved: int, trip: int, through: Reg | None = None) -> Op:
         encoding, register, half = self._encoding, self._register[part.load], part.half
         place = self._places[part.load]
         at, pointer = place.displacement + moved, self._stream_rows[place.stream].pointer
@@ -355,10 +360,10 @@ class SteadyLoop:
                 access = self._access(part.load, trip, 8 + 8 * half)
                 return encoding.half_load(register, half, pointer, at, access)
             case "core":
-                through = self._half[part.load, half]
+                through = through or self._half[part.load, half]
                 access = self._access(part.load, trip, 8 + 8 * half)
                 return encoding.core_load(through, half, pointer, at, access)
-        return encoding.insertion(register, half, self._half[part.load, half])
+        return encoding.insertion(register, half, through or self._half[part.load, half])
 
     def _access(self, load: int, trip: int, size: int) -> Access:
         place = self._places[load]
