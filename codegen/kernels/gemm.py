@@ -121,7 +121,8 @@ def gemm_cycles(
     vector of each pixel is loaded instead, once in `k_step` steps. A load costs `Core.load_cycles`.
     Values that do not fit in the registers are spilled and reloaded in every step. Each sum is
     initialised once and stored once. Each tile, and each of its runs of taps that are consecutive
-    in memory, costs `OVERHEAD_SLOTS`. If ellc schedules the innermost loop, its length is known.
+    in memory, costs `OVERHEAD_SLOTS`. If ellc schedules the innermost loop, its length is known;
+    the values of a run that fill no step are then broadcast one by one.
     """
     return shape.tiles(schedule) * _tile_cycles(target, shape, schedule, types)
 
@@ -139,12 +140,17 @@ def _tile_cycles(
     if target.core.memory is not None and not schedule.by_lane:
         once += _LOAD_WAIT
     once += max(0, schedule.registers - target.vector_registers) * (load + 1)
-    if scheduled := step_cycles(target, schedule):
-        once = scheduled / schedule.k_step
     taps = shape.rows.taps * shape.columns.taps
     runs = shape.rows.taps if shape.consecutive_taps else taps
+    length = taps // runs * shape.channels
+    run = once * length
+    scheduled = step_cycles(target, schedule)
+    if scheduled and length >= 2 * schedule.k_step:
+        rest = length % schedule.k_step
+        single = sums + schedule.vectors * weight + schedule.pixels * value + _LOAD_WAIT
+        run = (length - rest) // schedule.k_step * scheduled + rest * single
     around = 2 * sums + OVERHEAD_SLOTS * (runs + 1)
-    return once * taps * shape.channels + around
+    return runs * run + around
 
 
 CHAIN = 256
