@@ -50,12 +50,17 @@ def gemm(node: PlacedNode) -> Iterator[Candidate]:
     shape = folded(node, problem.shape, pixel_limit(node.target, total, problem.shape.filters))
     pixels, filters = shape.columns.outputs, shape.filters
     usual = gemm_tile(node.target, total, pixels, filters)
-    if has_loop_orders(node.target, total) and shape.groups == 1:
+    if has_loop_orders(node.target, total, _depth(problem.shape)) and shape.groups == 1:
         yield from _ordered(node, Problem(problem.shape, terms))
         return
     others = gemm_tiles(node.target, usual, pixels, filters)
     product = Product("gemm", Problem(shape, terms), Products, pack_filters)
     yield from product.candidates(node, gemm_cycles, usual, others)
+
+
+def _depth(shape: ConvShape) -> int:
+    """The products of each sum in the innermost loop; chains do not count."""
+    return shape.channels * (shape.columns.taps if shape.consecutive_taps else 1)
 
 
 def _ordered(node: PlacedNode, problem: Problem) -> Iterator[Candidate]:
@@ -68,7 +73,8 @@ def _ordered(node: PlacedNode, problem: Problem) -> Iterator[Candidate]:
     result_bytes = Elem.of(node.result.type.dtype).bytes
     tiles: list[Candidate] = []
     others: list[Candidate] = []
-    for tile in ordered_tiles(target, terms.types.total, problem.shape.filters):
+    depth = _depth(problem.shape)
+    for tile in ordered_tiles(target, terms.types.total, problem.shape.filters, depth):
         shape = folded(node, problem.shape, tile.pixels)
         if shape.columns.outputs < tile.pixels or not has_whole_bytes(node.result.type.dtype, tile):
             continue

@@ -33,13 +33,13 @@ _PART_CYCLES = 30
 """What the start of a band for one block of filters takes: two divisions and a few addresses."""
 
 
-def has_loop_orders(target: Target, total: Elem) -> bool:
-    """Whether `loop_orders` has orders for sums of this type on this target.
+def has_loop_orders(target: Target, total: Elem, depth: int) -> bool:
+    """Whether `loop_orders` has orders for sums of this type, of `depth` products in a loop.
 
     It needs the costs of cache lines, and tiles whose steps are whole vectors of channels.
     """
     many = 1 << 16
-    tile = gemm_tile(target, total, many, many)
+    tile = gemm_tile(target, total, many, many, depth=depth)
     return target.core.memory is not None and tile.by_lane and tile.k_step == tile.lanes
 
 

@@ -131,7 +131,7 @@ def _layout(node: PlacedNode, problem: Problem, results: int, *, panels_first: b
     transform = winograd(results)
     bands = _bands(target, transform, tiles, (shape.channels, filters), panels_first=panels_first)
     band = -(-tiles // bands)
-    usual = gemm_tile(target, Elem.F32, band, filters)
+    usual = gemm_tile(target, Elem.F32, band, filters, depth=shape.channels)
     ahead = _AHEAD if target.core.in_order else NOTHING_AHEAD
     schedule = replace(usual, pixels=cut(band, usual.pixels).size, ahead=ahead)
     band = min(tiles, -(-band // schedule.pixels) * schedule.pixels)

@@ -8,7 +8,7 @@ import pytest
 
 from ellc.codegen.machine.pipeline import PIPELINES, cycles_of, loop_cycles
 
-ROWS = PIPELINES["cortex-a53"]
+ROWS = PIPELINES["cortex-a53", "aarch64"]
 
 
 @dataclass(frozen=True)
