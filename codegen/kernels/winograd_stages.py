@@ -32,8 +32,6 @@ from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import VType
 
-_OTHER_REGISTERS = 12
-"""The vector registers that a transform uses for factors and for the values of two rows."""
 LINE = 16
 """The floats of a cache line."""
 
@@ -72,7 +70,7 @@ class Layout:
     band: int
     panels_first: bool
     parts: int
-    registers: int
+    in_memory: bool
 
     @property
     def tiles(self) -> int:
@@ -99,11 +97,6 @@ class Layout:
     def rows(self) -> int:
         """The tiles of a plane: those of a band, up to a whole tile of the product."""
         return -(-self.band // self.schedule.pixels) * self.schedule.pixels
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether values between the two passes of a transform are kept in V and M."""
-        return self.transform.products > self.registers - _OTHER_REGISTERS
 
     @property
     def v_row(self) -> int:
