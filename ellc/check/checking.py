@@ -33,6 +33,7 @@ from ellc.codegen.machine.target import Target
 from ellc.codegen.measure.instrument import KeptProgram, Memory, build_kept, model_case
 from ellc.codegen.measure.testing import from_bytes, to_bytes
 from ellc.codegen.output.build import BuildOptions, build
+from ellc.codegen.planning.narrowing import narrowed
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.rolling import unrolled
 from ellc.codegen.planning.threads import plan_for_threads
@@ -170,8 +171,9 @@ def check(
     emulate.prefix(target)
     progress("compiling", 0, 0)
     ready, plan = _plan(graph, target, chosen)
-    rounded = ready.constants != plan.graph.constants
-    checker = _Checker(plan.graph if rounded else graph, plan, progress)
+    # The reference does not come from the plan: a mistake in a plan's constants must be seen.
+    narrow = narrowed(ready, target, ())
+    checker = _Checker(narrow.graph if narrow.kernels else graph, plan, progress)
     with temporary_folder("check") as folder:
         shipped = _shipped(plan, checker.name, folder)
         runs = [checker.run_shipped(shipped, seed) for seed in range(chosen.seeds)]
@@ -195,7 +197,7 @@ def check(
         same_bytes,
         decides,
         checker.steady,
-        change_of_weights(graph, plan.graph, chosen.seeds) if rounded else None,
+        change_of_weights(graph, narrow.graph, chosen.seeds) if narrow.kernels else None,
         plan.notes,
         transformed_layers(plan),
     )
