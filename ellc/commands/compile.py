@@ -12,21 +12,18 @@ from ellc.commands.output import bytes_text, echo, echo_files, echo_json, echo_n
 from ellc.commands.parameters import (
     FILE_PATH,
     command_words,
-    kernels_option,
-    max_ram_option,
     model_options,
-    no_chains_option,
-    no_tuning_option,
     overrides_options,
+    planning_options,
     target_option,
     threads_option,
-    tuning_option,
 )
 from ellc.ir.printable import visible
 
 if TYPE_CHECKING:
     from ellc.codegen.machine.resolve import Overrides
     from ellc.codegen.machine.target import Target
+    from ellc.commands.parameters import Planning
     from ellc.debug import Watch
     from ellc.driver import Artifact
     from ellc.models import ModelOptions
@@ -99,11 +96,7 @@ def _list_kinds(context: click.Context, _: click.Parameter, emit: str | None) ->
     is_flag=True,
     help="Measure the time of each layer; the C functions NAME_profile_... return the times.",
 )
-@max_ram_option
-@no_chains_option
-@kernels_option
-@tuning_option
-@no_tuning_option
+@planning_options
 @model_options
 @json_option
 def command(
@@ -122,11 +115,7 @@ def command(
     dump_dir: Path | None,
     cc: tuple[str, ...],
     linker: tuple[str, ...],
-    max_ram: int | None,
-    no_chains: bool,
-    kernels: tuple[tuple[str, str], ...],
-    tuning: Path | None,
-    no_tuning: bool,
+    planning: Planning,
     labels: Path | None,
     profile: bool,
     options: ModelOptions,
@@ -159,15 +148,11 @@ def command(
         optimize=not no_optimize,
         dump_dir=dump_dir,
         tools=Tools(cc, linker),
-        max_ram_bytes=max_ram,
-        chains=not no_chains,
-        kernels=kernels,
-        tuning=tuning,
-        shipped_tuning=not no_tuning,
         model=options,
         labels=load_labels(labels) if labels else (),
         profile=profile,
         version=PackageVersion() if version is None else PackageVersion.of(version),
+        **planning,
     )
     with progress(quiet=as_json) as report:
         artifact = compile_model(model, row, chosen, output, report, _watch())

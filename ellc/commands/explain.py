@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,21 +11,19 @@ import click
 from ellc.commands.output import echo, echo_files, echo_json, echo_note, echo_notes, json_option
 from ellc.commands.parameters import (
     FILE_PATH,
-    kernels_option,
-    max_ram_option,
     model_options,
-    no_chains_option,
-    no_tuning_option,
     overrides_options,
+    planning_options,
     target_option,
     threads_option,
-    tuning_option,
 )
 from ellc.explain.level_names import LEVEL_NAMES
 
 if TYPE_CHECKING:
     from ellc.codegen.machine.resolve import Overrides
-    from ellc.explain.study import Study
+    from ellc.codegen.machine.target import Target
+    from ellc.commands.parameters import Planning
+    from ellc.explain.study import Study, StudyOptions
     from ellc.models import ModelOptions
 
 
@@ -59,11 +58,7 @@ if TYPE_CHECKING:
 )
 @click.option("--no-optimize", is_flag=True, help="Run only the passes that kernels need.")
 @threads_option
-@max_ram_option
-@no_chains_option
-@kernels_option
-@tuning_option
-@no_tuning_option
+@planning_options
 @model_options
 @json_option
 def command(
@@ -76,11 +71,7 @@ def command(
     ram_curve: bool,
     no_optimize: bool,
     threads: int | None,
-    max_ram: int | None,
-    no_chains: bool,
-    kernels: tuple[tuple[str, str], ...],
-    tuning: Path | None,
-    no_tuning: bool,
+    planning: Planning,
     options: ModelOptions,
     as_json: bool,
 ) -> None:
@@ -107,48 +98,72 @@ def command(
     bands of rows and strips of columns; strips compute some products again.
     """
     from ellc.codegen.machine.resolve import resolve
+    from ellc.explain.study import StudyOptions
+
+    shown = Shown(node, levels, page, as_json=as_json)
+    shown.check()
+    if ram_curve and (shown.is_limited or not planning["chains"] or planning["max_ram_bytes"]):
+        other = "--html, --node, --level, --no-chains and --max-ram"
+        raise click.UsageError(f"--ram-curve shows the whole network: leave out {other}")
+    chosen = StudyOptions(optimize=not no_optimize, threads=threads, model=options, **planning)
+    if ram_curve:
+        _show_curve(model, resolve(target, overrides), chosen, as_json=as_json)
+    else:
+        _show(model, resolve(target, overrides), chosen, shown)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What to show, and in which form: `page` is a file for a page in HTML."""
+
+    node: str
+    levels: tuple[str, ...]
+    page: Path | None
+    as_json: bool
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the user asks for a part of the study, or for a page."""
+        return bool(self.page or self.node or self.levels)
+
+    def check(self) -> None:
+        """Raise `UsageError` if two options contradict each other."""
+        if self.page and (self.node or self.levels):
+            text = "--html shows all nodes and levels: leave out --node and --level"
+            raise click.UsageError(text)
+        if self.as_json and (self.page or self.levels):
+            raise click.UsageError("--json gives figures only: leave out --html and --level")
+
+
+def _show_curve(model: Path, target: Target, options: StudyOptions, *, as_json: bool) -> None:
+    from ellc.explain.ram_curve import curve_of
+    from ellc.progress import progress
+
+    with progress(quiet=as_json) as report:
+        curve = curve_of(model, target, options, report)
+    if as_json:
+        echo_json(curve.document())
+    else:
+        echo(curve.text())
+
+
+def _show(model: Path, target: Target, options: StudyOptions, shown: Shown) -> None:
     from ellc.explain.document import document
     from ellc.explain.levels import explanation
     from ellc.explain.names import find
     from ellc.explain.page import write_page
-    from ellc.explain.ram_curve import curve_of
-    from ellc.explain.study import StudyOptions, study
+    from ellc.explain.study import study
     from ellc.progress import progress
 
-    if page and (node or levels):
-        raise click.UsageError("--html shows all nodes and levels: leave out --node and --level")
-    if as_json and (page or levels):
-        raise click.UsageError("--json gives figures only: leave out --html and --level")
-    if ram_curve and (page or node or levels or no_chains or max_ram):
-        other = "--html, --node, --level, --no-chains and --max-ram"
-        raise click.UsageError(f"--ram-curve shows the whole network: leave out {other}")
-    chosen = StudyOptions(
-        not no_optimize,
-        threads,
-        kernels,
-        tuning,
-        not no_tuning,
-        options,
-        not no_chains,
-        max_ram,
-    )
-    row = resolve(target, overrides)
-    if ram_curve:
-        with progress(quiet=as_json) as report:
-            curve = curve_of(model, row, chosen, report)
-        if as_json:
-            echo_json(curve.document())
-        else:
-            echo(curve.text())
-        return
-    with progress(quiet=as_json) as report:
-        result = study(model, row, chosen, report)
-        if as_json:
+    node, page = shown.node, shown.page
+    with progress(quiet=shown.as_json) as report:
+        result = study(model, target, options, report)
+        if shown.as_json:
             figures = document(result, find(result, node) if node else result.nodes)
         else:
-            text = write_page(result, page) if page else explanation(result, node, levels)
+            text = write_page(result, page) if page else explanation(result, node, shown.levels)
     _echo_notes(result)
-    if as_json:
+    if shown.as_json:
         echo_json(figures)
     elif page:
         echo_files(text)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import click
 
@@ -204,6 +204,38 @@ no_chains_option = click.option(
     is_flag=True,
     help="Compute one layer after the other, never several together in bands of rows.",
 )
+
+
+class Planning(TypedDict):
+    """The fields of `driver.CompileOptions` and `StudyOptions` that say how layers are planned."""
+
+    kernels: tuple[tuple[str, str], ...]
+    chains: bool
+    max_ram_bytes: int | None
+    tuning: Path | None
+    shipped_tuning: bool
+
+
+def planning_options(command: Command) -> Callable[..., Any]:
+    """Decorator that adds options for plans, passed as `planning: Planning`."""
+
+    @wraps(command)
+    def call(*args: Any, **values: Any) -> Any:
+        return command(*args, planning=_planning(values), **values)
+
+    options = (max_ram_option, no_chains_option, kernels_option, tuning_option, no_tuning_option)
+    return _decorated(call, options)
+
+
+def _planning(values: dict[str, Any]) -> Planning:
+    """Remove the values of `planning_options` from `values`, and return them as `Planning`."""
+    return Planning(
+        kernels=values.pop("kernels"),
+        chains=not values.pop("no_chains"),
+        max_ram_bytes=values.pop("max_ram"),
+        tuning=values.pop("tuning"),
+        shipped_tuning=not values.pop("no_tuning"),
+    )
 
 
 def _numbers(text: str) -> tuple[float, ...]:

@@ -88,6 +88,24 @@ class Layer:
 
 LAYERS = (
     *(Layer(w, c, c, p) for w in (1, 3) for c in (64, 128, 256) for p in (14, 28, 56)),
+    *(
+        Layer(1, channels, filters, pixels)
+        for channels, filters, pixels in (
+            (32, 16, 112),
+            (64, 128, 56),
+            (144, 24, 56),
+            (128, 256, 28),
+            (512, 512, 14),
+            (576, 96, 14),
+            (1024, 1024, 7),
+        )
+    ),
+    Layer(3, 512, 512, 7),
+    Layer(3, 3, 32, 224, stride=2),
+    *(
+        Layer(3, c, c, p, c, label=f"depthwise 3x3, {c}, {p}x{p}")
+        for c, p in ((128, 56), (256, 28), (512, 14))
+    ),
     Layer(3, 256, 384, 13, label="AlexNet conv3: 3x3, 256 -> 384, 13x13"),
     Layer(3, 384, 384, 13, 2, label="AlexNet conv4: 3x3, 384 -> 384, 2 groups, 13x13"),
     Layer(3, 384, 256, 13, 2, label="AlexNet conv5: 3x3, 384 -> 256, 2 groups, 13x13"),

@@ -147,6 +147,8 @@ def main() -> None:
         row = measured(network, arguments.nets, arguments.target, arguments.beside)
         print(f"{row.network}: {row.mcycles:.2f} M cycles, {row.ratio:.2f}", file=sys.stderr)
         rows.append(row)
+    if not rows:
+        sys.exit(f"no network is named {arguments.only!r}")
     if arguments.json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
         return

@@ -7,13 +7,15 @@ LAB is the folder that the tool's setup script filled: it has `peers/` (an envir
 engines), `nets/` (networks with random weights) and, for the modelled core, `arm64/`. 8-bit
 networks are the published ones in ELLC_TEST_DATA. Times are medians on one thread, of calls in
 which the engines take turns. Cycles are those of a warm call. Modelling the other engines takes an
-hour, so their cycles are stored in `LAB/cycles`.
+hour, so their cycles are stored in `LAB/cycles`; without `LAB/arm64`, only the networks with stored
+cycles are in that table.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -34,7 +36,15 @@ from ellc.driver import CompileOptions, compile_model  # noqa: E402
 from ellc.ir.types import DType  # noqa: E402
 from ellc.models import read_model  # noqa: E402
 
-ENGINES = {"ncnn": "ncnn", "tflite": "LiteRT", "ort": "ONNX Runtime", "mnn": "MNN"}
+ENGINES = {
+    "ncnn": "ncnn",
+    "tflite": "LiteRT",
+    "ort": "ONNX Runtime",
+    "openvino": "OpenVINO",
+    "mnn": "MNN",
+}
+MODELLED_ENGINES = ("ncnn", "tflite", "ort", "mnn")
+"""The engines whose cycles are modelled, of a float32 network."""
 TIMED_ROUNDS = 12
 
 
@@ -66,7 +76,15 @@ NETWORKS = (
     Network("ResNet8", "resnet8_cifar"),
     Network("Visual Wake Words", "vww_mobilenetv1_025_96"),
     Network("MobileNet V1 0.25 128", "mobilenetv1_025_128"),
+    Network("DeepFace", "deepface_emotion_48"),
+    Network("ELL d160", "ell_d160"),
     Network("MobileNet V2 1.0 224", "mobilenetv2_100_224"),
+    Network("MobileNet V1 1.0 224", "mobilenetv1_100_224"),
+    Network("ResNet18 224", "resnet18_224"),
+    Network("ResNet50 224", "resnet50_224"),
+    Network("SqueezeNet 1.1 224", "squeezenet11_224"),
+    Network("MNasNet B1 224", "mnasnet_b1_224"),
+    Network("AlexNet 227", "alexnet_227"),
     Network("ResNet8, int8", "mlperf_resnet8_cifar10_int8.tflite"),
     Network(
         *("Visual Wake Words, int8", "mlperf_vww96_int8.tflite"),
@@ -107,6 +125,10 @@ class Lab:
     def arm_root(self) -> Path:
         """The files of a 64-bit ARM system with the engines."""
         return self.made / "arm64"
+
+    def kept_cycles(self, network: Network) -> Path:
+        """The file with the cycles of other engines."""
+        return self.made / "cycles" / f"{network.file.removesuffix('.tflite')}.json"
 
     def prepare(self, network: Network) -> Ready:
         """Put the files of a network where the tool expects them."""
@@ -200,11 +222,10 @@ def times_ms(lab: Lab, network: Network) -> tuple[Ready, dict[str, float]]:
 def megacycles(lab: Lab, network: Network) -> tuple[Ready, dict[str, float]]:
     """Millions of modelled Cortex-A53 cycles of a warm call, by engine."""
     ready = lab.prepare(network)
-    kept = lab.made / "cycles" / f"{ready.model.stem}.json"
+    kept = lab.kept_cycles(network)
     if not kept.exists():
-        if not lab.arm_root.is_dir():
-            sys.exit(f"{lab.arm_root} is not there: no cycles (or --no-cycles)")
-        rows = lab.run("arm_cycles.py", ready, network.engines)
+        engines = MODELLED_ENGINES if network.is_float else network.engines
+        rows = lab.run("arm_cycles.py", ready, engines)
         kept.parent.mkdir(exist_ok=True)
         kept.write_text(json.dumps(rows), encoding="utf-8")
     target = resolve("pi3_64")
@@ -230,14 +251,23 @@ def _by_engine(
 
 
 def markdown(results: Sequence[tuple[Ready, dict[str, float]]], unit: str) -> str:
-    """A table; the last column is ellc's figure divided by that of the best other engine."""
-    head = ("network", "MMAC", f"ellc, {unit}", *ENGINES.values(), "ellc / best other")
-    rows = []
+    """A table; the last column is the best other engine's figure divided by ellc's."""
+    engines = [e for e in ENGINES if any(e in found for _, found in results)]
+    names = [ENGINES[engine] for engine in engines]
+    head = ("network", "MMAC", f"ellc, {unit}", *names, "best other / ellc")
+    rows, ratios = [], []
     for ready, found in results:
         others = [value for name, value in found.items() if name != "ellc"]
-        cells = [f"{found[name]:.3g}" if name in found else "" for name in ("ellc", *ENGINES)]
-        ratio = f"{found['ellc'] / min(others):.2f}" if others else ""
-        rows.append((ready.network.label, f"{ready.macs / 1e6:.1f}", *cells, ratio))
+        cells = [f"{found[name]:.3g}" if name in found else "" for name in ("ellc", *engines)]
+        ratio = min(others) / found["ellc"] if others else None
+        if ratio is not None and ready.network.is_float:
+            ratios.append(ratio)
+        shown = "" if ratio is None else f"{ratio:.2f}"
+        rows.append((ready.network.label, f"{ready.macs / 1e6:.1f}", *cells, shown))
+    if ratios:
+        mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+        empty = [""] * (len(engines) + 2)
+        rows.append(("**geometric mean, floats**", *empty, f"{mean:.2f}"))
     return markdown_table(head, rows)
 
 
@@ -263,7 +293,8 @@ def main() -> None:
             times = [times_ms(lab, network) for network in chosen]
             tables["peers host"] = markdown(times, "ms")
         if not given.no_cycles:
-            cycles = [megacycles(lab, network) for network in chosen]
+            known = [n for n in chosen if lab.arm_root.is_dir() or lab.kept_cycles(n).exists()]
+            cycles = [megacycles(lab, network) for network in known]
             tables["peers pi3_64"] = markdown(cycles, "M cycles")
     for what, table in tables.items():
         print(f"\n{what}\n\n{table}")

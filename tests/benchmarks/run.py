@@ -45,7 +45,11 @@ Case = tuple[str, Plan, str]
 
 @dataclass(frozen=True)
 class Row:
-    """A step of a plan. Times are in ms on this machine, in thousands of cycles for a board."""
+    """A step of a plan. Times are in ms on this machine, in thousands of cycles for a board.
+
+    `predicted` is the cost by which the planner chose the kernel, in thousands of cycles; None if
+    there was no choice.
+    """
 
     layer: str
     kernel: str
@@ -54,6 +58,7 @@ class Row:
     time: float
     macs_bound: float | None
     bytes_bound: float
+    predicted: float | None
 
     @property
     def is_binary(self) -> bool:
@@ -120,7 +125,9 @@ def _row(
     more = f" +{len(step.source) - 1}" if len(step.source) > 1 else ""
     layer = name if single else (step.source[0] + more if step.source else step.name)
     kernel = f"{step.op} {step.call.note}".strip()
-    return Row(layer, kernel, step.macs, step.moved_bytes, time, bound, bytes_bound)
+    cycles = step.predictions[0].cycles if step.predictions else None
+    predicted = None if cycles is None else cycles / 1e3
+    return Row(layer, kernel, step.macs, step.moved_bytes, time, bound, bytes_bound, predicted)
 
 
 # --- tables ---------------------------------------------------------------------------------------
@@ -129,6 +136,7 @@ def _row(
 def markdown(result: Result) -> str:
     """The table and its description."""
     here = result.unit == "ms"
+    head: tuple[str, ...]
     if here:
         head = (
             "layer",
@@ -147,7 +155,7 @@ def markdown(result: Result) -> str:
         )
     else:
         head = (
-            *("layer", "kernel", "MMAC", "kcycles", "MAC/cycle"),
+            *("layer", "kernel", "MMAC", "predicted kcycles", "kcycles", "MAC/cycle"),
             *("kcycles by MAC", "kcycles by bytes", "of the bound"),
         )
         lines = [_modelled(row) for row in result.rows]
@@ -178,6 +186,7 @@ def _modelled(row: Row) -> list[str]:
     bound = max(row.macs_bound or 0.0, row.bytes_bound)
     return [
         *(row.layer, row.kernel, f"{row.macs / 1e6:.1f}" if row.macs else ""),
+        "" if row.predicted is None else f"{row.predicted:.1f}",
         f"{row.time:.1f}",
         f"{row.macs / row.time / 1e3:.2f}" if row.macs and row.time else "",
         f"{row.macs_bound:.1f}" if row.macs else "",
@@ -192,7 +201,9 @@ def _total(result: Result) -> list[str]:
     digits = 3 if result.unit == "ms" else 1
     rate = macs / time / (1e6 if result.unit == "ms" else 1e3) if time else 0.0
     shown = f"{2 * rate:.1f}" if result.unit == "ms" else f"{rate:.2f}"
-    return ["**all**", "", f"{macs / 1e6:.1f}", f"{time:.{digits}f}", shown, "", "", ""]
+    predicted = [] if result.unit == "ms" else [""]
+    numbers = [f"{macs / 1e6:.1f}", *predicted, f"{time:.{digits}f}", shown, "", "", ""]
+    return ["**all**", "", *numbers]
 
 
 def document(result: Result) -> str:
