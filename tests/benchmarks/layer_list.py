@@ -162,8 +162,8 @@ def plan_of(layer: Measured, target: Target, prefix: str) -> Plan:
     return make_plan(run_pipeline(layer.graph())[0], target, Options(), prefix)
 
 
-def model_plan(path: Path, target: Target) -> tuple[str, Plan, str]:
+def model_plan(path: Path, target: Target, options: Options | None = None) -> tuple[str, Plan, str]:
     """(kernel prefix, plan, name) of a model file."""
     graph, _ = run_pipeline(read_model(path))
     prefix = valid_name(graph.name)
-    return prefix, make_plan(graph, target, Options(), prefix), graph.name
+    return prefix, make_plan(graph, target, options or Options(), prefix), graph.name

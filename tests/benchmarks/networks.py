@@ -1,11 +1,12 @@
 """Count the modelled Cortex-A53 cycles of whole float networks, beside those of other engines.
 
     ELLC_CYCLE_TOOL=... python tests/benchmarks/networks.py NETS [--target pi3_64] [--only NAME]
-        [--beside TARGET] [--json] [--update-docs]
+        [--beside TARGET] [--no-chains] [--json] [--update-docs]
 
 NETS is the folder in which the comparison tool's script put its networks with random weights. The
 cycles are those of a warm call on one thread. A ratio is that of the fastest other engine to ellc:
 the higher, the better. `--beside` adds a column with the cycles for a second target, such as pi3.
+With `--no-chains`, layers run one after the other.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from benchmark_page import markdown_table, write_table  # noqa: E402
 from cycles import kernel_cycles  # noqa: E402
 from layer_list import model_plan  # noqa: E402
 
+from ellc.codegen.blocks.calls import Options  # noqa: E402
 from ellc.codegen.machine.resolve import resolve  # noqa: E402
 
 
@@ -72,11 +74,11 @@ class Row:
         return self.best_other_mcycles / self.mcycles
 
 
-def measured(network: Network, folder: Path, target: str, beside: str) -> Row:
+def measured(network: Network, folder: Path, target: str, beside: str, options: Options) -> Row:
     """Compile one network for the targets, and count the cycles of all its kernels."""
     path = folder / f"{network.file}.onnx"
-    mcycles = [_mcycles(path, name) for name in (target, beside) if name]
-    _, plan, _ = model_plan(path, resolve(target))
+    mcycles = [_mcycles(path, name, options) for name in (target, beside) if name]
+    _, plan, _ = model_plan(path, resolve(target), options)
     macs = sum(step.macs for step in plan.steps)
     other = mcycles[1] if beside else None
     return Row(
@@ -84,9 +86,9 @@ def measured(network: Network, folder: Path, target: str, beside: str) -> Row:
     )
 
 
-def _mcycles(path: Path, target: str) -> float:
+def _mcycles(path: Path, target: str, options: Options) -> float:
     row = resolve(target)
-    prefix, plan, _ = model_plan(path, row)
+    prefix, plan, _ = model_plan(path, row, options)
     return sum(kernel_cycles([(prefix, plan)], row).values()) / 1e6
 
 
@@ -137,14 +139,16 @@ def main() -> None:
     parser.add_argument("--target", default="pi3_64")
     parser.add_argument("--beside", default="")
     parser.add_argument("--only", default="")
+    parser.add_argument("--no-chains", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--update-docs", action="store_true")
     arguments = parser.parse_args()
+    options = Options(depth_first=not arguments.no_chains)
     rows = []
     for network in NETWORKS:
         if arguments.only.lower() not in network.label.lower():
             continue
-        row = measured(network, arguments.nets, arguments.target, arguments.beside)
+        row = measured(network, arguments.nets, arguments.target, arguments.beside, options)
         print(f"{row.network}: {row.mcycles:.2f} M cycles, {row.ratio:.2f}", file=sys.stderr)
         rows.append(row)
     if not rows:
