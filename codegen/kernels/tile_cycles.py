@@ -6,10 +6,10 @@ from functools import cache
 
 from ellc.codegen.blocks.schedule import GemmSchedule
 from ellc.codegen.kir.in_order.encoding import Encoding
-from ellc.codegen.kir.in_order.modulo import NoSchedule, loads_of
-from ellc.codegen.kir.in_order.modulo import schedule as modulo_schedule
+from ellc.codegen.kir.in_order.modulo import NoSchedule
+from ellc.codegen.kir.in_order.placing import placed
 from ellc.codegen.kir.in_order.product_loop import Product, by_vector
-from ellc.codegen.kir.in_order.states import ENCODINGS
+from ellc.codegen.kir.in_order.states import encoding_of
 from ellc.codegen.machine.target import Target
 
 
@@ -18,7 +18,7 @@ def step_cycles(target: Target, tile: GemmSchedule) -> int | None:
 
     None if the core has no scheduler, or if the scheduler finds no place for the tile's loads.
     """
-    encoding = ENCODINGS.get(target.arch)
+    encoding = encoding_of(target)
     if not target.core.scheduler or encoding is None:
         return None
     if not tile.by_lane or tile.k_step != tile.lanes:
@@ -37,9 +37,8 @@ def _cycles(pixels: int, vectors: int, steps: int, encoding: Encoding) -> int | 
     ]
     if encoding.loads_halves_apart:
         products = by_vector(products)
-    loads = loads_of(products, pixels + steps * vectors, apart=encoding.loads_halves_apart)
     spare = len(encoding.registers["v"]) - pixels * vectors
     try:
-        return modulo_schedule(loads, len(products), spare).cycles
+        return placed(products, pixels + steps * vectors, spare, encoding).cycles
     except NoSchedule:
         return None

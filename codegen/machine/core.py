@@ -100,6 +100,8 @@ _V7A = Core("", divides=True, fuses=True)
 _V8A = replace(_V7A, is_v8=True)
 _V82A = replace(_V8A, features=_V82)
 _SMALL = replace(_V8A, in_order=True, slot_cycles=1.0, byte_cycles=0.62, shared_speed=1.25)
+_WAITS = Memory(near_wait=2.5, far_wait=8.0, store_wait=1.0)
+"""Fitted to the model of the Cortex-A53. For the Cortex-A55 they are a guess."""
 _CORTEX_M = Core("", in_order=True, l2_bytes=0)
 _X86 = Core(
     "", load_cycles=1.0, memory_bytes=10.0, slot_cycles=0.22, byte_cycles=0.03, shared_speed=4.0
@@ -126,11 +128,18 @@ _ROWS: tuple[Core, ...] = (
         as_written=True,
         scheduler="in_order",
         multiplies_by_lane=True,
-        memory=Memory(near_wait=2.5, far_wait=8.0, store_wait=1.0),
+        memory=_WAITS,
     ),
     *(replace(_V8A, name=f"cortex-a{number}") for number in (57, 73)),
     replace(_V8A, name="cortex-a72", l2_bytes=1 * MIB),
-    replace(_SMALL, features=_V82, name="cortex-a55", l2_bytes=64 * KIB),
+    replace(
+        _SMALL,
+        features=_V82,
+        name="cortex-a55",
+        scheduler="in_order",
+        l2_bytes=64 * KIB,
+        memory=_WAITS,
+    ),
     # The smallest caches of a core complex that has an L2 cache (Arm's technical reference manual).
     replace(_SMALL, features=_V82, name="cortex-a510", l2_bytes=128 * KIB),
     replace(_V82A, name="cortex-a76", l1_bytes=64 * KIB),

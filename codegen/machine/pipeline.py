@@ -80,9 +80,49 @@ _A53_32: Mapping[str, Issue] = {
     "vector_load": Issue(cycles=2, halves=1, memory=True, stage_after=0, latency=4),
     "vector_store": Issue(cycles=2, halves=1, memory=True, update_need=1),
 }
+_A55_SIMD = Issue(halves=2, first=True, latency=4)
+_A55: Mapping[str, Issue] = {
+    "integer": Issue(need=1),
+    "constant": Issue(need=1),
+    "shifted": Issue(),
+    "select": Issue(cycles=2, need=1),
+    "multiply": Issue(latency=3, update_need=1),
+    "divide": Issue(latency=8, busy=8),
+    "branch": Issue(need=2),
+    "nop": Issue(),
+    "load": Issue(memory=True, latency=4),
+    "store": Issue(memory=True, update_need=1),
+    "prefetch": Issue(memory=True),
+    "half_load": Issue(memory=True, latency=3),
+    "vector_load": Issue(cycles=2, halves=2, alone=True, memory=True, latency=4),
+    "vector_store": Issue(halves=2, memory=True, update_need=1),
+    "half_store": Issue(halves=1, memory=True, update_need=1),
+    "insert": Issue(latency=4),
+    "multiply_add": _A55_SIMD,
+    "half_multiply_add": Issue(halves=1, latency=4),
+    "vector_add": _A55_SIMD,
+    "half_add": Issue(halves=1, latency=4),
+    "vector_multiply": _A55_SIMD,
+    "half_multiply": Issue(halves=1, latency=4),
+    "vector_move": Issue(halves=2, first=True, latency=2),
+    "vector_splat": Issue(halves=2, first=True, latency=3),
+}
+"""The Cortex-A55 from revision 1 on. Nobody has compared these figures with a model or with hardware
+for ellc. They come from LLVM's model (AArch64SchedA55.td), from slothy's model, which follows Arm's
+optimization guide, and from what ncnn, ONNX Runtime and XNNPACK measured for their kernels:
+
+* Both models and Arm's guide give a load of 16 bytes a latency of 4. It takes two cycles, with
+  nothing beside it, as ONNX Runtime and ncnn measured and slothy has it; LLVM assumes one cycle.
+* A load of 8 bytes and an insertion issue beside a multiply-add of 16 bytes, as ncnn and XNNPACK
+  measured. Slothy has a SIMD unit in use for both, so that neither does; revision 0 behaves so.
+* Where latencies differ, the longer one is here: 4 for an insertion from a core register (slothy 2)
+  and for a load into one (LLVM 3).
+* A load and a store can issue together (LLVM). Here, as on the Cortex-A53, they do not.
+"""
 PIPELINES: Mapping[tuple[str, Arch], Mapping[str, Issue]] = {
     ("cortex-a53", "aarch64"): _A53,
     ("cortex-a53", "arm"): _A53_32,
+    ("cortex-a55", "aarch64"): _A55,
 }
 """For each core and each of its states the rows by kind of instruction."""
 
@@ -92,6 +132,11 @@ def pipeline_of(target: Target) -> Mapping[str, Issue] | None:
     if target.object_format != "elf" or target.is_thumb:
         return None
     return PIPELINES.get((target.core.name, target.arch))
+
+
+def loads_beside_products(rows: Mapping[str, Issue]) -> bool:
+    """Whether loads of halves and insertions issue in the same cycle as a multiply-add."""
+    return not any(rows[kind].halves for kind in ("half_load", "insert"))
 
 
 class Timed(Protocol):

@@ -175,6 +175,13 @@ class A64(Encoding):
         return Op("insert", f"ins {{0}}.d[{half}], {{1}}", (), (to,), (source,))
 
 
+class A64Beside(A64):
+    """The same code for cores on which parts of loads issue beside multiply-adds."""
+
+    loads_beside = True
+    half_registers = 10
+
+
 def _half_at(at: int) -> int:
     """A displacement that both halves of a vector can have."""
     if not (-A64.near.stop <= at < A64.near.stop - 8 or (at % 8 == 0 and 0 <= at <= _LARGEST - 8)):

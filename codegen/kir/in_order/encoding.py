@@ -32,6 +32,8 @@ class Encoding(ABC):
     loads_halves_apart: ClassVar[bool]
     """Whether the halves of a vector register are registers themselves. Otherwise, a load of the
     low half clears the high half."""
+    loads_beside: ClassVar[bool] = False
+    """Whether parts of loads issue in the same cycle as a multiply-add."""
     near: ClassVar[range]
     """Displacements that every load and store of a vector can have."""
     reach_bytes: ClassVar[int]

@@ -93,7 +93,7 @@ def loads_of(products: Sequence[Product], loads: int, *, apart: bool) -> Loads:
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class Job:
     """A load, or a half of it, with the times between which it must happen."""
 
     load: int
@@ -155,10 +155,10 @@ def _with_gaps(
     busy = [cycle for cycle in range(cycles) if cycle not in taken]
     clash = {(cycle + GROUP + 1) % cycles for cycle in busy}
     usable = [gap for gap in gaps if gap not in clash]
-    contents = _contents(loads.uses, len(busy), registers)
+    contents = contents_of(loads.uses, len(busy), registers)
     if not contents or len(usable) < loads.gaps:
         return None
-    jobs = _jobs(loads, contents, busy, cycles)
+    jobs = jobs_of(loads, contents, busy, cycles)
     times = _times(jobs, usable, cycles, apart=loads.apart)
     if times is None:
         return None
@@ -171,7 +171,7 @@ def _with_gaps(
     return Schedule(cycles, tuple(busy), tuple(sorted(taken)), tuple(parts), numbers)
 
 
-def _contents(uses: Uses, products: int, registers: int) -> list[list[int]]:
+def contents_of(uses: Uses, products: int, registers: int) -> list[list[int]]:
     """The loads of each register, in order; they go round among loads that are used shortly."""
     order = sorted(range(len(uses)), key=lambda load: uses[load][0])
     if len(uses) <= registers:
@@ -185,9 +185,9 @@ def _contents(uses: Uses, products: int, registers: int) -> list[list[int]]:
     return [[load] for load in long] + _shared(short, shared)
 
 
-def _jobs(
+def jobs_of(
     loads: Loads, contents: Sequence[Sequence[int]], busy: Sequence[int], cycles: int
-) -> list[_Job]:
+) -> list[Job]:
     """The windows of all loads, or of all halves that are read."""
     jobs = []
     halves: tuple[Half, ...] = (0, 1)
@@ -201,7 +201,7 @@ def _jobs(
             read = [load for load in mine if uses[load]]
             for position, load in enumerate(read):
                 last = busy[uses[read[position - 1]][-1]] - (cycles if position == 0 else 0)
-                jobs.append(_Job(load, half, last + 1, busy[uses[load][0]]))
+                jobs.append(Job(load, half, last + 1, busy[uses[load][0]]))
     return jobs
 
 
@@ -219,7 +219,7 @@ def _shared(loads: Sequence[int], registers: int) -> list[list[int]]:
 
 
 def _times(
-    jobs: Sequence[_Job], usable: Sequence[int], cycles: int, *, apart: bool
+    jobs: Sequence[Job], usable: Sequence[int], cycles: int, *, apart: bool
 ) -> list[tuple[int, int]] | None:
     """For each job its gap and the next one; with `apart`, its gap and its place there.
 
@@ -255,7 +255,7 @@ def _times(
 
 
 def _low_first(
-    jobs: Sequence[_Job], times: Sequence[tuple[int, int]], gaps: frozenset[int], cycles: int
+    jobs: Sequence[Job], times: Sequence[tuple[int, int]], gaps: frozenset[int], cycles: int
 ) -> list[PlacedPart] | None:
     """The low half in the first gap, and the insertion of the high half in the second one."""
     parts = []
@@ -270,7 +270,7 @@ def _low_first(
 
 
 def _halves_apart(
-    jobs: Sequence[_Job], times: Sequence[tuple[int, int]], gaps: frozenset[int], cycles: int
+    jobs: Sequence[Job], times: Sequence[tuple[int, int]], gaps: frozenset[int], cycles: int
 ) -> list[PlacedPart] | None:
     """In each gap an insertion, then a load of a half."""
     parts = []

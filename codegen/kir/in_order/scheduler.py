@@ -12,7 +12,7 @@ from ellc.codegen.kir.in_order.proof.machine import Machine
 from ellc.codegen.kir.in_order.proof.machine_a32 import MachineA32
 from ellc.codegen.kir.in_order.proof.machine_a64 import MachineA64
 from ellc.codegen.kir.in_order.proof.prove import problem
-from ellc.codegen.kir.in_order.states import ENCODINGS
+from ellc.codegen.kir.in_order.states import encoding_of
 from ellc.codegen.kir.in_order.translate import translate
 from ellc.codegen.kir.ir import Assembled, AssemblyFunction
 from ellc.codegen.kir.nests import Nest, nest_scheduler
@@ -38,7 +38,7 @@ def in_order(nest: Nest, target: Target) -> AssemblyFunction | None:
 
     It is compared with code whose loads stay in groups, as in the kernel: LLVM's code is like that.
     """
-    rows, encoding = pipeline_of(target), ENCODINGS.get(target.arch)
+    rows, encoding = pipeline_of(target), encoding_of(target)
     if rows is None or encoding is None:
         return None
     layout = frame((nest.loop,), nest.results, target.word_bits)

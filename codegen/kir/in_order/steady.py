@@ -15,9 +15,8 @@ from ellc.codegen.kir.in_order.modulo import (
     PlacedPart,
     Schedule,
     core_registers,
-    loads_of,
-    schedule,
 )
+from ellc.codegen.kir.in_order.placing import placed
 from ellc.codegen.kir.in_order.product_loop import Product, ProductLoop
 from ellc.codegen.kir.ir import For, Let, Load, Operand, Param, Prefetch
 
@@ -60,11 +59,10 @@ def steady(loop: ProductLoop, carried: int, encoding: Encoding) -> Schedule | No
         return None
     if len(loop.products) < LEAST_REUSE * len(loop.loads):
         return None
-    loads = loads_of(loop.products, len(loop.loads), apart=encoding.loads_halves_apart)
     for accumulators in (carried, len({p.accumulator for p in loop.products})):
         free = len(encoding.registers["v"]) - accumulators
         try:
-            found = schedule(loads, len(loop.products), free)
+            found = placed(loop.products, len(loop.loads), free, encoding)
         except NoSchedule:
             continue
         in_two_trips = all(-found.cycles <= part.time < found.cycles for part in found.parts)
@@ -255,8 +253,7 @@ class SteadyLoop:
         for cycle in range(self._schedule.cycles):
             if cycle in self._products:
                 yield self._product(self._products[cycle])
-                high = [part for part in self._parts[cycle] if part.kind == "core"]
-                yield from (self._moved(part, advanced) for part in high)
+                yield from (self._moved(part, advanced) for part in self._parts[cycle])
                 for op, stream in behind.get(cycle, ()):
                     yield op
                     if stream is not None:
@@ -270,7 +267,7 @@ class SteadyLoop:
         free = [
             cycle
             for cycle in self._products
-            if cycle != last and not any(part.kind == "core" for part in self._parts[cycle])
+            if cycle != last and not self._parts[cycle]
         ]
         behind: dict[int, list[tuple[Op, int | None]]] = defaultdict(list)
         step = f"subs {{0}}, {{0}}, #{self._loop.step}"
@@ -327,12 +324,12 @@ class SteadyLoop:
 
         If there are none, two `nop` keep it: one fills the cycle before, one this cycle.
         """
-        parts = [part for part in self._parts[cycle] if part.kind != "core"]
-        if parts:
+        parts = self._parts[cycle]
+        if parts or self._encoding.loads_beside:
             yield from (self._moved(part, advanced) for part in parts)
             return
         before = cycle - 1
-        occupied = before in behind or any(p.kind == "core" for p in self._parts.get(before, ()))
+        occupied = before in behind or self._parts.get(before)
         if before in self._products and not occupied:
             yield Op("nop", "nop")
         yield Op("nop", "nop")
@@ -373,7 +370,7 @@ class SteadyLoop:
 
 def _core_registers(found: Schedule, encoding: Encoding) -> dict[tuple[int, Half], int] | None:
     """The numbers of core registers for halves; where there are enough, they go round."""
-    if encoding.loads_halves_apart:
+    if encoding.loads_halves_apart or encoding.loads_beside:
         return core_registers(found, encoding.half_registers)
     lows = [part for part in found.parts if part.kind == "half"]
     lows.sort(key=lambda part: part.time % found.cycles)

@@ -1,0 +1,172 @@
+"""Places the loads of a product loop beside its multiply-adds, iteration over iteration.
+
+The core is one that issues two instructions in each cycle, of which one may be a multiply-add of
+128 bits and the other a load of 8 bytes, an insertion or an instruction on integers (the
+Cortex-A55). A load of 16 bytes would take two cycles with nothing beside it, so each vector is
+loaded in three parts: its low half, its high half by way of a core register, and the insertion of
+that half. If a loop has fewer multiply-adds than parts, it also has cycles without one, which have
+room for a part and an insertion.
+
+Times are in cycles from the start of the iteration that uses the loaded vector: a negative time is
+in an iteration before that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from ellc.codegen.kir.in_order.modulo import (
+    Job,
+    Kind,
+    Loads,
+    NoSchedule,
+    PlacedPart,
+    Schedule,
+    contents_of,
+    jobs_of,
+)
+
+CORE_LATENCY, LOAD_LATENCY, INSERT_LATENCY = 4, 3, 4
+"""Cycles from a load into a core register to the insertion, from a load into a vector register to
+the insertion, and from there to the first use."""
+_OTHERS = 4
+"""Places that a counter, pointers and the branch need."""
+_ROUNDS = 7
+_LATE = (_ROUNDS - 4, _ROUNDS - 3)
+_EARLY = 8
+"""How much earlier than its other half a vector's high half may be loaded."""
+_KINDS: tuple[Kind, ...] = ("insert", "half", "core")
+_IDLE: tuple[Room, Room] = ("insert", "load")
+"""What a cycle without a multiply-add has room for."""
+
+
+Room = Literal["any", "load", "insert"]
+"""What a place has room for: any part, a load, or an insertion."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A place for one part of a load."""
+
+    cycle: int
+    room: Room
+
+
+@lru_cache(maxsize=256)
+def schedule(loads: Loads, products: int, registers: int) -> Schedule:
+    """The shortest schedule of a loop with `products` multiply-adds.
+
+    The loads may have `registers` vector registers. Raises `NoSchedule`.
+    """
+    parts = 3 * len(loads.uses) + _OTHERS
+    for cycles in range(products, 2 * products):
+        if products + 2 * (cycles - products) >= parts:
+            found = _with_idle(loads, registers, cycles, cycles - products)
+            if found is not None:
+                return found
+    raise NoSchedule
+
+
+def _with_idle(loads: Loads, registers: int, cycles: int, count: int) -> Schedule | None:
+    """A schedule in which `count` cycles, spread over the trip, have no multiply-add."""
+    idle = frozenset(i * cycles // count for i in range(count))
+    busy = [cycle for cycle in range(cycles) if cycle not in idle]
+    contents = contents_of(loads.uses, len(busy), registers)
+    if not contents:
+        return None
+    # The branch is behind the last multiply-add.
+    places = [_Place(cycle, "any") for cycle in busy[:-1]]
+    places += [_Place(cycle, room) for cycle in idle for room in _IDLE]
+    places.sort(key=lambda place: place.cycle)
+    jobs = jobs_of(loads, contents, busy, cycles)
+    times = _times(jobs, places, cycles)
+    if times is None:
+        return None
+    parts = tuple(
+        PlacedPart(job.load, 0 if kind == "half" else 1, kind, time)
+        for kind in _KINDS
+        for job, time in zip(jobs, times[kind], strict=True)
+    )
+    registers_of = {load: register for register, mine in enumerate(contents) for load in mine}
+    numbers = tuple(registers_of[load] for load in range(len(loads.uses)))
+    return Schedule(cycles, tuple(busy), tuple(sorted(idle)), parts, numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of a load of one iteration, which may be placed from `release` until `deadline`."""
+
+    release: int
+    deadline: int
+    kind: Kind
+    number: int
+    turn: int
+
+
+def _times(
+    jobs: Sequence[Job], places: Sequence[_Place], cycles: int
+) -> dict[Kind, list[int]] | None:
+    """For each kind of part, and for each job, when it happens.
+
+    Earliest deadline first over several iterations, until times repeat.
+    """
+    waiting = [
+        part
+        for turn in range(_ROUNDS)
+        for number, job in enumerate(jobs)
+        for part in _loads_of(job, number, turn, cycles)
+    ]
+    times: dict[tuple[Kind, int, int], int] = {}
+    for now, place in _all_places(places, cycles):
+        ready = [p for p in waiting if p.release <= now and _fits(p.kind, place.room)]
+        if not ready:
+            continue
+        part = min(ready, key=lambda p: (p.deadline, p.kind, p.number))
+        if now > part.deadline:
+            return None
+        waiting.remove(part)
+        number, turn = part.number, part.turn
+        times[part.kind, number, turn] = now
+        half, core = (times.get((kind, number, turn)) for kind in ("half", "core"))
+        if part.kind != "insert" and half is not None and core is not None:
+            release = max(half + LOAD_LATENCY, core + CORE_LATENCY)
+            deadline = jobs[number].use + cycles * turn - INSERT_LATENCY
+            waiting.append(_Part(release, deadline, "insert", number, turn))
+    return _steady(times, len(jobs), cycles)
+
+
+def _loads_of(job: Job, number: int, turn: int, cycles: int) -> Iterator[_Part]:
+    """Both loads of a vector. The one into a core register may precede the register's release.
+
+    The other one may be beside the last multiply-add that reads the register, which is first.
+    """
+    release, deadline = job.release - 1 + cycles * turn, job.use + cycles * turn - INSERT_LATENCY
+    yield _Part(release, deadline - LOAD_LATENCY, "half", number, turn)
+    yield _Part(release - _EARLY, deadline - CORE_LATENCY, "core", number, turn)
+
+
+def _fits(kind: Kind, room: Room) -> bool:
+    return room == "any" or (kind == "insert") == (room == "insert")
+
+
+def _all_places(places: Sequence[_Place], cycles: int) -> Iterator[tuple[int, _Place]]:
+    for turn in range(-1, _ROUNDS):
+        for place in places:
+            yield place.cycle + cycles * turn, place
+
+
+def _steady(
+    times: Mapping[tuple[Kind, int, int], int], count: int, cycles: int
+) -> dict[Kind, list[int]] | None:
+    """The times of all jobs, if they are the same in two late iterations."""
+    found: dict[Kind, list[int]] = {kind: [] for kind in _KINDS}
+    for kind in _KINDS:
+        for number in range(count):
+            first, second = (times.get((kind, number, turn)) for turn in _LATE)
+            if first is None or second is None or second - first != cycles:
+                return None
+            found[kind].append(first - cycles * _LATE[0])
+    return found
