@@ -107,7 +107,7 @@ _A55: Mapping[str, Issue] = {
     "vector_move": Issue(halves=2, first=True, latency=2),
     "vector_splat": Issue(halves=2, first=True, latency=3),
 }
-"""The Cortex-A55 from revision 1 on. Nobody has compared these figures with a model or with hardware
+"""The Cortex-A55 from revision 1 on. Nobody has compared this with another model or with hardware
 for ellc. They come from LLVM's model (AArch64SchedA55.td), from slothy's model, which follows Arm's
 optimization guide, and from what ncnn, ONNX Runtime and XNNPACK measured for their kernels:
 

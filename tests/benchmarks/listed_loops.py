@@ -56,7 +56,7 @@ def innermost_loops(listing: str) -> Iterator[list[Listed]]:
     loops = sorted((start, end) for start, end in ends if start < end)
     for start, end in loops:
         if not any(start <= a and b <= end for a, b in loops if (a, b) != (start, end)):
-            body = [line for line in lines[start:end + 1] if not line.endswith(":")]
+            body = [line for line in lines[start : end + 1] if not line.endswith(":")]
             yield [op for line in body for op in listed(line)]
 
 
@@ -83,8 +83,10 @@ def listed(line: str) -> Iterator[Listed]:
         if not kind:
             raise ValueError(line)
         first, others = _first_and_others(rest)
-        yield Listed(kind, others) if mnemonic in ("cmp", "cmn", "tst") else Listed(
-            kind, others, writes=first
+        yield (
+            Listed(kind, others)
+            if mnemonic in ("cmp", "cmn", "tst")
+            else Listed(kind, others, writes=first)
         )
 
 

@@ -35,7 +35,10 @@ from ellc.codegen.planning.planner import make_plan  # noqa: E402
 from ellc.codegen.toolchain.llvm import EmitKind, IrJob, compile_ir  # noqa: E402
 from ellc.ir.pipeline import run_pipeline  # noqa: E402
 
-TILES = {f"{rows}x{4 * vectors}": Tile(rows, vectors) for rows, vectors in ((8, 2), (7, 2), (6, 2), (4, 4))}
+TILES = {
+    f"{rows}x{4 * vectors}": Tile(rows, vectors)
+    for rows, vectors in ((8, 2), (7, 2), (6, 2), (4, 4))
+}
 DEPTHWISE = {
     "depthwise 3x3": Layer(3, 64, 64, 28, groups=64),
     "depthwise 3x3, stride 2": Layer(3, 64, 64, 28, groups=64, stride=2),
@@ -82,7 +85,9 @@ def main() -> None:
         sys.exit(f"there is no model of the pipeline of {target.cpu} in 64-bit code")
     print(f"{'loop':24} {'order':10} {'multiply-adds':>13} {'cycles':>7} {'MAC/cycle':>10}")
     for name, kernel in kernels(target):
-        for order, listing in zip(("LLVM", "kernel", "scheduled"), listings(kernel, target), strict=True):
+        for order, listing in zip(
+            ("LLVM", "kernel", "scheduled"), listings(kernel, target), strict=True
+        ):
             if found := longest(listing, rows):
                 count, cycles = found
                 print(f"{name:24} {order:10} {count:13} {cycles:7} {4 * count / cycles:10.2f}")

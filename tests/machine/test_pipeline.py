@@ -6,9 +6,17 @@ from dataclasses import dataclass
 
 import pytest
 
-from ellc.codegen.machine.pipeline import PIPELINES, cycles_of, loop_cycles
+from ellc.codegen.kir.in_order import beside, modulo
+from ellc.codegen.machine.core import Arch, core_names
+from ellc.codegen.machine.pipeline import (
+    PIPELINES,
+    cycles_of,
+    loads_beside_products,
+    loop_cycles,
+)
 
 ROWS = PIPELINES["cortex-a53", "aarch64"]
+A55 = PIPELINES["cortex-a55", "aarch64"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,51 @@ KNOWN = {
     ),
 }
 """Loops that were timed on hardware, or that follow from such timings, and their cycles."""
+
+
+KNOWN_A55 = {
+    "independent products": (products(16), 16),
+    "chained products": ([Instruction("multiply_add", ("a", "b"), (), ("s",))] * 4, 16),
+    "loads of halves beside products": (
+        [op for i in range(4) for op in (*products(1, i), load("half_load", f"d{i}"))],
+        4,
+    ),
+    "whole loads between products": (
+        [op for i in range(4) for op in (*products(1, i), load("vector_load", f"q{i}"))],
+        12,
+    ),
+    "a load in parts": (
+        [
+            *products(1),
+            load("half_load", "l2"),
+            *products(1, 1),
+            load("load", "h2"),
+            *products(1, 2),
+            Instruction("insert", ("h1",), (), ("l1",)),
+            *products(1, 3),
+        ],
+        4,
+    ),
+}
+"""The same for the Cortex-A55, from what the authors of ncnn's kernels measured."""
+
+
+@pytest.mark.parametrize("name", KNOWN_A55)
+def test_loops_on_a_cortex_a55_take_the_known_cycles(name: str) -> None:
+    body, cycles = KNOWN_A55[name]
+    assert loop_cycles(body, A55) == cycles
+
+
+@pytest.mark.parametrize(("core", "arch"), PIPELINES)
+def test_every_core_has_all_rows_and_its_schedules_wait_for_its_latencies(
+    core: str, arch: Arch
+) -> None:
+    rows = PIPELINES[core, arch]
+    assert core in core_names() and set(rows) == set(ROWS)
+    placing = beside if loads_beside_products(rows) else modulo
+    assert rows["load"].latency <= placing.CORE_LATENCY + rows["insert"].need
+    assert rows["half_load"].latency - rows["insert"].update_need <= placing.LOAD_LATENCY
+    assert rows["insert"].latency <= placing.INSERT_LATENCY + rows["multiply_add"].need
 
 
 @pytest.mark.parametrize("name", KNOWN)

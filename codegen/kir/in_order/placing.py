@@ -10,9 +10,7 @@ from ellc.codegen.kir.in_order.modulo import Schedule, loads_of
 from ellc.codegen.kir.in_order.product_loop import Product
 
 
-def placed(
-    products: Sequence[Product], loads: int, registers: int, encoding: Encoding
-) -> Schedule:
+def placed(products: Sequence[Product], loads: int, registers: int, encoding: Encoding) -> Schedule:
     """The shortest schedule of so many loads and of products. Raises `NoSchedule`."""
     found = loads_of(products, loads, apart=encoding.loads_halves_apart)
     schedule = beside.schedule if encoding.loads_beside else modulo.schedule

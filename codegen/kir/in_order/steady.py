@@ -264,11 +264,7 @@ class SteadyLoop:
     def _behind(self, counter: Reg) -> dict[int, list[tuple[Op, int | None]]]:
         """Instructions behind multiply-adds: prefetches, and at last pointers and the counter."""
         last = max(self._products)
-        free = [
-            cycle
-            for cycle in self._products
-            if cycle != last and not self._parts[cycle]
-        ]
+        free = [cycle for cycle in self._products if cycle != last and not self._parts[cycle]]
         behind: dict[int, list[tuple[Op, int | None]]] = defaultdict(list)
         step = f"subs {{0}}, {{0}}, #{self._loop.step}"
         behind[free.pop() if free else last].append((Op("integer", step, (), (counter,)), None))
