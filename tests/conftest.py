@@ -20,6 +20,9 @@ from typing import Any
 # already runs a worker per core, and waiting BLAS threads would keep cores busy.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+# What one test has scheduled must not decide what another one sees.
+os.environ["ELLC_SCHEDULE_CACHE"] = ""
+
 import pytest
 from browser import find_browser
 from bytecode_cache import BytecodeCache

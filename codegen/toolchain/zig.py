@@ -10,7 +10,6 @@ are compiled with `keep`.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib.util
 import os
@@ -24,6 +23,7 @@ from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 
+from ellc.codegen.toolchain.kept import user_cache_folders
 from ellc.ir.errors import EllcError
 from ellc.ir.files import FULL_DISK_HINT
 from ellc.ir.installing import core_hint
@@ -58,7 +58,7 @@ def cache_folder() -> Path:
     named = os.environ.get("ZIG_GLOBAL_CACHE_DIR")
     if named:
         return Path(named)
-    for base in _cache_bases():
+    for base in user_cache_folders():
         folder = base / "ellc" / "zig"
         if _usable(folder):
             return folder
@@ -181,14 +181,6 @@ def _is_full(printed: Sequence[str]) -> bool:
 
 def _status(returncode: int) -> str:
     return f"killed by signal {-returncode}" if returncode < 0 else f"exit status {returncode}"
-
-
-def _cache_bases() -> list[Path]:
-    named = os.environ.get("XDG_CACHE_HOME")
-    bases = [Path(named)] if named else []
-    with contextlib.suppress(RuntimeError):  # there is no home folder
-        bases.append(Path.home() / ".cache")
-    return bases
 
 
 def _usable(folder: Path) -> bool:

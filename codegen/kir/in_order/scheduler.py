@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ellc.codegen.kir.assembly import frame
+from ellc.codegen.kir.assembly import Frame, frame
 from ellc.codegen.kir.in_order.code import Unsupported
+from ellc.codegen.kir.in_order.encoding import Encoding
+from ellc.codegen.kir.in_order.kept import DECLINED, Answer, keep, kept, key_of
 from ellc.codegen.kir.in_order.lower import Lowering
 from ellc.codegen.kir.in_order.predict import predicted_cycles, steady_loops
 from ellc.codegen.kir.in_order.proof.machine import Machine
@@ -18,7 +20,7 @@ from ellc.codegen.kir.ir import Assembled, AssemblyFunction
 from ellc.codegen.kir.nests import Nest, nest_scheduler
 from ellc.codegen.kir.straight_line import Block, scheduler
 from ellc.codegen.machine.core import Arch
-from ellc.codegen.machine.pipeline import pipeline_of
+from ellc.codegen.machine.pipeline import Issue, pipeline_of
 from ellc.codegen.machine.target import Target
 from ellc.ir.errors import InternalError
 
@@ -36,32 +38,51 @@ def as_built(block: Block, target: Target) -> Sequence[int] | Assembled:
 def in_order(nest: Nest, target: Target) -> AssemblyFunction | None:
     """A function for a nest with loops of products, if it is predicted to be faster.
 
-    It is compared with code whose loads stay in groups, as in the kernel: LLVM's code is like that.
+    It is proved equal to the nest, also if an earlier compilation has found it.
     """
     rows, encoding = pipeline_of(target), encoding_of(target)
     if rows is None or encoding is None:
         return None
     layout = frame((nest.loop,), nest.results, target.word_bits)
+    key = key_of(nest, layout, target, rows)
+    known = kept(key, target)
+    if known is not None and not _problem(nest, layout, target, known):
+        return known.function
+    found = _answer(nest, layout, encoding, rows)
+    if found is None:
+        return None
+    wrong = _problem(nest, layout, target, found)
+    if wrong:
+        raise InternalError(f"scheduled assembly is not proved equal to its source: {wrong}")
+    keep(key, found)
+    return found.function
+
+
+def _answer(
+    nest: Nest, layout: Frame, encoding: Encoding, rows: Mapping[str, Issue]
+) -> Answer | None:
+    """The function if it is faster than LLVM's code; None if the nest cannot be translated.
+
+    It is compared with code whose loads stay in groups, as in the kernel: LLVM's code is like that.
+    """
+    inputs = (nest.loop, nest.results, layout, nest.aliases, encoding)
     try:
-        translated = translate(nest.loop, nest.results, layout, nest.aliases, encoding, rows)
+        translated = translate(*inputs, rows)
         if not any(steady_loops(translated.nodes)):
-            return None
-        inputs = (nest.loop, nest.results, layout, nest.aliases, encoding)
+            return DECLINED
         plain = Lowering(*inputs, places_loads=False).nodes
     except Unsupported:
         return None
     costs = (predicted_cycles(nodes, encoding, rows) for nodes in (translated.nodes, plain))
     if next(costs) >= next(costs):
-        return None
-    wrong = problem(
-        nest.loop,
-        nest.results,
-        layout,
-        nest.aliases,
-        translated.function,
-        translated.witnesses,
-        MACHINES[target.arch],
-    )
-    if wrong:
-        raise InternalError(f"scheduled assembly is not proved equal to its source: {wrong}")
-    return translated.function
+        return DECLINED
+    return Answer(translated.function, translated.witnesses)
+
+
+def _problem(nest: Nest, layout: Frame, target: Target, answer: Answer) -> str:
+    """Why the function of an answer is not proved to compute the nest; empty if it is."""
+    function = answer.function
+    if function is None:
+        return ""
+    rest = (layout, nest.aliases, function, answer.witnesses, MACHINES[target.arch])
+    return problem(nest.loop, nest.results, *rest)

@@ -31,6 +31,8 @@ class Machine(ABC):
     `writable` are the ranges of offsets in the frame that the function may write.
     """
 
+    address: ClassVar[re.Pattern[str]]
+    """An address: a core register and a number of bytes."""
     forbidden: ClassVar[frozenset[Place]]
     """The registers that a function must not change."""
     kept: ClassVar[frozenset[Place]]
@@ -91,6 +93,13 @@ class Machine(ABC):
     @abstractmethod
     def set_vector(self, operand: str, lanes: Lanes) -> None:
         """Change a vector register."""
+
+    def address_of(self, operand: str) -> tuple[str, int]:
+        """The core register and the displacement of an address."""
+        match = self.address.fullmatch(operand)
+        if match is None:
+            raise Unproved(f"{operand} is no address")
+        return match[1], int(match[2])
 
     def number(self, operand: str) -> Linear:
         """An immediate number, or the integer in a core register."""
@@ -160,9 +169,13 @@ class Machine(ABC):
         """The flags of `a - b`."""
         self.compared, self.counted = (self.number(a), self.number(b)), None
 
-    def nothing(self, *_: str) -> None:
-        """A hint, which changes no value."""
+    def nothing(self) -> None:
+        """It changes no value."""
         return
+
+    def prefetch(self, where: str) -> None:
+        """A hint, which changes no value."""
+        self.address_of(where)
 
     @staticmethod
     def each(name: str) -> Callable[[Any, str, str, str], None]:

@@ -28,7 +28,6 @@ from ellc.codegen.kir.in_order.proof.symbols import (
     literal_lanes,
 )
 
-_ADDRESS = re.compile(r"\[(r\d+), #(-?\d+)\]")
 _LANE = re.compile(r"d(\d+)\[([01])\]")
 _BRANCH = re.compile(r"b(ge|lt|ne) (\S+)")
 _LANE_HALVES = 16
@@ -41,6 +40,7 @@ class MachineA32(Machine):
     The two halves of a vector must be stored by two instructions in a row.
     """
 
+    address = re.compile(r"\[(r\d+), #(-?\d+)\]")
     forbidden = frozenset({"x0", "x13", "x14", "x15"})
     kept = frozenset({*(f"x{n}" for n in range(4, 12)), *(f"v{n}" for n in range(4, 8))})
 
@@ -60,7 +60,7 @@ class MachineA32(Machine):
             return ()
         operands = OPERANDS.findall(rest)
         if mnemonic in ("str", "vstr"):
-            match = _ADDRESS.fullmatch(operands[1])
+            match = cls.address.fullmatch(operands[1])
             if match is None or match[1] != "r0":
                 return ()
             return (int(match[2]) // SLOT_BYTES * SLOT_BYTES,)
@@ -109,16 +109,10 @@ class MachineA32(Machine):
         place, high = _half_place(operand)
         self.values[place] = _with_half(self.values.get(place), high, lanes)
 
-    def _address(self, operand: str) -> tuple[str, int]:
-        match = _ADDRESS.fullmatch(operand)
-        if match is None:
-            raise Unproved(f"{operand} is no address")
-        return match[1], int(match[2])
-
     # --- memory ----------------------------------------------------------------------------------
 
     def _vldr(self, to: str, where: str) -> None:
-        base, offset = self._address(where)
+        base, offset = self.address_of(where)
         if base != "r0":
             self._set_half(to, (self.element(base, offset), self.element(base, offset + 4)))
             return
@@ -129,7 +123,7 @@ class MachineA32(Machine):
         self._set_half(to, (value[2], value[3]) if high else (value[0], value[1]))
 
     def _vstr(self, what: str, where: str) -> None:
-        base, offset = self._address(where)
+        base, offset = self.address_of(where)
         lanes = self._half(what)
         if self._stored is None:
             self._stored = (base, offset, lanes)
@@ -147,14 +141,14 @@ class MachineA32(Machine):
         self.values[first[1]] = whole
 
     def _ldr(self, to: str, where: str) -> None:
-        base, offset = self._address(where)
+        base, offset = self.address_of(where)
         value = self.values[offset]
         if base != "r0" or isinstance(value, tuple):
             raise Unproved("another type is in the slot")
         self.values[self.core(to)] = value
 
     def _str(self, what: str, where: str) -> None:
-        base, offset = self._address(where)
+        base, offset = self.address_of(where)
         value = self.values[self.core(what)]
         if base != "r0" or isinstance(value, tuple):
             raise Unproved("stores no word to a slot")
@@ -164,7 +158,7 @@ class MachineA32(Machine):
         self.values[offset] = value
 
     def _ldrd(self, low: str, high: str, where: str) -> None:
-        base, offset = self._address(where)
+        base, offset = self.address_of(where)
         first, second = _place(low), _place(high)
         if base == "r0" or int(first[1:]) % 2 or int(second[1:]) != int(first[1:]) + 1:
             raise Unproved("no pair of registers, or the frame")
@@ -246,8 +240,8 @@ class MachineA32(Machine):
             "vmov": _vmov,
             "vmov.i32": _literal,
             "vdup.32": _vdup,
-            "pld": Machine.nothing,
-            "pldw": Machine.nothing,
+            "pld": Machine.prefetch,
+            "pldw": Machine.prefetch,
             "vadd.f32": Machine.each("add"),
             "vsub.f32": Machine.each("sub"),
             "vmul.f32": Machine.each("mul"),

@@ -26,7 +26,6 @@ from ellc.codegen.kir.in_order.proof.symbols import (
     literal_lanes,
 )
 
-_ADDRESS = re.compile(r"\[(x\d+), #(-?\d+)\]")
 _VECTOR = re.compile(r"v(\d+)\.(?:4s|16b)")
 _LANE = re.compile(r"v(\d+)\.s\[([0-3])\]")
 
@@ -34,6 +33,7 @@ _LANE = re.compile(r"v(\d+)\.s\[([0-3])\]")
 class MachineA64(Machine):
     """The 64-bit state. A core register holds half a vector."""
 
+    address = re.compile(r"\[(x\d+), #(-?\d+)\]")
     forbidden = frozenset({"x0", "x18", "x29", "x30", "x31"})
     kept = frozenset({*(f"x{n}" for n in range(19, 29)), *(f"v{n}" for n in range(8, 16))})
 
@@ -49,7 +49,7 @@ class MachineA64(Machine):
             return ()
         operands = OPERANDS.findall(rest)
         if mnemonic == "str":
-            match = _ADDRESS.fullmatch(operands[1])
+            match = cls.address.fullmatch(operands[1])
             return (int(match[2]),) if match is not None and match[1] == "x0" else ()
         name = operands[0].partition(".")[0]
         return (f"{'x' if name[0] in 'xw' else 'v'}{int(name[1:])}",)
@@ -81,16 +81,10 @@ class MachineA64(Machine):
             raise Unproved(f"{operand} is no vector")
         self.values[f"v{match[1]}"] = lanes
 
-    def _address(self, operand: str) -> tuple[str, int]:
-        match = _ADDRESS.fullmatch(operand)
-        if match is None:
-            raise Unproved(f"{operand} is no address")
-        return match[1], int(match[2])
-
     # --- instructions ----------------------------------------------------------------------------
 
     def _load(self, to: str, where: str) -> None:
-        base, offset = self._address(where)
+        base, offset = self.address_of(where)
         if base == "x0":
             self._load_slot(to, offset)
             return
@@ -112,7 +106,7 @@ class MachineA64(Machine):
         self.values[f"v{int(to[1:])}" if to[0] == "q" else self.core(to)] = value
 
     def _store(self, what: str, where: str) -> None:
-        base, offset = self._address(where)
+        base, offset = self.address_of(where)
         value = self.values[f"v{int(what[1:])}" if what[0] == "q" else self.core(what)]
         if isinstance(value, tuple) != (what[0] == "q") or what[0] not in "qx":
             raise Unproved("another type is in the register")
@@ -180,6 +174,11 @@ class MachineA64(Machine):
         else:
             self.set_vector(to, self.vector(source))
 
+    def _prefetch(self, hint: str, where: str) -> None:
+        if hint not in ("pldl1keep", "pstl1keep"):
+            raise Unproved("an unknown hint")
+        self.prefetch(where)
+
     handlers: ClassVar[Mapping[str, Callable[..., None]]] = MappingProxyType(
         {
             **INTEGERS,
@@ -196,7 +195,7 @@ class MachineA64(Machine):
             "ins": _ins,
             "movi": _movi,
             "dup": _dup,
-            "prfm": Machine.nothing,
+            "prfm": _prefetch,
             "fadd": Machine.each("add"),
             "fsub": Machine.each("sub"),
             "fmul": Machine.each("mul"),

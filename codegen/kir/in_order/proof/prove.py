@@ -45,10 +45,13 @@ def problem(
     witnesses: Mapping[str, Witness],
     machine: type[Machine],
 ) -> str:
-    """Why the function is not proved to compute the nest; empty if it is."""
+    """Why the function is not proved to compute the nest; empty if it is.
+
+    Lines and witnesses may be any text.
+    """
     try:
         _Proof(loop, results, frame, aliases, function, witnesses, machine).run()
-    except (Unproved, KeyError) as error:
+    except (Unproved, LookupError, ValueError, TypeError) as error:
         return str(error) or repr(error)
     return ""
 
