@@ -26,6 +26,7 @@ from ellc.codegen.blocks.terms import ProductTypes
 from ellc.codegen.blocks.weights import constant
 from ellc.codegen.blocks.window import cut
 from ellc.codegen.kernels.convolution import Problem, problem_of
+from ellc.codegen.kernels.error_growth import growth_of_stages
 from ellc.codegen.kernels.gemm import gemm_cycles
 from ellc.codegen.kernels.winograd_error import error_bound
 from ellc.codegen.kernels.winograd_stages import (
@@ -41,7 +42,6 @@ from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.target import Target
 from ellc.ir.ops.conv import Conv2D
-from ellc.ir.ops.pointwise import Add, Relu
 from ellc.ir.types import Array, DType
 
 OF_LARGEST = 2e-5
@@ -52,8 +52,6 @@ _AHEAD = Ahead(image_bytes=64, weight_bytes=512)
 """The filters come from memory, and those of a plane are read for only a few tiles. Thousand
 modelled cycles on pi3_64 for F(4x4), 14x14, 256 -> 256 channels: without prefetches the products
 take 27,723, with prefetches of filters 17,619."""
-_KEEPS_SIZE = (Add, Relu)
-"""Stages after which the largest result is about as large as before, and errors are not larger."""
 
 
 @kernel(Conv2D, name="winograd")
@@ -82,18 +80,19 @@ def winograd_convolution(node: PlacedNode) -> Iterator[Candidate]:
 def _accurate(node: PlacedNode, problem: Problem) -> list[int]:
     """The transforms, by results, whose errors are within their tolerance.
 
-    F(4x4) must not be followed by a stage that limits its results, such as ReLU6: its error is
-    relative to the largest result before the stage.
+    That of F(4x4) is relative to the largest result after all stages, so they count as well.
     """
     weights = problem.terms.weights
+    growth = growth_of_stages(node)
 
-    def bound(results: int) -> float:
-        make = partial(error_bound, winograd(results), weights)
-        return node.inputs[1].once(("winograd error", results), make)
+    def bound(results: int, scales: Array) -> float:
+        make = partial(error_bound, winograd(results), weights, scales)
+        return node.inputs[1].once(("winograd error", results, scales.tobytes()), make)
 
-    usual = [2] if bound(2) < np.inf else []
-    steady = all(isinstance(stage.op, _KEEPS_SIZE) for stage in node.stages)
-    return [*usual, 4] if steady and bound(4) <= OF_LARGEST else usual
+    usual = [2] if bound(2, np.ones_like(growth.scales)) < np.inf else []
+    if not np.isfinite(growth.factor) or growth.factor * bound(4, growth.scales) > OF_LARGEST:
+        return usual
+    return [*usual, 4]
 
 
 def _calls(node: PlacedNode, problem: Problem, layout: Layout) -> list[KernelCall]:

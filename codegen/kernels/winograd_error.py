@@ -57,11 +57,11 @@ _LEAST, _MOST = 2.0**-60, 2.0**60
 near the smallest or the largest float."""
 
 
-def error_bound(transform: Winograd, weights: Array) -> float:
+def error_bound(transform: Winograd, weights: Array, scales: Array | None = None) -> float:
     """The largest error to expect, relative to the largest result; weights are [F,3,3,C].
 
-    It is infinite if the bound does not hold for these weights: if the filters are 0, NaN, infinite
-    or of extreme magnitudes.
+    `scales` [F] are factors by which stages multiply the filters' results. The bound is infinite if
+    it does not hold for these weights: if filters are 0, NaN, infinite or of extreme magnitudes.
     """
     filters, channels = weights.shape[0], weights.shape[3]
     windows = weights.reshape(filters, TAPS * TAPS, channels).astype(np.float64)
@@ -70,6 +70,8 @@ def error_bound(transform: Winograd, weights: Array) -> float:
         return float(np.inf)
     # For each filter, the sums over channels of products of two taps.
     products = windows @ windows.swapaxes(1, 2)
+    if scales is not None:
+        products *= (scales**2)[:, None, None]
     g, data, sums = map(as_floats, (transform.filters, transform.data, transform.sums))
     rows = np.einsum("ia,jb->ijab", g, g).reshape(transform.points, transform.points, -1)
     squares = np.einsum("ijp,fpq,ijq->ijf", rows, products, rows, optimize=True)
@@ -77,5 +79,7 @@ def error_bound(transform: Winograd, weights: Array) -> float:
     squares *= norms[:, None, None] * norms[None, :, None]
     errors = np.einsum("ki,lj,ijf->klf", sums**2, sums**2, squares, optimize=True)
     largest = np.trace(products, axis1=1, axis2=2).max()
+    if not 0 < largest < np.inf:
+        return float(np.inf)
     chain = min(channels, CHAIN) / 2 + channels / CHAIN
     return float(SAFETY * _ROUNDING * np.sqrt((_TRANSFORMS + chain) * errors.max() / largest))

@@ -25,7 +25,12 @@ from ellc.check.growth import (
     sampled_movement,
     sampled_node_movement,
 )
-from ellc.check.transformed import Transformed, output_tolerances, transformed_layers
+from ellc.check.transformed import (
+    Transformed,
+    output_tolerances,
+    tolerances,
+    transformed_layers,
+)
 from ellc.check.weights_change import WeightsChange, change_of_weights
 from ellc.codegen.blocks.calls import Options
 from ellc.codegen.languages.names import valid_name
@@ -335,7 +340,7 @@ class _Checker:
     ) -> Mapping[str, Array]:
         """Run the guided reference for a call, compare the code with it, and return its states."""
         graph = self._plan.graph
-        guided = follow(graph, inputs, states, steps)
+        guided = follow(graph, inputs, states, steps, tolerances(self._plan))
         producers = {v: n for n in graph.nodes for v in n.outputs}
         for value, agreement in guided.steps.items():
             source, type_ = producers[value].source, graph.types[value]

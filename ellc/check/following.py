@@ -4,8 +4,9 @@ A network that computes signs of sums cannot be compared by its outputs alone: t
 close to zero depends on rounding, and all later values depend on the sign. So the guided reference
 runs in float64 and compares its signs with those of the compiled code. If a sign differs, the
 reference's sum must be so close to zero that float rounding since the last signs can explain the
-difference. In any case the reference continues with the sign of the compiled code. Therefore its
-outputs must agree with the compiled outputs within the usual tolerance.
+difference; a layer that has a tolerance of its own may have moved the sum by that as well. In any
+case the reference continues with the sign of the compiled code. Therefore its outputs must agree
+with the compiled outputs within the usual tolerance.
 """
 
 from __future__ import annotations
@@ -41,14 +42,17 @@ def follow(
     inputs: Sequence[Array],
     states: Mapping[str, Array] | None,
     compiled: Mapping[str, Array],
+    of_largest: Mapping[str, float] | None = None,
 ) -> GuidedRun:
     """Evaluate a graph, but take the results of nodes with step functions from the compiled code.
 
     `compiled` maps the names of these results to the values that the compiled code computed. The
     returned run has a comparison for each of them: a sign that differs counts as undecided if
-    rounding can explain the difference, and as wrong otherwise.
+    rounding can explain the difference, and as wrong otherwise. `of_largest` has the tolerances of
+    values whose kernels do not add products directly, relative to the largest magnitude.
     """
     guided = GuidedRun()
+    own = of_largest or {}
     errors: dict[str, Array | float] = {}
 
     def run(node: Node, env: Mapping[str, Array]) -> Arrays:
@@ -71,7 +75,9 @@ def follow(
             )
             return (got.astype(results[0].dtype),)
         if results[0].dtype.kind == "f":
-            errors[value] = np.maximum(ends[2] - results[0], results[0] - ends[0])
+            largest = np.abs(results[0]).max(initial=0.0)
+            rounding = np.maximum(ends[2] - results[0], results[0] - ends[0])
+            errors[value] = rounding + own.get(value, 0.0) * largest
         return results
 
     result = evaluate(graph, tuple(inputs), states=states, double=True, run=run)

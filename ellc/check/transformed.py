@@ -42,10 +42,19 @@ def transformed_layers(plan: Plan) -> tuple[Transformed, ...]:
     )
 
 
+def tolerances(plan: Plan) -> dict[str, float]:
+    """The values whose kernels have a tolerance of their own, relative to the largest magnitude."""
+    return {
+        value: step.sums.of_largest
+        for step in plan.steps
+        if step.sums.of_largest
+        for value in step.values
+    }
+
+
 def output_tolerances(plan: Plan) -> tuple[float, ...]:
     """For each output, its tolerance relative to its largest magnitude; 0 for the usual one."""
-    sources = {v for step in plan.steps if step.sums.of_largest for v in step.values}
-    reached = _reached(flattened(plan.graph), sources)
+    reached = _reached(flattened(plan.graph), set(tolerances(plan)))
     return tuple(OUTPUT_OF_LARGEST if p.value in reached else 0.0 for p in plan.graph.outputs)
 
 

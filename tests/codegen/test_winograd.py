@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from functools import cache
 
@@ -11,6 +12,7 @@ from small_networks import inputs_of, ready, reference_of
 
 from ellc.check.agreement import compare
 from ellc.codegen.blocks.calls import Options
+from ellc.codegen.kernels.error_growth import largest_growth
 from ellc.codegen.kernels.winograd import OF_LARGEST
 from ellc.codegen.kernels.winograd_error import error_bound
 from ellc.codegen.kernels.winograd_transform import TAPS, operations, winograd
@@ -24,7 +26,23 @@ from ellc.ir.graph import Graph
 from ellc.ir.interp import evaluate
 from ellc.ir.op import Op
 from ellc.ir.ops.conv import Conv2D
-from ellc.ir.ops.pointwise import Add, Clip, Relu
+from ellc.ir.ops.elementwise import Unary
+from ellc.ir.ops.pointwise import (
+    Add,
+    Clip,
+    Elu,
+    Gelu,
+    HardSwish,
+    LeakyRelu,
+    MulAdd,
+    PRelu,
+    Relu,
+    Sigmoid,
+    Sign,
+    Softplus,
+    Swish,
+    Tanh,
+)
 from ellc.ir.types import DType, Padding, TensorType
 
 LAYERS = 12
@@ -236,9 +254,71 @@ def test_the_bound_decides() -> None:
     assert not np.isfinite(error_bound(winograd(2), np.full((8, 3, 3, 8), 1e-30)))
 
 
-def test_stages_that_limit_results_are_not_combined_with_tiles_of_4x4() -> None:
-    for stage, expected in ((Relu(), "4x4"), (Clip(0.0, 6.0), "2x2")):
-        graph = network((1, 16, 16, 32), 32, stage=stage)
-        (step,) = plan_of(graph, "pi3_64").steps
-        assert step.predictions[0].schedule.startswith(expected)
-        assert step.sums.of_largest == (OF_LARGEST if expected == "4x4" else 0.0)
+def schedule_of(graph: Graph) -> str:
+    (step,) = plan_of(graph, "pi3_64").steps
+    return step.predictions[0].schedule
+
+
+@pytest.mark.parametrize(
+    ("stage", "expected"),
+    [
+        (Relu(), "4x4"),
+        (LeakyRelu(0.1), "4x4"),
+        (HardSwish(), "4x4"),
+        (Clip(0.0, math.inf), "4x4"),
+        (Clip(0.0, 6.0), "2x2"),
+        (Sigmoid(), "2x2"),
+    ],
+)
+def test_only_stages_that_do_not_limit_results_follow_tiles_of_4x4(
+    stage: Op, expected: str
+) -> None:
+    graph = network((1, 16, 16, 32), 32, stage=stage)
+    (step,) = plan_of(graph, "pi3_64").steps
+    assert step.predictions[0].schedule.startswith(expected)
+    assert step.sums.of_largest == (OF_LARGEST if expected == "4x4" else 0.0)
+
+
+def normalised(scales: np.ndarray, slopes: np.ndarray | None = None) -> Graph:
+    """A convolution, ReLU or PReLU, and a factor and an offset for each of its 32 filters."""
+    b = GraphBuilder("net")
+    rng = np.random.default_rng(1)
+    x = b.input("x", TensorType(DType.F32, (1, 16, 16, 32)))
+    weights = b.constant(rng.normal(size=(32, 3, 3, 32)).astype(np.float32))
+    y = b.add(Conv2D(padding=Padding.same(1)), x, weights, source=LAYER)
+    y = b.add(Relu(), y) if slopes is None else b.add(PRelu(), y, b.constant(slopes))
+    offsets = b.constant(rng.normal(size=32).astype(np.float32))
+    b.output("y", b.add(MulAdd(), y, b.constant(scales), offsets))
+    return ready(b.build())
+
+
+def test_factors_after_a_stage_count_like_weights() -> None:
+    rng = np.random.default_rng(2)
+    usual = rng.uniform(0.5, 2.0, 32).astype(np.float32)
+    assert schedule_of(normalised(usual)).startswith("4x4")
+    assert schedule_of(normalised(usual, np.full(32, 0.25, np.float32))).startswith("4x4")
+    assert schedule_of(normalised(np.zeros(32, np.float32))).startswith("2x2")
+    # One filter has the worst window; only its factor makes it matter.
+    filters = np.concatenate([channels(np.ones((31, 3, 3)), 256), channels(WORST[:1], 256)])
+    few = np.array([*np.ones(31), 1e-3])
+    assert error_bound(winograd(4), filters, few) <= OF_LARGEST
+    assert error_bound(winograd(4), filters, 1 / few) > OF_LARGEST
+
+
+@pytest.mark.parametrize("stage", [LeakyRelu(0.3), HardSwish(), Swish(), Gelu(), Elu(), Softplus()])
+def test_stages_enlarge_errors_by_no_more_than_predicted(stage: Unary) -> None:
+    rng = np.random.default_rng(0)
+    for size in (0.01, 0.3, 1.0, 3.0, 100.0):
+        values = rng.uniform(-size, size, 10_000)
+        moved = values + rng.uniform(-1e-6, 1e-6, values.shape) * size
+        error = np.abs(stage.value(moved) - stage.value(values)).max()
+        relative = error / np.abs(stage.value(values)).max()
+        assert relative <= 1.01e-6 * largest_growth(stage, both_signs=True)
+
+
+def test_stages_that_limit_results_have_no_bound() -> None:
+    for stage in (Clip(0.0, 6.0), Sigmoid(), Tanh(), Sign()):
+        assert largest_growth(stage, both_signs=True) > 100
+    # Behind a ReLU, a limit from above is one.
+    assert largest_growth(Clip(-math.inf, 1.0), both_signs=True) == 1.0
+    assert largest_growth(Clip(-math.inf, 1.0), both_signs=False) > 100

@@ -311,6 +311,17 @@ def test_a_sign_far_from_zero_must_not_differ() -> None:
     assert guided.steps[value] == Agreement(2, 1, 0)
 
 
+def test_a_tolerance_of_a_layer_counts_for_the_signs_behind_it() -> None:
+    graph = summed_signs()
+    value = next(n.output for n in graph.nodes if isinstance(n.op, Binarize))
+    summed = next(n.output for n in graph.nodes if isinstance(n.op, Conv2D))
+    x = np.array([1.0, -1.0001, 3.0, 4.0], np.float32).reshape(1, 1, 2, 2)
+    compiled = {value: np.ones((1, 1, 2, 1), np.bool_)}  # bit 1 stands for +1
+    for tolerance, wrong in ((0.0, 1), (1e-5, 1), (2e-5, 0)):
+        guided = follow(graph, (x,), None, compiled, {summed: tolerance})
+        assert guided.steps[value] == Agreement(2, wrong, 1 - wrong)
+
+
 @pytest.mark.slow
 def test_signs_that_differ_too_much_are_reported(
     graph: Graph, monkeypatch: pytest.MonkeyPatch
@@ -322,10 +333,14 @@ def test_signs_that_differ_too_much_are_reported(
     flipped = {"count": 0}
 
     def flip(
-        graph: Graph, inputs: object, states: object, compiled: dict[str, np.ndarray]
+        graph: Graph,
+        inputs: object,
+        states: object,
+        compiled: dict[str, np.ndarray],
+        own: dict[str, float],
     ) -> GuidedRun:
         flipped["count"] += 1
-        return follow(graph, inputs, states, {k: ~v for k, v in compiled.items()})  # type: ignore[arg-type]
+        return follow(graph, inputs, states, {k: ~v for k, v in compiled.items()}, own)  # type: ignore[arg-type]
 
     monkeypatch.setattr("ellc.check.checking.follow", flip)
     report = check(graph, resolve("host"), CheckOptions(seeds=1, layers=True))
