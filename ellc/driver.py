@@ -59,11 +59,11 @@ class CompileOptions:
     (`planning.threads`). `kernels` are pairs of a layer and the kernel to use for it
     (`planning.choice`). `chains` is `depth_first` of `codegen.blocks.calls.Options`, and
     `max_ram_bytes` is that of the same name. `tuning` is a file with the fastest kernels
-    (`ellc.tuning`); with `shipped_tuning`, those that ellc brings along are used as well. `labels`
-    are the names of an output's classes; they replace the names in the model. With `profile`, the
-    compiled code measures the time of each step. `version` is the version of the package, for pip
-    and CMake. `model` has the options for reading a model file; it has no effect if the source is a
-    graph.
+    (`ellc.tuning`); with `shipped_tuning`, those of the file in ellc's package are used as well.
+    `labels` are the names of an output's classes; they replace the names in the model. With
+    `profile`, the compiled code measures the time of each step. `version` is the version of the
+    package, for pip and CMake. `model` has the options for reading a model file; it has no effect
+    if the source is a graph.
     """
 
     emit: tuple[str, ...] = ()

@@ -66,6 +66,24 @@ def open_lines(path: Path, command: str, identity: str) -> Iterator[Lines]:
         yield Lines(file, tuple(known))
 
 
+def drop_journal(path: Path, command: str, unless: str = "") -> None:
+    """Delete a journal of `ellc COMMAND`, unless it has the identity `unless`.
+
+    Any other file stays. Raises `EllcError`: E775 if the file cannot be read, E703 if it cannot be
+    deleted.
+    """
+    try:
+        head = json.loads(_content(path, command).partition(b"\n")[0])
+        if head[f"ellc_{command}"] != _FORMAT or head["identity"] == unless:
+            return
+    except INVALID_LINE:
+        return
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
 def no_journal(path: Path, command: str, why: str) -> EllcError:
     """The error for a file that is not a journal of `ellc COMMAND`."""
     return EllcError(

@@ -186,21 +186,30 @@ def fastest(
 
 
 def _of_group(what: Tuned, method: Method, group: Sequence[int]) -> dict[tuple[str, str], float]:
-    """The shortest time of each candidate; a layer occurs several times if layers are equal.
-
-    A candidate may take several steps, of which only the last names the layer.
-    """
+    """The shortest time of each candidate in a group of builds."""
     plans = [(f"tune{number}", what.plan(number)) for number in group]
     found: dict[tuple[str, str], float] = {}
     for (_, plan), of_steps in zip(plans, method.times(plans), strict=True):
-        spent = 0.0
-        for step, time in zip(plan.steps, of_steps, strict=True):
-            spent += time
-            if step.layer in what.names:
-                key = step.layer, step.predictions[0].name
-                found[key] = min(found.get(key, math.inf), max(spent, 1e-3))
-            if step.values:
-                spent = 0.0
+        for key, time in of_layers(what, plan, of_steps).items():
+            found[key] = min(found.get(key, math.inf), time)
+    return found
+
+
+def of_layers(what: Tuned, plan: Plan, of_steps: Sequence[float]) -> dict[tuple[str, str], float]:
+    """The time of each layer's candidate in a build, from the times of its steps.
+
+    A candidate may take several steps, of which only the last names the layer. If layers are equal,
+    the shortest time counts.
+    """
+    found: dict[tuple[str, str], float] = {}
+    spent = 0.0
+    for step, time in zip(plan.steps, of_steps, strict=True):
+        spent += time
+        if step.layer in what.names:
+            key = step.layer, step.predictions[0].name
+            found[key] = min(found.get(key, math.inf), max(spent, 1e-3))
+        if step.values:
+            spent = 0.0
     return found
 
 

@@ -117,7 +117,7 @@ def tuned_kernels(
 ) -> tuple[TunedKernels, tuple[str, ...]]:
     """The tuned kernels by layer for a target, and notes about entries of other versions.
 
-    They come from a file, if given, and from the file that ellc brings along, if `shipped`. Raises
+    They come from a file, if given, and from the file in ellc's package, if `shipped`. Raises
     the errors of `read_tuning`.
     """
     own = _of_target(read_tuning(SHIPPED), target) if shipped else []

@@ -28,6 +28,12 @@ next tile. Thousand modelled cycles on pi3_64, 1x1, 7x7, 1,024 -> 1,024: image 0
 128: 18,744. Before ellc scheduled loops, 14x14, 512 -> 512, in one band: without prefetches 32,980;
 weights 512, image 0: 31,820, 64: 24,173, next tile: 26,390. 56x56, 64 -> 128, in low bands:
 without 12,010; weights 256, image 0: 11,929, next tile: 11,450; weights 512: 11,435."""
+_LINES_AHEAD = 13
+"""With a single pixel, the weights of a trip and the prefetches before them are one burst. So many
+lines may be on their way: 8 fills, and 5 that the Cortex-A53 fetches by itself. Further prefetches
+are dropped, and their lines are fetched only when they are loaded. Thousand modelled cycles on
+pi3_64, 1024 numbers -> 1000 results, bytes ahead: 1x32 (4 lines in a trip) 512: 2,173, 640: 2,968;
+1x48 (6) 448: 2,175, 512: 2,642; 1x56 (7) 384: 2,143, 448: 3,063."""
 
 _PART_CYCLES = 30
 """What the start of a band for one block of filters takes: two divisions and a few addresses."""
@@ -68,11 +74,14 @@ def _ahead(
     sizes = _sizes(shape, schedule, types, 0)
     fits = 2 * sizes.tile + sizes.panel <= target.l1_bytes
     image = Ahead(image_tiles=1) if fits else Ahead(image_bytes=_IMAGE_AHEAD_BYTES)
+    weight_bytes = _WEIGHTS_AHEAD_BYTES
     is_single = shape.rows.outputs * shape.columns.outputs == 1
     if is_single:
         image = Ahead()
+        lines = -(-schedule.k_step * schedule.block * types.weight.bytes // LINE_BYTES)
+        weight_bytes = min(weight_bytes, max(1, _LINES_AHEAD - lines) * LINE_BYTES)
     unroll = LINE_BYTES // (schedule.k_step * types.image.bytes)
-    ahead = replace(image, weight_bytes=_WEIGHTS_AHEAD_BYTES)
+    ahead = replace(image, weight_bytes=weight_bytes)
     if is_single or step_cycles(target, schedule):
         # The scheduler puts prefetches where they take no time, however short the trips are. For a
         # single pixel, prefetches of longer trips run too far ahead, in bursts: 1024 numbers and

@@ -186,8 +186,8 @@ tuning_option = click.option(
 no_tuning_option = click.option(
     "--no-tuning",
     is_flag=True,
-    help="Do not use the measured kernels that ellc brings along for common layers, only predicted "
-    "costs and --tuning.",
+    help="Choose kernels by predicted costs and --tuning alone, not by the tuning file in ellc's "
+    "package, which has the fastest kernels of common layers.",
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ellc.commands.output import echo_files, echo_json, json_option, table
+from ellc.commands.output import echo, echo_files, echo_json, json_option, table
 from ellc.commands.parameters import (
     FILE_PATH,
     Between,
@@ -58,7 +60,7 @@ if TYPE_CHECKING:
     type=FILE_PATH,
     metavar="FILE",
     help="File for the times of each group of builds; the same command continues from it after an "
-    "interruption.",
+    "interruption. Without it, a file beside the tuning file is used, and removed at the end.",
 )
 @ssh_option
 @ssh_command_option
@@ -83,6 +85,8 @@ def command(
     on this machine, times are measured here. If ELLC_CYCLE_TOOL names a model of the target's core,
     cycles are counted instead. `ellc compile --tuning FILE` uses these kernels for layers with the
     same operator and shapes, in any model, on the same core and with the same version of ellc.
+
+    After Ctrl-C, the same command continues where it stopped.
     """
     from ellc.codegen.machine.resolve import resolve
     from ellc.ir.files import check_folder
@@ -102,7 +106,8 @@ def command(
             row, method = _on_board(host, ssh_command, row, limit_ms, report)
         report("planning", 0, 0)
         what = tuned(run_pipeline(read_model(model, options))[0], row, candidates)
-        measured = measure(what, method, journal, report)
+        with _journal(tuning, journal, what.identity(method)) as path:
+            measured = measure(what, method, path, report)
     best = fastest(measured, row, method)
     write_tuning(tuning, merged(old, best))
     if as_json:
@@ -110,6 +115,27 @@ def command(
     else:
         unit = best[0].unit if best else ""
         echo_files(_text(measured, {e.layer: e.kernel for e in best}, unit, tuning))
+
+
+@contextmanager
+def _journal(tuning: Path, asked: Path | None, identity: str) -> Iterator[Path]:
+    """The journal: the one that the user named, or one beside the tuning file until the work ends.
+
+    If the work is interrupted, says how to continue.
+    """
+    from ellc.journal import drop_journal
+
+    path = asked or tuning.with_name(f"{tuning.name}.journal")
+    if asked is None:
+        drop_journal(path, "tune", unless=identity)
+    try:
+        yield path
+    except KeyboardInterrupt:
+        if path.exists():
+            echo(f"the same command continues from {visible(str(path))}", err=True)
+        raise
+    if asked is None:
+        drop_journal(path, "tune")
 
 
 def _on_board(
@@ -151,6 +177,6 @@ def _text(measured: tuple[MeasuredKernel, ...], best: dict[str, str], unit: str,
     changed = sum(first.kernel != best[layer] for layer, first in usual.items())
     last = (
         f"layers with several kernels: {len(rows)}, faster with another kernel: {changed}; "
-        f"tuning file: {path}"
+        f"tuning file: {path} (for `ellc compile --tuning`)"
     )
     return "\n".join([*([table(header, rows, "  r rr"), ""] if rows else []), last])

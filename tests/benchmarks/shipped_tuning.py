@@ -1,4 +1,4 @@
-"""Write the tuning file that ellc brings along: the fastest kernels of layers in the zoo.
+"""Write the tuning file in ellc's package: the fastest kernels of layers in the zoo.
 
     ELLC_CYCLE_TOOL=... python tests/benchmarks/shipped_tuning.py --journals FOLDER
         [--target pi3_64] [--only NETWORK] [--candidates 8]

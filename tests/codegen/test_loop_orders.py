@@ -50,6 +50,17 @@ def test_only_cores_that_execute_in_order_prefetch(target: str, prefetches: bool
     assert found == ({"x", "w"} if prefetches else set())
 
 
+@pytest.mark.parametrize("filters", [16, 32, 48, 56])
+def test_a_single_pixel_asks_for_no_more_lines_than_can_be_on_their_way(filters: int) -> None:
+    """Modelled, 1280 -> 1001 in blocks of 56: 8 lines ahead 3.96 million cycles, 6 lines 2.69."""
+    graph = pointwise(1, 256, 2 * filters)
+    (step,) = planned(graph, "pi3_64", f"gemm:1x{filters}").steps
+    statements = list(walk(step.call.kernel.body))
+    furthest = max(s.offset for s in statements if isinstance(s, Prefetch) and s.param.name == "w")
+    assert 4 * furthest < 13 * 64
+    assert 4 * furthest >= 11 * 64 or filters < 48, "lines would arrive late"
+
+
 def test_an_order_that_fetches_all_weights_for_every_tile_is_predicted_to_be_slow() -> None:
     """Modelled: 25.6 million cycles for the chosen order, and 29.0 million for this one."""
     graph = pointwise(7, 1024, 1024)

@@ -221,6 +221,26 @@ def test_an_interrupted_run_continues_from_its_journal(
     assert "another model, other data or other options" in capsys.readouterr().err
 
 
+def test_without_a_journal_an_interrupted_run_continues_as_well(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+) -> None:
+    """A journal of other options is replaced; a file that is no journal stays."""
+    journal = tmp_path / "tuning.json.journal"
+    assert tune(monkeypatch, CycleModel(stops_at=2), *words, "--candidates", "3") != 0
+    assert f"the same command continues from {journal}" in capsys.readouterr().err
+    first, second = CycleModel(stops_at=3), CycleModel()
+    assert tune(monkeypatch, first, *words) == cli.EXIT_INTERRUPTED
+    assert tune(monkeypatch, second, *words) == 0
+    assert first.runs - 1 + second.runs == ellc.tune.USUAL_CANDIDATES
+    assert not journal.exists()
+    journal.write_text("my notes\n")
+    assert tune(monkeypatch, CycleModel(), *words) == 2
+    assert journal.read_text() == "my notes\n" and "E775" in capsys.readouterr().err
+
+
 def test_a_folder_that_is_missing_is_told_before_anything_is_measured(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
