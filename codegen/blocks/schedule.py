@@ -103,6 +103,14 @@ class GemmSchedule:
         return sums + values + self.vectors * (self.k_step if self.weights_first else 1)
 
     @property
+    def whole_registers(self) -> int:
+        """The same if image values of whole vectors and two rows of weights are there.
+
+        If a tile needs more than there are, only a scheduler of our own can keep it in registers.
+        """
+        return self.pixels * (self.vectors + 1) + 2 * self.vectors
+
+    @property
     def note(self) -> str:
         """A short name for reports, such as `8x8`."""
         return f"{self.pixels}x{self.block}"
@@ -154,16 +162,11 @@ def gemm_tile(
     return GemmSchedule(tile, vectors, lanes, step, by_lane, 1, weights_first)
 
 
-_MOST_NARROW_PIXELS = 5
-"""The most pixels of a tile of one vector with 16 registers. Million modelled cycles on pi3, 1x1,
-512 channels, 14x14: 4x4 37.9, 5x4 32.7, 6x4 97.4, 7x4 94.6; 4x8 takes 21.9."""
-
-
 def ordered_tiles(target: Target, total: Elem, filters: int, depth: int) -> Iterator[GemmSchedule]:
-    """Every tile that keeps the sums, image values and weights of a step in the registers.
+    """Every tile that may keep the sums, image values and weights of a step in the registers.
 
     Tiles of one pixel load and broadcast each of its values. At least one tile fills whole bytes if
-    results are bits.
+    results are bits. Whether the scheduler finds an order for a tile, `kernels.tile_cycles` knows.
     """
     many = 1 << 16
     usual = gemm_tile(target, total, many, many, depth=depth)
@@ -174,12 +177,28 @@ def ordered_tiles(target: Target, total: Elem, filters: int, depth: int) -> Iter
             yield one
         # Tiles of more pixels prefetch more lines at once than these cores can fetch.
         most = most_pixels(target) if vectors == 1 else _MOST_ROWS_AHEAD
-        if vectors == 1 and target.vector_registers < 32:
-            most = _MOST_NARROW_PIXELS
+        if target.vector_registers < 32:
+            most = _MOST_POINTERS
         for pixels in range(2, most + 1):
             tile = replace(usual, pixels=pixels, vectors=vectors)
-            if pixels * (vectors + 1) + 2 * vectors <= target.vector_registers:
+            if _held(target.vector_registers, tile) <= target.vector_registers:
                 yield tile
+
+
+_MOST_POINTERS = 5
+"""The most pixels of a tile in the 32-bit state: each has a pointer, and core registers are few.
+Million modelled cycles on pi3, 1x1, 512 channels, 14x14: 5x8 19.3, 7x4 94.6, compiled by LLVM."""
+
+
+def _held(registers: int, tile: GemmSchedule) -> int:
+    """How many of the vector registers a tile with steps of four channels needs at the same time.
+
+    With 16 registers, half of one for each pixel and two for weights are enough, as halves are
+    loaded one by one (`kir.in_order.modulo_halves`).
+    """
+    if registers >= 32:
+        return tile.whole_registers
+    return tile.pixels * tile.vectors + -(-tile.pixels // 2) + 2
 
 
 def gemm_tiles(
@@ -284,8 +303,8 @@ def _pixels(
         # weights.
         return max(1, min(limit, (registers - 4 * vectors) // (vectors + 1)))
     if by_lane and whole_vectors:
-        # A step has four channels. While one row of weights is used, the next one is loaded.
-        return max(1, min(limit, (registers - 2 * vectors) // (vectors + 1)))
+        # A step has four channels.
+        return max(1, min(limit, _MOST_POINTERS))
     if by_lane:
         # A step has two channels. It needs half a register of image values per pixel, and one
         # register of weights at a time. The tile has one pixel fewer than would fit, because the

@@ -101,21 +101,20 @@ def cut(length: int, limit: int) -> Cut:
     return Cut(size, length // size, length % size)
 
 
-def fold_rows(pixels: int, limit: int) -> tuple[int, int]:
+def fold_rows(pixels: int, limit: int, *, short: bool = False) -> tuple[int, int]:
     """The (rows, columns) into which a kernel folds `pixels` consecutive pixels.
 
     Of all factorisations of `pixels`, those with the fewest tiles of at most `limit` pixels are
-    best. Of these, the one with the most rows is taken, so that threads can share the work.
+    best. Of these, the one with the most rows is taken, so that threads can share the work. `short`
+    rows may have 1 tile in 32 more: low bands of them fit in a cache.
     """
-    best = (pixels, 1, pixels)
-    for rows in range(1, pixels + 1):
-        if pixels % rows:
-            continue
-        columns = pixels // rows
-        tiles = rows * math.ceil(columns / limit)
-        if tiles <= best[0]:
-            best = (tiles, rows, columns)
-    return best[1], best[2]
+    factors = [rows for rows in range(1, pixels + 1) if pixels % rows == 0]
+    tiles = {rows: rows * math.ceil(pixels // rows / limit) for rows in factors}
+    most = min(tiles.values())
+    if short:
+        most += most // 32
+    rows = max(rows for rows in factors if tiles[rows] <= most)
+    return rows, pixels // rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -256,8 +256,10 @@ def _banded(
     return split_bands(schedule, shape, node.threads)
 
 
-def folded(node: PlacedNode, shape: ConvShape, limit: int) -> ConvShape:
+def folded(node: PlacedNode, shape: ConvShape, limit: int, *, short: bool = False) -> ConvShape:
     """The shape with all pixels in one sequence, cut into rows that suit tiles of `limit` pixels.
+
+    `short` rows have a few tiles more, if need be.
 
     This is possible for a 1x1 convolution with stride 1 over one image without gaps, provided that
     its result and the operands of its stages can be folded in the same way. Any other shape is
@@ -270,7 +272,7 @@ def folded(node: PlacedNode, shape: ConvShape, limit: int) -> ConvShape:
     if columns.size != columns.outputs or shape.walk[0] != 1:
         return shape
     pixels = rows.outputs * columns.outputs
-    walk = (1, *fold_rows(pixels, limit), shape.walk[3])
+    walk = (1, *fold_rows(pixels, limit, short=short), shape.walk[3])
     depth = shape.x.shape[3]
     strides = regrouped(shape.x.shape, shape.x.strides, (*walk[:3], depth))
     operands = [x.computed for x in node.extras if x.computed is not None]

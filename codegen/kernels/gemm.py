@@ -75,8 +75,11 @@ def _ordered(node: PlacedNode, problem: Problem) -> Iterator[Candidate]:
     others: list[Candidate] = []
     depth = _depth(problem.shape)
     for tile in ordered_tiles(target, terms.types.total, problem.shape.filters, depth):
-        shape = folded(node, problem.shape, tile.pixels)
+        shape = folded(node, problem.shape, tile.pixels, short=True)
         if shape.columns.outputs < tile.pixels or not has_whole_bytes(node.result.type.dtype, tile):
+            continue
+        if tile.whole_registers > target.vector_registers and not step_cycles(target, tile):
+            # LLVM would spill values of a tile that fills all registers.
             continue
         product = Product("gemm", Problem(shape, terms), Products, pack_filters)
         slots = _slots(target, shape, tile, terms.types)

@@ -6,11 +6,13 @@ from functools import cache
 
 from ellc.codegen.blocks.schedule import GemmSchedule
 from ellc.codegen.kir.in_order.encoding import Encoding
-from ellc.codegen.kir.in_order.modulo import NoSchedule
+from ellc.codegen.kir.in_order.loop_schedule import NoSchedule
 from ellc.codegen.kir.in_order.placing import placed
 from ellc.codegen.kir.in_order.product_loop import Product, by_vector
 from ellc.codegen.kir.in_order.states import encoding_of
 from ellc.codegen.machine.target import Target
+
+_VECTOR_BYTES = 16
 
 
 def step_cycles(target: Target, tile: GemmSchedule) -> int | None:
@@ -37,6 +39,10 @@ def _cycles(pixels: int, vectors: int, steps: int, encoding: Encoding) -> int | 
     ]
     if encoding.loads_halves_apart:
         products = by_vector(products)
+    row_bytes = steps * vectors * _VECTOR_BYTES
+    if encoding.stream_reach and row_bytes > encoding.stream_reach:
+        # The loads of weights would need more pointers than there are registers for them.
+        return None
     spare = len(encoding.registers["v"]) - pixels * vectors
     try:
         return placed(products, pixels + steps * vectors, spare, encoding).cycles

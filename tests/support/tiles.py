@@ -60,9 +60,8 @@ class _Writer:
         b, tile = self._b, self._tile
         first = b.mul(panel, 4 * tile.vectors)
         sums: list[Operand] = [
-            b.load(self._start, first, 4, offset=4 * v, align_bytes=16)
-            for _ in range(tile.rows)
-            for v in range(tile.vectors)
+            b.load(self._start, first, 4, offset=4 * n, align_bytes=16)
+            for n in range(tile.rows * tile.vectors)
         ]
         if tile.chains == 1:
             return self._chain(sums, panel, row, range(tile.depth))

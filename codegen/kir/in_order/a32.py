@@ -168,11 +168,11 @@ class A32(Encoding):
     # --- loads in parts --------------------------------------------------------------------------
 
     def half_load(self, to: Reg, half: Half, base: Reg, at: int, access: Access) -> Op:
-        text = f"vldr {{0.{_HALF[half]}}}, [{{1}}, #{_within(at + 8 * half, _VECTOR_REACH)}]"
+        text = f"vldr {{0.{_HALF[half]}}}, [{{1}}, #{_within(at, _VECTOR_REACH)}]"
         return Op("half_load", text, (), (to,), (base,), (), access, half=half)
 
-    def core_load(self, to: Reg, half: Half, base: Reg, at: int, access: Access) -> Op:
-        text = f"ldrd {{0}}, [{{1}}, #{_within(at + 8 * half, _PAIR_REACH)}]"
+    def core_load(self, to: Reg, base: Reg, at: int, access: Access) -> Op:
+        text = f"ldrd {{0}}, [{{1}}, #{_within(at, _PAIR_REACH)}]"
         return Op("load", text, (to,), (), (base,), (), access)
 
     def insertion(self, to: Reg, half: Half, source: Reg) -> Op:

@@ -167,8 +167,8 @@ class A64(Encoding):
         text = f"ldr {{0.d}}, [{{1}}, #{_half_at(at)}]"
         return Op("half_load", text, (to,), (), (base,), (), access)
 
-    def core_load(self, to: Reg, half: Half, base: Reg, at: int, access: Access) -> Op:
-        text = f"ldr {{0}}, [{{1}}, #{_half_at(at) + 8 * half}]"
+    def core_load(self, to: Reg, base: Reg, at: int, access: Access) -> Op:
+        text = f"ldr {{0}}, [{{1}}, #{_half_at(at)}]"
         return Op("load", text, (to,), (), (base,), (), access)
 
     def insertion(self, to: Reg, half: Half, source: Reg) -> Op:
@@ -183,7 +183,7 @@ class A64Beside(A64):
 
 
 def _half_at(at: int) -> int:
-    """A displacement that both halves of a vector can have."""
-    if not (-A64.near.stop <= at < A64.near.stop - 8 or (at % 8 == 0 and 0 <= at <= _LARGEST - 8)):
+    """A displacement that a load of 8 bytes can have."""
+    if not (at in A64.near or (at % 8 == 0 and 0 <= at <= _LARGEST)):
         raise Unsupported("a displacement that has no encoding")
     return at

@@ -18,16 +18,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from ellc.codegen.kir.in_order.modulo import (
-    Job,
-    Kind,
-    Loads,
-    NoSchedule,
-    PlacedPart,
-    Schedule,
-    contents_of,
-    jobs_of,
-)
+from ellc.codegen.kir.in_order.loop_schedule import Kind, NoSchedule, PlacedPart, Schedule
+from ellc.codegen.kir.in_order.modulo import Job, contents_of, jobs_of
+from ellc.codegen.kir.in_order.product_loop import Uses
 
 CORE_LATENCY, LOAD_LATENCY, INSERT_LATENCY = 4, 3, 4
 """Cycles from a load into a core register to the insertion, from a load into a vector register to
@@ -56,32 +49,33 @@ class _Place:
 
 
 @lru_cache(maxsize=256)
-def schedule(loads: Loads, products: int, registers: int) -> Schedule:
+def schedule(uses: Uses, products: int, registers: int) -> Schedule:
     """The shortest schedule of a loop with `products` multiply-adds.
 
-    The loads may have `registers` vector registers. Raises `NoSchedule`.
+    `uses` has the products that read each load. The loads may have `registers` vector registers.
+    Raises `NoSchedule`.
     """
-    parts = 3 * len(loads.uses) + _OTHERS
+    parts = 3 * len(uses) + _OTHERS
     for cycles in range(products, 2 * products):
         if products + 2 * (cycles - products) >= parts:
-            found = _with_idle(loads, registers, cycles, cycles - products)
+            found = _with_idle(uses, registers, cycles, cycles - products)
             if found is not None:
                 return found
     raise NoSchedule
 
 
-def _with_idle(loads: Loads, registers: int, cycles: int, count: int) -> Schedule | None:
+def _with_idle(uses: Uses, registers: int, cycles: int, count: int) -> Schedule | None:
     """A schedule in which `count` cycles, spread over the trip, have no multiply-add."""
     idle = frozenset(i * cycles // count for i in range(count))
     busy = [cycle for cycle in range(cycles) if cycle not in idle]
-    contents = contents_of(loads.uses, len(busy), registers)
+    contents = contents_of(uses, len(busy), registers)
     if not contents:
         return None
     # The branch is behind the last multiply-add.
     places = [_Place(cycle, "any") for cycle in busy[:-1]]
     places += [_Place(cycle, room) for cycle in idle for room in _IDLE]
     places.sort(key=lambda place: place.cycle)
-    jobs = jobs_of(loads, contents, busy, cycles)
+    jobs = jobs_of(uses, contents, busy, cycles)
     times = _times(jobs, places, cycles)
     if times is None:
         return None
@@ -91,8 +85,8 @@ def _with_idle(loads: Loads, registers: int, cycles: int, count: int) -> Schedul
         for job, time in zip(jobs, times[kind], strict=True)
     )
     registers_of = {load: register for register, mine in enumerate(contents) for load in mine}
-    numbers = tuple(registers_of[load] for load in range(len(loads.uses)))
-    return Schedule(cycles, tuple(busy), tuple(sorted(idle)), parts, numbers)
+    places_of = tuple((2 * registers_of[n], 2 * registers_of[n] + 1) for n in range(len(uses)))
+    return Schedule(cycles, tuple(busy), tuple(sorted(idle)), parts, places_of)
 
 
 @dataclass(frozen=True, slots=True)

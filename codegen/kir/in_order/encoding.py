@@ -136,11 +136,11 @@ class Encoding(ABC):
 
     @abstractmethod
     def half_load(self, to: Reg, half: Half, base: Reg, at: int, access: Access) -> Op:
-        """Load a half of a vector whose low half is at `at`."""
+        """Load 8 bytes at `at` into a half of a vector."""
 
     @abstractmethod
-    def core_load(self, to: Reg, half: Half, base: Reg, at: int, access: Access) -> Op:
-        """Load a half into a register of the bank `halves`."""
+    def core_load(self, to: Reg, base: Reg, at: int, access: Access) -> Op:
+        """Load 8 bytes into a register of the bank `halves`."""
 
     @abstractmethod
     def insertion(self, to: Reg, half: Half, source: Reg) -> Op:

@@ -13,8 +13,9 @@ from ellc.codegen.kir.dataflow import registers_read
 from ellc.codegen.kir.in_order.affine import Affine, Level, Writer
 from ellc.codegen.kir.in_order.code import Access, Code, Loop, Op, Reg, Unsupported
 from ellc.codegen.kir.in_order.encoding import Encoding
+from ellc.codegen.kir.in_order.placing import LEAST_PRODUCTS
 from ellc.codegen.kir.in_order.product_loop import product_loop
-from ellc.codegen.kir.in_order.steady import LEAST_PRODUCTS, LINE_BYTES, SteadyLoop, steady
+from ellc.codegen.kir.in_order.steady import LINE_BYTES, SteadyLoop, steady
 from ellc.codegen.kir.ir import (
     For,
     Imm,

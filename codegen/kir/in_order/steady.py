@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ellc.codegen.kir.in_order.affine import Affine, Atom, Writer, of_terms
 from ellc.codegen.kir.in_order.code import Access, Code, Loop, Op, Reg, undefined
 from ellc.codegen.kir.in_order.encoding import Encoding, Half
-from ellc.codegen.kir.in_order.modulo import (
+from ellc.codegen.kir.in_order.loop_schedule import (
     NoSchedule,
     PlacedPart,
     Schedule,
@@ -20,11 +20,6 @@ from ellc.codegen.kir.in_order.placing import placed
 from ellc.codegen.kir.in_order.product_loop import Product, ProductLoop
 from ellc.codegen.kir.ir import For, Let, Load, Operand, Param, Prefetch
 
-LEAST_PRODUCTS = 12
-"""Multiply-adds in the body of a loop whose loads are placed."""
-LEAST_REUSE = 2
-"""Products for each load. Loops with fewer wait for memory: split loads, of which the core has only
-two at a time, would wait longer."""
 LEAST_TRIPS = 2
 _NEAR = 256
 _POINTER_LATENCY = 4
@@ -32,6 +27,9 @@ _POINTER_LATENCY = 4
 LINE_BYTES = 64
 AHEAD_BYTES = 256
 """The distance of a prefetch from the loads of the same trip."""
+
+
+_HALVES: tuple[Half, Half] = (0, 1)
 
 
 class Addresses(Protocol):
@@ -55,9 +53,7 @@ class Addresses(Protocol):
 
 def steady(loop: ProductLoop, carried: int, encoding: Encoding) -> Schedule | None:
     """The schedule of a product loop with so many carried values; None if there is none."""
-    if loop.trips < LEAST_TRIPS or len(loop.products) < LEAST_PRODUCTS:
-        return None
-    if len(loop.products) < LEAST_REUSE * len(loop.loads):
+    if loop.trips < LEAST_TRIPS:
         return None
     for accumulators in (carried, len({p.accumulator for p in loop.products})):
         free = len(encoding.registers["v"]) - accumulators
@@ -65,8 +61,7 @@ def steady(loop: ProductLoop, carried: int, encoding: Encoding) -> Schedule | No
             found = placed(loop.products, len(loop.loads), free, encoding)
         except NoSchedule:
             continue
-        in_two_trips = all(-found.cycles <= part.time < found.cycles for part in found.parts)
-        if in_two_trips and _core_registers(found, encoding) is not None:
+        if found.spans_two_trips and _core_registers(found, encoding) is not None:
             return found
     return None
 
@@ -119,8 +114,8 @@ class SteadyLoop:
 
     def _assign_registers(self, writer: Writer) -> None:
         found, encoding = self._schedule, self._encoding
-        vectors = {r: writer.new("v") for r in sorted(set(found.registers))}
-        self._register = [vectors[number] for number in found.registers]
+        used = {place // 2 for places in found.places for place in places}
+        self._vectors = {r: writer.new("v") for r in sorted(used)}
         numbers = _core_registers(found, encoding)
         assert numbers is not None
         halves = {n: writer.new(encoding.halves) for n in sorted(set(numbers.values()))}
@@ -203,24 +198,25 @@ class SteadyLoop:
 
     def _first_loads(self) -> Iterator[Op]:
         """What the trip before the first one would have loaded."""
-        begun = set[Reg]()
-        for load, parts in self._by_load():
+        if self._encoding.loads_halves_apart:
+            yield from self._first_halves()
+            return
+        for _, parts in self._by_load():
             early = [part for part in parts if part.time < 0]
-            place, register = self._places[load], self._register[load]
-            complete = len(early) == len(parts)
-            if complete and not self._encoding.loads_halves_apart:
-                # Moves hide half of the parts. These loads need not share core registers.
-                through = self._writer.new("x")
-                yield from (self._part_op(part, 0, 0, through) for part in early)
-            elif complete and place.displacement % 16 == 0:
-                pointer = self._stream_rows[place.stream].pointer
-                access = self._access(load, 0, 16)
-                yield self._encoding.vector_load(register, pointer, place.displacement, access)
-            else:
-                if self._encoding.loads_halves_apart and register not in begun:
-                    yield undefined(register)
-                yield from (self._part_op(part, 0, 0) for part in early)
-            begun.add(register)
+            # Moves hide half of the parts. These loads need not share core registers.
+            through = self._writer.new("x") if len(early) == len(parts) else None
+            yield from (self._part_op(part, 0, 0, through) for part in early)
+
+    def _first_halves(self) -> Iterator[Op]:
+        """The same in the 32-bit state, where each half can be loaded without another register."""
+        yield from (undefined(vector) for vector in self._vectors.values())
+        early = [part for part in self._schedule.parts if part.time < 0]
+        inserted = {(part.load, part.half) for part in early if part.kind == "insert"}
+        for part in sorted(early, key=lambda part: part.time):
+            if part.kind != "core":
+                yield self._part_op(replace(part, kind="half"), 0, 0)
+            elif (part.load, part.half) not in inserted:
+                yield self._part_op(part, 0, 0)
 
     def _by_load(self) -> list[tuple[int, list[PlacedPart]]]:
         """The parts of each load, in the order of time."""
@@ -333,9 +329,16 @@ class SteadyLoop:
     # --- instructions ----------------------------------------------------------------------------
 
     def _product(self, product: Product) -> Op:
-        total = self._cells[product.accumulator]
-        reads = (self._register[product.vector], self._register[product.other])
-        return self._encoding.product(total, *reads, product.lane)
+        total, vector = self._cells[product.accumulator], self._register(product.vector)
+        if product.lane is None:
+            return self._encoding.product(total, vector, self._register(product.other), None)
+        place = self._schedule.places[product.other][product.lane // 2]
+        lane = 2 * (place % 2) + product.lane % 2
+        return self._encoding.product(total, vector, self._vectors[place // 2], lane)
+
+    def _register(self, load: int) -> Reg:
+        """The register of a load that is read as a vector."""
+        return self._vectors[self._schedule.places[load][0] // 2]
 
     def _moved(self, part: PlacedPart, advanced: set[int]) -> Op:
         """A part of a load, with the displacement from the stream's present pointer."""
@@ -345,18 +348,19 @@ class SteadyLoop:
         return self._part_op(part, ahead - (step if stream in advanced else 0), 0)
 
     def _part_op(self, part: PlacedPart, moved: int, trip: int, through: Reg | None = None) -> Op:
-        encoding, register, half = self._encoding, self._register[part.load], part.half
-        place = self._places[part.load]
-        at, pointer = place.displacement + moved, self._stream_rows[place.stream].pointer
+        encoding, place = self._encoding, self._places[part.load]
+        number = self._schedule.places[part.load][part.half]
+        register, half = self._vectors[number // 2], _HALVES[number % 2]
+        pointer = self._stream_rows[place.stream].pointer
+        at = place.displacement + moved + 8 * part.half
+        access = self._access(part.load, trip, 8 + 8 * part.half)
         match part.kind:
             case "half":
-                access = self._access(part.load, trip, 8 + 8 * half)
                 return encoding.half_load(register, half, pointer, at, access)
             case "core":
-                through = through or self._half[part.load, half]
-                access = self._access(part.load, trip, 8 + 8 * half)
-                return encoding.core_load(through, half, pointer, at, access)
-        return encoding.insertion(register, half, through or self._half[part.load, half])
+                through = through or self._half[part.load, part.half]
+                return encoding.core_load(through, pointer, at, access)
+        return encoding.insertion(register, half, through or self._half[part.load, part.half])
 
     def _access(self, load: int, trip: int, size: int) -> Access:
         place = self._places[load]
