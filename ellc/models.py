@@ -9,7 +9,7 @@ from ellc.frontends.format import Evidence, Format, formats, suffixes
 from ellc.frontends.options import OPTIONS, ImportOptions
 from ellc.ir.errors import EllcError
 from ellc.ir.file_interface import FileInterface
-from ellc.ir.graph import SUMS_KEY, WEIGHTS_KEY, Graph
+from ellc.ir.graph import ARITHMETIC_KEY, HALF, SUMS_KEY, WEIGHTS_KEY, Graph
 from ellc.pictures.pixels import PixelOptions
 
 LIBRARY_SUFFIXES = (".so", ".dylib", ".dll")
@@ -27,7 +27,8 @@ class ModelOptions:
     network (`ellc.pictures.pixels`). `weights` names the coding in which compiled code stores the
     weights of layers that are bound by memory (`ellc.codegen.planning.narrowing`); if it is empty,
     they stay as they are in the file. `sums` restricts how kernels add products
-    (`ellc.codegen.planning.choice.SUMS`); if it is empty, every kernel is allowed.
+    (`ellc.codegen.planning.choice.SUMS`); if it is empty, every kernel is allowed. With `fp16`,
+    compiled code computes in half precision where it can (`ellc.codegen.planning.halving`).
     """
 
     imports: ImportOptions = field(default_factory=ImportOptions)
@@ -35,6 +36,7 @@ class ModelOptions:
     pixels: PixelOptions = field(default_factory=PixelOptions)
     weights: str = ""
     sums: str = ""
+    fp16: bool = False
 
 
 DEFAULT_OPTIONS = ModelOptions()
@@ -60,6 +62,8 @@ def read_model(path: Path, options: ModelOptions = DEFAULT_OPTIONS) -> Graph:
         graph = graph.with_metadata({WEIGHTS_KEY: options.weights})
     if options.sums:
         graph = graph.with_metadata({SUMS_KEY: options.sums})
+    if options.fp16:
+        graph = graph.with_metadata({ARITHMETIC_KEY: HALF})
     if options.stepwise:
         from ellc.ir.stepwise import stepwise
 

@@ -24,6 +24,9 @@ layers that are bound by memory."""
 SUMS_KEY = "kernels.sums"
 """Metadata key; the value says how kernels may add products (`codegen.planning.choice`): `exact` or
 `no-winograd`."""
+ARITHMETIC_KEY = "arithmetic"
+"""Metadata key; the value `HALF` asks for half precision (`codegen.planning.halving`)."""
+HALF = "f16"
 INPUT_PREFIX = "model.input."
 """Prefix of ELL's metadata keys that say how pixels are converted to input numbers."""
 

@@ -10,9 +10,10 @@ import numpy as np
 from ellc.ir.errors import EllcError
 from ellc.ir.graph import Graph, Node
 from ellc.ir.op import Arrays, Op
+from ellc.ir.ops.cast import Cast
 from ellc.ir.ops.fused import Fused
 from ellc.ir.ops.loop import Loop
-from ellc.ir.types import Array, TensorType
+from ellc.ir.types import Array, DType, TensorType
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,24 @@ def initial_states(graph: Graph) -> dict[str, Array]:
 
 
 def run_node(node: Node, env: Mapping[str, Array]) -> Arrays:
-    """The results of a node; `env` holds the operands by value."""
+    """The results of a node; `env` holds the operands by value.
+
+    A node with float16 operands computes in float32; then its results are rounded.
+    """
+    operands = tuple(env[v] for v in node.inputs)
     with np.errstate(all="ignore"):
-        return node.op.reference(*(env[v] for v in node.inputs))
+        if not any(x.dtype == np.float16 for x in operands):
+            return node.op.reference(*operands)
+        wide = (x.astype(np.float32) if x.dtype == np.float16 else x for x in operands)
+        return tuple(_halved(node.op, result) for result in node.op.reference(*wide))
+
+
+def _halved(op: Op, result: Array) -> Array:
+    """A result of float16 operands, in its own type."""
+    last = op.stages[-1].op if isinstance(op, Fused) else op
+    if result.dtype != np.float32 or (isinstance(last, Cast) and last.dtype is not DType.F16):
+        return result
+    return result.astype(np.float16)
 
 
 def run_double(node: Node, env: Mapping[str, Array]) -> Arrays:

@@ -21,15 +21,21 @@ import numpy as np
 from ellc.ir.graph import Node
 from ellc.ir.op import Arrays, Op, Pointwise
 from ellc.ir.ops.fused import Fused
-from ellc.ir.types import Array
+from ellc.ir.types import Array, DType
 
 Interval = tuple[Array, Array, Array]
 """Low end, computed value, high end; all three are equal for an element that is exact."""
 
 SINGLE, DOUBLE = 2.0**-24, 2.0**-53
 """Unit roundoff of float32 and float64."""
+_HALF = 2.0**-11
 _DIRECTIONS = (-1.0, 1.0)
 _TRIALS = 8  # evaluations with perturbed operands, for operators without an error formula
+
+
+def roundoff(dtype: DType) -> float:
+    """The unit roundoff in which values of a type are computed."""
+    return {DType.F64: DOUBLE, DType.F16: _HALF}.get(dtype, SINGLE)
 
 
 def takes_steps(op: Op) -> bool:

@@ -29,6 +29,7 @@ class DType(enum.Enum):
     U64 = "u64"
     BOOL = "bool"
     BIT = "bit"
+    F16 = "f16"
 
     @property
     def numpy(self) -> np.dtype[Any]:
@@ -38,7 +39,7 @@ class DType(enum.Enum):
     @property
     def is_float(self) -> bool:
         """Whether elements are floating-point numbers."""
-        return self in (DType.F32, DType.F64)
+        return self in (DType.F32, DType.F64, DType.F16)
 
     @property
     def is_integer(self) -> bool:
@@ -71,6 +72,7 @@ _NUMPY: dict[DType, np.dtype[Any]] = {
     DType.U64: np.dtype(np.uint64),
     DType.BOOL: np.dtype(np.bool_),
     DType.BIT: np.dtype(np.bool_),
+    DType.F16: np.dtype(np.float16),
 }
 _FROM_NUMPY = {v: k for k, v in _NUMPY.items() if k is not DType.BIT}
 

@@ -10,8 +10,10 @@ import ellc.codegen.blocks.rules  # noqa: F401  (fills the registry)
 from ellc.codegen.blocks.pointwise import COSTLY, IN_DOUBLE, RULES
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
+from ellc.codegen.kir.types import Elem
 from ellc.ir.errors import EllcError
 from ellc.ir.op import Op, Pointwise
+from ellc.ir.ops.cast import Cast
 
 
 def is_costly(op: Pointwise) -> bool:
@@ -27,9 +29,13 @@ def computes_in_double(op: Op) -> bool:
 def emit_pointwise(op: Pointwise, b: KernelBuilder, x: Operand, *extras: Operand) -> Operand:
     """The result vector of an operator whose operands are the vectors `x` and `extras`.
 
+    Elementary functions of float16 numbers are computed in float32.
     Raises `EllcError` (E301) if no rule is registered for the operator.
     """
     rule = RULES.get(type(op))
     if rule is None:
         raise EllcError(f"no kernel for operator '{op.name}'", code="E301")
+    if x.type.elem is Elem.F16 and is_costly(op) and not isinstance(op, Cast):
+        wide = [b.convert(operand, Elem.F32) for operand in (x, *extras)]
+        return b.convert(rule(op, b, *wide), Elem.F16)
     return rule(op, b, x, *extras)

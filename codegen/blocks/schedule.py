@@ -152,10 +152,13 @@ def gemm_tile(
         lanes = 1
     budget = max(4, target.vector_registers)
     vectors = _vectors(lanes, budget, pixels, filters)
-    by_lane = target.lane_fma and lanes == 4 and pixels > 1
-    weights_first = by_lane and budget >= 32
-    whole_vectors = weights_first or (
-        by_lane and bool(target.core.scheduler) and depth >= _SCHEDULED_DEPTH
+    by_lane = target.lane_fma and lanes in (4, 8) and pixels > 1
+    # Eight steps' weights of float16 would take half of the registers.
+    weights_first = by_lane and lanes == 4 and budget >= 32
+    whole_vectors = (
+        weights_first
+        or (by_lane and lanes == 8)
+        or (by_lane and bool(target.core.scheduler) and depth >= _SCHEDULED_DEPTH)
     )
     most = _pixels(target, budget, vectors, by_lane, whole_vectors=whole_vectors)
     tile, step = min(most, max(1, pixels)), lanes if whole_vectors else 2

@@ -167,6 +167,10 @@ CHAIN = 256
 except that a window row of fewer than twice as many products is not split. The rounding error of
 such a chain grows with its length. With this limit the error of any sum is close to that of numpy's
 sum. Each chain costs one addition, one load and one store."""
+HALF_CHAIN = 128
+"""The same for float16. Largest error of a layer relative to its largest result, of 3x3 and 1x1
+layers with 512 to 4,608 products of random numbers: 32: 0.0022, 64: 0.0024, 128: 0.0022, 256:
+0.0024, one chain: 0.0085. Rounding results to float16 alone gives 0.0005."""
 
 
 class Products(ProductArithmetic):
@@ -189,13 +193,14 @@ class Products(ProductArithmetic):
         # Eight bytes are half a register, and fill a register when they are widened to 16 bits.
         self.weights_at_once = 8 if loads_half_registers else 0
         self.stored_at_once = types.stored_at_once
+        self._chain = HALF_CHAIN if types.total is Elem.F16 else CHAIN
         row = shape.columns.taps * shape.channels
         # A window row that is shorter than two chains is not split, because the loops of tiles at
         # edges are already short.
-        self._in_parts = types.total.is_float and row >= 2 * CHAIN
-        needs_chains = types.total.is_float and row * shape.rows.taps > CHAIN
+        self._in_parts = types.total.is_float and row >= 2 * self._chain
+        needs_chains = types.total.is_float and row * shape.rows.taps > self._chain
         if needs_chains and not self._in_parts and shape.rows.taps > 1:
-            self.rows_at_once = max(1, CHAIN // row)
+            self.rows_at_once = max(1, self._chain // row)
 
     def start(self, position: TilePosition, taps: tuple[int, int]) -> list[Operand]:
         """The start values from the table (bias, contributions of taps outside the image), or 0."""
@@ -224,7 +229,7 @@ class Products(ProductArithmetic):
         if not self._in_parts:
             return self.inner_loop(sums, inside, panel, length, pixels)
         b, block = self._b, self._schedule.block
-        pieces = cut(length, CHAIN)
+        pieces = cut(length, self._chain)
         loop_end = pieces.count * pieces.size
         with b.loop("part", 0, loop_end, pieces.size, carry=sums) as part:
             image_index, weight_index = (

@@ -12,7 +12,8 @@ from ellc.codegen.kir.in_order.product_loop import Product, by_vector
 from ellc.codegen.kir.in_order.states import encoding_of
 from ellc.codegen.machine.target import Target
 
-_VECTOR_BYTES = 16
+_VECTOR_BYTES, _LANES = 16, 4
+"""The scheduler orders products of vectors of so many floats."""
 
 
 def step_cycles(target: Target, tile: GemmSchedule) -> int | None:
@@ -23,7 +24,7 @@ def step_cycles(target: Target, tile: GemmSchedule) -> int | None:
     encoding = encoding_of(target)
     if not target.core.scheduler or encoding is None:
         return None
-    if not tile.by_lane or tile.k_step != tile.lanes:
+    if not tile.by_lane or tile.k_step != tile.lanes or tile.lanes != _LANES:
         return None
     return _cycles(tile.pixels, tile.vectors, tile.k_step, encoding)
 

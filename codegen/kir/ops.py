@@ -9,8 +9,8 @@
 * N: an integer with half the bits of the first operand, and twice as many lanes;
 * M: a mask with as many lanes as the other operands, or with one lane.
 
-`kinds` contains a letter for each class of element types: f float, s signed, u unsigned, x index,
-m mask.
+`kinds` contains a letter for each class of element types: f float, h float16, s signed, u unsigned,
+x index, m mask. Only targets with the feature fp16 compute in float16, and only in LLVM IR.
 
 In templates, {0}, {1}, .. are the operands, and {n} is the attribute. LLVM templates also use the
 types of the result, {t}, and of the first operand, {a}; `@llvm.name(..)` calls an intrinsic. C
@@ -66,6 +66,8 @@ OPS: dict[str, OpRow] = {}
 def kind_of(elem: Elem) -> str:
     """The letter for the class of an element type in `OpRow.kinds`."""
     match elem:
+        case Elem.F16:
+            return "h"
         case Elem.INDEX:
             return "x"
         case Elem.MASK:
@@ -103,12 +105,12 @@ def _to_elem(types: tuple[VType, ...], attrs: tuple[int, ...]) -> VType:
 # --- arithmetic ------------------------------------------------------------------------------
 # Integers of fixed width wrap, so C computes in unsigned types. Indices never overflow.
 
-_row("add", "TT", "fsux", _same, np.add, llvm="add {t} {0}, {1}", llvm_float="fadd {t} {0}, {1}",
+_row("add", "TT", "fhsux", _same, np.add, llvm="add {t} {0}, {1}", llvm_float="fadd {t} {0}, {1}",
      c="{0} + {1}", c_int="({c})(({u}){0} + ({u}){1})")  # fmt: skip
-_row("sub", "TT", "fsux", _same, np.subtract, llvm="sub {t} {0}, {1}",
+_row("sub", "TT", "fhsux", _same, np.subtract, llvm="sub {t} {0}, {1}",
      llvm_float="fsub {t} {0}, {1}",
      c="{0} - {1}", c_int="({c})(({u}){0} - ({u}){1})")  # fmt: skip
-_row("mul", "TT", "fsux", _same, np.multiply, llvm="mul {t} {0}, {1}",
+_row("mul", "TT", "fhsux", _same, np.multiply, llvm="mul {t} {0}, {1}",
      llvm_float="fmul {t} {0}, {1}",
      c="{0} * {1}", c_int="({c})(({u}){0} * ({u}){1})")  # fmt: skip
 
@@ -121,20 +123,20 @@ def _divide(a: Array, b: Array) -> Array:
 
 
 # Integer division truncates toward zero. The divisor must not be 0, and the quotient must fit.
-_row("div", "TT", "fsux", _same, _divide, llvm="sdiv {t} {0}, {1}",
+_row("div", "TT", "fhsux", _same, _divide, llvm="sdiv {t} {0}, {1}",
      llvm_unsigned="udiv {t} {0}, {1}", llvm_float="fdiv {t} {0}, {1}",
      c="{0} / {1}", c_int="({c})({0} / {1})")  # fmt: skip
 _row("rem", "TT", "sux", _same, lambda a, b: np.fmod(a, b), llvm="srem {t} {0}, {1}",
      llvm_unsigned="urem {t} {0}, {1}", c="{0} % {1}", c_int="({c})({0} % {1})")  # fmt: skip
-_row("neg", "T", "fsux", _same, np.negative, llvm="sub {t} zeroinitializer, {0}",
+_row("neg", "T", "fhsux", _same, np.negative, llvm="sub {t} zeroinitializer, {0}",
      llvm_float="fneg {t} {0}", c="-{0}", c_int="({c})(0u - ({u}){0})")  # fmt: skip
-_row("abs", "T", "fsx", _same, np.abs, llvm="@llvm.abs({0}, i1 false)",
+_row("abs", "T", "fhsx", _same, np.abs, llvm="@llvm.abs({0}, i1 false)",
      llvm_float="@llvm.fabs({0})", c="{0} < 0 ? -{0} : {0}",
      c_int="({c})({0} < 0 ? 0u - ({u}){0} : ({u}){0})", c_float="{e}_abs({0})")  # fmt: skip
-_row("sqrt", "T", "f", _same, np.sqrt, llvm_float="@llvm.sqrt({0})",
+_row("sqrt", "T", "fh", _same, np.sqrt, llvm_float="@llvm.sqrt({0})",
      c="{e}_sqrt({0})")  # fmt: skip
 # The result is rounded once or twice. Emitters choose what is faster on the target.
-_row("mul_add", "TTT", "fsux", _same, lambda a, b, c: a * b + c,
+_row("mul_add", "TTT", "fhsux", _same, lambda a, b, c: a * b + c,
      c="{0} * {1} + {2}", c_int="({c})(({u}){0} * ({u}){1} + ({u}){2})")  # fmt: skip
 
 
@@ -195,10 +197,10 @@ def _mul_high(a: Array, b: Array) -> Array:
 _row("mul_high", "TT", "s", _same, _mul_high, c="i32_mul_high({0}, {1})")
 
 # `min` and `max` propagate NaN, as numpy does. Of two zeros, either may be the result.
-_row("min", "TT", "fsux", _same, np.minimum, llvm="@llvm.smin({0}, {1})",
+_row("min", "TT", "fhsux", _same, np.minimum, llvm="@llvm.smin({0}, {1})",
      llvm_unsigned="@llvm.umin({0}, {1})", c="{1} < {0} ? {1} : {0}",
      c_float="{0} != {0} || {0} < {1} ? {0} : {1}")  # fmt: skip
-_row("max", "TT", "fsux", _same, np.maximum, llvm="@llvm.smax({0}, {1})",
+_row("max", "TT", "fhsux", _same, np.maximum, llvm="@llvm.smax({0}, {1})",
      llvm_unsigned="@llvm.umax({0}, {1})", c="{1} > {0} ? {1} : {0}",
      c_float="{0} != {0} || {0} > {1} ? {0} : {1}")  # fmt: skip
 
@@ -271,7 +273,7 @@ for _name, _numpy, _fcmp, _icmp, _ucmp, _sign in (
     _row(
         _name,
         "TT",
-        "fsuxm" if _name in ("eq", "ne") else "fsux",
+        "fhsuxm" if _name in ("eq", "ne") else "fhsux",
         _mask,
         _numpy,
         llvm=f"icmp {_icmp} {{a}} {{0}}, {{1}}",
@@ -280,7 +282,7 @@ for _name, _numpy, _fcmp, _icmp, _ucmp, _sign in (
         c=f"({{c}})({{0}} {_sign} {{1}})",
     )
 
-_row("select", "MTT", "fsuxm", lambda t, a: t[1], lambda m, a, b: np.where(m, a, b),
+_row("select", "MTT", "fhsuxm", lambda t, a: t[1], lambda m, a, b: np.where(m, a, b),
      llvm="select {a} {0}, {t} {1}, {t} {2}", c="{0} ? {1} : {2}")  # fmt: skip
 
 # The same index, about which LLVM knows nothing. Addresses that are computed from it keep it as
@@ -306,7 +308,7 @@ def _convert(a: Array, code: int) -> Array:
 # A float becomes an integer by truncation and saturation; NaN becomes 0. An integer that becomes
 # narrower loses its upper bits. A mask becomes 0 or 1. Floats cannot become indices, and no value
 # can become a mask.
-_row("convert", "T", "fsuxm", _to_elem, _convert)
+_row("convert", "T", "fhsuxm", _to_elem, _convert)
 _row("bitcast", "T", "fsu", _to_elem, lambda a, code: a.view(ELEM_CODES[code].numpy),
      llvm="bitcast {a} {0} to {t}")  # fmt: skip
 
@@ -321,18 +323,18 @@ _row("from_half", "T", "u", lambda t, a: t[0].with_elem(Elem.F32), _from_half,
 
 # --- between lanes -------------------------------------------------------------------------------
 
-_row("splat", "S", "fsuxm", lambda t, a: t[0].with_lanes(a[0]), lambda a, n: np.repeat(a, n))
+_row("splat", "S", "fhsuxm", lambda t, a: t[0].with_lanes(a[0]), lambda a, n: np.repeat(a, n))
 # Lane i (first attribute), broadcast to n lanes (second attribute).
-_row("splat_lane", "T", "fsuxm", lambda t, a: t[0].with_lanes(a[1]),
+_row("splat_lane", "T", "fhsuxm", lambda t, a: t[0].with_lanes(a[1]),
      lambda a, i, n: np.repeat(a[i], n))  # fmt: skip
-_row("lane", "T", "fsuxm", lambda t, a: t[0].with_lanes(1), lambda a, i: a[i : i + 1])
+_row("lane", "T", "fhsuxm", lambda t, a: t[0].with_lanes(1), lambda a, i: a[i : i + 1])
 # All lanes, repeated n times (the attribute).
-_row("repeat", "T", "fsux", lambda t, a: t[0].with_lanes(a[0] * t[0].lanes),
+_row("repeat", "T", "fhsux", lambda t, a: t[0].with_lanes(a[0] * t[0].lanes),
      lambda a, n: np.tile(a, n))  # fmt: skip
 # Lanes [start, start + count); the attributes are start and count.
-_row("part", "T", "fsuxm", lambda t, a: t[0].with_lanes(a[1]), lambda a, i, n: a[i : i + n])
+_row("part", "T", "fhsuxm", lambda t, a: t[0].with_lanes(a[1]), lambda a, i, n: a[i : i + n])
 # The lanes of two values, concatenated.
-_row("join", "EE", "fsuxm", lambda t, a: t[0].with_lanes(t[0].lanes + t[1].lanes),
+_row("join", "EE", "fhsuxm", lambda t, a: t[0].with_lanes(t[0].lanes + t[1].lanes),
      lambda a, b: np.concatenate([a, b]))  # fmt: skip
 
 

@@ -26,6 +26,7 @@ class Elem(enum.Enum):
     U64 = "u64"
     INDEX = "idx"
     MASK = "mask"
+    F16 = "f16"
 
     # Members are keys of many tables, and Enum's own hash is slow.
     __hash__ = object.__hash__

@@ -396,7 +396,8 @@ def _is_wider(type_: VType, narrow: VType) -> bool:
 
 
 def _convert_problems(source: Elem, to: Elem) -> Iterator[str]:
-    if to is Elem.MASK or (to is Elem.INDEX and source.is_float):
+    halves = Elem.F16 in (source, to) and not (source.is_float and to.is_float)
+    if to is Elem.MASK or (to is Elem.INDEX and source.is_float) or halves:
         yield f"cannot convert {source.value} to {to.value}"
 
 

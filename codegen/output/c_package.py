@@ -19,7 +19,8 @@ from ellc.codegen.output.glue import header_text, make_model, source_text
 from ellc.codegen.output.model import Model, WeightArray
 from ellc.codegen.output.runtime import runtime_dir
 from ellc.codegen.planning.plan import Plan
-from ellc.ir.types import Array
+from ellc.ir.errors import EllcError
+from ellc.ir.types import Array, DType
 
 SEPARATE_WEIGHT_BYTES = 16 * 1024 * 1024
 """If the constants have more bytes than this, they are written to a separate file."""
@@ -40,8 +41,15 @@ def write_c_package(
     """Write `NAME.h`, `NAME.c`, and the runtime files that it needs. Returns the paths.
 
     Large constants are written to `NAME_weights.c`. `NAME.c` needs no compiler option but
-    `-std=c99`.
+    `-std=c99`. Raises `EllcError` (E608) if kernels compute in half precision, for which C99 has no
+    type.
     """
+    if any(type_.dtype is DType.F16 for type_ in plan.graph.types.values()):
+        raise EllcError(
+            "C code cannot compute in half precision",
+            code="E608",
+            hint="leave out `--emit c` or `--fp16`",
+        )
     model = make_model(plan, name, threads, portable=True, profile=profile)
     header = folder / f"{name}.h"
     header.write_text(header_text(model, version), encoding="utf-8", newline="\n")

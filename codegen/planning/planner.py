@@ -40,6 +40,7 @@ from ellc.codegen.planning.choice import (
     choose,
     every_sum,
 )
+from ellc.codegen.planning.halving import halved
 from ellc.codegen.planning.loops import Enter, Leave, Repeat, flattened
 from ellc.codegen.planning.memory import ArenaPlan, Lifetime, plan_arena
 from ellc.codegen.planning.narrowing import narrowed
@@ -80,7 +81,8 @@ def make_plan(
     weights in fewer bits, the plan's graph has the rounded weights (`narrowing`).
     """
     narrow = narrowed(graph, target, [name for name, _ in options.kernels])
-    flat = flattened(narrow.graph)
+    half = halved(narrow.graph, target)
+    flat = flattened(half.graph)
     needed = needs(flat)
     asked = AskedKernels(dict(options.kernels), dict(narrow.kernels))
     candidates = Candidates(flat, needed, target, options, tuned, asked)
@@ -93,7 +95,7 @@ def make_plan(
     steps = _Steps(flat, needed, storage, target, options, prefix, tuned, asked, chains)
     plan = steps.plan()
     verify_plan(plan)
-    return replace(plan, graph=narrow.graph, notes=(*narrow.notes, *plan.notes))
+    return replace(plan, graph=half.graph, notes=(*narrow.notes, *half.notes, *plan.notes))
 
 
 class _Steps:

@@ -14,6 +14,9 @@ MOST_OF_LARGEST = 1e-2
 """The largest difference that measured rounding can excuse, as a fraction of the largest magnitude.
 Without this bound, any result would seem right if rounding alone can move results very far."""
 
+_MOST_OF_OWN = 10.0
+"""The same as a multiple of a result's own tolerance, where that is more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
@@ -54,7 +57,8 @@ def allowed_error(want: Array, movement: Array | None = None, of_largest: float 
 
     It is at least `of_largest` * max|tensor|, for kernels with a tolerance of their own. `movement`
     is how far rounding alone moves each element (`ellc.check.growth`). Where it is larger than this
-    error, the movement is allowed instead, up to 1e-2 * max|tensor|.
+    error, the movement is allowed instead, up to the larger one of 1e-2 and 10 * `of_largest` times
+    max|tensor|.
     """
     size = np.abs(want.astype(np.float64))
     largest = size[np.isfinite(size)].max(initial=0.0)
@@ -62,7 +66,8 @@ def allowed_error(want: Array, movement: Array | None = None, of_largest: float 
     usual = np.asarray(np.maximum(RELATIVE * size, least))
     if movement is None:
         return usual
-    return np.asarray(np.maximum(usual, np.minimum(movement, MOST_OF_LARGEST * largest)))
+    most = max(MOST_OF_LARGEST, _MOST_OF_OWN * of_largest) * largest
+    return np.asarray(np.maximum(usual, np.minimum(movement, most)))
 
 
 def wrong_elements(

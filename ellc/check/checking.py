@@ -26,18 +26,25 @@ from ellc.check.growth import (
     sampled_node_movement,
 )
 from ellc.check.transformed import (
+    HALF_OF_LARGEST,
     Transformed,
     output_tolerances,
     tolerances,
     transformed_layers,
 )
-from ellc.check.weights_change import WeightsChange, change_of_weights
+from ellc.check.weights_change import (
+    WeightsChange,
+    change_of_weights,
+    weights_change,
+    what_changes,
+)
 from ellc.codegen.blocks.calls import Options
 from ellc.codegen.languages.names import valid_name
 from ellc.codegen.machine.target import Target
 from ellc.codegen.measure.instrument import KeptProgram, Memory, build_kept, model_case
 from ellc.codegen.measure.testing import from_bytes, to_bytes
 from ellc.codegen.output.build import BuildOptions, build
+from ellc.codegen.planning.halving import halved
 from ellc.codegen.planning.narrowing import narrowed
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.rolling import unrolled
@@ -49,7 +56,7 @@ from ellc.ir.interp import run_double, run_node
 from ellc.ir.ops.fused import Fused
 from ellc.ir.pipeline import run_pipeline
 from ellc.ir.rounding import takes_steps, undecided
-from ellc.ir.types import Array, TensorType
+from ellc.ir.types import Array, DType, TensorType
 from ellc.ir.work_folders import temporary_folder
 from ellc.progress import Progress, silent
 from ellc.tuning import tuned_kernels
@@ -111,7 +118,8 @@ class CheckReport:
     whether repeated calls gave the same bytes, whatever memory contained before
     (`ellc.codegen.toolchain.repeats`). If weights are stored in fewer bits than in the file, the
     code is compared with the reference for the stored weights, and `weights` tells how far the
-    outputs are from those for the weights in the file. `notes` are those of the plan.
+    outputs are from those for the weights in the file; with half precision, it tells how far
+    the outputs of the compiled code are from those in float32. `notes` are those of the plan.
     `transformed` lists the layers whose kernels do not add products directly.
     """
 
@@ -178,7 +186,9 @@ def check(
     ready, plan = _plan(graph, target, chosen)
     # The reference does not come from the plan: a mistake in a plan's constants must be seen.
     narrow = narrowed(ready, target, ())
-    checker = _Checker(narrow.graph if narrow.kernels else graph, plan, progress)
+    half = halved(narrow.graph, target)
+    changed = half.asked or bool(narrow.kernels)
+    checker = _Checker(half.graph if changed else graph, plan, progress)
     with temporary_folder("check") as folder:
         shipped = _shipped(plan, checker.name, folder)
         runs = [checker.run_shipped(shipped, seed) for seed in range(chosen.seeds)]
@@ -192,6 +202,7 @@ def check(
             pairs = zip(range(chosen.seeds), runs, strict=True)
             equal = [checker.run_kept(kept, seed, answers) for seed, answers in pairs]
             same_bytes = all(equal)  # `equal` is a list, so that every seed runs
+    halves = checker.change_by_halves(graph) if half.asked else None
     return CheckReport(
         graph.name,
         target.name,
@@ -202,7 +213,7 @@ def check(
         same_bytes,
         decides,
         checker.steady,
-        change_of_weights(graph, narrow.graph, chosen.seeds) if narrow.kernels else None,
+        change_of_weights(graph, narrow.graph, chosen.seeds) if narrow.kernels else halves,
         plan.notes,
         transformed_layers(plan),
     )
@@ -255,6 +266,7 @@ class _Checker:
         self._constants = plan.graph.constant_arrays()
         self._recurrent = recurrent_values(graph)
         self._tolerances = output_tolerances(plan)
+        self._answers: dict[int, list[Bytes]] = {}
         self._moved: dict[tuple[int, bool], list[tuple[Array, ...]]] = {}
         self._step_of = {v: i for i, step in enumerate(self._plan.steps) for v in step.values}
         self._outputs: dict[str, _Tally] = {}
@@ -282,9 +294,20 @@ class _Checker:
         every = emulate.run_cases(runner, requests)
         answers, steady = first_and_steady(every, len(calls))
         self.steady = self.steady and steady
+        self._answers[seed] = answers
         for call, wanted in enumerate(references(self._graph, calls)):
             self._compare_outputs(self._outputs, answers[call], wanted, (seed, call))
         return answers
+
+    def change_by_halves(self, graph: Graph) -> WeightsChange:
+        """How far the outputs of the compiled code are from those of a graph in float32."""
+        types = [self._graph.types[p.value] for p in self._graph.outputs]
+        pairs = (
+            ([from_bytes(data, t) for data, t in zip(got, types, strict=True)], wanted)
+            for seed, answers in self._answers.items()
+            for got, wanted in zip(answers, references(graph, self._calls(seed)), strict=True)
+        )
+        return weights_change(pairs, what_changes(graph))
 
     def _compare_outputs(
         self, into: dict[str, _Tally], got: Bytes, wanted: Sequence[Array], at: tuple[int, int]
@@ -384,6 +407,8 @@ class _Checker:
         want = [as_type(x, t) for x, t in zip(_evaluated(node, operands), types, strict=True)]
         moved: Sequence[Array | None] = [None] * len(want)
         of_largest = 0.0 if step is None else self._plan.steps[step].sums.of_largest
+        if DType.F16 in (t.dtype for t in types):
+            of_largest = max(of_largest, HALF_OF_LARGEST)
         pairs = zip(got, want, strict=True)
         if any(compare(*p, of_largest=of_largest).wrong for p in pairs):
             measure = node_movement if node.op.recurrent else sampled_node_movement

@@ -20,8 +20,8 @@ from ellc.check.agreement import Agreement, wrong_elements
 from ellc.ir.graph import Graph, Node
 from ellc.ir.interp import evaluate, run_double
 from ellc.ir.op import Arrays
-from ellc.ir.rounding import DOUBLE, SINGLE, interval, reachable, takes_steps
-from ellc.ir.types import Array, DType
+from ellc.ir.rounding import interval, reachable, roundoff, takes_steps
+from ellc.ir.types import Array
 
 
 @dataclass
@@ -64,7 +64,7 @@ def follow(
             node.op,
             [env[v] for v in node.inputs],
             [errors.get(v, 0.0) for v in node.inputs],
-            DOUBLE if graph.types[value].dtype is DType.F64 else SINGLE,
+            roundoff(graph.types[value].dtype),
         )
         if takes_steps(node.op) and value in compiled:
             got = compiled[value]

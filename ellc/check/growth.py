@@ -32,7 +32,7 @@ from ellc.ir.graph import Graph, Node
 from ellc.ir.interp import constants, evaluate, run_double, run_node
 from ellc.ir.op import Arrays, Pointwise
 from ellc.ir.ops.loop import Loop, RunNode
-from ellc.ir.rounding import DOUBLE, SINGLE, interval, takes_steps
+from ellc.ir.rounding import interval, roundoff, takes_steps
 from ellc.ir.types import Array, DType
 
 TRIALS = 8
@@ -158,7 +158,7 @@ def _moving(graph: Graph, rng: np.random.Generator, steps: Iterator[Arrays]) -> 
             return next(steps)
         if len(node.outputs) != 1:
             return run_double(node, env)  # nodes with several results copy and do not round
-        epsilon = DOUBLE if graph.types[node.output].dtype is DType.F64 else SINGLE
+        epsilon = roundoff(graph.types[node.output].dtype)
         operands = [env[v] for v in node.inputs]
         low, middle, high = interval(node.op, operands, (0.0,) * len(operands), epsilon)
         if middle.dtype.kind != "f":
@@ -197,7 +197,7 @@ def _moved(x: Array, dtype: DType, rng: np.random.Generator) -> Array:
     """Convert floats to float64 and move them by at most two units of their rounding error."""
     if x.dtype.kind != "f":
         return x
-    between = 2.0 * (DOUBLE if dtype is DType.F64 else SINGLE)
+    between = 2.0 * roundoff(dtype)
     with np.errstate(all="ignore"):
         return x.astype(np.float64) * (1.0 + between * rng.uniform(-1.0, 1.0, x.shape))
 

@@ -13,10 +13,15 @@ from dataclasses import dataclass
 from ellc.codegen.planning.loops import flattened
 from ellc.codegen.planning.plan import Plan
 from ellc.ir.graph import Graph
+from ellc.ir.types import DType
 
 OUTPUT_OF_LARGEST = 1e-4
 """The error that an output may have, relative to its largest magnitude, if a layer before it has a
 tolerance of its own."""
+HALF_OF_LARGEST, HALF_OUTPUT_OF_LARGEST = 5e-3, 1e-2
+"""The same for the result of a layer, and for an output, that are computed in half precision. The
+reference rounds the results of layers, too, but not within a layer. Measured with random numbers:
+layers of up to 4,608 products 0.0022, outputs of networks 0.0016."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +48,12 @@ def transformed_layers(plan: Plan) -> tuple[Transformed, ...]:
 
 
 def tolerances(plan: Plan) -> dict[str, float]:
-    """The values whose kernels have a tolerance of their own, relative to the largest magnitude."""
-    return {
+    """The values whose kernels have a tolerance of their own, relative to the largest magnitude.
+
+    All values in half precision have one.
+    """
+    halves = (v for v, t in plan.graph.types.items() if t.dtype is DType.F16)
+    return dict.fromkeys(halves, HALF_OF_LARGEST) | {
         value: step.sums.of_largest
         for step in plan.steps
         if step.sums.of_largest
@@ -54,8 +63,17 @@ def tolerances(plan: Plan) -> dict[str, float]:
 
 def output_tolerances(plan: Plan) -> tuple[float, ...]:
     """For each output, its tolerance relative to its largest magnitude; 0 for the usual one."""
-    reached = _reached(flattened(plan.graph), set(tolerances(plan)))
-    return tuple(OUTPUT_OF_LARGEST if p.value in reached else 0.0 for p in plan.graph.outputs)
+    graph = flattened(plan.graph)
+    transformed = _reached(graph, set(tolerances(plan)))
+    halves = _reached(graph, {v for v, t in graph.types.items() if t.dtype is DType.F16})
+    return tuple(
+        HALF_OUTPUT_OF_LARGEST
+        if port.value in halves
+        else OUTPUT_OF_LARGEST
+        if port.value in transformed
+        else 0.0
+        for port in plan.graph.outputs
+    )
 
 
 def _reached(graph: Graph, sources: set[str]) -> set[str]:

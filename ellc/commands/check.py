@@ -215,5 +215,5 @@ def _row(c: Checked) -> tuple[str, ...]:
         c.type,
         f"{a.wrong:,} of {a.elements:,}" if a.wrong else "0",
         str(a.undecided) if a.undecided else "",
-        f"{a.worst:.3f}" if c.type.endswith(("f32", "f64")) else "",
+        f"{a.worst:.3f}" if c.type.endswith(("f16", "f32", "f64")) else "",
     )

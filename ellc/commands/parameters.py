@@ -392,6 +392,12 @@ _MODEL_OPTIONS = (
         "stays float. file: as in the model file; int8: with a scale for each filter.",
     ),
     click.option(
+        "--fp16",
+        is_flag=True,
+        help="Compute in half precision where kernels can, on a core that has such arithmetic "
+        "(pi5, imx93, mac). Inputs and outputs stay float32. `ellc check` shows what changes.",
+    ),
+    click.option(
         "--exact",
         is_flag=True,
         help="Use only kernels that add the products of each layer's definition, and therefore "
@@ -464,6 +470,13 @@ def _options(values: dict[str, Any]) -> ModelOptions:
 
     preset, weights = values.pop("preprocess"), values.pop("weights")
     exact, no_winograd = values.pop("exact"), values.pop("no_winograd")
+    fp16 = values.pop("fp16")
+    if fp16 and weights != "file":
+        raise click.UsageError(
+            "--fp16 and --weights cannot be combined: --fp16 stores weights, too"
+        )
+    if fp16 and exact:
+        raise click.UsageError("--fp16 and --exact cannot be combined: half precision is not exact")
     imports = ImportOptions(
         shapes=MappingProxyType(dict(values.pop("shapes"))),
         fixed=MappingProxyType(dict(values.pop("fixed"))),
@@ -476,6 +489,7 @@ def _options(values: dict[str, Any]) -> ModelOptions:
         imports=imports,
         stepwise=values.pop("stepwise"),
         weights="" if weights == "file" else weights,
+        fp16=fp16,
         sums="exact" if exact else "no-winograd" if no_winograd else "",
         pixels=PixelOptions(
             pixels=values.pop("pixels"),

@@ -39,6 +39,19 @@ ROWS = (
         "`pip install llvmlite`, or install `ellc-compiler` again.",
     ),
     ErrorCode(
+        "E607",
+        "The target does not compute in half precision",
+        "`--fp16` needs a core with arithmetic in float16 (Armv8.2 FEAT_FP16).",
+        "Leave out `--fp16`, or choose a target with it, such as `pi5`, `imx93` or `mac`. "
+        "`--weights f16` stores weights in 16 bits on every target, and computes in float32.",
+    ),
+    ErrorCode(
+        "E608",
+        "C code cannot compute in half precision",
+        "`--emit c` was given together with `--fp16`, but C99 has no type for float16.",
+        "Leave out one of the two options.",
+    ),
+    ErrorCode(
         "E610",
         "A C file cannot be compiled",
         "The C compiler failed or took too long. The report has its messages and the command.",

@@ -213,7 +213,7 @@ def study(
     tuned, notes = tuned_kernels(chosen.tuning, target, shipped=chosen.shipped_tuning)
     plan = plan_for_threads(ready, target, asked, name, tuned, threads=chosen.threads)
     plan = replace(plan, notes=(*notes, *plan.notes))
-    flat = flattened(ready)
+    flat = flattened(plan.graph)
     steps, copies = _steps_by_value(plan.steps, flat)
     nodes = tuple(_planned(flat, node, steps) for node in flat.nodes)
     names = tuple(step.name for group in groups for step in group.passes)

@@ -93,7 +93,7 @@ def _layer(
 
 def _peak(bounds: Bounds, op: str, result: DType) -> float | None:
     """The most multiply-adds per unit of cost for a step; None if this is not known."""
-    return None if result is DType.F64 else bounds.macs.get(numbers_of(op))
+    return None if result in (DType.F64, DType.F16) else bounds.macs.get(numbers_of(op))
 
 
 def _of_memory(bounds: Bounds, moved: int, cost: float) -> float | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from kernel_cases import Build, KernelCase, by_gcc, by_llvm, by_zig, compiled_results
-from operation_cases import operation_cases
+from operation_cases import half_cases, operation_cases
 
 from ellc.codegen.kir.llvm import llvm_module
 from ellc.codegen.machine.resolve import resolve
@@ -17,7 +17,7 @@ from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain.llvm import LlvmPool
 from ellc.ir.types import Array
 
-SMALLEST = {np.dtype(t): np.finfo(t).tiny for t in (np.float32, np.float64)}
+SMALLEST = {np.dtype(t): np.finfo(t).tiny for t in (np.float16, np.float32, np.float64)}
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +103,16 @@ def test_llvm_on_emulated_boards(
     pool: LlvmPool, tmp_path: Path, name: str, lanes: tuple[int, ...]
 ) -> None:
     check(operation_cases(lanes), resolve(name), by_llvm(pool), tmp_path)
+
+
+@pytest.mark.emulated("qemu-aarch64")
+@pytest.mark.parametrize("name, lanes", [("pi5", (3, 8)), ("imx93", (1, 16))])
+def test_half_precision_on_emulated_boards(
+    pool: LlvmPool, tmp_path: Path, name: str, lanes: tuple[int, ...]
+) -> None:
+    cases = half_cases(lanes)
+    assert len(cases) > 50
+    check(cases, resolve(name), by_llvm(pool), tmp_path)
 
 
 @pytest.mark.slow

@@ -35,19 +35,30 @@ BETWEEN_LANES = (
 
 
 def operation_cases(lane_counts: Sequence[int] = LANES) -> tuple[KernelCase, ...]:
-    """A case for each operation, element type and number of lanes."""
-    return tuple(case for lanes in lane_counts for case in _cases_of(lanes))
+    """A case for each operation, element type and number of lanes, except those of `half_cases`."""
+    return tuple(case for lanes in lane_counts for case in _cases_of(lanes, half=False))
+
+
+def half_cases(lane_counts: Sequence[int] = LANES) -> tuple[KernelCase, ...]:
+    """The cases with float16, for targets that compute in half precision."""
+    return tuple(case for lanes in lane_counts for case in _cases_of(lanes, half=True))
 
 
 @functools.cache
-def _cases_of(lanes: int) -> tuple[KernelCase, ...]:
+def _cases_of(lanes: int, *, half: bool) -> tuple[KernelCase, ...]:
     """The cases for a number of lanes; cached, so that each is interpreted only once."""
     return tuple(
         _case(row, elem, lanes, attrs)
         for row in OPS.values()
         for elem in Elem
         for attrs in _attributes(row, elem, lanes)
+        if _is_half(row, elem, attrs) is half
     )
+
+
+def _is_half(row: OpRow, elem: Elem, attrs: tuple[int, ...]) -> bool:
+    to = ELEM_CODES[attrs[0]] if row.name == "convert" else elem
+    return Elem.F16 in (elem, to)
 
 
 def _attributes(row: OpRow, elem: Elem, lanes: int) -> Iterator[tuple[int, ...]]:
@@ -182,7 +193,8 @@ def _special_floats(elem: Elem) -> Array:
         127.5,
         2.0**63,
     ]
-    return np.array(edges, elem.numpy)
+    with np.errstate(over="ignore"):  # the largest ones are infinite in float16
+        return np.array(edges, elem.numpy)
 
 
 def _special_integers(elem: Elem) -> Array:

@@ -100,7 +100,7 @@ def _half_by_integers(w: InstructionWriter, value: str, to: VType) -> str:
 def _verb(source: Elem, to: Elem, word_bits: int) -> str:
     """The LLVM cast between two element types; empty if the bits do not change."""
     if source.is_float and to.is_float:
-        return "fpext" if to is Elem.F64 else "fptrunc"
+        return "fpext" if to.bytes > source.bytes else "fptrunc"
     if to.is_float:
         return "sitofp" if source.is_signed else "uitofp"
     if source is Elem.MASK:

@@ -17,6 +17,8 @@ from ellc.codegen.machine.target import Target
 def scalar_type(elem: Elem, word_bits: int) -> str:
     """The LLVM type of an element type."""
     match elem:
+        case Elem.F16:
+            return "half"
         case Elem.F32:
             return "float"
         case Elem.F64:
@@ -37,6 +39,8 @@ def type_name(type_: VType, word_bits: int) -> str:
 
 def float_literal(value: float, elem: Elem) -> str:
     """The exact hexadecimal literal. LLVM writes a float32, too, with the bits of a float64."""
+    if elem is Elem.F16:
+        return f"0xH{struct.unpack('<H', struct.pack('<e', value))[0]:04X}"
     if elem is Elem.F32:
         value = struct.unpack("<f", struct.pack("<f", value))[0]
     return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
