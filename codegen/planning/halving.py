@@ -86,9 +86,20 @@ def halved(graph: Graph, target: Target) -> Halved:
     """The graph with float16 values, if its metadata ask for half precision.
 
     A layer whose weights do not fit in float16, or whose weights are computed, stays in float32.
-    Raises `EllcError` (E607) if the target cannot compute in float16.
+    Raises `EllcError` E607 if the target cannot compute in float16, and E606 if the graph has
+    inputs, outputs or states of this type.
     """
-    if graph.metadata.get(ARITHMETIC_KEY) != HALF:
+    interface = (*graph.inputs, *graph.outputs)
+    values = {port.value: port.name for port in interface}
+    values |= {state.current: state.name for state in graph.states}
+    if found := [n for v, n in values.items() if graph.types[v].dtype is DType.F16]:
+        raise EllcError(
+            f"inputs, outputs and states cannot be float16: {', '.join(found)}",
+            code="E606",
+            hint="use float32 there; --fp16 converts numbers between layers",
+        )
+    asked = graph.metadata.get(ARITHMETIC_KEY) == HALF
+    if not asked and not any(t.dtype is DType.F16 for t in graph.types.values()):
         return Halved(graph)
     if not (target.has("fp16") and target.isa.always_has_neon):
         raise EllcError(
@@ -97,7 +108,7 @@ def halved(graph: Graph, target: Target) -> Halved:
             hint="leave out --fp16, or choose a target with it: pi5, imx93, mac; "
             "`--weights f16` stores weights in 16 bits and computes in float32",
         )
-    return _Halving(graph).halved()
+    return _Halving(graph).halved() if asked else Halved(graph)
 
 
 def can_halve(op: Op) -> bool:

@@ -39,6 +39,12 @@ ROWS = (
         "`pip install llvmlite`, or install `ellc-compiler` again.",
     ),
     ErrorCode(
+        "E606",
+        "An input, an output or a state is float16",
+        "The model file has numbers of 16 bits at the interface of the network, or in a state.",
+        "Use float32 there. `--fp16` converts numbers between layers.",
+    ),
+    ErrorCode(
         "E607",
         "The target does not compute in half precision",
         "`--fp16` needs a core with arithmetic in float16 (Armv8.2 FEAT_FP16).",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Iterator
 from functools import cache
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ellc import cli
 from ellc.check.agreement import compare
 from ellc.check.transformed import HALF_OF_LARGEST
 from ellc.codegen.blocks.calls import Options
@@ -19,6 +22,7 @@ from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.codegen.planning.halving import IN_HALF, POINTWISE, can_halve, halved
 from ellc.codegen.planning.planner import make_plan
 from ellc.ir.builder import GraphBuilder, Ref
+from ellc.ir.container import save
 from ellc.ir.errors import EllcError
 from ellc.ir.graph import ARITHMETIC_KEY, HALF, Graph
 from ellc.ir.interp import evaluate
@@ -131,6 +135,22 @@ def test_targets_without_such_arithmetic_are_refused(name: str) -> None:
     assert caught.value.code == "E607" and "--weights f16" in caught.value.hint
 
 
+def test_float16_in_a_graph_needs_a_target_with_it_and_stays_inside() -> None:
+    b = GraphBuilder("inside")
+    x = b.input("x", TensorType(DType.F32, (1, 8)))
+    b.output("y", b.add(Cast(DType.F32), b.add(Relu(), b.add(Cast(DType.F16), x))))
+    graph = b.build()
+    assert halved(graph, PI5).graph is graph
+    with pytest.raises(EllcError) as caught:
+        halved(graph, resolve("pi4"))
+    assert caught.value.code == "E607"
+    b = GraphBuilder("outside")
+    b.output("y", b.add(Relu(), b.input("x", TensorType(DType.F16, (1, 8)))))
+    with pytest.raises(EllcError, match="cannot be float16: x, y") as caught:
+        halved(b.build(), PI5)
+    assert caught.value.code == "E606"
+
+
 # --- kernels -------------------------------------------------------------------------------------
 
 
@@ -167,9 +187,7 @@ def test_samples_of_all_operators_in_half_precision() -> None:
     ops = [op for op in all_ops().values() if op in IN_HALF]
     assert len(ops) == len(IN_HALF) and set(POINTWISE) < set(ops)
     # Of operators on single elements, the first samples differ in shape, the others in numbers.
-    found = [
-        case for op in ops for case in islice(half_cases(op), 2 if op in POINTWISE else None)
-    ]
+    found = [case for op in ops for case in islice(half_cases(op), 2 if op in POINTWISE else None)]
     assert len(found) > 80
     trials = [Trial(graph, (inputs,)) for graph, inputs in found]
     for (graph, inputs), outcome in zip(found, run_trials(trials, PI5), strict=True):
@@ -193,3 +211,49 @@ def test_a_network_agrees_with_the_reference_in_half_precision(name: str) -> Non
     assert not compare(one, rounded, of_largest=HALF_OF_LARGEST).wrong
     exact = evaluate(network(), (x,)).outputs[0]
     assert 0 < np.abs(one - exact).max() < HALF_OF_LARGEST * exact.max()
+
+
+# --- commands ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> str:
+    save(network().with_metadata({ARITHMETIC_KEY: ""}), tmp_path / "net.eir")
+    return str(tmp_path / "net.eir")
+
+
+@pytest.mark.emulated("qemu-aarch64")
+def test_the_check_says_how_far_outputs_move(
+    saved: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["check", saved, "--fp16", "--target", "pi5", "--seeds", "1", "--layers"]
+    assert cli.run(words) == 0
+    shown = capsys.readouterr().out
+    assert "fp16: the outputs for 1 random input change by at most" in shown
+    assert cli.run([*words, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["agrees"] and document["weights_change"]["what"] == "fp16"
+    halves = [layer for layer in document["layers"] if layer["type"].endswith("f16")]
+    assert len(halves) > 5
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--target", "pi3_64"], "E607"),
+        (["--target", "pi5", "--emit", "c"], "E608"),
+        (["--target", "pi5", "--weights", "f16"], "cannot be combined"),
+        (["--target", "pi5", "--exact"], "cannot be combined"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    saved: str, words: list[str], problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["compile", saved, "--fp16", "-o", str(tmp_path / "out"), *words]) == 2
+    assert problem in capsys.readouterr().err
+
+
+def test_explain_shows_the_conversions(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["explain", saved, "--fp16", "--target", "pi5"]) == 0
+    shown = capsys.readouterr().out
+    assert "1x12x12x16 f16" in shown and shown.count("  cast ") == 4
