@@ -33,6 +33,7 @@ from ellc.codegen.blocks.vectors import joined
 from ellc.codegen.blocks.weights import constant
 from ellc.codegen.blocks.window import window_axes
 from ellc.codegen.kernels.convolution import has_filter_per_channel, terms_of
+from ellc.codegen.kernels.depthwise_cost import tile_cycles as in_cycles
 from ellc.codegen.kernels.depthwise_tile import (
     Rectangles,
     is_looped,
@@ -100,6 +101,7 @@ def depthwise(node: PlacedNode) -> Iterator[Candidate]:
     multiplier = filters // conv.groups
     with_offsets = loads_take_offsets(node.target)
     loaded_at_once = _LOADED_AT_ONCE if with_offsets else _LOADED_WITHOUT_OFFSETS
+    is_float = terms.types.total.is_float
 
     def candidate(tile: Rectangle) -> Candidate:
         looped = is_looped(node.target, shape, tile.rows * tile.pixels)
@@ -109,7 +111,10 @@ def depthwise(node: PlacedNode) -> Iterator[Candidate]:
         vectors = images * -(-filters // tile.lanes)
         # A start value that is added last is rounded differently.
         order = "start last" if late else ""
-        prediction = Prediction("depthwise", tile.note, cycles * vectors, order=order)
+        cycles *= vectors
+        if is_float:
+            cycles = in_cycles(node.target, shape, cycles)
+        prediction = Prediction("depthwise", tile.note, cycles, order=order)
         return Candidate(prediction, partial(_call, node, shape, terms, block))
 
     tiles = Rectangles.of(node.target, node.result.type.dtype, shape, multiplier, terms.types)

@@ -24,10 +24,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import gcd, prod
+from math import prod
 
 from ellc.codegen.blocks.calls import Arg, KernelCall, access_arg
-from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel, preferred_first
+from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel
 from ellc.codegen.blocks.emission import is_costly
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.placed_node import PlacedNode
@@ -35,16 +35,18 @@ from ellc.codegen.blocks.scratch import reshaped
 from ellc.codegen.blocks.sliding import Sliding
 from ellc.codegen.blocks.terms import Terms
 from ellc.codegen.blocks.weights import constant
-from ellc.codegen.blocks.window import Axis, cut, even_tiles, window_axes
+from ellc.codegen.blocks.window import Axis, cut, window_axes
 from ellc.codegen.kernels.convolution import has_filter_per_channel, terms_of
 from ellc.codegen.kernels.depthwise import packed_windows
+from ellc.codegen.kernels.depthwise_cost import WIDE_SUMS, Strips, has_strips
 from ellc.codegen.kernels.depthwise_strip import TAPS, StripInputs, StripWriter
 from ellc.codegen.kernels.depthwise_tiles import TileWriter
-from ellc.codegen.kernels.line_loops import LANES, LINE, LineLoops, Strip, segments
+from ellc.codegen.kernels.line_loops import LANES, LineLoops, Strip
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.target import Target
 from ellc.ir.op import Op
+from ellc.ir.ops.activations import Clip, Relu
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.fused import Fused, anchor_of
 from ellc.ir.types import DType, TensorType
@@ -55,29 +57,17 @@ two columns then just fit in 32 registers."""
 _WIDE_TAPS = 5
 _MOST_WIDE_ROWS = {1: 2, 2: 1}
 """The same for wide windows, which are computed in tiles (`depthwise_tiles.py`)."""
-_WIDE_SUMS = 14
-"""The most sums of a tile of a wide window. With two rows, two rows of the window also take 10 of
-the 32 registers. Thousands of modelled cycles on pi3_64, 28x28x120 12: 1,569, 14: 1,319; stride 2,
-56x56x72 12: 2,364, 14: 2,007."""
 _FEW_RESULTS = 32768
 """With at most so many results, all vectors of a group share the same code, which prefetches all
 rows: the code itself comes from memory in every call. Thousands of modelled cycles on pi3_64 of all
 depthwise layers of MobileNet V1 .25 128 with shared code: 1,259, with code for each vector: 1,459;
 of 28x28x272: 1,500 and 1,430, of 112x112x64 with stride 2: 3,990 and 3,192."""
 _WIDTHS = (7, 14, 28, 56)
-"""The most columns of a segment. Shorter segments load more columns twice."""
-_LINES_TENTHS, _WAYS = 4, 4
-"""The image lines of a group may fill this many tenths of the part of the first-level cache that
-they can reach. The next group and the lines in flight need the rest, and the Cortex-A53 replaces
-lines at random. A pitch of pixels of 2, 4, 8, .. lines reaches only each second, fourth, eighth, ..
-set. Thousands of modelled cycles on pi3_64 (tenths in brackets): 28x28x272 14: 1,692 (2),
-28: 1,469 (3); 56x56x144 14: 3,679 (2), 28: 3,224 (3), 56: 3,513 (6); 112x112x32 7: 2,691 (2),
-14: 2,959 (3), 28: 3,008 (6); stride 2, 56x56x144 14: 2,187 (3), 28: 2,242 (6)."""
-_SLOT = 0.75
-"""The time of an issue slot of this family in slots of the others: the statements of its strips are
-in an order in which they do not wait for one another."""
-_OPENING = 24
-"""Issue slots of a strip's pointers and counters, and of waiting for its first loads."""
+"""The most columns of a segment. Shorter segments load more columns twice, longer ones have more
+lines than stay in the first-level cache. Thousands of modelled cycles on pi3_64: 28x28x272
+14: 1,692, 28: 1,469; 56x56x144 14: 3,679, 28: 3,224, 56: 3,513; 112x112x32 7: 2,691, 14: 2,959."""
+_CONSTANTS: dict[type[Op], int] = {Relu: 1, Clip: 2}
+"""The registers in which stages keep constants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +108,12 @@ def depthwise_columns(node: PlacedNode) -> Iterator[Candidate]:
     shape = Sliding(x, (images, rows, columns, channels), *axes)
 
     def candidate(schedule: _Schedule) -> Candidate:
-        cycles = _cycles(node.target, shape, schedule)
-        prediction = Prediction("depthwise_columns", schedule.note, cycles)
+        strips = Strips(shape, schedule.rows, schedule.columns, constants, node.overwrites_image)
+        prediction = Prediction("depthwise_columns", schedule.note, strips.cycles(node.target))
         return Candidate(prediction, partial(_call, node, shape, terms, schedule))
 
-    usual, *others = map(candidate, _schedules(node.target, shape))
-    yield from preferred_first(usual, others)
+    constants = sum(_CONSTANTS.get(type(stage.op), 0) for stage in node.stages)
+    yield from sorted(map(candidate, _schedules(shape)), key=lambda c: c.prediction.known_cycles)
 
 
 def pixel_before(
@@ -158,9 +148,7 @@ def _is_suitable(
         and conv.dilation == (1, 1)
         and conv.stride in ((1, 1), (2, 2))
         and image.dtype is result.dtype is DType.F32
-        and target.core.in_order
-        and target.vector_registers >= 32
-        and target.vector_bytes == LANES * Elem.F32.bytes
+        and has_strips(target)
     )
 
 
@@ -169,58 +157,13 @@ def _reads_taps(axis: Axis) -> bool:
     return all(axis.valid(end) != (0, 0) for end in (0, axis.outputs - 1))
 
 
-def _schedules(target: Target, shape: Sliding) -> Iterator[_Schedule]:
-    """The usual schedule, then all others."""
+def _schedules(shape: Sliding) -> Iterator[_Schedule]:
+    """All schedules."""
     rows, columns = shape.walk[1:3]
-    most = min(rows, _most_rows(shape))
-    fitting = [w for w in _WIDTHS if _fits(target, shape, most, cut(columns, w).size)]
-    yield _Schedule(most, cut(columns, max(fitting, default=_WIDTHS[0])).size)
+    heights = _MOST_ROWS if shape.rows.taps == TAPS else _MOST_WIDE_ROWS
     widths = sorted({cut(columns, width).size for width in _WIDTHS})
-    for height in range(most, 0, -1):
+    for height in range(min(rows, heights[shape.rows.stride]), 0, -1):
         yield from (_Schedule(height, width) for width in widths)
-
-
-def _most_rows(shape: Sliding) -> int:
-    """The most rows of a strip."""
-    return (_MOST_ROWS if shape.rows.taps == TAPS else _MOST_WIDE_ROWS)[shape.rows.stride]
-
-
-def _fits(target: Target, shape: Sliding, rows: int, columns: int) -> bool:
-    """Whether the image lines of a group leave enough of the first-level cache to others."""
-    line_bytes = LINE * shape.x.elem.bytes
-    lines = _read(shape.rows, rows) * _read(shape.columns, columns)
-    pitch_bytes = shape.x.strides[2] * shape.x.elem.bytes
-    way_bytes = target.l1_bytes // _WAYS
-    step_bytes = gcd(pitch_bytes, way_bytes)
-    reached = target.l1_bytes // max(step_bytes, line_bytes)
-    return lines <= reached * _LINES_TENTHS // 10
-
-
-def _cycles(target: Target, shape: Sliding, schedule: _Schedule) -> float:
-    """Issue slots of all strips. The bytes of memory are the same for all candidates."""
-    images, _, _, channels = shape.walk
-    strips = sum(
-        band.count * segment.count * _strip_cycles(target, shape, band.size, segment.size)
-        for band in even_tiles(shape.rows, schedule.rows)
-        for segment in segments(shape.columns, schedule.columns)
-    )
-    return images * channels / LANES * strips * _SLOT
-
-
-def _read(axis: Axis, outputs: int) -> int:
-    """How many inputs neighbouring outputs read along an axis."""
-    return (outputs - 1) * axis.stride + axis.taps
-
-
-def _strip_cycles(target: Target, shape: Sliding, rows: int, columns: int) -> float:
-    load, taps, image_rows = target.core.load_cycles, shape.columns.taps, _read(shape.rows, rows)
-    work = columns * rows * (taps * taps + 2)
-    if taps == TAPS:
-        opening = load * (taps * taps + (taps - 1) * image_rows) + _OPENING
-        return opening + work + columns * load * shape.columns.stride * image_rows
-    tiles = -(-columns // (_WIDE_SUMS // rows))
-    values = image_rows * (columns * shape.columns.stride + tiles * (taps - shape.columns.stride))
-    return work + load * (values + tiles * taps * taps) + tiles * _OPENING
 
 
 def _call(node: PlacedNode, shape: Sliding, terms: Terms, schedule: _Schedule) -> list[KernelCall]:
@@ -241,7 +184,7 @@ def _call(node: PlacedNode, shape: Sliding, terms: Terms, schedule: _Schedule) -
 
     def write(strip: Strip) -> None:
         if is_wide:
-            pixels = _WIDE_SUMS // len(strip.taps)
+            pixels = WIDE_SUMS // len(strip.taps)
             TileWriter(b, shape, inputs, epilogue, pixels, strip).write()
         else:
             StripWriter(b, shape, inputs, epilogue, strip).write()

@@ -21,10 +21,10 @@ from ellc.codegen.kir.ir import Imm, Operand, Param
 
 TAPS = 3
 """The rows and columns of a window."""
-_UNROLL = {1: 3, 2: 2}
+UNROLL = {1: 3, 2: 2}
 """By stride: after so many steps, each image column is in the register where a column was before,
 and the loop needs no moves."""
-_COLUMNS_OF_A_ROW = {1: 3, 2: 2}
+COLUMNS_OF_A_ROW = {1: 3, 2: 2}
 """By stride: how many columns of results a step of a single row computes. The products of one sum
 would wait for one another."""
 _LOADED_FIRST = 2
@@ -95,10 +95,10 @@ class StripWriter:
     def write(self) -> None:
         """Write the first columns, a loop over most of the others, and the rest."""
         strip, stride = self._strip, self._shape.columns.stride
-        width = _COLUMNS_OF_A_ROW[stride] if len(strip.taps) == 1 else 1
+        width = COLUMNS_OF_A_ROW[stride] if len(strip.taps) == 1 else 1
         number = min(width, strip.columns)
         state = self._step(self._opened(), 0, number, Imm(0), more=strip.columns > number)
-        unroll = width if width > 1 else _UNROLL[stride]
+        unroll = width if width > 1 else UNROLL[stride]
         # With stride 2, the last step must not load the column that only a next step would read.
         trips = max(0, strip.columns - number - (stride - 1)) // unroll
         if trips:

@@ -17,7 +17,7 @@ LANES = 4
 _GROUPS_WITH_TURN = 12
 """If a segment has more groups than this, the lines of the next segment are not prefetched: they
 are few, and the code of the last group would be written twice."""
-_FEW_GROUPS = 3
+FEW_GROUPS = 3
 """If a segment has at most this many groups, each prefetches the same group of the next segment,
 because the next group of its own segment follows too soon."""
 
@@ -79,8 +79,8 @@ class LineLoops:
         self._bands = even_tiles(shape.rows, size[0])
         self._segments = segments(shape.columns, size[1])
         groups, rest = divmod(channels, LINE)
-        self._has_few_groups = groups <= _FEW_GROUPS
-        has_turn = rest == 0 and _FEW_GROUPS < groups <= _GROUPS_WITH_TURN and not alike
+        self._has_few_groups = groups <= FEW_GROUPS
+        has_turn = rest == 0 and FEW_GROUPS < groups <= _GROUPS_WITH_TURN and not alike
         self._groups = groups + (rest > 0) if alike else groups - has_turn
         """How many groups have the code of the loop; after them comes one of `last` channels."""
         self._last = LINE if has_turn else rest

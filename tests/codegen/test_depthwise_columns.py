@@ -137,6 +137,32 @@ def test_the_result_takes_the_place_of_an_image_that_is_not_needed_later() -> No
     assert not overwrites(planned(network(SIZE, SAME), "host"))
 
 
+def costs_of(size: tuple[int, int, int], conv: Conv2D, target: str = "pi3_64") -> dict[str, float]:
+    """The predicted cycles of the depthwise layer's candidates."""
+    plan = make_plan(network(size, conv), resolve(target), Options(listed=64), "net")
+    (predictions,) = (s.predictions for s in plan.steps if LAYER in s.source and s.predictions)
+    return {p.name: p.cycles or 0.0 for p in predictions}
+
+
+def test_predictions_know_spilled_registers_and_lines_from_memory() -> None:
+    """The comments give modelled thousands of cycles of MobileNet V1 .25 128 and V2."""
+    small = costs_of((64, 64, 8), Conv2D(padding=Padding.same(1), groups=8))
+    assert small["depthwise_columns:2x32"] < small["depthwise_columns:3x32"]  # 204, 231
+    assert small["depthwise_columns:2x22"] < small["depthwise_columns:3x7"]  # 207, 224
+    halved = Conv2D((2, 2), Padding(0, 0, 1, 1), groups=96)
+    large = costs_of((112, 112, 96), halved)
+    assert large["depthwise_columns:2x7"] == pytest.approx(4_928_000, rel=0.1)
+    assert large["depthwise_columns:2x7"] < large["depthwise_columns:2x28"]  # 4,928, 5,501
+    assert large["depthwise:4x4x4"] == pytest.approx(13_984_000, rel=0.25)
+
+
+@pytest.mark.parametrize("target", ["pi3_64", "imx93"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_columns_are_chosen_on_cores_that_execute_in_order(target: str, stride: int) -> None:
+    conv = Conv2D((stride, stride), Padding.same(1), groups=32)
+    assert next(iter(costs_of((28, 28, 32), conv, target))).startswith("depthwise_columns:")
+
+
 def test_a_kernel_that_a_user_names_may_keep_the_image() -> None:
     for name, wanted in (("gemm", False), ("depthwise_columns:2x12", True)):
         options = Options(kernels=((LAYER, name),))
