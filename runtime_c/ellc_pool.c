@@ -41,6 +41,7 @@ static void thread_join(system_thread thread)
     WaitForSingleObject(thread, INFINITE);
     CloseHandle(thread);
 }
+static void let_others_run(void) { SwitchToThread(); }
 #else
 #include <pthread.h>
 
@@ -60,7 +61,11 @@ static int thread_start(system_thread *thread, void *(*main)(void *), void *argu
 static void thread_join(system_thread thread) { pthread_join(thread, 0); }
 
 #ifndef __linux__
+#include <sched.h>
+
 typedef pthread_cond_t system_condition;
+
+static void let_others_run(void) { sched_yield(); }
 
 static int condition_init(system_condition *c) { return pthread_cond_init(c, 0); }
 static void condition_wait(system_condition *c, system_lock *lock) { pthread_cond_wait(c, lock); }
@@ -79,6 +84,8 @@ enum { WAIT_PRIVATE = 128, WAKE_PRIVATE = 129 }; /* FUTEX_WAIT and FUTEX_WAKE wi
 
 /* After a fork the child has none of the threads, and must not wait until they end. */
 static uint32_t this_process(void) { return (uint32_t)syscall(SYS_getpid); }
+
+static void let_others_run(void) { syscall(SYS_sched_yield); }
 
 typedef char sleeping_place;
 static int place_init(sleeping_place *place) { *place = 0; return 0; }
@@ -143,25 +150,27 @@ static void pause_hint(void)
 
 /* ---- words that threads wait on ------------------------------------------------------------- */
 
-/* How often a waiting thread reads the word before it sleeps. The turns take some 4 microseconds, nearly all
- * of them in `pause`. With ten times as many turns, a call that competes with busy processes takes up to 1.4
- * times as long: a waiting worker uses up its time slice, and is then suspended in the middle of a chunk. The
- * fastest calls of small networks take as long with either number; for MobileNet V2 that has not been measured
- * on an idle machine. tests/benchmarks/threads.py measures calls; the number for ARM is an estimate. */
+/* A waiting thread first reads the word PAUSES times, then lets other threads of its core run YIELDS times, then
+ * sleeps. To sleep and to be woken takes longer than most steps: on a virtual machine up to 50 microseconds.
+ *
+ * The pauses take some 2 microseconds. A thread that only paused, for as long as the rest of a step takes, would
+ * use up its share of a core on which another process computes, and the system would then suspend it in the
+ * middle of a chunk, for which all others must wait. A thread that lets the other process run at once is suspended
+ * while it has no chunk, and the other threads compute its share. Where no other process wants the core, a yield
+ * takes 0.3 microseconds. tests/benchmarks/threads.py measures both; the numbers for ARM are estimates. */
 #if defined(__x86_64__) || defined(__i386__)
-enum { SPIN_TURNS = 200 };
+enum { PAUSES = 100, YIELDS = 400 };
 #else
-enum { SPIN_TURNS = 1000 };
+enum { PAUSES = 400, YIELDS = 200 };
 #endif
 
-/* Each word that several threads write has its own cache line. */
 #define OWN_LINE __attribute__((aligned(ELLC_POOL_ALIGN)))
 
 typedef struct {
     uint32_t value;
     uint32_t sleepers;
     sleeping_place place;
-} OWN_LINE wait_word;
+} wait_word;
 
 static uint32_t word_read(wait_word *word) { return __atomic_load_n(&word->value, __ATOMIC_SEQ_CST); }
 
@@ -193,8 +202,11 @@ static uint32_t word_wait(wait_word *word, uint32_t old)
 {
     uint32_t now = word_read(word);
     int turn;
-    for (turn = 0; now == old && turn < SPIN_TURNS; turn++) {
-        pause_hint();
+    for (turn = 0; now == old && turn < PAUSES + YIELDS; turn++) {
+        if (turn < PAUSES)
+            pause_hint();
+        else
+            let_others_run();
         now = word_read(word);
     }
     if (now != old)
@@ -220,9 +232,12 @@ static void word_destroy(wait_word *word) { place_destroy(&word->place); }
 enum {
     /* With fewer chunks, a suspended thread delays a larger part of a step. With more, calls take longer. */
     CHUNKS_PER_THREAD = 4,
-    COUNT_BITS = 8,
+    COUNT_BITS = 6,
     COUNT_MASK = (1 << COUNT_BITS) - 1,
-    STOP = COUNT_MASK /* a number of chunks that tells workers to end */
+    STOP = COUNT_MASK, /* a number of chunks that tells workers to end */
+    MOST_CHUNKS = STOP - 1,
+    ONE_BY_A_WORKER = 1 << COUNT_BITS,
+    ONE_STEP = 1 << (2 * COUNT_BITS)
 };
 
 /* A step, divided into chunks of `share` units. The first `rest` chunks have one unit more. */
@@ -232,15 +247,17 @@ typedef struct {
     uint32_t extent, grain, units, chunks, share, rest;
 } work;
 
+/* What all threads write has a cache line of its own, and what they read together has the same one: between
+ * distant cores of a large machine each transfer of a line takes 0.2 microseconds. */
 struct ellc_pool {
-    /* The upper bits have the number of the step, the lower bits the number of chunks that no thread has
-     * taken. A thread takes a chunk by decrementing the word. It may then read `now`, because the step does
-     * not end before the chunk is finished. */
-    wait_word claims;
-    wait_word left; /* the number of chunks of the step that are not finished */
-    work now OWN_LINE;
+    /* The lowest bits have the number of chunks that no thread has taken, the next ones the number of those that
+     * workers have taken, the highest ones the number of the step. A thread takes a chunk by changing the word. It
+     * may then read `now`, because the step does not end before the chunk is finished. */
+    wait_word claims OWN_LINE;
+    work now;
     uint32_t users; /* the number of threads that may take chunks of this run */
-    uint32_t next_worker;
+    wait_word finished OWN_LINE; /* the number of chunks that workers have finished, in all steps */
+    uint32_t next_worker OWN_LINE;
     uint32_t process;
     system_lock turn; /* held during a run */
     int32_t threads;
@@ -291,21 +308,33 @@ static void run_chunk(const work *now, uint32_t index)
 
 static int tells_to_end(uint32_t claims) { return (claims & COUNT_MASK) == STOP; }
 
-/* Take and compute chunks until none are left. `claims` is the value of `pool->claims` when it was last read.
- * Return its latest value. A worker that comes too late for a chunk may find that the pool has ended. */
-static uint32_t take_chunks(struct ellc_pool *pool, uint32_t claims)
+/* Take a chunk: change `pool->claims`, whose value is `*claims` when it was last read, by `change`. If that fails,
+ * return 0, and the new value in `*claims`. */
+static int takes(struct ellc_pool *pool, uint32_t *claims, uint32_t change)
+{
+    return __atomic_compare_exchange_n(
+        &pool->claims.value, claims, *claims + change, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+/* On a worker, take and compute chunks until none are left. `claims` is the value of `pool->claims` when it was
+ * last read. Return its latest value. A worker that comes too late for a chunk may find that the pool has ended.
+ *
+ * Workers take chunks from the end of a step, the calling thread takes them from the beginning. So, of two threads,
+ * each computes the same part of every step, whose operands are then in the cache of its core. */
+static uint32_t work_on(struct ellc_pool *pool, uint32_t claims)
 {
     uint32_t finished = 0;
     while ((claims & COUNT_MASK) && !tells_to_end(claims)) {
-        if (__atomic_compare_exchange_n(
-                &pool->claims.value, &claims, claims - 1, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
-            run_chunk(&pool->now, pool->now.chunks - (claims & COUNT_MASK));
+        if (takes(pool, &claims, ONE_BY_A_WORKER - 1)) {
+            run_chunk(&pool->now, pool->now.chunks - 1 - (claims >> COUNT_BITS & COUNT_MASK));
             finished++;
             claims = word_read(&pool->claims);
         }
     }
-    if (finished && !__atomic_sub_fetch(&pool->left.value, finished, __ATOMIC_SEQ_CST))
-        word_wake(&pool->left);
+    if (finished) {
+        (void)__atomic_add_fetch(&pool->finished.value, finished, __ATOMIC_SEQ_CST);
+        word_wake(&pool->finished);
+    }
     return claims;
 }
 
@@ -317,7 +346,7 @@ static THREAD_RESULT worker_main(void *argument)
     while (!tells_to_end(claims)) {
         claims = word_wait(&pool->claims, claims);
         if (thread < __atomic_load_n(&pool->users, __ATOMIC_RELAXED))
-            claims = take_chunks(pool, claims);
+            claims = work_on(pool, claims);
     }
     return THREAD_DONE;
 }
@@ -327,21 +356,29 @@ static THREAD_RESULT worker_main(void *argument)
 static void run_together(
     struct ellc_pool *pool, const ellc_step *step, const void *frame, uint32_t units, uint32_t threads)
 {
-    uint32_t claims, left, chunks = CHUNKS_PER_THREAD * threads;
+    uint32_t claims, finished, end, own = 0, chunks = CHUNKS_PER_THREAD * threads;
     work *now = &pool->now;
+    chunks = chunks < MOST_CHUNKS ? chunks : MOST_CHUNKS;
+    chunks = chunks < units ? chunks : units;
     now->run = step->run;
     now->frame = frame;
     now->extent = (uint32_t)step->extent;
     now->grain = step->grain <= 1 ? 1 : (uint32_t)step->grain;
     now->units = units;
-    now->chunks = chunks = units < chunks ? units : chunks;
+    now->chunks = chunks;
     now->share = divide(units, chunks, &now->rest);
-    (void)__atomic_exchange_n(&pool->left.value, chunks, __ATOMIC_SEQ_CST);
-    claims = ((word_read(&pool->claims) >> COUNT_BITS) + 1) << COUNT_BITS | chunks;
+    finished = word_read(&pool->finished); /* no worker has a chunk, so nobody changes it */
+    claims = word_read(&pool->claims) / ONE_STEP * ONE_STEP + ONE_STEP + chunks;
     word_write(&pool->claims, claims);
-    (void)take_chunks(pool, claims);
-    for (left = word_read(&pool->left); left; left = word_wait(&pool->left, left)) {
+    while (claims & COUNT_MASK) {
+        if (takes(pool, &claims, (uint32_t)-1)) {
+            run_chunk(now, own++);
+            claims = word_read(&pool->claims);
+        }
     }
+    end = finished + chunks - own;
+    while (finished != end)
+        finished = word_wait(&pool->finished, finished);
 }
 
 static void stop_workers(struct ellc_pool *pool, int count)
@@ -369,8 +406,8 @@ SHARED_DEFINITION int ellc_pool_init(ellc_pool *pool, size_t bytes, int threads)
     pool->threads = threads;
     if (word_init(&pool->claims))
         return ELLC_POOL_ESYSTEM;
-    if (word_init(&pool->left))
-        goto no_left;
+    if (word_init(&pool->finished))
+        goto no_finished;
     if (lock_init(&pool->turn))
         goto no_turn;
     for (i = 0; i < threads - 1; i++)
@@ -382,8 +419,8 @@ no_worker:
     stop_workers(pool, i);
     lock_destroy(&pool->turn);
 no_turn:
-    word_destroy(&pool->left);
-no_left:
+    word_destroy(&pool->finished);
+no_finished:
     word_destroy(&pool->claims);
     return ELLC_POOL_ESYSTEM;
 }
@@ -415,6 +452,6 @@ SHARED_DEFINITION void ellc_pool_destroy(ellc_pool *pool)
         return;
     stop_workers(pool, pool->threads - 1);
     lock_destroy(&pool->turn);
-    word_destroy(&pool->left);
+    word_destroy(&pool->finished);
     word_destroy(&pool->claims);
 }

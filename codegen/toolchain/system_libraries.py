@@ -55,6 +55,7 @@ LIBRARIES: Mapping[str, SystemLibrary] = {
             "InitializeSRWLock",
             "ReleaseSRWLockExclusive",
             "SleepConditionVariableSRW",
+            "SwitchToThread",
             "WaitForSingleObject",
             "WakeAllConditionVariable",
         ),
