@@ -287,11 +287,11 @@ def _modelled(plans: Sequence[tuple[str, Plan]]) -> list[list[float]]:
                 hint=f"{modelled.missing}; measure on a board with --ssh, or run `ellc tune "
                 "--target host` on the device",
             )
-        times.append(_of_steps(plan.steps, modelled.by_kernel))
+        times.append(of_steps(plan.steps, modelled.by_kernel))
     return times
 
 
-def _of_steps(steps: Sequence[Step], by_kernel: Mapping[str, float]) -> list[float]:
+def of_steps(steps: Sequence[Step], by_kernel: Mapping[str, float]) -> list[float]:
     """Cycles of each step; those of a kernel are divided equally among the steps that call it."""
     calls: dict[str, int] = {}
     for step in steps:

@@ -20,7 +20,7 @@ from ellc.codegen.planning.choice import (
 from ellc.codegen.planning.depth_first import Divisions
 from ellc.codegen.planning.pieces import Facts
 from ellc.codegen.planning.storage import Storage
-from ellc.codegen.planning.tuning import TunedKernels, layer_key
+from ellc.codegen.planning.tuning import TunedKernel, TunedKernels, layer_key
 from ellc.ir.branches import Needs
 from ellc.ir.errors import EllcError
 from ellc.ir.graph import SUMS_KEY, Graph, Node
@@ -34,12 +34,12 @@ Cores of desktop machines read more, and have another cache between L2 and memor
 class Chosen:
     """The candidates of a node, the chosen one first, its key in tuning files, and a tuned kernel.
 
-    `tuned` is the candidate that a tuning file names for it, or an empty string.
+    `tuned` is the candidate that a tuning file names for it.
     """
 
     predictions: tuple[Prediction, ...]
     layer: str
-    tuned: str
+    tuned: TunedKernel
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class BandedChain:
     chosen: Mapping[str, Chosen]
 
 
-def layer_of(placed: PlacedNode, tuned: TunedKernels) -> tuple[str, str]:
+def layer_of(placed: PlacedNode, tuned: TunedKernels) -> tuple[str, TunedKernel]:
     """(key of a node in tuning files, the candidate that a file names for it, if any).
 
     A node that only one family computes is not tuned.

@@ -22,6 +22,7 @@ from ellc.codegen.blocks.candidates import (
 from ellc.codegen.blocks.emission import computes_in_double
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.planning.scratch import ScratchBuffers
+from ellc.codegen.planning.tuning import NOT_TUNED, TunedKernel
 from ellc.ir.errors import EllcError, InternalError
 from ellc.ir.graph import Graph, Node
 from ellc.ir.op import Op, Pointwise
@@ -104,14 +105,15 @@ def families_of(op: Op) -> tuple[Family, ...]:
 def choose(
     node: PlacedNode,
     asked: str = "",
-    tuned: str = "",
+    tuned: TunedKernel = NOT_TUNED,
     listed: int = OFFERED,
     allowed: AllowedSums = every_sum,
 ) -> Choice:
     """Choose one of the candidates of a node, list at most `listed` of each family; make kernels.
 
     `asked` and `tuned` name a candidate as `family` or `family:schedule`. `tuned` is ignored if
-    `asked` is given, or if the node does not have the candidate `tuned`. Only candidates whose sums
+    `asked` is given, if the node does not have the candidate `tuned`, or if it is predicted to be
+    too slow (`TunedKernel`). Only candidates whose sums
     are `allowed` count. Raises `EllcError`: E301 if no kernel computes the node, E303 if the node
     needs float64 and the target has no hardware for it, E305 if the node does not have the
     candidate `asked`.
@@ -124,7 +126,7 @@ def choose(
 def predictions_of(
     node: PlacedNode,
     asked: str = "",
-    tuned: str = "",
+    tuned: TunedKernel = NOT_TUNED,
     listed: int = OFFERED,
     allowed: AllowedSums = every_sum,
 ) -> tuple[Prediction, ...]:
@@ -155,7 +157,7 @@ def _alike(a: Prediction, b: Prediction) -> bool:
 
 
 def _selected(
-    node: PlacedNode, asked: str, tuned: str, listed: int, allowed: AllowedSums
+    node: PlacedNode, asked: str, tuned: TunedKernel, listed: int, allowed: AllowedSums
 ) -> tuple[Candidate, tuple[Prediction, ...]]:
     """The chosen candidate, and the predictions of a `Choice`."""
     _check_double_precision(node)
@@ -163,7 +165,7 @@ def _selected(
     if asked:
         chosen = _asked(node, offers, asked, allowed)
     else:
-        chosen = (tuned and _named(offers, tuned)) or _cheapest(offers)
+        chosen = _tuned(offers, tuned)
     others = [c.prediction for o in offers for c in o.listed if c is not chosen]
     others.sort(key=lambda p: p.known_cycles)
     return chosen, (chosen.prediction, *others)
@@ -198,6 +200,16 @@ def _offers(
 def _cheapest(offers: Sequence[_Offer]) -> Candidate:
     """Of the families' preferred candidates, the one with the lowest predicted cost."""
     return min((o.listed[0] for o in offers), key=lambda c: c.prediction.known_cycles)
+
+
+def _tuned(offers: Sequence[_Offer], tuned: TunedKernel) -> Candidate:
+    """The tuned candidate, or the cheapest if there is none or if it is predicted to be slow."""
+    cheapest = _cheapest(offers)
+    found = _named(offers, tuned.name) if tuned.name else None
+    if found is None:
+        return cheapest
+    limit = tuned.most * cheapest.prediction.known_cycles
+    return found if found.prediction.known_cycles <= limit else cheapest
 
 
 def _named(offers: Sequence[_Offer], name: str) -> Candidate | None:

@@ -49,7 +49,7 @@ from ellc.codegen.planning.rolling import rolled
 from ellc.codegen.planning.sharing import SharedKernels, SharedWeights
 from ellc.codegen.planning.step_costs import has_little_work
 from ellc.codegen.planning.storage import Storage
-from ellc.codegen.planning.tuning import NO_TUNING, TunedKernels
+from ellc.codegen.planning.tuning import NO_TUNING, TunedKernel, TunedKernels
 from ellc.codegen.planning.verify_plan import verify_plan
 from ellc.ir.branches import Needs, needs
 from ellc.ir.errors import EllcError
@@ -192,10 +192,10 @@ class _Steps:
     def _next_name(self, node: Node) -> str:
         return f"{self._prefix}_{len(self._steps):03d}_{_label(node)}"
 
-    def _note_unused(self, node: Node, layer: str, tuned: str, chosen: Prediction) -> None:
+    def _note_unused(self, node: Node, layer: str, tuned: TunedKernel, chosen: Prediction) -> None:
         told = layer in self._tuned.asked and not self._asked.of(node)
-        if told and not chosen.is_named(tuned):
-            self._notes.append(f"tuning: kernel '{tuned[:80]}' cannot compute {layer[:200]}")
+        if told and not chosen.is_named(tuned.name):
+            self._notes.append(f"tuning: kernel '{tuned.name[:80]}' cannot compute {layer[:200]}")
 
     def _lower_chain(self, chain: BandedChain) -> None:
         """Append the steps of a chain."""
@@ -205,7 +205,7 @@ class _Steps:
             self._note_unused(node, x.layer, x.tuned, x.predictions[0])
         candidates = {value: x.predictions[0] for value, x in chosen.items()}
         threads = self._options.threads
-        named = {n.output for n in bands.nodes if self._asked.of(n) or chosen[n.output].tuned}
+        named = {n.output for n in bands.nodes if self._asked.of(n) or chosen[n.output].tuned.name}
         calls = ChainCalls(
             self._graph, bands, self._storage, self._target, threads, candidates, named
         )

@@ -5,6 +5,7 @@ Measurements of a layer apply to all layers with its key.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -12,6 +13,25 @@ from types import MappingProxyType
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.ir.text import print_op, print_type
 from ellc.ir.types import TensorType
+
+SHIPPED_MOST = 2.0
+"""A kernel of ellc's own file is ignored if it is predicted to take more than this many times the
+cycles of the cheapest candidate. Predictions are rarely off by so much. But kernels change: perhaps
+the scheduler has declined this one since it was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class TunedKernel:
+    """A candidate that a tuning file names for a layer; without a `name`, there is none.
+
+    It is ignored if it is predicted to take more than `most` times the cycles of the cheapest.
+    """
+
+    name: str = ""
+    most: float = math.inf
+
+
+NOT_TUNED = TunedKernel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +44,13 @@ class TunedKernels:
     asked: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     shipped: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
-    def of(self, layer: str) -> str:
-        """The kernel of a layer, or an empty string."""
-        return self.asked.get(layer) or self.shipped.get(layer, "")
+    def of(self, layer: str) -> TunedKernel:
+        """The kernel of a layer, or `NOT_TUNED`."""
+        if layer in self.asked:
+            return TunedKernel(self.asked[layer])
+        return (
+            TunedKernel(self.shipped[layer], SHIPPED_MOST) if layer in self.shipped else NOT_TUNED
+        )
 
 
 NO_TUNING = TunedKernels()

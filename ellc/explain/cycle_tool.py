@@ -95,8 +95,12 @@ def modelled_cycles(
     return Modelled(cycles, instructions, whole_cycles=all_cycles)
 
 
-def run_tool(tool: str, plans: Sequence[tuple[str, Plan]], target: Target) -> dict[str, Any]:
+def run_tool(
+    tool: str, plans: Sequence[tuple[str, Plan]], target: Target, calls: tuple[int, int] = (1, 2)
+) -> dict[str, Any]:
     """Run the tool, and return its document about the second call of the networks.
+
+    Other `calls` are the numbers of calls of two runs, whose difference is counted.
 
     Raises `EllcError` (E623) if the tool fails.
     """
@@ -104,7 +108,7 @@ def run_tool(tool: str, plans: Sequence[tuple[str, Plan]], target: Target) -> di
         program, answer = folder / "program", folder / "answer.json"
         build_calls(plans, target, program)
         words = [sys.executable, tool, "--json", str(answer), "--roi", "forward"]
-        words += ["--top-blocks", "1000000", "--block-lines", "0", "--diff", "1", "2"]
+        words += ["--top-blocks", "1000000", "--block-lines", "0", "--diff", *map(str, calls)]
         ran = subprocess.run(
             [*words, "--", str(program), "{}"],
             capture_output=True,

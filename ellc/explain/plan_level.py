@@ -53,7 +53,7 @@ def why(study: Study, node: PlannedNode) -> str:
     if any(layer in named for layer, _ in study.plan.options.kernels):
         return f"{chosen.name} was requested (--kernel)."
     layer = node.steps[-1].layer
-    if chosen.is_named(study.tuned.of(layer)):
+    if chosen.is_named(study.tuned.of(layer).name):
         source = "--tuning" if layer in study.tuned.asked else "ellc's own tuning file"
         return f"{chosen.name} was measured to be fastest ({source})."
     families = len({p.kernel for p in node.predictions})

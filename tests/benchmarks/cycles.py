@@ -13,16 +13,18 @@ from ellc.explain.cycle_tool import VARIABLE, run_tool
 from ellc.ir.errors import EllcError
 
 
-def kernel_cycles(plans: Sequence[tuple[str, Plan]], target: Target) -> dict[str, float]:
+def kernel_cycles(
+    plans: Sequence[tuple[str, Plan]], target: Target, calls: tuple[int, int] = (1, 2)
+) -> dict[str, float]:
     """The cycles of each kernel, by name, in a second call, with warm caches and predictors.
 
-    Exits with a message if the tool is missing or fails.
+    Exits with a message if the tool is missing or fails. `calls` is as for `run_tool`.
     """
     tool = os.environ.get(VARIABLE, "")
     if not tool:
         sys.exit(f"{VARIABLE} is not set: no modelled cycles")
     try:
-        document = run_tool(tool, plans, target)
+        document = run_tool(tool, plans, target, calls)
     except EllcError as error:
         sys.exit(error.report())
     cycles: dict[str, float] = {}

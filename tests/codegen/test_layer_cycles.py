@@ -20,7 +20,6 @@ from ellc.ir.builder import GraphBuilder  # noqa: E402
 from ellc.ir.graph import Graph  # noqa: E402
 from ellc.ir.ops.conv import Conv2D  # noqa: E402
 from ellc.ir.types import DType, TensorType  # noqa: E402
-from ellc.tune import Method  # noqa: E402
 
 
 def network(filters: int) -> Graph:
@@ -35,12 +34,12 @@ def test_what_the_cache_has_is_not_measured_again(
 ) -> None:
     measured: list[str] = []
 
-    def times(plans: Sequence[tuple[str, Plan]]) -> list[list[float]]:
+    def cycles(plans: Sequence[tuple[str, Plan]], *_: object) -> dict[str, float]:
         measured.extend(step.predictions[0].name for _, plan in plans for step in plan.steps)
-        return [[1000.0 * len(measured) for _ in plan.steps] for _, plan in plans]
+        return {s.call.kernel.name: 1000.0 * len(measured) for _, p in plans for s in p.steps}
 
     target, size = resolve("pi3_64"), [16]
-    monkeypatch.setattr(layer_cycles, "method_here", lambda *_: Method("cycles", "", times, 1))
+    monkeypatch.setattr(layer_cycles, "kernel_cycles", cycles)
     monkeypatch.setattr(layer_cycles, "build", lambda _: network(size[0]))
 
     def layers(most: int, *, unchanged: bool = False) -> list[layer_cycles.LayerCycles]:

@@ -297,7 +297,7 @@ def test_a_target_that_nothing_measures(tmp_path: Path, monkeypatch: pytest.Monk
         ellc.tune.measure(ellc.tune.tuned(run_pipeline(network())[0], TARGET), method)
 
 
-def test_kernels_that_ellc_brings_along_are_used_unless_others_are_asked_for(
+def test_the_file_of_the_package_is_used_unless_other_kernels_are_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shipped, own = tmp_path / "shipped.json", tmp_path / "own.json"
@@ -309,17 +309,18 @@ def test_kernels_that_ellc_brings_along_are_used_unless_others_are_asked_for(
         assert not compiled.notes
         return json.dumps(compiled.manifest)
 
-    write_tuning(shipped, [entry("gemm:5x4")])
+    write_tuning(shipped, [entry("depthwise:2x7x4")])
     write_tuning(own, [entry("gemm:7x4")])
-    assert "gemm 5x4" in made()
-    assert "gemm 7x4" in made(tuning=own)
-    assert "depthwise" in made(shipped_tuning=False)
-    for useless in (entry("gemm:5x4", "0.0.9"), entry("wobble:5x4")):
+    assert "depthwise 2x7x4" in made()
+    assert "gemm 7x4" in made(tuning=own), "a user may name any kernel"
+    assert "depthwise_columns" in made(shipped_tuning=False)
+    slow = entry("gemm:7x4")  # predicted to take nine times the cycles of the cheapest
+    for useless in (entry("depthwise:2x7x4", "0.0.9"), entry("wobble:5x4"), slow):
         write_tuning(shipped, [useless])
-        assert "depthwise" in made()
+        assert "depthwise_columns" in made()
 
 
-def test_what_ellc_brings_along_is_of_this_version() -> None:
+def test_the_file_of_the_package_is_of_this_version() -> None:
     entries = read_tuning(SHIPPED)
     assert {e.compiler for e in entries} <= {__version__}, "run tests/benchmarks/shipped_tuning.py"
     assert all(e.unit == "cycles" for e in entries)
