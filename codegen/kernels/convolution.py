@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from ellc.codegen.blocks.candidates import Candidate, Prediction, preferred_firs
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.placed_node import NodeOperand, PlacedNode
 from ellc.codegen.blocks.schedule import GemmSchedule, GemmTraffic, band_rows
-from ellc.codegen.blocks.scratch import reshaped
+from ellc.codegen.blocks.scratch import copy_cycles, reshaped
 from ellc.codegen.blocks.terms import ProductTypes, Terms, ZeroPoints, float_terms, integer_terms
 from ellc.codegen.blocks.views import regrouped
 from ellc.codegen.blocks.window import Axis, fold_rows, window_axes
@@ -73,17 +74,19 @@ class Problem:
     terms: Terms
 
 
-def problem_of(node: PlacedNode) -> Problem:
+def problem_of(node: PlacedNode, *, channels_apart: bool = False) -> Problem:
     """The problem of a node. An image whose strides no kernel can walk is copied first.
 
-    If results are bits and a byte would hold results of several groups, all groups become one.
+    So is an image whose channels are not neighbours, unless the kernel reads `channels_apart`. If
+    results are bits and a byte would hold results of several groups, all groups become one.
     """
     terms = terms_of(node)
     if isinstance(node.anchor, Dense | IntDense):
         return Problem(_dense_shape(node.inputs[0], terms), terms)
     conv = node.anchor
     assert isinstance(conv, Conv2D | IntConv2D)
-    x = reshaped(node.inputs[0].access, node.inputs[0].type.shape)
+    image = node.inputs[0]
+    x = reshaped(image.access, image.type.shape, inner_dense=not channels_apart)
     groups, filters = conv.groups, terms.weights.shape[0]
     if node.result.type.dtype is DType.BIT and filters // groups % 8:
         terms, groups = replace(terms, weights=_ungrouped(terms.weights, groups)), 1
@@ -147,17 +150,22 @@ class ProductArithmetic(TileArithmetic):
         self.args: tuple[Arg, ...] = ()
 
 
+ArithmeticT = TypeVar("ArithmeticT", bound=ProductArithmetic)
+
+
 @dataclass(frozen=True, eq=False, slots=True)
-class Product:
+class Product(Generic[ArithmeticT]):
     """A convolution and the family that computes it: everything that a kernel needs except a tile.
 
     `pack(weights, groups, block)` puts the weights in the order in which the kernel reads them.
+    `nest` writes the loops.
     """
 
     kernel: str
     problem: Problem
-    arithmetic: Callable[[KernelBuilder, ConvShape, GemmSchedule, TileInputs], ProductArithmetic]
+    arithmetic: Callable[[KernelBuilder, ConvShape, GemmSchedule, TileInputs], ArithmeticT]
     pack: Callable[[Array, int, int], Array]
+    nest: type[TileNest[ArithmeticT]] = TileNest
 
     def candidates(
         self,
@@ -175,7 +183,7 @@ class Product:
         shape, types = self.problem.shape, self.problem.terms.types
 
         def candidate(tile: GemmSchedule) -> Candidate:
-            predicted_cycles = cycles(node.target, shape, tile, types)
+            predicted_cycles = cycles(node.target, shape, tile, types) + copy_cycles(shape.x)
             prediction = Prediction(self.kernel, tile.note, predicted_cycles)
             return Candidate(prediction, partial(self.call, node, tile))
 
@@ -198,7 +206,7 @@ class Product:
         arithmetic = self.arithmetic(b, shape, schedule, TileInputs(x, w, table, terms.types))
         args += [*(table.args if table else ()), *arithmetic.args]
         epilogue = Epilogue(node, b, shape.walk)
-        extent = TileNest(b, shape, schedule, arithmetic, epilogue).write()
+        extent = self.nest(b, shape, schedule, arithmetic, epilogue).write()
         note = f"{self.kernel} {schedule.note} {schedule.order}".rstrip()
         return [KernelCall(b.finish(), (*args, *epilogue.args), extent, note)]
 

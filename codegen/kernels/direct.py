@@ -40,21 +40,33 @@ the matrix product's time for 16 or more filters, and 0.7 to 0.9 for 8.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from math import gcd
 
 from ellc.codegen.blocks.candidates import Candidate, kernel
 from ellc.codegen.blocks.placed_node import PlacedNode
-from ellc.codegen.blocks.schedule import GemmSchedule, gemm_tile, gemm_tiles
+from ellc.codegen.blocks.schedule import LINE_BYTES, GemmSchedule, gemm_tile, gemm_tiles
 from ellc.codegen.blocks.terms import ProductTypes
 from ellc.codegen.blocks.window import Tiles, column_tiles
-from ellc.codegen.kernels.convolution import Product, has_whole_bytes, problem_of
-from ellc.codegen.kernels.gemm import Products
+from ellc.codegen.kernels.convolution import Problem, Product, has_whole_bytes, problem_of
+from ellc.codegen.kernels.direct_tiles import (
+    DirectNest,
+    ImageRow,
+    WindowRows,
+    pack_planes,
+    row_products,
+)
 from ellc.codegen.kernels.implicit_gemm import ConvShape, pack_filters
-from ellc.codegen.kir.ir import Operand
+from ellc.codegen.kernels.tile_cycles import run_cycles
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.target import Target
+from ellc.ir.op import Op
 from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.fused import anchor_of
+from ellc.ir.types import DType, TensorType
 
+LEAST_TAPS = 3
+"""The fewest rows and columns of a window."""
 MOST_CHANNELS = 4
 """The most channels that an image may have; enough for grey, RGB, or RGB with a mask."""
 LONGEST_ROW = 48
@@ -69,77 +81,64 @@ def direct(node: PlacedNode) -> Iterator[Candidate]:
     offered on in-order cores whose multiply-adds take a lane as an operand. The constants of the
     cost model below were measured on a modelled Cortex-A53.
     """
-    target = node.target
-    if node.inputs[0].type.shape[3] > MOST_CHANNELS or not target.core.in_order:
+    conv, types = node.anchor, (node.inputs[0].type, node.inputs[1].type)
+    if not isinstance(conv, Conv2D) or not _is_suitable(conv, *types, node.target):
         return
-    problem = problem_of(node)
-    shape, types = problem.shape, problem.terms.types
-    if types.total is not Elem.F32 or shape.groups > 1 or not shape.consecutive_taps:
+    problem = _problem(node)
+    if problem is None:
         return
-    if min(shape.rows.taps, shape.columns.taps) < 3 or _row_length(shape) > LONGEST_ROW:
-        return
+    target, shape, products = node.target, problem.shape, problem.terms.types
     pixels, filters = shape.columns.outputs, shape.filters
-    usual = gemm_tile(target, types.total, pixels, filters)
-    if not usual.by_lane:
-        return
+    usual = gemm_tile(target, products.total, pixels, filters)
     dtype = node.result.type.dtype
     tiles = [t for t in gemm_tiles(target, usual, pixels, filters) if has_whole_bytes(dtype, t)]
-    if not tiles:
-        return  # results are bits, and there are too few filters for a byte
-    best = min(tiles, key=lambda tile: direct_cycles(target, shape, tile, types))
-    product = Product("direct", problem, _WindowRows, pack_filters)
+    if not usual.by_lane or not tiles:
+        return  # tiles: results may be bits, and too few filters for a byte
+    best = min(tiles, key=lambda tile: direct_cycles(target, shape, tile, products))
+    pack = pack_planes if shape.has_planes else pack_filters
+    product = Product("direct", problem, WindowRows, pack, DirectNest)
     yield from product.candidates(node, direct_cycles, best, tiles)
 
 
-def _row_length(shape: ConvShape) -> int:
-    """The number of values in a window row."""
-    return shape.columns.taps * shape.channels
+def reads_planes(
+    op: Op, operands: Sequence[TensorType], result: TensorType, target: Target
+) -> bool:
+    """Whether this family can compute a node whose image has a plane for each channel."""
+    conv = anchor_of(op)
+    if not isinstance(conv, Conv2D) or not _is_suitable(conv, operands[0], operands[1], target):
+        return False
+    filters, most = operands[1].shape[0], 1 << 16
+    return (
+        operands[0].shape[3] > 1
+        and conv.dilation[1] == 1
+        and result.dtype is DType.F32
+        and gemm_tile(target, Elem.F32, most, filters).by_lane
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class _ImageRow:
-    """The part of an image row that some pixels read, cut into vectors.
+def _is_suitable(conv: Conv2D, image: TensorType, weights: TensorType, target: Target) -> bool:
+    """Whether this family can compute a convolution if the values of a window row lie together."""
+    return (
+        target.core.in_order
+        and image.dtype is DType.F32
+        and image.shape[3] <= MOST_CHANNELS
+        and conv.groups == 1
+        and min(weights.shape[1:3]) >= LEAST_TAPS
+        and weights.shape[2] * image.shape[3] <= LONGEST_ROW
+    )
 
-    Pixel p reads `length` values from index `starts[p]` on; a kernel multiplies `step` values of
-    every pixel at a time. No vector extends beyond the first or the last value that is read.
+
+def _problem(node: PlacedNode) -> Problem | None:
+    """The problem of a node, with the image in planes if it has them; None if no tile can read it.
+
+    The key of weights in the order of planes differs from that of others.
     """
-
-    starts: tuple[int, ...]
-    length: int
-    step: int
-
-    @classmethod
-    def of(
-        cls, shape: ConvShape, schedule: GemmSchedule, length: int, pixels: Sequence[int]
-    ) -> _ImageRow:
-        """The part of a row that these pixels of a tile read."""
-        pixel_stride = shape.columns.stride * shape.x.strides[2]
-        return cls(tuple(pixel * pixel_stride for pixel in pixels), length, schedule.k_step)
-
-    @property
-    def width(self) -> int:
-        """The number of values in a vector."""
-        span = self.starts[-1] + self.length - self.starts[0]
-        return min(self.step, 1 << span.bit_length() - 1)
-
-    def vector_of(self, index: int) -> int:
-        """The start of the vector that holds value `index`. The last vector ends with the row."""
-        begin, end, width = self.starts[0], self.starts[-1] + self.length, self.width
-        return min(index - (index - begin) % width, end - width)
-
-    def steps(self) -> Iterator[tuple[range, list[int]]]:
-        """For each step, the values that it multiplies, and the vectors that it reads."""
-        for start in range(0, self.length, self.step):
-            values = range(start, min(start + self.step, self.length))
-            yield values, sorted({self.vector_of(p + k) for p in self.starts for k in values})
-
-    def vector_steps(self) -> dict[int, tuple[int, int]]:
-        """For each vector, the first and the last step that reads it."""
-        uses: dict[int, tuple[int, int]] = {}
-        for number, (_, vectors) in enumerate(self.steps()):
-            for vector in vectors:
-                uses[vector] = (uses.get(vector, (number, number))[0], number)
-        return uses
+    problem = problem_of(node, channels_apart=True)
+    shape, terms = problem.shape, problem.terms
+    if shape.has_planes and shape.columns.dilation == 1:
+        return Problem(shape, replace(terms, key=f"{terms.key}planes:"))
+    problem = problem_of(node)
+    return problem if problem.shape.consecutive_taps else None
 
 
 # The following constants of the cost model are issue slots. For several values of a constant, each
@@ -150,6 +149,17 @@ _TILE_SLOTS = 16
 """The cost of a tile's pointers, tests of edges and counters. Error on pi3_64 0: 7.9 %,
 8: 6.8 %, 16: 6.0 %, 32: 5.5 %; on pi3 0: 13.5 %, 16: 10.3 %. Loss on pi3_64 16: 1.3 %, 32: 1.9 %.
 """
+_SCHEDULED_SLOTS = 48
+"""The same if ellc schedules the loop over window rows: also its first loads. 3x3 s2 3->32 224 in
+planes: a tile of 4x16 takes 682 modelled cycles, of which three trips of the loop take 576."""
+_UNSCHEDULED = 1.15
+"""How much longer than its issue slots a tile takes that LLVM schedules, beside tiles that ellc
+schedules: the same layer with pixels, 7x8, is predicted to take 4,687 thousand cycles without this
+factor and takes 5,628."""
+_RETURN_SLOTS = 20
+"""How long a tile waits for a cache line of results that another block of filters has begun. For
+the same layer, tiles of 8x8 in planes take 292 thousand modelled cycles more than in caches that
+always have all lines, with 25 thousand lines of results; those of 4x16 take 142 thousand."""
 _STEP_SLOTS = 6.0
 """How long the first load of a step waits for multiply-adds, if loads can take offsets. On pi3_64,
 for a row of a 3x3 window of 3 channels, an 8x8 tile has 198 instructions in three steps and takes
@@ -190,55 +200,49 @@ def _row_cycles(target: Target, shape: ConvShape, schedule: GemmSchedule) -> flo
 
 
 def _tile_cycles(target: Target, shape: ConvShape, schedule: GemmSchedule, tiles: Tiles) -> float:
-    """Issue slots of one tile.
+    """Issue slots of one tile. If ellc schedules the loop over window rows, its length is known.
 
-    Values that do not fit in the registers are spilled and reloaded for every value of a window
-    row.
+    A tile at an edge counts as one that reads all taps. If LLVM schedules the loop, values that do
+    not fit in the registers are spilled and reloaded for every value of a window row.
     """
+    tiles = replace(tiles, taps=((0, shape.columns.taps),) * tiles.size)
+    sums = tiles.size * schedule.vectors
+    products, loads = row_products(shape, schedule, tiles)
+    row_bytes = shape.columns.taps * shape.channels * schedule.block * Elem.F32.bytes
+    scheduled = run_cycles(target, products, loads, sums, row_bytes)
+    if scheduled is not None:
+        around = 2 * sums + _returns(shape, schedule, tiles) * _RETURN_SLOTS + _SCHEDULED_SLOTS
+        return scheduled * shape.rows.taps + around
+    is_narrow = schedule.vectors == 1 and shape.filters > schedule.lanes
+    around = 2 * sums + (tiles.size * _LINE_SLOTS if is_narrow else 0.0) + _TILE_SLOTS
+    window = _plain_cycles(target, shape, schedule, tiles) * shape.rows.taps
+    return window * (_UNSCHEDULED if target.core.scheduler else 1.0) + around
+
+
+def _returns(shape: ConvShape, schedule: GemmSchedule, tiles: Tiles) -> float:
+    """How many cache lines of a tile's results other blocks of filters visit again."""
+    if shape.filters <= schedule.block:
+        return 0.0
+    block_bytes = schedule.block * Elem.F32.bytes
+    visits = (LINE_BYTES + block_bytes - gcd(LINE_BYTES, block_bytes)) / block_bytes
+    return (visits - 1) * tiles.size * block_bytes / LINE_BYTES
+
+
+def _plain_cycles(target: Target, shape: ConvShape, schedule: GemmSchedule, tiles: Tiles) -> float:
+    """Issue slots of a tile for one window row, if LLVM schedules them."""
     load, sums = target.core.load_cycles, tiles.size * schedule.vectors
     loads_stay_together = target.isa.vector_loads_take_offsets
     weight = load if loads_stay_together else load + _LOAD_SLOTS
     cycles = 0.0
     for (first, end), pixels in tiles.tap_groups():
-        row = _ImageRow.of(shape, schedule, (end - first) * shape.channels, pixels)
+        row = ImageRow.of(shape, schedule, (end - first) * shape.values_of_tap, pixels)
         used, steps = row.vector_steps().values(), range(-(-row.length // row.step))
         most = max(sum(a <= step <= z for a, z in used) for step in steps)
         values = -(-most * row.width // schedule.lanes)
         registers = sums + values + schedule.vectors * schedule.k_step
         spilled = max(0, registers - target.vector_registers)
         products = len(pixels) * schedule.vectors
-        cycles += row.length * (products + schedule.vectors * weight + spilled * (load + 1))
-        cycles += len(used) * load + len(steps) * (_STEP_SLOTS if loads_stay_together else 0.0)
-    is_narrow = schedule.vectors == 1 and shape.filters > schedule.lanes
-    stores = 2 * sums + (tiles.size * _LINE_SLOTS if is_narrow else 0.0)
-    return cycles * shape.rows.taps + stores + _TILE_SLOTS
-
-
-class _WindowRows(Products):
-    """Adds the products of a whole window row in straight-line code."""
-
-    def depth(
-        self,
-        sums: list[Operand],
-        inside: Operand,
-        panel: Operand,
-        length: int,
-        pixels: Sequence[int],
-    ) -> list[Operand]:
-        """The sums plus the products of `length` values. Each step loads first, then multiplies."""
-        b, schedule = self._b, self._schedule
-        row = _ImageRow.of(self._shape, schedule, length, pixels)
-        loaded: dict[int, Operand] = {}
-        for values, vectors in row.steps():
-            weights = [self._row(panel, k) for k in values]
-            for at in vectors:
-                if at not in loaded:
-                    loaded[at] = b.load(self._x, inside, row.width, offset=at)
-            for k, weight_row in zip(values, weights, strict=True):
-                for pixel, start in zip(pixels, row.starts, strict=True):
-                    at = row.vector_of(start + k)
-                    value = b.op("splat_lane", loaded[at], attrs=(start + k - at, schedule.lanes))
-                    for v, weight in enumerate(weight_row):
-                        index = pixel * schedule.vectors + v
-                        sums[index] = self.accumulate(weight, value, sums[index])
-        return sums
+        group = row.length * (products + schedule.vectors * weight + spilled * (load + 1))
+        group += len(used) * load + len(steps) * (_STEP_SLOTS if loads_stay_together else 0.0)
+        cycles += group * (shape.channels if shape.has_planes else 1)
+    return cycles

@@ -15,6 +15,7 @@ from ellc.codegen.blocks.schedule import (
     ordered_tiles,
     pixel_limit,
 )
+from ellc.codegen.blocks.scratch import copy_cycles
 from ellc.codegen.blocks.terms import ProductTypes, in_fewest_bytes
 from ellc.codegen.blocks.window import cut
 from ellc.codegen.kernels.convolution import (
@@ -86,7 +87,7 @@ def _ordered(node: PlacedNode, problem: Problem) -> Iterator[Candidate]:
         costs: list[tuple[float, GemmSchedule]] = []
         for schedule in loop_orders(target, shape, tile, terms.types, node.threads):
             waits = stall_cycles(target, shape, schedule, terms.types, slots, result_bytes)
-            costs.append((slots + waits, schedule))
+            costs.append((slots + waits + copy_cycles(shape.x), schedule))
         costs.sort(key=lambda cost: cost[0])
         for place, (cycles, schedule) in enumerate(costs):
             name = schedule.long_note if place else schedule.note

@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -43,6 +44,16 @@ class ConvShape:
     def consecutive_taps(self) -> bool:
         """Whether neighbouring taps of a window row are consecutive in memory."""
         return self.columns.dilation == 1 and self.x.strides[2] == self.channels
+
+    @property
+    def has_planes(self) -> bool:
+        """Whether each channel is a plane of its own, and the pixels of its rows are neighbours."""
+        return self.channels > 1 and self.x.strides[2] == 1 and self.x.strides[3] != 1
+
+    @property
+    def values_of_tap(self) -> int:
+        """The number of consecutive values that a tap of a window row reads."""
+        return 1 if self.has_planes else self.channels
 
     def tiles(self, schedule: GemmSchedule) -> int:
         """The number of tiles in the whole result: in all images, rows and blocks of filters."""
@@ -324,7 +335,10 @@ def _spread(
     return writes[place * len(writes) // places : (place + 1) * len(writes) // places]
 
 
-class TileNest:
+ArithmeticT = TypeVar("ArithmeticT", bound=TileArithmetic)
+
+
+class TileNest(Generic[ArithmeticT]):
     """Writes the loops around the tile, and the tile."""
 
     def __init__(
@@ -332,7 +346,7 @@ class TileNest:
         b: KernelBuilder,
         shape: ConvShape,
         schedule: GemmSchedule,
-        arithmetic: TileArithmetic,
+        arithmetic: ArithmeticT,
         epilogue: Epilogue,
     ) -> None:
         self._b, self._shape, self._schedule = b, shape, schedule
@@ -381,14 +395,17 @@ class TileNest:
 
         Tiles that read every tap share a loop; tiles at an edge have their own code.
         """
-        b, columns = self._b, self._shape.columns
-        with b.loop("row", first, last) as row:
-            taps = self._shape.rows.dynamic_taps(b, row.index)
+        with self._b.loop("row", first, last) as row:
+            taps = self._shape.rows.dynamic_taps(self._b, row.index)
             position = TilePosition(image, group, block, row.index, taps, valid, last_block)
-            for tiles in column_tiles(columns, self._schedule.pixels):
-                stop = tiles.start + tiles.count * tiles.size
-                with b.loop("column", tiles.start, stop, tiles.size) as column:
-                    self._tile(position, column.index, tiles)
+            self._columns(position)
+
+    def _columns(self, position: TilePosition) -> None:
+        """Write the tiles of a row."""
+        for tiles in column_tiles(self._shape.columns, self._schedule.pixels):
+            stop = tiles.start + tiles.count * tiles.size
+            with self._b.loop("column", tiles.start, stop, tiles.size) as column:
+                self._tile(position, column.index, tiles)
 
     def _tile(self, position: TilePosition, column: Operand, tiles: Tiles) -> None:
         """Write the sums of neighbouring pixels for one block of filters, and the epilogue."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 from ellc.codegen.blocks.schedule import GemmSchedule
@@ -27,6 +28,33 @@ def step_cycles(target: Target, tile: GemmSchedule) -> int | None:
     if not tile.by_lane or tile.k_step != tile.lanes or tile.lanes != _LANES:
         return None
     return _cycles(tile.pixels, tile.vectors, tile.k_step, encoding)
+
+
+def run_cycles(
+    target: Target, products: Sequence[Product], loads: int, sums: int, row_bytes: int
+) -> int | None:
+    """The cycles of a trip of a scheduled loop that adds these products to `sums` vectors.
+
+    A trip reads `row_bytes` bytes of weights. None if the core has no scheduler, or if the
+    scheduler finds no place for the loads.
+    """
+    encoding = encoding_of(target)
+    if not target.core.scheduler or encoding is None or not products:
+        return None
+    if encoding.stream_reach and row_bytes > encoding.stream_reach:
+        return None
+    return _run_cycles(tuple(products), loads, sums, encoding)
+
+
+@cache
+def _run_cycles(
+    products: Sequence[Product], loads: int, sums: int, encoding: Encoding
+) -> int | None:
+    ordered = by_vector(products) if encoding.loads_halves_apart else products
+    try:
+        return placed(ordered, loads, len(encoding.registers["v"]) - sums, encoding).cycles
+    except NoSchedule:
+        return None
 
 
 @cache

@@ -21,7 +21,7 @@ from ellc.codegen.blocks.candidates import WINOGRAD, Candidate, Prediction, Sums
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.schedule import NOTHING_AHEAD, Ahead, GemmSchedule, gemm_tile
-from ellc.codegen.blocks.scratch import scratch
+from ellc.codegen.blocks.scratch import copy_cycles, scratch
 from ellc.codegen.blocks.terms import ProductTypes
 from ellc.codegen.blocks.weights import constant
 from ellc.codegen.blocks.window import cut
@@ -67,7 +67,7 @@ def winograd_convolution(node: PlacedNode) -> Iterator[Candidate]:
     )
 
     def candidate(layout: Layout) -> Candidate:
-        cycles = winograd_cycles(node.target, layout)
+        cycles = winograd_cycles(node.target, layout) + copy_cycles(problem.shape.x)
         results = layout.transform.results
         prediction = Prediction("winograd", layout.note, cycles, _SUMS[results], results)
         return Candidate(prediction, partial(_calls, node, problem, layout))

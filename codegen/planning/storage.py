@@ -20,6 +20,7 @@ from ellc.codegen.blocks.access import (
 )
 from ellc.codegen.blocks.placed_node import ConstantForms, NodeOperand, NodeResult, PlacedNode
 from ellc.codegen.kernels.depthwise_columns import pixel_before
+from ellc.codegen.kernels.direct import reads_planes
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.target import Target
 from ellc.codegen.planning.bands import Bands
@@ -31,8 +32,12 @@ from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.fused import Fused, anchor_of
 from ellc.ir.ops.loop import Walk
 from ellc.ir.ops.quantised_conv import IntConv2D
+from ellc.ir.ops.shape import Transpose
 from ellc.ir.reads import PartOf, SameElements, View
 from ellc.ir.types import DType, Padding, TensorType
+
+CHANNELS_LAST = (0, 2, 3, 1)
+"""The permutation from planes of channels to pixels."""
 
 
 class Storage:
@@ -66,6 +71,7 @@ class Storage:
         self._constants = {c.value: c for c in graph.constants}
         self._forms: dict[str, ConstantForms] = {}
         self._producers = {v: n for n in graph.nodes for v in n.outputs}
+        self._readers = _readers(graph)
         self._last_use = _last_uses(graph, needed)
         self._banded = {node.output for bands in chains for node in bands.nodes}
         self._reshaped = {
@@ -259,6 +265,10 @@ class Storage:
     def _view(self, node: Node, position: int) -> Access | None:
         source = self._accesses.get(node.inputs[0]) if node.inputs else None
         type_ = self._graph.types[node.outputs[position]]
+        if source is not None and self._is_read_in_planes(node):
+            self._viewed.add(node.output)
+            strides = tuple(source.strides[a] for a in CHANNELS_LAST)
+            return replace(source, shape=type_.shape, strides=strides, border=None)
         if source is None or type_.border is not None:
             return None
         access: Access | None = None
@@ -270,6 +280,21 @@ class Storage:
         if access is not None:
             self._viewed.add(node.outputs[position])
         return access
+
+    def _is_read_in_planes(self, node: Node) -> bool:
+        """Whether a node moves the channels last, for a convolution that can read their planes."""
+        if not isinstance(node.op, Transpose) or node.op.permutation != CHANNELS_LAST:
+            return False
+        readers = self._readers.get(node.output, [])
+        if len(readers) != 1 or self._last_use[node.output] == len(self._graph.nodes):
+            return False
+        (reader,), types = readers, self._graph.types
+        if reader.inputs.index(node.output) or reader.inputs.count(node.output) > 1:
+            return False
+        if len(reader.outputs) != 1:
+            return False
+        operands = [types[v] for v in reader.inputs]
+        return reads_planes(reader.op, operands, types[reader.output], self._target)
 
     def _view_of(self, node: Node, position: int = 0) -> View | None:
         return node.op.view(tuple(self._graph.types[v] for v in node.inputs), position)
@@ -412,6 +437,15 @@ def _convolved(graph: Graph) -> set[str]:
     """The images that convolutions of floats or integers read."""
     convolutions = (n for n in graph.nodes if isinstance(anchor_of(n.op), Conv2D | IntConv2D))
     return {n.inputs[0] for n in convolutions}
+
+
+def _readers(graph: Graph) -> dict[str, list[Node]]:
+    """The nodes that read each value; a node that reads it twice counts once."""
+    readers: dict[str, list[Node]] = {}
+    for node in graph.nodes:
+        for value in dict.fromkeys(node.inputs):
+            readers.setdefault(value, []).append(node)
+    return readers
 
 
 def _last_uses(graph: Graph, needed: Sequence[Needs]) -> dict[str, int]:

@@ -19,6 +19,7 @@ from ellc.ir.builder import GraphBuilder
 from ellc.ir.graph import Graph
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.pointwise import Add, Relu
+from ellc.ir.ops.shape import Transpose
 from ellc.ir.types import DType, Padding, TensorType
 
 LAYERS = 24
@@ -26,12 +27,25 @@ LAYER = "layer"
 
 
 def network(
-    conv: Conv2D, image: tuple[int, ...], weights: tuple[int, ...], *, fused: bool = False
+    conv: Conv2D,
+    image: tuple[int, ...],
+    weights: tuple[int, ...],
+    *,
+    fused: bool = False,
+    planes: bool = False,
 ) -> Graph:
-    """A convolution with a bias; with `fused`, also a sum with another input and a ReLU."""
+    """A convolution with a bias; with `fused`, also a sum with another input and a ReLU.
+
+    With `planes`, each channel of the network's input is a plane.
+    """
     b = GraphBuilder("net")
     rng = np.random.default_rng(0)
-    x = b.input("x", TensorType(DType.F32, image))
+    images, rows, columns, channels = image
+    if planes:
+        planar = b.input("x", TensorType(DType.F32, (images, channels, rows, columns)))
+        x = b.add(Transpose((0, 2, 3, 1)), planar)
+    else:
+        x = b.input("x", TensorType(DType.F32, image))
     filters = b.constant(rng.normal(size=weights).astype(np.float32))
     y = b.add(conv, x, filters, b.constant(np.float32(rng.normal(size=weights[0]))), source=LAYER)
     if fused:
@@ -50,7 +64,7 @@ def ready_type(conv: Conv2D, image: tuple[int, ...], weights: tuple[int, ...]) -
 def random_network(seed: int) -> Graph:
     """A convolution of one or two images: windows of 3 to 5, strides of 1 to 3, any padding.
 
-    The rows of the result have from two pixels to several tiles.
+    The rows of the result have from two pixels to several tiles. Every other image has planes.
     """
     rng = np.random.default_rng(seed)
     rows, columns, channels = (int(n) for n in rng.integers((3, 3, 1), (6, 6, 5)))
@@ -59,7 +73,7 @@ def random_network(seed: int) -> Graph:
     image = (int(rng.integers(1, 3)), *(int(n) for n in size), channels)
     conv = Conv2D(padding=padding, stride=tuple(int(n) for n in rng.integers(1, 4, 2)))
     weights = (int(rng.integers(1, 20)), rows, columns, channels)
-    return network(conv, image, weights, fused=seed % 3 == 0)
+    return network(conv, image, weights, fused=seed % 3 == 0, planes=seed % 2 == 1)
 
 
 def only_step(graph: Graph, target: str) -> Step:
@@ -93,16 +107,19 @@ def test_random_layers_agree_with_the_reference(target: str, guard: Guard) -> No
         assert not disagreement(made, expected), trial.graph.nodes
 
 
-FIRST = network(Conv2D(padding=Padding(0, 1, 0, 1), stride=(2, 2)), (1, 224, 224, 3), (32, 3, 3, 3))
+HALVING = Conv2D(padding=Padding(0, 1, 0, 1), stride=(2, 2))
+FIRST = network(HALVING, (1, 224, 224, 3), (32, 3, 3, 3))
+PLANES = network(HALVING, (1, 224, 224, 3), (32, 3, 3, 3), planes=True)
 GREY = network(Conv2D(padding=Padding.same(1)), (1, 96, 96, 1), (8, 3, 3, 1))
 
 
 @pytest.mark.parametrize(
     ("graph", "target", "wanted"),
     [
-        (FIRST, "pi3_64", "direct:7x8"),
+        (FIRST, "pi3_64", "direct:8x8"),
+        (PLANES, "pi3_64", "direct:4x16"),
         (FIRST, "pi3", "gemm:5x8"),  # 16 registers are too few for the sums and a row of the image
-        (GREY, "pi3_64", "direct:10x8"),
+        (GREY, "pi3_64", "direct:11x8"),
         (GREY, "pi3", "direct:5x8"),
     ],
 )
@@ -128,3 +145,20 @@ def test_more_channels_smaller_windows_and_gaps_are_left_to_others() -> None:
     ]
     for graph in others:
         assert "direct" not in {p.kernel for p in only_step(graph, "pi3_64").predictions}
+
+
+def test_planes_of_the_input_are_not_moved() -> None:
+    """Other readers of the transposed image, and other targets, still need the transposition."""
+    assert only_step(PLANES, "pi3_64").op == "conv2d"
+    assert len(make_plan(PLANES, resolve("host"), Options(), "net").steps) == 2
+    b = GraphBuilder("net")
+    x = b.add(Transpose((0, 2, 3, 1)), b.input("x", TensorType(DType.F32, (1, 3, 12, 12))))
+    b.output("image", x)
+    b.output("y", b.add(HALVING, x, b.constant(np.ones((8, 3, 3, 3), np.float32))))
+    assert len(make_plan(ready(b.build()), resolve("pi3_64"), Options(), "net").steps) == 2
+
+
+def test_kernels_that_need_pixels_copy_the_planes() -> None:
+    options = Options(kernels=((LAYER, "gemm"),))
+    steps = make_plan(PLANES, resolve("pi3_64"), options, "net").steps
+    assert [step.call.note.split()[0] for step in steps] == ["copy", "gemm"]

@@ -6,7 +6,7 @@ usable gap.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -22,6 +22,12 @@ from ellc.codegen.kir.in_order.loop_schedule import (
     shared,
 )
 from ellc.codegen.kir.in_order.product_loop import Uses
+
+_MORE_CYCLES = 64
+"""By how many cycles a schedule may be longer than the least number. Longer ones gain nothing."""
+_Sharing = Callable[[Uses, int, int], list[list[int]]]
+"""How loads share registers: a function of the products that read them, and of the numbers of
+products and registers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +48,19 @@ def schedule(uses: Uses, products: int, registers: int) -> Schedule:
     `uses` has the products that read each load. The loads may have `registers` vector registers.
     Raises `NoSchedule`.
     """
-    for cycles in range(max(products + 1, products + len(uses)), 2 * products):
-        found = _with_branch(uses, products, registers, cycles)
-        if found is not None:
-            return found
+    least = max(products + 1, products + len(uses))
+    most = min(2 * products, least + _MORE_CYCLES)
+    for sharing in (contents_of, _longest_free):
+        for cycles in range(least, most):
+            found = _with_branch(uses, products, registers, cycles, sharing)
+            if found is not None:
+                return found
     raise NoSchedule
 
 
-def _with_branch(uses: Uses, products: int, registers: int, cycles: int) -> Schedule | None:
+def _with_branch(
+    uses: Uses, products: int, registers: int, cycles: int, sharing: _Sharing
+) -> Schedule | None:
     """A schedule with the branch behind the last multiply-add, or in a cycle of its own."""
     options = []
     for length, ends_with_gap in ((cycles, False), (cycles - 1, True)):
@@ -60,7 +71,7 @@ def _with_branch(uses: Uses, products: int, registers: int, cycles: int) -> Sche
             if idle is not None and (last in gaps or last in idle) == ends_with_gap:
                 options.append((length, gaps, idle))
     for length, gaps, idle in sorted(options, key=lambda option: len(option[2])):
-        found = _with_gaps(uses, registers, length, gaps, idle)
+        found = _with_gaps(uses, registers, length, gaps, idle, sharing)
         if found is not None:
             return found
     return None
@@ -80,14 +91,19 @@ def _idle(products: int, cycles: int, gaps: Sequence[int]) -> frozenset[int] | N
 
 
 def _with_gaps(
-    uses: Uses, registers: int, cycles: int, gaps: Sequence[int], idle: frozenset[int]
+    uses: Uses,
+    registers: int,
+    cycles: int,
+    gaps: Sequence[int],
+    idle: frozenset[int],
+    sharing: _Sharing,
 ) -> Schedule | None:
     """A schedule with these gaps; None if the loads do not fit into them."""
     taken = idle.union(gaps)
     busy = [cycle for cycle in range(cycles) if cycle not in taken]
     clash = {(cycle + GROUP + 1) % cycles for cycle in busy}
     usable = [gap for gap in gaps if gap not in clash]
-    contents = contents_of(uses, len(busy), registers)
+    contents = sharing(uses, len(busy), registers)
     if not contents or len(usable) < len(uses):
         return None
     jobs = jobs_of(uses, contents, busy, cycles)
@@ -112,6 +128,37 @@ def contents_of(uses: Uses, products: int, registers: int) -> list[list[int]]:
     if rest < 1:
         return []
     return [[load] for load in long] + shared(short, rest)
+
+
+@lru_cache(maxsize=64)
+def _longest_free(uses: Uses, products: int, registers: int) -> list[list[int]]:
+    """The loads of each register, in order; a load gets the register that is free for longest.
+
+    The registers go round at a point of the trip that leaves the shortest time between two contents
+    of a register as long as possible.
+    """
+    order = sorted(range(len(uses)), key=lambda load: uses[load][0])
+    if len(uses) <= registers:
+        return [[load] for load in order]
+    best: tuple[int, list[list[int]]] = (-1, [])
+    for first in range(len(order)):
+        turn = [(load, 0) for load in order[first:]] + [(load, products) for load in order[:first]]
+        contents: list[list[int]] = [[] for _ in range(registers)]
+        begun, ended = [0] * registers, [-products] * registers
+        least = products
+        for load, later in turn:
+            register = min(range(registers), key=lambda r: (ended[r], r))
+            if contents[register]:
+                least = min(least, uses[load][0] + later - ended[register])
+            else:
+                begun[register] = uses[load][0] + later
+            contents[register].append(load)
+            ended[register] = uses[load][-1] + later
+        ends = zip(begun, ended, strict=True)
+        least = min(least, *(begin + products - end for begin, end in ends))
+        if least > best[0]:
+            best = (least, contents)
+    return [sorted(mine, key=lambda load: uses[load][0]) for mine in best[1]]
 
 
 def jobs_of(

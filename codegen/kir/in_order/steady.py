@@ -25,6 +25,8 @@ _NEAR = 256
 _POINTER_LATENCY = 4
 """Cycles from an addition to a load that uses the sum as its address, plus one."""
 LINE_BYTES = 64
+LAST_WORD = 12
+"""The distance from a vector to its last number, in bytes."""
 AHEAD_BYTES = 256
 """The distance of a prefetch from the loads of the same trip."""
 
@@ -269,6 +271,9 @@ class SteadyLoop:
                 cycle = self._place_of_advance(number, free)
                 behind[cycle].append((_advance(row.pointer, row.step_bytes), number))
                 free = [c for c in free if c != cycle]
+        for cycle, op in self._next_tile(free):
+            behind[cycle].append((op, None))
+            free = [c for c in free if c != cycle]
         for cycle, op in zip(free, self._prefetches(), strict=False):
             behind[cycle].append((op, None))
         return behind
@@ -293,6 +298,8 @@ class SteadyLoop:
             yield from self._prefetch(place.stream, place.displacement)
         given = {(place.stream, place.displacement // LINE_BYTES) for place in self._fetched}
         for number, row in enumerate(self._stream_rows):
+            if self._has_gaps(number, row):
+                continue
             for at in self._own_displacements(number, row):
                 # From memory, the lines of several rows take longer than the next line lasts.
                 further = LINE_BYTES if (number, at // LINE_BYTES) in given else 0
@@ -306,8 +313,42 @@ class SteadyLoop:
         """Streams of whole lines are fetched some trips ahead, others from the next line on."""
         if row.step_bytes and row.step_bytes % LINE_BYTES == 0:
             return [offset + AHEAD_BYTES for offset in range(0, row.step_bytes, LINE_BYTES)]
-        mine = {p.displacement for p in self._places if p.stream == number}
-        return sorted(at + LINE_BYTES for at in mine)
+        return sorted(at + LINE_BYTES for at in self._displacements(number))
+
+    def _displacements(self, number: int) -> set[int]:
+        return {place.displacement for place in self._places if place.stream == number}
+
+    def _has_gaps(self, number: int, row: _Stream) -> bool:
+        """Whether a trip leaves out lines of a stream: it reads a part of a row of an image."""
+        lines = {at // LINE_BYTES for at in self._displacements(number)}
+        return 0 < len(lines) * LINE_BYTES < row.step_bytes
+
+    def _next_tile(self, free: Sequence[int]) -> Iterator[tuple[int, Op]]:
+        """Prefetches for the next tile, which follows in each row of an image, and their cycles.
+
+        A trip fetches for the next row: the first row of a window is often the last one of another
+        window, which is there already. A prefetch comes just before a load from the same stream.
+        """
+        left = list(free)
+        for number, row in enumerate(self._stream_rows):
+            if not self._has_gaps(number, row):
+                continue
+            mine = self._displacements(number)
+            loads = sorted(
+                cycle
+                for cycle, parts in self._parts.items()
+                for part in parts
+                if part.kind != "insert" and self._places[part.load].stream == number
+            )
+            last = max(mine) + LAST_WORD
+            lines = len({at // LINE_BYTES for at in mine})
+            for line in range(1, max(2, lines)):
+                before = [cycle for cycle in left if loads and cycle < loads[-1]]
+                at = -(-(last + line * LINE_BYTES + row.step_bytes) // 8) * 8
+                for op in self._prefetch(number, at):
+                    if before:
+                        left.remove(before[-1])
+                        yield before[-1], op
 
     def _gap(
         self, cycle: int, advanced: set[int], behind: dict[int, list[tuple[Op, int | None]]]
