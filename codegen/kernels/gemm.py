@@ -30,7 +30,7 @@ from ellc.codegen.kernels.convolution import (
 )
 from ellc.codegen.kernels.implicit_gemm import ConvShape, TilePosition, pack_filters
 from ellc.codegen.kernels.loop_orders import has_loop_orders, loop_orders, stall_cycles
-from ellc.codegen.kernels.tile_cycles import step_cycles
+from ellc.codegen.kernels.tile_cycles import step_cycles, step_slots
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem, VType
@@ -154,7 +154,7 @@ def _tile_cycles(
     runs = shape.rows.taps if shape.consecutive_taps else taps
     length = taps // runs * shape.channels
     run = once * length
-    scheduled = step_cycles(target, schedule)
+    scheduled = step_slots(target, schedule)
     if scheduled and length >= 2 * schedule.k_step:
         rest = length % schedule.k_step
         single = sums + schedule.vectors * weight + schedule.pixels * value + _LOAD_WAIT

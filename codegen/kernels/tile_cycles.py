@@ -17,6 +17,22 @@ _VECTOR_BYTES, _LANES = 16, 4
 """The scheduler orders products of vectors of so many floats."""
 
 
+def step_slots(target: Target, tile: GemmSchedule) -> float | None:
+    """The issue slots in which a loop adds the products of `k_step` channels to a tile.
+
+    On a core that executes out of order, they follow from its units; for loops that ellc schedules,
+    they are their cycles. None if nothing is known.
+    """
+    units = target.core.units
+    if units is None:
+        return step_cycles(target, tile)
+    if not tile.by_lane or tile.k_step != tile.lanes:
+        return None
+    sums = tile.pixels * tile.vectors
+    loads = tile.pixels + tile.k_step * tile.vectors
+    return units.products * units.cycles(sums * tile.k_step, loads, sums)
+
+
 def step_cycles(target: Target, tile: GemmSchedule) -> int | None:
     """The cycles in which a scheduled loop adds the products of `k_step` channels to a tile.
 

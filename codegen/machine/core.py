@@ -32,6 +32,30 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class Units:
+    """What a core that executes out of order starts in a cycle. The order of code hardly matters.
+
+    The numbers count multiply-adds of vectors of 16 bytes, loads of 16 bytes, and all instructions.
+    """
+
+    products: float
+    loads: float
+    instructions: float
+    latency: int
+    """Cycles from a multiply-add to the next one that adds to the same sum."""
+
+    def cycles(self, products: int, loads: int, sums: int) -> float:
+        """The least cycles of a trip of a loop that adds products to `sums` independent sums."""
+        others = 2  # a counter and its branch
+        return max(
+            products / self.products,
+            loads / self.loads,
+            (products + loads + others) / self.instructions,
+            products / sums * self.latency,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Core:
     """One CPU core."""
 
@@ -80,6 +104,9 @@ class Core:
     """The size of the second-level cache that one core can fill; 0 if there is none. If chip makers
     choose the size, this is the size on the boards that ellc has targets for."""
 
+    units: Units | None = None
+    """What the core starts in a cycle, if it executes out of order and this is known. Then a slot
+    is the time of a multiply-add, and `slot_cycles` is 1 / `Units.products`."""
     memory: Memory | None = None
     """How long kernels wait for cache lines, if the core executes in order and this is known."""
 
@@ -131,7 +158,22 @@ _ROWS: tuple[Core, ...] = (
         memory=_WAITS,
     ),
     *(replace(_V8A, name=f"cortex-a{number}") for number in (57, 73)),
-    replace(_V8A, name="cortex-a72", l2_bytes=1 * MIB),
+    # Units of both from LLVM's models (AArch64SchedA57.td, which it also uses for the Cortex-A72,
+    # and AArch64SchedNeoverseN1.td, the server version of the Cortex-A76), which follow Arm's
+    # optimization guides. The Cortex-A72 has two SIMD units of 64 bits. Its multiply-add of 16
+    # bytes adds to a sum after 5 cycles according to LLVM, after 3 according to Arm.
+    replace(
+        _V8A,
+        name="cortex-a72",
+        units=Units(products=1, loads=1, instructions=3, latency=5),
+        load_cycles=0.5,
+        # STREAM's copy on a Raspberry Pi 4 at 1.5 GHz: 5.5 GB/s (sci-pi.org.uk).
+        memory_bytes=3.7,
+        slot_cycles=1.0,
+        byte_cycles=0.3,
+        shared_speed=1.25,
+        l2_bytes=1 * MIB,
+    ),
     replace(
         _SMALL,
         features=_V82,
@@ -142,7 +184,14 @@ _ROWS: tuple[Core, ...] = (
     ),
     # The smallest caches of a core complex that has an L2 cache (Arm's technical reference manual).
     replace(_SMALL, features=_V82, name="cortex-a510", l2_bytes=128 * KIB),
-    replace(_V82A, name="cortex-a76", l1_bytes=64 * KIB),
+    replace(
+        _V82A,
+        name="cortex-a76",
+        units=Units(products=2, loads=2, instructions=4, latency=4),
+        load_cycles=0.5,
+        slot_cycles=0.5,
+        l1_bytes=64 * KIB,
+    ),
     *(replace(_V82A, name=f"cortex-a{number}") for number in (65, 75, 77, 78, 710)),
     replace(_V82A, name="neoverse-n1"),
     *(replace(_APPLE, name=f"apple-m{number}") for number in (1, 2, 3, 4)),

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
-from ellc.codegen.kir.in_order import beside, modulo
-from ellc.codegen.machine.core import Arch, core_names
+from ellc.codegen.blocks.schedule import gemm_tile
+from ellc.codegen.kernels.tile_cycles import step_slots
+from ellc.codegen.kir.in_order import beside, loop_schedule
+from ellc.codegen.kir.types import Elem
+from ellc.codegen.machine.core import Arch, core_named, core_names
 from ellc.codegen.machine.pipeline import (
     PIPELINES,
     cycles_of,
     loads_beside_products,
     loop_cycles,
 )
+from ellc.codegen.machine.resolve import resolve
 
 ROWS = PIPELINES["cortex-a53", "aarch64"]
 A55 = PIPELINES["cortex-a55", "aarch64"]
@@ -112,7 +116,7 @@ def test_every_core_has_all_rows_and_its_schedules_wait_for_its_latencies(
 ) -> None:
     rows = PIPELINES[core, arch]
     assert core in core_names() and set(rows) == set(ROWS)
-    placing = beside if loads_beside_products(rows) else modulo
+    placing = beside if loads_beside_products(rows) else loop_schedule
     assert rows["load"].latency <= placing.CORE_LATENCY + rows["insert"].need
     assert rows["half_load"].latency - rows["insert"].update_need <= placing.LOAD_LATENCY
     assert rows["insert"].latency <= placing.INSERT_LATENCY + rows["multiply_add"].need
@@ -141,3 +145,33 @@ def test_a_division_blocks_its_unit_only() -> None:
     divide = Instruction("divide", ("a", "b"), (), (), ("q",))
     assert cycles_of([divide, *products(5)], ROWS) == 6
     assert cycles_of([divide, Instruction("divide", ("a", "b"), (), (), ("r",))], ROWS) == 13
+
+
+# --- cores that execute out of order -------------------------------------------------------------
+
+UNITS = {"cortex-a72": "pi4", "cortex-a76": "pi5"}
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_units_bound_loops_of_tiles(name: str) -> None:
+    core = core_named(name, "aarch64")
+    units = core.units
+    assert units is not None and core.slot_cycles == 1 / units.products
+    # Large tiles are bound by multiply-adds, small ones by latency, and copies by loads.
+    assert units.cycles(64, 16, 16) == 64 / units.products
+    assert units.cycles(8, 2, 1) == 8 * units.latency
+    assert units.cycles(4, 400, 4) == 400 / units.loads
+    assert units.cycles(0, 0, 1) == 2 / units.instructions
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_step_of_a_tile_takes_as_many_slots_as_multiply_adds(name: str) -> None:
+    target = resolve(UNITS[name])
+    assert target.core.name == name
+    tile = gemm_tile(target, Elem.F32, 56, 64)
+    assert tile.note == "8x8" and step_slots(target, tile) == 64
+    narrow = replace(tile, pixels=2, vectors=1)
+    # Two sums wait for their latency.
+    assert target.core.units is not None
+    assert step_slots(target, narrow) == 4 * target.core.units.latency * target.core.units.products
+    assert step_slots(resolve("aarch64"), tile) is None
