@@ -17,13 +17,17 @@ Thousands of modelled cycles on pi3_64, between two 1x1 convolutions, with the f
 28x28x272 4,162 : 1,470; 14x14x528 1,935 : 800; stride 2: 112x112x64 5,370 : 3,190,
 56x56x144 5,159 : 2,090, 28x28x272 2,165 : 920. Bytes alone take 1,606, 1,809, 858, 425; 2,008,
 1,132, 539. 5x5: 28x28x120 2,729 : 1,319, 14x14x464 3,207 : 1,483; stride 2, 56x56x72 3,867 : 2,007.
+
+With 16 vector registers, a strip has a single row (`depthwise_stream.py`), and a band of rows is
+there for the cache. On pi3 28x28x272 4,977 : 1,830; 14x14x528 2,368 : 1,150.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import groupby
 from math import prod
 
 from ellc.codegen.blocks.calls import Arg, KernelCall, access_arg
@@ -38,7 +42,8 @@ from ellc.codegen.blocks.weights import constant
 from ellc.codegen.blocks.window import Axis, cut, window_axes
 from ellc.codegen.kernels.convolution import has_filter_per_channel, terms_of
 from ellc.codegen.kernels.depthwise import packed_windows
-from ellc.codegen.kernels.depthwise_cost import WIDE_SUMS, Strips, has_strips
+from ellc.codegen.kernels.depthwise_cost import MANY, WIDE_SUMS, Strips, has_strips
+from ellc.codegen.kernels.depthwise_stream import StreamWriter
 from ellc.codegen.kernels.depthwise_strip import TAPS, StripInputs, StripWriter
 from ellc.codegen.kernels.depthwise_tiles import TileWriter
 from ellc.codegen.kernels.line_loops import LANES, LineLoops, Strip
@@ -88,7 +93,8 @@ def depthwise_columns(node: PlacedNode) -> Iterator[Candidate]:
     """Candidates for 3x3 and 5x5 windows over float32 images of whole vectors of channels.
 
     Taps outside of the image and its border must add zeros, and every window must have others.
-    Candidates are offered on in-order cores with 32 vector registers of 16 bytes.
+    Candidates are offered on in-order cores with vector registers of 16 bytes; windows of 5x5 need
+    32 of them.
     """
     if not has_filter_per_channel(node):
         return
@@ -149,6 +155,7 @@ def _is_suitable(
         and conv.stride in ((1, 1), (2, 2))
         and image.dtype is result.dtype is DType.F32
         and has_strips(target)
+        and (target.vector_registers >= MANY or weights.shape[1:3] == (TAPS, TAPS))
     )
 
 
@@ -183,7 +190,16 @@ def _call(node: PlacedNode, shape: Sliding, terms: Terms, schedule: _Schedule) -
     inputs = StripInputs(source, panel, start)
 
     def write(strip: Strip) -> None:
-        if is_wide:
+        if node.target.vector_registers < MANY:
+            done = 0
+            for taps, alike in groupby(strip.taps):
+                rows = len(list(alike))
+                with b.loop("line", done, done + rows) as line:
+                    row = b.add(strip.row, line.index)
+                    only = replace(strip, row=row, taps=(taps,), ahead=frozenset(range(TAPS)))
+                    StreamWriter(b, shape, inputs, epilogue, only).write()
+                done += rows
+        elif is_wide:
             pixels = WIDE_SUMS // len(strip.taps)
             TileWriter(b, shape, inputs, epilogue, pixels, strip).write()
         else:

@@ -63,10 +63,18 @@ the 32 registers. Thousands of modelled cycles on pi3_64, 28x28x120 12: 1,569, 1
 56x56x72 12: 2,364, 14: 2,007."""
 
 
+MANY = 32
+"""So many vector registers hold the image columns under a window of several rows of results. With
+fewer, strips have one row (`depthwise_stream.py`), and need ellc's own scheduler."""
+_STREAM_COLUMN, _STREAM_OPENING = {1: 24.5, 2: 43.0}, 65
+"""The cycles of a column of such a strip, by stride, and by how much a strip takes longer."""
+
+
 def has_strips(target: Target) -> bool:
     """Whether convolutions by columns are offered for a target."""
-    registers = (target.vector_registers, target.vector_bytes)
-    return target.core.in_order and registers[0] >= 32 and registers[1] == LANES * Elem.F32.bytes
+    core, registers = target.core, target.vector_registers
+    enough = registers >= (MANY // 2 if core.scheduler else MANY)
+    return core.in_order and enough and target.vector_bytes == LANES * Elem.F32.bytes
 
 
 def tile_cycles(target: Target, shape: Sliding, slots: float) -> float:
@@ -123,6 +131,9 @@ class Strips:
         return images * (channels / LANES * strips + self._waits(target))
 
     def _strip(self, target: Target, rows: int, columns: int) -> float:
+        if target.vector_registers < MANY:
+            stride = self.shape.columns.stride
+            return rows * (_STREAM_OPENING + columns * _STREAM_COLUMN[stride])
         load, taps = target.core.load_cycles, self.shape.columns.taps
         image_rows = read(self.shape.rows, rows)
         if taps > TAPS:

@@ -79,6 +79,7 @@ _A53_32: Mapping[str, Issue] = {
     # Two instructions for a half each.
     "vector_load": Issue(cycles=2, halves=1, memory=True, stage_after=0, latency=4),
     "vector_store": Issue(cycles=2, halves=1, memory=True, update_need=1),
+    "whole_store": Issue(halves=2, memory=True, update_need=1),
 }
 _A55_SIMD = Issue(halves=2, first=True, latency=4)
 _A55: Mapping[str, Issue] = {

@@ -96,14 +96,17 @@ def trials() -> tuple[Trial, ...]:
 
 
 @pytest.mark.slow
-@pytest.mark.emulated("qemu-aarch64")
-@pytest.mark.parametrize(("guard", "few"), [("end", 32768), ("start", 0)])
+@pytest.mark.emulated("qemu-aarch64", "qemu-arm")
+@pytest.mark.parametrize(
+    ("target", "guard", "few"),
+    [("pi3_64", "end", 32768), ("pi3_64", "start", 0), ("pi3", "end", 0)],
+)
 def test_random_layers_agree_with_the_reference(
-    guard: Guard, few: int, monkeypatch: pytest.MonkeyPatch
+    target: str, guard: Guard, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Layers with more results than `few` have code for each vector of a group."""
     monkeypatch.setattr(depthwise_columns, "_FEW_RESULTS", few)
-    every = run_trials(trials(), resolve("pi3_64"), guard=guard)
+    every = run_trials(trials(), resolve(target), guard=guard)
     for trial, found in zip(trials(), every, strict=True):
         assert not isinstance(found, Exception), found
         for call, made in zip(trial.calls, found, strict=True):

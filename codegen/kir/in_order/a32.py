@@ -6,6 +6,7 @@ All multiply-adds do the same.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -65,6 +66,8 @@ class A32(Encoding):
     half_registers = 2
     lane_registers = 8
     loads_halves_apart = True
+    offsets_are_rare = True
+    split_reach = 1 << 8
     near = range(-_VECTOR_REACH, _VECTOR_REACH - 8)
     reach_bytes = 1 << 9
     stream_reach = _PAIR_REACH - 8
@@ -135,6 +138,23 @@ class A32(Encoding):
         text = _both("vstr", "{1", "{0}", at)
         return Op("vector_store", text, (), (), (base,), (what,), access)
 
+    def split_load(
+        self, to: Reg, through: Reg, base: Reg | None, at: int, access: Access | None = None
+    ) -> tuple[Op, ...]:
+        reads, where = ((), "r0") if base is None else ((base,), "{1}")
+        _within(at + 8, _PAIR_REACH)
+        low = f"vldr {{0.low}}, [{where}, #{at}]"
+        high = f"ldrd {{0}}, [{where}, #{at + 8}]"
+        return (
+            Op("half_load", low, (to,), (), reads, (), access, half=0),
+            Op("load", high, (through,), (), reads, (), access),
+            self.insertion(to, 1, through),
+        )
+
+    def whole_store(self, what: Reg, base: Reg, access: Access) -> Op:
+        text = "vst1.32 {{{1.low}, {1.high}}}, [{0}]"
+        return Op("whole_store", text, (), (), (base,), (what,), access)
+
     def prefetch(self, base: Reg, at: int, *, stores: bool = False) -> Iterator[Op]:
         if -_WORD_REACH <= at <= _WORD_REACH:
             text = f"{'pldw' if stores else 'pld'} [{{0}}, #{at}]"
@@ -161,6 +181,12 @@ class A32(Encoding):
 
     def zero(self, to: Reg) -> Op:
         return Op("vector_move", "vmov.i32 {0}, #0", (to,))
+
+    def number(self, reg: Reg, value: float) -> Op | None:
+        mantissa, exponent = math.frexp(value)
+        if not mantissa or not (32 * mantissa).is_integer() or exponent not in range(-2, 6):
+            return None
+        return Op("vector_move", f"vmov.f32 {{0}}, #{value}", (reg,))
 
     def word_splat(self, to: Reg, word: Reg) -> Op:
         return Op("vector_splat", "vdup.32 {0}, {1}", (to,), (), (word,))

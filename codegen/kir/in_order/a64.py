@@ -60,6 +60,8 @@ class A64(Encoding):
     half_registers = 4
     lane_registers = 32
     loads_halves_apart = False
+    offsets_are_rare = False
+    split_reach = 0
     near = range(-256, 256)
     reach_bytes = 1 << 14
     stream_reach = 0
@@ -155,6 +157,9 @@ class A64(Encoding):
 
     def zero(self, to: Reg) -> Op:
         return Op("vector_move", "movi {0}.4s, #0", (to,))
+
+    def number(self, reg: Reg, value: float) -> Op | None:
+        return None
 
     def word_splat(self, to: Reg, word: Reg) -> Op:
         return Op("vector_splat", "dup {0}.4s, {1.w}", (to,), (), (word,))

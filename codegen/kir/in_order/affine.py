@@ -117,12 +117,25 @@ class Writer:
         outer = [t for t in value.terms if t[0].level < level]
         inner = [t for t in value.terms if t[0].level == level]
         base, constant = None, value.constant
+        if inner and constant and self.encoding.stream_reach:
+            # Where registers are few, places of which only the constant differs share one base.
+            return self._near(value, level)
         if outer:
             base, constant = self.index(of_terms(outer, constant)), 0
         for atom, factor in inner:
             base = self._term(base, atom.reg, factor, level)
         assert base is not None
         return self._sum(base, constant, level) if constant else base
+
+    def _near(self, value: Affine, level: int) -> Reg:
+        """A sum from a known one of which only the constant differs."""
+        base = self.index(of_terms(value.terms, 0))
+        known = [(base, value.constant)]
+        for other, reg in self.levels[level].computed.items():
+            if other.terms == value.terms:
+                known.append((reg, value.constant - other.constant))
+        near = (pair for pair in known if self.encoding.immediate(abs(pair[1])))
+        return self._sum(*next(near, known[0]), level)
 
     def _term(self, base: Reg | None, reg: Reg, factor: int, level: int) -> Reg:
         if base is None and factor == 1:

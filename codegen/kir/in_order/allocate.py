@@ -7,6 +7,7 @@ from bisect import bisect
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from ellc.codegen.kir.in_order.code import Access, Bank, Code, Loop, Node, Op, Reg, Unsupported
 from ellc.codegen.kir.in_order.encoding import Encoding
@@ -25,31 +26,61 @@ class Spilled:
     bytes: int
 
 
-def spill(nodes: list[Node], first_offset: int, new: Iterator[int], encoding: Encoding) -> Spilled:
-    """Move values to the frame until the others fit.
+def spill(
+    nodes: list[Node],
+    first_offset: int,
+    new: Iterator[int],
+    encoding: Encoding,
+    reserve: Mapping[Bank, int] = MappingProxyType({}),
+    *,
+    tight: bool = False,
+) -> Spilled:
+    """Move values to the frame until the others fit, and so many registers as `reserve` are free.
 
     Slots begin at `first_offset`, a multiple of 16; `new` are unused numbers of registers. Raises
     `Unsupported` if nothing is left that can be moved.
     """
     slots: dict[Reg, int] = {}
     small: set[Reg] = set()
-    while chosen := _to_spill(nodes, small, encoding):
+    while chosen := _to_spill(nodes, small, encoding, reserve, tight):
+        literals = _literals(nodes, chosen) if tight else {}
         for reg in chosen:
-            slots[reg] = first_offset + _SLOT_BYTES * len(slots)
-        nodes = _Rewriter({reg: slots[reg] for reg in chosen}, new, small, encoding).nodes(nodes)
+            if reg not in literals:
+                slots[reg] = first_offset + _SLOT_BYTES * len(slots)
+        mine = {reg: slots[reg] for reg in chosen if reg not in literals}
+        nodes = _Rewriter(mine, literals, new, small, encoding).nodes(nodes)
     return Spilled(nodes, slots, _SLOT_BYTES * len(slots))
 
 
-def _to_spill(nodes: list[Node], small: set[Reg], encoding: Encoding) -> list[Reg]:
+def _literals(nodes: Sequence[Node], regs: Sequence[Reg]) -> dict[Reg, Op]:
+    """Those registers that one instruction without operands sets, and this instruction."""
+    setting: dict[Reg, list[Op]] = {reg: [] for reg in regs}
+    for ops in _all_ops(nodes):
+        for op in ops:
+            for reg in op.defined:
+                if reg in setting:
+                    setting[reg].append(op)
+    return {reg: ops[0] for reg, ops in setting.items() if len(ops) == 1 and _is_literal(ops[0])}
+
+
+def _is_literal(op: Op) -> bool:
+    return op.kind == "vector_move" and op.registers == op.writes
+
+
+def _to_spill(
+    nodes: list[Node], small: set[Reg], encoding: Encoding, reserve: Mapping[Bank, int], tight: bool
+) -> list[Reg]:
     """The cheapest registers to move at a place where too many are live; none if all fit."""
-    spans = liveness(nodes).spans
+    spans = liveness(nodes, tight=tight).spans
     weights, fixed = _weights(nodes)
     for bank, registers in encoding.registers.items():
         crowded = _most_crowded(spans, bank)
-        excess = len(crowded) - len(registers)
+        excess = len(crowded) - len(registers) + reserve.get(bank, 0)
         if excess <= 0:
             continue
         candidates = [r for r in crowded if r not in small and r not in fixed]
+        if len(candidates) < excess and (excess := len(crowded) - len(registers)) <= 0:
+            continue
         if len(candidates) < excess:
             raise Unsupported("there are not enough registers")
         candidates.sort(key=lambda r: (weights[r] / (spans[r][1] - spans[r][0] + 1), r.number))
@@ -100,6 +131,7 @@ class _Rewriter:
     """Replaces registers by short-lived ones around accesses to their slots."""
 
     slots: Mapping[Reg, int]
+    literals: Mapping[Reg, Op]
     new: Iterator[int]
     small: set[Reg]
     encoding: Encoding
@@ -120,14 +152,17 @@ class _Rewriter:
 
     def _ops(self, ops: Iterable[Op]) -> Iterator[Op]:
         for op in ops:
-            short = {
-                reg: Reg(reg.bank, next(self.new)) for reg in op.registers if reg in self.slots
-            }
+            if op.writes and op.writes[0] in self.literals:
+                continue
+            moved = (reg for reg in op.registers if reg in self.slots or reg in self.literals)
+            short = {reg: Reg(reg.bank, next(self.new)) for reg in moved}
             self.small.update(short.values())
             for reg, name in short.items():
-                if reg in op.used:
+                if reg in self.literals:
+                    yield replace(self.literals[reg], writes=(name,))
+                elif reg in op.used:
                     yield self._slot_access(name, self.slots[reg], stores=False)
-            yield _renamed(op, short) if short else op
+            yield renamed(op, short) if short else op
             for reg, name in short.items():
                 if reg in op.defined:
                     yield self._slot_access(name, self.slots[reg], stores=True)
@@ -140,7 +175,9 @@ class _Rewriter:
         return replace(self.encoding.word_slot(reg, slot, stores=stores), access=access)
 
 
-def _renamed(op: Op, names: Mapping[Reg, Reg]) -> Op:
+def renamed(op: Op, names: Mapping[Reg, Reg]) -> Op:
+    """The instruction with other registers."""
+
     def named(regs: tuple[Reg, ...]) -> tuple[Reg, ...]:
         return tuple(names.get(reg, reg) for reg in regs)
 
@@ -148,12 +185,12 @@ def _renamed(op: Op, names: Mapping[Reg, Reg]) -> Op:
     return Op(op.kind, op.text, *parts, op.access, op.lane, op.half)
 
 
-def assign(nodes: list[Node], encoding: Encoding) -> dict[Reg, int] | None:
+def assign(nodes: list[Node], encoding: Encoding, *, tight: bool = False) -> dict[Reg, int] | None:
     """The number of each register; None if there are not enough.
 
     Registers of which single lanes are operands come first, if only some registers can be that.
     """
-    spans = liveness(nodes).spans
+    spans = liveness(nodes, tight=tight).spans
     lanes = {op.reads[-1] for ops in _all_ops(nodes) for op in ops if op.lane is not None}
     numbers: dict[Reg, int] = {}
     for bank, order in encoding.registers.items():

@@ -95,7 +95,8 @@ def in_halves(op: Op) -> Op:
         reads = (*both(op.reads[:-1]), _halves(op.reads[-1])[op.lane // 2])
     writes, updates = both(op.writes), both(op.updates)
     if op.half is not None:
-        writes, updates = (_halves(op.updates[0])[op.half],), ()
+        (changed,) = op.defined
+        writes, updates = (_halves(changed)[op.half],), ()
     return Op(op.kind, op.text, writes, updates, reads, both(op.late), op.access)
 
 
@@ -123,6 +124,9 @@ class Loop:
     latch: tuple[Op, ...]
     carried: tuple[Reg, ...] = ()
     """The registers of the carried values of the loop of kernel IR."""
+    streams: tuple[str, ...] = ()
+    """For each of them the parameter to whose elements a carried index points, in `carried` as an
+    address; empty if the register contains the carried value itself."""
     index: Reg | None = None
     """The register of its index, unless the loop counts with another one."""
     trips: int = 8

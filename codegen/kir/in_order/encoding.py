@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal
 
-from ellc.codegen.kir.in_order.code import Access, Bank, Op, Reg
+from ellc.codegen.kir.in_order.code import Access, Bank, Op, Reg, Unsupported
 
 Half = Literal[0, 1]
 """The low or the high 8 bytes of a vector."""
@@ -34,6 +34,10 @@ class Encoding(ABC):
     low half clears the high half."""
     loads_beside: ClassVar[bool] = False
     """Whether parts of loads issue in the same cycle as a multiply-add."""
+    offsets_are_rare: ClassVar[bool]
+    """Whether LLVM's loads and stores of vectors have no displacements, but a pointer each."""
+    split_reach: ClassVar[int]
+    """The distance of pointers to places from which vectors are loaded in parts."""
     near: ClassVar[range]
     """Displacements that every load and store of a vector can have."""
     reach_bytes: ClassVar[int]
@@ -99,6 +103,19 @@ class Encoding(ABC):
     ) -> Op:
         """Store a vector."""
 
+    def split_load(
+        self, to: Reg, through: Reg, base: Reg | None, at: int, access: Access | None = None
+    ) -> tuple[Op, ...]:
+        """Load a vector by three instructions, which issue beside others.
+
+        Half of it passes through a register of the bank `halves`.
+        """
+        raise Unsupported("a load in parts")
+
+    def whole_store(self, what: Reg, base: Reg, access: Access) -> Op:
+        """Store a vector by one instruction that has no displacement."""
+        raise Unsupported("a store without displacement")
+
     @abstractmethod
     def prefetch(self, base: Reg, at: int, *, stores: bool = False) -> Iterator[Op]:
         """Prefetch a cache line to load from it, or to store to it.
@@ -127,6 +144,10 @@ class Encoding(ABC):
     @abstractmethod
     def zero(self, to: Reg) -> Op:
         """A vector of zeros."""
+
+    @abstractmethod
+    def number(self, reg: Reg, value: float) -> Op | None:
+        """A vector of a number; None if no instruction contains it."""
 
     @abstractmethod
     def word_splat(self, to: Reg, word: Reg) -> Op:

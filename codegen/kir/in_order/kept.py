@@ -124,7 +124,7 @@ def _hash(parts: Iterable[bytes]) -> str:
 # --- reading -------------------------------------------------------------------------------------
 
 _LINE = re.compile(
-    r"(?!.*[0-9]{8})[a-z][a-z0-9.]*( [a-zA-Z0-9 ,.#\[\]-]+)?|\.L(loop|done)[0-9]+:|\.p2align 4"
+    r"(?!.*[0-9]{8})[a-z][a-z0-9.]*( [a-zA-Z0-9 ,.#\[\]{}-]+)?|\.L(loop|done)[0-9]+:|\.p2align 4"
 )
 """A line of assembly without a comment, a string, a second instruction or a huge number."""
 
@@ -156,8 +156,10 @@ def _function(
     return AssemblyFunction(tuple(lines), tuple(saves), scratch_bytes)
 
 
-def _witness(carried: list[Any], index: Any, peeled: Any) -> Witness:
+def _witness(carried: list[Any], streams: list[Any], index: Any, peeled: Any) -> Witness:
+    if len(streams) != len(carried) or not all(type(name) is str for name in streams):
+        raise ValueError("not the names of parameters")
     places = (*carried, *([] if index is None else [index]))
     if not all(type(place) in (str, int) for place in places) or type(peeled) is not bool:
         raise ValueError("not a place")
-    return Witness(tuple(carried), index, peeled)
+    return Witness(tuple(carried), tuple(streams), index, peeled)

@@ -24,13 +24,15 @@ def scheduled(
     rows: Mapping[str, Issue],
     live_out: frozenset[Reg],
     free: Mapping[Bank, int],
+    window: int | None = None,
 ) -> list[Op]:
     """The instructions in an order in which they issue early.
 
     Of the ready instructions, the one with the longest path to the end issues first. No more
-    registers than `free` are live at the same time, as long as this is possible.
+    registers than `free` are live at the same time, as long as this is possible. With a `window`,
+    an instruction issues at most so many places before the first one that waits.
     """
-    return _Scheduler(ops, encoding, rows, live_out, free).ordered()
+    return _Scheduler(ops, encoding, rows, live_out, free, window or len(ops)).ordered()
 
 
 class _Scheduler:
@@ -41,11 +43,12 @@ class _Scheduler:
         rows: Mapping[str, Issue],
         live_out: frozenset[Reg],
         free: Mapping[Bank, int],
+        window: int,
     ) -> None:
-        self._ops, self._rows, self._free = ops, rows, free
+        self._ops, self._rows, self._free, self._window = ops, rows, free, window
         self._timed = [encoding.timed(op) for op in ops]
         self._live_out = live_out
-        self._after, self._needs = _dependences(self._timed)
+        self._after, self._needs = _dependences(self._timed, ops)
         self._priority = self._paths()
         self._line = Timeline(rows)
         self._ready: dict[int, int] = {}
@@ -60,11 +63,15 @@ class _Scheduler:
         waiting = sorted((i for i in range(len(self._ops)) if not self._needs[i]), key=self._rank)
         for i in waiting:
             self._ready[i] = 0
+        left = set(range(len(self._ops)))
         while waiting:
-            chosen = self._choice(waiting)
+            end = min(left) + self._window
+            near = [i for i in waiting if i < end] if end < len(self._ops) else waiting
+            chosen = self._choice(near)
             if chosen is None:
-                self._line.advance(self._next_cycle(waiting))
+                self._line.advance(self._next_cycle(near))
                 continue
+            left.remove(chosen)
             waiting.remove(chosen)
             self._issue(chosen)
             order.append(chosen)
@@ -192,13 +199,24 @@ class _Scheduler:
         return max(delays)
 
 
-def _dependences(ops: Sequence[Op]) -> tuple[list[list[int]], list[int]]:
-    """For each instruction those that must follow it, and how many it follows."""
+def _dependences(ops: Sequence[Op], whole: Sequence[Op]) -> tuple[list[list[int]], list[int]]:
+    """For each instruction those that must follow it, and how many it follows.
+
+    In `ops`, halves of vectors are registers themselves. In `whole` they are not: there, one of two
+    instructions that load the halves of a register defines it, and stays the first one.
+    """
     before: list[set[int]] = [set() for _ in ops]
     writer: dict[Reg, int] = {}
     readers: dict[Reg, list[int]] = defaultdict(list)
     accesses: list[tuple[int, Access]] = []
+    begun: dict[Reg, int] = {}
     for i, op in enumerate(ops):
+        if whole[i].half is not None:
+            (changed,) = whole[i].defined
+            if whole[i].writes:
+                begun[changed] = i
+            elif changed in begun:
+                before[i].add(begun[changed])
         for reg in op.used:
             if reg in writer:
                 before[i].add(writer[reg])

@@ -22,11 +22,16 @@ class Liveness:
     """By the `id` of a block; for a loop, those that are live at its head."""
     spans: dict[Reg, tuple[int, int]] = field(default_factory=dict)
     count: int = 0
+    tight: bool = False
 
 
-def liveness(nodes: Sequence[Node]) -> Liveness:
-    """Where the registers of a function are live. After it, none is."""
-    found = Liveness()
+def liveness(nodes: Sequence[Node], *, tight: bool = False) -> Liveness:
+    """Where the registers of a function are live. After it, none is.
+
+    If the spans are `tight`, an instruction may write a register that it is the last to read:
+    positions then count the reads and the writes of an instruction.
+    """
+    found = Liveness(tight=tight)
     _into(nodes, _NONE, found.after)
     _spans(nodes, found)
     return found
@@ -78,10 +83,20 @@ def _spans(nodes: Sequence[Node], found: Liveness) -> None:
             _touch(found, head)
 
 
+def may_overwrite(op: Op) -> bool:
+    """Whether an instruction reads all operands before it writes a result."""
+    return "\n" not in op.text
+
+
 def _count(found: Liveness, ops: Iterable[Op]) -> None:
     for op in ops:
         found.count += 1
-        _touch(found, op.registers)
+        if found.tight and may_overwrite(op):
+            _touch(found, op.used)
+            found.count += 1
+            _touch(found, op.defined)
+        else:
+            _touch(found, op.registers)
 
 
 def _touch(found: Liveness, regs: Iterable[Reg]) -> None:

@@ -10,7 +10,8 @@ from typing import Union
 
 from ellc.codegen.kir.assembly import Frame
 from ellc.codegen.kir.dataflow import registers_read
-from ellc.codegen.kir.in_order.affine import Affine, Level, Writer
+from ellc.codegen.kir.in_order.affine import Affine, Atom, Level, Writer
+from ellc.codegen.kir.in_order.carried import VECTOR_BYTES, coalesced, split, stream_of
 from ellc.codegen.kir.in_order.code import Access, Code, Loop, Op, Reg, Unsupported
 from ellc.codegen.kir.in_order.encoding import Encoding
 from ellc.codegen.kir.in_order.placing import LEAST_PRODUCTS
@@ -33,7 +34,6 @@ from ellc.codegen.kir.types import INDEX, Elem, VType
 
 F32X4 = VType(Elem.F32, 4)
 _VECTOR_OPS = ("add", "sub", "mul", "max", "min")
-_VECTOR_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,9 @@ class Lowering:
         self._stored: set[object] = set()
         self._labels = 0
         self._carried: set[Reg] = set()
+        self._streams: dict[Reg, str] = {}
+        self._nest = loop
+        self._dense = False
         self._start(loop)
         self._statement(loop)
         for out in outs:
@@ -108,6 +111,8 @@ class Lowering:
 
     def _give(self, out: Var) -> None:
         """Store a result in the frame."""
+        if out.type != F32X4:
+            raise Unsupported(f"a result of type {out.type}")
         at = self._frame.results[out.name]
         self._emit(self._encoding.vector_store(self._vector(out), None, at))
 
@@ -122,23 +127,17 @@ class Lowering:
             case Load(result, param, index, offset, _) if result.type == F32X4:
                 self._define(result.name, self._load(param, index, offset))
             case Store(value, param, index, offset, _) if value.type == F32X4:
-                register = self._vector(value)
-                pointer, access = self._address(param, index, offset, True)
-                self._fetch_for_store(pointer, *access)
-                self._emit(self._encoding.vector_store(register, pointer, *access))
-                self._forget_loads()
+                self._store(self._vector(value), param, index, offset)
             case Prefetch(param, index, offset):
-                pointer, access = self._address(param, index, offset, False)
-                for op in self._encoding.prefetch(pointer, access[0]):
-                    self._emit(op)
+                self._prefetch(param, index, offset)
             case For():
                 self._for(statement)
             case _:
                 raise Unsupported(type(statement).__name__)
 
     def _for(self, loop: For) -> None:
-        if any(c.type != F32X4 for c in loop.carried):
-            raise Unsupported("a carried value that is no vector")
+        if any(c.type not in (F32X4, INDEX) for c in loop.carried):
+            raise Unsupported("a carried value that is neither vector nor index")
         cells = self._cells(loop)
         self._shared.clear()
         product = product_loop(loop) if self._places_loads else None
@@ -150,7 +149,7 @@ class Lowering:
         else:
             self._plain_loop(loop, cells)
         for result, cell in zip(loop.results, cells, strict=True):
-            self._define(result.name, cell)
+            self._define(result.name, self._in_cell(cell))
         self._shared.clear()
 
     def _plain_loop(self, loop: For, cells: Sequence[Reg]) -> None:
@@ -170,23 +169,31 @@ class Lowering:
         writer.levels.append(Level())
         self._define(loop.index.name, writer.atom(index))
         for carried, cell in zip(loop.carried, cells, strict=True):
-            self._define(carried.name, cell)
-        before = self._carried
-        self._carried = set(cells)
+            self._define(carried.name, self._in_cell(cell))
+        before = self._carried, self._dense
+        self._carried, self._dense = set(cells), self._is_dense(loop)
         for statement in loop.body:
             self._statement(statement)
         self._yield(loop, cells)
-        self._carried = before
+        self._carried, self._dense = before
         step = self._encoding.immediate(loop.step)
         if not step:
             raise Unsupported("a loop with a large step")
         self._emit(Op("integer", f"add {{0}}, {{0}}, {step}", (), (index,)))
         body = writer.levels.pop().nodes
+        streams = tuple(self._streams.get(cell, "") for cell in cells)
         latch = (compared, self._encoding.branch("lt", f".Lloop{label}"))
         writer.levels[-1].nodes += [
-            Loop(label, guard, body, latch, tuple(cells), index, trips),
+            Loop(label, guard, body, latch, tuple(cells), streams, index, trips),
             Code(),
         ]
+
+    def _is_dense(self, loop: For) -> bool:
+        """Whether a loop has enough multiply-adds to hide loads in parts."""
+        if not (self._encoding.offsets_are_rare and self._places_loads):
+            return False
+        products = sum(isinstance(s, Let) and s.op == "mul_add" for s in loop.body)
+        return products >= LEAST_PRODUCTS
 
     def _compared(self, index: Reg, stop: Affine) -> Op:
         number = "" if stop.terms else self._encoding.immediate(stop.constant)
@@ -274,6 +281,9 @@ class Lowering:
         if not bits:
             self._emit(self._encoding.zero(reg))
             return reg
+        if number := self._encoding.number(reg, literal.value):
+            self._emit(number)
+            return reg
         word = self._writer.index(Affine((), bits))
         self._emit(self._encoding.word_splat(reg, word))
         return reg
@@ -286,8 +296,11 @@ class Lowering:
 
     def _cells(self, loop: For) -> list[Reg]:
         """The registers of a loop's carried values, which contain the initial values."""
-        cells = []
+        cells = list[Reg]()
         for init in loop.inits:
+            if init.type == INDEX:
+                cells.append(self._index_cell(loop, len(cells)))
+                continue
             cell = self._dies(init)
             if cell is None:
                 cell = self._writer.new("v")
@@ -295,12 +308,40 @@ class Lowering:
             cells.append(cell)
         return cells
 
+    def _index_cell(self, loop: For, number: int) -> Reg:
+        """The register of a carried index: an address, if it only serves for addresses."""
+        init = self.affine(loop.inits[number])
+        param = stream_of(self._nest, loop, number) if self._encoding.offsets_are_rare else None
+        if param is None:
+            return self._writer.fresh_index(init)
+        cell = self._writer.fresh_index(self.byte_address(param, loop.inits[number], 0))
+        self._streams[cell] = param.name
+        return cell
+
+    def _in_cell(self, cell: Reg) -> Value:
+        """A carried value, which is in a register that was just written."""
+        return cell if cell.bank == "v" else self._writer.atom(cell)
+
+    def _advance(self, cell: Reg, value: Affine) -> None:
+        """Add a number to the register of a carried index."""
+        by = value.plus(self._writer.atom(cell), -1)
+        size = Elem.F32.bytes if cell in self._streams else 1
+        step = self._encoding.immediate(abs(by.constant * size))
+        if by.terms or not step:
+            raise Unsupported("a carried index that does not advance by a small number")
+        sign = "add" if by.constant > 0 else "sub"
+        self._emit(Op("integer", f"{sign} {{0}}, {{0}}, {step}", (), (cell,)))
+
     def _yield(self, loop: For, cells: Sequence[Reg]) -> None:
         """Move the yielded values to the registers of the carried ones."""
         moves = []
         for value, cell in zip(loop.yields, cells, strict=True):
-            if isinstance(value, Imm) or self._values[value.name] != cell:
+            if value.type == INDEX:
+                self._advance(cell, self.affine(value))
+            elif isinstance(value, Imm) or self._values[value.name] != cell:
                 moves.append((value, cell))
+        if self._dense:
+            moves = [move for move in moves if not self._coalesced(loop, *move)]
         targets = {cell for _, cell in moves}
         kept: dict[int, Reg] = {}
         for number, (value, _) in enumerate(moves):
@@ -312,6 +353,18 @@ class Lowering:
                 self._move(kept[number], cell)
             else:
                 self._copied(value, cell)
+
+    def _coalesced(self, loop: For, value: Operand, cell: Reg) -> bool:
+        """Let a yielded value be computed in the register of the carried one, if this is free."""
+        reg, level = self._source_of(value), self._writer.levels[-1]
+        carried = loop.carried[loop.yields.index(value)]
+        if reg is None or reg in self._carried or len(level.nodes) > 1:
+            return False
+        if carried in loop.yields or loop.yields.count(value) > 1:
+            return False
+        together = coalesced(level.code.ops, reg, cell)
+        level.code.ops = together or level.code.ops
+        return bool(together)
 
     def _source_of(self, operand: Operand) -> Reg | None:
         """The register from which a vector comes; None for a literal."""
@@ -363,21 +416,49 @@ class Lowering:
 
     def _load(self, param: Param, index: Operand, offset: int) -> Reg:
         pointer, (displacement, access) = self._address(param, index, offset, False)
-        reg = self._writer.new("v")
+        reg, encoding = self._writer.new("v"), self._encoding
         key = (self._writer.depth, (access.alias, access.place, access.start))
         if key in self._shared:
             self._emit(self._encoding.vector_move(reg, self._shared[key]))
             return reg
-        self._emit(self._encoding.vector_load(reg, pointer, displacement, access))
+        if self._dense:
+            through = self._writer.new(encoding.halves)
+            for op in encoding.split_load(reg, through, pointer, displacement, access):
+                self._emit(op)
+            return reg
+        self._emit(encoding.vector_load(reg, pointer, displacement, access))
         self._shared[key] = reg
         self._copyable.add(reg)
         return reg
+
+    def _store(self, register: Reg, param: Param, index: Operand, offset: int) -> None:
+        if self._dense:
+            address = self.byte_address(param, index, offset)
+            access = Access(
+                self.alias(param), Affine(address.terms), address.constant, VECTOR_BYTES, True
+            )
+            pointer = self._writer.index(address)
+            self._emit(self._encoding.whole_store(register, pointer, access))
+        else:
+            pointer, (displacement, access) = self._address(param, index, offset, True)
+            self._fetch_for_store(pointer, displacement, access)
+            self._emit(self._encoding.vector_store(register, pointer, displacement, access))
+        self._forget_loads()
+
+    def _prefetch(self, param: Param, index: Operand, offset: int) -> None:
+        pointer, (displacement, _) = self._address(param, index, offset, False)
+        for op in self._encoding.prefetch(pointer, displacement):
+            self._emit(op)
 
     def byte_address(self, param: Param, index: Operand, offset: int) -> Affine:
         """The address of an element."""
         if param.elem is not Elem.F32:
             raise Unsupported(f"elements of type {param.elem}")
         bytes_ = self.affine(index).times(param.elem.bytes)
+        if any(atom.reg in self._streams for atom, _ in bytes_.terms):
+            ((atom, _),) = bytes_.terms
+            far = bytes_.constant + offset * param.elem.bytes
+            return Affine(((atom, 1),), far)
         return self._pointers[param.name].plus(bytes_).plus(Affine((), offset * param.elem.bytes))
 
     def alias(self, param: Param) -> str:
@@ -389,10 +470,17 @@ class Lowering:
     ) -> tuple[Reg, tuple[int, Access]]:
         """A pointer, and a displacement with the description of the access."""
         address = self.byte_address(param, index, offset)
-        pointer, displacement = split(address, self._encoding)
+        pointer, displacement = self._split(address)
         place = Affine(address.terms)
         access = Access(self.alias(param), place, address.constant, 16, stores)
         return self._writer.index(pointer), (displacement, access)
+
+    def _split(self, address: Affine) -> tuple[Affine, int]:
+        if not self._dense:
+            return split(address, self._encoding)
+        displacement = address.constant % self._encoding.split_reach // VECTOR_BYTES
+        displacement *= VECTOR_BYTES
+        return Affine(address.terms, address.constant - displacement), displacement
 
     def _index_let(self, let: Let) -> Affine:
         match let.op, let.args:
@@ -410,6 +498,13 @@ class Lowering:
                 out = self._writer.new("x")
                 self._emit(self._encoding.selected(out, first, second, op))
                 return self._writer.atom(out)
+            case "opaque", (a,):
+                # It becomes the base of addresses, so that they do not share parts with others.
+                value = self.affine(a)
+                if not value.terms:
+                    return value
+                reg = self._writer.index(value)
+                return Affine(((Atom(reg, value.level), 1),))
             case ("div" | "rem") as op, (a, Imm() as divisor) if divisor.value > 0:
                 return self._divided(op, self.affine(a), int(divisor.value))
         raise Unsupported(f"{let.op} of an index")
@@ -428,12 +523,3 @@ class Lowering:
         out = self._writer.new("x")
         self._emit(Op(op.kind, op.text, (out,), op.updates, op.reads, op.late))
         return self._writer.atom(out)
-
-
-def split(address: Affine, encoding: Encoding) -> tuple[Affine, int]:
-    """A pointer near an address, and a displacement that loads of vectors can have."""
-    if address.constant in encoding.near:
-        return Affine(address.terms), address.constant
-    displacement = address.constant % encoding.reach_bytes
-    displacement -= displacement % _VECTOR_BYTES
-    return Affine(address.terms, address.constant - displacement), displacement

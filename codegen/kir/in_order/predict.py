@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ellc.codegen.kir.in_order.code import Code, Loop, Node
 from ellc.codegen.kir.in_order.encoding import Encoding
+from ellc.codegen.kir.in_order.placing import LEAST_PRODUCTS
 from ellc.codegen.machine.pipeline import Issue, cycles_of, loop_cycles
 
 
@@ -27,6 +28,23 @@ def trip_cycles(loop: Loop, encoding: Encoding, rows: Mapping[str, Issue]) -> fl
             ops = (*only.ops, *loop.latch)
             return loop_cycles([encoding.timed(op) for op in ops], rows)
     return predicted_cycles(loop.body, encoding, rows) + len(loop.latch)
+
+
+def is_dense(block: Code) -> bool:
+    """Whether a block has many multiply-adds."""
+    return sum(op.kind == "multiply_add" for op in block.ops) >= LEAST_PRODUCTS
+
+
+def dense_loops(nodes: Sequence[Node]) -> Iterator[Loop]:
+    """The innermost loops that consist of many multiply-adds."""
+    for node in nodes:
+        if isinstance(node, Loop):
+            match node.body:
+                case [Code() as only]:
+                    if is_dense(only):
+                        yield node
+                case _:
+                    yield from dense_loops(node.body)
 
 
 def steady_loops(nodes: Sequence[Node]) -> Iterator[Loop]:

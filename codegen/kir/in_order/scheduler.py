@@ -9,7 +9,7 @@ from ellc.codegen.kir.in_order.code import Unsupported
 from ellc.codegen.kir.in_order.encoding import Encoding
 from ellc.codegen.kir.in_order.kept import DECLINED, Answer, keep, kept, key_of
 from ellc.codegen.kir.in_order.lower import Lowering
-from ellc.codegen.kir.in_order.predict import predicted_cycles, steady_loops
+from ellc.codegen.kir.in_order.predict import dense_loops, predicted_cycles, steady_loops
 from ellc.codegen.kir.in_order.proof.machine import Machine
 from ellc.codegen.kir.in_order.proof.machine_a32 import MachineA32
 from ellc.codegen.kir.in_order.proof.machine_a64 import MachineA64
@@ -68,7 +68,8 @@ def _answer(
     inputs = (nest.loop, nest.results, layout, nest.aliases, encoding)
     try:
         translated = translate(*inputs, rows)
-        if not any(steady_loops(translated.nodes)):
+        is_dense = encoding.offsets_are_rare and any(dense_loops(translated.nodes))
+        if not is_dense and not any(steady_loops(translated.nodes)):
             return DECLINED
         plain = Lowering(*inputs, places_loads=False).nodes
     except Unsupported:

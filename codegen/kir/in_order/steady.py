@@ -136,7 +136,17 @@ class SteadyLoop:
             writer.emit(op)
         body = Code(list(self._body(counter)), fixed=True)
         latch = (self._encoding.branch("ne", f".Lloop{self._label}"),)
-        node = Loop(self._label, (), [body], latch, tuple(self._cells), None, loop.trips - 1, True)
+        node = Loop(
+            self._label,
+            (),
+            [body],
+            latch,
+            tuple(self._cells),
+            ("",) * len(self._cells),
+            None,
+            loop.trips - 1,
+            True,
+        )
         writer.levels[-1].nodes += [node, Code(list(self._last()))]
 
     # --- addresses -------------------------------------------------------------------------------

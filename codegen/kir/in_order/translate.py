@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 from ellc.codegen.kir.assembly import Frame
@@ -11,11 +11,24 @@ from ellc.codegen.kir.in_order.allocate import assign, spill
 from ellc.codegen.kir.in_order.code import Bank, Code, Loop, Node, Op, Reg, Unsupported
 from ellc.codegen.kir.in_order.encoding import Encoding
 from ellc.codegen.kir.in_order.list_schedule import scheduled
-from ellc.codegen.kir.in_order.live import liveness, without_dead_code
+from ellc.codegen.kir.in_order.live import liveness, may_overwrite, without_dead_code
 from ellc.codegen.kir.in_order.lower import Lowering
+from ellc.codegen.kir.in_order.predict import dense_loops, is_dense, predicted_cycles
 from ellc.codegen.kir.in_order.write import Witness, function, witnesses
 from ellc.codegen.kir.ir import AssemblyFunction, For, Var
-from ellc.codegen.machine.pipeline import Issue
+from ellc.codegen.machine.pipeline import Issue, loop_cycles
+
+_RESERVES: tuple[Mapping[Bank, int], ...] = (
+    {},
+    {"x": 1},
+    {"x": 2},
+    {"x": 2, "v": 1},
+)
+"""The vector registers that stay free for the order of a block. More of them allow a better order,
+but more values are in the frame."""
+
+
+_WINDOWS = (44, 36, 28)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,63 +50,80 @@ def translate(
 ) -> Translated:
     """The function that computes a nest. Raises `Unsupported` outside the subset."""
     lowered = without_dead_code(Lowering(loop, outs, frame, aliases, encoding).nodes)
-    fitting = spill(lowered, frame.bytes, count(1_000_000), encoding)
-    nodes = _in_order(fitting.nodes, encoding, rows)
-    numbers = assign(nodes, encoding)
+    tight = encoding.offsets_are_rare and any(dense_loops(lowered))
+    reserves = _RESERVES if tight else _RESERVES[:1]
+    found = [
+        _allocated(lowered, frame.bytes, encoding, rows, reserve, tight) for reserve in reserves
+    ]
+    return min(found, key=lambda each: predicted_cycles(each.nodes, encoding, rows))
+
+
+def _allocated(
+    lowered: list[Node],
+    frame_bytes: int,
+    encoding: Encoding,
+    rows: Mapping[str, Issue],
+    reserve: Mapping[Bank, int],
+    tight: bool,
+) -> Translated:
+    fitting = spill(lowered, frame_bytes, count(1_000_000), encoding, reserve, tight=tight)
+    nodes = _in_order(fitting.nodes, encoding, rows, tight)
+    numbers = assign(nodes, encoding, tight=tight)
     if numbers is None:
         nodes = fitting.nodes
-        numbers = assign(nodes, encoding)
+        numbers = assign(nodes, encoding, tight=tight)
     if numbers is None:
         raise Unsupported("there are not enough registers")
     written = function(nodes, numbers, fitting.bytes, encoding)
     return Translated(written, nodes, witnesses(nodes, numbers, fitting.slots))
 
 
-def _in_order(nodes: list[Node], encoding: Encoding, rows: Mapping[str, Issue]) -> list[Node]:
+def _in_order(
+    nodes: list[Node], encoding: Encoding, rows: Mapping[str, Issue], tight: bool
+) -> list[Node]:
     """The function with its blocks in the order in which the core should run them."""
     found = liveness(nodes)
     after = found.after
+
+    def cycles(ops: Sequence[Op]) -> int:
+        return loop_cycles([encoding.timed(op) for op in ops], rows)
 
     def arranged(inside: Sequence[Node]) -> list[Node]:
         return [_arranged(node) for node in inside]
 
     def _arranged(node: Node) -> Node:
         if isinstance(node, Loop):
-            return Loop(
-                node.label,
-                node.guard,
-                arranged(node.body),
-                node.latch,
-                node.carried,
-                node.index,
-                node.trips,
-                node.peeled,
-            )
+            return replace(node, body=arranged(node.body))
         if node.fixed or len(node.ops) < 2:
             return node
         out = after[id(node)]
         mine = {reg for op in node.ops for reg in op.registers}
         free = _free(out, mine, encoding)
-        ordered = scheduled(node.ops, encoding, rows, out, free)
         # The scheduler may need more registers than are free. One such block must not cost all
         # others their order.
-        return Code(ordered) if _fits(ordered, out & mine, free) else node
+        if not (tight and is_dense(node)):
+            ordered = scheduled(node.ops, encoding, rows, out, free)
+            return Code(ordered) if _fits(ordered, out & mine, free, tight) else node
+        tried = [scheduled(node.ops, encoding, rows, out, free, window) for window in _WINDOWS]
+        orders = [ops for ops in tried if _fits(ops, out & mine, free, tight)]
+        return Code(min([*orders, node.ops], key=cycles)) if orders else node
 
     return arranged(nodes)
 
 
-def _fits(ops: Sequence[Op], out: frozenset[Reg], free: Mapping[Bank, int]) -> bool:
+def _fits(ops: Sequence[Op], out: frozenset[Reg], free: Mapping[Bank, int], tight: bool) -> bool:
     """Whether no more registers than `free` are in use at the same time, as `assign` counts them.
 
     `out` are live after the block.
     """
     live = set(out)
     for op in reversed(ops):
-        live.update(op.registers)
+        live.update(op.defined if tight and may_overwrite(op) else op.registers)
         if any(sum(r.bank == bank for r in live) > count for bank, count in free.items()):
             return False
-        live.difference_update(set(op.writes).difference(op.used))
-    return True
+        live.difference_update(op.writes)
+        live.update(op.used)
+    return not any(sum(r.bank == bank for r in live) > count for bank, count in free.items())
 
 
 def _free(out: frozenset[Reg], mine: set[Reg], encoding: Encoding) -> dict[Bank, int]:

@@ -19,10 +19,12 @@ class Witness:
     """Where the values of a loop of kernel IR are at the head of its loop in assembly.
 
     A place is the name of a register, such as `v3` or `x4`, or the offset of a slot in the frame.
-    The checker does not trust it: with a wrong witness it finds no proof.
+    Where `streams` names a parameter, the place holds the address of its element whose index is
+    carried. The checker does not trust it: with a wrong witness it finds no proof.
     """
 
     carried: tuple[str | int, ...]
+    streams: tuple[str, ...]
     index: str | int | None
     peeled: bool
 
@@ -50,7 +52,7 @@ def witnesses(
     for loop in _loops(nodes):
         carried = tuple(map(place, loop.carried))
         index = None if loop.index is None else place(loop.index)
-        found[loop.label] = Witness(carried, index, loop.peeled)
+        found[loop.label] = Witness(carried, loop.streams, index, loop.peeled)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import ClassVar
@@ -28,7 +29,10 @@ from ellc.codegen.kir.in_order.proof.symbols import (
     literal_lanes,
 )
 
+_BARE = re.compile(r"\[(r\d+)\]")
 _LANE = re.compile(r"d(\d+)\[([01])\]")
+_HINTS = ("cmp", "pld", "pldw", "nop", "vst1.32")
+"""Mnemonics of instructions that change no register and no slot."""
 _BRANCH = re.compile(r"b(ge|lt|ne) (\S+)")
 _LANE_HALVES = 16
 """Only the first so many halves can be multiplied by lane."""
@@ -56,7 +60,7 @@ class MachineA32(Machine):
     @classmethod
     def written(cls, line: str) -> tuple[Place, ...]:
         mnemonic, _, rest = line.partition(" ")
-        if line.startswith(".") or cls.branch(line) or mnemonic in ("cmp", "pld", "pldw", "nop"):
+        if line.startswith(".") or cls.branch(line) or mnemonic in _HINTS:
             return ()
         operands = OPERANDS.findall(rest)
         if mnemonic in ("str", "vstr"):
@@ -112,15 +116,17 @@ class MachineA32(Machine):
     # --- memory ----------------------------------------------------------------------------------
 
     def _vldr(self, to: str, where: str) -> None:
-        base, offset = self.address_of(where)
+        self._set_half(to, self._two(*self.address_of(where)))
+
+    def _two(self, base: str, offset: int) -> tuple[int, int]:
+        """Two lanes from a pointer, or half the vector in a slot."""
         if base != "r0":
-            self._set_half(to, (self.element(base, offset), self.element(base, offset + 4)))
-            return
+            return self.element(base, offset), self.element(base, offset + 4)
         high = offset % SLOT_BYTES
         value = self.values[offset - high]
         if not isinstance(value, tuple) or high not in (0, 8):
             raise Unproved("another type is in the slot")
-        self._set_half(to, (value[2], value[3]) if high else (value[0], value[1]))
+        return (value[2], value[3]) if high else (value[0], value[1])
 
     def _vstr(self, what: str, where: str) -> None:
         base, offset = self.address_of(where)
@@ -139,6 +145,15 @@ class MachineA32(Machine):
         if first[1] % SLOT_BYTES:
             raise Unproved("a slot that may overlap another")
         self.values[first[1]] = whole
+
+    def _vst1(self, low: str, high: str, where: str) -> None:
+        match = _BARE.fullmatch(where)
+        first, second = low.removeprefix("{"), high.removesuffix("}")
+        if match is None or _half_place(first)[0] != _half_place(second)[0]:
+            raise Unproved("stores no vector")
+        if _half_place(first)[1] or not _half_place(second)[1] or match[1] == "r0":
+            raise Unproved("stores no vector, or to the frame")
+        self.memory.store(self.number(match[1]), (*self._half(first), *self._half(second)))
 
     def _ldr(self, to: str, where: str) -> None:
         base, offset = self.address_of(where)
@@ -160,9 +175,9 @@ class MachineA32(Machine):
     def _ldrd(self, low: str, high: str, where: str) -> None:
         base, offset = self.address_of(where)
         first, second = _place(low), _place(high)
-        if base == "r0" or int(first[1:]) % 2 or int(second[1:]) != int(first[1:]) + 1:
-            raise Unproved("no pair of registers, or the frame")
-        lanes = (self.element(base, offset), self.element(base, offset + 4))
+        if int(first[1:]) % 2 or int(second[1:]) != int(first[1:]) + 1:
+            raise Unproved("no pair of registers")
+        lanes = self._two(base, offset)
         self.values[first], self.values[second] = Half(lanes[:1]), Half(lanes[1:])
 
     # --- other instructions ----------------------------------------------------------------------
@@ -212,6 +227,10 @@ class MachineA32(Machine):
             raise Unproved("an unknown literal")
         self.set_vector(to, literal_lanes(self._symbols, 0))
 
+    def _number(self, to: str, value: str) -> None:
+        (bits,) = struct.unpack("<I", struct.pack("<f", float(value[1:])))
+        self.set_vector(to, literal_lanes(self._symbols, bits))
+
     def _vdup(self, to: str, source: str) -> None:
         if not source.startswith("r"):
             self.set_vector(to, self.vector(source))
@@ -228,6 +247,7 @@ class MachineA32(Machine):
             "mls": Machine.multiply_subtract,
             "vldr": _vldr,
             "vstr": _vstr,
+            "vst1.32": _vst1,
             "ldr": _ldr,
             "str": _str,
             "ldrd": _ldrd,
@@ -239,6 +259,7 @@ class MachineA32(Machine):
             "vmla.f32": _vmla,
             "vmov": _vmov,
             "vmov.i32": _literal,
+            "vmov.f32": _number,
             "vdup.32": _vdup,
             "pld": Machine.prefetch,
             "pldw": Machine.prefetch,

@@ -165,8 +165,8 @@ class _Proof:
         label = line[:-1]
         witness = self._witnesses[label.removeprefix(".Lloop")]
         carried = self._carried(loop, witness)
-        inits = [self._source.lanes(c.init) for c in carried]
-        self._require(_placed(carried, inits), f"before {label}")
+        inits = [self._source.value(c.init) for c in carried]
+        self._require(self._placed(carried, inits), f"before {label}")
         if witness.peeled:
             self._ahead(loop, label, carried)
         else:
@@ -178,13 +178,28 @@ class _Proof:
         """The carried values that the loop changes. The others are what they were before it."""
         found = []
         values = zip(loop.carried, loop.inits, loop.yields, loop.results, strict=True)
-        for place, (value, init, after, result) in zip(witness.carried, values, strict=True):
+        places = zip(witness.carried, witness.streams, strict=True)
+        for (place, stream), (value, init, after, result) in zip(places, values, strict=True):
             if after == value:
-                lanes = self._source.lanes(init)
-                self._source.values[value.name] = self._source.values[result.name] = lanes
+                known = self._source.value(init)
+                self._source.values[value.name] = self._source.values[result.name] = known
             else:
-                found.append(_Carried(place, value, init, after, result))
+                found.append(_Carried(place, stream, value, init, after, result))
         return found
+
+    def _placed(self, carried: Sequence[_Carried], values: Sequence[Value]) -> dict[Place, Value]:
+        """The state in which each place holds its value, or the address of that element.
+
+        Two values cannot have the same place.
+        """
+        places: dict[Place, Value] = {}
+        for each, value in zip(carried, values, strict=True):
+            if each.place in places:
+                raise Unproved("two carried values in one place")
+            if each.stream and isinstance(value, Linear):
+                value = self._source.element_address(each.stream, value)
+            places[each.place] = value
+        return places
 
     def _require(self, wanted: Mapping[Place, Value], where: str) -> None:
         for place, value in wanted.items():
@@ -216,10 +231,10 @@ class _Proof:
         self._boundary(loop)
         unchanged = self._unchanged(label)
         index = self._symbols.integer("index", self._symbols.fresh(label))
-        lanes = [self._symbols.lanes(c.value.name) for c in carried]
-        self._machine.values = {**unchanged, index_place: index, **_placed(carried, lanes)}
+        inside = [self._unknown(c.value) for c in carried]
+        self._machine.values = {**unchanged, index_place: index, **self._placed(carried, inside)}
         self._source.values[loop.index.name] = index
-        self._source.values.update(zip((c.value.name for c in carried), lanes, strict=True))
+        self._source.values.update(zip((c.value.name for c in carried), inside, strict=True))
         for statement in loop.body:
             if isinstance(statement, For):
                 self._nest(statement)
@@ -232,13 +247,19 @@ class _Proof:
             stop,
         ):
             raise Unproved(f"{label}: branches back on another condition")
-        yields = [self._source.lanes(c.after) for c in carried]
-        self._require({index_place: after, **_placed(carried, yields)}, label)
+        yields = [self._source.value(c.after) for c in carried]
+        self._require({index_place: after, **self._placed(carried, yields)}, label)
         self._require(unchanged, label)
         self._boundary(loop)
-        results = [self._symbols.lanes(c.result.name) for c in carried]
-        self._machine.values = {**unchanged, **_placed(carried, results)}
+        results = [self._unknown(c.result) for c in carried]
+        self._machine.values = {**unchanged, **self._placed(carried, results)}
         self._source.values.update(zip((c.result.name for c in carried), results, strict=True))
+
+    def _unknown(self, value: Var) -> Linear | Lanes:
+        """New symbols for a value."""
+        if value.type == INDEX:
+            return self._symbols.integer("carried", self._symbols.fresh(value.name))
+        return self._symbols.lanes(value.name)
 
     def _unchanged(self, label: str) -> dict[Place, Value]:
         changed = self._changed(label)
@@ -278,14 +299,14 @@ class _Proof:
         unchanged, moving = known
         lanes = [self._symbols.lanes(c.value.name) for c in carried]
         far = index.shifted(-trips[0])
-        self._machine.values = {**unchanged, **_at(moving, far), **_placed(carried, lanes)}
+        self._machine.values = {**unchanged, **_at(moving, far), **self._placed(carried, lanes)}
         self._at = head
         counted = self._trip(label)
         last = Linear((), trips[-1])
         if counted != last.plus(index, -1).shifted(-loop.step):
             raise Unproved(f"{label}: runs another number of trips")
         yields = self._run_source(loop, index, carried, lanes)
-        self._require(_placed(carried, yields), label)
+        self._require(self._placed(carried, yields), label)
         after = _at(moving, far.shifted(loop.step))
         kept = {p: moving[p].known(v, self._machine.values.get(p)) for p, v in after.items()}
         if kept != moving:
@@ -296,7 +317,7 @@ class _Proof:
         # Behind the loop, the last trip is still to come.
         end = last.shifted(-trips[0])
         lanes = [self._symbols.lanes(c.value.name) for c in carried]
-        self._machine.values = {**unchanged, **_at(moving, end), **_placed(carried, lanes)}
+        self._machine.values = {**unchanged, **_at(moving, end), **self._placed(carried, lanes)}
         yields = self._run_source(loop, last, carried, lanes)
         self._source.values.update(zip((c.result.name for c in carried), yields, strict=True))
 
@@ -330,18 +351,11 @@ class _Carried:
     """A carried value of a loop, and its place in the function."""
 
     place: Place
+    stream: str
     value: Var
     init: Operand
     after: Operand
     result: Var
-
-
-def _placed(carried: Sequence[_Carried], lanes: Sequence[Lanes]) -> dict[Place, Value]:
-    """The state in which each place holds its value. Two values cannot have the same place."""
-    places = dict(zip((c.place for c in carried), lanes, strict=True))
-    if len(places) < len(carried):
-        raise Unproved("two carried values in one place")
-    return {**places}
 
 
 class _Moving:

@@ -66,12 +66,22 @@ class Source:
             raise Unproved(f"{operand.name} is no vector")
         return value
 
+    def value(self, operand: Operand) -> Linear | Lanes:
+        """An index or a vector."""
+        return self.integer(operand) if operand.type == INDEX else self.lanes(operand)
+
+    def element_address(self, param: str, index: Linear) -> Linear:
+        """The address of an element of a parameter."""
+        return self._params[param].plus(index, Elem.F32.bytes)
+
     def _address(self, param: Param, index: Operand, offset: int) -> Linear:
-        size = param.elem.bytes
-        at = self._params[param.name].plus(self.integer(index), size)
-        return at.shifted(offset * size)
+        if param.elem is not Elem.F32:
+            raise Unproved(f"elements of type {param.elem}")
+        return self.element_address(param.name, self.integer(index).plus(Linear((), offset)))
 
     def _index(self, let: Let) -> Linear:
+        if let.op == "opaque":
+            return self.integer(let.args[0])
         a, b = (self.integer(arg) for arg in let.args)
         match let.op:
             case "add":
