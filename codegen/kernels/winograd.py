@@ -22,12 +22,11 @@ from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.schedule import NOTHING_AHEAD, Ahead, GemmSchedule, gemm_tile
 from ellc.codegen.blocks.scratch import copy_cycles, scratch
-from ellc.codegen.blocks.terms import ProductTypes
 from ellc.codegen.blocks.weights import constant
 from ellc.codegen.blocks.window import cut
 from ellc.codegen.kernels.convolution import Problem, problem_of
 from ellc.codegen.kernels.error_growth import growth_of_stages
-from ellc.codegen.kernels.gemm import gemm_cycles
+from ellc.codegen.kernels.winograd_cost import moved_bytes, winograd_cycles
 from ellc.codegen.kernels.winograd_error import error_bound
 from ellc.codegen.kernels.winograd_stages import (
     DataStage,
@@ -36,7 +35,7 @@ from ellc.codegen.kernels.winograd_stages import (
     SumStage,
     Tiled,
 )
-from ellc.codegen.kernels.winograd_transform import TAPS, Winograd, operations, winograd
+from ellc.codegen.kernels.winograd_transform import TAPS, Winograd, winograd
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import Elem
@@ -122,21 +121,25 @@ def _suitable(node: PlacedNode) -> Problem | None:
 
 
 def _layout(node: PlacedNode, problem: Problem, results: int, *, panels_first: bool) -> Layout:
-    """The bands and the order for a convolution."""
-    target, shape = node.target, problem.shape
-    images, rows, columns, filters = shape.walk
-    grid = (images, -(-rows // results), -(-columns // results))
-    tiles = grid[0] * grid[1] * grid[2]
-    transform = winograd(results)
-    bands = _bands(target, transform, tiles, (shape.channels, filters), panels_first=panels_first)
-    band = -(-tiles // bands)
-    usual = gemm_tile(target, Elem.F32, band, filters, depth=shape.channels)
-    ahead = _AHEAD if target.core.in_order else NOTHING_AHEAD
-    schedule = replace(usual, pixels=cut(band, usual.pixels).size, ahead=ahead)
-    band = min(tiles, -(-band // schedule.pixels) * schedule.pixels)
-    counts = (shape.channels, filters)
-    in_memory = _in_memory(target, transform, schedule)
-    layout = Layout(transform, grid, *counts, schedule, band, panels_first, 1, in_memory)
+    """The bands and the order for a convolution.
+
+    The bands are those with the fewest predicted cycles, or those that move the fewest bytes if
+    waits for bytes are not known.
+    """
+    target, transform = node.target, winograd(results)
+    images, rows, columns, filters = problem.shape.walk
+    tiles = images * -(-rows // results) * -(-columns // results)
+    counts = sorted({-(-tiles // size) for size in range(1, tiles + 1)})
+    depths = problem.shape.channels, filters
+
+    def moved(bands: int) -> int:
+        planes = transform.products
+        return moved_bytes(target, planes, tiles, bands, depths, panels=panels_first)
+
+    if target.core.memory is None:
+        counts = [min(counts, key=moved)]
+    make = partial(_banded, node, problem, transform, panels_first=panels_first)
+    layout = min(map(make, counts), key=partial(winograd_cycles, target))
     if node.threads == 1:
         return layout
     if layout.bands < 2 * node.threads:
@@ -144,106 +147,27 @@ def _layout(node: PlacedNode, problem: Problem, results: int, *, panels_first: b
     return replace(layout, parts=node.threads)
 
 
-def _bands(
-    target: Target,
-    transform: Winograd,
-    tiles: int,
-    depths: tuple[int, int],
-    *,
-    panels_first: bool,
-) -> int:
-    """The number of bands for which the fewest bytes are moved from and to memory."""
-    counts = sorted({-(-tiles // size) for size in range(1, tiles + 1)})
-    return min(
-        counts,
-        key=lambda bands: moved_bytes(
-            target, transform, (tiles, bands), depths, panels_first=panels_first
-        ),
-    )
+def _banded(
+    node: PlacedNode, problem: Problem, transform: Winograd, bands: int, *, panels_first: bool
+) -> Layout:
+    """The layout with so many bands, whose heights are multiples of a tile of the products."""
+    target, shape = node.target, problem.shape
+    images, rows, columns, filters = shape.walk
+    results = transform.results
+    grid = (images, -(-rows // results), -(-columns // results))
+    tiles = grid[0] * grid[1] * grid[2]
+    band = -(-tiles // bands)
+    usual = gemm_tile(target, Elem.F32, band, filters, depth=shape.channels)
+    ahead = _AHEAD if target.core.in_order else NOTHING_AHEAD
+    schedule = replace(usual, pixels=cut(band, usual.pixels).size, ahead=ahead)
+    band = min(tiles, -(-band // schedule.pixels) * schedule.pixels)
+    counts = (shape.channels, filters)
+    in_memory = _in_memory(target, transform, schedule)
+    return Layout(transform, grid, *counts, schedule, band, panels_first, 1, in_memory)
 
 
-def moved_bytes(
-    target: Target,
-    transform: Winograd,
-    tiles: tuple[int, int],
-    depths: tuple[int, int],
-    *,
-    panels_first: bool,
-) -> int:
-    """The bytes of filters, V and M that move between memory and the second-level cache.
-
-    `tiles` has the numbers of tiles and of bands, `depths` those of channels and filters. Every
-    band reads all filters. V and M cause no traffic if those of a band fit in the part of the cache
-    that may be filled. Otherwise they are written and read once; but V is read once for each
-    `_LEAST_BLOCK` filters if one block of filters comes after the other.
-    """
-    count, bands = tiles
-    channels, filters = depths
-    planes = transform.products
-    usable = (target.l2_bytes or 64 * 1024) * _L2_TENTHS // 10
-    weights = 4 * planes * channels * filters
-    band = -(-count // bands)
-    v = 4 * planes * band * channels
-    m = 4 * planes * band * (_LEAST_BLOCK if panels_first else filters)
-    moved = bands * weights
-    if v + m <= usable:
-        return moved
-    reads = filters // _LEAST_BLOCK if panels_first else 1
-    return moved + bands * (v * (1 + reads) + (0 if panels_first else 2 * m))
-
-
-_L2_TENTHS = 7
-_LEAST_BLOCK = 8
 _OTHER_REGISTERS = 12
 """The vector registers that a transform uses for factors and for the values of two rows."""
-_FLOAT_SLOTS = 0.5
-"""What it costs to write a float of V or M and to read it again, beyond loads and stores that hit
-the first-level cache."""
-_BYTES_PER_SLOT, _BYTES_PER_SLOT_OUT_OF_ORDER = 2.0, 5.0
-"""How many bytes arrive from memory in an issue slot."""
-_FEW_TILES, _FEW_TILES_WAIT = 8, 3.0
-"""With fewer tiles in a plane, the products of an in-order core do not hide the time in which the
-plane's filters arrive: it counts this many times. Million modelled cycles on pi3, 7x7, 512 -> 512:
-F(4x4), with 4 tiles, 93.0; F(2x2), with 16 tiles, 71.5; direct 109.0."""
-
-
-def winograd_cycles(target: Target, layout: Layout) -> float:
-    """Issue slots of a kernel: the products as those of a 1x1 convolution, and the transforms.
-
-    A transform of n x n values applies the one-dimensional transform to n rows, and to as many
-    columns as it then has; it loads and stores every value once.
-    """
-    transform, schedule = layout.transform, layout.schedule
-    n, m, lanes = transform.points, transform.results, schedule.lanes
-    data, sums = operations(m)
-    load = target.core.load_cycles
-    in_vectors, out_vectors = -(-layout.channels // lanes), -(-layout.filters // lanes)
-    per_data = 2 * n * data + (n * n + _spilled(target, n * n)) * (load + 1)
-    per_sums = (n + m) * sums + n * n * load + m * m + _spilled(target, n * m) * (load + 1)
-    shape = layout.product_shape(scratch(Elem.F32, (layout.v_floats,)))
-    products = gemm_cycles(target, shape, schedule, ProductTypes.floats(Elem.F32))
-    floats = layout.tiles * transform.products * (layout.channels + layout.filters)
-    moved = moved_bytes(
-        target,
-        transform,
-        (layout.tiles, layout.bands),
-        (layout.channels, layout.filters),
-        panels_first=layout.panels_first,
-    )
-    direct = 4 * TAPS**2 * layout.channels * layout.filters
-    return (
-        products
-        + layout.tiles * (in_vectors * per_data + out_vectors * per_sums)
-        + floats * _FLOAT_SLOTS
-        + (moved - direct) * _slots_per_byte(target, layout)
-    )
-
-
-def _slots_per_byte(target: Target, layout: Layout) -> float:
-    """What a byte costs that moves between memory and the second-level cache."""
-    if not target.core.in_order:
-        return 1 / _BYTES_PER_SLOT_OUT_OF_ORDER
-    return (_FEW_TILES_WAIT if layout.rows < _FEW_TILES else 1.0) / _BYTES_PER_SLOT
 
 
 def _in_memory(target: Target, transform: Winograd, schedule: GemmSchedule) -> bool:
@@ -255,11 +179,6 @@ def _in_memory(target: Target, transform: Winograd, schedule: GemmSchedule) -> b
     """
     few = bool(target.core.scheduler) and schedule.by_lane and not schedule.weights_first
     return not few and transform.products > target.vector_registers - _OTHER_REGISTERS
-
-
-def _spilled(target: Target, values: int) -> int:
-    """How many of the values between two passes of a transform do not stay in registers."""
-    return max(0, values - (target.vector_registers - 8))
 
 
 class _Kernels:
