@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import gcd
+from math import exp, gcd
 
 from ellc.codegen.blocks.schedule import LINE_BYTES, Ahead, GemmSchedule, gemm_tile
 from ellc.codegen.blocks.terms import ProductTypes
@@ -34,6 +34,9 @@ lines may be on their way: 8 fills, and 5 that the Cortex-A53 fetches by itself.
 are dropped, and their lines are fetched only when they are loaded. Thousand modelled cycles on
 pi3_64, 1024 numbers -> 1000 results, bytes ahead: 1x32 (4 lines in a trip) 512: 2,173, 640: 2,968;
 1x48 (6) 448: 2,175, 512: 2,642; 1x56 (7) 384: 2,143, 448: 3,063."""
+
+_MOST_AGAIN = 8
+"""After so many tiles, nearly all lines of a block are in the second-level cache."""
 
 _PART_CYCLES = 30
 """What the start of a band for one block of filters takes: two divisions and a few addresses."""
@@ -174,16 +177,34 @@ def stall_cycles(
     outputs = 2.0 * s.result
     outputs += 2 * returned if s.band + s.panel + s.band_result > l2_bytes else 0
     waits = near / LINE_BYTES * memory.near_wait + _PART_CYCLES * s.bands * s.blocks
-    first = inputs / s.bands
-    if keeps_weights:
-        first = (inputs - s.weights) / s.bands + s.weights
-    others = (inputs - first) / max(1, s.bands - 1)
-    for phases, size in ((1, first), (s.bands - 1, others)):
-        stores = outputs / s.bands
-        beyond = (size + stores) / target.core.memory_bytes - slots / s.bands
-        late = size / LINE_BYTES * memory.far_wait + stores / LINE_BYTES * memory.store_wait
-        waits += phases * max(beyond, late)
+    weights = s.weights if keeps_weights else s.weights / s.bands * fetches
+    image = (inputs - s.weights * fetches) / s.bands
+    again = _fetched_again(target, s, schedule)
+    for phases, new in ((1, weights), (s.bands - 1, 0.0 if keeps_weights else weights)):
+        # The first tiles of the blocks wait for weights that come from memory for the first time.
+        tiles = max(1.0, s.tiles_of_band)
+        for share, size in ((1 / tiles, new), (1 - 1 / tiles, new * again)):
+            stores, size = outputs / s.bands * share, size + image * share
+            beyond = (size + stores) / target.core.memory_bytes - slots / s.bands * share
+            late = size / LINE_BYTES * memory.far_wait + stores / LINE_BYTES * memory.store_wait
+            waits += phases * max(beyond, late)
     return waits
+
+
+def _fetched_again(target: Target, s: _Sizes, schedule: GemmSchedule) -> float:
+    """How often the weights of a block come from memory again, while its other tiles read them.
+
+    Both caches replace lines at random: of the lines of a block, exp(-n) are left in a cache after
+    others that fill it n times, here those of the block that come again.
+    """
+    if s.tile * (1 + schedule.ahead.image_tiles) + s.panel <= target.l1_bytes * _USABLE:
+        return 0.0
+    filled = s.panel / (target.l2_bytes * _USABLE)
+    part, total = 1.0, 0.0
+    for _ in range(min(_MOST_AGAIN, round(s.tiles_of_band) - 1)):
+        part = 1 - exp(-filled * part)
+        total += part
+    return total
 
 
 def _reads(target: Target, s: _Sizes, schedule: GemmSchedule) -> float:
