@@ -17,7 +17,7 @@ from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.plan_text import print_plan
 from ellc.codegen.planning.planner import make_plan
 from ellc.codegen.planning.step_costs import BARRIER_CYCLES, StepCost, grain, step_costs
-from ellc.codegen.planning.threads import plan_for_threads, useful_threads
+from ellc.codegen.planning.threads import _time, plan_for_threads, useful_threads
 from ellc.driver import compile_model
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.graph import Graph
@@ -64,6 +64,18 @@ def test_no_more_threads_than_are_worth_having() -> None:
     assert planned(network(48)).target.has_os
     alone = replace(BOARD, cores=1)
     assert plan_for_threads(network(48), alone, Options(), "m").options.threads == 1
+
+
+def test_a_network_that_gains_little_stays_on_one_thread() -> None:
+    found = set()
+    for size in (2, 4, 6, 8, 12, 24):
+        steps = planned(network(size), 4).steps
+        costs = step_costs(steps, BOARD)
+        times = {n: _time(steps, costs, BOARD, n) for n in range(1, 5)}
+        useful = useful_threads(steps, BOARD, 4)
+        assert useful == 1 or times[useful] < 0.7 * times[1]
+        found.add((min(times.values()) < 0.95 * times[1], useful > 1))
+    assert found == {(False, False), (True, False), (True, True)}
 
 
 def test_a_part_of_a_step_is_worth_a_barrier() -> None:
