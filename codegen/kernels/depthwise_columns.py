@@ -43,6 +43,7 @@ from ellc.codegen.blocks.window import Axis, cut, window_axes
 from ellc.codegen.kernels.convolution import has_filter_per_channel, terms_of
 from ellc.codegen.kernels.depthwise import packed_windows
 from ellc.codegen.kernels.depthwise_cost import MANY, WIDE_SUMS, Strips, has_strips
+from ellc.codegen.kernels.depthwise_rows import RowTileWriter
 from ellc.codegen.kernels.depthwise_stream import StreamWriter
 from ellc.codegen.kernels.depthwise_strip import TAPS, StripInputs, StripWriter
 from ellc.codegen.kernels.depthwise_tiles import TileWriter
@@ -93,8 +94,8 @@ def depthwise_columns(node: PlacedNode) -> Iterator[Candidate]:
     """Candidates for 3x3 and 5x5 windows over float32 images of whole vectors of channels.
 
     Taps outside of the image and its border must add zeros, and every window must have others.
-    Candidates are offered on in-order cores with vector registers of 16 bytes; windows of 5x5 need
-    32 of them.
+    Candidates are offered on in-order cores with 32 vector registers of 16 bytes, or with 16 and
+    ellc's own scheduler.
     """
     if not has_filter_per_channel(node):
         return
@@ -155,7 +156,6 @@ def _is_suitable(
         and conv.stride in ((1, 1), (2, 2))
         and image.dtype is result.dtype is DType.F32
         and has_strips(target)
-        and (target.vector_registers >= MANY or weights.shape[1:3] == (TAPS, TAPS))
     )
 
 
@@ -178,7 +178,8 @@ def _call(node: PlacedNode, shape: Sliding, terms: Terms, schedule: _Schedule) -
     b, x = KernelBuilder(node.name), shape.x
     source, panel = b.param("x", x.elem, x.align_bytes), b.param("w", Elem.F32, 64)
     is_wide = shape.columns.taps > TAPS
-    packed = packed_windows(node.inputs[1], terms, LANES, by_columns=is_wide)
+    is_narrow = node.target.vector_registers < MANY
+    packed = packed_windows(node.inputs[1], terms, LANES, by_columns=is_wide and not is_narrow)
     args: list[Arg] = [access_arg(x), packed]
     start = None
     if terms.exact is not None:
@@ -190,14 +191,17 @@ def _call(node: PlacedNode, shape: Sliding, terms: Terms, schedule: _Schedule) -
     inputs = StripInputs(source, panel, start)
 
     def write(strip: Strip) -> None:
-        if node.target.vector_registers < MANY:
+        if is_narrow:
+            writer = RowTileWriter if is_wide else StreamWriter
             done = 0
             for taps, alike in groupby(strip.taps):
                 rows = len(list(alike))
                 with b.loop("line", done, done + rows) as line:
                     row = b.add(strip.row, line.index)
-                    only = replace(strip, row=row, taps=(taps,), ahead=frozenset(range(TAPS)))
-                    StreamWriter(b, shape, inputs, epilogue, only).write()
+                    only = replace(
+                        strip, row=row, taps=(taps,), ahead=frozenset(range(shape.rows.taps))
+                    )
+                    writer(b, shape, inputs, epilogue, only).write()
                 done += rows
         elif is_wide:
             pixels = WIDE_SUMS // len(strip.taps)

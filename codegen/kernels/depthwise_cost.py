@@ -69,6 +69,13 @@ fewer, strips have one row (`depthwise_stream.py`), and need ellc's own schedule
 _STREAM_COLUMN, _STREAM_OPENING = {1: 24.5, 2: 43.0}, 65
 """The cycles of a column of such a strip, by stride, and by how much a strip takes longer."""
 
+ROW_SUMS = 7
+"""The most columns of a tile of a wide window of one row (`depthwise_rows.py`). The weights of a
+window row and the values that are loaded take the rest of 16 registers."""
+_ROW_RESULT, _ROW_TRIP = 6, 12
+"""The cycles in which a result of such a tile begins and is finished, and by which a trip of the
+loop over window rows takes longer than its multiply-adds and loads."""
+
 
 def has_strips(target: Target) -> bool:
     """Whether convolutions by columns are offered for a target."""
@@ -132,8 +139,7 @@ class Strips:
 
     def _strip(self, target: Target, rows: int, columns: int) -> float:
         if target.vector_registers < MANY:
-            stride = self.shape.columns.stride
-            return rows * (_STREAM_OPENING + columns * _STREAM_COLUMN[stride])
+            return rows * self._row(columns)
         load, taps = target.core.load_cycles, self.shape.columns.taps
         image_rows = read(self.shape.rows, rows)
         if taps > TAPS:
@@ -145,6 +151,16 @@ class Strips:
             return _WIDE_SLOT * (work + loads + tiles * _OPENING)
         opening = load * (taps * taps + (taps - 1) * image_rows) + _OPENING
         return _OPENING_SLOT * opening + columns * self._column(target, rows, columns)
+
+    def _row(self, columns: int) -> float:
+        """The cycles of a strip of a single row where registers are few."""
+        stride, taps = self.shape.columns.stride, self.shape.columns.taps
+        if taps == TAPS:
+            return _STREAM_OPENING + columns * _STREAM_COLUMN[stride]
+        tiles = -(-columns // ROW_SUMS)
+        values = columns * stride + tiles * (taps - stride)
+        loads = taps * (values + tiles * taps)
+        return columns * (taps * taps + _ROW_RESULT) + loads + tiles * taps * _ROW_TRIP
 
     def _column(self, target: Target, rows: int, columns: int) -> float:
         """The cycles of each column of a strip of `columns` columns."""

@@ -92,6 +92,8 @@ def direct(node: PlacedNode) -> Iterator[Candidate]:
     usual = gemm_tile(target, products.total, pixels, filters)
     dtype = node.result.type.dtype
     tiles = [t for t in gemm_tiles(target, usual, pixels, filters) if has_whole_bytes(dtype, t)]
+    if target.core.scheduler:
+        tiles = [replace(tile, k_step=tile.lanes) for tile in tiles]
     if not usual.by_lane or not tiles:
         return  # tiles: results may be bits, and too few filters for a byte
     best = min(tiles, key=lambda tile: direct_cycles(target, shape, tile, products))

@@ -147,18 +147,19 @@ class _Lrn:
         return b.div(value, root if beta == 0.5 else b.mul(root, b.op("sqrt", root)))
 
     def _has_quick_root(self, energy: Operand) -> bool:
-        """Whether inverse roots can be used: the energy must be float32, normal and positive."""
+        """Whether `_inverse_root` can be used: the energy must be float32, normal and positive."""
         op = self.op
         return energy.type.elem is Elem.F32 and op.bias > 1e-30 and op.alpha >= 0
 
     def _by_inverse_roots(self, value: Operand, energy: Operand) -> Operand:
-        """`value / energy^beta`, for a beta of 0.5 or 0.75, without a square root or a division."""
+        """`value / energy^beta`, for a beta of 0.5 or 0.75, without a square root or a division.
+
+        If r is energy^(-1/2), then energy^(-3/4) is r^2 r^(-1/2).
+        """
         b = self.b
+        factor = _inverse_root(b, energy)
         if self.op.beta == 0.75:
-            root = _inverse_fourth_root(b, energy)
-            factor = b.mul(b.mul(root, root), root)
-        else:
-            factor = _inverse_root(b, energy)
+            factor = b.mul(b.mul(factor, factor), _inverse_root(b, factor))
         infinite = b.compare("eq", energy, b.const(math.inf, energy))
         return b.mul(value, b.select(infinite, b.const(0.0, factor), factor))
 
@@ -174,18 +175,3 @@ def _inverse_root(b: KernelBuilder, x: Operand) -> Operand:
     for _ in range(3):
         y = b.mul(y, b.mul_add(b.mul(half, y), y, three_halves))
     return y
-
-
-def _inverse_fourth_root(b: KernelBuilder, x: Operand) -> Operand:
-    """x^(-1/4) for normal positive float32 values, with an error of at most 2 ulp.
-
-    A quarter of the exponent gives a first approximation, with an error of 3 %. Three steps of
-    Newton's method for z^-4 = x improve it: z (5 - x z^4) / 4.
-    """
-    bits = b.shift_right(b.bitcast(x, Elem.I32), 2)
-    z = b.bitcast(b.sub(b.const(0x4F586000, bits), bits), Elem.F32)
-    quarter, five_quarters = b.mul(x, b.const(-0.25, x)), b.const(1.25, x)
-    for _ in range(3):
-        square = b.mul(z, z)
-        z = b.mul(z, b.mul_add(b.mul(quarter, square), square, five_quarters))
-    return z

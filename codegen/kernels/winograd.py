@@ -1,10 +1,7 @@
-"""Winograd convolutions of floats with windows of 3x3 or 5x5 and stride 1: fewer multiplications.
+"""Winograd convolutions of floats with 3x3 windows and stride 1: fewer multiplications.
 
-With 3x3 windows, F(2x2) needs 16 products for 4 results instead of 36, F(4x4) 36 for 16 results
-instead of 144. With 5x5 windows, F(2x2) needs 36 for 4 results instead of 100; its tiles have 6x6
-values, like those of F(4x4), and its errors are as large. The transforms of data and sums come on
-top. If there are groups, each block of filters reads the channels of its group from V; the
-transforms do not know of groups. `winograd_transform.py` derives the matrices,
+F(2x2) needs 16 products for 4 results instead of 36, F(4x4) 36 for 16 results instead of 144; the
+transforms of data and sums come on top. `winograd_transform.py` derives the matrices,
 `winograd_stages.py` writes the loops. Filters are transformed at compile time, in float64.
 
 V and M hold a band of tiles. If every thread has bands of its own, one kernel computes them, band
@@ -49,9 +46,7 @@ from ellc.ir.types import Array, DType
 OF_LARGEST = 2e-5
 """The error that a layer computed by F(4x4) may have, relative to its largest result. F(2x2) keeps
 the usual tolerance: with drawn weights, its errors are below those of direct sums."""
-_SUMS = {4: Sums(WINOGRAD), 6: Sums(WINOGRAD, OF_LARGEST)}
-"""How the transforms of so many values add."""
-_MANY_TAPS = 5
+_SUMS = {2: Sums(WINOGRAD), 4: Sums(WINOGRAD, OF_LARGEST)}
 _AHEAD = Ahead(image_bytes=64, weight_bytes=512)
 """The filters come from memory, and those of a plane are read for only a few tiles. Thousand
 modelled cycles on pi3_64 for F(4x4), 14x14, 256 -> 256 channels: without prefetches the products
@@ -60,21 +55,20 @@ take 27,723, with prefetches of filters 17,619."""
 
 @kernel(Conv2D, name="winograd")
 def winograd_convolution(node: PlacedNode) -> Iterator[Candidate]:
-    """Candidates for convolutions of float32 with 3x3 or 5x5 windows and stride 1."""
+    """Candidates for ungrouped convolutions of float32 with 3x3 windows and stride 1."""
     problem = _suitable(node)
     if problem is None:
         return
     layouts = (
-        layout
-        for transform in _accurate(node, problem)
+        _layout(node, problem, results, panels_first=panels_first)
+        for results in _accurate(node, problem)
         for panels_first in (False, True)
-        if (layout := _layout(node, problem, transform, panels_first=panels_first)) is not None
     )
 
     def candidate(layout: Layout) -> Candidate:
         cycles = winograd_cycles(node.target, layout) + copy_cycles(problem.shape.x)
-        sums, results = _SUMS[layout.transform.points], layout.transform.results
-        prediction = Prediction("winograd", layout.note, cycles, sums, results)
+        results = layout.transform.results
+        prediction = Prediction("winograd", layout.note, cycles, _SUMS[results], results)
         return Candidate(prediction, partial(_calls, node, problem, layout))
 
     # Threads that share the stages of all tiles cannot take one block of filters after the other.
@@ -82,27 +76,22 @@ def winograd_convolution(node: PlacedNode) -> Iterator[Candidate]:
     yield from sorted(candidates, key=lambda c: c.prediction.known_cycles)
 
 
-def _accurate(node: PlacedNode, problem: Problem) -> Iterator[Winograd]:
-    """The transforms whose errors are within their tolerance.
+def _accurate(node: PlacedNode, problem: Problem) -> list[int]:
+    """The transforms, by results, whose errors are within their tolerance.
 
-    That of transforms of six values is relative to the largest result after all stages, so these
-    count as well.
+    That of F(4x4) is relative to the largest result after all stages, so they count as well.
     """
     weights = problem.terms.weights
     growth = growth_of_stages(node)
 
-    def bound(transform: Winograd, scales: Array) -> float:
-        make = partial(error_bound, transform, weights, scales)
-        what = ("winograd error", transform.results, scales.tobytes())
-        return node.inputs[1].once(what, make)
+    def bound(results: int, scales: Array) -> float:
+        make = partial(error_bound, winograd(results), weights, scales)
+        return node.inputs[1].once(("winograd error", results, scales.tobytes()), make)
 
-    small, large = winograd(2), winograd(4)
-    if weights.shape[1] == TAPS and bound(small, np.ones_like(growth.scales)) < np.inf:
-        yield small
-    if weights.shape[1] == _MANY_TAPS:
-        large = winograd(2, _MANY_TAPS)
-    if np.isfinite(growth.factor) and growth.factor * bound(large, growth.scales) <= OF_LARGEST:
-        yield large
+    usual = [2] if bound(2, np.ones_like(growth.scales)) < np.inf else []
+    if not np.isfinite(growth.factor) or growth.factor * bound(4, growth.scales) > OF_LARGEST:
+        return usual
+    return [*usual, 4]
 
 
 def _calls(node: PlacedNode, problem: Problem, layout: Layout) -> list[KernelCall]:
@@ -117,10 +106,7 @@ def _suitable(node: PlacedNode) -> Problem | None:
     """The problem, if its window, types and weights are those of a Winograd convolution."""
     conv, target = node.anchor, node.target
     assert isinstance(conv, Conv2D)
-    window = node.inputs[1].type.shape[1:3]
-    if window not in ((TAPS, TAPS), (_MANY_TAPS, _MANY_TAPS)):
-        return None
-    if conv.groups > 1 and node.inputs[1].type.shape[3] % target.lanes(4):
+    if node.inputs[1].type.shape[1:3] != (TAPS, TAPS) or conv.groups > 1:
         return None
     if conv.stride != (1, 1) or conv.dilation != (1, 1) or target.lanes(4) == 1:
         return None
@@ -134,34 +120,26 @@ def _suitable(node: PlacedNode) -> Problem | None:
     return problem
 
 
-def _layout(
-    node: PlacedNode, problem: Problem, transform: Winograd, *, panels_first: bool
-) -> Layout | None:
-    """The bands and the order for a convolution; None if a group's filters are not whole blocks.
+def _layout(node: PlacedNode, problem: Problem, results: int, *, panels_first: bool) -> Layout:
+    """The bands and the order for a convolution.
 
     The bands are those with the fewest predicted cycles, or those that move the fewest bytes if
     waits for bytes are not known.
     """
-    target, shape, results = node.target, problem.shape, transform.results
-    images, rows, columns, filters = shape.walk
+    target, transform = node.target, winograd(results)
+    images, rows, columns, filters = problem.shape.walk
     tiles = images * -(-rows // results) * -(-columns // results)
     counts = sorted({-(-tiles // size) for size in range(1, tiles + 1)})
-    depths = shape.channels * shape.groups, filters
+    depths = problem.shape.channels, filters
 
     def moved(bands: int) -> int:
         planes = transform.products
-        return moved_bytes(target, planes, tiles, bands, depths, shape.groups, panels=panels_first)
+        return moved_bytes(target, planes, tiles, bands, depths, panels=panels_first)
 
     if target.core.memory is None:
         counts = [min(counts, key=moved)]
-    layouts = [
-        layout
-        for bands in counts
-        if (layout := _banded(node, problem, transform, bands, panels_first=panels_first))
-    ]
-    if not layouts:
-        return None
-    layout = min(layouts, key=partial(winograd_cycles, target))
+    make = partial(_banded, node, problem, transform, panels_first=panels_first)
+    layout = min(map(make, counts), key=partial(winograd_cycles, target))
     if node.threads == 1:
         return layout
     if layout.bands < 2 * node.threads:
@@ -171,24 +149,19 @@ def _layout(
 
 def _banded(
     node: PlacedNode, problem: Problem, transform: Winograd, bands: int, *, panels_first: bool
-) -> Layout | None:
-    """The layout with so many bands, whose heights are multiples of a tile of the products.
-
-    None if a block would have filters of two groups.
-    """
+) -> Layout:
+    """The layout with so many bands, whose heights are multiples of a tile of the products."""
     target, shape = node.target, problem.shape
     images, rows, columns, filters = shape.walk
     results = transform.results
     grid = (images, -(-rows // results), -(-columns // results))
     tiles = grid[0] * grid[1] * grid[2]
     band = -(-tiles // bands)
-    usual = gemm_tile(target, Elem.F32, band, shape.filters, depth=shape.channels)
+    usual = gemm_tile(target, Elem.F32, band, filters, depth=shape.channels)
     ahead = _AHEAD if target.core.in_order else NOTHING_AHEAD
     schedule = replace(usual, pixels=cut(band, usual.pixels).size, ahead=ahead)
     band = min(tiles, -(-band // schedule.pixels) * schedule.pixels)
-    if shape.groups > 1 and shape.filters % schedule.block:
-        return None
-    counts = (shape.channels * shape.groups, filters, shape.groups)
+    counts = (shape.channels, filters)
     in_memory = _in_memory(target, transform, schedule)
     return Layout(transform, grid, *counts, schedule, band, panels_first, 1, in_memory)
 
@@ -300,9 +273,8 @@ class _Kernels:
         """The transformed filters, in the order in which the products read them."""
         layout, weights = self._layout, self._problem.terms.weights
         block, order = layout.schedule.block, layout.order
-        depth = layout.group_depth
-        size = 4 * layout.transform.products * depth * layout.blocks * block
-        what = f"winograd{layout.transform.results}:{order}:{block}:{depth}{weights.shape}"
+        size = 4 * layout.transform.products * layout.depth * layout.blocks * block
+        what = f"winograd{layout.transform.results}:{order}:{block}:{layout.depth}{weights.shape}"
         make = partial(_packed, weights, layout)
         return kernel.param("w", self._node.inputs[1].derived(what, size, make))
 
@@ -358,12 +330,12 @@ def _products_and_sums(
 
 
 def _packed(weights: Array, layout: Layout) -> Array:
-    """Filters [F,k,k,C] -> float32 [planes, blocks, depth, block], or blocks before planes."""
+    """Filters [F,3,3,C] -> float32 [planes, blocks, depth, block], or blocks before planes."""
     block, planes = layout.schedule.block, layout.transform.products
-    packed = np.zeros((planes, layout.blocks, layout.group_depth, block), np.float32)
+    packed = np.zeros((planes, layout.blocks, layout.depth, block), np.float32)
     for index in range(layout.blocks):
         filters = weights[index * block : (index + 1) * block]
         values = layout.transform.transformed(filters)
         values = np.moveaxis(values.reshape(planes, len(filters), -1), 1, 2)
-        packed[:, index, : layout.group_channels, : len(filters)] = values
+        packed[:, index, : layout.channels, : len(filters)] = values
     return np.asarray(packed.swapaxes(0, 1), order="C") if layout.panels_first else packed

@@ -19,7 +19,7 @@ from ellc.codegen.blocks.scratch import scratch
 from ellc.codegen.blocks.terms import ProductTypes
 from ellc.codegen.kernels.gemm import OVERHEAD_SLOTS, gemm_cycles
 from ellc.codegen.kernels.winograd_stages import Layout
-from ellc.codegen.kernels.winograd_transform import operations
+from ellc.codegen.kernels.winograd_transform import TAPS, operations
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.target import Target
 
@@ -73,7 +73,7 @@ def _products(target: Target, layout: Layout) -> float:
 def _transforms(target: Target, layout: Layout) -> float:
     """The issue slots of both transforms of all tiles."""
     n, m, lanes = layout.transform.points, layout.transform.results, layout.schedule.lanes
-    data, sums = operations(layout.transform)
+    data, sums = operations(m)
     load = target.core.load_cycles
     between, after = _spilled(target, n * n), _spilled(target, n * m)
     waits = target.core.memory is not None
@@ -106,7 +106,7 @@ def _sizes(layout: Layout) -> _Sizes:
     row = 4 * layout.transform.products * layout.rows
     m = row * layout.filters
     in_use = row * layout.schedule.block if layout.panels_first else m
-    filters = 4 * layout.transform.products * layout.group_channels * layout.filters
+    filters = 4 * layout.transform.products * layout.channels * layout.filters
     return _Sizes(row * layout.channels, m, in_use, filters)
 
 
@@ -128,9 +128,9 @@ def _waits(target: Target, layout: Layout) -> float:
     waits = 0.0
     if in_use > _L1_USED * target.l1_bytes:
         moved = s.v if layout.panels_first and s.m_in_use <= l1_bytes else s.v + s.m
-        panel = 4 * layout.group_depth * layout.schedule.block
+        panel = 4 * layout.depth * layout.schedule.block
         stays = not layout.panels_first and s.v / layout.transform.products + panel <= l1_bytes
-        others = 0 if stays else layout.blocks / layout.groups - 1
+        others = 0 if stays else layout.blocks - 1
         waits = layout.bands * (2 * moved * line + others * s.v * reread)
     again = (layout.bands - 1) * (1 - exp(-(s.filters + in_use) / l2_bytes))
     return (waits + s.filters * (1 + again) * memory.far_wait) / LINE_BYTES
@@ -145,7 +145,7 @@ def _wait(passed: float, lost: float) -> float:
 def _slots(target: Target, layout: Layout) -> float:
     """Issue slots, and what bytes cost that move, in slots."""
     floats = layout.tiles * layout.transform.products * (layout.channels + layout.filters)
-    direct = 4 * layout.transform.taps**2 * layout.group_channels * layout.filters
+    direct = 4 * TAPS**2 * layout.channels * layout.filters
     rate = _BYTES_PER_SLOT if target.core.in_order else _BYTES_PER_SLOT_OUT_OF_ORDER
     shape = layout.product_shape(scratch(Elem.F32, (layout.v_floats,)))
     products = gemm_cycles(target, shape, layout.schedule, ProductTypes.floats(Elem.F32))
@@ -155,21 +155,13 @@ def _slots(target: Target, layout: Layout) -> float:
         layout.tiles,
         layout.bands,
         (layout.channels, layout.filters),
-        layout.groups,
         panels=layout.panels_first,
     )
     return products + _transforms(target, layout) + floats * _FLOAT_SLOTS + (moved - direct) / rate
 
 
 def moved_bytes(
-    target: Target,
-    planes: int,
-    tiles: int,
-    bands: int,
-    depths: tuple[int, int],
-    groups: int,
-    *,
-    panels: bool,
+    target: Target, planes: int, tiles: int, bands: int, depths: tuple[int, int], *, panels: bool
 ) -> int:
     """The bytes of filters, V and M that move between memory and the second-level cache.
 
@@ -183,8 +175,8 @@ def moved_bytes(
     band = -(-tiles // bands)
     v = 4 * planes * band * channels
     m = 4 * planes * band * (_LEAST_BLOCK if panels else filters)
-    moved = bands * 4 * planes * (channels // groups) * filters
+    moved = bands * 4 * planes * channels * filters
     if v + m <= usable:
         return moved
-    reads = filters // groups // _LEAST_BLOCK if panels else 1
+    reads = filters // _LEAST_BLOCK if panels else 1
     return moved + bands * (v * (1 + reads) + (0 if panels else 2 * m))

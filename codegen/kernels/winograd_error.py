@@ -44,7 +44,7 @@ from __future__ import annotations
 import numpy as np
 
 from ellc.codegen.kernels.gemm import CHAIN
-from ellc.codegen.kernels.winograd_transform import Winograd, as_floats
+from ellc.codegen.kernels.winograd_transform import TAPS, Winograd, as_floats
 from ellc.ir.types import Array
 
 SAFETY = 3.0
@@ -58,13 +58,13 @@ near the smallest or the largest float."""
 
 
 def error_bound(transform: Winograd, weights: Array, scales: Array | None = None) -> float:
-    """The largest error to expect, relative to the largest result; weights are [F,k,k,C].
+    """The largest error to expect, relative to the largest result; weights are [F,3,3,C].
 
     `scales` [F] are factors by which stages multiply the filters' results. The bound is infinite if
     it does not hold for these weights: if filters are 0, NaN, infinite or of extreme magnitudes.
     """
     filters, channels = weights.shape[0], weights.shape[3]
-    windows = weights.reshape(filters, transform.taps**2, channels).astype(np.float64)
+    windows = weights.reshape(filters, TAPS * TAPS, channels).astype(np.float64)
     size = float(np.abs(windows).max(initial=0.0))
     if not _LEAST < size < _MOST:
         return float(np.inf)

@@ -56,19 +56,16 @@ def apart(floats: int) -> int:
 class Layout:
     """How a convolution is cut into tiles and bands, and where V and M lie in scratch memory.
 
-    `grid` has the numbers of (images, rows of tiles, tiles of a row). `channels` and `filters` are
-    those of all groups; if there are several, a group's channels are whole vectors, and its filters
-    whole blocks. A band has `band` tiles; the last one may have fewer. With `panels_first`, M holds
-    one block of filters at a time, which is transformed at once; otherwise all of a band's products
-    come before its results. V and M exist once for each of `parts` ranges of bands, which several
-    threads compute.
+    `grid` has the numbers of (images, rows of tiles, tiles of a row). A band has `band` tiles; the
+    last one may have fewer. With `panels_first`, M holds one block of filters at a time, which is
+    transformed at once; otherwise all of a band's products come before its results. V and M exist
+    once for each of `parts` ranges of bands, which several threads compute.
     """
 
     transform: Winograd
     grid: tuple[int, int, int]
     channels: int
     filters: int
-    groups: int
     schedule: GemmSchedule
     band: int
     panels_first: bool
@@ -95,16 +92,6 @@ class Layout:
     def depth(self) -> int:
         """The channels of V: those of the image, and zeros up to a whole vector."""
         return -(-self.channels // self.schedule.lanes) * self.schedule.lanes
-
-    @property
-    def group_channels(self) -> int:
-        """The channels of one group."""
-        return self.channels // self.groups
-
-    @property
-    def group_depth(self) -> int:
-        """The channels of one group in V."""
-        return self.depth // self.groups
 
     @property
     def rows(self) -> int:
@@ -165,8 +152,7 @@ class Layout:
         one = Axis(1, 1, 1, 1, 1, 0, True)
         row = Axis(self.rows, self.rows, 1, 1, 1, 0, True)
         walk = (planes * self.bands, 1, self.rows, self.filters)
-        filters = self.filters // self.groups
-        return ConvShape(access, walk, one, row, self.group_depth, filters, self.groups)
+        return ConvShape(access, walk, one, row, self.depth, self.filters, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,12 +324,8 @@ class ProductStage:
         else:
             panel = b.add(b.mul(plane, layout.blocks), block)
             column = b.mul(block, schedule.block)
-        depth = layout.group_depth
-        weights = b.mul(panel, depth * schedule.block)
+        weights = b.mul(panel, layout.depth * schedule.block)
         source = b.add(parts[0], b.mul(plane, layout.v_plane))
-        if layout.groups > 1:
-            group = b.div(block, layout.blocks // layout.groups)
-            source = b.add(source, b.mul(group, depth))
         target = b.add(b.add(parts[1], b.mul(plane, layout.m_plane)), column)
         zero = b.const(0, VType(self._types.total, schedule.lanes))
         with b.loop("pixel", 0, count, schedule.pixels) as pixel:
@@ -352,7 +334,7 @@ class ProductStage:
                 [zero] * (schedule.pixels * schedule.vectors),
                 inside,
                 weights,
-                depth,
+                layout.depth,
                 range(schedule.pixels),
             )
             at = b.add(target, b.mul(pixel.index, layout.m_row))

@@ -50,20 +50,18 @@ Row = tuple[Fraction, ...]
 Matrix = tuple[Row, ...]
 
 _POINTS: dict[int, tuple[Fraction, ...]] = {
-    4: tuple(map(Fraction, ("0", "1", "-1"))),
-    6: tuple(map(Fraction, ("0", "3/4", "-3/4", "3/2", "-3/2"))),
+    2: tuple(map(Fraction, ("0", "1", "-1"))),
+    4: tuple(map(Fraction, ("0", "3/4", "-3/4", "3/2", "-3/2"))),
 }
-"""The finite points of transforms of 4 and 6 values. Those of 6 serve 4 results of 3 taps, and 2
-results of 5 taps."""
+"""The finite points for m results of three taps."""
 TAPS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Winograd:
-    """The matrices for `results` results of `taps` taps: B^T, G and A^T."""
+    """The matrices for `results` results of `TAPS` taps: B^T, G and A^T."""
 
     results: int
-    taps: int
     data: Matrix
     filters: Matrix
     sums: Matrix
@@ -71,7 +69,7 @@ class Winograd:
     @property
     def points(self) -> int:
         """The number of points, and of values that a tile reads, in one dimension."""
-        return self.results + self.taps - 1
+        return self.results + TAPS - 1
 
     @property
     def products(self) -> int:
@@ -85,21 +83,21 @@ class Winograd:
 
 
 @cache
-def winograd(results: int, taps: int = TAPS) -> Winograd:
-    """The transforms for 2 or 4 results of 3 taps, or 2 results of 5, in one dimension."""
-    count = results + taps - 1
-    points = _POINTS[count]
+def winograd(results: int) -> Winograd:
+    """The transforms for 2 or 4 results in one dimension."""
+    points = _POINTS[results]
+    count = results + TAPS - 1
     data, filters = [], []
     for point in points:
         others = [q for q in points if q != point]
         divisor = reduce(Fraction.__mul__, (point - q for q in others), Fraction(1))
         data.append(_padded(_product_of(others), count))
-        filters.append(tuple(point**k / divisor for k in range(taps)))
+        filters.append(tuple(point**k / divisor for k in range(TAPS)))
     data.append(_padded(_product_of(points), count))
-    filters.append(_unit(taps, taps - 1))
+    filters.append(_unit(TAPS, TAPS - 1))
     columns = [tuple(point**k for k in range(results)) for point in points]
     columns.append(_unit(results, results - 1))
-    return Winograd(results, taps, tuple(data), tuple(filters), tuple(zip(*columns, strict=True)))
+    return Winograd(results, tuple(data), tuple(filters), tuple(zip(*columns, strict=True)))
 
 
 def _product_of(roots: Sequence[Fraction]) -> Row:
@@ -206,8 +204,9 @@ def combined(
 
 
 @cache
-def operations(transform: Winograd) -> tuple[int, int]:
+def operations(results: int) -> tuple[int, int]:
     """The vector operations of the two transforms in one dimension: of data, and of sums."""
+    transform = winograd(results)
     counts = []
     for write, matrix in ((data_transform, transform.data), (sum_transform, transform.sums)):
         b = KernelBuilder("count")

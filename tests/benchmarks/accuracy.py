@@ -6,9 +6,8 @@ ELLC_TEST_DATA must name the folder of data. Networks are compiled for this mach
 through their Python module. Float networks, and quantised ONNX networks, must have the accuracy
 that the README of the data states for their runtime. Quantised TFLite networks are compared with
 TFLite's reference kernels, for which ai-edge-litert must be installed. The number of correct
-pictures may differ by one of 300, and by three of 2,000 or 5,000. Every picture must have the same
-first class as by code that is compiled with `--exact`, so without Winograd's sums. The exit code is
-1 if any network differs by more, or if there is nothing to compare with.
+pictures may differ by one of 300, and by three of 2,000 or 5,000. The exit code is 1 if it differs
+by more for any network, or if there is nothing to compare with.
 """
 
 from __future__ import annotations
@@ -33,7 +32,6 @@ from benchmark_page import markdown_table, write_table  # noqa: E402
 
 from ellc.driver import CompileOptions, compile_model  # noqa: E402
 from ellc.ir.types import Array  # noqa: E402
-from ellc.models import ModelOptions  # noqa: E402
 
 Predict = Callable[[Array], Array]
 
@@ -95,23 +93,21 @@ SUBJECTS = (
 class Measured:
     """The numbers of top-1 and top-5 correct pictures, of ellc and of the reference.
 
-    `same` is the number of pictures with equal outputs, if the outputs of the reference are known,
-    `moved` that of pictures whose first class is another one with `--exact`.
+    `same` is the number of pictures with equal outputs, if the outputs of the reference are known.
     """
 
     subject: Subject
     pictures: int
     here: tuple[int, int]
     reference: tuple[int, ...]
-    moved: int
     same: int | None = None
 
     @property
     def agrees(self) -> bool:
-        """Whether there is a reference, all differences are within the tolerance, none moved."""
+        """Whether there is a reference, and all differences are within the tolerance."""
         allowed = 1 if self.pictures <= 300 else 3
         pairs = list(zip(self.here, self.reference, strict=False))
-        return bool(pairs) and not self.moved and all(abs(a - b) <= allowed for a, b in pairs)
+        return bool(pairs) and all(abs(a - b) <= allowed for a, b in pairs)
 
 
 def measure(subject: Subject, folder: Path) -> Measured:
@@ -120,18 +116,16 @@ def measure(subject: Subject, folder: Path) -> Measured:
     paths = [folder / "models" / name for name in subject.models]
     with tempfile.TemporaryDirectory(prefix="ellc-accuracy-") as name:
         answers = _chained([_compiled(path, Path(name)) for path in paths], labelled.inputs)
-        direct = _chained([_compiled(path, Path(name), "exact") for path in paths], labelled.inputs)
-    moved = int((_first(answers) != _first(direct)).sum())
     classes = labelled.classes + subject.background
     here, count = (_right(answers, classes, 1), _right(answers, classes, 5)), len(classes)
     if subject.published:
-        return Measured(subject, count, here, subject.published, moved)
+        return Measured(subject, count, here, subject.published)
     wanted = _reference_answers(paths, labelled.inputs)
     if wanted is None:
-        return Measured(subject, count, here, (), moved)
+        return Measured(subject, count, here, ())
     same = int((answers == wanted).all(axis=1).sum())
     reference = (_right(wanted, classes, 1), _right(wanted, classes, 5))
-    return Measured(subject, count, here, reference, moved, same)
+    return Measured(subject, count, here, reference, same)
 
 
 def _chained(networks: Sequence[Predict], inputs: Array) -> Array:
@@ -145,21 +139,15 @@ def _chained(networks: Sequence[Predict], inputs: Array) -> Array:
     return np.stack(answers)
 
 
-def _first(answers: Array) -> Array:
-    """The class with the highest score of every picture; of equal scores, the first."""
-    return np.asarray(answers.astype(np.float64).argmax(axis=1))
-
-
 def _right(answers: Array, classes: Array, among: int) -> int:
     """The number of pictures whose class is among the `among` best; equal scores rank by class."""
     best = np.argsort(-answers.astype(np.float64), axis=1, kind="stable")[:, :among]
     return int((best == classes[:, np.newaxis]).any(axis=1).sum())
 
 
-def _compiled(path: Path, folder: Path, sums: str = "") -> Predict:
+def _compiled(path: Path, folder: Path) -> Predict:
     name = f"m{len(list(folder.iterdir()))}"
-    model = ModelOptions(sums=sums)
-    options = CompileOptions(emit=("so", "py"), threads=1, name=name, model=model)
+    options = CompileOptions(emit=("so", "py"), threads=1, name=name)
     compile_model(path, "host", options, folder / name)
     spec = importlib.util.spec_from_file_location(name, folder / name / f"{name}.py")
     assert spec is not None and spec.loader is not None
@@ -227,10 +215,8 @@ def main() -> None:
     results = []
     for subject in SUBJECTS:
         if given.only in subject.name:
-            result = measure(subject, folder)
-            results.append(result)
-            print("agrees" if result.agrees else "DIFFERS", _cells(result), flush=True)
-            print(f"{result.moved} of {result.pictures} pictures have another class with --exact")
+            results.append(measure(subject, folder))
+            print("agrees" if results[-1].agrees else "DIFFERS", _cells(results[-1]), flush=True)
     print(markdown(results))
     if given.update_docs:
         write_table("accuracy", f"By `python tests/benchmarks/accuracy.py`.\n\n{markdown(results)}")

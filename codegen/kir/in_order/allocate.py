@@ -83,7 +83,11 @@ def _to_spill(
             continue
         if len(candidates) < excess:
             raise Unsupported("there are not enough registers")
-        candidates.sort(key=lambda r: (weights[r] / (spans[r][1] - spans[r][0] + 1), r.number))
+        # To compute a literal again takes less time than a load.
+        cheap = _literals(nodes, candidates) if tight else {}
+        candidates.sort(
+            key=lambda r: (r not in cheap, weights[r] / (spans[r][1] - spans[r][0] + 1), r.number)
+        )
         return candidates[:excess]
     return []
 

@@ -46,6 +46,9 @@ class _Scheduler:
         window: int,
     ) -> None:
         self._ops, self._rows, self._free, self._window = ops, rows, free, window
+        # In a loop of many products, prefetches are for lines that are needed much later. They
+        # issue before the loads by the same pointer, which then dies.
+        self._fetches_first = window >= len(ops)
         self._timed = [encoding.timed(op) for op in ops]
         self._live_out = live_out
         self._after, self._needs = _dependences(self._timed, ops)
@@ -180,12 +183,17 @@ class _Scheduler:
     def _paths(self) -> list[int]:
         """For each instruction the cycles from its issue to the end of the block."""
         paths = [0] * len(self._ops)
+        before_loads: dict[tuple[Reg, ...], int] = {}
         for i in range(len(self._ops) - 1, -1, -1):
             op = self._timed[i]
-            length = FETCH_CYCLES if op.kind == "prefetch" else self._rows[op.kind].cycles
+            length = self._rows[op.kind].cycles
+            if op.kind == "prefetch":
+                length = FETCH_CYCLES if self._fetches_first else before_loads.get(op.reads, 0) + 1
             for later in self._after[i]:
                 length = max(length, paths[later] + self._delay(op, self._timed[later]))
             paths[i] = length
+            if op.access is not None:
+                before_loads[op.reads] = length
         return paths
 
     def _delay(self, op: Op, later: Op) -> int:

@@ -59,10 +59,11 @@ class Lowering:
         encoding: Encoding,
         *,
         places_loads: bool = True,
+        product_loops: bool = True,
     ) -> None:
         self._encoding = encoding
         self._writer = Writer(encoding)
-        self._places_loads = places_loads
+        self._places_loads, self._product_loops = places_loads, places_loads and product_loops
         self._frame, self._aliases = frame, aliases
         self._uses = Counter(v.name for s in walk((loop,)) for v in registers_read(s))
         self._uses.update(v.name for v in outs)
@@ -140,7 +141,7 @@ class Lowering:
             raise Unsupported("a carried value that is neither vector nor index")
         cells = self._cells(loop)
         self._shared.clear()
-        product = product_loop(loop) if self._places_loads else None
+        product = product_loop(loop) if self._product_loops else None
         if product is not None and self._encoding.loads_halves_apart:
             product = product.by_vector()
         found = steady(product, len(cells), self._encoding) if product is not None else None
@@ -326,11 +327,13 @@ class Lowering:
         """Add a number to the register of a carried index."""
         by = value.plus(self._writer.atom(cell), -1)
         size = Elem.F32.bytes if cell in self._streams else 1
+        if by.terms:
+            raise Unsupported("a carried index that does not advance by a number")
         step = self._encoding.immediate(abs(by.constant * size))
-        if by.terms or not step:
-            raise Unsupported("a carried index that does not advance by a small number")
-        sign = "add" if by.constant > 0 else "sub"
-        self._emit(Op("integer", f"{sign} {{0}}, {{0}}, {step}", (), (cell,)))
+        sign, reads = "add" if by.constant > 0 else "sub", tuple[Reg, ...]()
+        if not step:
+            step, reads = "{1}", (self._writer.index(Affine((), abs(by.constant * size))),)
+        self._emit(Op("integer", f"{sign} {{0}}, {{0}}, {step}", (), (cell,), reads))
 
     def _yield(self, loop: For, cells: Sequence[Reg]) -> None:
         """Move the yielded values to the registers of the carried ones."""

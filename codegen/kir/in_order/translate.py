@@ -49,13 +49,31 @@ def translate(
     rows: Mapping[str, Issue],
 ) -> Translated:
     """The function that computes a nest. Raises `Unsupported` outside the subset."""
-    lowered = without_dead_code(Lowering(loop, outs, frame, aliases, encoding).nodes)
+    lowered = _lowered(loop, outs, frame, aliases, encoding)
     tight = encoding.offsets_are_rare and any(dense_loops(lowered))
     reserves = _RESERVES if tight else _RESERVES[:1]
     found = [
         _allocated(lowered, frame.bytes, encoding, rows, reserve, tight) for reserve in reserves
     ]
     return min(found, key=lambda each: predicted_cycles(each.nodes, encoding, rows))
+
+
+def _lowered(
+    loop: For, outs: Sequence[Var], frame: Frame, aliases: Mapping[str, str], encoding: Encoding
+) -> list[Node]:
+    """The code before its order is known.
+
+    Where displacements are short, loads may be out of reach of the pointers that a loop of products
+    advances. Its products are then like those of other loops.
+    """
+    inputs = (loop, outs, frame, aliases, encoding)
+    try:
+        lowering = Lowering(*inputs)
+    except Unsupported:
+        if not encoding.offsets_are_rare:
+            raise
+        lowering = Lowering(*inputs, product_loops=False)
+    return without_dead_code(lowering.nodes)
 
 
 def _allocated(
