@@ -117,12 +117,17 @@ def command(
         echo_files(_text(measured, {e.layer: e.kernel for e in best}, unit, tuning))
 
 
+_WITH_TIMES = 2
+"""A journal with times has at least so many lines; the first one has none."""
+
+
 @contextmanager
 def _journal(tuning: Path, asked: Path | None, identity: str) -> Iterator[Path]:
     """The journal: the one that the user named, or one beside the tuning file until the work ends.
 
     If the work is interrupted, says how to continue.
     """
+    from ellc.ir.errors import EllcError
     from ellc.journal import drop_journal
 
     path = asked or tuning.with_name(f"{tuning.name}.journal")
@@ -130,8 +135,10 @@ def _journal(tuning: Path, asked: Path | None, identity: str) -> Iterator[Path]:
         drop_journal(path, "tune", unless=identity)
     try:
         yield path
-    except KeyboardInterrupt:
-        if path.exists():
+    except (KeyboardInterrupt, EllcError) as error:
+        if asked is None and path.exists() and path.read_bytes().count(b"\n") < _WITH_TIMES:
+            drop_journal(path, "tune")
+        if isinstance(error, KeyboardInterrupt) and path.exists():
             echo(f"the same command continues from {visible(str(path))}", err=True)
         raise
     if asked is None:

@@ -162,11 +162,14 @@ def _measure(network: str, what: Tuned, missing: Sequence[Names], cache: Cache) 
                 cache.add(network, names, found[names], round(cycles))
 
 
+def calls_of(plan: Plan) -> tuple[int, int]:
+    """The calls whose difference is measured: the first call of a large network, or the second."""
+    return (0, 1) if plan.weight_bytes > _TIMES_L2 * plan.target.l2_bytes else (1, 2)
+
+
 def _times(plan: Plan, prefix: str) -> list[float]:
     """The cycles of every step; those of a kernel are divided among the steps that call it."""
-    large = plan.weight_bytes > _TIMES_L2 * plan.target.l2_bytes
-    by_kernel = kernel_cycles([(prefix, plan)], plan.target, (0, 1) if large else (1, 2))
-    return of_steps(plan.steps, by_kernel)
+    return of_steps(plan.steps, kernel_cycles([(prefix, plan)], plan.target, calls_of(plan)))
 
 
 def _build(what: Tuned, chosen: Mapping[str, str], prefix: str) -> Plan:

@@ -5,8 +5,9 @@
 
 Prints `slot_cycles` and `byte_cycles` of the target's core (`codegen/machine/core.py`) as fitted to
 `measured_steps.json`, beside those in the source, and how far predictions with them are from the
-measurements. `--measure` first measures again all steps of `NETWORKS` from the zoo, in the second
-call of the network, and writes them to that file. This is needed after kernels have changed.
+measurements. `--measure` first measures again all steps of `NETWORKS` from the zoo, each inside its
+network (`layer_cycles.py`), and writes them to that file. This is needed after kernels have
+changed.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 from cycles import kernel_cycles  # noqa: E402
+from layer_cycles import calls_of  # noqa: E402
 
 from ellc.codegen.blocks.calls import Options  # noqa: E402
 from ellc.codegen.machine.core import Core  # noqa: E402
@@ -76,7 +78,7 @@ def measure(target: Target) -> Iterator[MeasuredStep]:
     for name in NETWORKS:
         options = Options(depth_first=False)  # a band of a chain is too short to be measured
         plan = make_plan(run_pipeline(build(name))[0], target, options, "net")
-        by_kernel = kernel_cycles([("net", plan)], target)
+        by_kernel = kernel_cycles([("net", plan)], target, calls_of(plan))
         names = [step.call.kernel.name for step in plan.steps]
         for step, cost in zip(plan.steps, step_costs(plan.steps, target), strict=True):
             kernel = step.call.kernel.name

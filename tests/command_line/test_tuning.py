@@ -229,6 +229,8 @@ def test_without_a_journal_an_interrupted_run_continues_as_well(
 ) -> None:
     """A journal of other options is replaced; a file that is no journal stays."""
     journal = tmp_path / "tuning.json.journal"
+    assert tune(monkeypatch, CycleModel(stops_at=1), *words) == cli.EXIT_INTERRUPTED
+    assert not journal.exists() and "continues" not in capsys.readouterr().err
     assert tune(monkeypatch, CycleModel(stops_at=2), *words, "--candidates", "3") != 0
     assert f"the same command continues from {journal}" in capsys.readouterr().err
     first, second = CycleModel(stops_at=3), CycleModel()
