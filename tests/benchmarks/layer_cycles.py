@@ -127,25 +127,23 @@ def network_layers(
 ) -> Iterator[LayerCycles]:
     """The layers of a network that have several candidates; at most `most` of each are counted.
 
-    With `unchanged`, the kernels are taken to be those of the cache, and are not made again.
+    With `unchanged`, the kernels are taken to be those of the cache. They are neither made nor
+    measured again, and what the cache lacks is left out.
     """
     what = tuned(run_pipeline(build(network))[0], target, most)
     wanted = {(layer, name): "" for layer, names in what.names.items() for name in names}
     if not unchanged:
         for number in range(what.builds):
             wanted.update(digests(what, what.plan(number)))
-    missing = [
-        names
-        for names, digest in wanted.items()
-        if cache.of(network, names, digest or None) is None
-    ]
-    _measure(network, what, missing, cache)
+        missing = [n for n, digest in wanted.items() if cache.of(network, n, digest) is None]
+        _measure(network, what, missing, cache)
     steps = {step.layer: step for step in reversed(what.first.steps) if step.layer in what.names}
     for layer, names in what.names.items():
         predictions = {p.name: p for p in steps[layer].predictions}
         counted = ((n, cache.of(network, (layer, n), wanted[layer, n] or None)) for n in names)
         found = [Counted(predictions[name], c) for name, c in counted if c is not None]
-        yield LayerCycles(network, layer, ", ".join(steps[layer].source), tuple(found))
+        if found and found[0].prediction.name == names[0]:
+            yield LayerCycles(network, layer, ", ".join(steps[layer].source), tuple(found))
 
 
 def _measure(network: str, what: Tuned, missing: Sequence[Names], cache: Cache) -> None:
