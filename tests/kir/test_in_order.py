@@ -231,6 +231,15 @@ MUTATIONS: dict[str, Mutation | tuple[Mutation, Mutation]] = {
 """For each fault a change of code, or one of AArch64 code and one of ARM code."""
 
 
+def _reads_a_copy(lines: Sequence[str], changed: Sequence[str]) -> bool:
+    """Whether the only change is a base register that a `mov` has made equal to the right one."""
+    pairs = [(a, b) for a, b in zip(lines, changed, strict=False) if a != b]
+    bases = [re.findall(r"\[(\w+)", line) for pair in pairs for line in pair]
+    return len(pairs) == 1 and any(
+        {f"mov {a}, {b}", f"mov {b}, {a}"}.intersection(lines) for a in bases[0] for b in bases[1]
+    )
+
+
 @pytest.mark.parametrize("what", MUTATIONS)
 @pytest.mark.parametrize("name", [name for name in TILES if name.split(",")[0] in MUTATED])
 def test_the_checker_catches_seeded_faults(name: str, what: str) -> None:
@@ -241,6 +250,8 @@ def test_the_checker_catches_seeded_faults(name: str, what: str) -> None:
     while tried < 12:
         lines = list(function.lines)
         if not change(lines, rng):
+            continue
+        if _reads_a_copy(function.lines, lines):
             continue
         tried += 1
         changed = [(a, b) for a, b in zip(function.lines, lines, strict=False) if a != b][:2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from ellc.codegen.kir.in_order.code import Access, Bank, Op, Reg, Unsupported
@@ -185,6 +185,19 @@ class A64Beside(A64):
 
     loads_beside = True
     half_registers = 10
+
+    def split_load(
+        self, to: Reg, through: Reg, base: Reg | None, at: int, access: Access | None = None
+    ) -> tuple[Op, ...]:
+        if base is None or access is None:
+            raise Unsupported("a load in parts from the frame")
+        low = replace(access, bytes=8)
+        high = replace(access, start=access.start + 8, bytes=8)
+        return (
+            self.half_load(to, 0, base, at, low),
+            self.core_load(through, base, at + 8, high),
+            self.insertion(to, 1, through),
+        )
 
 
 def _half_at(at: int) -> int:

@@ -14,8 +14,9 @@ in an iteration before that one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from heapq import heappop, heappush
 from typing import Literal
 
 from ellc.codegen.kir.in_order.loop_schedule import Kind, NoSchedule, PlacedPart, Schedule
@@ -89,15 +90,32 @@ def _with_idle(uses: Uses, registers: int, cycles: int, count: int) -> Schedule 
     return Schedule(cycles, tuple(busy), tuple(sorted(idle)), parts, places_of)
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A part of a load of one iteration, which may be placed from `release` until `deadline`."""
+_Part = tuple[int, Kind, int, int]
+"""A part of a load of one iteration: its deadline and kind, the number of the job, the iteration.
 
-    release: int
-    deadline: int
-    kind: Kind
-    number: int
-    turn: int
+It is a tuple because the one with the earliest deadline is placed first.
+"""
+
+
+@dataclass(slots=True)
+class _Parts:
+    """Parts that wait for their release, and those that may be placed now, of each kind of room."""
+
+    waiting: list[tuple[int, _Part]]
+    loads: list[_Part] = field(default_factory=list)
+    inserts: list[_Part] = field(default_factory=list)
+
+    def first(self, now: int, room: Room) -> _Part | None:
+        """Take the part with the earliest deadline for a place."""
+        while self.waiting and self.waiting[0][0] <= now:
+            _, part = heappop(self.waiting)
+            heappush(self.inserts if part[1] == "insert" else self.loads, part)
+        ready = [
+            parts
+            for parts, allowed in ((self.loads, "load"), (self.inserts, "insert"))
+            if parts and room in ("any", allowed)
+        ]
+        return heappop(min(ready, key=lambda parts: parts[0])) if ready else None
 
 
 def _times(
@@ -107,43 +125,39 @@ def _times(
 
     Earliest deadline first over several iterations, until times repeat.
     """
-    waiting = [
-        part
-        for turn in range(_ROUNDS)
-        for number, job in enumerate(jobs)
-        for part in _loads_of(job, number, turn, cycles)
-    ]
+    parts = _Parts(
+        sorted(
+            released
+            for turn in range(_ROUNDS)
+            for number, job in enumerate(jobs)
+            for released in _loads_of(job, number, turn, cycles)
+        )
+    )
     times: dict[tuple[Kind, int, int], int] = {}
     for now, place in _all_places(places, cycles):
-        ready = [p for p in waiting if p.release <= now and _fits(p.kind, place.room)]
-        if not ready:
+        part = parts.first(now, place.room)
+        if part is None:
             continue
-        part = min(ready, key=lambda p: (p.deadline, p.kind, p.number))
-        if now > part.deadline:
+        deadline, kind, number, turn = part
+        if now > deadline:
             return None
-        waiting.remove(part)
-        number, turn = part.number, part.turn
-        times[part.kind, number, turn] = now
-        half, core = (times.get((kind, number, turn)) for kind in ("half", "core"))
-        if part.kind != "insert" and half is not None and core is not None:
+        times[kind, number, turn] = now
+        half, core = times.get(("half", number, turn)), times.get(("core", number, turn))
+        if kind != "insert" and half is not None and core is not None:
             release = max(half + LOAD_LATENCY, core + CORE_LATENCY)
-            deadline = jobs[number].use + cycles * turn - INSERT_LATENCY
-            waiting.append(_Part(release, deadline, "insert", number, turn))
+            latest = jobs[number].use + cycles * turn - INSERT_LATENCY
+            heappush(parts.waiting, (release, (latest, "insert", number, turn)))
     return _steady(times, len(jobs), cycles)
 
 
-def _loads_of(job: Job, number: int, turn: int, cycles: int) -> Iterator[_Part]:
+def _loads_of(job: Job, number: int, turn: int, cycles: int) -> Iterator[tuple[int, _Part]]:
     """Both loads of a vector. The one into a core register may precede the register's release.
 
     The other one may be beside the last multiply-add that reads the register, which is first.
     """
     release, deadline = job.release - 1 + cycles * turn, job.use + cycles * turn - INSERT_LATENCY
-    yield _Part(release, deadline - LOAD_LATENCY, "half", number, turn)
-    yield _Part(release - _EARLY, deadline - CORE_LATENCY, "core", number, turn)
-
-
-def _fits(kind: Kind, room: Room) -> bool:
-    return room == "any" or (kind == "insert") == (room == "insert")
+    yield release, (deadline - LOAD_LATENCY, "half", number, turn)
+    yield release - _EARLY, (deadline - CORE_LATENCY, "core", number, turn)
 
 
 def _all_places(places: Sequence[_Place], cycles: int) -> Iterator[tuple[int, _Place]]:

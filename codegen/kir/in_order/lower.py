@@ -429,7 +429,12 @@ class Lowering:
             for op in encoding.split_load(reg, through, pointer, displacement, access):
                 self._emit(op)
             return reg
-        self._emit(encoding.vector_load(reg, pointer, displacement, access))
+        if encoding.loads_beside and self._places_loads:
+            through = self._writer.new(encoding.halves)
+            for op in encoding.split_load(reg, through, pointer, displacement, access):
+                self._emit(op)
+        else:
+            self._emit(encoding.vector_load(reg, pointer, displacement, access))
         self._shared[key] = reg
         self._copyable.add(reg)
         return reg
