@@ -97,6 +97,15 @@ def tile_cycles(target: Target, shape: Sliding, slots: float) -> float:
     return slots * _LLVM_SLOT + waits
 
 
+def stream_cycles(target: Target, shape: Sliding) -> float:
+    """The waits of a kernel that prefetches an image of floats, and writes its result elsewhere."""
+    if target.core.memory is None:
+        return 0.0
+    image, result = _sizes(shape)
+    far = _missing(target, image, result) * (image + 2 * result) / target.core.memory_bytes
+    return shape.walk[0] * far * _STREAM
+
+
 def _sizes(shape: Sliding) -> tuple[int, int]:
     """The bytes of image and result."""
     image, result = prod(shape.x.shape[1:]), prod(shape.walk[1:])

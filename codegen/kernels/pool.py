@@ -8,13 +8,14 @@ combined by loops.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from ellc.codegen.blocks.calls import Arg, KernelCall, access_arg
-from ellc.codegen.blocks.candidates import lowers
+from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.scratch import reshaped
@@ -29,6 +30,7 @@ from ellc.codegen.blocks.sliding import (
 from ellc.codegen.blocks.vectors import fitted_lanes, vector_lanes
 from ellc.codegen.blocks.weights import constant
 from ellc.codegen.blocks.window import window_axes
+from ellc.codegen.kernels.depthwise_cost import has_strips, tile_cycles
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.kir.types import Elem, VType
@@ -60,24 +62,57 @@ _BUSY = 4
 Tiles of common windows load more pixels, so other values give the same kernels."""
 
 
-@lowers(MaxPool2D, AvgPool2D)
-def lower_pool(node: PlacedNode) -> list[KernelCall]:
-    """Kernels for the maximum and the mean over windows of any size."""
-    return lower_windows(node, _Maximum if isinstance(node.anchor, MaxPool2D) else _Mean)
+@kernel(MaxPool2D, AvgPool2D, name="pool")
+def pool(node: PlacedNode) -> Iterator[Candidate]:
+    """A candidate for the maximum and the mean over windows of any size."""
+    combination = _Maximum if isinstance(node.anchor, MaxPool2D) else _Mean
+    prediction = Prediction("pool", "", _cycles(node))
+    yield Candidate(prediction, partial(lower_windows, node, combination))
+
+
+def _cycles(node: PlacedNode) -> float | None:
+    """The cycles of small windows of floats where another family computes them, too."""
+    shape, target = windows_of(node), node.target
+    if not has_strips(target) or shape.x.elem is not Elem.F32 or not _is_small(target, shape):
+        return None
+    images, rows, columns, channels = shape.walk
+    tile = _rectangle(target, shape, Elem.F32, 1)
+    image_columns = (tile.pixels - 1) * shape.columns.stride + shape.columns.taps
+    slots = image_columns * (shape.rows.taps * (target.core.load_cycles + 1) - 1)
+    slots += tile.pixels * shape.columns.taps
+    return tile_cycles(
+        target, shape, slots / tile.pixels * images * rows * columns * channels / tile.lanes
+    )
+
+
+def combination_of(
+    node: PlacedNode, b: KernelBuilder, shape: Sliding, args: list[Arg]
+) -> Combination:
+    """How the maximum or mean of a node combines elements; adds to `args` what it reads."""
+    op = node.anchor
+    assert isinstance(op, MaxPool2D | AvgPool2D)
+    return (_Maximum if isinstance(op, MaxPool2D) else _Mean)(b, op, shape, args)
+
+
+def windows_of(node: PlacedNode) -> Sliding:
+    """The windows of a pool over its image, whose border they read if it suits them."""
+    op = node.anchor
+    assert isinstance(op, Pool)
+    x = reshaped(node.inputs[0].access, node.inputs[0].type.shape)
+    if isinstance(op, IntAvgPool2D) or (isinstance(op, AvgPool2D) and not op.include_padding):
+        x = replace(x, border=None)  # the mean leaves out elements outside the image
+    images, rows, columns, channels = node.anchor_type().shape
+    dilation = (1, 1) if isinstance(op, IntAvgPool2D) else op.dilation
+    axes = window_axes(x, (rows, columns), op.window, op.stride, dilation, op.padding)
+    return Sliding(x, (images, rows, columns, channels), *axes)
 
 
 def lower_windows(node: PlacedNode, combination_type: CombinationType) -> list[KernelCall]:
     """The kernel calls of a pool; `combination_type` defines how elements are combined."""
     op = node.anchor
     assert isinstance(op, Pool)
-    type_ = node.inputs[0].type
-    x = reshaped(node.inputs[0].access, type_.shape)
-    if isinstance(op, IntAvgPool2D) or (isinstance(op, AvgPool2D) and not op.include_padding):
-        x = replace(x, border=None)  # the mean leaves out elements outside the image
-    images, rows, columns, channels = node.anchor_type().shape
-    dilation = (1, 1) if isinstance(op, IntAvgPool2D) else op.dilation
-    axes = window_axes(x, (rows, columns), op.window, op.stride, dilation, op.padding)
-    shape = Sliding(x, (images, rows, columns, channels), *axes)
+    shape = windows_of(node)
+    x = shape.x
     b = KernelBuilder(node.name)
     args: list[Arg] = [access_arg(x)]
     source = b.param("x", x.elem, x.align_bytes)
@@ -238,6 +273,21 @@ class _Mean(Combination):
         return b.mul(value, b.const(1 / self._area, value))
 
 
+def tree(
+    b: KernelBuilder, combination: Combination, values: Sequence[Operand], type_: VType
+) -> Operand:
+    """The combination of all values, as a balanced tree; of no values, the identity element."""
+    if not values:
+        return combination.identity(type_)
+    items = list(values)
+    while len(items) > 1:
+        pairs = [
+            b.op(combination.operation, items[i], items[i + 1]) for i in range(0, len(items) - 1, 2)
+        ]
+        items = pairs + items[len(items) & ~1 :]
+    return items[0]
+
+
 class _TileWriter:
     """Writes the code of a tile."""
 
@@ -331,17 +381,8 @@ class _TileWriter:
         return self._combination.loaded(stored)
 
     def _tree(self, values: Sequence[Operand]) -> Operand:
-        """The combination of all values, as a balanced tree; of no values, the identity element."""
-        if not values:
-            return self._combination.identity(VType(self._combination.elem, self._tile.lanes))
-        items = list(values)
-        while len(items) > 1:
-            pairs = [
-                self._b.op(self._combination.operation, items[i], items[i + 1])
-                for i in range(0, len(items) - 1, 2)
-            ]
-            items = pairs + items[len(items) & ~1 :]
-        return items[0]
+        type_ = VType(self._combination.elem, self._tile.lanes)
+        return tree(self._b, self._combination, values, type_)
 
     # --- windows that are too large for straight-line code ---------------------------------------
 

@@ -14,6 +14,8 @@ from ellc.ir.graph import Graph
 _HEIGHTS = (1, 2, 4, 7, 8, 14, 16)
 """The heights of bands that are tried: powers of two, and those that divide the rows of common
 networks (14, 28, 56, 112)."""
+_LEAST_ROWS_FOR_SPEED = 2
+"""The least height that is tried for speed. Many kernels compute two rows or more at a time."""
 _STRIPS = (1, 2, 3, 4, 6, 8)
 """The numbers of strips that are tried if memory is short."""
 _TURNS = (1, 3)
@@ -62,10 +64,11 @@ class Divisions:
     def __init__(self, facts: Facts, needed: Sequence[Needs], *, strips: bool) -> None:
         self._starting: list[list[Piece]] = [[layer] for layer in layers(facts)]
         parts, turns, most = (_STRIPS, (1,), _MOST) if strips else ((1,), _TURNS, _MOST_FOR_SPEED)
+        heights = [h for h in _HEIGHTS if strips or h >= _LEAST_ROWS_FOR_SPEED]
         for run in runs(facts.graph, needed):
             if not strips and not any(map(facts.missing, run)):
                 continue  # nothing leaves the cache
-            for piece in chains(facts, run, _HEIGHTS, parts, turns, most):
+            for piece in chains(facts, run, heights, parts, turns, most):
                 self._starting[piece.first].append(piece)
 
     def fastest(self, ram_bytes: float) -> Division | None:

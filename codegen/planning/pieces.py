@@ -11,13 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, product
-from math import ceil, prod
+from math import ceil, exp, prod
 
 from ellc.codegen.blocks.access import ARENA_ALIGN
 from ellc.codegen.machine.target import Target
 from ellc.codegen.planning.bands import COLUMNS, ROWS, follows
 from ellc.codegen.planning.storage import Storage
-from ellc.ir.graph import Graph
+from ellc.codegen.planning.traffic import Traffic
+from ellc.ir.graph import Graph, Node
 from ellc.ir.reads import Along
 
 CALL_CYCLES = 400
@@ -28,10 +29,6 @@ MOVE_CYCLES = 0.5
 rows are moved in 1.7 million cycles."""
 MACS_PER_CYCLE = 2.5
 """The multiply-adds of a cycle, roughly; they weigh products that strips compute twice."""
-IN_PLACE_CYCLES = 0.3
-"""The cycles per byte by which a depthwise convolution is faster if it overwrites its image, which
-the first node of a chain cannot do: 56x56, 144 channels, 3x3 take 3.18 million modelled cycles on
-pi3_64, and 3.72 as the first node of a chain."""
 LEFT_OF_L2 = 1.25
 """Results stay in the second-level cache until their reader has read them, if they and the reader's
 results have at most this many times its size. On pi3_64 (512 KiB), chains save nothing for 28x28
@@ -165,6 +162,21 @@ class Facts:
             for node, granule in zip(self.graph.nodes, self.granules, strict=True)
         )
 
+    @cached_property
+    def traffic(self) -> Traffic:
+        """The waits for memory."""
+        produced = {node.output: index for index, node in enumerate(self.graph.nodes)}
+
+        def missing(value: str) -> float:
+            return self.missing(produced[value]) if value in produced else 0.0
+
+        return Traffic(self.graph, self.target, self.sizes, missing, self._overwrites)
+
+    @cached_property
+    def alone(self) -> tuple[float, ...]:
+        """The waits of all nodes for memory, as layers."""
+        return tuple(map(self.traffic.alone, self.graph.nodes))
+
     def missing(self, index: int) -> float:
         """The part of a node's result that has left the cache when another node reads it.
 
@@ -177,9 +189,10 @@ class Facts:
         touched = self.sizes[value] + max(others, default=0)
         return min(1.0, max(0.0, touched / max(1, self.target.l2_bytes) - LEFT_OF_L2))
 
-    def overwrites(self, index: int) -> bool:
+    def _overwrites(self, node: Node) -> bool:
         """Whether a node overwrites its image, if it is computed as a layer."""
-        node = self.graph.nodes[index]
+        if not node.inputs:
+            return False
         own = self.storage.accesses[node.output].buffer
         image = self.storage.accesses.get(node.inputs[0])
         return image is not None and image.buffer == own
@@ -194,7 +207,8 @@ class _Sweep:
     """Predicts the chains that end with one node, as nodes are added before it.
 
     `advance` and `ahead` describe the rows of each result: after band t, row
-    (t + 1) * advance + ahead is the first that is missing.
+    (t + 1) * advance + ahead is the first that is missing. `waits` has the waits of each node for
+    memory, and `kept` the values that stay in windows.
     """
 
     facts: Facts
@@ -209,7 +223,8 @@ class _Sweep:
     scratch: int = 0
     weights: int = 0
     moved: float = 0.0
-    saved: float = 0.0
+    waits: dict[int, float] = field(default_factory=dict)
+    kept: set[str] = field(default_factory=set)
     again: float = 0.0
     macs: float = 0.0
     whole: dict[str, int] = field(default_factory=dict)
@@ -232,7 +247,11 @@ class _Sweep:
         buffer = facts.storage.accesses[value].buffer
         if facts.last_use[value] >= self.stop or not inside:
             self.whole[buffer.id] = 0
+            self.waits[index] = facts.traffic.in_chain(node, self.kept)
             return
+        self.kept.add(value)
+        for each in (index, *(r.node for r in inside)):
+            self.waits[each] = facts.traffic.in_chain(graph.nodes[each], self.kept)
         if buffer.kind == "arena":
             self.whole.setdefault(buffer.id, -(-buffer.bytes // ARENA_ALIGN) * ARENA_ALIGN)
         access = facts.storage.accesses[value]
@@ -245,7 +264,19 @@ class _Sweep:
         row = (min(columns, ceil(self.width[index])) + beside) * access.shape[3] * access.elem.bytes
         self.windows += -(-ceil(held) * row // ARENA_ALIGN) * ARENA_ALIGN
         self.moved += kept * row * self.bands * self.strips / self.turns
-        self.saved += facts.missing(index) * facts.sizes[value]
+
+    def _left(self, first: int) -> float:
+        """The part of the windows that is still in the second-level cache when it is read.
+
+        Until then, windows, weights, and a band of the images before and after the chain pass
+        through it. The Cortex-A53 replaces lines at random.
+        """
+        facts, nodes = self.facts, self.facts.graph.nodes
+        outside = [v for v in nodes[first].inputs if v in facts.sizes and v not in self.kept]
+        passing = sum(facts.sizes[v] for v in (*outside, nodes[self.stop - 1].output))
+        filled = self.windows + self.weights + passing / (self.bands * self.strips)
+        times = filled / max(1, facts.target.l2_bytes)
+        return (1 - exp(-times)) / times if times else 1.0
 
     @property
     def strips(self) -> int:
@@ -292,15 +323,14 @@ class _Sweep:
         bands = self.bands * self.strips
         cycles = bands * (self.stop - first) * CALL_CYCLES + self.moved * MOVE_CYCLES
         cycles += (self.again + GAIN * self.macs) / MACS_PER_CYCLE
-        if self.facts.overwrites(first):
-            first_value = self.facts.graph.nodes[first].output
-            cycles += self.facts.sizes[first_value] * IN_PLACE_CYCLES
         usable = target.l2_bytes * L2_SHARE
         if self.windows + self.weights > usable:
             cycles += (bands - 1) * self.weights / rate
-        saved = self.saved / rate if self.windows <= usable else 0.0
+        if self.windows <= usable:
+            saved = sum(self.facts.alone[first : self.stop]) - sum(self.waits.values())
+            cycles -= saved * (self._left(first) if saved > 0 else 1.0)
         shape = (self.rows, self.columns, self.turns)
-        return Piece(first, self.stop, *shape, ram, cycles - saved, round(self.again))
+        return Piece(first, self.stop, *shape, ram, cycles, round(self.again))
 
 
 def layers(facts: Facts) -> list[Piece]:

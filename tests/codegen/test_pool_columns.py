@@ -1,0 +1,80 @@
+"""Pools by columns: results of random layers, and when they are chosen."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+from agreement import disagreement
+from small_networks import inputs_of, ready, reference_of
+
+from ellc.codegen.blocks.calls import Options
+from ellc.codegen.machine.resolve import resolve
+from ellc.codegen.measure.testing import Trial, run_trials
+from ellc.codegen.planning.planner import make_plan
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.graph import Graph
+from ellc.ir.ops.pointwise import Relu
+from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
+from ellc.ir.types import DType, Padding, TensorType
+
+LAYERS = 16
+LAYER = "layer"
+
+
+def network(pool: MaxPool2D | AvgPool2D, image: tuple[int, ...]) -> Graph:
+    """A pool and a ReLU; the input is read twice, so that it has no border."""
+    b = GraphBuilder("net")
+    x = b.input("x", TensorType(DType.F32, image))
+    b.output("y", b.add(Relu(), b.add(pool, x, source=LAYER)))
+    return ready(b.build())
+
+
+def random_network(seed: int) -> Graph:
+    """A pool of one or two images of up to two lines of channels, with any padding."""
+    rng = np.random.default_rng(seed)
+    rows, columns = (int(n) for n in rng.integers(2, 4, 2))
+    stride = int(rng.integers(1, rows + 1)), int(rng.integers(1, columns + 1))
+    amounts = [int(rng.integers(0, n)) for n in (rows, columns, rows, columns)]
+    image = (int(rng.integers(1, 3)), *(int(n) for n in rng.integers(3, 24, 2)))
+    shape = (*image, 4 * int(rng.integers(1, 9)))
+    if seed % 2:
+        pool = AvgPool2D((rows, columns), stride, Padding(*amounts), seed % 4 == 1)
+        return network(pool, shape)
+    return network(MaxPool2D((rows, columns), stride, Padding(*amounts, (-np.inf,))), shape)
+
+
+@cache
+def trials() -> tuple[Trial, ...]:
+    graphs = [random_network(seed) for seed in range(LAYERS)]
+    sizes = ("2x4", "1x7", "2x14")
+    return tuple(
+        Trial(g, (inputs_of(g, seed),), ((LAYER, _named(g, sizes[seed % 3])),))
+        for seed, g in enumerate(graphs)
+    )
+
+
+def _named(graph: Graph, size: str) -> str:
+    """The candidate of this size, or the usual one if the result is too small for it."""
+    (step,) = make_plan(graph, resolve("pi3_64"), Options(listed=9), "net").steps
+    name = f"pool_columns:{size}"
+    return name if name in {p.name for p in step.predictions} else "pool_columns"
+
+
+@pytest.mark.emulated("qemu-aarch64")
+def test_random_layers_agree_with_the_reference() -> None:
+    every = run_trials(trials(), resolve("pi3_64"), guard="end")
+    for trial, found in zip(trials(), every, strict=True):
+        assert not isinstance(found, Exception), found
+        (call,) = trial.calls
+        ((made,),) = found
+        (expected,) = reference_of(trial.graph, call)
+        assert not disagreement(made, expected), trial.graph.nodes
+
+
+@pytest.mark.parametrize(("target", "taken"), [("pi3_64", True), ("pi3", False), ("host", False)])
+def test_it_is_taken_for_images_that_leave_the_cache(target: str, *, taken: bool) -> None:
+    graph = network(MaxPool2D((3, 3), (2, 2)), (1, 55, 55, 128))
+    (step,) = make_plan(graph, resolve(target), Options(), "net").steps
+    assert (step.predictions[0].kernel == "pool_columns") == taken
