@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from kernel_samples import product
+from kernel_samples import moving, product
 from operator_graphs import samples
 from scheduled_nests import differences
 from tiles import Tile
@@ -92,6 +92,7 @@ TILES = {
     "8x8 with a sum in place": Tile(8, 2, residual=True).kernel(),
     "3x4": product(),
     "4x8, 32 bits": Tile(4, 2).kernel(),
+    "moving sums, 32 bits": moving(),
     "5x8, 32 bits": Tile(5, 2).kernel(),
     "6x4, 32 bits": Tile(6, 1).kernel(),
     "4x8 in chains, 32 bits": Tile(4, 2, 128, chains=2).kernel(),
@@ -256,6 +257,28 @@ def test_the_checker_catches_seeded_faults(name: str, what: str) -> None:
         tried += 1
         changed = [(a, b) for a, b in zip(function.lines, lines, strict=False) if a != b][:2]
         assert found.problem(replace(function, lines=tuple(lines))), changed
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _substitute(r"(?<=vst1\.32 \{)d(\d+)", _other(32)),
+        _substitute(r"(?<=\[)r(\d+)(?=\])", _other(13)),
+        _substitute(r"(?<=ldrd )r(\d+)", _other(12)),
+        MUTATIONS["another offset, step or bound"],
+        _drop,
+    ],
+)
+def test_the_checker_catches_faults_of_carried_pointers(change: Mutation) -> None:
+    """The index that the loop carries is a pointer in the function, and loads are in parts."""
+    found, rng = case("moving sums, 32 bits"), random.Random(0)
+    function = found.translated.function
+    (streams,) = [w.streams for w in found.translated.witnesses.values() if any(w.streams)]
+    assert streams == ("x", "", "")
+    for _ in range(12):
+        lines = list(function.lines)
+        if change(lines, rng):
+            assert found.problem(replace(function, lines=tuple(lines)))
 
 
 def test_the_checker_catches_dropped_spills() -> None:

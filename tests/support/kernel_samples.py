@@ -38,6 +38,29 @@ def product() -> Kernel:
     return b.finish()
 
 
+def moving() -> Kernel:
+    """Sums of products along a row: a loop that carries an index, and sums from trip to trip."""
+    b = KernelBuilder("moving")
+    x = b.param("x", Elem.F32)
+    w = b.param("w", Elem.F32, 16)
+    y = b.param("y", Elem.F32, writable=True)
+    with b.loop("i", b.begin, b.end) as rows:
+        weights = [b.load(w, 0, 4, offset=4 * k, align_bytes=16) for k in range(8)]
+        at: Operand = b.op("opaque", b.mul(rows.index, 128))
+        with b.loop("column", 0, 16, 2, carry=[at, *weights[:2]]) as loop:
+            at, total, after = loop.carried
+            at = b.op("opaque", at)
+            for step in range(2):
+                for k, weight in enumerate(weights):
+                    value = b.load(x, at, 4, offset=4 * (step + 2 * k))
+                    total = b.mul_add(weight, value, total)
+                place = b.add(b.mul(rows.index, 64), b.mul(loop.index, 4))
+                b.store(total, y, place, offset=4 * step)
+                total, after = after, b.mul(weights[step], value)
+            loop.carry([b.add(at, 8), total, after])
+    return b.finish()
+
+
 def swapped() -> Kernel:
     """Fibonacci numbers: both carried values must be assigned at the same time."""
     b = KernelBuilder("swapped")
