@@ -71,9 +71,9 @@ def command(
     each value at random by at most the distance to a neighbouring float, and 8 times the largest
     movement counts. The report shows where this rule was needed.
 
-    A convolution computed by Winograd's F(4x4) may differ by 2e-5 * max|tensor|, and an output that
-    depends on one by 1e-4 * max|tensor|. The report lists such layers; --exact and --no-winograd
-    avoid them.
+    A convolution computed by Winograd's F(4x4), or by F(2x2) with windows of 5x5, may differ by
+    2e-5 * max|tensor|, and an output that depends on one by 1e-4 * max|tensor|. The report lists
+    such layers; --exact and --no-winograd avoid them.
 
     With --layers, a second build of the same kernels records every intermediate result. Each kernel
     is compared with the reference on the operands that the compiled code had. The first kernel that
