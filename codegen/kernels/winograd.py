@@ -162,8 +162,8 @@ def _banded(
     schedule = replace(usual, pixels=cut(band, usual.pixels).size, ahead=ahead)
     band = min(tiles, -(-band // schedule.pixels) * schedule.pixels)
     counts = (shape.channels, filters)
-    in_memory = _in_memory(target, transform, schedule)
-    return Layout(transform, grid, *counts, schedule, band, panels_first, 1, in_memory)
+    passes = _in_memory(target, transform, schedule), _at_once(target, schedule)
+    return Layout(transform, grid, *counts, schedule, band, panels_first, 1, *passes)
 
 
 _OTHER_REGISTERS = 12
@@ -177,8 +177,18 @@ def _in_memory(target: Target, transform: Winograd, schedule: GemmSchedule) -> b
     are too few core registers for the addresses of these loops: modelled, 32x32, 16 -> 16 channels
     takes 0.95 million cycles instead of 1.27, 8x8, 64 -> 64 channels 0.58 instead of 0.71.
     """
-    few = bool(target.core.scheduler) and schedule.by_lane and not schedule.weights_first
-    return not few and transform.products > target.vector_registers - _OTHER_REGISTERS
+    scheduled = _has_few_registers(target, schedule)
+    return not scheduled and transform.products > target.vector_registers - _OTHER_REGISTERS
+
+
+def _at_once(target: Target, schedule: GemmSchedule) -> int:
+    """How many rows a transform computes at a time."""
+    return 1 if _has_few_registers(target, schedule) else 2
+
+
+def _has_few_registers(target: Target, schedule: GemmSchedule) -> bool:
+    """Whether ellc schedules the code, for the 32-bit state of a core."""
+    return bool(target.core.scheduler) and schedule.by_lane and not schedule.weights_first
 
 
 class _Kernels:

@@ -1,7 +1,8 @@
 """The two passes of a Winograd transform: over the rows of a square of vectors, then its columns.
 
-Two rows are computed at a time, which hides the latency of their operations. If the values between
-the passes do not fit in the registers, they are kept in memory: each pass is then a short loop.
+Two rows are computed at a time, which hides the latency of their operations; one if the registers
+are few and a scheduler finds other operations. If the values between the passes do not fit in the
+registers, they are kept in memory: each pass is then a short loop.
 """
 
 from __future__ import annotations
@@ -63,18 +64,22 @@ class Square:
 
 
 class Passes:
-    """Writes passes over squares whose rows have `points` vectors of `lanes` elements."""
+    """Writes passes over squares whose rows have `points` vectors of `lanes` elements.
 
-    def __init__(self, b: KernelBuilder, points: int, lanes: int) -> None:
-        self._b, self._points, self._lanes = b, points, lanes
+    In straight-line code, `at_once` rows are computed at a time.
+    """
+
+    def __init__(self, b: KernelBuilder, points: int, lanes: int, at_once: int) -> None:
+        self._b, self._points, self._lanes, self._at_once = b, points, lanes, at_once
 
     def of(self, square: Square, one: One) -> Iterator[Line]:
         """The transforms of all rows of a square in memory, as straight-line code."""
-        yield from self._pairs([partial(self._loaded, square, i, one) for i in range(self._points)])
+        rows = range(self._points)
+        yield from self._together([partial(self._loaded, square, i, one) for i in rows])
 
     def over(self, lines: Sequence[Line], one: One) -> Iterator[Line]:
         """The transforms of lines in registers."""
-        yield from self._pairs([partial(one, line) for line in lines])
+        yield from self._together([partial(one, line) for line in lines])
 
     def turned(self, lines: Iterator[Line]) -> list[Line]:
         """Lines with rows and columns exchanged."""
@@ -93,6 +98,6 @@ class Passes:
     def _loaded(self, square: Square, row: int, one: One) -> Line:
         return one(square.load(self._b, row, self._points, self._lanes))
 
-    def _pairs(self, chains: Sequence[Callable[[], Line]]) -> Iterator[Line]:
-        for first in range(0, len(chains), 2):
-            yield from self._b.interleaved(chains[first : first + 2])
+    def _together(self, chains: Sequence[Callable[[], Line]]) -> Iterator[Line]:
+        for first in range(0, len(chains), self._at_once):
+            yield from self._b.interleaved(chains[first : first + self._at_once])

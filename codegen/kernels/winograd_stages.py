@@ -59,7 +59,8 @@ class Layout:
     `grid` has the numbers of (images, rows of tiles, tiles of a row). A band has `band` tiles; the
     last one may have fewer. With `panels_first`, M holds one block of filters at a time, which is
     transformed at once; otherwise all of a band's products come before its results. V and M exist
-    once for each of `parts` ranges of bands, which several threads compute.
+    once for each of `parts` ranges of bands, which several threads compute. `in_memory` and
+    `at_once` say how the passes of transforms are written (`winograd_passes.py`).
     """
 
     transform: Winograd
@@ -71,6 +72,7 @@ class Layout:
     panels_first: bool
     parts: int
     in_memory: bool
+    at_once: int
 
     @property
     def tiles(self) -> int:
@@ -290,7 +292,7 @@ class DataStage:
         plane, n = self._layout.v_plane, self._n
         planes = Square(self._v, into, n * plane, plane)
         one = partial(data_transform, self._b, self._layout.transform.data)
-        passes = Passes(self._b, n, self._lanes)
+        passes = Passes(self._b, n, self._lanes, self._layout.at_once)
         if not self._layout.in_memory:
             columns = passes.turned(passes.of(pixels, one))
             for j, column in enumerate(passes.over(columns, one)):
@@ -429,7 +431,7 @@ class SumStage:
             bias = b.load(self._bias, channel, lanes, align_bytes=lanes * self._bias.elem.bytes)
         first = partial(sum_transform, b, transform.sums)
         last = partial(sum_transform, b, transform.sums, start=bias)
-        passes = Passes(b, n, lanes)
+        passes = Passes(b, n, lanes, layout.at_once)
         planes = Square(self._m, index, n * layout.m_plane, layout.m_plane)
         turned = planes.turned
         image, row, column = at

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 
 from ellc.codegen.kir.in_order.code import Access, Bank, Op, Reg
 from ellc.codegen.kir.in_order.encoding import Encoding
+from ellc.codegen.kir.in_order.live import may_overwrite
 from ellc.codegen.machine.pipeline import Issue, Timeline
 
 GROUP = 3
@@ -14,6 +16,7 @@ GROUP = 3
 
 _SLACK = 8
 """Cycles by which an instruction may be less urgent and still issue first in its cycle."""
+CAREFUL_WINDOW = 64
 FETCH_CYCLES = 90
 """How long before the end of a block its prefetches issue."""
 
@@ -33,6 +36,22 @@ def scheduled(
     an instruction issues at most so many places before the first one that waits.
     """
     return _Scheduler(ops, encoding, rows, live_out, free, window or len(ops)).ordered()
+
+
+def carefully_scheduled(
+    ops: Sequence[Op],
+    encoding: Encoding,
+    rows: Mapping[str, Issue],
+    live_out: frozenset[Reg],
+    free: Mapping[Bank, int],
+    *,
+    tight: bool,
+) -> list[Op]:
+    """As `scheduled`; if the registers are enough for the given order, they are for the new one.
+
+    `tight` has the meaning that it has for `liveness`.
+    """
+    return _Careful(ops, encoding, rows, live_out, free, tight=tight).ordered()
 
 
 class _Scheduler:
@@ -119,7 +138,7 @@ class _Scheduler:
                 continue
             if not line.fits(self._timed[i]) or (op.kind == "multiply_add" and self._keeps_gap()):
                 tried.add(op.kind)
-            elif self._too_many(op):
+            elif self._too_many(i):
                 blocked.append(i)
             else:
                 found = True
@@ -167,7 +186,9 @@ class _Scheduler:
                     self._live[reg.bank].add(reg)
             written.update(op.defined)
 
-    def _too_many(self, op: Op) -> bool:
+    def _too_many(self, index: int) -> bool:
+        """Whether an instruction needs more registers than there are now."""
+        op = self._ops[index]
         if not op.writes:
             return False
         bank = op.writes[0].bank
@@ -205,6 +226,83 @@ class _Scheduler:
             if reg in later.updates or reg in later.late:
                 delays.append(row.latency - reader.update_need)
         return max(delays)
+
+
+class _Careful(_Scheduler):
+    """Issues an instruction only if those before it in the given order can follow in that order.
+
+    When they have, the same registers are live as in the given order at that place.
+    """
+
+    def __init__(
+        self,
+        ops: Sequence[Op],
+        encoding: Encoding,
+        rows: Mapping[str, Issue],
+        live_out: frozenset[Reg],
+        free: Mapping[Bank, int],
+        *,
+        tight: bool,
+    ) -> None:
+        super().__init__(ops, encoding, rows, live_out, free, CAREFUL_WINDOW)
+        self._left = dict.fromkeys(range(len(ops)))
+        self._reached, self._tight = 0, tight
+
+    def _issue(self, index: int) -> None:
+        super()._issue(index)
+        del self._left[index]
+        self._reached = max(self._reached, index)
+
+    def _too_many(self, index: int) -> bool:
+        if index == next(iter(self._left)):
+            return False
+        end = max(index, self._reached)
+        before = (i for i in takewhile(lambda i: i < end, self._left) if i != index)
+        pressure = _Pressure(self._live, self._reads, self._live_out)
+        for op in (self._ops[i] for i in (index, *before)):
+            if self._tight and may_overwrite(op):
+                pressure.read(op)
+                pressure.begin(op.defined)
+            else:
+                pressure.begin(op.registers)
+                pressure.read(op)
+            if any(pressure.count[bank] > count for bank, count in self._free.items()):
+                return True
+            pressure.end(op.defined)
+        return False
+
+
+class _Pressure:
+    """The registers in use while some instructions follow each other."""
+
+    def __init__(
+        self, live: Mapping[Bank, set[Reg]], reads: Mapping[Reg, int], live_out: frozenset[Reg]
+    ) -> None:
+        self.count = {bank: len(registers) for bank, registers in live.items()}
+        self._live, self._live_out = live, live_out
+        self._all_reads, self._reads = reads, dict[Reg, int]()
+        self._changed: dict[Reg, bool] = {}
+
+    def begin(self, registers: Sequence[Reg]) -> None:
+        """They are in use."""
+        for reg in registers:
+            if not self._changed.get(reg, reg in self._live[reg.bank]):
+                self._changed[reg] = True
+                self.count[reg.bank] += 1
+
+    def read(self, op: Op) -> None:
+        """An instruction reads its operands, of which some have no other reader."""
+        for reg in op.used:
+            self._reads[reg] = self._reads.get(reg, self._all_reads[reg]) - 1
+        self.end(op.used)
+
+    def end(self, registers: Sequence[Reg]) -> None:
+        """Those that nothing reads any more are no longer in use."""
+        for reg in registers:
+            read = self._reads.get(reg, self._all_reads[reg]) or reg in self._live_out
+            if not read and self._changed.get(reg, reg in self._live[reg.bank]):
+                self._changed[reg] = False
+                self.count[reg.bank] -= 1
 
 
 def _dependences(ops: Sequence[Op], whole: Sequence[Op]) -> tuple[list[list[int]], list[int]]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 
 from ellc.codegen.kir.assembly import Frame, frame
+from ellc.codegen.kir.in_order.allocate import spill
 from ellc.codegen.kir.in_order.code import Unsupported
 from ellc.codegen.kir.in_order.encoding import Encoding
 from ellc.codegen.kir.in_order.kept import DECLINED, Answer, keep, kept, key_of
+from ellc.codegen.kir.in_order.live import without_dead_code
 from ellc.codegen.kir.in_order.lower import Lowering
 from ellc.codegen.kir.in_order.predict import dense_loops, predicted_cycles, steady_loops
 from ellc.codegen.kir.in_order.proof.machine import Machine
@@ -69,7 +72,8 @@ def _answer(
 ) -> Answer | None:
     """The function if it is faster than LLVM's code; None if the nest cannot be translated.
 
-    It is compared with code whose loads stay in groups, as in the kernel: LLVM's code is like that.
+    It is compared with code whose loads stay in groups, as in the kernel, and whose values are
+    spilled if registers are short: LLVM's code is like that.
     """
     inputs = (nest.loop, nest.results, layout, nest.aliases, encoding)
     try:
@@ -79,7 +83,8 @@ def _answer(
         is_steady = any(steady_loops(translated.nodes))
         if not is_dense and not is_steady:
             return DECLINED
-        plain = Lowering(*inputs, places_loads=False).nodes
+        plain = without_dead_code(Lowering(*inputs, places_loads=False).nodes)
+        plain = spill(plain, layout.bytes, count(1_000_000), encoding).nodes
     except Unsupported:
         return None
     costs = (predicted_cycles(nodes, encoding, rows) for nodes in (translated.nodes, plain))

@@ -10,7 +10,7 @@ from ellc.codegen.kir.assembly import Frame
 from ellc.codegen.kir.in_order.allocate import assign, spill
 from ellc.codegen.kir.in_order.code import Bank, Code, Loop, Node, Op, Reg, Unsupported
 from ellc.codegen.kir.in_order.encoding import Encoding
-from ellc.codegen.kir.in_order.list_schedule import scheduled
+from ellc.codegen.kir.in_order.list_schedule import carefully_scheduled, scheduled
 from ellc.codegen.kir.in_order.live import liveness, may_overwrite, without_dead_code
 from ellc.codegen.kir.in_order.lower import Lowering
 from ellc.codegen.kir.in_order.predict import dense_loops, is_dense, predicted_cycles
@@ -121,8 +121,11 @@ def _in_order(
         # others their order.
         if not (tight and is_dense(node)):
             ordered = scheduled(node.ops, encoding, rows, out, free)
+            if not _fits(ordered, out & mine, free, tight):
+                ordered = carefully_scheduled(node.ops, encoding, rows, out, free, tight=tight)
             return Code(ordered) if _fits(ordered, out & mine, free, tight) else node
         tried = [scheduled(node.ops, encoding, rows, out, free, window) for window in _WINDOWS]
+        tried += [carefully_scheduled(node.ops, encoding, rows, out, free, tight=tight)]
         orders = [ops for ops in tried if _fits(ops, out & mine, free, tight)]
         return Code(min([*orders, node.ops], key=cycles)) if orders else node
 
