@@ -66,6 +66,7 @@ class A32(Encoding):
     half_registers = 2
     lane_registers = 8
     loads_halves_apart = True
+    literals_by_lane = True
     offsets_are_rare = True
     split_reach = 1 << 8
     near = range(-_VECTOR_REACH, _VECTOR_REACH - 8)
@@ -167,17 +168,22 @@ class A32(Encoding):
         return Op(kind, f"{mnemonic}.f32 {{0}}, {{1}}, {{2}}", (to,), (), (a, b))
 
     def product(self, total: Reg, vector: Reg, other: Reg, lane: int | None) -> Op:
-        factor = "{2}" if lane is None else f"{{2.{'high' if lane > 1 else 'low'}}}[{lane % 2}]"
+        factor = "{2}" if lane is None else _lane(2, lane)
         text = f"vmla.f32 {{0}}, {{1}}, {factor}"
         return Op("multiply_add", text, (), (total,), (vector, other), lane=lane)
+
+    def product_by_lane(self, to: Reg, vector: Reg, other: Reg, lane: int) -> Op:
+        text = f"vmul.f32 {{0}}, {{1}}, {_lane(2, lane)}"
+        return Op("vector_multiply", text, (to,), (), (vector, other), lane=lane)
+
+    def word_insertion(self, to: Reg, lane: int, word: Reg) -> Op:
+        return Op("insert", f"vmov.32 {_lane(0, lane)}, {{1}}", (), (to,), (word,), half=lane // 2)
 
     def vector_move(self, to: Reg, source: Reg) -> Op:
         return Op("vector_move", "vmov {0}, {1}", (to,), (), (source,))
 
     def lane_splat(self, to: Reg, source: Reg, lane: int) -> Op:
-        part = "high" if lane > 1 else "low"
-        text = f"vdup.32 {{0}}, {{1.{part}}}[{lane % 2}]"
-        return Op("vector_move", text, (to,), (), (source,))
+        return Op("vector_move", f"vdup.32 {{0}}, {_lane(1, lane)}", (to,), (), (source,))
 
     def zero(self, to: Reg) -> Op:
         return Op("vector_move", "vmov.i32 {0}, #0", (to,))
@@ -206,6 +212,11 @@ class A32(Encoding):
 
 
 _HALF = ("low", "high")
+
+
+def _lane(operand: int, lane: int) -> str:
+    """A lane of an operand."""
+    return f"{{{operand}.{_HALF[lane // 2]}}}[{lane % 2}]"
 
 
 def _within(at: int, reach: int) -> int:

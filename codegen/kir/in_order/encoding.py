@@ -38,6 +38,8 @@ class Encoding(ABC):
     """Whether LLVM's loads and stores of vectors have no displacements, but a pointer each."""
     split_reach: ClassVar[int]
     """The distance of pointers to places from which vectors are loaded in parts."""
+    literals_by_lane: ClassVar[bool] = False
+    """Whether literals that are factors share vector registers, because these are few."""
     near: ClassVar[range]
     """Displacements that every load and store of a vector can have."""
     reach_bytes: ClassVar[int]
@@ -132,6 +134,14 @@ class Encoding(ABC):
     @abstractmethod
     def product(self, total: Reg, vector: Reg, other: Reg, lane: int | None) -> Op:
         """`total += vector * other`; of `other` one lane counts, or all if `lane` is None."""
+
+    def product_by_lane(self, to: Reg, vector: Reg, other: Reg, lane: int) -> Op:
+        """`to = vector * other`, where one lane of `other` counts."""
+        raise Unsupported("a product by lane")
+
+    def word_insertion(self, to: Reg, lane: int, word: Reg) -> Op:
+        """Move the low 32 bits of a core register to a lane."""
+        raise Unsupported("an insertion of a lane")
 
     @abstractmethod
     def vector_move(self, to: Reg, source: Reg) -> Op:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +9,12 @@ from typing import Union
 
 from ellc.codegen.kir.assembly import Frame
 from ellc.codegen.kir.dataflow import registers_read
-from ellc.codegen.kir.in_order.affine import Affine, Atom, Level, Writer
+from ellc.codegen.kir.in_order.affine import Affine, Level, Writer
 from ellc.codegen.kir.in_order.carried import VECTOR_BYTES, coalesced, split, stream_of
 from ellc.codegen.kir.in_order.code import Access, Code, Loop, Op, Reg, Unsupported
 from ellc.codegen.kir.in_order.encoding import Encoding
+from ellc.codegen.kir.in_order.index_lets import IndexLets
+from ellc.codegen.kir.in_order.literals import LiteralLanes, float_bits
 from ellc.codegen.kir.in_order.placing import LEAST_PRODUCTS
 from ellc.codegen.kir.in_order.product_loop import product_loop
 from ellc.codegen.kir.in_order.steady import LINE_BYTES, SteadyLoop, steady
@@ -71,6 +72,8 @@ class Lowering:
         self._depths: dict[str, int] = {}
         self._pointers: dict[str, Affine] = {}
         self._shared: dict[tuple[int, object], Reg] = {}
+        self._literals = LiteralLanes(self._writer)
+        self._indices = IndexLets(self._writer, self.affine)
         self._copyable: set[Reg] = set()
         self._stored: set[object] = set()
         self._labels = 0
@@ -122,7 +125,7 @@ class Lowering:
     def _statement(self, statement: Stmt) -> None:
         match statement:
             case Let(result, _, _, _) if result.type == INDEX:
-                self._define(result.name, self._index_let(statement))
+                self._define(result.name, self._indices.value(statement))
             case Let():
                 self._define(statement.result.name, self._vector_let(statement))
             case Load(result, param, index, offset, _) if result.type == F32X4:
@@ -141,6 +144,7 @@ class Lowering:
             raise Unsupported("a carried value that is neither vector nor index")
         cells = self._cells(loop)
         self._shared.clear()
+        self._literals.forget()
         product = product_loop(loop) if self._product_loops else None
         if product is not None and self._encoding.loads_halves_apart:
             product = product.by_vector()
@@ -152,6 +156,7 @@ class Lowering:
         for result, cell in zip(loop.results, cells, strict=True):
             self._define(result.name, self._in_cell(cell))
         self._shared.clear()
+        self._literals.forget()
 
     def _plain_loop(self, loop: For, cells: Sequence[Reg]) -> None:
         writer = self._writer
@@ -241,7 +246,7 @@ class Lowering:
 
     def index_let(self, let: Let) -> None:
         """Define the result of a statement on indices."""
-        self._define(let.result.name, self._index_let(let))
+        self._define(let.result.name, self._indices.value(let))
 
     def affine(self, operand: Operand) -> Affine:
         """An index as a sum."""
@@ -278,7 +283,7 @@ class Lowering:
     def _literal(self, literal: Imm, reg: Reg) -> Reg:
         if literal.type != F32X4:
             raise Unsupported(f"a literal of type {literal.type}")
-        (bits,) = struct.unpack("<I", struct.pack("<f", literal.value))
+        bits = float_bits(literal.value)
         if not bits:
             self._emit(self._encoding.zero(reg))
             return reg
@@ -387,6 +392,8 @@ class Lowering:
                 return _Lane(self._vector(vector), lane)
             case "mul_add", (a, b, total), () if let.result.type == F32X4:
                 return self._multiply_add(a, b, total)
+            case "mul", (Var() as a, Imm() as b) | (Imm() as b, Var() as a), () if self._lane_of(b):
+                return self._scaled(a, b)
             case op, (a, b), () if op in _VECTOR_OPS and let.result.type == F32X4:
                 reads = (self._vector(a), self._vector(b))
                 out = self._place(a, b)
@@ -413,8 +420,18 @@ class Lowering:
         self._emit(self._encoding.product(out, vector, other, lane.lane if lane else None))
         return out
 
+    def _scaled(self, vector: Var, literal: Imm) -> Reg:
+        """A vector times a literal, which is a lane."""
+        factor, reads, out = self._lane_of(literal), self._vector(vector), self._place(vector)
+        assert factor is not None
+        self._emit(self._encoding.product_by_lane(out, reads, factor.reg, factor.lane))
+        return out
+
     def _lane_of(self, operand: Operand) -> _Lane | None:
-        value = self._values[operand.name] if isinstance(operand, Var) else None
+        if isinstance(operand, Imm):
+            shared = self._encoding.literals_by_lane and operand.type == F32X4 and operand.value
+            return _Lane(*self._literals.place(operand)) if shared else None
+        value = self._values[operand.name]
         return value if isinstance(value, _Lane) else None
 
     def _load(self, param: Param, index: Operand, offset: int) -> Reg:
@@ -489,45 +506,3 @@ class Lowering:
         displacement = address.constant % self._encoding.split_reach // VECTOR_BYTES
         displacement *= VECTOR_BYTES
         return Affine(address.terms, address.constant - displacement), displacement
-
-    def _index_let(self, let: Let) -> Affine:
-        match let.op, let.args:
-            case "add", (a, b):
-                return self.affine(a).plus(self.affine(b))
-            case "sub", (a, b):
-                return self.affine(a).plus(self.affine(b), -1)
-            case "mul", (a, Imm() as factor) | (Imm() as factor, a):
-                return self.affine(a).times(int(factor.value))
-            case "mul", (a, b):
-                reads = tuple(self._writer.index(self.affine(v)) for v in (a, b))
-                return self._result(Op("multiply", "mul {0}, {1}, {2}", (), (), reads))
-            case ("min" | "max") as op, (a, b):
-                first, second = (self._writer.index(self.affine(v)) for v in (a, b))
-                out = self._writer.new("x")
-                self._emit(self._encoding.selected(out, first, second, op))
-                return self._writer.atom(out)
-            case "opaque", (a,):
-                # It becomes the base of addresses, so that they do not share parts with others.
-                value = self.affine(a)
-                if not value.terms:
-                    return value
-                reg = self._writer.index(value)
-                return Affine(((Atom(reg, value.level), 1),))
-            case ("div" | "rem") as op, (a, Imm() as divisor) if divisor.value > 0:
-                return self._divided(op, self.affine(a), int(divisor.value))
-        raise Unsupported(f"{let.op} of an index")
-
-    def _divided(self, op: str, value: Affine, divisor: int) -> Affine:
-        """The quotient, rounded towards zero, or the remainder."""
-        reads = (self._writer.index(value), self._writer.index(Affine((), divisor)))
-        quotient = self._result(Op("divide", "sdiv {0}, {1}, {2}", (), (), reads))
-        if op == "div":
-            return quotient
-        out, whole = self._writer.new("x"), self._writer.index(quotient)
-        self._emit(self._encoding.subtracted(out, whole, reads[1], reads[0]))
-        return self._writer.atom(out)
-
-    def _result(self, op: Op) -> Affine:
-        out = self._writer.new("x")
-        self._emit(Op(op.kind, op.text, (out,), op.updates, op.reads, op.late))
-        return self._writer.atom(out)

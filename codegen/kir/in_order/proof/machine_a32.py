@@ -69,7 +69,7 @@ class MachineA32(Machine):
                 return ()
             return (int(match[2]) // SLOT_BYTES * SLOT_BYTES,)
         changed = operands[:2] if mnemonic == "ldrd" else operands[:1]
-        return tuple(_place(operand) for operand in changed)
+        return tuple(_place(operand.partition("[")[0]) for operand in changed)
 
     @classmethod
     def saved(cls, saves: Iterable[str]) -> set[Place]:
@@ -208,9 +208,7 @@ class MachineA32(Machine):
         return run
 
     def _vmla(self, to: str, a: str, b: str) -> None:
-        match = _LANE.fullmatch(b)
-        if match is not None and int(match[1]) >= _LANE_HALVES:
-            raise Unproved(f"{b} cannot be a lane")
+        self._check_lane(b)
         total = self.vector(to)
         self.set_vector(to, fused(self._symbols, total, self.vector(a), self.vector(b)))
 
@@ -221,6 +219,27 @@ class MachineA32(Machine):
         values = [self.values[self.core(source)] for source in sources]
         lanes = [v.lanes[0] for v in values if isinstance(v, Half) and len(v.lanes) == 1]
         self._set_half(to, (lanes[0], lanes[1]))
+
+    def _insert(self, to: str, source: str) -> None:
+        match = _LANE.fullmatch(to)
+        value = self.number(source)
+        if match is None or value.terms:
+            raise Unproved("no lane, or an unknown literal")
+        place, at = f"v{int(match[1]) // 2}", 2 * (int(match[1]) % 2) + int(match[2])
+        before = self.values.get(place)
+        lanes = list(before if isinstance(before, tuple) else (UNKNOWN,) * 4)
+        lanes[at] = literal_lanes(self._symbols, value.constant)[0]
+        w, x, y, z = lanes
+        self.values[place] = (w, x, y, z)
+
+    def _vmul(self, to: str, a: str, b: str) -> None:
+        self._check_lane(b)
+        self.set_vector(to, self._symbols.each("mul", self.vector(a), self.vector(b)))
+
+    def _check_lane(self, operand: str) -> None:
+        match = _LANE.fullmatch(operand)
+        if match is not None and int(match[1]) >= _LANE_HALVES:
+            raise Unproved(f"{operand} cannot be a lane")
 
     def _literal(self, to: str, value: str) -> None:
         if value != "#0":
@@ -259,13 +278,14 @@ class MachineA32(Machine):
             "vmla.f32": _vmla,
             "vmov": _vmov,
             "vmov.i32": _literal,
+            "vmov.32": _insert,
             "vmov.f32": _number,
             "vdup.32": _vdup,
             "pld": Machine.prefetch,
             "pldw": Machine.prefetch,
             "vadd.f32": Machine.each("add"),
             "vsub.f32": Machine.each("sub"),
-            "vmul.f32": Machine.each("mul"),
+            "vmul.f32": _vmul,
             "vmin.f32": Machine.each("min"),
             "vmax.f32": Machine.each("max"),
         }
