@@ -132,9 +132,11 @@ class GemmTraffic:
 
 
 _SCHEDULED_DEPTH = 16
-"""The least products of each sum for which a loop is worth scheduling if registers are few. The
-first layer of a network (112x112x3 -> 32, strides of 2) has 9 for each window row: in 32-bit code
-it takes 1.78 million modelled cycles with steps of two channels and 2.13 with steps of four."""
+_WHOLE_SCHEDULED_DEPTH = 8
+"""The least products of each sum for which a loop is worth scheduling if registers are few, and the
+same if they fill whole vectors. The first layer of a network (112x112x3 -> 32, strides of 2) has 9
+for each window row: in 32-bit code it takes 1.78 million modelled cycles with steps of two channels
+and 2.13 with steps of four. 1x1, 8 -> 16 channels, 48x48: 0.25 and 0.15 (pi3_64 0.14)."""
 
 
 def gemm_tile(
@@ -158,7 +160,7 @@ def gemm_tile(
     whole_vectors = (
         weights_first
         or (by_lane and lanes == 8)
-        or (by_lane and bool(target.core.scheduler) and depth >= _SCHEDULED_DEPTH)
+        or (by_lane and bool(target.core.scheduler) and _is_deep(depth, lanes))
     )
     most = _pixels(target, budget, vectors, by_lane, whole_vectors=whole_vectors)
     tile, step = min(most, max(1, pixels)), lanes if whole_vectors else 2
@@ -186,6 +188,11 @@ def ordered_tiles(target: Target, total: Elem, filters: int, depth: int) -> Iter
             tile = replace(usual, pixels=pixels, vectors=vectors)
             if _held(target.vector_registers, tile) <= target.vector_registers:
                 yield tile
+
+
+def _is_deep(depth: int, lanes: int) -> bool:
+    """Whether a loop over so many products is worth scheduling with few registers."""
+    return depth >= (_SCHEDULED_DEPTH if depth % lanes else _WHOLE_SCHEDULED_DEPTH)
 
 
 _MOST_POINTERS = 5
