@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from ellc.codegen.kir.in_order.code import Code, Loop, Node, Op, Reg
 
 _NONE: frozenset[Reg] = frozenset()
+_Change = tuple[frozenset[Reg], frozenset[Reg]]
+"""The registers that code reads before it writes them, and those that it writes."""
 
 
 @dataclass(slots=True)
@@ -32,13 +34,16 @@ def liveness(nodes: Sequence[Node], *, tight: bool = False) -> Liveness:
     positions then count the reads and the writes of an instruction.
     """
     found = Liveness(tight=tight)
-    _into(nodes, _NONE, found.after)
+    _into(nodes, _NONE, found.after, {})
     _spans(nodes, found)
     return found
 
 
 def _into(
-    nodes: Sequence[Node], live: frozenset[Reg], after: dict[int, frozenset[Reg]]
+    nodes: Sequence[Node],
+    live: frozenset[Reg],
+    after: dict[int, frozenset[Reg]],
+    known: dict[int, _Change],
 ) -> frozenset[Reg]:
     """What is live before some nodes, if `live` is live after them."""
     for node in reversed(nodes):
@@ -46,16 +51,56 @@ def _into(
             after[id(node)] = live
             live = _before(node.ops, live)
         else:
-            live = _head(node, live, after)
+            live = _head(node, live, after, known)
     return live
 
 
-def _head(loop: Loop, live: frozenset[Reg], after: dict[int, frozenset[Reg]]) -> frozenset[Reg]:
-    end = _before(loop.latch, live)
-    head = _into(loop.body, end, after)
-    head = _into(loop.body, _before(loop.latch, live | head), after)
+def _head(
+    loop: Loop,
+    live: frozenset[Reg],
+    after: dict[int, frozenset[Reg]],
+    known: dict[int, _Change],
+) -> frozenset[Reg]:
+    read, _ = _trip(loop, known)
+    head = _into(loop.body, _before(loop.latch, live | read), after, known)
     after[id(loop)] = head
     return _before(loop.guard, head | live if loop.guard else head)
+
+
+def _trip(loop: Loop, known: dict[int, _Change]) -> _Change:
+    """What a trip of a loop reads before it writes it, and what it writes."""
+    change = _of_ops(loop.latch)
+    for node in reversed(loop.body):
+        change = _behind(_of_node(node, known), change)
+    return change
+
+
+def _of_node(node: Node, known: dict[int, _Change]) -> _Change:
+    change = known.get(id(node))
+    if change is None:
+        if isinstance(node, Code):
+            change = _of_ops(node.ops)
+        else:
+            read, written = _trip(node, known)
+            # With a guard, there may be no trip.
+            inside = (read, frozenset[Reg]() if node.guard else written)
+            change = _behind(_of_ops(node.guard), inside)
+        known[id(node)] = change
+    return change
+
+
+def _of_ops(ops: Iterable[Op]) -> _Change:
+    read, written = set[Reg](), set[Reg]()
+    for op in reversed(tuple(ops)):
+        read.difference_update(op.writes)
+        read.update(op.used)
+        written.update(op.writes)
+    return frozenset(read), frozenset(written)
+
+
+def _behind(first: _Change, second: _Change) -> _Change:
+    """What two pieces of code do, one behind the other."""
+    return first[0] | (second[0] - first[1]), first[1] | second[1]
 
 
 def _before(ops: Iterable[Op], live: frozenset[Reg]) -> frozenset[Reg]:
