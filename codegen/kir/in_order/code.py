@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Union
+from typing import Literal, NamedTuple, Union
 
 Bank = Literal["x", "v", "p"]
 """The core's registers, the vector registers, and pairs of neighbouring core registers."""
@@ -14,9 +14,12 @@ class Unsupported(Exception):
     """The nest is outside the subset of kernel IR that is translated. LLVM compiles it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reg:
-    """A virtual register. Unlike values of kernel IR, it may be written several times."""
+class Reg(NamedTuple):
+    """A virtual register. Unlike values of kernel IR, it may be written several times.
+
+    It is a tuple because the scheduler looks up registers most of its time, and hashes of tuples
+    are several times faster than those of dataclasses.
+    """
 
     bank: Bank
     number: int
@@ -63,20 +66,19 @@ class Op:
     lane: int | None = None
     half: int | None = None
 
-    @property
-    def registers(self) -> tuple[Reg, ...]:
-        """All operands, in the order of `text`."""
-        return (*self.writes, *self.updates, *self.reads, *self.late)
+    registers: tuple[Reg, ...] = field(init=False, repr=False, compare=False)
+    """All operands, in the order of `text`."""
+    used: tuple[Reg, ...] = field(init=False, repr=False, compare=False)
+    """The registers that it reads."""
+    defined: tuple[Reg, ...] = field(init=False, repr=False, compare=False)
+    """The registers that it writes."""
+    _in_halves: Op | None = field(init=False, repr=False, compare=False, default=None)
 
-    @property
-    def used(self) -> tuple[Reg, ...]:
-        """The registers that it reads."""
-        return (*self.updates, *self.reads, *self.late)
-
-    @property
-    def defined(self) -> tuple[Reg, ...]:
-        """The registers that it writes."""
-        return (*self.writes, *self.updates)
+    def __post_init__(self) -> None:
+        used = (*self.updates, *self.reads, *self.late)
+        object.__setattr__(self, "used", used)
+        object.__setattr__(self, "defined", (*self.writes, *self.updates))
+        object.__setattr__(self, "registers", (*self.writes, *used))
 
 
 def undefined(reg: Reg) -> Op:
@@ -86,7 +88,14 @@ def undefined(reg: Reg) -> Op:
 
 def in_halves(op: Op) -> Op:
     """The instruction with a register for each half of a vector register."""
+    known = op._in_halves
+    if known is None:
+        known = _split(op)
+        object.__setattr__(op, "_in_halves", known)
+    return known
 
+
+def _split(op: Op) -> Op:
     def both(regs: Sequence[Reg]) -> tuple[Reg, ...]:
         return tuple(part for reg in regs for part in _halves(reg))
 

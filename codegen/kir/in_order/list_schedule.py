@@ -9,6 +9,7 @@ from itertools import takewhile
 from ellc.codegen.kir.in_order.code import Access, Bank, Op, Reg
 from ellc.codegen.kir.in_order.encoding import Encoding
 from ellc.codegen.kir.in_order.live import may_overwrite
+from ellc.codegen.kir.in_order.pressure import BANKS, InUse, Numbered, Pressure
 from ellc.codegen.machine.pipeline import Issue, Timeline
 
 GROUP = 3
@@ -64,19 +65,18 @@ class _Scheduler:
         free: Mapping[Bank, int],
         window: int,
     ) -> None:
-        self._ops, self._rows, self._free, self._window = ops, rows, free, window
+        self._ops, self._rows, self._window = ops, rows, window
         # In a loop of many products, prefetches are for lines that are needed much later. They
         # issue before the loads by the same pointer, which then dies.
         self._fetches_first = window >= len(ops)
         self._timed = [encoding.timed(op) for op in ops]
-        self._live_out = live_out
         self._after, self._needs = _dependences(self._timed, ops)
         self._priority = self._paths()
         self._line = Timeline(rows)
         self._ready: dict[int, int] = {}
-        self._reads = defaultdict[Reg, int](int)
-        self._live: dict[Bank, set[Reg]] = {"x": set(), "v": set(), "p": set()}
-        self._start_pressure()
+        self._numbered = Numbered.of(ops, live_out)
+        self._free = tuple(free[bank] for bank in BANKS)
+        self._in_use = InUse.at_the_start(self._numbered)
         self._stage_ops = sum(self._waits_for_stage(op) for op in ops)
         self._group: list[int] = []
 
@@ -158,13 +158,7 @@ class _Scheduler:
             self._group = [t for t in self._group if t >= self._line.now - GROUP]
             self._group.append(self._line.now)
         self._stage_ops -= self._waits_for_stage(op)
-        for reg in op.used:
-            self._reads[reg] -= 1
-        for reg in op.registers:
-            if self._reads[reg] or reg in self._live_out:
-                self._live[reg.bank].add(reg)
-            else:
-                self._live[reg.bank].discard(reg)
+        self._in_use.issue(index)
 
     def _keeps_gap(self) -> bool:
         """Whether a multiply-add must wait, so that others can use the add stage later."""
@@ -177,27 +171,9 @@ class _Scheduler:
 
     # --- registers -------------------------------------------------------------------------------
 
-    def _start_pressure(self) -> None:
-        written: set[Reg] = set()
-        for op in self._ops:
-            for reg in op.used:
-                self._reads[reg] += 1
-                if reg not in written:
-                    self._live[reg.bank].add(reg)
-            written.update(op.defined)
-
     def _too_many(self, index: int) -> bool:
         """Whether an instruction needs more registers than there are now."""
-        op = self._ops[index]
-        if not op.writes:
-            return False
-        bank = op.writes[0].bank
-        live = self._live[bank]
-        grown = sum(reg not in live for reg in op.writes)
-        if not grown or len(live) + grown <= self._free[bank]:
-            return False
-        ended = {r for r in op.used if r.bank == bank and self._reads[r] == 1}
-        return grown > len(ended - self._live_out)
+        return self._in_use.grows_beyond(self._free, index)
 
     # --- paths -----------------------------------------------------------------------------------
 
@@ -246,7 +222,8 @@ class _Careful(_Scheduler):
     ) -> None:
         super().__init__(ops, encoding, rows, live_out, free, CAREFUL_WINDOW)
         self._left = dict.fromkeys(range(len(ops)))
-        self._reached, self._tight = 0, tight
+        self._reached = 0
+        self._overlaps = [tight and may_overwrite(op) for op in ops]
 
     def _issue(self, index: int) -> None:
         super()._issue(index)
@@ -258,51 +235,11 @@ class _Careful(_Scheduler):
             return False
         end = max(index, self._reached)
         before = (i for i in takewhile(lambda i: i < end, self._left) if i != index)
-        pressure = _Pressure(self._live, self._reads, self._live_out)
-        for op in (self._ops[i] for i in (index, *before)):
-            if self._tight and may_overwrite(op):
-                pressure.read(op)
-                pressure.begin(op.defined)
-            else:
-                pressure.begin(op.registers)
-                pressure.read(op)
-            if any(pressure.count[bank] > count for bank, count in self._free.items()):
+        pressure = Pressure(self._in_use)
+        for i in (index, *before):
+            if pressure.exceeds(self._free, i, overlaps=self._overlaps[i]):
                 return True
-            pressure.end(op.defined)
         return False
-
-
-class _Pressure:
-    """The registers in use while some instructions follow each other."""
-
-    def __init__(
-        self, live: Mapping[Bank, set[Reg]], reads: Mapping[Reg, int], live_out: frozenset[Reg]
-    ) -> None:
-        self.count = {bank: len(registers) for bank, registers in live.items()}
-        self._live, self._live_out = live, live_out
-        self._all_reads, self._reads = reads, dict[Reg, int]()
-        self._changed: dict[Reg, bool] = {}
-
-    def begin(self, registers: Sequence[Reg]) -> None:
-        """They are in use."""
-        for reg in registers:
-            if not self._changed.get(reg, reg in self._live[reg.bank]):
-                self._changed[reg] = True
-                self.count[reg.bank] += 1
-
-    def read(self, op: Op) -> None:
-        """An instruction reads its operands, of which some have no other reader."""
-        for reg in op.used:
-            self._reads[reg] = self._reads.get(reg, self._all_reads[reg]) - 1
-        self.end(op.used)
-
-    def end(self, registers: Sequence[Reg]) -> None:
-        """Those that nothing reads any more are no longer in use."""
-        for reg in registers:
-            read = self._reads.get(reg, self._all_reads[reg]) or reg in self._live_out
-            if not read and self._changed.get(reg, reg in self._live[reg.bank]):
-                self._changed[reg] = False
-                self.count[reg.bank] -= 1
 
 
 def _dependences(ops: Sequence[Op], whole: Sequence[Op]) -> tuple[list[list[int]], list[int]]:

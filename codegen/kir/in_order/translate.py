@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
 from ellc.codegen.kir.assembly import Frame
-from ellc.codegen.kir.in_order.allocate import assign, spill
+from ellc.codegen.kir.in_order.allocate import Spilled, assign, spill
 from ellc.codegen.kir.in_order.code import Bank, Code, Loop, Node, Op, Reg, Unsupported
 from ellc.codegen.kir.in_order.encoding import Encoding
 from ellc.codegen.kir.in_order.list_schedule import carefully_scheduled, scheduled
@@ -52,10 +53,15 @@ def translate(
     lowered = _lowered(loop, outs, frame, aliases, encoding)
     tight = encoding.offsets_are_rare and any(dense_loops(lowered))
     reserves = _RESERVES if tight else _RESERVES[:1]
-    found = [
-        _allocated(lowered, frame.bytes, encoding, rows, reserve, tight) for reserve in reserves
-    ]
-    return min(found, key=lambda each: predicted_cycles(each.nodes, encoding, rows))
+    found: list[tuple[float, Translated]] = []
+    spilled: list[Spilled] = []
+    for reserve in reserves:
+        fitting = spill(lowered, frame.bytes, count(1_000_000), encoding, reserve, tight=tight)
+        if fitting not in spilled:
+            spilled.append(fitting)
+            each = _allocated(fitting, encoding, rows, tight)
+            found.append((predicted_cycles(each.nodes, encoding, rows), each))
+    return min(found, key=lambda each: each[0])[1]
 
 
 def _lowered(
@@ -77,14 +83,8 @@ def _lowered(
 
 
 def _allocated(
-    lowered: list[Node],
-    frame_bytes: int,
-    encoding: Encoding,
-    rows: Mapping[str, Issue],
-    reserve: Mapping[Bank, int],
-    tight: bool,
+    fitting: Spilled, encoding: Encoding, rows: Mapping[str, Issue], tight: bool
 ) -> Translated:
-    fitting = spill(lowered, frame_bytes, count(1_000_000), encoding, reserve, tight=tight)
     nodes = _in_order(fitting.nodes, encoding, rows, tight)
     numbers = assign(nodes, encoding, tight=tight)
     if numbers is None:
@@ -138,13 +138,24 @@ def _fits(ops: Sequence[Op], out: frozenset[Reg], free: Mapping[Bank, int], tigh
     `out` are live after the block.
     """
     live = set(out)
+    count = Counter(reg.bank for reg in live)
+
+    def grow(registers: Iterable[Reg]) -> None:
+        for reg in registers:
+            if reg not in live:
+                live.add(reg)
+                count[reg.bank] += 1
+
     for op in reversed(ops):
-        live.update(op.defined if tight and may_overwrite(op) else op.registers)
-        if any(sum(r.bank == bank for r in live) > count for bank, count in free.items()):
+        grow(op.defined if tight and may_overwrite(op) else op.registers)
+        if any(count[bank] > most for bank, most in free.items()):
             return False
-        live.difference_update(op.writes)
-        live.update(op.used)
-    return not any(sum(r.bank == bank for r in live) > count for bank, count in free.items())
+        for reg in op.writes:
+            if reg in live:
+                live.remove(reg)
+                count[reg.bank] -= 1
+        grow(op.used)
+    return not any(count[bank] > most for bank, most in free.items())
 
 
 def _free(out: frozenset[Reg], mine: set[Reg], encoding: Encoding) -> dict[Bank, int]:

@@ -1,0 +1,156 @@
+"""Counts the registers in use while the instructions of a block are ordered.
+
+Most of the scheduler's time is spent here. So registers are numbers, and what an instruction does
+to them is looked up in lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from ellc.codegen.kir.in_order.code import Bank, Op, Reg
+
+BANKS: tuple[Bank, ...] = get_args(Bank)
+
+Numbers = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """The registers of the instructions of a block, as numbers.
+
+    `bank` is the position of a register's bank in `BANKS`; `kept` says whether it is read after the
+    block.
+    """
+
+    writes: Sequence[Numbers]
+    used: Sequence[Numbers]
+    defined: Sequence[Numbers]
+    all: Sequence[Numbers]
+    bank: Sequence[int]
+    kept: Sequence[bool]
+
+    @staticmethod
+    def of(ops: Sequence[Op], live_out: frozenset[Reg]) -> Numbered:
+        """The instructions with numbers. `live_out` is read after them."""
+        numbers: dict[Reg, int] = {}
+        for op in ops:
+            for reg in op.registers:
+                numbers.setdefault(reg, len(numbers))
+
+        def numbered(regs: Iterable[Reg]) -> Numbers:
+            return tuple(numbers[reg] for reg in regs)
+
+        return Numbered(
+            [numbered(op.writes) for op in ops],
+            [numbered(op.used) for op in ops],
+            [numbered(op.defined) for op in ops],
+            [numbered(op.registers) for op in ops],
+            [BANKS.index(reg.bank) for reg in numbers],
+            [reg in live_out for reg in numbers],
+        )
+
+
+@dataclass(slots=True)
+class InUse:
+    """The registers in use, how often each is still read, and how many of each bank are in use."""
+
+    numbered: Numbered
+    reads: list[int]
+    live: list[bool]
+    count: list[int]
+
+    @staticmethod
+    def at_the_start(numbered: Numbered) -> InUse:
+        """What is in use before the first instruction."""
+        size = len(numbered.bank)
+        reads, live, count, written = [0] * size, [False] * size, [0] * len(BANKS), set[int]()
+        for used, defined in zip(numbered.used, numbered.defined, strict=True):
+            for reg in used:
+                reads[reg] += 1
+                if reg not in written and not live[reg]:
+                    live[reg] = True
+                    count[numbered.bank[reg]] += 1
+            written.update(defined)
+        return InUse(numbered, reads, live, count)
+
+    def issue(self, index: int) -> None:
+        """An instruction reads and writes its registers."""
+        numbered, reads, live = self.numbered, self.reads, self.live
+        for reg in numbered.used[index]:
+            reads[reg] -= 1
+        for reg in numbered.all[index]:
+            now = reads[reg] > 0 or numbered.kept[reg]
+            if now != live[reg]:
+                live[reg] = now
+                self.count[numbered.bank[reg]] += 1 if now else -1
+
+    def grows_beyond(self, free: Sequence[int], index: int) -> bool:
+        """Whether an instruction needs a register more than there are now."""
+        numbered, live = self.numbered, self.live
+        writes = numbered.writes[index]
+        grown = sum(not live[reg] for reg in writes)
+        if not grown:
+            return False
+        bank = numbered.bank[writes[0]]
+        if self.count[bank] + grown <= free[bank]:
+            return False
+        ended = {
+            reg
+            for reg in numbered.used[index]
+            if numbered.bank[reg] == bank and self.reads[reg] == 1 and not numbered.kept[reg]
+        }
+        return grown > len(ended)
+
+
+class Pressure:
+    """The registers in use while some instructions follow each other, without issuing them."""
+
+    def __init__(self, now: InUse) -> None:
+        self._now, self._count = now, list(now.count)
+        self._reads: dict[int, int] = {}
+        self._live: dict[int, bool] = {}
+
+    def exceeds(self, free: Sequence[int], index: int, *, overlaps: bool) -> bool:
+        """Whether the next instruction needs more registers than are `free`.
+
+        If it `overlaps`, it may write a register that it is the last to read.
+        """
+        numbered = self._now.numbered
+        used = numbered.used[index]
+        if overlaps:
+            self._read(used)
+            self._begin(numbered.defined[index])
+        else:
+            self._begin(numbered.all[index])
+            self._read(used)
+        for count, most in zip(self._count, free, strict=True):
+            if count > most:
+                return True
+        self._end(numbered.defined[index])
+        return False
+
+    def _begin(self, registers: Numbers) -> None:
+        live, before = self._live, self._now.live
+        for reg in registers:
+            if not live.get(reg, before[reg]):
+                live[reg] = True
+                self._count[self._now.numbered.bank[reg]] += 1
+
+    def _read(self, registers: Numbers) -> None:
+        """Some registers have a reader less."""
+        reads, before = self._reads, self._now.reads
+        for reg in registers:
+            reads[reg] = reads.get(reg, before[reg]) - 1
+        self._end(registers)
+
+    def _end(self, registers: Numbers) -> None:
+        """Those that nothing reads any more are no longer in use."""
+        now, live, reads = self._now, self._live, self._reads
+        for reg in registers:
+            read = reads.get(reg, now.reads[reg]) or now.numbered.kept[reg]
+            if not read and live.get(reg, now.live[reg]):
+                live[reg] = False
+                self._count[now.numbered.bank[reg]] -= 1
