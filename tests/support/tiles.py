@@ -18,9 +18,10 @@ COLUMNS = 64
 class Tile:
     """Tiles of a matrix product with bias and relu, of `rows` rows by `vectors` vectors.
 
-    Each sum has `depth` products. If there are several chains, each of them sums from 0 and is then
-    added to the total. With `residual`, the kernel also adds another tensor, which may be in the
-    same buffer as the result.
+    Each sum has `depth` products. It begins with the bias of its filter, or with `own_starts` with
+    a number of its own, so that no two sums are the same value. If there are several chains, each
+    of them sums from 0 and is then added to the total. With `residual`, the kernel also adds
+    another tensor, which may be in the same buffer as the result.
     """
 
     rows: int
@@ -28,6 +29,7 @@ class Tile:
     depth: int = 64
     chains: int = 1
     residual: bool = False
+    own_starts: bool = False
 
     def kernel(self) -> Kernel:
         """The kernel: its outermost loop runs over panels of columns."""
@@ -60,7 +62,13 @@ class _Writer:
         b, tile = self._b, self._tile
         first = b.mul(panel, 4 * tile.vectors)
         sums: list[Operand] = [
-            b.load(self._start, first, 4, offset=4 * n, align_bytes=16)
+            b.load(
+                self._start,
+                first,
+                4,
+                offset=4 * (n if tile.own_starts else n % tile.vectors),
+                align_bytes=16,
+            )
             for n in range(tile.rows * tile.vectors)
         ]
         if tile.chains == 1:
