@@ -17,7 +17,7 @@ from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.sliding import Sliding, input_readers
 from ellc.codegen.kernels.depthwise_cost import ROW_SUMS
 from ellc.codegen.kernels.depthwise_strip import StripInputs
-from ellc.codegen.kernels.line_loops import LANES, Strip
+from ellc.codegen.kernels.line_loops import LANES, Strip, column_tiles_of, window_origin
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem, VType
@@ -42,21 +42,14 @@ class RowTileWriter:
 
     def write(self) -> None:
         """Write the loops over tiles."""
-        strip = self._strip
-        size, larger = divmod(strip.columns, count := -(-strip.columns // ROW_SUMS))
-        done = 0
-        for pixels, repeats in ((size + 1, larger), (size, count - larger)):
-            stop = done + pixels * repeats
-            with self._b.loop("column", done, stop, pixels) as column:
-                self._tile(self._b.add(strip.column, column.index), pixels)
-            done = stop
+        column_tiles_of(self._b, self._strip, ROW_SUMS, self._tile)
 
     def _tile(self, column: Operand, pixels: int) -> None:
         """Write the code of a tile whose first column of results is `column`."""
         b, strip, shape, start = self._b, self._strip, self._shape, self._inputs.start
         begin, end = strip.taps[0]
         taps = shape.columns.taps
-        at = b.add(self._origin(column), begin * shape.x.strides[1])
+        at = b.add(window_origin(b, shape, strip, column), begin * shape.x.strides[1])
         panel = b.add(b.mul(strip.channel, shape.rows.taps * taps), begin * taps * LANES)
         zero = b.const(0.0, VType(Elem.F32, LANES))
         sums = [
@@ -70,17 +63,6 @@ class RowTileWriter:
         results = [([total], (0, 0, c, 0)) for c, total in enumerate(row.results[2:])]
         place = (strip.image, strip.row, column, strip.channel)
         self._epilogue.store_pixels(results, place, at_once=_FINISHED_AT_ONCE)
-
-    def _origin(self, column: Operand) -> Operand:
-        """The index under tap (0, 0) of the window of a column of results."""
-        b, x, strip, shape = self._b, self._shape.x, self._strip, self._shape
-        index = b.add(b.mul(strip.image, x.strides[0]), strip.channel)
-        for output, axis, stride in (
-            (strip.row, shape.rows, x.strides[1]),
-            (column, shape.columns, x.strides[2]),
-        ):
-            index = b.add(index, b.mul(b.sub(b.mul(output, axis.stride), axis.before), stride))
-        return index
 
     def _row(self, at: Operand, panel: Operand, sums: Sequence[Operand]) -> list[Operand]:
         """The sums plus the products of an image row and a window row."""

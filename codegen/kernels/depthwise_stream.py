@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.sliding import Sliding
 from ellc.codegen.kernels.depthwise_strip import TAPS, StripInputs
-from ellc.codegen.kernels.line_loops import LANES, Strip
+from ellc.codegen.kernels.line_loops import LANES, Strip, window_origin
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand
 
@@ -76,7 +76,10 @@ class StreamWriter:
     def write(self) -> None:
         """Write the first columns, a loop over most of the others, and the rest."""
         columns, unroll = self._strip.columns, _UNROLL[self._stride]
-        at, first = self._origin(), dict[Key, Operand]()
+        b, strip = self._b, self._strip
+        # As a base of loads, the index stands in a register of its own.
+        at = b.op("opaque", window_origin(b, self._shape, strip, strip.column))
+        first = dict[Key, Operand]()
         self._multiply(first, at, 0, columns, range(TAPS - self._stride))
         state = self._step(_State(at, tuple(first.values()), ()), 0, columns, Imm(0))
         # The last steps begin no more columns.
@@ -97,17 +100,6 @@ class StreamWriter:
                 inside = self._step(inside, number, self._strip.columns, loop.index)
             loop.carry(replace(inside, at=b.add(inside.at, moved)).values)
         return state.replaced(loop.results)
-
-    def _origin(self) -> Operand:
-        """The index under tap (0, 0) of the first column, as a base of loads."""
-        b, x, strip, shape = self._b, self._shape.x, self._strip, self._shape
-        index = b.add(b.mul(strip.image, x.strides[0]), strip.channel)
-        for output, axis, stride in (
-            (strip.row, shape.rows, x.strides[1]),
-            (strip.column, shape.columns, x.strides[2]),
-        ):
-            index = b.add(index, b.mul(b.sub(b.mul(output, axis.stride), axis.before), stride))
-        return b.op("opaque", index)
 
     def _step(self, state: _State, number: int, columns: int, done: Operand) -> _State:
         """Complete the sums of a column of results; finish and store the column before it.

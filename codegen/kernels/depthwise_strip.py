@@ -15,7 +15,7 @@ from itertools import islice, product
 
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.sliding import Sliding, input_readers
-from ellc.codegen.kernels.line_loops import LANES, Strip
+from ellc.codegen.kernels.line_loops import LANES, Strip, window_origin
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 
@@ -124,14 +124,8 @@ class StripWriter:
 
     def _opened(self) -> _State:
         """The state before the first column, with all but the last column of its window loaded."""
-        b, x, strip, shape = self._b, self._shape.x, self._strip, self._shape
-        index = b.add(b.mul(strip.image, x.strides[0]), strip.channel)
-        for output, axis, stride in (
-            (strip.row, shape.rows, x.strides[1]),
-            (strip.column, shape.columns, x.strides[2]),
-        ):
-            first = b.sub(b.mul(output, axis.stride), axis.before)
-            index = b.add(index, b.mul(first, stride))
+        b, x, strip = self._b, self._shape.x, self._strip
+        index = window_origin(b, self._shape, strip, strip.column)
         at = self._hidden([b.add(index, row * x.strides[1]) for row in self._image_rows])
         begin, end = strip.column_taps
         columns = [self._loads(at, c) if begin <= c < end else () for c in range(TAPS - 1)]

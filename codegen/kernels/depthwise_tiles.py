@@ -18,7 +18,7 @@ from itertools import product
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.sliding import Sliding, input_readers
 from ellc.codegen.kernels.depthwise_strip import StripInputs
-from ellc.codegen.kernels.line_loops import LANES, Strip
+from ellc.codegen.kernels.line_loops import LANES, Strip, column_tiles_of, window_origin
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem
@@ -63,14 +63,7 @@ class TileWriter:
 
     def write(self) -> None:
         """Write the loops over tiles."""
-        strip = self._strip
-        size, larger = divmod(strip.columns, count := -(-strip.columns // self._pixels))
-        done = 0
-        for pixels, repeats in ((size + 1, larger), (size, count - larger)):
-            stop = done + pixels * repeats
-            with self._b.loop("column", done, stop, pixels) as column:
-                self._tile(self._b.add(strip.column, column.index), pixels)
-            done = stop
+        column_tiles_of(self._b, self._strip, self._pixels, self._tile)
 
     def _tile(self, column: Operand, pixels: int) -> None:
         """Write the code of a tile whose first column of results is `column`."""
@@ -91,13 +84,8 @@ class TileWriter:
 
     def _rows_at(self, column: Operand, rows: Sequence[int]) -> dict[int, Operand]:
         """The index of each image row under tap 0 of the first column, as a base of loads."""
-        b, x, strip = self._b, self._shape.x, self._strip
-        index = b.add(b.mul(strip.image, x.strides[0]), strip.channel)
-        for output, axis, stride in (
-            (strip.row, self._shape.rows, x.strides[1]),
-            (column, self._shape.columns, x.strides[2]),
-        ):
-            index = b.add(index, b.mul(b.sub(b.mul(output, axis.stride), axis.before), stride))
+        b, x = self._b, self._shape.x
+        index = window_origin(b, self._shape, self._strip, column)
         return {row: b.op("opaque", b.add(index, row * x.strides[1])) for row in rows}
 
     def _loaded(self, at: Mapping[int, Operand], rows: Readers, columns: Readers) -> _Loaded:

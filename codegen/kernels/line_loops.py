@@ -43,6 +43,35 @@ class Strip:
     distance: int
 
 
+def window_origin(b: KernelBuilder, shape: Sliding, strip: Strip, column: Operand) -> Operand:
+    """The index of the image value under tap (0, 0) of the strip's first row, for a column of
+    results and the strip's vector of channels."""
+    x = shape.x
+    index = b.add(b.mul(strip.image, x.strides[0]), strip.channel)
+    for output, axis, stride in (
+        (strip.row, shape.rows, x.strides[1]),
+        (column, shape.columns, x.strides[2]),
+    ):
+        index = b.add(index, b.mul(b.sub(b.mul(output, axis.stride), axis.before), stride))
+    return index
+
+
+def column_tiles_of(
+    b: KernelBuilder, strip: Strip, most: int, tile: Callable[[Operand, int], None]
+) -> None:
+    """Write loops over the strip's columns in tiles of at most `most` columns, about equal in size.
+
+    `tile` writes the code of a tile with its first column and its number of columns.
+    """
+    size, larger = divmod(strip.columns, count := -(-strip.columns // most))
+    done = 0
+    for pixels, repeats in ((size + 1, larger), (size, count - larger)):
+        stop = done + pixels * repeats
+        with b.loop("column", done, stop, pixels) as column:
+            tile(b.add(strip.column, column.index), pixels)
+        done = stop
+
+
 @dataclass(frozen=True, slots=True)
 class _Segment:
     image: Operand
