@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 
 from ellc.codegen.kir.in_order.code import Access, Bank, Op, Reg
@@ -22,60 +23,52 @@ FETCH_CYCLES = 90
 """How long before the end of a block its prefetches issue."""
 
 
-def scheduled(
-    ops: Sequence[Op],
-    encoding: Encoding,
-    rows: Mapping[str, Issue],
-    live_out: frozenset[Reg],
-    free: Mapping[Bank, int],
-    window: int | None = None,
-) -> list[Op]:
+@dataclass(frozen=True, slots=True)
+class StraightLine:
+    """Instructions to order, and what surrounds them.
+
+    `live_out` is read after them, and they may use `free` registers of each bank.
+    """
+
+    ops: Sequence[Op]
+    encoding: Encoding
+    rows: Mapping[str, Issue]
+    live_out: frozenset[Reg]
+    free: Mapping[Bank, int]
+
+
+def scheduled(block: StraightLine, window: int | None = None) -> list[Op]:
     """The instructions in an order in which they issue early.
 
     Of the ready instructions, the one with the longest path to the end issues first. No more
-    registers than `free` are live at the same time, as long as this is possible. With a `window`,
+    registers than are free are live at the same time, as long as this is possible. With a `window`,
     an instruction issues at most so many places before the first one that waits.
     """
-    return _Scheduler(ops, encoding, rows, live_out, free, window or len(ops)).ordered()
+    return _Scheduler(block, window or len(block.ops)).ordered()
 
 
-def carefully_scheduled(
-    ops: Sequence[Op],
-    encoding: Encoding,
-    rows: Mapping[str, Issue],
-    live_out: frozenset[Reg],
-    free: Mapping[Bank, int],
-    *,
-    tight: bool,
-) -> list[Op]:
+def carefully_scheduled(block: StraightLine, *, tight: bool) -> list[Op]:
     """As `scheduled`; if the registers are enough for the given order, they are for the new one.
 
     `tight` has the meaning that it has for `liveness`.
     """
-    return _Careful(ops, encoding, rows, live_out, free, tight=tight).ordered()
+    return _Careful(block, tight=tight).ordered()
 
 
 class _Scheduler:
-    def __init__(
-        self,
-        ops: Sequence[Op],
-        encoding: Encoding,
-        rows: Mapping[str, Issue],
-        live_out: frozenset[Reg],
-        free: Mapping[Bank, int],
-        window: int,
-    ) -> None:
-        self._ops, self._rows, self._window = ops, rows, window
+    def __init__(self, block: StraightLine, window: int) -> None:
+        ops = self._ops = block.ops
+        self._rows, self._window = block.rows, window
         # In a loop of many products, prefetches are for lines that are needed much later. They
         # issue before the loads by the same pointer, which then dies.
         self._fetches_first = window >= len(ops)
-        self._timed = [encoding.timed(op) for op in ops]
+        self._timed = [block.encoding.timed(op) for op in ops]
         self._after, self._needs = _dependences(self._timed, ops)
         self._priority = self._paths()
-        self._line = Timeline(rows)
+        self._line = Timeline(block.rows)
         self._ready: dict[int, int] = {}
-        self._numbered = Numbered.of(ops, live_out)
-        self._free = tuple(free[bank] for bank in BANKS)
+        self._numbered = Numbered.of(ops, block.live_out)
+        self._free = tuple(block.free[bank] for bank in BANKS)
         self._in_use = InUse.at_the_start(self._numbered)
         self._stage_ops = sum(self._waits_for_stage(op) for op in ops)
         self._group: list[int] = []
@@ -210,20 +203,11 @@ class _Careful(_Scheduler):
     When they have, the same registers are live as in the given order at that place.
     """
 
-    def __init__(
-        self,
-        ops: Sequence[Op],
-        encoding: Encoding,
-        rows: Mapping[str, Issue],
-        live_out: frozenset[Reg],
-        free: Mapping[Bank, int],
-        *,
-        tight: bool,
-    ) -> None:
-        super().__init__(ops, encoding, rows, live_out, free, CAREFUL_WINDOW)
-        self._left = dict.fromkeys(range(len(ops)))
+    def __init__(self, block: StraightLine, *, tight: bool) -> None:
+        super().__init__(block, CAREFUL_WINDOW)
+        self._left = dict.fromkeys(range(len(block.ops)))
         self._reached = 0
-        self._overlaps = [tight and may_overwrite(op) for op in ops]
+        self._overlaps = [tight and may_overwrite(op) for op in block.ops]
 
     def _issue(self, index: int) -> None:
         super()._issue(index)

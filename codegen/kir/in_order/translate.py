@@ -11,7 +11,7 @@ from ellc.codegen.kir.assembly import Frame
 from ellc.codegen.kir.in_order.allocate import Spilled, assign, spill
 from ellc.codegen.kir.in_order.code import Bank, Code, Loop, Node, Op, Reg, Unsupported
 from ellc.codegen.kir.in_order.encoding import Encoding
-from ellc.codegen.kir.in_order.list_schedule import carefully_scheduled, scheduled
+from ellc.codegen.kir.in_order.list_schedule import StraightLine, carefully_scheduled, scheduled
 from ellc.codegen.kir.in_order.live import liveness, may_overwrite, without_dead_code
 from ellc.codegen.kir.in_order.lower import Lowering
 from ellc.codegen.kir.in_order.predict import dense_loops, is_dense, predicted_cycles
@@ -27,8 +27,6 @@ _RESERVES: tuple[Mapping[Bank, int], ...] = (
 )
 """The vector registers that stay free for the order of a block. More of them allow a better order,
 but more values are in the frame."""
-
-
 _WINDOWS = (44, 36, 28)
 
 
@@ -119,13 +117,14 @@ def _in_order(
         free = _free(out, mine, encoding)
         # The scheduler may need more registers than are free. One such block must not cost all
         # others their order.
+        block = StraightLine(node.ops, encoding, rows, out, free)
         if not (tight and is_dense(node)):
-            ordered = scheduled(node.ops, encoding, rows, out, free)
+            ordered = scheduled(block)
             if not _fits(ordered, out & mine, free, tight):
-                ordered = carefully_scheduled(node.ops, encoding, rows, out, free, tight=tight)
+                ordered = carefully_scheduled(block, tight=tight)
             return Code(ordered) if _fits(ordered, out & mine, free, tight) else node
-        tried = [scheduled(node.ops, encoding, rows, out, free, window) for window in _WINDOWS]
-        tried += [carefully_scheduled(node.ops, encoding, rows, out, free, tight=tight)]
+        tried = [scheduled(block, window) for window in _WINDOWS]
+        tried += [carefully_scheduled(block, tight=tight)]
         orders = [ops for ops in tried if _fits(ops, out & mine, free, tight)]
         return Code(min([*orders, node.ops], key=cycles)) if orders else node
 
