@@ -5,7 +5,7 @@ Cycles are those of the issue stage. Memory always answers from the first-level 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -164,20 +164,55 @@ class Timed(Protocol):
         """The registers that it only writes."""
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An instruction of a block, with its row; registers are numbers."""
+
+    row: Issue
+    reads: tuple[int, ...]
+    late: tuple[int, ...]
+    """The registers that it reads `Issue.update_need` cycles after it issues."""
+    results: tuple[int, ...]
+    """The registers that it changes."""
+    loads: bool
+    """Whether its results can be an address a cycle earlier."""
+
+
+def steps_of(code: Sequence[Timed], rows: Mapping[str, Issue]) -> list[Step]:
+    """What the model must know of some instructions, looked up once.
+
+    An instruction is issued several times, and most of the scheduler's time is spent there.
+    """
+    numbers: dict[Hashable, int] = {}
+
+    def numbered(registers: Iterable[Hashable]) -> tuple[int, ...]:
+        return tuple(numbers.setdefault(register, len(numbers)) for register in registers)
+
+    return [
+        Step(
+            rows[what.kind],
+            numbered(what.reads),
+            numbered((*what.updates, *what.late)),
+            numbered((*what.writes, *what.updates)),
+            what.kind == "load",
+        )
+        for what in code
+    ]
+
+
 @dataclass(slots=True)
 class Timeline:
     """Issues instructions in order and counts cycles."""
 
-    rows: Mapping[str, Issue]
     now: int = 0
     _slot: int = 0
     _halves: int = 0
     _memory: bool = False
     _closed: bool = False
     _simd_open: bool = True
-    _last: Hashable = None
-    _ready: dict[Hashable, int] = field(default_factory=dict)
-    _loaded: set[Hashable] = field(default_factory=set)
+    _last: int | None = None
+    _ready: dict[int, int] = field(default_factory=dict)
+    _loaded: set[int] = field(default_factory=set)
     _stage: dict[int, int] = field(default_factory=dict)
     _unit_free: int = 0
 
@@ -186,40 +221,44 @@ class Timeline:
         """Whether nothing has issued in the present cycle."""
         return not self._slot
 
-    def ready(self, what: Timed) -> int:
+    def ready(self, step: Step) -> int:
         """The first cycle in which the operands of an instruction are there when it needs them."""
-        row = self.rows[what.kind]
-        earliest = self.now
-        for register in what.reads:
-            at = self._ready.get(register, 0) - row.need
-            # An address that was loaded is forwarded one cycle earlier.
-            if not row.need and register in self._loaded:
-                at -= 1
-            earliest = max(earliest, at)
-        for register in (*what.updates, *what.late):
-            earliest = max(earliest, self._ready.get(register, 0) - row.update_need)
+        row, ready, earliest = step.row, self._ready, self.now
+        for register in step.reads:
+            at = ready.get(register, 0) - row.need
+            if at > earliest:
+                # An address that was loaded is forwarded one cycle earlier.
+                earliest = at - (not row.need and register in self._loaded)
+        for register in step.late:
+            at = ready.get(register, 0) - row.update_need
+            if at > earliest:
+                earliest = at
         return earliest
 
-    def fits(self, what: Timed) -> bool:
+    def fits(self, step: Step) -> bool:
         """Whether an instruction can issue in the present cycle, beside what has issued in it."""
-        row = self.rows[what.kind]
-        if self._slot and not self._pairs(row, what):
+        row = step.row
+        if self._slot and not self._pairs(step):
             return False
         if row.busy and self._unit_free > self.now:
             return False
         if row.stage_after is None:
             return True
-        first = self.now + row.stage_after
-        return all(self._stage.get(first + k, 0) + row.halves <= HALVES for k in range(row.cycles))
+        first, most, stage = self.now + row.stage_after, HALVES - row.halves, self._stage
+        if row.cycles == 1:
+            return stage.get(first, 0) <= most
+        return all(stage.get(first + k, 0) <= most for k in range(row.cycles))
 
-    def _pairs(self, row: Issue, what: Timed) -> bool:
+    def _pairs(self, step: Step) -> bool:
+        row = step.row
         if self._slot > 1 or self._closed or row.alone or row.first:
             return False
         if self._halves + row.halves > HALVES or (row.memory and self._memory):
             return False
-        written = next(iter(_results(what)), None)
-        same = written is not None and written == self._last
-        return not row.halves or (self._simd_open and not same)
+        if not row.halves:
+            return True
+        same = bool(step.results) and step.results[0] == self._last
+        return self._simd_open and not same
 
     def advance(self, to: int) -> None:
         """Begin a later cycle."""
@@ -228,31 +267,35 @@ class Timeline:
         self._memory = self._closed = False
         self._simd_open, self._last = True, None
 
-    def issue(self, what: Timed) -> int:
+    def issue(self, step: Step) -> int:
         """Issue an instruction as early as possible; returns the cycle."""
-        earliest = self.ready(what)
+        earliest = self.ready(step)
         if earliest > self.now:
             self.advance(earliest)
-        while not self.fits(what):
+        while not self.fits(step):
             self.advance(self.now + 1)
-        self._record(what)
+        self._record(step)
         return self.now
 
-    def _record(self, what: Timed) -> None:
-        row, start = self.rows[what.kind], self.now
+    def _record(self, step: Step) -> None:
+        row, start = step.row, self.now
         if row.stage_after is not None:
             for cycle in range(start + row.stage_after, start + row.stage_after + row.cycles):
                 self._stage[cycle] = self._stage.get(cycle, 0) + row.halves
         if row.busy:
             self._unit_free = start + row.busy
-        waits = row.late and any(self._ready.get(r, 0) > start + 1 for r in what.reads)
-        written = _results(what)
-        for register in written:
-            self._ready[register] = start + row.latency + waits
-            (self._loaded.add if what.kind == "load" else self._loaded.discard)(register)
-        self._occupy(row, written[0] if written else None)
+        ready = start + row.latency
+        if row.late and any(self._ready.get(r, 0) > start + 1 for r in step.reads):
+            ready += 1
+        for register in step.results:
+            self._ready[register] = ready
+            if step.loads:
+                self._loaded.add(register)
+            else:
+                self._loaded.discard(register)
+        self._occupy(row, step.results[0] if step.results else None)
 
-    def _occupy(self, row: Issue, written: Hashable) -> None:
+    def _occupy(self, row: Issue, written: int | None) -> None:
         """Take the slots of the present cycle, or of the last one of a longer instruction."""
         if row.cycles > 1:
             self.now += row.cycles - 1
@@ -265,17 +308,24 @@ class Timeline:
             self._closed, self._simd_open = row.alone, True
         self._last = written
 
-
-def _results(what: Timed) -> tuple[Hashable, ...]:
-    """The registers that an instruction changes."""
-    return (*what.writes, *what.updates)
+    def state(self) -> Hashable:
+        """All that later instructions depend on, with times that count from the present cycle."""
+        now = self.now
+        waiting = {register: at - now for register, at in self._ready.items() if at > now}
+        return (
+            (self._slot, self._halves, self._memory, self._closed, self._simd_open, self._last),
+            max(self._unit_free - now, 0),
+            tuple(sorted(waiting.items())),
+            tuple(sorted(self._loaded.intersection(waiting))),
+            tuple(sorted((at - now, used) for at, used in self._stage.items() if at >= now)),
+        )
 
 
 def cycles_of(code: Sequence[Timed], rows: Mapping[str, Issue]) -> int:
     """The cycles from the first instruction to the last one, which is included."""
-    line = Timeline(rows)
-    for what in code:
-        line.issue(what)
+    line = Timeline()
+    for step in steps_of(code, rows):
+        line.issue(step)
     return line.now + 1
 
 
@@ -284,10 +334,21 @@ _TURNS = 6
 
 def loop_cycles(body: Sequence[Timed], rows: Mapping[str, Issue]) -> int:
     """The cycles of one trip of a loop that runs for long; the body ends with its branch."""
-    line = Timeline(rows)
-    ends = []
+    return cycles_of_turns(steps_of(body, rows))
+
+
+def cycles_of_turns(body: Sequence[Step]) -> int:
+    """As `loop_cycles`, for instructions that are looked up."""
+    line = Timeline()
+    before: Hashable = None
+    cycles = 0
     for _ in range(_TURNS):
-        for what in body:
-            line.issue(what)
-        ends.append(line.now)
-    return ends[-1] - ends[-2]
+        start = line.now
+        for step in body:
+            line.issue(step)
+        cycles = line.now - start
+        state = line.state()
+        if state == before:
+            break  # all other trips are like this one
+        before = state
+    return cycles

@@ -28,7 +28,7 @@ from ellc.codegen.kir.in_order.predict import predicted_cycles, steady_loops, tr
 from ellc.codegen.kir.in_order.proof.prove import problem
 from ellc.codegen.kir.in_order.scheduler import MACHINES
 from ellc.codegen.kir.in_order.states import encoding_of
-from ellc.codegen.kir.in_order.translate import Translated, translate
+from ellc.codegen.kir.in_order.translate import Translated, lowered, translate
 from ellc.codegen.kir.ir import AssemblyFunction, For, Kernel
 from ellc.codegen.kir.nests import Nest, aliases
 from ellc.codegen.kir.scheduling import schedule
@@ -77,7 +77,9 @@ def translated(kernel: Kernel, target: Target) -> Case:
     (loop,) = [s for s in kernel.body if isinstance(s, For)]
     nest = Nest(loop, (), aliases(kernel.in_place))
     layout = frame((loop,), (), target.word_bits)
-    made = translate(loop, (), layout, nest.aliases, *how(target))
+    encoding, rows = how(target)
+    nodes = lowered(loop, (), layout, nest.aliases, encoding)
+    made = translate(nodes, layout, encoding, rows)
     return Case(target, nest, layout, made)
 
 

@@ -12,7 +12,7 @@ from small_networks import convolution_network
 from tiles import Tile
 
 from ellc.codegen.kir.in_order import kept, scheduler
-from ellc.codegen.kir.in_order.translate import translate
+from ellc.codegen.kir.in_order.translate import lowered
 from ellc.codegen.kir.ir import For
 from ellc.codegen.kir.scheduling import schedule
 from ellc.codegen.kir.text import print_kernel
@@ -38,9 +38,9 @@ def translated(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
     def counted(loop: For, *more: Any) -> Any:
         done.append(loop)
-        return translate(loop, *more)
+        return lowered(loop, *more)
 
-    monkeypatch.setattr(scheduler, "translate", counted)
+    monkeypatch.setattr(scheduler, "lowered", counted)
     return done
 
 

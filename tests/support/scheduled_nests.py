@@ -11,7 +11,7 @@ from ellc.codegen.kir.in_order.code import Unsupported
 from ellc.codegen.kir.in_order.proof.prove import problem
 from ellc.codegen.kir.in_order.scheduler import MACHINES
 from ellc.codegen.kir.in_order.states import ENCODINGS
-from ellc.codegen.kir.in_order.translate import translate
+from ellc.codegen.kir.in_order.translate import lowered, translate
 from ellc.codegen.kir.ir import Assembled, AssemblyFunction, walk
 from ellc.codegen.kir.nests import NEST_SCHEDULERS, Nest, NestScheduler
 from ellc.codegen.machine.pipeline import PIPELINES
@@ -50,7 +50,8 @@ def everything(nest: Nest, target: Target) -> AssemblyFunction | None:
     encoding, rows = ENCODINGS[target.arch], PIPELINES[target.core.name, target.arch]
     layout = frame((nest.loop,), nest.results, target.word_bits)
     try:
-        found = translate(nest.loop, nest.results, layout, nest.aliases, encoding, rows)
+        nodes = lowered(nest.loop, nest.results, layout, nest.aliases, encoding)
+        found = translate(nodes, layout, encoding, rows)
     except Unsupported:
         return None
     rest = (found.function, found.witnesses, MACHINES[target.arch])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -11,7 +12,7 @@ from ellc.codegen.kir.in_order.code import Access, Bank, Op, Reg
 from ellc.codegen.kir.in_order.encoding import Encoding
 from ellc.codegen.kir.in_order.live import may_overwrite
 from ellc.codegen.kir.in_order.pressure import BANKS, InUse, Numbered, Pressure
-from ellc.codegen.machine.pipeline import Issue, Timeline
+from ellc.codegen.machine.pipeline import Issue, Step, Timeline, steps_of
 
 GROUP = 3
 """Multiply-adds after which a cycle stays free for loads and insertions that are waiting."""
@@ -37,120 +38,162 @@ class StraightLine:
     free: Mapping[Bank, int]
 
 
-def scheduled(block: StraightLine, window: int | None = None) -> list[Op]:
-    """The instructions in an order in which they issue early.
+class Orders:
+    """The orders of a block. What they have in common is found once."""
 
-    Of the ready instructions, the one with the longest path to the end issues first. No more
-    registers than are free are live at the same time, as long as this is possible. With a `window`,
-    an instruction issues at most so many places before the first one that waits.
+    def __init__(self, block: StraightLine) -> None:
+        self._block = block
+        self._facts = _Facts.of(block)
+
+    def early(self, window: int | None = None) -> list[Op]:
+        """The instructions in an order in which they issue early.
+
+        Of the ready instructions, the one with the longest path to the end issues first. No more
+        registers than are free are live at the same time, as long as this is possible. With a
+        `window`, an instruction issues at most so many places before the first one that waits.
+        """
+        return self._ordered(_Scheduler(self._block, self._facts, window))
+
+    def careful(self, *, tight: bool) -> list[Op]:
+        """As `early`; if the registers are enough for the given order, they are for the new one.
+
+        `tight` has the meaning that it has for `liveness`.
+        """
+        return self._ordered(_Careful(self._block, self._facts, tight=tight))
+
+    def _ordered(self, scheduler: _Scheduler) -> list[Op]:
+        return [self._block.ops[i] for i in scheduler.ordered()]
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What a scheduler must know of the instructions of a block.
+
+    `paths` are the cycles from their issue to the end of the block, first if prefetches issue
+    early, then if they issue before the next load by the same pointer.
     """
-    return _Scheduler(block, window or len(block.ops)).ordered()
 
+    steps: Sequence[Step]
+    after: Sequence[Sequence[int]]
+    needs: Sequence[int]
+    numbered: Numbered
+    paths: tuple[Sequence[int], Sequence[int]]
 
-def carefully_scheduled(block: StraightLine, *, tight: bool) -> list[Op]:
-    """As `scheduled`; if the registers are enough for the given order, they are for the new one.
-
-    `tight` has the meaning that it has for `liveness`.
-    """
-    return _Careful(block, tight=tight).ordered()
+    @staticmethod
+    def of(block: StraightLine) -> _Facts:
+        """The facts of a block."""
+        timed = [block.encoding.timed(op) for op in block.ops]
+        after, needs = _dependences(timed, block.ops)
+        fetches = any(op.kind == "prefetch" for op in timed)
+        early = _paths(timed, after, block.rows, fetches_first=True)
+        late = _paths(timed, after, block.rows, fetches_first=False) if fetches else early
+        numbered = Numbered.of(block.ops, block.live_out)
+        return _Facts(steps_of(timed, block.rows), after, needs, numbered, (early, late))
 
 
 class _Scheduler:
-    def __init__(self, block: StraightLine, window: int) -> None:
-        ops = self._ops = block.ops
-        self._rows, self._window = block.rows, window
+    def __init__(self, block: StraightLine, facts: _Facts, window: int | None) -> None:
+        self._count = len(block.ops)
+        self._window = self._count if window is None else window
+        self._kinds = [op.kind for op in block.ops]
+        self._steps, self._after, self._needs = facts.steps, facts.after, list(facts.needs)
         # In a loop of many products, prefetches are for lines that are needed much later. They
         # issue before the loads by the same pointer, which then dies.
-        self._fetches_first = window >= len(ops)
-        self._timed = [block.encoding.timed(op) for op in ops]
-        self._after, self._needs = _dependences(self._timed, ops)
-        self._priority = self._paths()
-        self._line = Timeline(block.rows)
+        self._priority = facts.paths[self._window < self._count]
+        self._line = Timeline()
         self._ready: dict[int, int] = {}
-        self._numbered = Numbered.of(ops, block.live_out)
         self._free = tuple(block.free[bank] for bank in BANKS)
-        self._in_use = InUse.at_the_start(self._numbered)
-        self._stage_ops = sum(self._waits_for_stage(op) for op in ops)
+        self._in_use = InUse.at_the_start(facts.numbered)
+        self._stage_ops = sum(map(_waits_for_stage, self._steps))
         self._group: list[int] = []
 
-    def ordered(self) -> list[Op]:
+    def ordered(self) -> list[int]:
+        """The positions of the instructions in the new order."""
         order: list[int] = []
-        waiting = sorted((i for i in range(len(self._ops)) if not self._needs[i]), key=self._rank)
-        for i in waiting:
-            self._ready[i] = 0
-        left = set(range(len(self._ops)))
+        by_rank = sorted(range(self._count), key=lambda i: (-self._priority[i], i))
+        ranks = {i: rank for rank, i in enumerate(by_rank)}
+        waiting = sorted(ranks[i] for i in range(self._count) if not self._needs[i])
+        for rank in waiting:
+            self._ready[by_rank[rank]] = 0
+        left = dict.fromkeys(range(self._count))
         while waiting:
-            end = min(left) + self._window
-            near = [i for i in waiting if i < end] if end < len(self._ops) else waiting
+            end = next(iter(left)) + self._window
+            ranked = [by_rank[rank] for rank in waiting]
+            near = ranked if end >= self._count else [i for i in ranked if i < end]
             chosen = self._choice(near)
             if chosen is None:
                 self._line.advance(self._next_cycle(near))
                 continue
-            left.remove(chosen)
-            waiting.remove(chosen)
+            del left[chosen]
+            waiting.remove(ranks[chosen])
             self._issue(chosen)
             order.append(chosen)
-            released = []
             for later in self._after[chosen]:
                 self._needs[later] -= 1
                 if not self._needs[later]:
-                    self._ready[later] = self._line.ready(self._timed[later])
-                    released.append(later)
-            if released:
-                waiting = sorted((*waiting, *released), key=self._rank)
-        return [self._ops[i] for i in order]
-
-    def _rank(self, index: int) -> tuple[int, int]:
-        return -self._priority[index], index
+                    self._ready[later] = self._line.ready(self._steps[later])
+                    insort(waiting, ranks[later])
+        return order
 
     def _choice(self, waiting: Sequence[int]) -> int | None:
         """The instruction to issue in the present cycle; None if it must end."""
-        possible = self._possible(waiting)
-        best = next(possible, None)
+        full: set[str] = set()
+        best = self._most_urgent(waiting, full)
         if best is None:
             return None
-        if self._line.is_new and self._can_be_second(best):
+        if self._line.is_new and _can_be_second(self._steps[best]):
             # It still fits behind an instruction that must be the first of its cycle.
-            least = self._priority[best] - _SLACK
-            firsts = (i for i in possible if self._rows[self._ops[i].kind].first)
-            return next((i for i in firsts if self._priority[i] >= least), best)
+            rest = waiting[waiting.index(best) + 1 :]
+            first = self._first_of_cycle(rest, self._priority[best] - _SLACK, full)
+            return best if first is None else first
         return best
 
-    def _can_be_second(self, index: int) -> bool:
-        row = self._rows[self._ops[index].kind]
-        return not (row.first or row.alone or row.halves)
+    def _most_urgent(self, waiting: Sequence[int], full: set[str]) -> int | None:
+        """The most urgent instruction that may issue in the present cycle.
 
-    def _possible(self, waiting: Sequence[int]) -> Iterator[int]:
-        """The instructions that may issue in the present cycle, the most urgent first."""
-        line, blocked = self._line, []
-        tried: set[str] = set()
-        found = False
+        Kinds of which none may are added to `full`.
+        """
+        blocked: list[int] = []
         for i in waiting:
-            op = self._ops[i]
-            if self._ready[i] > line.now or op.kind in tried:
-                continue
-            if not line.fits(self._timed[i]) or (op.kind == "multiply_add" and self._keeps_gap()):
-                tried.add(op.kind)
-            elif self._too_many(i):
+            if self._may_issue(i, full):
+                if not self._too_many(i):
+                    return i
                 blocked.append(i)
-            else:
-                found = True
-                yield i
         # If registers are short and nothing else can ever issue, one instruction must.
-        if not found and blocked and len(blocked) == len(waiting):
-            yield blocked[0]
+        return blocked[0] if blocked and len(blocked) == len(waiting) else None
+
+    def _first_of_cycle(self, waiting: Sequence[int], least: int, full: set[str]) -> int | None:
+        """The most urgent one of those that must be the first of a cycle."""
+        for i in waiting:
+            if self._priority[i] < least:
+                break
+            if not self._steps[i].row.first:
+                continue
+            if self._may_issue(i, full) and not self._too_many(i):
+                return i
+        return None
+
+    def _may_issue(self, index: int, full: set[str]) -> bool:
+        kind = self._kinds[index]
+        if kind in full or self._ready[index] > self._line.now:
+            return False
+        waits = kind == "multiply_add" and self._keeps_gap()
+        if waits or not self._line.fits(self._steps[index]):
+            full.add(kind)
+            return False
+        return True
 
     def _next_cycle(self, waiting: Sequence[int]) -> int:
         now = self._line.now
         return max(now + 1, min(self._ready[i] for i in waiting))
 
     def _issue(self, index: int) -> None:
-        op = self._ops[index]
-        self._line.issue(self._timed[index])
-        if op.kind == "multiply_add":
+        step = self._steps[index]
+        self._line.issue(step)
+        if self._kinds[index] == "multiply_add":
             self._group = [t for t in self._group if t >= self._line.now - GROUP]
             self._group.append(self._line.now)
-        self._stage_ops -= self._waits_for_stage(op)
+        self._stage_ops -= _waits_for_stage(step)
         self._in_use.issue(index)
 
     def _keeps_gap(self) -> bool:
@@ -159,42 +202,9 @@ class _Scheduler:
         recent = sum(1 for t in self._group if now - GROUP <= t < now)
         return bool(self._stage_ops) and recent >= GROUP
 
-    def _waits_for_stage(self, op: Op) -> bool:
-        return self._rows[op.kind].stage_after == 0
-
-    # --- registers -------------------------------------------------------------------------------
-
     def _too_many(self, index: int) -> bool:
         """Whether an instruction needs more registers than there are now."""
         return self._in_use.grows_beyond(self._free, index)
-
-    # --- paths -----------------------------------------------------------------------------------
-
-    def _paths(self) -> list[int]:
-        """For each instruction the cycles from its issue to the end of the block."""
-        paths = [0] * len(self._ops)
-        before_loads: dict[tuple[Reg, ...], int] = {}
-        for i in range(len(self._ops) - 1, -1, -1):
-            op = self._timed[i]
-            length = self._rows[op.kind].cycles
-            if op.kind == "prefetch":
-                length = FETCH_CYCLES if self._fetches_first else before_loads.get(op.reads, 0) + 1
-            for later in self._after[i]:
-                length = max(length, paths[later] + self._delay(op, self._timed[later]))
-            paths[i] = length
-            if op.access is not None:
-                before_loads[op.reads] = length
-        return paths
-
-    def _delay(self, op: Op, later: Op) -> int:
-        row, reader = self._rows[op.kind], self._rows[later.kind]
-        delays = [0]
-        for reg in op.defined:
-            if reg in later.reads:
-                delays.append(row.latency - reader.need)
-            if reg in later.updates or reg in later.late:
-                delays.append(row.latency - reader.update_need)
-        return max(delays)
 
 
 class _Careful(_Scheduler):
@@ -203,8 +213,8 @@ class _Careful(_Scheduler):
     When they have, the same registers are live as in the given order at that place.
     """
 
-    def __init__(self, block: StraightLine, *, tight: bool) -> None:
-        super().__init__(block, CAREFUL_WINDOW)
+    def __init__(self, block: StraightLine, facts: _Facts, *, tight: bool) -> None:
+        super().__init__(block, facts, CAREFUL_WINDOW)
         self._left = dict.fromkeys(range(len(block.ops)))
         self._reached = 0
         self._overlaps = [tight and may_overwrite(op) for op in block.ops]
@@ -224,6 +234,49 @@ class _Careful(_Scheduler):
             if pressure.exceeds(self._free, i, overlaps=self._overlaps[i]):
                 return True
         return False
+
+
+def _can_be_second(step: Step) -> bool:
+    return not (step.row.first or step.row.alone or step.row.halves)
+
+
+def _waits_for_stage(step: Step) -> bool:
+    return step.row.stage_after == 0
+
+
+def _paths(
+    ops: Sequence[Op],
+    after: Sequence[Sequence[int]],
+    rows: Mapping[str, Issue],
+    *,
+    fetches_first: bool,
+) -> list[int]:
+    """For each instruction the cycles from its issue to the end of the block."""
+    paths = [0] * len(ops)
+    before_loads: dict[tuple[Reg, ...], int] = {}
+    for i in range(len(ops) - 1, -1, -1):
+        op = ops[i]
+        length = rows[op.kind].cycles
+        if op.kind == "prefetch":
+            length = FETCH_CYCLES if fetches_first else before_loads.get(op.reads, 0) + 1
+        for later in after[i]:
+            length = max(length, paths[later] + _delay(op, ops[later], rows))
+        paths[i] = length
+        if op.access is not None:
+            before_loads[op.reads] = length
+    return paths
+
+
+def _delay(op: Op, later: Op, rows: Mapping[str, Issue]) -> int:
+    """The cycles from the issue of an instruction to that of one which may need its results."""
+    row, reader = rows[op.kind], rows[later.kind]
+    delay = 0
+    for reg in op.defined:
+        if reg in later.reads:
+            delay = max(delay, row.latency - reader.need)
+        if reg in later.updates or reg in later.late:
+            delay = max(delay, row.latency - reader.update_need)
+    return delay
 
 
 def _dependences(ops: Sequence[Op], whole: Sequence[Op]) -> tuple[list[list[int]], list[int]]:

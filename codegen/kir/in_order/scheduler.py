@@ -18,7 +18,7 @@ from ellc.codegen.kir.in_order.proof.machine_a32 import MachineA32
 from ellc.codegen.kir.in_order.proof.machine_a64 import MachineA64
 from ellc.codegen.kir.in_order.proof.prove import problem
 from ellc.codegen.kir.in_order.states import encoding_of
-from ellc.codegen.kir.in_order.translate import translate
+from ellc.codegen.kir.in_order.translate import lowered, translate
 from ellc.codegen.kir.ir import Assembled, AssemblyFunction
 from ellc.codegen.kir.nests import Nest, nest_scheduler
 from ellc.codegen.kir.straight_line import Block, scheduler
@@ -77,19 +77,18 @@ def _answer(
     """
     inputs = (nest.loop, nest.results, layout, nest.aliases, encoding)
     try:
-        translated = translate(*inputs, rows)
+        nodes = lowered(*inputs)
         may_be_dense = encoding.offsets_are_rare or encoding.loads_beside
-        is_dense = may_be_dense and any(dense_loops(translated.nodes))
-        is_steady = any(steady_loops(translated.nodes))
-        if not is_dense and not is_steady:
+        is_steady = any(steady_loops(nodes))
+        if not is_steady and not (may_be_dense and any(dense_loops(nodes))):
             return DECLINED
+        translated = translate(nodes, layout, encoding, rows)
         plain = without_dead_code(Lowering(*inputs, places_loads=False).nodes)
         plain = spill(plain, layout.bytes, count(1_000_000), encoding).nodes
     except Unsupported:
         return None
-    costs = (predicted_cycles(nodes, encoding, rows) for nodes in (translated.nodes, plain))
     gain = 1.0 if is_steady or not encoding.loads_beside else _GAIN
-    if next(costs) >= gain * next(costs):
+    if translated.cycles >= gain * predicted_cycles(plain, encoding, rows):
         return DECLINED
     return Answer(translated.function, translated.witnesses)
 

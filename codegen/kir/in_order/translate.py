@@ -11,7 +11,7 @@ from ellc.codegen.kir.assembly import Frame
 from ellc.codegen.kir.in_order.allocate import Spilled, assign, spill
 from ellc.codegen.kir.in_order.code import Bank, Code, Loop, Node, Op, Reg, Unsupported
 from ellc.codegen.kir.in_order.encoding import Encoding
-from ellc.codegen.kir.in_order.list_schedule import StraightLine, carefully_scheduled, scheduled
+from ellc.codegen.kir.in_order.list_schedule import Orders, StraightLine
 from ellc.codegen.kir.in_order.live import liveness, may_overwrite, without_dead_code
 from ellc.codegen.kir.in_order.lower import Lowering
 from ellc.codegen.kir.in_order.predict import dense_loops, is_dense, predicted_cycles
@@ -32,40 +32,21 @@ _WINDOWS = (44, 36, 28)
 
 @dataclass(frozen=True, slots=True)
 class Translated:
-    """A function, its code with virtual registers, and where its loops keep their values."""
+    """A function, its code with virtual registers, and where its loops keep their values.
+
+    `cycles` are predicted.
+    """
 
     function: AssemblyFunction
     nodes: list[Node]
     witnesses: Mapping[str, Witness]
+    cycles: float
 
 
-def translate(
-    loop: For,
-    outs: Sequence[Var],
-    frame: Frame,
-    aliases: Mapping[str, str],
-    encoding: Encoding,
-    rows: Mapping[str, Issue],
-) -> Translated:
-    """The function that computes a nest. Raises `Unsupported` outside the subset."""
-    lowered = _lowered(loop, outs, frame, aliases, encoding)
-    tight = encoding.offsets_are_rare and any(dense_loops(lowered))
-    reserves = _RESERVES if tight else _RESERVES[:1]
-    found: list[tuple[float, Translated]] = []
-    spilled: list[Spilled] = []
-    for reserve in reserves:
-        fitting = spill(lowered, frame.bytes, count(1_000_000), encoding, reserve, tight=tight)
-        if fitting not in spilled:
-            spilled.append(fitting)
-            each = _allocated(fitting, encoding, rows, tight)
-            found.append((predicted_cycles(each.nodes, encoding, rows), each))
-    return min(found, key=lambda each: each[0])[1]
-
-
-def _lowered(
+def lowered(
     loop: For, outs: Sequence[Var], frame: Frame, aliases: Mapping[str, str], encoding: Encoding
 ) -> list[Node]:
-    """The code before its order is known.
+    """The code of a nest before its order is known. Raises `Unsupported` outside the subset.
 
     Where displacements are short, loads may be out of reach of the pointers that a loop of products
     advances. Its products are then like those of other loops.
@@ -80,6 +61,22 @@ def _lowered(
     return without_dead_code(lowering.nodes)
 
 
+def translate(
+    nodes: list[Node], frame: Frame, encoding: Encoding, rows: Mapping[str, Issue]
+) -> Translated:
+    """The function with the code of a nest. Raises `Unsupported` if registers are not enough."""
+    tight = encoding.offsets_are_rare and any(dense_loops(nodes))
+    reserves = _RESERVES if tight else _RESERVES[:1]
+    found: list[Translated] = []
+    spilled: list[Spilled] = []
+    for reserve in reserves:
+        fitting = spill(nodes, frame.bytes, count(1_000_000), encoding, reserve, tight=tight)
+        if fitting not in spilled:
+            spilled.append(fitting)
+            found.append(_allocated(fitting, encoding, rows, tight))
+    return min(found, key=lambda each: each.cycles)
+
+
 def _allocated(
     fitting: Spilled, encoding: Encoding, rows: Mapping[str, Issue], tight: bool
 ) -> Translated:
@@ -91,7 +88,8 @@ def _allocated(
     if numbers is None:
         raise Unsupported("there are not enough registers")
     written = function(nodes, numbers, fitting.bytes, encoding)
-    return Translated(written, nodes, witnesses(nodes, numbers, fitting.slots))
+    places = witnesses(nodes, numbers, fitting.slots)
+    return Translated(written, nodes, places, predicted_cycles(nodes, encoding, rows))
 
 
 def _in_order(
@@ -117,16 +115,15 @@ def _in_order(
         free = _free(out, mine, encoding)
         # The scheduler may need more registers than are free. One such block must not cost all
         # others their order.
-        block = StraightLine(node.ops, encoding, rows, out, free)
+        orders = Orders(StraightLine(node.ops, encoding, rows, out, free))
         if not (tight and is_dense(node)):
-            ordered = scheduled(block)
+            ordered = orders.early()
             if not _fits(ordered, out & mine, free, tight):
-                ordered = carefully_scheduled(block, tight=tight)
+                ordered = orders.careful(tight=tight)
             return Code(ordered) if _fits(ordered, out & mine, free, tight) else node
-        tried = [scheduled(block, window) for window in _WINDOWS]
-        tried += [carefully_scheduled(block, tight=tight)]
-        orders = [ops for ops in tried if _fits(ops, out & mine, free, tight)]
-        return Code(min([*orders, node.ops], key=cycles)) if orders else node
+        tried = [orders.early(window) for window in _WINDOWS] + [orders.careful(tight=tight)]
+        fitting = [ops for ops in tried if _fits(ops, out & mine, free, tight)]
+        return Code(min([*fitting, node.ops], key=cycles)) if fitting else node
 
     return arranged(nodes)
 
