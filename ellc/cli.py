@@ -39,7 +39,7 @@ EXIT_INTERRUPTED = 130
 # In the order of the help page: commands that take a model, then commands that list facts.
 _COMMANDS: tuple[str, ...] = (
     *("compile", "explain", "inspect", "run", "evaluate", "check", "bench", "profile", "deploy"),
-    *("tune", "print", "import", "zoo", "gallery", "targets", "ops"),
+    *("tune", "quantize", "print", "import", "zoo", "gallery", "targets", "ops"),
 )
 _MODULES = {"import": "import_model"}  # a module cannot have the name of a Python keyword
 

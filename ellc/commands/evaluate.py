@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ellc.commands.data_parameters import data_options
 from ellc.commands.output import echo, echo_files, echo_json, json_option
-from ellc.commands.parameters import FILE_PATH, Between, model_options, target_option
+from ellc.commands.parameters import FILE_PATH, model_options, target_option
 from ellc.ir.errors import EllcError
 from ellc.models import ModelOptions
 from ellc.pictures.images import load_labels
 
 if TYPE_CHECKING:
+    from ellc.commands.data_parameters import DataChoice
     from ellc.evaluate.answers import Answer
     from ellc.evaluate.judging import Task
     from ellc.evaluate.samples import Data
@@ -28,48 +30,7 @@ MOST_PROBLEMS = 20
 
 @click.command("evaluate")
 @click.argument("models", type=FILE_PATH, nargs=-1, required=True, metavar="MODEL...")
-@click.option(
-    "--data",
-    "data_path",
-    type=FILE_PATH,
-    required=True,
-    metavar="PATH",
-    help="Labelled data: a folder of class folders, a flat folder with --truth, CIFAR-10, "
-    "MNIST (idx), FER2013 (.csv), or .npz with x and y.",
-)
-@click.option(
-    "--truth",
-    type=FILE_PATH,
-    metavar="FILE",
-    help="File with the classes of the pictures in a flat folder: a table or a list.",
-)
-@click.option(
-    "--truth-column",
-    default="",
-    metavar="NAME",
-    help="Column of the --truth table that has the classes.",
-)
-@click.option(
-    "--split",
-    type=click.Choice(["test", "train"]),
-    default="test",
-    show_default=True,
-    help="Which part of the data set to use, if it has parts.",
-)
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Use only the first N samples.")
-@click.option(
-    "--crop",
-    type=Between(0.01, 1),
-    default=1.0,
-    show_default=True,
-    help="Keep only the middle of each picture: this fraction of its sides, such as 0.875.",
-)
-@click.option(
-    "--background",
-    is_flag=True,
-    help="Class 0 of the network is the background: class N of the data is class N + 1 of the "
-    "network.",
-)
+@data_options
 @click.option(
     "--labels",
     type=FILE_PATH,
@@ -113,13 +74,7 @@ MOST_PROBLEMS = 20
 @json_option
 def command(
     models: tuple[Path, ...],
-    data_path: Path,
-    truth: Path | None,
-    truth_column: str,
-    split: str,
-    limit: int | None,
-    crop: float,
-    background: bool,
+    chosen: DataChoice,
     labels: Path | None,
     other: str | None,
     target: str,
@@ -140,25 +95,27 @@ def command(
 
     A sample that cannot be read is not counted; the command reports it and exits with code 2.
     """
-    from ellc.evaluate.layouts import open_data
-    from ellc.evaluate.layouts.options import DataOptions
     from ellc.evaluate.report import Evaluation, document, text
+    from ellc.evaluate.running import opened_task
     from ellc.evaluate.subject import Subject, check_options, other_subject
     from ellc.progress import progress
 
     if workers and scheduler:
         raise click.UsageError("--workers and --scheduler cannot be combined: give one of them")
-    data = open_data(data_path, DataOptions(truth, truth_column, split))
+    data = chosen.open()
     judged = Subject(models, "compiled", options, target)
     check_options(judged)
     subjects = (judged, *([other_subject(other, judged)] if other else []))
-    with progress(quiet=as_json) as report, _task(subjects, data, crop, background, report) as task:
-        indices = range(min(limit or len(data), len(data)))
+    first_class, indices = int(chosen.background), chosen.indices(data)
+    with (
+        progress(quiet=as_json) as report,
+        opened_task(subjects, data, chosen.crop, first_class, report) as task,
+    ):
         cluster = scheduler or workers
         answers = _answers(task, subjects, indices, journal, cluster, jobs, report)
-    names = load_labels(labels) if labels else _class_names(data, background)
+    names = load_labels(labels) if labels else _class_names(data, chosen.background)
     shown = tuple(subject.name for subject in subjects)
-    evaluation = Evaluation(data_path.name, shown, answers, names)
+    evaluation = Evaluation(chosen.path.name, shown, answers, names)
     if html is not None:
         from ellc.evaluate.page import write_page
 
@@ -173,24 +130,6 @@ def command(
 
 def _class_names(data: Data, background: bool) -> tuple[str, ...]:
     return (*(["background"] if background and data.classes else []), *data.classes)
-
-
-@contextmanager
-def _task(
-    subjects: tuple[Subject, ...], data: Data, crop: float, background: bool, report: Progress
-) -> Iterator[Task]:
-    """Compile the subjects; the libraries are removed when the block ends."""
-    from ellc.evaluate.judging import Task
-    from ellc.evaluate.subject import compiled, interface
-    from ellc.ir.work_folders import temporary_folder
-
-    with temporary_folder("evaluate") as folder:
-        ready = tuple(
-            compiled(subject, folder / f"subject{number}", report)
-            for number, subject in enumerate(subjects)
-        )
-        interfaces = tuple(interface(subject, crop) for subject in ready)
-        yield Task(data, ready, interfaces, int(background))
 
 
 def _answers(

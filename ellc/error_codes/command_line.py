@@ -162,7 +162,7 @@ ROWS = (
         "Models cannot be written with this suffix",
         "The suffix of the file after `-o` is not that of a format that ellc can write, or this "
         "network cannot be written in that format.",
-        "Use one of the suffixes in the report: `.ell` or `.eir`.",
+        "Use one of the suffixes in the report, such as `.eir`.",
     ),
     ErrorCode(
         "E743",
@@ -259,5 +259,13 @@ ROWS = (
         "`ellc gallery measure` runs the commands recorded in result files. Some commands failed, "
         "are not allowed, or did not print the number that the result file records.",
         "Run each command in the report by hand, in the folder of its result file.",
+    ),
+    ErrorCode(
+        "E790",
+        "Nothing to quantise",
+        "`ellc quantize` found no convolution or dense layer that computes with floats and has "
+        "constant weights; the network may be quantised already. Or all such layers have values "
+        "that are NaN or infinite for the given data.",
+        "Compile the network as it is, or check that the data are prepared as the network expects.",
     ),
 )

@@ -19,13 +19,16 @@ from ellc.pictures.images import fitted_pixels, load_picture
 from ellc.pictures.pixels import Geometry, Preprocessing
 from ellc.pictures.preprocessing import pixel_graph
 
+NO_LABEL = -1
+"""The label of samples whose classes are unknown."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """A sample with its class.
 
     `content` is a picture file, an array of uint8 pixels [rows,columns,channels], or the values of
-    an input. `label` is the index of the class in the data set, from 0.
+    an input. `label` is the index of the class in the data set, from 0, or `NO_LABEL`.
     """
 
     name: str
@@ -57,6 +60,11 @@ class Data(Protocol):
     def __getitem__(self, index: int) -> Sample:
         """Read one sample; raises `EllcError` if it cannot be read."""
         ...
+
+
+def is_labelled(data: Data) -> bool:
+    """Whether the classes of the samples are known; data without samples count as labelled."""
+    return not len(data) or data[0].label != NO_LABEL
 
 
 @dataclass(frozen=True)

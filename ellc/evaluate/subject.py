@@ -92,15 +92,6 @@ def interface(subject: Subject, share: float) -> Interface:
     does not have exactly one output.
     """
     networks = [_network(subject, file) for file in subject.files]
-    first, last = networks[0], networks[-1]
-    if len(first.inputs) != 1:
-        names = ", ".join(name for name, _ in first.inputs)
-        raise EllcError(
-            f"the network has {len(first.inputs)} inputs ({names}), but a sample fills only one",
-            code="E772",
-            where=subject.name,
-            hint="give the other inputs a constant value: --set INPUT=VALUE",
-        )
     if any(len(n.outputs) != 1 for n in networks):
         names = ", ".join(name for n in networks if len(n.outputs) != 1 for name, _ in n.outputs)
         raise EllcError(
@@ -109,9 +100,29 @@ def interface(subject: Subject, share: float) -> Interface:
             where=subject.name,
             hint="name the output that has the scores of the classes: --outputs NAME",
         )
-    (_, input_type), (_, output_type) = first.inputs[0], last.outputs[0]
-    how = _preprocessing(subject, first.metadata)
-    return Interface(Preparation(input_type, how, share), output_type)
+    (_, output_type) = networks[-1].outputs[0]
+    return Interface(_preparation(subject, networks[0], share), output_type)
+
+
+def preparation(subject: Subject, share: float) -> Preparation:
+    """How a sample becomes the input of a subject; its networks may have several outputs.
+
+    Raises `EllcError` E772 if the first network does not have exactly one input.
+    """
+    return _preparation(subject, _network(subject, subject.files[0]), share)
+
+
+def _preparation(subject: Subject, first: Network, share: float) -> Preparation:
+    if len(first.inputs) != 1:
+        names = ", ".join(name for name, _ in first.inputs)
+        raise EllcError(
+            f"the network has {len(first.inputs)} inputs ({names}), but a sample fills only one",
+            code="E772",
+            where=subject.name,
+            hint="give the other inputs a constant value: --set INPUT=VALUE",
+        )
+    ((_, input_type),) = first.inputs
+    return Preparation(input_type, _preprocessing(subject, first.metadata), share)
 
 
 def _network(subject: Subject, file: Path) -> Network:

@@ -21,6 +21,7 @@ from ellc.__main__ import main
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.container import save
 from ellc.ir.ops.arithmetic import Add, Mul
+from ellc.ir.ops.dense import Dense
 from ellc.ir.ops.functions import Exp
 from ellc.ir.types import DType, TensorType
 from ellc.streams import ClosedOutput
@@ -39,12 +40,16 @@ RESULT = """{
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """The file of a network whose constants overflow when they are folded."""
+    """The file of a network whose constants overflow when they are folded; beside it, dense.eir."""
     b = GraphBuilder("tiny")
     huge = b.constant(np.full((1, 4), 3e38, np.float32))
     x = b.add(Mul(), b.add(Mul(), b.input("x", TensorType(DType.F32, (1, 4))), huge), huge)
     b.output("y", b.add(Add(), x, b.add(Exp(), b.add(Mul(), huge, huge))))
     save(b.build(), tmp_path / "tiny.eir")
+    b = GraphBuilder("dense")
+    x = b.input("x", TensorType(DType.F32, (1, 4)))
+    b.output("y", b.add(Dense(), x, b.constant(np.eye(4, dtype=np.float32))))
+    save(b.build(), tmp_path / "dense.eir")
     return tmp_path / "tiny.eir"
 
 
@@ -106,6 +111,7 @@ def test_a_document_that_nobody_can_read_is_an_error(
         "evaluate tiny.eir --data data.npz --jobs 1",
         "gallery build result.json --no-published -o site", "gallery measure result.json",
         "profile tiny.eir --seconds 0.05",
+        "quantize dense.eir --data data.npz --jobs 1",
         f"deploy tiny.eir --ssh here --ssh-command ./ssh --target host --to {folder}/board",
     )  # fmt: skip
     for words, command in all_commands():
@@ -145,6 +151,7 @@ def test_a_command_that_writes_a_file_needs_no_output(
         "evaluate tiny.eir --data data.npz --jobs 1 --html evaluation.html": "evaluation.html",
         "gallery build result.json --no-published -o site": "site/index.html",
         "profile tiny.eir --seconds 0.05 --html profile.html": "profile.html",
+        "quantize dense.eir --data data.npz --jobs 1 -o q.eir": "q.eir",
     }
     writing = {"--output", "--html"}
     for words, command in all_commands():

@@ -16,6 +16,8 @@ from ellc.ir.types import Array
 class ArrayData:
     """Samples `x[i]` of any shape and dtype, with labels `y[i]` that are integers from 0.
 
+    If not `labelled`, all labels are `NO_LABEL`.
+
     `where` is the name of the data set in error messages. Raises `EllcError` E771 if the two arrays
     do not fit together, or if the samples have no values.
     """
@@ -24,10 +26,11 @@ class ArrayData:
     x: Array
     y: Array
     classes: Sequence[str] = ()
+    labelled: bool = True
 
     def __post_init__(self) -> None:
         fits = self.y.ndim == 1 and self.x.shape[:1] == self.y.shape and self.y.dtype.kind in "iu"
-        if not fits or (len(self.y) and int(self.y.min()) < 0):
+        if not fits or (self.labelled and len(self.y) and int(self.y.min()) < 0):
             raise EllcError(
                 f"samples of shape {self.x.shape} do not fit labels of type {self.y.dtype} and "
                 f"shape {self.y.shape}",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ellc.evaluate.layouts.options import DataOptions
-from ellc.evaluate.samples import Sample
+from ellc.evaluate.samples import NO_LABEL, Sample
 from ellc.ir.errors import EllcError
 from ellc.ir.printable import lines_of
 
@@ -39,7 +39,8 @@ def read(path: Path, options: DataOptions) -> FileData | None:
     """Read a folder of class folders, or a flat folder of pictures if `options.truth` is given.
 
     Returns `None` if the path is not a folder. Without `options.truth` it also returns `None` if
-    the folder has no folders and no pictures.
+    the folder has no folders and no pictures. A flat folder without `options.truth` is read only if
+    the data need no labels.
     """
     if not path.is_dir():
         return None
@@ -47,7 +48,10 @@ def read(path: Path, options: DataOptions) -> FileData | None:
         return _flat(path, options.truth, options.column)
     folders = sorted(entry for entry in path.iterdir() if entry.is_dir())
     if not folders:
-        if _pictures(path):
+        pictures = _pictures(path)
+        if pictures and not options.labelled:
+            return FileData(path, tuple(pictures), (NO_LABEL,) * len(pictures))
+        if pictures:
             raise EllcError(
                 "the folder has pictures, but their classes are unknown",
                 code="E770",

@@ -11,9 +11,11 @@ import numpy as np
 
 from ellc.evaluate.layouts.arrays import ArrayData, with_channel
 from ellc.evaluate.layouts.options import DataOptions
+from ellc.evaluate.samples import NO_LABEL
 from ellc.ir.errors import EllcError
 from ellc.ir.limits import DEFAULT_LIMITS
 from ellc.ir.reading import ZIP_DAMAGE
+from ellc.ir.types import Array
 from ellc.npy import read_member, read_texts
 
 _SAMPLES = ("x", "X", "images", "data", "input", "x_test")
@@ -26,7 +28,7 @@ T = TypeVar("T")
 def read(path: Path, options: DataOptions) -> ArrayData | None:
     """Read the arrays of an `.npz` file; returns `None` for a file with another suffix.
 
-    The labels are integers of shape [n] or [n,1].
+    The labels are integers of shape [n] or [n,1]; they may be missing if the data need no labels.
     """
     if path.suffix.lower() != ".npz":
         return None
@@ -34,7 +36,8 @@ def read(path: Path, options: DataOptions) -> ArrayData | None:
         with zipfile.ZipFile(path) as packed:
             _check_size(path, packed)
             x = _found(path, packed, _SAMPLES, read_member)
-            y = _found(path, packed, _LABELS, read_member)
+            labelled = options.labelled or any(_member(packed, name) for name in _LABELS)
+            y = _found(path, packed, _LABELS, read_member) if labelled else _no_labels(x)
             named = any(_member(packed, name) for name in _CLASSES)
             classes = _found(path, packed, _CLASSES, read_texts) if named else ()
     except ZIP_DAMAGE as error:
@@ -43,7 +46,11 @@ def read(path: Path, options: DataOptions) -> ArrayData | None:
         ) from error
     if x.dtype == np.uint8:
         x = with_channel(x)
-    return ArrayData(str(path), x, y.reshape(-1), classes)
+    return ArrayData(str(path), x, y.reshape(-1), classes, labelled)
+
+
+def _no_labels(x: Array) -> Array:
+    return np.full(x.shape[:1], NO_LABEL, np.int64)
 
 
 def _check_size(path: Path, packed: zipfile.ZipFile) -> None:

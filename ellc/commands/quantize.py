@@ -1,0 +1,96 @@
+"""`ellc quantize`: turn a float network into one with integers of 8 bits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ellc.commands.data_parameters import data_options
+from ellc.commands.output import echo_files, echo_json, echo_notes, json_option
+from ellc.commands.parameters import FILE_PATH, model_options
+
+if TYPE_CHECKING:
+    from ellc.commands.data_parameters import DataChoice
+    from ellc.models import ModelOptions
+
+
+@click.command("quantize")
+@click.argument("model", type=FILE_PATH)
+@data_options
+@click.option(
+    "-o",
+    "--output",
+    type=FILE_PATH,
+    help="File to write, FILE.eir; default: the model's name with _int8.eir, in this folder.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(1),
+    default=128,
+    show_default=True,
+    metavar="N",
+    help="Number of samples for calibration, at equal distances in the data.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Number of processes that measure accuracy; default: one for each core.",
+)
+@model_options
+@json_option
+def command(
+    model: Path,
+    chosen: DataChoice,
+    output: Path | None,
+    samples: int,
+    jobs: int | None,
+    options: ModelOptions,
+    as_json: bool,
+) -> None:
+    """Turn the float network MODEL into one with integers of 8 bits.
+
+    Convolutions, dense layers and what is between them compute with stored integers, with a scale
+    for each filter. All other layers stay float, and so do the inputs and outputs. Scales are
+    chosen with samples of the data. Pictures are prepared as in `ellc run`; options such as
+    --preprocess are not stored in the file.
+
+    The report has the range of each layer, the ratio of signal to noise, and how many numbers are
+    outside the range. If the data have classes, it also has the accuracy before and after. Classes
+    are not needed otherwise: a folder of pictures, or an .npz file with x, is enough.
+    """
+    from ellc.models import default_name
+    from ellc.progress import progress
+    from ellc.quantise.report import document, text
+    from ellc.quantise.running import Request, run
+    from ellc.quantise.writing import check_output
+
+    if options.weights or options.fp16 or options.sums:
+        raise click.UsageError(
+            "--weights, --fp16, --exact and --no-winograd change the code of float layers: give "
+            "them to `ellc compile`"
+        )
+    file = output or Path(f"{default_name(model)}_int8.eir")
+    check_output(file, model)
+    data = chosen.open(labelled=False)
+    request = Request(
+        model,
+        file,
+        options,
+        data,
+        chosen.path.name,
+        chosen.indices(data),
+        chosen.crop,
+        int(chosen.background),
+        samples,
+        jobs,
+    )
+    with progress(quiet=as_json) as report:
+        outcome = run(request, report)
+    echo_notes(outcome.quantised.before.metadata)
+    if as_json:
+        echo_json(document(outcome))
+    else:
+        echo_files(text(outcome))
