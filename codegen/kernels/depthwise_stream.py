@@ -80,7 +80,8 @@ class StreamWriter:
         # As a base of loads, the index stands in a register of its own.
         at = b.op("opaque", window_origin(b, self._shape, strip, strip.column))
         first = dict[Key, Operand]()
-        self._multiply(first, at, 0, columns, range(TAPS - self._stride))
+        for column in range(TAPS - self._stride):
+            self._multiply(first, at, 0, columns, range(column, column + 1))
         state = self._step(_State(at, tuple(first.values()), ()), 0, columns, Imm(0))
         # The last steps begin no more columns.
         trips = max(0, columns - 1 - len(state.begun)) // unroll
@@ -127,7 +128,8 @@ class StreamWriter:
         """Add the products of the image columns `new` to the sums of columns from `number` on.
 
         Image columns are counted from tap 0 of column `number`. Neighbouring products belong to
-        different sums, and the order of the products of a sum is the same in all strips.
+        different sums. In every sum, the products of a window column follow those of the column
+        to its left, wherever its strip begins and whatever taps are outside of the image.
         """
         for row in self._rows:
             inside = [column for column in new if column in range(*self._taps)]
@@ -150,13 +152,13 @@ class StreamWriter:
         With stride 2, most products of a step belong to one column. In a single sum, they would
         wait for one another.
         """
-        is_whole = self._taps == (0, TAPS)
-        return int(is_whole and self._stride > 1 and tap == 1)
+        return int(self._stride > 1 and tap == 1)
 
     def _add(self, sums: dict[Key, Operand], key: Key, weight: Operand, value: Operand) -> None:
         b, start = self._b, self._inputs.start
-        if key not in sums and start is not None and not key[1]:
-            sums[key] = b.load(start, self._strip.channel, LANES)
+        first_part = (key[0], 0)
+        if first_part not in sums and start is not None:
+            sums[first_part] = b.load(start, self._strip.channel, LANES)
         total = sums.get(key)
         sums[key] = b.mul(weight, value) if total is None else b.mul_add(weight, value, total)
 

@@ -19,7 +19,7 @@ from ellc.check.checking import CheckOptions, check
 from ellc.check.following import GuidedRun, follow
 from ellc.cli import run
 from ellc.codegen.blocks.calls import KernelCall
-from ellc.codegen.blocks.candidates import FAMILIES, Candidate
+from ellc.codegen.blocks.candidates import FAMILIES, Candidate, Family
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.instrument import KeptProgram
@@ -94,16 +94,16 @@ def test_states_are_followed_through_calls() -> None:
 
 def break_kernels(op: Op, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the kernels of an operator compute only half of the image."""
-    (family,) = families_of(op)
 
-    def offer(node: PlacedNode) -> Iterator[Candidate]:
+    def offer(family: Family, node: PlacedNode) -> Iterator[Candidate]:
         for candidate in family.offer(node):
             yield replace(candidate, make=partial(halved, candidate))
 
     def halved(candidate: Candidate) -> list[KernelCall]:
         return [replace(call, extent=call.extent // 2) for call in candidate.make()]
 
-    monkeypatch.setitem(FAMILIES, type(op), (replace(family, offer=offer),))
+    broken = tuple(replace(f, offer=partial(offer, f)) for f in families_of(op))
+    monkeypatch.setitem(FAMILIES, type(op), broken)
 
 
 @pytest.mark.slow

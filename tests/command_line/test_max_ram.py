@@ -108,8 +108,23 @@ def test_layers_are_checked_in_chains(model: Path, capsys: pytest.CaptureFixture
     assert len(document["layers"]) >= 5
 
 
+def inverted_bottleneck() -> Graph:
+    """A first layer, then 16 channels that become 96, a depthwise convolution, and 16 channels."""
+    rng = np.random.default_rng(6)
+    b = GraphBuilder("bottleneck")
+    x = b.input("x", TensorType(DType.F32, (1, 224, 224, 3)))
+    for filters, side, stride, groups in ((16, 3, 2, 1), (96, 1, 1, 1), (96, 3, 2, 96)):
+        depth = x.type.shape[3] // groups
+        weights = b.constant(rng.normal(size=(filters, side, side, depth)).astype(np.float32))
+        conv = Conv2D((stride, stride), Padding.same(side // 2), (1, 1), groups)
+        x = b.add(Relu(), b.add(conv, x, weights))
+    narrow = b.constant(rng.normal(size=(16, 1, 1, 96)).astype(np.float32))
+    b.output("y", b.add(Conv2D(), x, narrow))
+    return b.build()
+
+
 def test_chains_are_chosen_where_memory_is_slow() -> None:
-    ready, _ = run_pipeline(network(320, 24))
+    ready, _ = run_pipeline(inverted_bottleneck())
     sizes = {}
     for name in ("pi3_64", "host"):
         for depth_first in (True, False):

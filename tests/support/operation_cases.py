@@ -57,7 +57,7 @@ def _cases_of(lanes: int, *, half: bool) -> tuple[KernelCase, ...]:
 
 
 def _is_half(row: OpRow, elem: Elem, attrs: tuple[int, ...]) -> bool:
-    to = ELEM_CODES[attrs[0]] if row.name == "convert" else elem
+    to = ELEM_CODES[attrs[0]] if row.name in ("convert", "bitcast") else elem
     return Elem.F16 in (elem, to)
 
 
