@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from ellc.codegen.kir.in_order.code import Access, Bank, Code, Loop, Node, Op, Reg, Unsupported
 from ellc.codegen.kir.in_order.encoding import Encoding
-from ellc.codegen.kir.in_order.live import liveness
+from ellc.codegen.kir.in_order.live import life_spans
 
 _SLOT_BYTES = 16
 _TRIPS_WEIGHT = 8
@@ -71,7 +71,7 @@ def _to_spill(
     nodes: list[Node], small: set[Reg], encoding: Encoding, reserve: Mapping[Bank, int], tight: bool
 ) -> list[Reg]:
     """The cheapest registers to move at a place where too many are live; none if all fit."""
-    spans = liveness(nodes, tight=tight).spans
+    spans = life_spans(nodes, tight=tight)
     weights, fixed = _weights(nodes)
     for bank, registers in encoding.registers.items():
         crowded = _most_crowded(spans, bank)
@@ -155,10 +155,14 @@ class _Rewriter:
         )
 
     def _ops(self, ops: Iterable[Op]) -> Iterator[Op]:
+        moving = {*self.slots, *self.literals}
         for op in ops:
+            if moving.isdisjoint(op.registers):
+                yield op
+                continue
             if op.writes and op.writes[0] in self.literals:
                 continue
-            moved = (reg for reg in op.registers if reg in self.slots or reg in self.literals)
+            moved = (reg for reg in op.registers if reg in moving)
             short = {reg: Reg(reg.bank, next(self.new)) for reg in moved}
             self.small.update(short.values())
             for reg, name in short.items():
@@ -166,7 +170,7 @@ class _Rewriter:
                     yield replace(self.literals[reg], writes=(name,))
                 elif reg in op.used:
                     yield self._slot_access(name, self.slots[reg], stores=False)
-            yield renamed(op, short) if short else op
+            yield renamed(op, short)
             for reg, name in short.items():
                 if reg in op.defined:
                     yield self._slot_access(name, self.slots[reg], stores=True)
@@ -194,7 +198,7 @@ def assign(nodes: list[Node], encoding: Encoding, *, tight: bool = False) -> dic
 
     Registers of which single lanes are operands come first, if only some registers can be that.
     """
-    spans = liveness(nodes, tight=tight).spans
+    spans = life_spans(nodes, tight=tight)
     lanes = {op.reads[-1] for ops in _all_ops(nodes) for op in ops if op.lane is not None}
     numbers: dict[Reg, int] = {}
     for bank, order in encoding.registers.items():

@@ -6,13 +6,13 @@ from bisect import insort
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import chain, takewhile
 
 from ellc.codegen.kir.in_order.code import Access, Bank, Op, Reg
 from ellc.codegen.kir.in_order.encoding import Encoding
 from ellc.codegen.kir.in_order.live import may_overwrite
-from ellc.codegen.kir.in_order.pressure import BANKS, InUse, Numbered, Pressure
-from ellc.codegen.machine.pipeline import Issue, Step, Timeline, steps_of
+from ellc.codegen.kir.in_order.pressure import BANKS, InUse, Numbered, exceeds
+from ellc.codegen.machine.pipeline import Issue, Step, Timeline, cycles_of_turns, steps_of
 
 GROUP = 3
 """Multiply-adds after which a cycle stays free for loads and insertions that are waiting."""
@@ -38,6 +38,18 @@ class StraightLine:
     free: Mapping[Bank, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The instructions of a block in some order."""
+
+    ops: list[Op]
+    _steps: Sequence[Step]
+
+    def cycles(self) -> int:
+        """The cycles of the block if it is the body of a loop."""
+        return cycles_of_turns(self._steps)
+
+
 class Orders:
     """The orders of a block. What they have in common is found once."""
 
@@ -45,24 +57,28 @@ class Orders:
         self._block = block
         self._facts = _Facts.of(block)
 
-    def early(self, window: int | None = None) -> list[Op]:
+    def early(self, window: int | None = None) -> Order:
         """The instructions in an order in which they issue early.
 
         Of the ready instructions, the one with the longest path to the end issues first. No more
         registers than are free are live at the same time, as long as this is possible. With a
         `window`, an instruction issues at most so many places before the first one that waits.
         """
-        return self._ordered(_Scheduler(self._block, self._facts, window))
+        return self._order(_Scheduler(self._block, self._facts, window).ordered())
 
-    def careful(self, *, tight: bool) -> list[Op]:
+    def careful(self, *, tight: bool) -> Order:
         """As `early`; if the registers are enough for the given order, they are for the new one.
 
-        `tight` has the meaning that it has for `liveness`.
+        `tight` has the meaning that it has for `life_spans`.
         """
-        return self._ordered(_Careful(self._block, self._facts, tight=tight))
+        return self._order(_Careful(self._block, self._facts, tight=tight).ordered())
 
-    def _ordered(self, scheduler: _Scheduler) -> list[Op]:
-        return [self._block.ops[i] for i in scheduler.ordered()]
+    def given(self) -> Order:
+        """The instructions as they are."""
+        return self._order(range(len(self._block.ops)))
+
+    def _order(self, places: Sequence[int]) -> Order:
+        return Order([self._block.ops[i] for i in places], [self._facts.steps[i] for i in places])
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,15 +241,11 @@ class _Careful(_Scheduler):
         self._reached = max(self._reached, index)
 
     def _too_many(self, index: int) -> bool:
-        if index == next(iter(self._left)):
+        if index == next(iter(self._left)) or not self._in_use.begins(index):
             return False
         end = max(index, self._reached)
         before = (i for i in takewhile(lambda i: i < end, self._left) if i != index)
-        pressure = Pressure(self._in_use)
-        for i in (index, *before):
-            if pressure.exceeds(self._free, i, overlaps=self._overlaps[i]):
-                return True
-        return False
+        return exceeds(self._in_use, self._free, chain((index,), before), self._overlaps)
 
 
 def _can_be_second(step: Step) -> bool:

@@ -12,81 +12,72 @@ _Change = tuple[frozenset[Reg], frozenset[Reg]]
 """The registers that code reads before it writes them, and those that it writes."""
 
 
-@dataclass(slots=True)
-class Liveness:
-    """The registers that are live after each block, and the extent of each register's life.
+def live_after(nodes: Sequence[Node]) -> dict[int, frozenset[Reg]]:
+    """By the `id` of each block the registers that are live after it. After the function, none is.
 
-    Positions count instructions, with guards and latches. `spans` maps a register to the first and
-    the last position between which its content matters.
+    For a loop, it is those that are live at its head.
     """
+    flow = _Flow()
+    flow.into(nodes, _NONE)
+    return flow.after
+
+
+def life_spans(nodes: Sequence[Node], *, tight: bool = False) -> dict[Reg, tuple[int, int]]:
+    """For each register the first and the last position between which its content matters.
+
+    Positions count instructions, with guards and latches. If the spans are `tight`, an instruction
+    may write a register that it is the last to read: positions then count the reads and the writes
+    of an instruction.
+    """
+    flow = _Flow()
+    flow.into(nodes, _NONE)
+    positions = _Positions(flow, tight)
+    positions.extend(nodes)
+    return {reg: (first, positions.last[reg]) for reg, first in positions.first.items()}
+
+
+@dataclass(slots=True)
+class _Flow:
+    """Which registers are live after nodes, found from the last one to the first one."""
 
     after: dict[int, frozenset[Reg]] = field(default_factory=dict)
-    """By the `id` of a block; for a loop, those that are live at its head."""
-    spans: dict[Reg, tuple[int, int]] = field(default_factory=dict)
-    count: int = 0
-    tight: bool = False
+    known: dict[int, _Change] = field(default_factory=dict)
 
+    def into(self, nodes: Sequence[Node], live: frozenset[Reg]) -> frozenset[Reg]:
+        """What is live before some nodes, if `live` is live after them."""
+        for node in reversed(nodes):
+            if isinstance(node, Code):
+                self.after[id(node)] = live
+                live = _before(self.change(node), live)
+            else:
+                live = self._head(node, live)
+        return live
 
-def liveness(nodes: Sequence[Node], *, tight: bool = False) -> Liveness:
-    """Where the registers of a function are live. After it, none is.
+    def change(self, node: Node) -> _Change:
+        """What a node reads before it writes it, and what it writes."""
+        change = self.known.get(id(node))
+        if change is None:
+            if isinstance(node, Code):
+                change = _of_ops(node.ops)
+            else:
+                read, written = self._trip(node)
+                # With a guard, there may be no trip.
+                inside = (read, _NONE if node.guard else written)
+                change = _behind(_of_ops(node.guard), inside)
+            self.known[id(node)] = change
+        return change
 
-    If the spans are `tight`, an instruction may write a register that it is the last to read:
-    positions then count the reads and the writes of an instruction.
-    """
-    found = Liveness(tight=tight)
-    _into(nodes, _NONE, found.after, {})
-    _spans(nodes, found)
-    return found
+    def _head(self, loop: Loop, live: frozenset[Reg]) -> frozenset[Reg]:
+        read, _ = self._trip(loop)
+        head = self.into(loop.body, _before(_of_ops(loop.latch), live | read))
+        self.after[id(loop)] = head
+        return _before(_of_ops(loop.guard), head | live if loop.guard else head)
 
-
-def _into(
-    nodes: Sequence[Node],
-    live: frozenset[Reg],
-    after: dict[int, frozenset[Reg]],
-    known: dict[int, _Change],
-) -> frozenset[Reg]:
-    """What is live before some nodes, if `live` is live after them."""
-    for node in reversed(nodes):
-        if isinstance(node, Code):
-            after[id(node)] = live
-            live = _before(node.ops, live)
-        else:
-            live = _head(node, live, after, known)
-    return live
-
-
-def _head(
-    loop: Loop,
-    live: frozenset[Reg],
-    after: dict[int, frozenset[Reg]],
-    known: dict[int, _Change],
-) -> frozenset[Reg]:
-    read, _ = _trip(loop, known)
-    head = _into(loop.body, _before(loop.latch, live | read), after, known)
-    after[id(loop)] = head
-    return _before(loop.guard, head | live if loop.guard else head)
-
-
-def _trip(loop: Loop, known: dict[int, _Change]) -> _Change:
-    """What a trip of a loop reads before it writes it, and what it writes."""
-    change = _of_ops(loop.latch)
-    for node in reversed(loop.body):
-        change = _behind(_of_node(node, known), change)
-    return change
-
-
-def _of_node(node: Node, known: dict[int, _Change]) -> _Change:
-    change = known.get(id(node))
-    if change is None:
-        if isinstance(node, Code):
-            change = _of_ops(node.ops)
-        else:
-            read, written = _trip(node, known)
-            # With a guard, there may be no trip.
-            inside = (read, frozenset[Reg]() if node.guard else written)
-            change = _behind(_of_ops(node.guard), inside)
-        known[id(node)] = change
-    return change
+    def _trip(self, loop: Loop) -> _Change:
+        change = _of_ops(loop.latch)
+        for node in reversed(loop.body):
+            change = _behind(self.change(node), change)
+        return change
 
 
 def _of_ops(ops: Iterable[Op]) -> _Change:
@@ -103,29 +94,54 @@ def _behind(first: _Change, second: _Change) -> _Change:
     return first[0] | (second[0] - first[1]), first[1] | second[1]
 
 
-def _before(ops: Iterable[Op], live: frozenset[Reg]) -> frozenset[Reg]:
-    now = set(live)
-    for op in reversed(tuple(ops)):
-        now.difference_update(op.writes)
-        now.update(op.used)
-    return frozenset(now)
+def _before(change: _Change, live: frozenset[Reg]) -> frozenset[Reg]:
+    """What is live before code, if `live` is live after it."""
+    return change[0] | (live - change[1])
 
 
-def _spans(nodes: Sequence[Node], found: Liveness) -> None:
-    """Extend the spans over some nodes. What is live at the head of a loop lives to its end."""
-    for node in nodes:
-        if isinstance(node, Code):
-            _touch(found, _before(node.ops, found.after[id(node)]))
-            _count(found, node.ops)
-            _touch(found, found.after[id(node)])
-        else:
-            _count(found, node.guard)
-            found.count += 1
-            head = found.after[id(node)]
-            _touch(found, head)
-            _spans(node.body, found)
-            _count(found, node.latch)
-            _touch(found, head)
+@dataclass(slots=True)
+class _Positions:
+    """Where registers are in use, in the order of nodes."""
+
+    flow: _Flow
+    tight: bool
+    first: dict[Reg, int] = field(default_factory=dict)
+    last: dict[Reg, int] = field(default_factory=dict)
+    now: int = 0
+
+    def extend(self, nodes: Sequence[Node]) -> None:
+        """Go through some nodes. What is live at the head of a loop lives to its end."""
+        after = self.flow.after
+        for node in nodes:
+            live = after[id(node)]
+            if isinstance(node, Code):
+                self._touch(_before(self.flow.change(node), live))
+                self._count(node.ops)
+                self._touch(live)
+            else:
+                self._count(node.guard)
+                self.now += 1
+                self._touch(live)
+                self.extend(node.body)
+                self._count(node.latch)
+                self._touch(live)
+
+    def _count(self, ops: Iterable[Op]) -> None:
+        for op in ops:
+            self.now += 1
+            if self.tight and may_overwrite(op):
+                self._touch(op.used)
+                self.now += 1
+                self._touch(op.defined)
+            else:
+                self._touch(op.registers)
+
+    def _touch(self, regs: Iterable[Reg]) -> None:
+        first, last, now = self.first, self.last, self.now
+        for reg in regs:
+            if reg not in last:
+                first[reg] = now
+            last[reg] = now
 
 
 def may_overwrite(op: Op) -> bool:
@@ -133,27 +149,9 @@ def may_overwrite(op: Op) -> bool:
     return "\n" not in op.text
 
 
-def _count(found: Liveness, ops: Iterable[Op]) -> None:
-    for op in ops:
-        found.count += 1
-        if found.tight and may_overwrite(op):
-            _touch(found, op.used)
-            found.count += 1
-            _touch(found, op.defined)
-        else:
-            _touch(found, op.registers)
-
-
-def _touch(found: Liveness, regs: Iterable[Reg]) -> None:
-    at = found.count
-    for reg in regs:
-        first, _ = found.spans.get(reg, (at, at))
-        found.spans[reg] = (first, at)
-
-
 def without_dead_code(nodes: Sequence[Node]) -> list[Node]:
     """The function without instructions whose results no other one reads."""
-    found = liveness(nodes).after
+    found = live_after(nodes)
 
     def kept(inside: Sequence[Node]) -> list[Node]:
         return [_kept(node) for node in inside]

@@ -87,6 +87,10 @@ class InUse:
                 live[reg] = now
                 self.count[numbered.bank[reg]] += 1 if now else -1
 
+    def begins(self, index: int) -> bool:
+        """Whether an instruction writes a register that is not in use."""
+        return not all(self.live[reg] for reg in self.numbered.writes[index])
+
     def grows_beyond(self, free: Sequence[int], index: int) -> bool:
         """Whether an instruction needs a register more than there are now."""
         numbered, live = self.numbered, self.live
@@ -105,52 +109,38 @@ class InUse:
         return grown > len(ended)
 
 
-class Pressure:
-    """The registers in use while some instructions follow each other, without issuing them."""
+def exceeds(
+    now: InUse, free: Sequence[int], order: Iterable[int], overlaps: Sequence[bool]
+) -> bool:
+    """Whether instructions that follow each other need more registers than are `free`.
 
-    def __init__(self, now: InUse) -> None:
-        self._now, self._count = now, list(now.count)
-        self._reads: dict[int, int] = {}
-        self._live: dict[int, bool] = {}
-
-    def exceeds(self, free: Sequence[int], index: int, *, overlaps: bool) -> bool:
-        """Whether the next instruction needs more registers than are `free`.
-
-        If it `overlaps`, it may write a register that it is the last to read.
-        """
-        numbered = self._now.numbered
-        used = numbered.used[index]
-        if overlaps:
-            self._read(used)
-            self._begin(numbered.defined[index])
-        else:
-            self._begin(numbered.all[index])
-            self._read(used)
-        for count, most in zip(self._count, free, strict=True):
-            if count > most:
-                return True
-        self._end(numbered.defined[index])
-        return False
-
-    def _begin(self, registers: Numbers) -> None:
-        live, before = self._live, self._now.live
-        for reg in registers:
-            if not live.get(reg, before[reg]):
-                live[reg] = True
-                self._count[self._now.numbered.bank[reg]] += 1
-
-    def _read(self, registers: Numbers) -> None:
-        """Some registers have a reader less."""
-        reads, before = self._reads, self._now.reads
-        for reg in registers:
-            reads[reg] = reads.get(reg, before[reg]) - 1
-        self._end(registers)
-
-    def _end(self, registers: Numbers) -> None:
-        """Those that nothing reads any more are no longer in use."""
-        now, live, reads = self._now, self._live, self._reads
-        for reg in registers:
-            read = reads.get(reg, now.reads[reg]) or now.numbered.kept[reg]
-            if not read and live.get(reg, now.live[reg]):
+    They are not issued. One that `overlaps` may write a register that it is the last to read.
+    """
+    numbered, reads, live, count = now.numbered, now.reads.copy(), now.live.copy(), now.count.copy()
+    bank, kept = numbered.bank, numbered.kept
+    for i in order:
+        used, defined = numbered.used[i], numbered.defined[i]
+        if not overlaps[i]:
+            for reg in numbered.all[i]:
+                if not live[reg]:
+                    live[reg] = True
+                    count[bank[reg]] += 1
+        for reg in used:
+            reads[reg] -= 1
+        for reg in used:
+            if live[reg] and not reads[reg] and not kept[reg]:
                 live[reg] = False
-                self._count[now.numbered.bank[reg]] -= 1
+                count[bank[reg]] -= 1
+        if overlaps[i]:
+            for reg in defined:
+                if not live[reg]:
+                    live[reg] = True
+                    count[bank[reg]] += 1
+        for used_now, most in zip(count, free, strict=True):
+            if used_now > most:
+                return True
+        for reg in defined:
+            if live[reg] and not reads[reg] and not kept[reg]:
+                live[reg] = False
+                count[bank[reg]] -= 1
+    return False

@@ -11,13 +11,13 @@ from ellc.codegen.kir.assembly import Frame
 from ellc.codegen.kir.in_order.allocate import Spilled, assign, spill
 from ellc.codegen.kir.in_order.code import Bank, Code, Loop, Node, Op, Reg, Unsupported
 from ellc.codegen.kir.in_order.encoding import Encoding
-from ellc.codegen.kir.in_order.list_schedule import Orders, StraightLine
-from ellc.codegen.kir.in_order.live import liveness, may_overwrite, without_dead_code
+from ellc.codegen.kir.in_order.list_schedule import Order, Orders, StraightLine
+from ellc.codegen.kir.in_order.live import live_after, may_overwrite, without_dead_code
 from ellc.codegen.kir.in_order.lower import Lowering
 from ellc.codegen.kir.in_order.predict import dense_loops, is_dense, predicted_cycles
 from ellc.codegen.kir.in_order.write import Witness, function, witnesses
 from ellc.codegen.kir.ir import AssemblyFunction, For, Var
-from ellc.codegen.machine.pipeline import Issue, loop_cycles
+from ellc.codegen.machine.pipeline import Issue
 
 _RESERVES: tuple[Mapping[Bank, int], ...] = (
     {},
@@ -96,11 +96,7 @@ def _in_order(
     nodes: list[Node], encoding: Encoding, rows: Mapping[str, Issue], tight: bool
 ) -> list[Node]:
     """The function with its blocks in the order in which the core should run them."""
-    found = liveness(nodes)
-    after = found.after
-
-    def cycles(ops: Sequence[Op]) -> int:
-        return loop_cycles([encoding.timed(op) for op in ops], rows)
+    after = live_after(nodes)
 
     def arranged(inside: Sequence[Node]) -> list[Node]:
         return [_arranged(node) for node in inside]
@@ -113,17 +109,21 @@ def _in_order(
         out = after[id(node)]
         mine = {reg for op in node.ops for reg in op.registers}
         free = _free(out, mine, encoding)
+
+        def fits(order: Order) -> bool:
+            return _fits(order.ops, out & mine, free, tight)
+
         # The scheduler may need more registers than are free. One such block must not cost all
         # others their order.
         orders = Orders(StraightLine(node.ops, encoding, rows, out, free))
         if not (tight and is_dense(node)):
-            ordered = orders.early()
-            if not _fits(ordered, out & mine, free, tight):
-                ordered = orders.careful(tight=tight)
-            return Code(ordered) if _fits(ordered, out & mine, free, tight) else node
-        tried = [orders.early(window) for window in _WINDOWS] + [orders.careful(tight=tight)]
-        fitting = [ops for ops in tried if _fits(ops, out & mine, free, tight)]
-        return Code(min([*fitting, node.ops], key=cycles)) if fitting else node
+            order = orders.early()
+            if not fits(order):
+                order = orders.careful(tight=tight)
+            return Code(order.ops) if fits(order) else node
+        tried = [*(orders.early(window) for window in _WINDOWS), orders.careful(tight=tight)]
+        fitting = [order for order in tried if fits(order)]
+        return Code(min([*fitting, orders.given()], key=Order.cycles).ops) if fitting else node
 
     return arranged(nodes)
 
