@@ -31,6 +31,7 @@ from ellc.codegen.kernels.implicit_gemm import (
     ConvShape,
     TileArithmetic,
     TileNest,
+    TilePixel,
     TilePosition,
     pack_filters,
     split_bands,
@@ -257,7 +258,11 @@ class _Differences(TileArithmetic):
         return sums
 
     def finish(
-        self, position: TilePosition, taps: tuple[int, int], sums: list[Operand]
+        self,
+        position: TilePosition,
+        taps: tuple[int, int],
+        sums: list[Operand],
+        pixel: TilePixel,
     ) -> list[Operand]:
         """`base - 2 * total`, which is exact in float32, times the scale if there is one."""
         b, schedule = self._b, self._schedule

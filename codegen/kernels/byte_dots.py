@@ -30,7 +30,7 @@ from ellc.codegen.kernels.convolution import (
     has_constant_operands,
     problem_of,
 )
-from ellc.codegen.kernels.implicit_gemm import ConvShape, TilePosition
+from ellc.codegen.kernels.implicit_gemm import ConvShape, TilePixel, TilePosition
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.instructions import INSTRUCTIONS
 from ellc.codegen.kir.ir import Operand
@@ -64,13 +64,13 @@ with this family : without it, by the same script, 1x1, 64 filters, 28x28:
 def dots(node: PlacedNode) -> Iterator[Candidate]:
     """Candidates if sums of two products fit in 16 bits.
 
-    The number of channels must be a multiple of 8, and sums must not be too short (`_is_short`).
+    The number of channels must be a multiple of 8, and sums must not be too short (`is_short`).
     """
     if not has_constant_operands(node) or node.inputs[1].type.shape[-1] % _HALF:
         return
     problem = problem_of(node)
     terms, shape = in_bytes(problem.terms, node.target), problem.shape
-    if shape.channels % _HALF or not terms.types.sums_products or _is_short(node.target, shape):
+    if shape.channels % _HALF or not terms.types.sums_products or is_short(node.target, shape):
         return
     shape = folded(node, shape, pixel_limit(node.target))
     pixels = shape.columns.outputs
@@ -79,10 +79,10 @@ def dots(node: PlacedNode) -> Iterator[Candidate]:
     yield from product.candidates(node, dots_cycles, usual, others)
 
 
-def _is_short(target: Target, shape: ConvShape) -> bool:
+def is_short(target: Target, shape: ConvShape) -> bool:
     """Whether adding the four partial sums at the end costs more than this family saves."""
     length = shape.rows.taps * shape.columns.taps * shape.channels
-    # With few registers `gemm` is slow for bytes, so this family is faster even for short sums.
+    # With few registers `gemm` is slow for bytes, so this arithmetic is faster even for short sums.
     return length < (_SHORTEST_SUM if target.vector_registers >= 32 else _STEP)
 
 
@@ -167,7 +167,11 @@ class ByteDots(ProductArithmetic):
         return [self._b.const(0, VType(Elem.I32, 4))] * self._schedule.block
 
     def finish(
-        self, position: TilePosition, taps: tuple[int, int], sums: list[Operand]
+        self,
+        position: TilePosition,
+        taps: tuple[int, int],
+        sums: list[Operand],
+        pixel: TilePixel,
     ) -> list[Operand]:
         """The totals plus the start values, in vectors of four filters."""
         totals = self._neighbours_added(self._neighbours_added(sums))

@@ -192,7 +192,11 @@ class Product(Generic[ArithmeticT]):
         return preferred_first(candidate(fitted(dtype, shape, usual)), map(candidate, fitting))
 
     def call(self, node: PlacedNode, tile: GemmSchedule) -> list[KernelCall]:
-        """Write the kernel with this schedule, and return its call.
+        """Write the kernels with this schedule, and return their calls."""
+        return [self.written(node, tile)[0]]
+
+    def written(self, node: PlacedNode, tile: GemmSchedule) -> tuple[KernelCall, ArithmeticT]:
+        """The call of the kernel of products with this schedule, and its arithmetic.
 
         Unless the schedule has a loop order, the height of its bands is chosen here.
         """
@@ -208,7 +212,8 @@ class Product(Generic[ArithmeticT]):
         epilogue = Epilogue(node, b, shape.walk)
         extent = self.nest(b, shape, schedule, arithmetic, epilogue).write()
         note = f"{self.kernel} {schedule.note} {schedule.order}".rstrip()
-        return [KernelCall(b.finish(), (*args, *epilogue.args), extent, note)]
+        call = KernelCall(b.finish(), (*args, *epilogue.args), extent, note)
+        return call, arithmetic
 
     def _packed(self, stored: NodeOperand, block: int) -> Arg:
         """The packed weights as an argument. Zeros fill the last block of filters."""

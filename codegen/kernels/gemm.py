@@ -28,7 +28,7 @@ from ellc.codegen.kernels.convolution import (
     has_whole_bytes,
     problem_of,
 )
-from ellc.codegen.kernels.implicit_gemm import ConvShape, TilePosition, pack_filters
+from ellc.codegen.kernels.implicit_gemm import ConvShape, TilePixel, TilePosition, pack_filters
 from ellc.codegen.kernels.loop_orders import has_loop_orders, loop_orders, stall_cycles
 from ellc.codegen.kernels.tile_cycles import step_cycles, step_slots
 from ellc.codegen.kir.build import KernelBuilder
@@ -211,7 +211,11 @@ class Products(ProductArithmetic):
         return self._table.values(position, taps, self._schedule.lanes)
 
     def finish(
-        self, position: TilePosition, taps: tuple[int, int], sums: list[Operand]
+        self,
+        position: TilePosition,
+        taps: tuple[int, int],
+        sums: list[Operand],
+        pixel: TilePixel,
     ) -> list[Operand]:
         """The sums, joined in pairs if two of them fill a register after they are narrowed."""
         if self.weights_at_once != 2 * self._schedule.lanes:

@@ -102,6 +102,14 @@ class TilePosition:
     last_block: bool
 
 
+@dataclass(frozen=True, slots=True)
+class TilePixel:
+    """A pixel of a tile: the tile's first column, and how many columns further it is."""
+
+    column: Operand
+    number: int
+
+
 class TileArithmetic(ABC):
     """The arithmetic of a kernel: how a tile's sums begin, how products are added, how they end.
 
@@ -161,7 +169,11 @@ class TileArithmetic(ABC):
 
     @abstractmethod
     def finish(
-        self, position: TilePosition, taps: tuple[int, int], sums: list[Operand]
+        self,
+        position: TilePosition,
+        taps: tuple[int, int],
+        sums: list[Operand],
+        pixel: TilePixel,
     ) -> list[Operand]:
         """The results of a pixel with these sums, as vectors of consecutive filters."""
 
@@ -435,7 +447,12 @@ class TileNest(Generic[ArithmeticT]):
         for start in range(0, len(tiles.taps), at_once):
             finished = [
                 (
-                    self._arithmetic.finish(position, taps, results[p * width : (p + 1) * width]),
+                    self._arithmetic.finish(
+                        position,
+                        taps,
+                        results[p * width : (p + 1) * width],
+                        TilePixel(column, p),
+                    ),
                     (0, 0, p, 0),
                 )
                 for p, taps in enumerate(tiles.taps[start : start + at_once], start)

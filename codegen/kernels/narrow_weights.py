@@ -35,7 +35,7 @@ from ellc.codegen.kernels.convolution import (
     problem_of,
 )
 from ellc.codegen.kernels.gemm import Products, gemm_cycles
-from ellc.codegen.kernels.implicit_gemm import ConvShape, TilePosition, pack_filters
+from ellc.codegen.kernels.implicit_gemm import ConvShape, TilePixel, TilePosition, pack_filters
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem
@@ -151,7 +151,11 @@ class NarrowProducts(Products):
         return self._coding.widen(self._b, weight)
 
     def finish(
-        self, position: TilePosition, taps: tuple[int, int], sums: list[Operand]
+        self,
+        position: TilePosition,
+        taps: tuple[int, int],
+        sums: list[Operand],
+        pixel: TilePixel,
     ) -> list[Operand]:
         """The sums, multiplied by the factors of their filters."""
         if self._scales is None:

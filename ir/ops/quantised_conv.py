@@ -157,6 +157,8 @@ class IntConv2D(Op):
         yield Case(cls((2, 1), same, input_zero=-9, weight_zero=(99,)), (x, w), label="computed")
         grouped = cls(groups=2, input_zero=5, weight_zero=(7,))
         yield Case(grouped, (x, w[..., :2].copy()), label="computed weights of groups")
+        strided = cls((2, 1), input_zero=131, weight_zero=(150,))
+        yield case(strided, (2, 5, 9, 56), (9, 1, 1, 56), "1x1 of unsigned weights", kinds="uu")
 
 
 @register_op("int_dense")

@@ -9,6 +9,7 @@ import pytest
 
 from ellc.codegen.blocks.terms import ProductTypes, Terms, in_bytes, in_fewest_bytes
 from ellc.codegen.kernels.byte_dots import pack_rows
+from ellc.codegen.kernels.centred_dots import centred_terms
 from ellc.codegen.kernels.pairs import pack_pairs
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.llvm import llvm_module
@@ -144,3 +145,38 @@ def test_avx_512_multiplies_signed_bytes_as_numbers_of_16_bits() -> None:
     with LlvmPool() as pool:
         (assembly,) = pool.compile([IrJob("products", module, EmitKind.ASM)], cores["znver4"])
     assert b"vpdpwssd" in assembly and b"vpmulld" not in assembly
+
+
+def centred(*filters: list[int]) -> tuple[Array, Array] | None:
+    """What is multiplied for these weights, and the numbers c; None if nothing is gained."""
+    types = ProductTypes.integers(Elem.U8, Elem.I16, NEON)
+    weights = np.array(filters, np.int16).reshape(len(filters), 1, 1, -1)
+    found = centred_terms(Terms(types, weights, None, Padding()), NEON)
+    return None if found is None else (found[0].weights.reshape(len(filters), -1), found[1])
+
+
+@pytest.mark.parametrize(
+    "weights, middle",
+    [
+        ([-155, 0, 99], -28),  # too large for a byte
+        ([-128, -128, 126], -1),  # two products of -128 do not fit in 16 bits
+        ([-200, 54, 0], -73),
+        ([127, -128, 5], 0),
+        ([255, 0, 1], 128),
+    ],
+)
+def test_weights_are_centred_until_two_products_fit(weights: list[int], middle: int) -> None:
+    made = centred(weights, [-131, 3, 2])
+    assert made is not None
+    moved, centres = made
+    assert centres.tolist() == [middle, -64] and moved.dtype == np.int8
+    np.testing.assert_array_equal(moved + centres[:, None], [weights, [-131, 3, 2]])
+    sizes = np.sort(np.abs(moved.astype(int)), axis=1)
+    assert sizes[:, -2:].sum(axis=1).max() <= 255
+
+
+def test_weights_are_not_centred_in_vain() -> None:
+    assert centred([0, 255, 255, 0]) is None  # -128 twice
+    assert centred([256, 0, 0]) is None
+    small = terms_of(np.array([[1, 2, 3]]))
+    assert centred_terms(small, NEON) is None
