@@ -19,7 +19,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { INSTANCE_BYTES = 1024, ARENA_ALIGN = 64, MAX_PORTS = 64, MAX_NAME = 4096,
+enum { INSTANCE_BYTES = 1024, ARENA_ALIGN = 64, MAX_PORTS = 4096, MAX_NAME = 4096,
        MIN_CALLS = 3, MAX_CALLS = 1000000 };
 
 typedef size_t (*arena_bytes_fn)(void);

@@ -18,7 +18,7 @@ from ellc.progress import Progress
 from ellc.quantise.layers import Layer, find_layers
 from ellc.quantise.observers import Observation, observe, watched
 from ellc.quantise.ranges import joined_histograms, quantisation_of, shared
-from ellc.quantise.rewrite import rewritten, weights_of
+from ellc.quantise.rewrite import Weights, rewritten, weights_of
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class Quantised:
     graph: Graph
     layers: tuple[Layer, ...]
     quantisations: Mapping[str, Quantisation]
+    weights: Mapping[str, Weights]
+    """The stored weights of convolutions and dense layers, by the layer's result."""
     observations: Mapping[str, Observation]
     left_float: Mapping[str, str]
     """The reason for each layer that stays float, by the layer's name."""
@@ -81,7 +83,7 @@ def quantise(graph: Graph, samples: Samples, folder: Path, report: Progress) -> 
     }
     report("rewriting", 0, 0)
     full = rewritten(before, layers, quantisations, weights)
-    return Quantised(before, full, tidied(full), layers, quantisations, seen, left)
+    return Quantised(before, full, tidied(full), layers, quantisations, weights, seen, left)
 
 
 def _want_products(graph: Graph, layers: Sequence[Layer]) -> None:

@@ -66,7 +66,7 @@ def run(request: Request, report: Progress) -> Outcome:
         some = _prepared(request.data, prepare, few)
         damages = measured(quantised, some, len(few), folder / "damage", report)
         report(f"writing {request.output.name}", 0, 0)
-        write(quantised.graph, request.output)
+        write(quantised, request.output)
         why, evaluation = _why_not(request, graph), None
         if not why:
             evaluation = _evaluated(request, quantised, folder, report)

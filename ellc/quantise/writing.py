@@ -8,15 +8,23 @@ from types import MappingProxyType
 
 from ellc.ir.container import save
 from ellc.ir.errors import EllcError
-from ellc.ir.graph import Graph
+from ellc.quantise.onnx_file import write_onnx
+from ellc.quantise.quantising import Quantised
 
-WRITERS: Mapping[str, Callable[[Graph, Path], None]] = MappingProxyType({".eir": save})
+
+def _write_eir(quantised: Quantised, path: Path) -> None:
+    save(quantised.graph, path)
+
+
+WRITERS: Mapping[str, Callable[[Quantised, Path], None]] = MappingProxyType(
+    {".eir": _write_eir, ".onnx": write_onnx}
+)
 """The writer for each suffix."""
 
 
-def write(graph: Graph, path: Path) -> None:
-    """Write a quantised network. Raises `EllcError` as `check_output`, E207, E703."""
-    WRITERS[path.suffix.lower()](graph, path)
+def write(quantised: Quantised, path: Path) -> None:
+    """Write a quantised network. Raises `EllcError` as `check_output`, E207, E211, E703, E742."""
+    WRITERS[path.suffix.lower()](quantised, path)
 
 
 def check_output(path: Path, model: Path) -> None:

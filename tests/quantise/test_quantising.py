@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from quantisable import NETWORKS, Drawn, inputs, with_square_root
+from quantisable import NETWORKS, Drawn, inputs, quantised, with_square_root
 
 from ellc.check.checking import CheckOptions, check
 from ellc.codegen.machine.resolve import resolve
 from ellc.ir.errors import EllcError
-from ellc.ir.graph import Graph
 from ellc.ir.interp import evaluate
 from ellc.ir.ops.activations import Relu
+from ellc.ir.ops.conv import Conv2D
 from ellc.ir.types import DType
 from ellc.progress import silent
 from ellc.quantise.damage import decibels, measured
-from ellc.quantise.quantising import Quantised, Samples, quantise
+from ellc.quantise.quantising import Quantised
 
 FLOAT = {"softmax", "quantize", "dequantize"}
 """Operators on floats that remain in these networks."""
 
 
-def quantised(graph: Graph, folder: Path, count: int = 6) -> Quantised:
-    samples = inputs(count, graph.input_types()[0].shape)
-    return quantise(graph, Samples(lambda: samples, count), folder / "work", silent)
-
-
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_kind_of_layer(name: str, tmp_path: Path) -> None:
-    graph = NETWORKS[name]()
-    result = quantised(graph, tmp_path)
+def test_every_kind_of_layer(name: str, drawn: Callable[[str], Quantised]) -> None:
+    graph, result = NETWORKS[name](), drawn(name)
     on_floats = [
         node.op.name
         for node in result.graph.nodes
@@ -50,8 +45,8 @@ def test_every_kind_of_layer(name: str, tmp_path: Path) -> None:
     assert report.agrees
 
 
-def test_layers_are_measured(tmp_path: Path) -> None:
-    result = quantised(NETWORKS["residual"](), tmp_path)
+def test_layers_are_measured(drawn: Callable[[str], Quantised], tmp_path: Path) -> None:
+    result = drawn("residual")
     damages = measured(result, inputs(3), 3, tmp_path / "damage", silent)
     assert [d.kind for d in damages] == ["product", "product", "sum", "product"]
     assert all(20 < d.decibels < 60 for d in damages)
@@ -83,8 +78,6 @@ def test_a_filter_of_zeros_with_a_bias(tmp_path: Path) -> None:
     weights = np.zeros((3, 1, 1, 6), np.float32)
     weights[1] = 1e-30
     bias = np.array([3.0, -2.0, 1e-3], np.float32)
-    from ellc.ir.ops.conv import Conv2D
-
     y = d.add(Conv2D(), d.x, d.builder.constant(weights), d.builder.constant(bias))
     result = quantised(d.built(y), tmp_path)
     (got,) = evaluate(result.graph, (inputs(1)[0],)).outputs

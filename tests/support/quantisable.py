@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
 from ellc.ir.ops.reduce import Reduce, Softmax
 from ellc.ir.ops.shape import Concat, Reshape, Slice, Split, Transpose
 from ellc.ir.types import Array, DType, Padding, TensorType
+from ellc.progress import silent
+from ellc.quantise.quantising import Quantised, Samples, quantise
 
 ROWS, CHANNELS = 9, 6
 SHAPE = (1, ROWS, ROWS, CHANNELS)
@@ -124,3 +127,9 @@ def inputs(count: int, shape: tuple[int, ...] = SHAPE) -> list[Array]:
     """Drawn inputs."""
     rng = np.random.default_rng(3)
     return [rng.standard_normal(shape).astype(np.float32) for _ in range(count)]
+
+
+def quantised(graph: Graph, folder: Path, count: int = 6) -> Quantised:
+    """A drawn network, quantised with drawn inputs."""
+    samples = inputs(count, graph.input_types()[0].shape)
+    return quantise(graph, Samples(lambda: samples, count), folder / "work", silent)
