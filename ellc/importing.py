@@ -14,10 +14,14 @@ from ellc.models import DEFAULT_OPTIONS, ModelOptions, format_of, read_model
 from ellc.progress import Progress, silent
 
 _TIDYING = (
-    "fold_constants, eliminate_common, eliminate_dead, simplify, sink_reshape, move_transposes, "
+    "eliminate_common, eliminate_dead, simplify, sink_reshape, move_transposes, binary_products, "
     "simplify, absorb_padding, absorb_order, eliminate_common, eliminate_dead"
 )
-"""Passes whose results `.ell` can express: none fuses operators or splits batch norms."""
+"""Passes whose results `.ell` can express: none fuses operators or splits batch norms. Products of
+signs, which exporters write as comparisons and float convolutions, become binary layers."""
+_ALL_CONSTANTS = "fold_constants(growth_bytes=2147483647)"
+"""For files without operators on constants. Signs of weights, which frameworks may export as a
+choice between 1 and -1, take several times as many bytes as the choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +37,9 @@ class Imported:
         return parameters(self.graph)
 
 
-def tidied(graph: Graph) -> Graph:
+def tidied(graph: Graph, folding: str = "fold_constants") -> Graph:
     """Remove shape arithmetic, transposes and duplicates that the exporter left in a graph."""
-    after, _ = run_pipeline(graph, parse_passes(_TIDYING))
+    after, _ = run_pipeline(graph, parse_passes(f"{folding}, {_TIDYING}"))
     return after
 
 
@@ -57,7 +61,7 @@ def import_file(
     progress("reading the model", 0, 0)
     graph = _read(source, writer, options)
     progress("tidying", 0, 0)
-    graph = tidied(graph)
+    graph = tidied(graph, _ALL_CONSTANTS) if writer.only_constants else tidied(graph)
     progress(f"writing {path.name}", 0, 0)
     writer.write(graph, path)
     return Imported(graph, path.stat().st_size)

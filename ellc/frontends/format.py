@@ -38,6 +38,8 @@ class Writer:
     write: Callable[[Graph, Path], None]
     only_pixels: bool = False
     """Whether images in these files are always NHWC, even if they are NCHW in the source model."""
+    only_constants: bool = False
+    """Whether weights must be constants: the files cannot hold operators that compute them."""
 
 
 @dataclass(frozen=True, slots=True)

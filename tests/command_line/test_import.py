@@ -107,6 +107,35 @@ def test_where_nothing_can_be_written(digits: Path, ellc_command, name: str, cod
     assert done.returncode == 2 and f"error[{code}]" in done.stderr
 
 
+def test_ell_has_a_binary_layer_for_a_convolution_of_signs(tmp_path: Path) -> None:
+    """Weights, too, may be a choice between 1 and -1, which is smaller than its result."""
+    rng = np.random.default_rng(0)
+    shapes = {"kept": (96, 64, 3, 3), "x": (1, 64, 5, 5), "y": (1, 96, 5, 5)}
+    constants = {
+        "kept": rng.random(shapes["kept"]) > 0.5,
+        "zero": np.zeros((), np.float32),
+        "one": np.ones((), np.float32),
+        "minus": -np.ones((), np.float32),
+    }
+    nodes = [
+        helper.make_node("Greater", ["x", "zero"], ["above"]),
+        helper.make_node("Where", ["above", "one", "minus"], ["signs"]),
+        helper.make_node("Where", ["kept", "one", "minus"], ["weights"]),
+        helper.make_node("Conv", ["signs", "weights"], ["y"], pads=[1, 1, 1, 1]),
+    ]
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, shapes[n]) for n in "xy"]
+    weights = [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()]
+    made = helper.make_graph(nodes, "signs", ends[:1], ends[1:], weights)
+    source, path = tmp_path / "signs.onnx", tmp_path / "signs.ell"
+    source.write_bytes(helper.make_model(made, ir_version=8).SerializeToString())
+    graph = import_file(source, path).graph
+    assert [node.op.name for node in graph.nodes] == ["binarize", "binary_conv2d"]
+    x = rng.normal(size=(1, 5, 5, 64)).astype(np.float32)
+    np.testing.assert_array_equal(
+        outputs(read_model(path), x), outputs(read_model(source, NHWC), x)
+    )
+
+
 # --- what does not fit, what is not supported -----------------------------------------------------
 
 

@@ -58,6 +58,6 @@ FORMAT = Format(
     evidence=_evidence,
     read=_read,
     takes=frozenset({"outputs", "keep_double"}),
-    writer=Writer(_write, only_pixels=True),
+    writer=Writer(_write, only_pixels=True, only_constants=True),
     operators=_operators,
 )
