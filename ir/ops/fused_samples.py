@@ -194,6 +194,22 @@ def _signs(rng: np.random.Generator) -> Iterator[Case]:
         .then(Binarize())
         .case("binary conv, scale and shift, sign")
     )
+    limits = np.array([-np.inf, -600.0, -1.0, 0.0, 1.0, np.nan, 0.5, np.inf], np.float32)
+    yield (
+        chain(64, 64).then(Add(), np.resize(limits, 64)).then(Binarize()).case("limits of counts")
+    )
+    yield (
+        chain(64, 128)
+        .then(Add(), np.resize(limits, (5, 6, 64)))
+        .then(Binarize())
+        .case("limits by position")
+    )
+    yield (
+        chain(16, 64)
+        .then(Add(), normal(rng, 16))
+        .then(PRelu(), normal(rng, 5, 6, 16))
+        .case("counts in registers, bias, prelu")
+    )
     yield (
         chain(9, 32, normal(rng, 9))
         .then(Add(), normal(rng, 9))
