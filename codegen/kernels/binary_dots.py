@@ -62,7 +62,8 @@ def binary_dots(node: PlacedNode) -> Iterator[Candidate]:
     if not _suits(node):
         return
     weights = node.constant(1, "weights")
-    window = bit_window(*weights.shape[1:3], bit_bytes(weights.shape[3]))
+    _, rows, columns, depth = weights.shape
+    window = bit_window(rows, columns, bit_bytes(depth))
     if window is None:
         return
     prediction = Prediction("binary_dots", f"{_PIXELS}x4", _cycles(node, window))

@@ -91,8 +91,8 @@ class BitTile:
             values = [loads.piece(piece, pixel * self._pixel_step) for pixel in range(pixels)]
             for number in range(FILTERS):
                 align = WORD if offset % REGISTER else REGISTER
-                weight = b.load(self._w, weights, piece.bytes, offset=offset, align_bytes=align)
-                weight = _whole(b, weight)
+                loaded = b.load(self._w, weights, piece.bytes, offset=offset, align_bytes=align)
+                weight = _whole(b, loaded)
                 offset += piece.bytes
                 indices = [pixel * FILTERS + number for pixel in range(pixels)]
                 differs = [b.op("xor", value, weight) for value in values]

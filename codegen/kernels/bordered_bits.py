@@ -15,9 +15,7 @@ from ellc.codegen.kir.types import Elem, VType
 from ellc.ir.types import Padding
 
 
-def with_border(
-    name: str, x: Access, padding: Padding, *, ones: bool
-) -> tuple[Access, KernelCall]:
+def with_border(name: str, x: Access, padding: Padding, *, ones: bool) -> tuple[Access, KernelCall]:
     """(scratch memory with the image `x` inside, the call that fills it).
 
     Around the image, `padding` tells how far, all bits are 1 with `ones`, else 0. The result has
@@ -39,12 +37,8 @@ def with_border(
         image, row = b.div(part.index, shape[1]), b.rem(part.index, shape[1])
         at = b.mul(part.index, copy.strides[1])
         inside = b.sub(row, padding.top)
-        is_inside = b.op(
-            "and", b.compare("ge", inside, Imm(0)), b.compare("lt", inside, Imm(rows))
-        )
-        is_outside = b.op(
-            "or", b.compare("lt", inside, Imm(0)), b.compare("ge", inside, Imm(rows))
-        )
+        is_inside = b.op("and", b.compare("ge", inside, Imm(0)), b.compare("lt", inside, Imm(rows)))
+        is_outside = b.op("or", b.compare("lt", inside, Imm(0)), b.compare("ge", inside, Imm(rows)))
         with b.when(is_outside):
             writer.fill(at, shape[2] * bytes_)
         with b.when(is_inside):

@@ -73,6 +73,8 @@ _A53: Mapping[str, Issue] = {
     "half_multiply": Issue(halves=1, latency=4),
     "vector_move": Issue(halves=2, first=True, stage_after=0),
     "vector_splat": Issue(halves=2, first=True, stage_after=0, latency=3, need=3),
+    "vector_logic": Issue(halves=2, first=True, stage_after=0),
+    "vector_pairs": Issue(halves=2, first=True, stage_after=0, latency=3),
 }
 _A53_32: Mapping[str, Issue] = {
     **_A53,
@@ -107,6 +109,8 @@ _A55: Mapping[str, Issue] = {
     "half_multiply": Issue(halves=1, latency=4),
     "vector_move": Issue(halves=2, first=True, latency=2),
     "vector_splat": Issue(halves=2, first=True, latency=3),
+    "vector_logic": Issue(halves=2, first=True, latency=2),
+    "vector_pairs": Issue(halves=2, first=True, latency=3),
 }
 """The Cortex-A55 from revision 1 on. Nobody has compared this with another model or with hardware
 for ellc. They come from LLVM's model (AArch64SchedA55.td), from slothy's model, which follows Arm's

@@ -16,6 +16,16 @@ _ARITHMETIC = {
     "max": ("vector_add", "fmax"),
     "min": ("vector_add", "fmin"),
 }
+_ON_BYTES = {
+    ("xor", 1): ("vector_logic", "eor {0}.16b, {1}.16b, {2}.16b"),
+    ("popcount", 1): ("vector_logic", "cnt {0}.16b, {1}.16b"),
+    ("add", 1): ("vector_logic", "add {0}.16b, {1}.16b, {2}.16b"),
+    ("add", 2): ("vector_logic", "add {0}.8h, {1}.8h, {2}.8h"),
+    ("pair_sums", 1): ("vector_pairs", "addp {0}.16b, {1}.16b, {2}.16b"),
+    ("pair_sums", 2): ("vector_pairs", "addp {0}.8h, {1}.8h, {2}.8h"),
+    ("add_pairs", 1): ("vector_pairs", "uaddlp {0}.8h, {1}.16b"),
+}
+"""By operation and size of elements the kind and the text of the instruction."""
 _IMMEDIATE = 1 << 12
 _LARGEST = 32760
 """The largest displacement of a load of 8 bytes, or of a prefetch."""
@@ -149,6 +159,13 @@ class A64(Encoding):
         text = f"fmla {{0}}.4s, {{1}}.4s, {{2}}{suffix}"
         return Op("multiply_add", text, (), (total,), (vector, other), lane=lane)
 
+    def on_bytes(self, name: str, element_bytes: int, to: Reg, *reads: Reg) -> Op:
+        known = _ON_BYTES.get((name, element_bytes))
+        if known is None:
+            raise Unsupported(f"{name} of integers of {element_bytes} bytes")
+        kind, text = known
+        return Op(kind, text, (to,), (), reads)
+
     def vector_move(self, to: Reg, source: Reg) -> Op:
         return Op("vector_move", "mov {0}.16b, {1}.16b", (to,), (), (source,))
 
@@ -165,6 +182,19 @@ class A64(Encoding):
         return Op("vector_splat", "dup {0}.4s, {1.w}", (to,), (), (word,))
 
     # --- loads in parts --------------------------------------------------------------------------
+
+    def split_load(
+        self, to: Reg, through: Reg, base: Reg | None, at: int, access: Access | None = None
+    ) -> tuple[Op, ...]:
+        if base is None or access is None:
+            raise Unsupported("a load in parts from the frame")
+        low = replace(access, bytes=8)
+        high = replace(access, start=access.start + 8, bytes=8)
+        return (
+            self.half_load(to, 0, base, at, low),
+            self.core_load(through, base, at + 8, high),
+            self.insertion(to, 1, through),
+        )
 
     def half_load(self, to: Reg, half: Half, base: Reg, at: int, access: Access) -> Op:
         if half:
@@ -185,19 +215,6 @@ class A64Beside(A64):
 
     loads_beside = True
     half_registers = 10
-
-    def split_load(
-        self, to: Reg, through: Reg, base: Reg | None, at: int, access: Access | None = None
-    ) -> tuple[Op, ...]:
-        if base is None or access is None:
-            raise Unsupported("a load in parts from the frame")
-        low = replace(access, bytes=8)
-        high = replace(access, start=access.start + 8, bytes=8)
-        return (
-            self.half_load(to, 0, base, at, low),
-            self.core_load(through, base, at + 8, high),
-            self.insertion(to, 1, through),
-        )
 
 
 def _half_at(at: int) -> int:

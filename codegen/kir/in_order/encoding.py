@@ -135,6 +135,13 @@ class Encoding(ABC):
     def product(self, total: Reg, vector: Reg, other: Reg, lane: int | None) -> Op:
         """`total += vector * other`; of `other` one lane counts, or all if `lane` is None."""
 
+    def on_bytes(self, name: str, element_bytes: int, to: Reg, *reads: Reg) -> Op:
+        """An operation of kernel IR on integers of 1 or 2 bytes.
+
+        `pair_sums` reads two vectors, `add_pairs` adds to 0 and so reads only the narrow one.
+        """
+        raise Unsupported("integers in vectors")
+
     def product_by_lane(self, to: Reg, vector: Reg, other: Reg, lane: int) -> Op:
         """`to = vector * other`, where one lane of `other` counts."""
         raise Unsupported("a product by lane")

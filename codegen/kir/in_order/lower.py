@@ -10,6 +10,7 @@ from typing import Union
 from ellc.codegen.kir.assembly import Frame
 from ellc.codegen.kir.dataflow import registers_read
 from ellc.codegen.kir.in_order.affine import Affine, Level, Writer
+from ellc.codegen.kir.in_order.byte_lets import ELEMENTS, HALF, VECTORS, ByteLets, HalfLoad, Pair
 from ellc.codegen.kir.in_order.carried import VECTOR_BYTES, coalesced, split, stream_of
 from ellc.codegen.kir.in_order.code import Access, Code, Loop, Op, Reg, Unsupported
 from ellc.codegen.kir.in_order.encoding import Encoding
@@ -45,7 +46,7 @@ class _Lane:
     lane: int
 
 
-Value = Union[Affine, Reg, _Lane]  # noqa: UP007
+Value = Union[Affine, Reg, _Lane, Pair, HalfLoad]  # noqa: UP007
 
 
 class Lowering:
@@ -74,6 +75,7 @@ class Lowering:
         self._shared: dict[tuple[int, object], Reg] = {}
         self._literals = LiteralLanes(self._writer)
         self._indices = IndexLets(self._writer, self.affine)
+        self._bytes = ByteLets(self._writer, self)
         self._copyable: set[Reg] = set()
         self._stored: set[object] = set()
         self._labels = 0
@@ -118,7 +120,7 @@ class Lowering:
         if out.type != F32X4:
             raise Unsupported(f"a result of type {out.type}")
         at = self._frame.results[out.name]
-        self._emit(self._encoding.vector_store(self._vector(out), None, at))
+        self._emit(self._encoding.vector_store(self.vector(out), None, at))
 
     # --- statements ------------------------------------------------------------------------------
 
@@ -128,10 +130,12 @@ class Lowering:
                 self._define(result.name, self._indices.value(statement))
             case Let():
                 self._define(statement.result.name, self._vector_let(statement))
-            case Load(result, param, index, offset, _) if result.type == F32X4:
+            case Load(result, param, index, offset, _) if result.type in VECTORS:
                 self._define(result.name, self._load(param, index, offset))
-            case Store(value, param, index, offset, _) if value.type == F32X4:
-                self._store(self._vector(value), param, index, offset)
+            case Load(result, param, index, offset, _) if result.type == HALF:
+                self._define(result.name, HalfLoad(param, index, offset))
+            case Store(value, param, index, offset, _) if value.type in VECTORS:
+                self._store(self.vector(value), param, index, offset)
             case Prefetch(param, index, offset):
                 self._prefetch(param, index, offset)
             case For():
@@ -140,7 +144,7 @@ class Lowering:
                 raise Unsupported(type(statement).__name__)
 
     def _for(self, loop: For) -> None:
-        if any(c.type not in (F32X4, INDEX) for c in loop.carried):
+        if any(c.type not in (*VECTORS, INDEX) for c in loop.carried):
             raise Unsupported("a carried value that is neither vector nor index")
         cells = self._cells(loop)
         self._shared.clear()
@@ -265,7 +269,7 @@ class Lowering:
             return None
         return value
 
-    def _vector(self, operand: Operand) -> Reg:
+    def vector(self, operand: Operand) -> Reg:
         """A register that contains a vector; nothing may write it."""
         if isinstance(operand, Imm):
             key = (self._writer.depth, operand)
@@ -281,7 +285,7 @@ class Lowering:
         return value
 
     def _literal(self, literal: Imm, reg: Reg) -> Reg:
-        if literal.type != F32X4:
+        if literal.type not in VECTORS or (literal.type != F32X4 and literal.value):
             raise Unsupported(f"a literal of type {literal.type}")
         bits = float_bits(literal.value)
         if not bits:
@@ -298,7 +302,7 @@ class Lowering:
         if isinstance(operand, Imm):
             self._literal(operand, to)
             return
-        self._move(self._vector(operand), to)
+        self._move(self.vector(operand), to)
 
     def _cells(self, loop: For) -> list[Reg]:
         """The registers of a loop's carried values, which contain the initial values."""
@@ -387,21 +391,23 @@ class Lowering:
     # --- instructions ----------------------------------------------------------------------------
 
     def _vector_let(self, let: Let) -> Value:
+        if let.result.type != F32X4:
+            return self._bytes.value(let)
         match let.op, let.args, let.attrs:
             case "splat_lane", (Var() as vector,), (lane, 4) if let.result.type == F32X4:
-                return _Lane(self._vector(vector), lane)
+                return _Lane(self.vector(vector), lane)
             case "mul_add", (a, b, total), () if let.result.type == F32X4:
                 return self._multiply_add(a, b, total)
             case "mul", (Var() as a, Imm() as b) | (Imm() as b, Var() as a), () if self._lane_of(b):
                 return self._scaled(a, b)
             case op, (a, b), () if op in _VECTOR_OPS and let.result.type == F32X4:
-                reads = (self._vector(a), self._vector(b))
-                out = self._place(a, b)
+                reads = (self.vector(a), self.vector(b))
+                out = self.place(a, b)
                 self._emit(self._encoding.arithmetic(op, out, *reads))
                 return out
         raise Unsupported(f"{let.op} of {let.result.type}")
 
-    def _place(self, *operands: Operand) -> Reg:
+    def place(self, *operands: Operand) -> Reg:
         """The register for a result: that of a dying operand, first of a carried value."""
         free = [reg for reg in map(self._dies, operands) if reg is not None]
         carried = [reg for reg in free if reg in self._carried]
@@ -415,14 +421,14 @@ class Lowering:
         if self._lane_of(a) is not None:
             a, b = b, a
         lane = self._lane_of(b)
-        vector = self._vector(a)
-        other = lane.reg if lane else self._vector(b)
+        vector = self.vector(a)
+        other = lane.reg if lane else self.vector(b)
         self._emit(self._encoding.product(out, vector, other, lane.lane if lane else None))
         return out
 
     def _scaled(self, vector: Var, literal: Imm) -> Reg:
         """A vector times a literal, which is a lane."""
-        factor, reads, out = self._lane_of(literal), self._vector(vector), self._place(vector)
+        factor, reads, out = self._lane_of(literal), self.vector(vector), self.place(vector)
         assert factor is not None
         self._emit(self._encoding.product_by_lane(out, reads, factor.reg, factor.lane))
         return out
@@ -435,7 +441,7 @@ class Lowering:
         return value if isinstance(value, _Lane) else None
 
     def _load(self, param: Param, index: Operand, offset: int) -> Reg:
-        pointer, (displacement, access) = self._address(param, index, offset, False)
+        pointer, (displacement, access) = self.address(param, index, offset, False)
         reg, encoding = self._writer.new("v"), self._encoding
         key = (self._writer.depth, (access.alias, access.place, access.start))
         if key in self._shared:
@@ -446,7 +452,8 @@ class Lowering:
             for op in encoding.split_load(reg, through, pointer, displacement, access):
                 self._emit(op)
             return reg
-        if encoding.loads_beside and self._places_loads:
+        beside = encoding.loads_beside or param.elem is not Elem.F32
+        if beside and self._places_loads:
             through = self._writer.new(encoding.halves)
             for op in encoding.split_load(reg, through, pointer, displacement, access):
                 self._emit(op)
@@ -465,19 +472,19 @@ class Lowering:
             pointer = self._writer.index(address)
             self._emit(self._encoding.whole_store(register, pointer, access))
         else:
-            pointer, (displacement, access) = self._address(param, index, offset, True)
+            pointer, (displacement, access) = self.address(param, index, offset, True)
             self._fetch_for_store(pointer, displacement, access)
             self._emit(self._encoding.vector_store(register, pointer, displacement, access))
         self._forget_loads()
 
     def _prefetch(self, param: Param, index: Operand, offset: int) -> None:
-        pointer, (displacement, _) = self._address(param, index, offset, False)
+        pointer, (displacement, _) = self.address(param, index, offset, False)
         for op in self._encoding.prefetch(pointer, displacement):
             self._emit(op)
 
     def byte_address(self, param: Param, index: Operand, offset: int) -> Affine:
         """The address of an element."""
-        if param.elem is not Elem.F32:
+        if param.elem not in ELEMENTS:
             raise Unsupported(f"elements of type {param.elem}")
         bytes_ = self.affine(index).times(param.elem.bytes)
         if any(atom.reg in self._streams for atom, _ in bytes_.terms):
@@ -490,7 +497,11 @@ class Lowering:
         """The name of the buffers that may be the same as a parameter's."""
         return self._aliases.get(param.name, param.name)
 
-    def _address(
+    def value_of(self, operand: Var) -> object:
+        """What is known of a value."""
+        return self._values[operand.name]
+
+    def address(
         self, param: Param, index: Operand, offset: int, stores: bool
     ) -> tuple[Reg, tuple[int, Access]]:
         """A pointer, and a displacement with the description of the access."""

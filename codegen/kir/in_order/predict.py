@@ -47,6 +47,17 @@ def dense_loops(nodes: Sequence[Node]) -> Iterator[Loop]:
                     yield from dense_loops(node.body)
 
 
+def counts_bits(nodes: Sequence[Node]) -> bool:
+    """Whether a block adds up many counts of bits."""
+    for node in nodes:
+        if isinstance(node, Loop):
+            if counts_bits(node.body):
+                return True
+        elif sum(op.kind == "vector_logic" for op in node.ops) >= LEAST_PRODUCTS:
+            return True
+    return False
+
+
 def steady_loops(nodes: Sequence[Node]) -> Iterator[Loop]:
     """The loops whose loads are placed between multiply-adds."""
     for node in nodes:

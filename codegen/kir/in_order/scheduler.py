@@ -12,7 +12,12 @@ from ellc.codegen.kir.in_order.encoding import Encoding
 from ellc.codegen.kir.in_order.kept import DECLINED, Answer, keep, kept, key_of
 from ellc.codegen.kir.in_order.live import without_dead_code
 from ellc.codegen.kir.in_order.lower import Lowering
-from ellc.codegen.kir.in_order.predict import dense_loops, predicted_cycles, steady_loops
+from ellc.codegen.kir.in_order.predict import (
+    counts_bits,
+    dense_loops,
+    predicted_cycles,
+    steady_loops,
+)
 from ellc.codegen.kir.in_order.proof.machine import Machine
 from ellc.codegen.kir.in_order.proof.machine_a32 import MachineA32
 from ellc.codegen.kir.in_order.proof.machine_a64 import MachineA64
@@ -80,14 +85,15 @@ def _answer(
         nodes = lowered(*inputs)
         may_be_dense = encoding.offsets_are_rare or encoding.loads_beside
         is_steady = any(steady_loops(nodes))
-        if not is_steady and not (may_be_dense and any(dense_loops(nodes))):
+        is_counting = counts_bits(nodes)
+        if not (is_steady or is_counting or (may_be_dense and any(dense_loops(nodes)))):
             return DECLINED
         translated = translate(nodes, layout, encoding, rows)
         plain = without_dead_code(Lowering(*inputs, places_loads=False).nodes)
         plain = spill(plain, layout.bytes, count(1_000_000), encoding).nodes
     except Unsupported:
         return None
-    gain = 1.0 if is_steady or not encoding.loads_beside else _GAIN
+    gain = 1.0 if is_steady or is_counting or not encoding.loads_beside else _GAIN
     if translated.cycles >= gain * predicted_cycles(plain, encoding, rows):
         return DECLINED
     return Answer(translated.function, translated.witnesses)

@@ -14,7 +14,7 @@ from ellc.codegen.kir.in_order.encoding import Encoding
 from ellc.codegen.kir.in_order.list_schedule import Order, Orders, StraightLine
 from ellc.codegen.kir.in_order.live import live_after, may_overwrite, without_dead_code
 from ellc.codegen.kir.in_order.lower import Lowering
-from ellc.codegen.kir.in_order.predict import dense_loops, is_dense, predicted_cycles
+from ellc.codegen.kir.in_order.predict import counts_bits, dense_loops, is_dense, predicted_cycles
 from ellc.codegen.kir.in_order.write import Witness, function, witnesses
 from ellc.codegen.kir.ir import AssemblyFunction, For, Var
 from ellc.codegen.machine.pipeline import Issue
@@ -65,7 +65,8 @@ def translate(
     nodes: list[Node], frame: Frame, encoding: Encoding, rows: Mapping[str, Issue]
 ) -> Translated:
     """The function with the code of a nest. Raises `Unsupported` if registers are not enough."""
-    tight = encoding.offsets_are_rare and any(dense_loops(nodes))
+    few = encoding.offsets_are_rare and any(dense_loops(nodes))
+    tight = few or counts_bits(nodes)
     reserves = _RESERVES if tight else _RESERVES[:1]
     found: list[Translated] = []
     spilled: list[Spilled] = []

@@ -16,9 +16,8 @@ from ellc.codegen.kir.in_order.proof.machine import (
     complete,
     shifted,
 )
-from ellc.codegen.kir.in_order.proof.source import fused
+from ellc.codegen.kir.in_order.proof.source import fused, on_bytes, pair_sums
 from ellc.codegen.kir.in_order.proof.symbols import (
-    UNKNOWN,
     Half,
     Lanes,
     Linear,
@@ -26,7 +25,8 @@ from ellc.codegen.kir.in_order.proof.symbols import (
     literal_lanes,
 )
 
-_VECTOR = re.compile(r"v(\d+)\.(?:4s|16b)")
+_VECTOR = re.compile(r"v(\d+)\.(?:4s|16b|8h)")
+_ELEMENT_BYTES = {"16b": 1, "8h": 2}
 _LANE = re.compile(r"v(\d+)\.s\[([0-3])\]")
 
 
@@ -93,7 +93,8 @@ class MachineA64(Machine):
             case "q":
                 self.values[f"v{int(to[1:])}"] = (parts[0], parts[1], parts[2], parts[3])
             case "d":
-                self.values[f"v{int(to[1:])}"] = (parts[0], parts[1], UNKNOWN, UNKNOWN)
+                zero = literal_lanes(self._symbols, 0)[0]
+                self.values[f"v{int(to[1:])}"] = (parts[0], parts[1], zero, zero)
             case "x":
                 self.values[self.core(to)] = Half((parts[0], parts[1]))
             case _:
@@ -160,6 +161,40 @@ class MachineA64(Machine):
             raise Unproved("not the high half of a vector")
         self.values[register] = (low[0], low[1], value.lanes[0], value.lanes[1])
 
+    def _add(self, to: str, a: str, b: str, shift: str = "lsl #0") -> None:
+        if to.startswith("v"):
+            self._each_of_bytes("add", to, a, b)
+        else:
+            self.add(to, a, b, shift)
+
+    def _each_of_bytes(self, name: str, to: str, *operands: str) -> None:
+        """An operation on each element; all registers have the same arrangement."""
+        what = on_bytes(name, self._element_bytes(to, *operands))
+        self.set_vector(to, self._symbols.each(what, *(self.vector(o) for o in operands)))
+
+    def _eor(self, to: str, a: str, b: str) -> None:
+        self._each_of_bytes("xor", to, a, b)
+
+    def _cnt(self, to: str, a: str) -> None:
+        if not to.endswith(".16b"):
+            raise Unproved("counts bits in bytes only")
+        self._each_of_bytes("popcount", to, a)
+
+    def _addp(self, to: str, a: str, b: str) -> None:
+        size, words = self._element_bytes(to, a, b), (*self.vector(a), *self.vector(b))
+        self.set_vector(to, pair_sums(self._symbols, size, words))
+
+    def _uaddlp(self, to: str, a: str) -> None:
+        if not (to.endswith(".8h") and a.endswith(".16b")):
+            raise Unproved("widens other elements")
+        self.set_vector(to, self._symbols.each("wide_pairs", self.vector(a)))
+
+    @staticmethod
+    def _element_bytes(*operands: str) -> int:
+        """The size of elements, which must be the same for all operands."""
+        (arrangement,) = {operand.partition(".")[2] for operand in operands}
+        return _ELEMENT_BYTES[arrangement]
+
     def _movi(self, to: str, value: str) -> None:
         if value != "#0":
             raise Unproved("an unknown literal")
@@ -182,6 +217,11 @@ class MachineA64(Machine):
     handlers: ClassVar[Mapping[str, Callable[..., None]]] = MappingProxyType(
         {
             **INTEGERS,
+            "add": _add,
+            "eor": _eor,
+            "cnt": _cnt,
+            "addp": _addp,
+            "uaddlp": _uaddlp,
             "ldr": _load,
             "str": _store,
             "mov": _move,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
+from ellc.codegen.kir.in_order.byte_lets import HALF, VECTORS
 from ellc.codegen.kir.in_order.proof.symbols import (
     Lanes,
     Linear,
@@ -16,7 +17,8 @@ from ellc.codegen.kir.in_order.proof.symbols import (
 from ellc.codegen.kir.ir import Imm, Let, Load, Operand, Param, Prefetch, Stmt, Store, Var
 from ellc.codegen.kir.types import INDEX, Elem, VType
 
-_F32X4 = VType(Elem.F32, 4)
+_F32X4, _U16X8 = VType(Elem.F32, 4), VType(Elem.U16, 8)
+_ZEROS = Imm(0, _U16X8)
 _BINARY: Mapping[str, str] = {n: n for n in ("add", "sub", "mul", "min", "max")}
 
 
@@ -25,7 +27,7 @@ class Source:
 
     def __init__(self, symbols: Symbols, memory: Memory, params: Mapping[str, Linear]) -> None:
         self._symbols, self.memory, self._params = symbols, memory, params
-        self.values: dict[str, Linear | Lanes] = {}
+        self.values: dict[str, Linear | tuple[int, ...]] = {}
 
     def run(self, statement: Stmt) -> None:
         """Run a statement that contains no others."""
@@ -34,13 +36,14 @@ class Source:
                 self.values[result.name] = self._index(statement)
             case Let(result, _, _, _) if result.type == _F32X4:
                 self.values[result.name] = self._vector(statement)
-            case Load(result, param, index, offset, _) if result.type == _F32X4:
-                at = self._address(param, index, offset)
-                a, b, c, d = (
-                    self._symbols.element(self.memory, at.shifted(4 * k)) for k in range(4)
+            case Let(result, _, _, _):
+                self.values[result.name] = self._on_bytes(statement)
+            case Load(result, param, index, offset, _) if result.type in (*VECTORS, HALF):
+                at, size = self._address(param, index, offset), result.type.lanes * param.elem.bytes
+                self.values[result.name] = tuple(
+                    self._symbols.element(self.memory, at.shifted(k)) for k in range(0, size, 4)
                 )
-                self.values[result.name] = (a, b, c, d)
-            case Store(value, param, index, offset, _) if value.type == _F32X4:
+            case Store(value, param, index, offset, _) if value.type in VECTORS:
                 self.memory.store(self._address(param, index, offset), self.lanes(value))
             case Prefetch():
                 pass
@@ -60,7 +63,16 @@ class Source:
         """A vector."""
         if isinstance(operand, Imm):
             (bits,) = struct.unpack("<I", struct.pack("<f", operand.value))
+            if operand.type != _F32X4 and bits:
+                raise Unproved(f"the source contains {operand}")
             return literal_lanes(self._symbols, bits)
+        a, b, c, d = self._words(operand)
+        return (a, b, c, d)
+
+    def _words(self, operand: Operand) -> tuple[int, ...]:
+        """The groups of 4 bytes in a vector of any size."""
+        if isinstance(operand, Imm):
+            return self.lanes(operand)[: operand.type.lanes * operand.type.elem.bytes // 4]
         value = self.values[operand.name]
         if isinstance(value, Linear):
             raise Unproved(f"{operand.name} is no vector")
@@ -70,14 +82,13 @@ class Source:
         """An index or a vector."""
         return self.integer(operand) if operand.type == INDEX else self.lanes(operand)
 
-    def element_address(self, param: str, index: Linear) -> Linear:
+    def element_address(self, param: str, index: Linear, elem: Elem = Elem.F32) -> Linear:
         """The address of an element of a parameter."""
-        return self._params[param].plus(index, Elem.F32.bytes)
+        return self._params[param].plus(index, elem.bytes)
 
     def _address(self, param: Param, index: Operand, offset: int) -> Linear:
-        if param.elem is not Elem.F32:
-            raise Unproved(f"elements of type {param.elem}")
-        return self.element_address(param.name, self.integer(index).plus(Linear((), offset)))
+        at = self.integer(index).plus(Linear((), offset))
+        return self.element_address(param.name, at, param.elem)
 
     def _index(self, let: Let) -> Linear:
         if let.op == "opaque":
@@ -108,6 +119,36 @@ class Source:
             case op, (a, b), () if op in _BINARY:
                 return self._symbols.each(op, self.lanes(a), self.lanes(b))
         raise Unproved(f"the source contains {let.op}")
+
+    def _on_bytes(self, let: Let) -> tuple[int, ...]:
+        """The result of a statement on integers of 1 or 2 bytes, 4 bytes at a time."""
+        operands = [self._words(arg) for arg in let.args]
+        match let.op, operands:
+            case "join", [low, high]:
+                return (*low, *high)
+            case "pair_sums", [both] if len(both) == 8:
+                return pair_sums(self._symbols, let.result.type.elem.bytes, both)
+            case "add_pairs", [_, narrow] if let.result.type == _U16X8 and let.args[0] == _ZEROS:
+                return tuple(self._symbols.of("wide_pairs", word) for word in narrow)
+            case ("xor" | "popcount" | "add") as name, _ if let.result.type in VECTORS:
+                what = on_bytes(name, let.result.type.elem.bytes)
+                return tuple(
+                    self._symbols.of(what, *words) for words in zip(*operands, strict=True)
+                )
+        raise Unproved(f"the source contains {let.op}")
+
+
+def on_bytes(name: str, element_bytes: int) -> str:
+    """What an operation does with 4 bytes; only sums depend on the size of elements."""
+    return f"{name} of {element_bytes}" if name == "add" else name
+
+
+def pair_sums(symbols: Symbols, element_bytes: int, words: tuple[int, ...]) -> Lanes:
+    """Sums of neighbouring elements of two vectors: each pair of words becomes one."""
+    a, b, c, d = (
+        symbols.of(f"pair_sums of {element_bytes}", *words[k : k + 2]) for k in range(0, 8, 2)
+    )
+    return (a, b, c, d)
 
 
 def fused(symbols: Symbols, total: Lanes, a: Lanes, b: Lanes) -> Lanes:
