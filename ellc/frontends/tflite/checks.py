@@ -10,9 +10,10 @@ from types import MappingProxyType
 
 from ellc.frontends.graph_import.handlers import Handler, Inputs
 from ellc.frontends.graph_import.values import Emitter, Unsupported, Value
-from ellc.frontends.tflite.model import NodeOptions, Option, TfliteNode
+from ellc.frontends.tflite.model import NodeOptions, Option, Tensor, TfliteNode
 from ellc.frontends.tflite.registry import TFLITE, TfliteRegistry
 from ellc.frontends.tflite.versions import want_known_version
+from ellc.ir.types import DType
 
 _FAMILIES = (
     "activation",
@@ -22,6 +23,7 @@ _FAMILIES = (
     "convolution",
     "detection",
     "indexing",
+    "larq",
     "mediapipe",
     "movement",
     "pooling",
@@ -83,6 +85,10 @@ REDUNDANT_OPTIONS = MappingProxyType(
 )
 
 
+_SIGN_READERS = ("CUSTOM:LceBconv2d", "CUSTOM:LceBMaxPool2d", "CUSTOM:LceDequantize")
+"""Operators that read signs, which the file stores in words of 32 and the graph as floats."""
+
+
 class _TrackedOptions(Mapping[str, Option]):
     """The options of an operator, which record the names of those that a handler reads."""
 
@@ -139,6 +145,19 @@ def _want_packed_constants(node: TfliteNode) -> None:
             )
 
 
+def is_packed_signs(tensor: Tensor, value: Value) -> bool:
+    """Whether the file stores a tensor as words of signs, and the graph as floats."""
+    return tensor.dtype is DType.I32 and value.dtype.is_float
+
+
+def _want_no_packed_signs(node: TfliteNode, inputs: Inputs) -> None:
+    if node.kind in _SIGN_READERS:
+        return
+    for tensor, value in zip(node.operands, inputs, strict=False):
+        if tensor is not None and value is not None and is_packed_signs(tensor, value):
+            raise Unsupported(f"it reads '{tensor.name}', which packs 32 signs in a word")
+
+
 def checked_handler(handler: Handler[TfliteNode]) -> Handler[TfliteNode]:
     """Wrap a handler in checks of its node.
 
@@ -158,6 +177,7 @@ def checked_handler(handler: Handler[TfliteNode]) -> Handler[TfliteNode]:
             if tensor.is_variable and node.kind not in STATEFUL:
                 raise Unsupported(f"'{tensor.name}' is a variable tensor")
         _want_packed_constants(node)
+        _want_no_packed_signs(node, inputs)
         options = _TrackedOptions(node.options.values)
         results = handler.function(emitter, replace(node, options=NodeOptions(options)), inputs)
         for name, value in options.unread().items():

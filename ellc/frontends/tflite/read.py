@@ -12,7 +12,7 @@ from ellc.frontends.graph_import.fixed import fixed_input
 from ellc.frontends.graph_import.handlers import import_nodes, needed_nodes
 from ellc.frontends.graph_import.values import Emitter, Value
 from ellc.frontends.options import ImportOptions
-from ellc.frontends.tflite.checks import STATEFUL, checked_operators
+from ellc.frontends.tflite.checks import STATEFUL, checked_operators, is_packed_signs
 from ellc.frontends.tflite.dilation import merge_dilations
 from ellc.frontends.tflite.inner import constants
 from ellc.frontends.tflite.labels import appended_labels
@@ -113,6 +113,12 @@ def _graph(name: str, model: TfliteModel, labels: str, options: ImportOptions) -
         value = emitter.after_call(output.tensor.name) or known.get(output.tensor.name)
         if value is None:
             raise EllcError(f"no operator makes the output '{output.name}'", code="E210")
+        if is_packed_signs(output.tensor, value):
+            raise EllcError(
+                f"the output '{output.name}' packs 32 signs in a word",
+                code="E212",
+                hint="choose the operator after it, or another value, with --outputs",
+            )
         quant = output.tensor.quant if value.dtype.is_integer else None
         emitter.output(output.name, value, quant)
     if model.inputs and model.inputs[0].tensor.kind == "FLOAT32":

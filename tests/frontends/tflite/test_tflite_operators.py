@@ -23,7 +23,7 @@ BY_HAND = {
     "CUSTOM:Convolution2DTransposeBias",
     *("COMPLEX_ABS", "IMAG", "REAL", "RFFT2D"),
     "CUSTOM:TFLite_Detection_PostProcess",
-    *(kind for kind in operators().handlers if kind.startswith("CUSTOM:Signal")),
+    *(k for k in operators().handlers if k.startswith(("CUSTOM:Lce", "CUSTOM:Signal"))),
 }
 
 
