@@ -21,15 +21,17 @@ from ellc.quantise.ranges import HIGHEST, LOWEST
 class LayerDamage:
     """A layer with its result's range, and how far the result is from that of the float network.
 
-    `low` and `high` are the ends of the numbers that stored integers stand for. `decibels` is the
-    ratio of the signal (the float network's values) to the noise (the differences) in dB; the noise
-    of earlier layers is in it. It is infinite without noise. `saturated` is the fraction of the
-    values of the float network that are outside the range.
+    `low` and `high` are the ends of the numbers that stored integers stand for; `chosen_by` is the
+    way in which they were chosen. `decibels` is the ratio of the signal (the float network's
+    values) to the noise (the differences) in dB; the noise of earlier layers is in it. It is
+    infinite without noise. `saturated` is the fraction of the values of the float network that are
+    outside the range.
     """
 
     name: str
     kind: Kind
     value: str
+    chosen_by: str
     low: float
     high: float
     scale: float
@@ -83,6 +85,7 @@ def _damage(layer: Layer, quantised: Quantised, signal: float, noise: float) -> 
         layer.name,
         layer.kind,
         value,
+        quantised.methods[value],
         low,
         high,
         float(by.one_scale),

@@ -153,6 +153,8 @@ class _Finder:
         facts = self._facts
         if node.outputs[0] in self._inside or not all(map(facts.is_float, node.outputs)):
             return None
+        if not all(facts.shape(value) for value in (*node.inputs[:1], *node.outputs)):
+            return None  # scalars
         match node.op:
             case Conv2D() | Dense():
                 return self._product(node)

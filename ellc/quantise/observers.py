@@ -95,10 +95,11 @@ class Histogram:
 
 @dataclass
 class Observation:
-    """A value's histogram, and the sum of its numbers for each index of the last axis."""
+    """A value's histogram, and the sum and the peak for each index of the last axis."""
 
     histogram: Histogram = field(default_factory=Histogram)
     sums: Array | None = None
+    peaks: Array | None = None
     rows: int = 0
 
     def add(self, values: Array) -> None:
@@ -107,6 +108,8 @@ class Observation:
         rows = values.reshape(-1, values.shape[-1] if values.ndim else 1)
         total = rows.sum(0, dtype=np.float64)
         self.sums = total if self.sums is None else self.sums + total
+        peaks = np.abs(rows).max(0, initial=0.0)
+        self.peaks = peaks if self.peaks is None else np.maximum(self.peaks, peaks)
         self.rows += len(rows)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from ellc.frontends.onnx.quantisation import Quantisation
@@ -15,10 +16,17 @@ from ellc.ir.passes.base import parse_passes
 from ellc.ir.pipeline import PipelineOptions, default_groups, run_pipeline
 from ellc.ir.types import Array
 from ellc.progress import Progress
+from ellc.quantise.choice import AUTO, Chosen, by_damage, by_method
+from ellc.quantise.equalise import equalised
 from ellc.quantise.layers import Layer, find_layers
-from ellc.quantise.observers import Observation, observe, watched
-from ellc.quantise.ranges import joined_histograms, quantisation_of, shared
-from ellc.quantise.rewrite import Weights, rewritten, weights_of
+from ellc.quantise.observers import Histogram, Observation, observe, watched
+from ellc.quantise.ranges import filter_scales, joined_histograms, shared
+from ellc.quantise.rewrite import Weights, reals, rewritten, rounded_weights, weights_of
+from ellc.quantise.simulation import simulation
+
+_LEAST_SEARCHED, _MOST_SEARCHED = 4, 16
+_SEARCHED_MACS = 5e11
+"""The multiply-adds for which the samples of a search are meant; a value takes a few trials."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,8 @@ class Quantised:
     graph: Graph
     layers: tuple[Layer, ...]
     quantisations: Mapping[str, Quantisation]
+    methods: Mapping[str, str]
+    """The way in which the range of each value was chosen: a name in `METHODS`."""
     weights: Mapping[str, Weights]
     """The stored weights of convolutions and dense layers, by the layer's result."""
     observations: Mapping[str, Observation]
@@ -57,7 +67,26 @@ def prepared(graph: Graph) -> Graph:
     return after
 
 
-def quantise(graph: Graph, samples: Samples, folder: Path, report: Progress) -> Quantised:
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How to choose scales and biases.
+
+    `calibration` is a name in `METHODS`, or `AUTO`, which chooses for each value by the damage that
+    is measured. With `bias_correction`, biases make up for the rounding of weights; with
+    `equalise`, the channels between two layers get similar ranges first.
+    """
+
+    calibration: str = AUTO
+    bias_correction: bool = True
+    equalise: bool = False
+
+
+DEFAULT = Method()
+
+
+def quantise(
+    graph: Graph, samples: Samples, folder: Path, report: Progress, method: Method = DEFAULT
+) -> Quantised:
     """Quantise a float network with calibration data.
 
     Code that watches the network is compiled into `folder`. Raises `EllcError` E790 if the network
@@ -67,23 +96,29 @@ def quantise(graph: Graph, samples: Samples, folder: Path, report: Progress) -> 
     before = prepared(graph)
     layers = find_layers(before)
     _want_products(before, layers)
-    values = tuple(dict.fromkeys(v for layer in layers for v in (*layer.operands, *layer.results)))
-    with watched(before, values, folder, report) as call:
-        seen = observe(call, samples.each(), values, report, samples.count)
+    seen = _observed(before, layers, samples, folder / "observed", report)
+    if method.equalise:
+        before = equalised(before, seen)
+        layers = find_layers(before)
+        seen = _observed(before, layers, samples, folder / "equalised", report)
     wrong = _not_finite(layers, seen)
     layers = find_layers(before, {value for layer in wrong for value in layer.results})
     left = _left_float(before, layers, wrong)
     _want_products(before, layers)
-    quantisations = _quantisations(layers, seen)
-    arrays = before.constant_arrays()
-    weights = {
-        layer.results[0]: weights_of(layer, arrays, quantisations[layer.operands[0]])
-        for layer in layers
-        if layer.kind == "product"
-    }
+    representatives = shared(layers)
+    histograms = joined_histograms(
+        representatives, {value: seen[value].histogram for value in representatives}
+    )
+    search = _Search(before, layers, representatives, samples, folder, report)
+    chosen = search.ranges(histograms, method.calibration)
+    quantisations = {value: chosen[of].quantisation for value, of in representatives.items()}
+    methods = {value: chosen[of].method for value, of in representatives.items()}
+    weights = _weights(before, layers, quantisations, seen if method.bias_correction else {})
     report("rewriting", 0, 0)
     full = rewritten(before, layers, quantisations, weights)
-    return Quantised(before, full, tidied(full), layers, quantisations, weights, seen, left)
+    return Quantised(
+        before, full, tidied(full), layers, quantisations, methods, weights, seen, left
+    )
 
 
 def _want_products(graph: Graph, layers: Sequence[Layer]) -> None:
@@ -118,6 +153,70 @@ def _left_float(
     return left
 
 
+def _observed(
+    graph: Graph, layers: Sequence[Layer], samples: Samples, folder: Path, report: Progress
+) -> dict[str, Observation]:
+    """What all operands and results of layers are on the calibration data."""
+    values = tuple(dict.fromkeys(v for layer in layers for v in (*layer.operands, *layer.results)))
+    with watched(graph, values, folder, report) as call:
+        return observe(call, samples.each(), values, report, samples.count)
+
+
+def _weights(
+    graph: Graph,
+    layers: Sequence[Layer],
+    quantisations: Mapping[str, Quantisation],
+    seen: Mapping[str, Observation],
+) -> dict[str, Weights]:
+    """The stored weights of each convolution and dense layer.
+
+    Biases are corrected for operands that are in `seen`.
+    """
+    arrays = graph.constant_arrays()
+    weights = {}
+    for layer in layers:
+        if layer.kind == "product":
+            (x,) = layer.operands
+            means = seen[x].means if x in seen else None
+            weights[layer.results[0]] = weights_of(layer, arrays, quantisations[x], means)
+    return weights
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Chooses the ranges of the values that have scales of their own."""
+
+    graph: Graph
+    layers: Sequence[Layer]
+    representatives: Mapping[str, str]
+    samples: Samples
+    folder: Path
+    report: Progress
+
+    def ranges(self, histograms: Mapping[str, Histogram], calibration: str) -> dict[str, Chosen]:
+        """The range of each representative."""
+        if calibration != AUTO:
+            return by_method(calibration, histograms)
+        rounded = {}
+        arrays = self.graph.constant_arrays()
+        for layer in self.layers:
+            if layer.kind == "product":
+                weights = arrays[layer.head.inputs[1]]
+                scales = filter_scales(weights, None, 1.0)
+                rounded[layer.results[0]] = reals(rounded_weights(weights, scales), scales)
+        samples = list(islice(self.samples.each(), self._samples(len(histograms))))
+        with simulation(
+            self.graph, self.layers, self.representatives, rounded, samples, self.folder,
+            self.report,
+        ) as opened:  # fmt: skip
+            return by_damage(histograms, opened, self.report)
+
+    def _samples(self, values: int) -> int:
+        """The number of samples on which to measure damage: less for large networks."""
+        macs = sum(n.op.macs(*self.graph.node_types(n)) for n in self.graph.nodes)
+        return max(_LEAST_SEARCHED, min(_MOST_SEARCHED, int(_SEARCHED_MACS / (macs * values + 1))))
+
+
 def tidied(graph: Graph) -> Graph:
     """A graph without duplicates and without nodes that nobody reads."""
     after, _ = run_pipeline(graph, parse_passes("eliminate_common, eliminate_dead"))
@@ -132,14 +231,3 @@ def _not_finite(layers: Sequence[Layer], seen: Mapping[str, Observation]) -> lis
         return histogram.is_empty or histogram.lost > 0
 
     return [layer for layer in layers if any(map(is_bad, (*layer.operands, *layer.results)))]
-
-
-def _quantisations(
-    layers: Sequence[Layer], seen: Mapping[str, Observation]
-) -> dict[str, Quantisation]:
-    """The scale and zero point of every value that a layer reads or computes."""
-    representatives = shared(layers)
-    histograms = {value: seen[value].histogram for value in representatives}
-    joined = joined_histograms(representatives, histograms)
-    chosen = {of: quantisation_of(h.low, h.high) for of, h in joined.items()}
-    return {value: chosen[of] for value, of in representatives.items()}

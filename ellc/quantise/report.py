@@ -47,19 +47,20 @@ def text(outcome: Outcome) -> str:
 
 
 def _lines(outcome: Outcome) -> Iterator[str]:
-    header = ("layer", "computes", "range", "signal/noise", "saturated")
+    header = ("layer", "computes", "range", "chosen by", "signal/noise", "saturated")
     rows = [
         (
             shortened(visible(d.name)),
             d.kind,
             f"{d.low:.4g} to {d.high:.4g}",
+            d.chosen_by,
             f"{d.decibels:.1f} dB",
             f"{d.saturated:.2%}",
         )
         for d in outcome.damages
         if d.kind != "moved"
     ]
-    yield table(header, rows, "  rrr")
+    yield table(header, rows, "  r rr")
     for name, why in outcome.quantised.left_float.items():
         yield f"{shortened(visible(name))} stays float: {why}"
     yield ""

@@ -42,15 +42,47 @@ class Weights:
     bias: Array | None
 
 
-def weights_of(layer: Layer, arrays: Mapping[str, Array], of_x: Quantisation) -> Weights:
-    """Round the weights of a layer to the nearest stored integers."""
+def weights_of(
+    layer: Layer,
+    arrays: Mapping[str, Array],
+    of_x: Quantisation,
+    means: Array | None = None,
+) -> Weights:
+    """Round the weights of a layer to the nearest stored integers.
+
+    `means` are the means of the operand's channels; with them, the bias makes up for what rounding
+    the weights adds to the mean of each result.
+    """
     _, name, *rest = layer.head.inputs
     weights, bias = arrays[name], arrays[rest[0]] if rest else None
     scales = filter_scales(weights, bias, float(of_x.one_scale))
-    return Weights(rounded(weights, scales), scales, bias_units(bias, scales, of_x))
+    stored = rounded_weights(weights, scales)
+    if means is not None:
+        lost = mean_error(layer.head, weights, reals(stored, scales), means)
+        bias = lost if bias is None else bias + lost
+    return Weights(stored, scales, bias_units(bias, scales, of_x))
 
 
-def rounded(weights: Array, scales: Array) -> Array:
+def mean_error(node: Node, weights: Array, stored: Array, means: Array) -> Array:
+    """The mean of the sums of products that is lost with the weights `stored`, by filter.
+
+    Padding counts like the mean of the image.
+    """
+    error = weights.astype(np.float64) - stored
+    by_channel = error.reshape(len(error), -1, error.shape[-1]).sum(1)
+    groups = node.op.groups if isinstance(node.op, Conv2D) else 1
+    each = np.repeat(means.reshape(groups, -1), len(error) // groups, axis=0)
+    lost: Array = (by_channel * each).sum(1)
+    return lost
+
+
+def reals(stored: Array, scales: Array) -> Array:
+    """The numbers that stored weights stand for."""
+    factors = scales.reshape(-1, *(1,) * (stored.ndim - 1))
+    return np.asarray(stored.astype(np.float32) * factors)
+
+
+def rounded_weights(weights: Array, scales: Array) -> Array:
     """The nearest stored integers from -127 to 127, with a scale for each filter."""
     each = scales.astype(np.float64).reshape(-1, *(1,) * (weights.ndim - 1))
     return np.clip(np.rint(weights / each), -HIGHEST, HIGHEST).astype(np.int8)

@@ -23,7 +23,7 @@ from ellc.models import ModelOptions, read_model
 from ellc.pictures.pixels import PixelOptions
 from ellc.progress import Progress
 from ellc.quantise.damage import measured
-from ellc.quantise.quantising import Quantised, Samples, quantise
+from ellc.quantise.quantising import Method, Quantised, Samples, quantise
 from ellc.quantise.report import Outcome
 from ellc.quantise.writing import write
 
@@ -48,6 +48,7 @@ class Request:
     crop: float
     first_class: int
     calibration: int
+    method: Method
     jobs: int | None
 
 
@@ -61,7 +62,7 @@ def run(request: Request, report: Progress) -> Outcome:
     chosen = spread(request.indices, request.calibration)
     with temporary_folder("quantise") as folder:
         samples = Samples(lambda: _prepared(request.data, prepare, chosen), len(chosen))
-        quantised = quantise(graph, samples, folder / "calibration", report)
+        quantised = quantise(graph, samples, folder / "calibration", report, request.method)
         few = spread(chosen, _COMPARED)
         some = _prepared(request.data, prepare, few)
         damages = measured(quantised, some, len(few), folder / "damage", report)

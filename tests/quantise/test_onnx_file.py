@@ -89,7 +89,7 @@ def test_every_operator_that_can_be_written(op: type[Op], tmp_path: Path) -> Non
         graph = float_graph(case)
         if graph is None or any(t.elements > 20_000 for t in case.types()):
             continue
-        plain = Quantised(graph, graph, graph, (), {}, {}, {}, {})
+        plain = Quantised(graph, graph, graph, (), {}, {}, {}, {}, {})
         try:
             write_onnx(plain, tmp_path / "one.onnx")
         except EllcError as error:

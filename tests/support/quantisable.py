@@ -21,8 +21,9 @@ from ellc.ir.ops.reduce import Reduce, Softmax
 from ellc.ir.ops.shape import Concat, Reshape, Slice, Split, Transpose
 from ellc.ir.types import Array, DType, Padding, TensorType
 from ellc.progress import silent
-from ellc.quantise.quantising import Quantised, Samples, quantise
+from ellc.quantise.quantising import Method, Quantised, Samples, quantise
 
+MIN_MAX = Method("min-max")
 ROWS, CHANNELS = 9, 6
 SHAPE = (1, ROWS, ROWS, CHANNELS)
 
@@ -129,7 +130,7 @@ def inputs(count: int, shape: tuple[int, ...] = SHAPE) -> list[Array]:
     return [rng.standard_normal(shape).astype(np.float32) for _ in range(count)]
 
 
-def quantised(graph: Graph, folder: Path, count: int = 6) -> Quantised:
+def quantised(graph: Graph, folder: Path, count: int = 6, method: Method = MIN_MAX) -> Quantised:
     """A drawn network, quantised with drawn inputs."""
     samples = inputs(count, graph.input_types()[0].shape)
-    return quantise(graph, Samples(lambda: samples, count), folder / "work", silent)
+    return quantise(graph, Samples(lambda: samples, count), folder / "work", silent, method)
