@@ -6,11 +6,14 @@ to them is looked up in lists.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import gt
 from typing import get_args
 
 from ellc.codegen.kir.in_order.code import Bank, Op, Reg
+from ellc.codegen.kir.in_order.live import may_overwrite
 
 BANKS: tuple[Bank, ...] = get_args(Bank)
 
@@ -118,29 +121,55 @@ def exceeds(
     """
     numbered, reads, live, count = now.numbered, now.reads.copy(), now.live.copy(), now.count.copy()
     bank, kept = numbered.bank, numbered.kept
+
+    def begin(registers: Numbers) -> None:
+        for reg in registers:
+            if not live[reg]:
+                live[reg] = True
+                count[bank[reg]] += 1
+
+    def end(registers: Numbers) -> None:
+        for reg in registers:
+            if live[reg] and not reads[reg] and not kept[reg]:
+                live[reg] = False
+                count[bank[reg]] -= 1
+
     for i in order:
-        used, defined = numbered.used[i], numbered.defined[i]
-        if not overlaps[i]:
-            for reg in numbered.all[i]:
-                if not live[reg]:
-                    live[reg] = True
-                    count[bank[reg]] += 1
+        used = numbered.used[i]
         for reg in used:
             reads[reg] -= 1
-        for reg in used:
-            if live[reg] and not reads[reg] and not kept[reg]:
-                live[reg] = False
-                count[bank[reg]] -= 1
         if overlaps[i]:
-            for reg in defined:
-                if not live[reg]:
-                    live[reg] = True
-                    count[bank[reg]] += 1
-        for used_now, most in zip(count, free, strict=True):
-            if used_now > most:
-                return True
-        for reg in defined:
-            if live[reg] and not reads[reg] and not kept[reg]:
-                live[reg] = False
-                count[bank[reg]] -= 1
+            end(used)
+        begin(numbered.defined[i] if overlaps[i] else numbered.all[i])
+        if any(map(gt, count, free)):
+            return True
+        end(numbered.all[i])
     return False
+
+
+def enough(
+    free: Mapping[Bank, int], ops: Sequence[Op], out: frozenset[Reg], *, tight: bool
+) -> bool:
+    """Whether no more registers than `free` are in use at the same time, as `assign` counts them.
+
+    `out` are live after the block. `tight` has the meaning that it has for `life_spans`.
+    """
+    live = set(out)
+    count = Counter(reg.bank for reg in live)
+
+    def grow(registers: Iterable[Reg]) -> None:
+        for reg in registers:
+            if reg not in live:
+                live.add(reg)
+                count[reg.bank] += 1
+
+    for op in reversed(ops):
+        grow(op.defined if tight and may_overwrite(op) else op.registers)
+        if any(count[bank] > most for bank, most in free.items()):
+            return False
+        for reg in op.writes:
+            if reg in live:
+                live.remove(reg)
+                count[reg.bank] -= 1
+        grow(op.used)
+    return not any(count[bank] > most for bank, most in free.items())

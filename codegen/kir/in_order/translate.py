@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
 from ellc.codegen.kir.assembly import Frame
 from ellc.codegen.kir.in_order.allocate import Spilled, assign, spill
-from ellc.codegen.kir.in_order.code import Bank, Code, Loop, Node, Op, Reg, Unsupported
+from ellc.codegen.kir.in_order.code import Bank, Code, Loop, Node, Reg, Unsupported
 from ellc.codegen.kir.in_order.encoding import Encoding
 from ellc.codegen.kir.in_order.list_schedule import Order, Orders, StraightLine
-from ellc.codegen.kir.in_order.live import live_after, may_overwrite, without_dead_code
+from ellc.codegen.kir.in_order.live import live_after, without_dead_code
 from ellc.codegen.kir.in_order.lower import Lowering
 from ellc.codegen.kir.in_order.predict import counts_bits, dense_loops, is_dense, predicted_cycles
+from ellc.codegen.kir.in_order.pressure import enough
 from ellc.codegen.kir.in_order.write import Witness, function, witnesses
 from ellc.codegen.kir.ir import AssemblyFunction, For, Var
 from ellc.codegen.machine.pipeline import Issue
@@ -112,7 +112,7 @@ def _in_order(
         free = _free(out, mine, encoding)
 
         def fits(order: Order) -> bool:
-            return _fits(order.ops, out & mine, free, tight)
+            return enough(free, order.ops, out & mine, tight=tight)
 
         # The scheduler may need more registers than are free. One such block must not cost all
         # others their order.
@@ -127,32 +127,6 @@ def _in_order(
         return Code(min([*fitting, orders.given()], key=Order.cycles).ops) if fitting else node
 
     return arranged(nodes)
-
-
-def _fits(ops: Sequence[Op], out: frozenset[Reg], free: Mapping[Bank, int], tight: bool) -> bool:
-    """Whether no more registers than `free` are in use at the same time, as `assign` counts them.
-
-    `out` are live after the block.
-    """
-    live = set(out)
-    count = Counter(reg.bank for reg in live)
-
-    def grow(registers: Iterable[Reg]) -> None:
-        for reg in registers:
-            if reg not in live:
-                live.add(reg)
-                count[reg.bank] += 1
-
-    for op in reversed(ops):
-        grow(op.defined if tight and may_overwrite(op) else op.registers)
-        if any(count[bank] > most for bank, most in free.items()):
-            return False
-        for reg in op.writes:
-            if reg in live:
-                live.remove(reg)
-                count[reg.bank] -= 1
-        grow(op.used)
-    return not any(count[bank] > most for bank, most in free.items())
 
 
 def _free(out: frozenset[Reg], mine: set[Reg], encoding: Encoding) -> dict[Bank, int]:
