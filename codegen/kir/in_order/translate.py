@@ -15,7 +15,7 @@ from ellc.codegen.kir.in_order.live import live_after, without_dead_code
 from ellc.codegen.kir.in_order.lower import Lowering
 from ellc.codegen.kir.in_order.predict import counts_bits, dense_loops, is_dense, predicted_cycles
 from ellc.codegen.kir.in_order.pressure import enough
-from ellc.codegen.kir.in_order.write import Witness, function, witnesses
+from ellc.codegen.kir.in_order.write import Witness, function, without_copies_in_place, witnesses
 from ellc.codegen.kir.ir import AssemblyFunction, For, Var
 from ellc.codegen.machine.pipeline import Issue
 
@@ -88,6 +88,7 @@ def _allocated(
         numbers = assign(nodes, encoding, tight=tight)
     if numbers is None:
         raise Unsupported("there are not enough registers")
+    nodes = without_copies_in_place(nodes, numbers)
     written = function(nodes, numbers, fitting.bytes, encoding)
     places = witnesses(nodes, numbers, fitting.slots)
     return Translated(written, nodes, places, predicted_cycles(nodes, encoding, rows))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ellc.codegen.kir.in_order.allocate import used_numbers
 from ellc.codegen.kir.in_order.code import Code, Loop, Node, Op, Reg
@@ -27,6 +27,26 @@ class Witness:
     streams: tuple[str, ...]
     index: str | int | None
     peeled: bool
+
+
+_COPIES = frozenset({"mov {0}, {1}", "vmov {0}, {1}", "mov {0}.16b, {1}.16b"})
+"""The texts of instructions that copy a register to another one, and do nothing else."""
+
+
+def without_copies_in_place(nodes: Sequence[Node], numbers: Mapping[Reg, int]) -> list[Node]:
+    """The function without copies of registers to themselves."""
+
+    def moves(op: Op) -> bool:
+        return op.text not in _COPIES or len({numbers[reg] for reg in op.registers}) > 1
+
+    def kept(node: Node) -> Node:
+        if isinstance(node, Code):
+            return replace(node, ops=[*filter(moves, node.ops)])
+        body = without_copies_in_place(node.body, numbers)
+        guard, latch = (tuple(filter(moves, ops)) for ops in (node.guard, node.latch))
+        return replace(node, guard=guard, body=body, latch=latch)
+
+    return [kept(node) for node in nodes]
 
 
 def function(
