@@ -1,11 +1,18 @@
-"""Orders of random blocks: they keep dependences, and fit into the registers of the given order."""
+"""Orders of blocks: they keep dependences, and fit into the registers of the given order."""
 
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+
+from layer_list import Layer
+from order_constants import AS_THEY_ARE, changes, measured, rows_of
 
 from ellc.codegen.kir.in_order.code import Access, Bank, Op, Reg
 from ellc.codegen.kir.in_order.list_schedule import Order, Orders, StraightLine
@@ -80,6 +87,17 @@ def test_careful_orders_need_no_more_registers_than_the_given_one(name: str, tig
         assert_same_values(order, ops)
         faster += order.cycles() < orders.given().cycles()
     assert faster > len(SEEDS) // 2
+
+
+def test_constants_of_the_scheduler_are_measured() -> None:
+    wanted = {name: changes()[name] for name in (AS_THEY_ARE, "slack 0", "careful window 32")}
+    layer = Layer(3, 8, 8, 6, groups=8)
+    sums = measured(layer.graph(), resolve("pi3"), wanted)
+    lines = list(rows_of(sums))
+    assert len(lines) == len(wanted) and "+0.00 %" in lines[0]
+    assert measured(layer.graph(), resolve("pi3"), {AS_THEY_ARE: {}}).cycles.items() <= (
+        sums.cycles.items()
+    )
 
 
 def assert_same_values(order: Order, ops: Sequence[Op]) -> None:
