@@ -61,6 +61,12 @@ if TYPE_CHECKING:
     metavar="N",
     help="Number of processes that measure accuracy; default: one for each core.",
 )
+@click.option(
+    "--html",
+    type=FILE_PATH,
+    metavar="FILE",
+    help="Also write an HTML page with histograms of all layers.",
+)
 @model_options
 @json_option
 def command(
@@ -72,6 +78,7 @@ def command(
     bias_correction: bool,
     equalize: bool,
     jobs: int | None,
+    html: Path | None,
     options: ModelOptions,
     as_json: bool,
 ) -> None:
@@ -117,6 +124,10 @@ def command(
     )
     with progress(quiet=as_json) as report:
         outcome = run(request, report)
+    if html is not None:
+        from ellc.quantise.page import write_page
+
+        write_page(outcome, html)
     echo_notes(outcome.quantised.before.metadata)
     if as_json:
         echo_json(document(outcome))

@@ -65,8 +65,13 @@ def _lines(outcome: Outcome) -> Iterator[str]:
         yield f"{shortened(visible(name))} stays float: {why}"
     yield ""
     yield from _accuracy(outcome)
+    yield summary(outcome)
+
+
+def summary(outcome: Outcome) -> str:
+    """One line: the file, its size, and how many layers have 8 bits."""
     inside, total = outcome.weighted
-    yield (
+    return (
         f"{visible(outcome.file)}: {inside} of {total} convolutions and dense layers in 8 bits, "
         f"{bytes_text(outcome.file_bytes)} (the model has {bytes_text(outcome.model_bytes)}); "
         f"calibrated with {_samples(outcome.calibrated)}"

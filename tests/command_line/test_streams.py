@@ -151,7 +151,7 @@ def test_a_command_that_writes_a_file_needs_no_output(
         "evaluate tiny.eir --data data.npz --jobs 1 --html evaluation.html": "evaluation.html",
         "gallery build result.json --no-published -o site": "site/index.html",
         "profile tiny.eir --seconds 0.05 --html profile.html": "profile.html",
-        "quantize dense.eir --data data.npz --jobs 1 -o q.eir": "q.eir",
+        "quantize dense.eir --data data.npz --jobs 1 -o q.eir --html q.html": "q.html",
     }
     writing = {"--output", "--html"}
     for words, command in all_commands():
