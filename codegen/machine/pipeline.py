@@ -75,6 +75,11 @@ _A53: Mapping[str, Issue] = {
     "vector_splat": Issue(halves=2, first=True, stage_after=0, latency=3, need=3),
     "vector_logic": Issue(halves=2, first=True, stage_after=0),
     "vector_pairs": Issue(halves=2, first=True, stage_after=0, latency=3),
+    "integer_vector": Issue(halves=2, first=True, stage_after=0),
+    "integer_half": Issue(halves=1, stage_after=0),
+    "integer_slow": Issue(halves=2, first=True, stage_after=0, latency=3),
+    "integer_multiply_add": Issue(halves=2, first=True, latency=4, update_need=3),
+    "widening_add": Issue(halves=2, first=True, stage_after=0, latency=4, update_need=3),
 }
 _A53_32: Mapping[str, Issue] = {
     **_A53,
@@ -111,6 +116,11 @@ _A55: Mapping[str, Issue] = {
     "vector_splat": Issue(halves=2, first=True, latency=3),
     "vector_logic": Issue(halves=2, first=True, latency=2),
     "vector_pairs": Issue(halves=2, first=True, latency=3),
+    "integer_vector": Issue(halves=2, first=True, latency=2),
+    "integer_half": Issue(halves=1, latency=2),
+    "integer_slow": Issue(halves=2, first=True, latency=3),
+    "integer_multiply_add": Issue(halves=2, first=True, latency=4, update_need=3),
+    "widening_add": Issue(halves=2, first=True, latency=4, update_need=3),
 }
 """The Cortex-A55 from revision 1 on. Nobody has compared this with another model or with hardware
 for ellc. They come from LLVM's model (AArch64SchedA55.td), from slothy's model, which follows Arm's

@@ -56,6 +56,11 @@ class _Name:
         """Its low half."""
         return f"d{self.number}"
 
+    @property
+    def s(self) -> str:
+        """Its low 32 bits."""
+        return f"s{self.number}"
+
 
 class A64(Encoding):
     """AArch64 code. x18 belongs to the operating system, x29 to debuggers, x30 is the return
@@ -70,6 +75,7 @@ class A64(Encoding):
     half_registers = 4
     lane_registers = 32
     loads_halves_apart = False
+    has_integers = True
     offsets_are_rare = False
     split_reach = 0
     near = range(-256, 256)
@@ -214,6 +220,7 @@ class A64Beside(A64):
     """The same code for cores on which parts of loads issue beside multiply-adds."""
 
     loads_beside = True
+    has_integers = False
     half_registers = 10
 
 

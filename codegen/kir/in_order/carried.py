@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ellc.codegen.kir.dataflow import registers_read
-from ellc.codegen.kir.in_order.affine import Affine
+from ellc.codegen.kir.in_order.affine import Affine, Writer
 from ellc.codegen.kir.in_order.allocate import renamed
-from ellc.codegen.kir.in_order.code import Op, Reg
+from ellc.codegen.kir.in_order.code import Op, Reg, Unsupported
 from ellc.codegen.kir.in_order.encoding import Encoding
 from ellc.codegen.kir.ir import For, Imm, Let, Load, Param, Prefetch, Store, walk
 from ellc.codegen.kir.types import INDEX
@@ -43,6 +43,21 @@ def split(address: Affine, encoding: Encoding) -> tuple[Affine, int]:
     displacement = address.constant % encoding.reach_bytes
     displacement -= displacement % VECTOR_BYTES
     return Affine(address.terms, address.constant - displacement), displacement
+
+
+def advance(writer: Writer, cell: Reg, value: Affine, size: int) -> Op:
+    """Add a number to the register of a carried index, of which a unit is `size` bytes.
+
+    Raises `Unsupported` if the next trip's `value` is not the present one plus a number.
+    """
+    by = value.plus(writer.atom(cell), -1)
+    if by.terms:
+        raise Unsupported("a carried index that does not advance by a number")
+    step = writer.encoding.immediate(abs(by.constant * size))
+    sign, reads = "add" if by.constant > 0 else "sub", tuple[Reg, ...]()
+    if not step:
+        step, reads = "{1}", (writer.index(Affine((), abs(by.constant * size))),)
+    return Op("integer", f"{sign} {{0}}, {{0}}, {step}", (), (cell,), reads)
 
 
 def coalesced(ops: Sequence[Op], reg: Reg, cell: Reg) -> list[Op]:

@@ -34,6 +34,8 @@ class Encoding(ABC):
     low half clears the high half."""
     loads_beside: ClassVar[bool] = False
     """Whether parts of loads issue in the same cycle as a multiply-add."""
+    has_integers: ClassVar[bool] = False
+    """Whether vectors of integers are translated."""
     offsets_are_rare: ClassVar[bool]
     """Whether LLVM's loads and stores of vectors have no displacements, but a pointer each."""
     split_reach: ClassVar[int]

@@ -39,6 +39,8 @@ class IndexLets:
                 if not value.terms:
                     return value
                 return Affine(((Atom(writer.index(value), value.level), 1),))
+            case "convert", (a,):
+                return affine(a)
             case ("div" | "rem") as op, (a, Imm() as divisor) if divisor.value > 0:
                 return self._divided(op, affine(a), int(divisor.value))
         raise Unsupported(f"{let.op} of an index")

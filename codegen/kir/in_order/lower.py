@@ -11,10 +11,12 @@ from ellc.codegen.kir.assembly import Frame
 from ellc.codegen.kir.dataflow import registers_read
 from ellc.codegen.kir.in_order.affine import Affine, Level, Writer
 from ellc.codegen.kir.in_order.byte_lets import ELEMENTS, HALF, VECTORS, ByteLets, HalfLoad, Pair
-from ellc.codegen.kir.in_order.carried import VECTOR_BYTES, coalesced, split, stream_of
+from ellc.codegen.kir.in_order.byte_loop import ByteLoopWriter, byte_loop
+from ellc.codegen.kir.in_order.carried import VECTOR_BYTES, advance, coalesced, split, stream_of
 from ellc.codegen.kir.in_order.code import Access, Code, Loop, Op, Reg, Unsupported
 from ellc.codegen.kir.in_order.encoding import Encoding
 from ellc.codegen.kir.in_order.index_lets import IndexLets
+from ellc.codegen.kir.in_order.integers import IntegerLets, is_integers, pattern, takes, zero
 from ellc.codegen.kir.in_order.literals import LiteralLanes, float_bits
 from ellc.codegen.kir.in_order.placing import LEAST_PRODUCTS
 from ellc.codegen.kir.in_order.product_loop import product_loop
@@ -46,7 +48,8 @@ class _Lane:
     lane: int
 
 
-Value = Union[Affine, Reg, _Lane, Pair, HalfLoad]  # noqa: UP007
+Value = Union[Affine, Reg, _Lane, Pair, HalfLoad, Let]  # noqa: UP007
+"""A vector that only has a meaning together with what reads it is the statement that defines it."""
 
 
 class Lowering:
@@ -76,6 +79,7 @@ class Lowering:
         self._literals = LiteralLanes(self._writer)
         self._indices = IndexLets(self._writer, self.affine)
         self._bytes = ByteLets(self._writer, self)
+        self._integers = IntegerLets(self._writer, self)
         self._copyable: set[Reg] = set()
         self._stored: set[object] = set()
         self._labels = 0
@@ -102,13 +106,16 @@ class Lowering:
             self._pointers[name] = self._word(offset)
         for name, offset in self._frame.inputs.items():
             if types[name] == INDEX:
-                self._define(name, self._word(offset))
-            elif types[name] == F32X4:
+                self.define(name, self._word(offset))
+            elif self._fills_register(types[name]):
                 reg = self._writer.new("v")
                 self._emit(self._encoding.vector_load(reg, None, offset))
-                self._define(name, reg)
+                self.define(name, reg)
             else:
                 raise Unsupported(f"an input of type {types[name]}")
+
+    def _fills_register(self, type_: VType) -> bool:
+        return type_ in VECTORS or (self._encoding.has_integers and is_integers(type_))
 
     def _word(self, offset: int) -> Affine:
         reg = self._writer.new("x")
@@ -117,7 +124,7 @@ class Lowering:
 
     def _give(self, out: Var) -> None:
         """Store a result in the frame."""
-        if out.type != F32X4:
+        if not self._fills_register(out.type):
             raise Unsupported(f"a result of type {out.type}")
         at = self._frame.results[out.name]
         self._emit(self._encoding.vector_store(self.vector(out), None, at))
@@ -127,15 +134,20 @@ class Lowering:
     def _statement(self, statement: Stmt) -> None:
         match statement:
             case Let(result, _, _, _) if result.type == INDEX:
-                self._define(result.name, self._indices.value(statement))
+                self.define(result.name, self._indices.value(statement))
             case Let():
-                self._define(statement.result.name, self._vector_let(statement))
+                self.vector_let(statement)
             case Load(result, param, index, offset, _) if result.type in VECTORS:
-                self._define(result.name, self._load(param, index, offset))
+                self.define(result.name, self._load(param, index, offset))
             case Load(result, param, index, offset, _) if result.type == HALF:
-                self._define(result.name, HalfLoad(param, index, offset))
+                self.define(result.name, HalfLoad(param, index, offset))
             case Store(value, param, index, offset, _) if value.type in VECTORS:
                 self._store(self.vector(value), param, index, offset)
+            case Load() if self._encoding.has_integers:
+                self.define(statement.result.name, self._integers.load(statement))
+            case Store() if self._encoding.has_integers:
+                self._integers.store(statement)
+                self._forget_loads()
             case Prefetch(param, index, offset):
                 self._prefetch(param, index, offset)
             case For():
@@ -144,23 +156,30 @@ class Lowering:
                 raise Unsupported(type(statement).__name__)
 
     def _for(self, loop: For) -> None:
-        if any(c.type not in (*VECTORS, INDEX) for c in loop.carried):
+        if not all(c.type == INDEX or self._fills_register(c.type) for c in loop.carried):
             raise Unsupported("a carried value that is neither vector nor index")
         cells = self._cells(loop)
-        self._shared.clear()
-        self._literals.forget()
+        self._forget_all()
         product = product_loop(loop) if self._product_loops else None
         if product is not None and self._encoding.loads_halves_apart:
             product = product.by_vector()
         found = steady(product, len(cells), self._encoding) if product is not None else None
-        if product is not None and found is not None:
+        bytes_ = byte_loop(loop) if self._product_loops and self._encoding.has_integers else None
+        if bytes_ is not None:
+            ByteLoopWriter(self._writer, self._label(), bytes_, cells, self).write()
+        elif product is not None and found is not None:
             SteadyLoop(self._writer, self._label(), loop, product, found, cells, self).write()
         else:
             self._plain_loop(loop, cells)
         for result, cell in zip(loop.results, cells, strict=True):
-            self._define(result.name, self._in_cell(cell))
+            self.define(result.name, self._in_cell(cell))
+        self._forget_all()
+
+    def _forget_all(self) -> None:
+        """A loop begins or ends."""
         self._shared.clear()
         self._literals.forget()
+        self._integers.forget()
 
     def _plain_loop(self, loop: For, cells: Sequence[Reg]) -> None:
         writer = self._writer
@@ -177,9 +196,9 @@ class Lowering:
                 raise Unsupported("a loop without trips")
         compared = self._compared(index, stop)
         writer.levels.append(Level())
-        self._define(loop.index.name, writer.atom(index))
+        self.define(loop.index.name, writer.atom(index))
         for carried, cell in zip(loop.carried, cells, strict=True):
-            self._define(carried.name, self._in_cell(cell))
+            self.define(carried.name, self._in_cell(cell))
         before = self._carried, self._dense
         self._carried, self._dense = set(cells), self._is_dense(loop)
         for statement in loop.body:
@@ -235,7 +254,8 @@ class Lowering:
 
     # --- values ----------------------------------------------------------------------------------
 
-    def _define(self, name: str, value: Value) -> None:
+    def define(self, name: str, value: Value) -> None:
+        """Define a value."""
         self._values[name] = value
         self._depths[name] = self._writer.depth
 
@@ -244,13 +264,9 @@ class Lowering:
         if self._copyable and not self._copyable.isdisjoint(op.defined):
             self._shared = {k: r for k, r in self._shared.items() if r not in op.defined}
 
-    def define_index(self, name: str, value: Affine) -> None:
-        """Define an index."""
-        self._define(name, value)
-
     def index_let(self, let: Let) -> None:
         """Define the result of a statement on indices."""
-        self._define(let.result.name, self._indices.value(let))
+        self.define(let.result.name, self._indices.value(let))
 
     def affine(self, operand: Operand) -> Affine:
         """An index as a sum."""
@@ -267,7 +283,7 @@ class Lowering:
         value = self._values[operand.name]
         if self._depths[operand.name] != self._writer.depth or not isinstance(value, Reg):
             return None
-        return value
+        return None if value in self._integers.shared else value
 
     def vector(self, operand: Operand) -> Reg:
         """A register that contains a vector; nothing may write it."""
@@ -281,17 +297,17 @@ class Lowering:
             reg = self._writer.new("v")
             self._emit(self._encoding.lane_splat(reg, value.reg, value.lane))
             return reg
-        assert isinstance(value, Reg)
+        if not isinstance(value, Reg):
+            raise Unsupported("a vector that is in no register")
         return value
 
     def _literal(self, literal: Imm, reg: Reg) -> Reg:
-        if literal.type not in VECTORS or (literal.type != F32X4 and literal.value):
-            raise Unsupported(f"a literal of type {literal.type}")
-        bits = float_bits(literal.value)
+        is_float = literal.type == F32X4
+        bits = float_bits(literal.value) if is_float else pattern(literal)
         if not bits:
-            self._emit(self._encoding.zero(reg))
+            self._emit(self._encoding.zero(reg) if literal.type in VECTORS else zero(reg))
             return reg
-        if number := self._encoding.number(reg, literal.value):
+        if is_float and (number := self._encoding.number(reg, literal.value)):
             self._emit(number)
             return reg
         word = self._writer.index(Affine((), bits))
@@ -311,11 +327,7 @@ class Lowering:
             if init.type == INDEX:
                 cells.append(self._index_cell(loop, len(cells)))
                 continue
-            cell = self._dies(init)
-            if cell is None:
-                cell = self._writer.new("v")
-                self._copied(init, cell)
-            cells.append(cell)
+            cells.append(self.updated(init))
         return cells
 
     def _index_cell(self, loop: For, number: int) -> Reg:
@@ -332,30 +344,18 @@ class Lowering:
         """A carried value, which is in a register that was just written."""
         return cell if cell.bank == "v" else self._writer.atom(cell)
 
-    def _advance(self, cell: Reg, value: Affine) -> None:
-        """Add a number to the register of a carried index."""
-        by = value.plus(self._writer.atom(cell), -1)
-        size = Elem.F32.bytes if cell in self._streams else 1
-        if by.terms:
-            raise Unsupported("a carried index that does not advance by a number")
-        step = self._encoding.immediate(abs(by.constant * size))
-        sign, reads = "add" if by.constant > 0 else "sub", tuple[Reg, ...]()
-        if not step:
-            step, reads = "{1}", (self._writer.index(Affine((), abs(by.constant * size))),)
-        self._emit(Op("integer", f"{sign} {{0}}, {{0}}, {step}", (), (cell,), reads))
-
     def _yield(self, loop: For, cells: Sequence[Reg]) -> None:
         """Move the yielded values to the registers of the carried ones."""
         moves = []
         for value, cell in zip(loop.yields, cells, strict=True):
             if value.type == INDEX:
-                self._advance(cell, self.affine(value))
+                size = Elem.F32.bytes if cell in self._streams else 1
+                self._emit(advance(self._writer, cell, self.affine(value), size))
             elif isinstance(value, Imm) or self._values[value.name] != cell:
                 moves.append((value, cell))
         if self._dense:
             moves = [move for move in moves if not self._coalesced(loop, *move)]
-        targets = {cell for _, cell in moves}
-        kept: dict[int, Reg] = {}
+        kept, targets = dict[int, Reg](), {cell for _, cell in moves}
         for number, (value, _) in enumerate(moves):
             if self._source_of(value) in targets:
                 kept[number] = self._writer.new("v")
@@ -388,9 +388,24 @@ class Lowering:
     def _move(self, source: Reg, to: Reg) -> None:
         self._emit(self._encoding.vector_move(to, source))
 
+    def updated(self, operand: Operand) -> Reg:
+        """A register that contains a vector, and may be written."""
+        dying = self._dies(operand)
+        if dying is not None:
+            return dying
+        copy = self._writer.new("v")
+        self._copied(operand, copy)
+        return copy
+
+    def vector_let(self, let: Let) -> None:
+        """Translate an operation on vectors."""
+        self.define(let.result.name, self._vector_let(let))
+
     # --- instructions ----------------------------------------------------------------------------
 
     def _vector_let(self, let: Let) -> Value:
+        if self._encoding.has_integers and takes(let):
+            return self._integers.let(let)
         if let.result.type != F32X4:
             return self._bytes.value(let)
         match let.op, let.args, let.attrs:
@@ -414,10 +429,7 @@ class Lowering:
         return (*carried, *free, None)[0] or self._writer.new("v")
 
     def _multiply_add(self, a: Operand, b: Operand, total: Operand) -> Reg:
-        out = self._dies(total)
-        if out is None:
-            out = self._writer.new("v")
-            self._copied(total, out)
+        out = self.updated(total)
         if self._lane_of(a) is not None:
             a, b = b, a
         lane = self._lane_of(b)
@@ -445,22 +457,18 @@ class Lowering:
         reg, encoding = self._writer.new("v"), self._encoding
         key = (self._writer.depth, (access.alias, access.place, access.start))
         if key in self._shared:
-            self._emit(self._encoding.vector_move(reg, self._shared[key]))
-            return reg
-        if self._dense:
-            through = self._writer.new(encoding.halves)
-            for op in encoding.split_load(reg, through, pointer, displacement, access):
-                self._emit(op)
+            self._move(self._shared[key], reg)
             return reg
         beside = encoding.loads_beside or param.elem is not Elem.F32
-        if beside and self._places_loads:
+        if self._dense or (beside and self._places_loads):
             through = self._writer.new(encoding.halves)
             for op in encoding.split_load(reg, through, pointer, displacement, access):
                 self._emit(op)
         else:
             self._emit(encoding.vector_load(reg, pointer, displacement, access))
-        self._shared[key] = reg
-        self._copyable.add(reg)
+        if not self._dense:
+            self._shared[key] = reg
+            self._copyable.add(reg)
         return reg
 
     def _store(self, register: Reg, param: Param, index: Operand, offset: int) -> None:
@@ -484,7 +492,7 @@ class Lowering:
 
     def byte_address(self, param: Param, index: Operand, offset: int) -> Affine:
         """The address of an element."""
-        if param.elem not in ELEMENTS:
+        if param.elem not in ELEMENTS and not self._encoding.has_integers:
             raise Unsupported(f"elements of type {param.elem}")
         bytes_ = self.affine(index).times(param.elem.bytes)
         if any(atom.reg in self._streams for atom, _ in bytes_.terms):
@@ -502,13 +510,13 @@ class Lowering:
         return self._values[operand.name]
 
     def address(
-        self, param: Param, index: Operand, offset: int, stores: bool
+        self, param: Param, index: Operand, offset: int, stores: bool, size: int = VECTOR_BYTES
     ) -> tuple[Reg, tuple[int, Access]]:
         """A pointer, and a displacement with the description of the access."""
         address = self.byte_address(param, index, offset)
         pointer, displacement = self._split(address)
         place = Affine(address.terms)
-        access = Access(self.alias(param), place, address.constant, 16, stores)
+        access = Access(self.alias(param), place, address.constant, size, stores)
         return self._writer.index(pointer), (displacement, access)
 
     def _split(self, address: Affine) -> tuple[Affine, int]:

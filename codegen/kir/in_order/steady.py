@@ -49,8 +49,8 @@ class Addresses(Protocol):
     def index_let(self, let: Let) -> None:
         """Define an index."""
 
-    def define_index(self, name: str, value: Affine) -> None:
-        """Define an index."""
+    def define(self, name: str, value: Affine | Reg) -> None:
+        """Define an index or a vector."""
 
 
 def steady(loop: ProductLoop, carried: int, encoding: Encoding) -> Schedule | None:
@@ -104,7 +104,7 @@ class SteadyLoop:
         self._stream_rows: list[_Stream] = []
         self._addresses = addresses
         self._counted = Atom(writer.new("x"), writer.depth + 1)
-        addresses.define_index(loop.index.name, Affine(((self._counted, 1),)))
+        addresses.define(loop.index.name, Affine(((self._counted, 1),)))
         for let in product.indices:
             addresses.index_let(let)
         self._alias = [addresses.alias(load.param) for load in product.loads]

@@ -16,8 +16,10 @@ from ellc.codegen.kir.in_order.proof.machine import (
     complete,
     shifted,
 )
+from ellc.codegen.kir.in_order.proof.machine_a64_integers import LINES, IntegerMachine, either
 from ellc.codegen.kir.in_order.proof.source import fused, on_bytes, pair_sums
 from ellc.codegen.kir.in_order.proof.symbols import (
+    UNKNOWN,
     Half,
     Lanes,
     Linear,
@@ -28,9 +30,11 @@ from ellc.codegen.kir.in_order.proof.symbols import (
 _VECTOR = re.compile(r"v(\d+)\.(?:4s|16b|8h)")
 _ELEMENT_BYTES = {"16b": 1, "8h": 2}
 _LANE = re.compile(r"v(\d+)\.s\[([0-3])\]")
+_STORED = {"q": 4, "d": 2, "s": 1}
+"""The words that are stored of a vector register by this name."""
 
 
-class MachineA64(Machine):
+class MachineA64(IntegerMachine):
     """The 64-bit state. A core register holds half a vector."""
 
     address = re.compile(r"\[(x\d+), #(-?\d+)\]")
@@ -88,8 +92,11 @@ class MachineA64(Machine):
         if base == "x0":
             self._load_slot(to, offset)
             return
-        parts = [self.element(base, offset + 4 * k) for k in range(4 if to[0] == "q" else 2)]
+        words = {"q": 4, "s": 1}.get(to[0], 2)
+        parts = [self.element(base, offset + 4 * k) for k in range(words)]
         match to[0]:
+            case "s":
+                self.values[f"v{int(to[1:])}"] = (parts[0], UNKNOWN, UNKNOWN, UNKNOWN)
             case "q":
                 self.values[f"v{int(to[1:])}"] = (parts[0], parts[1], parts[2], parts[3])
             case "d":
@@ -108,13 +115,14 @@ class MachineA64(Machine):
 
     def _store(self, what: str, where: str) -> None:
         base, offset = self.address_of(where)
-        value = self.values[f"v{int(what[1:])}" if what[0] == "q" else self.core(what)]
-        if isinstance(value, tuple) != (what[0] == "q") or what[0] not in "qx":
+        words = _STORED.get(what[0], 0)
+        value = self.values[f"v{int(what[1:])}" if words else self.core(what)]
+        if isinstance(value, tuple) != bool(words) or (base == "x0" and words not in (0, 4)):
             raise Unproved("another type is in the register")
         if base != "x0":
             if not isinstance(value, tuple):
                 raise Unproved("stores no vector")
-            self.memory.store(self.number(base).shifted(offset), value)
+            self.memory.store(self.number(base).shifted(offset), value[:words])
             return
         size = SLOT_BYTES if what[0] == "q" else 8
         self.check_slot(offset, size)
@@ -161,19 +169,16 @@ class MachineA64(Machine):
             raise Unproved("not the high half of a vector")
         self.values[register] = (low[0], low[1], value.lanes[0], value.lanes[1])
 
-    def _add(self, to: str, a: str, b: str, shift: str = "lsl #0") -> None:
-        if to.startswith("v"):
-            self._each_of_bytes("add", to, a, b)
-        else:
-            self.add(to, a, b, shift)
+    def _load_word(self, to: str, where: str) -> None:
+        base, offset = self.address_of(where)
+        if base == "x0":
+            raise Unproved("another type is in the slot")
+        self.values[self.core(to)] = Linear(((self.element(base, offset), 1),))
 
     def _each_of_bytes(self, name: str, to: str, *operands: str) -> None:
         """An operation on each element; all registers have the same arrangement."""
         what = on_bytes(name, self._element_bytes(to, *operands))
         self.set_vector(to, self._symbols.each(what, *(self.vector(o) for o in operands)))
-
-    def _eor(self, to: str, a: str, b: str) -> None:
-        self._each_of_bytes("xor", to, a, b)
 
     def _cnt(self, to: str, a: str) -> None:
         if not to.endswith(".16b"):
@@ -181,6 +186,9 @@ class MachineA64(Machine):
         self._each_of_bytes("popcount", to, a)
 
     def _addp(self, to: str, a: str, b: str) -> None:
+        if to.endswith(".4s"):
+            self.pair_sums(to, a, b)
+            return
         size, words = self._element_bytes(to, a, b), (*self.vector(a), *self.vector(b))
         self.set_vector(to, pair_sums(self._symbols, size, words))
 
@@ -198,6 +206,8 @@ class MachineA64(Machine):
     def _movi(self, to: str, value: str) -> None:
         if value != "#0":
             raise Unproved("an unknown literal")
+        if re.fullmatch(r"d\d+", to):
+            to = f"v{to[1:]}.4s"
         self.set_vector(to, literal_lanes(self._symbols, 0))
 
     def _dup(self, to: str, source: str) -> None:
@@ -217,12 +227,13 @@ class MachineA64(Machine):
     handlers: ClassVar[Mapping[str, Callable[..., None]]] = MappingProxyType(
         {
             **INTEGERS,
-            "add": _add,
-            "eor": _eor,
+            **LINES,
+            **{n: either(INTEGERS[n], n) for n in ("add", "sub", "mul")},
             "cnt": _cnt,
             "addp": _addp,
             "uaddlp": _uaddlp,
             "ldr": _load,
+            "ldrsw": _load_word,
             "str": _store,
             "mov": _move,
             "movz": _move_zero,

@@ -6,6 +6,12 @@ import struct
 from collections.abc import Mapping
 
 from ellc.codegen.kir.in_order.byte_lets import HALF, VECTORS
+from ellc.codegen.kir.in_order.integers import takes
+from ellc.codegen.kir.in_order.proof.source_integers import (
+    SourceIntegers,
+    is_integers,
+    loaded,
+)
 from ellc.codegen.kir.in_order.proof.symbols import (
     Lanes,
     Linear,
@@ -28,6 +34,7 @@ class Source:
     def __init__(self, symbols: Symbols, memory: Memory, params: Mapping[str, Linear]) -> None:
         self._symbols, self.memory, self._params = symbols, memory, params
         self.values: dict[str, Linear | tuple[int, ...]] = {}
+        self._integers = SourceIntegers(symbols, self.lanes)
 
     def run(self, statement: Stmt) -> None:
         """Run a statement that contains no others."""
@@ -36,6 +43,10 @@ class Source:
                 self.values[result.name] = self._index(statement)
             case Let(result, _, _, _) if result.type == _F32X4:
                 self.values[result.name] = self._vector(statement)
+            case Let() if takes(statement):
+                found = self._integers.run(statement)
+                if found is not None:
+                    self.values[statement.result.name] = found
             case Let(result, _, _, _):
                 self.values[result.name] = self._on_bytes(statement)
             case Load(result, param, index, offset, _) if result.type in (*VECTORS, HALF):
@@ -45,6 +56,18 @@ class Source:
                 )
             case Store(value, param, index, offset, _) if value.type in VECTORS:
                 self.memory.store(self._address(param, index, offset), self.lanes(value))
+            case Load(result, param, index, offset, _) if result.type == VType(Elem.I32):
+                at = self._address(param, index, offset)
+                word = self._symbols.element(self.memory, at)
+                self.values[result.name] = Linear(((word, 1),))
+            case Load(result, param, index, offset, _) if is_integers(result.type):
+                at = self._address(param, index, offset)
+                words = loaded(self._symbols, self.memory, at, result.type)
+                self.values[result.name] = words
+            case Store(value, param, index, offset, _) if is_integers(value.type):
+                count = value.type.elem.bytes * value.type.lanes // 4
+                at = self._address(param, index, offset)
+                self.memory.store(at, self.lanes(value)[:count])
             case Prefetch():
                 pass
             case _:
@@ -61,10 +84,10 @@ class Source:
 
     def lanes(self, operand: Operand) -> Lanes:
         """A vector."""
+        if isinstance(operand, Imm) and not operand.type.elem.is_float:
+            return self._integers.literal(operand)
         if isinstance(operand, Imm):
             (bits,) = struct.unpack("<I", struct.pack("<f", operand.value))
-            if operand.type != _F32X4 and bits:
-                raise Unproved(f"the source contains {operand}")
             return literal_lanes(self._symbols, bits)
         a, b, c, d = self._words(operand)
         return (a, b, c, d)
@@ -91,7 +114,7 @@ class Source:
         return self.element_address(param.name, at, param.elem)
 
     def _index(self, let: Let) -> Linear:
-        if let.op == "opaque":
+        if let.op in ("opaque", "convert"):
             return self.integer(let.args[0])
         a, b = (self.integer(arg) for arg in let.args)
         match let.op:

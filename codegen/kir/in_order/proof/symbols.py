@@ -65,6 +65,10 @@ class Symbols:
             self._meanings.append(what)
         return number
 
+    def meaning(self, symbol: int) -> object:
+        """What a symbol stands for."""
+        return self._meanings[symbol]
+
     def fresh(self, what: str) -> int:
         """A symbol that differs from all others."""
         return self.of(what, len(self._meanings))
@@ -129,17 +133,22 @@ def literal_lanes(symbols: Symbols, bits: int) -> Lanes:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A store of four lanes."""
+    """A store of up to four lanes."""
 
     address: Linear
-    lanes: Lanes
+    lanes: tuple[int, ...]
+
+    @property
+    def bytes(self) -> int:
+        """The size of what is stored."""
+        return 4 * len(self.lanes)
 
     def may_overlap(self, address: Linear, size: int) -> bool:
         """Whether it may write some of the bytes at an address."""
         if self.address.terms != address.terms:
             return True
         start = self.address.constant
-        return start < address.constant + size and address.constant < start + 16
+        return start < address.constant + size and address.constant < start + self.bytes
 
 
 class Memory:
@@ -163,7 +172,7 @@ class Memory:
             raise Unproved("an address that is in no buffer")
         return found[0]
 
-    def store(self, address: Linear, lanes: Lanes) -> None:
+    def store(self, address: Linear, lanes: tuple[int, ...]) -> None:
         """Record a store."""
         if UNKNOWN in lanes:
             raise Unproved("stores an unknown lane")
@@ -198,6 +207,6 @@ class Memory:
 def _ordered(stores: list[Stored]) -> object:
     """The stores as a set if none overlaps another, else in their order."""
     for i, stored in enumerate(stores):
-        if any(stored.may_overlap(other.address, 16) for other in stores[:i]):
+        if any(stored.may_overlap(other.address, other.bytes) for other in stores[:i]):
             return tuple(stores)
     return frozenset(stores)

@@ -1,0 +1,209 @@
+"""Writes loops of products of bytes, whose first loads happen in the trip before.
+
+Products of integers do not use the add stage of a Cortex-A53, so loads need no places of their own
+between them: the order of straight-line code finds these. But a trip that begins with loads waits
+for them. So what the first products of a trip read is loaded at the end of the trip before, and the
+last trip is behind the loop. A vector is loaded in halves (`Encoding.core_load`), half of them
+beside products. Sixteen channels of a tile of 4x4 take 58 cycles: 48 for products, one for each of
+8 loads, and two in which a load has no partner; with whole loads it would be 64 and waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from ellc.codegen.kir.in_order.affine import Affine, Atom, Level, Writer, of_terms
+from ellc.codegen.kir.in_order.code import Access, Code, Loop, Op, Reg, Unsupported
+from ellc.codegen.kir.in_order.integers import named_literal
+from ellc.codegen.kir.in_order.steady import Addresses
+from ellc.codegen.kir.ir import For, Imm, Let, Load, Operand, Var
+from ellc.codegen.kir.types import INDEX, Elem, VType
+
+LEAST_TRIPS = 2
+_FIRST = 4
+"""Loads of the first so many products of a trip happen in the trip before: the products that are
+interleaved."""
+_HALF_BYTES = 8
+_I32X4 = VType(Elem.I32, 4)
+_VECTORS = (VType(Elem.I8, 16), VType(Elem.U8, 16))
+_PRODUCTS = ("part", "xor", "bitcast", "wide_mul", "wide_mul_add", "add_pairs")
+
+
+@dataclass(frozen=True, slots=True)
+class ByteLoop:
+    """A loop that loads vectors of bytes and adds products of them to carried values.
+
+    `early` names the loads that the first products read.
+    """
+
+    loop: For
+    trips: range
+    indices: tuple[Let, ...]
+    loads: tuple[Load, ...]
+    early: frozenset[str]
+
+
+def byte_loop(loop: For) -> ByteLoop | None:
+    """The loop, if it is one of products of bytes with several trips."""
+    if not (isinstance(loop.start, Imm) and isinstance(loop.stop, Imm)) or not loop.carried:
+        return None
+    if any(c.type != _I32X4 for c in loop.carried):
+        return None
+    trips = range(int(loop.start.value), int(loop.stop.value), loop.step)
+    indices = tuple(s for s in loop.body if isinstance(s, Let) and s.result.type == INDEX)
+    loads = tuple(s for s in loop.body if isinstance(s, Load) and s.result.type in _VECTORS)
+    products = [s for s in loop.body if isinstance(s, Let) and s.op in _PRODUCTS]
+    if len(indices) + len(loads) + len(products) < len(loop.body) or len(trips) < LEAST_TRIPS:
+        return None
+    if not any(let.op == "add_pairs" for let in products):
+        return None
+    return ByteLoop(loop, trips, indices, loads, _read_early(products, loads))
+
+
+def _read_early(products: Sequence[Let], loads: Sequence[Load]) -> frozenset[str]:
+    """The loads on which the first products depend."""
+    sources = {load.result.name: {load.result.name} for load in loads}
+    early, found = set[str](), 0
+    for let in products:
+        names = [v.name for v in let.args if isinstance(v, Var)]
+        sources[let.result.name] = set[str]().union(*(sources.get(n, ()) for n in names))
+        if let.op == "wide_mul" and found < _FIRST:
+            found += 1
+            early |= sources[let.result.name]
+    return frozenset(early)
+
+
+class Around(Addresses, Protocol):
+    """What this translation needs of the one around it."""
+
+    def vector_let(self, let: Let) -> None:
+        """Translate an operation on vectors."""
+
+    def vector(self, operand: Operand) -> Reg:
+        """A register that contains a vector; nothing may write it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a load reads: a pointer that advances, and a displacement."""
+
+    pointer: Reg
+    displacement: int
+    alias: str
+
+
+class ByteLoopWriter:
+    """Writes one loop: its first loads, all trips but the last, and the last."""
+
+    def __init__(
+        self, writer: Writer, label: str, found: ByteLoop, cells: Sequence[Reg], around: Around
+    ) -> None:
+        self._writer, self._label, self._found = writer, label, found
+        self._cells, self._around = cells, around
+        self._steps: dict[Reg, int] = {}
+        self._bases: list[tuple[Affine, Reg]] = []
+        counted = Atom(writer.new("x"), writer.depth + 1)
+        around.define(found.loop.index.name, Affine(((counted, 1),)))
+        for let in found.indices:
+            around.index_let(let)
+        self._places = {load.result.name: self._place(load, counted) for load in found.loads}
+        self._early = {name: writer.new("v") for name in sorted(found.early)}
+
+    def write(self) -> None:
+        """Add the loop to the open level."""
+        writer, trips = self._writer, self._found.trips
+        counter = writer.fresh_index(Affine((), (len(trips) - 1) * trips.step))
+        self._define_literals()
+        for name in self._early:
+            self._load(name, self._early[name])
+        writer.levels.append(Level())
+        self._trip()
+        for name in self._early:
+            pointer = self._places[name].pointer
+            self._load(name, self._early[name], self._steps[pointer])
+        for pointer, step in self._steps.items():
+            writer.emit(self._added(pointer, step))
+        body = writer.levels.pop().nodes
+        latch = (self._added(counter, -trips.step, "s"), self._branch())
+        none = ("",) * len(self._cells)
+        count = len(trips) - 1
+        node = Loop(self._label, (), body, latch, tuple(self._cells), none, None, count, True)
+        writer.levels[-1].nodes += [node, Code()]
+        self._trip()
+
+    def _define_literals(self) -> None:
+        """Literals stay in registers during all trips."""
+        for statement in self._found.loop.body:
+            if isinstance(statement, Let) and statement.result.type != INDEX:
+                for literal in statement.args:
+                    if isinstance(literal, Imm):
+                        self._around.define(
+                            named_literal(literal).name, self._around.vector(literal)
+                        )
+
+    def _trip(self) -> None:
+        """The products of a trip, and the loads that only later products read."""
+        loop = self._found.loop
+        for carried, cell in zip(loop.carried, self._cells, strict=True):
+            self._around.define(carried.name, cell)
+        for statement in loop.body:
+            match statement:
+                case Load(result, _, _, _, _):
+                    reg = self._early.get(result.name) or self._writer.new("v")
+                    if result.name not in self._early:
+                        self._load(result.name, reg)
+                    self._around.define(result.name, reg)
+                case Let(result, _, args, _) if result.type != INDEX:
+                    named = tuple(named_literal(a) if isinstance(a, Imm) else a for a in args)
+                    self._around.vector_let(replace(statement, args=named))
+        for value, cell in zip(loop.yields, self._cells, strict=True):
+            if not isinstance(value, Var) or self._around.vector(value) != cell:
+                raise Unsupported("a sum that is not computed in place")
+
+    # --- addresses -------------------------------------------------------------------------------
+
+    def _place(self, load: Load, counted: Atom) -> _Place:
+        address = self._around.byte_address(load.param, load.index, load.offset)
+        step = dict(address.terms).get(counted, 0)
+        terms = [term for term in address.terms if term[0] != counted]
+        first = of_terms(terms, address.constant + step * self._found.trips.start)
+        bytes_, alias = step * self._found.trips.step, self._around.alias(load.param)
+        for base, pointer in self._bases:
+            far = first.constant - base.constant
+            if base.terms == first.terms and self._steps[pointer] == bytes_ and self._reaches(far):
+                return _Place(pointer, far, alias)
+        pointer = self._writer.fresh_index(first)
+        self._bases.append((first, pointer))
+        self._steps[pointer] = bytes_
+        return _Place(pointer, 0, alias)
+
+    def _reaches(self, far: int) -> bool:
+        return far % _HALF_BYTES == 0 and 0 <= far < self._writer.encoding.reach_bytes
+
+    # --- instructions ----------------------------------------------------------------------------
+
+    def _load(self, name: str, reg: Reg, further: int = 0) -> None:
+        for op in self._halves(self._places[name], reg, further):
+            self._writer.emit(op)
+
+    def _halves(self, place: _Place, reg: Reg, further: int) -> Iterator[Op]:
+        """A load in halves; nothing is known of its place but the buffer."""
+        encoding, through = self._writer.encoding, self._writer.new(self._writer.encoding.halves)
+        at = place.displacement + further
+        access = Access(place.alias, (self._label, place.pointer), at, _HALF_BYTES, False)
+        yield encoding.half_load(reg, 0, place.pointer, at, access)
+        yield encoding.core_load(through, place.pointer, at + _HALF_BYTES, access)
+        yield encoding.insertion(reg, 1, through)
+
+    def _added(self, reg: Reg, by: int, flags: str = "") -> Op:
+        step = self._writer.encoding.immediate(abs(by))
+        if not step:
+            raise Unsupported("a loop with a large step")
+        return Op(
+            "integer", f"{'sub' if by < 0 else 'add'}{flags} {{0}}, {{0}}, {step}", (), (reg,)
+        )
+
+    def _branch(self) -> Op:
+        return self._writer.encoding.branch("ne", f".Lloop{self._label}")

@@ -1,0 +1,112 @@
+"""The meaning of operations on integers, for statements and for instructions.
+
+A vector is four words of 32 bits, whatever its elements are. A word of a result is a symbol for the
+operation on words of the operands, with the places of the elements that count in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ellc.codegen.kir.in_order.proof.symbols import (
+    UNKNOWN,
+    Lanes,
+    Symbols,
+    Unproved,
+    literal_lanes,
+)
+
+LOW, HIGH = 0xFFFF8000, 0x7FFF
+
+
+class Integers:
+    """Operations on words. Raises `Unproved` if a word that counts is unknown."""
+
+    def __init__(self, symbols: Symbols) -> None:
+        self._symbols = symbols
+
+    def of(self, *what: object) -> int:
+        """The symbol of an operation."""
+        if UNKNOWN in (part for part in what if type(part) is int):
+            raise Unproved("an operand is not complete")
+        return self._symbols.of(*what)
+
+    def product(self, a: Lanes, b: Lanes, high: bool, total: Lanes | None = None) -> Lanes:
+        """Products of 8 signed bytes, in two lanes of 16 bits of each word."""
+
+        def word(i: int) -> int:
+            at, place = 2 * high + i // 2, ("low", "high")[i % 2]
+            if total is None:
+                return self.of("wide_mul", a[at], b[at], place)
+            return self.of("wide_mul_add", total[i], a[at], b[at], place)
+
+        return (word(0), word(1), word(2), word(3))
+
+    def add_pairs(self, total: Lanes, pairs: Lanes) -> Lanes:
+        """Two lanes of 16 bits, added to one of 32 bits."""
+        w, x, y, z = (self.of("add_pairs", t, p) for t, p in zip(total, pairs, strict=True))
+        return (w, x, y, z)
+
+    def pair_sums(self, a: Lanes, b: Lanes) -> Lanes:
+        """The sums of two neighbouring lanes of 32 bits."""
+        return (
+            self.of("pair_sum", a[0], a[1]),
+            self.of("pair_sum", a[2], a[3]),
+            self.of("pair_sum", b[0], b[1]),
+            self.of("pair_sum", b[2], b[3]),
+        )
+
+    def each(self, op: str, bits: int, words: int, *operands: Lanes) -> Lanes:
+        """An operation on each lane of so many bits, in the first words."""
+        name = op if op in ("and", "xor") else f"{op} of {bits // 8}"
+        return _filled([self.of(name, *(v[i] for v in operands)) for i in range(words)])
+
+    def shifted(self, op: str, a: Lanes, bits: int) -> Lanes:
+        """A shift of lanes of 32 bits by a number of bits."""
+        w, x, y, z = (self.of(op, word, f"by {bits}") for word in a)
+        return (w, x, y, z)
+
+    def rounded(self, a: Lanes, bits: Lanes) -> Lanes:
+        """A shift of lanes of 32 bits to the right, rounded."""
+        return self.each("shr_round", 32, 4, a, bits)
+
+    def negative(self, a: Lanes) -> Lanes:
+        """0 minus lanes of 32 bits."""
+        return self.each("sub", 32, 4, literal_lanes(self._symbols, 0), a)
+
+    def narrowed(self, a: Lanes, bits: int, *, saturates: bool = False) -> Lanes:
+        """The low halves of 4 lanes of `2 * bits` bits."""
+        if bits == 8:
+            return _filled([self.of("narrow 8", a[0], a[1])])
+        name = "saturate 16" if saturates else "narrow 16"
+        return _filled([self.of(name, a[0], a[1]), self.of(name, a[2], a[3])])
+
+    def narrowed_if_clamped(self, a: Lanes) -> Lanes:
+        """Lanes of 32 bits as 16 bits; those that were clamped before are saturated."""
+        inner = [self._clamped(word) for word in a]
+        if None in inner:
+            return self.narrowed(a, 16)
+        w, x, y, z = (word or 0 for word in inner)
+        return self.narrowed((w, x, y, z), 16, saturates=True)
+
+    def _clamped(self, word: int) -> int | None:
+        low, high = (self._symbols.of("bits", bits) for bits in (LOW, HIGH))
+        match self._symbols.meaning(word):
+            case ("min of 4", int(most), int(top)) if top == high:
+                match self._symbols.meaning(most):
+                    case ("max of 4", int(inner), int(bottom)) if bottom == low:
+                        return inner
+        return None
+
+    def widened(self, a: Lanes, bits: int, *, signed: bool) -> Lanes:
+        """The first lanes of `bits` bits as lanes of twice as many."""
+        name = f"widen {'signed' if signed else 'unsigned'} {bits}"
+        words = [
+            UNKNOWN if not a[i // 2] else self.of(name, a[i // 2], f"{i % 2}") for i in range(4)
+        ]
+        return (words[0], words[1], words[2], words[3])
+
+
+def _filled(words: Sequence[int]) -> Lanes:
+    w, x, y, z = (*words, *[UNKNOWN] * (4 - len(words)))
+    return (w, x, y, z)

@@ -1,0 +1,168 @@
+"""Runs lines of AArch64 assembly that compute vectors of integers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from ellc.codegen.kir.in_order.proof.integers import Integers
+from ellc.codegen.kir.in_order.proof.machine import Machine
+from ellc.codegen.kir.in_order.proof.symbols import (
+    UNKNOWN,
+    Lanes,
+    Memory,
+    Symbols,
+    Unproved,
+    literal_lanes,
+)
+
+_REGISTER = re.compile(r"v(\d+)\.(\d+[bhs])")
+_LANE = re.compile(r"v(\d+)\.s\[([0-3])\]")
+_BITS = {"b": 8, "h": 16, "s": 32}
+_NAMES = {
+    "add": "add",
+    "sub": "sub",
+    "smax": "max",
+    "smin": "min",
+    "and": "and",
+    "eor": "xor",
+    "mul": "mul",
+    "sqrdmulh": "mul_high",
+}
+
+
+class IntegerMachine(Machine):
+    """A machine with these instructions."""
+
+    def __init__(self, symbols: Symbols, memory: Memory, writable: tuple[range, ...]) -> None:
+        super().__init__(symbols, memory, writable)
+        self._integers = Integers(symbols)
+
+    def lane_by_lane(self, name: str, to: str, a: str, b: str) -> None:
+        """An operation lane by lane."""
+        bits, words = self._same(to, a, b)
+        operands = (self._value(a), self._value(b))
+        self._set(to, self._integers.each(_NAMES[name], bits, words, *operands))
+
+    def byte_products(self, name: str, to: str, a: str, b: str) -> None:
+        """smull, smull2, smlal, smlal2."""
+        high = name.endswith("2")
+        if (_lanes(to), _lanes(a), _lanes(b)) != ("8h", *("16b" if high else "8b",) * 2):
+            raise Unproved("other lanes")
+        total = (self._value(to),) if name.startswith("smlal") else ()
+        self._set(to, self._integers.product(self._value(a), self._value(b), high, *total))
+
+    def add_pairs(self, to: str, a: str) -> None:
+        """sadalp."""
+        if (_lanes(to), _lanes(a)) != ("4s", "8h"):
+            raise Unproved("other lanes")
+        self._set(to, self._integers.add_pairs(self._value(to), self._value(a)))
+
+    def pair_sums(self, to: str, a: str, b: str) -> None:
+        """addp."""
+        self._words(to, a, b)
+        self._set(to, self._integers.pair_sums(self._value(a), self._value(b)))
+
+    def lane_multiply_add(self, to: str, a: str, b: str) -> None:
+        """mla, by a vector or by a lane."""
+        lane = _LANE.fullmatch(b)
+        self._words(to, a, *([] if lane else [b]))
+        word = self.lanes_of(f"v{lane[1]}")[int(lane[2])] if lane else UNKNOWN
+        other = (word,) * 4 if lane else self._value(b)
+        operands = (self._value(to), self._value(a), other)
+        self._set(to, self._integers.each("mul_add", 32, 4, *operands))
+
+    def lane_shift(self, name: str, to: str, a: str, by: str) -> None:
+        """shl, sshr."""
+        self._words(to, a)
+        op = {"shl": "shl", "sshr": "shr"}[name]
+        self._set(to, self._integers.shifted(op, self._value(a), int(by[1:])))
+
+    def rounded_right(self, to: str, a: str, by: str) -> None:
+        """srshr: a rounded shift to the right."""
+        self._words(to, a)
+        bits = literal_lanes(self._symbols, int(by[1:]))
+        self._set(to, self._integers.rounded(self._value(a), bits))
+
+    def rounded_left(self, to: str, a: str, b: str) -> None:
+        """srshl: a shift to the left by negative numbers."""
+        self._words(to, a, b)
+        bits = self._integers.negative(self._value(b))
+        self._set(to, self._integers.rounded(self._value(a), bits))
+
+    def narrowed(self, name: str, to: str, a: str) -> None:
+        """xtn, sqxtn."""
+        bits = {("4h", "4s"): 16, ("8b", "8h"): 8}[_lanes(to), _lanes(a)]
+        saturates = name == "sqxtn"
+        if saturates and bits == 8:
+            raise Unproved("saturates bytes")
+        self._set(to, self._integers.narrowed(self._value(a), bits, saturates=saturates))
+
+    def widened(self, name: str, to: str, a: str) -> None:
+        """sxtl, uxtl."""
+        bits = {("8h", "8b"): 8, ("4s", "4h"): 16}[_lanes(to), _lanes(a)]
+        self._set(to, self._integers.widened(self._value(a), bits, signed=name == "sxtl"))
+
+    def _words(self, *operands: str) -> None:
+        if any(_lanes(operand) != "4s" for operand in operands):
+            raise Unproved("other lanes")
+
+    def _same(self, *operands: str) -> tuple[int, int]:
+        """The bits of a lane and the number of words, which all operands have."""
+        (lanes,) = {_lanes(operand) for operand in operands}
+        bits = _BITS[lanes[-1]]
+        return bits, int(lanes[:-1]) * bits // 32
+
+    def _value(self, operand: str) -> Lanes:
+        return self.lanes_of(operand.partition(".")[0])
+
+    def _set(self, operand: str, lanes: Lanes) -> None:
+        self.values[operand.partition(".")[0]] = lanes
+
+
+def _lanes(operand: str) -> str:
+    match = _REGISTER.fullmatch(operand)
+    if match is None:
+        raise Unproved(f"{operand} is no vector")
+    return match[2]
+
+
+Handler = Callable[..., None]
+
+
+def _named(method: Handler, name: str) -> Handler:
+    def run(machine: IntegerMachine, *operands: str) -> None:
+        method(machine, name, *operands)
+
+    return run
+
+
+def either(core: Handler, name: str) -> Handler:
+    """An instruction on core registers and on vectors, such as `add`."""
+
+    def run(machine: IntegerMachine, to: str, *rest: str) -> None:
+        if to.startswith("v"):
+            machine.lane_by_lane(name, to, *rest)
+        else:
+            core(machine, to, *rest)
+
+    return run
+
+
+_EACH = ("smax", "smin", "and", "eor", "sqrdmulh")
+_PRODUCTS = ("smull", "smull2", "smlal", "smlal2")
+LINES: Mapping[str, Handler] = MappingProxyType(
+    {
+        **{n: _named(IntegerMachine.lane_by_lane, n) for n in _EACH},
+        **{n: _named(IntegerMachine.byte_products, n) for n in _PRODUCTS},
+        **{n: _named(IntegerMachine.lane_shift, n) for n in ("shl", "sshr")},
+        **{n: _named(IntegerMachine.narrowed, n) for n in ("xtn", "sqxtn")},
+        **{n: _named(IntegerMachine.widened, n) for n in ("sxtl", "uxtl")},
+        "sadalp": IntegerMachine.add_pairs,
+        "mla": IntegerMachine.lane_multiply_add,
+        "srshl": IntegerMachine.rounded_left,
+        "srshr": IntegerMachine.rounded_right,
+    }
+)
+"""The method for each mnemonic, as in `Machine.handlers`."""

@@ -1,0 +1,131 @@
+"""Convolutions of bytes as scheduled assembly: proved, as long as predicted, faults are found."""
+
+from __future__ import annotations
+
+import functools
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from ellc.codegen.blocks.calls import Options
+from ellc.codegen.kir.assembly import Frame, frame
+from ellc.codegen.kir.in_order.predict import steady_loops, trip_cycles
+from ellc.codegen.kir.in_order.proof.prove import problem
+from ellc.codegen.kir.in_order.scheduler import MACHINES
+from ellc.codegen.kir.in_order.states import encoding_of
+from ellc.codegen.kir.in_order.translate import Translated, lowered, translate
+from ellc.codegen.kir.ir import Assembled, For
+from ellc.codegen.machine.pipeline import pipeline_of
+from ellc.codegen.machine.resolve import resolve
+from ellc.codegen.planning.planner import make_plan
+from ellc.ir.builder import GraphBuilder
+from ellc.ir.ops.quantised import Requantize
+from ellc.ir.ops.quantised_conv import IntConv2D
+from ellc.ir.pipeline import run_pipeline
+from ellc.ir.types import DType, Padding, TensorType
+
+PI = resolve("pi3_64")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A nest and the function for it."""
+
+    loop: For
+    frame: Frame
+    made: Translated
+
+    def problem(self, lines: Sequence[str]) -> str:
+        """Why a function with other lines is not proved to compute the nest."""
+        function = replace(self.made.function, lines=tuple(lines))
+        rest = ({}, function, self.made.witnesses, MACHINES[PI.arch])
+        return problem(self.loop, (), self.frame, *rest)
+
+
+@functools.cache
+def case(window: int, unsigned: bool) -> Case:
+    """A convolution of 48 channels with requantised results; its weights may need 9 bits."""
+    rng, b = np.random.default_rng(0), GraphBuilder("layer")
+    dtype = DType.U8 if unsigned else DType.I8
+    weights = rng.integers(-60, 60, (8, window, window, 48)).astype(np.int8)
+    weights[0, 0, 0, :2] = -127
+    op = IntConv2D(padding=Padding.same(window // 2), input_zero=9, weight_zero=(3 * unsigned,))
+    x = b.input("x", TensorType(dtype, (1, 6, 8, 48)))
+    total = b.add(op, x, b.constant(weights), b.constant(np.arange(8, dtype=np.int32)))
+    factors, shifts = np.full(8, 1 << 30, np.int32), np.arange(-9, -1, dtype=np.int32)
+    rule = Requantize("tflite", 3, 0 if unsigned else -128, 120, dtype)
+    b.output("y", b.add(rule, total, b.constant(factors), b.constant(shifts)))
+    plan = make_plan(run_pipeline(b.build())[0], PI, Options(), "k")
+    (assembled,) = plan.steps[-1].call.kernel.body
+    assert isinstance(assembled, Assembled)
+    (loop,) = assembled.source
+    assert isinstance(loop, For)
+    encoding, rows = encoding_of(PI), pipeline_of(PI)
+    assert encoding is not None and rows is not None
+    layout = frame((loop,), (), PI.word_bits)
+    nodes = lowered(loop, (), layout, {}, encoding)
+    return Case(loop, layout, translate(nodes, layout, encoding, rows))
+
+
+CASES = [(1, False), (1, True), (3, False)]
+
+
+@pytest.mark.parametrize(("window", "unsigned"), CASES)
+def test_functions_are_proved_and_their_loops_are_short(window: int, unsigned: bool) -> None:
+    found = case(window, unsigned)
+    assert found.problem(found.made.function.lines) == ""
+    encoding, rows = encoding_of(PI), pipeline_of(PI)
+    assert encoding is not None and rows is not None
+    loops = list(steady_loops(found.made.nodes))
+    cycles = max(trip_cycles(loop, encoding, rows) for loop in loops)
+    # 48 products and sums, 8 loads; 4 vectors without sign are flipped.
+    assert 56 <= cycles <= (61 if unsigned else 58)
+
+
+def _other_register(found: re.Match[str], rng: random.Random) -> str:
+    return found[1] + str((int(found[2]) + rng.randrange(1, 32)) % 32)
+
+
+def _other_number(found: re.Match[str], rng: random.Random) -> str:
+    return found[1] + str(int(found[2]) + rng.choice((-16, -8, -4, 4, 8, 16)))
+
+
+FAULTS = {
+    "another factor": (r"(sm[ul][a-z0-9]* v\d+\.8h, v)(\d+)", _other_register),
+    "another product": (r"(sadalp v\d+\.4s, v)(\d+)", _other_register),
+    "another sum": (r"(sadalp v)(\d+)", _other_register),
+    "another half": (r"(smlal)(2)(?= )", lambda found, rng: found[1]),
+    "another vector in the epilogue": (
+        r"((?:addp|sqrdmulh|srshl) v\d+\.4s, v)(\d+)",
+        _other_register,
+    ),
+    "another lane": (r"(mla .*\.s\[)(\d)", lambda f, rng: f[1] + str((int(f[2]) + 1) % 4)),
+    "no saturation": (r"(sq)(xtn)", lambda found, rng: found[2]),
+    "a shift by another number": (r"(sshr .*#)(\d+)", _other_number),
+    "another register to store": (r"(str s)(\d+)", _other_register),
+    "another place": (r"((?:str s|ldr [dqx])\d+, \[x[1-9]\d*, #)(\d+)", _other_number),
+    "another half of a load": (r"(ins v\d+\.d\[1\], x)(\d+)", _other_register),
+    "another minimum": (r"(smin )(v)", lambda found, rng: "smax v"),
+}
+
+
+@pytest.mark.parametrize("what", [*FAULTS, "a dropped line"])
+@pytest.mark.parametrize(("window", "unsigned"), CASES[:2])
+def test_the_checker_catches_faults(window: int, unsigned: bool, what: str) -> None:
+    found, rng = case(window, unsigned), random.Random(what)
+    pattern, change = FAULTS.get(what, (r"(?!nop|prfm|\.)", None))
+    lines = found.made.function.lines
+    places = [at for at, line in enumerate(lines) if re.match(pattern, line)]
+    assert places or (what == "another lane" and not unsigned)
+    for at in rng.sample(places, min(len(places), 8)):
+        changed = list(lines)
+        if change is None:
+            del changed[at]
+        else:
+            changed[at] = re.sub(pattern, lambda match: change(match, rng), lines[at], count=1)
+        if changed != list(lines):
+            assert found.problem(changed), lines[at]
