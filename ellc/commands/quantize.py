@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ellc.commands.data_parameters import data_options
 from ellc.commands.output import echo_files, echo_json, echo_notes, json_option
 from ellc.commands.parameters import FILE_PATH, model_options
+
+
+class Percent(click.ParamType["float"]):
+    """The type of a percentage from 0 to 100, with or without `%`; the value is a fraction."""
+
+    name = "percent"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        try:
+            number = float(str(value).removesuffix("%"))
+        except ValueError:
+            number = -1.0
+        if not 0 <= number <= 100:
+            self.fail(f"{value!r} is not a percentage from 0% to 100%, such as 1%", param, ctx)
+        return number / 100
+
 
 if TYPE_CHECKING:
     from ellc.commands.data_parameters import DataChoice
@@ -56,6 +74,19 @@ if TYPE_CHECKING:
     "same. For networks whose channels differ much.",
 )
 @click.option(
+    "-t",
+    "--target",
+    metavar="TARGET",
+    help="Let layers stay float that are predicted to be slower with 8 bits on this target.",
+)
+@click.option(
+    "--max-drop",
+    type=Percent(),
+    metavar="PERCENT",
+    help="Let the layers that add most noise stay float until the top-1 accuracy drops by at most "
+    "this much, such as 1%.",
+)
+@click.option(
     "--jobs",
     type=click.IntRange(1),
     metavar="N",
@@ -77,6 +108,8 @@ def command(
     calibration: str,
     bias_correction: bool,
     equalize: bool,
+    target: str | None,
+    max_drop: float | None,
     jobs: int | None,
     html: Path | None,
     options: ModelOptions,
@@ -94,6 +127,7 @@ def command(
     outside the range. If the data have classes, it also has the accuracy before and after. Classes
     are not needed otherwise: a folder of pictures, or an .npz file with x, is enough.
     """
+    from ellc.codegen.machine.resolve import resolve
     from ellc.models import default_name
     from ellc.progress import progress
     from ellc.quantise.quantising import Method
@@ -120,6 +154,8 @@ def command(
         int(chosen.background),
         samples,
         Method(calibration, bias_correction, equalize),
+        resolve(target) if target is not None else None,
+        max_drop,
         jobs,
     )
     with progress(quiet=as_json) as report:

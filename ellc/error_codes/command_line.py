@@ -268,4 +268,12 @@ ROWS = (
         "that are NaN or infinite for the given data.",
         "Compile the network as it is, or check that the data are prepared as the network expects.",
     ),
+    ErrorCode(
+        "E791",
+        "Accuracy cannot be measured",
+        "`ellc quantize --max-drop` needs labelled data, and a network with a single output, which "
+        "has the scores of the classes.",
+        "Give data with classes (`--truth FILE` for a folder of pictures), and choose the output "
+        "with `--outputs NAME`.",
+    ),
 )

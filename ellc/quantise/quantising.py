@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
 
 from ellc.frontends.onnx.quantisation import Quantisation
 from ellc.ir.errors import EllcError
@@ -35,6 +37,11 @@ class Samples:
 
     each: Callable[[], Iterable[Array]]
     count: int
+
+    def some(self, count: int) -> list[Array]:
+        """At most `count` of the inputs, at equal distances."""
+        chosen = {int(at) for at in np.linspace(0, self.count - 1, min(count, self.count))}
+        return [sample for index, sample in enumerate(self.each()) if index in chosen]
 
 
 @dataclass(frozen=True)
@@ -82,12 +89,41 @@ class Method:
 
 
 DEFAULT = Method()
+NONE: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A float network with the range of every value that a layer in `layers` reads or computes.
+
+    `not_finite` are the results of layers that cannot be integers, because they read or compute
+    numbers that are NaN or infinite.
+    """
+
+    before: Graph
+    layers: tuple[Layer, ...]
+    not_finite: frozenset[str]
+    chosen: Mapping[str, Chosen]
+    observations: Mapping[str, Observation]
+    method: Method
+
+    @property
+    def quantisations(self) -> dict[str, Quantisation]:
+        """The scale and zero point of each value."""
+        return {value: chosen.quantisation for value, chosen in self.chosen.items()}
 
 
 def quantise(
     graph: Graph, samples: Samples, folder: Path, report: Progress, method: Method = DEFAULT
 ) -> Quantised:
-    """Quantise a float network with calibration data.
+    """Quantise a float network with calibration data: `calibrated`, then `assembled`."""
+    return assembled(calibrated(graph, samples, folder, report, method))
+
+
+def calibrated(
+    graph: Graph, samples: Samples, folder: Path, report: Progress, method: Method = DEFAULT
+) -> Calibration:
+    """Choose the ranges of all values with calibration data.
 
     Code that watches the network is compiled into `folder`. Raises `EllcError` E790 if the network
     has no float convolution or dense layer.
@@ -101,23 +137,41 @@ def quantise(
         before = equalised(before, seen)
         layers = find_layers(before)
         seen = _observed(before, layers, samples, folder / "equalised", report)
-    wrong = _not_finite(layers, seen)
-    layers = find_layers(before, {value for layer in wrong for value in layer.results})
-    left = _left_float(before, layers, wrong)
+    not_finite = frozenset(v for layer in _not_finite(layers, seen) for v in layer.results)
+    layers = find_layers(before, not_finite)
     _want_products(before, layers)
     representatives = shared(layers)
     histograms = joined_histograms(
         representatives, {value: seen[value].histogram for value in representatives}
     )
     search = _Search(before, layers, representatives, samples, folder, report)
-    chosen = search.ranges(histograms, method.calibration)
-    quantisations = {value: chosen[of].quantisation for value, of in representatives.items()}
-    methods = {value: chosen[of].method for value, of in representatives.items()}
-    weights = _weights(before, layers, quantisations, seen if method.bias_correction else {})
-    report("rewriting", 0, 0)
+    ranges = search.ranges(histograms, method.calibration)
+    chosen = {value: ranges[of] for value, of in representatives.items()}
+    return Calibration(before, layers, not_finite, chosen, seen, method)
+
+
+def assembled(calibration: Calibration, reasons: Mapping[str, str] = NONE) -> Quantised:
+    """The quantised network; layers with a result in `reasons` stay float."""
+    before, seen = calibration.before, calibration.observations
+    layers = find_layers(before, {*calibration.not_finite, *reasons})
+    quantisations = calibration.quantisations
+    means = seen if calibration.method.bias_correction else {}
+    weights = _weights(before, layers, quantisations, means)
     full = rewritten(before, layers, quantisations, weights)
+    why = {
+        **dict.fromkeys(calibration.not_finite, "it reads or computes numbers that are not finite"),
+        **reasons,
+    }
     return Quantised(
-        before, full, tidied(full), layers, quantisations, methods, weights, seen, left
+        before,
+        full,
+        tidied(full),
+        layers,
+        quantisations,
+        {value: chosen.method for value, chosen in calibration.chosen.items()},
+        weights,
+        seen,
+        _left_float(calibration, layers, why),
     )
 
 
@@ -133,23 +187,27 @@ def _want_products(graph: Graph, layers: Sequence[Layer]) -> None:
 
 
 def _left_float(
-    graph: Graph, layers: Sequence[Layer], not_finite: Sequence[Layer]
+    calibration: Calibration, layers: Sequence[Layer], why: Mapping[str, str]
 ) -> dict[str, str]:
     """The convolutions and dense layers that are not among `layers`, with the reason."""
+    graph = calibration.before
     heads = {layer.head for layer in layers}
-    wrong = {layer.head for layer in not_finite}
+    of_results = {
+        layer.head: why[value]
+        for layer in find_layers(graph)
+        for value in layer.results
+        if value in why
+    }
     known = graph.constant_arrays()
     left = {}
     for node in graph.nodes:
         if not isinstance(node.op, Conv2D | Dense) or node in heads:
             continue
-        if node in wrong:
-            why = "it reads or computes numbers that are not finite"
-        elif not all(v in known for v in node.inputs[1:]):
-            why = "the network computes its weights"
+        if not all(v in known for v in node.inputs[1:]):
+            reason = "the network computes its weights"
         else:
-            why = "8-bit convolutions cannot have its padding"
-        left[next(iter(node.source), node.output)] = why
+            reason = of_results.get(node, "8-bit convolutions cannot have its padding")
+        left[next(iter(node.source), node.output)] = reason
     return left
 
 
@@ -204,7 +262,7 @@ class _Search:
                 weights = arrays[layer.head.inputs[1]]
                 scales = filter_scales(weights, None, 1.0)
                 rounded[layer.results[0]] = reals(rounded_weights(weights, scales), scales)
-        samples = list(islice(self.samples.each(), self._samples(len(histograms))))
+        samples = self.samples.some(self._samples(len(histograms)))
         with simulation(
             self.graph, self.layers, self.representatives, rounded, samples, self.folder,
             self.report,

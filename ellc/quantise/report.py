@@ -14,6 +14,7 @@ from ellc.ir.ops.dense import Dense
 from ellc.ir.printable import visible
 from ellc.quantise.damage import LayerDamage
 from ellc.quantise.quantising import Quantised
+from ellc.quantise.speed import Speed
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Outcome:
     damages: Sequence[LayerDamage]
     evaluation: Evaluation | None
     not_evaluated: str = ""
+    speed: Speed | None = None
 
     @property
     def weighted(self) -> tuple[int, int]:
@@ -65,7 +67,17 @@ def _lines(outcome: Outcome) -> Iterator[str]:
         yield f"{shortened(visible(name))} stays float: {why}"
     yield ""
     yield from _accuracy(outcome)
+    if outcome.speed is not None:
+        yield _cycles(outcome.speed)
     yield summary(outcome)
+
+
+def _cycles(speed: Speed) -> str:
+    left = f"; with {len(speed.slower)} layers left float, {speed.mixed:,.0f}"
+    return (
+        f"predicted cycles of a call on one core of {speed.target}: {speed.floats:,.0f} with "
+        f"floats, {speed.integers:,.0f} with 8 bits{left if speed.slower else ''}"
+    )
 
 
 def summary(outcome: Outcome) -> str:
@@ -112,6 +124,13 @@ def document(outcome: Outcome) -> dict[str, Any]:
         "float_layers": dict(outcome.quantised.left_float),
         "accuracy": None,
     }
+    if outcome.speed is not None:
+        result["predicted_cycles"] = {
+            "target": outcome.speed.target,
+            "float": outcome.speed.floats,
+            "all_8_bits": outcome.speed.integers,
+            "written": outcome.speed.mixed,
+        }
     if outcome.evaluation is not None:
         both = agreement(outcome.evaluation.answers)
         counts = [tally(outcome.evaluation.answers, n) for n in (0, 1)]

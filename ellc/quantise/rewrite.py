@@ -129,7 +129,8 @@ class _Writer:
 
     def layer(self, layer: Layer, weights: Weights | None) -> tuple[str, ...]:
         """Insert the operators of a layer before its last node; returns the stored results."""
-        at, to = layer.nodes[-1], self.quantisations[layer.results[0]]
+        to = self.quantisations[layer.results[0]]
+        at = layer.nodes[-1]
         match layer.kind:
             case "product":
                 assert weights is not None
