@@ -10,6 +10,7 @@ import click
 from ellc.commands.data_parameters import data_options
 from ellc.commands.output import echo_files, echo_json, echo_notes, json_option
 from ellc.commands.parameters import FILE_PATH, model_options
+from ellc.ir.errors import EllcError
 
 
 class Percent(click.ParamType["float"]):
@@ -68,6 +69,14 @@ if TYPE_CHECKING:
     help="Let biases make up for what rounding the weights adds to the means of results.",
 )
 @click.option(
+    "--rounding",
+    type=click.Choice(["nearest", "adaptive"]),
+    default="nearest",
+    show_default=True,
+    help="adaptive: round each weight up or down, so that the results of its layer change least on "
+    "the samples.",
+)
+@click.option(
     "--equalize",
     is_flag=True,
     help="First give the channels between two layers similar ranges; the float network stays the "
@@ -107,6 +116,7 @@ def command(
     samples: int,
     calibration: str,
     bias_correction: bool,
+    rounding: str,
     equalize: bool,
     target: str | None,
     max_drop: float | None,
@@ -140,6 +150,8 @@ def command(
             "--weights, --fp16, --exact and --no-winograd change the code of float layers: give "
             "them to `ellc compile`"
         )
+    if html is not None and not html.parent.is_dir():
+        raise EllcError("the folder does not exist", code="E703", where=str(html.parent))
     file = output or Path(f"{default_name(model)}_int8.eir")
     check_output(file, model)
     data = chosen.open(labelled=False)
@@ -153,7 +165,7 @@ def command(
         chosen.crop,
         int(chosen.background),
         samples,
-        Method(calibration, bias_correction, equalize),
+        Method(calibration, bias_correction, equalize, rounding == "adaptive"),
         resolve(target) if target is not None else None,
         max_drop,
         jobs,

@@ -207,9 +207,9 @@ ROWS = (
     ErrorCode(
         "E770",
         "Not a data set",
-        "`ellc evaluate` does not recognise the data given with `--data`.",
-        "Use one of the layouts in the report. A flat folder of pictures also needs `--truth "
-        "FILE`.",
+        "The data given with `--data` have no layout that ellc knows.",
+        "Use one of the layouts in the report. For `ellc evaluate`, a flat folder of pictures also "
+        "needs `--truth FILE`.",
     ),
     ErrorCode(
         "E771",

@@ -24,6 +24,7 @@ from ellc.quantise.layers import Layer, find_layers
 from ellc.quantise.observers import Histogram, Observation, observe, watched
 from ellc.quantise.ranges import filter_scales, joined_histograms, shared
 from ellc.quantise.rewrite import Weights, reals, rewritten, rounded_weights, weights_of
+from ellc.quantise.rounding import adapted, operands
 from ellc.quantise.simulation import simulation
 
 _LEAST_SEARCHED, _MOST_SEARCHED = 4, 16
@@ -80,12 +81,14 @@ class Method:
 
     `calibration` is a name in `METHODS`, or `AUTO`, which chooses for each value by the damage that
     is measured. With `bias_correction`, biases make up for the rounding of weights; with
-    `equalise`, the channels between two layers get similar ranges first.
+    `equalise`, the channels between two layers get similar ranges first. With `adaptive`, weights
+    are not rounded to the nearest integers, but so that results change least.
     """
 
     calibration: str = AUTO
     bias_correction: bool = True
     equalise: bool = False
+    adaptive: bool = False
 
 
 DEFAULT = Method()
@@ -97,7 +100,8 @@ class Calibration:
     """A float network with the range of every value that a layer in `layers` reads or computes.
 
     `not_finite` are the results of layers that cannot be integers, because they read or compute
-    numbers that are NaN or infinite.
+    numbers that are NaN or infinite. `adapted` has the stored weights of layers, by their result,
+    if these are not the nearest integers.
     """
 
     before: Graph
@@ -105,6 +109,7 @@ class Calibration:
     not_finite: frozenset[str]
     chosen: Mapping[str, Chosen]
     observations: Mapping[str, Observation]
+    adapted: Mapping[str, Array]
     method: Method
 
     @property
@@ -147,7 +152,11 @@ def calibrated(
     search = _Search(before, layers, representatives, samples, folder, report)
     ranges = search.ranges(histograms, method.calibration)
     chosen = {value: ranges[of] for value, of in representatives.items()}
-    return Calibration(before, layers, not_finite, chosen, seen, method)
+    stored: dict[str, Array] = {}
+    if method.adaptive:
+        with watched(before, operands(layers), folder / "rounding", report) as call:
+            stored = adapted(before, layers, call, samples.each(), samples.count, report)
+    return Calibration(before, layers, not_finite, chosen, seen, stored, method)
 
 
 def assembled(calibration: Calibration, reasons: Mapping[str, str] = NONE) -> Quantised:
@@ -156,7 +165,7 @@ def assembled(calibration: Calibration, reasons: Mapping[str, str] = NONE) -> Qu
     layers = find_layers(before, {*calibration.not_finite, *reasons})
     quantisations = calibration.quantisations
     means = seen if calibration.method.bias_correction else {}
-    weights = _weights(before, layers, quantisations, means)
+    weights = _weights(before, layers, quantisations, means, calibration.adapted)
     full = rewritten(before, layers, quantisations, weights)
     why = {
         **dict.fromkeys(calibration.not_finite, "it reads or computes numbers that are not finite"),
@@ -225,6 +234,7 @@ def _weights(
     layers: Sequence[Layer],
     quantisations: Mapping[str, Quantisation],
     seen: Mapping[str, Observation],
+    adapted: Mapping[str, Array],
 ) -> dict[str, Weights]:
     """The stored weights of each convolution and dense layer.
 
@@ -236,7 +246,8 @@ def _weights(
         if layer.kind == "product":
             (x,) = layer.operands
             means = seen[x].means if x in seen else None
-            weights[layer.results[0]] = weights_of(layer, arrays, quantisations[x], means)
+            stored = adapted.get(layer.results[0])
+            weights[layer.results[0]] = weights_of(layer, arrays, quantisations[x], means, stored)
     return weights
 
 

@@ -47,16 +47,21 @@ def weights_of(
     arrays: Mapping[str, Array],
     of_x: Quantisation,
     means: Array | None = None,
+    adapted: Array | None = None,
 ) -> Weights:
-    """Round the weights of a layer to the nearest stored integers.
+    """Round the weights of a layer to the nearest stored integers, or take those in `adapted`.
 
-    `means` are the means of the operand's channels; with them, the bias makes up for what rounding
-    the weights adds to the mean of each result.
+    `adapted` has stored weights for scales that depend on the weights alone. `means` are the means
+    of the operand's channels; with them, the bias makes up for what rounding the weights adds to
+    the mean of each result.
     """
     _, name, *rest = layer.head.inputs
     weights, bias = arrays[name], arrays[rest[0]] if rest else None
     scales = filter_scales(weights, bias, float(of_x.one_scale))
     stored = rounded_weights(weights, scales)
+    if adapted is not None:
+        usual = scales == filter_scales(weights, None, 1.0)
+        stored = np.where(usual.reshape(-1, *(1,) * (stored.ndim - 1)), adapted, stored)
     if means is not None:
         lost = mean_error(layer.head, weights, reals(stored, scales), means)
         bias = lost if bias is None else bias + lost

@@ -13,11 +13,13 @@ from ellc.ir.interp import evaluate
 from ellc.ir.ops.activations import Relu
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.types import Array, Padding
+from ellc.progress import silent
 from ellc.quantise.calibration import METHODS
 from ellc.quantise.equalise import equalised
 from ellc.quantise.observers import Histogram, Observation
-from ellc.quantise.quantising import Method, Quantised
+from ellc.quantise.quantising import Method, Quantised, Samples, quantise
 from ellc.quantise.ranges import quantisation_of
+from ellc.quantise.rewrite import reals
 
 
 def histogram(values: Array) -> Histogram:
@@ -135,3 +137,46 @@ def test_the_choice_by_damage_is_no_worse(tmp_path: Path) -> None:
     assert set(results["auto"].methods.values()) <= set(METHODS)
     again = quantised(graph, tmp_path / "again", 16, method=Method("auto"))
     assert again.graph == results["auto"].graph
+
+
+def layer_error(graph: Graph, result: Quantised, samples: list[Array]) -> float:
+    """The square error of the first layer, with real weights and exact operands."""
+    (layer, *_) = result.layers
+    weights = result.weights[layer.results[0]]
+    w = reals(weights.stored, weights.scales)
+    op = layer.head.op
+    exact = graph.constant_arrays()[layer.head.inputs[1]]
+    errors = [op.reference(x, w - exact)[0] for x in samples]
+    difference = np.concatenate(errors).reshape(-1, exact.shape[0])
+    return float((difference - difference.mean(0)).var())
+
+
+@pytest.mark.parametrize("groups", [1, 2, 6])
+def test_adaptive_rounding(groups: int, tmp_path: Path) -> None:
+    """Neighbouring pixels and channels are alike; so rounding errors can make up for each other."""
+    d = Drawn()
+    graph = d.built(d.conv(d.x, 12, 3, groups))
+    mixed = d.rng.standard_normal((6, 6)).astype(np.float32) + 2
+    samples = [np.cumsum(x, 2) @ mixed for x in inputs(12)]
+    results = [
+        quantise(
+            graph, Samples(lambda: samples[:8], 8), tmp_path / str(a), silent,
+            Method("min-max", adaptive=a),
+        )
+        for a in (False, True)
+    ]  # fmt: skip
+    nearest, adaptive = (layer_error(graph, result, samples[8:]) for result in results)
+    assert adaptive < 0.8 * nearest
+    (layer,) = results[1].layers
+    weights = results[1].weights[layer.results[0]]
+    exact = graph.constant_arrays()[layer.head.inputs[1]]
+    steps = np.abs(reals(weights.stored, weights.scales) - exact)
+    assert (steps <= weights.scales.reshape(-1, 1, 1, 1) * 1.0001).all()
+
+
+def test_adaptive_rounding_of_whole_networks(tmp_path: Path) -> None:
+    for name in ("classifier", "depthwise"):
+        graph = NETWORKS[name]()
+        result = quantised(graph, tmp_path / name, method=Method("min-max", adaptive=True))
+        signal = sum(float((evaluate(graph, (s,)).outputs[0] ** 2).sum()) for s in inputs(4))
+        assert noise(graph, result) < signal / 300
