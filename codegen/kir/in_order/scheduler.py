@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import count
 
@@ -9,9 +10,10 @@ from ellc.codegen.kir.assembly import Frame, frame
 from ellc.codegen.kir.in_order.allocate import spill
 from ellc.codegen.kir.in_order.code import Unsupported
 from ellc.codegen.kir.in_order.encoding import Encoding
-from ellc.codegen.kir.in_order.kept import DECLINED, Answer, keep, kept, key_of
+from ellc.codegen.kir.in_order.kept import DECLINED, Answer, keep, kept, key_of, shelf
 from ellc.codegen.kir.in_order.live import without_dead_code
 from ellc.codegen.kir.in_order.lower import Lowering
+from ellc.codegen.kir.in_order.placing import LEAST_PRODUCTS
 from ellc.codegen.kir.in_order.predict import (
     counts_bits,
     dense_loops,
@@ -24,7 +26,7 @@ from ellc.codegen.kir.in_order.proof.machine_a64 import MachineA64
 from ellc.codegen.kir.in_order.proof.prove import problem
 from ellc.codegen.kir.in_order.states import encoding_of
 from ellc.codegen.kir.in_order.translate import lowered, translate
-from ellc.codegen.kir.ir import Assembled, AssemblyFunction
+from ellc.codegen.kir.ir import Assembled, AssemblyFunction, For, Let, walk
 from ellc.codegen.kir.nests import Nest, nest_scheduler
 from ellc.codegen.kir.straight_line import Block, scheduler
 from ellc.codegen.machine.core import Arch
@@ -55,10 +57,10 @@ def in_order(nest: Nest, target: Target) -> AssemblyFunction | None:
     It is proved equal to the nest, also if an earlier compilation has found it.
     """
     rows, encoding = pipeline_of(target), encoding_of(target)
-    if rows is None or encoding is None:
+    if rows is None or encoding is None or not _may_win(nest.loop):
         return None
     layout = frame((nest.loop,), nest.results, target.word_bits)
-    key = key_of(nest, layout, target, rows)
+    key = "" if shelf() is None else key_of(nest, layout, target, rows)
     known = kept(key, target)
     if known is not None and not _problem(nest, layout, target, known):
         return known.function
@@ -70,6 +72,19 @@ def in_order(nest: Nest, target: Target) -> AssemblyFunction | None:
         raise InternalError(f"scheduled assembly is not proved equal to its source: {wrong}")
     keep(key, found)
     return found.function
+
+
+def _may_win(loop: For) -> bool:
+    """Whether there may be loops of products in a nest, or counts of bits. Most nests have none."""
+    for statement in walk((loop,)):
+        match statement:
+            case Let(_, "popcount", _, _):
+                return True
+            case For():
+                ops = Counter(s.op for s in statement.body if isinstance(s, Let))
+                if ops["mul_add"] >= LEAST_PRODUCTS:
+                    return True
+    return False
 
 
 def _answer(
