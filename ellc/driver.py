@@ -12,7 +12,7 @@ from typing import get_args
 
 from ellc import __version__
 from ellc.check.weights_change import change_of_weights
-from ellc.codegen.blocks.calls import Options
+from ellc.codegen.blocks.calls import CodeGoal, Options
 from ellc.codegen.kir.llvm import llvm_module
 from ellc.codegen.kir.text import print_kernel
 from ellc.codegen.languages.names import valid_name
@@ -58,8 +58,9 @@ class CompileOptions:
     `threads` is None, a call uses as many threads as it can, at most one for each core
     (`planning.threads`). `kernels` are pairs of a layer and the kernel to use for it
     (`planning.choice`). `chains` is `depth_first` of `codegen.blocks.calls.Options`, and
-    `max_ram_bytes` is that of the same name. `tuning` is a file with the fastest kernels
-    (`ellc.tuning`); with `shipped_tuning`, those of the file in ellc's package are used as well.
+    `max_ram_bytes` and `code` are those of the same names. `tuning` is a file with the fastest
+    kernels (`ellc.tuning`); with `shipped_tuning`, those of the file in ellc's package are used as
+    well.
     `labels` are the names of an output's classes; they replace the names in the model. With
     `profile`, the compiled code measures the time of each step. `version` is the version of the
     package, for pip and CMake. `model` has the options for reading a model file; it has no effect
@@ -77,6 +78,7 @@ class CompileOptions:
     kernels: tuple[tuple[str, str], ...] = ()
     chains: bool = True
     max_ram_bytes: int | None = None
+    code: CodeGoal | None = None
     tuning: Path | None = None
     shipped_tuning: bool = True
     model: ModelOptions = DEFAULT_OPTIONS
@@ -262,6 +264,7 @@ def _planned(
             kernels=options.kernels,
             depth_first=options.chains,
             max_ram_bytes=options.max_ram_bytes,
+            code=options.code,
         )
         tuned, notes = tuned_kernels(options.tuning, target, shipped=options.shipped_tuning)
         plan = plan_for_threads(ready, target, chosen, name, tuned, threads=options.threads)

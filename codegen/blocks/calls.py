@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ellc.codegen.blocks.access import Access, Buffer, Scratch, Weight
 from ellc.codegen.kir.ir import Kernel
@@ -76,6 +77,10 @@ class Chain:
     turns: int = 1
 
 
+CodeGoal = Literal["speed", "balanced", "size"]
+"""What code is written for: the fastest code, short code if it is nearly as fast, or short code."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """The user's options for code generation.
@@ -86,7 +91,8 @@ class Options:
 
     `chains` are computed in bands. If there are none, `depth_first` lets the planner choose chains
     that are predicted to be faster than layers; if the arena would be larger than `max_ram_bytes`,
-    it chooses chains that need less memory.
+    it chooses chains that need less memory. `code` says how long code may be; None means what suits
+    the target.
     """
 
     threads: int = 1
@@ -95,6 +101,7 @@ class Options:
     chains: tuple[Chain, ...] = ()
     depth_first: bool = True
     max_ram_bytes: int | None = None
+    code: CodeGoal | None = None
 
 
 def access_arg(access: Access) -> Arg:

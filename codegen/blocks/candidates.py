@@ -48,6 +48,9 @@ class Prediction:
 
     If parts of the result are computed separately, their first row and column must be multiples of
     `granule`, and candidates of a family give the same bits only if their `order` is the same.
+
+    `unrolled` is the number of results that the code of a tile computes without a loop. Where the
+    borders of an image have code of their own, the size of the code grows with it.
     """
 
     kernel: str
@@ -56,6 +59,7 @@ class Prediction:
     sums: Sums = field(default=DIRECT, compare=False)
     granule: int = field(default=1, compare=False)
     order: str = field(default="", compare=False)
+    unrolled: int = field(default=1, compare=False)
 
     @property
     def name(self) -> str:

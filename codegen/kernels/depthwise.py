@@ -114,7 +114,8 @@ def depthwise(node: PlacedNode) -> Iterator[Candidate]:
         cycles *= vectors
         if is_float:
             cycles = in_cycles(node.target, shape, cycles)
-        prediction = Prediction("depthwise", tile.note, cycles, order=order)
+        unrolled = tile.rows * tile.pixels * tile.vectors
+        prediction = Prediction("depthwise", tile.note, cycles, order=order, unrolled=unrolled)
         return Candidate(prediction, partial(_call, node, shape, terms, block))
 
     tiles = Rectangles.of(node.target, node.result.type.dtype, shape, multiplier, terms.types)

@@ -11,9 +11,8 @@ from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.machine.target import Target
 from ellc.codegen.planning.bands import Bands, runs
 from ellc.codegen.planning.choice import (
-    SUMS,
     AskedKernels,
-    every_sum,
+    Wishes,
     families_of,
     predictions_of,
 )
@@ -23,7 +22,7 @@ from ellc.codegen.planning.storage import Storage
 from ellc.codegen.planning.tuning import TunedKernel, TunedKernels, layer_key
 from ellc.ir.branches import Needs
 from ellc.ir.errors import EllcError
-from ellc.ir.graph import SUMS_KEY, Graph, Node
+from ellc.ir.graph import Graph, Node
 
 SLOW_MEMORY = 4.0
 """Chains are chosen for speed on cores that read at most this many bytes from memory in a cycle.
@@ -74,7 +73,7 @@ class Candidates:
         self._graph, self._needed, self._target = graph, needed, target
         self._options, self._tuned, self._asked = options, tuned, asked
         self._storage = Storage(graph, needed, target)
-        self._allowed = SUMS.get(graph.metadata.get(SUMS_KEY, ""), every_sum)
+        self._wishes = Wishes.of(graph, target, options)
         self._chosen: dict[str, Chosen] = {}
 
     def of(self, node: Node) -> Chosen:
@@ -83,8 +82,7 @@ class Candidates:
             threads = self._options.threads
             placed = self._storage.placed(node, threads, node.output)
             layer, named = layer_of(placed, self._tuned)
-            asked, listed = self._asked.of(node), self._options.listed
-            predictions = predictions_of(placed, asked, named, listed, self._allowed)
+            predictions = predictions_of(placed, self._asked.of(node), named, self._wishes)
             self._chosen[node.output] = Chosen(predictions, layer, named)
         return self._chosen[node.output]
 

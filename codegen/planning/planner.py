@@ -34,11 +34,10 @@ from ellc.codegen.planning.chained import BandedChain, Candidates, Chosen, layer
 from ellc.codegen.planning.choice import (
     ASK_THE_PLAN,
     NO_SUCH_KERNEL,
-    SUMS,
     AskedKernels,
     Choice,
+    Wishes,
     choose,
-    every_sum,
 )
 from ellc.codegen.planning.halving import halved
 from ellc.codegen.planning.loops import Enter, Leave, Repeat, flattened
@@ -53,7 +52,7 @@ from ellc.codegen.planning.tuning import NO_TUNING, TunedKernel, TunedKernels
 from ellc.codegen.planning.verify_plan import verify_plan
 from ellc.ir.branches import Needs, needs
 from ellc.ir.errors import EllcError
-from ellc.ir.graph import SUMS_KEY, Graph, Node
+from ellc.ir.graph import Graph, Node
 from ellc.ir.ops.fused import Fused
 
 _LONGEST_PART = 40
@@ -125,7 +124,7 @@ class _Steps:
         self._guards: tuple[Guard, ...] = ()
         self._constants = {c.value: c for c in graph.constants}
         self._asked = asked
-        self._allowed = SUMS.get(graph.metadata.get(SUMS_KEY, ""), every_sum)
+        self._wishes = Wishes.of(graph, target, options)
 
     def plan(self) -> Plan:
         end = 0
@@ -180,9 +179,7 @@ class _Steps:
         placed = self._storage.placed(node, self._options.threads, name)
         layer, tuned = layer_of(placed, self._tuned)
         try:
-            choice = choose(
-                placed, self._asked.of(node), tuned, self._options.listed, self._allowed
-            )
+            choice = choose(placed, self._asked.of(node), tuned, self._wishes)
         except EllcError as error:
             self._problems.append(error)
             return

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from ellc.codegen.blocks.calls import CodeGoal
     from ellc.codegen.machine.resolve import Overrides
     from ellc.models import ModelOptions
 
@@ -206,6 +207,16 @@ no_chains_option = click.option(
 )
 
 
+code_option = click.option(
+    "--optimize",
+    "code",
+    type=click.Choice(["speed", "balanced", "size"]),
+    help="What code is written for. Shorter code may be predicted to be slower: up to twice "
+    "(balanced), up to three times (size). Default: balanced without an operating system, "
+    "otherwise speed.",
+)
+
+
 class Planning(TypedDict):
     """The fields of `driver.CompileOptions` and `StudyOptions` that say how layers are planned."""
 
@@ -214,6 +225,7 @@ class Planning(TypedDict):
     max_ram_bytes: int | None
     tuning: Path | None
     shipped_tuning: bool
+    code: CodeGoal | None
 
 
 def planning_options(command: Command) -> Callable[..., Any]:
@@ -223,8 +235,8 @@ def planning_options(command: Command) -> Callable[..., Any]:
     def call(*args: Any, **values: Any) -> Any:
         return command(*args, planning=_planning(values), **values)
 
-    options = (max_ram_option, no_chains_option, kernels_option, tuning_option, no_tuning_option)
-    return _decorated(call, options)
+    memory = (max_ram_option, no_chains_option, code_option)
+    return _decorated(call, (*memory, kernels_option, tuning_option, no_tuning_option))
 
 
 def _planning(values: dict[str, Any]) -> Planning:
@@ -235,6 +247,7 @@ def _planning(values: dict[str, Any]) -> Planning:
         max_ram_bytes=values.pop("max_ram"),
         tuning=values.pop("tuning"),
         shipped_tuning=not values.pop("no_tuning"),
+        code=values.pop("code"),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from ellc.codegen.blocks.calls import Options
+from ellc.codegen.blocks.calls import CodeGoal, Options
 from ellc.codegen.blocks.candidates import Prediction
 from ellc.codegen.kir.ir import Kernel
 from ellc.codegen.kir.issue_slots import issue_slots
@@ -39,6 +39,7 @@ class StudyOptions:
     model: ModelOptions = DEFAULT_OPTIONS
     chains: bool = True
     max_ram_bytes: int | None = None
+    code: CodeGoal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +183,7 @@ def plan_options(options: StudyOptions) -> Options:
         kernels=options.kernels,
         depth_first=options.chains,
         max_ram_bytes=options.max_ram_bytes,
+        code=options.code,
     )
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from ellc.codegen.blocks.calls import Options
+from ellc.codegen.blocks.calls import CodeGoal, Options
 from ellc.codegen.blocks.candidates import FAMILIES, Candidate, Family, Prediction
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.planning.choice import OFFERED, families_of
+from ellc.codegen.planning.choice import OFFERED, SLACK, families_of
 from ellc.codegen.planning.plan import Plan, Step
 from ellc.codegen.planning.plan_text import print_plan
 from ellc.codegen.planning.planner import make_plan
@@ -25,7 +25,7 @@ from ellc.ir.errors import EllcError
 from ellc.ir.graph import Graph
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.pipeline import run_pipeline
-from ellc.ir.types import DType, TensorType
+from ellc.ir.types import DType, Padding, TensorType
 
 
 def depthwise_network() -> Graph:
@@ -130,3 +130,23 @@ def test_the_command_takes_kernels(tmp_path: Path) -> None:
     for wrong in ("first", "=gemm", "first="):
         done = CliRunner().invoke(command, [*words, "--kernel", wrong])
         assert done.exit_code == 2 and "--kernel" in done.stderr
+
+
+def test_short_code_has_small_tiles_and_is_the_default_of_microcontrollers() -> None:
+    b = GraphBuilder("net")
+    value = b.input("x", TensorType(DType.F32, (1, 24, 24, 16)))
+    weights = b.constant(np.ones((16, 3, 3, 1), np.float32))
+    b.output("y", b.add(Conv2D((1, 1), Padding.same(1), (1, 1), 16), value, weights))
+    graph, _ = run_pipeline(b.build())
+
+    def chosen(target: str, code: CodeGoal | None) -> Prediction:
+        (step,) = make_plan(graph, resolve(target), Options(code=code), "net").steps
+        return step.predictions[0]
+
+    every = [chosen("imxrt1050", code) for code in ("speed", "balanced", "size")]
+    sizes = [p.unrolled for p in every]
+    assert sizes == sorted(sizes, reverse=True) and sizes[0] > 2 * sizes[2]
+    fastest = every[0].known_cycles
+    assert all(p.known_cycles <= SLACK[c] * fastest for p, c in zip(every, SLACK, strict=True))
+    assert chosen("imxrt1050", None) == every[1]
+    assert chosen("linux", None) == chosen("linux", "speed")
