@@ -34,17 +34,20 @@ class Epilogue:
     The constructor declares kernel parameters; those of the kernel itself must come before them.
     """
 
-    def __init__(self, node: PlacedNode, b: KernelBuilder, walk: tuple[int, ...]) -> None:
+    def __init__(
+        self, node: PlacedNode, b: KernelBuilder, walk: tuple[int, ...], block: int = 0
+    ) -> None:
         """The kernel walks its result in the shape `walk`, with vectors along the last axis.
 
-        If the result consists of bits, the last axis of `walk` must be that of the result.
+        If the result consists of bits, the last axis of `walk` must be that of the result. `block`
+        is that of `Operands`.
         """
         self._b = b
         self._stages = node.stages
         self._walk = walk
         self._dtype = node.result.type.dtype
         self._result = _walked_result(node.result, walk)
-        self._extras = Operands(b, node.extras, node.result, walk, "e")
+        self._extras = Operands(b, node.extras, node.result, walk, "e", block)
         self.y = b.param("y", self._result.elem, self._result.align_bytes, writable=True)
 
     @property
@@ -62,6 +65,10 @@ class Epilogue:
         """Whether a pixel has bits after its last channel, which the last block must clear."""
         channels = self._walk[-1]
         return self.is_bits and bit_bytes(channels) * 8 != channels
+
+    def hold(self, lanes: int) -> None:
+        """Load the stages' constants that all blocks share into registers (`Operands.hold`)."""
+        self._extras.hold(lanes)
 
     def apply(
         self, value: Operand, at: Coordinates, delta: Sequence[int] = (), count: int = 0

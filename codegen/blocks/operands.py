@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from math import prod
+from itertools import accumulate
+from math import lcm, prod
+from operator import mul
 
 import numpy as np
 
@@ -26,10 +28,10 @@ Coordinates = Sequence[Operand | int]
 
 _ROW_ELEMENTS = 4096
 """A constant may be repeated if it then has at most this many elements, so that a kernel can walk
-longer rows. A larger limit would cost small boards too much memory. Thousands of modelled cycles,
-by `tests/benchmarks/constants.py`, for a factor per channel: 6 channels, 28x28 (4,704 elements)
-take 15.5 on pi3_64 with this limit and 8.9 with 16384 (on pi3 16.2 and 11.1); 64 channels, 9x9 take
-9.3 with this limit and 8.9 with a limit of 1."""
+longer rows. A larger limit would cost small boards too much memory, if the constant does not stay
+in registers. Thousands of modelled cycles, by `tests/benchmarks/constants.py`, for a factor per
+channel: 6 channels, 28x28 take 6.2 on pi3_64 with this limit and 15.0 with 1 (on pi3 8.4 and 15.9);
+64 channels, 9x9 take 5.7 on pi3_64 with this limit and 5.6 with 1 (on pi3 11.0 and 10.9)."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -40,6 +42,7 @@ class _Walked:
     steps: tuple[int, ...]
     padded: bool  # vectors may extend beyond the last channel; zeros follow the constant
     span: tuple[int, int] | None  # (smallest, largest) integer
+    is_block: bool = False  # all blocks of the walk read these elements, which are one block
 
     def arg(self, beyond: int) -> Arg:
         """The argument for the constant followed by `beyond` zeros."""
@@ -66,6 +69,10 @@ class Operands:
 
     Every operand in memory becomes a kernel parameter, named by `prefix` and the operand's index;
     `args` has the arguments. An operand in the same buffer as the result may alias parameter `y`.
+
+    If `block` is not 0, the kernel loads vectors from blocks that start at multiples of `block`
+    along the last axis, and `delta` is the place in the block. `hold` then loads the constants that
+    are the same for all blocks once, before the loops.
     """
 
     def __init__(
@@ -75,12 +82,14 @@ class Operands:
         result: NodeResult,
         walk: tuple[int, ...],
         prefix: str,
+        block: int = 0,
     ) -> None:
-        self._b, self._result, self._walk = b, result, walk
+        self._b, self._result, self._walk, self._block = b, result, walk, block
         self._shape = result.type.shape
         self._sources = [self._source(x, f"{prefix}{i}") for i, x in enumerate(operands)]
         # For each operand, the number of elements that its vectors read after the constant's end.
         self._beyond = [0] * len(operands)
+        self._held: dict[tuple[int, int, int], Operand] = {}
 
     @property
     def args(self) -> list[Arg]:
@@ -97,6 +106,15 @@ class Operands:
                 args.append(source.operand.once(key, partial(source.walked.arg, beyond)))
         return args
 
+    def hold(self, lanes: int) -> None:
+        """Load the constants that all blocks share into registers, as vectors of `lanes`."""
+        for index, source in enumerate(self._sources):
+            if source.walked is not None and source.walked.is_block:
+                for start in range(0, self._block, lanes):
+                    at = (Imm(0),) * len(self._walk)
+                    delta = (*[0] * (len(self._walk) - 1), start)
+                    self._held[index, start, lanes] = self.load(index, at, delta, lanes, lanes)
+
     def load(
         self, index: int, at: Coordinates, delta: Sequence[int], lanes: int, count: int
     ) -> Operand:
@@ -105,6 +123,8 @@ class Operands:
         Only the first `count` lanes are valid.
         """
         b, source = self._b, self._sources[index]
+        if (index, delta[-1], lanes) in self._held:
+            return self._held[index, delta[-1], lanes]
         dtype, walked = source.operand.type.dtype, source.walked
         if source.param is None:
             assert source.literal is not None
@@ -113,7 +133,9 @@ class Operands:
             return b.const(source.literal, VType(Elem.of(dtype), lanes))
         element, offset = address(b, source.strides, at, delta)
         valid = count
-        if walked is not None and walked.padded:
+        if walked is not None and walked.is_block:
+            element, offset, valid = Imm(0), delta[-1], lanes
+        elif walked is not None and walked.padded:
             valid = lanes
             self._beyond[index] = max(self._beyond[index], lanes - count)
         value = load_lanes(b, source.param, element, lanes, valid, source.strides[-1], offset)
@@ -140,12 +162,13 @@ class Operands:
     def _constant(self, operand: NodeOperand, name: str) -> _Source:
         array, shape, walk, dtype = operand.array, self._shape, self._walk, operand.type.dtype
         assert array is not None
-        walked = operand.once(self._key(operand), lambda: _walked(array, shape, walk, dtype))
+        whole = partial(_walked, array, shape, walk, dtype)
+        walked = operand.once(self._key(operand), lambda: _blockwise(whole(), self._block))
         param = self._b.param(name, Elem.of(dtype), 64)
         return _Source(operand, None, param, walked.steps, None, walked)
 
     def _key(self, operand: NodeOperand) -> tuple[Hashable, ...]:
-        return ("walked", self._shape, self._walk, operand.type.dtype)
+        return ("walked", self._shape, self._walk, self._block, operand.type.dtype)
 
     def _param(self, name: str, access: Access) -> Param:
         param = self._b.param(name, access.elem, access.align_bytes)
@@ -168,6 +191,29 @@ def _walked(array: Array, shape: tuple[int, ...], walk: tuple[int, ...], dtype: 
     return _Walked(data, steps, padded, span)
 
 
+def _blockwise(walked: _Walked, block: int) -> _Walked:
+    """The constant, stored as one block if all blocks of a row are the same (`block` is not 0)."""
+    data = walked.data
+    if not block or not walked.padded or data.size < block:
+        return walked
+    one = data[:block]
+    is_same = np.resize(one, data.size).tobytes() == data.tobytes()
+    return replace(walked, data=one, is_block=True) if is_same else walked
+
+
+def vectors_of_period(operands: Sequence[NodeOperand], lanes: int) -> tuple[int, int]:
+    """(vectors after which constants with one value per channel repeat, number of such constants).
+
+    The second is 0 if there are none.
+    """
+    channels = [x.array.size for x in operands if x.array is not None and _per_channel(x.array)]
+    return lcm(lanes, *channels) // lanes, len(channels)
+
+
+def _per_channel(array: Array) -> bool:
+    return array.size > 1 and array.shape[-1] == array.size
+
+
 def common_walk(result: NodeResult, operands: Sequence[NodeOperand]) -> tuple[int, ...]:
     """The shape of the result, with axes merged wherever the result and all operands allow it.
 
@@ -188,11 +234,20 @@ def common_walk(result: NodeResult, operands: Sequence[NodeOperand]) -> tuple[in
         array = operand.array
         assert array is not None
         if array.size < _ROW_ELEMENTS:
-            repeated = expanded(array, shape, (min(computed[-1], _ROW_ELEMENTS),))
+            row = _longest_row(shape, min(computed[-1], _ROW_ELEMENTS))
+            repeated = expanded(array, shape, (row,))
             array = repeated if repeated.size <= _ROW_ELEMENTS else array
         stored = stored_shape(TensorType(operand.type.dtype, array.shape))
         steps.append(broadcast_strides(stored, dense(stored), shape))
     return merged(shape, *steps, keep_last=bits) or (1,)
+
+
+def _longest_row(shape: tuple[int, ...], most: int) -> int:
+    """The most elements of some last axes of a shape that are at most `most`; 1 if there are none.
+
+    A row that is a little longer than allowed must not be cut to the channels of one pixel.
+    """
+    return max((n for n in accumulate(shape[::-1], mul) if n <= most), default=1)
 
 
 def address(

@@ -8,7 +8,7 @@ from ellc.codegen.blocks.calls import KernelCall
 from ellc.codegen.blocks.candidates import lowers
 from ellc.codegen.blocks.emission import emit_pointwise, is_costly
 from ellc.codegen.blocks.epilogue import Epilogue
-from ellc.codegen.blocks.operands import Operands, common_walk
+from ellc.codegen.blocks.operands import Operands, common_walk, vectors_of_period
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.vectors import fitted_lanes, vector_lanes
 from ellc.codegen.blocks.walking import ElementWalk
@@ -16,7 +16,9 @@ from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem
 from ellc.ir.op import Pointwise
+from ellc.ir.ops.cast import Cast
 from ellc.ir.ops.quantised_arithmetic import QuantAdd, QuantMul
+from ellc.ir.types import DType
 
 _VECTORS = 4
 """The most vectors of a block. Thousand modelled cycles by `tests/benchmarks/constants.py`, 14x14:
@@ -29,6 +31,10 @@ _FEW_VECTORS = 2
 """The same for costly operators on integers, which compute in more registers, and for costly
 operators whose vectors have one lane. Thousand cycles of pi0's code on a Cortex-A53: erf 1: 1,897,
 2: 1,194, 4: 1,896; log 1: 1,495, 2: 799, 4: 1,301."""
+_LEAST_LOADED_BYTES = 8
+"""An integer operand that becomes a float is loaded in vectors of at least so many bytes. Thousand
+modelled cycles by the same script for 128x128 pixels of three bytes, with a factor and an offset
+per colour: pi3_64 4: 143.4, 8: 89.6, 16: 123.9; pi3 4: 179.2, 8: 141.6, 16: 170.7."""
 
 
 @lowers(Pointwise)
@@ -36,10 +42,14 @@ def lower_elementwise(node: PlacedNode) -> list[KernelCall]:
     """Kernels for any pointwise operator whose operands broadcast to the shape of the result."""
     walk = common_walk(node.result, (*node.inputs, *node.extras))
     b = KernelBuilder(node.name)
-    operands = Operands(b, node.inputs, node.result, walk, "x")
-    epilogue = Epilogue(node, b, walk)
     lanes = _lanes(node, walk[-1])
-    vectors = _vectors(node, lanes, walk[-1], is_bits=epilogue.is_bits)
+    period = _period(node, lanes)
+    vectors = _vectors(node, lanes, walk[-1], period)
+    block = lanes * vectors if period else 0
+    operands = Operands(b, node.inputs, node.result, walk, "x", block)
+    epilogue = Epilogue(node, b, walk, block)
+    operands.hold(lanes)
+    epilogue.hold(lanes)
     op = node.anchor
     assert isinstance(op, Pointwise)
 
@@ -71,19 +81,45 @@ def _lanes(node: PlacedNode, inner: int) -> int:
     if any(isinstance(op, QuantAdd | QuantMul) for op in node.operators):
         # These operators compute in 32 bits, and a vector of more than two registers would spill.
         lanes = min(lanes, 2 * vector_lanes(node.target, Elem.I32))
+    source = node.inputs[0].type.dtype
+    if lanes > 1 and isinstance(node.anchor, Pointwise) and _widens(node.anchor, source):
+        lanes = max(lanes, _LEAST_LOADED_BYTES // source.item_bytes)
     return fitted_lanes(lanes, inner)
 
 
-def _vectors(node: PlacedNode, lanes: int, inner: int, *, is_bits: bool) -> int:
+def _period(node: PlacedNode, lanes: int) -> int:
+    """The vectors after which constants with a value per channel repeat; 0 without such constants.
+
+    Also 0 if they would take more than half of the registers.
+    """
+    period, constants = vectors_of_period((*node.inputs, *node.extras), lanes)
+    return period if 0 < period * constants <= node.target.vector_registers // 2 else 0
+
+
+def _vectors(node: PlacedNode, lanes: int, inner: int, period: int) -> int:
     """The number of vectors in a block. They are interleaved.
 
-    If results are bits, a block fills whole bytes.
+    If results are bits, a block fills whole bytes. With a `period`, it has so many vectors or a
+    multiple of them, so that constants stay in registers.
     """
-    costly = any(isinstance(op, Pointwise) and is_costly(op) for op in node.operators)
+    source = node.inputs[0].type.dtype
+    costly = any(
+        isinstance(op, Pointwise) and is_costly(op) and not (number == 0 and _widens(op, source))
+        for number, op in enumerate(node.operators)
+    )
     types = (*(x.type for x in node.inputs), node.result.type)
     in_floats = lanes > 1 and all(Elem.of(t.dtype).is_float for t in types)
     wanted = _VECTORS if in_floats or not costly else _FEW_VECTORS
+    if period:
+        wanted = max(1, wanted // period) * period
     vectors = max(1, min(wanted, inner // lanes))
-    while is_bits and vectors * lanes % 8:
+    while node.result.type.dtype is DType.BIT and vectors * lanes % 8:
         vectors += 1
     return vectors
+
+
+def _widens(op: Pointwise, source: DType) -> bool:
+    """Whether an operator converts integers of at most 32 bits to floats: three instructions."""
+    if not isinstance(op, Cast) or not op.dtype.is_float:
+        return False
+    return source.is_integer and source.item_bytes <= Elem.I32.bytes

@@ -44,6 +44,7 @@ from ellc.codegen.planning.loops import Enter, Leave, Repeat, flattened
 from ellc.codegen.planning.memory import ArenaPlan, Lifetime, plan_arena
 from ellc.codegen.planning.narrowing import narrowed
 from ellc.codegen.planning.plan import MOVE, Guard, Plan, Step
+from ellc.codegen.planning.planes import in_planes
 from ellc.codegen.planning.rolling import rolled
 from ellc.codegen.planning.sharing import SharedKernels, SharedWeights
 from ellc.codegen.planning.step_costs import has_little_work
@@ -81,7 +82,8 @@ def make_plan(
     """
     narrow = narrowed(graph, target, [name for name, _ in options.kernels])
     half = halved(narrow.graph, target)
-    flat = flattened(half.graph)
+    planar = in_planes(half.graph, target)
+    flat = flattened(planar)
     needed = needs(flat)
     asked = AskedKernels(dict(options.kernels), dict(narrow.kernels))
     candidates = Candidates(flat, needed, target, options, tuned, asked)
@@ -94,7 +96,7 @@ def make_plan(
     steps = _Steps(flat, needed, storage, target, options, prefix, tuned, asked, chains)
     plan = steps.plan()
     verify_plan(plan)
-    return replace(plan, graph=half.graph, notes=(*narrow.notes, *half.notes, *plan.notes))
+    return replace(plan, graph=planar, notes=(*narrow.notes, *half.notes, *plan.notes))
 
 
 class _Steps:

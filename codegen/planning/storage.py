@@ -289,12 +289,8 @@ class Storage:
         if len(readers) != 1 or self._last_use[node.output] == len(self._graph.nodes):
             return False
         (reader,), types = readers, self._graph.types
-        if reader.inputs.index(node.output) or reader.inputs.count(node.output) > 1:
-            return False
-        if len(reader.outputs) != 1:
-            return False
-        operands = [types[v] for v in reader.inputs]
-        return reads_planes(reader.op, operands, types[reader.output], self._target)
+        operands, results = ([types[v] for v in x] for x in (reader.inputs, reader.outputs))
+        return is_read_in_planes(reader, node.output, operands, results, self._target)
 
     def _view_of(self, node: Node, position: int = 0) -> View | None:
         return node.op.view(tuple(self._graph.types[v] for v in node.inputs), position)
@@ -408,6 +404,19 @@ def pixel_pitch(elem: Elem, shape: tuple[int, ...]) -> int:
     if shape[1] * shape[2] == 1 or channels * elem.bytes % _CONFLICT_BYTES:
         return channels
     return channels + _LINE_BYTES // elem.bytes
+
+
+def is_read_in_planes(
+    reader: Node,
+    value: str,
+    operands: Sequence[TensorType],
+    results: Sequence[TensorType],
+    target: Target,
+) -> bool:
+    """Whether a node can read an image whose channels are planes: `value`, its first operand."""
+    if reader.inputs[0] != value or reader.inputs.count(value) > 1 or len(results) != 1:
+        return False
+    return reads_planes(reader.op, operands, results[0], target)
 
 
 def is_pointwise(op: Op) -> bool:

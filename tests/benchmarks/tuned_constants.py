@@ -19,7 +19,7 @@ from ellc.ir.ops.fixed_point_functions import Interpolate
 from ellc.ir.ops.functions import Erf, Log, Sin
 from ellc.ir.ops.norm import LRN
 from ellc.ir.ops.padding import Pad
-from ellc.ir.ops.pointwise import Add, Mul
+from ellc.ir.ops.pointwise import Add, Cast, Mul
 from ellc.ir.ops.pool import MaxPool2D
 from ellc.ir.ops.quantised import Lookup
 from ellc.ir.ops.quantised_conv import IntMatMul
@@ -118,6 +118,17 @@ def scaled(pixels: int, channels: int) -> Other:
         return b.add(Mul(), floats(b, "x", 1, pixels, pixels, channels), b.constant(factors))
 
     return Other(f"factor per channel, {channels}, {pixels}x{pixels}", build)
+
+
+def normalised(pixels: int) -> Other:
+    """Pixels of three bytes as floats, with a factor and an offset for each colour."""
+
+    def build(b: GraphBuilder) -> str:
+        x = b.add(Cast(DType.F32), b.input("x", TensorType(DType.U8, (1, pixels, pixels, 3))))
+        factors, offsets = (b.constant(np.full(3, n, np.float32)) for n in (0.02, -2.0))
+        return b.add(Add(), b.add(Mul(), x, factors), offsets)
+
+    return Other(f"pixels, {pixels}x{pixels}", build)
 
 
 def looked_up(pixels: int, channels: int, dtype: DType) -> Other:
@@ -324,6 +335,7 @@ TUNED = (
     Tuned("kernels.elementwise", "_VECTORS", (1, 2, 4, 8), SMALL_SUMS),
     Tuned("kernels.elementwise", "_VECTORS", (1, 2, 4), FUNCTIONS),
     Tuned("kernels.elementwise", "_FEW_VECTORS", (1, 2, 4), FUNCTIONS),
+    Tuned("kernels.elementwise", "_LEAST_LOADED_BYTES", (1, 8, 16), (normalised(128),)),
     Tuned("kernels.reduce", "_UNROLL", (1, 2, 4, 8), (reduced(64, 256, 1), reduced(256, 64, 0))),
     Tuned("kernels.norm", "_VECTORS", (1, 2, 4, 8), (pointwise(LRN(5), 28, 64),)),
     Tuned("kernels.pool", "_MOST_COLUMNS", (1, 6, 12), tuple(pool(w, 32, 28) for w in (5, 7, 9))),
