@@ -16,12 +16,14 @@ import numpy as np
 from ellc.driver import CompileOptions, compile_model
 from ellc.execute import Arrays, open_library
 from ellc.ir.graph import Graph, Port
+from ellc.ir.interp import evaluate
 from ellc.ir.types import Array
 from ellc.progress import Progress
 
 BINS = 4096
 """Bins of a histogram; half of them are for negative numbers."""
 _LOWEST_EXPONENT = -120
+_FEW_MACS = 1_000_000
 
 
 @dataclass
@@ -127,10 +129,31 @@ Watched = Callable[[Arrays], Mapping[str, Array]]
 def watched(
     graph: Graph, values: Sequence[str], folder: Path, report: Progress
 ) -> Iterator[Watched]:
-    """Compile a graph for this machine, with `values` as its outputs, and open it.
+    """Open a graph with `values` as its outputs, among them perhaps inputs and constants.
 
-    Inputs and constants of the graph may be among the values.
+    A small network is computed by the reference, because compiling it would take longer. Others are
+    compiled for this machine, into `folder`.
     """
+    macs = sum(node.op.macs(*graph.node_types(node)) for node in graph.nodes)
+    if macs <= _FEW_MACS:
+        yield by_reference(graph, values)
+        return
+    with compiled(graph, values, folder, report) as call:
+        yield call
+
+
+def by_reference(graph: Graph, values: Sequence[str]) -> Watched:
+    """A function that computes `values` in numpy."""
+    ports = tuple(Port(value, value) for value in values)
+    outputs = replace(graph, outputs=ports)
+    return lambda inputs: dict(zip(values, evaluate(outputs, inputs).outputs, strict=True))
+
+
+@contextmanager
+def compiled(
+    graph: Graph, values: Sequence[str], folder: Path, report: Progress
+) -> Iterator[Watched]:
+    """Compile a graph for this machine, with `values` as its outputs, and open it."""
     given = [port.value for port in graph.inputs]
     known = graph.constant_arrays()
     computed = [v for v in dict.fromkeys(values) if v not in known and v not in given]

@@ -26,9 +26,10 @@ from ellc.quantise.observers import Watched, watched
 
 @dataclass(frozen=True)
 class Simulation:
-    """Measures the damage of scales at the last layers, on some samples.
+    """Measures the damage of scales at the last layers and at the outputs, on some samples.
 
-    `wanted` has the float network's values of the last layers for each sample.
+    The last layers are not enough: a softmax amplifies the noise of its largest operands. Nor are
+    the outputs, which may be saturated. `wanted` has the float network's values for each sample.
     """
 
     call: Watched
@@ -37,7 +38,7 @@ class Simulation:
     wanted: Sequence[Mapping[str, Array]]
 
     def damage(self, quantisations: Mapping[str, Quantisation]) -> float:
-        """The noise of the last layers relative to their signal, added over the layers."""
+        """The noise relative to the signal, added over the last layers and the outputs."""
         parameters: Arrays = tuple(
             array
             for value in self.representatives
@@ -71,7 +72,8 @@ def simulation(
     `representatives` has for each stored value the one whose scale it has, `weights` the rounded
     weights by the result of their layer.
     """
-    ends = last_results(graph, layers)
+    outputs = (port.value for port in graph.outputs if graph.types[port.value].dtype is DType.F32)
+    ends = tuple(dict.fromkeys((*last_results(graph, layers), *outputs)))
     with watched(graph, ends, folder / "float", report) as call:
         wanted = [call((sample,)) for sample in samples]
     known = graph.constant_arrays()

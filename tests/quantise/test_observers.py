@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from quantisable import Drawn, inputs
 
+from ellc.ir.ops.activations import Relu
+from ellc.progress import silent
 from ellc.quantise.damage import outside
-from ellc.quantise.observers import BINS, Histogram, Observation
+from ellc.quantise.observers import BINS, Histogram, Observation, by_reference, compiled
 
 
 def histogram(*parts: list[float]) -> Histogram:
@@ -40,6 +45,27 @@ def test_ends_of_a_range_are_inside() -> None:
     assert outside(seen, 0.0, 255.0) == pytest.approx(2 / 5)
     assert outside(seen, -5.0, 300.0) == 0
     assert outside(Histogram(), 0.0, 1.0) == 0
+
+
+def test_compiled_networks_have_the_same_values(tmp_path: Path) -> None:
+    """Among them inputs, constants, and more values than a program usually has outputs."""
+    d = Drawn()
+    x, results = d.x, []
+    for _ in range(70):
+        x = d.add(Relu(), x)
+        results.append(x.id)
+    y = d.conv(x, 3)
+    graph = d.built(y)
+    values = (graph.inputs[0].value, *results, *graph.nodes[-1].inputs[1:], y.id)
+    (sample,) = inputs(1)
+    want = by_reference(graph, values)((sample,))
+    with compiled(graph, values, tmp_path, silent) as call:
+        got = call((sample,))
+    assert list(got) == list(want) == list(dict.fromkeys(values))
+    for value, array in want.items():
+        np.testing.assert_allclose(got[value], array, rtol=1e-4, atol=1e-5)
+    with compiled(graph, values[:1], tmp_path, silent) as call:
+        assert np.array_equal(call((sample,))[values[0]], sample)
 
 
 def test_means_of_channels() -> None:
