@@ -10,7 +10,7 @@ too.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ellc.codegen.blocks.access import Access
@@ -172,3 +172,16 @@ def tiles_of(axis: Axis, sizes: Sequence[int]) -> list[Tiles]:
             tiles.append(Tiles(start, size, 1, taps))
         start += size
     return tiles
+
+
+def spread(
+    writes: Sequence[Callable[[], None]], place: int, places: int
+) -> Sequence[Callable[[], None]]:
+    """Those of `writes` for one of so many places: one each for the last places, if that is enough.
+
+    Otherwise all places get equally many.
+    """
+    if len(writes) <= places:
+        index = place - (places - len(writes))
+        return writes[index : index + 1] if index >= 0 else ()
+    return writes[place * len(writes) // places : (place + 1) * len(writes) // places]

@@ -199,6 +199,8 @@ class Products(ProductArithmetic):
         # A window row that is shorter than two chains is not split, because the loops of tiles at
         # edges are already short.
         self._in_parts = types.total.is_float and row >= 2 * self._chain
+        # Parts of several taps would begin elsewhere in windows over an edge, and beside them.
+        self.joins_taps = shape.columns.taps == 1 or not self._in_parts
         needs_chains = types.total.is_float and row * shape.rows.taps > self._chain
         if needs_chains and not self._in_parts and shape.rows.taps > 1:
             self.rows_at_once = max(1, self._chain // row)

@@ -21,7 +21,7 @@ import numpy as np
 from ellc.codegen.blocks.access import Access
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.schedule import LINE_BYTES, GemmSchedule
-from ellc.codegen.blocks.window import Axis, Tiles, column_tiles
+from ellc.codegen.blocks.window import Axis, Tiles, column_tiles, spread
 from ellc.codegen.kernels.weight_rows import WeightRows
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
@@ -272,7 +272,7 @@ class TileArithmetic(ABC):
                     index = pixel * schedule.vectors + v
                     sums[index] = self.accumulate(weight, value, sums[index])
                 behind = k * len(pixels) + at
-                for write in _spread(ahead, behind, steps * len(pixels)):
+                for write in spread(ahead, behind, steps * len(pixels)):
                     write()
         return sums
 
@@ -332,19 +332,6 @@ class TileArithmetic(ABC):
         b, lanes = self._b, self._schedule.lanes
         widened = [self.weight_factor(v) for v in row]
         return [b.part(v, start, lanes) for v in widened for start in range(0, v.type.lanes, lanes)]
-
-
-def _spread(
-    writes: Sequence[Callable[[], None]], place: int, places: int
-) -> Sequence[Callable[[], None]]:
-    """Those of `writes` for one of so many places: one each for the last places, if that is enough.
-
-    Otherwise all places get equally many.
-    """
-    if len(writes) <= places:
-        index = place - (places - len(writes))
-        return writes[index : index + 1] if index >= 0 else ()
-    return writes[place * len(writes) // places : (place + 1) * len(writes) // places]
 
 
 ArithmeticT = TypeVar("ArithmeticT", bound=TileArithmetic)
@@ -433,9 +420,12 @@ class TileNest(Generic[ArithmeticT]):
         if not row_count:
             results = rows(first, last, sums)
         else:
-            with b.loop("some_rows", first, last, row_count, carry=sums) as some_rows:
+            # The parts begin at the same rows of all windows, also of those over an edge.
+            start = b.sub(first, b.rem(first, row_count)) if row_count > 1 else first
+            with b.loop("some_rows", start, last, row_count, carry=sums) as some_rows:
+                begin = some_rows.index if start == first else b.max(some_rows.index, first)
                 stop = b.min(b.add(some_rows.index, row_count), last)
-                part_sums = rows(some_rows.index, stop, [b.const(0, s) for s in sums])
+                part_sums = rows(begin, stop, [b.const(0, s) for s in sums])
                 some_rows.carry(
                     [b.add(s, f) for s, f in zip(some_rows.carried, part_sums, strict=True)]
                 )
