@@ -9,32 +9,27 @@ import random
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from kernel_samples import moving, product
 from operator_graphs import samples
+from proved_nests import Case, how, translated
 from scheduled_nests import differences
 from tiles import Tile
 
 from ellc.codegen.blocks.schedule import ordered_tiles
 from ellc.codegen.kernels.tile_cycles import step_cycles
-from ellc.codegen.kir.assembly import Frame, assembly_functions, assembly_text, frame
+from ellc.codegen.kir.assembly import assembly_functions, assembly_text, frame
 from ellc.codegen.kir.in_order.code import Code, Loop
-from ellc.codegen.kir.in_order.encoding import Encoding
 from ellc.codegen.kir.in_order.predict import predicted_cycles, steady_loops, trip_cycles
-from ellc.codegen.kir.in_order.proof.prove import problem
-from ellc.codegen.kir.in_order.scheduler import MACHINES
-from ellc.codegen.kir.in_order.states import encoding_of
-from ellc.codegen.kir.in_order.translate import Translated, lowered, translate
-from ellc.codegen.kir.ir import AssemblyFunction, For, Kernel
-from ellc.codegen.kir.nests import Nest, aliases
+from ellc.codegen.kir.in_order.translate import Translated, translate
+from ellc.codegen.kir.ir import Kernel
 from ellc.codegen.kir.scheduling import schedule
 from ellc.codegen.kir.text import parse, print_kernel
 from ellc.codegen.kir.types import Elem
-from ellc.codegen.machine.pipeline import Issue, pipeline_of
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain import emulate
@@ -44,43 +39,6 @@ from ellc.ir.op import all_ops
 
 PI, PI_32, A55 = resolve("pi3_64"), resolve("pi3"), resolve("imx93")
 SHARE = 7  # every seventh sample is tested
-
-
-@dataclass(frozen=True)
-class Case:
-    """A nest, the function for it, and what the checker needs."""
-
-    target: Target
-    nest: Nest
-    frame: Frame
-    translated: Translated
-
-    def problem(self, function: AssemblyFunction) -> str:
-        """Why another function is not proved to compute the nest."""
-        nest = self.nest
-        rest = (function, self.translated.witnesses, MACHINES[self.target.arch])
-        return problem(nest.loop, nest.results, self.frame, nest.aliases, *rest)
-
-    @property
-    def how(self) -> tuple[Encoding, Mapping[str, Issue]]:
-        """The instructions of the target, and how its core issues them."""
-        return how(self.target)
-
-
-def how(target: Target) -> tuple[Encoding, Mapping[str, Issue]]:
-    encoding, rows = encoding_of(target), pipeline_of(target)
-    assert encoding is not None and rows is not None
-    return encoding, rows
-
-
-def translated(kernel: Kernel, target: Target) -> Case:
-    (loop,) = [s for s in kernel.body if isinstance(s, For)]
-    nest = Nest(loop, (), aliases(kernel.in_place))
-    layout = frame((loop,), (), target.word_bits)
-    encoding, rows = how(target)
-    nodes = lowered(loop, (), layout, nest.aliases, encoding)
-    made = translate(nodes, layout, encoding, rows)
-    return Case(target, nest, layout, made)
 
 
 SPECIFIED = {

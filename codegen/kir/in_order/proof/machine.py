@@ -21,7 +21,9 @@ Place = str | int
 """A core register (`x3`), a vector register (`v4`), or the offset of a slot in the frame."""
 
 OPERANDS = re.compile(r"\[[^\]]*\](?=$|, )|[^,\s][^,]*")
+_IMMEDIATE = re.compile(r"#(-?\d+)")
 _SHIFT = re.compile(r"lsl #(\d+)")
+_MOST_BITS = 64
 SLOT_BYTES = 16
 
 
@@ -104,7 +106,7 @@ class Machine(ABC):
     def number(self, operand: str) -> Linear:
         """An immediate number, or the integer in a core register."""
         if operand.startswith("#"):
-            return Linear((), int(operand[1:]))
+            return Linear((), immediate(operand))
         value = self.values[self.core(operand)]
         if not isinstance(value, Linear):
             raise Unproved(f"{operand} is no integer")
@@ -145,7 +147,7 @@ class Machine(ABC):
 
     def lsl(self, to: str, a: str, by: str) -> None:
         """`a << by`."""
-        self.values[self.core(to)] = Linear().plus(self.number(a), 1 << int(by[1:]))
+        self.values[self.core(to)] = Linear().plus(self.number(a), 1 << shifted(f"lsl {by}"))
 
     def mul(self, to: str, a: str, b: str) -> None:
         """`a * b`."""
@@ -164,6 +166,10 @@ class Machine(ABC):
     def divide(self, to: str, a: str, b: str) -> None:
         """`a / b`, rounded towards zero."""
         self.values[self.core(to)] = self._symbols.quotient(self.number(a), self.number(b))
+
+    def forget_flags(self) -> None:
+        """Another instruction may have set the flags, as at the head of a loop."""
+        self.compared = self.counted = None
 
     def compare(self, a: str, b: str) -> None:
         """The flags of `a - b`."""
@@ -207,9 +213,17 @@ def complete(lanes: Lanes, operand: str) -> Lanes:
     return lanes
 
 
+def immediate(operand: str) -> int:
+    """The number in `#number`; a register is none."""
+    match = _IMMEDIATE.fullmatch(operand)
+    if match is None:
+        raise Unproved(f"{operand} is no number")
+    return int(match[1])
+
+
 def shifted(shift: str) -> int:
     """The number of bits in `lsl #bits`."""
     match = _SHIFT.fullmatch(shift)
-    if match is None:
+    if match is None or int(match[1]) >= _MOST_BITS:
         raise Unproved(f"{shift} is no shift")
     return int(match[1])

@@ -15,6 +15,7 @@ from ellc.codegen.kir.in_order.proof.machine import (
     Machine,
     Place,
     complete,
+    immediate,
 )
 from ellc.codegen.kir.in_order.proof.source import fused
 from ellc.codegen.kir.in_order.proof.symbols import (
@@ -34,6 +35,8 @@ _LANE = re.compile(r"d(\d+)\[([01])\]")
 _HINTS = ("cmp", "pld", "pldw", "nop", "vst1.32")
 """Mnemonics of instructions that change no register and no slot."""
 _BRANCH = re.compile(r"b(ge|lt|ne) (\S+)")
+_FLOAT = re.compile(r"#-?\d{1,2}\.\d{1,8}")
+"""What `vmov` can copy to all lanes: an eighth to 31, with up to seven digits."""
 _LANE_HALVES = 16
 """Only the first so many halves can be multiplied by lane."""
 
@@ -186,13 +189,13 @@ class MachineA32(Machine):
         self.values[self.core(to)] = self.values[self.core(source)]
 
     def _movw(self, to: str, value: str) -> None:
-        self.values[self.core(to)] = Linear((), int(value[1:]))
+        self.values[self.core(to)] = Linear((), immediate(value))
 
     def _movt(self, to: str, value: str) -> None:
         before = self.number(to)
         if before.terms:
             raise Unproved("changes bits of an unknown number")
-        bits = (before.constant & 0xFFFF) | (int(value[1:]) << 16)
+        bits = (before.constant & 0xFFFF) | (immediate(value) << 16)
         self.values[self.core(to)] = Linear((), bits - (bits >> 31 << 32))
 
     @staticmethod
@@ -247,6 +250,8 @@ class MachineA32(Machine):
         self.set_vector(to, literal_lanes(self._symbols, 0))
 
     def _number(self, to: str, value: str) -> None:
+        if not _FLOAT.fullmatch(value):
+            raise Unproved(f"{value} is no number")
         (bits,) = struct.unpack("<I", struct.pack("<f", float(value[1:])))
         self.set_vector(to, literal_lanes(self._symbols, bits))
 

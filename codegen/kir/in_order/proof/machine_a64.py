@@ -14,6 +14,7 @@ from ellc.codegen.kir.in_order.proof.machine import (
     Machine,
     Place,
     complete,
+    immediate,
     shifted,
 )
 from ellc.codegen.kir.in_order.proof.machine_a64_integers import LINES, IntegerMachine, either
@@ -137,10 +138,10 @@ class MachineA64(IntegerMachine):
             self.values[self.core(to)] = self.values[self.core(source)]
 
     def _move_zero(self, to: str, value: str, shift: str) -> None:
-        self.values[self.core(to)] = Linear((), int(value[1:]) << shifted(shift))
+        self.values[self.core(to)] = Linear((), immediate(value) << shifted(shift))
 
     def _move_not(self, to: str, value: str, shift: str) -> None:
-        self.values[self.core(to)] = Linear((), ~(int(value[1:]) << shifted(shift)))
+        self.values[self.core(to)] = Linear((), ~(immediate(value) << shifted(shift)))
 
     def _move_keep(self, to: str, value: str, shift: str) -> None:
         before = self.number(to)
@@ -148,7 +149,7 @@ class MachineA64(IntegerMachine):
             raise Unproved("changes bits of an unknown number")
         by = shifted(shift)
         self.values[self.core(to)] = Linear(
-            (), (before.constant & ~(0xFFFF << by)) | (int(value[1:]) << by)
+            (), (before.constant & ~(0xFFFF << by)) | (immediate(value) << by)
         )
 
     def _csel(self, to: str, a: str, b: str, condition: str) -> None:
@@ -158,7 +159,18 @@ class MachineA64(IntegerMachine):
         name = {"lt": "min", "gt": "max"}[condition]
         self.values[self.core(to)] = self._symbols.integer(name, *operands)
 
+    @staticmethod
+    def _floats(name: str) -> Callable[[MachineA64, str, str, str], None]:
+        """An instruction on each lane of two vectors of 4 floats; the last may be one lane."""
+
+        def run(self: MachineA64, to: str, a: str, b: str) -> None:
+            _check_floats(to, a, b)
+            self.set_vector(to, self._symbols.each(name, self.vector(a), self.vector(b)))
+
+        return run
+
     def _fmla(self, to: str, a: str, b: str) -> None:
+        _check_floats(to, a, b)
         total = self.vector(to)
         self.set_vector(to, fused(self._symbols, total, self.vector(a), self.vector(b)))
 
@@ -213,7 +225,7 @@ class MachineA64(IntegerMachine):
     def _dup(self, to: str, source: str) -> None:
         if source.startswith("w"):
             value = self.number(source.replace("w", "x"))
-            if value.terms:
+            if value.terms or not to.endswith(".4s"):
                 raise Unproved("an unknown literal")
             self.set_vector(to, literal_lanes(self._symbols, value.constant))
         else:
@@ -247,10 +259,16 @@ class MachineA64(IntegerMachine):
             "movi": _movi,
             "dup": _dup,
             "prfm": _prefetch,
-            "fadd": Machine.each("add"),
-            "fsub": Machine.each("sub"),
-            "fmul": Machine.each("mul"),
-            "fmin": Machine.each("min"),
-            "fmax": Machine.each("max"),
+            "fadd": _floats("add"),
+            "fsub": _floats("sub"),
+            "fmul": _floats("mul"),
+            "fmin": _floats("min"),
+            "fmax": _floats("max"),
         }
     )
+
+
+def _check_floats(to: str, a: str, b: str) -> None:
+    """Raise `Unproved` unless these are vectors of 4 floats: other lanes are halves or doubles."""
+    if not (to.endswith(".4s") and a.endswith(".4s") and (b.endswith(".4s") or _LANE.fullmatch(b))):
+        raise Unproved("not 4 floats")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from ellc.codegen.kir.in_order.proof.integers import Integers
-from ellc.codegen.kir.in_order.proof.machine import Machine
+from ellc.codegen.kir.in_order.proof.machine import Machine, immediate
 from ellc.codegen.kir.in_order.proof.symbols import (
     UNKNOWN,
     Lanes,
@@ -77,12 +77,12 @@ class IntegerMachine(Machine):
         """shl, sshr."""
         self._words(to, a)
         op = {"shl": "shl", "sshr": "shr"}[name]
-        self._set(to, self._integers.shifted(op, self._value(a), int(by[1:])))
+        self._set(to, self._integers.shifted(op, self._value(a), immediate(by)))
 
     def rounded_right(self, to: str, a: str, by: str) -> None:
         """srshr: a rounded shift to the right."""
         self._words(to, a)
-        bits = literal_lanes(self._symbols, int(by[1:]))
+        bits = literal_lanes(self._symbols, immediate(by))
         self._set(to, self._integers.rounded(self._value(a), bits))
 
     def rounded_left(self, to: str, a: str, b: str) -> None:

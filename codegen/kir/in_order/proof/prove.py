@@ -130,9 +130,14 @@ class _Proof:
         return self._lines[self._at - 1]
 
     def _same_stores(self) -> None:
-        """Both have stored the same since the last boundary."""
+        """Both have stored the same since the last boundary, and the function loads no more.
+
+        Other elements may lie outside the buffers, where a load can end the program.
+        """
         if self._machine.memory.differs(self._source.memory):
             raise Unproved(f"other stores before line {self._at}")
+        if not self._machine.memory.loaded <= self._source.memory.loaded:
+            raise Unproved(f"other loads before line {self._at}")
 
     def _boundary(self, body: For | None) -> None:
         """Begin a new stretch; `body` is a loop that stores any number of times, or None."""
@@ -233,6 +238,7 @@ class _Proof:
         index = self._symbols.integer("index", self._symbols.fresh(label))
         inside = [self._unknown(c.value) for c in carried]
         self._machine.values = {**unchanged, index_place: index, **self._placed(carried, inside)}
+        self._machine.forget_flags()
         self._source.values[loop.index.name] = index
         self._source.values.update(zip((c.value.name for c in carried), inside, strict=True))
         for statement in loop.body:
@@ -253,6 +259,7 @@ class _Proof:
         self._boundary(loop)
         results = [self._unknown(c.result) for c in carried]
         self._machine.values = {**unchanged, **self._placed(carried, results)}
+        self._machine.forget_flags()
         self._source.values.update(zip((c.result.name for c in carried), results, strict=True))
 
     def _unknown(self, value: Var) -> Linear | Lanes:
@@ -274,7 +281,7 @@ class _Proof:
         if len(trips) < 2 or any(isinstance(s, For | Store) for s in loop.body):
             raise Unproved(f"{label}: the loop is not that of a product")
         unchanged, before = self._unchanged(label), dict(self._machine.values)
-        head = self._at
+        loaded, head = set(self._machine.memory.loaded), self._at
         self._trip(label)
         index = self._symbols.integer("index", self._symbols.fresh(label))
         changed = self._changed_from(head, label)
@@ -285,6 +292,8 @@ class _Proof:
         }
         moving = {place: value for place, value in common.items() if value is not None}
         self._induction(loop, label, carried, trips, (unchanged, moving), head, index)
+        # The induction is about loads in the loop. Those before it may belong to the first trip.
+        self._machine.memory.loaded = loaded
 
     def _induction(
         self,
@@ -301,12 +310,14 @@ class _Proof:
         far = index.shifted(-trips[0])
         self._machine.values = {**unchanged, **_at(moving, far), **self._placed(carried, lanes)}
         self._at = head
+        self._machine.memory.loaded = set()
         counted = self._trip(label)
         last = Linear((), trips[-1])
         if counted != last.plus(index, -1).shifted(-loop.step):
             raise Unproved(f"{label}: runs another number of trips")
         yields = self._run_source(loop, index, carried, lanes)
         self._require(self._placed(carried, yields), label)
+        self._check_loads(loop, label, index, carried, lanes)
         after = _at(moving, far.shifted(loop.step))
         kept = {p: moving[p].known(v, self._machine.values.get(p)) for p, v in after.items()}
         if kept != moving:
@@ -317,9 +328,23 @@ class _Proof:
         # Behind the loop, the last trip is still to come.
         end = last.shifted(-trips[0])
         lanes = [self._symbols.lanes(c.value.name) for c in carried]
+        self._run_source(loop, Linear((), trips[0]), carried, lanes)
         self._machine.values = {**unchanged, **_at(moving, end), **self._placed(carried, lanes)}
         yields = self._run_source(loop, last, carried, lanes)
         self._source.values.update(zip((c.result.name for c in carried), yields, strict=True))
+
+    def _check_loads(
+        self,
+        loop: For,
+        label: str,
+        index: Linear,
+        carried: Sequence[_Carried],
+        lanes: Sequence[Lanes],
+    ) -> None:
+        """A trip loads only elements of its trip and of the next one, which always follows."""
+        self._run_source(loop, index.shifted(loop.step), carried, lanes)
+        if not self._machine.memory.loaded <= self._source.memory.loaded:
+            raise Unproved(f"{label}: loads other elements")
 
     def _run_source(
         self, loop: For, index: Linear, carried: Sequence[_Carried], lanes: Sequence[Lanes]

@@ -99,7 +99,8 @@ class Symbols:
         return self.integer("div", a, b)
 
     def element(self, memory: Memory, address: Linear) -> int:
-        """The element at an address."""
+        """The element at an address, which is loaded."""
+        memory.loaded.add(address)
         return self.of("at", address, memory.stores_before(address))
 
     def moved(self, symbol: int, other: int, step: int, index: Linear) -> int | None:
@@ -154,6 +155,8 @@ class Stored:
 class Memory:
     """The stores since the last boundary, and how many boundaries with stores there were.
 
+    `loaded` are the addresses of elements that were loaded since the last boundary.
+
     Stores of an address whose first symbol is a parameter concern the parameters that may point to
     the same buffer. `buffers` names, for the symbol of each parameter, its buffer.
     """
@@ -161,6 +164,7 @@ class Memory:
     def __init__(self, buffers: dict[int, str]) -> None:
         self._buffers = buffers
         self.stores: list[Stored] = []
+        self.loaded: set[Linear] = set()
         self.epochs: dict[str, int] = {}
 
     def buffer(self, address: Linear) -> str:
@@ -189,7 +193,7 @@ class Memory:
 
     def boundary(self, buffers: Iterable[str], epoch: int) -> None:
         """Forget the stores: from now on, contents of these buffers have another epoch."""
-        self.stores = []
+        self.stores, self.loaded = [], set()
         for name in buffers:
             self.epochs[name] = epoch
 
