@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import ellc.codegen.kernels  # noqa: F401  (fills the registry)
@@ -196,12 +196,33 @@ def _selected(
     if asked:
         chosen = _asked(node, offers, asked, wishes.allowed)
     else:
-        chosen = _tuned(offers, tuned)
+        orders = {_order(c.prediction) for o in offers for c in o.listed}
+        alone = node.threads > 1 and len(orders) > 1
+        chosen = _tuned(_as_alone(node, offers, tuned, wishes) if alone else offers, tuned)
         if wishes.code != "speed" and not chosen.prediction.is_named(tuned.name):
             chosen = _shorter(node, chosen, wishes)
     others = [c.prediction for o in offers for c in o.listed if c is not chosen]
     others.sort(key=lambda p: p.known_cycles)
     return chosen, (chosen.prediction, *others)
+
+
+def _as_alone(
+    node: PlacedNode, offers: Sequence[_Offer], tuned: TunedKernel, wishes: Wishes
+) -> Sequence[_Offer]:
+    """The offer that gives the bits of what is chosen for one thread; all, if none does."""
+    alone, _ = _selected(replace(node, threads=1), "", tuned, wishes)
+    wanted = _order(alone.prediction)
+    for offer in offers:
+        if offer.listed[0].prediction.kernel == alone.prediction.kernel:
+            alike = (c for c in offer.all() if _order(c.prediction) == wanted)
+            if first := tuple(islice(alike, len(offer.listed))):
+                return [_Offer(first, alike)]
+    return offers
+
+
+def _order(prediction: Prediction) -> tuple[object, ...]:
+    """What is the same for candidates that give the same bits."""
+    return (prediction.kernel, prediction.sums, prediction.order)
 
 
 def _offers(
@@ -237,7 +258,7 @@ def _shorter(node: PlacedNode, fastest: Candidate, wishes: Wishes) -> Candidate:
         return fastest
     limit = SLACK[wishes.code] * whole.known_cycles
     offers = _offers(node, whole.kernel, _MOST_COMPARED, wishes.allowed)
-    alike = [c for o in offers for c in o.listed if c.prediction.kernel == whole.kernel]
+    alike = [c for o in offers for c in o.listed if _order(c.prediction) == _order(whole)]
     near = [c for c in alike if c.prediction.known_cycles <= limit]
     return min(near, key=lambda c: (c.prediction.unrolled, c.prediction.known_cycles))
 

@@ -126,3 +126,24 @@ def test_the_manifest_says_how_many(tmp_path: Path) -> None:
         assert made.manifest["threads"] == threads
         header = (tmp_path / str(size) / "three.h").read_text()
         assert f"#define three_THREADS {threads} " in header
+
+
+def test_algorithms_do_not_depend_on_the_number_of_threads() -> None:
+    """Otherwise bits would: Winograd's algorithms add in another way."""
+    rng = np.random.default_rng(5)
+    b = GraphBuilder("net")
+    x = b.input("x", TensorType(DType.F32, (2, 33, 33, 8)))
+    for filters in (8, 20, 7):
+        weights = rng.normal(size=(filters, 3, 3, x.type.shape[3])).astype(np.float32)
+        x = b.add(Conv2D(padding=Padding.same(1)), x, b.constant(weights))
+    b.output("y", x)
+    graph, _ = run_pipeline(b.build())
+    found = []
+    for threads in (1, 2, 3, 4):
+        plan = make_plan(
+            graph, resolve("orangepi0"), Options(threads=threads, depth_first=False), "net"
+        )
+        first = [step.predictions[0] for step in plan.steps if step.predictions]
+        found.append([(p.kernel, p.sums) for p in first])
+    assert found.count(found[0]) == 4
+    assert any(sums.algorithm for _, sums in found[0])
