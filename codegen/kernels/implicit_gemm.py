@@ -421,9 +421,9 @@ class TileNest(Generic[ArithmeticT]):
             results = rows(first, last, sums)
         else:
             # The parts begin at the same rows of all windows, also of those over an edge.
-            start = b.sub(first, b.rem(first, row_count)) if row_count > 1 else first
-            with b.loop("some_rows", start, last, row_count, carry=sums) as some_rows:
-                begin = some_rows.index if start == first else b.max(some_rows.index, first)
+            aligned = b.sub(first, b.rem(first, row_count)) if row_count > 1 else first
+            with b.loop("some_rows", aligned, last, row_count, carry=sums) as some_rows:
+                begin = some_rows.index if aligned == first else b.max(some_rows.index, first)
                 stop = b.min(b.add(some_rows.index, row_count), last)
                 part_sums = rows(begin, stop, [b.const(0, s) for s in sums])
                 some_rows.carry(
