@@ -54,7 +54,8 @@ _GROUPS = (
     ),
     (
         "fold",
-        "recognise_activations, eliminate_dead, absorb_order, absorb_padding, fold_affine, "
+        "recognise_activations, eliminate_dead, binary_thresholds, absorb_order, absorb_padding, "
+        "fold_affine, "
         "fold_constants, simplify, eliminate_common, eliminate_dead",
     ),
     ("fuse", "fuse_epilogue, fold_padding"),

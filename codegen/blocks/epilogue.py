@@ -169,6 +169,14 @@ class Epilogue:
             store_lanes(self._b, stored, self.y, index, count - done, stride, offset)
             done += value.type.lanes
 
+    def write_packed(self, packed: Operand, at: Coordinates, delta: Sequence[int]) -> None:
+        """Like `write`, for bytes of bits that are all valid."""
+        b = self._b
+        byte_at = (*at[:-1], b.div(at[-1], 8))
+        byte_delta = (*delta[:-1], delta[-1] // 8)
+        index, offset = address(b, self._result.strides, byte_at, byte_delta)
+        b.store(packed, self.y, index, offset=offset)
+
     def _in_memory(self, value: Operand) -> Operand:
         return self._b.convert(value, Elem.U8) if value.type.elem is Elem.MASK else value
 

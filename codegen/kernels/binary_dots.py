@@ -178,10 +178,16 @@ class _Signs(_Results):
 
     def store(self, counts: Sequence[Operand], at: tuple[Operand, ...]) -> None:
         b = self._b
-        for pixel, count in enumerate(counts):
-            limit = b.load(self._table.values, self._place(at, pixel), BLOCK, align_bytes=16)
-            mask = b.compare("le", b.convert(count, Elem.I16), limit)
-            self._epilogue.write([mask], at, (0, 0, pixel, 0), BLOCK)
+        places = [self._place(at, pixel) for pixel in range(len(counts))]
+        chains = [partial(self._packed, *each) for each in zip(counts, places, strict=True)]
+        for pixel, signs in enumerate(b.interleaved(chains)):
+            self._epilogue.write_packed(signs, at, (0, 0, pixel, 0))
+
+    def _packed(self, count: Operand, place: Operand) -> Operand:
+        """The signs of 8 filters as a byte."""
+        b = self._b
+        limit = b.load(self._table.values, place, BLOCK, align_bytes=16)
+        return b.op("pack_bits", b.compare("le", b.convert(count, Elem.I16), limit))
 
 
 class _Sums(_Results):

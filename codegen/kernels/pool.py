@@ -11,12 +11,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 
 from ellc.codegen.blocks.calls import Arg, KernelCall, access_arg
 from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel
-from ellc.codegen.blocks.epilogue import Epilogue
+from ellc.codegen.blocks.epilogue import Coordinates, Epilogue
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.scratch import reshaped
 from ellc.codegen.blocks.sliding import (
@@ -73,10 +74,10 @@ def pool(node: PlacedNode) -> Iterator[Candidate]:
 def _cycles(node: PlacedNode) -> float | None:
     """The cycles of small windows of floats where another family computes them, too."""
     shape, target = windows_of(node), node.target
-    if not has_strips(target) or shape.x.elem is not Elem.F32 or not _is_small(target, shape):
+    if not has_strips(target) or shape.x.elem is not Elem.F32 or not has_short_code(target, shape):
         return None
     images, rows, columns, channels = shape.walk
-    tile = _rectangle(target, shape, Elem.F32, 1)
+    tile = rectangle(target, shape, Elem.F32, 1)
     image_columns = (tile.pixels - 1) * shape.columns.stride + shape.columns.taps
     slots = image_columns * (shape.rows.taps * (target.core.load_cycles + 1) - 1)
     slots += tile.pixels * shape.columns.taps
@@ -118,15 +119,15 @@ def lower_windows(node: PlacedNode, combination_type: CombinationType) -> list[K
     source = b.param("x", x.elem, x.align_bytes)
     combination = combination_type(b, op, shape, args)
     epilogue = Epilogue(node, b, shape.walk)
-    tile = _rectangle(node.target, shape, combination.elem, 8 if epilogue.is_bits else 1)
-    pool = _TileWriter(
+    tile = rectangle(node.target, shape, combination.elem, 8 if epilogue.is_bits else 1)
+    pool = TileWriter(
         b,
         source,
         shape,
         tile,
         combination,
         epilogue,
-        is_small=_is_small(node.target, shape),
+        is_small=has_short_code(node.target, shape),
         prefetches=_prefetches(node.target),
     )
     extent = write_tiles(
@@ -144,7 +145,7 @@ def _prefetches(target: Target) -> bool:
     return target.core.in_order and has_vectors
 
 
-def _is_small(target: Target, shape: Sliding) -> bool:
+def has_short_code(target: Target, shape: Sliding) -> bool:
     """Whether the code of a window is straight-line code instead of loops.
 
     A single window with many taps is computed by loops if these prefetch.
@@ -156,7 +157,7 @@ def _is_small(target: Target, shape: Sliding) -> bool:
     return shape.rows.taps * shape.columns.taps <= limit and shape.columns.taps <= _MOST_COLUMNS
 
 
-def _rectangle(target: Target, shape: Sliding, elem: Elem, multiple: int) -> Rectangle:
+def rectangle(target: Target, shape: Sliding, elem: Elem, multiple: int) -> Rectangle:
     """The tile: as many pixels of one row as fit in registers with all their window columns.
 
     For a large window it is a single pixel. If the windows have few columns, several vectors of
@@ -167,11 +168,11 @@ def _rectangle(target: Target, shape: Sliding, elem: Elem, multiple: int) -> Rec
     registers = _REGISTERS if target.vector_registers >= 32 else _FEW_REGISTERS
     columns = shape.columns
     pixels = 1
-    if _is_small(target, shape):
+    if has_short_code(target, shape):
         pixels = max(1, min((registers - columns.taps) // columns.stride + 1, columns.outputs))
     busy = max(1, pixels * min(columns.stride, columns.taps))
     most = _BUSY // busy
-    if not _is_small(target, shape) and _prefetches(target):
+    if not has_short_code(target, shape) and _prefetches(target):
         most = target.vector_registers // 2
     vectors = max(1, min(most, channels // lanes))
     while vectors * lanes % multiple:
@@ -288,7 +289,22 @@ def tree(
     return items[0]
 
 
-class _TileWriter:
+class Stores(Protocol):
+    """What stores the results of windows, such as an `Epilogue`."""
+
+    def store(
+        self,
+        values: Sequence[Operand],
+        at: Coordinates,
+        delta: Sequence[int] = (),
+        count: int = 0,
+        *,
+        last: bool = False,
+    ) -> None:
+        """Store vectors of consecutive channels from `at + delta` on."""
+
+
+class TileWriter:
     """Writes the code of a tile."""
 
     def __init__(
@@ -298,7 +314,7 @@ class _TileWriter:
         shape: Sliding,
         tile: Rectangle,
         combination: Combination,
-        epilogue: Epilogue,
+        epilogue: Stores,
         *,
         is_small: bool,
         prefetches: bool,

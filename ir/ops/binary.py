@@ -22,7 +22,7 @@ from ellc.ir.ops.common import (
     window_taps,
 )
 from ellc.ir.ops.elementwise import SPECIAL, spread, want_kind
-from ellc.ir.reads import Reads, Window
+from ellc.ir.reads import Along, Reads, Window
 from ellc.ir.types import Array, DType, Padding, TensorType
 
 
@@ -175,3 +175,63 @@ def _case(
     arrays += [normal(rng, w[0])] if scale else []
     constants = tuple(range(1, len(arrays)))
     return Case(op, tuple(arrays), constants, (DType.BIT, DType.BIT), label)
+
+
+@register_op("bit_pool2d")
+@dataclass(frozen=True, slots=True)
+class BitPool2D(Op):
+    """Whether any bit of a window is set, inverted where `flips` is: x [N,H,W,C], flips [C], bits.
+
+    With x inverted as well, an inverted channel says whether all bits are set. The padding counts
+    as 0, whatever its value. Extents are as in `MaxPool2D`.
+    """
+
+    window: tuple[int, int]
+    stride: tuple[int, int]
+    padding: Padding = Padding()
+
+    own_error = exact
+
+    def infer(self, *inputs: TensorType) -> Types:
+        want_operands("bit_pool2d", inputs, 2)
+        x, flips = inputs
+        require(
+            x.dtype is DType.BIT and flips.dtype is DType.BIT,
+            f"bit_pool2d: needs bits, not {x.dtype.value} and {flips.dtype.value}",
+        )
+        sizes = window_sizes("bit_pool2d", x, self.window, self.stride, self.padding)
+        want_shape("bit_pool2d", "inverted channels", flips, x.shape[3])
+        return (TensorType(DType.BIT, (x.shape[0], *sizes, x.shape[3])),)
+
+    def slides(self, operands: Types) -> Window:
+        return Window(self.window, self.stride, self.padding)
+
+    def reads(self, operands: Types, results: Types, index: int = 0) -> tuple[Reads, ...]:
+        return (self.slides(operands).reads(Along(3)), *parameter_reads(operands[1:], 3))
+
+    def reference(self, *inputs: Array) -> Arrays:
+        x, flips = inputs
+        image = TensorType(DType.BIT, x.shape)
+        sizes = window_sizes("bit_pool2d", image, self.window, self.stride, self.padding)
+        top, left, bottom, right = self.padding.amounts
+        padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
+        any_set = np.zeros((x.shape[0], *sizes, x.shape[3]), np.bool_)
+        for _, _, pixels in window_taps(padded, self.window, self.stride, sizes):
+            any_set |= pixels
+        return (any_set ^ flips,)
+
+    def inner_steps(self, inputs: Types, outputs: Types) -> int:
+        return outputs[0].elements * prod(self.window)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
+        def case(op: BitPool2D, x: tuple[int, ...], label: str) -> Case:
+            arrays: tuple[Array, ...] = (rng.random(x) < 0.2, rng.random(x[3]) < 0.3)
+            return Case(op, arrays, (1,), (DType.BIT, DType.BIT), label)
+
+        one = Padding.same(1)
+        yield case(cls((1, 1), (1, 1)), (1, 1, 1, 1), "one pixel")
+        yield case(cls((2, 2), (2, 2)), (1, 6, 8, 64), "2x2")
+        yield case(cls((3, 3), (2, 2), one), (1, 7, 9, 100), "3x3 padded, partial words")
+        yield case(cls((3, 2), (1, 1), Padding(1, 0, 2, 1)), (2, 5, 6, 33), "uneven padding")
+        yield case(cls((2, 3), (3, 5)), (1, 9, 13, 256), "stride beyond the window")

@@ -30,7 +30,7 @@ sys.path.extend(str(Path(__file__).resolve().parents[1] / n) for n in ("support"
 
 from findings import Findings
 
-MODULES = ("mutants", "memory", "special", "graphs", "outputs", "scheduled")
+MODULES = ("mutants", "memory", "special", "graphs", "outputs", "scheduled", "binary_pages")
 """Modules in this folder with a tuple `CAMPAIGNS`."""
 
 

@@ -124,7 +124,7 @@ def _in_order(
         # The scheduler may need more registers than are free. One such block must not cost all
         # others their order.
         orders = Orders(StraightLine(node.ops, encoding, rows, out, free))
-        if not (tight and is_dense(node)):
+        if not (tight and (is_dense(node) or counts_bits([node]))):
             order = orders.early()
             if not fits(order):
                 order = orders.careful(tight=tight)
