@@ -136,11 +136,11 @@ def tuned(graph: Graph, target: Target, most: int = USUAL_CANDIDATES) -> Tuned:
     names: dict[str, tuple[str, ...]] = {}
     for step in first.steps:
         if step.layer and len(step.predictions) > 1:
-            names.setdefault(step.layer, _promising(step.predictions, most))
+            names.setdefault(step.layer, promising(step.predictions, most))
     return Tuned(graph, target, names, first)
 
 
-def _promising(predictions: Sequence[Prediction], most: int) -> tuple[str, ...]:
+def promising(predictions: Sequence[Prediction], most: int) -> tuple[str, ...]:
     """The chosen candidate, the cheapest of every other family, then all others by their cost."""
     chosen, *others = predictions
     others.sort(key=lambda p: p.known_cycles)

@@ -48,6 +48,14 @@ class Axis:
         """Whether every output reads every tap. Only the first and last output are tested."""
         return all(self.valid(end) == (0, self.taps) for end in (0, self.outputs - 1))
 
+    @property
+    def mean_taps(self) -> float:
+        """How many taps an output reads on average."""
+        if self.is_interior:
+            return self.taps
+        ends = [self.valid(position) for position in range(self.outputs)]
+        return sum(end - first for first, end in ends) / len(ends)
+
     def dynamic_taps(self, b: KernelBuilder, position: Operand) -> tuple[Operand, Operand]:
         """The taps [first, end) that are read for an output position known only at run time.
 
@@ -161,9 +169,10 @@ def even_tiles(axis: Axis, limit: int) -> list[Tiles]:
 def tiles_of(axis: Axis, sizes: Sequence[int]) -> list[Tiles]:
     """The tiles of these sizes along an axis, as `column_tiles` groups them."""
     tiles: list[Tiles] = []
-    start = 0
+    start, is_interior = 0, axis.is_interior
     for size in sizes:
-        taps = tuple(axis.valid(c) for c in range(start, start + size))
+        every = range(start, start + size)
+        taps = tuple((0, axis.taps) if is_interior else axis.valid(c) for c in every)
         full = all(t == (0, axis.taps) for t in taps)
         previous = tiles[-1] if tiles else None
         if full and previous and previous.taps == taps:

@@ -40,14 +40,30 @@ _SPILL, _STRAIGHT_SPILL = 6.7, 2.0
 column of 3 rows takes 62.5 cycles if no columns are left after the last trip of the loop, 69 if one
 is left, and 75 if two are left: values that the rest reads then have registers in the loop."""
 _SUM_LATENCY = 4.0
-_NEAR = 3.0
-"""The cycles for an image line that comes from the second cache once more."""
-_STREAM, _CROWDED = 0.5, 0.45
-"""The part of the time that lines take on their way from and to memory that no instructions hide,
-and how much more for each time that a segment fills the first-level cache."""
-_STREAM_IN_PLACE, _CROWDED_IN_PLACE, _ROOMY = 0.08, 0.4, 0.25
-"""The same if the result takes the place of the image, which costs no additional lines: hardly
-anything as long as a segment fills at most a part `_ROOMY` of that cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Waits:
+    """How strips wait for lines of image and result.
+
+    `near` are the cycles for an image line that comes from the second cache once more. `stream` is
+    the part of the time that lines take on their way from and to memory that no instructions hide,
+    and `crowded` how much more for each time that a segment fills the first-level cache. `in_place`
+    and `crowded_in_place` are the same if the result takes the place of the image, which costs no
+    additional lines.
+    """
+
+    near: float
+    stream: float
+    crowded: float
+    in_place: float
+    crowded_in_place: float
+
+
+_WAITS, _FEW_WAITS = _Waits(3.0, 0.5, 0.45, 0.08, 0.4), _Waits(4.0, 2.1, 0.29, 1.5, 1.5)
+"""With many and with few registers."""
+_ROOMY = 0.25
+"""A segment that fills at most this part of the first-level cache is not crowded in place."""
 _MOST_CROWDED = 2.5
 _FAR_LINE = 110.0
 """The wait of a kernel that does not prefetch, for a line from memory: 112x112x96 with stride 2
@@ -66,13 +82,16 @@ the 32 registers. Thousands of modelled cycles on pi3_64, 28x28x120 12: 1,569, 1
 MANY = 32
 """So many vector registers hold the image columns under a window of several rows of results. With
 fewer, strips have one row (`depthwise_stream.py`), and need ellc's own scheduler."""
-_STREAM_COLUMN, _STREAM_OPENING = {1: 24.5, 2: 43.0}, 65
+_STREAM_COLUMN, _STREAM_OPENING = {1: 21.0, 2: 27.0}, 92.0
 """The cycles of a column of such a strip, by stride, and by how much a strip takes longer."""
+
+_LOWER_ROW = 1.2
+"""How much longer each column takes for each further row of a band."""
 
 ROW_SUMS = 7
 """The most columns of a tile of a wide window of one row (`depthwise_rows.py`). The weights of a
 window row and the values that are loaded take the rest of 16 registers."""
-_ROW_RESULT, _ROW_TRIP = 6, 12
+_ROW_RESULT, _ROW_TRIP = 20.0, 48.0
 """The cycles in which a result of such a tile begins and is finished, and by which a trip of the
 loop over window rows takes longer than its multiply-adds and loads."""
 
@@ -91,22 +110,26 @@ def tile_cycles(target: Target, shape: Sliding, slots: float) -> float:
     """
     if not has_strips(target):
         return slots
-    image, result = _sizes(shape)
+    image, result = sizes(shape)
     far_lines = _missing(target, image, result) * (image + result) / _LINE_BYTES
     waits = far_lines * _FAR_LINE if target.core.memory else 0.0
     return slots * _LLVM_SLOT + waits
 
 
 def stream_cycles(target: Target, shape: Sliding) -> float:
-    """The waits of a kernel that prefetches an image of floats, and writes its result elsewhere."""
+    """How long the lines of an image of floats, and of its result, are on their way to memory."""
     if target.core.memory is None:
         return 0.0
-    image, result = _sizes(shape)
-    far = _missing(target, image, result) * (image + 2 * result) / target.core.memory_bytes
-    return shape.walk[0] * far * _STREAM
+    image, result = sizes(shape)
+    return (
+        shape.walk[0]
+        * _missing(target, image, result)
+        * (image + 2 * result)
+        / target.core.memory_bytes
+    )
 
 
-def _sizes(shape: Sliding) -> tuple[int, int]:
+def sizes(shape: Sliding) -> tuple[int, int]:
     """The bytes of image and result."""
     image, result = prod(shape.x.shape[1:]), prod(shape.walk[1:])
     return image * Elem.F32.bytes, result * Elem.F32.bytes
@@ -148,7 +171,7 @@ class Strips:
 
     def _strip(self, target: Target, rows: int, columns: int) -> float:
         if target.vector_registers < MANY:
-            return rows * self._row(columns)
+            return rows * (self._row(columns) + (rows - 1) * columns * _LOWER_ROW)
         load, taps = target.core.load_cycles, self.shape.columns.taps
         image_rows = read(self.shape.rows, rows)
         if taps > TAPS:
@@ -193,32 +216,34 @@ class Strips:
         """The waits for the lines of an image and of its result."""
         if target.core.memory is None:
             return 0.0
-        image, result = _sizes(self.shape)
+        image, result = sizes(self.shape)
         stride, taps = self.shape.rows.stride, self.shape.rows.taps
         again = max(0, taps - stride) / (self.rows * stride)
-        crowded = min(_MOST_CROWDED, self._filled(target))
-        near = again * _NEAR * min(2.0, 0.5 + crowded) * image / _LINE_BYTES
+        crowded = min(_MOST_CROWDED, filled(target, self.shape, self.rows, self.columns))
+        waits = _WAITS if target.vector_registers >= MANY else _FEW_WAITS
+        near = again * waits.near * min(2.0, 0.5 + crowded) * image / _LINE_BYTES
         missing = _missing(target, image, 0 if self.in_place else result)
         if self.in_place:
             far = missing * 2 * image / target.core.memory_bytes
-            more = _CROWDED_IN_PLACE * missing * max(0.0, crowded - _ROOMY)
-            return near + far * (_STREAM_IN_PLACE + more)
+            more = waits.crowded_in_place * missing * max(0.0, crowded - _ROOMY)
+            return near + far * (waits.in_place + more)
         far = missing * (image + 2 * result) / target.core.memory_bytes
-        return near + far * (_STREAM + _CROWDED * crowded)
+        return near + far * (waits.stream + waits.crowded * crowded)
 
-    def _filled(self, target: Target) -> float:
-        """How often the image lines of a segment fill the cache sets that they can reach.
 
-        A pitch of pixels of 2, 4, 8, .. lines reaches only each second, fourth, eighth, .. set. If
-        there are few groups, the lines of all groups are in use, and those of the next segment.
-        """
-        x, columns = self.shape.x, min(self.columns, self.shape.walk[2])
-        lines = read(self.shape.rows, self.rows) * read(self.shape.columns, columns)
-        groups = -(-self.shape.walk[3] // LINE)
-        if groups <= FEW_GROUPS:
-            return 2 * groups * lines * _LINE_BYTES / target.l1_bytes
-        step_bytes = gcd(x.strides[2] * x.elem.bytes, target.l1_bytes // _WAYS)
-        return lines * max(step_bytes, _LINE_BYTES) / target.l1_bytes
+def filled(target: Target, shape: Sliding, rows: int, columns: int) -> float:
+    """How often the image lines of a segment fill the cache sets that they can reach.
+
+    A pitch of pixels of 2, 4, 8, .. lines reaches only each second, fourth, eighth, .. set. If
+    there are few groups, the lines of all groups are in use, and those of the next segment.
+    """
+    x = shape.x
+    lines = read(shape.rows, rows) * read(shape.columns, min(columns, shape.walk[2]))
+    groups = -(-shape.walk[3] // LINE)
+    if groups <= FEW_GROUPS:
+        return 2 * groups * lines * _LINE_BYTES / target.l1_bytes
+    step_bytes = gcd(x.strides[2] * x.elem.bytes, target.l1_bytes // _WAYS)
+    return lines * max(step_bytes, _LINE_BYTES) / target.l1_bytes
 
 
 def read(axis: Axis, outputs: int) -> int:

@@ -48,6 +48,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from math import gcd
 
 from ellc.codegen.blocks.candidates import Candidate, kernel
@@ -68,6 +69,7 @@ from ellc.codegen.kernels.tile_cycles import run_cycles
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.target import Target
 from ellc.ir.op import Op
+from ellc.ir.ops.activations import Clip, Relu
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.fused import anchor_of
 from ellc.ir.types import DType, TensorType
@@ -103,10 +105,13 @@ def direct(node: PlacedNode) -> Iterator[Candidate]:
         tiles = [replace(tile, k_step=tile.lanes) for tile in tiles]
     if not usual.by_lane or not tiles:
         return  # tiles: results may be bits, and too few filters for a byte
-    best = min(tiles, key=lambda tile: direct_cycles(target, shape, tile, products))
+    few = target.vector_registers <= _FEW_REGISTERS
+    kept = sum(_KEPT.get(type(stage.op), 0) for stage in node.stages) if few else 0
+    cycles = partial(direct_cycles, kept=kept)
+    best = min(tiles, key=lambda tile: cycles(target, shape, tile, products))
     pack = pack_planes if shape.has_planes else pack_filters
     product = Product("direct", problem, WindowRows, pack, DirectNest)
-    yield from product.candidates(node, direct_cycles, best, tiles)
+    yield from product.candidates(node, cycles, best, tiles)
 
 
 def reads_planes(
@@ -161,14 +166,28 @@ _TILE_SLOTS = 16
 _SCHEDULED_SLOTS = 48
 """The same if ellc schedules the loop over window rows: also its first loads. 3x3 s2 3->32 224 in
 planes: a tile of 4x16 takes 682 modelled cycles, of which three trips of the loop take 576."""
+_FEW_REGISTERS = 16
+_KEPT: dict[type[Op], int] = {Relu: 1, Clip: 2}
+"""The vector registers in which a stage keeps constants, if there are few. With ReLU, ellc has no
+schedule for 5x4 on pi3: 3x3 s2 3->8 96 then takes 438 thousand modelled cycles, 4x4 349; without
+278 and 283."""
+_SPARE = 3
+"""How many registers more the loop of a tile with several vectors of filters must leave free, if
+there are few: 3x3 s1 1->8 96 on pi3, 5x8, where two are free, is not scheduled and takes 563
+thousand modelled cycles; 4x8 takes 406, and 10x4, where none is free, 364."""
+_SPILLED_SLOTS = 2.5
+"""The cycles of a multiply-add in a tile at an edge whose values do not stay in registers: the same
+layer with pixels, 8x8, 346 cycles for 138 multiply-adds; a tile that reads all taps takes 196 for
+144."""
 _UNSCHEDULED = 1.15
 """How much longer than its issue slots a tile takes that LLVM schedules, beside tiles that ellc
 schedules: the same layer with pixels, 7x8, is predicted to take 4,687 thousand cycles without this
 factor and takes 5,628."""
-_RETURN_SLOTS = 20
-"""How long a tile waits for a cache line of results that another block of filters has begun. For
-the same layer, tiles of 8x8 in planes take 292 thousand modelled cycles more than in caches that
-always have all lines, with 25 thousand lines of results; those of 4x16 take 142 thousand."""
+_RETURN_SLOTS = {64: 20.0, 32: 2.0}
+"""How long a tile waits for a cache line of results that another block of filters has begun, by the
+bits of an address. For the same layer, tiles of 8x8 in planes take 292 thousand modelled cycles
+more than in caches that always have all lines, with 25 thousand lines of results; those of 4x16
+take 142 thousand. Tiles of 4 filters, as on pi3, wait less: another block soon follows."""
 _STEP_SLOTS = 6.0
 """How long the first load of a step waits for multiply-adds, if loads can take offsets. On pi3_64,
 for a row of a 3x3 window of 3 channels, an 8x8 tile has 198 instructions in three steps and takes
@@ -186,46 +205,63 @@ Loss on pi3 0: 1.6 %, 4: 0.2 %, 8: 6.3 %; on pi3_64 0: 1.1 %, 4: 1.3 %, 8: 1.9 %
 
 
 def direct_cycles(
-    target: Target, shape: ConvShape, schedule: GemmSchedule, types: ProductTypes
+    target: Target, shape: ConvShape, schedule: GemmSchedule, types: ProductTypes, kept: int = 0
 ) -> float:
     """Issue slots of a kernel: multiply-adds, loads of weights and of the image row, overhead.
 
-    The last block of filters has instructions only for vectors that contain filters.
+    The last block of filters has instructions only for vectors that contain filters. Stages keep
+    constants in `kept` vector registers.
     """
     images, rows, _, _ = shape.walk
     blocks, rest = divmod(shape.filters, schedule.block)
-    cycles = blocks * _row_cycles(target, shape, schedule)
+    cycles = blocks * _row_cycles(target, shape, schedule, kept)
     if rest:
-        cycles += _row_cycles(target, shape, replace(schedule, vectors=-(-rest // schedule.lanes)))
+        last = replace(schedule, vectors=-(-rest // schedule.lanes))
+        cycles += _row_cycles(target, shape, last, kept)
     return images * rows * cycles
 
 
-def _row_cycles(target: Target, shape: ConvShape, schedule: GemmSchedule) -> float:
+def _row_cycles(target: Target, shape: ConvShape, schedule: GemmSchedule, kept: int) -> float:
     """Issue slots of one row of results, for one block of filters."""
     return sum(
-        tiles.count * _tile_cycles(target, shape, schedule, tiles)
+        tiles.count * _tile_cycles(target, shape, schedule, tiles, kept)
         for tiles in column_tiles(shape.columns, schedule.pixels)
     )
 
 
-def _tile_cycles(target: Target, shape: ConvShape, schedule: GemmSchedule, tiles: Tiles) -> float:
+def _tile_cycles(
+    target: Target, shape: ConvShape, schedule: GemmSchedule, tiles: Tiles, kept: int
+) -> float:
     """Issue slots of one tile. If ellc schedules the loop over window rows, its length is known.
 
-    A tile at an edge counts as one that reads all taps. If LLVM schedules the loop, values that do
-    not fit in the registers are spilled and reloaded for every value of a window row.
+    A tile at an edge may need more registers than the others, and is then spilled within the same
+    nest. If LLVM schedules the loop, values that do not fit in the registers are spilled and
+    reloaded for every value of a window row.
     """
-    tiles = replace(tiles, taps=((0, shape.columns.taps),) * tiles.size)
-    sums = tiles.size * schedule.vectors
-    products, loads = row_products(shape, schedule, tiles)
-    row_bytes = shape.columns.taps * shape.channels * schedule.block * Elem.F32.bytes
-    scheduled = run_cycles(target, products, loads, sums, row_bytes)
-    if scheduled is not None:
-        around = 2 * sums + _returns(shape, schedule, tiles) * _RETURN_SLOTS + _SCHEDULED_SLOTS
-        return scheduled * shape.rows.taps + around
+    whole = replace(tiles, taps=((0, shape.columns.taps),) * tiles.size)
+    sums, rows = tiles.size * schedule.vectors, shape.rows.mean_taps
+    if _run_cycles(target, shape, schedule, whole, kept) is not None:
+        run: float | None = _run_cycles(target, shape, schedule, tiles, kept)
+        if run is None:
+            taps = sum((end - first) * len(group) for (first, end), group in tiles.tap_groups())
+            run = taps * shape.channels * schedule.vectors * _SPILLED_SLOTS
+        returns = _returns(shape, schedule, tiles) * _RETURN_SLOTS[target.word_bits]
+        return run * rows + 2 * sums + returns + _SCHEDULED_SLOTS
     is_narrow = schedule.vectors == 1 and shape.filters > schedule.lanes
     around = 2 * sums + (tiles.size * _LINE_SLOTS if is_narrow else 0.0) + _TILE_SLOTS
-    window = _plain_cycles(target, shape, schedule, tiles) * shape.rows.taps
+    window = _plain_cycles(target, shape, schedule, tiles) * rows
     return window * (_UNSCHEDULED if target.core.scheduler else 1.0) + around
+
+
+def _run_cycles(
+    target: Target, shape: ConvShape, schedule: GemmSchedule, tiles: Tiles, kept: int
+) -> int | None:
+    """The cycles of a tile's scheduled loop for one window row; None if it is not scheduled."""
+    if schedule.vectors > 1 and target.vector_registers <= _FEW_REGISTERS:
+        kept += _SPARE
+    products, loads = row_products(shape, schedule, tiles)
+    row_bytes = shape.columns.taps * shape.channels * schedule.block * Elem.F32.bytes
+    return run_cycles(target, products, loads, tiles.size * schedule.vectors + kept, row_bytes)
 
 
 def _returns(shape: ConvShape, schedule: GemmSchedule, tiles: Tiles) -> float:

@@ -17,7 +17,7 @@ from ellc.codegen.blocks.schedule import (
 )
 from ellc.codegen.blocks.scratch import copy_cycles
 from ellc.codegen.blocks.terms import ProductTypes, in_fewest_bytes
-from ellc.codegen.blocks.window import cut
+from ellc.codegen.blocks.window import Tiles, column_tiles, cut
 from ellc.codegen.kernels.convolution import (
     Problem,
     Product,
@@ -100,10 +100,11 @@ def _ordered(node: PlacedNode, problem: Problem) -> Iterator[Candidate]:
 
 def _slots(target: Target, shape: ConvShape, tile: GemmSchedule, types: ProductTypes) -> float:
     """As `gemm_cycles`, with the sizes of the tiles into which rows are really cut."""
-    pieces = cut(shape.columns.outputs, tile.pixels)
-    row = pieces.count * _tile_cycles(target, shape, replace(tile, pixels=pieces.size), types)
-    if pieces.rest:
-        row += _tile_cycles(target, shape, replace(tile, pixels=pieces.rest), types)
+    taps = shape.rows.mean_taps
+    row = sum(
+        t.count * _tile_cycles(target, shape, replace(tile, pixels=t.size), types, (t, taps))
+        for t in column_tiles(shape.columns, tile.pixels)
+    )
     images, rows, _, _ = shape.walk
     return row * images * rows * -(-shape.filters // tile.block)
 
@@ -134,33 +135,54 @@ def gemm_cycles(
     in memory, costs `OVERHEAD_SLOTS`. If ellc schedules the innermost loop, its length is known;
     the values of a run that fill no step are then broadcast one by one.
     """
-    return shape.tiles(schedule) * _tile_cycles(target, shape, schedule, types)
+    taps = ((0, shape.columns.taps),) * schedule.pixels
+    inside = Tiles(0, schedule.pixels, 1, taps)
+    rows = shape.rows.taps
+    return shape.tiles(schedule) * _tile_cycles(target, shape, schedule, types, (inside, rows))
 
 
 def _tile_cycles(
-    target: Target, shape: ConvShape, schedule: GemmSchedule, types: ProductTypes
+    target: Target,
+    shape: ConvShape,
+    schedule: GemmSchedule,
+    types: ProductTypes,
+    read: tuple[Tiles, float],
 ) -> float:
-    """The issue slots of one tile; see `gemm_cycles`."""
+    """The issue slots of one tile that reads the taps of `Tiles`, and so many window rows.
+
+    See `gemm_cycles`.
+    """
+    tiles, window_rows = read
+    runs = cycles = 0.0
+    for (first, end), pixels in tiles.tap_groups():
+        length, parts = shape.channels, end - first
+        if shape.consecutive_taps:
+            length, parts = length * parts, 1
+        runs += parts
+        cycles += parts * _run_cycles(target, schedule, types, len(pixels), length)
+    sums = schedule.pixels * schedule.vectors
+    return window_rows * cycles + 2 * sums + OVERHEAD_SLOTS * (window_rows * runs + 1)
+
+
+def _run_cycles(
+    target: Target, schedule: GemmSchedule, types: ProductTypes, pixels: int, length: int
+) -> float:
+    """The issue slots in which a tile adds the products of `length` values of some pixels."""
     load = target.core.load_cycles
     weight = load + types.widening_slots(target)
     value = load + (1.0 if types.image is not types.factor else 0.0)
-    values = schedule.pixels / (schedule.k_step if schedule.by_lane else 1)
-    sums = schedule.pixels * schedule.vectors
+    values = pixels / (schedule.k_step if schedule.by_lane else 1)
+    sums = pixels * schedule.vectors
     once = sums + schedule.vectors * weight + values * value
     if target.core.memory is not None and not schedule.by_lane:
         once += _LOAD_WAIT
     once += max(0, schedule.registers - target.vector_registers) * (load + 1)
-    taps = shape.rows.taps * shape.columns.taps
-    runs = shape.rows.taps if shape.consecutive_taps else taps
-    length = taps // runs * shape.channels
-    run = once * length
-    scheduled = step_slots(target, schedule)
-    if scheduled and length >= 2 * schedule.k_step:
-        rest = length % schedule.k_step
-        single = sums + schedule.vectors * weight + schedule.pixels * value + _LOAD_WAIT
-        run = (length - rest) // schedule.k_step * scheduled + rest * single
-    around = 2 * sums + OVERHEAD_SLOTS * (runs + 1)
-    return runs * run + around
+    scheduled = step_slots(target, replace(schedule, pixels=pixels))
+    if not scheduled or length < 2 * schedule.k_step:
+        return once * length
+    rest = length % schedule.k_step
+    single = sums + schedule.vectors * weight + pixels * value + _LOAD_WAIT
+    return (length - rest) // schedule.k_step * scheduled + rest * single
 
 
 CHAIN = 256

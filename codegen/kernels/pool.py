@@ -31,7 +31,7 @@ from ellc.codegen.blocks.sliding import (
 from ellc.codegen.blocks.vectors import fitted_lanes, vector_lanes
 from ellc.codegen.blocks.weights import constant
 from ellc.codegen.blocks.window import window_axes
-from ellc.codegen.kernels.depthwise_cost import has_strips, tile_cycles
+from ellc.codegen.kernels.depthwise_cost import has_strips, sizes
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.kir.types import Elem, VType
@@ -63,6 +63,12 @@ _BUSY = 4
 Tiles of common windows load more pixels, so other values give the same kernels."""
 
 
+_SLOT, _LINE_WAIT = 1.85, 45.0
+"""The cycles of an issue slot where another family computes the same pools, and the wait for a line
+of image or result, because nothing is prefetched: 40x40x64, 2x2, 8,000 lines, 454 thousand modelled
+cycles on pi3_64."""
+
+
 @kernel(MaxPool2D, AvgPool2D, name="pool")
 def pool(node: PlacedNode) -> Iterator[Candidate]:
     """A candidate for the maximum and the mean over windows of any size."""
@@ -81,9 +87,8 @@ def _cycles(node: PlacedNode) -> float | None:
     image_columns = (tile.pixels - 1) * shape.columns.stride + shape.columns.taps
     slots = image_columns * (shape.rows.taps * (target.core.load_cycles + 1) - 1)
     slots += tile.pixels * shape.columns.taps
-    return tile_cycles(
-        target, shape, slots / tile.pixels * images * rows * columns * channels / tile.lanes
-    )
+    slots *= images * rows * columns * channels / tile.lanes / tile.pixels
+    return slots * _SLOT + images * sum(sizes(shape)) / _LINE_BYTES * _LINE_WAIT
 
 
 def combination_of(

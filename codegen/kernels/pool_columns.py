@@ -17,16 +17,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, product
+from math import prod
 
 from ellc.codegen.blocks.calls import Arg, KernelCall, access_arg
-from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel, preferred_first
+from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel
 from ellc.codegen.blocks.emission import is_costly
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.sliding import Sliding, input_readers
 from ellc.codegen.blocks.window import even_tiles
-from ellc.codegen.kernels.depthwise_cost import MANY, has_strips, read, stream_cycles
-from ellc.codegen.kernels.line_loops import LANES, LineLoops, Strip, segments
+from ellc.codegen.kernels.depthwise_cost import MANY, filled, has_strips, read, stream_cycles
+from ellc.codegen.kernels.line_loops import LANES, LINE, LineLoops, Strip, segments
 from ellc.codegen.kernels.pool import Combination, combination_of, tree, windows_of
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
@@ -45,11 +46,26 @@ first-level cache. Thousand modelled cycles on pi3_64, 3x3 with stride 2, 55x55x
 _LOADED = 20
 """The most vectors that a step of a strip loads; they and what they are combined to must fit in 32
 registers."""
+_FEW_RESULTS = 2048
+"""With at most so many results, all vectors of a group share the same code, which comes from memory
+in every call. Thousand modelled cycles on pi3_64 in networks, with code for each vector and with
+shared code: 3x3x1000, mean 55 and 19; 5x5x512 82 and 69; 16x16x64, 3x3 with stride 2 44 and 48;
+10x10x256 60 and 78; 40x40x64 328 and 379."""
 _OPENING = 40
-"""The cycles of a strip's pointers and counters, and of waiting for its first loads."""
+"""The slots of a strip's pointers and counters, and of waiting for its first loads."""
 _SLOT = 1.45
 """The cycles of an issue slot. 28x28x32, 3x3 with stride 2, takes 48 thousand modelled cycles on
 pi3_64 and is predicted to take 50 thousand."""
+_CODE_SLOT = 3.0
+"""The cycles in which the code of a slot comes from memory. Each strip of another size, and each of
+the vectors of a group, has code of its own: 16x16x64, 3x3 with stride 2, 2x4 has 32 such strips and
+takes 73 thousand modelled cycles on pi3_64, 1x7 has 8 and takes 44."""
+_COLUMNS_OF_CODE = 4
+"""The columns of a strip that have code of their own, roughly; the others are trips of its loop."""
+_MOST_CROWDED = 2.5
+_STREAM, _CROWDED = 0.8, 0.3
+"""The part of the time that lines take on their way from and to memory that no instructions hide,
+and how much more for each time that a segment fills the first-level cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,27 +111,37 @@ def pool_columns(node: PlacedNode) -> Iterator[Candidate]:
         return Candidate(prediction, partial(_call, node, schedule))
 
     sizes = {(min(r, rows), min(c, columns)): None for r, c in product(_ROWS, _COLUMNS)}
-    usual, *others = (candidate(_Schedule(*size)) for size in sizes)
-    yield from preferred_first(usual, others)
+    every = [candidate(_Schedule(*size)) for size in sizes]
+    yield from sorted(every, key=lambda c: c.prediction.known_cycles)
 
 
 def _cycles(target: Target, shape: Sliding, schedule: _Schedule) -> float:
-    """The cycles of all strips; see `_strip_cycles`. Memory takes the same time for all."""
+    """The cycles of all strips, of waits for their code, and of waits for image and result."""
     images, _, _, channels = shape.walk
-    strips = sum(
-        band.count * segment.count * _strip_cycles(target, shape, band.size, segment.size)
-        for band in even_tiles(shape.rows, schedule.rows)
-        for segment in segments(shape.columns, schedule.columns)
-    )
-    return images * channels / LANES * strips + stream_cycles(target, shape)
+    slots = code = 0.0
+    for band in even_tiles(shape.rows, schedule.rows):
+        for segment in segments(shape.columns, schedule.columns):
+            strip = _strip_slots(target, shape, band.size, segment.size)
+            slots += band.count * segment.count * strip
+            code += _strip_slots(target, shape, band.size, min(segment.size, _COLUMNS_OF_CODE))
+    copies = 1 if _is_alike(shape) else min(2 * LINE, channels) // LANES
+    crowded = filled(target, shape, schedule.rows, schedule.columns)
+    waits = stream_cycles(target, shape) * (_STREAM + _CROWDED * min(_MOST_CROWDED, crowded))
+    slots *= images * channels / LANES * _SLOT
+    return slots + copies * code * _CODE_SLOT + waits
 
 
-def _strip_cycles(target: Target, shape: Sliding, rows: int, columns: int) -> float:
+def _strip_slots(target: Target, shape: Sliding, rows: int, columns: int) -> float:
     taps, new = shape.columns.taps, shape.columns.stride
     loads = target.core.load_cycles * read(shape.rows, rows)
     combined = rows * (shape.rows.taps - 1)
     work = columns * (new * (loads + combined) + rows * taps)
-    return _OPENING + (work + (taps - new) * (loads + combined)) * _SLOT
+    return _OPENING + work + (taps - new) * (loads + combined)
+
+
+def _is_alike(shape: Sliding) -> bool:
+    """Whether all vectors of a group share the same code."""
+    return prod(shape.walk) <= _FEW_RESULTS
 
 
 def _call(node: PlacedNode, schedule: _Schedule) -> list[KernelCall]:
@@ -130,7 +156,8 @@ def _call(node: PlacedNode, schedule: _Schedule) -> list[KernelCall]:
         _StripWriter(b, shape, source, combination, epilogue, strip).write()
 
     size = (schedule.rows, schedule.columns)
-    loops = LineLoops(b, shape, size, write, node.threads, in_order=False, alike=False)
+    alike = _is_alike(shape)
+    loops = LineLoops(b, shape, size, write, node.threads, in_order=False, alike=alike)
     extent = loops.write()
     note = f"pool_columns {schedule.note}"
     return [KernelCall(b.finish(), (*args, *epilogue.args), extent, note)]

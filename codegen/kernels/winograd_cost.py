@@ -30,8 +30,9 @@ _FLOAT_SLOTS = 0.5
 the first-level cache, on cores whose waits for cache lines are not known."""
 _BYTES_PER_SLOT, _BYTES_PER_SLOT_OUT_OF_ORDER = 2.0, 5.0
 """How many bytes arrive from memory in an issue slot."""
-_TRANSFORM_CYCLES = 1.5
-"""The cycles of an issue slot of a transform. This and the numbers below are fitted to the modelled
+_TRANSFORM_CYCLES = {64: 1.5, 32: 3.1}
+"""The cycles of an issue slot of a transform, by the bits of an address: with 16 registers, values
+are spilled. This and the numbers below are fitted to the modelled
 cycles of 92 layers and bands on pi3_64, with 16 to 512 channels and 4 to 784 tiles. The root mean
 square of predicted / modelled - 1 is 0.11. Of the orders and bands that were modelled, the one with
 the lowest prediction takes 6 to 8 % more cycles than the best one in two layers of eleven, and up
@@ -41,7 +42,7 @@ _NEAR_LINE_CYCLES = 4.0
 _LOST_LINE_CYCLES, _LOST_REREAD_LINE_CYCLES = 50.0, 20.0
 """The wait for a line that has left that cache, and for a line of V that is read for another block
 of filters. The products prefetch the latter, the transforms prefetch nothing."""
-_BLOCK_OF_SUMS = 2.5
+_BLOCK_OF_SUMS = {64: 2.5, 32: 1.14}
 """How many times as long straight-line code for the sums of one block takes as that for all blocks,
 if values do not stay in registers. Thousand modelled cycles on pi3, F(4x4) by blocks and by planes:
 16x16, 32 -> 32 channels 598 and 493, 28x28, 64 -> 64 channels 6,528 and 6,028."""
@@ -57,7 +58,7 @@ def winograd_cycles(target: Target, layout: Layout) -> float:
         return _slots(target, layout)
     return (
         _products(target, layout)
-        + _TRANSFORM_CYCLES * _transforms(target, layout)
+        + _TRANSFORM_CYCLES[target.word_bits] * _transforms(target, layout)
         + _waits(target, layout)
     )
 
@@ -82,7 +83,7 @@ def _transforms(target: Target, layout: Layout) -> float:
     per_data = 2 * n * data + (n * n + between) * (load + 1)
     per_sums = (n + m) * sums + n * n * load + m * m + after * (load + 1)
     if waits and layout.panels_first and between and not layout.in_memory:
-        per_sums *= _BLOCK_OF_SUMS
+        per_sums *= _BLOCK_OF_SUMS[target.word_bits]
     in_vectors, out_vectors = -(-layout.channels // lanes), -(-layout.filters // lanes)
     return layout.tiles * (in_vectors * per_data + out_vectors * per_sums)
 

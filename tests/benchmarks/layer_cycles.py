@@ -17,6 +17,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 from cycles import kernel_cycles
 
@@ -96,6 +97,10 @@ class Cache:
             return list(found.values())[-1] if found else None
         return found.get(digest)
 
+    def digest(self, network: str, names: Names) -> str:
+        """The digest of the kernels of a candidate that was measured last; empty if none was."""
+        return next(reversed(self._known.get((network, *names), {"": 0.0})))
+
     def add(self, network: str, names: Names, digest: str, cycles: float) -> None:
         """Store the cycles of a candidate."""
         self._known.setdefault((network, *names), {})[digest] = cycles
@@ -140,10 +145,27 @@ def network_layers(
     steps = {step.layer: step for step in reversed(what.first.steps) if step.layer in what.names}
     for layer, names in what.names.items():
         predictions = {p.name: p for p in steps[layer].predictions}
-        counted = ((n, cache.of(network, (layer, n), wanted[layer, n] or None)) for n in names)
-        found = [Counted(predictions[name], c) for name, c in counted if c is not None]
+        digests_of = {n: wanted[layer, n] or cache.digest(network, (layer, n)) for n in names}
+        counted = shared_cycles(network, layer, digests_of, cache)
+        found = [Counted(predictions[name], c) for name, c in counted.items()]
         if found and found[0].prediction.name == names[0]:
             yield LayerCycles(network, layer, ", ".join(steps[layer].source), tuple(found))
+
+
+def shared_cycles(
+    network: str, layer: str, digests_of: Mapping[str, str], cache: Cache
+) -> dict[str, float]:
+    """The cycles of the candidates of a layer that the cache has, by name.
+
+    Several names may mean the same kernel, such as a tile of 8 pixels where rows have 7. They get
+    the mean of their measurements, which differ by up to 10 %: caches replace lines at random.
+    """
+    counted: dict[str, list[float]] = {}
+    for name, digest in digests_of.items():
+        cycles = cache.of(network, (layer, name), digest) if digest else None
+        if cycles is not None:
+            counted.setdefault(digest, []).append(cycles)
+    return {n: fmean(counted[d]) for n, d in digests_of.items() if d in counted}
 
 
 def _measure(network: str, what: Tuned, missing: Sequence[Names], cache: Cache) -> None:
