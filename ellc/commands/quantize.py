@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     "-o",
     "--output",
     type=FILE_PATH,
-    help="File to write: FILE.eir, or FILE.onnx with QuantizeLinear and DequantizeLinear; default: "
+    help="File to write: FILE.eir, FILE.onnx with QuantizeLinear and DequantizeLinear, or "
+    "FILE.tflite if the network has only operators of TensorFlow Lite; default: "
     "the model's name with _int8.eir, in this folder.",
 )
 @click.option(
@@ -129,9 +130,9 @@ def command(
 
     Convolutions, dense layers and what is between them compute with stored integers, with a scale
     for each filter. All other layers stay float, and so do the inputs and outputs. An .eir file
-    holds any network; an .onnx file is for ONNX Runtime, too. Scales are chosen with samples of the
-    data. Pictures are prepared as in `ellc run`; options such as --preprocess are not stored in the
-    file.
+    holds any network; an .onnx or .tflite file is also for other runtimes. Scales are chosen with
+    samples of the data. Pictures are prepared as in `ellc run`; options such as --preprocess are
+    not stored in the file.
 
     The report has the range of each layer, the ratio of signal to noise, and how many numbers are
     outside the range. If the data have classes, it also has the accuracy before and after. Classes

@@ -163,6 +163,8 @@ class _Writer:
                 case _:
                     raise CannotWriteError
         except CannotWriteError:
+            for value in node.outputs:  # later nodes may have other problems
+                self.values.floats[value] = {plain(self.values.rank(value)): ""}
             return f"'{node.op.name}' of layer '{next(iter(node.source), node.outputs[0])}'"
         for value, (order, name) in zip(node.outputs, results, strict=True):
             if value in self.ends:

@@ -10,6 +10,7 @@ from ellc.ir.container import save
 from ellc.ir.errors import EllcError
 from ellc.quantise.onnx_file import write_onnx
 from ellc.quantise.quantising import Quantised
+from ellc.quantise.tflite_file import write_tflite
 
 
 def _write_eir(quantised: Quantised, path: Path) -> None:
@@ -17,7 +18,7 @@ def _write_eir(quantised: Quantised, path: Path) -> None:
 
 
 WRITERS: Mapping[str, Callable[[Quantised, Path], None]] = MappingProxyType(
-    {".eir": _write_eir, ".onnx": write_onnx}
+    {".eir": _write_eir, ".onnx": write_onnx, ".tflite": write_tflite}
 )
 """The writer for each suffix."""
 

@@ -16,6 +16,8 @@ from ellc.ir.graph import Graph
 from ellc.ir.interp import evaluate
 from ellc.ir.op import Case, Op
 from ellc.ir.ops.cast import Cast
+from ellc.ir.ops.scan import CumProd
+from ellc.ir.ops.thresholds import CountReached
 from ellc.ir.types import DType
 from ellc.models import read_model
 from ellc.quantise.onnx_file import write_onnx
@@ -106,12 +108,15 @@ def test_every_operator_that_can_be_written(op: type[Op], tmp_path: Path) -> Non
 
 def test_all_operators_without_a_counterpart_are_named(tmp_path: Path) -> None:
     d = Drawn(shape=(1, 4, 4, 6))
-    y = d.conv(d.x, 5)
+    y = d.add(CumProd(3, False, False), d.conv(d.x, 5))
+    y = d.add(CountReached(), y, d.constant(2, 1, 1, 1, 1))
     d.builder.output("state", d.builder.state("kept", np.zeros(3, np.float32)))
     d.builder.set_state("kept", d.builder.constant(np.ones(3, np.float32)))
     result = quantised(d.built(y), tmp_path)
     with pytest.raises(EllcError, match="cannot be written as ONNX") as caught:
         write(result, tmp_path / "q.onnx")
-    assert "states" in caught.value.report() and not (tmp_path / "q.onnx").exists()
+    for problem in ("states", "'cum_prod'", "'count_reached'"):
+        assert problem in caught.value.report()
+    assert not (tmp_path / "q.onnx").exists()
     write(result, tmp_path / "q.eir")
     assert load(tmp_path / "q.eir").states
