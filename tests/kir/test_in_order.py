@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from kernel_samples import moving, product
+from kernel_samples import moving, passing, product
 from operator_graphs import samples
 from proved_nests import Case, how, translated
 from scheduled_nests import differences
@@ -64,6 +64,8 @@ SPECIFIED = {
 TILES = {name: tile.kernel() for name, tile in SPECIFIED.items()} | {
     "3x4": product(),
     "moving sums, 32 bits": moving(),
+    "passed sums": passing(),
+    "passed sums, 32 bits": passing(),
 }
 
 

@@ -61,6 +61,29 @@ def moving() -> Kernel:
     return b.finish()
 
 
+def passing() -> Kernel:
+    """Sums of two pixels in loops of products; the inner loop only carries those of the second."""
+    b = KernelBuilder("passing")
+    x, w = b.param("x", Elem.F32), b.param("w", Elem.F32, 16)
+    y = b.param("y", Elem.F32, writable=True)
+    with b.loop("i", b.begin, b.end) as rows:
+        starts = [b.load(w, 0, 4, offset=4 * k, align_bytes=16) for k in range(4)]
+        with b.loop("tap", 0, 2, carry=starts) as taps:
+            with b.loop("k", 0, 16, 4, carry=taps.carried) as depth:
+                *sums, third, fourth = depth.carried
+                at = b.add(b.mul(b.add(b.mul(rows.index, 2), taps.index), 16), depth.index)
+                value = b.load(x, at, 4)
+                for step in range(4):
+                    weights = b.load(w, b.mul(depth.index, 4), 4, offset=4 * step, align_bytes=16)
+                    factor = b.op("splat_lane", value, attrs=(step, 4))
+                    sums = [b.mul_add(weights, factor, total) for total in sums]
+                depth.carry([*sums, third, fourth])
+            taps.carry(depth.results)
+        for n, result in enumerate(taps.results):
+            b.store(result, y, b.mul(rows.index, 16), offset=4 * n)
+    return b.finish()
+
+
 def swapped() -> Kernel:
     """Fibonacci numbers: both carried values must be assigned at the same time."""
     b = KernelBuilder("swapped")

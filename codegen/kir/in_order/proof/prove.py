@@ -235,6 +235,8 @@ class _Proof:
         self._require({index_place: start}, label)
         self._boundary(loop)
         unchanged = self._unchanged(label)
+        for each in carried:  # A value that only loops inside carry may stay where it is.
+            unchanged.pop(each.place, None)
         index = self._symbols.integer("index", self._symbols.fresh(label))
         inside = [self._unknown(c.value) for c in carried]
         self._machine.values = {**unchanged, index_place: index, **self._placed(carried, inside)}
