@@ -39,6 +39,10 @@ from ellc.quantise.rewrite import Weights
 if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
 
+_KINDS = {
+    DType.F32: 1, DType.U8: 2, DType.I8: 3, DType.U16: 4, DType.I16: 5, DType.I32: 6,
+    DType.I64: 7, DType.BOOL: 9,
+}  # fmt: skip
 _FILE_VERSION = 9  # of ONNX's format; the first one that has the operator set
 
 
@@ -66,6 +70,9 @@ def model_of(quantised: Quantised) -> ModelProto:
     writer = _Writer.of(quantised)
     graph = quantised.before
     problems = [p for node in graph.nodes if (p := writer.node(node))]
+    ports = (*graph.inputs, *graph.outputs)
+    kinds = {graph.types[port.value].dtype for port in ports} - set(_KINDS)
+    problems += [f"inputs or outputs of {dtype.value}" for dtype in sorted(kinds, key=str)]
     if graph.states:
         problems.append("ONNX has no states that are kept between calls")
     if problems:
@@ -100,17 +107,9 @@ def model_of(quantised: Quantised) -> ModelProto:
 
 
 def _port(name: str, type_: TensorType) -> ValueInfoProto:
-    from onnx import TensorProto, helper
+    from onnx import helper
 
-    kinds = {
-        DType.F32: TensorProto.FLOAT,
-        DType.U8: TensorProto.UINT8,
-        DType.I8: TensorProto.INT8,
-        DType.I32: TensorProto.INT32,
-        DType.I64: TensorProto.INT64,
-        DType.BOOL: TensorProto.BOOL,
-    }
-    return helper.make_tensor_value_info(name, kinds[type_.dtype], type_.shape)
+    return helper.make_tensor_value_info(name, _KINDS[type_.dtype], type_.shape)
 
 
 @dataclass(frozen=True)

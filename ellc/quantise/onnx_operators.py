@@ -19,6 +19,7 @@ from ellc.ir.ops.dense import MatMul
 from ellc.ir.ops.norm import LRN
 from ellc.ir.ops.padding import Pad
 from ellc.ir.ops.pool import AvgPool2D, MaxPool2D
+from ellc.ir.ops.quantised import Dequantize, Quantize
 from ellc.ir.ops.reduce import ArgMax, ArgMin, LogSoftmax, Reduce, Softmax
 from ellc.ir.ops.resize import Resample
 from ellc.ir.ops.shape import Concat, Expand, Gather, Reshape, Slice, Split
@@ -322,6 +323,24 @@ def _resample(values: OnnxValues, call: Call) -> Sequence[str]:
     return [values.add("ReduceSum", [products, axes], call.name, keepdims=0)]
 
 
+def _conversion(operator: str) -> Writer:
+    """A conversion of the float network itself, with one scale and zero point."""
+
+    def write(values: OnnxValues, call: Call) -> Sequence[str]:
+        x, scale, zero = call.inputs
+        stored = call.types[0] if operator == "DequantizeLinear" else call.results[0]
+        kind = _ELEMENT_TYPES[stored.dtype.value]
+        rounding = getattr(call.op, "rounding", "half_even")
+        if call.types[1].elements != 1 or call.types[2].elements != 1 or rounding != "half_even":
+            raise CannotWriteError
+        shape = values.integers()
+        parameters = [values.add("Reshape", [name, shape]) for name in (scale, zero)]
+        parameters[1] = values.add("Cast", [parameters[1]], to=kind)
+        return [values.add(operator, [x, *parameters], call.name)]
+
+    return write
+
+
 def _gather(values: OnnxValues, call: Call) -> Sequence[str]:
     return [values.add("Gather", call.inputs, call.name, axis=call.op.axis)]
 
@@ -367,11 +386,13 @@ WRITERS: Mapping[type[Op], Writer] = {
     ArgMax: _arg("ArgMax"),
     ArgMin: _arg("ArgMin"),
     Concat: _concat,
+    Dequantize: _conversion("DequantizeLinear"),
     Expand: _expand,
     Gather: _gather,
     LogSoftmax: _softmax("LogSoftmax"),
     MatMul: _mat_mul,
     Pad: _pad,
+    Quantize: _conversion("QuantizeLinear"),
     Reduce: _reduce,
     Resample: _resample,
     Reshape: _reshape,

@@ -33,7 +33,7 @@ from ellc.quantise.quantising import (
 )
 from ellc.quantise.report import Outcome
 from ellc.quantise.speed import predicted
-from ellc.quantise.writing import write
+from ellc.quantise.writing import check_fits, write
 
 _COMPARED = 32
 """The most samples on which all layers are compared."""
@@ -87,6 +87,7 @@ def run(request: Request, report: Progress) -> Outcome:
             report(f"predicting cycles for {request.target.name}", 0, 0)
             speed = predicted(calibration, request.target)
         quantised = assembled(calibration, speed.reasons if speed else {})
+        check_fits(quantised, request.output)
 
         def damages_of(network: Quantised, name: str) -> tuple[LayerDamage, ...]:
             some = _prepared(request.data, prepare, few)

@@ -8,9 +8,9 @@ from types import MappingProxyType
 
 from ellc.ir.container import save
 from ellc.ir.errors import EllcError
-from ellc.quantise.onnx_file import write_onnx
+from ellc.quantise.onnx_file import model_of, write_onnx
 from ellc.quantise.quantising import Quantised
-from ellc.quantise.tflite_file import write_tflite
+from ellc.quantise.tflite_file import content_of, write_tflite
 
 
 def _write_eir(quantised: Quantised, path: Path) -> None:
@@ -26,6 +26,15 @@ WRITERS: Mapping[str, Callable[[Quantised, Path], None]] = MappingProxyType(
 def write(quantised: Quantised, path: Path) -> None:
     """Write a quantised network. Raises `EllcError` as `check_output`, E207, E211, E703, E742."""
     WRITERS[path.suffix.lower()](quantised, path)
+
+
+def check_fits(quantised: Quantised, path: Path) -> None:
+    """Raise `EllcError` E742 or E211 if the format of the path cannot hold the network."""
+    match path.suffix.lower():
+        case ".onnx":
+            model_of(quantised)
+        case ".tflite":
+            content_of(quantised)
 
 
 def check_output(path: Path, model: Path) -> None:
