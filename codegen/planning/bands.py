@@ -115,8 +115,10 @@ def _is_divisible(op: Op, operands: Sequence[TensorType]) -> bool:
     if window is None or not isinstance(getattr(anchor, "padding", None), Padding):
         return False
     own = window.padding
-    if operands[0].dtype.is_float and not (own.is_empty or own.is_zero or anchor.takes_largest):
-        # Kernels add such padding before or after other terms, depending on the edges of the part.
+    is_added = operands[0].dtype.is_float and not (own.is_zero or anchor.takes_largest)
+    if is_added and not own.is_empty and operands[0].border is not None:
+        # Kernels add such padding before or after other terms, depending on the edges of the part:
+        # only those beside its columns are in a window. Without a border, it is always added first.
         return False
     top, left, bottom, right = own.amounts
     rows, columns = window.reach

@@ -17,11 +17,12 @@ from small_networks import inputs_of, ready
 from ellc.codegen.blocks.calls import Chain, Options
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.testing import Trial, run_trials
-from ellc.codegen.planning.bands import Bands
+from ellc.codegen.planning.bands import Bands, runs
 from ellc.codegen.planning.plan import MOVE, Plan
 from ellc.codegen.planning.planner import make_plan
 from ellc.codegen.planning.rolling import unrolled
 from ellc.codegen.planning.verify_plan import verify_plan
+from ellc.ir.branches import needs
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.errors import InternalError
 from ellc.ir.graph import Graph
@@ -80,6 +81,44 @@ def test_bands_give_the_same_bits(kind: str, target: str) -> None:
             np.testing.assert_array_equal(got, want, str(seed))
         tried += len(chains)
     assert tried > 8
+
+
+def padded_network(channels: int, groups: int) -> Graph:
+    """A convolution whose padding is a number per channel, as a folded mean leaves it, and a pool.
+
+    The caller's image has no border.
+    """
+    rng = np.random.default_rng(5)
+    b = GraphBuilder("padded")
+    x = b.input("x", TensorType(DType.F32, (1, 17, 14, channels)))
+    weights = b.constant(rng.normal(size=(16, 3, 3, channels // groups)).astype(np.float32))
+    padding = Padding(2, 1, 1, 2, tuple(rng.normal(size=channels).tolist()))
+    y = b.add(Relu(), b.add(Conv2D(padding=padding, groups=groups), x, weights))
+    b.output("y", b.add(MaxPool2D((2, 2), (2, 2)), y))
+    return b.build()
+
+
+@pytest.mark.parametrize(
+    ("channels", "groups", "target"),
+    [(3, 1, "host"), (3, 1, "pi3_64"), (16, 16, "pi3_64"), (4, 1, "imxrt1050")],
+)
+def test_padding_of_an_image_without_a_border_is_the_same_in_bands(
+    channels: int, groups: int, target: str
+) -> None:
+    graph, machine = ready(padded_network(channels, groups)), resolve(target)
+    inputs, value = inputs_of(graph, 1), graph.nodes[0].output
+    assert runs(graph, needs(graph)) == (range(2),)
+    chains = ((), *((whole_chain(graph, rows, columns),) for rows, columns in ((1, 0), (3, 3))))
+    first = make_plan(graph, machine, Options(depth_first=False), "m").steps[0]
+    for family in sorted({p.kernel for p in first.predictions}):
+        want, *others = (
+            make_plan(graph, machine, Options(chains=c, kernels=((value, family),)), "m")
+            for c in chains
+        )
+        for got in others:
+            assert any(step.band is not None for step in unrolled(got).steps)
+            for a, b in zip(run_plan(got, inputs), run_plan(want, inputs), strict=True):
+                np.testing.assert_array_equal(a, b, family)
 
 
 @pytest.mark.parametrize(
