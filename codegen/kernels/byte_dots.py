@@ -28,6 +28,7 @@ from ellc.codegen.kernels.convolution import (
     TileInputs,
     folded,
     has_constant_operands,
+    is_scheduled,
     problem_of,
 )
 from ellc.codegen.kernels.implicit_gemm import ConvShape, TilePixel, TilePosition
@@ -57,7 +58,13 @@ _SHORTEST_SUM = 40
 """The fewest products in a sum for which this family is offered on targets with 32 registers: for
 shorter sums, adding the four partial sums costs too much. Thousands of modelled cycles on pi3_64
 with this family : without it, by the same script, 1x1, 64 filters, 28x28:
-16 channels 416 : 388, 32 channels 682 : 653, 48 channels 913 : 916."""
+16 channels 416 : 388, 32 channels 682 : 653, 48 channels 913 : 916. Where ellc schedules the loops,
+predictions tell what is faster from `_SHORTEST_SCHEDULED` on."""
+_SHORTEST_SCHEDULED = 24
+_SCHEDULED_AROUND = 5
+"""Cycles of a scheduled tile outside its loop for each register of sums: zeros, the first loads,
+the sums of four parts and the epilogue. Modelled, without requantisation's stages of residuals:
+1x1, 64 channels, 56x56 take 84 cycles for each tile of 4x4, 128 channels, 28x28 take 89."""
 
 
 @kernel(IntConv2D, IntDense, name="dots")
@@ -83,7 +90,9 @@ def is_short(target: Target, shape: ConvShape) -> bool:
     """Whether adding the four partial sums at the end costs more than this family saves."""
     length = shape.rows.taps * shape.columns.taps * shape.channels
     # With few registers `gemm` is slow for bytes, so this arithmetic is faster even for short sums.
-    return length < (_SHORTEST_SUM if target.vector_registers >= 32 else _STEP)
+    if target.vector_registers < 32:
+        return length < _STEP
+    return length < (_SHORTEST_SCHEDULED if is_scheduled(target) else _SHORTEST_SUM)
 
 
 def dots_cycles(
@@ -93,7 +102,7 @@ def dots_cycles(
 
     Sixteen channels cost two multiplications, `2 / products_at_once` pairwise additions, and their
     loads. Each register of sums costs two more slots: one to set it to 0, and one to add its four
-    parts at the end.
+    parts at the end. Scheduled loops have predicted cycles.
     """
     load = target.core.load_cycles
     sums = schedule.pixels * schedule.block
@@ -103,6 +112,11 @@ def dots_cycles(
     sixteen = 2 * product + 2 * pairs / types.products_at_once
     once = sums * sixteen + (schedule.pixels + schedule.block) * load
     steps = shape.rows.taps * shape.columns.taps * shape.channels / _STEP
+    if is_scheduled(target):
+        # Loads are halves beside products or pairs of two; two have no partner.
+        flips = schedule.pixels if types.flipped else 0
+        once = sums * sixteen + schedule.pixels + schedule.block + 2 + flips
+        return shape.tiles(schedule) * (once * steps + _SCHEDULED_AROUND * sums)
     return shape.tiles(schedule) * (once * steps + 2 * sums)
 
 

@@ -25,6 +25,7 @@ from ellc.codegen.blocks.window import Axis, fold_rows, window_axes
 from ellc.codegen.kernels.edge_table import EdgeTable
 from ellc.codegen.kernels.implicit_gemm import ConvShape, TileArithmetic, TileNest, split_bands
 from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.in_order.states import encoding_of
 from ellc.codegen.kir.ir import Param
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.target import Target
@@ -263,10 +264,17 @@ def _banded(
         shape.x.strides[1] * shape.rows.stride * types.image.bytes,
         shape.walk[2] * shape.walk[3] * Elem.of(node.result.type.dtype).bytes,
         taps * shape.channels * shape.walk[3] * types.weight.bytes,
+        types.factor is Elem.I8 and is_scheduled(node.target),
     )
     blocks = -(-shape.filters // tile.block)
     schedule = replace(tile, band_rows=band_rows(traffic, blocks, node.target))
     return split_bands(schedule, shape, node.threads)
+
+
+def is_scheduled(target: Target) -> bool:
+    """Whether ellc schedules loops of products of bytes for the target's core."""
+    encoding = encoding_of(target)
+    return encoding is not None and encoding.has_integers
 
 
 def folded(node: PlacedNode, shape: ConvShape, limit: int, *, short: bool = False) -> ConvShape:

@@ -105,7 +105,7 @@ FAULTS = {
     ),
     "another lane": (r"(mla .*\.s\[)(\d)", lambda f, rng: f[1] + str((int(f[2]) + 1) % 4)),
     "no saturation": (r"(sq)(xtn)", lambda found, rng: found[2]),
-    "a shift by another number": (r"(sshr .*#)(\d+)", _other_number),
+    "a shift by another number": (r"(ssra .*#)(\d+)", _other_number),
     "another register to store": (r"(str s)(\d+)", _other_register),
     "another place": (r"((?:str s|ldr [dqx])\d+, \[x[1-9]\d*, #)(\d+)", _other_number),
     "another half of a load": (r"(ins v\d+\.d\[1\], x)(\d+)", _other_register),

@@ -6,7 +6,8 @@ operands of `smull` and `smull2`, two joined vectors are those of `addp`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ellc.codegen.kir.in_order.affine import Affine, Writer
@@ -72,6 +73,9 @@ class Values(Protocol):
     def updated(self, operand: Operand) -> Reg:
         """A register that contains a vector, and may be written: its last reader is this one."""
 
+    def dies(self, operand: Operand, readers: int = 1) -> Reg | None:
+        """The register of an operand with so many readers, of which this one is the last."""
+
     def address(
         self, param: Param, index: Operand, offset: int, stores: bool, size: int
     ) -> tuple[Reg, tuple[int, Access]]:
@@ -90,8 +94,9 @@ class IntegerLets:
     """Translates statements. `let` returns the register of a result, or the statement itself if its
     readers need more than a register."""
 
-    def __init__(self, writer: Writer, values: Values) -> None:
-        self._writer, self._values = writer, values
+    def __init__(self, writer: Writer, values: Values, *, in_parts: bool) -> None:
+        """`in_parts`: whether vectors are loaded in halves, which takes fewer cycles."""
+        self._writer, self._values, self._in_parts = writer, values, in_parts
         self._lets: dict[str, Let] = {}
         self._loaded: dict[tuple[int, object], Reg] = {}
         self.shared: set[Reg] = set()
@@ -121,12 +126,23 @@ class IntegerLets:
         key = (self._writer.depth, (access.alias, access.place, access.start, size))
         if key not in self._loaded:
             reg = self._writer.new("v")
-            kind = "vector_load" if size == VECTOR_BYTES else "half_load"
-            text = f"ldr {{0.{_SIZES[size]}}}, [{{1}}, #{at}]"
-            self._writer.emit(Op(kind, text, (reg,), (), (pointer,), (), access))
+            for op in self._load_of(reg, pointer, at, access):
+                self._writer.emit(op)
             self._loaded[key] = reg
             self.shared.add(reg)
         return self._loaded[key]
+
+    def _load_of(self, reg: Reg, pointer: Reg, at: int, access: Access) -> Iterator[Op]:
+        encoding, size = self._writer.encoding, access.bytes
+        if size == VECTOR_BYTES and self._in_parts and not at % 8:
+            through, half = self._writer.new(encoding.halves), replace(access, bytes=8)
+            yield encoding.half_load(reg, 0, pointer, at, half)
+            yield encoding.core_load(through, pointer, at + 8, replace(half, start=half.start + 8))
+            yield encoding.insertion(reg, 1, through)
+            return
+        kind = "vector_load" if size == VECTOR_BYTES else "half_load"
+        text = f"ldr {{0.{_SIZES[size]}}}, [{{1}}, #{at}]"
+        yield Op(kind, text, (reg,), (), (pointer,), (), access)
 
     def store(self, store: Store) -> None:
         """Store a vector of 4, 8 or 16 bytes."""
@@ -170,6 +186,8 @@ class IntegerLets:
         """An operation lane by lane."""
         type_ = let.result.type
         match let.op, let.args, let.attrs:
+            case "add", (a, b), () if type_ == _I32X4 and (both := self._with_shifted(a, b)):
+                return both
             case op, (a, b), () if op in _EACH and (op in _BITWISE or type_.elem not in _BYTES):
                 return self._lane_by_lane(op, type_, a, b)
             case "mul", (a, b), () if type_ == _I32X4:
@@ -182,6 +200,21 @@ class IntegerLets:
             case "shr_round", (a, b), () if type_ == _I32X4:
                 return self._rounded(a, b)
         raise Unsupported(f"{let.op} of {type_}")
+
+    def _with_shifted(self, a: Operand, b: Operand) -> Reg | None:
+        """A value plus itself, shifted to the right; None if it is another sum.
+
+        The shift, which has no other reader, is not written.
+        """
+        shift = self._defining(b)
+        if shift is None or shift.op != "shr" or shift.args != (a,):
+            return None
+        reg = self._values.dies(a, readers=2)
+        if reg is None or self._values.dies(b) is None:
+            return None
+        text = f"ssra {{0}}.4s, {{1}}.4s, #{shift.attrs[0]}"
+        self._writer.emit(Op("widening_add", text, (), (reg,), (reg,)))
+        return reg
 
     def _lane_by_lane(self, op: str, type_: VType, a: Operand, b: Operand) -> Reg:
         size = type_.elem.bytes * type_.lanes

@@ -79,7 +79,7 @@ class Lowering:
         self._literals = LiteralLanes(self._writer)
         self._indices = IndexLets(self._writer, self.affine)
         self._bytes = ByteLets(self._writer, self)
-        self._integers = IntegerLets(self._writer, self)
+        self._integers = IntegerLets(self._writer, self, in_parts=places_loads)
         self._copyable: set[Reg] = set()
         self._stored: set[object] = set()
         self._labels = 0
@@ -276,9 +276,9 @@ class Lowering:
         assert isinstance(value, Affine)
         return value
 
-    def _dies(self, operand: Operand) -> Reg | None:
-        """The register of an operand whose only reader is the present statement, if it has one."""
-        if not isinstance(operand, Var) or self._uses[operand.name] != 1:
+    def dies(self, operand: Operand, readers: int = 1) -> Reg | None:
+        """The register of an operand that the present statement is the last to read."""
+        if not isinstance(operand, Var) or self._uses[operand.name] != readers:
             return None
         value = self._values[operand.name]
         if self._depths[operand.name] != self._writer.depth or not isinstance(value, Reg):
@@ -390,7 +390,7 @@ class Lowering:
 
     def updated(self, operand: Operand) -> Reg:
         """A register that contains a vector, and may be written."""
-        dying = self._dies(operand)
+        dying = self.dies(operand)
         if dying is not None:
             return dying
         copy = self._writer.new("v")
@@ -424,7 +424,7 @@ class Lowering:
 
     def place(self, *operands: Operand) -> Reg:
         """The register for a result: that of a dying operand, first of a carried value."""
-        free = [reg for reg in map(self._dies, operands) if reg is not None]
+        free = [reg for reg in map(self.dies, operands) if reg is not None]
         carried = [reg for reg in free if reg in self._carried]
         return (*carried, *free, None)[0] or self._writer.new("v")
 

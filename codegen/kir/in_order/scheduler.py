@@ -82,7 +82,7 @@ def _may_win(loop: For) -> bool:
                 return True
             case For():
                 ops = Counter(s.op for s in statement.body if isinstance(s, Let))
-                if ops["mul_add"] >= LEAST_PRODUCTS:
+                if ops["mul_add"] >= LEAST_PRODUCTS or (ops["wide_mul"] and ops["add_pairs"]):
                     return True
     return False
 

@@ -79,6 +79,12 @@ class IntegerMachine(Machine):
         op = {"shl": "shl", "sshr": "shr"}[name]
         self._set(to, self._integers.shifted(op, self._value(a), immediate(by)))
 
+    def add_shifted(self, to: str, a: str, by: str) -> None:
+        """ssra."""
+        self._words(to, a)
+        other = self._integers.shifted("shr", self._value(a), int(by[1:]))
+        self._set(to, self._integers.each("add", 32, 4, self._value(to), other))
+
     def rounded_right(self, to: str, a: str, by: str) -> None:
         """srshr: a rounded shift to the right."""
         self._words(to, a)
@@ -162,6 +168,7 @@ LINES: Mapping[str, Handler] = MappingProxyType(
         "sadalp": IntegerMachine.add_pairs,
         "mla": IntegerMachine.lane_multiply_add,
         "srshl": IntegerMachine.rounded_left,
+        "ssra": IntegerMachine.add_shifted,
         "srshr": IntegerMachine.rounded_right,
     }
 )
