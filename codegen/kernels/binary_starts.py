@@ -14,7 +14,7 @@ import numpy as np
 from ellc.codegen.blocks.calls import Arg
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.weights import constant
-from ellc.codegen.blocks.window import Axis
+from ellc.codegen.blocks.window import Axis, Tiles
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import Elem
@@ -50,8 +50,7 @@ class ByPosition:
                 param = b.param(f"{name}_class", Elem.I32, 64)
                 args.append(constant(np.array(classes, np.int32)))
             axes.append(Classes(param, any(classes)))
-        _, columns, filters = self.values.shape
-        return Table(values, (axes[0], axes[1]), columns, filters, tuple(args))
+        return Table(values, (axes[0], axes[1]), self, tuple(args))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +75,27 @@ class Table:
 
     values: Param
     axes: tuple[Classes, Classes]
-    columns: int
-    filters: int
+    content: ByPosition
     args: tuple[Arg, ...]
 
-    def index(self, b: KernelBuilder, row: Operand, column: Operand, pixel: int) -> Operand:
-        """The index of the first filter's value at (row, column + pixel)."""
-        rows, columns = self.axes
-        place = b.add(b.mul(rows.at(b, row, 0), self.columns), columns.at(b, column, pixel))
-        return b.mul(place, self.filters)
+    def row(self, b: KernelBuilder, row: Operand) -> Operand:
+        """The index of the values of a row of the result."""
+        _, columns, filters = self.content.values.shape
+        return b.mul(self.axes[0].at(b, row, 0), columns * filters)
+
+    def columns(self, b: KernelBuilder, tiles: Tiles, column: Operand) -> list[Operand]:
+        """For each pixel of a tile that begins at `column`, the index of its values in their row.
+
+        The same operand stands for the same index, where all these tiles agree.
+        """
+        filters, classes = self.content.values.shape[2], self.content.column_of
+        indices: list[Operand] = []
+        for pixel in range(tiles.size):
+            first = tiles.start + pixel
+            found = set(classes[first : first + tiles.count * tiles.size : tiles.size])
+            known = Imm(found.pop()) if len(found) == 1 else self.axes[1].at(b, column, pixel)
+            indices.append(b.mul(known, filters))
+        return indices
 
 
 def starts_of(rows: Axis, columns: Axis, weights: Array, padding: Padding) -> ByPosition:

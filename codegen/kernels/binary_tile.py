@@ -21,7 +21,7 @@ class BitTile:
     """Writes the counts of a tile. The image is `x`, the weights are `w`, both of bytes.
 
     Neighbouring rows of the image are `row_step` bytes apart, neighbouring pixels of the tile
-    `pixel_step`.
+    `pixel_step`. If `ahead` is not 0, the weights that lie so many bytes further are prefetched.
     """
 
     def __init__(
@@ -31,9 +31,10 @@ class BitTile:
         window: BitWindow,
         row_step: int,
         pixel_step: int,
+        ahead: int,
     ) -> None:
         self._b, (self._x, self._w), self._window = b, memory, window
-        self._row_step, self._pixel_step = row_step, pixel_step
+        self._row_step, self._pixel_step, self._ahead = row_step, pixel_step, ahead
 
     def counts(self, image: Operand, weights: Operand, pixels: int) -> list[Operand]:
         """The counts of 4 filters of the first two pixels, then those of the next two, and so on.
@@ -89,6 +90,8 @@ class BitTile:
         loads = _Loads(b, self._x, image, self._row_step)
         for piece in self._window.pieces:
             values = [loads.piece(piece, pixel * self._pixel_step) for pixel in range(pixels)]
+            if self._ahead:
+                b.prefetch(self._w, weights, offset=offset + self._ahead)
             for number in range(FILTERS):
                 align = WORD if offset % REGISTER else REGISTER
                 loaded = b.load(self._w, weights, piece.bytes, offset=offset, align_bytes=align)
