@@ -20,6 +20,7 @@ from ellc.ir.errors import EllcError
 from ellc.ir.files import whole_file
 from ellc.ir.graph import LAYOUT_KEY, Node
 from ellc.ir.installing import extra_hint
+from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.dense import Dense
 from ellc.ir.ops.shape import Transpose
 from ellc.ir.types import DType, TensorType
@@ -195,20 +196,26 @@ class _Writer:
         if value in layer.operands:
             return self.values.read_stored(value, order)
         weights = self.weights[layer.results[0]]
-        if index == 1:
-            name = self.values.tensor(np.transpose(weights.stored, order))
-            by = Quantisation(weights.scales, np.zeros(1, np.int64), DType.I8)
-            return self.values.dequantised(name, by, order.index(0))
-        assert weights.bias is not None
+        name = self.values.tensor(np.transpose(weights.stored, order))
+        by = Quantisation(weights.scales, np.zeros(1, np.int64), DType.I8)
+        return self.values.dequantised(name, by, order.index(0))
+
+    def _bias(self, node: Node) -> list[str]:
+        """The name of the bias, if there is one; a layer may have one that the node lacks."""
+        layer = self.heads.get(node)
+        if layer is None:
+            return [self.values.read(value) for value in node.inputs[2:]]
+        weights = self.weights[layer.results[0]]
+        if weights.bias is None:
+            return []
         unit = self.values.quantisations[layer.operands[0]].one_scale * weights.scales
         by = Quantisation(unit, np.zeros(1, np.int64), DType.I32)
-        return self.values.dequantised(self.values.tensor(weights.bias), by, 0)
+        return [self.values.dequantised(self.values.tensor(weights.bias), by, 0)]
 
     def _image(self, node: Node) -> list[tuple[Order, str]]:
-        names = [
-            self._read(node, i, PLANES if self.values.rank(v) == 4 else plain(self.values.rank(v)))
-            for i, v in enumerate(node.inputs)
-        ]
+        names = [self._read(node, 0, PLANES)]
+        if isinstance(node.op, Conv2D):
+            names += [self._read(node, 1, PLANES), *self._bias(node)]
         call = self._call(
             node, node.op, names, lambda v: PLANES if self.values.rank(v) == 4 else None
         )
@@ -219,8 +226,7 @@ class _Writer:
         """A matrix times the transposed weights: Gemm, or MatMul for more axes."""
         rank = self.values.rank(node.inputs[0])
         x = self._read(node, 0, plain(rank))
-        bias = [self._read(node, 2, (0,))] if len(node.inputs) > 2 else []
-        name = _label(node)
+        bias, name = self._bias(node), _label(node)
         if rank == 2:
             inputs = [x, self._read(node, 1, (0, 1)), *bias]
             return [(plain(2), self.values.add("Gemm", inputs, name, transB=1))]

@@ -60,6 +60,8 @@ def content_of(quantised: Quantised) -> bytes:
         )
     outputs = [writer.read(port.value) for port in graph.outputs]
     inputs = [writer.floats[port.value] for port in graph.inputs]
+    for index, port in zip(outputs, graph.outputs, strict=True):
+        writer.operators.tables.rename(index, port.name, inputs)
     try:
         return writer.operators.tables.assembled(inputs, outputs, graph.name)
     except ImportError as error:

@@ -64,6 +64,11 @@ class TfliteTables:
         self.tensors.append(_Tensor(name, tuple(shape), dtype, buffer, scales, zeros, axis))
         return len(self.tensors) - 1
 
+    def rename(self, index: int, name: str, fixed: Sequence[int]) -> None:
+        """Name a tensor, unless it is one of the tensors `fixed`."""
+        if index not in fixed:
+            self.tensors[index] = replace(self.tensors[index], name=name)
+
     def operator(
         self,
         code: str,

@@ -38,7 +38,7 @@ def test_the_file_means_nearly_the_same(
     result = drawn(name)
     write_tflite(result, tmp_path / "q.tflite")
     again = read_model(tmp_path / "q.tflite")
-    assert [p.name for p in again.inputs] == ["x"]
+    assert [p.name for p in again.inputs] == ["x"] and [p.name for p in again.outputs] == ["y0"]
     integers = [node.op.name for node in again.nodes if node.op.name.startswith("int_")]
     assert len(integers) >= sum(layer.kind == "product" for layer in result.layers)
     for sample in inputs(2):

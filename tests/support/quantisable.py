@@ -102,6 +102,9 @@ NETWORKS: dict[str, Callable[[], Graph]] = {
     "mean pool": lambda: _after_conv(
         lambda d, x: d.add(AvgPool2D((3, 3), (2, 2), Padding.same(1), False), x)
     ),
+    "no bias": lambda: _after_conv(
+        lambda d, x: d.add(Conv2D(), d.add(Relu(), x), d.constant(6, 1, 1, CHANNELS))
+    ),
     "two readers": lambda: _after_conv(lambda d, x: d.add(Mul(), d.add(Relu(), x), x)),
     "float inside": lambda: _after_conv(lambda d, x: d.add(Softmax((3,)), x)),
     "reduced": lambda: _after_conv(lambda d, x: d.add(Reduce("mean", (2,), True), x)),
