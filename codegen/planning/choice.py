@@ -90,6 +90,10 @@ class Wishes:
 _NO_WISHES = Wishes()
 
 
+_COPIES = "movement"
+"""The only family of operators that move elements."""
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """The kernel calls of the chosen candidate, the scratch memory they need, and predictions.
@@ -336,10 +340,20 @@ class AskedKernels:
         self._by_name, self._by_value, self._used = by_name, by_value, set[str]()
 
     def of(self, node: Node) -> str:
-        """The kernel that is named for a node, or an empty string."""
-        named = [n for n in (*node.outputs, *node.source) if n in self._by_name]
+        """The kernel that is named for a node, or an empty string.
+
+        The name of a layer does not mean the copies that import has put around it.
+        """
+        layers = [n for n in node.source if not self._is_copy(node, self._by_name.get(n, ""))]
+        named = [n for n in (*node.outputs, *layers) if n in self._by_name]
         self._used.update(named)
         return self._by_name[named[0]] if named else self._by_value.get(node.outputs[0], "")
+
+    @staticmethod
+    def _is_copy(node: Node, asked: str) -> bool:
+        """Whether the node only moves elements, which the named family does not."""
+        names = [family.name for family in families_of(anchor_of(node.op))]
+        return names == [_COPIES] and asked.partition(":")[0] != _COPIES
 
     def spare_images(self, graph: Graph) -> frozenset[str]:
         """The results for which families are named that cannot overwrite an image."""

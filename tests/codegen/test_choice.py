@@ -24,6 +24,7 @@ from ellc.ir.container import save
 from ellc.ir.errors import EllcError
 from ellc.ir.graph import Graph
 from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.shape import Transpose
 from ellc.ir.pipeline import run_pipeline
 from ellc.ir.types import DType, Padding, TensorType
 
@@ -61,6 +62,22 @@ def test_a_kernel_is_taken_by_name() -> None:
     for name in ("gemm", firsts(planned().steps[0])["gemm"].name):
         (step,) = planned(("first", name)).steps
         assert step.predictions[0].name.startswith(name) and step.call.note.startswith("gemm")
+
+
+def test_a_layer_s_name_does_not_mean_the_copies_around_it() -> None:
+    """Importers put transposes around NCHW layers, with the names of these layers."""
+    b = GraphBuilder("planes")
+    x = b.input("x", TensorType(DType.F32, (1, 8, 9, 9)))
+    weights = b.constant(np.ones((8, 3, 3, 8), np.float32))
+    pixels = b.add(Transpose((0, 2, 3, 1)), x, source="--conv")
+    y = b.add(Conv2D(), pixels, weights, source="--conv")
+    b.output("y", b.add(Transpose((0, 3, 1, 2)), y, source="--conv"))
+    plan = make_plan(b.build(), resolve("host"), Options(kernels=(("--conv", "gemm"),)), "m")
+    assert [s.predictions[0].kernel for s in plan.steps if s.predictions] == [
+        "movement",
+        "gemm",
+        "movement",
+    ]
 
 
 def test_a_schedule_that_is_not_listed_is_taken_too() -> None:
