@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import groupby
 
 from ellc.codegen.kir.dataflow import registers_read
 from ellc.codegen.kir.in_order import scheduler as _in_order  # noqa: F401  (registers itself)
 from ellc.codegen.kir.ir import Assembled, For, If, Kernel, Stmt, walk
 from ellc.codegen.kir.nests import NEST_SCHEDULERS, Nest, aliases
-from ellc.codegen.kir.straight_line import SCHEDULERS, Block, BlockBuilder, Plain
+from ellc.codegen.kir.straight_line import SCHEDULERS, Block, BlockBuilder, Plain, Scheduler
 from ellc.codegen.kir.text import print_statement
 from ellc.codegen.kir.verify import verify
 from ellc.codegen.machine.target import Target
@@ -35,7 +36,7 @@ def schedule(kernel: Kernel, target: Target) -> Kernel:
     core = target.core
     if not core.scheduler:
         return kernel
-    if core.scheduler not in SCHEDULERS:
+    if core.scheduler not in SCHEDULERS.keys() | NEST_SCHEDULERS.keys():
         raise InternalError(f"core {core.name}: there is no scheduler {core.scheduler!r}")
     verify(kernel)
     scheduled = _Scheduling(kernel, target).kernel()
@@ -45,27 +46,32 @@ def schedule(kernel: Kernel, target: Target) -> Kernel:
 
 
 class _Scheduling:
-    """Walks one kernel, and passes each block to the core's scheduler."""
+    """Walks one kernel, and passes each nest or block to the core's scheduler."""
 
     def __init__(self, kernel: Kernel, target: Target) -> None:
         self._kernel = kernel
         self._target = target
-        self._blocks = BlockBuilder(kernel)
-        self._scheduler = SCHEDULERS[target.core.scheduler]
+        self._scheduler = SCHEDULERS.get(target.core.scheduler)
         self._nests = NEST_SCHEDULERS.get(target.core.scheduler)
         self._read = {v.name for s in walk(kernel.body) for v in registers_read(s)}
+
+    @cached_property
+    def _blocks(self) -> BlockBuilder:
+        return BlockBuilder(self._kernel)
 
     def kernel(self) -> Kernel:
         return replace(self._kernel, body=self._body(self._kernel.body))
 
     def _body(self, body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+        if self._scheduler is None:
+            return tuple(map(self._inside, body))
         scheduled: list[Stmt] = []
         for branches, group in groupby(body, key=lambda s: not isinstance(s, Plain)):
             if branches:
                 scheduled += [self._inside(s) for s in group]
             else:
                 block = self._blocks.block(tuple(s for s in group if isinstance(s, Plain)), None)
-                scheduled += self._scheduled(block)
+                scheduled += self._scheduled(block, self._scheduler)
         return tuple(scheduled)
 
     def _inside(self, statement: Stmt) -> Stmt:
@@ -88,16 +94,16 @@ class _Scheduling:
     def _loop(self, loop: For) -> Stmt:
         """A scheduled loop. If its body is one block, the scheduler may replace the whole loop."""
         plain = tuple(s for s in loop.body if isinstance(s, Plain))
-        if not plain or len(plain) < len(loop.body):
+        if self._scheduler is None or not plain or len(plain) < len(loop.body):
             return replace(loop, body=self._body(loop.body))
-        scheduled = self._scheduled(self._blocks.block(plain, loop))
+        scheduled = self._scheduled(self._blocks.block(plain, loop), self._scheduler)
         match scheduled:
             case (Assembled(_, (inner,), _) as call,) if inner is loop:
                 return call
         return replace(loop, body=scheduled)
 
-    def _scheduled(self, block: Block) -> tuple[Stmt, ...]:
-        chosen = self._scheduler(block, self._target)
+    def _scheduled(self, block: Block, scheduler: Scheduler) -> tuple[Stmt, ...]:
+        chosen = scheduler(block, self._target)
         if wrong := problem(block, chosen):
             name = self._target.core.scheduler
             raise InternalError(f"kernel {self._kernel.name}: scheduler {name!r} {wrong}")

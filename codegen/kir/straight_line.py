@@ -59,17 +59,8 @@ should run them, or a call of an assembly function that the scheduler has writte
 the block (`Block.assembled`) or the loop around it (`Block.loop_assembled`)."""
 
 SCHEDULERS: dict[str, Scheduler] = {}
-"""The schedulers by name, as in `Core.scheduler`. The decorator `scheduler` adds them."""
-
-
-def scheduler(name: str) -> Callable[[Scheduler], Scheduler]:
-    """Decorator: registers a scheduler under the name that `Core.scheduler` uses."""
-
-    def register(function: Scheduler) -> Scheduler:
-        SCHEDULERS[name] = function
-        return function
-
-    return register
+"""The schedulers by name, as in `Core.scheduler`. A core whose scheduler only replaces whole nests
+has none here: the statements of its blocks stay in the order of the kernel."""
 
 
 class BlockBuilder:

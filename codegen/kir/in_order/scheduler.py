@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import count
 
 from ellc.codegen.kir.assembly import Frame, frame
@@ -26,9 +26,8 @@ from ellc.codegen.kir.in_order.proof.machine_a64 import MachineA64
 from ellc.codegen.kir.in_order.proof.prove import problem
 from ellc.codegen.kir.in_order.states import encoding_of
 from ellc.codegen.kir.in_order.translate import lowered, translate
-from ellc.codegen.kir.ir import Assembled, AssemblyFunction, For, Let, walk
+from ellc.codegen.kir.ir import AssemblyFunction, For, Let, walk
 from ellc.codegen.kir.nests import Nest, nest_scheduler
-from ellc.codegen.kir.straight_line import Block, scheduler
 from ellc.codegen.machine.core import Arch
 from ellc.codegen.machine.pipeline import Issue, pipeline_of
 from ellc.codegen.machine.target import Target
@@ -42,12 +41,6 @@ _GAIN = 0.85
 """Straight code for the Cortex-A55 must be predicted to take at most this part of the cycles of
 code in the order of the kernel. LLVM's order, the alternative, takes 0.81 to 0.95 of them in
 depthwise layers (`tests/benchmarks/orders.py`)."""
-
-
-@scheduler(NAME)
-def as_built(block: Block, target: Target) -> Sequence[int] | Assembled:
-    """The order in which the kernel was built. LLVM compiles what is in no nest."""
-    return range(len(block.statements))
 
 
 @nest_scheduler(NAME)
