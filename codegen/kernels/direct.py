@@ -163,7 +163,7 @@ _TILE_SLOTS = 16
 """The cost of a tile's pointers, tests of edges and counters. Error on pi3_64 0: 7.9 %,
 8: 6.8 %, 16: 6.0 %, 32: 5.5 %; on pi3 0: 13.5 %, 16: 10.3 %. Loss on pi3_64 16: 1.3 %, 32: 1.9 %.
 """
-_SCHEDULED_SLOTS = 48
+_SCHEDULED_SLOTS = 40
 """The same if ellc schedules the loop over window rows: also its first loads. 3x3 s2 3->32 224 in
 planes: a tile of 4x16 takes 682 modelled cycles, of which three trips of the loop take 576."""
 _FEW_REGISTERS = 16

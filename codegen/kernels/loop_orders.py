@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import exp, gcd
+from math import exp, gcd, hypot
 
 from ellc.codegen.blocks.schedule import LINE_BYTES, Ahead, GemmSchedule, gemm_tile
 from ellc.codegen.blocks.terms import ProductTypes
@@ -156,7 +156,8 @@ def stall_cycles(
 
     They are the waits for cache lines and the starts of bands. The image has just been written; the
     weights and the memory of the result are in no cache. Lines from memory arrive while
-    instructions run, at most `Core.memory_bytes` in a cycle. If the second cache keeps the weights,
+    instructions run, at most `Core.memory_bytes` in a cycle; where they are as slow as the
+    instructions, both wait for each other. If the second cache keeps the weights,
     only the first band fetches them.
     """
     memory = target.core.memory
@@ -187,7 +188,7 @@ def stall_cycles(
             stores, size = outputs / s.bands * share, size + image * share
             beyond = (size + stores) / target.core.memory_bytes - slots / s.bands * share
             late = size / LINE_BYTES * memory.far_wait + stores / LINE_BYTES * memory.store_wait
-            waits += phases * max(beyond, late)
+            waits += phases * hypot(max(0.0, beyond), late)
     return waits
 
 
