@@ -4,9 +4,9 @@ Filling takes 0.35 % of MobileNet V1's modelled cycles on pi3_64, 0.6 % of its q
 128x128 pixels and 0.8 % of visual wake words. Most of it is waiting: 22 to 29 cycles for a line of
 a 48x48x8 image from L2, which the image's reader would wait for otherwise. Stores of four vectors
 in a trip instead of one save 0.13 % of visual wake words and no more. Borders are filled in every
-call because their memory is used again: in MobileNet V1, ten images of 14x14x512 share two places,
-and depthwise layers in place overwrite half of a border. Kept apart, they would need twice the
-arena of these layers.
+call because their memory is used again: in MobileNet V1 of quarter width, the five bordered images
+of 8x8x128 share two places of 51,200 bytes, and depthwise layers in place overwrite a part of the
+border.
 """
 
 from __future__ import annotations
