@@ -199,8 +199,8 @@ def _signs(rng: np.random.Generator) -> Iterator[Case]:
         chain(64, 64).then(Add(), np.resize(limits, 64)).then(Binarize()).case("limits of counts")
     )
     yield (
-        chain(64, 128)
-        .then(Add(), np.resize(limits, (5, 6, 64)))
+        chain(32, 64)
+        .then(Add(), np.resize(limits, (5, 6, 32)))
         .then(Binarize())
         .case("limits by position")
     )
