@@ -319,7 +319,8 @@ def main() -> None:
     parser.add_argument("--target", default="pi3_64", choices=["pi3", "pi3_64"])
     parser.add_argument("--only", default="", help="networks whose name contains this")
     parser.add_argument("--take", type=Path, metavar="FOLDER", help="store what a cache has")
-    parser.add_argument("--fit", default="", metavar="FAMILY", help="fit its coefficients, or all")
+    families = sorted({family for _, family in COEFFICIENTS})
+    parser.add_argument("--fit", choices=[*families, "all"], help="fit coefficients of a family")
     options = parser.parse_args()
     target = resolve(options.target)
     if options.take:
@@ -329,6 +330,8 @@ def main() -> None:
                 known[network] = found
         write(target.name, known)
     layers = layers_of(target, options.only)
+    if not layers:
+        parser.error(f"nothing is stored for '{options.only}' on {target.name}")
     show(layers)
     for (name, family), coefficients in COEFFICIENTS.items():
         if options.fit in (family, "all") and name == target.name:
