@@ -129,7 +129,7 @@ def overrides_options(command: Command) -> Callable[..., Any]:
     def call(*args: Any, **values: Any) -> Any:
         return command(*args, overrides=_overrides(values), **values)
 
-    return _decorated(call, _OVERRIDES_OPTIONS)
+    return decorated(call, _OVERRIDES_OPTIONS)
 
 
 def _overrides(values: dict[str, Any]) -> Overrides:
@@ -141,7 +141,7 @@ def _overrides(values: dict[str, Any]) -> Overrides:
     )
 
 
-def _decorated(call: Callable[..., Any], options: Sequence[Option]) -> Callable[..., Any]:
+def decorated(call: Callable[..., Any], options: Sequence[Option]) -> Callable[..., Any]:
     """Add options to a command; `--help` lists them in this order."""
     for option in reversed(options):
         call = option(call)
@@ -236,7 +236,7 @@ def planning_options(command: Command) -> Callable[..., Any]:
         return command(*args, planning=_planning(values), **values)
 
     memory = (max_ram_option, no_chains_option, code_option)
-    return _decorated(call, (*memory, kernels_option, tuning_option, no_tuning_option))
+    return decorated(call, (*memory, kernels_option, tuning_option, no_tuning_option))
 
 
 def _planning(values: dict[str, Any]) -> Planning:
@@ -472,7 +472,7 @@ def model_options(command: Command) -> Callable[..., Any]:
         options = _options(values)
         return command(*args, options=options, **values)
 
-    return _decorated(call, _MODEL_OPTIONS)
+    return decorated(call, _MODEL_OPTIONS)
 
 
 def _options(values: dict[str, Any]) -> ModelOptions:

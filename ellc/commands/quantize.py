@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +11,7 @@ import click
 
 from ellc.commands.data_parameters import data_options
 from ellc.commands.output import echo_files, echo_json, echo_notes, json_option
-from ellc.commands.parameters import FILE_PATH, model_options
+from ellc.commands.parameters import FILE_PATH, decorated, model_options
 from ellc.ir.errors import EllcError
 
 
@@ -33,6 +35,58 @@ class Percent(click.ParamType["float"]):
 if TYPE_CHECKING:
     from ellc.commands.data_parameters import DataChoice
     from ellc.models import ModelOptions
+    from ellc.quantise.quantising import Method
+
+
+_METHOD_OPTIONS = (
+    click.option(
+        "--calibration",
+        type=click.Choice(["auto", "min-max", "percentile", "mse", "entropy"]),
+        default="auto",
+        show_default=True,
+        help="How to choose the range of each value: all numbers, without the outermost 0.01 %, "
+        "with the smallest mean square error, with the least loss of information; auto: for each "
+        "value the way that damages the last layers least.",
+    ),
+    click.option(
+        "--bias-correction/--no-bias-correction",
+        default=True,
+        show_default=True,
+        help="Let biases make up for what rounding the weights adds to the means of results.",
+    ),
+    click.option(
+        "--rounding",
+        type=click.Choice(["nearest", "adaptive"]),
+        default="nearest",
+        show_default=True,
+        help="adaptive: round each weight up or down, so that the results of its layer change "
+        "least on the samples.",
+    ),
+    click.option(
+        "--equalize",
+        is_flag=True,
+        help="First give the channels between two layers similar ranges; the float network stays "
+        "the same. For networks whose channels differ much.",
+    ),
+)
+
+
+def _method_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator that adds options for scales and biases, passed as `method: Method`."""
+
+    @wraps(command)
+    def call(*args: Any, **values: Any) -> Any:
+        from ellc.quantise.quantising import Method
+
+        method = Method(
+            values.pop("calibration"),
+            values.pop("bias_correction"),
+            values.pop("equalize"),
+            values.pop("rounding") == "adaptive",
+        )
+        return command(*args, method=method, **values)
+
+    return decorated(call, _METHOD_OPTIONS)
 
 
 @click.command("quantize")
@@ -54,35 +108,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="Number of samples for calibration, at equal distances in the data.",
 )
-@click.option(
-    "--calibration",
-    type=click.Choice(["auto", "min-max", "percentile", "mse", "entropy"]),
-    default="auto",
-    show_default=True,
-    help="How to choose the range of each value: all numbers, without the outermost 0.01 %, with "
-    "the smallest mean square error, with the least loss of information; auto: for each value the "
-    "way that damages the last layers least.",
-)
-@click.option(
-    "--bias-correction/--no-bias-correction",
-    default=True,
-    show_default=True,
-    help="Let biases make up for what rounding the weights adds to the means of results.",
-)
-@click.option(
-    "--rounding",
-    type=click.Choice(["nearest", "adaptive"]),
-    default="nearest",
-    show_default=True,
-    help="adaptive: round each weight up or down, so that the results of its layer change least on "
-    "the samples.",
-)
-@click.option(
-    "--equalize",
-    is_flag=True,
-    help="First give the channels between two layers similar ranges; the float network stays the "
-    "same. For networks whose channels differ much.",
-)
+@_method_options
 @click.option(
     "-t",
     "--target",
@@ -115,10 +141,7 @@ def command(
     chosen: DataChoice,
     output: Path | None,
     samples: int,
-    calibration: str,
-    bias_correction: bool,
-    rounding: str,
-    equalize: bool,
+    method: Method,
     target: str | None,
     max_drop: float | None,
     jobs: int | None,
@@ -135,24 +158,17 @@ def command(
     not stored in the file.
 
     The report has the range of each layer, the ratio of signal to noise, and how many numbers are
-    outside the range. If the data have classes, it also has the accuracy before and after. Classes
-    are not needed otherwise: a folder of pictures, or an .npz file with x, is enough.
+    outside the range; if the data have classes, also the accuracy before and after.
     """
     from ellc.codegen.machine.resolve import resolve
     from ellc.models import default_name
     from ellc.progress import progress
-    from ellc.quantise.quantising import Method
+    from ellc.quantise.page import write_page
     from ellc.quantise.report import document, text
     from ellc.quantise.running import Request, run
     from ellc.quantise.writing import check_output
 
-    if options.weights or options.fp16 or options.sums:
-        raise click.UsageError(
-            "--weights, --fp16, --exact and --no-winograd change the code of float layers: give "
-            "them to `ellc compile`"
-        )
-    if html is not None and not html.parent.is_dir():
-        raise EllcError("the folder does not exist", code="E703", where=str(html.parent))
+    _check(options, html)
     file = output or Path(f"{default_name(model)}_int8.eir")
     check_output(file, model)
     data = chosen.open(labelled=False)
@@ -166,7 +182,7 @@ def command(
         chosen.crop,
         int(chosen.background),
         samples,
-        Method(calibration, bias_correction, equalize, rounding == "adaptive"),
+        method,
         resolve(target) if target is not None else None,
         max_drop,
         jobs,
@@ -174,11 +190,20 @@ def command(
     with progress(quiet=as_json) as report:
         outcome = run(request, report)
     if html is not None:
-        from ellc.quantise.page import write_page
-
         write_page(outcome, html)
     echo_notes(outcome.quantised.before.metadata)
     if as_json:
         echo_json(document(outcome))
     else:
         echo_files(text(outcome))
+
+
+def _check(options: ModelOptions, html: Path | None) -> None:
+    """Refuse options that have no effect, and a page that cannot be written."""
+    if options.weights or options.fp16 or options.sums:
+        raise click.UsageError(
+            "--weights, --fp16, --exact and --no-winograd change the code of float layers: give "
+            "them to `ellc compile`"
+        )
+    if html is not None and not html.parent.is_dir():
+        raise EllcError("the folder does not exist", code="E703", where=str(html.parent))
