@@ -121,7 +121,7 @@ def _macs_per_cycle(op: str) -> float:
 def _row(
     plan: Plan, step: Step, name: str, time: float, bound: float | None, bytes_bound: float
 ) -> Row:
-    single = len(plan.steps) == 1
+    single = sum(s.macs > 0 for s in plan.steps) <= 1
     more = f" +{len(step.source) - 1}" if len(step.source) > 1 else ""
     layer = name if single else (step.source[0] + more if step.source else step.name)
     kernel = f"{step.op} {step.call.note}".strip()

@@ -24,16 +24,17 @@ def benchmark(*words: str) -> subprocess.CompletedProcess[str]:
     ("layer", "least"),
     [
         ("1x1, 64 -> 64, 14x14", 1.9),
-        ("binary 3x3, 512 -> 512, 7x7", 12.0),
-        ("8-bit 1x1, 128 -> 128, 28x28", 2.8),
+        ("binary 3x3, 512 -> 512, 7x7", 28.0),
+        ("8-bit 1x1, 128 -> 128, 28x28", 3.4),
         ("8-bit depthwise 3x3, 128, 28x28", 1.2),
     ],
 )
 def test_modelled_products_a_cycle(layer: str, least: float) -> None:
     done = benchmark("layers", "--only", layer, "--target", "pi3_64", "--json")
     assert done.returncode == 0, done.stderr
-    (row,) = json.loads(done.stdout)["rows"]
-    assert row["layer"] == layer
+    rows = json.loads(done.stdout)["rows"]
+    assert {row["layer"] for row in rows} == {layer}
+    (row,) = (row for row in rows if row["macs"])
     assert least <= row["macs"] / row["time"] / 1e3 < 42.7
     assert row["time"] > row["macs_bound"], "faster than the core's peak: the cycles are wrong"
 
