@@ -6,8 +6,8 @@ from functools import cache
 
 import numpy as np
 import pytest
-from agreement import disagreement
-from small_networks import inputs_of, ready, reference_of
+from agreement import trials_agree
+from small_networks import inputs_of, ready
 
 from ellc.codegen.blocks.calls import Options
 from ellc.codegen.kernels import depthwise_columns
@@ -15,7 +15,7 @@ from ellc.codegen.kir.ir import Let, Load, Param, Prefetch, Var
 from ellc.codegen.kir.types import INDEX, Elem, VType
 from ellc.codegen.kir.weaving import woven
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.measure.testing import Trial, run_trials
+from ellc.codegen.measure.testing import Trial
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.planner import make_plan
 from ellc.codegen.toolchain.emulate import Guard
@@ -106,12 +106,7 @@ def test_random_layers_agree_with_the_reference(
 ) -> None:
     """Layers with more results than `few` have code for each vector of a group."""
     monkeypatch.setattr(depthwise_columns, "_FEW_RESULTS", few)
-    every = run_trials(trials(), resolve(target), guard=guard)
-    for trial, found in zip(trials(), every, strict=True):
-        assert not isinstance(found, Exception), found
-        for call, made in zip(trial.calls, found, strict=True):
-            for value, expected in zip(made, reference_of(trial.graph, call), strict=True):
-                assert not disagreement(value, expected), trial.graph.nodes
+    trials_agree(trials(), target, guard)
 
 
 def planned(graph: Graph, target: str = "pi3_64", threads: int = 1) -> Plan:

@@ -6,12 +6,12 @@ from functools import cache
 
 import numpy as np
 import pytest
-from agreement import disagreement
-from small_networks import inputs_of, ready, reference_of
+from agreement import trials_agree
+from small_networks import inputs_of, ready
 
 from ellc.codegen.blocks.calls import Options
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.measure.testing import Trial, run_trials
+from ellc.codegen.measure.testing import Trial
 from ellc.codegen.planning.planner import make_plan
 from ellc.codegen.toolchain.emulate import Guard
 from ellc.ir.builder import GraphBuilder
@@ -74,13 +74,7 @@ def trials() -> tuple[Trial, ...]:
     ],
 )
 def test_random_layers_agree_with_the_reference(target: str, guard: Guard) -> None:
-    every = run_trials(trials(), resolve(target), guard=guard)
-    for trial, found in zip(trials(), every, strict=True):
-        assert not isinstance(found, Exception), found
-        (call,) = trial.calls
-        ((made,),) = found
-        (expected,) = reference_of(trial.graph, call)
-        assert not disagreement(made, expected), trial.graph.nodes
+    trials_agree(trials(), target, guard)
 
 
 @pytest.mark.parametrize("target", ["pi3", "pi3_64"])

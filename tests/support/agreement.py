@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from small_networks import reference_of
+
 from ellc.check.agreement import compare
+from ellc.codegen.machine.resolve import resolve
+from ellc.codegen.measure.testing import Trial, run_trials
+from ellc.codegen.toolchain.emulate import Guard
 from ellc.ir.types import Array
 
 
@@ -14,3 +21,13 @@ def disagreement(got: Array, want: Array) -> str:
     if not found.wrong:
         return ""
     return f"{found.wrong} of {found.elements} elements differ, first {found.first}"
+
+
+def trials_agree(trials: Sequence[Trial], target: str, guard: Guard) -> None:
+    """Compile and run trials for a target; assert that every result agrees with the reference."""
+    every = run_trials(trials, resolve(target), guard=guard)
+    for trial, found in zip(trials, every, strict=True):
+        assert not isinstance(found, Exception), found
+        for call, made in zip(trial.calls, found, strict=True):
+            for value, expected in zip(made, reference_of(trial.graph, call), strict=True):
+                assert not disagreement(value, expected), trial.graph.nodes
