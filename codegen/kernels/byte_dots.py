@@ -58,9 +58,10 @@ _SHORTEST_SUM = 40
 """The fewest products in a sum for which this family is offered on targets with 32 registers: for
 shorter sums, adding the four partial sums costs too much. Thousands of modelled cycles on pi3_64
 with this family : without it, by the same script, 1x1, 64 filters, 28x28:
-16 channels 416 : 388, 32 channels 682 : 653, 48 channels 913 : 916. Where ellc schedules the loops,
-predictions tell what is faster from `_SHORTEST_SCHEDULED` on."""
-_SHORTEST_SCHEDULED = 24
+16 channels 416 : 388, 32 channels 682 : 653, 48 channels 913 : 916."""
+_SHORTEST_SCHEDULED = 32
+"""The same where ellc schedules the loops. Thousands of modelled cycles of such layers on pi3_64:
+16 channels 415 : 388, 24 channels 545 : 522, 32 channels 582 : 655, 48 channels 763 : 917."""
 _SCHEDULED_AROUND = 5
 """Cycles of a scheduled tile outside its loop for each register of sums: zeros, the first loads,
 the sums of four parts and the epilogue. Modelled, without requantisation's stages of residuals:

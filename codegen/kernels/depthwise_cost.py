@@ -64,7 +64,6 @@ _WAITS, _FEW_WAITS = _Waits(3.0, 0.5, 0.45, 0.08, 0.7), _Waits(4.0, 2.1, 0.29, 1
 """With many and with few registers."""
 _ROOMY = 0.25
 """A segment that fills at most this part of the first-level cache is not crowded in place."""
-_MOST_CROWDED = 2.5
 _FAR_LINE = 110.0
 """The wait of a kernel that does not prefetch, for a line from memory: 112x112x96 with stride 2
 takes 13.98 million modelled cycles with the family `depthwise`, and 4.93 by columns."""
@@ -219,7 +218,7 @@ class Strips:
         image, result = sizes(self.shape)
         stride, taps = self.shape.rows.stride, self.shape.rows.taps
         again = max(0, taps - stride) / (self.rows * stride)
-        crowded = min(_MOST_CROWDED, filled(target, self.shape, self.rows, self.columns))
+        crowded = filled(target, self.shape, self.rows, self.columns)
         waits = _WAITS if target.vector_registers >= MANY else _FEW_WAITS
         near = again * waits.near * min(2.0, 0.5 + crowded) * image / _LINE_BYTES
         missing = _missing(target, image, 0 if self.in_place else result)
