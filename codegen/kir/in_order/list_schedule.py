@@ -20,8 +20,8 @@ GROUP = 3
 _SLACK = 8
 """Cycles by which an instruction may be less urgent and still issue first in its cycle.
 
-On pi3, predicted cycles of nests as in `translate.py`: 0 has 0.6 to 3.1 % more, 4 up to 1.7 % more,
-16 and 64 up to 1.1 % more."""
+On pi3, predicted cycles of nests as in `translate.py`: 0 has 0.6 to 3.1 % more, 4 up to 2.5 % more,
+16 up to 1.1 % more, 64 up to 3.0 % more."""
 CAREFUL_WINDOW = 96
 """The window of careful orders. On pi3: 32 has 0.4 % more, 48 0.3 % more, 64 0.1 % more."""
 FETCH_CYCLES = 90
