@@ -98,9 +98,9 @@ int main(void)
 
 def _on_cortex_m(target: Target, spelling: Spelling, loops: Sequence[Loop]) -> dict[str, float]:
     """The same for a core without an operating system; its memories take no time."""
-    tool = _tool(CORTEX_M_VARIABLE)
+    tool = cortex_m_tool()
     core = target.core.name.removeprefix("cortex-")
-    support = Path(tool).parent / "support"
+    support = tool.parent / "support"
     with temporary_folder("costs") as folder:
         source, program = folder / "loops.c", folder / "loops.elf"
         source.write_text(_source(spelling, loops, _BARE))
@@ -108,7 +108,7 @@ def _on_cortex_m(target: Target, spelling: Spelling, loops: Sequence[Loop]) -> d
         words += [f"-DTRIPS={TRIPS}", "-nostdlib", "-T", str(support / f"{core}.ld")]
         files = [support / "start.S", source]
         zig.run([*words, *files, "-o", program], what=f"building loops for {target.cpu}")
-        return _counted(tool, ["--core", core], [str(program)], folder)
+        return _counted(str(tool), ["--core", core], [str(program)], folder)
 
 
 def _counted(
@@ -121,6 +121,12 @@ def _counted(
         sys.exit(f"{tool} failed:\n{ran.stderr[-2000:]}")
     document = json.loads(answer.read_text())
     return {f["name"]: float(f["cycles"]) for f in document["functions"]}
+
+
+def cortex_m_tool() -> Path:
+    """The program of the tool that `ELLC_CORTEXM_TOOL` names; the variable may name its folder."""
+    tool = Path(_tool(CORTEX_M_VARIABLE))
+    return tool / "cortexm.py" if tool.is_dir() else tool
 
 
 def _tool(variable: str) -> str:
