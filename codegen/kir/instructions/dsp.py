@@ -1,6 +1,9 @@
 """Instructions of the DSP extension: Cortex-M4, M7, M33, and 32-bit ARM cores since Armv6.
 
-A vector is a general register of 32 bits, which holds four 8-bit or two 16-bit integers.
+A vector is a general register of 32 bits, which holds four 8-bit or two 16-bit integers. Rows whose
+names end in `_w` take and give such a register as an integer of 32 bits, a *word*. A value that
+lives across blocks or in memory should be a word: LLVM keeps `i32` in one register, but splits
+`<2 x i16>` into two.
 """
 
 from __future__ import annotations
@@ -49,7 +52,84 @@ def _widened(sign: str, elem: Elem, first: int) -> Instruction:
     )
 
 
+_WORD = VType(Elem.I32)
+_HALVES = {"b": 0, "t": 1}
+"""The position of the half of a word that a letter of a mnemonic means: bottom or top."""
+
+
+def _half_in_c(word: str, half: int) -> str:
+    return f"(int16_t)((uint32_t){word} >> {16 * half})"
+
+
+def _word_of(*halves: Array) -> Array:
+    return np.concatenate([half.reshape(1) for half in halves]).astype(np.int16).view(np.int32)
+
+
+def _half_product(x: int, y: int) -> Instruction:
+    """The row that adds the product of half `x` of the first and half `y` of the second word."""
+    name = "smla" + "".join(letter for h in (x, y) for letter, n in _HALVES.items() if n == h)
+    return Instruction(
+        f"dsp_{name}_w",
+        (_WORD, _WORD, _WORD),
+        _WORD,
+        lambda a, b, c: c + a.view(np.int16)[x].astype(np.int32) * b.view(np.int16)[y],
+        {"arm": f"@llvm.arm.{name}"},
+        f"(int32_t)((uint32_t)c + (uint32_t)({_half_in_c('a', x)} * {_half_in_c('b', y)}))",
+        _DSP,
+        asm={"arm": f"{name} {{r}}, {{0}}, {{1}}, {{2}}"},
+    )
+
+
+def _packed(half: int) -> Instruction:
+    """The row that packs half `half` of two words into one; that of the first is the lower one."""
+    halves = {
+        0: ("low = and i32 {a}, 65535", "high = shl i32 {b}, 16"),
+        1: ("low = lshr i32 {a}, 16", "high = and i32 {b}, -65536"),
+    }[half]
+    # Without `freeze`, LLVM would load halves of words that come straight from memory.
+    lines = ("a = freeze i32 {0}", "b = freeze i32 {1}", *halves)
+    name, operands = (("pkhbt", "{0}, {1}, lsl #16"), ("pkhtb", "{1}, {0}, asr #16"))[half]
+    low = ("(uint32_t)a & 65535u", "(uint32_t)a >> 16")[half]
+    high = ("(uint32_t)b << 16", "((uint32_t)b & 4294901760u)")[half]
+    return Instruction(
+        f"dsp_{name}_w",
+        (_WORD, _WORD),
+        _WORD,
+        lambda a, b: _word_of(a.view(np.int16)[half], b.view(np.int16)[half]),
+        {"arm": "\n".join((*lines, "or i32 {low}, {high}"))},
+        f"(int32_t)(({low}) | ({high}))",
+        _DSP,
+        asm={"arm": f"{name} {{r}}, {operands}"},
+    )
+
+
+def _widened_word(sign: str, elem: Elem, first: int) -> Instruction:
+    """The row of `_widened` whose result is a word."""
+    row = _widened(sign, elem, first)
+    *lines, _ = row.llvm["arm"].splitlines()
+    lines[-1] = lines[-1].removeprefix("both = ")
+    low, high = (f"(uint16_t)(int16_t)a.l[{first + i}]" for i in (0, 2))
+    return Instruction(
+        f"{row.name}_w",
+        row.takes,
+        _WORD,
+        lambda x: row.meaning(x).view(np.int32),
+        {"arm": "\n".join(lines)},
+        f"(int32_t)({low} | (uint32_t){high} << 16)",
+        _DSP,
+        asm=row.asm,
+    )
+
+
+def _high_sum(a: Array, b: Array, c: Array) -> Array:
+    high = (a.astype(np.int64) * b.astype(np.int64)) >> 32
+    return np.asarray(c + high.astype(np.int32))
+
+
 _TWO_PRODUCTS = products_in_c("a", "b", 2, "0")
+_TWO_HALVES = " + ".join(
+    f"(uint32_t)({_half_in_c('a', half)} * {_half_in_c('b', half)})" for half in (0, 1)
+)
 
 ROWS: tuple[Instruction, ...] = (
     Instruction(
@@ -86,4 +166,47 @@ ROWS: tuple[Instruction, ...] = (
     _widened("s", Elem.I8, 1),
     _widened("u", Elem.U8, 0),
     _widened("u", Elem.U8, 1),
+    # Words.
+    Instruction(
+        "dsp_smlad_w",
+        (_WORD, _WORD, _WORD),
+        _WORD,
+        lambda a, b, c: _product(a.view(np.int16), b.view(np.int16), c),
+        {"arm": "@llvm.arm.smlad"},
+        f"(int32_t)((uint32_t)c + {_TWO_HALVES})",
+        _DSP,
+        asm={"arm": "smlad {r}, {0}, {1}, {2}"},
+    ),
+    *(_half_product(x, y) for x in (0, 1) for y in (0, 1)),
+    _packed(0),
+    _packed(1),
+    _widened_word("s", Elem.I8, 0),
+    _widened_word("s", Elem.I8, 1),
+    _widened_word("u", Elem.U8, 0),
+    _widened_word("u", Elem.U8, 1),
+    # The upper half of a product of 64 bits, plus a word.
+    Instruction(
+        "dsp_smmla_w",
+        (_WORD, _WORD, _WORD),
+        _WORD,
+        _high_sum,
+        {
+            "arm": "x = sext i32 {0} to i64\ny = sext i32 {1} to i64\nall = mul i64 {x}, {y}\n"
+            "upper = lshr i64 {all}, 32\nhigh = trunc i64 {upper} to i32\nadd i32 {high}, {2}"
+        },
+        "(int32_t)((uint32_t)c + (uint32_t)((uint64_t)((int64_t)a * b) >> 32))",
+        _DSP,
+        asm={"arm": "smmla {r}, {0}, {1}, {2}"},
+    ),
+    # A word saturated to 8 bits. LLVM makes a shift to the right before it part of the instruction.
+    Instruction(
+        "dsp_ssat8_w",
+        (_WORD,),
+        _WORD,
+        lambda x: np.clip(x, -128, 127),
+        {"arm": "call i32 @llvm.arm.ssat(i32 {0}, i32 8)"},
+        "a < -128 ? -128 : a > 127 ? 127 : a",
+        _DSP,
+        asm={"arm": "ssat {r}, #8, {0}"},
+    ),
 )
