@@ -1,0 +1,240 @@
+"""Requantisation by the upper half of one product, for cores that add this half to a word at once.
+
+TFLite multiplies a sum x by `mantissa / 2^31` and divides by `2^n`, rounding twice
+(`ellc.ir.fixed_point.multiply`). If x is not negative, both roundings together are the floor of
+`(x * mantissa + 2^30 + 2^(30 + n)) / 2^(31 + n)`. With x shifted left by k = F + 1 - n bits, the
+divisor is `2^(32 + F)`, and
+
+    result = (upper half of (x * 2^k) * mantissa + 2^(k - 2) + 2^(F - 1)) >> F
+
+plus the zero point, which is added as a multiple of `2^F`. F is the same for all filters of a
+layer, so that one instruction shifts and saturates. Kernels shift weights and start values by k
+instead of sums. Negative numbers halfway between two results are rounded down; if such results are
+not clamped, `2^(k - 1)` is subtracted from the upper halves of negative sums.
+
+A filter whose n is larger than F - 1 has few results. Its k is 2, its mantissa loses `n + 1 - F`
+bits, and a start value and an offset together stand for 2^30 in the product. Whether all results
+are still right is tested: both functions rise with x, so it is enough to compare them on both sides
+of every step of the exact function.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.ir import Operand
+from ellc.codegen.kir.types import Elem
+from ellc.ir.fixed_point import multiply, multiply_once
+from ellc.ir.ops.quantised import Requantize
+from ellc.ir.types import Array, DType
+
+_LEAST_RAISED, _MOST_RAISED = 2, 8
+"""The bits k by which sums are shifted. The offset has a term `2^(k - 2)`. A weight of 8 bits that
+is shifted by 8 bits still fits in 16."""
+_MOST_START = 2048
+"""The limit of start values that are tried for filters whose mantissas lose bits."""
+_RULES = {"tflite": multiply, "tflite_once": multiply_once}
+_MOST_LOWEST = 16
+"""The shift n that counts if all filters have constant results."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class HighFactors:
+    """The numbers of the formula. `shift` is F; the arrays have one int32 for each filter.
+
+    Sums are shifted left by `raised` bits (k); then `starts` are added to them. With `corrected`,
+    `2^(k - 1)` is subtracted from the upper halves of negative sums.
+    """
+
+    shift: int
+    mantissas: Array
+    offsets: Array
+    raised: Array
+    starts: Array
+    corrected: bool
+
+    def start(self, values: Array) -> Array:
+        """The start values [filters] of sums of weights that are shifted left by k bits.
+
+        Where all sums give the same result, the mantissa is 0, and sums need not be right.
+        """
+        raised = (values.astype(np.int64) << self.raised) + self.starts
+        return np.where(self.mantissas == 0, 0, raised).astype(np.int32)
+
+    def results(self, sums: Array) -> Array:
+        """The results of sums [filters, n], before they are clamped."""
+        column = (slice(None), None)
+        raised = (sums << self.raised.astype(np.int64)[column]) + self.starts[column]
+        high = ((raised * self.mantissas[column]) >> 32) + self.offsets[column]
+        if self.corrected:
+            high -= np.where(raised < 0, np.int64(1) << (self.raised[column] - 1), 0)
+        return np.asarray(high >> self.shift)
+
+    def _chosen(self, taken: Array, other: HighFactors) -> HighFactors:
+        """These factors for filters that are `taken`, the `other` factors for the rest."""
+        names = ("mantissas", "offsets", "raised", "starts")
+        pairs = {n: np.where(taken, getattr(self, n), getattr(other, n)) for n in names}
+        return replace(self, **pairs)
+
+
+def high_factors(
+    op: Requantize, mantissas: Array, shifts: Array, least: Array, most: Array
+) -> HighFactors | None:
+    """The factors of a requantisation, or None if none give the exact results.
+
+    `mantissas` and `shifts` are those of each filter, `least` and `most` bounds of its sums. The
+    result must have 8 bits with sign.
+    """
+    if op.rule not in _RULES or op.dtype is not DType.I8 or mantissas.min() < 0 or shifts.max() > 0:
+        return None
+    exact = _Exact(op, mantissas, shifts, least, most)
+    if (shifts[~exact.is_constant] >= 0).any():
+        return None
+    for most_raised in range(_MOST_RAISED, _LEAST_RAISED, -1):
+        for corrected in (False, True):
+            found = _of_raised(exact, most_raised, corrected)
+            if found:
+                return found
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Shortening:
+    """How the mantissas of filters with few results lose bits: rounded down or `up`.
+
+    They lose so many `more` bits, and k is as much larger.
+    """
+
+    more: int = 0
+    up: bool = True
+
+
+_SHORTENINGS = tuple(_Shortening(more, up) for more in range(4) for up in (True, False))
+
+
+def _of_raised(exact: _Exact, most_raised: int, corrected: bool) -> HighFactors | None:
+    """The factors with sums shifted by at most `most_raised` bits, if they are exact."""
+    right = exact.right_shifts
+    lowest = int(right[~exact.is_constant].min(initial=_MOST_LOWEST))
+    shift = lowest + most_raised - 1
+    best = _variant(exact, shift, corrected, _SHORTENINGS[0])
+    good = exact.agreeing(best)
+    for shortening in _SHORTENINGS[1:]:
+        if good.all() or not (right >= shift)[~good].all():
+            break
+        other = _variant(exact, shift, corrected, shortening)
+        also = exact.agreeing(other)
+        best = best._chosen(good | ~also, other)
+        good |= also
+    return best if good.all() else None
+
+
+def _variant(exact: _Exact, shift: int, corrected: bool, shortening: _Shortening) -> HighFactors:
+    """The factors with this F."""
+    constant, kept = exact.is_constant, shift + 1 - exact.right_shifts
+    is_short = ~constant & (kept < _LEAST_RAISED)
+    short_raised = _LEAST_RAISED + shortening.more
+    raised = np.where(is_short, short_raised, np.where(constant, _LEAST_RAISED, kept))
+    dropped = np.where(is_short, short_raised - kept, 0)
+    up = np.int64(1) << np.maximum(dropped - 1, 0) if shortening.up else np.int64(0)
+    mantissas = (exact.mantissas + np.where(is_short, up, 0)) >> dropped
+    first = np.where(is_short | exact.rounds_once, 0, np.int64(1) << (raised - 2))
+    starts, more = _combined(exact, mantissas, raised, dropped)
+    offsets = np.where(is_short, more, first) + (1 << (shift - 1)) + (exact.op.zero_point << shift)
+    return HighFactors(
+        shift,
+        np.where(constant, 0, mantissas).astype(np.int32),
+        np.where(constant, exact.first << shift, offsets).astype(np.int32),
+        raised.astype(np.int32),
+        np.where(is_short, starts, 0).astype(np.int32),
+        corrected,
+    )
+
+
+def _combined(
+    exact: _Exact, mantissas: Array, raised: Array, dropped: Array
+) -> tuple[Array, Array]:
+    """Start values and offsets that together replace 2^30 in the product.
+
+    They also make up for the rounding of the mantissa, at the middle of the range of sums.
+    """
+    lost = exact.mantissas - (mantissas << dropped)
+    wanted = lost * exact.middles + (0 if exact.rounds_once else 1 << 30)
+    wanted = (wanted << raised) >> dropped
+    starts = np.arange(-_MOST_START, _MOST_START)
+    rest = wanted[:, None] - starts * mantissas[:, None]
+    offsets = (rest + (1 << 31)) >> 32
+    best = abs(rest - (offsets << 32)).argmin(axis=1)
+    return starts[best], offsets[np.arange(len(best)), best]
+
+
+class _Exact:
+    """The exact results of sums in a range for each filter, and where they change."""
+
+    def __init__(
+        self, op: Requantize, mantissas: Array, shifts: Array, least: Array, most: Array
+    ) -> None:
+        self.op, self.mantissas, self._shifts = op, mantissas.astype(np.int64), shifts
+        self.rounds_once = op.rule == "tflite_once"
+        self._least, self._most = least.astype(np.int64), most.astype(np.int64)
+        self.first = self.results(self._least[:, None])[:, 0]
+        self.is_constant = self.first == self.results(self._most[:, None])[:, 0]
+        self.right_shifts = np.where(self.is_constant, 0, -shifts.astype(np.int64))
+        self.middles = (self._least + self._most) >> 1
+        steps = self._steps()
+        both = np.concatenate([steps, steps - 1], axis=1)
+        self._sums = np.clip(both, self._least[:, None], self._most[:, None])
+        self._wanted = self.results(self._sums)
+
+    def agreeing(self, factors: HighFactors) -> Array:
+        """For each filter, whether the factors give the exact results for all of its sums."""
+        limits = np.maximum(abs(self._least), abs(self._most)) << factors.raised.astype(np.int64)
+        fits = self.is_constant | (limits + factors.starts < 1 << 31)
+        found = np.clip(factors.results(self._sums), self.op.low, self.op.high)
+        agree = self.is_constant | (found == self._wanted).all(axis=1)
+        return np.asarray(fits & agree)
+
+    def _steps(self) -> Array:
+        """[filters, results]: the least sum whose result is at least each possible result."""
+        wanted = np.arange(self.op.low, self.op.high + 1)
+        shape = (len(self._least), len(wanted))
+        below = np.broadcast_to(self._least[:, None] - 1, shape).copy()
+        above = np.broadcast_to(self._most[:, None], shape).copy()
+        while (above - below > 1).any():
+            middle = (above + below) >> 1
+            reached = self.results(middle) >= wanted
+            above, below = np.where(reached, middle, above), np.where(reached, below, middle)
+        return above
+
+    def results(self, sums: Array) -> Array:
+        mantissas = self.mantissas[:, None].astype(np.int32)
+        rule = _RULES[self.op.rule]
+        product = rule(sums.astype(np.int32), mantissas, self._shifts[:, None])
+        stored = product.astype(np.int64) + self.op.zero_point
+        return np.asarray(np.clip(stored, self.op.low, self.op.high))
+
+
+def apply_factors(
+    b: KernelBuilder,
+    op: Requantize,
+    factors: HighFactors,
+    total: Operand,
+    of_filter: tuple[Operand, Operand, Operand],
+) -> Operand:
+    """The result, in 8 bits, of a sum that is already shifted left by k bits.
+
+    `of_filter` has the filter's mantissa, its offset, and `2^(k - 1)`.
+    """
+    mantissa, offset, unit = of_filter
+    high = b.op("dsp_smmla_w", total, mantissa, offset)
+    if factors.corrected:
+        high = b.sub(high, b.op("and", b.shift_right(total, 31), unit))
+    result = b.op("dsp_ssat8_w", b.shift_right(high, factors.shift))
+    if op.low > -128:
+        result = b.max(result, b.const(op.low, result))
+    if op.high < 127:
+        result = b.min(result, b.const(op.high, result))
+    return b.convert(result, Elem.I8)
