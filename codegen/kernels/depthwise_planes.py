@@ -1,0 +1,423 @@
+"""Depthwise convolutions of bytes on cores that multiply two pairs of 16-bit integers at once.
+
+Four channels of an image are first rearranged into planes of 16-bit integers, with their padding:
+a plane has the pixels of one channel, so that a word holds two neighbours of a row. A window row of
+three taps then takes two instructions: one multiplies two taps, one the third. Weights stay in
+registers while a plane is computed, and there is no code for edges. Results are stored one byte at
+a time; another result is computed meanwhile.
+
+Bands of rows keep the planes small. The rows that two bands share are rearranged twice.
+
+Instructions for each result of a 3x3 window with stride 1: 3 loads, 6 multiply-adds, 3 of the
+requantisation (`blocks/high_factors.py`), 1.5 of the loop, and 7 (2.2 with bands of 8 rows) of the
+rearrangement, which takes 28 instructions for two pixels of four channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from math import gcd
+
+import numpy as np
+
+from ellc.codegen.blocks.access import Access
+from ellc.codegen.blocks.calls import KernelCall, access_arg
+from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel
+from ellc.codegen.blocks.high_factors import HighFactors, apply_factors, high_factors
+from ellc.codegen.blocks.placed_node import PlacedNode
+from ellc.codegen.blocks.scratch import reshaped, scratch
+from ellc.codegen.blocks.terms import Terms
+from ellc.codegen.blocks.weights import constant
+from ellc.codegen.blocks.window import Axis, cut, window_axes
+from ellc.codegen.kernels.convolution import has_filter_per_channel, terms_of
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.instructions import INSTRUCTIONS
+from ellc.codegen.kir.ir import Imm, Kernel, Operand
+from ellc.codegen.kir.types import Elem, VType
+from ellc.ir.ops.quantised import Requantize
+from ellc.ir.ops.quantised_conv import IntConv2D
+from ellc.ir.types import Array
+
+_GROUP = 4  # channels that are rearranged at once: those of a word
+_MOST_TAPS = 25  # of a window, which is straight-line code
+_PIXELS = 2  # of a tile
+_SAVED = 6
+"""The instructions by which this requantisation is shorter than that of an epilogue."""
+_UNROLLED = 3
+"""Inner loops of at most so many trips are straight-line code: a Cortex-M7 predicts the end of such
+a loop wrongly nearly every time, and then loses 8 cycles."""
+_PLANE_BYTES = 4096
+"""The most bytes of the planes of a group, unless one row of results needs more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """The planes of a group: `lines` rows of `pitch` words, for `rows` rows of results."""
+
+    rows: int
+    lines: int
+    pitch: int
+
+    @property
+    def words(self) -> int:
+        """The number of words of a plane."""
+        return self.lines * self.pitch
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Problem:
+    """Everything that a kernel needs."""
+
+    x: Access
+    y: Access
+    walk: tuple[int, int, int, int]
+    rows: Axis
+    columns: Axis
+    terms: Terms
+    op: Requantize
+    factors: HighFactors
+
+    def layout(self) -> _Layout:
+        """The layout with the highest bands that `_PLANE_BYTES` allow."""
+        pixels = cut(self.columns.outputs, _PIXELS).count * _PIXELS
+        last = (max(pixels, self.columns.outputs) - 1) * self.columns.stride + self.columns.taps
+        pitch = -(-max(last, self.columns.before + self.columns.size) // 2)
+        lines = _PLANE_BYTES // (_GROUP * 4 * pitch)
+        most = max(1, (lines - self.rows.taps) // self.rows.stride + 1)
+        rows = cut(self.rows.outputs, most).size
+        return _Layout(rows, (rows - 1) * self.rows.stride + self.rows.taps, pitch)
+
+    def cycles(self) -> float:
+        """The predicted instructions, in comparison with kernels that have an epilogue."""
+        layout, (images, rows, columns, channels) = self.layout(), self.walk
+        bands = -(-rows // layout.rows)
+        taps = self.rows.taps * self.columns.taps
+        products = self.rows.taps * -(-self.columns.taps // 2)
+        words = self.rows.taps * (self.columns.stride * (_PIXELS - 1) + self.columns.taps + 1) / 2
+        tiles = rows * (-(-columns // _PIXELS))
+        of_plane = tiles * (words + _PIXELS * products + 3) + bands * (30 + 3 * taps)
+        moved = bands * layout.lines * self.columns.size * 7 / 4
+        return images * channels * (of_plane + moved - _SAVED * rows * columns)
+
+
+@kernel(IntConv2D, name="depthwise_planes")
+def depthwise_planes(node: PlacedNode) -> Iterator[Candidate]:
+    """A candidate on cores whose cost of such instructions is known."""
+    problem = _problem(node)
+    if problem:
+        prediction = Prediction("depthwise_planes", cycles=problem.cycles())
+        yield Candidate(prediction, lambda: [_call(node, problem)])
+
+
+def has_word_products(node: PlacedNode) -> bool:
+    """Whether the target has the instructions of this file, and their costs are known."""
+    row = INSTRUCTIONS["dsp_smlad"]
+    return row.available(node.target) and row.cost(node.target) is not None
+
+
+def requantisation(node: PlacedNode, terms: Terms) -> tuple[Requantize, HighFactors] | None:
+    """The only stage of a node, if it is a requantisation that `high_factors` can express."""
+    if len(node.stages) != 1 or not isinstance(node.stages[0].op, Requantize):
+        return None
+    op, factors = node.stages[0].op, [extra.array for extra in node.extras]
+    filters = terms.weights.shape[0]
+    if op.rule == "half_even" or any(f is None or f.size not in (1, filters) for f in factors):
+        return None
+    mantissas, shifts = (np.broadcast_to(np.ravel(f), filters) for f in factors if f is not None)
+    found = high_factors(op, mantissas, shifts, *_bounds(terms))
+    return None if found is None else (op, found)
+
+
+def _bounds(terms: Terms) -> tuple[Array, Array]:
+    """The least and the largest sum of each filter, whatever the image contains."""
+    info = np.iinfo(terms.types.image.numpy)
+    weights = terms.weights.reshape(len(terms.weights), -1).astype(np.int64)
+    ends = weights * info.min, weights * info.max
+    start = terms.start(1, None).astype(np.int64)
+    return np.minimum(*ends).sum(axis=1) + start, np.maximum(*ends).sum(axis=1) + start
+
+
+def _problem(node: PlacedNode) -> _Problem | None:
+    """The problem of a node, or None if this family cannot compute it."""
+    conv = node.anchor
+    if not has_filter_per_channel(node) or not has_word_products(node):
+        return None
+    assert isinstance(conv, IntConv2D)
+    terms = terms_of(node)
+    filters, *taps, _ = terms.weights.shape
+    types, y = terms.types, node.result.access
+    if (
+        filters != conv.groups
+        or filters % _GROUP
+        or conv.dilation != (1, 1)
+        or taps[0] * taps[1] > _MOST_TAPS
+        or types.image.bytes > 1
+        or types.weight is not Elem.I8
+        or y.shape != node.anchor_type().shape
+    ):
+        return None
+    found = requantisation(node, terms)
+    if found is None:
+        return None
+    images, rows, columns, _ = node.anchor_type().shape
+    x = reshaped(node.inputs[0].access, node.inputs[0].type.shape)
+    axes = window_axes(x, (rows, columns), (taps[0], taps[1]), conv.stride, (1, 1), terms.padding)
+    return _Problem(x, y, (images, rows, columns, filters), *axes, terms, *found)
+
+
+def _call(node: PlacedNode, problem: _Problem) -> KernelCall:
+    """Write the kernel, and return its call."""
+    terms, factors = problem.terms, problem.factors
+    layout = problem.layout()
+    planes = scratch(Elem.I32, (_GROUP * layout.words,))
+    filters = len(terms.weights)
+    packed = np.asarray(terms.weights.reshape(filters, -1), order="C")
+    of_filter = np.stack(
+        [factors.start(terms.start(filters, None)), factors.mantissas, factors.offsets], axis=1
+    )
+    weights = node.inputs[1].derived(
+        f"rows:{terms.key}{packed.shape}", packed.nbytes, partial(np.asarray, packed)
+    )
+    args = (
+        access_arg(problem.x),
+        weights,
+        constant(of_filter),
+        constant(factors.raised.astype(np.int8)),
+        access_arg(planes),
+        access_arg(problem.y),
+    )
+    kernel_ir = _Writer(KernelBuilder(node.name), problem, layout).write()
+    return KernelCall(kernel_ir, args, 1, "depthwise_planes")
+
+
+class _Writer:
+    """Writes the kernel. One thread computes everything, as all groups use the same planes."""
+
+    def __init__(self, b: KernelBuilder, problem: _Problem, layout: _Layout) -> None:
+        self._b, self._problem, self._layout = b, problem, layout
+        x, y = problem.x, problem.y
+        self._x = b.param("x", x.elem, x.align_bytes)
+        self._w = b.param("w", Elem.I8, 64)
+        self._of_filter = b.param("of_filter", Elem.I32, 64)
+        self._raised = b.param("raised", Elem.I8, 64)
+        self._planes = b.param("planes", Elem.I32, 64, writable=True)
+        self._y = b.param("y", y.elem, y.align_bytes, writable=True)
+        (zero,) = problem.terms.padding.values
+        half = int(zero) & 0xFFFF
+        self._pad = Imm(int(np.uint32(half * 0x10001).view(np.int32)), VType(Elem.I32))
+        self._word = VType(Elem.I32)
+
+    def write(self) -> Kernel:
+        """The finished kernel."""
+        b, layout, (images, rows, _, channels) = self._b, self._layout, self._problem.walk
+        with b.loop("part", b.begin, b.end):
+            with b.loop("word", 0, _GROUP * layout.words) as word:
+                b.store(self._pad, self._planes, word.index)
+            with (
+                b.loop("image", 0, images) as image,
+                b.loop("group", 0, channels, _GROUP) as group,
+                b.loop("band", 0, rows, layout.rows) as band,
+            ):
+                count: Operand = Imm(layout.rows)
+                if rows % layout.rows:
+                    count = b.min(b.sub(rows, band.index), layout.rows)
+                self._rearrange(image.index, group.index, band.index, count)
+                with b.loop("channel", 0, _GROUP) as channel:
+                    self._plane(image.index, group.index, channel.index, band.index, count)
+        return b.finish()
+
+    # --- planes ------------------------------------------------------------------------------
+
+    def _rearrange(self, image: Operand, group: Operand, band: Operand, count: Operand) -> None:
+        """Write a loop that rearranges the rows under `count` rows of results from `band` on."""
+        b, axis, x = self._b, self._problem.rows, self._problem.x
+        lines = b.add(b.mul(b.sub(count, 1), axis.stride), axis.taps)
+        first = b.sub(b.mul(band, axis.stride), axis.before)
+        with b.loop("line", 0, lines) as line:
+            row = b.add(first, line.index)
+            source = b.add(b.mul(image, x.strides[0]), b.mul(row, x.strides[1]))
+            source, target = b.add(source, group), b.mul(line.index, self._layout.pitch)
+            if axis.is_interior and not axis.bordered:
+                self._row(source, target)
+                return
+            inside = b.op("and", b.compare("ge", row, Imm(0)), b.compare("lt", row, Imm(axis.size)))
+            with b.when(inside):
+                self._row(source, target)
+            if self._layout.rows < axis.outputs:  # another band may have had pixels here
+                outside = b.op("xor", inside, Imm(1, VType(Elem.MASK)))
+                with b.when(outside):
+                    self._padding(target)
+
+    def _padding(self, target: Operand) -> None:
+        """Write a loop that fills a row of all planes."""
+        b, layout = self._b, self._layout
+        with b.loop("word", 0, layout.pitch) as word:
+            at = b.add(target, word.index)
+            for channel in range(_GROUP):
+                b.store(self._pad, self._planes, at, offset=channel * layout.words)
+
+    def _row(self, source: Operand, target: Operand) -> None:
+        """Write the code that rearranges a row of pixels. Words at its ends may hold one pixel."""
+        b, axis, pitch = self._b, self._problem.columns, self._problem.x.strides[2]
+        single = axis.before % 2
+        target = b.add(target, axis.before // 2)
+        if single:
+            self._pixels(None, self._loaded(source, 0), target, 0)
+        pairs = (axis.size - single) // 2
+
+        def pair(index: Operand) -> None:
+            first = b.add(source, b.mul(index, 2 * pitch))
+            left, right = (self._loaded(first, (single + i) * pitch) for i in (0, 1))
+            self._pixels(left, right, b.add(target, index), single)
+
+        _repeat(b, pairs, pair)
+        if single + 2 * pairs < axis.size:
+            last = self._loaded(source, (axis.size - 1) * pitch)
+            self._pixels(last, None, target, single + pairs)
+
+    def _loaded(self, index: Operand, offset: int) -> tuple[Operand, Operand]:
+        """The four channels of a pixel as 16-bit integers: the even ones, and the odd ones."""
+        b, x = self._b, self._problem.x
+        align = gcd(self._x.align_bytes, 4, *x.strides[:3])
+        value = b.load(self._x, index, _GROUP, offset=offset, align_bytes=align)
+        kind = "s" if x.elem.is_signed else "u"
+        return b.op(f"dsp_{kind}xtb16_w", value), b.op(f"dsp_{kind}xtb16_ror8_w", value)
+
+    def _pixels(
+        self,
+        left: tuple[Operand, Operand] | None,
+        right: tuple[Operand, Operand] | None,
+        index: Operand,
+        offset: int,
+    ) -> None:
+        """Store two neighbouring pixels in all planes. None stands for padding."""
+        b, padding = self._b, (self._pad, self._pad)
+        for odd, (first, second) in enumerate(zip(left or padding, right or padding, strict=True)):
+            for upper, name in enumerate(("dsp_pkhbt_w", "dsp_pkhtb_w")):
+                plane = (2 * upper + odd) * self._layout.words
+                b.store(b.op(name, first, second), self._planes, index, offset=plane + offset)
+
+    # --- results -----------------------------------------------------------------------------
+
+    def _plane(
+        self, image: Operand, group: Operand, channel: Operand, band: Operand, count: Operand
+    ) -> None:
+        """Write the loops over a band of results of one channel."""
+        b, layout, y = self._b, self._layout, self._problem.y
+        filter_ = b.add(group, channel)
+        plane = self._filter(filter_)
+        stride, outputs = self._problem.rows.stride, self._problem.columns.outputs
+        with b.loop("row", 0, count) as row:
+            source = b.add(b.mul(channel, layout.words), b.mul(row.index, stride * layout.pitch))
+            target = b.add(b.mul(image, y.strides[0]), b.mul(filter_, y.strides[3]))
+            target = b.add(target, b.mul(b.add(band, row.index), y.strides[1]))
+            tiles, rest = divmod(outputs, _PIXELS)
+            _repeat(b, tiles, partial(self._tile, plane, source, target, _PIXELS))
+            if rest:
+                self._tile(plane, source, target, rest, Imm(tiles))
+
+    def _filter(self, filter_: Operand) -> _Filter:
+        """Load what a filter multiplies and adds."""
+        b, problem = self._b, self._problem
+        start, mantissa, offset = (
+            b.load(self._of_filter, b.mul(filter_, 3), offset=i) for i in range(3)
+        )
+        raised = b.convert(b.load(self._raised, filter_), Elem.I32)
+        taps = problem.rows.taps * problem.columns.taps
+        weights = [
+            b.op(
+                "shl_by",
+                b.convert(b.load(self._w, b.mul(filter_, taps), offset=t), Elem.I32),
+                raised,
+            )
+            for t in range(taps)
+        ]
+        unit: Operand = self._pad
+        if problem.factors.corrected:
+            one = b.const(1, raised)
+            unit = b.op("shl_by", one, b.sub(raised, one))
+        words = _weight_words(b, problem, weights)
+        return _Filter(words, start, (mantissa, offset, unit))
+
+    def _tile(
+        self, filter_: _Filter, source: Operand, target: Operand, pixels: int, tile: Operand
+    ) -> None:
+        """Write the code of `pixels` neighbouring results."""
+        b, problem, y = self._b, self._problem, self._problem.y
+        at = b.add(source, b.mul(tile, problem.columns.stride * _PIXELS // 2))
+        sums = [filter_.start] * pixels
+        for row in range(problem.rows.taps):
+            for word, uses in _uses(problem.columns, pixels).items():
+                value = b.load(self._planes, at, offset=row * self._layout.pitch + word)
+                for use in uses:
+                    weight, half = filter_.words[row, use.taps]
+                    name = "dsp_smlad_w" if len(use.taps) > 1 else f"dsp_smla{use.half}{half}_w"
+                    sums[use.pixel] = b.op(name, value, weight, sums[use.pixel])
+        index = b.add(target, b.mul(tile, _PIXELS * y.strides[2]))
+        for pixel, total in enumerate(sums):
+            result = apply_factors(b, problem.op, problem.factors, total, filter_.scale)
+            b.store(result, self._y, index, offset=pixel * y.strides[2])
+
+
+def _repeat(b: KernelBuilder, trips: int, body: Callable[[Operand], None]) -> None:
+    """Write a loop over 0..trips, or its trips one after the other if they are few."""
+    if trips <= _UNROLLED:
+        for trip in range(trips):
+            body(Imm(trip))
+        return
+    with b.loop("trip", 0, trips) as loop:
+        body(loop.index)
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """A pixel of a tile uses a word of a row with one or two taps, one of them in `half` b or t."""
+
+    pixel: int
+    taps: tuple[int, ...]
+    half: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Filter:
+    """A filter in registers: words of weights by (window row, taps), and which half has a tap."""
+
+    words: dict[tuple[int, tuple[int, ...]], tuple[Operand, str]]
+    start: Operand
+    scale: tuple[Operand, Operand, Operand]
+
+
+def _uses(columns: Axis, pixels: int) -> dict[int, list[_Use]]:
+    """For each word of a tile's row, how the pixels use it."""
+    uses: dict[int, list[_Use]] = {}
+    for pixel in range(pixels):
+        of_word: dict[int, list[int]] = {}
+        for tap in range(columns.taps):
+            of_word.setdefault((pixel * columns.stride + tap) // 2, []).append(tap)
+        for word, taps in of_word.items():
+            half = "bt"[(pixel * columns.stride + taps[0]) % 2]
+            uses.setdefault(word, []).append(_Use(pixel, tuple(taps), half))
+    return dict(sorted(uses.items()))
+
+
+def _weight_words(
+    b: KernelBuilder, problem: _Problem, weights: list[Operand]
+) -> dict[tuple[int, tuple[int, ...]], tuple[Operand, str]]:
+    """Words of one or two weights. A single one is taken from a pair of its row if possible."""
+    columns = problem.columns
+    needed = sorted({use.taps for uses in _uses(columns, _PIXELS).values() for use in uses})
+    words: dict[tuple[int, tuple[int, ...]], tuple[Operand, str]] = {}
+    for row in range(problem.rows.taps):
+        of_row = weights[row * columns.taps : (row + 1) * columns.taps]
+        pairs = {
+            taps: b.op("dsp_pkhbt_w", *(of_row[t] for t in taps))
+            for taps in needed
+            if len(taps) > 1
+        }
+        words |= {(row, taps): (pair, "b") for taps, pair in pairs.items()}
+        for (tap,) in (taps for taps in needed if len(taps) == 1):
+            found = [(pair, "bt"[taps.index(tap)]) for taps, pair in pairs.items() if tap in taps]
+            words[row, (tap,)] = found[0] if found else (of_row[tap], "b")
+    return words
