@@ -189,8 +189,7 @@ def in_bytes(terms: Terms, target: Target) -> Terms:
 
     The magnitude of a product of a weight and a signed byte is at most 128 times the weight's.
     Therefore the largest weights of each filter limit how many products fit. Terms for which fewer
-    than two products fit are returned unchanged. If the image has unsigned bytes, 128 is subtracted
-    from each of them, and the bias and the value of the padding make up for this.
+    than two products fit are returned unchanged.
     """
     weights, types = terms.weights, terms.types
     if types.weight is not Elem.I8 or types.image.bytes > 1 or not target.has("neon"):
@@ -202,15 +201,25 @@ def in_bytes(terms: Terms, target: Target) -> Terms:
     products_at_once = int((np.cumsum(largest, axis=1) <= _LARGEST_SUM).all(axis=0).sum())
     if products_at_once < 2:
         return terms
-    flipped = types.image is Elem.U8
-    byte_types = replace(types, factor=Elem.I8, flipped=flipped, products_at_once=products_at_once)
+    summed = replace(types, products_at_once=products_at_once)
+    return in_signed_bytes(replace(terms, types=summed))
+
+
+def in_signed_bytes(terms: Terms) -> Terms:
+    """The terms of signed bytes as weights, with signed bytes as factors.
+
+    If the image has unsigned bytes, 128 is subtracted from each of them, and the bias and the value
+    of the padding make up for this.
+    """
+    flipped = terms.types.image is Elem.U8
+    types = replace(terms.types, factor=Elem.I8, flipped=flipped)
     if not flipped:
-        return replace(terms, types=byte_types)
-    share = 128 * weights.sum(axis=(1, 2, 3), dtype=np.int64)
+        return replace(terms, types=types)
+    share = 128 * terms.weights.sum(axis=(1, 2, 3), dtype=np.int64)
     exact = share if terms.exact is None else terms.exact + share
     (zero,) = terms.padding.values
     return replace(
-        terms, types=byte_types, exact=exact, padding=replace(terms.padding, values=(zero - 128,))
+        terms, types=types, exact=exact, padding=replace(terms.padding, values=(zero - 128,))
     )
 
 

@@ -220,7 +220,6 @@ class A64Beside(A64):
     """The same code for cores on which parts of loads issue beside multiply-adds."""
 
     loads_beside = True
-    has_integers = False
     half_registers = 10
 
 

@@ -18,6 +18,7 @@ from ellc.codegen.kir.in_order.affine import Affine, Atom, Level, Writer, of_ter
 from ellc.codegen.kir.in_order.code import Access, Code, Loop, Op, Reg, Unsupported
 from ellc.codegen.kir.in_order.integers import named_literal
 from ellc.codegen.kir.in_order.steady import Addresses
+from ellc.codegen.kir.instructions.neon import SIGNED_DOT
 from ellc.codegen.kir.ir import For, Imm, Let, Load, Operand, Var
 from ellc.codegen.kir.types import INDEX, Elem, VType
 
@@ -28,7 +29,9 @@ interleaved."""
 _HALF_BYTES = 8
 _I32X4 = VType(Elem.I32, 4)
 _VECTORS = (VType(Elem.I8, 16), VType(Elem.U8, 16))
-_PRODUCTS = ("part", "xor", "bitcast", "wide_mul", "wide_mul_add", "add_pairs")
+_FIRST_PRODUCTS = ("wide_mul", SIGNED_DOT)
+_LAST_PRODUCTS = ("add_pairs", SIGNED_DOT)
+_PRODUCTS = ("part", "repeat", "xor", "bitcast", "wide_mul_add", *_FIRST_PRODUCTS, *_LAST_PRODUCTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ def byte_loop(loop: For) -> ByteLoop | None:
     products = [s for s in loop.body if isinstance(s, Let) and s.op in _PRODUCTS]
     if len(indices) + len(loads) + len(products) < len(loop.body) or len(trips) < LEAST_TRIPS:
         return None
-    if not any(let.op == "add_pairs" for let in products):
+    if not any(let.op in _LAST_PRODUCTS for let in products):
         return None
     return ByteLoop(loop, trips, indices, loads, _read_early(products, loads))
 
@@ -69,7 +72,7 @@ def _read_early(products: Sequence[Let], loads: Sequence[Load]) -> frozenset[str
     for let in products:
         names = [v.name for v in let.args if isinstance(v, Var)]
         sources[let.result.name] = set[str]().union(*(sources.get(n, ()) for n in names))
-        if let.op == "wide_mul" and found < _FIRST:
+        if let.op in _FIRST_PRODUCTS and found < _FIRST:
             found += 1
             early |= sources[let.result.name]
     return frozenset(early)

@@ -1,7 +1,8 @@
 """Translates operations on vectors of integers: those of products of bytes and of their epilogues.
 
 Integers are 8, 16 or 32 bits wide. Some operations need no instruction: halves of vectors are
-operands of `smull` and `smull2`, two joined vectors are those of `addp`.
+operands of `smull` and `smull2`, two joined vectors are those of `addp`, and four bytes that fill a
+vector are a lane of `sdot`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Protocol
 
 from ellc.codegen.kir.in_order.affine import Affine, Writer
 from ellc.codegen.kir.in_order.code import Access, Op, Reg, Unsupported
+from ellc.codegen.kir.instructions.neon import SIGNED_DOT
 from ellc.codegen.kir.ir import Imm, Let, Load, Operand, Param, Store, Var
 from ellc.codegen.kir.types import Elem, VType
 
@@ -165,7 +167,7 @@ class IntegerLets:
         """Translate an operation. Raises `Unsupported` for those outside the subset."""
         self._lets[let.result.name] = let
         match let.op, let.args:
-            case ("part" | "join" | "bitcast", _) | ("splat_lane", _):
+            case "part" | "join" | "bitcast" | "splat_lane" | "repeat", _:
                 return let
             case "wide_mul", (a, b):
                 return self._product(let, a, b)
@@ -174,6 +176,8 @@ class IntegerLets:
             case "add_pairs", (total, pairs) if _types(total, pairs) == (_I32X4, _I16X8):
                 text = "sadalp {0}.4s, {1}.8h"
                 return self._update("widening_add", text, total, self._vector(pairs))
+            case op, (total, weights, four) if op == SIGNED_DOT:
+                return self._dot(total, weights, four)
             case "pair_sums", (Var() as both,) if let.result.type == _I32X4:
                 return self._pair_sums(both)
             case "mul_add", (a, b, total) if let.result.type == _I32X4:
@@ -245,6 +249,20 @@ class IntegerLets:
         if count != 8 or start not in (0, 8) or whole.type.lanes != VECTOR_BYTES:
             raise Unsupported("another part of a vector")
         return _Half(self._vector(whole), bool(start))
+
+    def _dot(self, total: Operand, weights: Operand, four: Operand) -> Reg:
+        """A dot product of bytes, by four bytes of a vector that `repeat` has put everywhere."""
+        repeated = self._defining(four)
+        if repeated is None or repeated.op != "repeat":
+            raise Unsupported("a dot product of two vectors")
+        (bytes_,), lane = repeated.args, 0
+        part = self._defining(bytes_)
+        if part is not None and part.op == "part":
+            (bytes_,), lane = part.args, part.attrs[0] // 4
+        text = f"sdot {{0}}.4s, {{1}}.16b, {{2}}.4b[{lane}]"
+        return self._update(
+            "integer_multiply_add", text, total, self._vector(weights), self._vector(bytes_)
+        )
 
     def _pair_sums(self, both: Var) -> Reg:
         join = self._defining(both)

@@ -26,6 +26,7 @@ from ellc.codegen.kir.in_order.proof.machine_a64 import MachineA64
 from ellc.codegen.kir.in_order.proof.prove import problem
 from ellc.codegen.kir.in_order.states import encoding_of
 from ellc.codegen.kir.in_order.translate import lowered, translate
+from ellc.codegen.kir.instructions.neon import SIGNED_DOT
 from ellc.codegen.kir.ir import AssemblyFunction, For, Let, walk
 from ellc.codegen.kir.nests import Nest, nest_scheduler
 from ellc.codegen.machine.core import Arch
@@ -71,7 +72,7 @@ def _may_win(loop: For) -> bool:
     """Whether there may be loops of products in a nest, or counts of bits. Most nests have none."""
     for statement in walk((loop,)):
         match statement:
-            case Let(_, "popcount", _, _):
+            case Let(_, op, _, _) if op in ("popcount", SIGNED_DOT):
                 return True
             case For():
                 ops = Counter(s.op for s in statement.body if isinstance(s, Let))

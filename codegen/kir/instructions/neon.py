@@ -161,6 +161,9 @@ def _rounding_shift(a: Array, b: Array) -> Array:
 
 # --- dot products and products of matrices -------------------------------------------------------
 
+SIGNED_DOT = "neon_sdot_4s"
+"""The row that kernels use for signed bytes."""
+
 
 def _dot(name: str, a: Elem, b: Elem, lanes: VType) -> Instruction:
     """The row of an instruction that adds four neighbouring products of bytes to each lane."""

@@ -42,6 +42,11 @@ class Integers:
 
         return (word(0), word(1), word(2), word(3))
 
+    def dot(self, total: Lanes, a: Lanes, four: int) -> Lanes:
+        """Four products of signed bytes, added to each lane of 32 bits; `four` is one word."""
+        w, x, y, z = (self.of("dot", t, p, four) for t, p in zip(total, a, strict=True))
+        return (w, x, y, z)
+
     def add_pairs(self, total: Lanes, pairs: Lanes) -> Lanes:
         """Two lanes of 16 bits, added to one of 32 bits."""
         w, x, y, z = (self.of("add_pairs", t, p) for t, p in zip(total, pairs, strict=True))

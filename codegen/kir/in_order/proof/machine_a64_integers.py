@@ -19,6 +19,7 @@ from ellc.codegen.kir.in_order.proof.symbols import (
 
 _REGISTER = re.compile(r"v(\d+)\.(\d+[bhs])")
 _LANE = re.compile(r"v(\d+)\.s\[([0-3])\]")
+_FOUR_BYTES = re.compile(r"v(\d+)\.4b\[([0-3])\]")
 _BITS = {"b": 8, "h": 16, "s": 32}
 _NAMES = {
     "add": "add",
@@ -58,6 +59,14 @@ class IntegerMachine(Machine):
         if (_lanes(to), _lanes(a)) != ("4s", "8h"):
             raise Unproved("other lanes")
         self._set(to, self._integers.add_pairs(self._value(to), self._value(a)))
+
+    def dot(self, to: str, a: str, b: str) -> None:
+        """sdot, by four bytes of a register."""
+        lane = _FOUR_BYTES.fullmatch(b)
+        if lane is None or (_lanes(to), _lanes(a)) != ("4s", "16b"):
+            raise Unproved("other lanes")
+        four = self.lanes_of(f"v{lane[1]}")[int(lane[2])]
+        self._set(to, self._integers.dot(self._value(to), self._value(a), four))
 
     def pair_sums(self, to: str, a: str, b: str) -> None:
         """addp."""
@@ -165,6 +174,7 @@ LINES: Mapping[str, Handler] = MappingProxyType(
         **{n: _named(IntegerMachine.lane_shift, n) for n in ("shl", "sshr")},
         **{n: _named(IntegerMachine.narrowed, n) for n in ("xtn", "sqxtn")},
         **{n: _named(IntegerMachine.widened, n) for n in ("sxtl", "uxtl")},
+        "sdot": IntegerMachine.dot,
         "sadalp": IntegerMachine.add_pairs,
         "mla": IntegerMachine.lane_multiply_add,
         "srshl": IntegerMachine.rounded_left,

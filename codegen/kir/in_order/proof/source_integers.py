@@ -14,6 +14,7 @@ from ellc.codegen.kir.in_order.proof.symbols import (
     Unproved,
     literal_lanes,
 )
+from ellc.codegen.kir.instructions.neon import SIGNED_DOT
 from ellc.codegen.kir.ir import Imm, Let, Operand, Var
 from ellc.codegen.kir.types import Elem, VType
 
@@ -21,7 +22,7 @@ _WORD = 4
 _ELEMS = (Elem.I8, Elem.U8, Elem.I16, Elem.I32)
 _EACH = ("add", "sub", "max", "min", "and", "xor", "mul", "mul_high", "shr_round")
 _BITWISE = ("and", "xor")
-_KEPT = ("part", "join", "splat_lane")
+_KEPT = ("part", "join", "splat_lane", "repeat")
 """Operations that are read together with what they apply to."""
 
 
@@ -65,6 +66,8 @@ class SourceIntegers:
                 return self._product(a, b, *total)
             case "add_pairs", (total, pairs) if pairs.type == VType(Elem.I16, 8):
                 return integers.add_pairs(self._lanes(total), self._lanes(pairs))
+            case op, (total, a, four) if op == SIGNED_DOT:
+                return integers.dot(self._lanes(total), self._lanes(a), self._four(four))
             case "pair_sums", (both,) if type_ == VType(Elem.I32, 4):
                 first, second = self._kept_of(both, "join").args
                 return integers.pair_sums(self._lanes(first), self._lanes(second))
@@ -91,6 +94,18 @@ class SourceIntegers:
         if high != other:
             raise Unproved("a product of different halves")
         return self._integers.product(first, second, high, *map(self._lanes, total))
+
+    def _four(self, operand: Operand) -> int:
+        """The word of four bytes that fills a vector."""
+        repeated = self._kept_of(operand, "repeat")
+        (four,) = repeated.args
+        if four.type.elem.bytes * four.type.lanes != _WORD:
+            raise Unproved("repeats another number of bytes")
+        part = self._kept.get(four.name) if isinstance(four, Var) else None
+        if part is None:
+            return self._lanes(four)[0]
+        whole = self._lanes(self._kept_of(four, "part").args[0])
+        return whole[part.attrs[0] // _WORD]
 
     def _half(self, operand: Operand) -> tuple[Lanes, bool]:
         part = self._kept.get(operand.name) if isinstance(operand, Var) else None
