@@ -16,6 +16,7 @@ from ellc.codegen.blocks.calls import CodeGoal, Options
 from ellc.codegen.kir.llvm import llvm_module
 from ellc.codegen.kir.text import print_kernel
 from ellc.codegen.languages.names import valid_name
+from ellc.codegen.machine.budgets import budgets
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.machine.target import Target
 from ellc.codegen.output.build import KINDS, BuildOptions, BuildResult, build
@@ -45,6 +46,7 @@ from ellc.ir.file_interface import FileInterface, Runtime
 from ellc.ir.files import write_text
 from ellc.ir.graph import LABELS_KEY, Graph
 from ellc.ir.pipeline import PipelineOptions, default_groups, run_pipeline
+from ellc.memory_use import arena_memories, memory_use
 from ellc.models import DEFAULT_OPTIONS, ModelOptions, default_name, file_interface, read_model
 from ellc.progress import Progress, silent
 from ellc.tuning import tuned_kernels
@@ -58,7 +60,9 @@ class CompileOptions:
     `threads` is None, a call uses as many threads as it can, at most one for each core
     (`planning.threads`). `kernels` are pairs of a layer and the kernel to use for it
     (`planning.choice`). `chains` is `depth_first` of `codegen.blocks.calls.Options`, and
-    `max_ram_bytes` and `code` are those of the same names. `tuning` is a file with the fastest
+    `max_ram_bytes` and `code` are those of the same names. `memories` has pairs (name, bytes) of a
+    microcontroller's memories that the network may use; without any pairs, they are those of the
+    board (`machine.budgets`). `tuning` is a file with the fastest
     kernels (`ellc.tuning`); with `shipped_tuning`, those of the file in ellc's package are used as
     well.
     `labels` are the names of an output's classes; they replace the names in the model. With
@@ -78,6 +82,7 @@ class CompileOptions:
     kernels: tuple[tuple[str, str], ...] = ()
     chains: bool = True
     max_ram_bytes: int | None = None
+    memories: tuple[tuple[str, int], ...] | None = None
     code: CodeGoal | None = None
     tuning: Path | None = None
     shipped_tuning: bool = True
@@ -264,6 +269,7 @@ def _planned(
             kernels=options.kernels,
             depth_first=options.chains,
             max_ram_bytes=options.max_ram_bytes,
+            memories=arena_memories(budgets(target, options.memories)),
             code=options.code,
         )
         tuned, notes = tuned_kernels(options.tuning, target, shipped=options.shipped_tuning)
@@ -301,7 +307,7 @@ def _write(
         files.append(write_labels(built.model, __version__, folder))
     with clock.stage("package"):
         files += _package(built, kinds, folder, plan.target, file, options.version)
-    return list(dict.fromkeys(files)), built, _costs(plan, built)
+    return list(dict.fromkeys(files)), built, _costs(plan, built, options)
 
 
 def _package(
@@ -381,11 +387,14 @@ def _wheel(
     return write_wheel(folder, name, version, target, inside)
 
 
-def _costs(plan: Plan, built: BuildResult) -> Costs:
+def _costs(plan: Plan, built: BuildResult, options: CompileOptions) -> Costs:
+    """The memory that the network needs. Raises `EllcError` E319 if a memory is too small."""
     flash = None
     for kind in ("so", "obj"):
         if kind in built.files and plan.target.object_format == "elf":
             elf = ElfFile.read(built.files[kind][0])
             flash = elf.read_only_bytes() + elf.writable_bytes()
             break
-    return Costs(flash, built.model.arena_bytes, built.stack_bytes)
+    allowed = budgets(plan.target, options.memories)
+    uses = memory_use(allowed, built.model, flash, built.stack_bytes)
+    return Costs(flash, built.model.ram_bytes, built.stack_bytes, uses)

@@ -91,8 +91,9 @@ class Options:
 
     `chains` are computed in bands. If there are none, `depth_first` lets the planner choose chains
     that are predicted to be faster than layers; if the arena would be larger than `max_ram_bytes`,
-    it chooses chains that need less memory. `code` says how long code may be; None means what suits
-    the target.
+    it chooses chains that need less memory. `memories` has pairs (name, bytes) of the memories in
+    which the arena must fit, the preferred one first; without any, the arena lies in one memory of
+    any size. `code` says how long code may be; None means what suits the target.
     """
 
     threads: int = 1
@@ -101,6 +102,7 @@ class Options:
     chains: tuple[Chain, ...] = ()
     depth_first: bool = True
     max_ram_bytes: int | None = None
+    memories: tuple[tuple[str, int], ...] = ()
     code: CodeGoal | None = None
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from ellc.codegen.machine.core import core_named
 from ellc.codegen.machine.cpu_check import linux_flags
 from ellc.codegen.machine.linux_machine import Machine
+from ellc.codegen.machine.memories import BoardMemory
 from ellc.codegen.machine.platform import profile_of
 from ellc.codegen.machine.target import Target, make_target
 
@@ -35,6 +36,8 @@ class _Board:
     the same core."""
     is_general: bool = False
     """Whether its code is also meant for boards that have no row."""
+    memories: tuple[BoardMemory, ...] = ()
+    """Its memories, in the order in which a network should fill them."""
 
     def target(self) -> Target:
         core = core_named(self.cpu, profile_of(self.triple))
@@ -47,7 +50,11 @@ class _Board:
             cores=self.cores or target.cores,
             clock_hz=self.mhz * MHZ or target.clock_hz,
             emulator=emulator,
+            memories=self.memories,
         )
+
+
+_KIB, _MIB = 1 << 10, 1 << 20
 
 
 _ROWS: tuple[_Board, ...] = (
@@ -140,6 +147,15 @@ _ROWS: tuple[_Board, ...] = (
         "NXP i.MX RT1050: Cortex-M7, bare metal",
         "thumbv7em-unknown-none-eabihf",
         "cortex-m7",
+        mhz=600,
+        # The reference manual's memory map with the fuses' default division of FlexRAM; the flash
+        # of the evaluation kit (MIMXRT1050-EVKB, HyperFlash).
+        memories=(
+            BoardMemory("itcm", 0x0000_0000, 128 * _KIB, "code"),
+            BoardMemory("dtcm", 0x2000_0000, 128 * _KIB, "data"),
+            BoardMemory("ocram", 0x2020_0000, 256 * _KIB, "any"),
+            BoardMemory("flash", 0x6000_0000, 64 * _MIB, "flash"),
+        ),
     ),
     _Board(
         "imxrt1170",
@@ -147,6 +163,14 @@ _ROWS: tuple[_Board, ...] = (
         "thumbv7em-unknown-none-eabihf",
         "cortex-m7",
         mhz=1000,
+        # The reference manual's memory map with the fuses' default division of FlexRAM; ocram is
+        # OCRAM1 and OCRAM2, which follow each other. The flash of the evaluation kit (QSPI).
+        memories=(
+            BoardMemory("itcm", 0x0000_0000, 256 * _KIB, "code"),
+            BoardMemory("dtcm", 0x2000_0000, 256 * _KIB, "data"),
+            BoardMemory("ocram", 0x2024_0000, 1024 * _KIB, "any"),
+            BoardMemory("flash", 0x3000_0000, 16 * _MIB, "flash"),
+        ),
     ),
     _Board(
         "mcxn947",
@@ -155,6 +179,13 @@ _ROWS: tuple[_Board, ...] = (
         "cortex-m33",
         "+dsp",
         mhz=150,
+        # The reference manual's memory map: RAMX on the code bus, RAMA to RAMG in one piece.
+        # RAMH, the next 32 KiB, is left out, because it may hold error correction codes.
+        memories=(
+            BoardMemory("ramx", 0x0400_0000, 96 * _KIB, "code"),
+            BoardMemory("ram", 0x2000_0000, 384 * _KIB, "data"),
+            BoardMemory("flash", 0x0000_0000, 2 * _MIB, "flash"),
+        ),
     ),
     _Board(
         "linux",

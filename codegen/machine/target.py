@@ -16,6 +16,7 @@ from ellc.codegen.machine.calling import CONVENTIONS, Convention
 from ellc.codegen.machine.core import Arch, Core
 from ellc.codegen.machine.features import AVX512_VECTORS, features_of, words_of
 from ellc.codegen.machine.isa import ISAS, Isa
+from ellc.codegen.machine.memories import BoardMemory
 from ellc.codegen.machine.platform import (
     ObjectFormat,
     OperatingSystem,
@@ -69,6 +70,9 @@ class Target:
     no emulator is needed, and None if the program cannot run here."""
     zig_cpu: str = "baseline"
     """The core for which `zig cc` compiles the C code of a package."""
+    memories: tuple[BoardMemory, ...] = ()
+    """The memories of a board without an operating system, in the order of preference; empty if
+    they are not known."""
 
     @property
     def cpu(self) -> str:

@@ -10,17 +10,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from ellc.codegen.blocks.access import WEIGHT_ALIGN, Weight, stored_shape
+from ellc.codegen.blocks.access import WEIGHT_ALIGN, Buffer, Weight, stored_shape
 from ellc.codegen.blocks.calls import BufferArg, WeightArg
 from ellc.codegen.blocks.weights import stored_array
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.languages.foreign_text import CCode, Comment, Identifier, c_code, comment
-from ellc.codegen.languages.names import port_names
+from ellc.codegen.languages.names import distinct_names, identifier, port_names
 from ellc.codegen.languages.render import render
 from ellc.codegen.machine.cpu_check import CpuCheck, cpu_check
 from ellc.codegen.output.model import (
     API_VERSION,
+    ARENA,
     ApiPort,
+    ArenaRegion,
     ArenaState,
     Call,
     Counters,
@@ -73,7 +75,8 @@ def make_model(
     )
     once = tuple(_call(plan, constants, s) for s in plan.once)
     states = tuple(_states(plan, constants))
-    arena = plan.arena.arena_bytes
+    regions = _regions(plan)
+    arena = regions[0].bytes if regions else plan.arena.arena_bytes
     end = arena + (POOL_BYTES if threads > 1 else 0)
     counters = _counters(plan, end) if profile else None
     return Model(
@@ -95,8 +98,29 @@ def make_model(
         _hash(plan, name, threads, profile),
         CpuCheck() if portable else cpu_check(plan.target),
         *_labels(outputs, graph.metadata),
+        regions=regions,
         counters=counters,
     )
+
+
+def _regions(plan: Plan) -> tuple[ArenaRegion, ...]:
+    """The regions of the arena; their names are different identifiers."""
+    regions = plan.arena.regions
+    memories = distinct_names(identifier(region.memory) for region in regions)
+    members = [ARENA, *(Identifier(f"arena_{memory}") for memory in memories[1:])]
+    return tuple(
+        ArenaRegion(memory, member, Identifier(memory.upper()), region.start, region.bytes)
+        for memory, member, region in zip(memories, members, regions, strict=False)
+    )
+
+
+def _placed(plan: Plan, buffer: Buffer) -> tuple[Identifier, int]:
+    """(member that points to the memory of an arena's buffer, offset in this memory)."""
+    offset = plan.arena_offset(buffer)
+    for region in _regions(plan):
+        if region.start <= offset < region.start + region.bytes:
+            return region.member, offset - region.start
+    return ARENA, offset
 
 
 def _counters(plan: Plan, offset: int) -> Counters:
@@ -251,8 +275,8 @@ def _pointer(plan: Plan, arg: BufferArg) -> CCode:
         case "output":
             return c_code("(f->out[{}] + {}{})", arg.buffer.index, arg.offset_bytes, moved)
         case _:
-            offset = plan.arena_offset(arg.buffer) + arg.offset_bytes
-            return c_code("(f->arena + {}{})", offset, moved)
+            member, offset = _placed(plan, arg.buffer)
+            return c_code("(f->{} + {}{})", member, offset + arg.offset_bytes, moved)
 
 
 def _states(plan: Plan, constants: _ConstantSection | _ConstantArrays) -> Iterator[ArenaState]:
@@ -265,8 +289,8 @@ def _states(plan: Plan, constants: _ConstantSection | _ConstantArrays) -> Iterat
             first = c_code(
                 "((const unsigned char *){})", constants.pointer(weight, Elem.of(type_.dtype))
             )
-        offset = plan.arena_offset(plan.accesses[state.current].buffer)
-        yield ArenaState(state.name, offset, data.nbytes, first)
+        member, offset = _placed(plan, plan.accesses[state.current].buffer)
+        yield ArenaState(state.name, offset, data.nbytes, first, member)
 
 
 def _description(
@@ -306,6 +330,9 @@ def _hash(plan: Plan, name: str, threads: int, profile: bool) -> str:
     target = plan.target
     facts = [API_VERSION, name, threads, target.triple, target.cpu, target.llvm_features, steps]
     facts += ["profile"] if profile else []
+    if plan.arena.regions:
+        offsets = sorted(plan.arena.offsets.items())
+        facts += [[(r.memory, r.start, r.bytes) for r in plan.arena.regions], offsets]
     digest.update(json.dumps(facts).encode())
     digest.update(repr((plan.graph.inputs, plan.graph.outputs)).encode())
     digest.update(repr([w.key for w, _ in plan.weights]).encode())

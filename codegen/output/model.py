@@ -10,7 +10,7 @@ from itertools import groupby
 
 from ellc.codegen.blocks.access import ARENA_ALIGN, Weight
 from ellc.codegen.kir.types import Elem
-from ellc.codegen.languages.foreign_text import CCode, Comment, Identifier
+from ellc.codegen.languages.foreign_text import CCode, Comment, Identifier, c_code
 from ellc.codegen.machine.cpu_check import CpuCheck
 from ellc.codegen.planning.loops import Repeat
 from ellc.ir.graph import INPUT_PREFIX, LAYOUT_KEY
@@ -21,6 +21,9 @@ API_VERSION = 1
 _PROFILE_FUNCTIONS = tuple(
     f"profile_{word}" for word in ("calls", "kind", "layer", "ns", "reset", "steps")
 )
+
+ARENA = Identifier("arena")
+"""The member of C structures that points to the arena, or to its part in the first memory."""
 
 _C_TYPES: dict[Elem, CCode] = {
     Elem.F32: CCode("float"),
@@ -121,16 +124,31 @@ class CallSequence:
 
 
 @dataclass(frozen=True, slots=True)
-class ArenaState:
-    """Bytes of the arena that keep their value between calls.
+class ArenaRegion:
+    """The part of the arena that lies in one memory: `bytes` bytes from the plan's offset `start`.
 
-    `first` points to the initial value; None means zeros.
+    `member` is the pointer to it in C structures, and `macro` the name of the memory in macros.
+    """
+
+    memory: Identifier
+    member: Identifier
+    macro: Identifier
+    start: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArenaState:
+    """Bytes of the arena that keep their value between calls, at `offset` of a region.
+
+    `member` points to the region. `first` points to the initial value; None means zeros.
     """
 
     name: str
     offset: int
     bytes: int
     first: CCode | None
+    member: Identifier = ARENA
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +224,9 @@ class Model:
     """The class names of the output with index `labelled`; empty if there are none."""
     labelled: int = 0
     arena_align: int = ARENA_ALIGN
+    regions: tuple[ArenaRegion, ...] = ()
+    """The parts of the arena in memories that the user named; empty if none was named. With
+    several, `arena_bytes` is the size of the first."""
     counters: Counters | None = None
 
     @property
@@ -219,11 +240,38 @@ class Model:
         return tuple(segments)
 
     @property
+    def more_regions(self) -> tuple[ArenaRegion, ...]:
+        """The regions for which `init` takes more pointers."""
+        return self.regions[1:]
+
+    @property
+    def more_parameters(self) -> CCode:
+        """The parameters of `init` for further memories."""
+        text = CCode()
+        for r in self.more_regions:
+            text = c_code("{}, void *{}, size_t {}_bytes", text, r.member, r.memory)
+        return text
+
+    @property
+    def more_arguments(self) -> CCode:
+        """The arguments that pass the parameters of `init` for further memories on."""
+        text = CCode()
+        for r in self.more_regions:
+            text = c_code("{}, {}, {}_bytes", text, r.member, r.memory)
+        return text
+
+    @property
+    def ram_bytes(self) -> int:
+        """The bytes of the arena in all memories."""
+        return self.arena_bytes + sum(region.bytes for region in self.more_regions)
+
+    @property
     def abi(self) -> int:
         """The `interface_hash` of this model, which is `NAME_ABI`."""
         inputs, outputs = ([(p.name, p.type) for p in x] for x in (self.inputs, self.outputs))
         memory = self.arena_bytes, self.arena_align
-        return interface_hash(self.name, *memory, inputs, outputs, dict(self.metadata))
+        more = [(region.memory, region.bytes) for region in self.more_regions]
+        return interface_hash(self.name, *memory, inputs, outputs, dict(self.metadata), more)
 
     @property
     def exports(self) -> tuple[str, ...]:
@@ -242,11 +290,13 @@ def interface_hash(
     inputs: Sequence[tuple[str, TensorType]],
     outputs: Sequence[tuple[str, TensorType]],
     metadata: Mapping[str, str],
+    more_memories: Sequence[tuple[str, int]] = (),
 ) -> int:
     """A 32-bit hash of the interface. If it changes, callers must be compiled with the new header.
 
     It covers `API_VERSION`, the model's name, the size and alignment of the arena, the ports (name,
-    element type, shape, quantisation), and the metadata that says how pixels become an input.
+    element type, shape, quantisation), the metadata that says how pixels become an input, and the
+    names and sizes of further memories of the arena.
     """
     pixels = sorted(
         (key, text)
@@ -255,6 +305,7 @@ def interface_hash(
     )
     ports = ([_port_facts(*port) for port in x] for x in (inputs, outputs))
     facts = [API_VERSION, name, arena_bytes, arena_align, *ports, pixels]
+    facts += [more_memories] if more_memories else []
     digest = hashlib.sha256(json.dumps(facts).encode()).digest()
     # The hash is never 0, because 0 marks a destroyed instance.
     return int.from_bytes(digest[:4], "little") | 1

@@ -23,17 +23,28 @@ class Lifetime:
 
 
 @dataclass(frozen=True, slots=True)
+class Region:
+    """The part of an arena that lies in one memory: `bytes` bytes from the offset `start`."""
+
+    memory: str
+    start: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class ArenaPlan:
     """The offset of each buffer by id, the size of the arena, and a lower bound for it.
 
     The lower bound is the largest number of bytes that are live at one step. `lifetimes` are the
-    live ranges of the buffers.
+    live ranges of the buffers. If `regions` is not empty, each region lies in a memory of its own;
+    they follow each other in the numbering of offsets, and no buffer crosses their ends.
     """
 
     offsets: Mapping[str, int]
     arena_bytes: int
     lower_bound_bytes: int
     lifetimes: tuple[Lifetime, ...] = ()
+    regions: tuple[Region, ...] = ()
 
 
 def plan_arena(lifetimes: Sequence[Lifetime], align_bytes: int) -> ArenaPlan:

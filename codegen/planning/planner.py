@@ -41,6 +41,7 @@ from ellc.codegen.planning.choice import (
 )
 from ellc.codegen.planning.halving import halved
 from ellc.codegen.planning.loops import Enter, Leave, Repeat, flattened
+from ellc.codegen.planning.memories import cycles_per_byte, plan_memories
 from ellc.codegen.planning.memory import ArenaPlan, Lifetime, plan_arena
 from ellc.codegen.planning.narrowing import narrowed
 from ellc.codegen.planning.plan import MOVE, Guard, Plan, Step
@@ -377,7 +378,7 @@ class _Steps:
         by the index of the step before which they run.
         """
         lifetimes = self._lifetimes()
-        self._arena = plan_arena(lifetimes, ARENA_ALIGN)
+        self._arena = self._laid_out(lifetimes)
         once: list[Step] = []
         each: dict[int, list[Step]] = {}
         by_id = {x.id: x for x in lifetimes}
@@ -394,6 +395,14 @@ class _Steps:
             else:
                 once.append(step)
         return once, each
+
+    def _laid_out(self, lifetimes: list[Lifetime]) -> ArenaPlan:
+        """The arena in the memories of the options. If it does not fit, it has no regions."""
+        memories, arena = self._options.memories, None
+        if memories:
+            density = cycles_per_byte(self._steps, self._target)
+            arena = plan_memories(lifetimes, ARENA_ALIGN, memories, density)
+        return arena or plan_arena(lifetimes, ARENA_ALIGN)
 
     def _bordered(self) -> list[Access]:
         by_buffer: dict[str, Access] = {}

@@ -53,28 +53,46 @@ def plan_within(
 ) -> Plan:
     """Like `make_plan`, for an arena of at most `options.max_ram_bytes`, if that is given.
 
-    The limit includes `other_bytes` that are not part of the arena. Of the plans that fit, the one
-    with the fewest predicted cycles is taken. Raises `EllcError` E317, which names the smallest
-    possible arena, if no plan fits.
+    The limit includes `other_bytes` that are not part of the arena. The arena must also fit in
+    `options.memories`, if there are any. Of the plans that fit, the one with the fewest predicted
+    cycles is taken. Raises `EllcError` E317, which names the smallest possible arena, if no plan
+    fits.
     """
     plan = make_plan(graph, target, options, prefix, tuned)
-    if options.max_ram_bytes is None:
-        return plan
-    limit = options.max_ram_bytes - other_bytes
-    if plan.arena.arena_bytes <= limit:
+    limit = float("inf")
+    if options.max_ram_bytes is not None:
+        limit = options.max_ram_bytes - other_bytes
+    if options.memories:
+        limit = min(limit, sum(size for _, size in options.memories))
+    if _fits(plan, limit):
         return plan
     least = plan.arena.arena_bytes
     for chains, _ in _divisions(graph, target, options, tuned, limit):
         plan = make_plan(graph, target, replace(options, chains=chains), prefix, tuned)
-        if plan.arena.arena_bytes <= limit:
+        if _fits(plan, limit):
             return plan
         least = min(least, plan.arena.arena_bytes)
-    least += other_bytes
-    raise EllcError(
-        f"the network needs at least {least:,} bytes of RAM, more than the"
-        f" {options.max_ram_bytes:,} allowed",
+    raise _too_little(options, least + other_bytes)
+
+
+def _fits(plan: Plan, limit: float) -> bool:
+    in_memories = bool(plan.arena.regions) or not plan.options.memories
+    return plan.arena.arena_bytes <= limit and in_memories
+
+
+def _too_little(options: Options, least: int) -> EllcError:
+    """The error for a network whose smallest arena has `least` bytes."""
+    if options.max_ram_bytes is None or least <= options.max_ram_bytes:
+        sizes = ", ".join(f"{name} {size:,}" for name, size in options.memories)
+        allowed = f"memories have for the arena ({sizes})"
+        hint = f"give more bytes of a memory: {least:,} of one are enough for the arena"
+    else:
+        allowed = f"{options.max_ram_bytes:,} allowed"
+        hint = f"use --max-ram {least}"
+    return EllcError(
+        f"the network needs at least {least:,} bytes of RAM, more than the {allowed}",
         code=TOO_LITTLE_RAM,
-        hint=f"use --max-ram {least}; or give smaller inputs (--shape), or a smaller network",
+        hint=f"{hint}; or give smaller inputs (--shape), or a smaller network",
     )
 
 

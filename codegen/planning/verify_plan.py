@@ -42,6 +42,7 @@ from ellc.codegen.blocks.calls import BufferArg
 from ellc.codegen.kir.ir import Kernel, Load, Store, walk
 from ellc.codegen.planning.bands import operand_parts
 from ellc.codegen.planning.loops import Leave
+from ellc.codegen.planning.memories import verify_regions
 from ellc.codegen.planning.plan import MOVE, PartAccess, Plan, Step, StepPart
 from ellc.codegen.planning.rolling import unrolled
 from ellc.ir.errors import InternalError
@@ -56,6 +57,7 @@ _DTYPES = (np.uint8, np.uint16, np.uint32)
 
 def verify_plan(plan: Plan) -> None:
     """Raise `InternalError` for the first error in a plan; it names the step, value or buffer."""
+    verify_regions(plan)
     simulation = _Simulation(unrolled(plan))
     simulation.init()
     simulation.call()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ellc.commands.memory_option import memory_option
 from ellc.commands.output import bytes_text, echo, echo_files, echo_json, echo_note, json_option
 from ellc.commands.parameters import (
     FILE_PATH,
@@ -23,6 +24,7 @@ from ellc.ir.printable import visible
 if TYPE_CHECKING:
     from ellc.codegen.machine.resolve import Overrides
     from ellc.codegen.machine.target import Target
+    from ellc.codegen.output.package.manifest import MemoryUse
     from ellc.commands.parameters import Planning
     from ellc.debug import Watch
     from ellc.driver import Artifact
@@ -96,6 +98,7 @@ def _list_kinds(context: click.Context, _: click.Parameter, emit: str | None) ->
     is_flag=True,
     help="Measure the time of each layer; the C functions NAME_profile_... return the times.",
 )
+@memory_option
 @planning_options
 @model_options
 @json_option
@@ -115,6 +118,7 @@ def command(
     dump_dir: Path | None,
     cc: tuple[str, ...],
     linker: tuple[str, ...],
+    memories: tuple[tuple[str, int], ...] | None,
     planning: Planning,
     labels: Path | None,
     profile: bool,
@@ -149,6 +153,7 @@ def command(
         dump_dir=dump_dir,
         tools=Tools(cc, linker),
         model=options,
+        memories=memories,
         labels=load_labels(labels) if labels else (),
         profile=profile,
         version=PackageVersion() if version is None else PackageVersion.of(version),
@@ -193,6 +198,10 @@ def _document(artifact: Artifact, target: Target) -> dict[str, object]:
         "flash_bytes": artifact.costs.flash_bytes,
         "arena_bytes": artifact.costs.arena_bytes,
         "stack_bytes": artifact.costs.stack_bytes,
+        "memories": {
+            use.memory: {"bytes": use.bytes, "most_bytes": use.most_bytes, **dict(use.parts)}
+            for use in artifact.costs.memories
+        },
         "seconds": artifact.seconds,
     }
 
@@ -207,7 +216,15 @@ def _text(artifact: Artifact, target: Target) -> str:
     parts = [f"{word} {_bytes(count)}" for word, count in costs if count is not None]
     duration = f"{sum(artifact.seconds.values()):.1f} s"
     folder = visible(str(artifact.folder))
-    return f"{folder}: {files}\n{artifact.name} for {target.name} in {duration}: {', '.join(parts)}"
+    lines = [f"{folder}: {files}"]
+    lines.append(f"{artifact.name} for {target.name} in {duration}: {', '.join(parts)}")
+    return "\n".join([*lines, *map(_memory_text, artifact.costs.memories)])
+
+
+def _memory_text(use: MemoryUse) -> str:
+    parts = ", ".join(f"{what} {count:,}" for what, count in use.parts)
+    shown = f"{use.bytes:,} of {use.most_bytes:,} bytes"
+    return f"  {use.memory:<8} {shown}{f': {parts}' if parts else ''}"
 
 
 def _bytes(count: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
 from ellc.commands.output import bytes_text, echo, echo_json, json_option, table
@@ -28,6 +30,7 @@ def command(as_json: bool) -> None:
                     "clock_hz": t.clock_hz,
                     "l1_bytes": t.l1_bytes,
                     "l2_bytes": t.l2_bytes,
+                    "memories": [asdict(memory) for memory in t.memories],
                     "emulator": None if t.emulator is None else list(t.emulator),
                     "artefact": t.shared_suffix,
                 }

@@ -93,10 +93,27 @@ ROWS = (
     ErrorCode(
         "E317",
         "Too little RAM",
-        "With `--max-ram BYTES`, no plan was found whose arena is that small. Layers were computed "
-        "in bands of rows and strips of columns; weights do not count, because they are constant.",
+        "With `--max-ram BYTES` or `--memory`, no plan was found whose arena is that small. Layers "
+        "were computed in bands of rows and strips of columns; weights do not count, because they "
+        "are constant.",
         "Allow as much as the message says; `ellc explain --ram-curve` shows what less memory "
         "costs. Smaller inputs (`--shape`) and a smaller network need less.",
+    ),
+    ErrorCode(
+        "E318",
+        "Memories that cannot be used",
+        "`--memory` was given for a target with an operating system, for a board whose memories "
+        "ellc does not know, or without a memory for intermediate results.",
+        "Leave it out for computers. For a microcontroller, name at least one memory for data, as "
+        "in `--memory ram=64K`.",
+    ),
+    ErrorCode(
+        "E319",
+        "A memory is too small",
+        "Code and weights do not fit in the flash, or arena and stack together do not fit in the "
+        "memory, that `--memory` allows.",
+        "Give as much as the message says, or make the network smaller: `--optimize size` makes "
+        "code shorter, `--max-ram` makes the arena smaller.",
     ),
     ErrorCode(
         "E320",

@@ -17,16 +17,32 @@ FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryUse:
+    """What a network takes of one memory: pairs (what, bytes), and the most bytes it may take."""
+
+    memory: str
+    parts: tuple[tuple[str, int], ...]
+    most_bytes: int
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of all parts."""
+        return sum(count for _, count in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
 class Costs:
     """The memory that a compiled network needs. None means that a size is unknown.
 
     `flash_bytes` counts code and constants. `stack_bytes` is what the deepest call needs on the
-    stack of the calling thread.
+    stack of the calling thread. `memories` says how these bytes lie in the memories that the user
+    named.
     """
 
     flash_bytes: int | None
     arena_bytes: int
     stack_bytes: int | None
+    memories: tuple[MemoryUse, ...] = ()
 
 
 def manifest(
@@ -67,6 +83,7 @@ def manifest(
             "planned_bytes": plan.arena.arena_bytes,
             "lower_bound_bytes": plan.arena.lower_bound_bytes,
             "stack_bytes": costs.stack_bytes,
+            **({"memories": [_memory(use) for use in costs.memories]} if costs.memories else {}),
         },
         "states": [{"name": s.name, "bytes": s.bytes} for s in model.states],
         "init": [_step(s) for s in plan.once],
@@ -82,6 +99,14 @@ def write_manifest(path: Path, document: dict[str, object]) -> None:
     # Control characters are escaped, because people also read the file on a terminal.
     text = visible(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False), keep="\n")
     path.write_text(text + "\n", encoding="utf-8", newline="\n")
+
+
+def _memory(use: MemoryUse) -> dict[str, object]:
+    return {
+        "name": use.memory,
+        "most_bytes": use.most_bytes,
+        **{f"{what}_bytes": count for what, count in use.parts},
+    }
 
 
 def _port(port: ApiPort) -> dict[str, object]:
