@@ -28,6 +28,7 @@ COPIES = {
     "examples/index.md": "examples/README.md",
     "examples/app-cmake.md": "examples/app_cmake/README.md",
     "examples/camera.md": "examples/camera/README.md",
+    "examples/cortex-m.md": "examples/cortex_m/README.md",
     "examples/side-by-side.md": "examples/side_by_side/README.md",
     "examples/keyword-spotter.md": "examples/keyword_spotter/README.md",
     "examples/ci.md": "examples/ci/README.md",

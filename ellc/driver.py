@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from ellc.codegen.blocks.calls import CodeGoal, Options
 from ellc.codegen.kir.llvm import llvm_module
 from ellc.codegen.kir.text import print_kernel
 from ellc.codegen.languages.names import valid_name
-from ellc.codegen.machine.budgets import budgets
+from ellc.codegen.machine.budgets import Budget, budgets
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.machine.target import Target
 from ellc.codegen.output.build import KINDS, BuildOptions, BuildResult, build
@@ -40,6 +40,7 @@ from ellc.codegen.planning.threads import plan_for_threads
 from ellc.codegen.toolchain.elf_reader import ElfFile
 from ellc.codegen.toolchain.link import BUILT_IN, Tools
 from ellc.debug import Watch, difference, seconds_table, unwatched
+from ellc.fast_code import write_fast_code
 from ellc.folders import replaced_folder
 from ellc.ir.errors import EllcError
 from ellc.ir.file_interface import FileInterface, Runtime
@@ -307,7 +308,11 @@ def _write(
         files.append(write_labels(built.model, __version__, folder))
     with clock.stage("package"):
         files += _package(built, kinds, folder, plan.target, file, options.version)
-    return list(dict.fromkeys(files)), built, _costs(plan, built, options)
+    allowed = budgets(plan.target, options.memories)
+    fast = write_fast_code(plan, built, allowed, folder)
+    files += [fast[0]] if fast else []
+    costs = _costs(plan, built, allowed, fast[1] if fast else None)
+    return list(dict.fromkeys(files)), built, costs
 
 
 def _package(
@@ -387,7 +392,9 @@ def _wheel(
     return write_wheel(folder, name, version, target, inside)
 
 
-def _costs(plan: Plan, built: BuildResult, options: CompileOptions) -> Costs:
+def _costs(
+    plan: Plan, built: BuildResult, allowed: Sequence[Budget], code_bytes: int | None
+) -> Costs:
     """The memory that the network needs. Raises `EllcError` E319 if a memory is too small."""
     flash = None
     for kind in ("so", "obj"):
@@ -395,6 +402,5 @@ def _costs(plan: Plan, built: BuildResult, options: CompileOptions) -> Costs:
             elf = ElfFile.read(built.files[kind][0])
             flash = elf.read_only_bytes() + elf.writable_bytes()
             break
-    allowed = budgets(plan.target, options.memories)
-    uses = memory_use(allowed, built.model, flash, built.stack_bytes)
+    uses = memory_use(allowed, built.model, flash, built.stack_bytes, code_bytes)
     return Costs(flash, built.model.ram_bytes, built.stack_bytes, uses)

@@ -31,7 +31,8 @@ def budgets(target: Target, asked: Sequence[tuple[str, int]] | None) -> tuple[Bu
 
     `asked` has pairs (name, bytes). If it is empty, these are the memories of the target's board
     with all their bytes; None means that nothing is limited. The kind of a memory is that in the
-    board's row. A memory that has no row holds the image if it is called flash, and data otherwise.
+    board's row. A memory that has no row holds the image if it is called flash, code if it is
+    called itcm (Arm's name), and data otherwise.
     Raises `EllcError` E318 for a target with an operating system, for a board whose memories are
     not known, and if no memory holds data.
     """
@@ -44,7 +45,7 @@ def budgets(target: Target, asked: Sequence[tuple[str, int]] | None) -> tuple[Bu
             hint="leave out --memory; --max-ram limits the arena",
         )
     kinds = {memory.name: memory.kind for memory in target.memories}
-    unlisted: dict[str, MemoryKind] = {"flash": "flash"}
+    unlisted: dict[str, MemoryKind] = {"flash": "flash", "itcm": "code"}
     found = tuple(
         Budget(name, size, kinds.get(name) or unlisted.get(name, "data")) for name, size in asked
     ) or tuple(Budget(m.name, m.bytes, m.kind) for m in target.memories)

@@ -18,6 +18,7 @@ from ellc.codegen.machine.boards import BOARDS
 from ellc.codegen.machine.budgets import budgets
 from ellc.codegen.planning.memories import plan_memories
 from ellc.codegen.planning.memory import ArenaPlan, Lifetime, plan_arena
+from ellc.codegen.toolchain.elf_reader import ElfFile
 from ellc.driver import CompileOptions, compile_model
 from ellc.ir.container import save
 from ellc.ir.errors import EllcError
@@ -203,6 +204,22 @@ def test_every_memory_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert f"{name} " in printed
         assert f"of {entry['most_bytes']:,} bytes" in printed
     assert '".bss.ellc.dtcm.small"' in (tmp_path / "out" / "small.h").read_text()
+
+
+def test_the_hottest_kernels_that_fit_are_listed_for_fast_memory(tmp_path: Path) -> None:
+    """The fragment's sections are in the object, and their sizes sum up to the printed bytes."""
+    graph = convolution_network()
+    options = CompileOptions(
+        emit=("obj",), memories=(("itcm", 4096), ("dtcm", 1 << 16), ("flash", 1 << 20))
+    )
+    made = compile_model(graph, "imxrt1050", options, tmp_path)
+    lines = (tmp_path / "small_code.ld").read_text().splitlines()[1:]
+    sizes = {s.name: s.size for s in ElfFile.read(tmp_path / "small.o").sections}
+    listed = [line.removeprefix("*(").removesuffix(")") for line in lines]
+    (used,) = [use.bytes for use in made.costs.memories if use.memory == "itcm"]
+    assert listed
+    assert used == sum(sizes[name] for name in listed) <= 4096
+    assert used < sum(size for name, size in sizes.items() if name.startswith(".text.small_"))
 
 
 @pytest.mark.parametrize(

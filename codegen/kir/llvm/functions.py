@@ -79,7 +79,7 @@ class _LlvmFunction(InstructionWriter):
         head = ", ".join([*params, *(f"{word} %{b.name}" for b in bounds)])
         return "\n".join(
             [
-                f"define hidden void @{self._kernel.name}({head}) #0 {{",
+                f"define hidden void @{self._kernel.name}({head}) #0{self._section()} {{",
                 "entry:",
                 *self._frames,
                 *self.lines,
@@ -88,6 +88,10 @@ class _LlvmFunction(InstructionWriter):
                 "",
             ]
         )
+
+    def _section(self) -> str:
+        """A section of its own on a microcontroller, so that a linker script can place it."""
+        return f' section ".text.{self._kernel.name}"' if self.target.os == "none" else ""
 
     def _param(self, param: Param, aliased: bool) -> str:
         words = ["ptr", *(() if aliased else ("noalias",)), "captures(none)"]
