@@ -15,7 +15,7 @@ rearrangement, which takes 28 instructions for two pixels of four channels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from math import gcd
@@ -25,29 +25,30 @@ import numpy as np
 from ellc.codegen.blocks.access import Access
 from ellc.codegen.blocks.calls import KernelCall, access_arg
 from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel
-from ellc.codegen.blocks.high_factors import HighFactors, apply_factors, high_factors
+from ellc.codegen.blocks.high_factors import HighFactors, apply_factors
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.scratch import reshaped, scratch
 from ellc.codegen.blocks.terms import Terms
 from ellc.codegen.blocks.weights import constant
 from ellc.codegen.blocks.window import Axis, cut, window_axes
 from ellc.codegen.kernels.convolution import has_filter_per_channel, terms_of
+from ellc.codegen.kernels.word_products import (
+    SAVED,
+    has_word_products,
+    padding_word,
+    repeat,
+    requantisation,
+)
 from ellc.codegen.kir.build import KernelBuilder
-from ellc.codegen.kir.instructions import INSTRUCTIONS
 from ellc.codegen.kir.ir import Imm, Kernel, Operand
 from ellc.codegen.kir.types import Elem, VType
 from ellc.ir.ops.quantised import Requantize
 from ellc.ir.ops.quantised_conv import IntConv2D
-from ellc.ir.types import Array
 
 _GROUP = 4  # channels that are rearranged at once: those of a word
 _MOST_TAPS = 25  # of a window, which is straight-line code
 _PIXELS = 2  # of a tile
-_SAVED = 6
-"""The instructions by which this requantisation is shorter than that of an epilogue."""
-_UNROLLED = 3
-"""Inner loops of at most so many trips are straight-line code: a Cortex-M7 predicts the end of such
-a loop wrongly nearly every time, and then loses 8 cycles."""
+_TILES = 2  # in a trip
 _PLANE_BYTES = 4096
 """The most bytes of the planes of a group, unless one row of results needs more."""
 
@@ -99,7 +100,7 @@ class _Problem:
         tiles = rows * (-(-columns // _PIXELS))
         of_plane = tiles * (words + _PIXELS * products + 3) + bands * (30 + 3 * taps)
         moved = bands * layout.lines * self.columns.size * 7 / 4
-        return images * channels * (of_plane + moved - _SAVED * rows * columns)
+        return images * channels * (of_plane + moved - SAVED * rows * columns)
 
 
 @kernel(IntConv2D, name="depthwise_planes")
@@ -109,34 +110,6 @@ def depthwise_planes(node: PlacedNode) -> Iterator[Candidate]:
     if problem:
         prediction = Prediction("depthwise_planes", cycles=problem.cycles())
         yield Candidate(prediction, lambda: [_call(node, problem)])
-
-
-def has_word_products(node: PlacedNode) -> bool:
-    """Whether the target has the instructions of this file, and their costs are known."""
-    row = INSTRUCTIONS["dsp_smlad"]
-    return row.available(node.target) and row.cost(node.target) is not None
-
-
-def requantisation(node: PlacedNode, terms: Terms) -> tuple[Requantize, HighFactors] | None:
-    """The only stage of a node, if it is a requantisation that `high_factors` can express."""
-    if len(node.stages) != 1 or not isinstance(node.stages[0].op, Requantize):
-        return None
-    op, factors = node.stages[0].op, [extra.array for extra in node.extras]
-    filters = terms.weights.shape[0]
-    if op.rule == "half_even" or any(f is None or f.size not in (1, filters) for f in factors):
-        return None
-    mantissas, shifts = (np.broadcast_to(np.ravel(f), filters) for f in factors if f is not None)
-    found = high_factors(op, mantissas, shifts, *_bounds(terms))
-    return None if found is None else (op, found)
-
-
-def _bounds(terms: Terms) -> tuple[Array, Array]:
-    """The least and the largest sum of each filter, whatever the image contains."""
-    info = np.iinfo(terms.types.image.numpy)
-    weights = terms.weights.reshape(len(terms.weights), -1).astype(np.int64)
-    ends = weights * info.min, weights * info.max
-    start = terms.start(1, None).astype(np.int64)
-    return np.minimum(*ends).sum(axis=1) + start, np.maximum(*ends).sum(axis=1) + start
 
 
 def _problem(node: PlacedNode) -> _Problem | None:
@@ -204,10 +177,7 @@ class _Writer:
         self._raised = b.param("raised", Elem.I8, 64)
         self._planes = b.param("planes", Elem.I32, 64, writable=True)
         self._y = b.param("y", y.elem, y.align_bytes, writable=True)
-        (zero,) = problem.terms.padding.values
-        half = int(zero) & 0xFFFF
-        self._pad = Imm(int(np.uint32(half * 0x10001).view(np.int32)), VType(Elem.I32))
-        self._word = VType(Elem.I32)
+        self._pad = padding_word(problem.terms)
 
     def write(self) -> Kernel:
         """The finished kernel."""
@@ -270,9 +240,12 @@ class _Writer:
         def pair(index: Operand) -> None:
             first = b.add(source, b.mul(index, 2 * pitch))
             left, right = (self._loaded(first, (single + i) * pitch) for i in (0, 1))
-            self._pixels(left, right, b.add(target, index), single)
+            # The planes are at positive offsets of a pointer: negative ones would not fit.
+            at = b.add(target, index)
+            at = at if isinstance(index, Imm) else b.op("opaque", at)
+            self._pixels(left, right, at, single)
 
-        _repeat(b, pairs, pair)
+        repeat(b, pairs, pair)
         if single + 2 * pairs < axis.size:
             last = self._loaded(source, (axis.size - 1) * pitch)
             self._pixels(last, None, target, single + pairs)
@@ -314,16 +287,21 @@ class _Writer:
             target = b.add(b.mul(image, y.strides[0]), b.mul(filter_, y.strides[3]))
             target = b.add(target, b.mul(b.add(band, row.index), y.strides[1]))
             tiles, rest = divmod(outputs, _PIXELS)
-            _repeat(b, tiles, partial(self._tile, plane, source, target, _PIXELS))
+
+            def several(index: Operand) -> None:
+                for number in range(_TILES):
+                    tile = b.add(b.mul(index, _TILES), number)
+                    self._tile(plane, source, target, _PIXELS, tile)
+
+            repeat(b, tiles // _TILES, several)
+            for tile in range(tiles - tiles % _TILES, tiles):
+                self._tile(plane, source, target, _PIXELS, Imm(tile))
             if rest:
                 self._tile(plane, source, target, rest, Imm(tiles))
 
     def _filter(self, filter_: Operand) -> _Filter:
         """Load what a filter multiplies and adds."""
         b, problem = self._b, self._problem
-        start, mantissa, offset = (
-            b.load(self._of_filter, b.mul(filter_, 3), offset=i) for i in range(3)
-        )
         raised = b.convert(b.load(self._raised, filter_), Elem.I32)
         taps = problem.rows.taps * problem.columns.taps
         weights = [
@@ -339,7 +317,7 @@ class _Writer:
             one = b.const(1, raised)
             unit = b.op("shl_by", one, b.sub(raised, one))
         words = _weight_words(b, problem, weights)
-        return _Filter(words, start, (mantissa, offset, unit))
+        return _Filter(words, b.mul(filter_, 3), unit)
 
     def _tile(
         self, filter_: _Filter, source: Operand, target: Operand, pixels: int, tile: Operand
@@ -347,7 +325,8 @@ class _Writer:
         """Write the code of `pixels` neighbouring results."""
         b, problem, y = self._b, self._problem, self._problem.y
         at = b.add(source, b.mul(tile, problem.columns.stride * _PIXELS // 2))
-        sums = [filter_.start] * pixels
+        start, mantissa, offset = (b.load(self._of_filter, filter_.at, offset=i) for i in range(3))
+        sums: list[Operand] = [start] * pixels
         for row in range(problem.rows.taps):
             for word, uses in _uses(problem.columns, pixels).items():
                 value = b.load(self._planes, at, offset=row * self._layout.pitch + word)
@@ -356,19 +335,10 @@ class _Writer:
                     name = "dsp_smlad_w" if len(use.taps) > 1 else f"dsp_smla{use.half}{half}_w"
                     sums[use.pixel] = b.op(name, value, weight, sums[use.pixel])
         index = b.add(target, b.mul(tile, _PIXELS * y.strides[2]))
+        scale = mantissa, offset, filter_.unit
         for pixel, total in enumerate(sums):
-            result = apply_factors(b, problem.op, problem.factors, total, filter_.scale)
+            result = apply_factors(b, problem.op, problem.factors, total, scale)
             b.store(result, self._y, index, offset=pixel * y.strides[2])
-
-
-def _repeat(b: KernelBuilder, trips: int, body: Callable[[Operand], None]) -> None:
-    """Write a loop over 0..trips, or its trips one after the other if they are few."""
-    if trips <= _UNROLLED:
-        for trip in range(trips):
-            body(Imm(trip))
-        return
-    with b.loop("trip", 0, trips) as loop:
-        body(loop.index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,11 +352,14 @@ class _Use:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Filter:
-    """A filter in registers: words of weights by (window row, taps), and which half has a tap."""
+    """A filter: words of weights by (window row, taps), and which half has a tap, in registers.
+
+    Its other numbers are at the index `at`: they are loaded for each tile, as registers are rare.
+    """
 
     words: dict[tuple[int, tuple[int, ...]], tuple[Operand, str]]
-    start: Operand
-    scale: tuple[Operand, Operand, Operand]
+    at: Operand
+    unit: Operand
 
 
 def _uses(columns: Axis, pixels: int) -> dict[int, list[_Use]]:

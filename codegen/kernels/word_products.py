@@ -1,0 +1,69 @@
+"""What kernels share that multiply pairs of 16-bit integers in general registers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ellc.codegen.blocks.high_factors import HighFactors, high_factors
+from ellc.codegen.blocks.placed_node import PlacedNode
+from ellc.codegen.blocks.terms import Terms
+from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.instructions import INSTRUCTIONS
+from ellc.codegen.kir.ir import Imm, Operand
+from ellc.codegen.kir.types import Elem, VType
+from ellc.ir.ops.quantised import Requantize
+from ellc.ir.types import Array
+
+SAVED = 6
+"""The instructions by which a requantisation with `high_factors` is shorter than that of an
+epilogue, which predictions leave out."""
+_UNROLLED = 3
+"""Inner loops of at most so many trips are straight-line code: a Cortex-M7 predicts the end of such
+a loop wrongly nearly every time, and then loses 8 cycles."""
+
+
+def has_word_products(node: PlacedNode) -> bool:
+    """Whether the target has the instructions of this file, and their costs are known."""
+    row = INSTRUCTIONS["dsp_smlad"]
+    return row.available(node.target) and row.cost(node.target) is not None
+
+
+def requantisation(node: PlacedNode, terms: Terms) -> tuple[Requantize, HighFactors] | None:
+    """The only stage of a node, if it is a requantisation that `high_factors` can express."""
+    if len(node.stages) != 1 or not isinstance(node.stages[0].op, Requantize):
+        return None
+    op, factors = node.stages[0].op, [extra.array for extra in node.extras]
+    filters = terms.weights.shape[0]
+    if op.rule == "half_even" or any(f is None or f.size not in (1, filters) for f in factors):
+        return None
+    mantissas, shifts = (np.broadcast_to(np.ravel(f), filters) for f in factors if f is not None)
+    found = high_factors(op, mantissas, shifts, *_bounds(terms))
+    return None if found is None else (op, found)
+
+
+def _bounds(terms: Terms) -> tuple[Array, Array]:
+    """The least and the largest sum of each filter, whatever the image contains."""
+    info = np.iinfo(terms.types.image.numpy)
+    weights = terms.weights.reshape(len(terms.weights), -1).astype(np.int64)
+    ends = weights * info.min, weights * info.max
+    start = terms.start(1, None).astype(np.int64)
+    return np.minimum(*ends).sum(axis=1) + start, np.maximum(*ends).sum(axis=1) + start
+
+
+def repeat(b: KernelBuilder, trips: int, body: Callable[[Operand], None]) -> None:
+    """Write a loop over 0..trips, or its trips one after the other if they are few."""
+    if trips <= _UNROLLED:
+        for trip in range(trips):
+            body(Imm(trip))
+        return
+    with b.loop("trip", 0, trips) as loop:
+        body(loop.index)
+
+
+def padding_word(terms: Terms) -> Imm:
+    """A word of two pixels outside of the image."""
+    (zero,) = terms.padding.values
+    both = (int(zero) & 0xFFFF) * 0x10001
+    return Imm(int(np.uint32(both).view(np.int32)), VType(Elem.I32))
