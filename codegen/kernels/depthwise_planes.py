@@ -45,10 +45,10 @@ from ellc.codegen.kir.types import Elem, VType
 from ellc.ir.ops.quantised import Requantize
 from ellc.ir.ops.quantised_conv import IntConv2D
 
+_NUMBERS = 4  # of a filter: start value, mantissa, offset, what negative sums subtract
 _GROUP = 4  # channels that are rearranged at once: those of a word
 _MOST_TAPS = 25  # of a window, which is straight-line code
-_PIXELS = 2  # of a tile
-_TILES = 2  # in a trip
+_PIXELS = 4  # of a tile
 _PLANE_BYTES = 4096
 """The most bytes of the planes of a group, unless one row of results needs more."""
 
@@ -96,9 +96,9 @@ class _Problem:
         bands = -(-rows // layout.rows)
         taps = self.rows.taps * self.columns.taps
         products = self.rows.taps * -(-self.columns.taps // 2)
-        words = self.rows.taps * (self.columns.stride * (_PIXELS - 1) + self.columns.taps + 1) / 2
+        words = self.rows.taps * (self.columns.stride * (_PIXELS - 1) + self.columns.taps + 4) / 2
         tiles = rows * (-(-columns // _PIXELS))
-        of_plane = tiles * (words + _PIXELS * products + 3) + bands * (30 + 3 * taps)
+        of_plane = tiles * (words + _PIXELS * products + 3) + bands * (20 + 3 * taps)
         moved = bands * layout.lines * self.columns.size * 7 / 4
         return images * channels * (of_plane + moved - SAVED * rows * columns)
 
@@ -144,7 +144,8 @@ def _call(node: PlacedNode, problem: _Problem) -> KernelCall:
     """Write the kernel, and return its call."""
     terms, factors = problem.terms, problem.factors
     layout = problem.layout()
-    planes = scratch(Elem.I32, (_GROUP * layout.words,))
+    first = _WeightWords.of(problem.columns).place(problem.rows.taps, 0)
+    planes = scratch(Elem.I32, (first + _GROUP * layout.words,))
     filters = len(terms.weights)
     packed = np.asarray(terms.weights.reshape(filters, -1), order="C")
     of_filter = np.stack(
@@ -178,12 +179,14 @@ class _Writer:
         self._planes = b.param("planes", Elem.I32, 64, writable=True)
         self._y = b.param("y", y.elem, y.align_bytes, writable=True)
         self._pad = padding_word(problem.terms)
+        self._words = _WeightWords.of(problem.columns)
+        self._first = self._words.place(problem.rows.taps, 0)  # of the planes
 
     def write(self) -> Kernel:
         """The finished kernel."""
         b, layout, (images, rows, _, channels) = self._b, self._layout, self._problem.walk
         with b.loop("part", b.begin, b.end):
-            with b.loop("word", 0, _GROUP * layout.words) as word:
+            with b.loop("word", self._first, self._first + _GROUP * layout.words) as word:
                 b.store(self._pad, self._planes, word.index)
             with (
                 b.loop("image", 0, images) as image,
@@ -208,7 +211,8 @@ class _Writer:
         with b.loop("line", 0, lines) as line:
             row = b.add(first, line.index)
             source = b.add(b.mul(image, x.strides[0]), b.mul(row, x.strides[1]))
-            source, target = b.add(source, group), b.mul(line.index, self._layout.pitch)
+            source = b.add(source, group)
+            target = b.add(b.mul(line.index, self._layout.pitch), self._first)
             if axis.is_interior and not axis.bordered:
                 self._row(source, target)
                 return
@@ -280,64 +284,62 @@ class _Writer:
         """Write the loops over a band of results of one channel."""
         b, layout, y = self._b, self._layout, self._problem.y
         filter_ = b.add(group, channel)
-        plane = self._filter(filter_)
+        self._filter(filter_)
         stride, outputs = self._problem.rows.stride, self._problem.columns.outputs
         with b.loop("row", 0, count) as row:
             source = b.add(b.mul(channel, layout.words), b.mul(row.index, stride * layout.pitch))
+            source = b.add(source, self._first)
             target = b.add(b.mul(image, y.strides[0]), b.mul(filter_, y.strides[3]))
             target = b.add(target, b.mul(b.add(band, row.index), y.strides[1]))
             tiles, rest = divmod(outputs, _PIXELS)
-
-            def several(index: Operand) -> None:
-                for number in range(_TILES):
-                    tile = b.add(b.mul(index, _TILES), number)
-                    self._tile(plane, source, target, _PIXELS, tile)
-
-            repeat(b, tiles // _TILES, several)
-            for tile in range(tiles - tiles % _TILES, tiles):
-                self._tile(plane, source, target, _PIXELS, Imm(tile))
+            # LLVM must not know what was stored there: it would keep all of it in registers.
+            numbers = b.op("opaque", Imm(0))
+            repeat(b, tiles, partial(self._tile, numbers, source, target, _PIXELS))
             if rest:
-                self._tile(plane, source, target, rest, Imm(tiles))
+                self._tile(numbers, source, target, rest, Imm(tiles))
 
-    def _filter(self, filter_: Operand) -> _Filter:
-        """Load what a filter multiplies and adds."""
+    def _filter(self, filter_: Operand) -> None:
+        """Store what a filter multiplies and adds where tiles load it from."""
         b, problem = self._b, self._problem
+        for number in range(3):
+            value = b.load(self._of_filter, b.mul(filter_, 3), offset=number)
+            b.store(value, self._planes, number)
         raised = b.convert(b.load(self._raised, filter_), Elem.I32)
-        taps = problem.rows.taps * problem.columns.taps
-        weights = [
-            b.op(
-                "shl_by",
-                b.convert(b.load(self._w, b.mul(filter_, taps), offset=t), Elem.I32),
-                raised,
-            )
-            for t in range(taps)
-        ]
-        unit: Operand = self._pad
         if problem.factors.corrected:
             one = b.const(1, raised)
-            unit = b.op("shl_by", one, b.sub(raised, one))
-        words = _weight_words(b, problem, weights)
-        return _Filter(words, b.mul(filter_, 3), unit)
+            b.store(b.op("shl_by", one, b.sub(raised, one)), self._planes, _NUMBERS - 1)
+        taps = problem.columns.taps
+        at = b.mul(filter_, problem.rows.taps * taps)
+        for row in range(problem.rows.taps):
+            stored = [b.load(self._w, at, offset=row * taps + tap) for tap in range(taps)]
+            weights = [b.op("shl_by", b.convert(w, Elem.I32), raised) for w in stored]
+            for number, own in enumerate(self._words.words):
+                halves = [weights[tap] for tap in own]
+                word = b.op("dsp_pkhbt_w", *halves) if len(own) > 1 else halves[0]
+                b.store(word, self._planes, self._words.place(row, number))
 
     def _tile(
-        self, filter_: _Filter, source: Operand, target: Operand, pixels: int, tile: Operand
+        self, numbers: Operand, source: Operand, target: Operand, pixels: int, tile: Operand
     ) -> None:
         """Write the code of `pixels` neighbouring results."""
         b, problem, y = self._b, self._problem, self._problem.y
         at = b.add(source, b.mul(tile, problem.columns.stride * _PIXELS // 2))
-        start, mantissa, offset = (b.load(self._of_filter, filter_.at, offset=i) for i in range(3))
-        sums: list[Operand] = [start] * pixels
+        sums: list[Operand] = [b.load(self._planes, numbers)] * pixels
         for row in range(problem.rows.taps):
+            weights: dict[int, Operand] = {}
             for word, uses in _uses(problem.columns, pixels).items():
                 value = b.load(self._planes, at, offset=row * self._layout.pitch + word)
                 for use in uses:
-                    weight, half = filter_.words[row, use.taps]
+                    number, half = self._words.found(use.taps)
+                    if number not in weights:
+                        place = self._words.place(row, number)
+                        weights[number] = b.load(self._planes, numbers, offset=place)
                     name = "dsp_smlad_w" if len(use.taps) > 1 else f"dsp_smla{use.half}{half}_w"
-                    sums[use.pixel] = b.op(name, value, weight, sums[use.pixel])
+                    sums[use.pixel] = b.op(name, value, weights[number], sums[use.pixel])
         index = b.add(target, b.mul(tile, _PIXELS * y.strides[2]))
-        scale = mantissa, offset, filter_.unit
+        mantissa, offset, unit = (b.load(self._planes, numbers, offset=i) for i in (1, 2, 3))
         for pixel, total in enumerate(sums):
-            result = apply_factors(b, problem.op, problem.factors, total, scale)
+            result = apply_factors(b, problem.op, problem.factors, total, (mantissa, offset, unit))
             b.store(result, self._y, index, offset=pixel * y.strides[2])
 
 
@@ -350,16 +352,31 @@ class _Use:
     half: str
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class _Filter:
-    """A filter: words of weights by (window row, taps), and which half has a tap, in registers.
+@dataclass(frozen=True, slots=True)
+class _WeightWords:
+    """The words of a window row: the taps of each, one or two.
 
-    Its other numbers are at the index `at`: they are loaded for each tile, as registers are rare.
+    The words of a filter are in memory after its other numbers.
     """
 
-    words: dict[tuple[int, tuple[int, ...]], tuple[Operand, str]]
-    at: Operand
-    unit: Operand
+    words: tuple[tuple[int, ...], ...]
+
+    @staticmethod
+    def of(columns: Axis) -> _WeightWords:
+        """The words that tiles use. A single tap is taken from a pair if possible."""
+        used = sorted({use.taps for uses in _uses(columns, _PIXELS).values() for use in uses})
+        pairs = [taps for taps in used if len(taps) > 1]
+        paired = {tap for taps in pairs for tap in taps}
+        return _WeightWords((*pairs, *(t for t in used if len(t) == 1 and t[0] not in paired)))
+
+    def found(self, taps: tuple[int, ...]) -> tuple[int, str]:
+        """The number of the word with these taps, and the half (b or t) that has the first."""
+        number, word = next((n, w) for n, w in enumerate(self.words) if set(taps) <= set(w))
+        return number, "bt"[word.index(taps[0])]
+
+    def place(self, row: int, number: int) -> int:
+        """Where a word is."""
+        return _NUMBERS + row * len(self.words) + number
 
 
 def _uses(columns: Axis, pixels: int) -> dict[int, list[_Use]]:
@@ -373,24 +390,3 @@ def _uses(columns: Axis, pixels: int) -> dict[int, list[_Use]]:
             half = "bt"[(pixel * columns.stride + taps[0]) % 2]
             uses.setdefault(word, []).append(_Use(pixel, tuple(taps), half))
     return dict(sorted(uses.items()))
-
-
-def _weight_words(
-    b: KernelBuilder, problem: _Problem, weights: list[Operand]
-) -> dict[tuple[int, tuple[int, ...]], tuple[Operand, str]]:
-    """Words of one or two weights. A single one is taken from a pair of its row if possible."""
-    columns = problem.columns
-    needed = sorted({use.taps for uses in _uses(columns, _PIXELS).values() for use in uses})
-    words: dict[tuple[int, tuple[int, ...]], tuple[Operand, str]] = {}
-    for row in range(problem.rows.taps):
-        of_row = weights[row * columns.taps : (row + 1) * columns.taps]
-        pairs = {
-            taps: b.op("dsp_pkhbt_w", *(of_row[t] for t in taps))
-            for taps in needed
-            if len(taps) > 1
-        }
-        words |= {(row, taps): (pair, "b") for taps, pair in pairs.items()}
-        for (tap,) in (taps for taps in needed if len(taps) == 1):
-            found = [(pair, "bt"[taps.index(tap)]) for taps, pair in pairs.items() if tap in taps]
-            words[row, (tap,)] = found[0] if found else (of_row[tap], "b")
-    return words
