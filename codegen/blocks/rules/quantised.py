@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from ellc.codegen.blocks.linear_sums import linear_sum
 from ellc.codegen.blocks.pointwise import emits
 from ellc.codegen.kir import fixed_point, fixed_point_16
 from ellc.codegen.kir.build import KernelBuilder
@@ -63,6 +64,15 @@ def _dequantize(
 
 @emits(QuantAdd, costly=True)
 def _quant_add(op: QuantAdd, b: KernelBuilder, x: Operand, y: Operand) -> Operand:
+    # In vectors, the operations of the definition are single instructions on NEON.
+    form = linear_sum(op, x.type.elem) if x.type == y.type and x.type.lanes == 1 else None
+    if form is not None:
+        first, second = (b.convert(v, Elem.I32) for v in (x, y))
+        part = b.mul_add(first, b.const(form.x_factor, first), b.const(form.offset, first))
+        total = b.mul_add(second, b.const(form.y_factor, second), part)
+        rounded = b.shift_right(total, form.bits)
+        low, high = b.const(op.low, rounded), b.const(op.high, rounded)
+        return b.convert(b.min(b.max(rounded, low), high), Elem.of(op.dtype))
     first = _raised(b, x, op.left_shift, op.x_zero, op.x_multiplier, op.x_shift)
     second = _raised(b, y, op.left_shift, op.y_zero, op.y_multiplier, op.y_shift)
     both = b.sub(first, second) if op.subtract else b.add(first, second)
