@@ -32,6 +32,7 @@ from local_sshd import why_not
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = Path(__file__).resolve().parent / "golden"
 DEFAULT_EMULATORS = ("qemu-arm", "qemu-aarch64")
+BOARD_EMULATOR = "qemu-system-arm"
 
 _OUTSIDE = {
     "ELLC_TEST_DATA": ("needs_data", "tests on real models"),
@@ -74,7 +75,7 @@ def pytest_report_header() -> list[str]:
         lines.append("no Chromium found: the page of `ellc explain` is not opened in one")
     if reason := why_not():
         lines.append(f"{reason}: nothing is deployed by ssh")
-    missing = [e for e in DEFAULT_EMULATORS if shutil.which(e) is None]
+    missing = [e for e in (*DEFAULT_EMULATORS, BOARD_EMULATOR) if shutil.which(e) is None]
     if missing:
         lines.append(f"{' and '.join(missing)} not found: tests of foreign code are skipped")
     return lines

@@ -188,6 +188,13 @@ _ROWS: tuple[_Board, ...] = (
         ),
     ),
     _Board(
+        "nucleo_l4r5",
+        "ST NUCLEO-L4R5ZI: STM32L4R5, Cortex-M4, bare metal",
+        "thumbv7em-unknown-none-eabihf",
+        "cortex-m4",
+        mhz=120,
+    ),
+    _Board(
         "linux",
         "64-bit PC with AVX2 and FMA (x86-64-v3), Linux",
         _PC,

@@ -84,6 +84,8 @@ class Core:
     rounds the product, instead of `vfma`, which cannot take a lane."""
     doubles: bool = False
     """Whether a Cortex-M core computes float64 in hardware."""
+    zig_fpu: str = ""
+    """Zig's name for the FPU of a Cortex-M core, which LLVM's name of the core implies."""
     load_cycles: float = 2.0
     """The issue slots that a vector load takes. A multiply-add takes 1."""
     memory_bytes: float = 2.0
@@ -195,9 +197,9 @@ _ROWS: tuple[Core, ...] = (
     *(replace(_V82A, name=f"cortex-a{number}") for number in (65, 75, 77, 78, 710)),
     replace(_V82A, name="neoverse-n1"),
     *(replace(_APPLE, name=f"apple-m{number}") for number in (1, 2, 3, 4)),
-    replace(_CORTEX_M, name="cortex-m4", l1_bytes=16 * KIB),
-    replace(_CORTEX_M, name="cortex-m7", doubles=True),
-    replace(_CORTEX_M, name="cortex-m33", l1_bytes=16 * KIB),
+    replace(_CORTEX_M, name="cortex-m4", l1_bytes=16 * KIB, zig_fpu="vfp4d16sp"),
+    replace(_CORTEX_M, name="cortex-m7", doubles=True, zig_fpu="fp_armv8d16"),
+    replace(_CORTEX_M, name="cortex-m33", l1_bytes=16 * KIB, zig_fpu="fp_armv8d16sp"),
     *(replace(_X86, name=name, features=_AVX2) for name in ("x86-64-v3", "haswell", "skylake")),
     replace(_X86, name="znver3", features=_AVX2),
     replace(_X86, name="x86-64-v4", features=_AVX512),

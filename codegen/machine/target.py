@@ -9,11 +9,13 @@ have the same abilities.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from ellc.codegen.machine.calling import CONVENTIONS, Convention
 from ellc.codegen.machine.core import Arch, Core
+from ellc.codegen.machine.emulated_board import EmulatedBoard, emulated_board
 from ellc.codegen.machine.features import AVX512_VECTORS, features_of, words_of
 from ellc.codegen.machine.isa import ISAS, Isa
 from ellc.codegen.machine.memories import BoardMemory
@@ -66,8 +68,9 @@ class Target:
     cores: int = 1
     clock_hz: int = 0
     emulator: tuple[str, ...] | None = None
-    """The command prefix that runs a Linux program of this target on this machine. It is empty if
-    no emulator is needed, and None if the program cannot run here."""
+    """The command prefix that runs a program of this target on this machine: a Linux program, or
+    one that is linked for the `board`. It is empty if no emulator is needed, and None if the
+    program cannot run here."""
     zig_cpu: str = "baseline"
     """The core for which `zig cc` compiles the C code of a package."""
     memories: tuple[BoardMemory, ...] = ()
@@ -137,6 +140,11 @@ class Target:
     def c_target(self) -> str:
         """The target of `zig cc`; for Linux, with glibc 2.28, which all systems since 2018 have."""
         return self.platform.c_target
+
+    @property
+    def board(self) -> EmulatedBoard | None:
+        """The emulated board that runs bare-metal programs for this core; None if there is none."""
+        return emulated_board(self.cpu) if self.os == "none" else None
 
     @property
     def musl_target(self) -> str:
@@ -289,11 +297,26 @@ def _thumb(target: Target) -> Target:
     is_soft_float = not target.triple.endswith("hf") and "+soft-float" in words
     return replace(
         target,
+        emulator=target.board.command if target.board else None,
         vector_bytes=SCALAR_BYTES,
         fused_multiply_add=not is_soft_float,
         widens_half=not is_soft_float,
         scalar_f64=not is_soft_float and target.core.doubles and "-fp64" not in words,
+        zig_cpu=_thumb_zig_cpu(target, words),
     )
+
+
+def _thumb_zig_cpu(target: Target, words: Sequence[str]) -> str:
+    """Zig's cores have no FPU, unlike LLVM's, so that it is named beside the core."""
+    fpu = target.core.zig_fpu
+    if "-fp64" in words and target.core.doubles:
+        fpu = f"{fpu}sp"
+    parts = [target.zig_cpu]
+    if fpu and target.triple.endswith("hf"):
+        parts.append(fpu)
+    if target.has("dsp") and target.core.name != "generic":
+        parts.append("dsp")
+    return "+".join(parts)
 
 
 def _wasm(target: Target) -> Target:

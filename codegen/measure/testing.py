@@ -32,6 +32,7 @@ from ellc.codegen.planning.planner import make_plan
 from ellc.codegen.planning.sharing import SharedKernels
 from ellc.codegen.toolchain import emulate
 from ellc.codegen.toolchain.compile_c import compile_c
+from ellc.codegen.toolchain.elf import Piece, write_constants
 from ellc.codegen.toolchain.elf_reader import ElfFile
 from ellc.codegen.toolchain.guarded_constants import guard_symbols, write_guarded
 from ellc.codegen.toolchain.link import Tools
@@ -104,6 +105,7 @@ class _PlannedTrial:
     def case(self, program: _ProgramOptions) -> emulate.Case:
         """The case by which the runner calls the model."""
         has_weights = program.emitter == "llvm" and self.model.weight_bytes > 0
+        is_guarded = has_weights and not program.target.board
         return emulate.Case(
             self.model.name,
             tuple(emulate.PortMemory(p.bytes, p.item_bytes) for p in self.model.inputs),
@@ -111,7 +113,7 @@ class _PlannedTrial:
             self.model.arena_bytes,
             is_model=True,
             threads=self.model.threads if self.model.threads > 1 else 0,
-            guards=guard_symbols(self.weights) if has_weights else (),
+            guards=guard_symbols(self.weights) if is_guarded else (),
         )
 
 
@@ -278,9 +280,20 @@ def _weights(parts: Sequence[_PlannedTrial], program: _ProgramOptions, folder: P
     }
     if not constants:
         return []
+    if program.target.board:
+        return [
+            _plain(symbol, pieces, program.target, folder) for symbol, pieces in constants.items()
+        ]
     out = folder / "weights.o"
     write_guarded(out, constants, program.target, program.guard)
     return [out]
+
+
+def _plain(symbol: str, pieces: Sequence[Piece], target: Target, folder: Path) -> Path:
+    """An object of constants without guard pages, which no small memory has room for."""
+    out = folder / f"{symbol}.o"
+    write_constants(out, symbol, pieces, target)
+    return out
 
 
 def _requests(case: int, part: _PlannedTrial) -> list[emulate.Request]:

@@ -3,18 +3,13 @@
  * Request: u32 case, u32 flags (bits 8 and up: the kind of junk), the bytes of all inputs.
  * Answer:  i32 status and, if the status is 0, the bytes of all outputs.
  *
- * Every buffer lies between guard pages, which must not be accessed, and is as close to the upper (or
- * lower) page as its alignment allows. It has only the promised alignment, not a larger one. There are
- * also guard pages around constants. All new memory (arena, instance, outputs, padding) is filled with
- * junk, so that tests find code that relies on its contents.
+ * On Linux, every buffer lies between guard pages, which must not be accessed, and is as close to the
+ * upper (or lower) page as its alignment allows; there are also guard pages around constants. Without an
+ * operating system, there are margins full of junk instead. A buffer has only the promised alignment, not a
+ * larger one. All new memory (arena, instance, outputs, padding) is filled with junk, so that tests find
+ * code that relies on its contents. The program checks after a call that the junk around buffers is intact.
  */
 #include "runner.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 enum {
     KEEP_STATE = 1,
@@ -23,10 +18,21 @@ enum {
     INSTANCE_BYTES = 1024,
     INSTANCE_ALIGN = 16,
     ARENA_ALIGN = 64,
-    GUARD_PAGES = 16, /* on either side of a buffer; they take no memory */
     STATUS_INPUT_CHANGED = -1001,
     STATUS_WROTE_OUTSIDE = -1002
 };
+
+/* Memory from the system: between two guards, or with nothing around it. */
+typedef struct {
+    unsigned char *begin, *end;
+} room;
+typedef enum { ONE_CALL, ONE_MODEL } lifetime;
+
+#if __STDC_HOSTED__
+#include "runner_linux.h"
+#else
+#include "runner_bare.h"
+#endif
 
 /* A byte of junk. The kinds: 0xFF, which makes NaN and -1; 0x7F, which makes NaN and large numbers; 0;
  * irregular bytes. */
@@ -51,59 +57,46 @@ static void fill(unsigned char *data, size_t bytes, unsigned kind)
 }
 
 typedef struct {
-    unsigned char *map, *begin, *end; /* begin..end may be accessed; guard pages before and after */
+    room around; /* which may be accessed */
+    lifetime lasts;
     unsigned char *data;
     extent size;
     unsigned kind; /* of the junk around the data */
 } buffer;
 
-static void fail(const char *what)
-{
-    fputs(what, stderr);
-    fputc('\n', stderr);
-    exit(3);
-}
-
-static size_t page_bytes; /* the page size of the system that runs this program */
-
-static buffer allocate(extent size, unsigned kind)
+static buffer allocate(extent size, unsigned kind, lifetime lasts)
 {
     buffer result;
-    size_t inside = (size.bytes + 2 * size.align + page_bytes) / page_bytes * page_bytes;
-    size_t guard = GUARD_PAGES * page_bytes;
-    void *map = mmap(0, inside + 2 * guard, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (map == MAP_FAILED)
-        fail("runner: no memory");
-    result.map = map;
-    result.begin = result.map + guard;
-    result.end = result.begin + inside;
-    result.size = size;
-    result.kind = kind;
-    if (mprotect(result.begin, inside, PROT_READ | PROT_WRITE))
-        fail("runner: mprotect");
-    fill(result.begin, inside, kind);
-    uintptr_t at = (uintptr_t)(runner.at_start ? result.begin : result.end - size.bytes) / size.align * size.align;
+    room around = take(size.bytes + 2 * size.align + 2 * MARGIN, lasts);
+    uintptr_t at;
+    fill(around.begin, (size_t)(around.end - around.begin), kind);
+    at = (uintptr_t)(runner.at_start ? around.begin + MARGIN : around.end - MARGIN - size.bytes);
+    at = at / size.align * size.align;
     if (at / size.align % 2 == 0) /* align to `align`, but not to twice as much */
         at = runner.at_start ? at + size.align : at - size.align;
+    result.around = around;
+    result.lasts = lasts;
     result.data = (unsigned char *)at;
+    result.size = size;
+    result.kind = kind;
     return result;
 }
 
 static void release(buffer *old)
 {
-    if (old->map)
-        munmap(old->map, (size_t)(old->end - old->begin) + 2 * GUARD_PAGES * page_bytes);
-    old->map = 0;
+    if (old->around.begin)
+        give_back(old->around, old->lasts);
+    old->around.begin = 0;
 }
 
 static int intact(const buffer *b)
 {
     const unsigned char *p;
-    for (p = b->begin; p < b->data; p++)
-        if (*p != junk(b->kind, (size_t)(p - b->begin)))
+    for (p = b->around.begin; p < b->data; p++)
+        if (*p != junk(b->kind, (size_t)(p - b->around.begin)))
             return 0;
-    for (p = b->data + b->size.bytes; p < b->end; p++)
-        if (*p != junk(b->kind, (size_t)(p - b->begin)))
+    for (p = b->data + b->size.bytes; p < b->around.end; p++)
+        if (*p != junk(b->kind, (size_t)(p - b->around.begin)))
             return 0;
     return 1;
 }
@@ -131,8 +124,8 @@ static int start(live *now, const test_case *test, unsigned kind)
     extent arena = { test->arena_bytes, ARENA_ALIGN }, instance = { INSTANCE_BYTES, INSTANCE_ALIGN };
     int status = 0;
     retire(now);
-    now->arena = allocate(arena, kind);
-    now->instance = allocate(instance, kind);
+    now->arena = allocate(arena, kind, ONE_MODEL);
+    now->instance = allocate(instance, kind, ONE_MODEL);
     if (test->init) {
         status = test->init(now->instance.data, now->arena.data, test->arena_bytes);
         if (!status && test->set_threads)
@@ -180,16 +173,14 @@ static int32_t answer(live *now, const test_case *test, uint32_t flags, buffer *
     unsigned kind = (flags >> JUNK_SHIFT) % runner.junk_kinds;
     unsigned char *copies[MAX_BUFFERS];
     for (i = 0; i < test->n_in; i++) {
-        in[i] = allocate(test->in[i], kind);
-        copies[i] = malloc(test->in[i].bytes + 1);
-        if (!copies[i])
-            fail("runner: no memory");
-        if (fread(in[i].data, 1, test->in[i].bytes, stdin) != test->in[i].bytes)
+        in[i] = allocate(test->in[i], kind, ONE_CALL);
+        copies[i] = take_copy(test->in[i].bytes);
+        if (read_bytes(in[i].data, test->in[i].bytes) != test->in[i].bytes)
             fail("runner: request ends early");
         memcpy(copies[i], in[i].data, test->in[i].bytes);
     }
     for (i = 0; i < test->n_out; i++)
-        out[i] = allocate(test->out[i], kind);
+        out[i] = allocate(test->out[i], kind, ONE_CALL);
     if (now->test != test || !(flags & KEEP_STATE))
         status = start(now, test, kind);
     if (!status && flags & RESET && test->reset)
@@ -199,19 +190,9 @@ static int32_t answer(live *now, const test_case *test, uint32_t flags, buffer *
     for (i = 0; i < test->n_in; i++) {
         if (!status && memcmp(copies[i], in[i].data, test->in[i].bytes))
             status = STATUS_INPUT_CHANGED;
-        free(copies[i]);
+        give_copy_back(copies[i]);
     }
     return status;
-}
-
-static void guard_constants(void)
-{
-    size_t i;
-    if (page_bytes != runner.guard_bytes)
-        return;
-    for (i = 0; runner.guards[i]; i++)
-        if (mprotect((void *)runner.guards[i], runner.guard_bytes, PROT_NONE))
-            fail("runner: mprotect of constants");
 }
 
 int main(void)
@@ -219,9 +200,8 @@ int main(void)
     static buffer in[MAX_BUFFERS], out[MAX_BUFFERS];
     live now = { 0 };
     uint32_t request[2];
-    page_bytes = (size_t)sysconf(_SC_PAGESIZE);
-    guard_constants();
-    while (fread(request, sizeof request, 1, stdin) == 1) {
+    begin_run();
+    while (read_bytes(request, sizeof request) == sizeof request) {
         const test_case *test;
         int32_t status;
         size_t i;
@@ -231,10 +211,10 @@ int main(void)
         if (test->n_in > MAX_BUFFERS || test->n_out > MAX_BUFFERS)
             fail("runner: too many buffers");
         status = answer(&now, test, request[1], in, out);
-        fwrite(&status, sizeof status, 1, stdout);
+        write_bytes(&status, sizeof status);
         for (i = 0; !status && i < test->n_out; i++)
-            fwrite(out[i].data, 1, test->out[i].bytes, stdout);
-        fflush(stdout);
+            write_bytes(out[i].data, test->out[i].bytes);
+        finish_answer();
         for (i = 0; i < test->n_in; i++)
             release(&in[i]);
         for (i = 0; i < test->n_out; i++)

@@ -1,4 +1,7 @@
-"""Runs code for a target on this machine: directly if possible, otherwise under qemu in user mode.
+"""Runs code for a target on this machine: directly if possible, otherwise under qemu.
+
+Programs for Linux run under qemu in user mode, and programs for microcontrollers on a board that
+qemu emulates (`bare_metal.py`).
 
 A *runner* is a static program that contains many compiled cases and runs them in one process, so
 that testing a whole family of operators takes one link and one emulator start per target.
@@ -6,7 +9,6 @@ that testing a whole family of operators takes one link and one emulator start p
 
 from __future__ import annotations
 
-import importlib.resources
 import shutil
 import struct
 import subprocess
@@ -18,7 +20,7 @@ from typing import Literal
 from ellc.codegen.languages.render import render
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.machine.target import Target
-from ellc.codegen.toolchain import zig
+from ellc.codegen.toolchain import bare_metal, zig
 from ellc.ir.errors import EllcError, InternalError
 
 Guard = Literal["start", "end"]
@@ -51,15 +53,20 @@ def prefix(target: Target) -> tuple[str, ...]:
         raise EllcError(
             f"code for target {target.name!r} cannot be run on this machine",
             code="E620",
-            hint="only code for Linux targets, such as pi3 or host, can be run",
+            hint="code can be run for targets with Linux, such as pi3 or host, and for Cortex-M4, "
+            "M7 and M33",
         )
     if shutil.which(target.emulator[0]) is None:
         raise EllcError(
             f"the emulator {target.emulator[0]!r} for target {target.name!r} is not installed",
             code="E620",
-            hint="on Debian and Ubuntu: apt-get install qemu-user",
+            hint=f"on Debian and Ubuntu: apt-get install {_package(target)}",
         )
     return target.emulator
+
+
+def _package(target: Target) -> str:
+    return "qemu-system-arm" if target.board else "qemu-user"
 
 
 def runs_directly(target: Target) -> bool:
@@ -91,6 +98,8 @@ def run(
 ) -> bytes:
     """Run a program of the target and return its standard output.
 
+    A program for a microcontroller takes no arguments, and always runs in a folder of its own.
+
     Raises `EllcError`: E620 if this machine cannot run the program, E621 if the program ends with
     an error or takes longer than `limit_s` seconds.
     """
@@ -107,9 +116,13 @@ def run(
 def _execute(
     target: Target, argv: Sequence[str | Path], stdin: bytes, cwd: Path | None, limit_s: float
 ) -> subprocess.CompletedProcess[bytes]:
+    command = prefix(target)
     try:
+        if target.board:
+            (program,) = argv
+            return bare_metal.execute(command, Path(program), stdin, limit_s)
         return subprocess.run(
-            [*prefix(target), *map(str, argv)],
+            [*command, *map(str, argv)],
             input=stdin,
             cwd=cwd,
             capture_output=True,
@@ -195,13 +208,16 @@ def build_program(
 ) -> None:
     """Compile C sources and link them with objects into a static program for the target.
 
-    `cc` may be the command of another compiler on this machine. That compiler gets no options for
-    the target.
+    Programs for microcontrollers have no C library (see `bare_metal.py`). `cc` may be the command
+    of another compiler on this machine. That compiler gets no options for the target.
 
     The first program for an architecture takes up to a minute, because zig builds the C library for
     it. Later programs take a tenth of a second. Raises `EllcError`: E620 if there are no static
     programs for the target, E610 if the compiler or the linker fails.
     """
+    if target.board and not cc:
+        bare_metal.link(target, target.board, sources, objects, out, options)
+        return
     machine = _machine(target)
     words = [*_C_OPTIONS, *options, *map(str, sources), *map(str, objects), "-o", str(out)]
     what = f"building {out.name} for target {target.name!r}"
@@ -217,7 +233,7 @@ def _machine(target: Target) -> list[str]:
         raise EllcError(
             f"there are no static programs for target {target.name!r}",
             code="E620",
-            hint="there are static programs for targets with Linux",
+            hint="there are static programs for targets with Linux, and for Cortex-M4, M7 and M33",
         )
     return ["-target", target.musl_target, f"-mcpu={target.musl_cpu}"]
 
@@ -245,9 +261,9 @@ def build_runner(
         "at_start": int(guard == "start"),
     }
     source.write_text(render("runner_cases.c.j2", **values))
-    templates = Path(str(importlib.resources.files("ellc.codegen"))) / "templates"
+    templates = bare_metal.templates()
     words, fixed = [*_WARNINGS, f"-I{templates}"], templates / "runner.c"
-    if cc:
+    if cc or target.board:
         build_program(target, [source, fixed], objects, program, options=words, cc=cc)
     else:
         fixed_object = _fixed_part(target, fixed, folder / "runner_fixed.o")

@@ -27,6 +27,8 @@ not reach the largest functions."""
         "host",
         pytest.param("pi3", marks=pytest.mark.emulated("qemu-arm")),
         pytest.param("pi3_64", marks=pytest.mark.emulated("qemu-aarch64")),
+        pytest.param("imxrt1050", marks=pytest.mark.emulated("qemu-system-arm")),
+        pytest.param("mcxn947", marks=pytest.mark.emulated("qemu-system-arm")),
     ],
 )
 def test_painted_stack_stays_within_the_said_bytes(target: str) -> None:

@@ -241,4 +241,6 @@ CAMPAIGNS = (
     Stacks("stacks-host", quick_count=1),
     Stacks("stacks-pi3", "pi3"),
     Stacks("stacks-pi3_64", "pi3_64"),
+    Stacks("stacks-imxrt1050", "imxrt1050"),
+    Stacks("stacks-mcxn947", "mcxn947"),
 )

@@ -30,7 +30,16 @@ sys.path.extend(str(Path(__file__).resolve().parents[1] / n) for n in ("support"
 
 from findings import Findings
 
-MODULES = ("mutants", "memory", "special", "graphs", "outputs", "scheduled", "binary_pages")
+MODULES = (
+    "mutants",
+    "memory",
+    "special",
+    "graphs",
+    "outputs",
+    "scheduled",
+    "binary_pages",
+    "boards",
+)
 """Modules in this folder with a tuple `CAMPAIGNS`."""
 
 

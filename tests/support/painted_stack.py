@@ -1,6 +1,7 @@
 """Measure how much stack a call uses: paint the stack before it, and examine it after it.
 
-The call runs on a thread whose stack is filled with a pattern below the caller's frame.
+On Linux, the call runs on a thread whose stack is filled with a pattern below the caller's frame. A
+board without an operating system has one stack, of which the bytes below the frame are filled.
 """
 
 from __future__ import annotations
@@ -15,21 +16,14 @@ from ellc.codegen.output.build import BuildOptions, build
 from ellc.codegen.output.model import Model
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.toolchain import emulate
+from ellc.codegen.toolchain.bare_metal import templates
 
-_MAIN = """
+_LINUX = """
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-enum { STACK_BYTES = 1 << 20, PAINT = 0xA5 };
-typedef struct {
-    int (*init)(void *, void *, size_t);
-    int (*predict)(void *, const void *const *, void *const *);
-    size_t arena, n_in, n_out;
-    const size_t *in, *out;
-    long used;
-    int status;
-} test;
+enum { STACK_BYTES = 1 << 20 };
 static unsigned char *stack;
 static void *room(size_t bytes) {
     void *made = aligned_alloc(64, (bytes + 127) / 64 * 64);
@@ -42,6 +36,32 @@ static void *room(size_t bytes) {
 #else
 #define STACK_POINTER(sp) __asm__ volatile("mov %0, sp" : "=r"(sp))
 #endif
+"""
+
+_BARE = """
+#include "bare/semihosting.h"
+enum { STACK_BYTES = 1 << 16 };
+extern unsigned char stack_top[], pool_begin[];
+static unsigned char *stack, *next_room = pool_begin;
+static void *room(size_t bytes) {
+    unsigned char *made = next_room;
+    next_room += (bytes + 127) / 64 * 64;
+    for (size_t i = 0; i < bytes; i++) made[i] = 0;
+    return made;
+}
+#define STACK_POINTER(sp) __asm__ volatile("mov %0, sp" : "=r"(sp))
+"""
+
+_MEASURE = """
+enum { PAINT = 0xA5 };
+typedef struct {
+    int (*init)(void *, void *, size_t);
+    int (*predict)(void *, const void *const *, void *const *);
+    size_t arena, n_in, n_out;
+    const size_t *in, *out;
+    long used;
+    int status;
+} test;
 #define PAINTED(call) do { \
     unsigned char *sp; volatile unsigned char *p; \
     STACK_POINTER(sp); \
@@ -61,7 +81,7 @@ static void *measured(void *argument) {
 }
 """
 
-_RUN = """
+_RUN_ON_LINUX = """
 int main(void) {
     stack = aligned_alloc(65536, STACK_BYTES);
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
@@ -72,6 +92,24 @@ int main(void) {
         pthread_join(thread, 0);
         if (tests[i].status) return 4;
         printf("%ld\\n", tests[i].used);
+    }
+    return 0;
+}
+"""
+
+_RUN_BARE = """
+int main(void) {
+    intptr_t said = host_open("stdout", HOST_MODE_WRITE);
+    stack = stack_top - STACK_BYTES;
+    for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
+        char digits[12];
+        size_t at = sizeof digits;
+        next_room = pool_begin;
+        measured(&tests[i]);
+        if (tests[i].status) return 4;
+        digits[--at] = '\\n';
+        do digits[--at] = (char)('0' + tests[i].used % 10); while (tests[i].used /= 10);
+        if (!host_write(said, digits + at, sizeof digits - at)) return 5;
     }
     return 0;
 }
@@ -95,7 +133,7 @@ def measure_stacks(plans: Sequence[Plan], target: Target) -> list[StackUse]:
 def _measured(plans: Sequence[Plan], target: Target, folder: Path) -> list[StackUse]:
     objects: list[Path] = []
     said: list[int] = []
-    text = [_MAIN]
+    text = [_BARE if target.board else _LINUX, _MEASURE]
     rows: list[str] = []
     for index, plan in enumerate(plans):
         name = f"m{index}"
@@ -107,9 +145,11 @@ def _measured(plans: Sequence[Plan], target: Target, folder: Path) -> list[Stack
         rows.append(_row(built.model))
     text.append(f"static test tests[] = {{ {', '.join(rows)} }};")
     source = folder / "stacks.c"
-    source.write_text("\n".join([*text, _RUN]), encoding="utf-8")
+    text.append(_RUN_BARE if target.board else _RUN_ON_LINUX)
+    source.write_text("\n".join(text), encoding="utf-8")
     program = folder / "stacks"
-    emulate.build_program(target, [source], objects, program, options=["-std=c11"])
+    options = ["-std=c11", f"-I{templates()}"]
+    emulate.build_program(target, [source], objects, program, options=options)
     used = [int(line) for line in emulate.run(target, [program]).split()]
     return [StackUse(s, u) for s, u in zip(said, used, strict=True)]
 

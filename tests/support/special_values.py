@@ -16,10 +16,11 @@ from agreement import disagreement
 from operator_graphs import sample_graph, sample_of
 
 from ellc.codegen.blocks.calls import Options
-from ellc.codegen.blocks.candidates import WINOGRAD
+from ellc.codegen.blocks.candidates import FAMILIES, WINOGRAD
 from ellc.codegen.machine.target import Target
-from ellc.codegen.measure.testing import Outputs, Trial
+from ellc.codegen.measure.testing import Outputs, Trial, rivals
 from ellc.codegen.planning.planner import make_plan
+from ellc.ir.errors import EllcError
 from ellc.ir.graph import Graph, Node
 from ellc.ir.interp import evaluate, run_node
 from ellc.ir.op import Arrays, Case, Op
@@ -236,3 +237,16 @@ def _flushed(x: Array) -> Array:
     if x.dtype != np.float32:
         return x
     return np.where(np.abs(x) < np.finfo(np.float32).tiny, np.copysign(np.float32(0), x), x)
+
+
+def with_rivals(op: type[Op], sample: SpecialSample, board: Target) -> Iterator[SpecialSample]:
+    """The sample once for each kernel that could compute it, except the cheapest."""
+    if len(FAMILIES.get(op, ())) > 1:
+        for trial in rivals(sample.trial, board):
+            ((_, asked),) = trial.kernels
+            yield replace(sample, label=f"{sample.label} by {asked}", trial=trial)
+
+
+def is_declined(result: object, target: Target) -> bool:
+    """Whether it says that the machine computes no float64, which is the only reason to decline."""
+    return isinstance(result, EllcError) and result.code == "E303" and not target.scalar_f64
