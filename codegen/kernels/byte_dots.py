@@ -101,16 +101,16 @@ def dots_cycles(
 ) -> float:
     """Predicted issue slots of the whole kernel.
 
-    Sixteen channels cost two multiplications, `2 / products_at_once` pairwise additions, and their
-    loads. Each register of sums costs two more slots: one to set it to 0, and one to add its four
-    parts at the end. Scheduled loops have predicted cycles.
+    Sixteen channels cost two multiplications, a pairwise addition, and their loads. Each register
+    of sums costs two more slots: one to set it to 0, and one to add its four parts at the end.
+    Scheduled loops have predicted cycles.
     """
     load = target.core.load_cycles
     sums = schedule.pixels * schedule.block
     product, pairs = (
         INSTRUCTIONS[name].slots(target) for name in ("neon_smlal_8b", "neon_sadalp_8h")
     )
-    sixteen = 2 * product + 2 * pairs / types.products_at_once
+    sixteen = 2 * product + pairs
     once = sums * sixteen + (schedule.pixels + schedule.block) * load
     steps = shape.rows.taps * shape.columns.taps * shape.channels / _STEP
     if is_scheduled(target):

@@ -13,7 +13,7 @@ sums first. NEON multiplies bytes faster than numbers of 16 bits: on pi3_64, 96 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -37,12 +37,21 @@ from ellc.codegen.kernels.byte_dots import (
     pack_rows,
     pixel_limit,
 )
+from ellc.codegen.kernels.byte_pairs import (
+    PIXELS,
+    BytePairs,
+    pack_fours,
+    pair_tile,
+    pair_tiles,
+    pairs_cycles,
+)
 from ellc.codegen.kernels.convolution import (
     Problem,
     Product,
     TileInputs,
     folded,
     has_constant_operands,
+    is_scheduled,
     problem_of,
 )
 from ellc.codegen.kernels.implicit_gemm import ConvShape, TilePixel, TilePosition
@@ -63,25 +72,44 @@ _MOST_SUM = 255
 @kernel(IntConv2D, IntDense, name="centred_dots")
 def centred_dots(node: PlacedNode) -> Iterator[Candidate]:
     """Candidates for pointwise layers of NEON whose weights `dots` cannot use as they are."""
-    if not has_constant_operands(node) or node.inputs[1].type.shape[-1] % _HALF:
+    found = _centred(node)
+    if found is None or is_short(node.target, found[0].shape):
         return
+    problem, centres = found
+    shape = folded(node, problem.shape, pixel_limit(node.target))
+    pixels = shape.columns.outputs
+    make = partial(_CentredDots, centres=centres)
+    product = _CentredProduct("centred_dots", Problem(shape, problem.terms), make, pack_rows)
+    usual, others = dot_tile(node.target, pixels), dot_tiles(node.target, pixels)
+    yield from product.candidates(node, partial(_cycles, dots_cycles), usual, others)
+
+
+@kernel(IntConv2D, IntDense, name="centred_pairs")
+def centred_pairs(node: PlacedNode) -> Iterator[Candidate]:
+    """The same with the arithmetic of `byte_pairs`."""
+    found = _centred(node) if is_scheduled(node.target) else None
+    if found is None:
+        return
+    problem, centres = found
+    shape = folded(node, problem.shape, PIXELS)
+    make = partial(_CentredPairs, centres=centres)
+    product = _CentredProduct("centred_pairs", Problem(shape, problem.terms), make, pack_fours)
+    cycles = partial(_cycles, pairs_cycles)
+    yield from product.candidates(node, cycles, pair_tile(shape), pair_tiles(shape))
+
+
+def _centred(node: PlacedNode) -> tuple[Problem, Array] | None:
+    """The problem of a pointwise layer with centred weights, and each filter's number c."""
+    if not has_constant_operands(node) or node.inputs[1].type.shape[-1] % _HALF:
+        return None
     problem = problem_of(node)
     shape = problem.shape
-    is_pointwise = shape.rows.taps == shape.columns.taps == 1
-    if not is_pointwise or shape.groups > 1 or is_short(node.target, shape):
-        return
+    if shape.rows.taps * shape.columns.taps > 1 or shape.groups > 1:
+        return None
     if not (shape.rows.is_interior and shape.columns.is_interior):
-        return
+        return None
     centred = centred_terms(problem.terms, node.target)
-    if centred is None:
-        return
-    terms, centres = centred
-    shape = folded(node, shape, pixel_limit(node.target))
-    pixels = shape.columns.outputs
-    make = partial(CentredDots, centres=centres)
-    product = _CentredProduct("centred_dots", Problem(shape, terms), make, pack_rows)
-    usual, others = dot_tile(node.target, pixels), dot_tiles(node.target, pixels)
-    yield from product.candidates(node, _cycles, usual, others)
+    return None if centred is None else (Problem(shape, centred[0]), centred[1])
 
 
 def centred_terms(terms: Terms, target: Target) -> tuple[Terms, Array] | None:
@@ -108,8 +136,14 @@ def centred_terms(terms: Terms, target: Target) -> tuple[Terms, Array] | None:
     return (made, centres) if made.types.sums_products else None
 
 
-def _cycles(target: Target, shape: ConvShape, schedule: GemmSchedule, types: ProductTypes) -> float:
-    """Predicted issue slots: those of `dots`, and those of the sums of pixels.
+def _cycles(
+    products: Callable[[Target, ConvShape, GemmSchedule, ProductTypes], float],
+    target: Target,
+    shape: ConvShape,
+    schedule: GemmSchedule,
+    types: ProductTypes,
+) -> float:
+    """Predicted issue slots: those of `products`, and those of the sums of pixels.
 
     Sixteen values of a pixel are loaded and added by two instructions. In each tile, sums and
     numbers c are loaded, and each vector of results takes a multiply-add.
@@ -119,10 +153,10 @@ def _cycles(target: Target, shape: ConvShape, schedule: GemmSchedule, types: Pro
     sums = images * rows * columns * (-(-shape.channels // _STEP) * (load + 2) + _PIXELS)
     vectors = schedule.block // 4
     each = load * (1 + vectors) + vectors * schedule.pixels
-    return dots_cycles(target, shape, schedule, types) + sums + shape.tiles(schedule) * each
+    return products(target, shape, schedule, types) + sums + shape.tiles(schedule) * each
 
 
-class CentredDots(ByteDots):
+class _Centred(ByteDots):
     """Adds, for each filter, c times the sum of the pixel's values."""
 
     def __init__(
@@ -151,7 +185,7 @@ class CentredDots(ByteDots):
         sums: list[Operand],
         pixel: TilePixel,
     ) -> list[Operand]:
-        """The totals of `dots`, plus c times the sum of the pixel's values."""
+        """The totals, plus c times the sum of the pixel's values."""
         b, (_, rows, columns, _) = self._b, self._shape.walk
         totals = super().finish(position, taps, sums, pixel)
         row = b.add(b.mul(position.image, rows), position.row)
@@ -167,8 +201,16 @@ class CentredDots(ByteDots):
         return [b.mul_add(c, value, t) for c, t in zip(centres, totals, strict=True)]
 
 
+class _CentredDots(_Centred, ByteDots):
+    """The arithmetic of `dots`."""
+
+
+class _CentredPairs(_Centred, BytePairs):
+    """The arithmetic of `byte_pairs`."""
+
+
 @dataclass(frozen=True, eq=False, slots=True)
-class _CentredProduct(Product[CentredDots]):
+class _CentredProduct(Product[_Centred]):
     """A convolution whose first kernel computes the sums of pixels."""
 
     def call(self, node: PlacedNode, tile: GemmSchedule) -> list[KernelCall]:

@@ -116,8 +116,9 @@ class TileArithmetic(ABC):
     A pixel has `sums_of_pixel` sums; 0 means one sum for each vector of filters. If `rows_at_once`
     is not 0, the products of this many window rows are first summed separately, and then added to
     the sums. If `weights_at_once` is not 0, one instruction loads this many weights, and another
-    widens them. The epilogues of `stored_at_once` pixels are interleaved. Without `joins_taps`,
-    each tap has an inner loop of its own.
+    widens them. The epilogues of `stored_at_once` pixels are interleaved; if `vectors_at_once` is
+    not 0, only for so many vectors of each. Without `joins_taps`, each tap has an inner loop of its
+    own.
 
     In all methods, `inside` is the index of an element in the image, and `panel` is the index of an
     element in the packed weights.
@@ -126,6 +127,7 @@ class TileArithmetic(ABC):
     rows_at_once: int = 0
     weights_at_once: int = 0
     stored_at_once: int = 1
+    vectors_at_once: int = 0
     sums_of_pixel: int = 0
     joins_taps: bool = True
 
@@ -432,24 +434,43 @@ class TileNest(Generic[ArithmeticT]):
             results = list(some_rows.results)
         channel = b.add(b.mul(position.group, shape.filters), b.mul(position.block, schedule.block))
         at = (position.image, position.row, column, channel)
-        width = self._arithmetic.sums_of_pixel or schedule.vectors
-        at_once = self._arithmetic.stored_at_once
+        self._finish(position, at, tiles, results)
+
+    def _finish(
+        self,
+        position: TilePosition,
+        at: tuple[Operand, Operand, Operand, Operand],
+        tiles: Tiles,
+        results: Sequence[Operand],
+    ) -> None:
+        """Write the ends of the sums of a tile whose first result is `at`, and the epilogue."""
+        arithmetic = self._arithmetic
+        width = arithmetic.sums_of_pixel or self._schedule.vectors
+        at_once = arithmetic.stored_at_once
         for start in range(0, len(tiles.taps), at_once):
             finished = [
-                (
-                    self._arithmetic.finish(
-                        position,
-                        taps,
-                        results[p * width : (p + 1) * width],
-                        TilePixel(column, p),
-                    ),
-                    (0, 0, p, 0),
+                arithmetic.finish(
+                    position, taps, list(results[p * width : (p + 1) * width]), TilePixel(at[2], p)
                 )
                 for p, taps in enumerate(tiles.taps[start : start + at_once], start)
             ]
-            self._epilogue.store_pixels(
-                finished, at, position.valid, last=position.last_block, at_once=at_once
-            )
+            vectors = len(finished[0])
+            if arithmetic.vectors_at_once and not self._epilogue.is_bits:
+                vectors = arithmetic.vectors_at_once
+            for first in range(0, len(finished[0]), vectors):
+                done = sum(v.type.lanes for v in finished[0][:first])
+                if done < position.valid:
+                    pixels = [
+                        (values[first : first + vectors], (0, 0, p, done))
+                        for p, values in enumerate(finished, start)
+                    ]
+                    self._epilogue.store_pixels(
+                        pixels,
+                        at,
+                        min(position.valid - done, sum(v.type.lanes for v in pixels[0][0])),
+                        last=position.last_block,
+                        at_once=at_once,
+                    )
 
     def _window_rows(
         self,

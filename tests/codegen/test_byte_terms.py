@@ -9,6 +9,7 @@ import pytest
 
 from ellc.codegen.blocks.terms import ProductTypes, Terms, in_bytes, in_fewest_bytes
 from ellc.codegen.kernels.byte_dots import pack_rows
+from ellc.codegen.kernels.byte_pairs import pack_fours
 from ellc.codegen.kernels.centred_dots import centred_terms
 from ellc.codegen.kernels.pairs import pack_pairs
 from ellc.codegen.kir.build import KernelBuilder
@@ -100,6 +101,19 @@ def test_neighbouring_channels_of_a_filter_are_packed_side_by_side(depth: int) -
         filter_ = index * 4 + place
         inside = weights[group * 5 + min(filter_, 4), row, column, 2 * pair + side]
         assert packed[group, index, row, column, pair, place, side] == (
+            inside if filter_ < 5 else 0
+        )
+
+
+@pytest.mark.parametrize("depth", [8, 24])
+def test_pairs_of_channels_of_four_filters_are_packed_side_by_side(depth: int) -> None:
+    weights = np.arange(10 * 2 * 3 * depth).reshape(10, 2, 3, depth)
+    packed = pack_fours(weights, 2, 8)
+    assert packed.shape == (2, 1, 2, 3, depth // 4, 2, 2, 4, 2)
+    for group, index, row, column, four, vector, pair, lane, side in np.ndindex(packed.shape):
+        filter_ = 8 * index + 4 * vector + lane
+        inside = weights[group * 5 + min(filter_, 4), row, column, 4 * four + 2 * pair + side]
+        assert packed[group, index, row, column, four, vector, pair, lane, side] == (
             inside if filter_ < 5 else 0
         )
 

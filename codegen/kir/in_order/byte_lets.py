@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from ellc.codegen.kir.dataflow import registers_read
 from ellc.codegen.kir.in_order.affine import Writer
 from ellc.codegen.kir.in_order.code import Access, Reg, Unsupported
-from ellc.codegen.kir.ir import Imm, Let, Operand, Param, Var
+from ellc.codegen.kir.ir import For, Imm, Let, Load, Operand, Param, Var, walk
 from ellc.codegen.kir.types import Elem, VType
 
 _F32X4, _U8X16, _U16X8 = VType(Elem.F32, 4), VType(Elem.U8, 16), VType(Elem.U16, 8)
@@ -16,6 +17,20 @@ VECTORS = (_F32X4, _U8X16, _U16X8)
 ELEMENTS = tuple(type_.elem for type_ in VECTORS)
 HALF = VType(Elem.U8, 8)
 """Bytes that are only loaded, and joined with others to a vector."""
+
+
+def joined(loop: For) -> frozenset[str]:
+    """The names of such bytes: those that are loaded in a nest and are only halves of vectors."""
+    loads, halves, whole = set[str](), set[str](), set[str]()
+    for statement in walk((loop,)):
+        match statement:
+            case Load(result, _, _, _, _) if result.type == HALF:
+                loads.add(result.name)
+            case Let(_, "join", args, _):
+                halves |= {arg.name for arg in args if isinstance(arg, Var)}
+            case _:
+                whole |= {v.name for v in registers_read(statement)}
+    return frozenset(loads & halves - whole)
 
 
 @dataclass(frozen=True, slots=True)

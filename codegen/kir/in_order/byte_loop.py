@@ -28,10 +28,12 @@ _FIRST = 4
 interleaved."""
 _HALF_BYTES = 8
 _I32X4 = VType(Elem.I32, 4)
-_VECTORS = (VType(Elem.I8, 16), VType(Elem.U8, 16))
+_VECTORS = tuple(VType(elem, lanes) for elem in (Elem.I8, Elem.U8) for lanes in (8, 16))
 _FIRST_PRODUCTS = ("wide_mul", SIGNED_DOT)
 _LAST_PRODUCTS = ("add_pairs", SIGNED_DOT)
-_PRODUCTS = ("part", "repeat", "xor", "bitcast", "wide_mul_add", *_FIRST_PRODUCTS, *_LAST_PRODUCTS)
+_PARTS = ("part", "repeat", "join", "bitcast")
+"""Operations that happen where their results are read."""
+_PRODUCTS = (*_PARTS, "xor", "wide_mul_add", *_FIRST_PRODUCTS, *_LAST_PRODUCTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,21 @@ def _read_early(products: Sequence[Let], loads: Sequence[Load]) -> frozenset[str
     return frozenset(early)
 
 
+def _last_reads(found: ByteLoop) -> dict[str, int]:
+    """For each early load the place in the body of the statement that reads it last."""
+    holders = {name: {name} for name in found.early}
+    last = dict.fromkeys(found.early, -1)
+    for place, statement in enumerate(found.loop.body):
+        if isinstance(statement, Let):
+            names = {v.name for v in statement.args if isinstance(v, Var)}
+            for name, held in holders.items():
+                if names & held:
+                    last[name] = place
+                    if statement.op in _PARTS:
+                        held.add(statement.result.name)
+    return last
+
+
 class Around(Addresses, Protocol):
     """What this translation needs of the one around it."""
 
@@ -94,6 +111,7 @@ class _Place:
 
     pointer: Reg
     displacement: int
+    bytes: int
     alias: str
 
 
@@ -113,6 +131,7 @@ class ByteLoopWriter:
             around.index_let(let)
         self._places = {load.result.name: self._place(load, counted) for load in found.loads}
         self._early = {name: writer.new("v") for name in sorted(found.early)}
+        self._last_reads = _last_reads(found)
 
     def write(self) -> None:
         """Add the loop to the open level."""
@@ -147,16 +166,25 @@ class ByteLoopWriter:
                         )
 
     def _trip(self) -> None:
-        """The products of a trip, and the loads that only later products read."""
-        loop = self._found.loop
+        """The products of a trip, and the loads that only later products read.
+
+        If registers are few, those of early loads that nothing reads any more take the values of
+        later loads.
+        """
+        loop, unread = self._found.loop, list[str]()
+        at_once = len(self._cells) + len(self._found.loads) + _FIRST
+        if at_once >= len(self._writer.encoding.registers["v"]):
+            unread = sorted(self._early, key=self._last_reads.__getitem__)
         for carried, cell in zip(loop.carried, self._cells, strict=True):
             self._around.define(carried.name, cell)
-        for statement in loop.body:
+        for place, statement in enumerate(loop.body):
             match statement:
+                case Load(result, _, _, _, _) if result.name in self._early:
+                    self._around.define(result.name, self._early[result.name])
                 case Load(result, _, _, _, _):
-                    reg = self._early.get(result.name) or self._writer.new("v")
-                    if result.name not in self._early:
-                        self._load(result.name, reg)
+                    is_free = bool(unread) and self._last_reads[unread[0]] < place
+                    reg = self._early[unread.pop(0)] if is_free else self._writer.new("v")
+                    self._load(result.name, reg)
                     self._around.define(result.name, reg)
                 case Let(result, _, args, _) if result.type != INDEX:
                     named = tuple(named_literal(a) if isinstance(a, Imm) else a for a in args)
@@ -173,14 +201,15 @@ class ByteLoopWriter:
         terms = [term for term in address.terms if term[0] != counted]
         first = of_terms(terms, address.constant + step * self._found.trips.start)
         bytes_, alias = step * self._found.trips.step, self._around.alias(load.param)
+        size = load.result.type.lanes
         for base, pointer in self._bases:
             far = first.constant - base.constant
             if base.terms == first.terms and self._steps[pointer] == bytes_ and self._reaches(far):
-                return _Place(pointer, far, alias)
+                return _Place(pointer, far, size, alias)
         pointer = self._writer.fresh_index(first)
         self._bases.append((first, pointer))
         self._steps[pointer] = bytes_
-        return _Place(pointer, 0, alias)
+        return _Place(pointer, 0, size, alias)
 
     def _reaches(self, far: int) -> bool:
         return far % _HALF_BYTES == 0 and 0 <= far < self._writer.encoding.reach_bytes
@@ -188,15 +217,18 @@ class ByteLoopWriter:
     # --- instructions ----------------------------------------------------------------------------
 
     def _load(self, name: str, reg: Reg, further: int = 0) -> None:
-        for op in self._halves(self._places[name], reg, further):
+        for op in self._parts(self._places[name], reg, further):
             self._writer.emit(op)
 
-    def _halves(self, place: _Place, reg: Reg, further: int) -> Iterator[Op]:
-        """A load in halves; nothing is known of its place but the buffer."""
-        encoding, through = self._writer.encoding, self._writer.new(self._writer.encoding.halves)
+    def _parts(self, place: _Place, reg: Reg, further: int) -> Iterator[Op]:
+        """A load of 8 bytes, or in halves; nothing is known of its place but the buffer."""
+        encoding = self._writer.encoding
         at = place.displacement + further
         access = Access(place.alias, (self._label, place.pointer), at, _HALF_BYTES, False)
         yield encoding.half_load(reg, 0, place.pointer, at, access)
+        if place.bytes == _HALF_BYTES:
+            return
+        through = self._writer.new(encoding.halves)
         yield encoding.core_load(through, place.pointer, at + _HALF_BYTES, access)
         yield encoding.insertion(reg, 1, through)
 

@@ -7,7 +7,7 @@ vector are a lane of `sdot`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -101,12 +101,14 @@ class IntegerLets:
         self._writer, self._values, self._in_parts = writer, values, in_parts
         self._lets: dict[str, Let] = {}
         self._loaded: dict[tuple[int, object], Reg] = {}
+        self._written: dict[tuple[int, str], Reg] = {}
         self.shared: set[Reg] = set()
         """The registers of loads, which several values may have."""
 
     def forget(self) -> None:
         """A loop begins or ends, or something is stored: later loads are not shared."""
         self._loaded.clear()
+        self._written.clear()
 
     # --- memory ----------------------------------------------------------------------------------
 
@@ -167,7 +169,7 @@ class IntegerLets:
         """Translate an operation. Raises `Unsupported` for those outside the subset."""
         self._lets[let.result.name] = let
         match let.op, let.args:
-            case "part" | "join" | "bitcast" | "splat_lane" | "repeat", _:
+            case (("part" | "join" | "bitcast" | "splat_lane" | "repeat"), _):
                 return let
             case "wide_mul", (a, b):
                 return self._product(let, a, b)
@@ -248,7 +250,46 @@ class IntegerLets:
         (whole,), (start, count) = let.args, let.attrs
         if count != 8 or start not in (0, 8) or whole.type.lanes != VECTOR_BYTES:
             raise Unsupported("another part of a vector")
-        return _Half(self._vector(whole), bool(start))
+        return _Half(self._repeated(whole) or self._vector(whole), bool(start))
+
+    def _repeated(self, operand: Operand) -> Reg | None:
+        """Two of 8 bytes, four times, and then the next two, four times; None for other vectors.
+
+        All pairs are doubled, and pairs of the resulting words are doubled again.
+        """
+        join = self._defining(operand)
+        if join is None or join.op != "join":
+            return None
+        (low, first), (high, second) = (self._repeated_pair(half) for half in join.args)
+        if low != high or second != first + 2 or first % 4:
+            raise Unsupported("other bytes repeated")
+        words = self._once(low, lambda: self._doubled("zip1 {0}.8h", self._vector(low)))
+        name = "zip2 {0}.4s" if first else "zip1 {0}.4s"
+        return self._once(operand, lambda: self._doubled(name, words))
+
+    def _repeated_pair(self, half: Operand) -> tuple[Operand, int]:
+        """The 8 bytes of which two are repeated four times, and the place of the first one."""
+        repeat = self._defining(half)
+        part = self._defining(repeat.args[0]) if repeat and repeat.op == "repeat" else None
+        if part is None or part.op != "part" or repeat is None or repeat.attrs != (4,):
+            raise Unsupported("other halves of a vector")
+        (whole,), (first, count) = part.args, part.attrs
+        if count != 2 or whole.type.lanes != 8 or whole.type.elem not in _BYTES:
+            raise Unsupported("other bytes repeated")
+        return whole, first
+
+    def _doubled(self, zipped: str, reg: Reg) -> Reg:
+        """Each element of a half of a vector, twice."""
+        lanes = zipped.partition(".")[2]
+        return self._new("integer_vector", f"{zipped}, {{1}}.{lanes}, {{1}}.{lanes}", reg)
+
+    def _once(self, operand: Operand, write: Callable[[], Reg]) -> Reg:
+        """The register that `write` returns for an operand at its first use at this depth."""
+        assert isinstance(operand, Var)
+        key = (self._writer.depth, operand.name)
+        if key not in self._written:
+            self._written[key] = write()
+        return self._written[key]
 
     def _dot(self, total: Operand, weights: Operand, four: Operand) -> Reg:
         """A dot product of bytes, by four bytes of a vector that `repeat` has put everywhere."""

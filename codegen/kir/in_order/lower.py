@@ -10,7 +10,7 @@ from typing import Union
 from ellc.codegen.kir.assembly import Frame
 from ellc.codegen.kir.dataflow import registers_read
 from ellc.codegen.kir.in_order.affine import Affine, Level, Writer
-from ellc.codegen.kir.in_order.byte_lets import ELEMENTS, HALF, VECTORS, ByteLets, HalfLoad, Pair
+from ellc.codegen.kir.in_order.byte_lets import ELEMENTS, VECTORS, ByteLets, HalfLoad, Pair, joined
 from ellc.codegen.kir.in_order.byte_loop import ByteLoopWriter, byte_loop
 from ellc.codegen.kir.in_order.carried import VECTOR_BYTES, advance, coalesced, split, stream_of
 from ellc.codegen.kir.in_order.code import Access, Code, Loop, Op, Reg, Unsupported
@@ -66,12 +66,12 @@ class Lowering:
         places_loads: bool = True,
         product_loops: bool = True,
     ) -> None:
-        self._encoding = encoding
-        self._writer = Writer(encoding)
+        self._encoding, self._writer = encoding, Writer(encoding)
         self._places_loads, self._product_loops = places_loads, places_loads and product_loops
         self._frame, self._aliases = frame, aliases
         self._uses = Counter(v.name for s in walk((loop,)) for v in registers_read(s))
         self._uses.update(v.name for v in outs)
+        self._joined = joined(loop)
         self._values: dict[str, Value] = {}
         self._depths: dict[str, int] = {}
         self._pointers: dict[str, Affine] = {}
@@ -139,7 +139,7 @@ class Lowering:
                 self.vector_let(statement)
             case Load(result, param, index, offset, _) if result.type in VECTORS:
                 self.define(result.name, self._load(param, index, offset))
-            case Load(result, param, index, offset, _) if result.type == HALF:
+            case Load(result, param, index, offset, _) if result.name in self._joined:
                 self.define(result.name, HalfLoad(param, index, offset))
             case Store(value, param, index, offset, _) if value.type in VECTORS:
                 self._store(self.vector(value), param, index, offset)

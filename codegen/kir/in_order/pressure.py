@@ -152,9 +152,10 @@ def enough(
 ) -> bool:
     """Whether no more registers than `free` are in use at the same time, as `assign` counts them.
 
-    `out` are live after the block. `tight` has the meaning that it has for `life_spans`.
+    `out` are live after the block. `tight` has the meaning that it has for `life_spans`. What is
+    live before and after the block keeps its register also where it waits to be written again.
     """
-    live = set(out)
+    live, held = set(out), _live_before(ops) & out
     count = Counter(reg.bank for reg in live)
 
     def grow(registers: Iterable[Reg]) -> None:
@@ -168,8 +169,17 @@ def enough(
         if any(count[bank] > most for bank, most in free.items()):
             return False
         for reg in op.writes:
-            if reg in live:
+            if reg in live and reg not in held:
                 live.remove(reg)
                 count[reg.bank] -= 1
         grow(op.used)
     return not any(count[bank] > most for bank, most in free.items())
+
+
+def _live_before(ops: Sequence[Op]) -> set[Reg]:
+    """The registers that instructions read before they write them."""
+    found, written = set[Reg](), set[Reg]()
+    for op in ops:
+        found.update(reg for reg in op.used if reg not in written)
+        written.update(op.writes)
+    return found

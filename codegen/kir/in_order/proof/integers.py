@@ -61,6 +61,10 @@ class Integers:
             self.of("pair_sum", b[2], b[3]),
         )
 
+    def doubled(self, word: int, place: int) -> int:
+        """The low or the high 16 bits of a word (`place` 0 or 1), twice."""
+        return self.of("doubled 16", word, f"{place}")
+
     def each(self, op: str, bits: int, words: int, *operands: Lanes) -> Lanes:
         """An operation on each lane of so many bits, in the first words."""
         name = op if op in ("and", "xor") else f"{op} of {bits // 8}"

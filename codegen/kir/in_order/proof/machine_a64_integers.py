@@ -114,6 +114,20 @@ class IntegerMachine(Machine):
             raise Unproved("saturates bytes")
         self._set(to, self._integers.narrowed(self._value(a), bits, saturates=saturates))
 
+    def zipped(self, name: str, to: str, a: str, b: str) -> None:
+        """zip1, zip2: the elements of two halves of vectors, in turn."""
+        (lanes,) = {_lanes(operand) for operand in (to, a, b)}
+        half = 2 * (name == "zip2")
+        first, second = (self._value(operand)[half : half + 2] for operand in (a, b))
+        match lanes:
+            case "4s":
+                self._set(to, (first[0], second[0], first[1], second[1]))
+            case "8h" if first == second:
+                w, x, y, z = (self._integers.doubled(word, at) for word in first for at in (0, 1))
+                self._set(to, (w, x, y, z))
+            case _:
+                raise Unproved("other lanes")
+
     def widened(self, name: str, to: str, a: str) -> None:
         """sxtl, uxtl."""
         bits = {("8h", "8b"): 8, ("4s", "4h"): 16}[_lanes(to), _lanes(a)]
@@ -172,6 +186,7 @@ LINES: Mapping[str, Handler] = MappingProxyType(
         **{n: _named(IntegerMachine.lane_by_lane, n) for n in _EACH},
         **{n: _named(IntegerMachine.byte_products, n) for n in _PRODUCTS},
         **{n: _named(IntegerMachine.lane_shift, n) for n in ("shl", "sshr")},
+        **{n: _named(IntegerMachine.zipped, n) for n in ("zip1", "zip2")},
         **{n: _named(IntegerMachine.narrowed, n) for n in ("xtn", "sqxtn")},
         **{n: _named(IntegerMachine.widened, n) for n in ("sxtl", "uxtl")},
         "sdot": IntegerMachine.dot,

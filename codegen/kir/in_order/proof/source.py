@@ -13,6 +13,7 @@ from ellc.codegen.kir.in_order.proof.source_integers import (
     loaded,
 )
 from ellc.codegen.kir.in_order.proof.symbols import (
+    UNKNOWN,
     Lanes,
     Linear,
     Memory,
@@ -24,6 +25,7 @@ from ellc.codegen.kir.ir import Imm, Let, Load, Operand, Param, Prefetch, Stmt, 
 from ellc.codegen.kir.types import INDEX, Elem, VType
 
 _F32X4, _U16X8 = VType(Elem.F32, 4), VType(Elem.U16, 8)
+_HALF_WORDS = HALF.lanes // 4
 _ZEROS = Imm(0, _U16X8)
 _BINARY: Mapping[str, str] = {n: n for n in ("add", "sub", "mul", "min", "max")}
 
@@ -89,7 +91,8 @@ class Source:
         if isinstance(operand, Imm):
             (bits,) = struct.unpack("<I", struct.pack("<f", operand.value))
             return literal_lanes(self._symbols, bits)
-        a, b, c, d = self._words(operand)
+        words = self._words(operand)
+        a, b, c, d = (*words, UNKNOWN, UNKNOWN) if len(words) == _HALF_WORDS else words
         return (a, b, c, d)
 
     def _words(self, operand: Operand) -> tuple[int, ...]:

@@ -113,7 +113,24 @@ class SourceIntegers:
             return self._lanes(operand), False
         if part.op != "part" or part.attrs[1] != 8 or part.attrs[0] not in (0, 8):
             raise Unproved("another part of a vector")
-        return self._lanes(part.args[0]), bool(part.attrs[0])
+        (whole,) = part.args
+        join = self._kept.get(whole.name) if isinstance(whole, Var) else None
+        lanes = self._lanes(whole) if join is None else self._repeated(join)
+        return lanes, bool(part.attrs[0])
+
+    def _repeated(self, join: Let) -> Lanes:
+        """Two bytes, four times, and two others, four times."""
+        low, high = (self._repeated_pair(half) for half in self._kept_of(join.result, "join").args)
+        return (low, low, high, high)
+
+    def _repeated_pair(self, half: Operand) -> int:
+        """A word of two bytes of 8, twice."""
+        repeat = self._kept_of(half, "repeat")
+        part = self._kept_of(repeat.args[0], "part")
+        (whole,), (first, count) = part.args, part.attrs
+        if repeat.attrs != (4,) or count != 2 or first % 2 or whole.type.elem.bytes > 1:
+            raise Unproved("other bytes repeated")
+        return self._integers.doubled(self._lanes(whole)[first // _WORD], first % _WORD // 2)
 
     def _splat(self, operand: Operand) -> Lanes:
         lane = self._kept.get(operand.name) if isinstance(operand, Var) else None
