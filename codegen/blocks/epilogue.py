@@ -8,7 +8,7 @@ result or an operand, the epilogue uses a dense copy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from ellc.codegen.blocks.access import Access, bit_bytes
@@ -26,6 +26,9 @@ from ellc.ir.errors import InternalError
 from ellc.ir.types import DType
 
 __all__ = ["Coordinates", "Epilogue"]
+
+Pixel = tuple[Sequence[Operand], Sequence[int]]
+"""Vectors of consecutive channels of a pixel, and where it is."""
 
 
 class Epilogue:
@@ -107,18 +110,24 @@ class Epilogue:
 
     def store_pixels(
         self,
-        pixels: Sequence[tuple[Sequence[Operand], Sequence[int]]],
+        pixels: Sequence[Pixel],
         at: Coordinates,
         count: int = 0,
         *,
         last: bool = False,
         at_once: int = 1,
+        vectors_at_once: int = 0,
     ) -> None:
         """Like `store`, for several pixels. Each has its own vectors and its own `delta`.
 
         The stages of `at_once` pixels are interleaved. This needs more registers, but hides the
-        latency of long stages.
+        latency of long stages. If `vectors_at_once` is not 0, only so many vectors of each pixel
+        take part, unless results are bits: the pixels then share fewer operands of stages.
         """
+        if vectors_at_once and not self.is_bits:
+            for piece, valid in self._pieces(pixels, count, vectors_at_once):
+                self.store_pixels(piece, at, valid, last=last, at_once=at_once)
+            return
         for first in range(0, len(pixels), at_once):
             group = pixels[first : first + at_once]
             chains: list[Callable[[], Operand]] = []
@@ -129,6 +138,25 @@ class Epilogue:
             finished = self._b.interleaved(chains)
             for (_, delta), start, end in zip(group, [0, *ends], ends, strict=False):
                 self.write(finished[start:end], at, delta, count, last=last)
+
+    def _pieces(
+        self, pixels: Sequence[Pixel], count: int, vectors: int
+    ) -> Iterator[tuple[list[Pixel], int]]:
+        """So many vectors of each pixel at a time, and how many of their channels are valid."""
+        lanes = [v.type.lanes for v in pixels[0][0]]
+        count = count or sum(lanes)
+        for first in range(0, len(lanes), vectors):
+            done, end = sum(lanes[:first]), sum(lanes[: first + vectors])
+            if done < count:
+                piece: list[Pixel] = [
+                    (values[first : first + vectors], self._shifted(delta, done))
+                    for values, delta in pixels
+                ]
+                yield piece, min(end, count) - done
+
+    def _shifted(self, delta: Sequence[int], channels: int) -> tuple[int, ...]:
+        *outer, inner = delta or (0,) * len(self._walk)
+        return (*outer, inner + channels)
 
     def _chains(
         self, values: Sequence[Operand], at: Coordinates, delta: Sequence[int], count: int

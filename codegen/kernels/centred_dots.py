@@ -13,7 +13,7 @@ sums first. NEON multiplies bytes faster than numbers of 16 bits: on pi3_64, 96 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -240,29 +240,35 @@ def _pixel_sums(
             with b.loop("column", tiles.start, stop, tiles.size) as column:
                 first = b.add(start, b.mul(column.index, step * strides[2]))
                 offsets = [pixel * step * strides[2] for pixel in range(tiles.size)]
-                vectors = [_sum(b, shape, x, first, offset) for offset in offsets]
-                total = _totals(b, vectors)
+                total = _totals(b, _sums(b, shape, x, first, offsets))
                 b.store_some(total, y, b.add(target, column.index), tiles.size)
     args = (access_arg(shape.x), access_arg(sums))
     return KernelCall(b.finish(), args, images * rows, "sums of pixels")
 
 
-def _sum(b: KernelBuilder, shape: ConvShape, x: Param, first: Operand, offset: int) -> Operand:
-    """Four partial sums of the values of the pixel at `first + offset`."""
+def _sums(
+    b: KernelBuilder, shape: ConvShape, x: Param, first: Operand, offsets: Sequence[int]
+) -> list[Operand]:
+    """Four partial sums of the values of each pixel at `first` plus an offset.
+
+    The sums of all pixels are interleaved, because each waits for its previous addition. Thousands
+    of modelled cycles on pi3_64 for one pixel after the other and for four at once, 144 channels,
+    56x56: 486 and 220; 24 channels 175 and 59.
+    """
     wide = x.elem.wider
     whole = shape.channels - shape.channels % _STEP
     zeros = b.const(0, VType(wide, _HALF))
 
-    def added(total: Operand, at: Operand, count: int) -> Operand:
-        values = b.load_some(x, at, _STEP, count, offset=offset)
-        return b.op("add_pairs", total, b.op("add_pairs", zeros, values))
+    def added(totals: Sequence[Operand], at: Operand, count: int) -> list[Operand]:
+        values = [b.load_some(x, at, _STEP, count, offset=offset) for offset in offsets]
+        pairs = [b.op("add_pairs", zeros, value) for value in values]
+        return [b.op("add_pairs", t, p) for t, p in zip(totals, pairs, strict=True)]
 
-    start = b.const(0, VType(wide.wider, 4))
-    with b.loop("k", 0, whole, _STEP, carry=[start]) as k:
-        k.carry([added(k.carried[0], b.add(first, k.index), _STEP)])
-    (total,) = k.results
-    rest = shape.channels - whole
-    return added(total, b.add(first, whole), rest) if rest else total
+    starts = [b.const(0, VType(wide.wider, 4))] * len(offsets)
+    with b.loop("k", 0, whole, _STEP, carry=starts) as k:
+        k.carry(added(k.carried, b.add(first, k.index), _STEP))
+    totals, rest = list(k.results), shape.channels - whole
+    return added(totals, b.add(first, whole), rest) if rest else totals
 
 
 def _totals(b: KernelBuilder, partial_sums: list[Operand]) -> Operand:

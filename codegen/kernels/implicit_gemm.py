@@ -434,43 +434,25 @@ class TileNest(Generic[ArithmeticT]):
             results = list(some_rows.results)
         channel = b.add(b.mul(position.group, shape.filters), b.mul(position.block, schedule.block))
         at = (position.image, position.row, column, channel)
-        self._finish(position, at, tiles, results)
-
-    def _finish(
-        self,
-        position: TilePosition,
-        at: tuple[Operand, Operand, Operand, Operand],
-        tiles: Tiles,
-        results: Sequence[Operand],
-    ) -> None:
-        """Write the ends of the sums of a tile whose first result is `at`, and the epilogue."""
-        arithmetic = self._arithmetic
-        width = arithmetic.sums_of_pixel or self._schedule.vectors
-        at_once = arithmetic.stored_at_once
+        width = self._arithmetic.sums_of_pixel or schedule.vectors
+        at_once, vectors = self._arithmetic.stored_at_once, self._arithmetic.vectors_at_once
         for start in range(0, len(tiles.taps), at_once):
             finished = [
-                arithmetic.finish(
-                    position, taps, list(results[p * width : (p + 1) * width]), TilePixel(at[2], p)
+                (
+                    self._arithmetic.finish(
+                        position,
+                        taps,
+                        results[p * width : (p + 1) * width],
+                        TilePixel(column, p),
+                    ),
+                    (0, 0, p, 0),
                 )
                 for p, taps in enumerate(tiles.taps[start : start + at_once], start)
             ]
-            vectors = len(finished[0])
-            if arithmetic.vectors_at_once and not self._epilogue.is_bits:
-                vectors = arithmetic.vectors_at_once
-            for first in range(0, len(finished[0]), vectors):
-                done = sum(v.type.lanes for v in finished[0][:first])
-                if done < position.valid:
-                    pixels = [
-                        (values[first : first + vectors], (0, 0, p, done))
-                        for p, values in enumerate(finished, start)
-                    ]
-                    self._epilogue.store_pixels(
-                        pixels,
-                        at,
-                        min(position.valid - done, sum(v.type.lanes for v in pixels[0][0])),
-                        last=position.last_block,
-                        at_once=at_once,
-                    )
+            valid, ends = position.valid, position.last_block
+            self._epilogue.store_pixels(
+                finished, at, valid, last=ends, at_once=at_once, vectors_at_once=vectors
+            )
 
     def _window_rows(
         self,
