@@ -15,9 +15,13 @@ from small_networks import convolution_network, inputs_of, reference_of, two_way
 import ellc.codegen.output.c_package
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.toolchain.elf_reader import ElfFile
+from ellc.codegen.toolchain.emulate import Case, PortMemory, Request, build_runner, run_cases
 from ellc.driver import CompileOptions, compile_model
 from ellc.ir.graph import Graph
+from ellc.manifest import read_manifest
 
+C_FUNCTIONS = {"memcpy", "memset", "memmove", "memcmp"}
+"""Functions that GCC may call in freestanding C code (its manual, "Standards")."""
 STRICT = ("-Wall", "-Wextra", "-pedantic", "-Werror")
 RUN_MAIN = r"""
 #include <stdio.h>
@@ -193,3 +197,37 @@ def test_bare_metal_archive_and_header(tmp_path: Path) -> None:
     made = compile_model(convolution_network(), "imxrt1050", out_dir=tmp_path)
     assert {"libsmall.a", "small.o", "small.h", "small.json"} <= {p.name for p in made.files}
     assert resolve("imxrt1050").os == "none" and made.costs.flash_bytes is not None
+
+
+@pytest.mark.slow
+@pytest.mark.emulated("qemu-system-arm", "arm-none-eabi-gcc")
+@pytest.mark.parametrize(
+    ("target", "machine"),
+    [
+        ("imxrt1050", ("-mcpu=cortex-m7", "-mfpu=fpv5-d16")),
+        ("mcxn947", ("-mcpu=cortex-m33", "-mfpu=fpv5-sp-d16")),
+        ("nucleo_l4r5", ("-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16")),
+    ],
+)
+def test_portable_c_runs_on_a_board_by_gcc(
+    target: str, machine: tuple[str, ...], tmp_path: Path
+) -> None:
+    graph = convolution_network()
+    compiled(graph, tmp_path, "c", "h", target=target)
+    abi = ("-mthumb", "-mfloat-abi=hard", "-std=c99", "-O2", "-ffreestanding")
+    words = [*machine, *abi, *STRICT, "-c", tmp_path / "small.c", "-o", tmp_path / "small.o"]
+    cc(*words, compiler="arm-none-eabi-gcc")
+    assert set(ElfFile.read(tmp_path / "small.o").undefined) <= C_FUNCTIONS
+    facts = read_manifest(tmp_path / "small.json", tmp_path / "small.json")
+    inputs = inputs_of(graph)
+    (want,) = reference_of(graph, inputs)
+    case = Case(
+        "small",
+        tuple(PortMemory(x.nbytes) for x in inputs),
+        (PortMemory(want.nbytes),),
+        facts.arena_bytes,
+        is_model=True,
+    )
+    runner = build_runner(resolve(target), [tmp_path / "small.o"], [case], tmp_path)
+    ((data,),) = run_cases(runner, [Request(0, tuple(x.tobytes() for x in inputs))])
+    assert not disagreement(np.frombuffer(data, np.float32).reshape(want.shape), want)
