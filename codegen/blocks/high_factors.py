@@ -37,6 +37,8 @@ is shifted by 8 bits still fits in 16."""
 _MOST_START = 2048
 """The limit of start values that are tried for filters whose mantissas lose bits."""
 _RULES = {"tflite": multiply, "tflite_once": multiply_once}
+_USUAL_SHIFT = 11
+"""The F that is tried first, so that kernels of equal layers are equal and become one."""
 _MOST_LOWEST = 16
 """The shift n that counts if all filters have constant results."""
 
@@ -93,11 +95,13 @@ def high_factors(
     exact = _Exact(op, mantissas, shifts, least, most)
     if (shifts[~exact.is_constant] >= 0).any():
         return None
-    for most_raised in range(_MOST_RAISED, _LEAST_RAISED, -1):
-        for corrected in (False, True):
-            found = _of_raised(exact, most_raised, corrected)
-            if found:
-                return found
+    corrected = op.rule == "tflite" and op.low < op.zero_point
+    lowest = int(exact.right_shifts[~exact.is_constant].min(initial=_MOST_LOWEST))
+    shifts_of_all = range(lowest + _LEAST_RAISED, lowest + _MOST_RAISED)
+    for shift in sorted(shifts_of_all, key=lambda f: abs(f - _USUAL_SHIFT)):
+        found = _of_shift(exact, shift, corrected)
+        if found:
+            return found
     return None
 
 
@@ -115,15 +119,12 @@ class _Shortening:
 _SHORTENINGS = tuple(_Shortening(more, up) for more in range(4) for up in (True, False))
 
 
-def _of_raised(exact: _Exact, most_raised: int, corrected: bool) -> HighFactors | None:
-    """The factors with sums shifted by at most `most_raised` bits, if they are exact."""
-    right = exact.right_shifts
-    lowest = int(right[~exact.is_constant].min(initial=_MOST_LOWEST))
-    shift = lowest + most_raised - 1
+def _of_shift(exact: _Exact, shift: int, corrected: bool) -> HighFactors | None:
+    """The factors with this F, if they are exact."""
     best = _variant(exact, shift, corrected, _SHORTENINGS[0])
     good = exact.agreeing(best)
     for shortening in _SHORTENINGS[1:]:
-        if good.all() or not (right >= shift)[~good].all():
+        if good.all() or not (exact.right_shifts >= shift)[~good].all():
             break
         other = _variant(exact, shift, corrected, shortening)
         also = exact.agreeing(other)
