@@ -47,7 +47,7 @@ _MOST_LOWEST = 16
 class HighFactors:
     """The numbers of the formula. `shift` is F; the arrays have one int32 for each filter.
 
-    Sums are shifted left by `raised` bits (k); then `starts` are added to them. With `corrected`,
+    `starts` are added to sums, which are then shifted left by `raised` bits (k). With `corrected`,
     `2^(k - 1)` is subtracted from the upper halves of negative sums.
     """
 
@@ -63,13 +63,13 @@ class HighFactors:
 
         Where all sums give the same result, the mantissa is 0, and sums need not be right.
         """
-        raised = (values.astype(np.int64) << self.raised) + self.starts
+        raised = (values.astype(np.int64) + self.starts) << self.raised
         return np.where(self.mantissas == 0, 0, raised).astype(np.int32)
 
     def results(self, sums: Array) -> Array:
         """The results of sums [filters, n], before they are clamped."""
         column = (slice(None), None)
-        raised = (sums << self.raised.astype(np.int64)[column]) + self.starts[column]
+        raised = (sums + self.starts[column]) << self.raised.astype(np.int64)[column]
         high = ((raised * self.mantissas[column]) >> 32) + self.offsets[column]
         if self.corrected:
             high -= np.where(raised < 0, np.int64(1) << (self.raised[column] - 1), 0)
@@ -166,7 +166,7 @@ def _combined(
     wanted = lost * exact.middles + (0 if exact.rounds_once else 1 << 30)
     wanted = (wanted << raised) >> dropped
     starts = np.arange(-_MOST_START, _MOST_START)
-    rest = wanted[:, None] - starts * mantissas[:, None]
+    rest = wanted[:, None] - ((starts * mantissas[:, None]) << raised[:, None])
     offsets = (rest + (1 << 31)) >> 32
     best = abs(rest - (offsets << 32)).argmin(axis=1)
     return starts[best], offsets[np.arange(len(best)), best]
@@ -192,8 +192,8 @@ class _Exact:
 
     def agreeing(self, factors: HighFactors) -> Array:
         """For each filter, whether the factors give the exact results for all of its sums."""
-        limits = np.maximum(abs(self._least), abs(self._most)) << factors.raised.astype(np.int64)
-        fits = self.is_constant | (limits + factors.starts < 1 << 31)
+        limits = np.maximum(abs(self._least), abs(self._most)) + abs(factors.starts)
+        fits = self.is_constant | (limits << factors.raised.astype(np.int64) < 1 << 31)
         found = np.clip(factors.results(self._sums), self.op.low, self.op.high)
         agree = self.is_constant | (found == self._wanted).all(axis=1)
         return np.asarray(fits & agree)

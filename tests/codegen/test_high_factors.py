@@ -18,8 +18,8 @@ def requantize(rule: str, zero_point: int, low: int = -128, high: int = 127) -> 
 
 def by_factors(op: Requantize, factors: HighFactors, sums: Array) -> Array:
     """What `apply_factors` computes, on sums that contain the bias."""
-    starts = np.where(factors.mantissas == 0, 0, factors.starts)[:, None].astype(np.int64)
-    raised = (sums << factors.raised[:, None].astype(np.int64)) + starts
+    starts = factors.starts[:, None].astype(np.int64)
+    raised = (sums + starts) << factors.raised[:, None].astype(np.int64)
     raised[factors.mantissas == 0] = 0
     assert abs(raised).max() < 2**31
     high = ((raised * factors.mantissas[:, None]) >> 32) + factors.offsets[:, None]
