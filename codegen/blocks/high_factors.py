@@ -36,6 +36,7 @@ _LEAST_RAISED, _MOST_RAISED = 2, 8
 is shifted by 8 bits still fits in 16."""
 _MOST_START = 2048
 """The limit of start values that are tried for filters whose mantissas lose bits."""
+_STORED = (DType.I8, DType.U8)
 _RULES = {"tflite": multiply, "tflite_once": multiply_once}
 _USUAL_SHIFT = 11
 """The F that is tried first, so that kernels of equal layers are equal and become one."""
@@ -88,9 +89,9 @@ def high_factors(
     """The factors of a requantisation, or None if none give the exact results.
 
     `mantissas` and `shifts` are those of each filter, `least` and `most` bounds of its sums. The
-    result must have 8 bits with sign.
+    result must have 8 bits.
     """
-    if op.rule not in _RULES or op.dtype is not DType.I8 or mantissas.min() < 0 or shifts.max() > 0:
+    if op.rule not in _RULES or op.dtype not in _STORED or mantissas.min() < 0 or shifts.max() > 0:
         return None
     exact = _Exact(op, mantissas, shifts, least, most)
     if (shifts[~exact.is_constant] >= 0).any():
@@ -148,7 +149,7 @@ def _variant(exact: _Exact, shift: int, corrected: bool, shortening: _Shortening
     return HighFactors(
         shift,
         np.where(constant, 0, mantissas).astype(np.int32),
-        np.where(constant, exact.first << shift, offsets).astype(np.int32),
+        np.where(constant, (2 * exact.first + 1) << (shift - 1), offsets).astype(np.int32),
         raised.astype(np.int32),
         np.where(is_short, starts, 0).astype(np.int32),
         corrected,
@@ -225,7 +226,7 @@ def apply_factors(
     total: Operand,
     of_filter: tuple[Operand, Operand, Operand],
 ) -> Operand:
-    """The result, in 8 bits, of a sum that is already shifted left by k bits.
+    """The result, in 8 bits, of a sum that already includes `starts` and is shifted left by k bits.
 
     `of_filter` has the filter's mantissa, its offset, and `2^(k - 1)`.
     """
@@ -233,9 +234,12 @@ def apply_factors(
     high = b.op("dsp_smmla_w", total, mantissa, offset)
     if factors.corrected:
         high = b.sub(high, b.op("and", b.shift_right(total, 31), unit))
-    result = b.op("dsp_ssat8_w", b.shift_right(high, factors.shift))
-    if op.low > -128:
+    result = b.shift_right(high, factors.shift)
+    if op.dtype is DType.I8:
+        result = b.op("dsp_ssat8_w", result)
+    info = np.iinfo(op.dtype.numpy)
+    if op.low > info.min or op.dtype is DType.U8:
         result = b.max(result, b.const(op.low, result))
-    if op.high < 127:
+    if op.high < info.max or op.dtype is DType.U8:
         result = b.min(result, b.const(op.high, result))
-    return b.convert(result, Elem.I8)
+    return b.convert(result, Elem.of(op.dtype))

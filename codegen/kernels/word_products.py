@@ -32,13 +32,19 @@ def has_word_products(node: PlacedNode) -> bool:
 
 def requantisation(node: PlacedNode, terms: Terms) -> tuple[Requantize, HighFactors] | None:
     """The only stage of a node, if it is a requantisation that `high_factors` can express."""
-    if len(node.stages) != 1 or not isinstance(node.stages[0].op, Requantize):
+    return first_requantisation(node, terms) if len(node.stages) == 1 else None
+
+
+def first_requantisation(node: PlacedNode, terms: Terms) -> tuple[Requantize, HighFactors] | None:
+    """The first stage of a node, if it is a requantisation that `high_factors` can express."""
+    op = node.stages[0].op if node.stages else None
+    if not isinstance(op, Requantize) or op.rule == "half_even":
         return None
-    op, factors = node.stages[0].op, [extra.array for extra in node.extras]
     filters = terms.weights.shape[0]
-    if op.rule == "half_even" or any(f is None or f.size not in (1, filters) for f in factors):
+    arrays = [extra.array for extra in node.extras[: node.stages[0].extras]]
+    if any(a is None or a.size not in (1, filters) for a in arrays):
         return None
-    mantissas, shifts = (np.broadcast_to(np.ravel(f), filters) for f in factors if f is not None)
+    mantissas, shifts = (np.broadcast_to(np.ravel(a), filters) for a in arrays if a is not None)
     found = high_factors(op, mantissas, shifts, *_bounds(terms))
     return None if found is None else (op, found)
 
