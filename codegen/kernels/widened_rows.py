@@ -23,6 +23,7 @@ from ellc.codegen.blocks.calls import KernelCall, access_arg
 from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel
 from ellc.codegen.blocks.high_factors import HighFactors, apply_factors
 from ellc.codegen.blocks.placed_node import PlacedNode
+from ellc.codegen.blocks.requantisation import requantisation
 from ellc.codegen.blocks.scratch import reshaped, scratch
 from ellc.codegen.blocks.terms import Terms
 from ellc.codegen.blocks.weights import constant
@@ -33,7 +34,6 @@ from ellc.codegen.kernels.word_products import (
     has_word_products,
     padding_word,
     repeat,
-    requantisation,
 )
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Kernel, Operand
