@@ -60,7 +60,7 @@ def measured(plan: Plan, board: str = "zero", blocks: int = 0) -> Measured:
     expected = evaluate(plan.graph, inputs).outputs
     found = [line.split(" ", 1)[1] for line in printed.splitlines() if line.startswith("output ")]
     equal = found == [np.asarray(x, order="C").tobytes().hex() for x in expected]
-    listed = report[report.find("top ") :] if blocks else ""
+    listed = report[max(0, report.find("\n  block ")) :] if blocks else ""
     return Measured(plan, sum(parts), _by_step(model, parts), equal, code, listed)
 
 

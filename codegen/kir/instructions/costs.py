@@ -88,6 +88,7 @@ COSTS: dict[str, dict[Arch, dict[str, Cost]]] = {
             "dsp_uxtb16_ror8_w": Cost(1, 2),
             "dsp_smmla_w": Cost(1, 2),
             "dsp_ssat8_w": Cost(1, 2),
+            "dsp_smmulr": Cost(1, 2),
         },
     },
     "cortex-m4": {
@@ -112,6 +113,7 @@ COSTS: dict[str, dict[Arch, dict[str, Cost]]] = {
             "dsp_uxtb16_ror8_w": Cost(1, 1),
             "dsp_smmla_w": Cost(1, 1),
             "dsp_ssat8_w": Cost(1, 1),
+            "dsp_smmulr": Cost(1, 1),
         },
     },
     "cortex-m7": {
@@ -136,6 +138,7 @@ COSTS: dict[str, dict[Arch, dict[str, Cost]]] = {
             "dsp_uxtb16_ror8_w": Cost(1, 1, None, ("integer", "load")),
             "dsp_smmla_w": Cost(1, 2, None, ("integer", "load")),
             "dsp_ssat8_w": Cost(1, 3, None, ("integer", "load")),
+            "dsp_smmulr": Cost(1, 2, None, ("integer", "load")),
         },
     },
     "znver5": {
