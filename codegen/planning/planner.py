@@ -29,6 +29,7 @@ from ellc.codegen.blocks.weights import constant_access
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.languages.names import identifier
 from ellc.codegen.machine.target import Target
+from ellc.codegen.planning.affine_stages import with_affine_stages
 from ellc.codegen.planning.banding import ChainCalls, PartCalls
 from ellc.codegen.planning.chained import BandedChain, Candidates, Chosen, layer_of
 from ellc.codegen.planning.choice import (
@@ -83,7 +84,7 @@ def make_plan(
     """
     narrow = narrowed(graph, target, [name for name, _ in options.kernels])
     half = halved(narrow.graph, target)
-    planar = in_planes(half.graph, target)
+    planar = in_planes(with_affine_stages(half.graph, target), target)
     flat = flattened(planar)
     needed = needs(flat)
     asked = AskedKernels(dict(options.kernels), dict(narrow.kernels))

@@ -36,7 +36,8 @@ from ellc.ir.types import Array, DType, Quant, TensorType
 
 STORED = (DType.I8, DType.U8, DType.I16, DType.U16)
 BYTES = (DType.I8, DType.U8)
-RULES = ("tflite", "tflite_once", "tflite_reduced", "half_even")
+AFFINE_RULES = ("affine", "affine_apart")
+RULES = ("tflite", "tflite_once", "tflite_reduced", "half_even", *AFFINE_RULES)
 ROUNDINGS = ("half_even", "half_away")
 
 
@@ -72,6 +73,10 @@ class Requantize(Pointwise):
       Multipliers are at least 0, and x may be i64.
     * `half_even`: (x i32, scale f32); the product in float32 is rounded to the nearest integer,
       halves to even. NaN counts as 0.
+    * `affine` and `affine_apart`: (x i32, factor f32, offset f32); x * factor + offset in float32
+      is rounded like this. Such rules stand for those of TFLite where they give the same results
+      (`ellc.ir.affine_factors`): the sum must be between -2^21 and 2^21, and its result must not
+      depend on whether the product is rounded first. `affine_apart` gives the offset x's sign.
 
     With TFLite's rules, the result can also have 32 bits, for further arithmetic; its zero point is
     then 0.
@@ -90,11 +95,11 @@ class Requantize(Pointwise):
         x, factor, *shift = inputs
         long_sums = (DType.I64,) if self.rule in ("tflite_once", "tflite_reduced") else ()
         want_type("requantize", "x", x, DType.I32, *long_sums)
-        wanted = DType.F32 if self.rule == "half_even" else DType.I32
+        wanted = DType.F32 if self._in_floats else DType.I32
         for type_ in (factor, *shift):
             want_type("requantize", "a factor", type_, wanted)
         want_broadcast("requantize", *inputs)
-        to_32 = self.dtype is DType.I32 and self.rule != "half_even" and not self.zero_point
+        to_32 = self.dtype is DType.I32 and not self._in_floats and not self.zero_point
         require(
             self.dtype in STORED or to_32, f"requantize: the result cannot be {self.dtype.value}"
         )
@@ -103,7 +108,7 @@ class Requantize(Pointwise):
         return (TensorType(self.dtype, x.shape, quant=self.quant),)
 
     def ranges(self, *inputs: TensorType) -> Mapping[int, Range]:
-        if self.rule == "half_even":
+        if self._in_floats:
             return {}
         lowest, highest = 0, 31
         match self.rule:
@@ -123,10 +128,24 @@ class Requantize(Pointwise):
         if self.rule == "half_even":
             real = np.nan_to_num(x.astype(np.float32) * factor.astype(np.float32), nan=0.0)
             scaled = np.rint(np.clip(real, -(2.0**24), 2.0**24)).astype(np.int32)
+        elif self.rule in AFFINE_RULES:
+            scaled = self._moved(x, factor, shift[0])
         else:
             scaled = _MULTIPLIERS[self.rule](x, factor, shift[0])
         result = np.clip(scaled.astype(np.int64) + self.zero_point, self.low, self.high)
         return (result.astype(self.dtype.numpy),)
+
+    @property
+    def _in_floats(self) -> bool:
+        return self.rule == "half_even" or self.rule in AFFINE_RULES
+
+    def _moved(self, x: Array, factor: Array, offset: Array) -> Array:
+        """The rounded result of an affine rule."""
+        real, constant = x.astype(np.float32), offset.astype(np.float32)
+        if self.rule == "affine_apart":
+            constant = np.copysign(constant, real)
+        total = real * factor.astype(np.float32) + constant
+        return np.asarray(np.rint(np.clip(total, -(2.0**24), 2.0**24)), np.int32)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Case]:
@@ -134,6 +153,7 @@ class Requantize(Pointwise):
         yield from _scaled_at_halves()
         yield from _scaled_once(rng)
         yield from _scaled_to_even(rng)
+        yield from _scaled_and_moved()
 
 
 _BYTE = Requantize("tflite", 3, -128, 127, DType.I8)
@@ -220,6 +240,18 @@ def _scaled_to_even(rng: np.random.Generator) -> Iterator[Case]:
     large = np.array([[1e20], [1.0], [-3e-9]], np.float32)
     plain = Requantize("half_even", 0, 0, 255, DType.U8)
     yield Case(plain, (np.tile(_EXTREME, (3, 1)), large), label="large sums")
+
+
+def _scaled_and_moved() -> Iterator[Case]:
+    """The affine rules. The products need at most 24 bits, so that they are never rounded."""
+    factors = np.array([0.5, 0.75, 0.03125, 2.0], np.float32)
+    offsets = np.array([0.25, 0.0, 0.5, 100.125], np.float32)
+    for rule in AFFINE_RULES:
+        op = Requantize(rule, -7, -128, 127, DType.I8)
+        yield Case(op, (_SUMS, factors, offsets), (1, 2), label=f"{rule}, per channel")
+        unsigned = replace(op, zero_point=3, low=3, high=200, dtype=DType.U8)
+        one = (factors[1:2], offsets[3:] - 100)
+        yield Case(unsigned, (_SUMS, *one), (1, 2), label=f"{rule}, one factor")
 
 
 @register_op("quantize")

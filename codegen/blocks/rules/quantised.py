@@ -22,7 +22,7 @@ from ellc.ir.ops.fixed_point_functions import (
     LogOfSum,
     RoundedRoot,
 )
-from ellc.ir.ops.quantised import Dequantize, Quantize, Requantize
+from ellc.ir.ops.quantised import AFFINE_RULES, Dequantize, Quantize, Requantize
 from ellc.ir.ops.quantised_arithmetic import QuantAdd, QuantDiv, QuantMul
 from ellc.ir.types import DType
 
@@ -40,10 +40,30 @@ def _requantize(op: Requantize, b: KernelBuilder, x: Operand, *factor: Operand) 
         return _stored(b, fixed_point.multiply_once(b, x, *factor), op)
     if op.rule == "tflite_reduced":
         return _stored(b, fixed_point.multiply_reduced(b, x, *factor), op)
+    if op.rule in AFFINE_RULES:
+        return _affine(b, op, x, *factor)
     real = b.mul(b.convert(x, Elem.F32), factor[0])
     low, high = (float(v - op.zero_point) for v in (op.low, op.high))
     real = b.min(b.max(real, b.const(low, real)), b.const(high, real))
     return b.convert(_rounded_even(b, real, op.zero_point), Elem.of(op.dtype))
+
+
+def _affine(
+    b: KernelBuilder, op: Requantize, x: Operand, factor: Operand, offset: Operand
+) -> Operand:
+    """An affine rule. The sum is too small to need a limit before it is rounded.
+
+    Narrowing saturates, so only limits inside the stored type take instructions.
+    """
+    if op.rule == "affine_apart":
+        sign = b.op("and", x, b.const(-(1 << 31), x))
+        offset = b.bitcast(b.op("or", b.bitcast(offset, Elem.I32), sign), Elem.F32)
+    real = b.mul_add(b.convert(x, Elem.F32), factor, offset)
+    stored = _narrowed(b, _rounded_even(b, real, op.zero_point), op.dtype)
+    info = np.iinfo(op.dtype.numpy)
+    if op.low > info.min:
+        stored = b.max(stored, b.const(op.low, stored))
+    return b.min(stored, b.const(op.high, stored)) if op.high < info.max else stored
 
 
 @emits(Quantize, costly=True)
