@@ -51,7 +51,7 @@ def pairs(node: PlacedNode) -> Iterator[Candidate]:
     terms = in_fewest_bytes(problem.terms)
     types = replace(terms.types, factor=Elem.I16)
     terms = replace(terms, types=types)
-    shape = folded(node, problem.shape, _most_pixels(target, types, 2))
+    shape = folded(node, problem.shape, most_tile_pixels(target, types, 2))
     usual = pair_tile(target, types, shape.columns.outputs, shape.filters)
     others = pair_tiles(target, types, usual, shape)
     product = Product("pairs", Problem(shape, terms), PairProducts, pack_pairs)
@@ -79,7 +79,7 @@ def pair_cycles(
 def pair_tile(target: Target, types: ProductTypes, pixels: int, filters: int) -> GemmSchedule:
     """The usual tile: as many vectors as `gemm` has, and as many pixels as fit in registers."""
     usual = gemm_tile(target, types.total, pixels, filters)
-    size = min(pixels, _most_pixels(target, types, usual.vectors))
+    size = min(pixels, most_tile_pixels(target, types, usual.vectors))
     return replace(usual, pixels=max(1, size), k_step=_PAIR, by_lane=False)
 
 
@@ -88,14 +88,14 @@ def pair_tiles(
 ) -> Iterator[GemmSchedule]:
     """Every tile that fits in the registers."""
     for vectors in range(1, -(-shape.filters // usual.lanes) + 1):
-        most_tile_pixels = min(_most_pixels(target, types, vectors), shape.columns.outputs)
-        if most_tile_pixels < 1:
+        most = min(most_tile_pixels(target, types, vectors), shape.columns.outputs)
+        if most < 1:
             return
-        for tile_pixels in range(1, most_tile_pixels + 1):
+        for tile_pixels in range(1, most + 1):
             yield replace(usual, pixels=tile_pixels, vectors=vectors)
 
 
-def _most_pixels(target: Target, types: ProductTypes, vectors: int) -> int:
+def most_tile_pixels(target: Target, types: ProductTypes, vectors: int) -> int:
     """The most pixels that a tile with this many vectors may have.
 
     Their sums, a row of weights, an image value, a product and, unless it is 0, the zero point must
@@ -114,10 +114,12 @@ def pack_pairs(weights: Array, groups: int, block: int) -> Array:
 
 
 class PairProducts(Products):
-    """Adds the products of two channels at a time.
+    """Adds the products of two channels at a time, or of `together` channels in a subclass.
 
     There is one register of sums for each pixel and each vector of filters.
     """
+
+    together = _PAIR
 
     def __init__(
         self, b: KernelBuilder, shape: ConvShape, schedule: GemmSchedule, inputs: TileInputs
@@ -133,23 +135,27 @@ class PairProducts(Products):
         length: int,
         pixels: Sequence[int],
     ) -> list[Operand]:
-        """The sums plus the products of `length` values of each pixel, two values at a time."""
+        """The sums plus the products of `length` values of each pixel, some values at a time."""
         b, block = self._b, self._schedule.block
-        with b.loop("k", 0, length, _PAIR, carry=sums) as k:
+        with b.loop("k", 0, length, self.together, carry=sums) as k:
             image_index = b.add(inside, k.index)
             weight_index = b.add(panel, b.mul(k.index, block))
-            k.carry(self._pair(list(k.carried), image_index, weight_index, pixels))
+            k.carry(self._step(list(k.carried), image_index, weight_index, pixels))
         return list(k.results)
 
-    def _pair(
+    def accumulate(self, weight: Operand, value: Operand, total: Operand) -> Operand:
+        """The total plus the products of all channels that are multiplied at once."""
+        return self._b.add(total, self._b.op("pair_products", weight, value))
+
+    def _step(
         self,
         sums: list[Operand],
         image_index: Operand,
         weight_index: Operand,
         pixels: Sequence[int],
     ) -> list[Operand]:
-        """The sums plus the products of two values of each pixel."""
-        b, vectors, width = self._b, self._schedule.vectors, _PAIR * self._schedule.lanes
+        """The sums plus the products of a few values of each pixel."""
+        b, vectors, width = self._b, self._schedule.vectors, self.together * self._schedule.lanes
         pixel_stride = self._shape.columns.stride * self._shape.x.strides[2]
         align = width * self._w.elem.bytes
 
@@ -159,9 +165,9 @@ class PairProducts(Products):
 
         weights = [weight_row(v) for v in range(vectors)]
         for pixel in pixels:
-            stored = b.load(self._x, image_index, _PAIR, offset=pixel * pixel_stride)
+            stored = b.load(self._x, image_index, self.together, offset=pixel * pixel_stride)
             value = self.image_factor(b.op("repeat", stored, attrs=(self._schedule.lanes,)))
             for v, weight in enumerate(weights):
                 index = pixel * vectors + v
-                sums[index] = b.add(sums[index], b.op("pair_products", weight, value))
+                sums[index] = self.accumulate(weight, value, sums[index])
         return sums
