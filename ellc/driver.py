@@ -29,6 +29,7 @@ from ellc.codegen.output.package.texts import (
     write_demo,
     write_ell_names,
     write_ell_package,
+    write_js_module,
     write_labels,
     write_python_module,
 )
@@ -119,6 +120,7 @@ def emit_kinds() -> dict[str, str]:
         "py": "Python module for the shared library, and adapter for the model's own runtime",
         "litert": "adapter for Python programs written for LiteRT (TensorFlow Lite)",
         "onnxruntime": "adapter for Python programs written for ONNX Runtime",
+        "mjs": "JavaScript module for the WebAssembly module, with types for TypeScript",
         "wheel": "Python package with the shared library, for pip",
         "ell": "the functions of Microsoft's ELL, as C source; with py also its package",
         "cmake": "CMakeLists.txt",
@@ -132,7 +134,7 @@ def default_emit(target: Target) -> tuple[str, ...]:
         case "none":
             return ("lib", "obj", "ell", "cmake")
         case "wasm":
-            return ("so",)
+            return ("so", "mjs")
         case "windows":
             return ("so", "lib", "py", "ell", "cmake", "demo")
         case _:
@@ -330,6 +332,8 @@ def _package(
     if {*_PYTHON} & {*kinds}:
         platform_tags(target)  # raises E313 for a target without Python
         files += _python(built, kinds, folder, file, own)
+    if "mjs" in kinds:
+        files += _javascript(built, target)
     if "ell" in kinds or "cmake" in kinds:
         files += write_ell_names(model, __version__, folder)
     if {"ell", "py"} <= {*kinds}:
@@ -362,6 +366,17 @@ def _python(
         if runtime in kinds or runtime == usual
     ]
     return [write_python_module(built.model, library, __version__, folder, own), *adapters]
+
+
+def _javascript(built: BuildResult, target: Target) -> tuple[Path, Path]:
+    """The JavaScript module and its types."""
+    if target.os != "wasm" or "so" not in built.files:
+        raise EllcError(
+            "the JavaScript module needs the WebAssembly module",
+            code="E322",
+            hint="--target wasm --emit so,mjs",
+        )
+    return write_js_module(built.model, __version__, built.files["so"][0].parent)
 
 
 def _linkable(built: BuildResult, kind: str, target: Target) -> Linkable:

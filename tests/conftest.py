@@ -28,6 +28,7 @@ from browser import find_browser
 from bytecode_cache import BytecodeCache
 from cpu_times import CpuTimes
 from local_sshd import why_not
+from node import find_node
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = Path(__file__).resolve().parent / "golden"
@@ -73,6 +74,8 @@ def pytest_report_header() -> list[str]:
     ]
     if find_browser() is None:
         lines.append("no Chromium found: the page of `ellc explain` is not opened in one")
+    if find_node() is None:
+        lines.append("no Node found: the modules for WebAssembly are not run in it")
     if reason := why_not():
         lines.append(f"{reason}: nothing is deployed by ssh")
     missing = [e for e in (*DEFAULT_EMULATORS, BOARD_EMULATOR) if shutil.which(e) is None]

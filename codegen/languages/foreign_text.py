@@ -7,7 +7,7 @@ language; `render` rejects everything else. These functions convert a foreign te
 * `names.valid_name` and `names.port_names` make `Identifier`s, which are valid names in every
   language;
 * `comment` makes a `Comment`, for comments of every language and for Python's docstrings;
-* `c_string`, `python_literal` and `cmake_file` make literals;
+* `c_string`, `python_literal`, `js_literal` and `cmake_file` make literals;
 * `html_text` makes text for HTML and SVG.
 
 `c_code`, `joined`, `html_code` and `html_joined` combine converted texts. The functions for
@@ -17,6 +17,7 @@ programming languages keep the characters of a fixed list, and replace, escape o
 from __future__ import annotations
 
 import html
+import json
 import math
 import re
 from collections.abc import Iterable
@@ -48,7 +49,13 @@ class HtmlCode(str):
     __slots__ = ()
 
 
-class _EveryLanguage(CCode, PythonCode, CMakeCode):
+class JsCode(str):
+    """Text of JavaScript and TypeScript that consists of whole tokens."""
+
+    __slots__ = ()
+
+
+class _EveryLanguage(CCode, PythonCode, CMakeCode, JsCode):
     __slots__ = ()
 
 
@@ -156,6 +163,17 @@ def python_literal(value: object) -> PythonCode:
     raise TypeError(f"there is no Python literal for type {type(value).__name__}")
 
 
+def js_literal(value: object) -> JsCode:
+    r"""The JavaScript literal, in ASCII, for a value of JSON.
+
+    Raises `ValueError` for a number that is not finite.
+
+    >>> print(js_literal({"é": [1, None]}))
+    {"\u00e9": [1, null]}
+    """
+    return JsCode(json.dumps(value, allow_nan=False))
+
+
 def cmake_file(name: str) -> CMakeCode:
     """The name of a generated file as an argument of CMake.
 
@@ -185,7 +203,7 @@ def html_joined(parts: Iterable[HtmlCode], separator: str = "") -> HtmlCode:
     return HtmlCode(separator.join(checked(part, HtmlCode) for part in parts))
 
 
-Language = type[CCode] | type[PythonCode] | type[CMakeCode] | type[HtmlCode]
+Language = type[CCode] | type[PythonCode] | type[CMakeCode] | type[JsCode] | type[HtmlCode]
 
 
 def checked(value: object, language: Language) -> str:

@@ -8,6 +8,7 @@ else, such as a plain string, is an error. Most filters of a template are the fu
 from __future__ import annotations
 
 import functools
+import importlib.resources
 import math
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ from ellc.codegen.languages.foreign_text import (
     CMakeCode,
     HtmlCode,
     Identifier,
+    JsCode,
     Language,
     PythonCode,
     c_double,
@@ -27,6 +29,7 @@ from ellc.codegen.languages.foreign_text import (
     comment,
     html_text,
     joined,
+    js_literal,
     python_literal,
 )
 from ellc.codegen.languages.names import wrapper_name
@@ -44,6 +47,11 @@ def render_python(template: str, /, **values: object) -> str:
     return environment(PythonCode).get_template(template).render(**values)
 
 
+def render_js(template: str, /, **values: object) -> str:
+    """Fill a template of JavaScript or TypeScript."""
+    return environment(JsCode).get_template(template).render(**values)
+
+
 def render_html(template: str, /, package: str, **values: object) -> str:
     """Fill a template of HTML in the folder `templates` of a package."""
     return environment(HtmlCode, package).get_template(template).render(**values)
@@ -52,6 +60,12 @@ def render_html(template: str, /, package: str, **values: object) -> str:
 def render_cmake(template: str, /, **values: object) -> str:
     """Fill a template of CMake."""
     return environment(CMakeCode).get_template(template).render(**values)
+
+
+def template_text(template: str) -> str:
+    """The text of a file in `codegen/templates`, unchanged."""
+    files = importlib.resources.files("ellc.codegen")
+    return files.joinpath("templates", template).read_text(encoding="utf-8")
 
 
 @functools.cache
@@ -80,6 +94,26 @@ def _numpy_name(dtype: DType) -> PythonCode:
     return PythonCode(f"np.{'bool_' if dtype in (DType.BIT, DType.BOOL) else dtype.numpy.name}")
 
 
+_JS_ARRAYS: dict[DType, str] = {
+    DType.F64: "Float64Array",
+    DType.F32: "Float32Array",
+    DType.I64: "BigInt64Array",
+    DType.U64: "BigUint64Array",
+    DType.I32: "Int32Array",
+    DType.U32: "Uint32Array",
+    DType.I16: "Int16Array",
+    DType.U16: "Uint16Array",
+    DType.I8: "Int8Array",
+    DType.U8: "Uint8Array",
+    DType.BOOL: "Uint8Array",
+    DType.BIT: "Uint8Array",
+}
+
+
+def _js_array(dtype: DType) -> JsCode:
+    return JsCode(_JS_ARRAYS[dtype])
+
+
 _COMMON_FILTERS: dict[str, Callable[..., object]] = {
     "comment": comment,
     "identifier": Identifier,
@@ -90,5 +124,6 @@ _FILTERS: dict[type, dict[str, Callable[..., object]]] = {
     CCode: {"text": c_string, "number": c_double, "hex": _hex, "joined": joined},
     PythonCode: {"py": python_literal, "numpy": _numpy_name, "wrapper": wrapper_name},
     CMakeCode: {"file": cmake_file},
+    JsCode: {"js": js_literal, "array": _js_array},
     HtmlCode: {"text": html_text},
 }

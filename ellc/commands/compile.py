@@ -128,8 +128,9 @@ def command(
     """Compile a model (.onnx, .tflite, .ell, .eir) for a device.
 
     Writes a shared library, an object file, a C header, a Python module, a manifest, a CMake file
-    and a demo. Names that are not allowed in C or Python are changed: characters other than
-    letters, digits and _ become _; a _ is put before a leading digit and after a keyword.
+    and a demo; for the target wasm, a module for WebAssembly and one for JavaScript. Names that are
+    not allowed in C or Python are changed: characters other than letters, digits and _ become _; a
+    _ is put before a leading digit and after a keyword.
 
     With any of --pixels, --color, --range, --mean, --scale and --resize, the compiled function
     takes the uint8 pixels of a picture, rows x columns x 3, and itself computes (low + (high - low)
@@ -195,6 +196,7 @@ def _document(artifact: Artifact, target: Target) -> dict[str, object]:
         "folder": str(artifact.folder),
         "files": list(artifact.names),
         "library": str(artifact.library) if artifact.library else None,
+        "module_bytes": _module_bytes(artifact, target),
         "flash_bytes": artifact.costs.flash_bytes,
         "arena_bytes": artifact.costs.arena_bytes,
         "stack_bytes": artifact.costs.stack_bytes,
@@ -209,6 +211,7 @@ def _document(artifact: Artifact, target: Target) -> dict[str, object]:
 def _text(artifact: Artifact, target: Target) -> str:
     files = ", ".join(artifact.names)
     costs = [
+        ("module", _module_bytes(artifact, target)),
         ("flash", artifact.costs.flash_bytes),
         ("arena", artifact.costs.arena_bytes),
         ("stack", artifact.costs.stack_bytes),
@@ -225,6 +228,13 @@ def _memory_text(use: MemoryUse) -> str:
     parts = ", ".join(f"{what} {count:,}" for what, count in use.parts)
     shown = f"{use.bytes:,} of {use.most_bytes:,} bytes"
     return f"  {use.memory:<8} {shown}{f': {parts}' if parts else ''}"
+
+
+def _module_bytes(artifact: Artifact, target: Target) -> int | None:
+    """The size of the WebAssembly module, which is what a browser loads; None for other targets."""
+    if target.os != "wasm" or artifact.library is None:
+        return None
+    return artifact.library.stat().st_size
 
 
 def _bytes(count: int) -> str:

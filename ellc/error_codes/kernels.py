@@ -127,4 +127,10 @@ ROWS = (
         "The text form of a plan has syntax errors.",
         "Correct the lines in the report, or print the plan again.",
     ),
+    ErrorCode(
+        "E322",
+        "The JavaScript module needs the WebAssembly module",
+        "`--emit mjs` was given without `so`, or for another target than `wasm`.",
+        "Use `--target wasm --emit so,mjs`.",
+    ),
 )

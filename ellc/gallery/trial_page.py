@@ -7,17 +7,16 @@ import json
 
 from ellc.codegen.languages.foreign_text import HtmlCode, html_text
 from ellc.codegen.languages.render import render_html
+from ellc.codegen.output.package.texts import network_script
 from ellc.commands.output import bytes_text
 from ellc.gallery.assets import asset, hash_of
 from ellc.gallery.names import page_name
 from ellc.gallery.trial import Trial
 
-_SCRIPTS = ("wasm.js", "pixels.js", "try.js")
-
 
 def trial_page(model: str, trial: Trial) -> str:
     """The HTML of the page, which needs no other file."""
-    style, script = asset("site.css"), asset(*_SCRIPTS)
+    style, script = asset("site.css"), _script()
     return render_html(
         "try.html.j2",
         "ellc.gallery",
@@ -39,13 +38,18 @@ def trial_page(model: str, trial: Trial) -> str:
     )
 
 
+def _script() -> HtmlCode:
+    """All scripts of the page as one; the first line makes it strict."""
+    return HtmlCode("\n".join((asset("pixels.js"), network_script(), asset("try.js"))))
+
+
 def _about(trial: Trial) -> dict[str, object]:
     """The facts that the scripts need: parts of the manifest, and the format of pictures."""
     manifest = trial.manifest
     memory = manifest["memory"]
     assert isinstance(memory, dict)
     return {
-        **{key: manifest[key] for key in ("name", "abi", "inputs", "outputs")},
+        **{key: manifest[key] for key in ("name", "abi", "hash", "inputs", "outputs")},
         "arena_bytes": memory["arena_bytes"],
         "rows": trial.geometry.rows,
         "columns": trial.geometry.columns,

@@ -29,12 +29,14 @@ from ellc.codegen.languages.foreign_text import (
     Comment,
     HtmlCode,
     Identifier,
+    JsCode,
     PythonCode,
     c_code,
     c_string,
     comment,
     html_code,
     html_text,
+    js_literal,
     python_literal,
 )
 from ellc.codegen.languages.names import valid_name
@@ -49,6 +51,7 @@ from ellc.codegen.output.package.texts import (
     write_cmake,
     write_demo,
     write_ell_names,
+    write_js_module,
     write_python_module,
 )
 from ellc.codegen.output.package.version import PackageVersion
@@ -93,7 +96,18 @@ class Files:
             "ell": "".join(path.read_text("utf-8") for path in ell),
             "demo": demo.read_text("utf-8"),
         }
+        self.js = [path.read_text("utf-8") for path in write_js_module(self.model, "1", folder)]
         self.llvm = llvm_module(plan_kernels(plan), plan.target)
+
+    @property
+    def js_structure(self) -> list[str]:
+        """The JavaScript files without comments, text of literals, names of ports and hashes.
+
+        Names of ports are literals, except in the types.
+        """
+        texts = [_JS_PART.sub(lambda part: '""' * (part[0][0] == '"'), text) for text in self.js]
+        texts = [re.sub(r"readonly \w+:|abi: \d+", "", text) for text in texts]
+        return [re.sub(r"\s+", " ", text) for text in texts]
 
     @property
     def trees(self) -> list[str]:
@@ -129,6 +143,9 @@ def _plain(token: Token, names: dict[str, str]) -> Token:
     return Token(token.kind, names.get(text, text))
 
 
+_JS_PART = re.compile(r'"(?:\\.|[^"\\\n])*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
+
+
 def _tree(source: str) -> str:
     """The syntax tree of a Python file, in which every string is empty."""
     parsed = ast.parse(source)
@@ -152,9 +169,12 @@ def test_files_differ_in_literals_and_names_only(fine: Files, place: str, tmp_pa
         made = Files(network(text, place), tmp_path)
         assert {file: made.tokens(file) for file in made.c} == wanted, text
         assert made.trees == fine.trees, text
+        assert made.js_structure == fine.js_structure, text
         assert made.cmake == fine.cmake
         assert list(json.loads(made.json)) == list(json.loads(fine.json))
-        assert all(map(_is_plain, (*made.python, made.json, made.llvm, *made.c.values()))), text
+        assert all(
+            map(_is_plain, (*made.python, *made.js, made.json, made.llvm, *made.c.values()))
+        ), text
 
 
 @pytest.mark.slow
@@ -166,7 +186,9 @@ def test_ports_in_the_description_of_pixels(tmp_path: Path) -> None:
         made = Files(with_preprocessing(network(text, "input"), how), tmp_path)
         assert all(made.tokens(file) == wanted.tokens(file) for file in made.c), text
         assert made.trees == wanted.trees, text
-        assert all(map(_is_plain, (*made.python, made.json, made.llvm, *made.c.values()))), text
+        assert all(
+            map(_is_plain, (*made.python, *made.js, made.json, made.llvm, *made.c.values()))
+        ), text
 
 
 def _is_plain(text: str) -> bool:
@@ -178,6 +200,7 @@ def test_reserved_words_as_names_of_ports(tmp_path: Path) -> None:
     wanted = Files(many_ports([f"port {i}" for i in range(len(WORDS))]), tmp_path)
     assert all(made.tokens(file) == wanted.tokens(file) for file in made.c)
     assert made.trees == wanted.trees
+    assert made.js_structure == wanted.js_structure
 
 
 def test_ports_that_differ_in_case_only_share_no_macro(tmp_path: Path) -> None:
@@ -196,7 +219,8 @@ def test_only_the_valid_name_of_a_network_gets_into_files(tmp_path: Path) -> Non
     for text in TEXTS:
         made = Files(network(text, "graph"), tmp_path)
         same = Files(network(valid_name(text), "graph"), tmp_path)
-        assert (made.c, made.python, made.cmake) == (same.c, same.python, same.cmake)
+        assert (made.c, made.python, made.js) == (same.c, same.python, same.js)
+        assert made.cmake == same.cmake
         assert (made.json, made.llvm) == (same.json, same.llvm)
 
 
@@ -215,6 +239,7 @@ def test_literals_mean_the_text(tmp_path: Path) -> None:
     for text in TEXTS:
         assert document["metadata"][text] == text
         assert ast.literal_eval(python_literal(text)) == text
+        assert json.loads(js_literal(text)) == text
         c = ast.literal_eval(f"b{c_string(text)}".replace("\\?", "?"))
         assert c.decode("utf-8", "surrogatepass") == text
 
@@ -222,13 +247,13 @@ def test_literals_mean_the_text(tmp_path: Path) -> None:
 # --- templates accept only marked text ---
 
 
-@pytest.mark.parametrize("language", [CCode, PythonCode, CMakeCode])
+@pytest.mark.parametrize("language", [CCode, PythonCode, CMakeCode, JsCode])
 def test_templates_refuse_plain_text(language: type[CCode]) -> None:
     template = environment(language).from_string("{{ x }}")
     for value in (language("x"), Identifier("x"), Comment("x")):
         assert template.render(x=value) == "x"
     assert template.render(x=1) == "1"
-    every = (CCode, PythonCode, CMakeCode, HtmlCode)
+    every = (CCode, PythonCode, CMakeCode, JsCode, HtmlCode)
     others = [other("x") for other in every if other is not language]
     for wrong in ("x", None, 1.5, True, b"x", ("x",), language("x") + "", *others):
         with pytest.raises(TypeError, match="foreign_text"):

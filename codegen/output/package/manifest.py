@@ -73,8 +73,8 @@ def manifest(
             "features": sorted(target.features),
         },
         "threads": model.threads,
-        "inputs": [_port(p) for p in model.inputs],
-        "outputs": [_port(p) for p in model.outputs],
+        "inputs": [port_entry(p) for p in model.inputs],
+        "outputs": [port_entry(p) for p in model.outputs],
         "memory": {
             "flash_bytes": costs.flash_bytes,
             "weight_bytes": sum(w.bytes for w, _ in model.weights or plan.weights),
@@ -109,7 +109,8 @@ def _memory(use: MemoryUse) -> dict[str, object]:
     }
 
 
-def _port(port: ApiPort) -> dict[str, object]:
+def port_entry(port: ApiPort) -> dict[str, object]:
+    """What the manifest and the JavaScript module say about an input or output."""
     entry: dict[str, object] = {
         "name": port.name,
         "c_name": port.c_name,

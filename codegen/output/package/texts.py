@@ -1,4 +1,4 @@
-"""Writes a package's text files: Python modules, ELL's C functions, labels, CMake files, demo."""
+"""Writes a package's text files: Python, JavaScript, ELL's C functions, labels, CMake, demo."""
 
 from __future__ import annotations
 
@@ -6,8 +6,15 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from ellc.codegen.languages.render import render, render_cmake, render_python
+from ellc.codegen.languages.render import (
+    render,
+    render_cmake,
+    render_js,
+    render_python,
+    template_text,
+)
 from ellc.codegen.output.model import Model
+from ellc.codegen.output.package.manifest import port_entry
 from ellc.codegen.output.package.version import PackageVersion
 from ellc.codegen.output.runtime import runtime_dir
 
@@ -21,6 +28,22 @@ def write_python_module(
     text = render_python("package/model.py.j2", m=model, **values)
     path.write_text(text, encoding="utf-8", newline="\n")
     return path
+
+
+def write_js_module(model: Model, version: str, folder: Path) -> tuple[Path, Path]:
+    """Write `NAME.mjs`, which loads `NAME.wasm` from its own folder, and its types `NAME.d.mts`."""
+    paths = folder / f"{model.name}.mjs", folder / f"{model.name}.d.mts"
+    inputs, outputs = ([port_entry(p) for p in ports] for ports in (model.inputs, model.outputs))
+    for path, template in zip(paths, ("model.mjs.j2", "model.d.mts.j2"), strict=True):
+        values = {"version": version, "inputs": inputs, "outputs": outputs}
+        text = render_js(f"package/{template}", m=model, **values)
+        path.write_text(text, encoding="utf-8", newline="\n")
+    return paths
+
+
+def network_script() -> str:
+    """The part of `NAME.mjs` that is the same for every network, as a script without exports."""
+    return template_text("package/network.js")
 
 
 def write_ell_package(model: Model, version: str, folder: Path) -> tuple[Path, Path]:
