@@ -108,7 +108,8 @@ def test_every_element_type_has_its_array(folder: Path) -> None:
           return [key, view.constructor.from(big ? [3n, 5n] : [3, 5])];
         }));
         const outputs = network.predict(inputs);
-        const shown = ([key, values]) => [key, values.constructor.name, ...Array.from(values, Number)];
+        const numbers = (values) => Array.from(values, Number);
+        const shown = ([key, values]) => [key, values.constructor.name, ...numbers(values)];
         console.log(JSON.stringify(Object.entries(outputs).map(shown)));
     """
     names = ["Float32", "Float64", "BigInt64", "BigUint64", "Int32", "Uint32"]
