@@ -7,7 +7,8 @@ the tool that `peers.py` uses) and `web/`, in which this command has installed t
 
     npm install onnxruntime-web @tensorflow/tfjs-core @tensorflow/tfjs-backend-wasm
 
-Every engine runs on one thread with SIMD; they take turns, and a time is the median of all rounds.
+Every engine runs on one thread with SIMD; they take turns, and a time is the median of
+processor time per call, which other processes do not lengthen.
 Each call gets its input from JavaScript and returns its output to JavaScript. onnxruntime-web reads
 the file that ellc compiles; that of an 8-bit network is made by `ellc.quantise`, or published
 (ELLC_TEST_DATA). TensorFlow.js has no 8-bit layers: it gets the layers of the TFLite file of the
@@ -48,7 +49,7 @@ from ellc.quantise.onnx_file import write_onnx  # noqa: E402
 from ellc.quantise.quantising import Samples, prepared, quantise  # noqa: E402
 
 ENGINES = {"ellc": "ellc", "onnxRuntime": "onnxruntime-web", "tensorFlow": "TensorFlow.js"}
-ROUNDS, CALLS, WARM = 15, 10, 30
+ROUNDS, SLICE_MS, WARM = 15, 30, 30
 _CALIBRATION_SAMPLES = 16
 
 
@@ -242,7 +243,7 @@ def main() -> None:
             "packages": str(lab.made / "web"),
             "networks": [lab.prepared(network) for network in chosen],
             "rounds": ROUNDS,
-            "calls": CALLS,
+            "slice_ms": SLICE_MS,
             "warm": WARM,
         }
         (lab.work / "task.json").write_text(json.dumps(task), encoding="utf-8")
