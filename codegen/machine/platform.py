@@ -113,6 +113,9 @@ _ROWS: tuple[Platform, ...] = (
         object_format="wasm",
         word_bits=32,
         c_target="wasm32-freestanding",
+        musl_target="wasm32-wasi",
+        musl_cpu="generic+simd128",
+        emulator="node",
         clock_hz=2_000_000_000,
     ),
 )

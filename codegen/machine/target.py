@@ -230,7 +230,7 @@ def make_target(name: str, description: str, triple: str, core: Core, llvm_featu
         features=features,
         cores=platform.cores,
         clock_hz=platform.clock_hz,
-        emulator=(platform.emulator, "-cpu", "max") if platform.emulator else None,
+        emulator=_emulator(platform),
         zig_cpu=core.zig_name,
     )
     match profile_of(triple):
@@ -244,6 +244,14 @@ def make_target(name: str, description: str, triple: str, core: Core, llvm_featu
             return _thumb(target)
         case "wasm32":
             return _wasm(target)
+
+
+def _emulator(platform: Platform) -> tuple[str, ...] | None:
+    """The command that runs test programs: qemu, which is told a core, or Node; None if neither."""
+    if not platform.emulator:
+        return None
+    qemu, node = ("-cpu", "max"), ("--no-warnings",)
+    return (platform.emulator, *(node if platform.os == "wasm" else qemu))
 
 
 def _least(triple: str) -> frozenset[str]:

@@ -258,7 +258,8 @@ def _pool(program: _ProgramOptions, folder: Path) -> Path:
 
 def _kernels(parts: Sequence[_PlannedTrial], target: Target, folder: Path) -> list[Path]:
     objects = [compiled.data for compiled in compile_kernels(_every_kernel(parts), target)]
-    require_no_calls(objects)
+    if target.object_format == "elf":
+        require_no_calls(objects)
     paths = [folder / f"kernels{index}.o" for index in range(len(objects))]
     for path, data in zip(paths, objects, strict=True):
         path.write_bytes(data)

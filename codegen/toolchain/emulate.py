@@ -1,7 +1,7 @@
-"""Runs code for a target on this machine: directly if possible, otherwise under qemu.
+"""Runs code for a target on this machine: directly if possible, otherwise in an emulator.
 
-Programs for Linux run under qemu in user mode, and programs for microcontrollers on a board that
-qemu emulates (`bare_metal.py`).
+Programs for Linux run under qemu in user mode, programs for microcontrollers on a board that qemu
+emulates (`bare_metal.py`), and programs for WebAssembly, with the interface WASI, in Node.
 
 A *runner* is a static program that contains many compiled cases and runs them in one process, so
 that testing a whole family of operators takes one link and one emulator start per target.
@@ -53,8 +53,8 @@ def prefix(target: Target) -> tuple[str, ...]:
         raise EllcError(
             f"code for target {target.name!r} cannot be run on this machine",
             code="E620",
-            hint="code can be run for targets with Linux, such as pi3 or host, and for Cortex-M4, "
-            "M7 and M33",
+            hint="code can be run for targets with Linux, such as pi3 or host, for Cortex-M4, M7 and "
+            "M33, and for wasm",
         )
     if shutil.which(target.emulator[0]) is None:
         raise EllcError(
@@ -62,10 +62,13 @@ def prefix(target: Target) -> tuple[str, ...]:
             code="E620",
             hint=f"on Debian and Ubuntu: apt-get install {_package(target)}",
         )
-    return target.emulator
+    script = (str(bare_metal.templates() / "wasi" / "run.mjs"),) if target.os == "wasm" else ()
+    return *target.emulator, *script
 
 
 def _package(target: Target) -> str:
+    if target.os == "wasm":
+        return "nodejs"
     return "qemu-system-arm" if target.board else "qemu-user"
 
 
@@ -233,9 +236,11 @@ def _machine(target: Target) -> list[str]:
         raise EllcError(
             f"there are no static programs for target {target.name!r}",
             code="E620",
-            hint="there are static programs for targets with Linux, and for Cortex-M4, M7 and M33",
+            hint="there are static programs for targets with Linux, for Cortex-M4, M7 and M33, and "
+            "for wasm",
         )
-    return ["-target", target.musl_target, f"-mcpu={target.musl_cpu}"]
+    own = [f"-I{bare_metal.templates() / 'wasi'}"] if target.os == "wasm" else []
+    return ["-target", target.musl_target, f"-mcpu={target.musl_cpu}", *own]
 
 
 def build_runner(

@@ -27,12 +27,16 @@ def write_guarded(
     close to the page as the alignment of the data allows. Raises `EllcError` (E610) if the
     assembler fails.
     """
-    text = ['.section .rodata.guarded,"a"']
+    is_wasm = target.object_format == "wasm"
+    section = '"",@' if is_wasm else '"a"'
+    text = [f'.section .rodata.guarded,{section}']
     for symbol, pieces in constants.items():
         data = out.with_name(f"{symbol}.bin")
         with data.open("wb") as file:
             file.writelines(_contents(pieces))
         text += _guarded(symbol, data, guard)
+        if is_wasm:
+            text += _marks(symbol, data)
     source = out.with_suffix(".s")
     source.write_text("\n".join(text) + "\n", encoding="utf-8")
     words = ["cc", "-c", "-g0", "-target", target.musl_target, source.name, "-o", out.name]
@@ -45,6 +49,12 @@ def _contents(pieces: Sequence[Piece]) -> Iterator[bytes | memoryview]:
         yield bytes(start - end)
         yield piece.view()
         end = start + piece.bytes
+
+
+def _marks(symbol: str, data: Path) -> list[str]:
+    """What WebAssembly's objects have to say about symbols of data."""
+    sizes = dict.fromkeys(guard_symbols(symbol), GUARD_BYTES) | {symbol: data.stat().st_size}
+    return [f".type {name},@object\n.size {name}, {size}" for name, size in sizes.items()]
 
 
 def _guarded(symbol: str, data: Path, guard: Guard) -> list[str]:
