@@ -1,12 +1,16 @@
-/* What a runner (runner.c) needs from Linux: memory between guard pages, standard input and output. */
+/* What a runner (runner.c) needs from Linux, or from WASI (wasi/sys/mman.h): memory between guard pages, standard input and output. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#ifndef RUNNER_MARGIN
+#define RUNNER_MARGIN 0
+#endif
+
 enum {
-    MARGIN = 0, /* no bytes between a buffer and the guard page that it is next to */
+    MARGIN = RUNNER_MARGIN, /* the bytes between a buffer and the guard page that it is next to */
     GUARD_PAGES = 16 /* on either side of a buffer; they take no memory */
 };
 

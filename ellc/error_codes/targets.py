@@ -89,7 +89,8 @@ ROWS = (
         "Code for this target cannot be run here",
         "The target's code does not run on this machine, and no emulator for it was found.",
         "On Debian and Ubuntu, `apt-get install qemu-user` installs emulators for Linux targets, "
-        "and `apt-get install --no-install-recommends qemu-system-arm` one for Cortex-M boards. "
+        "`apt-get install --no-install-recommends qemu-system-arm` one for Cortex-M boards, "
+        "and `apt-get install nodejs` one for wasm. "
         "For other targets, copy the compiled code to the device and run it there.",
     ),
     ErrorCode(

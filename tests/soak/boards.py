@@ -1,7 +1,7 @@
-"""Run all samples of all operators, with all kernels for them, on emulated microcontrollers.
+"""Run all samples of all operators, with all kernels, on emulated microcontrollers and in Node.
 
 The inputs are the operators. A batch tests the next operators, and the campaign ends with the last.
-The test run has a third of the samples on each board, in `ops/test_compiled_ops.py`.
+The test run has a part of the samples on each of them, in `ops/test_compiled_ops.py`.
 """
 
 from __future__ import annotations
@@ -76,4 +76,4 @@ class BoardSamples:
         return wrong
 
 
-CAMPAIGNS = tuple(BoardSamples(name) for name in ("imxrt1050", "mcxn947", "nucleo_l4r5"))
+CAMPAIGNS = tuple(BoardSamples(name) for name in ("imxrt1050", "mcxn947", "nucleo_l4r5", "wasm"))

@@ -1,5 +1,5 @@
 /* The functions of memory that the runner calls, for WASI, which has neither pages nor protection: there,
- * guards are memory that nothing checks, and only the junk around buffers shows writes outside of them. */
+ * guards are memory that nothing checks, and only a margin of junk shows writes outside of buffers. */
 #ifndef ELLC_WASI_MMAN_H
 #define ELLC_WASI_MMAN_H
 
@@ -8,6 +8,7 @@
 
 enum { PROT_NONE, PROT_READ, PROT_WRITE, MAP_PRIVATE, MAP_ANONYMOUS };
 
+#define RUNNER_MARGIN 1024
 #define MAP_FAILED ((void *)-1)
 #define sysconf(name) 4096L /* WASI's pages of 64 KiB would take long to fill with junk */
 
