@@ -53,8 +53,8 @@ def prefix(target: Target) -> tuple[str, ...]:
         raise EllcError(
             f"code for target {target.name!r} cannot be run on this machine",
             code="E620",
-            hint="code can be run for targets with Linux, such as pi3 or host, for Cortex-M4, M7 and "
-            "M33, and for wasm",
+            hint="code can be run for targets with Linux, such as pi3 or host, for Cortex-M4, M7 "
+            "and M33, and for wasm",
         )
     if shutil.which(target.emulator[0]) is None:
         raise EllcError(

@@ -29,7 +29,7 @@ def write_guarded(
     """
     is_wasm = target.object_format == "wasm"
     section = '"",@' if is_wasm else '"a"'
-    text = [f'.section .rodata.guarded,{section}']
+    text = [f".section .rodata.guarded,{section}"]
     for symbol, pieces in constants.items():
         data = out.with_name(f"{symbol}.bin")
         with data.open("wb") as file:

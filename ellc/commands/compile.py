@@ -127,10 +127,9 @@ def command(
 ) -> None:
     """Compile a model (.onnx, .tflite, .ell, .eir) for a device.
 
-    Writes a shared library, an object file, a C header, a Python module, a manifest, a CMake file
-    and a demo; for the target wasm, a module for WebAssembly and one for JavaScript. Names that are
-    not allowed in C or Python are changed: characters other than letters, digits and _ become _; a
-    _ is put before a leading digit and after a keyword.
+    Writes a library, an object file, a C header, a Python or JavaScript module, a manifest, a CMake
+    file and a demo. Names that are not allowed in C or Python are changed: characters other than
+    letters, digits and _ become _; a _ is put before a leading digit and after a keyword.
 
     With any of --pixels, --color, --range, --mean, --scale and --resize, the compiled function
     takes the uint8 pixels of a picture, rows x columns x 3, and itself computes (low + (high - low)
