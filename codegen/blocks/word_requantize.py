@@ -1,13 +1,4 @@
-"""TFLite's requantization of sums in general registers, with constants computed in advance.
-
-With a mantissa m and n bits to shift right, TFLite rounds twice: r is `x * m / 2^31`, halves up,
-and the result is `r / 2^n`, halves away from zero, plus the zero point z. If 2x fits in a register,
-`smmulr` computes r from it. Then
-
-    (r + (r < 0 ? -1 : 0) + 2^(n-1) + z * 2^n) >> n
-
-is the result, where `2^(n-1) + z * 2^n` is a constant of each filter.
-"""
+"""Requantization of sums in general registers, with constants computed in advance."""
 
 from __future__ import annotations
 
@@ -18,18 +9,18 @@ from functools import partial
 import numpy as np
 
 from ellc.codegen.blocks.calls import Arg
+from ellc.codegen.blocks.high_factors import HighFactors, apply_factors
 from ellc.codegen.blocks.placed_node import PlacedNode
+from ellc.codegen.blocks.requantisation import first_requantisation
 from ellc.codegen.blocks.terms import Terms
 from ellc.codegen.blocks.weights import constant
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem
 from ellc.ir.ops.quantised import Requantize
-from ellc.ir.types import Array
 
-_START, _MANTISSA, _OFFSET, _BITS = range(4)
-"""The constants of a filter, in the order of the table."""
-_SIGN = 31
+_START, _MANTISSA, _OFFSET, _RAISED, _UNIT = range(5)
+"""The constants of a filter, in the order of the table. The last one is there only if needed."""
 
 
 class WordRequantize:
@@ -44,15 +35,15 @@ class WordRequantize:
         start = np.zeros(filters, np.int32)
         if not terms.starts_at_zero(edges=False):
             start = terms.start(1, None)
-        factors = _factors(node, terms, start)
-        self._b, self._block, self._op = b, block, None
+        self._b, self._block = b, block
+        self._stage: tuple[Requantize, HighFactors] | None = first_requantisation(node, terms)
         rows, self.rest = [start], node
-        if factors is not None:
-            stage = node.stages[0]
-            assert isinstance(stage.op, Requantize)
-            self._op = stage.op
-            rows += factors
-            extras = node.extras[stage.extras :]
+        if self._stage:
+            _, factors = self._stage
+            rows = [start + factors.starts, factors.mantissas, factors.offsets, factors.raised]
+            if factors.corrected:
+                rows.append(np.int32(1) << (factors.raised - 1))
+            extras = node.extras[node.stages[0].extras :]
             self.rest = replace(node, stages=node.stages[1:], extras=extras)
         self._width = len(rows)
         table = np.zeros((-(-filters // block) * block, self._width), np.int32)
@@ -72,54 +63,25 @@ class WordRequantize:
         Only the first `valid` filters are computed. Sums of other nodes are returned unchanged.
         """
         results = list(sums)
-        if self._op is None:
+        if self._stage is None:
             return results
+        numbers = (_MANTISSA, _OFFSET, _RAISED, *range(_UNIT, self._width))
         for number in range(valid):
-            factor, offset, bits = (
-                self._constant(block, number, which) for which in (_MANTISSA, _OFFSET, _BITS)
-            )
+            own = [self._constant(block, number, which) for which in numbers]
             indices = range(number, pixels * self._block, self._block)
-            chains = [partial(self._result, sums[i], factor, offset, bits) for i in indices]
+            chains = [partial(self._result, sums[i], own) for i in indices]
             for index, result in zip(indices, self._b.interleaved(chains), strict=True):
                 results[index] = result
         return results
 
-    def _result(self, x: Operand, factor: Operand, offset: Operand, bits: Operand) -> Operand:
-        b, op = self._b, self._op
-        assert op is not None
-        product = b.op("dsp_smmulr", b.shift_left(x, 1), factor)
-        moved = b.add(offset, b.shift_right(product, _SIGN))
-        divided = b.op("shr_by", b.add(product, moved), bits)
-        clamped = b.min(b.max(divided, b.const(op.low, x)), b.const(op.high, x))
-        return b.convert(clamped, Elem.of(op.dtype))
+    def _result(self, total: Operand, numbers: Sequence[Operand]) -> Operand:
+        assert self._stage is not None
+        op, factors = self._stage
+        mantissa, offset, raised, *unit = numbers
+        shifted = self._b.op("shl_by", total, raised)
+        of_filter = (mantissa, offset, unit[0] if unit else raised)
+        return apply_factors(self._b, op, factors, shifted, of_filter)
 
     def _constant(self, block: Operand, number: int, which: int) -> Operand:
         index = self._b.mul(block, self._block * self._width)
         return self._b.load(self._table, index, offset=number * self._width + which)
-
-
-def _factors(node: PlacedNode, terms: Terms, start: Array) -> list[Array] | None:
-    """(mantissas, offsets, bits) of all filters, if the first stage is such a requantization."""
-    op = node.stages[0].op if node.stages else None
-    if not isinstance(op, Requantize) or op.rule != "tflite" or op.dtype.numpy.itemsize > 1:
-        return None
-    filters, arrays = terms.weights.shape[0], [x.array for x in node.extras[:2]]
-    if any(a is None or a.size not in (1, filters) for a in arrays):
-        return None
-    mantissa, shift = (np.broadcast_to(np.reshape(a, -1), filters) for a in arrays if a is not None)
-    bits = np.where(mantissa == 0, 1, -shift.astype(np.int64))
-    if bits.min() < 1:
-        return None
-    offset = (np.int64(1) << (bits - 1)) + (np.int64(op.zero_point) << bits)
-    largest = _largest_sum(terms, start)
-    if largest >= 1 << 30 or largest + np.abs(offset).max() >= (1 << 31) - 1:
-        return None
-    return [mantissa, offset.astype(np.int32), bits.astype(np.int32)]
-
-
-def _largest_sum(terms: Terms, start: Array) -> int:
-    """A bound of the magnitudes of all sums."""
-    info = np.iinfo(terms.types.image.numpy)
-    most = max(-int(info.min), int(info.max))
-    weights = np.abs(terms.weights.reshape(terms.weights.shape[0], -1).astype(np.int64))
-    return int((np.abs(start.astype(np.int64)) + most * weights.sum(axis=1)).max())

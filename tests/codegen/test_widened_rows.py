@@ -20,9 +20,9 @@ TARGET = resolve("imxrt1050")
 
 
 def random_network(seed: int) -> Graph:
-    """Windows of 1 to 4, 1 to 3 channels, strides of 1 to 3, any padding, images of any height."""
+    """Windows of 1x2 to 4x4, 1 to 3 channels, strides of 1 to 3, any padding and height."""
     rng = np.random.default_rng(seed)
-    window = (int(rng.integers(1, 5)), int(rng.integers(1, 5)))
+    window = (int(rng.integers(1, 5)), int(rng.integers(2, 5)))
     padding = Padding(*(int(n) for n in rng.integers(0, 3, 4)))
     size = [int(n) for n in rng.integers(window, (70, 20))]
     if seed % 3 == 0:  # wide images are computed in bands
