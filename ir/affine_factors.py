@@ -18,9 +18,12 @@ from ellc.ir.types import Array
 LARGEST = 2.0**21
 """The largest magnitude of a number before it is rounded; kernels may rely on it."""
 _ULPS = 16
-"""How far from the nearest float32 a factor is searched. Of the 3,084 factors of ResNet8 and of the
-8-bit Visual Wake Words network, 8 are found only with 8 or more, and 9 not at all."""
-_PLACES = (0.5, 0.3, 0.7)  # where in the interval of possible offsets an offset is tried
+"""How far from the nearest float32 a factor is searched."""
+_PLACES = (0.5, 0.3, 0.7, 0.1, 0.9)
+"""Where in the interval of possible offsets an offset is tried."""
+_STEPS = (0, 1, -1, 2, -2, 3, -3)
+"""How far the number that is subtracted from sums is moved, which changes how products are rounded.
+"""
 _HALF = 0.5
 
 
@@ -86,21 +89,43 @@ def affine_factors(
     limits = _limits(scaled, real, sums, results)
     if limits is None:
         return None
-    below, above = (_Limits(x.sums - centre[:, None], x.results - middle, x.holds) for x in limits)
-    ends = np.stack([sums.least - centre, sums.most - centre], axis=1)
     factor, offset = np.zeros((2, real.size), np.float32)
-    open_ = np.ones(real.size, bool)
-    for tried in _near(real):
-        at = np.flatnonzero(open_)
-        own = [_Limits(x.sums[at], x.results[at], x.holds[at]) for x in (below, above)]
-        for place in _PLACES:
-            constant = _offsets(tried[at], own[0], own[1], place, apart=apart)
-            good = _agrees(tried[at], constant, own[0], own[1], ends[at], apart=apart)
-            factor[at[good]], offset[at[good]] = tried[at][good], constant[good]
-            open_[at[good]] = False
-        if not open_.any():
+    open_ = np.arange(real.size)
+    for step in _STEPS if centred and not apart else (0,):
+        moved = centre[open_] + step
+        below, above = (
+            _Limits(x.sums[open_] - moved[:, None], x.results[open_] - middle, x.holds[open_])
+            for x in limits
+        )
+        ends = np.stack([sums.least[open_], sums.most[open_]], axis=1) - moved[:, None]
+        good, *pair = _searched(real[open_], below, above, ends, apart=apart)
+        factor[open_[good]], offset[open_[good]] = (x[good] for x in pair)
+        centre[open_[good]] = moved[good]
+        open_ = open_[~good]
+        if not open_.size:
             return AffineFactors(factor, offset, centre, middle, apart)
     return None
+
+
+def _searched(
+    real: Array, below: _Limits, above: _Limits, ends: Array, *, apart: bool
+) -> tuple[Array, Array, Array]:
+    """(channels for which they are found, factors, offsets)."""
+    factor, offset = np.zeros((2, real.size), np.float32)
+    found = np.zeros(real.size, bool)
+    for tried in _near(real):
+        for place in _PLACES:
+            at = np.flatnonzero(~found)
+            if not at.size:
+                return found, factor, offset
+            first, second = (
+                _Limits(x.sums[at], x.results[at], x.holds[at]) for x in (below, above)
+            )
+            constant = _offsets(tried[at], first, second, place, apart=apart)
+            good = _agrees(tried[at], constant, first, second, ends[at], apart=apart)
+            factor[at[good]], offset[at[good]] = tried[at][good], constant[good]
+            found[at[good]] = True
+    return found, factor, offset
 
 
 def _limits(

@@ -20,6 +20,7 @@ from ellc.codegen.blocks.scratch import dense_result
 from ellc.codegen.blocks.vectors import joined, store_lanes
 from ellc.codegen.blocks.views import viewed_as
 from ellc.codegen.kir.build import KernelBuilder
+from ellc.codegen.kir.instructions import has_high_products
 from ellc.codegen.kir.ir import Imm, Operand
 from ellc.codegen.kir.types import Elem, VType
 from ellc.ir.errors import InternalError
@@ -46,6 +47,7 @@ class Epilogue:
         is that of `Operands`.
         """
         self._b = b
+        b.high_products = has_high_products(node.target)
         self._stages = node.stages
         self._walk = walk
         self._dtype = node.result.type.dtype

@@ -75,6 +75,9 @@ class KernelBuilder:
         self._joint: dict[tuple[Var, ...], Operand] = {}
         self.begin = Var("begin", INDEX)
         self.end = Var("end", INDEX)
+        self.high_products = True
+        """Whether an instruction of the target computes `mul_high`. Without one it takes some 15;
+        functions that emit code may have a shorter way then."""
 
     # --- structure ---------------------------------------------------------------------------
 

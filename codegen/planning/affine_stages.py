@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ellc.codegen.kir.instructions import implementing
+from ellc.codegen.kir.instructions import has_high_products
 from ellc.codegen.machine.target import Target
 from ellc.ir.affine_factors import AffineFactors, Sums, affine_factors
 from ellc.ir.fixed_point import multiply, multiply_once
@@ -33,8 +33,7 @@ def with_affine_stages(graph: Graph, target: Target) -> Graph:
     Targets without vectors of floats, and those with an instruction for high products, keep the
     graph.
     """
-    has_high_products = any(row.available(target) for row in implementing("mul_high"))
-    if has_high_products or target.vector_bytes < _LEAST_VECTOR:
+    if has_high_products(target) or target.vector_bytes < _LEAST_VECTOR:
         return graph
     result = _Rewritten(graph)
     for index, node in enumerate(graph.nodes):

@@ -51,15 +51,20 @@ def _requantize(op: Requantize, b: KernelBuilder, x: Operand, *factor: Operand) 
 def _affine(
     b: KernelBuilder, op: Requantize, x: Operand, factor: Operand, offset: Operand
 ) -> Operand:
-    """An affine rule. The sum is too small to need a limit before it is rounded.
-
-    Narrowing saturates, so only limits inside the stored type take instructions.
-    """
+    """An affine rule. The sum is too small to need a limit before it is rounded."""
     if op.rule == "affine_apart":
         sign = b.op("and", x, b.const(-(1 << 31), x))
         offset = b.bitcast(b.op("or", b.bitcast(offset, Elem.I32), sign), Elem.F32)
     real = b.mul_add(b.convert(x, Elem.F32), factor, offset)
-    stored = _narrowed(b, _rounded_even(b, real, op.zero_point), op.dtype)
+    return _limited(b, _rounded_even(b, real, op.zero_point), op)
+
+
+def _limited(b: KernelBuilder, value: Operand, op: Requantize | QuantAdd) -> Operand:
+    """`value`, saturated to the stored type, then clamped.
+
+    Only limits inside the range of the type take instructions, each for more lanes than before.
+    """
+    stored = _narrowed(b, value, op.dtype)
     info = np.iinfo(op.dtype.numpy)
     if op.low > info.min:
         stored = b.max(stored, b.const(op.low, stored))
@@ -85,12 +90,15 @@ def _dequantize(
 @emits(QuantAdd, costly=True)
 def _quant_add(op: QuantAdd, b: KernelBuilder, x: Operand, y: Operand) -> Operand:
     # In vectors, the operations of the definition are single instructions on NEON.
-    form = linear_sum(op, x.type.elem) if x.type == y.type and x.type.lanes == 1 else None
+    is_shorter = x.type.lanes == 1 or not b.high_products
+    form = linear_sum(op, x.type.elem) if x.type == y.type and is_shorter else None
     if form is not None:
         first, second = (b.convert(v, Elem.I32) for v in (x, y))
         part = b.mul_add(first, b.const(form.x_factor, first), b.const(form.offset, first))
         total = b.mul_add(second, b.const(form.y_factor, second), part)
         rounded = b.shift_right(total, form.bits)
+        if rounded.type.lanes > 1:
+            return _limited(b, rounded, op)
         low, high = b.const(op.low, rounded), b.const(op.high, rounded)
         return b.convert(b.min(b.max(rounded, low), high), Elem.of(op.dtype))
     first = _raised(b, x, op.left_shift, op.x_zero, op.x_multiplier, op.x_shift)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ellc.codegen.kir.instructions import dsp, neon, wasm, x86
 from ellc.codegen.kir.instructions.row import Instruction
+from ellc.codegen.machine.target import Target
 
 SETS: dict[str, tuple[Instruction, ...]] = {
     "neon": neon.ROWS,
@@ -19,6 +20,11 @@ INSTRUCTIONS: dict[str, Instruction] = {row.name: row for rows in SETS.values() 
 def implementing(operation: str) -> tuple[Instruction, ...]:
     """The rows that implement an operation, in descending order of the lanes of their results."""
     return _IMPLEMENTING.get(operation, ())
+
+
+def has_high_products(target: Target) -> bool:
+    """Whether an instruction computes `mul_high` on vectors of 32-bit integers."""
+    return any(row.available(target) for row in implementing("mul_high"))
 
 
 def _by_operation() -> dict[str, tuple[Instruction, ...]]:
