@@ -51,6 +51,9 @@ class Prediction:
 
     `unrolled` is the number of results that the code of a tile computes without a loop. Where the
     borders of an image have code of their own, the size of the code grows with it.
+
+    `aliases` are further names of the schedule, for instance those that it has with another number
+    of threads. A request may use them as well.
     """
 
     kernel: str
@@ -60,6 +63,7 @@ class Prediction:
     granule: int = field(default=1, compare=False)
     order: str = field(default="", compare=False)
     unrolled: int = field(default=1, compare=False)
+    aliases: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def name(self) -> str:
@@ -68,7 +72,8 @@ class Prediction:
 
     def is_named(self, asked: str) -> bool:
         """Whether `asked`, written `family` or `family:schedule`, means this candidate."""
-        return asked in (self.kernel, self.name)
+        others = (f"{self.kernel}:{alias}" for alias in self.aliases)
+        return asked in (self.kernel, self.name, *others)
 
     @property
     def known_cycles(self) -> float:

@@ -90,6 +90,7 @@ class Operands:
         # For each operand, the number of elements that its vectors read after the constant's end.
         self._beyond = [0] * len(operands)
         self._held: dict[tuple[int, int, int], Operand] = {}
+        self._ahead: tuple[int, ...] = ()
 
     @property
     def args(self) -> list[Arg]:
@@ -115,6 +116,13 @@ class Operands:
                     delta = (*[0] * (len(self._walk) - 1), start)
                     self._held[index, start, lanes] = self.load(index, at, delta, lanes, lanes)
 
+    def fetch_ahead(self, delta: Sequence[int]) -> None:
+        """Let loads of computed operands also prefetch what lies `delta` further in the walk.
+
+        Each pair of vectors prefetches once, as vectors of a block share lines.
+        """
+        self._ahead = tuple(delta)
+
     def load(
         self, index: int, at: Coordinates, delta: Sequence[int], lanes: int, count: int
     ) -> Operand:
@@ -138,6 +146,10 @@ class Operands:
         elif walked is not None and walked.padded:
             valid = lanes
             self._beyond[index] = max(self._beyond[index], lanes - count)
+        if self._ahead and source.access is not None and delta[-1] % (2 * lanes) == 0:
+            further = sum(map(mul, self._ahead, source.strides))
+            if further:  # otherwise all that the kernel walks over are the same elements
+                b.prefetch(source.param, element, offset=offset + further)
         value = load_lanes(b, source.param, element, lanes, valid, source.strides[-1], offset)
         if walked is not None and walked.span is not None:
             b.know_range(value, *walked.span)

@@ -115,11 +115,6 @@ class GemmSchedule:
         """A short name for reports, such as `8x8`."""
         return f"{self.pixels}x{self.block}"
 
-    @property
-    def long_note(self) -> str:
-        """A name that also tells the rows of a band, such as `8x8b4`."""
-        return f"{self.note}b{self.band_rows}"
-
 
 @dataclass(frozen=True, slots=True)
 class GemmTraffic:

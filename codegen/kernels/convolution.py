@@ -211,6 +211,11 @@ class Product(Generic[ArithmeticT]):
         arithmetic = self.arithmetic(b, shape, schedule, TileInputs(x, w, table, terms.types))
         args += [*(table.args if table else ()), *arithmetic.args]
         epilogue = Epilogue(node, b, shape.walk)
+        if node.target.core.memory is not None and terms.types.total.is_float:
+            # In order, each line of a residual is waited for. Thousand modelled cycles on pi3_64,
+            # 1x1, 56x56, 72 -> 24, without and with prefetches: 8x8 2,871
+            # and 2,314, 6x8 2,977 and 2,574.
+            epilogue.fetch_ahead((0, 0, schedule.pixels, 0))
         extent = self.nest(b, shape, schedule, arithmetic, epilogue).write()
         note = f"{self.kernel} {schedule.note} {schedule.order}".rstrip()
         call = KernelCall(b.finish(), (*args, *epilogue.args), extent, note)

@@ -22,14 +22,17 @@ from ellc.codegen.kernels.line_loops import FEW_GROUPS, LANES, LINE, segments
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.target import Target
 
-_LLVM_SLOT = 1.85
-"""The cycles of an issue slot where LLVM orders the instructions: the family `depthwise` issues
-26,000 slots for 24x24x32 with stride 2, and takes 47,000 modelled cycles on pi3_64."""
+_LLVM_SLOT = 2.1
+"""The cycles of an issue slot where LLVM orders the instructions. The family `depthwise` issues
+26,000 slots for 24x24x32 with stride 2, and takes 47,000 modelled cycles on pi3_64; inside networks
+it takes 2.2 times its slots, as its code comes from memory."""
 _LOOP_SLOT, _PAIR_LOOP_SLOT = {1: 1.42, 2: 1.5}, 1.51
 """The cycles of a slot inside the loop of a strip by stride, and with two rows and stride 1. A
 column of 3 rows has 43 slots and takes 61.5 cycles, one of 2 rows 30 and 42 to 45."""
-_STRAIGHT_SLOT = 1.2
-"""The same if the loop has one trip, for which LLVM writes no loop: 51.5 and 35.5 cycles."""
+_STRAIGHT_SLOT = 1.3
+"""The same if the loop has one trip, for which LLVM writes no loop: 51.5 and 35.5 cycles, or 57.6
+with ReLU6. 1.2 is too little inside networks: thousands of modelled cycles of 16x16x64, rows x
+columns 3x6 (straight) 118, 3x16 106, 2x6 (straight) 120, 2x16 105."""
 _WIDE_SLOT = 1.6
 """The same for tiles of wide windows."""
 _OPENING, _OPENING_SLOT = 24, 1.42

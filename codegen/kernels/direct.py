@@ -98,7 +98,8 @@ def direct(node: PlacedNode) -> Iterator[Candidate]:
         return
     target, shape, products = node.target, problem.shape, problem.terms.types
     pixels, filters = shape.columns.outputs, shape.filters
-    usual = gemm_tile(target, products.total, pixels, filters)
+    # Also a single pixel is multiplied by lanes: a strip of a chain may be one column wide.
+    usual = gemm_tile(target, products.total, max(2, pixels), filters)
     dtype = node.result.type.dtype
     tiles = [t for t in gemm_tiles(target, usual, pixels, filters) if has_whole_bytes(dtype, t)]
     if target.core.scheduler:

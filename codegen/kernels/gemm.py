@@ -29,7 +29,7 @@ from ellc.codegen.kernels.convolution import (
     problem_of,
 )
 from ellc.codegen.kernels.implicit_gemm import ConvShape, TilePixel, TilePosition, pack_filters
-from ellc.codegen.kernels.loop_orders import has_loop_orders, loop_orders, stall_cycles
+from ellc.codegen.kernels.loop_orders import has_loop_orders, long_note, loop_orders, stall_cycles
 from ellc.codegen.kernels.tile_cycles import step_cycles, step_slots
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
@@ -68,7 +68,7 @@ def _ordered(node: PlacedNode, problem: Problem) -> Iterator[Candidate]:
     """Candidates with every loop order of every tile.
 
     The name of a tile means the order with the lowest predicted cost. These candidates come first,
-    in the order of their costs. The tiles' other orders have longer names.
+    in the order of their costs. Longer names mean one order, with any number of threads.
     """
     target, terms = node.target, problem.terms
     result_bytes = Elem.of(node.result.type.dtype).bytes
@@ -90,9 +90,10 @@ def _ordered(node: PlacedNode, problem: Problem) -> Iterator[Candidate]:
             costs.append((slots + waits + copy_cycles(shape.x), schedule))
         costs.sort(key=lambda cost: cost[0])
         for place, (cycles, schedule) in enumerate(costs):
-            name = schedule.long_note if place else schedule.note
             make = partial(product.call, node, schedule)
-            made = Candidate(Prediction("gemm", name, cycles), make)
+            names = (schedule.note, long_note(shape, schedule))
+            usual = Prediction("gemm", names[place > 0], cycles, aliases=names[place > 0 :])
+            made = Candidate(usual, make)
             (others if place else tiles).append(made)
     yield from sorted(tiles, key=lambda c: c.prediction.known_cycles)
     yield from sorted(others, key=lambda c: c.prediction.known_cycles)

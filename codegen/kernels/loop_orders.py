@@ -34,6 +34,10 @@ lines may be on their way: 8 fills, and 5 that the Cortex-A53 fetches by itself.
 are dropped, and their lines are fetched only when they are loaded. Thousand modelled cycles on
 pi3_64, 1024 numbers -> 1000 results, bytes ahead: 1x32 (4 lines in a trip) 512: 2,173, 640: 2,968;
 1x48 (6) 448: 2,175, 512: 2,642; 1x56 (7) 384: 2,143, 448: 3,063."""
+_IN_TIME, _LATE_LINE = 12, 12.0
+"""So many lines on their way come in time, and how long a trip waits for each further one. Thousand
+modelled cycles on pi3_64 in networks, 512 numbers -> 1000 results, 1x20 (10.5 lines) 1,062, 1x28
+(11.5) 1,070, 1x36 (12.5) 1,104, 1x40 (13) 1,157; 1280 numbers, 1x28 2,714, 1x36 2,801."""
 
 _MOST_AGAIN = 8
 """After so many tiles, nearly all lines of a block are in the second-level cache."""
@@ -63,6 +67,12 @@ def loop_orders(
         band *= 2
     whole = replace(tile, band_rows=rows, order="panels")
     yield _ahead(target, shape, split_bands(whole, shape, threads), types)
+
+
+def long_note(shape: ConvShape, schedule: GemmSchedule) -> str:
+    """A name that also tells the order, such as `8x8b4`: the rows of a band of a single thread."""
+    rows = shape.rows.outputs if schedule.order == "panels" else schedule.band_rows
+    return f"{schedule.note}b{rows}"
 
 
 def _ahead(
@@ -178,6 +188,7 @@ def stall_cycles(
     outputs = 2.0 * s.result
     outputs += 2 * returned if s.band + s.panel + s.band_result > l2_bytes else 0
     waits = near / LINE_BYTES * memory.near_wait + _PART_CYCLES * s.bands * s.blocks
+    waits += _late_lines(shape, schedule, types)
     weights = s.weights if keeps_weights else s.weights / s.bands * fetches
     image = (inputs - s.weights * fetches) / s.bands
     again = _fetched_again(target, s, schedule)
@@ -190,6 +201,17 @@ def stall_cycles(
             late = size / LINE_BYTES * memory.far_wait + stores / LINE_BYTES * memory.store_wait
             waits += phases * hypot(max(0.0, beyond), late)
     return waits
+
+
+def _late_lines(shape: ConvShape, schedule: GemmSchedule, types: ProductTypes) -> float:
+    """The waits of a single pixel for weights that a trip does not fetch in time."""
+    if shape.rows.outputs * shape.columns.outputs > 1:
+        return 0.0
+    lines = schedule.k_step * schedule.block * types.weight.bytes / LINE_BYTES
+    late = schedule.ahead.weight_bytes / LINE_BYTES + lines - _IN_TIME
+    values = shape.rows.taps * shape.columns.taps * shape.channels
+    trips = shape.tiles(schedule) * values / schedule.k_step
+    return trips * max(0.0, late) * _LATE_LINE
 
 
 def _fetched_again(target: Target, s: _Sizes, schedule: GemmSchedule) -> float:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import product
 
 import numpy as np
 
@@ -20,7 +21,13 @@ from ellc.codegen.blocks.calls import Arg, KernelCall, access_arg
 from ellc.codegen.blocks.candidates import WINOGRAD, Candidate, Prediction, Sums, kernel
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.placed_node import PlacedNode
-from ellc.codegen.blocks.schedule import NOTHING_AHEAD, Ahead, GemmSchedule, gemm_tile
+from ellc.codegen.blocks.schedule import (
+    LINE_BYTES,
+    NOTHING_AHEAD,
+    Ahead,
+    GemmSchedule,
+    gemm_tile,
+)
 from ellc.codegen.blocks.scratch import copy_cycles, scratch
 from ellc.codegen.blocks.weights import constant
 from ellc.codegen.blocks.window import cut
@@ -59,20 +66,24 @@ def winograd_convolution(node: PlacedNode) -> Iterator[Candidate]:
     problem = _suitable(node)
     if problem is None:
         return
-    layouts = (
-        _layout(node, problem, results, panels_first=panels_first)
-        for results in _accurate(node, problem)
-        for panels_first in (False, True)
-    )
 
-    def candidate(layout: Layout) -> Candidate:
+    def candidate(layout: Layout, aliases: tuple[str, ...]) -> Candidate:
         cycles = winograd_cycles(node.target, layout) + copy_cycles(problem.shape.x)
         results = layout.transform.results
-        prediction = Prediction("winograd", layout.note, cycles, _SUMS[results], results)
+        sums = _SUMS[results]
+        prediction = Prediction("winograd", layout.note, cycles, sums, results, aliases=aliases)
         return Candidate(prediction, partial(_calls, node, problem, layout))
 
-    # Threads that share the stages of all tiles cannot take one block of filters after the other.
-    candidates = [candidate(layout) for layout in {x.note: x for x in layouts}.values()]
+    layouts: dict[str, Layout] = {}
+    names: dict[str, tuple[str, ...]] = {}
+    for results, panels_first in product(_accurate(node, problem), (False, True)):
+        layout = _layout(node, problem, results, panels_first=panels_first)
+        # Threads that share the stages of all tiles cannot take one block of filters after the
+        # other: then both names mean the same layout.
+        layouts[layout.note] = layout
+        asked = replace(layout, panels_first=panels_first).note
+        names[layout.note] = (*names.get(layout.note, ()), asked)
+    candidates = [candidate(layout, names[note]) for note, layout in layouts.items()]
     yield from sorted(candidates, key=lambda c: c.prediction.known_cycles)
 
 
@@ -210,7 +221,7 @@ class _Kernels:
         x, w = self._image(kernel), self._filters(kernel)
         v, m = self._scratch(kernel)
         bias = self._bias(kernel)
-        epilogue = Epilogue(self._node, kernel.b, self._tiled.walk)
+        epilogue = self._epilogue(kernel)
         b, layout = kernel.b, self._layout
         data = DataStage(b, self._tiled, layout, (x, v, m))
         products = self._products(b, v, w, m)
@@ -259,7 +270,7 @@ class _Kernels:
         kernel = _Kernel(self._node.name)
         m = kernel.param("m", access_arg(self._m), writable=True)
         bias = self._bias(kernel)
-        epilogue = Epilogue(self._node, kernel.b, self._tiled.walk)
+        epilogue = self._epilogue(kernel)
         b = kernel.b
         stage = SumStage(b, self._layout, m, bias, epilogue, self._tiled.walk)
         with b.loop("tile", b.begin, b.end) as tile:
@@ -287,6 +298,13 @@ class _Kernels:
         what = f"winograd{layout.transform.results}:{order}:{block}:{layout.depth}{weights.shape}"
         make = partial(_packed, weights, layout)
         return kernel.param("w", self._node.inputs[1].derived(what, size, make))
+
+    def _epilogue(self, kernel: _Kernel) -> Epilogue:
+        """The stages of all results. Their operands, such as a residual, come a line earlier."""
+        epilogue = Epilogue(self._node, kernel.b, self._tiled.walk)
+        if self._node.target.core.memory is not None:
+            epilogue.fetch_ahead((0, 0, 0, LINE_BYTES // Elem.F32.bytes))
+        return epilogue
 
     def _bias(self, kernel: _Kernel) -> Param | None:
         """The bias of every filter, up to a whole vector; None if there is none."""

@@ -123,7 +123,7 @@ class _Offer:
             return self.listed[0]
         if asked.partition(":")[0] != self.listed[0].prediction.kernel:
             return None
-        return next((c for c in self.all() if c.prediction.name == asked), None)
+        return next((c for c in self.all() if c.prediction.is_named(asked)), None)
 
     def all(self) -> Iterator[Candidate]:
         """Every candidate of the family. This iterator can be used only once."""

@@ -121,6 +121,21 @@ def test_padding_of_an_image_without_a_border_is_the_same_in_bands(
                 np.testing.assert_array_equal(a, b, family)
 
 
+def test_a_kernel_that_is_asked_for_also_computes_strips_of_one_column() -> None:
+    rng, b = np.random.default_rng(6), GraphBuilder("strips")
+    x = b.input("x", TensorType(DType.F32, (1, 6, 5, 3)))
+    y = b.add(Conv2D(), x, b.constant(rng.normal(size=(8, 3, 3, 3)).astype(np.float32)))
+    b.output("y", b.add(Conv2D(), y, b.constant(np.ones((8, 1, 1, 8), np.float32))))
+    graph, machine = ready(b.build()), resolve("pi3_64")
+    asked, inputs = ((graph.nodes[0].output, "direct:3x8"),), inputs_of(graph, 1)
+    want, got = (
+        make_plan(graph, machine, Options(chains=c, kernels=asked, depth_first=False), "m")
+        for c in ((), (whole_chain(graph, 2, 1),))
+    )
+    for a, c in zip(run_plan(got, inputs), run_plan(want, inputs), strict=True):
+        np.testing.assert_array_equal(a, c)
+
+
 @pytest.mark.parametrize(
     ("target", "emitter", "threads"),
     [

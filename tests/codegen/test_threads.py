@@ -13,12 +13,15 @@ from ellc.codegen.blocks.calls import Options
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.output.glue import make_model
 from ellc.codegen.planning import ram_limit
+from ellc.codegen.planning.choice import Wishes, predictions_of
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.plan_text import print_plan
 from ellc.codegen.planning.planner import make_plan
 from ellc.codegen.planning.step_costs import BARRIER_CYCLES, StepCost, grain, step_costs
+from ellc.codegen.planning.storage import Storage
 from ellc.codegen.planning.threads import _time, plan_for_threads, useful_threads
 from ellc.driver import compile_model
+from ellc.ir.branches import needs
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.graph import Graph
 from ellc.ir.ops.conv import Conv2D
@@ -147,3 +150,23 @@ def test_algorithms_do_not_depend_on_the_number_of_threads() -> None:
         found.append([(p.kernel, p.sums) for p in first])
     assert found.count(found[0]) == 4
     assert any(sums.algorithm for _, sums in found[0])
+
+
+@pytest.mark.parametrize("side", [1, 3])
+def test_a_kernel_has_its_name_with_any_number_of_threads(side: int) -> None:
+    """Names that one thread's plan lists, also long ones that tell an order, can be asked for."""
+    b = GraphBuilder("net")
+    x = b.input("x", TensorType(DType.F32, (1, 12, 9, 16)))
+    weights = np.random.default_rng(5).normal(size=(24, side, side, 16)).astype(np.float32)
+    b.output("y", b.add(Conv2D(padding=Padding.same(side // 2)), x, b.constant(weights)))
+    graph, _ = run_pipeline(b.build())
+    alone = Storage(graph, needs(graph), BOARD).placed(graph.nodes[0], 1, "k")
+    listed = predictions_of(alone, wishes=Wishes(listed=1000))
+    some = [p for p in listed if p.kernel == "winograd" or p.schedule.startswith("2x8")]
+    names = {f"{p.kernel}:{name}" for p in some for name in (p.schedule, *p.aliases)}
+    long = [name for name in names if name.startswith("gemm:2x8b")]
+    assert len(long) == sum(p.kernel == "gemm" for p in some) > 3
+    for name in names:
+        for threads in (1, 2, 4):
+            found, *_ = predictions_of(replace(alone, threads=threads), name)
+            assert found.is_named(name)
