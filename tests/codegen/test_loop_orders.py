@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from ellc.codegen.blocks.calls import Options
-from ellc.codegen.kir.ir import Prefetch, walk
+from ellc.codegen.kir.ir import Load, Prefetch, walk
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.planner import make_plan
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.graph import Graph
 from ellc.ir.ops.conv import Conv2D
+from ellc.ir.ops.pointwise import Add
+from ellc.ir.pipeline import run_pipeline
 from ellc.ir.types import DType, Padding, TensorType
 
 
@@ -48,6 +50,22 @@ def test_only_cores_that_execute_in_order_prefetch(target: str, prefetches: bool
     (step,) = planned(pointwise(14, 256, 64), target).steps
     found = {s.param.name for s in walk(step.call.kernel.body) if isinstance(s, Prefetch)}
     assert found == ({"x", "w"} if prefetches else set())
+
+
+@pytest.mark.parametrize(("side", "ahead"), [(1, 8 * 24), (3, 16)])
+def test_the_residual_of_the_next_tile_or_line_is_prefetched(side: int, ahead: int) -> None:
+    b = GraphBuilder("net")
+    x, e = (b.input(name, TensorType(DType.F32, (1, 16, 16, 24))) for name in "xe")
+    weights = np.random.default_rng(1).normal(size=(24, side, side, 24)).astype(np.float32)
+    y = b.add(Conv2D(padding=Padding.same(side // 2)), x, b.constant(weights), source="layer")
+    b.output("y", b.add(Add(), y, e))
+    graph = run_pipeline(b.build())[0]
+    kernel = "gemm:8x8" if side == 1 else "winograd:4x4_planes"
+    (step,) = planned(graph, "pi3_64", kernel).steps
+    statements = list(walk(step.call.kernel.body))
+    loads = {s.offset for s in statements if isinstance(s, Load) and s.param.name == "e0"}
+    fetched = {s.offset for s in statements if isinstance(s, Prefetch) and s.param.name == "e0"}
+    assert fetched and fetched <= {offset + ahead for offset in loads}
 
 
 @pytest.mark.parametrize("filters", [16, 32, 40])
