@@ -16,6 +16,9 @@ MHZ = 1_000_000
 _ARM64 = "aarch64-unknown-linux-gnu"
 _ARMV7 = "armv7-unknown-linux-gnueabihf"
 _PC = "x86_64-unknown-linux-gnu"
+_NO_HELIUM = "-mve.fp,-mve"
+"""Kernels for Cortex-M55 and M85 are scalar. With Helium's instructions, LLVM 22 stops at an
+assertion in some of them (`MCOperand::getImm`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +196,51 @@ _ROWS: tuple[_Board, ...] = (
         "thumbv7em-unknown-none-eabihf",
         "cortex-m4",
         mhz=120,
+        # The reference manual's memory map: SRAM1 to SRAM3 in one piece.
+        memories=(
+            BoardMemory("ram", 0x2000_0000, 640 * _KIB, "data"),
+            BoardMemory("flash", 0x0800_0000, 2 * _MIB, "flash"),
+        ),
+    ),
+    _Board(
+        "pico",
+        "Raspberry Pi Pico: RP2040, Cortex-M0+ without FPU, bare metal",
+        "thumbv6m-unknown-none-eabi",
+        "cortex-m0plus",
+        "+soft-float",
+        mhz=133,
+        memories=(
+            BoardMemory("ram", 0x2000_0000, 264 * _KIB, "data"),
+            BoardMemory("flash", 0x1000_0000, 2 * _MIB, "flash"),
+        ),
+    ),
+    _Board(
+        "pico2",
+        "Raspberry Pi Pico 2: RP2350, Cortex-M33 with DSP extension, bare metal",
+        "thumbv8m.main-unknown-none-eabihf",
+        "cortex-m33",
+        "+dsp",
+        mhz=150,
+        memories=(
+            BoardMemory("ram", 0x2000_0000, 520 * _KIB, "data"),
+            BoardMemory("flash", 0x1000_0000, 4 * _MIB, "flash"),
+        ),
+    ),
+    _Board(
+        "corstone300",
+        "Arm Corstone-300 (MPS3 board with AN547): Cortex-M55, bare metal",
+        "thumbv8.1m.main-unknown-none-eabihf",
+        "cortex-m55",
+        _NO_HELIUM,
+        mhz=32,
+    ),
+    _Board(
+        "ek_ra8m1",
+        "Renesas EK-RA8M1: Cortex-M85, bare metal",
+        "thumbv8.1m.main-unknown-none-eabihf",
+        "cortex-m85",
+        _NO_HELIUM,
+        mhz=480,
     ),
     _Board(
         "linux",

@@ -197,9 +197,14 @@ _ROWS: tuple[Core, ...] = (
     *(replace(_V82A, name=f"cortex-a{number}") for number in (65, 75, 77, 78, 710)),
     replace(_V82A, name="neoverse-n1"),
     *(replace(_APPLE, name=f"apple-m{number}") for number in (1, 2, 3, 4)),
+    replace(_CORTEX_M, name="cortex-m0plus", l1_bytes=16 * KIB),
     replace(_CORTEX_M, name="cortex-m4", l1_bytes=16 * KIB, zig_fpu="vfp4d16sp"),
     replace(_CORTEX_M, name="cortex-m7", doubles=True, zig_fpu="fp_armv8d16"),
     replace(_CORTEX_M, name="cortex-m33", l1_bytes=16 * KIB, zig_fpu="fp_armv8d16sp"),
+    *(
+        replace(_CORTEX_M, name=f"cortex-m{number}", doubles=True, zig_fpu="fp_armv8d16")
+        for number in (55, 85)
+    ),
     *(replace(_X86, name=name, features=_AVX2) for name in ("x86-64-v3", "haswell", "skylake")),
     replace(_X86, name="znver3", features=_AVX2),
     replace(_X86, name="x86-64-v4", features=_AVX512),

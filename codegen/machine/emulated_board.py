@@ -1,7 +1,7 @@
 """The boards that `qemu-system-arm` emulates, on which programs for Cortex-M cores are tested.
 
-They are Arm's MPS2 boards; Arm's application notes AN386, AN500 and AN505 and QEMU's `mps2.c` and
-`mps2-tz.c` list their memories.
+They are Arm's MPS2 and MPS3 boards; Arm's application notes AN386, AN500, AN505 and AN547 and
+QEMU's `mps2.c` and `mps2-tz.c` list their memories.
 """
 
 from __future__ import annotations
@@ -22,10 +22,15 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class EmulatedBoard:
-    """A board of `qemu-system-arm` with one Cortex-M core."""
+    """A board of `qemu-system-arm` with one Cortex-M core.
+
+    The core starts with the vectors in `boot`. `code` holds instructions, `extern` constants and
+    the memory of networks, `ram` the rest.
+    """
 
     machine: str
     """QEMU's name."""
+    boot: Region
     code: Region
     ram: Region
     extern: Region
@@ -43,30 +48,40 @@ class EmulatedBoard:
     @property
     def memories(self) -> dict[str, Region]:
         """The memories by the names that linker scripts use."""
-        return {"code": self.code, "ram": self.ram, "extern": self.extern}
+        return {"boot": self.boot, "code": self.code, "ram": self.ram, "extern": self.extern}
 
 
-_AN386 = EmulatedBoard(
-    "mps2-an386", Region(0, 4 * MIB), Region(0x2000_0000, 4 * MIB), Region(0x2100_0000, 16 * MIB)
-)
-_AN500 = EmulatedBoard(
-    "mps2-an500", Region(0, 4 * MIB), Region(0x2000_0000, 4 * MIB), Region(0x6000_0000, 16 * MIB)
-)
-_AN505 = EmulatedBoard(
-    "mps2-an505",
-    # Secure code must be at addresses with bit 28. The external memory has none: it holds data.
-    Region(0x1000_0000, 4 * MIB),
-    Region(0x3800_0000, 4 * MIB),
-    Region(0x8000_0000, 16 * MIB),
+def _board(machine: str, start: int, ram: Region, extern: Region) -> EmulatedBoard:
+    """A board of which the first memory, of 4 MiB, has vectors and code."""
+    boot, code = Region(start, 4 * KIB), Region(start + 4 * KIB, 4 * MIB - 4 * KIB)
+    return EmulatedBoard(machine, boot, code, ram, extern)
+
+
+_RAM, _SECURE_RAM = Region(0x2000_0000, 4 * MIB), Region(0x3800_0000, 4 * MIB)
+_AN386 = _board("mps2-an386", 0, _RAM, Region(0x2100_0000, 16 * MIB))
+_AN500 = _board("mps2-an500", 0, _RAM, Region(0x6000_0000, 16 * MIB))
+_AN505 = _board("mps2-an505", 0x1000_0000, _SECURE_RAM, Region(0x8000_0000, 16 * MIB))
+_AN547 = EmulatedBoard(
+    "mps3-an547",
+    Region(0, 512 * KIB),
+    Region(0x0100_0000, 2 * MIB),
+    Region(0x2000_0000, 512 * KIB),
+    Region(0x6000_0000, 16 * MIB),
 )
 
 _BY_CORE = {
+    # QEMU's board with a Cortex-M0 is too small. A Cortex-M7 has all its instructions, and start-up
+    # code makes it stop at unaligned accesses.
+    "cortex-m0plus": _AN500,
     "cortex-m4": _AN386,
     "cortex-m7": _AN500,
     "cortex-m33": _AN505,
+    "cortex-m55": _AN547,
+    # QEMU 7.2 has no Cortex-M85. The Cortex-M55 has the instructions that LLVM uses for it.
+    "cortex-m85": _AN547,
 }
 
 
 def emulated_board(core: str) -> EmulatedBoard | None:
-    """The emulated board with this core, by LLVM's name; None if there is none."""
+    """The emulated board that runs code for this core, by LLVM's name; None if there is none."""
     return _BY_CORE.get(core)

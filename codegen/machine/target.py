@@ -57,6 +57,9 @@ class Target:
     AArch64, and `vmla q, q, d[i]` on those 32-bit ARM cores for which LLVM chooses it."""
     vector_f64: bool = False
     """Whether there are vectors of float64. 32-bit NEON has none."""
+    computes_floats: bool = True
+    """Whether the hardware computes float32. Without this, code calls the runtime library of the C
+    compiler, and nodes of float64 are declined."""
     scalar_f64: bool = True
     """Whether the hardware computes float64. Without this, LLVM calls library functions."""
     widens_half: bool = False
@@ -119,7 +122,14 @@ class Target:
             return True
         is_requested = "+hwdiv-arm" in words_of(self.llvm_features)
         is_v8 = self.core.is_v8 or self.triple.startswith("armv8")
-        return self.is_thumb or self.core.divides or is_v8 or is_requested
+        is_m_profile = self.is_thumb and not self.triple.startswith("thumbv6m")
+        return is_m_profile or self.core.divides or is_v8 or is_requested
+
+    @property
+    def calls_runtime(self) -> bool:
+        """Whether code calls functions of the C compiler's runtime library, such as `__aeabi_fadd`,
+        because the core computes no floats and no products of 64 bits."""
+        return not self.computes_floats
 
     @property
     def os(self) -> OperatingSystem:
@@ -266,7 +276,7 @@ def _least(triple: str) -> frozenset[str]:
             return frozenset({"neon", "dsp"})
         case "arm" if triple.startswith("armv6"):
             return frozenset({"dsp"})
-        case "thumb" if triple.startswith(("thumbv7em", "thumbv8m.main")):
+        case "thumb" if triple.startswith(("thumbv7em", "thumbv8m.main", "thumbv8.1m")):
             return frozenset({"dsp"})
         case _:
             return frozenset()
@@ -307,6 +317,7 @@ def _thumb(target: Target) -> Target:
         target,
         emulator=target.board.command if target.board else None,
         vector_bytes=SCALAR_BYTES,
+        computes_floats=not is_soft_float,
         fused_multiply_add=not is_soft_float,
         widens_half=not is_soft_float,
         scalar_f64=not is_soft_float and target.core.doubles and "-fp64" not in words,

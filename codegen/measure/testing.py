@@ -8,6 +8,7 @@ machine directly or, for another architecture, under an emulator.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -46,6 +47,10 @@ from ellc.ir.work_folders import temporary_folder
 C_FILE_PARTS = 80
 """A C file contains at most this many models. With large files, the compiler starts less often, but
 there should be a file for every core."""
+
+RUNTIME_FUNCTION = re.compile(r"__aeabi_\w+|__clzsi2")
+"""Functions that code for cores without an FPU may call: Arm's run-time ABI, and the number of
+leading zeros. They are part of every C compiler (libgcc, compiler-rt)."""
 
 Emitter = Literal["llvm", "c"]
 Outputs = tuple[Array, ...]
@@ -259,18 +264,23 @@ def _pool(program: _ProgramOptions, folder: Path) -> Path:
 def _kernels(parts: Sequence[_PlannedTrial], target: Target, folder: Path) -> list[Path]:
     objects = [compiled.data for compiled in compile_kernels(_every_kernel(parts), target)]
     if target.object_format == "elf":
-        require_no_calls(objects)
+        require_no_calls(objects, target)
     paths = [folder / f"kernels{index}.o" for index in range(len(objects))]
     for path, data in zip(paths, objects, strict=True):
         path.write_bytes(data)
     return paths
 
 
-def require_no_calls(objects: Sequence[bytes]) -> None:
-    """Raise `InternalError` if kernels call library functions, which the runner would link."""
+def require_no_calls(objects: Sequence[bytes], target: Target) -> None:
+    """Raise `InternalError` if kernels call library functions, which the runner would link.
+
+    On cores without an FPU they may call `RUNTIME_FUNCTION`.
+    """
     read = [ElfFile(data) for data in objects]
     defined = {symbol.name for file in read for symbol in file.symbols if symbol.is_defined}
     needed = {name for file in read for name in file.undefined} - defined
+    if target.calls_runtime:
+        needed = {name for name in needed if not RUNTIME_FUNCTION.fullmatch(name)}
     if needed:
         raise InternalError(f"kernels call library functions: {', '.join(sorted(needed))}")
 

@@ -52,15 +52,21 @@ def link(
         _compiled(target, source, folder / f"{out.name}_{source.stem}.o", options)
         for source in (start, *sources)
     ]
-    words = ["ld.lld", "-m", target.lld_emulation, "--gc-sections", "-T", script, "-o", out]
-    zig.run([*map(str, words), *made, *objects], what=_what("linking", out, target))
+    if target.calls_runtime:  # zig builds its compiler's runtime library once, in ten seconds
+        words = ["cc", *_machine(target), f"-Wl,-T,{script}", "-Wl,--gc-sections", "-g0"]
+    else:
+        words = ["ld.lld", "-m", target.lld_emulation, "--gc-sections", "-T", str(script)]
+    zig.run([*words, "-o", str(out), *made, *objects], what=_what("linking", out, target))
+
+
+def _machine(target: Target) -> tuple[str, str, str]:
+    return ("-target", target.c_target, f"-mcpu={target.zig_cpu}")
 
 
 def _compiled(target: Target, source: Path, out: Path, options: Sequence[str]) -> Path:
-    machine = ("-target", target.c_target, f"-mcpu={target.zig_cpu}")
     is_fixed = templates() in source.parents
     zig.run(
-        ["cc", *machine, *_OPTIONS, *options, "-c", str(source), "-o", str(out)],
+        ["cc", *_machine(target), *_OPTIONS, *options, "-c", str(source), "-o", str(out)],
         what=_what("compiling", source, target),
         cwd=source.parent,
         keep=is_fixed,

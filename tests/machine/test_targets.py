@@ -31,7 +31,7 @@ def test_row_is_whole(row: Target) -> None:
     assert row.default_threads == (row.cores if row.has_os else 1)
 
 
-OWN = {"name", "description", "cores", "clock_hz", "emulator"}
+OWN = {"name", "description", "cores", "clock_hz", "emulator", "memories"}
 """Fields of a board in addition to its core, triple and features."""
 
 

@@ -29,6 +29,7 @@ not reach the largest functions."""
         pytest.param("pi3_64", marks=pytest.mark.emulated("qemu-aarch64")),
         pytest.param("imxrt1050", marks=pytest.mark.emulated("qemu-system-arm")),
         pytest.param("mcxn947", marks=pytest.mark.emulated("qemu-system-arm")),
+        pytest.param("pico", marks=pytest.mark.emulated("qemu-system-arm")),
     ],
 )
 def test_painted_stack_stays_within_the_said_bytes(target: str) -> None:

@@ -20,9 +20,16 @@ from ellc.codegen.measure.testing import Emitter, run_trials
 from ellc.ir.op import Op, all_ops
 
 # Tests for a target and emitter share a program, so tests/conftest.py runs them in one process.
-PARTS = {"imxrt1050": (0, 3), "mcxn947": (1, 3), "nucleo_l4r5": (2, 3), "wasm": (0, 2)}
+PARTS = {
+    "imxrt1050": (0, 3),
+    "mcxn947": (1, 3),
+    "nucleo_l4r5": (2, 3),
+    "pico": (0, 12),
+    "corstone300": (6, 12),
+    "wasm": (0, 2),
+}
 """Targets that run a part of the samples of every operator: with (n, m), every m-th one from number
-n on. The microcontrollers run a third each. `make soak` runs all samples on all of them."""
+n on. `make soak` runs all samples on all of them."""
 
 WAYS = [
     pytest.param("host", "llvm", id="host-llvm"),

@@ -76,4 +76,5 @@ class BoardSamples:
         return wrong
 
 
-CAMPAIGNS = tuple(BoardSamples(name) for name in ("imxrt1050", "mcxn947", "nucleo_l4r5", "wasm"))
+BOARDS = ("imxrt1050", "mcxn947", "nucleo_l4r5", "pico", "corstone300", "ek_ra8m1", "wasm")
+CAMPAIGNS = tuple(BoardSamples(name) for name in BOARDS)

@@ -93,7 +93,7 @@ PLAIN = (
 )
 TWICE, TWO, COUNTS, ALIGNMENTS, NET, NET_4, NET_SMALL = range(7)
 LINUX = ("host", "pi0", "pi3", "pi3_64")
-NAMES = (*LINUX, "imxrt1050", "mcxn947", "nucleo_l4r5", "wasm")
+NAMES = (*LINUX, "imxrt1050", "mcxn947", "nucleo_l4r5", "pico", "corstone300", "wasm")
 VALUES = np.arange(5, dtype=np.float32)
 
 

@@ -315,6 +315,5 @@ def conversion(source: Elem, to: Elem, target: Target) -> str:
 
 def square_root(elem: Elem, target: Target) -> str:
     """The name of the helper for a square root; empty if the target has an instruction."""
-    soft = "+soft-float" in target.llvm_features.split(",")
-    missing = soft or (elem is Elem.F64 and not target.scalar_f64)
+    missing = not target.computes_floats or (elem is Elem.F64 and not target.scalar_f64)
     return f"ellc.sqrt.{elem.value}" if missing else ""

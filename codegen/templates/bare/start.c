@@ -95,6 +95,9 @@ static void fault(void)
 void start(void)
 {
     *(volatile uint32_t *)0xE000ED88 |= 0xFu << 20; /* CPACR: full access to the FPU, where there is one */
+#ifndef __ARM_FEATURE_UNALIGNED
+    *(volatile uint32_t *)0xE000ED14 |= 1u << 3; /* CCR.UNALIGN_TRP: stop as the core without them does */
+#endif
     __asm__ volatile("dsb\n\tisb" ::: "memory");
     memcpy(data_begin, data_source, (size_t)(data_end - data_begin));
     memset(bss_begin, 0, (size_t)(bss_end - bss_begin));
