@@ -21,6 +21,7 @@ from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.machine.target import Target
 from ellc.codegen.output.build import KINDS, BuildOptions, BuildResult, build
 from ellc.codegen.output.emit import plan_kernels
+from ellc.codegen.output.package import library_folders
 from ellc.codegen.output.package.adapters import adapter_name, write_adapter
 from ellc.codegen.output.package.manifest import Costs, manifest, write_manifest
 from ellc.codegen.output.package.texts import (
@@ -125,6 +126,7 @@ def emit_kinds() -> dict[str, str]:
         "ell": "the functions of Microsoft's ELL, as C source; with py also its package",
         "cmake": "CMakeLists.txt",
         "demo": "demo.c, an application to start from",
+        **library_folders.KINDS,
     }
 
 
@@ -310,6 +312,10 @@ def _write(
         files.append(write_labels(built.model, __version__, folder))
     with clock.stage("package"):
         files += _package(built, kinds, folder, plan.target, file, options.version)
+        for kind in (kind for kind in kinds if kind in library_folders.KINDS):
+            files += library_folders.write_library_folder(
+                kind, plan, built.model, __version__, folder, options.version
+            )
     allowed = budgets(plan.target, options.memories)
     fast = write_fast_code(plan, built, allowed, folder)
     files += [fast[0]] if fast else []
