@@ -3,7 +3,8 @@
     python tests/benchmarks/ram_curves.py [--update-docs]
 
 The networks are MobileNet V2 0.35 for 144x144 pixels, MobileNet V2 0.30 for 80x80 pixels, and the
-Visual Wake Words network of MLPerf Tiny. They are drawn, not trained: RAM and multiply-adds depend on shapes only.
+Visual Wake Words network of MLPerf Tiny. They are drawn, not trained: RAM and multiply-adds depend
+on shapes only.
 """
 
 from __future__ import annotations
@@ -145,8 +146,8 @@ class Network:
     factors: tuple[float, ...]
 
 
-# Published: msf-CNN (NeurIPS 2025), whose network for wake words is another one, VWW-5fps; Plumerai's
-# blog of October 2021 on inference software for Cortex-M; ST's model zoo (X-CUBE-AI 10).
+# Published: msf-CNN (NeurIPS 2025), whose network for wake words is another one, VWW-5fps;
+# Plumerai's blog of October 2021 on inference software for Cortex-M; ST's model zoo (X-CUBE-AI 10).
 NETWORKS = (
     Network(
         "MobileNet V2 0.35, 144x144",
