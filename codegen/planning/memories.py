@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from ellc.codegen.blocks.calls import BufferArg
 from ellc.codegen.machine.target import Target
@@ -45,9 +46,9 @@ def plan_memories(
     """An arena with a region in every memory that is needed, or None if none was found.
 
     `memories` are pairs (name, bytes). If everything fits in the first one, it has the whole arena.
-    Otherwise buffers are placed in the order of `density`, and if that fails, the largest first;
-    each in the first memory with space for it. If that fails as well, the first memory in which
-    everything fits has the whole arena.
+    Otherwise buffers are placed in several orders, such as that of `density`, each in the first
+    memory with space for it, and the division is chosen that leaves the fewest cycles to later
+    memories. If all fail, the first memory in which everything fits has the whole arena.
     """
     whole = plan_arena(lifetimes, align_bytes)
     name, size = memories[0]
@@ -55,13 +56,13 @@ def plan_memories(
         return _alone(whole, name)
     orders: tuple[Callable[[Lifetime], tuple[float, int, str]], ...] = (
         lambda x: (-density.get(x.id, 0.0), -x.bytes, x.id),
+        lambda x: (-density.get(x.id, 0.0) * x.bytes, -x.bytes, x.id),
         lambda x: (-x.bytes, x.first, x.id),
         lambda x: (-x.bytes * (x.last - x.first + 1), x.first, x.id),
     )
-    for order in orders:
-        divided = _divide(sorted(lifetimes, key=order), align_bytes, memories)
-        if divided is not None:
-            return _joined(divided, whole, memories)
+    tried = [_divide(sorted(lifetimes, key=order), align_bytes, memories) for order in orders]
+    if divisions := [division for division in tried if division is not None]:
+        return _joined(min(divisions, key=partial(_later_cycles, density)), whole, memories)
     fitting = [_alone(whole, name) for name, size in memories if whole.arena_bytes <= size]
     return fitting[0] if fitting else None
 
@@ -89,6 +90,15 @@ def _divide(
         else:
             return None
     return plans
+
+
+def _later_cycles(density: Mapping[str, float], plans: Sequence[ArenaPlan]) -> float:
+    """The cycles spent on buffers, times the number of memories before the buffer's own."""
+    return sum(
+        number * x.bytes * density.get(x.id, 0.0)
+        for number, plan in enumerate(plans)
+        for x in plan.lifetimes
+    )
 
 
 def _joined(plans: Sequence[ArenaPlan], whole: ArenaPlan, memories: Memories) -> ArenaPlan:

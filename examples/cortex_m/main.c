@@ -4,11 +4,8 @@
 #include "network_labels.h"
 #include "test_data.h"
 
-#ifndef IN_ARENA
-#define IN_ARENA _Alignas(network_ARENA_ALIGN)
-#endif
+network_DEFINE_ARENAS
 
-static IN_ARENA unsigned char arena[network_ARENA_BYTES];
 static network_INPUT0_TYPE pixels[network_INPUT0_SIZE];
 static network_OUTPUT0_TYPE scores[network_OUTPUT0_SIZE];
 
@@ -17,7 +14,7 @@ int main(void)
     network_t model;
     uint32_t begin, cycles;
     unsigned i, best = 0, wrong = 0;
-    if (network_init(&model, arena, sizeof arena) != network_OK) {
+    if (network_init(&model, network_ARENAS) != network_OK) {
         board_print("the network does not start\n");
         return 2;
     }

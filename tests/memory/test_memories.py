@@ -34,6 +34,7 @@ MAIN = r"""
 #include <stdlib.h>
 #include "NAME.h"
 GUARDED
+NAME_DEFINE_ARENAS
 static NAME_t model;
 int main(void)
 {
@@ -42,7 +43,7 @@ int main(void)
     void *out[] = { OUTPUTS };
     int call;
     FILL
-    if (NAME_init(&model, ARGUMENTS) != NAME_OK)
+    if (NAME_init(&model, NAME_ARENAS) != NAME_OK)
         return 2;
     if (NAME_init(&model, TOO_SMALL) != NAME_EARENA || NAME_init(&model, NULLS) != NAME_EARGUMENT)
         return 3;
@@ -183,6 +184,14 @@ def test_the_densest_buffer_lies_in_the_first_memory() -> None:
         ("slow", 64, 128),
     ]
     assert plan_memories(items, 64, [("fast", 64), ("slow", 64)], density) is None
+
+
+def test_most_cycles_lie_in_the_first_memory() -> None:
+    """The denser buffer is the smaller one, and only one of both fits."""
+    items = [Lifetime("dense", 64, 0, 3), Lifetime("large", 192, 0, 3)]
+    arena = plan_memories(items, 64, [("fast", 192), ("slow", 256)], {"dense": 3.0, "large": 2.0})
+    assert arena is not None
+    assert arena.offsets == {"large": 0, "dense": 192}
 
 
 def _compiled(model: Path, *options: str) -> int:
