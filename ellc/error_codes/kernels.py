@@ -116,13 +116,6 @@ ROWS = (
         "code shorter, `--max-ram` makes the arena smaller.",
     ),
     ErrorCode(
-        "E322",
-        "No library folder for this target",
-        "`--emit zephyr`, `arduino` or `platformio` was given for a target with an operating "
-        "system.",
-        "Use a microcontroller as target, or `--emit cmake` for computers.",
-    ),
-    ErrorCode(
         "E320",
         "Kernel text cannot be read",
         "The text form of a kernel has syntax errors.",
@@ -133,6 +126,13 @@ ROWS = (
         "The text of a plan cannot be read",
         "The text form of a plan has syntax errors.",
         "Correct the lines in the report, or print the plan again.",
+    ),
+    ErrorCode(
+        "E322",
+        "No library folder for this target",
+        "`--emit zephyr`, `arduino` or `platformio` was given for a target with an operating "
+        "system.",
+        "Use a microcontroller as target, or `--emit cmake` for computers.",
     ),
     ErrorCode(
         "E322",
