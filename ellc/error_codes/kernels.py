@@ -129,15 +129,15 @@ ROWS = (
     ),
     ErrorCode(
         "E322",
+        "The JavaScript module needs the WebAssembly module",
+        "`--emit mjs` was given without `so`, or for another target than `wasm`.",
+        "Use `--target wasm --emit so,mjs`.",
+    ),
+    ErrorCode(
+        "E323",
         "No library folder for this target",
         "`--emit zephyr`, `arduino` or `platformio` was given for a target with an operating "
         "system.",
         "Use a microcontroller as target, or `--emit cmake` for computers.",
-    ),
-    ErrorCode(
-        "E322",
-        "The JavaScript module needs the WebAssembly module",
-        "`--emit mjs` was given without `so`, or for another target than `wasm`.",
-        "Use `--target wasm --emit so,mjs`.",
     ),
 )

@@ -162,4 +162,4 @@ def test_platformio_packs_it(folder: Path, tmp_path: Path) -> None:
 def test_a_computer_gets_no_library_folder(tmp_path: Path) -> None:
     with pytest.raises(EllcError, match="has an operating system") as caught:
         compile_model(MODEL, "pi3", CompileOptions(emit=("zephyr",)), tmp_path / "out")
-    assert caught.value.code == "E322"
+    assert caught.value.code == "E323"

@@ -40,13 +40,13 @@ def write_library_folder(
     """Write the library folder `KIND/NAME` into a folder. Returns its files.
 
     `version` is that of ellc, which is also the library's unless `own` has one. Raises `EllcError`
-    E322 for a target with an operating system, and E608 as `write_c_package` does.
+    E323 for a target with an operating system, and E608 as `write_c_package` does.
     """
     if plan.target.has_os:
         raise EllcError(
             f"a library folder for {kind} is for microcontrollers; target {plan.target.name!r} has "
             "an operating system",
-            code="E322",
+            code="E323",
             hint="use --target imxrt1050 or another microcontroller; for computers there is "
             "--emit cmake",
         )
