@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from agreement import trials_agree
 from interpreted_plan import run_plan
-from requantised_convolutions import convolution, image_of
+from requantised_convolutions import LAYER, convolution, image_of
 from small_networks import reference_of
 
 from ellc.codegen.blocks.calls import Options
 from ellc.codegen.machine.resolve import resolve
+from ellc.codegen.measure.testing import Trial
 from ellc.codegen.planning.planner import make_plan
 from ellc.ir.graph import Graph
 from ellc.ir.ops.quantised_conv import IntConv2D
@@ -38,11 +40,23 @@ def random_network(seed: int) -> Graph:
 @pytest.mark.parametrize("seed", range(LAYERS))
 def test_random_layers(seed: int) -> None:
     graph = random_network(seed)
-    options = Options(kernels=(("layer", "depthwise_planes"),))
+    options = Options(kernels=((LAYER, "depthwise_planes"),))
     plan = make_plan(graph, TARGET, options, "m")
     image = image_of(graph, seed)
     (found,) = run_plan(plan, (image,))
     np.testing.assert_array_equal(found, reference_of(graph, (image,))[0])
+
+
+@pytest.mark.emulated("qemu-system-arm")
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["imxrt1050", "mcxn947"])
+def test_random_layers_on_a_board(target: str) -> None:
+    graphs = {seed: random_network(seed) for seed in range(6)}
+    trials = [
+        Trial(graph, ((image_of(graph, seed),),), kernels=((LAYER, "depthwise_planes"),))
+        for seed, graph in graphs.items()
+    ]
+    trials_agree(trials, target, "end")
 
 
 def test_it_is_chosen_for_whole_words_of_channels() -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from agreement import trials_agree
 from interpreted_plan import run_plan
 from requantised_convolutions import LAYER, ZERO_POINT, convolution, image_of
 from small_networks import reference_of
 
 from ellc.codegen.blocks.calls import Options
 from ellc.codegen.machine.resolve import resolve
+from ellc.codegen.measure.testing import Trial
 from ellc.codegen.planning.planner import make_plan
 from ellc.ir.graph import Graph
 from ellc.ir.ops.quantised_conv import IntConv2D
@@ -43,6 +45,18 @@ def test_random_layers(seed: int) -> None:
     image = image_of(graph, seed)
     (found,) = run_plan(plan, (image,))
     np.testing.assert_array_equal(found, reference_of(graph, (image,))[0])
+
+
+@pytest.mark.emulated("qemu-system-arm")
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["imxrt1050", "mcxn947"])
+def test_random_layers_on_a_board(target: str) -> None:
+    graphs = {seed: random_network(seed) for seed in range(6)}
+    trials = [
+        Trial(graph, ((image_of(graph, seed),),), kernels=((LAYER, "widened_rows"),))
+        for seed, graph in graphs.items()
+    ]
+    trials_agree(trials, target, "end")
 
 
 def test_it_is_chosen_for_first_layers() -> None:
