@@ -51,6 +51,11 @@ class WordRequantize:
         self._table = b.param("table", Elem.I32, 64)
         self.arg: Arg = constant(table)
 
+    @property
+    def takes_stage(self) -> bool:
+        """Whether the first stage is computed here."""
+        return self._stage is not None
+
     def starts(self, block: Operand) -> list[Operand]:
         """The start value of the sum of each filter of a block."""
         return [self._constant(block, f, _START) for f in range(self._block)]

@@ -6,16 +6,12 @@ filters then read them from there, so that widening them costs next to nothing. 
 image are written there as the image's zero point, so that edges need no code of their own.
 
 The columns are `[column][window row][channel]`, so that the window of each pixel is contiguous, and
-windows of neighbouring pixels share columns. Both halves of `sxtb16` widen every other byte of a
-word: four channels 0, 1, 2, 3 become the pairs (0, 2) and (1, 3). Weights stay bytes. They are
-packed `[block][pair][two filters][4]`: a word has the pair of one filter in bytes 0 and 2, and that
-of the next filter in bytes 1 and 3.
+windows of neighbouring pixels share columns. `word_tiles` describes pairs and packed weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial, reduce
 
 import numpy as np
@@ -29,40 +25,31 @@ from ellc.codegen.blocks.scratch import copy_cycles, scratch
 from ellc.codegen.blocks.word_requantize import WordRequantize
 from ellc.codegen.kernels.convolution import Problem, folded, has_constant_operands, problem_of
 from ellc.codegen.kernels.implicit_gemm import ConvShape
+from ellc.codegen.kernels.word_shared import LEAST_SHARED, shared_words
+from ellc.codegen.kernels.word_tiles import (
+    PAIR,
+    WORD,
+    Columns,
+    Widening,
+    WordProducts,
+    WordTile,
+    pack_words,
+    trip_of,
+)
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.instructions import INSTRUCTIONS
 from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import Elem, VType
 from ellc.codegen.machine.target import Target
 from ellc.ir.ops.quantised_conv import IntConv2D, IntDense
-from ellc.ir.types import Array, DType
+from ellc.ir.types import DType
 
-_WORD, _PAIR = 4, 2  # bytes in a word, factors in a register
-_AHEAD = 2  # pixels whose values are loaded together
 _MOST_PIXELS = 4
 _TILES = ((4, 2), (3, 2), (2, 4), (2, 2), (1, 8), (1, 4), (1, 2))
 """The tiles (pixels, filters) that are offered. Of those with the most pixels the first is the
 preferred one. 8 sums, two pairs of weights, two of the image and two pointers fill 14 registers. A
 pair of channels takes 15 instructions in a tile of 4x2, 0.94 for each multiply-add, and 11 in one
 of 1x4, 1.38."""
-_TRIPS = (32, 16, 12, 8, 4)
-"""Values of each pixel in a trip of the inner loop: the largest number that divides a window. With
-the registers that LLVM allocates, a trip spends 27 modelled cycles of a Cortex-M33 on spilled
-pointers. 32 values of a tile of 4x2 take 304 cycles in trips of 16 (Cortex-M7: 173), 255 in one
-trip of 32 (166)."""
-
-
-@dataclass(frozen=True, slots=True)
-class WordTile:
-    """A tile of `pixels` x `filters` sums in general registers. `filters` is even."""
-
-    pixels: int
-    filters: int
-
-    @property
-    def note(self) -> str:
-        """A short name for reports, such as `4x2`."""
-        return f"{self.pixels}x{self.filters}"
 
 
 @kernel(IntConv2D, IntDense, name="words")
@@ -75,7 +62,7 @@ def words(node: PlacedNode) -> Iterator[Candidate]:
     target = node.target
     if target.has_neon or not INSTRUCTIONS["dsp_smlad"].available(target):
         return
-    if not has_constant_operands(node) or node.inputs[1].type.shape[-1] % _WORD:
+    if not has_constant_operands(node) or node.inputs[1].type.shape[-1] % WORD:
         return
     if node.result.type.dtype is DType.BIT:
         return
@@ -88,16 +75,20 @@ def words(node: PlacedNode) -> Iterator[Candidate]:
     shape = folded(node, shape, _MOST_PIXELS)
     problem = Problem(shape, problem.terms)
 
+    shared = shared_words(node, problem, partial(word_cycles, target))
+    # Where the shared kernel is nearly as fast, it is the one with shorter code.
+    length = 2 if shared is not None and shape.channels >= LEAST_SHARED else 1
+
     def candidate(tile: WordTile) -> Candidate:
         cycles = word_cycles(target, shape, tile) + copy_cycles(shape.x)
-        return Candidate(
-            Prediction("words", tile.note, cycles), partial(_call, node, problem, tile)
-        )
+        prediction = Prediction("words", tile.note, cycles, unrolled=length)
+        return Candidate(prediction, partial(_call, node, problem, tile))
 
     pixels = min(shape.columns.outputs, _MOST_PIXELS)
     tiles = [WordTile(p, f) for p, f in _TILES if p <= pixels]
     usual = next(tile for tile in tiles if tile.pixels == pixels)
-    yield from preferred_first(candidate(usual), map(candidate, tiles))
+    every = [*map(candidate, tiles), *([shared] if shared else ())]
+    yield from preferred_first(candidate(usual), every)
 
 
 def word_cycles(target: Target, shape: ConvShape, tile: WordTile) -> float:
@@ -108,7 +99,7 @@ def word_cycles(target: Target, shape: ConvShape, tile: WordTile) -> float:
     taps = shape.rows.taps * shape.columns.taps
     sums = tile.pixels * tile.filters
     once = tile.filters / 2 * (load + 2) + tile.pixels * load + sums
-    each = once * taps * shape.channels / _PAIR + 12 * sums + 16
+    each = once * taps * shape.channels / PAIR + 12 * sums + 16
     tiles = images * rows * -(-columns // tile.pixels)
     read = shape.rows.taps * _columns(shape, tile.pixels)
     return tiles * (blocks * each + read * (15 + 1.5 * shape.channels))
@@ -127,17 +118,6 @@ def _sizes(length: int, limit: int) -> list[tuple[int, int, int]]:
     size, larger = divmod(length, count)
     tiles = [(0, size + 1, larger), (larger * (size + 1), size, count - larger)]
     return [t for t in tiles if t[2]]
-
-
-def pack_words(weights: Array, filters: int) -> Array:
-    """[F, kh, kw, C] -> [blocks, kw * kh * C / 4, 2, filters / 2, 2, 2], as described above."""
-    count, rows, columns, depth = weights.shape
-    blocks = -(-count // filters)
-    padded = np.zeros((blocks * filters, columns, rows, depth), weights.dtype)
-    padded[:count] = weights.swapaxes(1, 2)
-    # [block, two filters, filter, four channels, channel of pair, pair] of the same window.
-    split = padded.reshape(blocks, filters // 2, 2, columns * rows * depth // _WORD, 2, 2)
-    return np.asarray(split.transpose(0, 3, 5, 1, 4, 2), order="C")
 
 
 def _call(node: PlacedNode, problem: Problem, tile: WordTile) -> list[KernelCall]:
@@ -181,6 +161,8 @@ class _Nest:
         self._requantize, self._epilogue = requantize, epilogue
         self._parts, self._size = parts
         self._depth = self._shape.rows.taps * self._shape.channels  # values of a column
+        self._products = WordProducts(b, self._w, self._columns, tile.filters)
+        self._widening = Widening(b, self._x, self._columns, _alignment(self._shape.x))
 
     def write(self) -> None:
         """Write the kernel's body."""
@@ -250,30 +232,20 @@ class _Nest:
     def _widen(self, source: Operand, target: Operand, length: int) -> None:
         """Widen `length` neighbouring values of the image."""
         b = self._b
-        sign = "s" if self._terms.types.image.is_signed else "u"
         at_once = next(n for n in (16, 8, 4) if length % n == 0)
-        x_align = _alignment(self._shape.x)
         with b.loop("value", 0, length, at_once) as value:
-            from_, to = b.add(source, value.index), b.add(target, value.index)
-            for first in range(0, at_once, 2 * _WORD):
-                offsets = range(first, min(first + 2 * _WORD, at_once), _WORD)
-                loaded = [
-                    b.load(self._x, from_, _WORD, offset=o, align_bytes=x_align) for o in offsets
-                ]
-                for offset, word in zip(offsets, loaded, strict=True):
-                    for half, turn in enumerate(("", "_ror8")):
-                        pair = b.bitcast(b.op(f"dsp_{sign}xtb16{turn}", word), Elem.I16)
-                        place = offset + half * _PAIR
-                        b.store(pair, self._columns, to, offset=place, align_bytes=_WORD)
+            words = [(b.add(source, value.index), offset) for offset in range(0, at_once, WORD)]
+            places = [(offset, offset + PAIR) for offset in range(0, at_once, WORD)]
+            self._widening.write(words, b.add(target, value.index), places)
 
     def _pad(self, target: Operand, length: int) -> None:
         """Write the padding's value."""
         b = self._b
-        value = Imm(int(self._terms.padding.values[0]), VType(Elem.I16, _PAIR))
-        with b.loop("value", 0, length, _WORD) as place:
-            for offset in range(0, _WORD, _PAIR):
+        value = Imm(int(self._terms.padding.values[0]), VType(Elem.I16, PAIR))
+        with b.loop("value", 0, length, WORD) as place:
+            for offset in range(0, WORD, PAIR):
                 to = b.add(target, place.index)
-                b.store(value, self._columns, to, offset=offset, align_bytes=_WORD)
+                b.store(value, self._columns, to, offset=offset, align_bytes=WORD)
 
     def _blocks(self, at: tuple[Operand, Operand, Operand], pixels: int, base: Operand) -> None:
         """Write the loop over blocks of filters; the last block may have fewer."""
@@ -294,7 +266,7 @@ class _Nest:
         """Write the sums and the results of a tile."""
         b, width = self._b, self._tile.filters
         starts = self._requantize.starts(block)
-        sums = self._products(starts * pixels, block, pixels, base)
+        sums = self._products.added(starts * pixels, block, pixels, base, self._layout())
         channel = b.mul(block, width)
         results = self._requantize.results(sums, block, pixels, valid)
         for pixel in range(pixels):
@@ -302,64 +274,16 @@ class _Nest:
             place = (0, 0, pixel, 0)
             self._epilogue.store(values, (*at, channel), place, valid)
 
-    def _products(
-        self, sums: list[Operand], block: Operand, pixels: int, base: Operand
-    ) -> list[Operand]:
-        """The sums plus all products of a tile; sums are ordered by pixel, then filter."""
-        b, width = self._b, self._tile.filters
-        length = self._depth * self._shape.columns.taps
-        panel = b.mul(block, length * width)
-        trip = next(n for n in _TRIPS if length % n == 0)
-        with b.loop("k", 0, length, trip, carry=sums) as k:
-            running = list(k.carried)
-            x_index = b.add(base, k.index)
-            w_index = b.add(panel, b.mul(k.index, width))
-            for first in range(0, trip, _PAIR):
-                running = self._pair(running, (x_index, w_index), first, pixels)
-            k.carry(running)
-        return list(k.results)
-
-    def _pair(
-        self, sums: list[Operand], at: tuple[Operand, Operand], first: int, pixels: int
-    ) -> list[Operand]:
-        """The sums plus the products of a pair of channels, `first` values after `at`."""
-        b, width = self._b, self._tile.filters
-        x_index, w_index = at
-        step = self._depth * (self._shape.columns.stride if self._shape.columns.taps > 1 else 1)
-
-        def value(pixel: int) -> Operand:
-            offset = pixel * step + first
-            return b.load(self._columns, x_index, _PAIR, offset=offset, align_bytes=_WORD)
-
-        values = {pixel: value(pixel) for pixel in range(min(_AHEAD, pixels))}
-        for filter_ in range(0, width, 2):
-            offset = first * width + filter_ * _PAIR
-            word = b.load(self._w, w_index, _WORD, offset=offset, align_bytes=_WORD)
-            right, left = b.op("dsp_sxtb16_ror8", word), b.op("dsp_sxtb16", word)
-            for pixel, number, following in _product_order(pixels):
-                weight, index = (left, right)[number], pixel * width + filter_ + number
-                sums[index] = b.op("dsp_smlad", values[pixel], weight, sums[index])
-                if following and following not in values:
-                    values[following] = value(following)
-        return sums
-
-
-def _product_order(pixels: int) -> Iterator[tuple[int, int, int]]:
-    """The products of a word of weights, as triples (pixel, filter, pixel to load next or 0).
-
-    The pixels come in groups. The first group begins with the filter that is widened first. The
-    last group ends with it, so that the register of the other filter is free for the next word
-    while two products are left. Values of a group are loaded while the group before is multiplied.
-    """
-    for first in range(0, pixels, _AHEAD):
-        for place, number in enumerate((0, 1) if first else (1, 0)):
-            for pixel in range(first, min(first + _AHEAD, pixels)):
-                following = pixel + _AHEAD if place else 0
-                yield pixel, number, following if following < pixels else 0
+    def _layout(self) -> Columns:
+        """Where the windows of pixels lie in the columns; they may overlap."""
+        columns = self._shape.columns
+        window = self._depth * columns.taps
+        step = self._depth * (columns.stride if columns.taps > 1 else 1)
+        return Columns(step, PAIR, Imm(window), trip_of(window))
 
 
 def _alignment(access: Access) -> int:
     """The alignment of groups of four channels of an image, in bytes."""
     strides = access.strides[:3]
-    whole = all(s * access.elem.bytes % _WORD == 0 for s in strides)
-    return _WORD if whole and access.align_bytes % _WORD == 0 else access.elem.bytes
+    whole = all(s * access.elem.bytes % WORD == 0 for s in strides)
+    return WORD if whole and access.align_bytes % WORD == 0 else access.elem.bytes

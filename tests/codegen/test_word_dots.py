@@ -9,7 +9,7 @@ import pytest
 from interpreted_plan import run_plan
 
 from ellc.codegen.blocks.calls import Options
-from ellc.codegen.kernels.word_dots import pack_words
+from ellc.codegen.kernels.word_tiles import pack_words
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.planner import make_plan
@@ -106,6 +106,32 @@ def test_every_tile_has_the_bits_of_the_reference(name: str) -> None:
     for tile in sorted(tiles):
         (found,) = run_plan(planned(graph, tile), inputs)
         np.testing.assert_array_equal(found, expected, err_msg=tile)
+
+
+SHARED = {
+    "of pixels": (Layer((1, 3, 3, 32), 4), "any4x2"),
+    "of a few pixels": (Layer((1, 1, 4, 160), 2, dtype=DType.U8), "any4x2"),
+    "dense": (Layer((1, 1, 1, 64), 16, shifts=(-10, -7)), "any1x8"),
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_shared_kernels_have_the_bits_of_the_reference(name: str) -> None:
+    layer, schedule = SHARED[name]
+    graph = layer.graph
+    inputs = inputs_of(graph)
+    (expected,) = evaluate(graph, inputs).outputs
+    (found,) = run_plan(planned(graph, f"words:{schedule}"), inputs)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_pointwise_layers_of_different_sizes_share_a_kernel() -> None:
+    layers = [Layer((1, 4, 4, 128), 8), Layer((1, 3, 5, 256), 4)]
+    plans = [make_plan(layer.graph, M7, Options(), "net") for layer in layers]
+    kernels = {replace(plan.steps[0].call.kernel, name="") for plan in plans}
+    assert len(kernels) == 1
+    fast = make_plan(layers[0].graph, M7, Options(code="speed"), "net").steps[0]
+    assert fast.predictions[0].name == "words:4x2"
 
 
 def test_threads_have_their_own_columns() -> None:

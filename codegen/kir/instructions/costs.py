@@ -88,7 +88,6 @@ COSTS: dict[str, dict[Arch, dict[str, Cost]]] = {
             "dsp_uxtb16_ror8_w": Cost(1, 2),
             "dsp_smmla_w": Cost(1, 2),
             "dsp_ssat8_w": Cost(1, 2),
-            "dsp_smmulr": Cost(1, 2),
         },
     },
     "cortex-m4": {
@@ -113,7 +112,6 @@ COSTS: dict[str, dict[Arch, dict[str, Cost]]] = {
             "dsp_uxtb16_ror8_w": Cost(1, 1),
             "dsp_smmla_w": Cost(1, 1),
             "dsp_ssat8_w": Cost(1, 1),
-            "dsp_smmulr": Cost(1, 1),
         },
     },
     "cortex-m7": {
@@ -138,7 +136,6 @@ COSTS: dict[str, dict[Arch, dict[str, Cost]]] = {
             "dsp_uxtb16_ror8_w": Cost(1, 1, None, ("integer", "load")),
             "dsp_smmla_w": Cost(1, 2, None, ("integer", "load")),
             "dsp_ssat8_w": Cost(1, 3, None, ("integer", "load")),
-            "dsp_smmulr": Cost(1, 2, None, ("integer", "load")),
         },
     },
     "znver5": {

@@ -126,11 +126,6 @@ def _high_sum(a: Array, b: Array, c: Array) -> Array:
     return np.asarray(c + high.astype(np.int32))
 
 
-def _high_product(a: Array, b: Array) -> Array:
-    """`a * b / 2^32`, halves rounded up."""
-    return np.asarray((a.astype(np.int64) * b + (1 << 31)) >> 32, np.int64).astype(np.int32)
-
-
 _TWO_PRODUCTS = products_in_c("a", "b", 2, "0")
 _TWO_HALVES = " + ".join(
     f"(uint32_t)({_half_in_c('a', half)} * {_half_in_c('b', half)})" for half in (0, 1)
@@ -166,27 +161,6 @@ ROWS: tuple[Instruction, ...] = (
         "(int64_t)((uint64_t)c + (uint64_t)((int64_t)a.l[0] * b.l[0] + (int64_t)a.l[1] * b.l[1]))",
         _DSP,
         asm={"arm": "smlald {r}, {0}, {1}"},
-    ),
-    Instruction(
-        "dsp_smmulr",
-        (VType(Elem.I32), VType(Elem.I32)),
-        VType(Elem.I32),
-        _high_product,
-        {
-            "arm": "\n".join(
-                (
-                    "a = sext i32 {0} to i64",
-                    "b = sext i32 {1} to i64",
-                    "product = mul i64 {a}, {b}",
-                    "rounded = add i64 {product}, 2147483648",
-                    "high = ashr i64 {rounded}, 32",
-                    "trunc i64 {high} to i32",
-                )
-            )
-        },
-        "(int32_t)(((int64_t)a * b + 2147483648) >> 32)",
-        _DSP,
-        asm={"arm": "smmulr {r}, {0}, {1}"},
     ),
     _widened("s", Elem.I8, 0),
     _widened("s", Elem.I8, 1),
