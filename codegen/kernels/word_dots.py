@@ -25,6 +25,7 @@ from ellc.codegen.blocks.scratch import copy_cycles, scratch
 from ellc.codegen.blocks.word_requantize import WordRequantize
 from ellc.codegen.kernels.convolution import Problem, folded, has_constant_operands, problem_of
 from ellc.codegen.kernels.implicit_gemm import ConvShape
+from ellc.codegen.kernels.word_products import SAVED
 from ellc.codegen.kernels.word_shared import LEAST_SHARED, shared_words
 from ellc.codegen.kernels.word_tiles import (
     PAIR,
@@ -86,23 +87,38 @@ def words(node: PlacedNode) -> Iterator[Candidate]:
 
     pixels = min(shape.columns.outputs, _MOST_PIXELS)
     tiles = [WordTile(p, f) for p, f in _TILES if p <= pixels]
-    usual = next(tile for tile in tiles if tile.pixels == pixels)
+    few = shape.filters + shape.filters % 2
+    usual = next(tile for tile in tiles if tile.pixels == pixels and tile.filters <= few)
     every = [*map(candidate, tiles), *([shared] if shared else ())]
     yield from preferred_first(candidate(usual), every)
 
 
+_OF_SUM, _OF_TILE = 7, 10
+"""Instructions for each sum of a tile: start value, requantisation, store, their constants; and for
+pointers. In a tile of 4x2 they are 66, as in LLVM's code for a Cortex-M33."""
+_OF_COLUMN, _OF_VALUE = 15, 1.5
+"""Instructions for each pixel of a window row that is widened, and for each value."""
+_BESIDE = 0.7
+"""Cycles for each instruction of the inner loop on a core that issues loads beside products. LLVM's
+code for 32 values of a tile of 4x2 has 240 instructions without those at the ends of a trip, and
+takes 166 cycles on a Cortex-M7."""
+
+
 def word_cycles(target: Target, shape: ConvShape, tile: WordTile) -> float:
-    """Issue slots of the kernel: the loop over pairs, columns, epilogues and overhead."""
-    load = target.core.load_cycles
+    """Issue slots of the kernel, in comparison with kernels that have an epilogue."""
+    product = INSTRUCTIONS["dsp_smlad"].cost(target)
+    load = 1.0 if product else target.core.load_cycles
     images, rows, columns, _ = shape.walk
     blocks = -(-shape.filters // tile.filters)
-    taps = shape.rows.taps * shape.columns.taps
+    window = shape.rows.taps * shape.columns.taps * shape.channels
     sums = tile.pixels * tile.filters
-    once = tile.filters / 2 * (load + 2) + tile.pixels * load + sums
-    each = once * taps * shape.channels / PAIR + 12 * sums + 16
+    pair = tile.filters / 2 * (load + 2) + tile.pixels * load + sums
+    if product and "load" in product.issues_with:
+        pair *= _BESIDE
+    of_tile = pair * window / PAIR + (_OF_SUM - SAVED) * sums + _OF_TILE
     tiles = images * rows * -(-columns // tile.pixels)
-    read = shape.rows.taps * _columns(shape, tile.pixels)
-    return tiles * (blocks * each + read * (15 + 1.5 * shape.channels))
+    widened = shape.rows.taps * _columns(shape, tile.pixels)
+    return tiles * (blocks * of_tile + widened * (_OF_COLUMN + _OF_VALUE * shape.channels))
 
 
 def _columns(shape: ConvShape, pixels: int) -> int:
