@@ -6,7 +6,8 @@
 Each model is compiled and linked with a start-up file to a program without an operating system. The
 program runs in an emulator, and its outputs are compared with the reference. `--target` may be
 repeated; the default is one board with a Cortex-M7 and one with a Cortex-M33. `--board` chooses the
-memories: on `zero` none has wait states. `--blocks COUNT` lists the instructions that take most.
+memories: on `zero` none has wait states, `own` means those of each target, with code and constants
+in flash. `--blocks COUNT` lists the instructions that take most.
 """
 
 from __future__ import annotations
@@ -37,11 +38,12 @@ CORES = {"cortex-m4": "M4", "cortex-m7": "M7", "cortex-m33": "M33"}
 
 @dataclass(frozen=True)
 class Rival:
-    """Millions of cycles that other programs take for a network, by core.
+    """Millions of cycles that other programs take for a network.
 
+    The keys are cores, for memories without wait states, and targets, for their own memories.
     `cmsis` has modelled cycles of the kernels of CMSIS-NN 7.0.0 (commit 99f736a6), compiled by
-    arm-none-eabi-gcc 12.2 with -O3 and called as TensorFlow Lite Micro calls them, on the board
-    `zero`; the interpreter does not count. `vendor` has the cycles on hardware that ST published
+    arm-none-eabi-gcc 12.2 with -O3 and called as TensorFlow Lite Micro calls them, in the same
+    memories; the interpreter does not count. `vendor` has the cycles on hardware that ST published
     for X-CUBE-AI 9.0 (MLPerf Tiny 1.2, closed division, single stream: clock divided by inferences
     per second; H7A3 for the M7, U575 for the M33, L4R5 for the M4).
     """
@@ -51,25 +53,29 @@ class Rival:
     vendor: dict[str, float]
 
 
+def _own(imxrt1050: float, mcxn947: float) -> dict[str, float]:
+    return {"imxrt1050": imxrt1050, "mcxn947": mcxn947}
+
+
 RIVALS = {
     "mlperf_resnet8_cifar10_int8": Rival(
         "ResNet8",
-        {"M7": 21.110339, "M33": 31.669107, "M4": 36.223511},
+        {"M7": 21.110339, "M33": 31.669107, "M4": 36.223511, **_own(22.462862, 33.557091)},
         {"M7": 11.44, "M33": 17.77, "M4": 19.81},
     ),
     "mlperf_vww96_int8": Rival(
         "MobileNet V1 0.25 96",
-        {"M7": 17.552115, "M33": 26.360759, "M4": 30.083411},
+        {"M7": 17.552115, "M33": 26.360759, "M4": 30.083411, **_own(18.438015, 27.429184)},
         {"M7": 6.67, "M33": 9.48, "M4": 10.67},
     ),
     "mlperf_kws_dscnn_int8": Rival(
         "DS-CNN",
-        {"M7": 5.363221, "M33": 8.333788, "M4": 9.405217},
+        {"M7": 5.363221, "M33": 8.333788, "M4": 9.405217, **_own(5.465478, 8.705529)},
         {"M7": 3.17, "M33": 4.65, "M4": 5.18},
     ),
     "mlperf_ad01_int8": Rival(
         "autoencoder",
-        {"M7": 0.433504, "M33": 0.653302, "M4": 0.717282},
+        {"M7": 0.433504, "M33": 0.653302, "M4": 0.717282, **_own(1.542441, 0.738432)},
         {"M7": 0.343, "M33": 0.549, "M4": 0.631},
     ),
 }
@@ -93,12 +99,12 @@ def layer_lines(found: Measured) -> Iterator[str]:
         yield f"{cycles:12,.0f} {share} {per_mac}  {shape:18} {step.call.note[:34]:34} {source}"
 
 
-def ratio_cells(cycles: float, model: str, core: str) -> tuple[str, ...]:
+def ratio_cells(cycles: float, model: str, where: str) -> tuple[str, ...]:
     """(cycles, CMSIS-NN, ratio, X-CUBE-AI, ratio) in millions; dashes where nothing is known."""
     rival = RIVALS.get(model)
     cells = [f"{cycles / 1e6:.3g}" if cycles < 1e6 else f"{cycles / 1e6:.2f}"]
     for known in (rival.cmsis, rival.vendor) if rival else ({}, {}):
-        millions = known.get(core)
+        millions = known.get(where)
         cells += ["-", "-"] if millions is None else _beside(millions, cycles)
     return tuple(cells)
 
@@ -111,7 +117,7 @@ def _beside(millions: float, cycles: float) -> list[str]:
 
 
 def summary(found: dict[tuple[str, str], float]) -> str:
-    """The table of all networks; below it, the geometric means for each core. Keys: model, core."""
+    """The table of all networks; below it, geometric means. Keys: model, core or target."""
     rows = []
     for (model, core), cycles in found.items():
         name = RIVALS[model].network if model in RIVALS else model
@@ -155,8 +161,10 @@ def main() -> None:
         graph, _ = run_pipeline(read_model(path))
         for name in given.target or TARGETS:
             target = resolve(name)
-            found = measured(make_plan(graph, target, options, "net"), given.board, given.blocks)
-            totals[path.stem, target_core(name)] = found.cycles
+            is_own = given.board == "own"
+            board, where = (name, name) if is_own else (given.board, target_core(name))
+            found = measured(make_plan(graph, target, options, "net"), board, given.blocks)
+            totals[path.stem, where] = found.cycles
             print(
                 f"{path.stem} {name} ({given.board}): {found.cycles:,.0f} cycles, "
                 f"code {found.code_bytes:,} bytes, outputs {'equal' if found.equal else 'DIFFER'}"
