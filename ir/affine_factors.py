@@ -24,6 +24,9 @@ _PLACES = (0.5, 0.3, 0.7, 0.1, 0.9)
 _STEPS = (0, 1, -1, 2, -2, 3, -3)
 """How far the number that is subtracted from sums is moved, which changes how products are rounded.
 """
+_FIRST, _MANY = 5, 8
+"""The search ends if after so many factors one in so many channels has none. MobileNet V2 with a
+scale per channel is compiled in 2 s less: the layer of its 1001 classes has 1000 such channels."""
 _HALF = 0.5
 
 
@@ -104,7 +107,14 @@ def affine_factors(
         open_ = open_[~good]
         if not open_.size:
             return AffineFactors(factor, offset, centre, middle, apart)
+        if _are_many(open_.size, real.size):
+            break
     return None
+
+
+def _are_many(left: int, channels: int) -> bool:
+    """Whether so many channels are left that one of them will have no factor."""
+    return left > max(1, channels // _MANY)
 
 
 def _searched(
@@ -113,7 +123,9 @@ def _searched(
     """(channels for which they are found, factors, offsets)."""
     factor, offset = np.zeros((2, real.size), np.float32)
     found = np.zeros(real.size, bool)
-    for tried in _near(real):
+    for index, tried in enumerate(_near(real)):
+        if index == _FIRST and _are_many(int((~found).sum()), real.size):
+            break
         for place in _PLACES:
             at = np.flatnonzero(~found)
             if not at.size:
