@@ -218,7 +218,9 @@ _LEAST: dict[Profile, Core] = {
     "arm": Core("generic"),
     "thumb": replace(_CORTEX_M, name="generic"),
     "x86_64": replace(_X86, name="x86-64"),
-    "wasm32": Core("generic"),
+    # V8 schedules WebAssembly itself, and LLVM's order only keeps more values at the same time. As
+    # written, four networks take 0 to 3 % less processor time under Node 20 (x86-64).
+    "wasm32": Core("generic", as_written=True),
 }
 
 
