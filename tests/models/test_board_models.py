@@ -1,4 +1,7 @@
-"""The networks of MLPerf Tiny in 8 bits on emulated microcontrollers: the bits of their runtime."""
+"""The networks of MLPerf Tiny in 8 bits on emulated microcontrollers: the bits of their runtime.
+
+Their object files need no function of any library.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from pathlib import Path
 import pytest
 from real_models import RealModel, disagreement, real_models
 
+from ellc.codegen.toolchain.elf_reader import ElfFile
 from ellc.driver import CompileOptions, compile_model
 from ellc.execute import described_library
 
@@ -25,6 +29,7 @@ pytestmark = [pytest.mark.needs_data, pytest.mark.emulated("qemu-system-arm"), p
 def test_network_has_the_expected_outputs(model: RealModel, target: str, tmp_path: Path) -> None:
     options = CompileOptions(emit=("lib", "obj"), name="model")
     compile_model(model.graph(), target, options, tmp_path)
+    assert not ElfFile.read(tmp_path / "model.o").undefined
     library = described_library(tmp_path / "libmodel.a")
     samples = list(model.samples())[:SAMPLES]
     made = library.run_in_junk([inputs for inputs, _ in samples])
