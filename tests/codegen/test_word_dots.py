@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from agreement import trials_agree
 from interpreted_plan import run_plan
 
 from ellc.codegen.blocks.calls import Options
 from ellc.codegen.kernels.word_tiles import pack_words
 from ellc.codegen.machine.resolve import resolve
+from ellc.codegen.measure.testing import Trial
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.planning.planner import make_plan
 from ellc.ir.builder import GraphBuilder
@@ -79,10 +81,14 @@ LAYERS = {
 }
 
 
+def convolution(graph: Graph) -> str:
+    """The name of the value that the first node computes."""
+    return graph.nodes[0].outputs[0]
+
+
 def planned(graph: Graph, kernel: str, threads: int = 1) -> Plan:
     """The plan in which the kernel computes the convolution."""
-    node = next(n for n in graph.nodes if n.outputs)
-    options = Options(kernels=((node.outputs[0], kernel),), threads=threads, listed=16)
+    options = Options(kernels=((convolution(graph), kernel),), threads=threads, listed=16)
     return make_plan(graph, M7, options, "layer")
 
 
@@ -106,6 +112,20 @@ def test_every_tile_has_the_bits_of_the_reference(name: str) -> None:
     for tile in sorted(tiles):
         (found,) = run_plan(planned(graph, tile), inputs)
         np.testing.assert_array_equal(found, expected, err_msg=tile)
+
+
+@pytest.mark.emulated("qemu-system-arm")
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["imxrt1050", "mcxn947"])
+def test_layers_on_a_board(target: str) -> None:
+    """The same layers, in the tile that the planner chooses, and the shared kernels."""
+    chosen = [(layer.graph, "words") for layer in LAYERS.values()]
+    chosen += [(layer.graph, f"words:{schedule}") for layer, schedule in SHARED.values()]
+    trials = [
+        Trial(graph, (inputs_of(graph),), kernels=((convolution(graph), kernel),))
+        for graph, kernel in chosen
+    ]
+    trials_agree(trials, target, "end")
 
 
 SHARED = {
