@@ -65,6 +65,11 @@ class Network:
         return not self.file.endswith(".tflite")
 
     @property
+    def float_label(self) -> str:
+        """The name of the float32 network with the same layers."""
+        return self.label.partition(",")[0]
+
+    @property
     def engines(self) -> tuple[str, ...]:
         """The engines that can run it."""
         if self.is_float:
@@ -251,10 +256,13 @@ def _by_engine(
 
 
 def markdown(results: Sequence[tuple[Ready, dict[str, float]]], unit: str) -> str:
-    """A table; the last column is the best other engine's figure divided by ellc's."""
+    """A table; its last columns divide the best other engine's figure by ellc's, and ellc's own
+    figure of the float32 network by that of an 8-bit network.
+    """
+    own = {ready.network.label: found["ellc"] for ready, found in results}
     engines = [e for e in ENGINES if any(e in found for _, found in results)]
     names = [ENGINES[engine] for engine in engines]
-    head = ("network", "MMAC", f"ellc, {unit}", *names, "best other / ellc")
+    head = ("network", "MMAC", f"ellc, {unit}", *names, "best other / ellc", "own floats / ellc")
     rows, ratios = [], []
     for ready, found in results:
         others = [value for name, value in found.items() if name != "ellc"]
@@ -263,11 +271,14 @@ def markdown(results: Sequence[tuple[Ready, dict[str, float]]], unit: str) -> st
         if ratio is not None and ready.network.is_float:
             ratios.append(ratio)
         shown = "" if ratio is None else f"{ratio:.2f}"
-        rows.append((ready.network.label, f"{ready.macs / 1e6:.1f}", *cells, shown))
+        network = ready.network
+        floats = None if network.is_float else own.get(network.float_label)
+        gain = "" if floats is None else f"{floats / found['ellc']:.2f}"
+        rows.append((network.label, f"{ready.macs / 1e6:.1f}", *cells, shown, gain))
     if ratios:
         mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
         empty = [""] * (len(engines) + 2)
-        rows.append(("**geometric mean, floats**", *empty, f"{mean:.2f}"))
+        rows.append(("**geometric mean, floats**", *empty, f"{mean:.2f}", ""))
     return markdown_table(head, rows)
 
 

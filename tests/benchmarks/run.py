@@ -4,11 +4,14 @@
     python tests/benchmarks/run.py layers --target pi3_64        modelled cycles (ELLC_CYCLE_TOOL)
     python tests/benchmarks/run.py model MODEL.ell [--target T]
     ... --json | --update-docs
+    ... --cores 4 --mhz 700          for a board: also the time on several cores, by a simple model
 
 On this machine, times are those of the fastest of many calls on one thread. The peak is that of a
 loop of independent fused multiply-adds, which is measured between the calls. For a board, a model
 of the Cortex-A53 counts the cycles of the second call. Multiply-adds (MAC) include taps in the
-padding.
+padding. The time on several cores is a model on top of this one: each kernel takes the larger of
+its cycles, divided by the number of cores, and the time in which memory, which the cores share,
+delivers its bytes. Barriers between kernels, and waits of one core for another, are not in it.
 
 `--update-docs` writes the table between `<!-- benchmark: WHAT TARGET -->` and
 `<!-- end of benchmark -->` in docs/reference/benchmarks.md.
@@ -39,6 +42,8 @@ from ellc.profile.bounds import CORTEX_A53, numbers_of  # noqa: E402
 
 FLOAT_MACS_PER_CYCLE = CORTEX_A53.macs["float"]
 DRAM_BYTES_PER_CYCLE = CORTEX_A53.bytes or 0.0
+DRAM_MHZ = 1200
+"""The clock at which a core reads so many bytes in a cycle; memory has a clock of its own."""
 
 Case = tuple[str, Plan, str]
 
@@ -130,10 +135,35 @@ def _row(
     return Row(layer, kernel, step.macs, step.moved_bytes, time, bound, bytes_bound, predicted)
 
 
+@dataclass(frozen=True)
+class Cores:
+    """Several cores of a board, and their clock."""
+
+    count: int
+    mhz: float
+
+    def ms(self, result: Result) -> float:
+        """The modelled time of all kernels, one after the other."""
+        cycles = [self._cycles(row) for row in result.rows]
+        return sum(cycles) / self.mhz
+
+    def _cycles(self, row: Row) -> float:
+        """Thousands of cycles: those of the work of each core, or those of the bytes."""
+        by_bytes = row.bytes_bound * self.mhz / DRAM_MHZ if row.time else 0.0
+        return max(row.time / self.count, by_bytes)
+
+    def sentence(self, result: Result) -> str:
+        """The model's answer."""
+        return (
+            f"On {self.count} cores at {self.mhz:g} MHz, by max(cycles / {self.count}, bytes) of "
+            f"each kernel: **{self.ms(result):.1f} ms**."
+        )
+
+
 # --- tables ---------------------------------------------------------------------------------------
 
 
-def markdown(result: Result) -> str:
+def markdown(result: Result, cores: Cores | None = None) -> str:
     """The table and its description."""
     here = result.unit == "ms"
     head: tuple[str, ...]
@@ -167,7 +197,8 @@ def markdown(result: Result) -> str:
     lines.append(_total(result))
     text = markdown_table(head, lines, texts=2)
     nominal = "MAC are nominal: taps in the padding count, though kernels leave them out."
-    return f"{note} {nominal}\n\n{text}\n"
+    several = f" {cores.sentence(result)}" if cores else ""
+    return f"{note} {nominal}{several}\n\n{text}\n"
 
 
 def _here(row: Row, result: Result) -> list[str]:
@@ -221,12 +252,16 @@ def main() -> None:
     parser.add_argument("--target", default="host")
     parser.add_argument("--only", default="", help="layers whose name contains this")
     parser.add_argument("--limit-ms", type=int, default=300, help="time for each layer or model")
+    parser.add_argument("--cores", type=int, help="for a board: also the time on so many cores")
+    parser.add_argument("--mhz", type=float, default=DRAM_MHZ, help="the clock of these cores")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--update-docs", action="store_true")
     given = parser.parse_args()
     if (given.what == "model") != (given.model is not None):
         parser.error("`model` takes a file, `layers` none")
     target = resolve(given.target)
+    if given.cores and runs_directly(target):
+        parser.error("--cores is for a board whose cycles are modelled")
     if given.what == "model":
         cases = [model_plan(given.model, target)]
         what = f"model {cases[0][2]}"
@@ -236,11 +271,13 @@ def main() -> None:
         result = measure_here(cases, what, target, given.limit_ms)
     else:
         result = measure_modelled(cases, what, target)
+    cores = Cores(given.cores, given.mhz) if given.cores else None
     if given.update_docs:
         shown = f" {given.model.name}" if given.model else ""
         command = f"python tests/benchmarks/run.py {given.what}{shown} --target {target.name}"
-        write_table(f"{result.what} {target.name}", f"By `{command}`. {markdown(result)}")
-    print(document(result) if given.json else markdown(result))
+        command += f" --cores {cores.count} --mhz {cores.mhz:g}" if cores else ""
+        write_table(f"{result.what} {target.name}", f"By `{command}`. {markdown(result, cores)}")
+    print(document(result) if given.json else markdown(result, cores))
 
 
 if __name__ == "__main__":

@@ -54,6 +54,19 @@ def test_constants_at_other_values() -> None:
     assert "[4: " in first and " 8: " in first
 
 
+@pytest.mark.needs_cycle_tool
+@pytest.mark.emulated("qemu-aarch64")
+def test_several_cores_share_the_memory() -> None:
+    layer = ("--only", "8-bit 1x1, 256 -> 256, 14x14", "--target", "pi3_64")
+    words = ("--cores", "4", "--mhz", "700")
+    one, four = benchmark("layers", *layer, "--json"), benchmark("layers", *layer, *words)
+    assert four.returncode == 0, four.stderr
+    (row,) = (r for r in json.loads(one.stdout)["rows"] if r["macs"])
+    expected = max(row["time"] / 4, row["bytes_bound"] * 700 / 1200) / 700
+    assert "On 4 cores at 700 MHz" in four.stdout and f"**{expected:.1f} ms**" in four.stdout
+    assert benchmark("layers", "--cores", "4", "--target", "host").returncode == 2
+
+
 @pytest.mark.slow
 def test_times_on_this_machine() -> None:
     done = benchmark("layers", "--only", "14x14", "--limit-ms", "5", "--json")

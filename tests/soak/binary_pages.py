@@ -24,7 +24,7 @@ from ellc.zoo import build, networks
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = "digits_binary"
-TARGETS = ("host", "pi3_64", "pi3")
+TARGETS = ("host", "pi3_64", "pi3", "imxrt1050")
 
 
 @dataclass(frozen=True)
