@@ -143,14 +143,19 @@ class Cores:
     mhz: float
 
     def ms(self, result: Result) -> float:
-        """The modelled time of all kernels, one after the other."""
-        cycles = [self._cycles(row) for row in result.rows]
-        return sum(cycles) / self.mhz
+        """The modelled time of all kernels, one after the other.
 
-    def _cycles(self, row: Row) -> float:
-        """Thousands of cycles: those of the work of each core, or those of the bytes."""
-        by_bytes = row.bytes_bound * self.mhz / DRAM_MHZ if row.time else 0.0
-        return max(row.time / self.count, by_bytes)
+        Steps of a layer that share a kernel count together: the cycles of all are in the first row.
+        """
+        kernels: dict[tuple[str, str], list[Row]] = {}
+        for row in result.rows:
+            kernels.setdefault((row.layer, row.kernel), []).append(row)
+        return sum(map(self._kilocycles, kernels.values())) / self.mhz
+
+    def _kilocycles(self, rows: Sequence[Row]) -> float:
+        """Those of the work of each core, or those of the bytes."""
+        by_bytes = sum(row.bytes_bound for row in rows) * self.mhz / DRAM_MHZ
+        return max(sum(row.time for row in rows) / self.count, by_bytes)
 
     def sentence(self, result: Result) -> str:
         """The model's answer."""
