@@ -15,10 +15,12 @@ ROOT = Path(__file__).resolve().parents[2]
 MACHINE_PATH = re.compile(rb"(?<![\w.$}~-])/(?:home|root|Users|work|scratch)/[\w.-]+")
 OUTSIDE_FOLDER = re.compile(rb"\.\./shared\b")
 MAY_NAME_THE_OUTSIDE_FOLDER = {".ci/run"}
+LINKS = {"codegen/runtime_c", "ellc/codegen", "ellc/ir"}
+"""The folders of the fixed top level, where Python and the wheel look for them."""
 
 
-def tracked_files() -> list[Path]:
-    """The files under version control; all files if there is no git."""
+def listed() -> list[Path]:
+    """The paths under version control; all paths if there is no git."""
     try:
         listing = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -28,7 +30,12 @@ def tracked_files() -> list[Path]:
         ).stdout.decode()
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("not a git checkout")
-    return [p for name in listing.split("\0") if name and (p := ROOT / name).is_file()]
+    return [ROOT / name for name in listing.split("\0") if name]
+
+
+def tracked_files() -> list[Path]:
+    """The files under version control; all files if there is no git."""
+    return [path for path in listed() if path.is_file()]
 
 
 def test_no_file_names_a_path_of_the_machine_it_was_written_on() -> None:
@@ -41,6 +48,12 @@ def test_no_file_names_a_path_of_the_machine_it_was_written_on() -> None:
         if name not in MAY_NAME_THE_OUTSIDE_FOLDER and OUTSIDE_FOLDER.search(data):
             found.append(f"{name}: names a folder outside the checkout")
     assert not found
+
+
+def test_links_are_the_known_ones() -> None:
+    """A link into another folder, made by `ln -s` for a quick trial, is easily committed."""
+    found = {p.relative_to(ROOT).as_posix() for p in listed() if p.is_symlink()}
+    assert found == LINKS
 
 
 def test_the_search_sees_such_a_path() -> None:
