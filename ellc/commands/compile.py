@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ellc.commands.memory_option import memory_option
 from ellc.commands.output import bytes_text, echo, echo_files, echo_json, echo_note, json_option
 from ellc.commands.parameters import (
     FILE_PATH,
@@ -98,7 +97,6 @@ def _list_kinds(context: click.Context, _: click.Parameter, emit: str | None) ->
     is_flag=True,
     help="Measure the time of each layer; the C functions NAME_profile_... return the times.",
 )
-@memory_option
 @planning_options
 @model_options
 @json_option
@@ -118,7 +116,6 @@ def command(
     dump_dir: Path | None,
     cc: tuple[str, ...],
     linker: tuple[str, ...],
-    memories: tuple[tuple[str, int], ...] | None,
     planning: Planning,
     labels: Path | None,
     profile: bool,
@@ -153,7 +150,6 @@ def command(
         dump_dir=dump_dir,
         tools=Tools(cc, linker),
         model=options,
-        memories=memories,
         labels=load_labels(labels) if labels else (),
         profile=profile,
         version=PackageVersion() if version is None else PackageVersion.of(version),

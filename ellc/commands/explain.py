@@ -102,8 +102,11 @@ def command(
 
     shown = Shown(node, levels, page, as_json=as_json)
     shown.check()
-    if ram_curve and (shown.is_limited or not planning["chains"] or planning["max_ram_bytes"]):
-        other = "--html, --node, --level, --no-chains and --max-ram"
+    is_planned = (
+        not planning["chains"] or planning["max_ram_bytes"] or planning["memories"] is not None
+    )
+    if ram_curve and (shown.is_limited or is_planned):
+        other = "--html, --node, --level, --no-chains, --max-ram and --memory"
         raise click.UsageError(f"--ram-curve shows the whole network: leave out {other}")
     chosen = StudyOptions(optimize=not no_optimize, threads=threads, model=options, **planning)
     if ram_curve:

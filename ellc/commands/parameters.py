@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import click
 
+from ellc.commands.memory_option import memory_option
+
 if TYPE_CHECKING:
     from ellc.codegen.blocks.calls import CodeGoal
     from ellc.codegen.machine.resolve import Overrides
@@ -223,6 +225,7 @@ class Planning(TypedDict):
     kernels: tuple[tuple[str, str], ...]
     chains: bool
     max_ram_bytes: int | None
+    memories: tuple[tuple[str, int], ...] | None
     tuning: Path | None
     shipped_tuning: bool
     code: CodeGoal | None
@@ -235,7 +238,7 @@ def planning_options(command: Command) -> Callable[..., Any]:
     def call(*args: Any, **values: Any) -> Any:
         return command(*args, planning=_planning(values), **values)
 
-    memory = (max_ram_option, no_chains_option, code_option)
+    memory = (memory_option, max_ram_option, no_chains_option, code_option)
     return decorated(call, (*memory, kernels_option, tuning_option, no_tuning_option))
 
 
@@ -245,6 +248,7 @@ def _planning(values: dict[str, Any]) -> Planning:
         kernels=values.pop("kernels"),
         chains=not values.pop("no_chains"),
         max_ram_bytes=values.pop("max_ram"),
+        memories=values.pop("memories"),
         tuning=values.pop("tuning"),
         shipped_tuning=not values.pop("no_tuning"),
         code=values.pop("code"),

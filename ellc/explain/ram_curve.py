@@ -82,4 +82,5 @@ def curve_of(
     ready, _ = run_pipeline(graph, default_groups(PipelineOptions(optimize=options.optimize)))
     tuned, _ = tuned_kernels(options.tuning, target, shipped=options.shipped_tuning)
     progress("planning", 0, 0)
-    return RamCurve(name, target.name, ram_curve(ready, target, plan_options(options), name, tuned))
+    asked = plan_options(options, target)
+    return RamCurve(name, target.name, ram_curve(ready, target, asked, name, tuned))

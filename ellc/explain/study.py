@@ -12,6 +12,7 @@ from ellc.codegen.blocks.candidates import Prediction
 from ellc.codegen.kir.ir import Kernel
 from ellc.codegen.kir.issue_slots import issue_slots
 from ellc.codegen.languages.names import valid_name
+from ellc.codegen.machine.budgets import budgets
 from ellc.codegen.machine.target import Target
 from ellc.codegen.planning.loops import flattened
 from ellc.codegen.planning.plan import Plan, Step
@@ -22,6 +23,7 @@ from ellc.explain.cycle_tool import Modelled, modelled_cycles
 from ellc.inspect import operator_text
 from ellc.ir.graph import Graph, Node
 from ellc.ir.pipeline import PipelineOptions, default_groups, run_pipeline
+from ellc.memory_use import arena_memories
 from ellc.models import DEFAULT_OPTIONS, ModelOptions, default_name, read_model
 from ellc.progress import Progress, silent
 from ellc.tuning import tuned_kernels
@@ -39,6 +41,7 @@ class StudyOptions:
     model: ModelOptions = DEFAULT_OPTIONS
     chains: bool = True
     max_ram_bytes: int | None = None
+    memories: tuple[tuple[str, int], ...] | None = None
     code: CodeGoal | None = None
 
 
@@ -177,12 +180,13 @@ class Study:
         return assemble(kernels, self.target, self.modelled)
 
 
-def plan_options(options: StudyOptions) -> Options:
+def plan_options(options: StudyOptions, target: Target) -> Options:
     """The options of the planner."""
     return Options(
         kernels=options.kernels,
         depth_first=options.chains,
         max_ram_bytes=options.max_ram_bytes,
+        memories=arena_memories(budgets(target, options.memories)),
         code=options.code,
     )
 
@@ -211,7 +215,7 @@ def study(
     groups = default_groups(PipelineOptions(optimize=chosen.optimize))
     ready, _ = run_pipeline(graph, groups, watch=watch)
     progress("planning", 0, 0)
-    asked = plan_options(chosen)
+    asked = plan_options(chosen, target)
     tuned, notes = tuned_kernels(chosen.tuning, target, shipped=chosen.shipped_tuning)
     plan = plan_for_threads(ready, target, asked, name, tuned, threads=chosen.threads)
     plan = replace(plan, notes=(*notes, *plan.notes))
