@@ -9,7 +9,7 @@ machine directly or, for another architecture, under an emulator.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -271,6 +271,14 @@ def _kernels(parts: Sequence[_PlannedTrial], target: Target, folder: Path) -> li
     return paths
 
 
+def of_libraries(names: Iterable[str], target: Target) -> set[str]:
+    """The functions that code for a target must not call.
+
+    Every toolchain for a core without an FPU has `RUNTIME_FUNCTION`.
+    """
+    return {n for n in names if not (target.calls_runtime and RUNTIME_FUNCTION.fullmatch(n))}
+
+
 def require_no_calls(objects: Sequence[bytes], target: Target) -> None:
     """Raise `InternalError` if kernels call library functions, which the runner would link.
 
@@ -279,9 +287,7 @@ def require_no_calls(objects: Sequence[bytes], target: Target) -> None:
     read = [ElfFile(data) for data in objects]
     defined = {symbol.name for file in read for symbol in file.symbols if symbol.is_defined}
     needed = {name for file in read for name in file.undefined} - defined
-    if target.calls_runtime:
-        needed = {name for name in needed if not RUNTIME_FUNCTION.fullmatch(name)}
-    if needed:
+    if needed := of_libraries(needed, target):
         raise InternalError(f"kernels call library functions: {', '.join(sorted(needed))}")
 
 

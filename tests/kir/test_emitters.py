@@ -22,7 +22,7 @@ from ellc.codegen.kir.llvm import llvm_module
 from ellc.codegen.kir.types import Elem, VType
 from ellc.codegen.machine.resolve import Overrides, fixed_targets, resolve
 from ellc.codegen.machine.target import Target
-from ellc.codegen.measure.testing import RUNTIME_FUNCTION
+from ellc.codegen.measure.testing import of_libraries
 from ellc.codegen.toolchain.elf_reader import ElfFile
 from ellc.codegen.toolchain.llvm import EmitKind, IrJob, LlvmPool, Passes
 from ellc.ir.types import Array
@@ -173,8 +173,7 @@ def test_objects_of_every_target_need_nothing(pool: LlvmPool, row: Target) -> No
     needed: set[str] = set()
     for data in pool.compile(jobs, row):
         needed |= undefined(data, row)
-    if row.calls_runtime:
-        needed = {name for name in needed if not RUNTIME_FUNCTION.fullmatch(name)}
+    needed = of_libraries(needed, row)
     if not row.scalar_f64:
         needed = {name for name in needed if not FLOATS_IN_SOFTWARE.fullmatch(name)}
     assert not needed
