@@ -126,6 +126,8 @@ def test_what_replaces_missing_hardware(pool: LlvmPool, tmp_path: Path) -> None:
     # The square roots for cores without float instructions, on a core that can check them.
     cases = operation_cases((1, 4))
     roots = tuple(c for c in cases if c.kernel.name.startswith("sqrt_f"))
-    soft = replace(resolve("pi3"), scalar_f64=False, llvm_features="+soft-float")
+    soft = replace(
+        resolve("pi3"), computes_floats=False, scalar_f64=False, llvm_features="+soft-float"
+    )
     assert "@llvm.sqrt" not in llvm_module([c.kernel for c in roots], soft)
     check(roots, resolve("pi3"), by_llvm(pool, written_for=soft), tmp_path)
