@@ -299,6 +299,8 @@ class IntegerLets:
         (bytes_,), lane = repeated.args, 0
         part = self._defining(bytes_)
         if part is not None and part.op == "part":
+            if part.attrs[0] % 4:
+                raise Unsupported("a dot product by bytes of two lanes")
             (bytes_,), lane = part.args, part.attrs[0] // 4
         text = f"sdot {{0}}.4s, {{1}}.16b, {{2}}.4b[{lane}]"
         return self._update(

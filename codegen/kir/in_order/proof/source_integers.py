@@ -104,8 +104,9 @@ class SourceIntegers:
         part = self._kept.get(four.name) if isinstance(four, Var) else None
         if part is None:
             return self._lanes(four)[0]
-        whole = self._lanes(self._kept_of(four, "part").args[0])
-        return whole[part.attrs[0] // _WORD]
+        if part.op != "part" or part.attrs[0] % _WORD:
+            raise Unproved("repeats bytes of two words")
+        return self._lanes(part.args[0])[part.attrs[0] // _WORD]
 
     def _half(self, operand: Operand) -> tuple[Lanes, bool]:
         part = self._kept.get(operand.name) if isinstance(operand, Var) else None
