@@ -29,6 +29,7 @@ from bytecode_cache import BytecodeCache
 from cpu_times import CpuTimes
 from local_sshd import why_not
 from node import find_node
+from wine import find_wine
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = Path(__file__).resolve().parent / "golden"
@@ -76,6 +77,8 @@ def pytest_report_header() -> list[str]:
         lines.append("no Chromium found: the page of `ellc explain` is not opened in one")
     if find_node() is None:
         lines.append("no Node found: the modules for WebAssembly are not run in it")
+    if find_wine() is None:
+        lines.append("no Wine found: libraries for Windows are linked, but not loaded")
     if reason := why_not():
         lines.append(f"{reason}: nothing is deployed by ssh")
     missing = [e for e in (*DEFAULT_EMULATORS, BOARD_EMULATOR) if shutil.which(e) is None]
