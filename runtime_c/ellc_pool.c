@@ -145,6 +145,8 @@ static void pause_hint(void)
     __asm__ volatile("pause");
 #elif defined(__aarch64__) || (defined(__ARM_ARCH) && __ARM_ARCH >= 7)
     __asm__ volatile("yield");
+#elif defined(__riscv)
+    __asm__ volatile(".4byte 0x0100000f"); /* `pause`, which cores without it run as a fence of nothing */
 #endif
 }
 

@@ -243,6 +243,34 @@ _ROWS: tuple[_Board, ...] = (
         mhz=480,
     ),
     _Board(
+        "esp32c3",
+        "Espressif ESP32-C3: RISC-V (rv32imc) without FPU, bare metal",
+        "riscv32-unknown-none-elf",
+        "generic-rv32",
+        "+m,+c",
+        mhz=160,
+        # ESP-IDF's linker script (components/esp_system/ld/esp32c3/memory.ld.in): SRAM on the data
+        # bus, between the cache of instructions and what the boot loader needs while it loads. The
+        # system's own data are a part of it. Flash on the data bus, of Espressif's modules
+        # ESP32-C3-MINI-1 and WROOM-02 with 4 MiB.
+        memories=(
+            BoardMemory("ram", 0x3FC8_0000, 320 * _KIB, "data"),
+            BoardMemory("flash", 0x3C00_0000, 4 * _MIB, "flash"),
+        ),
+    ),
+    _Board(
+        "bpi_f3",
+        "Banana Pi BPI-F3: SpacemiT K1, and other RISC-V boards (rv64gc), 64-bit Linux",
+        "riscv64-unknown-linux-gnu",
+        "generic-rv64",
+        # The K1 also has RVV 1.0 (`+v`). LLVM spills its vectors to slots whose size depends on the
+        # board, and does not report them, so that the stack of such code would not be known.
+        "+m,+a,+f,+d,+c",
+        cores=8,
+        mhz=1600,
+        is_general=True,
+    ),
+    _Board(
         "linux",
         "64-bit PC with AVX2 and FMA (x86-64-v3), Linux",
         _PC,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Arch = Literal["arm", "aarch64", "x86_64", "wasm32"]
+Arch = Literal["arm", "aarch64", "x86_64", "wasm32", "riscv32", "riscv64"]
 Profile = Literal[Arch, "thumb"]
 """An architecture, or `thumb` for ARM cores that have only Thumb instructions (Cortex-M)."""
 
@@ -221,6 +221,9 @@ _LEAST: dict[Profile, Core] = {
     # V8 schedules WebAssembly itself, and LLVM's order only keeps more values at the same time. As
     # written, four networks take 0 to 3 % less processor time under Node 20 (x86-64).
     "wasm32": Core("generic", as_written=True),
+    # 32-bit cores are those of microcontrollers. The ESP32-C3 reads flash through 16 KiB of cache.
+    "riscv32": Core("generic-rv32", in_order=True, l1_bytes=16 * KIB, l2_bytes=0),
+    "riscv64": Core("generic-rv64", in_order=True),
 }
 
 

@@ -9,6 +9,7 @@
   switched on. Only privileged code can read them. Unprivileged code, and code without the
   hard-float ABI, checks nothing.
 * Macs with Apple silicon need no check. WebAssembly engines reject a module that they cannot run.
+  Every RISC-V core with 64-bit Linux has the extensions of rv64gc; 32-bit code checks nothing.
 
 The capability words are in /proc/self/auxv. System calls read this file, because there is no C
 library. If it cannot be read, the check fails.

@@ -1,12 +1,13 @@
-"""The boards that `qemu-system-arm` emulates, on which programs for Cortex-M cores are tested.
+"""The boards that QEMU emulates, on which programs for microcontrollers are tested.
 
-They are Arm's MPS2 and MPS3 boards; Arm's application notes AN386, AN500, AN505 and AN547 and
-QEMU's `mps2.c` and `mps2-tz.c` list their memories.
+They are Arm's MPS2 and MPS3 boards, and QEMU's own RISC-V board. Arm's application notes AN386,
+AN500, AN505 and AN547 and QEMU's `mps2.c`, `mps2-tz.c` and `riscv/virt.c` list their memories.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Set
+from dataclasses import dataclass, replace
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -22,10 +23,11 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class EmulatedBoard:
-    """A board of `qemu-system-arm` with one Cortex-M core.
+    """A board of QEMU with one core.
 
-    The core starts with the vectors in `boot`. `code` holds instructions, `extern` constants and
-    the memory of networks, `ram` the rest.
+    The core starts with what lies in `boot`: the vectors of a Cortex-M, the first instruction of a
+    RISC-V core. `code` holds instructions, `extern` constants and the memory of networks, `ram` the
+    rest.
     """
 
     machine: str
@@ -34,12 +36,24 @@ class EmulatedBoard:
     code: Region
     ram: Region
     extern: Region
+    program: str = "qemu-system-arm"
+    package: str = "qemu-system-arm"
+    """Debian's package that contains the program."""
+    start_file: str = "start_cortex_m.c"
+    """The C file in `templates/bare` with the part of the start-up code for this kind of core."""
+    options: tuple[str, ...] = ()
+    """More options of QEMU."""
+
+    def with_extensions(self, names: Set[str]) -> EmulatedBoard:
+        """The board with a RISC-V core that has these extensions, of those that kernels use."""
+        words = (f"{name}={str(name in names).lower()}" for name in "afd")
+        return replace(self, options=(*self.options, "-cpu", ",".join(("rv32", *words))))
 
     @property
     def command(self) -> tuple[str, ...]:
         """The command that runs a program, whose file name follows."""
         return (
-            *("qemu-system-arm", "-machine", self.machine),
+            *(self.program, "-machine", self.machine, *self.options),
             *("-display", "none", "-monitor", "none", "-serial", "null"),
             *("-semihosting-config", "enable=on,target=native"),
             "-kernel",
@@ -68,8 +82,22 @@ _AN547 = EmulatedBoard(
     Region(0x2000_0000, 512 * KIB),
     Region(0x6000_0000, 16 * MIB),
 )
+_VIRT_RAM = 0x8000_0000
+_VIRT = EmulatedBoard(
+    "virt",
+    Region(_VIRT_RAM, 4 * KIB),
+    Region(_VIRT_RAM + 4 * KIB, 4 * MIB - 4 * KIB),
+    Region(_VIRT_RAM + 4 * MIB, 4 * MIB),
+    Region(_VIRT_RAM + 8 * MIB, 16 * MIB),
+    "qemu-system-riscv32",
+    "qemu-system-misc",
+    "start_riscv.c",
+    ("-bios", "none"),
+)
 
 _BY_CORE = {
+    # It runs unaligned accesses, which the ESP32-C3 also does.
+    "generic-rv32": _VIRT,
     # QEMU's board with a Cortex-M0 is too small. A Cortex-M7 has all its instructions, and start-up
     # code makes it stop at unaligned accesses.
     "cortex-m0plus": _AN500,

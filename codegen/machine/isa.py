@@ -39,6 +39,9 @@ class Isa:
     calls_wide_arithmetic: bool = False
     """Whether LLVM calls library functions to divide and convert 64-bit integers."""
 
+    runtime_functions: str = ""
+    """A regular expression: the functions that code for cores without an FPU may call. They are
+    part of the runtime library of every C compiler (libgcc, compiler-rt)."""
     return_address_bytes: int = 0
     """The bytes that a call pushes; the frame of the called function does not include them."""
     stack_align_bytes: int = 8
@@ -47,6 +50,7 @@ class Isa:
     c_flags: tuple[str, ...] = ()
     """Compiler options without which the C code of a package would need a library."""
     elf_flags: int = 0
+    """`e_flags` of ELF objects, without the float ABI of RISC-V (`Target.elf_flags`)."""
     elf_page_bytes: int = 0
     """The alignment of loaded segments; 0 means the linker's default, which is 64 KiB on ARM.
 
@@ -57,6 +61,11 @@ class Isa:
 
 
 _EABI5 = 0x0500_0000
+_GNU_FLOATS = (
+    r"__(add|sub|mul|div)[sd]f3|__(eq|ne|lt|le|gt|ge|unord)[sd]f2|__extendsfdf2|__truncdfsf2"
+    r"|__fix(uns)?[sd]f[sd]i|__float(un)?[sd]i[sd]f"
+)
+"""Arithmetic, comparisons and conversions of floats, as GCC's manual of libgcc names them."""
 
 ISAS: dict[Arch, Isa] = {
     isa.name: isa
@@ -75,10 +84,20 @@ ISAS: dict[Arch, Isa] = {
             vector_loads_take_offsets=False,
             freezes_narrow_loads=True,
             calls_wide_arithmetic=True,
+            # Arm's run-time ABI, and the number of leading zeros
+            runtime_functions=r"__aeabi_\w+|__clzsi2",
             elf_flags=_EABI5,
             elf_page_bytes=4096,
         ),
         Isa("x86_64", masks_are_bits=True, return_address_bytes=8, has_red_zone=True),
         Isa("wasm32", float_min=FloatMin.EVERYWHERE),
+        # `fmin.s` of RISC-V returns the number if one operand is NaN.
+        Isa(
+            "riscv32",
+            calls_wide_arithmetic=True,
+            runtime_functions=_GNU_FLOATS,
+            stack_align_bytes=16,
+        ),
+        Isa("riscv64", stack_align_bytes=16),
     )
 }

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 
 from ellc.codegen.machine.core import Arch
 
-_ARCHS: Mapping[tuple[int, int], Arch] = {(1, 40): "arm", (2, 183): "aarch64", (2, 62): "x86_64"}
+_ARCHS: Mapping[tuple[int, int], Arch] = {
+    (1, 40): "arm",
+    (2, 183): "aarch64",
+    (2, 62): "x86_64",
+    (2, 243): "riscv64",
+}
 """Architectures, by the class and the machine number in an ELF header."""
 _ARM_HARD_FLOAT = 0x400
 _IN_32_BITS = {"asimd": ("neon", "vfpv4", "idiva"), "fp": ("vfp",)}
@@ -88,12 +93,19 @@ def _flags_of(head: bytes) -> int:
 def _flags(cpus: str, arch: Arch) -> frozenset[str]:
     """The flags that all CPUs have in common."""
     lists = [set(value.split()) for value in _values(cpus, ("Features", "flags"))]
+    lists += [_extensions(value) for value in _values(cpus, ("isa",))]
     if not lists:
         return frozenset()
     flags = set.intersection(*lists)
     if arch == "arm":
         flags |= {short for flag in flags for short in _IN_32_BITS.get(flag, ())}
     return frozenset(flags)
+
+
+def _extensions(isa: str) -> set[str]:
+    """The names of the extensions of a RISC-V CPU, from a word such as `rv64imafdcv_zicsr_zba`."""
+    letters, *names = re.sub("^rv(32|64)", "", isa).split("_")
+    return {*letters, *names}
 
 
 def _cores(cpus: str) -> tuple[str, ...]:

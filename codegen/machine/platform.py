@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, cast
 
 from ellc.codegen.machine.core import Arch, Profile
 from ellc.ir.errors import EllcError
@@ -27,6 +27,8 @@ class Platform:
     elf_machine: int = 0
     emulator: str = ""
     """The program that runs Linux programs of this platform on other machines; may be empty."""
+    emulated_cpu: str = "max"
+    """The emulator's name for a core that has all extensions."""
     wheel_tags: tuple[str, ...] = ()
     """pip's names of this platform; empty if Python does not run there."""
     cores: int = 1
@@ -108,6 +110,28 @@ _ROWS: tuple[Platform, ...] = (
     _elsewhere(_X86_64, "windows", "coff", "x86_64-windows-gnu", "win_amd64"),
     _elsewhere(_X86_64, "macos", "macho", "x86_64-macos.11.0", "macosx_11_0_x86_64"),
     Platform(
+        "riscv64",
+        "linux",
+        c_target="riscv64-linux-gnu.2.28",
+        musl_target="riscv64-linux-musl",
+        lld_emulation="elf64lriscv",
+        elf_machine=243,
+        emulator="qemu-riscv64",
+        emulated_cpu="rv64,v=true",
+        wheel_tags=("linux_riscv64", "manylinux_2_28_riscv64", "musllinux_1_1_riscv64"),
+        cores=4,
+        clock_hz=1_500_000_000,
+    ),
+    Platform(
+        "riscv32",
+        "none",
+        word_bits=32,
+        c_target="riscv32-freestanding",
+        lld_emulation="elf32lriscv",
+        elf_machine=243,
+        clock_hz=160_000_000,
+    ),
+    Platform(
         "wasm32",
         "wasm",
         object_format="wasm",
@@ -151,14 +175,15 @@ def arch_of(triple: str) -> Arch:
         return "aarch64"
     if head in ("x86_64", "amd64"):
         return "x86_64"
-    if head == "wasm32":
-        return "wasm32"
+    if head in ("wasm32", "riscv32", "riscv64"):
+        return cast(Arch, head)
     if head.startswith(("armv", "thumbv")) or head in ("arm", "thumb"):
         return "arm"
     raise EllcError(
         f"there is no code generator for the architecture {head!r} of {triple!r}",
         code="E603",
-        hint="architectures: aarch64, armv6 to armv8, thumbv7em, thumbv8m.main, x86_64, wasm32",
+        hint="architectures: aarch64, armv6 to armv8, thumbv7em, thumbv8m.main, riscv32, riscv64, "
+        "x86_64, wasm32",
     )
 
 

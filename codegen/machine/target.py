@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from ellc.codegen.machine import riscv
 from ellc.codegen.machine.calling import CONVENTIONS, Convention
 from ellc.codegen.machine.core import Arch, Core
 from ellc.codegen.machine.emulated_board import EmulatedBoard, emulated_board
@@ -74,6 +75,8 @@ class Target:
     """The command prefix that runs a program of this target on this machine: a Linux program, or
     one that is linked for the `board`. It is empty if no emulator is needed, and None if the
     program cannot run here."""
+    llvm_abi: str = ""
+    """LLVM's name of the ABI, where the triple does not name it (RISC-V)."""
     zig_cpu: str = "baseline"
     """The core for which `zig cc` compiles the C code of a package."""
     memories: tuple[BoardMemory, ...] = ()
@@ -120,15 +123,15 @@ class Target:
         """Whether there is an instruction that divides integers of `word_bits` bits."""
         if not self.isa.calls_wide_arithmetic:
             return True
-        is_requested = "+hwdiv-arm" in words_of(self.llvm_features)
+        is_requested = not {"+hwdiv-arm", "+m"}.isdisjoint(words_of(self.llvm_features))
         is_v8 = self.core.is_v8 or self.triple.startswith("armv8")
         is_m_profile = self.is_thumb and not self.triple.startswith("thumbv6m")
         return is_m_profile or self.core.divides or is_v8 or is_requested
 
     @property
     def calls_runtime(self) -> bool:
-        """Whether code calls functions of the C compiler's runtime library, such as `__aeabi_fadd`,
-        because the core computes no floats and no products of 64 bits."""
+        """Whether code calls functions of the C compiler's runtime library, such as `__aeabi_fadd`
+        (`Isa.runtime_functions`), because the core computes no floats."""
         return not self.computes_floats
 
     @property
@@ -173,8 +176,13 @@ class Target:
 
     @property
     def elf_machine(self) -> int:
-        """`e_machine` of ELF objects: 40 ARM, 62 x86-64, 183 AArch64; 0 for other formats."""
+        """`e_machine` of ELF objects: 40 ARM, 62 x86-64, 183 AArch64, 243 RISC-V; 0 if not ELF."""
         return self.platform.elf_machine
+
+    @property
+    def elf_flags(self) -> int:
+        """`e_flags` of ELF objects that contain only data."""
+        return self.isa.elf_flags | riscv.elf_flags(self.llvm_abi)
 
     @property
     def has_os(self) -> bool:
@@ -254,13 +262,15 @@ def make_target(name: str, description: str, triple: str, core: Core, llvm_featu
             return _thumb(target)
         case "wasm32":
             return _wasm(target)
+        case "riscv32" | "riscv64":
+            return _riscv(target)
 
 
 def _emulator(platform: Platform) -> tuple[str, ...] | None:
     """The command that runs test programs: qemu, which is told a core, or Node; None if neither."""
     if not platform.emulator:
         return None
-    qemu, node = ("-cpu", "max"), ("--no-warnings",)
+    qemu, node = ("-cpu", platform.emulated_cpu), ("--no-warnings",)
     return (platform.emulator, *(node if platform.os == "wasm" else qemu))
 
 
@@ -347,6 +357,23 @@ def _wasm(target: Target) -> Target:
         fused_multiply_add=False,
         vector_f64=True,
         zig_cpu="generic+simd128" if simd else "generic",
+    )
+
+
+def _riscv(target: Target) -> Target:
+    """A target with scalar kernels. 64-bit Linux has one ABI, that of rv64gc."""
+    gc = frozenset("mafdc") if target.platform.os == "linux" else frozenset[str]()
+    has = riscv.extensions(target.llvm_features) | gc
+    board = target.board
+    return replace(
+        target,
+        emulator=board.with_extensions(has).command if board else target.emulator,
+        vector_bytes=SCALAR_BYTES,
+        computes_floats="f" in has,
+        fused_multiply_add="f" in has,
+        scalar_f64="d" in has,
+        llvm_abi=riscv.abi_name(target.word_bits, has),
+        zig_cpu=riscv.zig_cpu(target.core.name, has),
     )
 
 

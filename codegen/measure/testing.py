@@ -48,10 +48,6 @@ C_FILE_PARTS = 80
 """A C file contains at most this many models. With large files, the compiler starts less often, but
 there should be a file for every core."""
 
-RUNTIME_FUNCTION = re.compile(r"__aeabi_\w+|__clzsi2")
-"""Functions that code for cores without an FPU may call: Arm's run-time ABI, and the number of
-leading zeros. They are part of every C compiler (libgcc, compiler-rt)."""
-
 Emitter = Literal["llvm", "c"]
 Outputs = tuple[Array, ...]
 
@@ -274,15 +270,16 @@ def _kernels(parts: Sequence[_PlannedTrial], target: Target, folder: Path) -> li
 def of_libraries(names: Iterable[str], target: Target) -> set[str]:
     """The functions that code for a target must not call.
 
-    Every toolchain for a core without an FPU has `RUNTIME_FUNCTION`.
+    Every toolchain for a core without an FPU has `Isa.runtime_functions`.
     """
-    return {n for n in names if not (target.calls_runtime and RUNTIME_FUNCTION.fullmatch(n))}
+    allowed = target.isa.runtime_functions if target.calls_runtime else ""
+    return {name for name in names if not re.fullmatch(allowed, name)}
 
 
 def require_no_calls(objects: Sequence[bytes], target: Target) -> None:
     """Raise `InternalError` if kernels call library functions, which the runner would link.
 
-    On cores without an FPU they may call `RUNTIME_FUNCTION`.
+    On cores without an FPU they may call `Isa.runtime_functions`.
     """
     read = [ElfFile(data) for data in objects]
     defined = {symbol.name for file in read for symbol in file.symbols if symbol.is_defined}

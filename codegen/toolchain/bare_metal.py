@@ -1,6 +1,6 @@
-"""Programs without an operating system for the boards that `qemu-system-arm` emulates.
+"""Programs without an operating system for the boards that QEMU emulates.
 
-Such a program consists of a start-up file, a linker script, C files and objects, without any C
+Such a program consists of two start-up files, a linker script, C files and objects, without any C
 library: an undefined symbol is an error of the linker. It reads the file `stdin` and writes the
 file `stdout` in the folder in which the emulator runs, prints messages to the emulator's standard
 error, and ends with an exit status, all by semihosting (`templates/bare/semihosting.h`).
@@ -47,10 +47,10 @@ def link(
     folder = out.parent
     script = folder / f"{out.name}.ld"
     script.write_text(render("bare/board.ld.j2", board=board), encoding="utf-8")
-    start = templates() / "bare" / "start.c"
+    starts = [templates() / "bare" / name for name in ("start.c", board.start_file)]
     made = [
         _compiled(target, source, folder / f"{out.name}_{source.stem}.o", options)
-        for source in (start, *sources)
+        for source in (*starts, *sources)
     ]
     if target.calls_runtime:  # zig builds its compiler's runtime library once, in ten seconds
         words = ["cc", *_machine(target), f"-Wl,-T,{script}", "-Wl,--gc-sections", "-g0"]

@@ -192,7 +192,7 @@ def _header(target: Target, headers_at: int, *, section_count: int, names_index:
     # Type 1 means relocatable. There is no entry point, and there are no program headers.
     return identity + struct.pack(
         "<HHIQQQIHHHHHH" if is_64_bit else "<HHIIIIIHHHHHH",
-        *(1, target.elf_machine, 1, 0, 0, headers_at, target.isa.elf_flags),
+        *(1, target.elf_machine, 1, 0, 0, headers_at, target.elf_flags),
         *(*sizes, section_count, names_index),
     )
 

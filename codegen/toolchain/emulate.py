@@ -53,8 +53,8 @@ def prefix(target: Target) -> tuple[str, ...]:
         raise EllcError(
             f"code for target {target.name!r} cannot be run on this machine",
             code="E620",
-            hint="code can be run for targets with Linux, such as pi3 or host, for Cortex-M4, M7 "
-            "and M33, and for wasm",
+            hint="code can be run for targets with Linux, such as pi3 or host, for Cortex-M and "
+            "for 32-bit RISC-V, and for wasm",
         )
     if shutil.which(target.emulator[0]) is None:
         raise EllcError(
@@ -69,7 +69,7 @@ def prefix(target: Target) -> tuple[str, ...]:
 def _package(target: Target) -> str:
     if target.os == "wasm":
         return "nodejs"
-    return "qemu-system-arm" if target.board else "qemu-user"
+    return target.board.package if target.board else "qemu-user"
 
 
 def runs_directly(target: Target) -> bool:
@@ -236,8 +236,8 @@ def _machine(target: Target) -> list[str]:
         raise EllcError(
             f"there are no static programs for target {target.name!r}",
             code="E620",
-            hint="there are static programs for targets with Linux, for Cortex-M4, M7 and M33, and "
-            "for wasm",
+            hint="there are static programs for targets with Linux, for Cortex-M and for 32-bit "
+            "RISC-V, and for wasm",
         )
     own = [f"-I{bare_metal.templates() / 'wasi'}"] if target.os == "wasm" else []
     return ["-target", target.musl_target, f"-mcpu={target.musl_cpu}", *own]

@@ -291,6 +291,7 @@ def worker_request(job: IrJob, target: Target) -> dict[str, str | int | bool]:
         "triple": target.triple,
         "cpu": target.cpu,
         "features": target.llvm_features,
+        "abi": target.llvm_abi,
         # An operating system may load code at any address: the code must be position-independent.
         "reloc": "pic" if target.has_os else "static",
         "codegen_level": job.passes.codegen_level,

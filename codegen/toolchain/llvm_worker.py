@@ -72,14 +72,19 @@ class Compiler:
         Raises `UnknownCpu` if LLVM ignores the name of the CPU or of a feature.
         """
         key = tuple(
-            request[name] for name in ("triple", "cpu", "features", "reloc", "codegen_level")
+            request[name] for name in ("triple", "cpu", "features", "abi", "reloc", "codegen_level")
         )
         if key not in self.machines:
-            triple, cpu, features, reloc, level = key
+            triple, cpu, features, abi, reloc, level = key
             self.set_order(request["as_written"])
             start = os.lseek(2, 0, os.SEEK_END)
             machine = self.llvm.Target.from_triple(triple).create_target_machine(
-                cpu=cpu, features=features, opt=level, reloc=reloc, codemodel="small"
+                cpu=cpu,
+                features=features,
+                opt=level,
+                reloc=reloc,
+                codemodel="small",
+                abiname=abi,
             )
             complaint = _stderr_since(start)
             if "is not a recognized" in complaint:

@@ -26,6 +26,7 @@ _SOURCE = Path(__file__).resolve().parents[1] / "templates" / "load_library.c"
 _SYSTEM_ROOTS = {
     "arm": (Path("/usr/arm-linux-gnueabihf"), "libc6-armhf-cross"),
     "aarch64": (Path("/usr/aarch64-linux-gnu"), "libc6-arm64-cross"),
+    "riscv64": (Path("/usr/riscv64-linux-gnu"), "libc6-riscv64-cross"),
 }
 
 

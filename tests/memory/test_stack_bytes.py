@@ -30,6 +30,7 @@ not reach the largest functions."""
         pytest.param("imxrt1050", marks=pytest.mark.emulated("qemu-system-arm")),
         pytest.param("mcxn947", marks=pytest.mark.emulated("qemu-system-arm")),
         pytest.param("pico", marks=pytest.mark.emulated("qemu-system-arm")),
+        pytest.param("esp32c3", marks=pytest.mark.emulated("qemu-system-riscv32")),
     ],
 )
 def test_painted_stack_stays_within_the_said_bytes(target: str) -> None:

@@ -26,6 +26,8 @@ PARTS = {
     "nucleo_l4r5": (4, 6),
     "pico": (0, 16),
     "corstone300": (8, 16),
+    "esp32c3": (4, 16),
+    "bpi_f3": (12, 16),
     "wasm": (0, 3),
 }
 """Targets that run a part of the samples of every operator: with (n, m), every m-th one from number
@@ -40,7 +42,7 @@ WAYS = [
             ("pi0", "qemu-arm"),
             ("pi3", "qemu-arm"),
             ("pi3_64", "qemu-aarch64"),
-            *((name, "node" if name == "wasm" else "qemu-system-arm") for name in PARTS),
+            *((name, (resolve(name).emulator or ("",))[0]) for name in PARTS),
         )
     ),
 ]

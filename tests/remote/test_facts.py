@@ -21,6 +21,7 @@ ARM64 = "7f 45 4c 46 02 01 01 00 00 00 00 00 00 00 00 00\n 03 00 b7 00 01 00 00 
 )
 PC = ARM64.replace("b7", "3e")
 RISCV = ARM64.replace("b7", "f3")
+POWER = ARM64.replace("b7", "15")
 
 V6 = "half thumb fastmult vfp edsp java tls"
 V7 = "half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae evtstrm"
@@ -126,6 +127,11 @@ CASES = (
         answer("Linux aarch64", ARM64, cpus(V8, "0xd42"), "Some board"),
         "aarch64",
     ),
+    Case(
+        "RISC-V",
+        answer("Linux riscv64", RISCV, "isa\t: rv64imafdc_zicsr\nmmu\t: sv39\n", "VisionFive V2"),
+        "bpi_f3",
+    ),
     Case("PC", answer("Linux x86_64", PC, f"flags\t\t: {HASWELL}\n"), "linux"),
 )
 
@@ -146,7 +152,7 @@ def test_the_target_follows_from_the_answers(case: Case) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        answer("Linux riscv64", RISCV, "isa\t: rv64imafdc\n"),
+        answer("Linux ppc64le", POWER, "cpu\t: POWER9\n"),
         answer("Linux armv5tel", ARM_SOFT, cpus("swp half thumb fastmult edsp java", "0x926")),
         answer("Linux armv7l", ARM_HARD, cpus("half thumb", "0xc08")),
         answer("Linux x86_64", PC, "flags\t\t: fpu sse sse2 pni ssse3\n"),
@@ -154,7 +160,7 @@ def test_the_target_follows_from_the_answers(case: Case) -> None:
         "",
         "@program\n7f 45 4c 46\n@cpu\nFeatures\nCPU part\t: \x1b[31m\n@processors\n-1\n",
     ],
-    ids=["riscv", "soft float", "no VFP", "old PC", "Darwin", "nothing", "broken"],
+    ids=["POWER", "soft float", "no VFP", "old PC", "Darwin", "nothing", "broken"],
 )
 def test_an_unknown_board_is_described(text: str) -> None:
     facts = parsed(text)

@@ -76,5 +76,15 @@ class BoardSamples:
         return wrong
 
 
-BOARDS = ("imxrt1050", "mcxn947", "nucleo_l4r5", "pico", "corstone300", "ek_ra8m1", "wasm")
+BOARDS = (
+    "imxrt1050",
+    "mcxn947",
+    "nucleo_l4r5",
+    "pico",
+    "corstone300",
+    "ek_ra8m1",
+    "esp32c3",
+    "bpi_f3",
+    "wasm",
+)
 CAMPAIGNS = tuple(BoardSamples(name) for name in BOARDS)

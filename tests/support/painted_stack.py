@@ -18,6 +18,16 @@ from ellc.codegen.planning.plan import Plan
 from ellc.codegen.toolchain import emulate
 from ellc.codegen.toolchain.bare_metal import templates
 
+_STACK_POINTER = """
+#ifdef __x86_64__
+#define STACK_POINTER(sp) __asm__ volatile("mov %%rsp, %0" : "=r"(sp))
+#elif defined(__riscv)
+#define STACK_POINTER(sp) __asm__ volatile("mv %0, sp" : "=r"(sp))
+#else
+#define STACK_POINTER(sp) __asm__ volatile("mov %0, sp" : "=r"(sp))
+#endif
+"""
+
 _LINUX = """
 #include <pthread.h>
 #include <stdint.h>
@@ -31,11 +41,6 @@ static void *room(size_t bytes) {
     for (size_t i = 0; made && i < bytes; i++) p[i] = 0;
     return made;
 }
-#ifdef __x86_64__
-#define STACK_POINTER(sp) __asm__ volatile("mov %%rsp, %0" : "=r"(sp))
-#else
-#define STACK_POINTER(sp) __asm__ volatile("mov %0, sp" : "=r"(sp))
-#endif
 """
 
 _BARE = """
@@ -49,7 +54,6 @@ static void *room(size_t bytes) {
     for (size_t i = 0; i < bytes; i++) made[i] = 0;
     return made;
 }
-#define STACK_POINTER(sp) __asm__ volatile("mov %0, sp" : "=r"(sp))
 """
 
 _MEASURE = """
@@ -133,7 +137,7 @@ def measure_stacks(plans: Sequence[Plan], target: Target) -> list[StackUse]:
 def _measured(plans: Sequence[Plan], target: Target, folder: Path) -> list[StackUse]:
     objects: list[Path] = []
     said: list[int] = []
-    text = [_BARE if target.board else _LINUX, _MEASURE]
+    text = [_STACK_POINTER, _BARE if target.board else _LINUX, _MEASURE]
     rows: list[str] = []
     for index, plan in enumerate(plans):
         name = f"m{index}"

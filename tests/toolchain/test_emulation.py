@@ -92,8 +92,8 @@ PLAIN = (
     Case("overruns_arena", (), (), arena_bytes=100),
 )
 TWICE, TWO, COUNTS, ALIGNMENTS, NET, NET_4, NET_SMALL = range(7)
-LINUX = ("host", "pi0", "pi3", "pi3_64")
-NAMES = (*LINUX, "imxrt1050", "mcxn947", "nucleo_l4r5", "pico", "corstone300", "wasm")
+LINUX = ("host", "pi0", "pi3", "pi3_64", "bpi_f3")
+NAMES = (*LINUX, "imxrt1050", "mcxn947", "nucleo_l4r5", "pico", "corstone300", "esp32c3", "wasm")
 VALUES = np.arange(5, dtype=np.float32)
 
 
@@ -199,7 +199,7 @@ def test_wrong_doing_is_told(runner: Runner, symbol: str, said: str) -> None:
         if symbol == "reads_far_after":
             return
     elif said == "signal" and runner.target.board:  # It has no guard pages.
-        said = "fault: configurable status" if symbol == "crashes" else "outside its buffers"
+        said = "fault: c" if symbol == "crashes" else "outside its buffers"
         if symbol == "reads_far_after":
             return
     with pytest.raises(InternalError, match=f"'{symbol}' for target.*{said}"):

@@ -1,12 +1,13 @@
 """Helpers: functions in LLVM IR for operations that LLVM would turn into library calls.
 
-On 32-bit ARM, LLVM calls library functions for 64-bit division, for conversions between 64-bit
-integers and floats, and for 32-bit division if the core has no divide instruction. Kernels must not
-need a library, so an LLVM module calls internal functions instead, and defines those it calls.
+On 32-bit ARM and RISC-V, LLVM calls library functions for 64-bit division, for conversions between
+64-bit integers and floats, and for 32-bit division if the core has no divide instruction. Kernels
+must not need a library, so an LLVM module calls internal functions instead, and defines those it
+calls.
 
-Floating-point arithmetic that a core lacks in hardware remains a call: `__aeabi_dadd` and similar
-functions belong to the ARM run-time ABI, which every toolchain for such boards links. The square
-root does not belong to that ABI, so this module has a helper for it.
+Floating-point arithmetic that a core lacks in hardware remains a call: `__aeabi_dadd`, `__adddf3`
+and similar functions belong to the compiler's runtime library, which every toolchain for such
+boards links. The square root does not belong to it, so this module has a helper for it.
 """
 
 from __future__ import annotations
@@ -302,14 +303,14 @@ def division(op: str, elem: Elem, target: Target, *, by_constant: bool) -> str:
 def conversion(source: Elem, to: Elem, target: Target) -> str:
     """The name of the helper that converts a 64-bit integer to a float or back.
 
-    It is empty if the target needs no helper, or if the ARM run-time ABI has a function for this.
+    It is empty if the target needs no helper, or if the runtime library has a function for this.
     """
     wide = (Elem.I64, Elem.U64)
     converts = source.is_float != to.is_float and bool({source, to} & {*wide})
     if not converts or not target.isa.calls_wide_arithmetic:
         return ""
     if to is Elem.F64 and not target.scalar_f64:
-        return ""  # the ARM run-time ABI has a function for it
+        return ""  # the runtime library has a function for it
     return f"ellc.{source.value}.{to.value}"
 
 

@@ -1,5 +1,5 @@
-/* Calls of the debugger or emulator that runs a program on a Cortex-M ("semihosting", by Arm's document
- * of this name): files, messages, and the end of the program. */
+/* Calls of the debugger or emulator that runs a program on a Cortex-M or a RISC-V core ("semihosting", by Arm's
+ * document of this name and the RISC-V specification of the same): files, messages, the end of the program. */
 #ifndef SEMIHOSTING_H
 #define SEMIHOSTING_H
 
@@ -11,10 +11,22 @@ enum { HOST_MODE_READ = 1, HOST_MODE_WRITE = 5 }; /* "rb" and "wb" */
 
 static inline intptr_t host_call(intptr_t operation, const void *argument)
 {
+#ifdef __riscv
+    register intptr_t a0 __asm__("a0") = operation;
+    register const void *a1 __asm__("a1") = argument;
+    /* The three instructions must be uncompressed, and lie in one page. */
+    __asm__ volatile(".option push\n\t.option norvc\n\t.balign 16\n\t"
+                     "slli zero, zero, 0x1f\n\tebreak\n\tsrai zero, zero, 7\n\t.option pop"
+                     : "+r"(a0)
+                     : "r"(a1)
+                     : "memory");
+    return a0;
+#else
     register intptr_t r0 __asm__("r0") = operation;
     register const void *r1 __asm__("r1") = argument;
     __asm__ volatile("bkpt 0xab" : "+r"(r0) : "r"(r1) : "memory");
     return r0;
+#endif
 }
 
 /* The handle of a file in the folder in which the emulator runs; negative if it cannot be opened. */

@@ -1,25 +1,12 @@
-/* Start-up of a test program on an emulated Cortex-M: vectors, FPU, data, stack, faults, and the functions
- * that a C compiler may call for copies. The program uses no C library, so that a call of any other
- * library function is an error of the linker. */
+/* Start-up of a test program on an emulated board: data, faults, and the functions that a C compiler may call
+ * for copies. The program uses no C library, so that a call of any other library function is an error of the
+ * linker. */
+#include "start.h"
+
 #include "semihosting.h"
 
 extern int main(void);
-extern unsigned char stack_top[], data_begin[], data_end[], data_source[], bss_begin[], bss_end[];
-
-enum { RAN_INTO_A_FAULT = 139 }; /* what a shell reports for SIGSEGV */
-
-void *memcpy(void *restrict to, const void *restrict from, size_t bytes);
-void *memmove(void *to, const void *from, size_t bytes);
-void *memset(void *to, int value, size_t bytes);
-int memcmp(const void *a, const void *b, size_t bytes);
-void __aeabi_memcpy(void *to, const void *from, size_t bytes);
-void __aeabi_memcpy4(void *to, const void *from, size_t bytes);
-void __aeabi_memcpy8(void *to, const void *from, size_t bytes);
-void __aeabi_memclr(void *to, size_t bytes);
-void __aeabi_memclr4(void *to, size_t bytes);
-void __aeabi_memclr8(void *to, size_t bytes);
-void __aeabi_memset(void *to, size_t bytes, int value);
-void start(void);
+extern unsigned char data_begin[], data_end[], data_source[], bss_begin[], bss_end[];
 
 void *memcpy(void *restrict to, const void *restrict from, size_t bytes)
 {
@@ -65,14 +52,6 @@ int memcmp(const void *a, const void *b, size_t bytes)
     return 0;
 }
 
-void __aeabi_memcpy(void *to, const void *from, size_t bytes) { memcpy(to, from, bytes); }
-void __aeabi_memcpy4(void *to, const void *from, size_t bytes) { memcpy(to, from, bytes); }
-void __aeabi_memcpy8(void *to, const void *from, size_t bytes) { memcpy(to, from, bytes); }
-void __aeabi_memclr(void *to, size_t bytes) { memset(to, 0, bytes); }
-void __aeabi_memclr4(void *to, size_t bytes) { memset(to, 0, bytes); }
-void __aeabi_memclr8(void *to, size_t bytes) { memset(to, 0, bytes); }
-void __aeabi_memset(void *to, size_t bytes, int value) { memset(to, value, bytes); }
-
 static void print_hexadecimal(const char *what, uint32_t value)
 {
     char digits[9];
@@ -84,33 +63,17 @@ static void print_hexadecimal(const char *what, uint32_t value)
     host_print(digits);
 }
 
-static void fault(void)
+void end_with_fault(const char *what, uint32_t cause, uint32_t address)
 {
-    print_hexadecimal("fault: configurable status ", *(volatile uint32_t *)0xE000ED28);
-    print_hexadecimal(", address ", *(volatile uint32_t *)0xE000ED38);
+    print_hexadecimal(what, cause);
+    print_hexadecimal(", address ", address);
     host_print("\n");
     host_exit(RAN_INTO_A_FAULT);
 }
 
-void start(void)
+void run_program(void)
 {
-    *(volatile uint32_t *)0xE000ED88 |= 0xFu << 20; /* CPACR: full access to the FPU, where there is one */
-#ifndef __ARM_FEATURE_UNALIGNED
-    *(volatile uint32_t *)0xE000ED14 |= 1u << 3; /* CCR.UNALIGN_TRP: stop as the core without them does */
-#endif
-    __asm__ volatile("dsb\n\tisb" ::: "memory");
     memcpy(data_begin, data_source, (size_t)(data_end - data_begin));
     memset(bss_begin, 0, (size_t)(bss_end - bss_begin));
     host_exit((uintptr_t)main());
 }
-
-typedef void (*handler)(void);
-typedef struct {
-    unsigned char *stack;
-    handler handlers[15];
-} vector_table;
-
-__attribute__((section(".vectors"), used)) static const vector_table vectors = {
-    stack_top,
-    { start, fault, fault, fault, fault, fault, fault, fault, fault, fault, fault, fault, fault, fault, fault },
-};
