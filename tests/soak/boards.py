@@ -77,14 +77,7 @@ class BoardSamples:
 
 
 BOARDS = (
-    "imxrt1050",
-    "mcxn947",
-    "nucleo_l4r5",
-    "pico",
-    "corstone300",
-    "ek_ra8m1",
-    "esp32c3",
-    "bpi_f3",
-    "wasm",
+    *("imxrt1050", "mcxn947", "nucleo_l4r5", "pico", "corstone300", "ek_ra8m1"),
+    *("esp32c3", "bpi_f3", "wasm"),
 )
 CAMPAIGNS = tuple(BoardSamples(name) for name in BOARDS)
