@@ -52,11 +52,12 @@ def link(
         _compiled(target, source, folder / f"{out.name}_{source.stem}.o", options)
         for source in (*starts, *sources)
     ]
+    words: list[str | Path]
     if target.calls_runtime:  # zig builds its compiler's runtime library once, in ten seconds
-        words = ["cc", *_machine(target), f"-Wl,-T,{script}", "-Wl,--gc-sections", "-g0"]
+        words = ["cc", *_machine(target), f"-Wl,-T,{script.absolute()}", "-Wl,--gc-sections", "-g0"]
     else:
-        words = ["ld.lld", "-m", target.lld_emulation, "--gc-sections", "-T", str(script)]
-    zig.run([*words, "-o", str(out), *made, *objects], what=_what("linking", out, target))
+        words = ["ld.lld", "-m", target.lld_emulation, "--gc-sections", "-T", script]
+    zig.build([*words, "-o", out, *made, *objects], what=_what("linking", out, target))
 
 
 def _machine(target: Target) -> tuple[str, str, str]:

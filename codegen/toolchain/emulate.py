@@ -212,7 +212,8 @@ def build_program(
     """Compile C sources and link them with objects into a static program for the target.
 
     Programs for microcontrollers have no C library (see `bare_metal.py`). `cc` may be the command
-    of another compiler on this machine. That compiler gets no options for the target.
+    of another compiler on this machine. That compiler gets no options for the target. Folders in
+    `options` must be absolute.
 
     The first program for an architecture takes up to a minute, because zig builds the C library for
     it. Later programs take a tenth of a second. Raises `EllcError`: E620 if there are no static
@@ -222,12 +223,12 @@ def build_program(
         bare_metal.link(target, target.board, sources, objects, out, options)
         return
     machine = _machine(target)
-    words = [*_C_OPTIONS, *options, *map(str, sources), *map(str, objects), "-o", str(out)]
+    words: list[str | Path] = [*_C_OPTIONS, *options, *sources, *objects, "-o", out]
     what = f"building {out.name} for target {target.name!r}"
     if cc:
-        zig.run_tool([*cc, *words], what=what, code="E610")
+        zig.run_tool([*cc, *map(str, words)], what=what, code="E610")
         return
-    zig.run(["cc", "-static", *machine, *words], what=what)
+    zig.build(["cc", "-static", *machine, *words], what=what)
 
 
 def _machine(target: Target) -> list[str]:

@@ -225,7 +225,7 @@ def build_loader(target: Target, loader: Path, glibc: Sequence[int] = ()) -> Non
     if glibc:
         platform = f"{platform.partition('.')[0]}.{'.'.join(map(str, glibc))}"
     words = ["cc", "-target", platform, f"-mcpu={target.zig_cpu}", "-std=c99", "-O1", "-s"]
-    zig.run(
+    zig.build(
         [*words, "-D_POSIX_C_SOURCE=200112L", _SOURCE, "-ldl", "-o", loader],
         what=f"building the library loader for target {target.name!r}",
     )

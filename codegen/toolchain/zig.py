@@ -36,6 +36,13 @@ PC takes a minute."""
 
 def command() -> tuple[str, ...]:
     """Return the command that starts zig. Raises `EllcError` (E611) if it is not installed."""
+    binary = _home() / "zig"
+    # Starting the program directly saves the start of Python that `python -m ziglang` needs.
+    return (str(binary),) if binary.exists() else (sys.executable, "-m", "ziglang")
+
+
+def _home() -> Path:
+    """The folder of zig, with the sources of its C libraries. Raises `EllcError` (E611)."""
     spec = importlib.util.find_spec("ziglang")
     if spec is None or not spec.submodule_search_locations:
         raise EllcError(
@@ -43,9 +50,7 @@ def command() -> tuple[str, ...]:
             code="E611",
             hint=f"{core_hint('ziglang')}; or name your own tools with --cc and --linker",
         )
-    binary = Path(next(iter(spec.submodule_search_locations))) / "zig"
-    # Starting the program directly saves the start of Python that `python -m ziglang` needs.
-    return (str(binary),) if binary.exists() else (sys.executable, "-m", "ziglang")
+    return Path(next(iter(spec.submodule_search_locations))).absolute()
 
 
 def cache_folder() -> Path:
@@ -95,6 +100,20 @@ def run(
         return run_tool(
             words, what=what, code=code, cwd=cwd, limit_s=limit_s, environment=environment
         )
+
+
+def build(arguments: Sequence[str | Path], *, what: str, code: str = "E610") -> None:
+    """Run zig to link a program, for which it may first have to build a C library.
+
+    zig finds a C library that it has built by the names of its sources as seen from the folder in
+    which it runs. Always in its own folder, it builds each library once, for all folders of users
+    and all environments that contain the same version; a library takes 70 to 110 s of processor
+    time. Arguments that are paths are made absolute; no other argument may contain a relative path.
+
+    `what`, `code` and the errors are those of `run`.
+    """
+    words = [a.absolute() if isinstance(a, Path) else a for a in arguments]
+    run(words, what=what, code=code, cwd=_home())
 
 
 def run_tool(

@@ -77,13 +77,23 @@ def _on_linux(target: Target, spelling: Spelling, loops: Sequence[Loop]) -> dict
     """The cycles of `TRIPS` trips of each loop, by the tool that models Linux programs."""
     tool = _tool(VARIABLE)
     with temporary_folder("costs") as folder:
-        source, program = folder / "loops.c", folder / "loops"
-        source.write_text(_source(spelling, loops, _LINUX))
-        options = [f"-DTRIPS={TRIPS}"] + (["-marm"] if target.arch == "arm" else [])
+        options = ["-marm"] if target.arch == "arm" else []
         own = ["-mcpu=cortex_a53"] if target.has_neon else []
-        emulate.build_program(target, [source], [], program, options=[*options, *own])
+        text = _source(spelling, loops, _LINUX)
+        program = _linked(target, text, [*options, *own], folder)
         words = ["--roi", "forward", "--diff", "1", "3"]
         return _counted(tool, words, ["--", str(program), "{}"], folder)
+
+
+def _linked(target: Target, text: str, options: Sequence[str], folder: Path) -> Path:
+    """A static program of a C file. The C library is the usual one, whatever the options are."""
+    source, compiled, program = (folder / name for name in ("loops.c", "loops.o", "loops"))
+    source.write_text(text)
+    words = ["cc", "-target", target.musl_target, "-std=c99", "-D_DEFAULT_SOURCE", "-O1", "-g0"]
+    words += [f"-mcpu={target.musl_cpu}", f"-DTRIPS={TRIPS}", *options]
+    zig.run([*words, "-c", source, "-o", compiled], what="compiling loops")
+    emulate.build_program(target, [], [compiled], program)
+    return program
 
 
 _BARE = """
@@ -171,9 +181,7 @@ int main(void)
 def _here(target: Target, spelling: Spelling, loops: Sequence[Loop]) -> dict[str, float]:
     """The nanoseconds of `TRIPS` trips of each loop on this machine: the least of many runs."""
     with temporary_folder("costs") as folder:
-        source, program = folder / "loops.c", folder / "loops"
-        source.write_text(_source(spelling, loops, _TIMED))
-        options = [f"-DTRIPS={TRIPS}", f"-mcpu={target.zig_cpu}", "-masm=intel"]
-        emulate.build_program(target, [source], [], program, options=options)
+        options = [f"-mcpu={target.zig_cpu}", "-masm=intel"]
+        program = _linked(target, _source(spelling, loops, _TIMED), options, folder)
         ran = subprocess.run([str(program)], capture_output=True, text=True, check=True)
     return {name: float(time) for name, time in map(str.split, ran.stdout.splitlines())}

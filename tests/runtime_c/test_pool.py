@@ -164,8 +164,9 @@ def test_threads_of_a_loaded_library(name: str, tmp_path: Path) -> None:
         objects, ["predict"], out.name, row, out, needed=["pthread", "kernel", "clock"]
     )
     (tmp_path / "main.c").write_text(MAIN_C)
-    words = ["cc", "-O1", "-g0", "-target", row.c_target, "main.c", "-o", "main", "-ldl"]
-    zig.run(words, what="building a test program", cwd=tmp_path)
+    words = ["cc", "-O1", "-g0", "-target", row.c_target]
+    ends = [tmp_path / "main.c", "-o", tmp_path / "main", "-ldl"]
+    zig.build([*words, *ends], what="building a test program")
     rooted = ("-L", str(root)) if row.emulator else ()
     ran = subprocess.run(
         [*emulate.prefix(row), *rooted, "./main"],

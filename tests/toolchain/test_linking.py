@@ -231,7 +231,8 @@ def test_shared_library_loads_under_glibc_of_the_target(
         '  for (int i = 0; i < 16; i++) printf("%g ", weight(i));\n  return 0;\n}\n'
     )
     words = ["cc", "-O1", "-g0", "-target", row.c_target, f"-mcpu={row.zig_cpu}"]
-    zig.run([*words, "main.c", "-o", "main", "-ldl"], what="building a test program", cwd=folder)
+    ends = [folder / "main.c", "-o", folder / "main", "-ldl"]
+    zig.build([*words, *ends], what="building a test program")
     assert row.emulator is not None
     # The pi0's CPU cannot run Debian's armhf C library, which needs ARMv7; this tests loading.
     emulator = ("qemu-arm", "-cpu", "max") if name == "pi0" else row.emulator

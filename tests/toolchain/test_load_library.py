@@ -44,10 +44,11 @@ TARGETS = [
 
 def build(name: str, folder: Path, source: str = SOURCE) -> Path:
     row = resolve(name)
-    (folder / "nn.c").write_text(source)
+    written, library = folder / "nn.c", folder / "libnn.so"
+    written.write_text(source)
     words = ["cc", "-shared", "-fPIC", "-O1", "-g0", "-target", row.c_target]
-    zig.run([*words, "nn.c", "-o", "libnn.so"], what="building a test library", cwd=folder)
-    return folder / "libnn.so"
+    zig.build([*words, written, "-o", library], what="building a test library")
+    return library
 
 
 def call(
