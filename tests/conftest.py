@@ -20,15 +20,13 @@ from typing import Any
 # already runs a worker per core, and waiting BLAS threads would keep cores busy.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-# What one test has scheduled must not decide what another one sees.
-os.environ["ELLC_SCHEDULE_CACHE"] = ""
-
 import pytest
 from browser import find_browser
 from bytecode_cache import BytecodeCache
 from cpu_times import CpuTimes
 from local_sshd import why_not
 from node import find_node
+from shared_schedules import SharedSchedules
 from wine import find_wine
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,6 +51,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(BytecodeCache())
     config.pluginmanager.register(CpuTimes())
+    if not hasattr(config, "workerinput"):  # workers of xdist inherit the folder
+        config.pluginmanager.register(SharedSchedules())
 
 
 def pytest_collection_finish() -> None:
