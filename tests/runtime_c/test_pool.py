@@ -145,14 +145,14 @@ int main(void)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["host", "pi3", "pi3_64"])
+@pytest.mark.parametrize("name", ["host", "pi3", "pi3_64", "bpi_f3"])
 def test_threads_of_a_loaded_library(name: str, tmp_path: Path) -> None:
     """The program does not link a thread library; the shared library has what it needs."""
     row = resolve(name)
     if not emulate.can_run(row):
         pytest.skip(f"no emulator for {name}")
-    roots = {"arm": "/usr/arm-linux-gnueabihf", "aarch64": "/usr/aarch64-linux-gnu"}
-    root = Path(roots.get(row.arch, "/"))
+    system = "linux-gnueabihf" if row.arch == "arm" else "linux-gnu"
+    root = Path(f"/usr/{row.arch}-{system}" if row.emulator else "/")
     if not root.is_dir():
         pytest.skip(f"no C library in {root}")
     objects = [tmp_path / name for name in ("pool.o", "clock.o", "model.o")]

@@ -24,6 +24,7 @@ from ellc.ir.errors import EllcError
 from ellc.ir.graph import Graph, Node
 from ellc.ir.interp import evaluate, run_node
 from ellc.ir.op import Arrays, Case, Op
+from ellc.ir.ops.arithmetic import FloorDiv
 from ellc.ir.ops.binary import Binarize
 from ellc.ir.ops.conv import Conv2D
 from ellc.ir.ops.conv_transpose import ConvTranspose2D
@@ -122,9 +123,17 @@ def reference(case: Case) -> Arrays:
 
 def references(case: Case, target: Target) -> list[Arrays]:
     """The correct results: the reference, also with flushed denormals if they may be flushed."""
+    if target.calls_runtime and isinstance(case.op, FloorDiv):
+        return [reference(case), (np.floor(_flushed(_quotient(*case.inputs))),)]
     if not flushes(target):
         return [reference(case)]
     return [reference(case), reference(replace(case, inputs=tuple(map(_flushed, case.inputs))))]
+
+
+def _quotient(x: Array, y: Array) -> Array:
+    """The quotient of `FloorDiv`, before it is rounded."""
+    with np.errstate(all="ignore"):
+        return np.asarray(x / y if x.dtype.kind == "f" else FloorDiv().value(x, y))
 
 
 def flushes(target: Target) -> bool:
