@@ -75,9 +75,9 @@ class Epilogue:
         """Load the stages' constants that all blocks share into registers (`Operands.hold`)."""
         self._extras.hold(lanes)
 
-    def fetch_ahead(self, delta: Sequence[int]) -> None:
+    def fetch_ahead(self, delta: Sequence[int], *, constants: bool = False) -> None:
         """Prefetch operands of the stages, such as residuals (`Operands.fetch_ahead`)."""
-        self._extras.fetch_ahead(delta)
+        self._extras.fetch_ahead(delta, constants=constants)
 
     def apply(
         self, value: Operand, at: Coordinates, delta: Sequence[int] = (), count: int = 0

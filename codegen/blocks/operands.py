@@ -91,6 +91,7 @@ class Operands:
         self._beyond = [0] * len(operands)
         self._held: dict[tuple[int, int, int], Operand] = {}
         self._ahead: tuple[int, ...] = ()
+        self._constants_ahead = False
 
     @property
     def args(self) -> list[Arg]:
@@ -116,12 +117,13 @@ class Operands:
                     delta = (*[0] * (len(self._walk) - 1), start)
                     self._held[index, start, lanes] = self.load(index, at, delta, lanes, lanes)
 
-    def fetch_ahead(self, delta: Sequence[int]) -> None:
+    def fetch_ahead(self, delta: Sequence[int], *, constants: bool = False) -> None:
         """Let loads of computed operands also prefetch what lies `delta` further in the walk.
 
-        Each pair of vectors prefetches once, as vectors of a block share lines.
+        Each pair of vectors prefetches once, as vectors of a block share lines. With `constants`,
+        those that differ from pixel to pixel are prefetched as well.
         """
-        self._ahead = tuple(delta)
+        self._ahead, self._constants_ahead = tuple(delta), constants
 
     def load(
         self, index: int, at: Coordinates, delta: Sequence[int], lanes: int, count: int
@@ -146,7 +148,7 @@ class Operands:
         elif walked is not None and walked.padded:
             valid = lanes
             self._beyond[index] = max(self._beyond[index], lanes - count)
-        if self._ahead and source.access is not None and delta[-1] % (2 * lanes) == 0:
+        if self._is_fetched(source) and delta[-1] % (2 * lanes) == 0:
             further = sum(map(mul, self._ahead, source.strides))
             if further:  # otherwise all that the kernel walks over are the same elements
                 b.prefetch(source.param, element, offset=offset + further)
@@ -156,6 +158,11 @@ class Operands:
         if dtype is DType.BOOL:
             return b.compare("ne", value, b.const(0, value))
         return value
+
+    def _is_fetched(self, source: _Source) -> bool:
+        """Whether `fetch_ahead` concerns an operand."""
+        by_pixel = self._constants_ahead and any(source.strides[:-1])
+        return bool(self._ahead) and (source.access is not None or by_pixel)
 
     def _source(self, operand: NodeOperand, name: str) -> _Source:
         if operand.array is not None and operand.array.size == 1:

@@ -28,7 +28,7 @@ from ellc.codegen.kernels.binary_tile import BitTile
 from ellc.codegen.kernels.binary_window import FILTERS, WORD, BitWindow, bit_window
 from ellc.codegen.kernels.bordered_bits import with_border
 from ellc.codegen.kir.build import KernelBuilder
-from ellc.codegen.kir.ir import Operand, Param
+from ellc.codegen.kir.ir import Imm, Operand, Param
 from ellc.codegen.kir.types import Elem
 from ellc.ir.ops.binary import BinaryConv2D
 from ellc.ir.types import DType
@@ -65,13 +65,12 @@ def binary_dots(node: PlacedNode) -> Iterator[Candidate]:
     """A candidate for targets with 32 vector registers that count bits in bytes."""
     if not _suits(node):
         return
-    weights = node.constant(1, "weights")
-    _, rows, columns, depth = weights.shape
-    window = bit_window(rows, columns, bit_bytes(depth))
+    axes = _axes(node)
+    window = bit_window(*axes, bit_bytes(node.constant(1, "weights").shape[3]))
     if window is None:
         return
-    prediction = Prediction("binary_dots", f"{_PIXELS}x4", _cycles(node, window))
-    yield Candidate(prediction, partial(_lower, node, window))
+    prediction = Prediction("binary_dots", f"{_PIXELS}x4", _cycles(node, window, axes[0]))
+    yield Candidate(prediction, partial(_lower, node, window, axes))
 
 
 def _suits(node: PlacedNode) -> bool:
@@ -89,7 +88,17 @@ def _suits(node: PlacedNode) -> bool:
     return depth % 64 == 0 or conv.padding.is_empty or conv.padding.values[0] <= 0
 
 
-def _cycles(node: PlacedNode, window: BitWindow) -> float:
+def _axes(node: PlacedNode) -> tuple[Axis, Axis]:
+    """The rows and columns of the windows."""
+    conv = node.anchor
+    assert isinstance(conv, BinaryConv2D)
+    _, rows, columns, _ = node.anchor_type().shape
+    taps = node.constant(1, "weights").shape[1:3]
+    x = node.inputs[0].access
+    return window_axes(x, (rows, columns), (taps[0], taps[1]), conv.stride, (1, 1), conv.padding)
+
+
+def _cycles(node: PlacedNode, window: BitWindow, axis: Axis) -> float:
     """The predicted issue slots of the convolution.
 
     A register of counts takes three slots for each piece of 16 bytes, and 2 at its end. Loads are
@@ -97,19 +106,16 @@ def _cycles(node: PlacedNode, window: BitWindow) -> float:
     """
     images, rows, columns, filters = node.anchor_type().shape
     load = node.target.core.load_cycles
-    pieces = window.most_counted
+    pieces = window.most_counted * (axis.mean_taps / axis.taps if window.skips_rows else 1)
     of_tile = pieces * (3 * _PIXELS * 4 + (4 + _PIXELS / 2) * load) + 2 * _PIXELS * 4
     return images * rows * -(-columns // _PIXELS) * (filters / 4) * of_tile
 
 
-def _lower(node: PlacedNode, window: BitWindow) -> list[KernelCall]:
+def _lower(node: PlacedNode, window: BitWindow, axes: tuple[Axis, Axis]) -> list[KernelCall]:
     conv = node.anchor
     assert isinstance(conv, BinaryConv2D)
-    weights = node.constant(1, "weights")
     images, rows, columns, filters = node.anchor_type().shape
     x, calls = node.inputs[0].access, list[KernelCall]()
-    taps = weights.shape[1:3]
-    axes = window_axes(x, (rows, columns), taps, conv.stride, (1, 1), conv.padding)
     if not conv.padding.is_empty or x.strides[2] != x.shape[3]:
         ones = not conv.padding.is_empty and conv.padding.values[0] > 0
         x, call = with_border(node.name, x, conv.padding, ones=ones)
@@ -137,15 +143,19 @@ def _kernel(node: PlacedNode, problem: _Problem) -> KernelCall:
         node.inputs[1].derived(what, size, packed),
         access_arg(memory),
     ]
-    starts = starts_of(problem.rows, problem.columns, weights, problem.conv.padding)
+    axes, padding = (problem.rows, problem.columns), problem.conv.padding
+    starts = starts_of(*axes, weights, padding, skips_rows=problem.window.skips_rows)
     limits = limits_of(node, starts)
-    table = starts.place(b, Elem.F32) if limits is None else limits.place(b, Elem.I16)
+    values, elem = (starts, Elem.F32) if limits is None else (limits, Elem.I16)
+    table = values.place(b, elem, BLOCK)
     args += table.args
     scale: Param | None = None
     if limits is None and len(node.inputs) > 2:
         args.append(constant(node.constant(2, "scale")))
         scale = b.param("scale", Elem.F32, 64)
     epilogue = Epilogue(node, b, problem.walk)
+    if node.target.core.memory is not None:
+        epilogue.fetch_ahead((0, 0, 0, BLOCK), constants=True)
     results = _Signs(b, table, epilogue) if limits else _Sums(b, table, epilogue, scale)
     tile = BitTile(
         b,
@@ -269,6 +279,8 @@ class _Nest:
         weights = b.mul(block, panel * (BLOCK // FILTERS))
         origin = b.add(b.mul(image, strides[0]), b.mul(row, conv.stride[0] * strides[1]))
         step = conv.stride[1] * strides[2]
+        whole = (Imm(0), Imm(window.rows))
+        taps = self._problem.rows.dynamic_taps(b, row) if window.skips_rows else whole
         with b.loop("half", 0, BLOCK // FILTERS) as half:
             part = b.add(weights, b.mul(half.index, panel))
             to = b.add(memory, b.mul(half.index, counts_of_row(self._rows) // 2))
@@ -276,7 +288,7 @@ class _Nest:
                 with b.loop("tile", 0, tiles.count) as tile:
                     index = b.add(origin, b.mul(tile.index, tiles.size * step))
                     index = b.add(index, tiles.start * step)
-                    counts = self._tile.counts(index, part, tiles.size)
+                    counts = self._tile.counts(index, part, tiles.size, taps)
                     at = b.add(to, b.mul(tile.index, TILE_COUNTS))
                     for place, count in enumerate(counts):
                         offset = number * TILE_COUNTS + place * _PAIR
@@ -285,7 +297,7 @@ class _Nest:
     def _store_row(self, image: Operand, block: Operand, row: Operand, memory: Operand) -> None:
         """Store the results. Tiles at edges, whose values in the table differ, have own code."""
         b, channel, table = self._b, self._b.mul(block, BLOCK), self._results.table
-        values = b.add(table.row(b, row), channel)
+        values = table.row(b, block, row)
         for number, tiles in _numbered(even_tiles(self._problem.columns, _PIXELS)):
             with b.loop("tile", 0, tiles.count) as tile:
                 column = b.add(b.mul(tile.index, tiles.size), tiles.start)

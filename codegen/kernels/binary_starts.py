@@ -39,10 +39,17 @@ class ByPosition:
         """The values [rows, columns, filters]."""
         return np.asarray(self.values[np.ix_(self.row_of, self.column_of)])
 
-    def place(self, b: KernelBuilder, elem: Elem) -> Table:
-        """The values in memory. Declares the parameters of the table."""
+    def place(self, b: KernelBuilder, elem: Elem, block: int) -> Table:
+        """The values in memory, in the order in which a kernel reads them that takes one block of
+        filters after the other: [block, row class, column class, filter of the block].
+
+        Declares the parameters of the table.
+        """
         values = b.param("start", elem, 64)
-        args: list[Arg] = [constant(self.values.astype(elem.numpy))]
+        rows, columns, filters = self.values.shape
+        blocks = self.values.reshape(rows, columns, filters // block, block)
+        stored = np.asarray(np.moveaxis(blocks, 2, 0), elem.numpy, order="C")
+        args: list[Arg] = [constant(stored)]
         axes = []
         for name, classes in (("row", self.row_of), ("column", self.column_of)):
             param = None
@@ -50,7 +57,7 @@ class ByPosition:
                 param = b.param(f"{name}_class", Elem.I32, 64)
                 args.append(constant(np.array(classes, np.int32)))
             axes.append(Classes(param, any(classes)))
-        return Table(values, (axes[0], axes[1]), self, tuple(args))
+        return Table(values, (axes[0], axes[1]), self, block, tuple(args))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,50 +83,65 @@ class Table:
     values: Param
     axes: tuple[Classes, Classes]
     content: ByPosition
+    block: int
     args: tuple[Arg, ...]
 
-    def row(self, b: KernelBuilder, row: Operand) -> Operand:
-        """The index of the values of a row of the result."""
-        _, columns, filters = self.content.values.shape
-        return b.mul(self.axes[0].at(b, row, 0), columns * filters)
+    def row(self, b: KernelBuilder, block: Operand, row: Operand) -> Operand:
+        """The index of the values of a block of filters for a row of the result."""
+        rows, columns, _ = self.content.values.shape
+        row_class = b.add(b.mul(block, rows), self.axes[0].at(b, row, 0))
+        return b.mul(row_class, columns * self.block)
 
     def columns(self, b: KernelBuilder, tiles: Tiles, column: Operand) -> list[Operand]:
         """For each pixel of a tile that begins at `column`, the index of its values in their row.
 
         The same operand stands for the same index, where all these tiles agree.
         """
-        filters, classes = self.content.values.shape[2], self.content.column_of
+        classes = self.content.column_of
         indices: list[Operand] = []
         for pixel in range(tiles.size):
             first = tiles.start + pixel
             found = set(classes[first : first + tiles.count * tiles.size : tiles.size])
             known = Imm(found.pop()) if len(found) == 1 else self.axes[1].at(b, column, pixel)
-            indices.append(b.mul(known, filters))
+            indices.append(b.mul(known, self.block))
         return indices
 
 
-def starts_of(rows: Axis, columns: Axis, weights: Array, padding: Padding) -> ByPosition:
-    """The sums of windows none of whose bits differ: the number of bits, corrected near edges.
+def starts_of(
+    rows: Axis, columns: Axis, weights: Array, padding: Padding, *, skips_rows: bool = False
+) -> ByPosition:
+    """The sums of windows none of whose counted bits differ.
 
-    `weights` are the signs [F, kh, kw, C]. Padding of -1 and of +1 needs no correction.
+    That is the number of counted bits, corrected near edges. `weights` are the signs
+    [F, kh, kw, C]. Bits of the padding are counted, except in rows outside the image if the kernel
+    `skips_rows`. Padding of 0 is counted as -1.
     """
-    products = int(np.prod(weights.shape[1:]))
-    if padding.is_empty or padding.values[0] != 0:
-        values = np.full((1, 1, weights.shape[0]), products, np.int32)
-        return ByPosition(values, (0,) * rows.outputs, (0,) * columns.outputs)
+    value = 0.0 if padding.is_empty else padding.values[0]
+    counted_as = -1 if value <= 0 else 1
     taps = np.where(weights, 1, -1).sum(axis=3)  # [F, kh, kw]
-    reads, of_position = zip(*(_read_taps(axis) for axis in (rows, columns)), strict=True)
-    values = np.empty((len(reads[0]), len(reads[1]), weights.shape[0]), np.int32)
-    for i, (top, bottom) in enumerate(reads[0]):
-        for j, (left, right) in enumerate(reads[1]):
+    pixel = weights.shape[3]
+    row_reads, row_of = _read_taps(rows, differ=skips_rows or value == 0)
+    column_reads, column_of = _read_taps(columns, differ=value == 0)
+    values = np.empty((len(row_reads), len(column_reads), weights.shape[0]), np.int32)
+    for i, (top, bottom) in enumerate(row_reads):
+        counted = slice(top, bottom) if skips_rows else slice(None)
+        products = taps[0, counted].size * pixel
+        for j, (left, right) in enumerate(column_reads):
             inside = taps[:, top:bottom, left:right].sum(axis=(1, 2))
-            # Outside, every product is minus the weight; it counts as 0.
-            values[i, j] = products + taps.sum(axis=(1, 2)) - inside
-    return ByPosition(values, *of_position)
+            outside = taps.sum(axis=(1, 2)) - inside
+            counted_outside = taps[:, counted].sum(axis=(1, 2)) - inside
+            correction = value * outside - counted_as * counted_outside
+            values[i, j] = products + correction.astype(np.int32)
+    return ByPosition(values, row_of, column_of)
 
 
-def _read_taps(axis: Axis) -> tuple[list[tuple[int, int]], tuple[int, ...]]:
-    """The different ranges of taps inside the image, and for each output the number of its."""
+def _read_taps(axis: Axis, *, differ: bool) -> tuple[list[tuple[int, int]], tuple[int, ...]]:
+    """The different ranges of taps inside the image, and for each output the number of its.
+
+    Unless they `differ`, taps outside are like those inside.
+    """
+    if not differ:
+        return [(0, axis.taps)], (0,) * axis.outputs
     ranges = [axis.valid(output) for output in range(axis.outputs)]
     different = list(dict.fromkeys(ranges))
     return different, tuple(different.index(taps) for taps in ranges)

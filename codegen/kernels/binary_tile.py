@@ -36,18 +36,23 @@ class BitTile:
         self._b, (self._x, self._w), self._window = b, memory, window
         self._row_step, self._pixel_step, self._ahead = row_step, pixel_step, ahead
 
-    def counts(self, image: Operand, weights: Operand, pixels: int) -> list[Operand]:
+    def counts(
+        self, image: Operand, weights: Operand, pixels: int, rows: tuple[Operand, Operand]
+    ) -> list[Operand]:
         """The counts of 4 filters of the first two pixels, then those of the next two, and so on.
 
         An odd last pixel is there twice.
 
         `image` is the index of the first byte of the first pixel's window, `weights` that of the
-        first filter's first piece.
+        first filter's first piece. Only the window rows `rows`, [first, end), are counted; they are
+        all rows if a trip is a window.
         """
-        sums = self._sums(image, weights, pixels)
+        sums = self._sums(image, weights, pixels, rows)
         return self._neighbours([*sums, sums[-1]] if pixels % 2 else sums)
 
-    def _sums(self, image: Operand, weights: Operand, pixels: int) -> list[Operand]:
+    def _sums(
+        self, image: Operand, weights: Operand, pixels: int, rows: tuple[Operand, Operand]
+    ) -> list[Operand]:
         """For each pixel eight sums: two neighbouring lanes belong to each of the 4 filters."""
         b, window = self._b, self._window
         counts = pixels * FILTERS
@@ -58,7 +63,7 @@ class BitTile:
         fits = window.most_counted <= _MOST_BYTES
         pieces = len(window.pieces) * inner
         start = [b.const(0, BYTES)] * counts if fits else [b.const(0, PAIRS)] * pixels
-        with b.loop("window_row", 0, window.rows, carry=start) as row:
+        with b.loop("window_row", *rows, carry=start) as row:
             at = b.add(image, b.mul(row.index, self._row_step))
             panel = b.add(weights, b.mul(row.index, inner * window.trip_bytes * FILTERS))
             sums = list(row.carried) if fits else [b.const(0, BYTES)] * counts

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from ellc.codegen.blocks.weights import stored_array
+from ellc.codegen.blocks.window import Axis
 from ellc.ir.types import Array, DType
 
 WORD, REGISTER = 8, 16  # bytes
@@ -69,6 +70,11 @@ class BitWindow:
         return {"window": 1, "row": self.rows, "tap": self.rows * self.columns}[self.trip]
 
     @property
+    def skips_rows(self) -> bool:
+        """Whether code counts only those window rows that are inside the image."""
+        return self.trip != "window"
+
+    @property
     def most_counted(self) -> int:
         """The number of pieces in the whole window; each adds at most 8 to a byte."""
         return self.trips * len(self.pieces)
@@ -99,14 +105,22 @@ class BitWindow:
         return np.concatenate(parts, axis=-1)
 
 
-def bit_window(rows: int, columns: int, pixel_bytes: int) -> BitWindow | None:
+_MOST_SKIPPED = 0.06
+"""A window is one trip unless at least this part of its rows is outside the image; a loop over its
+rows skips those. Thousands of modelled cycles on pi3_64 for 3x3, 256 -> 512 channels, 7x7: one
+trip 1,815, three 1,708."""
+
+
+def bit_window(rows: Axis, columns: Axis, pixel_bytes: int) -> BitWindow | None:
     """The window with the fewest trips whose code is short; None if there is none.
 
     `pixel_bytes` must be a multiple of 8.
     """
     trips: tuple[Trip, ...] = ("window", "row", "tap")
+    if rows.mean_taps <= (1 - _MOST_SKIPPED) * rows.taps:
+        trips = trips[1:]
     for trip in trips:
-        window = BitWindow(rows, columns, pixel_bytes, trip)
+        window = BitWindow(rows.taps, columns.taps, pixel_bytes, trip)
         if len(window.pieces) <= _MOST_PIECES:
             return window
     return None

@@ -31,6 +31,11 @@ _VECTOR_KINDS = {
     "fmls": "multiply_add",
     "fmul": "vector_multiply",
     "ins": "insert",
+    "add": "vector_logic",
+    "cnt": "vector_logic",
+    "eor": "vector_logic",
+    "addp": "vector_pairs",
+    "uaddlp": "vector_pairs",
 }
 _MOVES = ("mov", "movi", "dup", "orr", "ext", "zip1", "zip2", "uzp1", "uzp2", "bif", "bit", "bsl")
 _HALVES = {"multiply_add": "half_multiply_add", "vector_multiply": "half_multiply"}

@@ -84,6 +84,7 @@ def test_careful_orders_need_no_more_registers_than_the_given_one(name: str, tig
         order = orders.careful(tight=tight)
         assert enough(free, order.ops, out, tight=tight), seed
         assert_same_values(orders.early(), ops)
+        assert_same_values(orders.in_turn(), ops)
         assert_same_values(order, ops)
         faster += order.cycles() < orders.given().cycles()
     assert faster > len(SEEDS) // 2

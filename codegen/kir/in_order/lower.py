@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Union
 
 from ellc.codegen.kir.assembly import Frame
@@ -17,7 +16,7 @@ from ellc.codegen.kir.in_order.code import Access, Code, Loop, Op, Reg, Unsuppor
 from ellc.codegen.kir.in_order.encoding import Encoding
 from ellc.codegen.kir.in_order.index_lets import IndexLets
 from ellc.codegen.kir.in_order.integers import IntegerLets, is_integers, pattern, takes, zero
-from ellc.codegen.kir.in_order.literals import LiteralLanes, float_bits
+from ellc.codegen.kir.in_order.literals import Lane, LiteralLanes, float_bits
 from ellc.codegen.kir.in_order.placing import LEAST_PRODUCTS
 from ellc.codegen.kir.in_order.product_loop import product_loop
 from ellc.codegen.kir.in_order.steady import LINE_BYTES, SteadyLoop, steady
@@ -40,20 +39,15 @@ F32X4 = VType(Elem.F32, 4)
 _VECTOR_OPS = ("add", "sub", "mul", "max", "min")
 
 
-@dataclass(frozen=True, slots=True)
-class _Lane:
-    """All lanes are one lane of a register."""
-
-    reg: Reg
-    lane: int
-
-
-Value = Union[Affine, Reg, _Lane, Pair, HalfLoad, Let]  # noqa: UP007
+Value = Union[Affine, Reg, Lane, Pair, HalfLoad, Let]  # noqa: UP007
 """A vector that only has a meaning together with what reads it is the statement that defines it."""
 
 
 class Lowering:
-    """Translates the statements of one nest. Raises `Unsupported` if it is outside the subset."""
+    """Translates the statements of one nest. Raises `Unsupported` if it is outside the subset.
+
+    With `in_parts`, all vectors are loaded in parts, also those beside few products.
+    """
 
     def __init__(
         self,
@@ -65,6 +59,7 @@ class Lowering:
         *,
         places_loads: bool = True,
         product_loops: bool = True,
+        in_parts: bool = False,
     ) -> None:
         self._encoding, self._writer = encoding, Writer(encoding)
         self._places_loads, self._product_loops = places_loads, places_loads and product_loops
@@ -80,6 +75,7 @@ class Lowering:
         self._indices = IndexLets(self._writer, self.affine)
         self._bytes = ByteLets(self._writer, self)
         self._integers = IntegerLets(self._writer, self, in_parts=places_loads)
+        self._loads_in_parts = in_parts
         self._copyable: set[Reg] = set()
         self._stored: set[object] = set()
         self._labels = 0
@@ -293,7 +289,7 @@ class Lowering:
                 self._shared[key] = self._literal(operand, self._writer.new("v"))
             return self._shared[key]
         value = self._values[operand.name]
-        if isinstance(value, _Lane):
+        if isinstance(value, Lane):
             reg = self._writer.new("v")
             self._emit(self._encoding.lane_splat(reg, value.reg, value.lane))
             return reg
@@ -381,7 +377,7 @@ class Lowering:
     def _source_of(self, operand: Operand) -> Reg | None:
         """The register from which a vector comes; None for a literal."""
         value = self._values[operand.name] if isinstance(operand, Var) else None
-        if isinstance(value, _Lane):
+        if isinstance(value, Lane):
             return value.reg
         return value if isinstance(value, Reg) else None
 
@@ -410,7 +406,7 @@ class Lowering:
             return self._bytes.value(let)
         match let.op, let.args, let.attrs:
             case "splat_lane", (Var() as vector,), (lane, 4) if let.result.type == F32X4:
-                return _Lane(self.vector(vector), lane)
+                return Lane(self.vector(vector), lane)
             case "mul_add", (a, b, total), () if let.result.type == F32X4:
                 return self._multiply_add(a, b, total)
             case "mul", (Var() as a, Imm() as b) | (Imm() as b, Var() as a), () if self._lane_of(b):
@@ -445,12 +441,12 @@ class Lowering:
         self._emit(self._encoding.product_by_lane(out, reads, factor.reg, factor.lane))
         return out
 
-    def _lane_of(self, operand: Operand) -> _Lane | None:
+    def _lane_of(self, operand: Operand) -> Lane | None:
         if isinstance(operand, Imm):
             shared = self._encoding.literals_by_lane and operand.type == F32X4 and operand.value
-            return _Lane(*self._literals.place(operand)) if shared else None
+            return self._literals.place(operand) if shared else None
         value = self._values[operand.name]
-        return value if isinstance(value, _Lane) else None
+        return value if isinstance(value, Lane) else None
 
     def _load(self, param: Param, index: Operand, offset: int) -> Reg:
         pointer, (displacement, access) = self.address(param, index, offset, False)
@@ -460,7 +456,7 @@ class Lowering:
             self._move(self._shared[key], reg)
             return reg
         beside = encoding.loads_beside or param.elem is not Elem.F32
-        if self._dense or (beside and self._places_loads):
+        if self._dense or self._loads_in_parts or (beside and self._places_loads):
             through = self._writer.new(encoding.halves)
             for op in encoding.split_load(reg, through, pointer, displacement, access):
                 self._emit(op)

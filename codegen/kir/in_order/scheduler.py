@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import count
 
 from ellc.codegen.kir.assembly import Frame, frame
@@ -17,6 +17,7 @@ from ellc.codegen.kir.in_order.placing import LEAST_PRODUCTS
 from ellc.codegen.kir.in_order.predict import (
     counts_bits,
     dense_loops,
+    loads_much,
     predicted_cycles,
     steady_loops,
 )
@@ -25,9 +26,9 @@ from ellc.codegen.kir.in_order.proof.machine_a32 import MachineA32
 from ellc.codegen.kir.in_order.proof.machine_a64 import MachineA64
 from ellc.codegen.kir.in_order.proof.prove import problem
 from ellc.codegen.kir.in_order.states import encoding_of
-from ellc.codegen.kir.in_order.translate import lowered, translate
+from ellc.codegen.kir.in_order.translate import Translated, lowered, translate
 from ellc.codegen.kir.instructions.neon import SIGNED_DOT
-from ellc.codegen.kir.ir import AssemblyFunction, For, Let, walk
+from ellc.codegen.kir.ir import AssemblyFunction, For, Let, Var, walk
 from ellc.codegen.kir.nests import Nest, nest_scheduler
 from ellc.codegen.machine.core import Arch
 from ellc.codegen.machine.pipeline import Issue, pipeline_of
@@ -98,6 +99,8 @@ def _answer(
         if not (is_steady or is_counting or (may_be_dense and any(dense_loops(nodes)))):
             return DECLINED
         translated = translate(nodes, layout, encoding, rows)
+        if not (encoding.offsets_are_rare or encoding.loads_beside) and loads_much(nodes):
+            translated = _shorter(translated, inputs, rows)
         plain = without_dead_code(Lowering(*inputs, places_loads=False).nodes)
         plain = spill(plain, layout.bytes, count(1_000_000), encoding).nodes
     except Unsupported:
@@ -106,6 +109,19 @@ def _answer(
     if translated.cycles >= gain * predicted_cycles(plain, encoding, rows):
         return DECLINED
     return Answer(translated.function, translated.witnesses)
+
+
+def _shorter(
+    known: Translated,
+    inputs: tuple[For, Sequence[Var], Frame, Mapping[str, str], Encoding],
+    rows: Mapping[str, Issue],
+) -> Translated:
+    """The known function, or that with loads in parts if it takes fewer cycles."""
+    try:
+        parts = translate(lowered(*inputs, in_parts=True), inputs[2], inputs[4], rows)
+    except Unsupported:
+        return known
+    return parts if parts.cycles < known.cycles else known
 
 
 def _problem(nest: Nest, layout: Frame, target: Target, answer: Answer) -> str:
