@@ -1,4 +1,4 @@
-"""Pools by columns: results of random layers, and when they are chosen."""
+"""Pools by columns and by lines of channels: results of random layers, and when they are chosen."""
 
 from __future__ import annotations
 
@@ -49,10 +49,30 @@ def random_network(seed: int) -> Graph:
 def trials() -> tuple[Trial, ...]:
     graphs = [random_network(seed) for seed in range(LAYERS)]
     sizes = ("2x4", "1x7", "2x14")
-    return tuple(
+    by_columns = [
         Trial(g, (inputs_of(g, seed),), ((LAYER, _named(g, sizes[seed % 3])),))
         for seed, g in enumerate(graphs)
-    )
+    ]
+    by_lines = [
+        Trial(g, (inputs_of(g, seed),), ((LAYER, "pool"),)) for seed, g in enumerate(lines())
+    ]
+    return (*by_columns, *by_lines)
+
+
+def lines() -> list[Graph]:
+    """Pools of whole lines of channels, whose windows do not overlap."""
+    edged = Padding(1, 0, 0, 1, (-np.inf,))
+    return [
+        network(MaxPool2D((2, 2), (2, 2)), (1, 8, 8, 16)),
+        network(MaxPool2D((2, 2), (2, 3), edged), (2, 7, 9, 48)),
+        network(AvgPool2D((1, 3), (2, 3), Padding(0, 1, 0, 1)), (1, 5, 10, 32)),
+    ]
+
+
+def test_windows_that_do_not_overlap_are_computed_by_lines() -> None:
+    for graph in lines():
+        (step,) = make_plan(graph, resolve("pi3_64"), Options(), "net").steps
+        assert step.call.note == "window 1x1x16"
 
 
 def _named(graph: Graph, size: str) -> str:

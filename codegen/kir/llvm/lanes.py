@@ -103,12 +103,16 @@ def largest(w: InstructionWriter, let: Let) -> str:
     return w.let(f"call {scalar} {function}({w.typed(arg)})")
 
 
+_MOST_ADDED = 128
+"""The most lanes whose bits end up in one register."""
+
+
 @spells("pack_bits")
 def pack_bits(w: InstructionWriter, let: Let) -> str:
     """The packed bits of a mask.
 
     x86 has an instruction for this. On other targets each lane that is set becomes the weight of
-    its bit, and the lanes of each byte are added.
+    its bit, and the lanes of each byte are added: those of several bytes together, on AArch64.
     """
     (arg,), result = let.args, let.result.type
     if w.target.isa.masks_are_bits:
@@ -118,6 +122,8 @@ def pack_bits(w: InstructionWriter, let: Let) -> str:
     spread = w.let(f"sext {w.typed(arg)} to {w.type(bytes_)}")
     weights = ", ".join(f"i8 {1 << (i % 8)}" for i in range(lanes))
     bits = w.let(f"and {w.type(bytes_)} {spread}, <{weights}>")
+    if w.target.arch == "aarch64" and 8 < lanes <= _MOST_ADDED:
+        return _sums_of_eights(w, bytes_, bits)
     sums = [_sum_of_eight(w, bytes_, bits, 8 * group) for group in range(lanes // 8)]
     if len(sums) == 1:
         return sums[0]
@@ -125,6 +131,22 @@ def pack_bits(w: InstructionWriter, let: Let) -> str:
     for index, byte in enumerate(sums):
         value = w.inserted(result, value, byte, index)
     return value
+
+
+def _sums_of_eights(w: InstructionWriter, bytes_: VType, bits: str) -> str:
+    """The sums of each eight bytes, by instructions that add neighbouring bytes."""
+    whole, name = VType(Elem.U8, 16), "@llvm.aarch64.neon.addp.v16i8"
+    type_ = w.type(whole)
+    w.declarations.add(f"declare {type_} {name}({type_}, {type_})")
+    places = range(0, bytes_.lanes, whole.lanes)
+    values = [
+        w.shuffle(bytes_, bits, "poison", [min(i, bytes_.lanes - 1) for i in range(p, p + 16)])
+        for p in places
+    ]
+    for _ in range(3):
+        pairs = zip(values[::2], [*values[1::2], values[-1]], strict=False)
+        values = [w.let(f"call {type_} {name}({type_} {a}, {type_} {c})") for a, c in pairs]
+    return w.shuffle(whole, values[0], "poison", range(bytes_.lanes // 8))
 
 
 def _sum_of_eight(w: InstructionWriter, bytes_: VType, bits: str, start: int) -> str:
