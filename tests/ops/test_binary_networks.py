@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from binary_layers import binary_part, images, wrong_bits
+from binary_layers import binary_part, images, residual_part, wrong_bits
 
 from ellc.codegen.machine.resolve import resolve
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.graph import Graph
+from ellc.ir.interp import evaluate
 from ellc.ir.ops.binary import Binarize, BinaryConv2D
 from ellc.ir.ops.norm import BatchNorm
-from ellc.ir.ops.pointwise import Add, PRelu
+from ellc.ir.ops.pointwise import Add, MulAdd, PRelu, Relu
 from ellc.ir.ops.pool import LOWEST, MaxPool2D
 from ellc.ir.pipeline import run_pipeline
 from ellc.ir.types import Array, DType, Padding, TensorType
@@ -56,6 +57,25 @@ def test_bits_of_binary_layers(target: str) -> None:
         part = binary_part(network(), on_thresholds=on_thresholds)
         assert part is not None and len(part.outputs) == 3
         assert wrong_bits(part, images(part), resolve(target)) == []
+
+
+def test_signs_of_sums_with_shortcuts() -> None:
+    """Blocks as QuickNet has them: signs, a binary convolution, and an addition of its input."""
+    rng = np.random.default_rng(4)
+    b = GraphBuilder("blocks")
+    value = b.add(Relu(), b.input("x", TensorType(DType.F32, (1, 6, 5, 64))))
+    for _ in range(3):
+        weights = b.constant(rng.random((64, 3, 3, 64)) < 0.5, DType.BIT)
+        total = b.add(BinaryConv2D(padding=Padding.same(1, 1.0)), b.add(Binarize(), value), weights)
+        factors = (b.constant(rng.normal(0, 2, 64).astype(np.float32)) for _ in range(2))
+        value = b.add(Add(), value, b.add(MulAdd(), total, *factors))
+    b.output("y", value)
+    part = residual_part(b.build())
+    assert part is not None and len(part.outputs) == 2
+    inputs = images(part, 6)
+    sums = [evaluate(part, given).outputs for given in inputs]
+    assert 0.1 < np.mean(sums) < 0.9
+    assert wrong_bits(part, inputs, resolve("host")) == []
 
 
 def test_nothing_is_float_between_binary_layers() -> None:

@@ -1,18 +1,20 @@
 """Run the binary layers of whole networks, and compare every bit with the reference.
 
-The networks are those of ELL's gallery that have binary layers, with drawn weights, and the trained
-binary network of digits. Each is tested for each target, once as it is and once with constants that
-put many sums exactly on thresholds. The test run has a small network
+The networks are those of ELL's gallery that have binary layers, with drawn weights, the trained
+binary network of digits, and, if the test data is there, QONNX's TFC. Each is tested for each
+target, once as it is and once with constants that put many sums exactly on thresholds. QuickNet,
+whose shortcuts are floats, is only tested with such constants. The test run has a small network
 (`ops/test_binary_networks.py`).
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from binary_layers import binary_part, images, wrong_bits
+from binary_layers import binary_part, compared_parts, images, residual_part, wrong_bits
 from findings import Finding, Findings
 
 from ellc.codegen.machine.resolve import resolve
@@ -23,7 +25,8 @@ from ellc.models import read_model
 from ellc.zoo import build, networks
 
 ROOT = Path(__file__).resolve().parents[2]
-DIGITS = "digits_binary"
+DIGITS, QUICKNET, TFC = "digits_binary", "quicknet_small", "qonnx_TFC_1W1A_mnist.onnx"
+_DATA = os.environ.get("ELLC_TEST_DATA", "")
 TARGETS = ("host", "pi3_64", "pi3", "imxrt1050")
 
 
@@ -41,11 +44,11 @@ class BinaryPages:
         findings = Findings()
         for number, (network, target, on_thresholds) in enumerate(self._chosen(seed, count)):
             board = resolve(target)
-            part = binary_part(_network(network), on_thresholds=on_thresholds)
-            if part is None or not emulate.can_run(board):
+            parts = _parts(network, on_thresholds)
+            if not parts or not emulate.can_run(board):
                 findings.outcomes["not tested"] += 1
                 continue
-            wrong = wrong_bits(part, images(part), board)
+            wrong = [w for part in parts for w in wrong_bits(part, images(part), board)]
             findings.outcomes["different" if wrong else "equal"] += 1
             if wrong:
                 again = f"--only {self.name} --seed {seed} --number {number}"
@@ -55,10 +58,10 @@ class BinaryPages:
         return findings
 
     def input(self, seed: int, number: int, folder: Path) -> dict[str, bytes]:
-        """The file of an input: the text of the network's binary part."""
+        """The files of an input: the texts of the network's binary parts."""
         network, _, on_thresholds = self._chosen(seed, number + 1)[number]
-        part = binary_part(_network(network), on_thresholds=on_thresholds)
-        return {} if part is None else {"graph.txt": print_graph(part).encode()}
+        parts = _parts(network, on_thresholds)
+        return {f"graph{i}.txt": print_graph(part).encode() for i, part in enumerate(parts)}
 
     def _chosen(self, seed: int, count: int) -> list[tuple[str, str, bool]]:
         first = (seed - 1) * self.batch
@@ -72,14 +75,29 @@ def _inputs() -> list[tuple[str, str, bool]]:
     return [
         (name, target, on_thresholds)
         for on_thresholds in (False, True)
-        for name in (DIGITS, *pages)
+        for name in (DIGITS, *([TFC] if _DATA else []), QUICKNET, *pages)
         for target in TARGETS
+        if on_thresholds or name != QUICKNET
     ]
+
+
+def _parts(name: str, on_thresholds: bool) -> list[Graph]:
+    """The parts of a network whose signs are compared."""
+    graph = _network(name)
+    if name == TFC:
+        return compared_parts(graph, on_thresholds=on_thresholds)
+    if name == QUICKNET:
+        part = residual_part(graph)
+    else:
+        part = binary_part(graph, on_thresholds=on_thresholds)
+    return [] if part is None else [part]
 
 
 def _network(name: str) -> Graph:
     if name == DIGITS:
         return read_model(ROOT / "examples/digits/digits_binary.ell")
+    if name == TFC:
+        return read_model(Path(_DATA) / "models" / TFC)
     return build(name)
 
 

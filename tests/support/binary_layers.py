@@ -16,9 +16,12 @@ from ellc.codegen.measure.testing import Trial, run_trials
 from ellc.ir.builder import GraphBuilder
 from ellc.ir.graph import Graph, Node
 from ellc.ir.interp import evaluate
+from ellc.ir.op import Arrays, Pointwise
 from ellc.ir.ops.binary import Binarize, BinaryConv2D
+from ellc.ir.ops.cast import Cast
+from ellc.ir.ops.comparisons import GreaterEqual
 from ellc.ir.pipeline import run_pipeline
-from ellc.ir.types import Array, DType
+from ellc.ir.types import Array, DType, TensorType
 
 CALLS = 20
 
@@ -49,6 +52,61 @@ def binary_part(graph: Graph, *, on_thresholds: bool = False) -> Graph | None:
     return b.build() if outputs else None
 
 
+def residual_part(graph: Graph) -> Graph | None:
+    """Binary layers between shortcuts of floats, as QuickNet has them; None if there are none.
+
+    A value of floats that becomes signs is an input, unless it is computed from such inputs by
+    binary layers and pointwise functions. All signs but those of inputs are outputs. Constants are
+    rounded to halves. The results are then exact in float32 if inputs are multiples of one half,
+    so that sums are often exactly on the threshold, and no sign depends on how products are added.
+    """
+    b = GraphBuilder(graph.name)
+    arrays = graph.constant_arrays()
+    values: dict[str, str] = {}
+    starts = set[str]()
+    outputs = 0
+    for node in graph.nodes:
+        if isinstance(node.op, Binarize) and node.inputs[0] not in values:
+            start = node.inputs[0]
+            values[start] = b.input(f"start{len(starts)}", graph.types[start])
+            starts.add(start)
+        known = len(node.outputs) == 1 and not values.keys().isdisjoint(node.inputs)
+        if not known or not isinstance(node.op, Binarize | BinaryConv2D | Pointwise):
+            continue
+        if any(v not in values and v not in arrays for v in node.inputs):
+            continue
+        for value in node.inputs:
+            if value not in values:
+                values[value] = _constant(b, graph, value, arrays[value], True)
+        values[node.output] = b.add(node.op, *(values[v] for v in node.inputs))
+        if isinstance(node.op, Binarize) and node.inputs[0] not in starts:
+            b.output(f"signs{outputs}", values[node.output])
+            outputs += 1
+    return b.build() if outputs else None
+
+
+def compared_parts(graph: Graph, *, on_thresholds: bool = False) -> list[Graph]:
+    """For each comparison of sums in a graph, as exports from QONNX have them for signs, what
+    computes its result from the graph's input. `on_thresholds` is as for `binary_part`."""
+    arrays = graph.constant_arrays()
+    parts = []
+    for last in graph.nodes:
+        if not isinstance(last.op, GreaterEqual):
+            continue
+        b = GraphBuilder(graph.name)
+        (port,) = graph.inputs
+        values = {port.value: b.input("x", graph.types[port.value])}
+        for node in graph.nodes[: graph.nodes.index(last) + 1]:
+            for value in node.inputs:
+                if value not in values:
+                    values[value] = _constant(b, graph, value, arrays[value], on_thresholds)
+            values[node.output] = b.add(node.op, *(values[v] for v in node.inputs))
+        signs = b.add(Cast(DType.F32), values[last.output])
+        b.output("signs", signs)
+        parts.append(b.build())
+    return parts
+
+
 def _constant(b: GraphBuilder, graph: Graph, value: str, array: Array, on_thresholds: bool) -> str:
     dtype = graph.types[value].dtype
     if on_thresholds and dtype is DType.F32:
@@ -73,25 +131,41 @@ def _behind(graph: Graph, first: str) -> list[Node]:
     return kept[::-1]
 
 
-def images(graph: Graph, count: int = CALLS) -> list[Array]:
-    """Bits: all of one sign, alternating, and random ones, from few to many."""
-    (type_,) = graph.input_types()
+def images(graph: Graph, count: int = CALLS) -> list[Arrays]:
+    """What the inputs of a graph get, `count` times."""
     rng = np.random.default_rng(5)
-    alternating = np.indices(type_.shape).sum(axis=0) % 2 == 0
-    fixed = [np.zeros(type_.shape, np.bool_), np.ones(type_.shape, np.bool_), alternating]
+    of_inputs = [_images(type_, rng, count) for type_ in graph.input_types()]
+    return list(zip(*of_inputs, strict=True))
+
+
+def _images(type_: TensorType, rng: np.random.Generator, count: int) -> list[Array]:
+    """All of one sign, alternating, and random ones, from few to many.
+
+    Floats are 0, plus and minus one half, and random multiples of one half.
+    """
+    shape = type_.shape
+    alternating = np.indices(shape).sum(axis=0) % 2 == 0
+    fixed = [np.zeros(shape, np.bool_), np.ones(shape, np.bool_), alternating]
     densities = np.linspace(0.02, 0.98, max(1, count - len(fixed)))
-    return [*fixed, *(rng.random(type_.shape) < p for p in densities)][:count]
+    bits = [*fixed, *(rng.random(shape) < p for p in densities)][:count]
+    if type_.dtype is DType.BIT:
+        return bits
+    floats: list[Array] = [np.zeros(shape, np.float32)]
+    for number, signs in enumerate(bits[1:]):
+        sizes = rng.integers(1, 2 + min(number, 7), shape) / 2
+        floats.append(np.where(signs, sizes, -sizes).astype(np.float32))
+    return floats
 
 
-def wrong_bits(part: Graph, inputs: Sequence[Array], target: Target) -> list[str]:
+def wrong_bits(part: Graph, inputs: Sequence[Arrays], target: Target) -> list[str]:
     """For each output whose bits differ from the reference, how many do."""
     optimised, _ = run_pipeline(part)
-    (results,) = run_trials([Trial(optimised, tuple((image,) for image in inputs))], target)
+    (results,) = run_trials([Trial(optimised, tuple(inputs))], target)
     if isinstance(results, Exception):
         raise results
     wrong = np.zeros(len(part.outputs), np.int64)
     for image, got in zip(inputs, results, strict=True):
-        wanted = evaluate(part, (image,)).outputs
+        wanted = evaluate(part, image).outputs
         wrong += [int((a != b).sum()) for a, b in zip(got, wanted, strict=True)]
     return [
         f"{port.name}: {bits:,} bits differ"
