@@ -136,8 +136,8 @@ ROWS = (
     ErrorCode(
         "E323",
         "No library folder for this target",
-        "`--emit zephyr`, `arduino` or `platformio` was given for a target with an operating "
-        "system.",
+        "`--emit zephyr`, `arduino`, `platformio` or `espidf` was given for a target with an "
+        "operating system.",
         "Use a microcontroller as target, or `--emit cmake` for computers.",
     ),
 )

@@ -14,6 +14,7 @@ from small_networks import convolution_network, inputs_of, reference_of, two_way
 
 import ellc.codegen.output.c_package
 from ellc.codegen.machine.resolve import resolve
+from ellc.codegen.measure.testing import of_libraries
 from ellc.codegen.toolchain.elf_reader import ElfFile
 from ellc.codegen.toolchain.emulate import Case, PortMemory, Request, build_runner, run_cases
 from ellc.driver import CompileOptions, compile_model
@@ -199,25 +200,36 @@ def test_bare_metal_archive_and_header(tmp_path: Path) -> None:
     assert resolve("imxrt1050").os == "none" and made.costs.flash_bytes is not None
 
 
+ARM_GCC, ARM_ABI = "arm-none-eabi-gcc", ("-mthumb", "-mfloat-abi=hard")
+
+
+def by_gcc(target: str, compiler: str, *machine: str) -> object:
+    """A case of the next test, which is skipped if the compiler or the emulator is missing."""
+    emulator = resolve(target).emulator
+    assert emulator
+    marks = pytest.mark.emulated(emulator[0], compiler)
+    return pytest.param(target, compiler, machine, id=target, marks=marks)
+
+
 @pytest.mark.slow
-@pytest.mark.emulated("qemu-system-arm", "arm-none-eabi-gcc")
 @pytest.mark.parametrize(
-    ("target", "machine"),
+    ("target", "compiler", "machine"),
     [
-        ("imxrt1050", ("-mcpu=cortex-m7", "-mfpu=fpv5-d16")),
-        ("mcxn947", ("-mcpu=cortex-m33", "-mfpu=fpv5-sp-d16")),
-        ("nucleo_l4r5", ("-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16")),
+        by_gcc("imxrt1050", ARM_GCC, *ARM_ABI, "-mcpu=cortex-m7", "-mfpu=fpv5-d16"),
+        by_gcc("mcxn947", ARM_GCC, *ARM_ABI, "-mcpu=cortex-m33", "-mfpu=fpv5-sp-d16"),
+        by_gcc("nucleo_l4r5", ARM_GCC, *ARM_ABI, "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16"),
+        by_gcc("esp32c3", "riscv64-unknown-elf-gcc", "-march=rv32imc", "-mabi=ilp32"),
     ],
 )
 def test_portable_c_runs_on_a_board_by_gcc(
-    target: str, machine: tuple[str, ...], tmp_path: Path
+    target: str, compiler: str, machine: tuple[str, ...], tmp_path: Path
 ) -> None:
     graph = convolution_network()
     compiled(graph, tmp_path, "c", "h", target=target)
-    abi = ("-mthumb", "-mfloat-abi=hard", "-std=c99", "-O2", "-ffreestanding")
-    words = [*machine, *abi, *STRICT, "-c", tmp_path / "small.c", "-o", tmp_path / "small.o"]
-    cc(*words, compiler="arm-none-eabi-gcc")
-    assert set(ElfFile.read(tmp_path / "small.o").undefined) <= C_FUNCTIONS
+    words = [*machine, "-std=c99", "-O2", "-ffreestanding", *STRICT]
+    cc(*words, "-c", tmp_path / "small.c", "-o", tmp_path / "small.o", compiler=compiler)
+    called = ElfFile.read(tmp_path / "small.o").undefined
+    assert of_libraries(called, resolve(target)) <= C_FUNCTIONS
     facts = read_manifest(tmp_path / "small.json", tmp_path / "small.json")
     inputs = inputs_of(graph)
     (want,) = reference_of(graph, inputs)

@@ -1,4 +1,4 @@
-"""`--emit zephyr|arduino|platformio`: documented layouts, built by stand-ins for their tools."""
+"""`--emit zephyr|arduino|platformio|espidf`: documented layouts, built without their tools."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ellc.driver import CompileOptions, compile_model
 from ellc.ir.errors import EllcError
 
 MODEL = Path(__file__).resolve().parents[2] / "examples" / "digits" / "digits8.tflite"
-KINDS = ("zephyr", "arduino", "platformio")
+KINDS = ("zephyr", "arduino", "platformio", "espidf")
 
 needs_cmake = pytest.mark.skipif(not shutil.which("cmake"), reason="cmake is not installed")
 needs_gcc = pytest.mark.skipif(
@@ -45,6 +45,24 @@ function(zephyr_library_compile_options)
     target_compile_options(${ZEPHYR_CURRENT_LIBRARY} PRIVATE ${ARGN})
 endfunction()
 add_subdirectory("${MODULE}" module)
+"""
+
+# What ESP-IDF's build does with a component of a library, for plain CMake ("Build System", "CMake
+# Component Functions").
+ESPIDF = """
+cmake_minimum_required(VERSION 3.16)
+project(application C)
+macro(idf_component_register)
+    cmake_parse_arguments(_ "" "" "SRCS;SRC_DIRS;INCLUDE_DIRS;REQUIRES" ${ARGN})
+    if(__UNPARSED_ARGUMENTS)
+        message(FATAL_ERROR "idf_component_register: ${__UNPARSED_ARGUMENTS}")
+    endif()
+    set(COMPONENT_LIB __idf_component)
+    file(GLOB __sources "${CMAKE_CURRENT_SOURCE_DIR}/${__SRC_DIRS}/*.c")
+    add_library(${COMPONENT_LIB} STATIC ${__sources})
+    target_include_directories(${COMPONENT_LIB} PUBLIC ${__INCLUDE_DIRS})
+endmacro()
+add_subdirectory("${COMPONENT}" component)
 """
 
 ARDUINO = """
@@ -106,6 +124,18 @@ def test_zephyr_adds_the_network_if_its_option_is_set(
     call("cmake", "-S", tmp_path, "-B", tmp_path / "build", f"-DMODULE={module}", option)
     call("cmake", "--build", tmp_path / "build")
     assert bool(list((tmp_path / "build").rglob("libdigits8.a"))) is is_on
+
+
+@pytest.mark.slow
+@needs_cmake
+def test_esp_idf_builds_the_component(folder: Path, tmp_path: Path) -> None:
+    component = folder / "espidf" / "digits8"
+    lines = (component / "idf_component.yml").read_text().splitlines()
+    assert [line.partition(":")[0] for line in lines[1:]] == ["version", "description"]
+    (tmp_path / "CMakeLists.txt").write_text(ESPIDF)
+    call("cmake", "-S", tmp_path, "-B", tmp_path / "build", f"-DCOMPONENT={component}")
+    call("cmake", "--build", tmp_path / "build")
+    assert list((tmp_path / "build").rglob("lib__idf_component.a"))
 
 
 @pytest.mark.slow

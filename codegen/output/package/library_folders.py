@@ -1,4 +1,4 @@
-"""Writes a network as a library folder for Zephyr, Arduino or PlatformIO, with portable C source.
+"""Writes a network as a library folder for Zephyr, Arduino, ... with portable C source.
 
 The user's build compiles the source with its own compiler and options, so that one folder serves
 every core. Layouts:
@@ -8,6 +8,8 @@ every core. Layouts:
 * Arduino, "Library specification" 2.2: `library.properties`, source and headers in `src/`, sketches
   in `examples/`.
 * PlatformIO, docs.platformio.org, "library.json": source in `src/`, headers in `include/`.
+* ESP-IDF, docs.espressif.com, "Build System" and "idf_component.yml Manifest File": a component has
+  a `CMakeLists.txt` that calls `idf_component_register`, and a manifest.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ KINDS: dict[str, str] = {
     "zephyr": "folder zephyr/NAME, a Zephyr module with C source",
     "arduino": "folder arduino/NAME, an Arduino library with C source and a sketch",
     "platformio": "folder platformio/NAME, a PlatformIO library with C source",
+    "espidf": "folder espidf/NAME, a component for ESP-IDF with C source",
 }
 """The kinds of library folders, with descriptions."""
 
@@ -128,8 +131,18 @@ def _platformio(model: Model, version: str, release: str) -> dict[str, str]:
     return {"library.json": json.dumps(document, indent=2) + "\n"}
 
 
+def _espidf(model: Model, version: str, release: str) -> dict[str, str]:
+    name = model.name
+    return {
+        "CMakeLists.txt": render_cmake("package/espidf.cmake.j2", name=name, version=version),
+        "idf_component.yml": f"# Made by ellc {version}.\n"
+        f'version: "{release}"\ndescription: "The neural network {name}"\n',
+    }
+
+
 _WRITERS: dict[str, Callable[[Model, str, str], dict[str, str]]] = {
     "zephyr": _zephyr,
     "arduino": _arduino,
     "platformio": _platformio,
+    "espidf": _espidf,
 }
