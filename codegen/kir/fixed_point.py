@@ -17,18 +17,31 @@ _BITS = 31
 _MOST_REDUCED = -2  # the largest shift of a factor in `multiply_reduced`
 
 
-def multiply(b: KernelBuilder, x: Operand, mantissa: Operand, shift: Operand) -> Operand:
+def multiply(
+    b: KernelBuilder,
+    x: Operand,
+    mantissa: Operand,
+    shift: Operand,
+    *,
+    keeps_negative: bool = True,
+) -> Operand:
     """x times the factor `mantissa / 2^31 * 2^shift`, as TensorFlow Lite computes it.
 
     A positive `shift` shifts x left before `mul_high`. A negative `shift` divides the product.
+    Unless it `keeps_negative` numbers, only those above 0 are right, and all others are 0 or below.
     """
     product = b.op("mul_high", _shifted_left(b, x, shift), mantissa)
     low, high = b.range_of(shift)
-    if low == high:
-        return divide_by_power(b, product, max(-low, 0))
     if low >= 0:
         return product
+    if low == high and keeps_negative:
+        return divide_by_power(b, product, -low)
     zero = b.const(0, x)
+    if not keeps_negative:
+        # Halves below 0 are rounded up, and stay at 0 or below.
+        down = b.min(shift, zero) if high > 0 else shift
+        bits = b.const(-low, x) if low == high else b.sub(zero, down)
+        return b.op("shr_round", product, bits)
     # `down` is minus the number of bits to shift right. It is negative only in lanes that divide,
     # so that `and` keeps the sign of the product in these lanes and clears it in the others.
     down = b.min(shift, zero) if high > 0 else shift

@@ -57,7 +57,10 @@ class Case:
 
 @functools.cache
 def case(target: Target, window: int, unsigned: bool, kernel: str) -> Case:
-    """A convolution of 48 channels with requantised results; its weights may need 9 bits."""
+    """A convolution of 48 channels with requantised results; its weights may need 9 bits.
+
+    Those of unsigned pairs are shifted by the same number in all filters.
+    """
     filters = 16 if kernel.endswith("pairs") else 8
     rng, b = np.random.default_rng(0), GraphBuilder("layer")
     dtype = DType.U8 if unsigned else DType.I8
@@ -66,10 +69,9 @@ def case(target: Target, window: int, unsigned: bool, kernel: str) -> Case:
     op = IntConv2D(padding=Padding.same(window // 2), input_zero=9, weight_zero=(3 * unsigned,))
     x = b.input("x", TensorType(dtype, (1, 6, 8, 48)))
     total = b.add(op, x, b.constant(weights), b.constant(np.arange(filters, dtype=np.int32)))
-    factors, shifts = (
-        np.full(filters, 1 << 30, np.int32),
-        np.linspace(-9, -2, filters).astype(np.int32),
-    )
+    is_uniform = unsigned and kernel.endswith("pairs")
+    factors = np.full(filters, 1 << 30, np.int32)
+    shifts = np.linspace(-9, -9 if is_uniform else -2, filters).astype(np.int32)
     rule = Requantize("tflite", 3, 0 if unsigned else -128, 120, dtype)
     b.output("y", b.add(rule, total, b.constant(factors), b.constant(shifts), source="layer"))
     options = Options(kernels=(("layer", kernel),))
@@ -138,13 +140,16 @@ FAULTS = {
         _other_register,
     ),
     "another lane": (r"(mla .*\.s\[)(\d)", lambda f, rng: f[1] + str((int(f[2]) + 1) % 4)),
-    "no saturation": (r"(sq)(xtn)", lambda found, rng: found[2]),
-    "a shift by another number": (r"(ssra .*#)(\d+)", _other_number),
-    "another register to store": (r"(str s)(\d+)", _other_register),
+    "no saturation": (r"sq(xt)u?(n2?)", lambda found, rng: found[1] + found[2]),
+    "saturation to other limits": (r"sqxtu(n2?)", lambda found, rng: "sqxt" + found[1]),
+    "another half to narrow into": (r"((?:sqxtu?|sqrshr)n2 v)(\d+)", _other_register),
+    "narrows into the wrong half": (r"((?:sqxtu?|sqrshr)n)2", lambda found, rng: found[1]),
+    "a shift by another number": (r"((?:ssra|sqrshrn2?) .*#)(\d+)", _other_number),
+    "another register to store": (r"(str [sdq])(\d+)", _other_register),
     "another factor of a dot product": (r"(sdot v\d+\.4s, v)(\d+)", _other_register),
     "other bytes": (r"(sdot .*\.4b\[)(\d)", lambda f, rng: f[1] + str((int(f[2]) + 1) % 4)),
-    "another place": (r"((?:str s|ldr [dqx])\d+, \[x[1-9]\d*, #)(\d+)", _other_number),
-    "another half of a load": (r"(ins v\d+\.d\[1\], x)(\d+)", _other_register),
+    "another place": (r"((?:str [sdq]|ldr [dqx])\d+, \[x[1-9]\d*, #)(\d+)", _other_number),
+    "another half of a load": (r"(ins v)(\d+)(?=\.d\[1\])", _other_register),
     "another minimum": (r"(smin )(v)", lambda found, rng: "smax v"),
 }
 
@@ -152,11 +157,13 @@ FAULTS = {
 DOTS = ("another factor of a dot product", "other bytes")
 PRODUCTS = ("another factor", "another product", "another sum", "another half")
 PAIRS = ("another channel", "other channels")
+UNSIGNED = ("saturation to other limits",)
+JOINED = ("another half to narrow into", "narrows into the wrong half", *UNSIGNED)
 FAULTY = [
-    (PI, False, "dots", (*DOTS, *PAIRS, "another lane")),
-    (PI, True, "centred_dots", (*DOTS, *PAIRS)),
+    (PI, False, "dots", (*DOTS, *PAIRS, *JOINED, "another lane")),
+    (PI, True, "centred_dots", (*DOTS, *PAIRS, *JOINED)),
     (PI, True, "centred_pairs", DOTS),
-    (A55, False, "quads", (*PRODUCTS, *PAIRS, "another lane")),
+    (A55, False, "quads", (*PRODUCTS, *PAIRS, *UNSIGNED, "another lane")),
 ]
 """Cases, and the faults for which they have no place."""
 

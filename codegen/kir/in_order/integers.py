@@ -7,14 +7,16 @@ vector are a lane of `sdot`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from ellc.codegen.kir.dataflow import registers_read
 from ellc.codegen.kir.in_order.affine import Affine, Writer
 from ellc.codegen.kir.in_order.code import Access, Op, Reg, Unsupported
 from ellc.codegen.kir.instructions.neon import SIGNED_DOT
-from ellc.codegen.kir.ir import Imm, Let, Load, Operand, Param, Store, Var
+from ellc.codegen.kir.ir import For, Imm, Let, Load, Operand, Param, Store, Var, walk
 from ellc.codegen.kir.types import Elem, VType
 
 _BYTES = (Elem.I8, Elem.U8)
@@ -26,7 +28,11 @@ _SIZES = {4: "s", 8: "d", 16: "q"}
 _LANES = {Elem.I8: "b", Elem.U8: "b", Elem.I16: "h", Elem.I32: "s"}
 _EACH = {"add": "add", "sub": "sub", "max": "smax", "min": "smin", "and": "and", "xor": "eor"}
 _BITWISE = ("and", "xor")
-_LOW, _HIGH = -32768, 32767
+_NARROWED = (VType(Elem.I16, 4), VType(Elem.I8, 8), VType(Elem.U8, 8))
+"""Halves of a register, which one instruction makes of a whole one."""
+_SATURATED = {Elem.I16: (-32768, 32767), Elem.I8: (-128, 127), Elem.U8: (0, 255)}
+_MOST_SHIFTED = 16
+"""The most bits by which numbers are shifted while their width is halved to 16 bits."""
 
 
 def is_integers(type_: VType) -> bool:
@@ -39,6 +45,22 @@ def takes(let: Let) -> bool:
     if let.op == "xor":
         return any(isinstance(a, Imm) or is_named_literal(a) for a in let.args)
     return let.op == "convert" or let.result.type.elem in (Elem.I8, Elem.I16, Elem.I32)
+
+
+def _high_halves(nest: For) -> frozenset[str]:
+    """The names of narrowed vectors that are only read as the second half of a vector.
+
+    An instruction writes them into that half.
+    """
+    uses, narrowed, halves = Counter[str](), set[str](), set[str]()
+    for statement in walk((nest,)):
+        uses.update(v.name for v in registers_read(statement))
+        match statement:
+            case Let(result, "convert", _, _) if result.type in _NARROWED:
+                narrowed.add(result.name)
+            case Let(_, "join", (_, Var() as high), _):
+                halves.add(high.name)
+    return frozenset(name for name in narrowed & halves if uses[name] == 1)
 
 
 def named_literal(literal: Imm) -> Var:
@@ -85,6 +107,24 @@ class Values(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class _Narrowing:
+    """An instruction that halves the width of lanes; the operand that it reads."""
+
+    kind: str
+    name: str
+    source: Operand
+    bits: int = 0
+
+    def text(self, to: str, *, high: bool = False) -> str:
+        """The line for a result with such lanes, or for the high half of one."""
+        lanes, wide = {"h": ("4h", "4s"), "b": ("8b", "8h")}[to]
+        if high:
+            lanes = {"h": "8h", "b": "16b"}[to]
+        by = f", #{self.bits}" if self.bits else ""
+        return f"{self.name}{'2' * high} {{0}}.{lanes}, {{1}}.{wide}{by}"
+
+
+@dataclass(frozen=True, slots=True)
 class _Half:
     """A half of a vector register, or a register of 8 bytes, which is a low half."""
 
@@ -96,9 +136,10 @@ class IntegerLets:
     """Translates statements. `let` returns the register of a result, or the statement itself if its
     readers need more than a register."""
 
-    def __init__(self, writer: Writer, values: Values, *, in_parts: bool) -> None:
+    def __init__(self, writer: Writer, values: Values, nest: For, *, in_parts: bool) -> None:
         """`in_parts`: whether vectors are loaded in halves, which takes fewer cycles."""
         self._writer, self._values, self._in_parts = writer, values, in_parts
+        self._highs = _high_halves(nest)
         self._lets: dict[str, Let] = {}
         self._loaded: dict[tuple[int, object], Reg] = {}
         self._written: dict[tuple[int, str], Reg] = {}
@@ -169,6 +210,8 @@ class IntegerLets:
         """Translate an operation. Raises `Unsupported` for those outside the subset."""
         self._lets[let.result.name] = let
         match let.op, let.args:
+            case "join", (low, high) if self.joins_narrowed(let):
+                return self._with_high(low, high)
             case (("part" | "join" | "bitcast" | "splat_lane" | "repeat"), _):
                 return let
             case "wide_mul", (a, b):
@@ -185,8 +228,22 @@ class IntegerLets:
             case "mul_add", (a, b, total) if let.result.type == _I32X4:
                 return self._multiply_add(a, b, total)
             case "convert", (a,):
-                return self._converted(let, a)
+                return let if let.result.name in self._highs else self._converted(let, a)
         return self._each(let)
+
+    def joins_narrowed(self, let: Let) -> bool:
+        """Whether an operation joins two halves, of which the second is narrowed into its place."""
+        if let.op != "join" or not is_integers(let.result.type):
+            return False
+        return isinstance(let.args[1], Var) and let.args[1].name in self._highs
+
+    def _with_high(self, low: Operand, high: Operand) -> Reg:
+        """The register of the low half, and in it the high half, which is narrowed here."""
+        let = self._defining(high)
+        assert let is not None
+        found = self._narrowing(let, let.args[0])
+        text = found.text(_LANES[high.type.elem], high=True)
+        return self._update(found.kind, text, low, self._vector(found.source))
 
     def _each(self, let: Let) -> Reg:
         """An operation lane by lane."""
@@ -335,11 +392,9 @@ class IntegerLets:
 
     def _converted(self, let: Let, a: Operand) -> Reg:
         match a.type, let.result.type:
-            case VType(elem=Elem.I32, lanes=4), VType(elem=Elem.I16, lanes=4):
-                inner = self._clamped(a)
-                if inner is not None:
-                    return self._emit("integer_slow", "sqxtn {0}.4h, {1}.4s", inner)
-                return self._emit("integer_vector", "xtn {0}.4h, {1}.4s", a)
+            case _, to if to in _NARROWED and to.lanes == a.type.lanes:
+                found = self._narrowing(let, a)
+                return self._emit(found.kind, found.text(_LANES[to.elem]), found.source)
             case VType(elem=Elem.I16, lanes=4), VType(elem=Elem.I8 | Elem.U8, lanes=4):
                 return self._emit("integer_vector", "xtn {0}.8b, {1}.8h", a)
             case VType(elem=Elem.I8 | Elem.U8 as elem, lanes=4), VType(elem=Elem.I32, lanes=4):
@@ -348,13 +403,27 @@ class IntegerLets:
                 return self._new("integer_vector", f"{name} {{0}}.4s, {{1}}.4h", reg)
         raise Unsupported(f"a conversion of {a.type} to {let.result.type}")
 
-    def _clamped(self, operand: Operand) -> Operand | None:
-        """What is clamped to numbers of 16 bits; None if `operand` is anything else."""
-        least = self._defining(operand)
-        match least:
-            case Let(_, "min", (most, Imm(value=high)), ()) if high == _HIGH:
+    def _narrowing(self, let: Let, a: Operand) -> _Narrowing:
+        """How lanes become half as wide; what clamps or shifts them before takes part."""
+        elem = let.result.type.elem
+        if a.type not in (_I32X4, _I16X8) or a.type.elem.bytes != 2 * elem.bytes:
+            raise Unsupported(f"a conversion of {a.type} to {let.result.type}")
+        inner = self._clamped(a, *_SATURATED[elem])
+        if inner is None:
+            return _Narrowing("integer_vector", "xtn", a)
+        match self._defining(inner):
+            case Let(_, "shr_round", (raised, Imm(value=bits)), ()) if (
+                elem is Elem.I16 and 0 < bits <= _MOST_SHIFTED
+            ):
+                return _Narrowing("integer_slow", "sqrshrn", raised, int(bits))
+        return _Narrowing("integer_slow", "sqxtun" if elem is Elem.U8 else "sqxtn", inner)
+
+    def _clamped(self, operand: Operand, low: int, high: int) -> Operand | None:
+        """What is clamped to these numbers; None if `operand` is anything else."""
+        match self._defining(operand):
+            case Let(_, "min", (most, Imm(value=top)), ()) if top == high:
                 match self._defining(most):
-                    case Let(_, "max", (inner, Imm(value=low)), ()) if low == _LOW:
+                    case Let(_, "max", (inner, Imm(value=bottom)), ()) if bottom == low:
                         return inner
         return None
 

@@ -74,7 +74,7 @@ class Lowering:
         self._literals = LiteralLanes(self._writer)
         self._indices = IndexLets(self._writer, self.affine)
         self._bytes = ByteLets(self._writer, self)
-        self._integers = IntegerLets(self._writer, self, in_parts=places_loads)
+        self._integers = IntegerLets(self._writer, self, loop, in_parts=places_loads)
         self._loads_in_parts = in_parts
         self._copyable: set[Reg] = set()
         self._stored: set[object] = set()
@@ -400,7 +400,7 @@ class Lowering:
     # --- instructions ----------------------------------------------------------------------------
 
     def _vector_let(self, let: Let) -> Value:
-        if self._encoding.has_integers and takes(let):
+        if self._encoding.has_integers and (takes(let) or self._integers.joins_narrowed(let)):
             return self._integers.let(let)
         if let.result.type != F32X4:
             return self._bytes.value(let)

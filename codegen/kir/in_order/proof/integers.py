@@ -16,7 +16,13 @@ from ellc.codegen.kir.in_order.proof.symbols import (
     literal_lanes,
 )
 
-LOW, HIGH = 0xFFFF8000, 0x7FFF
+_CLAMPED = {
+    "16": (4, 0xFFFF8000, 0x00007FFF),
+    "8": (2, 0xFF80FF80, 0x007F007F),
+    "unsigned 8": (2, 0x00000000, 0x00FF00FF),
+}
+"""The bytes of a lane and the words of the limits to which numbers are clamped before they become
+narrower: to 16 bits, to bytes, and to unsigned bytes."""
 
 
 class Integers:
@@ -83,27 +89,35 @@ class Integers:
         """0 minus lanes of 32 bits."""
         return self.each("sub", 32, 4, literal_lanes(self._symbols, 0), a)
 
-    def narrowed(self, a: Lanes, bits: int, *, saturates: bool = False) -> Lanes:
-        """The low halves of 4 lanes of `2 * bits` bits."""
-        if bits == 8:
-            return _filled([self.of("narrow 8", a[0], a[1])])
-        name = "saturate 16" if saturates else "narrow 16"
-        return _filled([self.of(name, a[0], a[1]), self.of(name, a[2], a[3])])
+    def narrowed(self, a: Lanes, to: str, *, saturates: bool = False) -> Lanes:
+        """The lanes of a register with half as many bits: "16", "8" or "unsigned 8".
 
-    def narrowed_if_clamped(self, a: Lanes) -> Lanes:
-        """Lanes of 32 bits as 16 bits; those that were clamped before are saturated."""
-        inner = [self._clamped(word) for word in a]
+        They are in the first half of the result.
+        """
+        name = f"saturate {to}" if saturates else f"narrow {to.removeprefix('unsigned ')}"
+        words = [
+            UNKNOWN if UNKNOWN in pair else self.of(name, *pair)
+            for pair in ((a[0], a[1]), (a[2], a[3]))
+        ]
+        return _filled(words)
+
+    def narrowed_if_clamped(self, a: Lanes, to: str) -> Lanes:
+        """Lanes with half as many bits; those that were clamped before are saturated."""
+        inner = [word if word == UNKNOWN else self._clamped(word, to) for word in a]
         if None in inner:
-            return self.narrowed(a, 16)
-        w, x, y, z = (word or 0 for word in inner)
-        return self.narrowed((w, x, y, z), 16, saturates=True)
+            return self.narrowed(a, to)
+        w, x, y, z = (word or UNKNOWN for word in inner)
+        return self.narrowed((w, x, y, z), to, saturates=True)
 
-    def _clamped(self, word: int) -> int | None:
-        low, high = (self._symbols.of("bits", bits) for bits in (LOW, HIGH))
+    def _clamped(self, word: int, to: str) -> int | None:
+        size, *limits = _CLAMPED[to]
+        low, high = (self._symbols.of("bits", bits) for bits in limits)
         match self._symbols.meaning(word):
-            case ("min of 4", int(most), int(top)) if top == high:
+            case (str(least), int(most), int(top)) if least == f"min of {size}" and top == high:
                 match self._symbols.meaning(most):
-                    case ("max of 4", int(inner), int(bottom)) if bottom == low:
+                    case (str(name), int(inner), int(bottom)) if (
+                        name == f"max of {size}" and bottom == low
+                    ):
                         return inner
         return None
 

@@ -106,13 +106,20 @@ class IntegerMachine(Machine):
         bits = self._integers.negative(self._value(b))
         self._set(to, self._integers.rounded(self._value(a), bits))
 
-    def narrowed(self, name: str, to: str, a: str) -> None:
-        """xtn, sqxtn."""
-        bits = {("4h", "4s"): 16, ("8b", "8h"): 8}[_lanes(to), _lanes(a)]
-        saturates = name == "sqxtn"
-        if saturates and bits == 8:
-            raise Unproved("saturates bytes")
-        self._set(to, self._integers.narrowed(self._value(a), bits, saturates=saturates))
+    def narrowed(self, name: str, to: str, a: str, *by: str) -> None:
+        """xtn, sqxtn, sqxtun, sqrshrn, and those that write the second half of a register."""
+        high = name.endswith("2")
+        lanes = {"4s": ("4h", "8h"), "8h": ("8b", "16b")}[_lanes(a)][high]
+        name = name.removesuffix("2")
+        if _lanes(to) != lanes or (name == "sqxtun" and lanes[-1] != "b"):
+            raise Unproved("other lanes")
+        value = self._value(a)
+        if name == "sqrshrn":
+            self._words(a)
+            value = self._integers.rounded(value, literal_lanes(self._symbols, immediate(*by)))
+        kind = ("unsigned " if name == "sqxtun" else "") + {"h": "16", "b": "8"}[lanes[-1]]
+        half = self._integers.narrowed(value, kind, saturates=name != "xtn")
+        self._set(to, (*self._value(to)[:2], *half[:2]) if high else half)
 
     def zipped(self, name: str, to: str, a: str, b: str) -> None:
         """zip1, zip2: the elements of two halves of vectors, in turn."""
@@ -180,6 +187,9 @@ def either(core: Handler, name: str) -> Handler:
 
 
 _EACH = ("smax", "smin", "and", "eor", "sqrdmulh")
+_NARROWING = tuple(
+    name + half for name in ("xtn", "sqxtn", "sqxtun", "sqrshrn") for half in ("", "2")
+)
 _PRODUCTS = ("smull", "smull2", "smlal", "smlal2")
 LINES: Mapping[str, Handler] = MappingProxyType(
     {
@@ -187,7 +197,7 @@ LINES: Mapping[str, Handler] = MappingProxyType(
         **{n: _named(IntegerMachine.byte_products, n) for n in _PRODUCTS},
         **{n: _named(IntegerMachine.lane_shift, n) for n in ("shl", "sshr")},
         **{n: _named(IntegerMachine.zipped, n) for n in ("zip1", "zip2")},
-        **{n: _named(IntegerMachine.narrowed, n) for n in ("xtn", "sqxtn")},
+        **{n: _named(IntegerMachine.narrowed, n) for n in _NARROWING},
         **{n: _named(IntegerMachine.widened, n) for n in ("sxtl", "uxtl")},
         "sdot": IntegerMachine.dot,
         "sadalp": IntegerMachine.add_pairs,

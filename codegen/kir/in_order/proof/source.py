@@ -151,7 +151,8 @@ class Source:
         operands = [self._words(arg) for arg in let.args]
         match let.op, operands:
             case "join", [low, high]:
-                return (*low, *high)
+                count = let.args[0].type.lanes * let.args[0].type.elem.bytes // 4
+                return (*low[:count], *high[:count])
             case "pair_sums", [both] if len(both) == 8:
                 return pair_sums(self._symbols, let.result.type.elem.bytes, both)
             case "add_pairs", [_, narrow] if let.result.type == _U16X8 and let.args[0] == _ZEROS:

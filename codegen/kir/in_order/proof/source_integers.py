@@ -55,6 +55,8 @@ class SourceIntegers:
 
     def run(self, let: Let) -> Lanes | None:
         """The result of a statement; None if only its readers need it."""
+        if let.op == "join" and self._fills_register(let):
+            return self._halves(let)
         if let.op in _KEPT:
             self._kept[let.result.name] = let
             return None
@@ -77,6 +79,16 @@ class SourceIntegers:
             case "convert", (a,):
                 return self._converted(a, type_)
         return self._each(let)
+
+    def _fills_register(self, join: Let) -> bool:
+        type_ = join.result.type
+        is_read_apart = any(isinstance(a, Var) and a.name in self._kept for a in join.args)
+        return type_.elem.bytes * type_.lanes == 4 * _WORD and not is_read_apart
+
+    def _halves(self, let: Let) -> Lanes:
+        """Two narrowed vectors side by side."""
+        low, high = (self._lanes(arg)[:2] for arg in let.args)
+        return (*low, *high)
 
     def _each(self, let: Let) -> Lanes:
         type_, integers = let.result.type, self._integers
@@ -150,9 +162,12 @@ class SourceIntegers:
         integers = self._integers
         match a.type, to:
             case VType(elem=Elem.I32, lanes=4), VType(elem=Elem.I16):
-                return integers.narrowed_if_clamped(self._lanes(a))
+                return integers.narrowed_if_clamped(self._lanes(a), "16")
             case VType(elem=Elem.I16, lanes=4), VType(elem=Elem.I8 | Elem.U8):
-                return integers.narrowed(self._lanes(a), 8)
+                return integers.narrowed(self._lanes(a), "8")
+            case VType(elem=Elem.I16, lanes=8), VType(elem=Elem.I8 | Elem.U8 as elem):
+                kind = "8" if elem is Elem.I8 else "unsigned 8"
+                return integers.narrowed_if_clamped(self._lanes(a), kind)
             case VType(elem=Elem.I8 | Elem.U8 as elem, lanes=4), VType(elem=Elem.I32):
                 signed = elem is Elem.I8
                 half = integers.widened(self._lanes(a), 8, signed=signed)
