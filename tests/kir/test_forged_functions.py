@@ -15,7 +15,9 @@ from proved_nests import Case, translated
 from tiles import Tile
 
 from ellc.codegen.kir.build import KernelBuilder
-from ellc.codegen.kir.ir import Imm, Kernel
+from ellc.codegen.kir.in_order.code import Unsupported
+from ellc.codegen.kir.instructions.neon import SIGNED_DOT
+from ellc.codegen.kir.ir import For, Imm, Kernel
 from ellc.codegen.kir.types import Elem, VType
 from ellc.codegen.machine.resolve import resolve
 
@@ -114,6 +116,34 @@ def _further(lines: list[str]) -> str:
     load = next(x for x in lines[start:end] if x.startswith("ldr d"))
     head, _, far = load.removesuffix("]").rpartition("#")
     return f"{head}#{int(far) + 64}]"
+
+
+def products_by_four_bytes(first: int) -> Kernel:
+    """A loop of dot products of bytes by four bytes of the image, from `first` on."""
+    b = KernelBuilder("dots")
+    x, w = b.param("x", Elem.I8), b.param("w", Elem.I8)
+    y = b.param("y", Elem.I32, writable=True)
+    with b.loop("i", b.begin, b.end) as rows:
+        at = b.mul(rows.index, 64)
+        with b.loop("k", 0, 64, 16, carry=[b.const(0, VType(Elem.I32, 4))]) as loop:
+            image, weights = b.load(x, b.add(at, loop.index), 16), b.load(w, loop.index, 16)
+            four = b.op("repeat", b.part(image, first, 4), attrs=(4,))
+            loop.carry([b.op(SIGNED_DOT, loop.carried[0], weights, four)])
+        b.store(loop.results[0], y, b.mul(rows.index, 4))
+    return b.finish()
+
+
+def test_dot_products_by_bytes_of_two_words_are_refused() -> None:
+    found = translated(products_by_four_bytes(4), A55)
+    function = found.translated.function
+    assert found.problem(function) == ""
+    for first in (5, 6, 7):
+        with pytest.raises(Unsupported):
+            translated(products_by_four_bytes(first), A55)
+        (other,) = products_by_four_bytes(first).body
+        assert isinstance(other, For)
+        forged = replace(found, nest=replace(found.nest, loop=other))
+        assert forged.problem(function)
 
 
 @pytest.mark.parametrize("what", FORGED)
