@@ -6,8 +6,10 @@ both as an anchor and as a stage of any other kernel.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import ellc.codegen.blocks.rules  # noqa: F401  (fills the registry)
-from ellc.codegen.blocks.pointwise import COSTLY, IN_DOUBLE, RULES
+from ellc.codegen.blocks.pointwise import COSTLY, IN_DOUBLE, NARROWING, RULES
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem
@@ -39,3 +41,16 @@ def emit_pointwise(op: Pointwise, b: KernelBuilder, x: Operand, *extras: Operand
         wide = [b.convert(operand, Elem.F32) for operand in (x, *extras)]
         return b.convert(rule(op, b, *wide), Elem.F16)
     return rule(op, b, x, *extras)
+
+
+def narrows_pairs(op: Pointwise) -> bool:
+    """Whether `emit_narrowed` can compute an operator."""
+    found = NARROWING.get(type(op))
+    return found is not None and found.applies(op)
+
+
+def emit_narrowed(
+    op: Pointwise, b: KernelBuilder, pair: Sequence[Operand], *extras: Sequence[Operand]
+) -> Operand:
+    """The results of an operator for a pair of vectors as one vector; `extras` are pairs too."""
+    return NARROWING[type(op)].rule(op, b, pair, *extras)

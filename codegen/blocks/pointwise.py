@@ -8,6 +8,7 @@ register them here; `blocks/emission.py` applies them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from ellc.codegen.kir.ir import Operand
@@ -36,6 +37,32 @@ def emits(
                 COSTLY.add(op)
             if in_double:
                 IN_DOUBLE.add(op)
+        return rule
+
+    return add
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """A rule that applies to two vectors at once, and returns their results as one vector.
+
+    It gets a pair for each operand. It is for operators whose results have narrower lanes than the
+    operands, so that one instruction can work on the results of both. `applies` says whether the
+    rule can compute an operator.
+    """
+
+    rule: Rule
+    applies: Callable[..., bool]
+
+
+NARROWING: dict[type[Op], Narrowing] = {}
+
+
+def narrows(op: type[Pointwise], when: Callable[..., bool]) -> Callable[[RuleT], RuleT]:
+    """Decorator: registers a rule for two vectors at once, which applies if `when(operator)`."""
+
+    def add(rule: RuleT) -> RuleT:
+        NARROWING[op] = Narrowing(rule, when)
         return rule
 
     return add
