@@ -1,7 +1,7 @@
-"""Run all samples of all operators, with all kernels, on emulated microcontrollers and in Node.
+"""Run all samples of all operators, with all kernels, on emulated boards, in Node, and as C.
 
 The inputs are the operators. A batch tests the next operators, and the campaign ends with the last.
-The test run has a part of the samples on each of them, in `ops/test_compiled_ops.py`.
+The test run has a part of the samples in each of these ways, in `ops/test_compiled_ops.py`.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from findings import Finding, Findings
 from special_values import differences, is_declined, special_samples, with_rivals
 
 from ellc.codegen.machine.resolve import resolve
-from ellc.codegen.measure.testing import run_trials
+from ellc.codegen.measure.testing import Emitter, run_trials
 from ellc.codegen.toolchain import emulate
 from ellc.ir.op import all_ops
 
 
 @dataclass(frozen=True)
 class BoardSamples:
-    """The campaign on one board."""
+    """The campaign on one board, or with one emitter of code for this machine."""
 
     target: str
+    emitter: Emitter = "llvm"
     batch: int = 20
     quick_count: int = 0
     quick: bool = False
@@ -32,7 +33,7 @@ class BoardSamples:
     @property
     def name(self) -> str:
         """The name of the campaign."""
-        return f"samples-{self.target}"
+        return f"samples-{self.target}" + ("-c" if self.emitter == "c" else "")
 
     def run(self, seed: int, count: int, folder: Path) -> Findings:
         """Test the samples of the next `count` operators."""
@@ -65,7 +66,7 @@ class BoardSamples:
             for one in (sample, *with_rivals(op, sample, target))
         ]
         wrong: list[tuple[str, str]] = []
-        results = run_trials([sample.trial for sample in every], target)
+        results = run_trials([sample.trial for sample in every], target, self.emitter)
         for sample, result in zip(every, results, strict=True):
             if is_declined(result, target):
                 continue
@@ -78,6 +79,6 @@ class BoardSamples:
 
 BOARDS = (
     *("imxrt1050", "mcxn947", "nucleo_l4r5", "pico", "corstone300", "ek_ra8m1"),
-    *("esp32c3", "bpi_f3", "wasm"),
+    *("esp32c3", "bpi_f3", "wasm", "pi0", "pi3", "pi3_64"),
 )
-CAMPAIGNS = tuple(BoardSamples(name) for name in BOARDS)
+CAMPAIGNS = (*(BoardSamples(name) for name in BOARDS), BoardSamples("host", "c"))

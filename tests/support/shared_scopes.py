@@ -7,11 +7,17 @@ from typing import Any
 
 from xdist.scheduler import LoadScopeScheduling
 
-# The part of a test's name that says what the test shares, usually a program.
-_SHARED = re.compile(
-    r".*/(test_compiled_ops\.py::\w+\[\w+-\w+"
-    r"|test_(constant_operands|existing_kernels|onnx_nodes|operations|replay)\.py)"
+# Files whose tests share a program, a folder, an environment or many kernels.
+_FILES = (
+    *("constant_operands", "existing_kernels", "in_order", "forged_functions", "byte_loops"),
+    *("operations", "replay", "emitted_api", "foreign_text", "onnx_nodes"),
+    *("adapters", "js_module", "python_module", "hostile_model", "library_folders"),
+    *("pages", "packaging", "app_cmake", "camera", "digits", "digits_files", "keyword_spotter"),
+    *("deploy", "profile_on_board", "evaluate", "command", "manifest", "import", "profile"),
+    *("gallery_looks", "gallery_site", "gallery_trial", "zoo_architectures", "zoo_weights"),
 )
+# The part of a test's name that says what the test shares.
+_SHARED = re.compile(rf".*/(test_compiled_ops\.py::\w+\[\w+-\w+|test_({'|'.join(_FILES)})\.py)")
 QUICK_S = 0.05
 QUICK_TOGETHER = 16
 
