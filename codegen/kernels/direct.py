@@ -260,6 +260,8 @@ def _run_cycles(
     """The cycles of a tile's scheduled loop for one window row; None if it is not scheduled."""
     if schedule.vectors > 1 and target.vector_registers <= _FEW_REGISTERS:
         kept += _SPARE
+    if not target.core.scheduler:
+        return None
     products, loads = row_products(shape, schedule, tiles)
     row_bytes = shape.columns.taps * shape.channels * schedule.block * Elem.F32.bytes
     return run_cycles(target, products, loads, tiles.size * schedule.vectors + kept, row_bytes)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import product
 
 import numpy as np
@@ -39,8 +39,8 @@ class ImageRow:
         cls, shape: ConvShape, schedule: GemmSchedule, length: int, pixels: Sequence[int]
     ) -> ImageRow:
         """The part of a row that these pixels of a tile read."""
-        pixel_stride = shape.columns.stride * shape.x.strides[2]
-        return cls(tuple(pixel * pixel_stride for pixel in pixels), length, schedule.k_step)
+        stride = _pixel_stride(shape)
+        return cls(tuple(pixel * stride for pixel in pixels), length, schedule.k_step)
 
     @property
     def width(self) -> int:
@@ -75,11 +75,32 @@ def row_products(
 
     Products and loads are in the order in which the kernel has them.
     """
+    groups = tuple(
+        ((end - first) * shape.values_of_tap, pixels) for (first, end), pixels in tiles.tap_groups()
+    )
+    planes = shape.channels if shape.has_planes else 1
+    return _row_products(_pixel_stride(shape), planes, groups, schedule)
+
+
+def _pixel_stride(shape: ConvShape) -> int:
+    """The distance in the image between the values of neighbouring columns of results."""
+    return shape.columns.stride * shape.x.strides[2]
+
+
+# The prediction of a layer asks for the same tile several times: with and without stages, in bands.
+@lru_cache(maxsize=128)
+def _row_products(
+    pixel_stride: int,
+    planes: int,
+    groups: tuple[tuple[int, tuple[int, ...]], ...],
+    schedule: GemmSchedule,
+) -> tuple[tuple[Product, ...], int]:
+    """`row_products`, for groups of pixels that read so many values."""
     products: list[Product] = []
     loads: dict[tuple[int, ...], int] = {}
-    planes = range(shape.channels if shape.has_planes else 1)
-    for channel, (number, ((first, end), pixels)) in product(planes, enumerate(tiles.tap_groups())):
-        row = ImageRow.of(shape, schedule, (end - first) * shape.values_of_tap, pixels)
+    for channel, (number, (length, pixels)) in product(range(planes), enumerate(groups)):
+        starts = tuple(pixel * pixel_stride for pixel in pixels)
+        row = ImageRow(starts, length, schedule.k_step)
         if row.width != schedule.lanes:
             return (), 0
         place = partial(_numbered, loads, (channel, number))

@@ -60,8 +60,6 @@ def in_order(nest: Nest, target: Target) -> AssemblyFunction | None:
     if known is not None and not _problem(nest, layout, target, known):
         return known.function
     found = _answer(nest, layout, encoding, rows)
-    if found is None:
-        return None
     wrong = _problem(nest, layout, target, found)
     if wrong:
         raise InternalError(f"scheduled assembly is not proved equal to its source: {wrong}")
@@ -82,10 +80,8 @@ def _may_win(loop: For) -> bool:
     return False
 
 
-def _answer(
-    nest: Nest, layout: Frame, encoding: Encoding, rows: Mapping[str, Issue]
-) -> Answer | None:
-    """The function if it is faster than LLVM's code; None if the nest cannot be translated.
+def _answer(nest: Nest, layout: Frame, encoding: Encoding, rows: Mapping[str, Issue]) -> Answer:
+    """The function if it is faster than LLVM's code; none if the nest cannot be translated.
 
     It is compared with code whose loads stay in groups, as in the kernel, and whose values are
     spilled if registers are short: LLVM's code is like that.
@@ -104,7 +100,7 @@ def _answer(
         plain = without_dead_code(Lowering(*inputs, places_loads=False).nodes)
         plain = spill(plain, layout.bytes, count(1_000_000), encoding).nodes
     except Unsupported:
-        return None
+        return DECLINED
     gain = 1.0 if is_steady or is_counting or not encoding.loads_beside else _GAIN
     if translated.cycles >= gain * predicted_cycles(plain, encoding, rows):
         return DECLINED
