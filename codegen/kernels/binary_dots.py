@@ -222,18 +222,29 @@ class _Sums(_Results):
     def store(
         self, counts: Sequence[Operand], at: tuple[Operand, ...], places: Sequence[Operand]
     ) -> None:
+        halves = range(0, BLOCK, _LANES)
+        chains = [
+            partial(self._value, count, place, at[-1], first)
+            for count, place in zip(counts, places, strict=True)
+            for first in halves
+        ]
+        values = self._b.interleaved(chains)
+        size = len(halves)
+        pixels = [
+            (values[pixel * size : (pixel + 1) * size], (0, 0, pixel, 0))
+            for pixel in range(len(counts))
+        ]
+        self._epilogue.store_pixels(pixels, at, BLOCK, at_once=len(pixels))
+
+    def _value(self, count: Operand, place: Operand, channel: Operand, first: int) -> Operand:
+        """The sums of a vector of filters, from the block's filter `first` on."""
         b = self._b
-        for pixel, (count, place) in enumerate(zip(counts, places, strict=True)):
-            values = []
-            for first in range(0, BLOCK, _LANES):
-                start = b.load(self.table.values, place, _LANES, offset=first, align_bytes=16)
-                part = b.convert(b.part(count, first, _LANES), Elem.F32)
-                value = b.mul_add(part, b.const(-2.0, part), start)
-                if self._scale is not None:
-                    factor = b.load(self._scale, at[-1], _LANES, offset=first, align_bytes=16)
-                    value = b.mul(value, factor)
-                values.append(value)
-            self._epilogue.store(values, at, (0, 0, pixel, 0), BLOCK)
+        start = b.load(self.table.values, place, _LANES, offset=first, align_bytes=16)
+        part = b.convert(b.part(count, first, _LANES), Elem.F32)
+        value = b.mul_add(part, b.const(-2.0, part), start)
+        if self._scale is None:
+            return value
+        return b.mul(value, b.load(self._scale, channel, _LANES, offset=first, align_bytes=16))
 
 
 class _Nest:
