@@ -1,3 +1,14 @@
-"""Tests of the scheduler do not see what other tests have scheduled."""
+"""Tests of models of cores do not see what other tests have scheduled."""
 
-from shared_schedules import _nothing_kept as _nothing_kept
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from shared_schedules import nothing_kept
+
+
+@pytest.fixture(autouse=True)
+def _own_schedules() -> Iterator[None]:
+    with nothing_kept():
+        yield

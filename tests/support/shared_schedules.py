@@ -2,13 +2,16 @@
 
 The kept answers have no influence on generated code (`codegen/kir/in_order/kept.py`), so tests of
 other parts need not compute the same schedules again in every process. A run starts without any.
-The tests of `kir/` and `machine/`, which change parts of the scheduler, keep nothing.
+Tests that change parts of the scheduler, and those that compare what two processes write, keep
+nothing.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -26,7 +29,9 @@ class SharedSchedules:
         self._folder.cleanup()
 
 
-@pytest.fixture(autouse=True)
-def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every schedule of the test is computed. A `conftest.py` imports this fixture."""
-    monkeypatch.setenv(VARIABLE, "")
+@contextmanager
+def nothing_kept() -> Iterator[None]:
+    """Every schedule is computed, also in processes that are started meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, "")
+        yield
