@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ellc.codegen.blocks.access import Access, Weight
-from ellc.codegen.blocks.calls import WeightArg
+from ellc.codegen.blocks.calls import CodeGoal, WeightArg
 from ellc.codegen.blocks.weights import constant_access
 from ellc.codegen.machine.target import Target
 from ellc.ir.errors import EllcError
@@ -82,7 +82,8 @@ class PlacedNode:
     `inputs` are the operands of the operator. `extras` are the other operands of all stages, in
     order. The names of the node's kernels begin with `name`. `where` names the node's layers in
     error messages. If the result `overwrites_image`, it lies in the memory of the first operand:
-    the result of a window is where the window's first pixel was.
+    the result of a window is where the window's first pixel was. `code` says what code and tables
+    are written for.
     """
 
     name: str
@@ -95,6 +96,7 @@ class PlacedNode:
     extras: tuple[NodeOperand, ...]
     results: tuple[NodeResult, ...]
     overwrites_image: bool = False
+    code: CodeGoal = "speed"
 
     @property
     def result(self) -> NodeResult:

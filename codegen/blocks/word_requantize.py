@@ -9,7 +9,8 @@ from functools import partial
 import numpy as np
 
 from ellc.codegen.blocks.calls import Arg
-from ellc.codegen.blocks.high_factors import HighFactors, apply_factors
+from ellc.codegen.blocks.high_factors import HighFactors, OfFilter, apply_factors
+from ellc.codegen.blocks.packed_factors import HEADER, MOST_RAISED_SUM, header, unpacked
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.requantisation import first_requantisation
 from ellc.codegen.blocks.terms import Terms
@@ -17,44 +18,55 @@ from ellc.codegen.blocks.weights import constant
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand
 from ellc.codegen.kir.types import Elem
-from ellc.ir.ops.quantised import Requantize
+from ellc.ir.types import Array
 
 _START, _MANTISSA, _OFFSET, _RAISED, _UNIT = range(5)
-"""The constants of a filter, in the order of the table. The last one is there only if needed."""
+"""The constants of a filter, in the order of the table. The last one is there only if needed. If
+factors are packed, there are only the first two, after those of `packed_factors.HEADER`."""
 
 
 class WordRequantize:
     """The start values of sums, and the first stage of a node if it is such a requantization.
 
     `rest` is the node with the stages that are left. `arg` is the argument of the parameter that
-    the constructor declares. Filters come in blocks of `block`.
+    the constructor declares. Filters come in blocks of `block`. A `shared` kernel reads F.
     """
 
-    def __init__(self, node: PlacedNode, b: KernelBuilder, terms: Terms, block: int) -> None:
+    def __init__(
+        self, node: PlacedNode, b: KernelBuilder, terms: Terms, block: int, *, shared: bool = False
+    ) -> None:
         filters = terms.weights.shape[0]
         start = np.zeros(filters, np.int32)
         if not terms.starts_at_zero(edges=False):
             start = terms.start(1, None)
-        self._b, self._block = b, block
-        self._stage: tuple[Requantize, HighFactors] | None = first_requantisation(node, terms)
-        rows, self.rest = [start], node
+        self._b, self._block, self._shared = b, block, shared
+        self.rest, self._header = node, 0
+        self._stage = first_requantisation(node, terms, MOST_RAISED_SUM)
+        rows = [start]
         if self._stage:
-            _, factors = self._stage
-            rows = [start + factors.starts, factors.mantissas, factors.offsets, factors.raised]
-            if factors.corrected:
-                rows.append(np.int32(1) << (factors.raised - 1))
+            op, factors = self._stage
+            self._header = HEADER if factors.packed else 0
+            rows = _numbers(start, factors)
             extras = node.extras[node.stages[0].extras :]
             self.rest = replace(node, stages=node.stages[1:], extras=extras)
         self._width = len(rows)
         table = np.zeros((-(-filters // block) * block, self._width), np.int32)
         table[:filters] = np.stack(rows, axis=1)
+        flat = table.reshape(-1)
+        if self._header:
+            flat = np.concatenate([header(op, factors), flat])
         self._table = b.param("table", Elem.I32, 64)
-        self.arg: Arg = constant(table)
+        self.arg: Arg = constant(flat)
 
     @property
     def takes_stage(self) -> bool:
         """Whether the first stage is computed here."""
         return self._stage is not None
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the first stage is computed here, with packed factors."""
+        return self._header > 0
 
     def starts(self, block: Operand) -> list[Operand]:
         """The start value of the sum of each filter of a block."""
@@ -70,23 +82,44 @@ class WordRequantize:
         results = list(sums)
         if self._stage is None:
             return results
-        numbers = (_MANTISSA, _OFFSET, _RAISED, *range(_UNIT, self._width))
+        b, (op, factors) = self._b, self._stage
+        is_read = self._shared and self.is_packed
+        shift = b.load(self._table, 0, offset=1) if is_read else None
         for number in range(valid):
-            own = [self._constant(block, number, which) for which in numbers]
+            raised, of_filter = self._of_filter(block, number)
+
+            def result(total: Operand, k: Operand, own: OfFilter) -> Operand:
+                shifted = b.op("shl_by", total, k)
+                return apply_factors(b, op, factors, shifted, own, shift)
+
             indices = range(number, pixels * self._block, self._block)
-            chains = [partial(self._result, sums[i], own) for i in indices]
-            for index, result in zip(indices, self._b.interleaved(chains), strict=True):
-                results[index] = result
+            chains = [partial(result, sums[i], raised, of_filter) for i in indices]
+            for index, value in zip(indices, b.interleaved(chains), strict=True):
+                results[index] = value
         return results
 
-    def _result(self, total: Operand, numbers: Sequence[Operand]) -> Operand:
+    def _of_filter(self, block: Operand, number: int) -> tuple[Operand, OfFilter]:
+        """k of a filter of the block, and the operand `of_filter` of `apply_factors`."""
         assert self._stage is not None
-        op, factors = self._stage
-        mantissa, offset, raised, *unit = numbers
-        shifted = self._b.op("shl_by", total, raised)
-        of_filter = (mantissa, offset, unit[0] if unit else raised)
-        return apply_factors(self._b, op, factors, shifted, of_filter)
+        mantissa = self._constant(block, number, _MANTISSA)
+        if self.is_packed:
+            common = self._b.load(self._table, 0)
+            return unpacked(self._b, self._stage[0], mantissa, common)
+        raised = self._constant(block, number, _RAISED)
+        unit = self._constant(block, number, _UNIT) if self._width > _UNIT else raised
+        return raised, (mantissa, self._constant(block, number, _OFFSET), unit)
 
     def _constant(self, block: Operand, number: int, which: int) -> Operand:
         index = self._b.mul(block, self._block * self._width)
-        return self._b.load(self._table, index, offset=number * self._width + which)
+        return self._b.load(self._table, index, offset=self._header + number * self._width + which)
+
+
+def _numbers(start: Array, factors: HighFactors) -> list[Array]:
+    """The rows of the table, each with a number of every filter."""
+    rows = [start + factors.starts, factors.mantissas]
+    if factors.packed:
+        return rows
+    rows += [factors.offsets, factors.raised]
+    if factors.corrected:
+        rows.append(np.int32(1) << (factors.raised - 1))
+    return rows

@@ -27,9 +27,10 @@ from math import gcd
 import numpy as np
 
 from ellc.codegen.blocks.access import Access
-from ellc.codegen.blocks.calls import KernelCall, access_arg
+from ellc.codegen.blocks.calls import KernelCall, WeightArg, access_arg
 from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel
-from ellc.codegen.blocks.high_factors import HighFactors, apply_factors
+from ellc.codegen.blocks.high_factors import MOST_RAISED, HighFactors, OfFilter, apply_factors
+from ellc.codegen.blocks.packed_factors import HEADER, MOST_RAISED_SUM, header, unpacked
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.requantisation import requantisation
 from ellc.codegen.blocks.scratch import reshaped, scratch
@@ -49,7 +50,8 @@ from ellc.codegen.kir.types import Elem, VType
 from ellc.ir.ops.quantised import Requantize
 from ellc.ir.ops.quantised_conv import IntConv2D
 
-_NUMBERS = 4  # of a filter: start value, mantissa, offset, what negative sums subtract
+_NUMBERS = 4
+"""The numbers of a filter: start value, mantissa, offset, and what negative sums subtract, or k."""
 _GROUP = 4  # channels that are rearranged at once: those of a word
 _MOST_TAPS = 25  # of a window, which is straight-line code
 _PIXELS = 4  # of a tile
@@ -83,6 +85,11 @@ class _Problem:
     terms: Terms
     op: Requantize
     factors: HighFactors
+
+    @property
+    def shifts_sums(self) -> bool:
+        """Whether sums are shifted, because weights shifted by so many bits would not fit."""
+        return int(self.factors.raised.max()) > MOST_RAISED
 
     def layout(self) -> _Layout:
         """The layout with the highest bands that `_PLANE_BYTES` allow."""
@@ -135,7 +142,7 @@ def _problem(node: PlacedNode) -> _Problem | None:
         or y.shape != node.anchor_type().shape
     ):
         return None
-    found = requantisation(node, terms)
+    found = _factors(node, terms)
     if found is None:
         return None
     images, rows, columns, _ = node.anchor_type().shape
@@ -144,25 +151,40 @@ def _problem(node: PlacedNode) -> _Problem | None:
     return _Problem(x, y, (images, rows, columns, filters), *axes, terms, *found)
 
 
+def _factors(node: PlacedNode, terms: Terms) -> tuple[Requantize, HighFactors] | None:
+    """The requantisation: packed if possible, even if sums must be shifted instead of weights."""
+    found = requantisation(node, terms)
+    if found is None or found[1].packed or node.code != "size":
+        return found
+    of_sums = requantisation(node, terms, MOST_RAISED_SUM)
+    return of_sums if of_sums and of_sums[1].packed else found
+
+
+def _numbers(problem: _Problem) -> list[WeightArg]:
+    """What filters multiply and add; if it is not packed, then also the k of each."""
+    factors, filters = problem.factors, len(problem.terms.weights)
+    starts = problem.terms.start(filters, None)
+    if factors.packed:
+        rows = np.stack([starts + factors.starts, factors.mantissas], axis=1).astype(np.int32)
+        return [constant(np.concatenate([header(problem.op, factors), rows.reshape(-1)]))]
+    table = np.stack([factors.start(starts), factors.mantissas, factors.offsets], axis=1)
+    return [constant(table), constant(factors.raised.astype(np.int8))]
+
+
 def _call(node: PlacedNode, problem: _Problem) -> KernelCall:
     """Write the kernel, and return its call."""
-    terms, factors = problem.terms, problem.factors
-    layout = problem.layout()
+    terms, layout = problem.terms, problem.layout()
     first = _WeightWords.of(problem.columns).place(problem.rows.taps, 0)
     planes = scratch(Elem.I32, (first + _GROUP * layout.words,))
     filters = len(terms.weights)
     packed = np.asarray(terms.weights.reshape(filters, -1), order="C")
-    of_filter = np.stack(
-        [factors.start(terms.start(filters, None)), factors.mantissas, factors.offsets], axis=1
-    )
     weights = node.inputs[1].derived(
         f"rows:{terms.key}{packed.shape}", packed.nbytes, partial(np.asarray, packed)
     )
     args = (
         access_arg(problem.x),
         weights,
-        constant(of_filter),
-        constant(factors.raised.astype(np.int8)),
+        *_numbers(problem),
         access_arg(planes),
         access_arg(problem.y),
     )
@@ -179,7 +201,8 @@ class _Writer:
         self._x = b.param("x", x.elem, x.align_bytes)
         self._w = b.param("w", Elem.I8, 64)
         self._of_filter = b.param("of_filter", Elem.I32, 64)
-        self._raised = b.param("raised", Elem.I8, 64)
+        packed = problem.factors.packed
+        self._raised = None if packed else b.param("raised", Elem.I8, 64)
         self._planes = b.param("planes", Elem.I32, 64, writable=True)
         self._y = b.param("y", y.elem, y.align_bytes, writable=True)
         self._pad = padding_word(problem.terms)
@@ -305,22 +328,38 @@ class _Writer:
     def _filter(self, filter_: Operand) -> None:
         """Store what a filter multiplies and adds where tiles load it from."""
         b, problem = self._b, self._problem
-        for number in range(3):
-            value = b.load(self._of_filter, b.mul(filter_, 3), offset=number)
+        numbers, raised = self._numbers(filter_)
+        for number, value in enumerate(numbers):
             b.store(value, self._planes, number)
-        raised = b.convert(b.load(self._raised, filter_), Elem.I32)
-        if problem.factors.corrected:
-            one = b.const(1, raised)
-            b.store(b.op("shl_by", one, b.sub(raised, one)), self._planes, _NUMBERS - 1)
         taps = problem.columns.taps
         at = b.mul(filter_, problem.rows.taps * taps)
         for row in range(problem.rows.taps):
             stored = [b.load(self._w, at, offset=row * taps + tap) for tap in range(taps)]
-            weights = [b.op("shl_by", b.convert(w, Elem.I32), raised) for w in stored]
+            weights: list[Operand] = [b.convert(w, Elem.I32) for w in stored]
+            if not problem.shifts_sums:
+                weights = [b.op("shl_by", w, raised) for w in weights]
             for number, own in enumerate(self._words.words):
                 halves = [weights[tap] for tap in own]
                 word = b.op("dsp_pkhbt_w", *halves) if len(own) > 1 else halves[0]
                 b.store(word, self._planes, self._words.place(row, number))
+
+    def _numbers(self, filter_: Operand) -> tuple[list[Operand], Operand]:
+        """The numbers of a filter that are stored, and its k."""
+        b, problem = self._b, self._problem
+        corrected = problem.factors.corrected
+        if self._raised is not None:
+            loaded = [b.load(self._of_filter, b.mul(filter_, 3), offset=n) for n in range(3)]
+            raised = b.convert(b.load(self._raised, filter_), Elem.I32)
+            one = b.const(1, raised)
+            units = [b.op("shl_by", one, b.sub(raised, one))] if corrected else []
+            return [*loaded, *units], raised
+        at, common = b.mul(filter_, 2), b.load(self._of_filter, 0)
+        start, word = (b.load(self._of_filter, at, offset=HEADER + n) for n in range(2))
+        raised, (mantissa, offset, unit) = unpacked(b, problem.op, word, common)
+        if problem.shifts_sums:
+            return [start, mantissa, offset, raised], raised
+        first = b.op("shl_by", start, raised)
+        return [first, mantissa, offset, *([unit] if corrected else [])], raised
 
     def _tile(
         self, numbers: Operand, source: Operand, target: Operand, pixels: int, tile: Operand
@@ -341,9 +380,14 @@ class _Writer:
                     name = "dsp_smlad_w" if len(use.taps) > 1 else f"dsp_smla{use.half}{half}_w"
                     sums[use.pixel] = b.op(name, value, weights[number], sums[use.pixel])
         index = b.add(target, b.mul(tile, _PIXELS * y.strides[2]))
-        mantissa, offset, unit = (b.load(self._planes, numbers, offset=i) for i in (1, 2, 3))
+        mantissa, offset, last = (b.load(self._planes, numbers, offset=i) for i in (1, 2, 3))
+        of_filter: OfFilter = (mantissa, offset, last)
+        if problem.shifts_sums:
+            sums = [b.op("shl_by", total, last) for total in sums]
+            unit = b.shift_right(b.op("shl_by", b.const(1, last), last), 1)
+            of_filter = mantissa, offset, unit
         for pixel, total in enumerate(sums):
-            result = apply_factors(b, problem.op, problem.factors, total, (mantissa, offset, unit))
+            result = apply_factors(b, problem.op, problem.factors, total, of_filter)
             b.store(result, self._y, index, offset=pixel * y.strides[2])
 
 

@@ -1,4 +1,9 @@
-"""Softmax of bytes. Exponentials come from tables; the reciprocal of their sum is computed."""
+"""Softmax of bytes. Exponentials come from tables; the reciprocal of their sum is computed.
+
+The terms of the sum are the exponentials with fewer bits. They have a table of their own, unless
+the code shares flash with the tables: there they are computed, with one instruction more for each
+element and 1,024 bytes less.
+"""
 
 from __future__ import annotations
 
@@ -41,15 +46,19 @@ def lower_quant_softmax(node: PlacedNode) -> list[KernelCall]:
     rows = axis_group(x, order, [result.strides[a] for a in order])
     b = KernelBuilder(node.name)
     source = b.param("x", x.elem, x.align_bytes)
-    powers, terms = b.param("powers", Elem.I32, 64), b.param("terms", Elem.I32, 64)
+    powers = b.param("powers", Elem.I32, 64)
+    has_terms = node.target.os != "none"
+    terms = b.param("terms", Elem.I32, 64) if has_terms else None
     target = b.param("y", result.elem, result.align_bytes, writable=True)
     row = _Row(
         b, source, powers, terms, target, rows, x.shape[-1],
-        (x.strides[-1], result.strides[-1]), op.dtype,
+        (x.strides[-1], result.strides[-1]), op.dtype, 1 if node.code == "size" else _UNROLL,
     )  # fmt: skip
     extent = ElementWalk(rows.extents, 1, node.threads).write(b, row.write)
     table = op.exponentials()
-    tables = [constant(t) for t in (table, divide_by_power(table, SOFTMAX_SUM_BITS))]
+    tables = [constant(table)]
+    if has_terms:
+        tables.append(constant(divide_by_power(table, SOFTMAX_SUM_BITS)))
     return [KernelCall(b.finish(), (access_arg(x), *tables, access_arg(result)), extent, op.name)]
 
 
@@ -58,18 +67,20 @@ class _Row:
     """Writes the code of one row.
 
     If the stored integer of an element is less by d than the largest one of the row, the element's
-    exponential is at index d: in `powers` as a Q0 number, and in `terms` as a Q12 number.
+    exponential is at index d: in `powers` as a Q0 number, and in `terms` as a Q12 number. Without
+    `terms`, the Q12 number is computed.
     """
 
     b: KernelBuilder
     x: Param
     powers: Param
-    terms: Param
+    terms: Param | None
     y: Param
     rows: AxisGroup
     length: int
     steps: tuple[int, int]
     dtype: DType
+    unroll: int
 
     def write(self, at: list[Operand], length: int, last: bool) -> None:
         """Write three passes: the largest element, the sum of exponentials, and the shares."""
@@ -81,7 +92,11 @@ class _Row:
             return b.sub(top, self._element(base, position))
 
         def term(position: Operand) -> Operand:
-            return b.load(self.terms, distance(position))
+            if self.terms is not None:
+                return b.load(self.terms, distance(position))
+            power = b.load(self.powers, distance(position))
+            # Exponentials are not negative, so `shr_round` rounds halves up.
+            return b.op("shr_round", power, b.const(SOFTMAX_SUM_BITS, power))
 
         total = self._folded("add", VType(Elem.I32), term, 0)
         scale, bits = self._reciprocal(total)
@@ -93,7 +108,7 @@ class _Row:
             share = self._stored(b.op("shr_round", product, bits))
             b.store(share, self.y, b.add(target, b.mul(at[0], self.steps[1])))
 
-        sweep(b, (self.length,), 1, _UNROLL, [], store)
+        sweep(b, (self.length,), 1, self.unroll, [], store)
 
     def _element(self, base: Operand, position: Operand) -> Operand:
         """One stored integer of the row, converted to an index."""
@@ -109,12 +124,12 @@ class _Row:
         Several independent accumulators start from `start`.
         """
         b = self.b
-        first: list[Operand] = [b.const(start, type_)] * _UNROLL
+        first: list[Operand] = [b.const(start, type_)] * self.unroll
 
         def visit(at: list[Operand], slot: int, count: int, values: list[Operand]) -> None:
             values[slot] = b.op(name, values[slot], value(at[0]))
 
-        return combined(b, name, sweep(b, (self.length,), 1, _UNROLL, first, visit))
+        return combined(b, name, sweep(b, (self.length,), 1, self.unroll, first, visit))
 
     def _reciprocal(self, total: Operand) -> tuple[Operand, Operand]:
         """(scale, bits): the share of `power` in `total` is `mul_high(scale, power) / 2^bits`.

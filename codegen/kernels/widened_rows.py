@@ -25,7 +25,8 @@ import numpy as np
 from ellc.codegen.blocks.access import Access
 from ellc.codegen.blocks.calls import KernelCall, access_arg
 from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel
-from ellc.codegen.blocks.high_factors import HighFactors, apply_factors
+from ellc.codegen.blocks.high_factors import HighFactors, OfFilter, apply_factors
+from ellc.codegen.blocks.packed_factors import HEADER, header, unpacked
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.requantisation import requantisation
 from ellc.codegen.blocks.scratch import reshaped, scratch
@@ -48,7 +49,9 @@ from ellc.ir.types import Array
 
 _PIXELS = 2  # of a tile
 _FILTERS = 4  # of a tile, at most
-_NUMBERS = 4  # of a filter: start value, mantissa, offset, what is subtracted if sums are negative
+_NUMBERS = 4
+"""The numbers of a filter: start value, mantissa, offset, what is subtracted if sums are negative.
+If they are packed, there are only the first two."""
 _MOST_WORDS = 32
 """The most words of a window, which is straight-line code."""
 _MOST_WEIGHT_BYTES = 8192
@@ -69,6 +72,8 @@ class _Problem:
     terms: Terms
     op: Requantize
     factors: HighFactors
+    is_small: bool
+    """Whether the rows of a window are a loop, so that code is small."""
 
     @property
     def channels(self) -> int:
@@ -138,9 +143,12 @@ class _Problem:
         return np.asarray(words.transpose(0, 2, 3, 1), order="C")
 
     def numbers(self) -> Array:
-        """[filters, 4]: the numbers of each filter."""
+        """The numbers of each filter, after the header if they are packed."""
         factors = self.factors
         start = factors.start(self.terms.start(1, None))
+        if factors.packed:
+            rows = np.stack([start, factors.mantissas], axis=1)
+            return np.concatenate([header(self.op, factors), rows.reshape(-1)])
         unit = np.int32(1) << (factors.raised - 1)
         return np.stack([start, factors.mantissas, factors.offsets, unit], axis=1)
 
@@ -169,8 +177,8 @@ def _problem(node: PlacedNode) -> _Problem | None:
     if words > _MOST_WORDS or weight_bytes > _MOST_WEIGHT_BYTES:
         return None
     terms = terms_of(node)
-    types, walk = terms.types, node.anchor_type().shape
-    if types.image.bytes > 1 or types.weight is not Elem.I8 or y.shape != walk:
+    types, results = terms.types, node.anchor_type().shape
+    if types.image.bytes > 1 or types.weight is not Elem.I8 or y.shape != results:
         return None
     found = requantisation(node, terms)
     if found is None:
@@ -179,10 +187,11 @@ def _problem(node: PlacedNode) -> _Problem | None:
     if x.strides[2] != x.shape[3]:
         return None
     axes = window_axes(
-        x, (walk[1], walk[2]), (taps[0], taps[1]), conv.stride, (1, 1), terms.padding
+        x, (results[1], results[2]), (taps[0], taps[1]), conv.stride, (1, 1), terms.padding
     )
-    images, rows, columns, filters = walk
-    return _Problem(x, y, (images, rows, columns, filters), *axes, terms, *found)
+    images, rows, columns, filters = results
+    walk = (images, rows, columns, filters)
+    return _Problem(x, y, walk, *axes, terms, *found, node.code == "size")
 
 
 def _call(node: PlacedNode, problem: _Problem) -> KernelCall:
@@ -340,29 +349,52 @@ class _Writer:
         b, problem, y = self._b, self._problem, self._problem.y
         filters = range(problem.filters)
         panel = b.mul(block, problem.rows.taps * problem.run * problem.filters)
-        numbers = b.mul(block, problem.filters * _NUMBERS)
-        sums: list[list[Operand]] = [
-            [b.load(self._numbers, numbers, offset=f * _NUMBERS)] * pixels for f in filters
-        ]
-        for row in range(problem.rows.taps):
-            for word in range(problem.run):
-                values = [self._value(source, row, word, pixel) for pixel in range(pixels)]
-                for f in filters:
-                    place = (row * problem.run + word) * problem.filters + f
-                    weight = b.load(self._w, panel, offset=place)
-                    sums[f] = [
-                        b.op("dsp_smlad_w", value, weight, total)
-                        for value, total in zip(values, sums[f], strict=True)
-                    ]
-        for f, totals in enumerate(sums):
-            mantissa, offset, unit = (
-                b.load(self._numbers, numbers, offset=f * _NUMBERS + i) for i in (1, 2, 3)
-            )
-            for pixel, total in enumerate(totals):
-                result = apply_factors(
-                    b, problem.op, problem.factors, total, (mantissa, offset, unit)
-                )
+        starts = [self._number(block, f, 0) for f in filters]
+        sums: list[Operand] = [start for start in starts for _ in range(pixels)]
+        if problem.is_small:
+            with b.loop("tap", 0, problem.rows.taps, carry=sums) as tap:
+                at = b.add(source, b.mul(tap.index, problem.pitch))
+                of_row = b.add(panel, b.mul(tap.index, problem.run * problem.filters))
+                tap.carry(self._products([*tap.carried], at, of_row, 0, pixels))
+            sums = [*tap.results]
+        else:
+            for row in range(problem.rows.taps):
+                sums = self._products(sums, source, panel, row, pixels)
+        for f in filters:
+            of_filter = self._of_filter(block, f)
+            for pixel, total in enumerate(sums[f * pixels : (f + 1) * pixels]):
+                result = apply_factors(b, problem.op, problem.factors, total, of_filter)
                 b.store(result, self._y, target, offset=pixel * y.strides[2] + f * y.strides[3])
+
+    def _products(
+        self, sums: list[Operand], source: Operand, panel: Operand, row: int, pixels: int
+    ) -> list[Operand]:
+        """The sums, ordered by filter and pixel, plus the products of a row of the windows."""
+        b, problem = self._b, self._problem
+        for word in range(problem.run):
+            values = [self._value(source, row, word, pixel) for pixel in range(pixels)]
+            for f in range(problem.filters):
+                place = (row * problem.run + word) * problem.filters + f
+                weight = b.load(self._w, panel, offset=place)
+                for pixel, value in enumerate(values):
+                    index = f * pixels + pixel
+                    sums[index] = b.op("dsp_smlad_w", value, weight, sums[index])
+        return sums
+
+    def _of_filter(self, block: Operand, number: int) -> OfFilter:
+        """What `apply_factors` needs of a filter of the block."""
+        if self._problem.factors.packed:
+            word, common = self._number(block, number, 1), self._b.load(self._numbers, 0)
+            return unpacked(self._b, self._problem.op, word, common)[1]
+        mantissa, offset, unit = (self._number(block, number, i) for i in (1, 2, 3))
+        return mantissa, offset, unit
+
+    def _number(self, block: Operand, number: int, which: int) -> Operand:
+        """A number of a filter of the block."""
+        packed = self._problem.factors.packed
+        width, first = (2, HEADER) if packed else (_NUMBERS, 0)
+        at = self._b.mul(block, self._problem.filters * width)
+        return self._b.load(self._numbers, at, offset=first + number * width + which)
 
     def _value(self, source: Operand, row: int, word: int, pixel: int) -> Operand:
         """A word of a pixel's window. Odd pixels may read the second copy."""

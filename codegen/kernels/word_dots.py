@@ -17,7 +17,7 @@ from functools import partial, reduce
 import numpy as np
 
 from ellc.codegen.blocks.access import Access
-from ellc.codegen.blocks.calls import Arg, KernelCall, access_arg
+from ellc.codegen.blocks.calls import Arg, CodeGoal, KernelCall, access_arg
 from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel, preferred_first
 from ellc.codegen.blocks.epilogue import Epilogue
 from ellc.codegen.blocks.placed_node import PlacedNode
@@ -78,7 +78,8 @@ def words(node: PlacedNode) -> Iterator[Candidate]:
 
     shared = shared_words(node, problem, partial(word_cycles, target))
     # Where the shared kernel is nearly as fast, it is the one with shorter code.
-    length = 2 if shared is not None and shape.channels >= LEAST_SHARED else 1
+    least = 0 if node.code == "size" else LEAST_SHARED
+    length = 2 if shared is not None and shape.channels >= least else 1
 
     def candidate(tile: WordTile) -> Candidate:
         cycles = word_cycles(target, shape, tile) + copy_cycles(shape.x)
@@ -148,7 +149,8 @@ def _call(node: PlacedNode, problem: Problem, tile: WordTile) -> list[KernelCall
     columns = b.param("columns", Elem.I16, memory.align_bytes, writable=True)
     requantize = WordRequantize(node, b, terms, tile.filters)
     epilogue = Epilogue(requantize.rest, b, shape.walk)
-    nest = _Nest(b, problem, tile, (x, w, columns), requantize, epilogue, (parts, size))
+    sizes = (parts, size)
+    nest = _Nest(b, problem, tile, (x, w, columns), requantize, epilogue, sizes, node.code)
     nest.write()
     count = -(-shape.filters // tile.filters) * tile.filters
     what = f"words:{tile.filters}:{terms.key}{terms.weights.shape}"
@@ -171,11 +173,13 @@ class _Nest:
         requantize: WordRequantize,
         epilogue: Epilogue,
         parts: tuple[int, int],
+        code: CodeGoal,
     ) -> None:
         self._b, self._shape, self._terms, self._tile = b, problem.shape, problem.terms, tile
         self._x, self._w, self._columns = params
         self._requantize, self._epilogue = requantize, epilogue
         self._parts, self._size = parts
+        self._code: CodeGoal = code
         self._depth = self._shape.rows.taps * self._shape.channels  # values of a column
         self._products = WordProducts(b, self._w, self._columns, tile.filters)
         self._widening = Widening(b, self._x, self._columns, _alignment(self._shape.x))
@@ -249,6 +253,8 @@ class _Nest:
         """Widen `length` neighbouring values of the image."""
         b = self._b
         at_once = next(n for n in (16, 8, 4) if length % n == 0)
+        if self._code == "size":
+            at_once = WORD
         with b.loop("value", 0, length, at_once) as value:
             words = [(b.add(source, value.index), offset) for offset in range(0, at_once, WORD)]
             places = [(offset, offset + PAIR) for offset in range(0, at_once, WORD)]
@@ -295,7 +301,7 @@ class _Nest:
         columns = self._shape.columns
         window = self._depth * columns.taps
         step = self._depth * (columns.stride if columns.taps > 1 else 1)
-        return Columns(step, PAIR, Imm(window), trip_of(window))
+        return Columns(step, PAIR, Imm(window), trip_of(window, self._code))
 
 
 def _alignment(access: Access) -> int:

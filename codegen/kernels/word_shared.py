@@ -24,6 +24,7 @@ from ellc.codegen.kernels.convolution import Problem
 from ellc.codegen.kernels.implicit_gemm import ConvShape
 from ellc.codegen.kernels.word_tiles import (
     PAIR,
+    SHORT_TRIP,
     WORD,
     Columns,
     Widening,
@@ -59,17 +60,22 @@ def shared_words(
     flat = (shape.rows.taps, shape.columns.taps, shape.rows.stride, shape.columns.stride)
     if node.threads > 1 or images > 1 or flat != (1, 1, 1, 1) or pixels < tile.pixels:
         return None
-    if shape.channels % _TRIP or filters % tile.filters or len(node.stages) != 1:
+    if shape.channels % _trip(node) or filters % tile.filters or len(node.stages) != 1:
         return None
     accesses = _flat(shape.x, pixels), _flat(node.result.access, pixels)
     x, y = accesses
     if x is None or y is None:
         return None
     b = KernelBuilder(node.name)
-    if not WordRequantize(node, b, problem.terms, tile.filters).takes_stage:
+    if not WordRequantize(node, b, problem.terms, tile.filters, shared=True).takes_stage:
         return None
     prediction = Prediction("words", f"any{tile.note}", cycles(shape, tile))
     return Candidate(prediction, partial(_call, node, problem, tile, (x, y)))
+
+
+def _trip(node: PlacedNode) -> int:
+    """The values in a trip of the inner loop, which divides the channels of all layers."""
+    return SHORT_TRIP if node.code == "size" else _TRIP
 
 
 def _flat(access: Access, pixels: int) -> Access | None:
@@ -95,10 +101,11 @@ def _call(
         b.param("w", Elem.I8, 64),
         b.param("columns", Elem.I16, memory.align_bytes, writable=True),
     )
-    requantize = WordRequantize(node, b, terms, tile.filters)
+    requantize = WordRequantize(node, b, terms, tile.filters, shared=True)
     sizes = b.param("sizes", Elem.I32, 64)
     result = b.param("y", y.elem, 1, writable=True)
-    _Nest(b, tile, (*params, sizes, result), requantize, aligned).write()
+    accessed = (*params, sizes, result)
+    _Nest(b, tile, accessed, requantize, aligned, _trip(node)).write()
     what = f"words:{tile.filters}:{terms.key}{terms.weights.shape}"
     packed = node.inputs[1].derived(
         what, filters * depth, lambda: pack_words(terms.stored, tile.filters)
@@ -120,8 +127,9 @@ class _Nest:
         params: tuple[Param, Param, Param, Param, Param],
         requantize: WordRequantize,
         align_bytes: int,
+        trip: int,
     ) -> None:
-        self._b, self._tile, self._requantize = b, tile, requantize
+        self._b, self._tile, self._requantize, self._trip = b, tile, requantize, trip
         x, w, columns, self._sizes, self._y = params
         self._products = WordProducts(b, w, columns, tile.filters)
         self._widening = Widening(b, x, columns, align_bytes)
@@ -148,7 +156,7 @@ class _Nest:
             words = [(b.add(start, value.index), 0) for start in starts]
             places = [(PAIR * pixel, PAIR * (pixel + count)) for pixel in range(count)]
             self._widening.write(words, b.mul(value.index, count), places)
-        layout = Columns(PAIR, PAIR * count, depth, _TRIP)
+        layout = Columns(PAIR, PAIR * count, depth, self._trip)
         with b.loop("block", 0, blocks) as block:
             starts = self._requantize.starts(block.index)
             sums = self._products.added(starts * count, block.index, count, Imm(0), layout)

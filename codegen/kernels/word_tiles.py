@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ellc.codegen.blocks.calls import CodeGoal
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.kir.types import Elem
@@ -25,6 +26,9 @@ TRIPS = (32, 16, 12, 8, 4)
 the registers that LLVM allocates, a trip spends 27 modelled cycles of a Cortex-M33 on spilled
 pointers. 32 values of a tile of 4x2 take 304 cycles in trips of 16 (Cortex-M7: 173), 255 in one
 trip of 32 (166)."""
+SHORT_TRIP = 8
+"""The most values in a trip where code should be small. An inner loop of 32 values of a tile of 4x2
+has 240 instructions, and each kernel has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +57,10 @@ class Columns:
     trip: int
 
 
-def trip_of(window: int) -> int:
+def trip_of(window: int, code: CodeGoal) -> int:
     """The values in a trip of the inner loop."""
-    return next(n for n in TRIPS if window % n == 0)
+    most = SHORT_TRIP if code == "size" else TRIPS[0]
+    return next(n for n in TRIPS if n <= most and window % n == 0)
 
 
 def pack_words(weights: Array, filters: int) -> Array:

@@ -72,8 +72,8 @@ class Candidates:
     ) -> None:
         self._graph, self._needed, self._target = graph, needed, target
         self._options, self._tuned, self._asked = options, tuned, asked
-        self._storage = Storage(graph, needed, target)
         self._wishes = Wishes.of(graph, target, options)
+        self._storage = Storage(graph, needed, target, code=self._wishes.code)
         self._chosen: dict[str, Chosen] = {}
 
     def of(self, node: Node) -> Chosen:

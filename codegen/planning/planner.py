@@ -39,6 +39,7 @@ from ellc.codegen.planning.choice import (
     Choice,
     Wishes,
     choose,
+    code_goal,
 )
 from ellc.codegen.planning.halving import halved
 from ellc.codegen.planning.loops import Enter, Leave, Repeat, flattened
@@ -94,7 +95,8 @@ def make_plan(
         wanted = candidates.faster_chains()
     chains = candidates.banded(wanted)
     bands, spared = [chain.bands for chain in chains], asked.spare_images(flat)
-    storage = Storage(flat, needed, target, bands, spared)
+    code = code_goal(target, options.code)
+    storage = Storage(flat, needed, target, bands, spared, code)
     steps = _Steps(flat, needed, storage, target, options, prefix, tuned, asked, chains)
     plan = steps.plan()
     verify_plan(plan)

@@ -18,6 +18,7 @@ from ellc.codegen.blocks.access import (
     element_access,
     stored_shape,
 )
+from ellc.codegen.blocks.calls import CodeGoal
 from ellc.codegen.blocks.placed_node import ConstantForms, NodeOperand, NodeResult, PlacedNode
 from ellc.codegen.kernels.depthwise_columns import pixel_before
 from ellc.codegen.kernels.direct import reads_planes
@@ -50,7 +51,7 @@ class Storage:
     conditions under which each node runs; the node counts as a reader of these conditions. If the
     waits of the target's core for cache lines are known, images that a convolution reads have gaps
     between pixels, where pixels would otherwise compete for a few sets of a cache (`pixel_pitch`).
-    The kernels of the results `spared` cannot overwrite an image.
+    The kernels of the results `spared` cannot overwrite an image. `code` is that of placed nodes.
     """
 
     def __init__(
@@ -60,7 +61,9 @@ class Storage:
         target: Target,
         chains: Sequence[Bands] = (),
         spared: frozenset[str] = frozenset(),
+        code: CodeGoal = "speed",
     ) -> None:
+        self._code: CodeGoal = code
         self._graph, self._target, self._chains, self._spared = graph, target, chains, spared
         self._windows: dict[str, Access] = {}
         self._buffers: dict[str, Buffer] = {}
@@ -112,6 +115,7 @@ class Storage:
             extras=operands[fused.operands :],
             results=results,
             overwrites_image=node.outputs[0] in self._overwriting,
+            code=self._code,
         )
 
     def _operand(self, value: str) -> NodeOperand:

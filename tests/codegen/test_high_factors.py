@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ellc.codegen.blocks.high_factors import HighFactors, high_factors
+from ellc.codegen.blocks.high_factors import HighFactors, exact_results, high_factors
+from ellc.codegen.blocks.packed_factors import MOST_RAISED_SUM, common_offset, packed_factors
 from ellc.ir.ops.quantised import Requantize
 from ellc.ir.types import Array, DType
 
@@ -53,6 +54,37 @@ def test_all_results_in_the_range_are_exact(
     sums = np.concatenate([np.tile(sums, (FILTERS, 1)), least[:, None], most[:, None]], axis=1)
     (wanted,) = op.reference(sums.astype(np.int32), mantissas[:, None], right[:, None])
     np.testing.assert_array_equal(by_factors(op, factors, sums), wanted)
+
+
+@pytest.mark.parametrize("rule", ["tflite", "tflite_once"])
+@pytest.mark.parametrize(
+    ("zero_point", "low", "shifts"),
+    [(-128, -128, (7, 9)), (-128, -128, (3, 14)), (7, 7, (4, 12)), (7, -128, (6, 9))],
+)
+def test_a_word_for_each_filter_gives_all_results(
+    rule: str, zero_point: int, low: int, shifts: tuple[int, int]
+) -> None:
+    rng = np.random.default_rng(shifts[1])
+    op = requantize(rule, zero_point, low)
+    mantissas = rng.integers(1 << 30, 1 << 31, FILTERS).astype(np.int32)
+    right = -rng.integers(*shifts, FILTERS, endpoint=True).astype(np.int32)
+    most = rng.integers(5000, 20000, FILTERS)
+    least = -rng.integers(5000, 20000, FILTERS)
+    right[0] = -17  # two results, or one
+    # Filters with one result: without weights, but with a large bias, as converters write them.
+    least[1:3] = most[1:3] = 1 << 30
+    right[1:3] = [-23, -30]
+    exact = exact_results(op, mantissas, right, least, most)
+    assert exact is not None
+    factors = packed_factors(exact, MOST_RAISED_SUM)
+    assert factors is not None
+    np.testing.assert_array_equal(factors.mantissas & MOST_RAISED_SUM, factors.raised)
+    units = 0 if rule == "tflite_once" else 1 << (factors.raised - 2)
+    np.testing.assert_array_equal(factors.offsets, common_offset(op, factors.shift) + units)
+    sums = rng.integers(least[:, None], most[:, None], (FILTERS, 3000), endpoint=True)
+    steps = np.concatenate([exact.sums, sums, least[:, None], most[:, None]], axis=1)
+    (wanted,) = op.reference(steps.astype(np.int32), mantissas[:, None], right[:, None])
+    np.testing.assert_array_equal(by_factors(op, factors, steps), wanted)
 
 
 def test_there_are_none_for_left_shifts_and_other_rules() -> None:

@@ -9,7 +9,7 @@ from interpreted_plan import run_plan
 from requantised_convolutions import LAYER, ZERO_POINT, convolution, image_of
 from small_networks import reference_of
 
-from ellc.codegen.blocks.calls import Options
+from ellc.codegen.blocks.calls import CodeGoal, Options
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.testing import Trial
 from ellc.codegen.planning.planner import make_plan
@@ -40,7 +40,8 @@ def random_network(seed: int) -> Graph:
 @pytest.mark.parametrize("seed", range(LAYERS))
 def test_random_layers(seed: int) -> None:
     graph = random_network(seed)
-    options = Options(kernels=((LAYER, "widened_rows"),))
+    code: CodeGoal = "size" if seed % 2 else "speed"
+    options = Options(kernels=((LAYER, "widened_rows"),), code=code)
     plan = make_plan(graph, TARGET, options, "m")
     image = image_of(graph, seed)
     (found,) = run_plan(plan, (image,))

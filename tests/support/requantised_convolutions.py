@@ -16,12 +16,17 @@ ZERO_POINT = -5
 
 
 def convolution(
-    conv: IntConv2D, image: tuple[int, ...], filters: tuple[int, int, int], low: int, seed: int
+    conv: IntConv2D,
+    image: tuple[int, ...],
+    filters: tuple[int, int, int],
+    low: int,
+    seed: int,
+    shifts: tuple[int, int] = (6, 10),
 ) -> Graph:
     """A convolution with a bias: `filters` are the number of filters and the window.
 
     The image has signed bytes if its zero point is negative, otherwise unsigned ones. Results are
-    at least `low`; their zero point is `ZERO_POINT`.
+    at least `low`; their zero point is `ZERO_POINT`. Right shifts are in the range `shifts`.
     """
     rng = np.random.default_rng(seed)
     kind = DType.I8 if conv.input_zero < 0 else DType.U8
@@ -32,9 +37,9 @@ def convolution(
     bias = rng.integers(-3000, 3000, count).astype(np.int32)
     sums = b.add(conv, x, b.constant(weights), b.constant(bias), source=LAYER)
     mantissas = rng.integers(1 << 30, (1 << 31) - 1, count).astype(np.int32)
-    shifts = -rng.integers(6, 10, count).astype(np.int32)
+    right = -rng.integers(*shifts, count).astype(np.int32)
     scale = Requantize("tflite", ZERO_POINT, low, 127, DType.I8)
-    b.output("y", b.add(scale, sums, b.constant(mantissas), b.constant(shifts)))
+    b.output("y", b.add(scale, sums, b.constant(mantissas), b.constant(right)))
     return ready(b.build())
 
 
