@@ -23,7 +23,7 @@ from ellc.codegen.output.build import KINDS, BuildOptions, BuildResult, build
 from ellc.codegen.output.emit import plan_kernels
 from ellc.codegen.output.package import library_folders
 from ellc.codegen.output.package.adapters import adapter_name, write_adapter
-from ellc.codegen.output.package.manifest import Costs, manifest, write_manifest
+from ellc.codegen.output.package.manifest import Costs, FlashUse, manifest, write_manifest
 from ellc.codegen.output.package.texts import (
     Linkable,
     write_cmake,
@@ -44,6 +44,7 @@ from ellc.codegen.toolchain.link import BUILT_IN, Tools
 from ellc.debug import Watch, difference, seconds_table, unwatched
 from ellc.fast_code import write_fast_code
 from ellc.folders import replaced_folder
+from ellc.inspect import weight_bytes
 from ellc.ir.errors import EllcError
 from ellc.ir.file_interface import FileInterface, Runtime
 from ellc.ir.files import write_text
@@ -171,9 +172,10 @@ def compile_model(
     name = valid_name(chosen.name or by_default)
     file = None if isinstance(source, Graph) else _interface(source, chosen, kinds)
     plan = _planned(graph, row, chosen, name, clock, watch)
-    document_name, weight_bytes = f"{name}.json", sum(w.bytes for w, _ in plan.weights)
-    with replaced_folder(folder, document_name, needed_bytes=weight_bytes) as new_folder:
+    document_name, needed = f"{name}.json", sum(w.bytes for w, _ in plan.weights)
+    with replaced_folder(folder, document_name, needed_bytes=needed) as new_folder:
         files, built, costs = _write(plan, name, kinds, chosen, new_folder, clock, file)
+        costs = _with_flash_use(costs, graph, plan)
         document = manifest(
             plan, built.model, costs, __version__, new_folder, files, chosen.version
         )
@@ -425,3 +427,12 @@ def _costs(
             break
     uses = memory_use(allowed, built.model, flash, built.stack_bytes, code_bytes)
     return Costs(flash, built.model.ram_bytes, built.stack_bytes, uses)
+
+
+def _with_flash_use(costs: Costs, graph: Graph, plan: Plan) -> Costs:
+    """The costs, with what the flash contains. `graph` is the imported graph."""
+    if costs.flash_bytes is None:
+        return costs
+    weights = weight_bytes(graph)
+    code = costs.flash_bytes - plan.weight_bytes
+    return replace(costs, flash=FlashUse(weights, plan.weight_bytes - weights, code))

@@ -8,6 +8,7 @@ from ellc.ir.graph import Graph, Node, Port
 from ellc.ir.nested import bodies, constant_types
 from ellc.ir.op import Op, Types
 from ellc.ir.ops.fused import Fused
+from ellc.ir.ops.quantised import Requantize
 from ellc.ir.types import DType, Quant, TensorType
 from ellc.receptive_field import fields
 
@@ -77,6 +78,20 @@ def type_bytes(type_: TensorType) -> int:
         channels = type_.shape[-1] if type_.shape else 1
         return type_.elements // max(1, channels) * -(-channels // 8)
     return type_.elements * type_.dtype.item_bytes
+
+
+def weight_bytes(graph: Graph) -> int:
+    """The bytes of the weights and biases of an imported graph, with the types of its file.
+
+    These are the constants that nodes read, each counted once. The factors of requantisations do
+    not count: files have scales instead.
+    """
+    keys = {c.value: c.key for c in graph.constants}
+    read: dict[str, TensorType] = {}
+    for node in graph.nodes:
+        if not isinstance(node.op, Requantize):
+            read |= _parameters(graph, node, keys)
+    return sum(map(type_bytes, read.values()))
 
 
 def _live_bytes(graph: Graph) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -193,6 +194,7 @@ def _document(artifact: Artifact, target: Target) -> dict[str, object]:
         "library": str(artifact.library) if artifact.library else None,
         "module_bytes": _module_bytes(artifact, target),
         "flash_bytes": artifact.costs.flash_bytes,
+        "flash": None if artifact.costs.flash is None else asdict(artifact.costs.flash),
         "arena_bytes": artifact.costs.arena_bytes,
         "stack_bytes": artifact.costs.stack_bytes,
         "memories": {

@@ -27,7 +27,7 @@ from cortexm_program import Measured, measured  # noqa: E402
 
 from ellc.codegen.blocks.calls import CodeGoal, Options  # noqa: E402
 from ellc.codegen.machine.resolve import resolve  # noqa: E402
-from ellc.codegen.planning.planner import make_plan  # noqa: E402
+from ellc.codegen.planning.ram_limit import plan_within  # noqa: E402
 from ellc.ir.pipeline import run_pipeline  # noqa: E402
 from ellc.models import read_model  # noqa: E402
 
@@ -163,7 +163,7 @@ def main() -> None:
             target = resolve(name)
             is_own = given.board == "own"
             board, where = (name, name) if is_own else (given.board, target_core(name))
-            found = measured(make_plan(graph, target, options, "net"), board, given.blocks)
+            found = measured(plan_within(graph, target, options, "net"), board, given.blocks)
             totals[path.stem, where] = found.cycles
             print(
                 f"{path.stem} {name} ({given.board}): {found.cycles:,.0f} cycles, "

@@ -31,18 +31,33 @@ class MemoryUse:
 
 
 @dataclass(frozen=True, slots=True)
+class FlashUse:
+    """What the flash contains, in bytes.
+
+    `weights` are those of the model: weights and biases with the types of its file. `tables` is
+    what constants take beyond that, for instance the factors of requantisations; it is negative if
+    kernels read the weights in fewer bits. `code` is the rest.
+    """
+
+    weights: int
+    tables: int
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
 class Costs:
     """The memory that a compiled network needs. None means that a size is unknown.
 
-    `flash_bytes` counts code and constants. `stack_bytes` is what the deepest call needs on the
-    stack of the calling thread. `memories` says how these bytes lie in the memories that the user
-    named.
+    `flash_bytes` counts code and constants, and `flash` says which. `stack_bytes` is what the
+    deepest call needs on the stack of the calling thread. `memories` says how these bytes lie in
+    the memories that the user named.
     """
 
     flash_bytes: int | None
     arena_bytes: int
     stack_bytes: int | None
     memories: tuple[MemoryUse, ...] = ()
+    flash: FlashUse | None = None
 
 
 def manifest(
