@@ -105,9 +105,9 @@ class WordRequantize:
         if self.is_packed:
             common = self._b.load(self._table, 0)
             return unpacked(self._b, self._stage[0], mantissa, common)
-        raised = self._constant(block, number, _RAISED)
-        unit = self._constant(block, number, _UNIT) if self._width > _UNIT else raised
-        return raised, (mantissa, self._constant(block, number, _OFFSET), unit)
+        numbers = range(_OFFSET, self._width)
+        offset, raised, *unit = (self._constant(block, number, which) for which in numbers)
+        return raised, (mantissa, offset, unit[0] if unit else raised)
 
     def _constant(self, block: Operand, number: int, which: int) -> Operand:
         index = self._b.mul(block, self._block * self._width)

@@ -20,147 +20,50 @@ takes 18 for two pixels of four channels.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from math import gcd
 
 import numpy as np
 
-from ellc.codegen.blocks.access import Access
 from ellc.codegen.blocks.calls import KernelCall, WeightArg, access_arg
 from ellc.codegen.blocks.candidates import Candidate, Prediction, kernel
-from ellc.codegen.blocks.high_factors import MOST_RAISED, HighFactors, OfFilter, apply_factors
-from ellc.codegen.blocks.packed_factors import HEADER, MOST_RAISED_SUM, header, unpacked
+from ellc.codegen.blocks.high_factors import OfFilter, apply_factors
+from ellc.codegen.blocks.packed_factors import HEADER, header, unpacked
 from ellc.codegen.blocks.placed_node import PlacedNode
-from ellc.codegen.blocks.requantisation import requantisation
-from ellc.codegen.blocks.scratch import reshaped, scratch
-from ellc.codegen.blocks.terms import Terms
+from ellc.codegen.blocks.scratch import scratch
 from ellc.codegen.blocks.weights import constant
-from ellc.codegen.blocks.window import Axis, cut, window_axes
-from ellc.codegen.kernels.convolution import has_filter_per_channel, terms_of
+from ellc.codegen.kernels.depthwise_shared import shared_planes
+from ellc.codegen.kernels.plane_problem import (
+    GROUP,
+    PIXELS,
+    Layout,
+    PlaneProblem,
+    WeightWords,
+    plane_problem,
+    uses,
+)
 from ellc.codegen.kernels.word_products import (
-    SAVED,
-    has_word_products,
     padding_word,
     repeat,
 )
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Kernel, Operand
 from ellc.codegen.kir.types import Elem, VType
-from ellc.ir.ops.quantised import Requantize
 from ellc.ir.ops.quantised_conv import IntConv2D
-
-_NUMBERS = 4
-"""The numbers of a filter: start value, mantissa, offset, and what negative sums subtract, or k."""
-_GROUP = 4  # channels that are rearranged at once: those of a word
-_MOST_TAPS = 25  # of a window, which is straight-line code
-_PIXELS = 4  # of a tile
-_PLANE_BYTES = 4096
-"""The most bytes of the planes of a group, unless one row of results needs more."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """The planes of a group: `lines` rows of `pitch` words, for `rows` rows of results."""
-
-    rows: int
-    lines: int
-    pitch: int
-
-    @property
-    def words(self) -> int:
-        """The number of words of a plane."""
-        return self.lines * self.pitch
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class _Problem:
-    """Everything that a kernel needs."""
-
-    x: Access
-    y: Access
-    walk: tuple[int, int, int, int]
-    rows: Axis
-    columns: Axis
-    terms: Terms
-    op: Requantize
-    factors: HighFactors
-
-    @property
-    def shifts_sums(self) -> bool:
-        """Whether sums are shifted, because weights shifted by so many bits would not fit."""
-        return int(self.factors.raised.max()) > MOST_RAISED
-
-    def layout(self) -> _Layout:
-        """The layout with the highest bands that `_PLANE_BYTES` allow."""
-        pixels = cut(self.columns.outputs, _PIXELS).count * _PIXELS
-        last = (max(pixels, self.columns.outputs) - 1) * self.columns.stride + self.columns.taps
-        pitch = -(-max(last, self.columns.before + self.columns.size) // 2)
-        lines = _PLANE_BYTES // (_GROUP * 4 * pitch)
-        most = max(1, (lines - self.rows.taps) // self.rows.stride + 1)
-        rows = cut(self.rows.outputs, most).size
-        return _Layout(rows, (rows - 1) * self.rows.stride + self.rows.taps, pitch)
-
-    def cycles(self) -> float:
-        """The predicted instructions, in comparison with kernels that have an epilogue."""
-        layout, (images, rows, columns, channels) = self.layout(), self.walk
-        bands = -(-rows // layout.rows)
-        taps = self.rows.taps * self.columns.taps
-        products = self.rows.taps * -(-self.columns.taps // 2)
-        words = self.rows.taps * (self.columns.stride * (_PIXELS - 1) + self.columns.taps + 4) / 2
-        tiles = rows * (-(-columns // _PIXELS))
-        of_plane = tiles * (words + _PIXELS * products + 3) + bands * (20 + 3 * taps)
-        moved = bands * layout.lines * self.columns.size * 7 / 4
-        return images * channels * (of_plane + moved - SAVED * rows * columns)
 
 
 @kernel(IntConv2D, name="depthwise_planes")
 def depthwise_planes(node: PlacedNode) -> Iterator[Candidate]:
     """A candidate on cores whose cost of such instructions is known."""
-    problem = _problem(node)
+    problem = plane_problem(node)
     if problem:
+        if shared := shared_planes(node, problem):
+            yield shared
         prediction = Prediction("depthwise_planes", cycles=problem.cycles())
         yield Candidate(prediction, lambda: [_call(node, problem)])
 
 
-def _problem(node: PlacedNode) -> _Problem | None:
-    """The problem of a node, or None if this family cannot compute it."""
-    conv = node.anchor
-    if not has_filter_per_channel(node) or not has_word_products(node):
-        return None
-    assert isinstance(conv, IntConv2D)
-    terms = terms_of(node)
-    filters, *taps, _ = terms.weights.shape
-    types, y = terms.types, node.result.access
-    if (
-        filters != conv.groups
-        or filters % _GROUP
-        or conv.dilation != (1, 1)
-        or taps[0] * taps[1] > _MOST_TAPS
-        or types.image.bytes > 1
-        or types.weight is not Elem.I8
-        or y.shape != node.anchor_type().shape
-    ):
-        return None
-    found = _factors(node, terms)
-    if found is None:
-        return None
-    images, rows, columns, _ = node.anchor_type().shape
-    x = reshaped(node.inputs[0].access, node.inputs[0].type.shape)
-    axes = window_axes(x, (rows, columns), (taps[0], taps[1]), conv.stride, (1, 1), terms.padding)
-    return _Problem(x, y, (images, rows, columns, filters), *axes, terms, *found)
-
-
-def _factors(node: PlacedNode, terms: Terms) -> tuple[Requantize, HighFactors] | None:
-    """The requantisation: packed if possible, even if sums must be shifted instead of weights."""
-    found = requantisation(node, terms)
-    if found is None or found[1].packed or node.code != "size":
-        return found
-    of_sums = requantisation(node, terms, MOST_RAISED_SUM)
-    return of_sums if of_sums and of_sums[1].packed else found
-
-
-def _numbers(problem: _Problem) -> list[WeightArg]:
+def _numbers(problem: PlaneProblem) -> list[WeightArg]:
     """What filters multiply and add; if it is not packed, then also the k of each."""
     factors, filters = problem.factors, len(problem.terms.weights)
     starts = problem.terms.start(filters, None)
@@ -171,19 +74,14 @@ def _numbers(problem: _Problem) -> list[WeightArg]:
     return [constant(table), constant(factors.raised.astype(np.int8))]
 
 
-def _call(node: PlacedNode, problem: _Problem) -> KernelCall:
+def _call(node: PlacedNode, problem: PlaneProblem) -> KernelCall:
     """Write the kernel, and return its call."""
-    terms, layout = problem.terms, problem.layout()
-    first = _WeightWords.of(problem.columns).place(problem.rows.taps, 0)
-    planes = scratch(Elem.I32, (first + _GROUP * layout.words,))
-    filters = len(terms.weights)
-    packed = np.asarray(terms.weights.reshape(filters, -1), order="C")
-    weights = node.inputs[1].derived(
-        f"rows:{terms.key}{packed.shape}", packed.nbytes, partial(np.asarray, packed)
-    )
+    layout = problem.layout()
+    first = WeightWords.of(problem.columns).place(problem.rows.taps, 0)
+    planes = scratch(Elem.I32, (first + GROUP * layout.words,))
     args = (
         access_arg(problem.x),
-        weights,
+        problem.stored_weights(node),
         *_numbers(problem),
         access_arg(planes),
         access_arg(problem.y),
@@ -195,7 +93,7 @@ def _call(node: PlacedNode, problem: _Problem) -> KernelCall:
 class _Writer:
     """Writes the kernel. One thread computes everything, as all groups use the same planes."""
 
-    def __init__(self, b: KernelBuilder, problem: _Problem, layout: _Layout) -> None:
+    def __init__(self, b: KernelBuilder, problem: PlaneProblem, layout: Layout) -> None:
         self._b, self._problem, self._layout = b, problem, layout
         x, y = problem.x, problem.y
         self._x = b.param("x", x.elem, x.align_bytes)
@@ -206,25 +104,25 @@ class _Writer:
         self._planes = b.param("planes", Elem.I32, 64, writable=True)
         self._y = b.param("y", y.elem, y.align_bytes, writable=True)
         self._pad = padding_word(problem.terms)
-        self._words = _WeightWords.of(problem.columns)
+        self._words = WeightWords.of(problem.columns)
         self._first = self._words.place(problem.rows.taps, 0)  # of the planes
 
     def write(self) -> Kernel:
         """The finished kernel."""
         b, layout, (images, rows, _, channels) = self._b, self._layout, self._problem.walk
         with b.loop("part", b.begin, b.end):
-            with b.loop("word", self._first, self._first + _GROUP * layout.words) as word:
+            with b.loop("word", self._first, self._first + GROUP * layout.words) as word:
                 b.store(self._pad, self._planes, word.index)
             with (
                 b.loop("image", 0, images) as image,
-                b.loop("group", 0, channels, _GROUP) as group,
+                b.loop("group", 0, channels, GROUP) as group,
                 b.loop("band", 0, rows, layout.rows) as band,
             ):
                 count: Operand = Imm(layout.rows)
                 if rows % layout.rows:
                     count = b.min(b.sub(rows, band.index), layout.rows)
                 self._rearrange(image.index, group.index, band.index, count)
-                with b.loop("channel", 0, _GROUP) as channel:
+                with b.loop("channel", 0, GROUP) as channel:
                     self._plane(image.index, group.index, channel.index, band.index, count)
         return b.finish()
 
@@ -256,7 +154,7 @@ class _Writer:
         b, layout = self._b, self._layout
         with b.loop("word", 0, layout.pitch) as word:
             at = b.add(target, word.index)
-            for channel in range(_GROUP):
+            for channel in range(GROUP):
                 b.store(self._pad, self._planes, at, offset=channel * layout.words)
 
     def _row(self, source: Operand, target: Operand) -> None:
@@ -285,7 +183,7 @@ class _Writer:
         """The four channels of a pixel as 16-bit integers: the even ones, and the odd ones."""
         b, x = self._b, self._problem.x
         align = gcd(self._x.align_bytes, 4, *x.strides[:3])
-        value = b.load(self._x, index, _GROUP, offset=offset, align_bytes=align)
+        value = b.load(self._x, index, GROUP, offset=offset, align_bytes=align)
         kind = "s" if x.elem.is_signed else "u"
         return b.op(f"dsp_{kind}xtb16_w", value), b.op(f"dsp_{kind}xtb16_ror8_w", value)
 
@@ -318,10 +216,10 @@ class _Writer:
             source = b.add(source, self._first)
             target = b.add(b.mul(image, y.strides[0]), b.mul(filter_, y.strides[3]))
             target = b.add(target, b.mul(b.add(band, row.index), y.strides[1]))
-            tiles, rest = divmod(outputs, _PIXELS)
+            tiles, rest = divmod(outputs, PIXELS)
             # LLVM must not know what was stored there: it would keep all of it in registers.
             numbers = b.op("opaque", Imm(0))
-            repeat(b, tiles, partial(self._tile, numbers, source, target, _PIXELS))
+            repeat(b, tiles, partial(self._tile, numbers, source, target, PIXELS))
             if rest:
                 self._tile(numbers, source, target, rest, Imm(tiles))
 
@@ -366,20 +264,20 @@ class _Writer:
     ) -> None:
         """Write the code of `pixels` neighbouring results."""
         b, problem, y = self._b, self._problem, self._problem.y
-        at = b.add(source, b.mul(tile, problem.columns.stride * _PIXELS // 2))
+        at = b.add(source, b.mul(tile, problem.columns.stride * PIXELS // 2))
         sums: list[Operand] = [b.load(self._planes, numbers)] * pixels
         for row in range(problem.rows.taps):
             weights: dict[int, Operand] = {}
-            for word, uses in _uses(problem.columns, pixels).items():
+            for word, own in uses(problem.columns, pixels).items():
                 value = b.load(self._planes, at, offset=row * self._layout.pitch + word)
-                for use in uses:
+                for use in own:
                     number, half = self._words.found(use.taps)
                     if number not in weights:
                         place = self._words.place(row, number)
                         weights[number] = b.load(self._planes, numbers, offset=place)
                     name = "dsp_smlad_w" if len(use.taps) > 1 else f"dsp_smla{use.half}{half}_w"
                     sums[use.pixel] = b.op(name, value, weights[number], sums[use.pixel])
-        index = b.add(target, b.mul(tile, _PIXELS * y.strides[2]))
+        index = b.add(target, b.mul(tile, PIXELS * y.strides[2]))
         mantissa, offset, last = (b.load(self._planes, numbers, offset=i) for i in (1, 2, 3))
         of_filter: OfFilter = (mantissa, offset, last)
         if problem.shifts_sums:
@@ -389,52 +287,3 @@ class _Writer:
         for pixel, total in enumerate(sums):
             result = apply_factors(b, problem.op, problem.factors, total, of_filter)
             b.store(result, self._y, index, offset=pixel * y.strides[2])
-
-
-@dataclass(frozen=True, slots=True)
-class _Use:
-    """A pixel of a tile uses a word of a row with one or two taps, one of them in `half` b or t."""
-
-    pixel: int
-    taps: tuple[int, ...]
-    half: str
-
-
-@dataclass(frozen=True, slots=True)
-class _WeightWords:
-    """The words of a window row: the taps of each, one or two.
-
-    The words of a filter are in memory after its other numbers.
-    """
-
-    words: tuple[tuple[int, ...], ...]
-
-    @staticmethod
-    def of(columns: Axis) -> _WeightWords:
-        """The words that tiles use. A single tap is taken from a pair if possible."""
-        used = sorted({use.taps for uses in _uses(columns, _PIXELS).values() for use in uses})
-        pairs = [taps for taps in used if len(taps) > 1]
-        paired = {tap for taps in pairs for tap in taps}
-        return _WeightWords((*pairs, *(t for t in used if len(t) == 1 and t[0] not in paired)))
-
-    def found(self, taps: tuple[int, ...]) -> tuple[int, str]:
-        """The number of the word with these taps, and the half (b or t) that has the first."""
-        number, word = next((n, w) for n, w in enumerate(self.words) if set(taps) <= set(w))
-        return number, "bt"[word.index(taps[0])]
-
-    def place(self, row: int, number: int) -> int:
-        """Where a word is."""
-        return _NUMBERS + row * len(self.words) + number
-
-
-def _uses(columns: Axis, pixels: int) -> dict[int, list[_Use]]:
-    """For each word of a tile's row, how the pixels use it."""
-    uses: dict[int, list[_Use]] = {}
-    for pixel in range(pixels):
-        of_word: dict[int, list[int]] = {}
-        for tap in range(columns.taps):
-            of_word.setdefault((pixel * columns.stride + tap) // 2, []).append(tap)
-        for word, taps in of_word.items():
-            half = "bt"[(pixel * columns.stride + taps[0]) % 2]
-            uses.setdefault(word, []).append(_Use(pixel, tuple(taps), half))
-    return dict(sorted(uses.items()))

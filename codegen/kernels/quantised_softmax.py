@@ -52,7 +52,7 @@ def lower_quant_softmax(node: PlacedNode) -> list[KernelCall]:
     target = b.param("y", result.elem, result.align_bytes, writable=True)
     row = _Row(
         b, source, powers, terms, target, rows, x.shape[-1],
-        (x.strides[-1], result.strides[-1]), op.dtype, 1 if node.code == "size" else _UNROLL,
+        (x.strides[-1], result.strides[-1]), op.dtype, _UNROLL if node.code == "speed" else 1,
     )  # fmt: skip
     extent = ElementWalk(rows.extents, 1, node.threads).write(b, row.write)
     table = op.exponentials()
