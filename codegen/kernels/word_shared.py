@@ -67,7 +67,7 @@ def shared_words(
     if x is None or y is None:
         return None
     b = KernelBuilder(node.name)
-    if not WordRequantize(node, b, problem.terms, tile.filters, shared=True).takes_stage:
+    if not WordRequantize(node, b, problem.terms, tile.filters).takes_stage:
         return None
     prediction = Prediction("words", f"any{tile.note}", cycles(shape, tile))
     return Candidate(prediction, partial(_call, node, problem, tile, (x, y)))
@@ -103,6 +103,7 @@ def _call(
     )
     requantize = WordRequantize(node, b, terms, tile.filters, shared=True)
     sizes = b.param("sizes", Elem.I32, 64)
+    requantize.reads_header(sizes, len(_SIZES))
     result = b.param("y", y.elem, 1, writable=True)
     accessed = (*params, sizes, result)
     _Nest(b, tile, accessed, requantize, aligned, _trip(node)).write()
@@ -112,6 +113,7 @@ def _call(
     )
     whole = pixels - pixels % tile.pixels
     numbers = np.array([whole, pixels, depth, filters // tile.filters], np.int32)
+    numbers = np.concatenate([numbers, requantize.header])
     args: tuple[Arg, ...] = (access_arg(x), packed, access_arg(memory), requantize.arg)
     args = (*args, constant(numbers), access_arg(y))
     return [KernelCall(b.finish(), args, 1, f"words any{tile.note}")]
