@@ -20,16 +20,16 @@ _NO_HELIUM = "-mve.fp,-mve"
 """Kernels for Cortex-M55 and M85 are scalar, because LLVM 22 cannot compile floats for Helium:
 
 * `fcmp uno <4 x float> %a, zeroinitializer` is never true. LLVM writes `vpt.f32 ge` and `vcmpt.f32
-  lt`, the inverses of the two conditions of which one holds unless an operand is NaN. So `relu`,
-  `maximum`, `softmax` and others lose NaN.
+  lt`, the inverses of the two conditions of which one holds unless an operand is NaN.
 * It stops at an assertion (`MCOperand::getImm`) if a `<4 x float>` from `uitofp` is multiplied by
   2^-16 and the same block also uses the number 16, here in `sin`, `cos` and `tan`: it puts the
   operand `#16` of `vcvt.f32.u32` into a register.
 * Conversions between floats and 64-bit integers in vectors call library functions.
 
-With vectors of 16 bytes, a sixteenth of the samples of all operators on the emulated Corstone-300
-had these errors, and denormals flushed to 0 as by 32-bit NEON; all with integers alone agreed.
-`-mve.fp` avoids the errors, but has no vectors of floats, and a target has one size of vectors."""
+With vectors of 16 bytes, 39 samples in a sixteenth of those of all operators failed on the emulated
+Corstone-300: at NaN, infinities and denormals, with such calls, or in LLVM. All of them have
+floats. `-mve.fp` avoids the errors, but has no vectors of floats, and a target has one size of
+vectors."""
 
 
 @dataclass(frozen=True, slots=True)
