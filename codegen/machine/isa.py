@@ -30,6 +30,8 @@ class Isa:
     """Whether an instruction looks up bytes in a table that fills up to four vector registers."""
     masks_are_bits: bool = False
     """Whether an instruction converts a mask to one bit per lane."""
+    adds_pairs: bool = False
+    """Whether an instruction adds neighbouring bytes of two vectors: `addp` of AArch64."""
     vector_loads_take_offsets: bool = True
     """Whether a vector load can add a constant to its pointer."""
     freezes_narrow_loads: bool = False
@@ -72,6 +74,7 @@ ISAS: dict[Arch, Isa] = {
     for isa in (
         Isa(
             "aarch64",
+            adds_pairs=True,
             always_has_neon=True,
             float_min=FloatMin.EVERYWHERE,
             looks_up_in_registers=True,

@@ -117,7 +117,7 @@ _ROWS: tuple[Platform, ...] = (
         lld_emulation="elf64lriscv",
         elf_machine=243,
         emulator="qemu-riscv64",
-        emulated_cpu="rv64,v=true",
+        emulated_cpu="rv64,v=true,vext_spec=v1.0",  # without a version, qemu prints a warning
         wheel_tags=("linux_riscv64", "manylinux_2_28_riscv64", "musllinux_1_1_riscv64"),
         cores=4,
         clock_hz=1_500_000_000,

@@ -112,7 +112,8 @@ def pack_bits(w: InstructionWriter, let: Let) -> str:
     """The packed bits of a mask.
 
     x86 has an instruction for this. On other targets each lane that is set becomes the weight of
-    its bit, and the lanes of each byte are added: those of several bytes together, on AArch64.
+    its bit, and the lanes of each byte are added; where an instruction adds neighbours, those of
+    several bytes together.
     """
     (arg,), result = let.args, let.result.type
     if w.target.isa.masks_are_bits:
@@ -122,7 +123,7 @@ def pack_bits(w: InstructionWriter, let: Let) -> str:
     spread = w.let(f"sext {w.typed(arg)} to {w.type(bytes_)}")
     weights = ", ".join(f"i8 {1 << (i % 8)}" for i in range(lanes))
     bits = w.let(f"and {w.type(bytes_)} {spread}, <{weights}>")
-    if w.target.arch == "aarch64" and 8 < lanes <= _MOST_ADDED:
+    if w.target.isa.adds_pairs and 8 < lanes <= _MOST_ADDED:
         return _sums_of_eights(w, bytes_, bits)
     sums = [_sum_of_eight(w, bytes_, bits, 8 * group) for group in range(lanes // 8)]
     if len(sums) == 1:
