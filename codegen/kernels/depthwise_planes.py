@@ -33,15 +33,8 @@ from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.scratch import scratch
 from ellc.codegen.blocks.weights import constant
 from ellc.codegen.kernels.depthwise_shared import shared_planes
-from ellc.codegen.kernels.plane_problem import (
-    GROUP,
-    PIXELS,
-    Layout,
-    PlaneProblem,
-    WeightWords,
-    plane_problem,
-    uses,
-)
+from ellc.codegen.kernels.plane_problem import GROUP, PIXELS, Layout, PlaneProblem, plane_problem
+from ellc.codegen.kernels.plane_products import RowProducts, WeightWords, unit_of
 from ellc.codegen.kernels.word_products import (
     padding_word,
     repeat,
@@ -266,24 +259,15 @@ class _Writer:
         b, problem, y = self._b, self._problem, self._problem.y
         at = b.add(source, b.mul(tile, problem.columns.stride * PIXELS // 2))
         sums: list[Operand] = [b.load(self._planes, numbers)] * pixels
+        products = RowProducts(b, self._planes, self._words, problem.columns, numbers)
         for row in range(problem.rows.taps):
-            weights: dict[int, Operand] = {}
-            for word, own in uses(problem.columns, pixels).items():
-                value = b.load(self._planes, at, offset=row * self._layout.pitch + word)
-                for use in own:
-                    number, half = self._words.found(use.taps)
-                    if number not in weights:
-                        place = self._words.place(row, number)
-                        weights[number] = b.load(self._planes, numbers, offset=place)
-                    name = "dsp_smlad_w" if len(use.taps) > 1 else f"dsp_smla{use.half}{half}_w"
-                    sums[use.pixel] = b.op(name, value, weights[number], sums[use.pixel])
+            sums = products.added(sums, at, row * self._layout.pitch, row)
         index = b.add(target, b.mul(tile, PIXELS * y.strides[2]))
         mantissa, offset, last = (b.load(self._planes, numbers, offset=i) for i in (1, 2, 3))
         of_filter: OfFilter = (mantissa, offset, last)
         if problem.shifts_sums:
             sums = [b.op("shl_by", total, last) for total in sums]
-            unit = b.shift_right(b.op("shl_by", b.const(1, last), last), 1)
-            of_filter = mantissa, offset, unit
+            of_filter = mantissa, offset, unit_of(b, last)
         for pixel, total in enumerate(sums):
             result = apply_factors(b, problem.op, problem.factors, total, of_filter)
             b.store(result, self._y, index, offset=pixel * y.strides[2])

@@ -21,14 +21,8 @@ from ellc.codegen.blocks.packed_factors import header, unpacked
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.scratch import scratch
 from ellc.codegen.blocks.weights import constant
-from ellc.codegen.kernels.plane_problem import (
-    GROUP,
-    PIXELS,
-    Layout,
-    PlaneProblem,
-    WeightWords,
-    uses,
-)
+from ellc.codegen.kernels.plane_problem import GROUP, PIXELS, Layout, PlaneProblem
+from ellc.codegen.kernels.plane_products import RowProducts, WeightWords, unit_of
 from ellc.codegen.kernels.word_products import padding_word
 from ellc.codegen.kir.build import KernelBuilder
 from ellc.codegen.kir.ir import Imm, Kernel, Operand
@@ -242,14 +236,14 @@ class _Writer:
         numbers = b.op("opaque", Imm(0))
         at = b.add(source, b.mul(tile, problem.columns.stride * PIXELS // 2))
         sums: list[Operand] = [b.load(self._planes, numbers, offset=_START)] * PIXELS
+        products = RowProducts(b, self._planes, self._words, problem.columns, numbers)
         for row in range(problem.rows.taps):
             here = b.add(at, b.mul(self._size("pitch"), row)) if row else at
-            sums = self._products(sums, here, numbers, row)
+            sums = products.added(sums, here, 0, row)
         mantissa, offset, raised = (
             b.load(self._planes, numbers, offset=n) for n in (_MANTISSA, _OFFSET, _RAISED)
         )
-        unit = b.shift_right(b.op("shl_by", b.const(1, raised), raised), 1)
-        of_filter, shift = (mantissa, offset, unit), b.load(self._sizes, _SHIFT)
+        of_filter, shift = (mantissa, offset, unit_of(b, raised)), b.load(self._sizes, _SHIFT)
         channels, columns = self._size("channels"), self._size("result_columns")
         first = b.mul(tile, PIXELS)
         for pixel, total in enumerate(sums):
@@ -262,19 +256,3 @@ class _Writer:
                 continue
             with b.when(b.compare("lt", column, columns)):
                 b.store(result, self._y, to)
-
-    def _products(
-        self, sums: list[Operand], at: Operand, numbers: Operand, row: int
-    ) -> list[Operand]:
-        """The sums plus the products of a row of the windows."""
-        b, weights = self._b, dict[int, Operand]()
-        for word, own in uses(self._problem.columns, PIXELS).items():
-            value = b.load(self._planes, at, offset=word)
-            for use in own:
-                number, half = self._words.found(use.taps)
-                if number not in weights:
-                    place = self._words.place(row, number)
-                    weights[number] = b.load(self._planes, numbers, offset=place)
-                name = "dsp_smlad_w" if len(use.taps) > 1 else f"dsp_smla{use.half}{half}_w"
-                sums[use.pixel] = b.op(name, value, weights[number], sums[use.pixel])
-        return sums

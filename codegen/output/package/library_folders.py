@@ -1,4 +1,4 @@
-"""Writes a network as a library folder for Zephyr, Arduino, ... with portable C source.
+"""Writes a network as a library folder for the build system of a firmware, with portable C source.
 
 The user's build compiles the source with its own compiler and options, so that one folder serves
 every core. Layouts:
