@@ -41,6 +41,10 @@ def test_manifest_says_what_is_inside(tmp_path: Path) -> None:
     assert 0 < memory["stack_bytes"] < 4096
     library = ElfFile.read(tmp_path / "out" / "libsmall.so")
     assert memory["flash_bytes"] >= library.read_only_bytes() > memory["weight_bytes"] > 0
+    flash = made.costs.flash
+    assert flash and flash.weights == 4 * (6 * 27 + 6 + 10 * 54)  # only the first one has a bias
+    assert flash.weights + flash.tables == memory["weight_bytes"]
+    assert flash.weights + flash.tables + flash.code == memory["flash_bytes"]
 
 
 def test_default_folder_is_the_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
