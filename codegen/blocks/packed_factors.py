@@ -40,6 +40,8 @@ _TRIES = (0, 1, -1, 2, -2, 3, -3, 4, -4)
 _SLOPES = 64
 """Half of the mantissas that are tried for a filter with few results."""
 _LARGEST_OFFSET = 1 << 29
+"""The limit of the common offset: it and the upper half of a product, at most 2^30, must fit in 32
+bits together."""
 HEADER = 2
 """The numbers of a layer before those of its filters: the offset of all filters, and F."""
 
