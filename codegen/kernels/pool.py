@@ -135,6 +135,7 @@ def lower_windows(node: PlacedNode, combination_type: CombinationType) -> list[K
     combination = combination_type(b, op, shape, args)
     epilogue = Epilogue(node, b, shape.walk)
     tile = rectangle(node.target, shape, combination.elem, 8 if epilogue.is_bits else 1)
+    lines = takes_lines(node.target, shape, combination.elem)
     pool = TileWriter(
         b,
         source,
@@ -144,11 +145,10 @@ def lower_windows(node: PlacedNode, combination_type: CombinationType) -> list[K
         epilogue,
         is_small=has_short_code(node.target, shape),
         prefetches=_prefetches(node.target),
-        lines=takes_lines(node.target, shape, combination.elem),
+        lines=lines,
     )
-    extent = write_tiles(
-        b, shape, tile, pool.tile, threads=node.threads, split_last=epilogue.has_tail
-    )
+    split_last = lines or epilogue.has_tail
+    extent = write_tiles(b, shape, tile, pool.tile, threads=node.threads, split_last=split_last)
     return [KernelCall(b.finish(), (*args, *epilogue.args), extent, f"window {tile.note}")]
 
 
@@ -201,9 +201,12 @@ def rectangle(target: Target, shape: Sliding, elem: Elem, multiple: int) -> Rect
 def takes_lines(target: Target, shape: Sliding, elem: Elem) -> bool:
     """Whether a tile is a cache line of channels of one pixel.
 
-    Windows then share no columns, so that nothing would stay in registers between pixels. Lines of
-    later pixels are prefetched, and whole lines are stored at once. Thousands of modelled cycles on
-    pi3_64 for 2x2, 40x40x64: rows of pixels 454, the family `pool_columns` 152, lines 96.
+    Windows then share no columns, so that nothing would stay in registers between pixels. The lines
+    of the next tile are prefetched, and whole lines are stored at once. The last tile of a pixel has
+    code of its own, as what the next one reads is not beside it. Thousands of modelled cycles on
+    pi3_64 for 2x2, 40x40x64: rows of pixels 454, the family `pool_columns` 152, lines 96. In a
+    network, from memory, 80x80x64 takes 1,206, and 1,580 if the lines of two tiles are prefetched:
+    eight are all that a Cortex-A53 can wait for, and it drops further requests.
     """
     columns, is_whole = shape.columns, shape.walk[3] * elem.bytes % _LINE_BYTES == 0
     is_small = shape.rows.taps * columns.taps <= _LINE_TAPS and elem is Elem.F32
@@ -212,8 +215,6 @@ def takes_lines(target: Target, shape: Sliding, elem: Elem) -> bool:
 
 _LINE_TAPS = 4
 """The most taps of a window that is computed for a whole line: all its values are in registers."""
-_TILES_AHEAD = 4
-"""How many tiles ahead lines of channels are prefetched."""
 _LINE_BYTES = 64
 _FEW_TAPS = 16
 """A window with more taps than this, of which there is only one, is computed by loops."""
@@ -408,15 +409,15 @@ class TileWriter:
         ]
 
     def _fetch_lines(self, position: RectanglePosition, base: Operand) -> None:
-        """Prefetch what a later pixel reads of the same channels."""
-        groups = self._shape.walk[3] // self._tile.block
-        further = -(-_TILES_AHEAD // groups) * self._shape.columns.stride
-        strides = self._shape.x.strides
+        """Prefetch what the next tile reads: the next channels, or the first ones of a pixel."""
+        strides, channels = self._shape.x.strides, self._shape.walk[3]
+        offset = self._tile.block
+        if position.last:
+            offset += self._shape.columns.stride * strides[2] - channels
         for row in range(*position.rows[0]):
             for column in input_readers(self._shape.columns, position.columns):
-                inside = row * self._shape.rows.dilation * strides[1]
-                offset = inside + (column + further) * strides[2]
-                self._b.prefetch(self._x, base, offset=offset)
+                inside = row * self._shape.rows.dilation * strides[1] + column * strides[2]
+                self._b.prefetch(self._x, base, offset=inside + offset)
 
     def _combined_columns(
         self,
