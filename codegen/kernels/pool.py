@@ -202,9 +202,9 @@ def takes_lines(target: Target, shape: Sliding, elem: Elem) -> bool:
     """Whether a tile is a cache line of channels of one pixel.
 
     Windows then share no columns, so that nothing would stay in registers between pixels. The lines
-    of the next tile are prefetched, and whole lines are stored at once. The last tile of a pixel has
-    code of its own, as what the next one reads is not beside it. Thousands of modelled cycles on
-    pi3_64 for 2x2, 40x40x64: rows of pixels 454, the family `pool_columns` 152, lines 96. In a
+    of the next tile are prefetched, and whole lines are stored at once. The last tile of a pixel
+    has code of its own, as what the next one reads is not beside it. Thousands of modelled cycles
+    on pi3_64 for 2x2, 40x40x64: rows of pixels 454, the family `pool_columns` 152, lines 96. In a
     network, from memory, 80x80x64 takes 1,206, and 1,580 if the lines of two tiles are prefetched:
     eight are all that a Cortex-A53 can wait for, and it drops further requests.
     """
