@@ -19,7 +19,6 @@ from ellc.ir.ops.loop import Walk
 from ellc.ir.types import Array, DType, Padding, TensorType
 
 ARENA_ALIGN = 64
-WEIGHT_ALIGN = 64
 BufferKind = Literal["input", "output", "state", "arena", "scratch"]
 
 
@@ -55,8 +54,8 @@ class Weight:
 
     @property
     def align_bytes(self) -> int:
-        """The alignment that kernels may assume."""
-        return WEIGHT_ALIGN
+        """The most alignment that kernels may assume; `Target.constant_align_bytes` has less."""
+        return ARENA_ALIGN
 
     def array(self) -> Array:
         """The content. numpy's warnings are off: values derived from weights may overflow."""

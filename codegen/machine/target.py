@@ -190,6 +190,15 @@ class Target:
         return self.os not in ("none", "wasm")
 
     @property
+    def constant_align_bytes(self) -> int:
+        """The alignment of each constant, which is also the most that code may assume.
+
+        On a microcontroller, gaps between constants take flash, and code reads words or pairs of
+        them: 8 instead of 64 bytes save 0.8 KiB of a network with 40 layers.
+        """
+        return 8 if self.os == "none" else 64
+
+    @property
     def is_thumb(self) -> bool:
         """Whether this is an ARM M-profile core."""
         return profile_of(self.triple) == "thumb"

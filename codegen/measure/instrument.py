@@ -146,7 +146,7 @@ def model_objects(plan: Plan, model: Model, folder: Path) -> list[Path]:
         objects[-1].write_bytes(compiled.data)
     if model.weight_bytes:
         objects.append(folder / f"{model.name}_weights.o")
-        pieces = weight_pieces(model.weights)
+        pieces = weight_pieces(model.weights, target)
         elf.write_constants(objects[-1], f"{model.name}_weights", pieces, target)
     return objects
 

@@ -290,7 +290,9 @@ def require_no_calls(objects: Sequence[bytes], target: Target) -> None:
 
 def _weights(parts: Sequence[_PlannedTrial], program: _ProgramOptions, folder: Path) -> list[Path]:
     constants = {
-        part.weights: weight_pieces(part.model.weights) for part in parts if part.model.weight_bytes
+        part.weights: weight_pieces(part.model.weights, program.target)
+        for part in parts
+        if part.model.weight_bytes
     }
     if not constants:
         return []

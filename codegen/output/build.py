@@ -299,7 +299,7 @@ class _Builder:
     def _weights_object(self) -> Path:
         self._progress("writing weights", 0, 0)
         out = self._work / "weights.o"
-        pieces = weight_pieces(self.model.weights)
+        pieces = weight_pieces(self.model.weights, self._target)
         elf.write_constants(out, f"{self._name}_weights", pieces, self._target)
         return out
 

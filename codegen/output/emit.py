@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ellc.codegen.blocks.access import WEIGHT_ALIGN, Weight
+from ellc.codegen.blocks.access import Weight
 from ellc.codegen.kir.assembly import assembly_text
 from ellc.codegen.kir.ir import Kernel, walk
 from ellc.codegen.kir.llvm import llvm_module
@@ -79,9 +79,9 @@ def _assembled(kernels: Sequence[Kernel], target: Target) -> list[Compiled]:
     return [Compiled(assemble(text, target), {})]
 
 
-def weight_pieces(weights: Sequence[tuple[Weight, int]]) -> list[Piece]:
+def weight_pieces(weights: Sequence[tuple[Weight, int]], target: Target) -> list[Piece]:
     """The constants as pieces of one object. Each is computed only when it is written."""
-    return [Piece(WEIGHT_ALIGN, _deferred(weight)) for weight, _ in weights]
+    return [Piece(target.constant_align_bytes, _deferred(weight)) for weight, _ in weights]
 
 
 def _deferred(weight: Weight) -> Deferred:

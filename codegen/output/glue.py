@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ellc.codegen.blocks.access import WEIGHT_ALIGN, Buffer, Weight, stored_shape
+from ellc.codegen.blocks.access import Buffer, Weight, stored_shape
 from ellc.codegen.blocks.calls import BufferArg, WeightArg
 from ellc.codegen.blocks.weights import stored_array
 from ellc.codegen.kir.types import Elem
@@ -202,6 +202,7 @@ class _ConstantSection:
         self._name = name
         self._offsets = {weight.key: offset for weight, offset in plan.weights}
         self._placed = list(plan.weights)
+        self._align_bytes = plan.target.constant_align_bytes
         self.bytes = plan.weight_bytes
 
     @property
@@ -214,7 +215,7 @@ class _ConstantSection:
         if weight.key not in self._offsets:
             self._offsets[weight.key] = self.bytes
             self._placed.append((weight, self.bytes))
-            self.bytes += -(-weight.bytes // WEIGHT_ALIGN) * WEIGHT_ALIGN
+            self.bytes += -(-weight.bytes // self._align_bytes) * self._align_bytes
         return c_code("({}_weights + {})", self._name, self._offsets[weight.key])
 
 

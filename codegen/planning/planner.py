@@ -10,7 +10,6 @@ import numpy as np
 
 from ellc.codegen.blocks.access import (
     ARENA_ALIGN,
-    WEIGHT_ALIGN,
     Access,
     Buffer,
     Weight,
@@ -154,7 +153,7 @@ class _Steps:
             [replace(step, call=kernels.call(step.call)) for step in part] for part in (once, steps)
         )
         steps, arena = rolled(steps, arena, len(self._graph.nodes), self._target)
-        weights, weight_bytes = _place_weights([*once, *steps])
+        weights, weight_bytes = _place_weights([*once, *steps], self._target.constant_align_bytes)
         return Plan(
             self._graph,
             self._target,
@@ -476,14 +475,16 @@ def _label(node: Node) -> str:
     return f"{op}_{source}" if source else op
 
 
-def _place_weights(steps: Sequence[Step]) -> tuple[tuple[tuple[Weight, int], ...], int]:
+def _place_weights(
+    steps: Sequence[Step], align_bytes: int
+) -> tuple[tuple[tuple[Weight, int], ...], int]:
     placed: dict[str, tuple[Weight, int]] = {}
     offset = 0
     for step in steps:
         for arg in step.call.placed_args:
             if isinstance(arg, WeightArg) and arg.weight.key not in placed:
                 placed[arg.weight.key] = (arg.weight, offset)
-                offset += -(-arg.weight.bytes // WEIGHT_ALIGN) * WEIGHT_ALIGN
+                offset += -(-arg.weight.bytes // align_bytes) * align_bytes
     return tuple(placed.values()), offset
 
 

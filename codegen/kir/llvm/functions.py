@@ -96,7 +96,8 @@ class _LlvmFunction(InstructionWriter):
     def _param(self, param: Param, aliased: bool) -> str:
         words = ["ptr", *(() if aliased else ("noalias",)), "captures(none)"]
         words += [] if param.writable else ["readonly"]
-        return " ".join([*words, f"align {param.align_bytes}", f"%{param.name}"])
+        align_bytes = min(param.align_bytes, self.target.constant_align_bytes)
+        return " ".join([*words, f"align {align_bytes}", f"%{param.name}"])
 
     # --- statements --------------------------------------------------------------------------
 
@@ -127,6 +128,7 @@ class _LlvmFunction(InstructionWriter):
 
     def _load(self, result: Var, pointer: str, align: int) -> None:
         type_, narrow = self.type(result.type), result.type.elem.bytes < 4
+        align = min(align, self.target.constant_align_bytes)
         text = f"load {type_}, ptr {pointer}, align {align}"
         if narrow and result.type.lanes > 1 and self.target.isa.freezes_narrow_loads:
             # Without `freeze`, LLVM combines this load with the instruction that widens the loaded
