@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -10,6 +11,7 @@ from agreement import trials_agree
 from small_networks import inputs_of, ready
 
 from ellc.codegen.blocks.calls import Options
+from ellc.codegen.kir.ir import For, Kernel, Load, Prefetch, Stmt, walk
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.testing import Trial
 from ellc.codegen.planning.planner import make_plan
@@ -73,6 +75,42 @@ def test_windows_that_do_not_overlap_are_computed_by_lines() -> None:
     for graph in lines():
         (step,) = make_plan(graph, resolve("pi3_64"), Options(), "net").steps
         assert step.call.note == "window 1x1x16"
+
+
+def test_the_lines_of_the_next_tile_are_fetched() -> None:
+    """Also at the end of a pixel, where the next tile has the first channels of another window."""
+    (step,) = make_plan(lines()[0], resolve("pi3_64"), Options(), "net").steps
+    (one,) = tiles(step.call.kernel)
+    (step,) = make_plan(wide_lines(), resolve("pi3_64"), Options(), "net").steps
+    last, inside = tiles(step.call.kernel)
+    assert [one, inside, last] == [{2 * 16}, {16}, {2 * 64 - 3 * 16}]
+
+
+def wide_lines() -> Graph:
+    return network(MaxPool2D((2, 2), (2, 2)), (1, 8, 8, 64))
+
+
+def tiles(kernel: Kernel) -> list[set[int]]:
+    """For each tile with code of its own, how far its prefetches are from its first loads."""
+    found = []
+    for loop in (s for s in walk(kernel.body) if isinstance(s, For)):
+        for tile in _runs(loop.body):
+            loads = sorted(s.offset for s in tile if isinstance(s, Load))
+            first = [at for at in loads if at % 16 == 0]
+            fetched = sorted(s.offset for s in tile if isinstance(s, Prefetch))
+            found.append({a - b for a, b in zip(fetched, first, strict=True)})
+    return found
+
+
+def _runs(body: Sequence[Stmt]) -> list[list[Stmt]]:
+    """The statements beside each other that are no loops, if they fetch."""
+    runs: list[list[Stmt]] = [[]]
+    for statement in body:
+        if isinstance(statement, For):
+            runs.append([])
+        else:
+            runs[-1].append(statement)
+    return [run for run in runs if any(isinstance(s, Prefetch) for s in run)]
 
 
 def _named(graph: Graph, size: str) -> str:
