@@ -421,7 +421,7 @@ def _modelled(target: Target, kernels: Sequence[Kernel], folder: Path) -> list[f
     program, answer = folder / "tiles", folder / "answer.json"
     emulate.build_program(target, [folder / "tiles.c"], [folder / "tiles.o"], program)
     words = [sys.executable, os.environ["ELLC_CYCLE_TOOL"], "--json", str(answer)]
-    words += ["--roi", "forward", "--diff", "1", "3", "--", str(program), "{}"]
+    words += ["--roi", "forward", "--diff", "1", "9", "--", str(program), "{}"]
     subprocess.run(words, check=True, capture_output=True)
     cycles = {f["name"]: float(f["cycles"]) for f in json.loads(answer.read_text())["functions"]}
     return [cycles[f"tile{number}_assembly0"] for number in range(len(kernels))]
@@ -431,15 +431,17 @@ def _frame_values(kernel: Kernel, target: Target) -> Iterator[str]:
     """C statements that fill the frame of a kernel's only loop: buffers, and one trip."""
     layout = frame((kernel.body[0],), (), target.word_bits)
     for number, offset in enumerate(layout.params.values()):
-        yield f"*(char **)(frame + {offset}) = memory + {number} * 65536;"
+        yield f"*(char **)(frame + {offset}) = memory + {number} * BUFFER_BYTES;"
     for name, value in ((kernel.begin.name, 0), (kernel.end.name, 1)):
         yield f"*(long *)(frame + {layout.inputs[name]}) = {value};"
 
 
 _PROGRAM = """
 #include <stdlib.h>
-static char memory[5 * 65536] __attribute__((aligned(64)));
-static char frame[4096] __attribute__((aligned(16)));
+/* Buffers that were a multiple of 8 KiB apart would replace each other's lines. */
+enum { BUFFER_BYTES = 65536 + 24 * 64 };
+static char memory[5 * BUFFER_BYTES] __attribute__((aligned(64)));
+static char frame[4096] __attribute__((aligned(64)));
 __attribute__((noinline)) static void forward(int calls)
 {
     for (int i = 0; i < calls; i++) {
