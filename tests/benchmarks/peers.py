@@ -282,6 +282,11 @@ def markdown(results: Sequence[tuple[Ready, dict[str, float]]], unit: str) -> st
     return markdown_table(head, rows)
 
 
+def host_vectors() -> str:
+    """The vector instructions of this machine, which decide how engines compare."""
+    return {64: "avx512", 32: "avx2"}.get(resolve("host").vector_bytes, "other")
+
+
 def main() -> None:
     """Measure everything that is available; print the tables, and write them if requested."""
     parser = argparse.ArgumentParser(
@@ -302,7 +307,7 @@ def main() -> None:
         tables = {}
         if not given.no_times:
             times = [times_ms(lab, network) for network in chosen]
-            tables["peers host"] = markdown(times, "ms")
+            tables[f"peers host {host_vectors()}"] = markdown(times, "ms")
         if not given.no_cycles:
             known = [n for n in chosen if lab.arm_root.is_dir() or lab.kept_cycles(n).exists()]
             cycles = [megacycles(lab, network) for network in known]
