@@ -54,7 +54,10 @@ class Weight:
 
     @property
     def align_bytes(self) -> int:
-        """The most alignment that kernels may assume; `Target.constant_align_bytes` has less."""
+        """The alignment for which kernels are written.
+
+        Code may assume no more than `Target.constant_align_bytes`.
+        """
         return ARENA_ALIGN
 
     def array(self) -> Array:

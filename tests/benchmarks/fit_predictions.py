@@ -16,13 +16,15 @@ prints them beside those in the source.
 
 Choices are good on 202 of 212 layers for pi3_64, and on 102 of 106 for pi3. On the others:
 
-* Four are layers of 2 to 50 thousand cycles, where the code of strips and constants comes from
-  memory, and another strided 1x1 layer, whose image the neighbours leave in the cache or not.
-* Of depthwise convolutions, strips of three rows of 28 columns (56x56x72) and of two rows of 11
-  (64x64x8) wait more for lines that replace each other than is predicted.
-* Of 1x1 layers with a residual sum, all tiles take 1.1 to 1.3 times as long as predicted, because
-  the other summand comes from memory. The tile of 4x12 waits less than wider ones.
-* Tiles of a dense layer of 512 -> 1000 differ by up to 8 %, all of which is memory.
+* Three lose at most 6 thousand cycles or 7 %: a mean of 3x3 and a small dense layer of DeepFace,
+  and the first layer of ResNet8. Another of ResNet8 loses 5.04 % by Winograd's larger tiles.
+* Depthwise strips of three rows of 28 columns (56x56x72) and of two rows of 11 (64x64x8) take 1.38
+  and 1.16 times as long as predicted, the best ones 1.06 and 1.08 times.
+* All tiles of two 1x1 layers with a residual sum take 1.1 to 1.3 times as long as predicted, and
+  the tile of 4x12 least.
+* Tiles of a dense layer of 512 -> 1000 are predicted to take the same time within 1 %, and differ
+  by 8 %.
+* A pool of 20x20x128 takes 1.66 times as long as predicted; its best candidate takes 0.97 times.
 
 Earlier, rows of large tiles were not prefetched in the model that counts cycles: it takes the
 address of a prefetch from the next access by the same pointer in a block (`steady.py`).

@@ -1,10 +1,10 @@
 """Modelled cycles of the candidates of layers inside networks, with a cache.
 
 Every layer is measured inside its network, as `ellc tune` does it: in the build number n, every
-layer has its candidate n. In a network whose weights are in the second-level cache, what a layer
-finds there depends on its neighbours: strided 1x1 of 16x16x32 takes 56 thousand cycles on pi3_64
-behind one kernel, and 68 behind another. There, only each third layer has its candidate n in a
-build, and the others have the planner's choice.
+layer has its candidate n. In a small network, what a layer finds in the second-level cache depends
+on its neighbours: strided 1x1 of 16x16x32 takes 56 thousand cycles on pi3_64 behind one kernel, and
+68 behind another. There, only each third layer has its candidate n in a build, and the others have
+the planner's choice.
 
 The cache is a file in a folder of the user's choice. It has the cycles of each candidate of each
 layer, with a digest of the text of its kernels. Only candidates whose kernels have changed, or that

@@ -56,3 +56,27 @@ def test_what_the_cache_has_is_not_measured_again(
     size[0] = 32  # another layer, for which the cache has nothing
     layers(2)
     assert len(measured) == 5
+
+
+def test_neighbours_of_a_measured_layer_have_their_usual_kernels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builds: list[list[str]] = []
+
+    def cycles(plans: Sequence[tuple[str, Plan]], *_: object) -> dict[str, float]:
+        builds.extend([step.predictions[0].name for step in plan.steps] for _, plan in plans)
+        return {step.call.kernel.name: 1.0 for _, plan in plans for step in plan.steps}
+
+    b = GraphBuilder("net")
+    x = b.input("x", TensorType(DType.F32, (1, 4, 4, 16)))
+    for depth, filters in ((16, 32), (32, 48), (48, 64)):
+        x = b.add(Conv2D(), x, b.constant(np.ones((filters, 1, 1, depth), np.float32)))
+    b.output("y", x)
+    graph, target = b.build(), resolve("pi3_64")
+    monkeypatch.setattr(layer_cycles, "kernel_cycles", cycles)
+    monkeypatch.setattr(layer_cycles, "build", lambda _: graph)
+    cache = layer_cycles.Cache(tmp_path, target)
+    layers = list(layer_cycles.network_layers("net", target, 3, cache, unchanged=False))
+    usual = [layer.candidates[0].prediction.name for layer in layers]
+    changed = [sum(a != b for a, b in zip(names, usual, strict=True)) for names in builds]
+    assert len(layers) == 3 and max(changed) == 1 and sum(changed) == 6

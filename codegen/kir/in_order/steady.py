@@ -311,11 +311,9 @@ class SteadyLoop:
 
     def _place_of_advance(self, stream: int, free: Sequence[int]) -> int:
         """The last free cycle behind which no load soon needs the pointer, if there is one."""
-        cycles = self._schedule.cycles
+        cycles, loads = self._schedule.cycles, self._loads(stream)
         for cycle in reversed(free):
-            if self._loads(stream).isdisjoint(
-                (cycle + n) % cycles for n in range(1, _POINTER_LATENCY)
-            ):
+            if loads.isdisjoint((cycle + n) % cycles for n in range(1, _POINTER_LATENCY)):
                 return cycle
         return free[-1] if free else max(self._products)
 

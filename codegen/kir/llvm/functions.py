@@ -96,6 +96,7 @@ class _LlvmFunction(InstructionWriter):
     def _param(self, param: Param, aliased: bool) -> str:
         words = ["ptr", *(() if aliased else ("noalias",)), "captures(none)"]
         words += [] if param.writable else ["readonly"]
+        # A parameter does not say whether it points to a constant, which may be aligned to less.
         align_bytes = min(param.align_bytes, self.target.constant_align_bytes)
         return " ".join([*words, f"align {align_bytes}", f"%{param.name}"])
 
