@@ -26,6 +26,7 @@ from bytecode_cache import BytecodeCache
 from cpu_times import CpuTimes
 from local_sshd import why_not
 from node import find_node
+from parts import WHOLE
 from shared_schedules import SharedSchedules
 from wine import find_wine
 
@@ -46,9 +47,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="rewrite the files in tests/golden with what the tests see; review the diff",
     )
+    parser.addoption(
+        "--whole",
+        action="store_true",
+        help="run all cases of tests that otherwise run a part of them (tests/support/parts.py)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--whole"):  # test modules choose their cases when they are imported
+        os.environ[WHOLE] = "1"
     config.pluginmanager.register(BytecodeCache())
     config.pluginmanager.register(CpuTimes())
     if not hasattr(config, "workerinput"):  # workers of xdist inherit the folder

@@ -39,6 +39,7 @@ MODULES = (
     "scheduled",
     "binary_pages",
     "boards",
+    "whole",
 )
 """Modules in this folder with a tuple `CAMPAIGNS`."""
 
