@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from agreement import trials_agree
 from operator_graphs import samples
+from parts import quick_part
 
 from ellc.codegen.blocks.calls import Options
 from ellc.codegen.kernels.quads import pack_quads
@@ -46,15 +47,16 @@ def test_layers_that_take_dot_products(target: str, channels: int, zero: int, ke
 
 @pytest.mark.slow
 @pytest.mark.emulated("qemu-aarch64")
-@pytest.mark.parametrize("name", ["pi5", "imx93"])
-def test_results_are_those_of_the_reference(name: str) -> None:
-    """All samples, by the planner's choice and by every other family."""
+@pytest.mark.parametrize(("name", "number"), [("pi5", 0), ("imx93", 1)])
+def test_results_are_those_of_the_reference(name: str, number: int) -> None:
+    """Half of the samples on each target, by the planner's choice and by every other family."""
     target = resolve(name)
     chosen = [s.trial for op in (IntConv2D, IntDense) for s in samples(op)]
     others = [rival for trial in chosen for rival in rivals(trial, target)]
     plans = [make_plan(trial.graph, target, Options(), "net") for trial in chosen]
     assert sum(p.steps[-1].call.note.startswith("quads") for p in plans) >= 6
-    trials_agree([*chosen, *others], name, "end")
+    every = quick_part([*chosen, *others], number, 2, covers=lambda trial: trial.kernels)
+    trials_agree(every, name, "end")
 
 
 def test_four_channels_of_a_filter_are_neighbours() -> None:

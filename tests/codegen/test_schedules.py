@@ -1,4 +1,4 @@
-"""All schedules of a family give the same results."""
+"""Schedules of a family give the same results: a third of them, or all with `pytest --whole`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from agreement import disagreement
 from interpreted_plan import run_plan
+from parts import quick_part
 from small_networks import inputs_of, reference_of
 
 from ellc.codegen.blocks.calls import Options
@@ -72,7 +73,8 @@ def test_every_schedule_computes_the_same(layer: str, target: str) -> None:
     expected = reference_of(graph, inputs)
     names = names_of(graph, machine)
     assert len(names) == len(set(names)) > 1
-    for name in names:
+    number = 1 if target == "pi3" else 0
+    for name in quick_part(names, number, 3, covers=lambda name: [name.partition(":")[0]]):
         plan = make_plan(graph, machine, Options(kernels=(("layer", name),)), "net")
         (made,) = run_plan(plan, inputs)
         assert not disagreement(made, expected[0]), name

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from interpreted_plan import run_plan
+from parts import quick_part
 from small_networks import ready
 
 from ellc.codegen.blocks.calls import Options
@@ -39,7 +40,9 @@ LAYERS = (
     (5, 1, 1, 16),
     (5, 1, 1, 120),
 )
-"""Taps, stride, groups and channels. The last three have long sums, which are added in parts."""
+"""Taps, stride, groups and channels. The last three have long sums, which are added in parts.
+
+Each is tested for two of the six targets."""
 
 
 def layer(taps: int, stride: int, groups: int, channels: int, *, padded: bool) -> Graph:
@@ -74,7 +77,8 @@ def kernels_of(graph: Graph, target: str) -> list[str]:
 @pytest.mark.parametrize("target", TARGETS)
 def test_equal_windows_have_equal_sums(target: str) -> None:
     tried = set()
-    for taps, stride, groups, channels in LAYERS:
+    names = [str(getattr(t, "values", (t,))[0]) for t in TARGETS]
+    for taps, stride, groups, channels in quick_part(LAYERS, names.index(target), 3):
         pixel = np.random.default_rng(1).normal(size=channels).astype(np.float32)
         image = np.broadcast_to(pixel, (1, ROWS, COLUMNS, channels)).copy()
         padded, whole = (layer(taps, stride, groups, channels, padded=p) for p in (True, False))

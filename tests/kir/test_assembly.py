@@ -13,6 +13,7 @@ from assembling import assemble_blocks, assembled_in
 from interpreted_plan import run_plan
 from kernel_samples import guarded, in_place, product, swapped
 from operator_graphs import Sample, samples
+from parts import quick_part
 
 from ellc.codegen.blocks.calls import Options
 from ellc.codegen.kir.assembly import assembly_functions, assembly_text, frame, kernel_name
@@ -82,12 +83,18 @@ def network(target: str = "pi3_64", scheduler: str = "assembling") -> Plan:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["host", *(pytest.param(n, marks=pytest.mark.emulated) for n in ("pi3", "pi3_64"))]
+    ("name", "number"),
+    [
+        ("host", 0),
+        pytest.param("pi3", 1, marks=pytest.mark.emulated),
+        pytest.param("pi3_64", 2, marks=pytest.mark.emulated),
+    ],
 )
-def test_samples_through_assembly_have_the_same_bits(name: str) -> None:
+def test_samples_through_assembly_have_the_same_bits(name: str, number: int) -> None:
     target, other = resolve(name), assembling(name)
-    chosen = [sample for sample in every_sample() if has_assembly(sample, other)]
-    assert len(chosen) > 20
+    every = quick_part(every_sample(), number, 3)
+    chosen = [sample for sample in every if has_assembly(sample, other)]
+    assert len(chosen) > 3
     trials = [sample.trial for sample in chosen]
     as_built, through = (run_trials(trials, t) for t in (target, other))
     for sample, a, b in zip(chosen, as_built, through, strict=True):

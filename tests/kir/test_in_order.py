@@ -38,7 +38,7 @@ from ellc.ir.errors import InternalError
 from ellc.ir.op import all_ops
 
 PI, PI_32, A55 = resolve("pi3_64"), resolve("pi3"), resolve("imx93")
-SHARE = 7  # every seventh sample is tested
+SHARE = 21  # one of so many samples is tested
 
 
 SPECIFIED = {
@@ -474,5 +474,5 @@ def test_samples_through_scheduled_nests_have_the_same_bits(target: Target, shar
     """A part of the samples; `soak/scheduled.py` runs all of them."""
     every = [s for op in all_ops().values() for s in samples(op)][share::SHARE]
     found = differences([sample.trial for sample in every], target)
-    assert sum(said is not None for said in found) > 20
+    assert sum(said is not None for said in found) > 6
     assert [(s.label, said) for s, said in zip(every, found, strict=True) if said] == []

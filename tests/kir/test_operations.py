@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from kernel_cases import Build, KernelCase, by_gcc, by_llvm, by_zig, compiled_results
-from operation_cases import half_cases, operation_cases
+from operation_cases import LANES, half_cases, operation_cases
+from parts import quick_part
 
 from ellc.codegen.kir.llvm import llvm_module
+from ellc.codegen.kir.ops import OPS
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain.llvm import LlvmPool
@@ -29,6 +31,16 @@ def pool() -> Iterator[LlvmPool]:
 @pytest.fixture(scope="module")
 def all_cases() -> tuple[KernelCase, ...]:
     return operation_cases()
+
+
+def part(number: int, parts: int, lanes: Sequence[int] = LANES) -> tuple[KernelCase, ...]:
+    """A part of the cases, with a case for every operation."""
+    cases, names = operation_cases(lanes), tuple(OPS)
+
+    def operation(case: KernelCase) -> list[str]:
+        return [max((n for n in names if case.kernel.name.startswith(f"{n}_")), key=len)]
+
+    return tuple(quick_part(cases, number, parts, covers=operation))
 
 
 def differing(case: KernelCase, got: Array, want: Array) -> Array:
@@ -74,10 +86,8 @@ def test_there_is_a_case_for_every_operation_and_element_it_takes(
 
 
 @pytest.mark.slow
-def test_llvm_on_this_machine(
-    pool: LlvmPool, all_cases: tuple[KernelCase, ...], tmp_path: Path
-) -> None:
-    check(all_cases, resolve("host"), by_llvm(pool), tmp_path)
+def test_llvm_on_this_machine(pool: LlvmPool, tmp_path: Path) -> None:
+    check(part(0, 2), resolve("host"), by_llvm(pool), tmp_path)
 
 
 @pytest.mark.slow
@@ -85,7 +95,7 @@ def test_c_by_gcc_with_undefined_behaviour_trapped(tmp_path: Path) -> None:
     traps = ("-fsanitize=undefined,float-cast-overflow", "-fsanitize-undefined-trap-on-error")
     # Without optimisation, as in `by_zig`: the traps are the same, in a third of the time.
     build = by_gcc("-O0", "-DELLC_PLAIN_C", *traps)
-    check(operation_cases((1, 4)), resolve("host"), build, tmp_path)
+    check(part(0, 2, (1, 4)), resolve("host"), build, tmp_path)
 
 
 @pytest.mark.slow
@@ -94,7 +104,7 @@ def test_c_by_gcc_with_undefined_behaviour_trapped(tmp_path: Path) -> None:
     [(("-fno-math-errno",), (8, 16)), (("-march=native", "-ffp-contract=off"), (4,))],
 )
 def test_c_by_gcc_optimised(tmp_path: Path, flags: tuple[str, ...], lanes: tuple[int, ...]) -> None:
-    check(operation_cases(lanes), resolve("host"), by_gcc("-O3", *flags), tmp_path)
+    check(part(lanes[0] // 8, 3, lanes), resolve("host"), by_gcc("-O3", *flags), tmp_path)
 
 
 @pytest.mark.emulated
@@ -102,7 +112,7 @@ def test_c_by_gcc_optimised(tmp_path: Path, flags: tuple[str, ...], lanes: tuple
 def test_llvm_on_emulated_boards(
     pool: LlvmPool, tmp_path: Path, name: str, lanes: tuple[int, ...]
 ) -> None:
-    check(operation_cases(lanes), resolve(name), by_llvm(pool), tmp_path)
+    check(part(lanes[0], 3, lanes), resolve(name), by_llvm(pool), tmp_path)
 
 
 @pytest.mark.emulated("qemu-aarch64")
@@ -118,7 +128,7 @@ def test_half_precision_on_emulated_boards(
 @pytest.mark.slow
 @pytest.mark.emulated("qemu-arm")
 def test_c_on_an_emulated_board(tmp_path: Path) -> None:
-    check(operation_cases((1, 4)), resolve("pi0"), by_zig, tmp_path)
+    check(part(1, 3, (1, 4)), resolve("pi0"), by_zig, tmp_path)
 
 
 @pytest.mark.emulated("qemu-arm")

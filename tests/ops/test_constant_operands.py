@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from agreement import disagreement
 from operator_graphs import sample_of
+from parts import quick_part
 
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.testing import run_trials
@@ -61,7 +62,7 @@ def cases() -> Iterator[tuple[str, Case]]:
 @functools.cache
 def problems() -> dict[str, list[str]]:
     """What is wrong with each operator; all of them are compiled into one program."""
-    every = list(cases())
+    every = quick_part(list(cases()), 0, 3, covers=lambda case: [case[0]])
     made = [sample_of(case, case.label, f"{name}_{i}") for i, (name, case) in enumerate(every)]
     results = run_trials([s.trial for s in made], resolve("host"))
     wrong: dict[str, list[str]] = {name: [] for name in all_ops()}

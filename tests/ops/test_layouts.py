@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from agreement import disagreement
+from parts import quick_part
 
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.testing import Trial, run_trials
@@ -278,29 +279,30 @@ def layout_graph(name: str) -> Graph:
     return builder.build()
 
 
+ARM = [pytest.mark.slow, pytest.mark.emulated("qemu-arm")]
 WAYS = [
-    pytest.param("host", (1, 4), id="host"),
-    pytest.param("pi0", (1,), id="pi0", marks=[pytest.mark.slow, pytest.mark.emulated("qemu-arm")]),
-    pytest.param("pi3", (1,), id="pi3", marks=[pytest.mark.slow, pytest.mark.emulated("qemu-arm")]),
-    pytest.param(
-        "pi3_64", (1,), id="pi3_64", marks=[pytest.mark.slow, pytest.mark.emulated("qemu-aarch64")]
-    ),
+    pytest.param("host", (1, 4), (0, 1), id="host"),
+    pytest.param("pi0", (1,), (2, 5), id="pi0", marks=ARM),
+    pytest.param("pi3", (1,), (0, 3), id="pi3", marks=ARM),
+    pytest.param("pi3_64", (1,), (1, 3), id="pi3_64", marks=pytest.mark.emulated("qemu-aarch64")),
 ]
+"""Targets, numbers of threads, and the parts of all layouts."""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("target", "threads"), WAYS)
-def test_every_layout(target: str, threads: tuple[int, ...]) -> None:
-    """One program per target has all layouts, with and without threads: they share kernels."""
+@pytest.mark.parametrize(("target", "threads", "part"), WAYS)
+def test_every_layout(target: str, threads: tuple[int, ...], part: tuple[int, int]) -> None:
+    """One program per target has its layouts, with and without threads: they share kernels."""
     trials, wanted = [], []
-    for name in LAYOUTS:
+    chosen = quick_part(list(LAYOUTS), *part)
+    for name in chosen:
         graph = layout_graph(name)
         inputs = tuple(quarters(i + 20, *t.shape) for i, t in enumerate(graph.input_types()))
         trials.append(Trial(graph, (inputs,)))
         wanted.append(evaluate(graph, inputs).outputs)
     wrong: list[str] = []
     every = [replace(trial, threads=count) for count in threads for trial in trials]
-    labels = [f"{name} ({count} threads)" for count in threads for name in LAYOUTS]
+    labels = [f"{name} ({count} threads)" for count in threads for name in chosen]
     results = run_trials(every, resolve(target))
     for label, result, want in zip(labels, results, wanted * len(threads), strict=True):
         if isinstance(result, Exception):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from parts import WHOLE, quick_part
+from parts import WHOLE, quick_part, quick_seeds
 
 CASES = [f"{op}{number}" for op in "abc" for number in range(5)]
 
@@ -30,6 +30,13 @@ def test_whatever_a_case_covers_is_covered_by_every_part() -> None:
     for number in range(15):
         part = quick_part(CASES, number, 15, covers=lambda case: [case[0]])
         assert [case[0] for case in part] == ["a", "b", "c"]
+
+
+def test_seeds_are_consecutive(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [quick_seeds(14, number, 3) for number in range(3)]
+    assert [seed for part in parts for seed in part] == list(range(14))
+    monkeypatch.setenv(WHOLE, "1")
+    assert quick_seeds(14, 1, 3) == range(14)
 
 
 def test_found_errors_are_in_every_part() -> None:

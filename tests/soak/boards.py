@@ -1,4 +1,4 @@
-"""Run all samples of all operators, with all kernels, on emulated boards, in Node, and as C.
+"""Run all samples of all operators, with all kernels: on emulated boards, in Node, and here.
 
 The inputs are the operators. A batch tests the next operators, and the campaign ends with the last.
 The test run has a part of the samples in each of these ways, in `ops/test_compiled_ops.py`.
@@ -81,4 +81,8 @@ BOARDS = (
     *("imxrt1050", "mcxn947", "nucleo_l4r5", "pico", "corstone300", "ek_ra8m1"),
     *("esp32c3", "bpi_f3", "wasm", "pi0", "pi3", "pi3_64"),
 )
-CAMPAIGNS = (*(BoardSamples(name) for name in BOARDS), BoardSamples("host", "c"))
+CAMPAIGNS = (
+    *(BoardSamples(name) for name in BOARDS),
+    BoardSamples("host"),
+    BoardSamples("host", "c"),
+)

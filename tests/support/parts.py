@@ -51,3 +51,14 @@ def quick_part(
                 chosen.add(i)
                 covered |= features[i]
     return [cases[i] for i in sorted(chosen)]
+
+
+def quick_seeds(count: int, number: int = 0, parts: int = 1) -> range:
+    """Part `number` of `parts` consecutive parts of the seeds up to `count`, or all of them.
+
+    The remainders of a seed often decide what is drawn, so a part has consecutive seeds.
+    """
+    if is_whole():
+        return range(count)
+    number, size = number % parts, -(-count // parts)
+    return range(number * size, min(count, (number + 1) * size))

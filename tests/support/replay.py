@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -76,9 +77,9 @@ def programs() -> dict[str, Graph]:
     return found
 
 
-def digests(target: str) -> dict[str, str]:
-    """The lines of all programs for a target, by label."""
-    return {label: text_of(target, label).line() for label in programs()}
+def digests(target: str, labels: Iterable[str]) -> dict[str, str]:
+    """The lines of programs for a target, by label."""
+    return {label: text_of(target, label).line() for label in labels}
 
 
 def text_of(target: str, label: str) -> Text:
