@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from parts import quick_part
 from real_models import Arrays, RealModel, disagreement, macs, real_models
 
 from ellc.codegen.machine.resolve import Overrides, resolve
@@ -21,14 +22,42 @@ from ellc.ir.pipeline import run_pipeline
 MOST_EMULATED_MACS = 20_000_000
 """Larger models are compiled for other targets, but run only on this machine."""
 
-# With an empty list, pytest would skip the test without a reason.
-MODELS = [
-    pytest.param(model, id=str(model), marks=[pytest.mark.slow] if model.is_large else [])
-    for model in real_models()
-] or [pytest.param(None, id="none")]
+EVERYWHERE = ("mnist-8", "kws_dscnn", "qonnx_TFC_1W1A", "resnet8_cifar10_int8", "qdq_tf2onnx")
+"""The models that run on both emulated targets. They are small, and of every kind: ONNX and TFLite;
+float, bytes with a scale per channel, pairs of quantisation and its inverse, binary."""
+
+
+def model_params(models: Sequence[RealModel]) -> list[object]:
+    # With an empty list, pytest would skip the test without a reason.
+    return [
+        pytest.param(model, id=str(model), marks=[pytest.mark.slow] if model.is_large else [])
+        for model in models
+    ] or [pytest.param(None, id="none")]
+
+
+def on_each_target() -> list[object]:
+    """Every model on this machine, and on one or both of the emulated targets."""
+    parts: list[tuple[str, list[RealModel], list[pytest.MarkDecorator]]] = [
+        ("host", real_models(), []),
+        ("pi3", models_in_part(0), [pytest.mark.emulated("qemu-arm")]),
+        ("pi3_64", models_in_part(1), [pytest.mark.emulated("qemu-aarch64")]),
+    ]
+    return [
+        pytest.param(model, target, id=f"{model}-{target}", marks=marks)
+        for target, models, marks in parts
+        for model in models
+    ] or [pytest.param(None, "host", id="none")]
+
+
+def models_in_part(number: int) -> list[RealModel]:
+    """Half of the models, and those of every kind."""
+    return quick_part(
+        real_models(), number, 2, always=lambda m: any(name in m.path.name for name in EVERYWHERE)
+    )
+
 
 pytestmark = pytest.mark.needs_data
-each_model = pytest.mark.parametrize("model", MODELS)
+each_model = pytest.mark.parametrize("model", model_params(real_models()))
 
 
 def check(
@@ -62,15 +91,7 @@ def test_reference_computes_the_model(model: RealModel) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "target",
-    [
-        "host",
-        pytest.param("pi3", marks=pytest.mark.emulated("qemu-arm")),
-        pytest.param("pi3_64", marks=pytest.mark.emulated("qemu-aarch64")),
-    ],
-)
-@each_model
+@pytest.mark.parametrize(("model", "target"), on_each_target())
 def test_compiled_model_agrees(model: RealModel, target: str, tmp_path: Path) -> None:
     graph = model.graph()
     options = CompileOptions(emit=("so", "obj"), threads=1, name="model")
