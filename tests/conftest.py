@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from local_sshd import why_not
 from node import find_node
 from parts import WHOLE
 from shared_schedules import SharedSchedules
+from warm_start import WarmEllc, warm_ellc
 from wine import find_wine
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -158,12 +159,20 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     return check
 
 
+@pytest.fixture(scope="session")
+def warm() -> Iterator[WarmEllc]:
+    """A launcher of command lines of the checkout, in processes that need not import ellc."""
+    with warm_ellc(Path(sys.executable), {**os.environ, "PYTHONPATH": str(ROOT)}) as warm:
+        yield warm
+
+
 @pytest.fixture
-def ellc_command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def ellc_command(tmp_path: Path, warm: WarmEllc) -> Callable[..., subprocess.CompletedProcess[str]]:
     """A function that runs `python -m ellc ARGS...` in a new process, in an empty folder.
 
     `env` sets environment variables, or removes those that are None. `cwd` is another folder.
-    `prepared` is Python code that the process runs first.
+    `prepared` is Python code that the process runs first. Unless one of these concerns Python, the
+    process is forked from one that has imported ellc (`support/warm_start.py`).
     """
 
     def run(
@@ -174,13 +183,18 @@ def ellc_command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[st
         timeout_s: float = 300,
     ) -> subprocess.CompletedProcess[str]:
         variables: dict[str, str | None] = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
-        program = ["-c", f"{prepared}\nfrom ellc.cli import main; main()"]
+        given = {k: v for k, v in variables.items() if v is not None}
+        program: list[str | Path] = [sys.executable, "-m", "ellc"]
+        if prepared:
+            program = [sys.executable, "-c", f"{prepared}\nfrom ellc.cli import main; main()"]
+        elif warm.suits(given):
+            program = [warm.launcher]
         return subprocess.run(
-            [sys.executable, *(program if prepared else ("-m", "ellc")), *map(str, args)],
+            [*program, *map(str, args)],
             capture_output=True,
             text=True,
             cwd=cwd or tmp_path,
-            env={k: v for k, v in variables.items() if v is not None},
+            env=given,
             timeout=timeout_s,
             check=False,
         )

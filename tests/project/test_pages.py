@@ -13,11 +13,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fresh_environment import Environment, extras_of, fresh_environment
 from readme import Block, fenced_blocks
+from warm_start import warm_ellc
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {
@@ -62,6 +64,18 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Enviro
     return fresh_environment(folder, wheel, extras_of(install_lines()[0]))
 
 
+@pytest.fixture(scope="module")
+def reader(environment: Environment) -> Iterator[dict[str, str]]:
+    """Environment variables with which `ellc` and `python` are those of the environment.
+
+    A command `ellc` is forked from a process that has imported the installed ellc.
+    """
+    variables = environment.variables
+    with warm_ellc(environment.folder / "bin" / "python", variables) as warm:
+        path = f"{warm.launcher.parent}{os.pathsep}{variables['PATH']}"
+        yield {**variables, "PATH": path}
+
+
 def program(block: Block, environment: Environment) -> list[str | Path]:
     """The command that runs a block: with Python, or with a shell in which `make` is `make -n`."""
     if block.language == "python":
@@ -94,7 +108,7 @@ def is_missing(needed: str) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize("blocks", cases())
 def test_the_commands_of_a_page_work(
-    blocks: list[Block], environment: Environment, tmp_path: Path, request: pytest.FixtureRequest
+    blocks: list[Block], environment: Environment, reader: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     missing = {needed for needed in {b.after("needs") for b in blocks} if is_missing(needed)}
@@ -106,7 +120,7 @@ def test_the_commands_of_a_page_work(
         done = subprocess.run(
             program(block, environment),
             cwd=tmp_path / block.after("in "),
-            env=checkout_variables() if "checkout" in block.notes else environment.variables,
+            env=checkout_variables() if "checkout" in block.notes else reader,
             capture_output=True,
             text=True,
             check=False,
@@ -139,6 +153,7 @@ def test_the_environment_holds_nothing_else(environment: Environment, tmp_path: 
         "python", "-c", "import onnx, tflite, ellc; print(ellc.__file__)", cwd=tmp_path
     )
     assert not Path(found.strip()).is_relative_to(ROOT)
+    assert environment.call("ellc", "--version", cwd=tmp_path).startswith("ellc ")
     with pytest.raises(AssertionError, match="No module named 'sklearn'"):
         environment.call("python", "-c", "import sklearn", cwd=tmp_path)
 
