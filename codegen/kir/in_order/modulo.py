@@ -6,7 +6,7 @@ usable gap.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -25,9 +25,6 @@ from ellc.codegen.kir.in_order.product_loop import Uses
 
 _MORE_CYCLES = 64
 """By how many cycles a schedule may be longer than the least number. Longer ones gain nothing."""
-_Sharing = Callable[[Uses, int, int], list[list[int]]]
-"""How loads share registers: a function of the products that read them, and of the numbers of
-products and registers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +48,16 @@ def schedule(uses: Uses, products: int, registers: int) -> Schedule:
     least = max(products + 1, products + len(uses))
     most = min(2 * products, least + _MORE_CYCLES)
     for sharing in (contents_of, _longest_free):
-        for cycles in range(least, most):
-            found = _with_branch(uses, products, registers, cycles, sharing)
+        contents = sharing(uses, products, registers)
+        for cycles in range(least, most) if contents else ():
+            found = _with_branch(uses, products, contents, cycles)
             if found is not None:
                 return found
     raise NoSchedule
 
 
 def _with_branch(
-    uses: Uses, products: int, registers: int, cycles: int, sharing: _Sharing
+    uses: Uses, products: int, contents: Sequence[Sequence[int]], cycles: int
 ) -> Schedule | None:
     """A schedule with the branch behind the last multiply-add, or in a cycle of its own."""
     options = []
@@ -71,7 +69,7 @@ def _with_branch(
             if idle is not None and (last in gaps or last in idle) == ends_with_gap:
                 options.append((length, gaps, idle))
     for length, gaps, idle in sorted(options, key=lambda option: len(option[2])):
-        found = _with_gaps(uses, registers, length, gaps, idle, sharing)
+        found = _with_gaps(uses, contents, length, gaps, idle)
         if found is not None:
             return found
     return None
@@ -83,8 +81,9 @@ def _idle(products: int, cycles: int, gaps: Sequence[int]) -> frozenset[int] | N
     They are spread over the trip, each before a gap. None if the cycles are too few or too many.
     """
     count = cycles - len(gaps) - products
-    before = [cycle for cycle in range(cycles) if cycle + 1 in gaps or cycle + 1 == cycles]
-    before = [cycle for cycle in before if cycle not in gaps]
+    before = [gap - 1 for gap in gaps if gap > 0]
+    if cycles - 1 not in gaps:
+        before.append(cycles - 1)
     if not 0 <= count <= len(before):
         return None
     return frozenset(before[i * len(before) // count] for i in range(count))
@@ -92,19 +91,19 @@ def _idle(products: int, cycles: int, gaps: Sequence[int]) -> frozenset[int] | N
 
 def _with_gaps(
     uses: Uses,
-    registers: int,
+    contents: Sequence[Sequence[int]],
     cycles: int,
     gaps: Sequence[int],
     idle: frozenset[int],
-    sharing: _Sharing,
 ) -> Schedule | None:
     """A schedule with these gaps; None if the loads do not fit into them."""
+    if len(gaps) < len(uses):
+        return None
     taken = idle.union(gaps)
     busy = [cycle for cycle in range(cycles) if cycle not in taken]
     clash = {(cycle + GROUP + 1) % cycles for cycle in busy}
     usable = [gap for gap in gaps if gap not in clash]
-    contents = sharing(uses, len(busy), registers)
-    if not contents or len(usable) < len(uses):
+    if len(usable) < len(uses):
         return None
     jobs = jobs_of(uses, contents, busy, cycles)
     times = _times(jobs, usable, cycles)
