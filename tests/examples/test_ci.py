@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from readme import fenced_blocks
+from warm_start import WarmEllc
 from workflow_steps import Runner, read
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,14 +37,14 @@ def repository(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def runner(repository: Path) -> Runner:
+def runner(repository: Path, warm: WarmEllc) -> Runner:
     """Runs steps with ellc of this checkout. A fake `sudo` only records its arguments."""
     tools = repository.parent / "bin"
     tools.mkdir()
     sudo = tools / "sudo"
     sudo.write_text(f'#!/bin/sh\necho "$*" >> "{repository.parent}/sudo"\n')
     ellc = tools / "ellc"
-    ellc.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m ellc "$@"\n')
+    ellc.write_text(f'#!/bin/sh\nexec "{warm.launcher}" "$@"\n')
     python = tools / "python"
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     for tool in (sudo, ellc, python):

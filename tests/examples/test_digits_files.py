@@ -44,8 +44,8 @@ def test_eight_bits_cost_few_digits(model: Path, split: tuple[Digits, Digits]) -
         scores = np.array([library.run((x,))[0][0][0] for x in bytes_of(held_back)[:120]])
     assert np.mean(scores.argmax(axis=1) == held_back.labels[:120]) > 0.97
     graph = read_model(model)
-    reference = [evaluate(graph, (x,)).outputs[0][0] for x in bytes_of(held_back)[:120]]
-    np.testing.assert_array_equal(scores, reference)
+    reference = [evaluate(graph, (x,)).outputs[0][0] for x in bytes_of(held_back)[:30]]
+    np.testing.assert_array_equal(scores[:30], reference)
 
 
 def test_the_formats_own_runtime_says_the_same(model: Path, split: tuple[Digits, Digits]) -> None:
@@ -56,7 +56,7 @@ def test_the_formats_own_runtime_says_the_same(model: Path, split: tuple[Digits,
     )
     runtime.allocate_tensors()
     graph = read_model(model)
-    for x in bytes_of(split[1])[:120]:
+    for x in bytes_of(split[1])[:30]:
         runtime.set_tensor(runtime.get_input_details()[0]["index"], x)
         runtime.invoke()
         theirs = runtime.get_tensor(runtime.get_output_details()[0]["index"])

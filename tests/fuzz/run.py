@@ -50,8 +50,8 @@ def cases(data: bytes, *, seed: int, quick: bool) -> Iterator[Damaged]:
     """The damaged versions of a file."""
     small = len(data) < SMALL_BYTES
     if quick:
-        yield from cut_evenly(data, 25)
-        yield from mutants(data, seed, 75 if small else 10)
+        yield from cut_evenly(data, 25 if small else 8)
+        yield from mutants(data, seed, 75 if small else 6)
     elif small:
         yield from cut_every(data, 64)
         yield from mutants(data, seed, 2000)
