@@ -52,12 +52,12 @@ def add_mine(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_compile_killed_anywhere_leaves_the_old_or_the_new_folder(tmp_path: Path) -> None:
-    compile_c("pi3_64", tmp_path / "expected")
+    compile_c("pi0", tmp_path / "expected")
     new, out = tree(tmp_path / "expected"), tmp_path / "out"
     compile_c("host", out)
     add_mine(out)
     old, found = tree(out), []
-    for _ in killed_everywhere(partial(compile_c, "pi3_64", out)):
+    for _ in killed_everywhere(partial(compile_c, "pi0", out)):
         found.append(tree(out))
         assert found[-1] in (old, new | MINE)
     assert len(found) > 15 and found[0] == old and found[-1] == new | MINE
@@ -114,7 +114,7 @@ def test_compile_whose_files_cannot_grow(tmp_path: Path) -> None:
     compile_c("host", out)
     old = tree(out)
     for file_bytes in (0, 1, 1000, 5000):
-        assert limited(file_bytes, partial(compile_c, "pi3_64", out)) == REFUSED
+        assert limited(file_bytes, partial(compile_c, "pi0", out)) == REFUSED
         assert tree(out) == old
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
