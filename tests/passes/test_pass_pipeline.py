@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from parts import quick_seeds
 from random_graphs import random_graph
 
 from ellc.ir.builder import GraphBuilder
@@ -167,7 +168,7 @@ def test_options() -> None:
         default_passes(PipelineOptions(skip=("lower_composites",)))
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", quick_seeds(30, 2, 3))
 def test_without_optimisation_the_meaning_is_the_same(seed: int) -> None:
     passes = default_passes(PipelineOptions(optimize=False))
     graph, _ = run_pipeline(random_graph(seed), passes, paranoid=True)
@@ -210,7 +211,7 @@ def test_ten_thousand_nodes_take_seconds_and_no_recursion() -> None:
     assert len(after.nodes) < 1000
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", quick_seeds(60, 0, 3))
 def test_one_run_does_all_there_is_to_do(seed: int) -> None:
     graph, _ = run_pipeline(random_graph(seed))
     _, report = run_pipeline(graph)

@@ -21,12 +21,9 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 from onnx import numpy_helper
-from parts import quick_part
 
-from ellc.codegen.blocks.calls import Options
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.testing import Trial, run_trials
-from ellc.codegen.planning.planner import make_plan
 from ellc.frontends.onnx.read import read_onnx
 from ellc.frontends.options import ImportOptions
 from ellc.ir.errors import EllcError
@@ -99,11 +96,8 @@ def node_tests() -> list[NodeTest]:
     return sorted(tests, key=lambda t: t.name)
 
 
-def run_node_tests(tests: Sequence[NodeTest], parts: int = 1) -> list[Result]:
-    """Import and plan every test; compile, run and compare those of a part, with all operators.
-
-    Other tests count as passed if a plan can be made.
-    """
+def run_node_tests(tests: Sequence[NodeTest]) -> list[Result]:
+    """Import, compile for this machine, run and compare every test."""
     found: dict[str, Result] = {}
     ready: list[tuple[NodeTest, Imported]] = []
     with tempfile.TemporaryDirectory(prefix="ellc-nodes-") as folder:
@@ -113,11 +107,8 @@ def run_node_tests(tests: Sequence[NodeTest], parts: int = 1) -> list[Result]:
                 found[test.name] = made
             else:
                 ready.append((test, made))
-    run = quick_part(ready, 0, parts, covers=lambda one: [one[0].operator])
-    compiled = {test.name for test, _ in run}
-    found |= {t.name: _planned(t, made) for t, made in ready if t.name not in compiled}
-    for start in range(0, len(run), CHUNK):
-        part = run[start : start + CHUNK]
+    for start in range(0, len(ready), CHUNK):
+        part = ready[start : start + CHUNK]
         trials = [Trial(m.graph, (m.inputs,)) for _, m in part]
         for (test, made), answer in zip(part, run_trials(trials, resolve("host")), strict=True):
             found[test.name] = _judged(test, made, answer)
@@ -219,14 +210,6 @@ def _reason(error: EllcError) -> str:
     text = error.problems[0] if error.problems else error.message
     # `name (Kind): reason` -> reason, since the table already names the operator.
     return re.sub(r"^\S* ?\([\w.]+\): ", "", text)
-
-
-def _planned(test: NodeTest, made: Imported) -> Result:
-    try:
-        make_plan(made.graph, resolve("host"), Options(), "node")
-    except Exception as error:
-        return _judged(test, made, error)
-    return Result(test, "passed", "", made.fixed)
 
 
 def _judged(test: NodeTest, made: Imported, answer: list[Any] | Exception) -> Result:
