@@ -83,7 +83,7 @@ def only_step(graph: Graph, target: str) -> Step:
 
 def trials(number: int) -> tuple[Trial, ...]:
     """Random layers, with the direct convolution as the requested kernel."""
-    graphs = {seed: random_network(seed) for seed in quick_seeds(LAYERS, number, 3)}
+    graphs = {seed: random_network(seed) for seed in quick_seeds(LAYERS, number, 4)}
     asked = ((LAYER, "direct"),)
     return tuple(Trial(g, (inputs_of(g, seed),), asked) for seed, g in graphs.items())
 

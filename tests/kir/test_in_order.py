@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from kernel_samples import moving, passing, product
 from operator_graphs import samples
+from parts import is_whole
 from proved_nests import Case, how, translated
 from scheduled_nests import differences
 from tiles import Tile
@@ -39,6 +40,7 @@ from ellc.ir.op import all_ops
 
 PI, PI_32, A55 = resolve("pi3_64"), resolve("pi3"), resolve("imx93")
 SHARE = 21  # one of so many samples is tested
+FAULTS = 12 if is_whole() else 4  # of each kind, in each tile
 
 
 SPECIFIED = {
@@ -253,7 +255,7 @@ def test_the_checker_catches_seeded_faults(name: str, what: str) -> None:
     function, change = found.translated.function, MUTATIONS[what]
     if isinstance(change, tuple):
         change = change[found.target is PI_32]
-    while tried < 12:
+    while tried < FAULTS:
         lines = list(function.lines)
         if not change(lines, rng):
             continue
