@@ -21,7 +21,7 @@ from ellc.codegen.blocks.packed_factors import header, unpacked
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.scratch import scratch
 from ellc.codegen.blocks.weights import constant
-from ellc.codegen.kernels.plane_problem import GROUP, PIXELS, Layout, PlaneProblem
+from ellc.codegen.kernels.plane_problem import GROUP, Layout, PlaneProblem
 from ellc.codegen.kernels.plane_products import RowProducts, WeightWords, unit_of
 from ellc.codegen.kernels.word_products import padding_word
 from ellc.codegen.kir.build import KernelBuilder
@@ -36,6 +36,9 @@ _SIZES = (
 _PAD, _COMMON, _SHIFT = range(len(_SIZES), len(_SIZES) + 3)
 """The numbers after the sizes: a word of two pixels outside of the image, the common offset, F."""
 _START, _MANTISSA, _OFFSET, _RAISED = range(4)
+_PIXELS = 2
+"""The results of a tile. Visual wake words needs 616 bytes less code with 2 than with 4; it takes
+10.42 and 10.47 million modelled cycles on a Cortex-M7, 16.83 and 16.62 on a Cortex-M33."""
 
 
 def shared_planes(node: PlacedNode, problem: PlaneProblem) -> Candidate | None:
@@ -226,7 +229,7 @@ class _Writer:
             source = b.add(plane, b.mul(b.mul(row.index, stride), self._size("pitch")))
             target = b.mul(b.add(top, row.index), b.mul(columns, channels))
             target = b.add(target, filter_)
-            with b.loop("tile", 0, b.div(b.add(columns, PIXELS - 1), PIXELS)) as tile:
+            with b.loop("tile", 0, b.div(b.add(columns, _PIXELS - 1), _PIXELS)) as tile:
                 self._tile(source, target, tile.index)
 
     def _tile(self, source: Operand, target: Operand, tile: Operand) -> None:
@@ -234,8 +237,8 @@ class _Writer:
         b, problem = self._b, self._problem
         # LLVM must not know what was stored there: it would keep all of it in registers.
         numbers = b.op("opaque", Imm(0))
-        at = b.add(source, b.mul(tile, problem.columns.stride * PIXELS // 2))
-        sums: list[Operand] = [b.load(self._planes, numbers, offset=_START)] * PIXELS
+        at = b.add(source, b.mul(tile, problem.columns.stride * _PIXELS // 2))
+        sums: list[Operand] = [b.load(self._planes, numbers, offset=_START)] * _PIXELS
         products = RowProducts(b, self._planes, self._words, problem.columns, numbers)
         for row in range(problem.rows.taps):
             here = b.add(at, b.mul(self._size("pitch"), row)) if row else at
@@ -245,7 +248,7 @@ class _Writer:
         )
         of_filter, shift = (mantissa, offset, unit_of(b, raised)), b.load(self._sizes, _SHIFT)
         channels, columns = self._size("channels"), self._size("result_columns")
-        first = b.mul(tile, PIXELS)
+        first = b.mul(tile, _PIXELS)
         for pixel, total in enumerate(sums):
             shifted = b.op("shl_by", total, raised)
             result = apply_factors(b, problem.op, problem.factors, shifted, of_filter, shift)

@@ -1,5 +1,8 @@
 """Softmax of bytes. Exponentials come from tables; the reciprocal of their sum is computed.
 
+Two numbers need no exponentials: each result is a function of their difference, and comes from a
+table of 511 bytes.
+
 The terms of the sum are the exponentials with fewer bits. They have a table of their own, unless
 the code shares flash with the tables: there they are computed, with one instruction more for each
 element and 1,024 bytes less.
@@ -25,7 +28,7 @@ from ellc.codegen.kir.ir import Operand, Param
 from ellc.codegen.kir.types import INDEX, Elem, VType
 from ellc.ir.fixed_point import SOFTMAX_SUM_BITS, divide_by_power
 from ellc.ir.ops.quantised_softmax import QuantSoftmax
-from ellc.ir.types import DType
+from ellc.ir.types import Array, DType
 
 _UNROLL = 4
 """How many elements are interleaved. Modelled cycles of the Cortex-A53
@@ -35,7 +38,7 @@ _UNROLL = 4
 
 @lowers(QuantSoftmax)
 def lower_quant_softmax(node: PlacedNode) -> list[KernelCall]:
-    """A kernel without vectors: each element reads the tables at its own index."""
+    """A kernel without vectors: each element reads a table at its own index."""
     op = node.anchor
     assert isinstance(op, QuantSoftmax)
     node.refuse_stages()
@@ -46,13 +49,21 @@ def lower_quant_softmax(node: PlacedNode) -> list[KernelCall]:
     rows = axis_group(x, order, [result.strides[a] for a in order])
     b = KernelBuilder(node.name)
     source = b.param("x", x.elem, x.align_bytes)
+    steps = x.strides[-1], result.strides[-1]
+    if x.shape[-1] == 2:
+        shares = b.param("shares", result.elem, 64)
+        target = b.param("y", result.elem, result.align_bytes, writable=True)
+        pair = _Pair(b, source, shares, target, rows, steps)
+        extent = ElementWalk(rows.extents, 1, node.threads).write(b, pair.write)
+        args = access_arg(x), constant(_shares_of_differences(op)), access_arg(result)
+        return [KernelCall(b.finish(), args, extent, f"{op.name} pairs")]
     powers = b.param("powers", Elem.I32, 64)
     has_terms = node.target.os != "none"
     terms = b.param("terms", Elem.I32, 64) if has_terms else None
     target = b.param("y", result.elem, result.align_bytes, writable=True)
     row = _Row(
         b, source, powers, terms, target, rows, x.shape[-1],
-        (x.strides[-1], result.strides[-1]), op.dtype, _UNROLL if node.code == "speed" else 1,
+        steps, op.dtype, _UNROLL if node.code == "speed" else 1,
     )  # fmt: skip
     extent = ElementWalk(rows.extents, 1, node.threads).write(b, row.write)
     table = op.exponentials()
@@ -60,6 +71,40 @@ def lower_quant_softmax(node: PlacedNode) -> list[KernelCall]:
     if has_terms:
         tables.append(constant(divide_by_power(table, SOFTMAX_SUM_BITS)))
     return [KernelCall(b.finish(), (access_arg(x), *tables, access_arg(result)), extent, op.name)]
+
+
+_MOST_DIFFERENCE = 255
+
+
+def _shares_of_differences(op: QuantSoftmax) -> Array:
+    """The result for the first of two numbers, for each difference -255..255 from the second."""
+    differences = np.arange(-_MOST_DIFFERENCE, _MOST_DIFFERENCE + 1)
+    pairs = np.stack([np.maximum(differences, 0), np.maximum(-differences, 0)], axis=-1)
+    (results,) = op.reference(pairs)
+    return np.asarray(results[:, 0], order="C")
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Writes the code of a row of two numbers."""
+
+    b: KernelBuilder
+    x: Param
+    shares: Param
+    y: Param
+    rows: AxisGroup
+    steps: tuple[int, int]
+
+    def write(self, at: list[Operand], length: int, last: bool) -> None:
+        """Write each result as a function of the difference from the other number."""
+        b, (step, result_step) = self.b, self.steps
+        base, target = index_of(b, 0, at, self.rows.x), index_of(b, 0, at, self.rows.y)
+        first, second = (
+            b.convert(b.load(self.x, base, offset=n * step), Elem.INDEX) for n in range(2)
+        )
+        for n, (own, other) in enumerate(((first, second), (second, first))):
+            share = b.load(self.shares, b.sub(own, other), offset=_MOST_DIFFERENCE)
+            b.store(share, self.y, target, offset=n * result_step)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,3 +76,4 @@ class QuantSoftmax(Op):
         yield case("small scale", 0.004, *same, 2, 65, span=127)
         yield case("large scale", 1.9, *same, 4, 2, span=127)
         yield case("many equal", 0.1, *same, 1, 2049, span=0)
+        yield case("two classes", 0.06, DType.U8, DType.U8, 70, 2, span=127)
