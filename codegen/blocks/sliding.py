@@ -58,6 +58,7 @@ class RectanglePosition:
 
     `rows` has the taps [first, end) of each output row, and `columns` those of each output column.
     The first `valid` channels of the block exist. `last` says that the block is the last one.
+    `turn` counts the blocks of a trip of the innermost loop.
     """
 
     image: Operand
@@ -68,6 +69,7 @@ class RectanglePosition:
     columns: tuple[Taps, ...]
     valid: int
     last: bool
+    turn: int = 0
 
     @property
     def at(self) -> tuple[Operand, Operand, Operand, Operand]:
@@ -86,12 +88,14 @@ def write_tiles(
     *,
     threads: int,
     split_last: bool,
+    turns: int = 1,
 ) -> int:
     """Write the loops around the tiles. Returns the extent of the parallel loop.
 
-    With `split_last` the last block of channels has its own code even if the block is full.
+    With `split_last` the last block of channels has its own code even if the block is full. A trip
+    of the innermost loop computes `turns` blocks, a divisor of the number of full blocks.
     """
-    return _SlidingLoops(b, shape, tile, body, threads, split_last).write()
+    return _SlidingLoops(b, shape, tile, body, threads, split_last, turns).write()
 
 
 class _SlidingLoops:
@@ -105,8 +109,9 @@ class _SlidingLoops:
         body: WriteTile,
         threads: int,
         split_last: bool,
+        turns: int,
     ) -> None:
-        self._b, self._tile, self._body = b, tile, body
+        self._b, self._tile, self._body, self._turns = b, tile, body, turns
         self._images, _, _, channels = shape.walk
         self._rows = column_tiles(shape.rows, tile.rows)
         self._columns = column_tiles(shape.columns, tile.pixels)
@@ -115,7 +120,7 @@ class _SlidingLoops:
             self._full_blocks, self._rest = self._full_blocks - 1, tile.block
         groups = sum(t.count for t in self._rows) * self._images
         wanted = -(-4 * threads // groups) if threads > 1 else 1
-        self._chunks = max(1, min(wanted, self._full_blocks))
+        self._chunks = max(1, min(wanted, self._full_blocks // turns))
 
     def write(self) -> int:
         b = self._b
@@ -156,21 +161,22 @@ class _SlidingLoops:
         columns: Tiles,
         chunk: Operand,
     ) -> None:
-        b, block = self._b, self._tile.block
+        b, block, turns = self._b, self._tile.block, self._turns
         stop: Operand = Imm(self._full_blocks * block)
         first: Operand = Imm(0)
         if self._chunks > 1:
-            share = -(-self._full_blocks // self._chunks) * block
+            share = -(-self._full_blocks // (self._chunks * turns)) * turns * block
             first = b.mul(chunk, share)
             stop = b.min(b.add(first, share), stop)
 
-        def position(channel: Operand, valid: int, last: bool) -> RectanglePosition:
+        def position(channel: Operand, valid: int, last: bool, turn: int = 0) -> RectanglePosition:
             return RectanglePosition(
-                image, row, column, channel, rows.taps, columns.taps, valid, last
+                image, row, column, channel, rows.taps, columns.taps, valid, last, turn
             )
 
-        with b.loop("channel", first, stop, block) as channel:
-            self._body(position(channel.index, block, False))
+        with b.loop("channel", first, stop, turns * block) as channel:
+            for turn in range(turns):
+                self._body(position(b.add(channel.index, turn * block), block, False, turn))
         if not self._rest:
             return
         tail = position(Imm(self._full_blocks * block), self._rest, True)

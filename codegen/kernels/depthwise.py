@@ -34,6 +34,7 @@ from ellc.codegen.blocks.weights import constant
 from ellc.codegen.blocks.window import window_axes
 from ellc.codegen.kernels.convolution import has_filter_per_channel, terms_of
 from ellc.codegen.kernels.depthwise_cost import tile_cycles as in_cycles
+from ellc.codegen.kernels.depthwise_fetches import Fetches, shares
 from ellc.codegen.kernels.depthwise_tile import (
     Rectangles,
     is_looped,
@@ -130,7 +131,9 @@ def _call(node: PlacedNode, shape: Sliding, terms: Terms, block: _FilterBlock) -
     args: list[Arg] = [access_arg(x), packed_windows(node.inputs[1], terms, block.tile.block)]
     start = _StartValues(b, shape, terms, block.tile.lanes, args)
     epilogue = Epilogue(node, b, shape.walk)
-    writer = _TileWriter(b, shape, block, types, source, panel, start, epilogue)
+    blocks = (shape.walk[3] - epilogue.has_tail) // block.tile.block
+    fetches = Fetches.of(node.target, shape, 0 if block.looped or block.multiplier > 1 else blocks)
+    writer = _TileWriter(b, shape, block, types, source, panel, start, epilogue, fetches)
     extent = write_tiles(
         b,
         shape,
@@ -138,6 +141,7 @@ def _call(node: PlacedNode, shape: Sliding, terms: Terms, block: _FilterBlock) -
         writer.tile,
         threads=node.threads,
         split_last=epilogue.has_tail,
+        turns=fetches.turns,
     )
     note = f"depthwise {block.tile.note}"
     return [KernelCall(b.finish(), (*args, *epilogue.args), extent, note)]
@@ -289,10 +293,13 @@ class _TileWriter:
         w: Param,
         start: _StartValues,
         epilogue: Epilogue,
+        fetches: Fetches,
     ) -> None:
         self._b, self._shape, self._block, self._types = b, shape, block, types
         self._x, self._w, self._start, self._epilogue = x, w, start, epilogue
         self._type = VType(types.total, block.tile.lanes)
+        self._fetches = fetches
+        self._rows: dict[int, Operand] = {}
 
     def tile(self, position: RectanglePosition) -> None:
         """Write a rectangle of windows for one block of filters."""
@@ -302,6 +309,8 @@ class _TileWriter:
         sums = {} if late else self._starts(position, vectors)
         taps = self._shape.rows.taps * self._shape.columns.taps
         base = origin(b, self._shape, position, b.div(position.channel, self._block.multiplier))
+        if self._fetches.turns > 1 and position.turn == 0:
+            self._rows = self._rows_at(base, position)
         panel = b.mul(position.channel, taps)
         if self._block.looped:
             self._looped(position, base, panel, sums, vectors)
@@ -319,6 +328,12 @@ class _TileWriter:
         self._epilogue.store_pixels(
             results, position.at, position.valid, last=position.last, at_once=at_once
         )
+
+    def _rows_at(self, base: Operand, position: RectanglePosition) -> dict[int, Operand]:
+        """The index of each image row: the base of loads and prefetches of all turns of a trip."""
+        b, step = self._b, self._shape.x.strides[1]
+        rows = input_readers(self._shape.rows, position.rows)
+        return {row: b.op("opaque", b.add(base, row * step)) for row in rows}
 
     def _starts(self, position: RectanglePosition, vectors: range) -> dict[Slot, Operand]:
         """The start value of each slot's sum."""
@@ -406,15 +421,14 @@ class _TileWriter:
         A load between the products would make an in-order core wait, and so would a conversion that
         follows its load: bytes are converted when a group is loaded. Thousands of modelled cycles
         on pi3_64 of bytes, 3x3, with conversions between the loads and after them: 14x14x384 531
-        and 452, 56x56x144 3,911 and 3,458, 112x112x96 with stride 2 4,954 and 3,695. Prefetches of
-        what the next columns read, at the start of each tile, make loads wait less, but not the
-        kernel: without and with them, 56x56x144 2,980 and 2,987, 112x112x96 with stride 2 3,395 and
-        3,488.
+        and 452, 56x56x144 3,911 and 3,458, 112x112x96 with stride 2 4,954 and 3,695.
         """
         taps = dict.fromkeys(tap for x in inputs for tap in x.taps())
         weights = {(*tap, v): self._weight(panel, *tap, v) for tap in taps for v in vectors}
         added = _Sums(self._b, self._types, sums)
         size = max(1, self._block.loaded_at_once // len(vectors))
+        pixels = [(x.row, x.column) for x in inputs]
+        fetches = self._fetches.by_group(position, pixels, size) if vectors[0] == 0 else {}
         for first in range(0, len(inputs), size):
             group = inputs[first : first + size]
             stored = [self._stored(position, base, x, vectors) for x in group]
@@ -424,12 +438,16 @@ class _TileWriter:
             ]
             # Products of one tap belong to different sums, so that none waits for its predecessor.
             products.sort(key=lambda p: p[0][2:])
-            for tap, of_tap in groupby(products, key=lambda p: p[0][2:]):
+            of_taps = [(k, list(of_tap)) for k, of_tap in groupby(products, lambda p: p[0][2:])]
+            fetched = shares(fetches.get(first // size, []), len(of_taps))
+            for (tap, of_tap), next_pixels in zip(of_taps, fetched, strict=True):
                 added.tap(
                     ((row, pixel, v), value, weights[*tap, v])
                     for (row, pixel, *_), values in of_tap
                     for v, value in zip(vectors, values, strict=True)
                 )
+                for row, offset in next_pixels:
+                    self._b.prefetch(self._x, self._rows[row], offset=offset)
         added.finish()
 
     def _weight(self, panel: Operand, tap_row: int, tap_column: int, vector: int) -> Operand:
@@ -450,6 +468,11 @@ class _TileWriter:
         b, lanes, multiplier = self._b, self._block.tile.lanes, self._block.multiplier
         strides, valid = self._shape.x.strides, position.valid
         offset = x.row * strides[1] + x.column * strides[2]
+        if self._rows:
+            base, offset = (
+                self._rows[x.row],
+                x.column * strides[2] + position.turn * self._block.tile.block,
+            )
         if multiplier == 1:
             return [
                 b.load_some(
