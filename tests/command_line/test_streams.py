@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -136,10 +137,12 @@ def test_a_command_that_writes_a_file_needs_no_output(
     np.save(folder / "x.npy", np.zeros((1, 4), np.float32))
     np.savez(folder / "data.npz", x=np.zeros((1, 1, 4), np.float32), y=np.zeros(1, np.int64))
     (folder / "result.json").write_text(RESULT)
+    (folder / "one").mkdir()
+    shutil.copy(model, folder / "one")
     monkeypatch.chdir(folder)
     network = "d_I160x160x3CMCMCMCMCMCMC1A"
     lines = {
-        "gallery measure --models . -t pi0 -o results": "results/tiny-eir-pi0.json",
+        "gallery measure --models one -t pi0 -o results": "results/tiny-eir-pi0.json",
         "compile tiny.eir --emit c -o out": "out/tiny.json",
         "explain tiny.eir --html page.html": "page.html",
         "import tiny.eir -o new.eir": "new.eir",
