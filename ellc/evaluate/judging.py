@@ -98,9 +98,11 @@ def in_processes(task: Task, indices: Sequence[int], jobs: int) -> Iterator[Answ
 
 
 def _one_pool(task: Task, indices: Sequence[int], jobs: int) -> Iterator[Answer]:
-    chunks = (indices[at : at + CHUNK] for at in range(0, len(indices), CHUNK))
-    context = get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, context, _start, (task,))
+    starts = range(0, len(indices), CHUNK)
+    chunks = (indices[at : at + CHUNK] for at in starts)
+    # Every process of the pool starts with the first chunk, and takes a second to import ellc.
+    jobs = min(jobs, max(1, len(starts)))
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start, (task,))
     try:
         running: set[Future[list[Answer]]] = set()
         while True:
