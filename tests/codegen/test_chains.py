@@ -153,7 +153,7 @@ def test_compiled_bands_give_the_same_bits(target: str, emitter: str, threads: i
     residual = ready(residual_network())
     widths = quick_part((0, 2), threads, 2)
     graphs = [(residual, (whole_chain(residual, 2, c),), c) for c in widths]
-    seeds = quick_seeds(4, threads, 2)
+    seeds = quick_seeds(4, threads, 4)
     for graph, chains, seed in (*graphs, *drawn("floats", seeds), *drawn("bytes", seeds)):
         calls = tuple(inputs_of(graph, seed + i) for i in range(2))
         trials += [Trial(graph, calls, chains=c) for c in ((), chains)]

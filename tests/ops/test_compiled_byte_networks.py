@@ -19,7 +19,7 @@ from ellc.ir.types import Array
 
 NETWORKS = 60
 WAYS = [
-    pytest.param("host", "llvm", (0, 2), id="host-llvm"),
+    pytest.param("host", "llvm", (0, 4), id="host-llvm"),
     pytest.param("host", "c", (5, 8), id="host-c"),
     pytest.param("pi0", "llvm", (6, 8), id="pi0", marks=pytest.mark.emulated("qemu-arm")),
     pytest.param("pi3", "llvm", (4, 8), id="pi3", marks=pytest.mark.emulated("qemu-arm")),

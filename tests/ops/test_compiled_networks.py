@@ -24,7 +24,7 @@ MARGIN = 1e-4
 CALLS = 2
 NETWORKS = 60
 WAYS = [
-    pytest.param("host", "llvm", (0, 2), id="host-llvm"),
+    pytest.param("host", "llvm", (0, 4), id="host-llvm"),
     pytest.param("host", "c", (5, 6), id="host-c"),
     pytest.param("pi0", "llvm", (6, 8), id="pi0", marks=pytest.mark.emulated("qemu-arm")),
     pytest.param("pi3", "llvm", (4, 6), id="pi3", marks=pytest.mark.emulated("qemu-arm")),

@@ -38,11 +38,11 @@ class Share(NamedTuple):
 
 # Tests for a target and emitter share a program, so tests/conftest.py runs them in one process.
 SHARES = {
-    "host-llvm": Share(0, 2),
-    "host-c": Share(1, 8),
-    "pi0-llvm": Share(3, 12),
-    "pi3-llvm": Share(1, 6),
-    "pi3_64-llvm": Share(3, 6),
+    "host-llvm": Share(0, 3),
+    "host-c": Share(1, 8, 2),
+    "pi0-llvm": Share(2, 12, 2),
+    "pi3-llvm": Share(1, 6, 2),
+    "pi3_64-llvm": Share(2, 6, 2),
     "imxrt1050-llvm": Share(0, 24, 3),
     "mcxn947-llvm": Share(4, 24, 3),
     "nucleo_l4r5-llvm": Share(8, 24, 3),
@@ -50,10 +50,11 @@ SHARES = {
     "corstone300-llvm": Share(16, 24, 3),
     "esp32c3-llvm": Share(20, 24, 3),
     "bpi_f3-llvm": Share(22, 24, 3),
-    "wasm-llvm": Share(1, 12),
+    "wasm-llvm": Share(5, 12, 2),
 }
-"""The samples that a target and emitter run: every sample on some target, in all states of a
-Cortex-A53 a third of them, and every operator on two of the smaller boards.
+"""The samples that a target and emitter run: every operator on this machine, in a state of a
+Cortex-A53, on another Linux board or in Node, and on two of the smaller boards; operators with
+several kernels, with each of them on every target.
 
 `kir/test_existing_kernels.py` interprets the kernels of samples, and `kir/test_replay.py` detects
 every change of a kernel or of C code. `soak/boards.py` runs all samples in all ways."""

@@ -26,12 +26,12 @@ from ellc.ir.op import all_ops
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("target", "number"), [("imxrt1050", 0), ("mcxn947", 2)])
+@pytest.mark.parametrize(("target", "number"), [("imxrt1050", 0), ("mcxn947", 4)])
 def test_objects_need_nothing(target: str, number: int) -> None:
     row = resolve(target)
     kernels, shared = {}, SharedKernels()
     every = [sample for op in all_ops().values() for sample in samples(op)]
-    for index, sample in enumerate(quick_part(every, number, 4)):
+    for index, sample in enumerate(quick_part(every, number, 8)):
         try:
             plan = make_plan(sample.trial.graph, row, Options(), f"sample{index}")
         except EllcError as error:
