@@ -162,8 +162,9 @@ _ROWS: tuple[_Board, ...] = (
         "thumbv7em-unknown-none-eabihf",
         "cortex-m7",
         mhz=600,
-        # The reference manual's memory map with the fuses' default division of FlexRAM; the flash
-        # of the evaluation kit (MIMXRT1050-EVKB, HyperFlash).
+        # The reference manual's memory map with the fuses' default division of FlexRAM (16 banks of
+        # 32 KiB, as in Zephyr's nxp_rt1050.dtsi); the flash of the evaluation kit (MIMXRT1050-EVKB,
+        # HyperFlash).
         memories=(
             BoardMemory("itcm", 0x0000_0000, 128 * _KIB, "code"),
             BoardMemory("dtcm", 0x2000_0000, 128 * _KIB, "data"),
@@ -193,7 +194,8 @@ _ROWS: tuple[_Board, ...] = (
         "cortex-m33",
         "+dsp",
         mhz=150,
-        # The reference manual's memory map: RAMX on the code bus, RAMA to RAMG in one piece.
+        # The reference manual's memory map, as in Zephyr's nxp_mcxn94x_common.dtsi: RAMX on
+        # the code bus, RAMA to RAMG in one piece.
         # RAMH, the next 32 KiB, is left out, because it may hold error correction codes.
         memories=(
             BoardMemory("ramx", 0x0400_0000, 96 * _KIB, "code"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from heapq import heappop, heappush
 from itertools import pairwise
 
 from ellc.codegen.kir.in_order.loop_schedule import (
@@ -115,6 +116,7 @@ def _with_gaps(
     return Schedule(cycles, tuple(busy), tuple(sorted(taken)), tuple(parts), places)
 
 
+@lru_cache(maxsize=64)
 def contents_of(uses: Uses, products: int, registers: int) -> list[list[int]]:
     """The loads of each register, in order; they go round among loads that are used shortly."""
     order = sorted(range(len(uses)), key=lambda load: uses[load][0])
@@ -177,6 +179,8 @@ def _times(jobs: Sequence[Job], usable: Sequence[int], cycles: int) -> list[tupl
 
     Earliest deadline first over several iterations, until times repeat.
     """
+    if any(job.release > job.use - INSERT_LATENCY for job in jobs):
+        return None
     slots = [gap + cycles * turn for turn in range(-1, ROUNDS) for gap in usable]
     waiting = sorted(
         (job.release + cycles * turn, job.use + cycles * turn, number, turn)
@@ -188,11 +192,10 @@ def _times(jobs: Sequence[Job], usable: Sequence[int], cycles: int) -> list[tupl
     position = 0
     for slot, following in pairwise(slots):
         while position < len(waiting) and waiting[position][0] <= slot:
-            ready.append(waiting[position][1:])
+            heappush(ready, waiting[position][1:])
             position += 1
-        ready.sort()
-        now, ready = ready[:1], ready[1:]
-        for use, number, turn in now:
+        if ready:
+            use, number, turn = heappop(ready)
             if following > use - INSERT_LATENCY:
                 return None
             times[number, turn] = (slot - cycles * turn, following - cycles * turn)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from heapq import heappop, heappush
 from math import gcd
 
 from ellc.codegen.kir.in_order.encoding import Half
@@ -170,11 +171,10 @@ def _times(
     position = 0
     for slot in (gap + cycles * turn for turn in range(-1, ROUNDS) for gap in usable):
         while position < len(waiting) and waiting[position][0] <= slot:
-            ready.append(waiting[position][1:])
+            heappush(ready, waiting[position][1:])
             position += 1
-        ready.sort()
-        now, ready = ready[:_SLOTS], ready[_SLOTS:]
-        for place, (use, number, turn) in enumerate(now):
+        for place in range(min(_SLOTS, len(ready))):
+            use, number, turn = heappop(ready)
             if slot > use - (LOAD_LATENCY if place else INSERT_LATENCY):
                 return None
             times[number, turn] = (slot - cycles * turn, place)
