@@ -299,6 +299,7 @@ class _TileWriter:
         self._x, self._w, self._start, self._epilogue = x, w, start, epilogue
         self._type = VType(types.total, block.tile.lanes)
         self._fetches = fetches
+        # With prefetches, the first turn of a trip makes the bases that its other turns use, too.
         self._rows: dict[int, Operand] = {}
 
     def tile(self, position: RectanglePosition) -> None:

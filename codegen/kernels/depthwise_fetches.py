@@ -25,8 +25,8 @@ from ellc.codegen.machine.target import Target
 _TURNS = 4
 """The most blocks in a trip of the loop over channels. Thousands of modelled cycles of the four
 layers above for 2: 2,486, 2,535, 927, 2,021; 6: 2,153, 2,606, 952, 2,192."""
-_LEAST = 2
-"""Images of at least 1 / `_LEAST` of the second-level cache are prefetched."""
+_L2_SHARE = 2
+"""Images of at least 1 / `_L2_SHARE` of the second-level cache are prefetched."""
 _STEP_BYTES = 8
 """Offsets of prefetches on AArch64 are multiples of this."""
 
@@ -45,7 +45,7 @@ class Fetches:
     def of(cls, target: Target, shape: Sliding, blocks: int) -> Fetches:
         """For tiles with so many full blocks of channels."""
         image_bytes = prod(shape.x.shape[1:]) * shape.x.elem.bytes
-        far = target.core.memory is not None and image_bytes * _LEAST >= target.l2_bytes
+        far = target.core.memory is not None and image_bytes * _L2_SHARE >= target.l2_bytes
         if not far or shape.x.elem.bytes > 1:
             return cls(shape, 1)
         turns = [n for n in range(2, min(_TURNS, blocks - 1) + 1) if blocks % n == 0]

@@ -64,7 +64,7 @@ def test_only_images_that_leave_the_cache_are_fetched() -> None:
 @pytest.mark.emulated("qemu-aarch64")
 def test_random_layers_agree_with_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small images as well, which are not fetched by default; part blocks; several threads."""
-    monkeypatch.setattr(depthwise_fetches, "_LEAST", 1 << 20)
+    monkeypatch.setattr(depthwise_fetches, "_L2_SHARE", 1 << 20)
     sizes = [(9, 13, 64), (5, 4, 40), (16, 18, 27), (2, 30, 16), (7, 7, 104)]
     trials = [
         Trial(layer, ((image_of(layer, seed),),), kernels=((LAYER, "depthwise"),), threads=threads)

@@ -32,7 +32,7 @@ ONLY_COMPILED = (
 )
 """Models with more multiply-adds than `MOST_EMULATED_MACS`. Compiling them for another target takes
 up to half a minute, and finds what smaller models and this machine find, too. So the suite leaves
-them out there, but for 8-bit networks in one file each."""
+them out there. Three 8-bit networks of such a size, which compile faster, stay."""
 
 
 def model_params(models: Sequence[RealModel]) -> list[object]:
