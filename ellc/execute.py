@@ -16,12 +16,12 @@ from ellc.codegen.toolchain import emulate
 from ellc.codegen.toolchain.load import (
     RunResult,
     call_library,
-    has_c_library,
     library_abi,
     open_session,
     time_starts,
 )
 from ellc.codegen.toolchain.repeats import first_and_steady, repeated
+from ellc.codegen.toolchain.system_root import has_c_library
 from ellc.ir.errors import EllcError, InternalError
 from ellc.ir.interp import evaluate
 from ellc.ir.types import Array, DType, TensorType

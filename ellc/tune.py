@@ -22,10 +22,10 @@ from ellc import __version__
 from ellc.codegen.blocks.calls import Options
 from ellc.codegen.blocks.candidates import Prediction
 from ellc.codegen.machine.target import Target
-from ellc.codegen.measure.profiling import Run, time_steps
+from ellc.codegen.measure.profiling import OtherMachine, time_steps
 from ellc.codegen.planning.plan import Plan, Step
 from ellc.codegen.planning.planner import make_plan
-from ellc.codegen.toolchain.emulate import runs_directly
+from ellc.codegen.toolchain.system_root import runs_directly
 from ellc.explain.cycle_tool import VARIABLE, modelled_cycles
 from ellc.ir.errors import EllcError
 from ellc.ir.graph import Graph
@@ -85,10 +85,10 @@ def method_here(target: Target, limit_ms: int) -> Method:
     return Method("ns", how, lambda plans: _timed(plans, target, limit_ms, None))
 
 
-def method_on_board(target: Target, limit_ms: int, board: str, run: Run, stream: int) -> Method:
-    """Times on a board, on which `run` runs a program; its caches are smaller than `stream`."""
+def method_on_board(target: Target, limit_ms: int, board: str, other: OtherMachine) -> Method:
+    """Times on a board, with the name `board`."""
     how = f"median on {board}, builds in turn, one thread"
-    return Method("ns", how, lambda plans: _timed(plans, target, limit_ms, run, stream))
+    return Method("ns", how, lambda plans: _timed(plans, target, limit_ms, other))
 
 
 @dataclass(frozen=True)
@@ -267,11 +267,9 @@ def _timed(
     plans: Sequence[tuple[str, Plan]],
     target: Target,
     limit_ms: int,
-    run: Run | None,
-    stream_bytes: int | None = None,
+    other: OtherMachine | None,
 ) -> list[list[float]]:
-    more = {} if stream_bytes is None else {"stream_bytes": stream_bytes}
-    times = time_steps(plans, target, limit_ms, _ROUNDS, run=run, **more)
+    times = time_steps(plans, target, limit_ms, _ROUNDS, other)
     return [[step.median_ns for step in steps] for steps in times.plans]
 
 

@@ -26,6 +26,7 @@ from ellc.codegen.output.runtime import runtime_dir
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.toolchain import emulate
 from ellc.codegen.toolchain.llvm import IrJob, LlvmPool
+from ellc.codegen.toolchain.programs import Library, build_program, library_here
 from ellc.ir.types import DType
 from ellc.ir.work_folders import temporary_folder
 
@@ -68,8 +69,16 @@ class Times:
     stream_bytes_per_ns: float
 
 
-Run = Callable[[Path, Sequence[str]], bytes]
-"""Runs a program with these arguments and returns its standard output."""
+@dataclass(frozen=True, slots=True)
+class OtherMachine:
+    """Another machine, for example a board, on which programs are timed."""
+
+    run: Callable[[Path, Sequence[str]], bytes]
+    """Runs a program with these arguments and returns its standard output."""
+    stream_bytes: int
+    """More than all caches of the machine together."""
+    library: Library = "static"
+    """The C library of programs for the machine."""
 
 
 def time_steps(
@@ -77,19 +86,17 @@ def time_steps(
     target: Target,
     limit_ms: int,
     rounds: int = 1,
-    *,
-    run: Run | None = None,
-    stream_bytes: int = _STREAM_BYTES,
+    other: OtherMachine | None = None,
 ) -> Times:
     """Time every step of the plans on one thread, each plan for `limit_ms` in total.
 
     `plans` lists pairs (prefix of the kernels' names, plan). The time is divided into `rounds`.
     Every round times all plans one after the other, so that a change of the clock rate affects all
-    plans. `run` runs the program on another machine, for example on a board; all caches of that
-    machine together must be smaller than `stream_bytes`. Without `run`, the program runs on this
-    machine; if that takes an emulator, the times are meaningless. Raises the errors of
-    `emulate.run`.
+    plans. The program runs on this machine unless another is given; if that takes an emulator, the
+    times are meaningless. Raises the errors of `emulate.run`.
     """
+    chosen = other or OtherMachine(partial(_run_here, target), _STREAM_BYTES, library_here(target))
+    stream_bytes = chosen.stream_bytes
     with temporary_folder("profile") as folder:
         program = folder / "profile"
         models = [ticking_model(plan, prefix) for prefix, plan in plans]
@@ -102,10 +109,10 @@ def time_steps(
             "stream_bytes": stream_bytes,
         }
         kernels = [loops.peak.kernel, loops.byte_peak.kernel, loops.stream.kernel]
-        _build(plans, models, target, folder, program, values, [_object(kernels, target, folder)])
-        chosen = run or partial(_run_here, target)
+        linked = [_object(kernels, target, folder)]
+        _build(plans, models, target, folder, program, values, linked, chosen.library)
         words = [str(max(1, limit_ms // rounds))]
-        printed = "".join(chosen(program, words).decode() for _ in range(rounds))
+        printed = "".join(chosen.run(program, words).decode() for _ in range(rounds))
     return _parsed(printed, len(plans), loops)
 
 
@@ -128,7 +135,7 @@ def build_calls(plans: Sequence[tuple[str, Plan]], target: Target, program: Path
     """
     with temporary_folder("profile") as folder:
         models = [make_model(plan, prefix) for prefix, plan in plans]
-        _build(plans, models, target, folder, program, {"timed": False}, [])
+        _build(plans, models, target, folder, program, {"timed": False}, [], "none")
 
 
 def _build(
@@ -139,6 +146,7 @@ def _build(
     program: Path,
     values: dict[str, object],
     objects: Sequence[Path],
+    library: Library,
 ) -> None:
     linked = list(objects)
     for (_, plan), model in zip(plans, models, strict=True):
@@ -148,8 +156,8 @@ def _build(
     source = folder / "profile.c"
     source.write_text(render("profile.c.j2", models=described, max_ports=ports, **values))
     options = [f"-I{runtime_dir()}", "-Wall", "-Wextra", "-Werror"]
-    sources = [source, runtime_dir() / "ellc_clock.c"]
-    emulate.build_program(target, sources, linked, program, options=options)
+    sources = [source, *([runtime_dir() / "ellc_clock.c"] if values["timed"] else [])]
+    build_program(target, sources, linked, program, options=options, library=library)
 
 
 def _described(plan: Plan, model: Model) -> dict[str, object]:

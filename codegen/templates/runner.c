@@ -71,8 +71,8 @@ static buffer allocate(extent size, unsigned kind, lifetime lasts)
     uintptr_t at;
     fill(around.begin, (size_t)(around.end - around.begin), kind);
     at = (uintptr_t)(runner.at_start ? around.begin + MARGIN : around.end - MARGIN - size.bytes);
-    at = at / size.align * size.align;
-    if (at / size.align % 2 == 0) /* align to `align`, but not to twice as much */
+    at &= ~(uintptr_t)(size.align - 1);
+    if ((at & size.align) == 0) /* align to `align`, but not to twice as much */
         at = runner.at_start ? at + size.align : at - size.align;
     result.around = around;
     result.lasts = lasts;
@@ -170,14 +170,14 @@ static int32_t answer(live *now, const test_case *test, uint32_t flags, buffer *
 {
     int32_t status = 0;
     size_t i;
-    unsigned kind = (flags >> JUNK_SHIFT) % runner.junk_kinds;
-    unsigned char *copies[MAX_BUFFERS];
+    unsigned kind = flags >> JUNK_SHIFT;
+    room copies[MAX_BUFFERS];
     for (i = 0; i < test->n_in; i++) {
         in[i] = allocate(test->in[i], kind, ONE_CALL);
-        copies[i] = take_copy(test->in[i].bytes);
+        copies[i] = take(test->in[i].bytes, ONE_CALL);
         if (read_bytes(in[i].data, test->in[i].bytes) != test->in[i].bytes)
             fail("runner: request ends early");
-        memcpy(copies[i], in[i].data, test->in[i].bytes);
+        memcpy(copies[i].begin, in[i].data, test->in[i].bytes);
     }
     for (i = 0; i < test->n_out; i++)
         out[i] = allocate(test->out[i], kind, ONE_CALL);
@@ -188,9 +188,9 @@ static int32_t answer(live *now, const test_case *test, uint32_t flags, buffer *
     if (!status)
         status = call(now, in, out);
     for (i = 0; i < test->n_in; i++) {
-        if (!status && memcmp(copies[i], in[i].data, test->in[i].bytes))
+        if (!status && memcmp(copies[i].begin, in[i].data, test->in[i].bytes))
             status = STATUS_INPUT_CHANGED;
-        give_copy_back(copies[i]);
+        give_back(copies[i], ONE_CALL);
     }
     return status;
 }
@@ -214,7 +214,6 @@ int main(void)
         write_bytes(&status, sizeof status);
         for (i = 0; !status && i < test->n_out; i++)
             write_bytes(out[i].data, test->out[i].bytes);
-        finish_answer();
         for (i = 0; i < test->n_in; i++)
             release(&in[i]);
         for (i = 0; i < test->n_out; i++)

@@ -1,14 +1,22 @@
-/* What a runner (runner.c) needs from an emulated board: memory from a pool, and two files by semihosting.
+/* What a runner (runner.c) needs without an operating system: memory from a pool, and two files of the host, by
+ * semihosting (emulated boards) or by WASI (WebAssembly).
  *
  * Memory of one model is taken from the beginning of the pool, and memory of one call from its end. */
+#ifdef __wasm__
+#include "wasi/host.h"
+#else
 #include "bare/semihosting.h"
+#endif
 
 enum {
+#ifdef __wasm__
+    MARGIN = 1024,
+#else
     MARGIN = 512, /* bytes of junk before and after a buffer, which must be intact after a call */
+#endif
     POOL_ALIGN = 64
 };
 
-extern unsigned char pool_begin[], pool_end[];
 extern void *memcpy(void *restrict to, const void *restrict from, size_t bytes);
 extern void *memset(void *to, int value, size_t bytes);
 extern int memcmp(const void *a, const void *b, size_t bytes);
@@ -26,7 +34,7 @@ static void fail(const char *what)
 static room take(size_t bytes, lifetime lasts)
 {
     room made;
-    bytes = (bytes + POOL_ALIGN - 1) / POOL_ALIGN * POOL_ALIGN;
+    bytes = (bytes + POOL_ALIGN - 1) & ~(size_t)(POOL_ALIGN - 1);
     if (bytes > (size_t)(high - low))
         fail("runner: no memory");
     made.begin = lasts == ONE_MODEL ? low : high - bytes;
@@ -47,10 +55,6 @@ static void give_back(room old, lifetime lasted)
         high = old.end;
 }
 
-static void *take_copy(size_t bytes) { return take(bytes, ONE_CALL).begin; }
-
-static void give_copy_back(void *old) { (void)old; } /* the input below it is given back, too */
-
 static size_t read_bytes(void *data, size_t bytes) { return bytes ? host_read(requests, data, bytes) : 0; }
 
 static void write_bytes(const void *data, size_t bytes)
@@ -59,12 +63,25 @@ static void write_bytes(const void *data, size_t bytes)
         fail("runner: cannot write an answer");
 }
 
-static void finish_answer(void) { }
+static void find_pool(void)
+{
+#ifdef __wasm__
+    enum { PAGE_BYTES = 65536, POOL_PAGES = 16384 }; /* pages that nothing touches take no memory */
+    size_t first = __builtin_wasm_memory_grow(0, POOL_PAGES);
+    if (first == (size_t)-1)
+        fail("runner: no memory");
+    low = (unsigned char *)(first * PAGE_BYTES);
+    high = low + (size_t)POOL_PAGES * PAGE_BYTES;
+#else
+    extern unsigned char pool_begin[], pool_end[];
+    low = pool_begin;
+    high = pool_end;
+#endif
+}
 
 static void begin_run(void)
 {
-    low = pool_begin;
-    high = pool_end;
+    find_pool();
     requests = host_open("stdin", HOST_MODE_READ);
     answers = host_open("stdout", HOST_MODE_WRITE);
     if (requests < 0 || answers < 0)

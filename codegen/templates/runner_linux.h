@@ -1,32 +1,35 @@
-/* What a runner (runner.c) needs from Linux, or from WASI (wasi/sys/mman.h): memory between guard pages, standard input and output. */
-#include <stdio.h>
-#include <stdlib.h>
+/* What a runner (runner.c) needs from Linux: memory between guard pages, standard input and output. It calls only
+ * functions that linux/start.c defines. */
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#ifndef RUNNER_MARGIN
-#define RUNNER_MARGIN 0
-#endif
-
 enum {
-    MARGIN = RUNNER_MARGIN, /* the bytes between a buffer and the guard page that it is next to */
+    MARGIN = 0,
     GUARD_PAGES = 16 /* on either side of a buffer; they take no memory */
 };
 
 static size_t page_bytes; /* the page size of the system that runs this program */
 
+static size_t length(const char *text)
+{
+    size_t n = 0;
+    while (text[n])
+        n++;
+    return n;
+}
+
 static void fail(const char *what)
 {
-    fputs(what, stderr);
-    fputc('\n', stderr);
-    exit(3);
+    if (write(2, what, length(what)) < 0 || write(2, "\n", 1) < 0)
+        _exit(4);
+    _exit(3);
 }
 
 static room take(size_t bytes, lifetime lasts)
 {
     room made;
-    size_t inside = (bytes + page_bytes) / page_bytes * page_bytes, guard = GUARD_PAGES * page_bytes;
+    size_t inside = (bytes + page_bytes) & ~(page_bytes - 1), guard = GUARD_PAGES * page_bytes;
     void *map = mmap(0, inside + 2 * guard, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     (void)lasts;
     if (map == MAP_FAILED)
@@ -45,21 +48,24 @@ static void give_back(room old, lifetime lasted)
     munmap(old.begin - guard, (size_t)(old.end - old.begin) + 2 * guard);
 }
 
-static void *take_copy(size_t bytes)
+/* Fewer than `bytes` only at the end of the input. */
+static size_t read_bytes(void *data, size_t bytes)
 {
-    void *made = malloc(bytes + 1);
-    if (!made)
-        fail("runner: no memory");
-    return made;
+    size_t done = 0;
+    ssize_t now = 1;
+    for (; done < bytes && now > 0; done += now > 0 ? (size_t)now : 0)
+        now = read(0, (unsigned char *)data + done, bytes - done);
+    return done;
 }
 
-static void give_copy_back(void *old) { free(old); }
-
-static size_t read_bytes(void *data, size_t bytes) { return fread(data, 1, bytes, stdin); }
-
-static void write_bytes(const void *data, size_t bytes) { fwrite(data, 1, bytes, stdout); }
-
-static void finish_answer(void) { fflush(stdout); }
+static void write_bytes(const void *data, size_t bytes)
+{
+    size_t done = 0;
+    ssize_t now = 0;
+    for (; done < bytes; done += (size_t)now)
+        if ((now = write(1, (const unsigned char *)data + done, bytes - done)) <= 0)
+            fail("runner: cannot write an answer");
+}
 
 static void begin_run(void)
 {

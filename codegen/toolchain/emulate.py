@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Literal
 
 from ellc.codegen.languages.render import render
-from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.machine.target import Target
-from ellc.codegen.toolchain import bare_metal, zig
+from ellc.codegen.toolchain import bare_metal
+from ellc.codegen.toolchain.elf_reader import ElfFile
+from ellc.codegen.toolchain.programs import build_program, fixed_object
+from ellc.codegen.toolchain.system_root import runs_directly, with_system_root
 from ellc.ir.errors import EllcError, InternalError
 
 Guard = Literal["start", "end"]
@@ -29,7 +31,6 @@ Guard = Literal["start", "end"]
 GUARD_BYTES = 4096
 """The size of guard pages. On machines with larger pages, weights are not guarded."""
 
-_C_OPTIONS = ("-std=c99", "-D_DEFAULT_SOURCE", "-O1", "-g0")
 _WARNINGS = ("-Wall", "-Wextra", "-Werror")
 _KEEP_STATE, _RESET, _JUNK_SHIFT = 1, 2, 8
 JUNK_KINDS = 4
@@ -72,16 +73,6 @@ def _package(target: Target) -> str:
     return target.board.package if target.board else "qemu-user"
 
 
-def runs_directly(target: Target) -> bool:
-    """Whether this machine has the target's operating system, architecture and features."""
-    if target.os != "linux":
-        return False
-    if target.emulator == ():
-        return True
-    host = resolve("host")
-    return host.os == "linux" and host.arch == target.arch and host.features >= target.features
-
-
 def can_run(target: Target) -> bool:
     """Whether this machine can run programs of the target."""
     try:
@@ -119,7 +110,7 @@ def run(
 def _execute(
     target: Target, argv: Sequence[str | Path], stdin: bytes, cwd: Path | None, limit_s: float
 ) -> subprocess.CompletedProcess[bytes]:
-    command = prefix(target)
+    command = _command(target, argv[0])
     try:
         if target.board:
             (program,) = argv
@@ -137,6 +128,14 @@ def _execute(
             f"{Path(argv[0]).name} took longer than {limit_s:.0f} s on target {target.name!r}",
             code="E621",
         ) from error
+
+
+def _command(target: Target, program: str | Path) -> tuple[str, ...]:
+    """The emulator's command for this program, with the C library that the program needs."""
+    words = prefix(target)
+    if words and target.os == "linux" and ElfFile.read(Path(program)).needed:
+        return prefix(with_system_root(target))
+    return words
 
 
 def ending(returncode: int) -> str:
@@ -200,50 +199,6 @@ class Runner:
     cases: tuple[Case, ...]
 
 
-def build_program(
-    target: Target,
-    sources: Sequence[Path],
-    objects: Sequence[Path],
-    out: Path,
-    *,
-    options: Sequence[str] = (),
-    cc: Sequence[str] = (),
-) -> None:
-    """Compile C sources and link them with objects into a static program for the target.
-
-    Programs for microcontrollers have no C library (see `bare_metal.py`). `cc` may be the command
-    of another compiler on this machine. That compiler gets no options for the target. Folders in
-    `options` must be absolute.
-
-    The first program for an architecture takes up to a minute, because zig builds the C library for
-    it. Later programs take a tenth of a second. Raises `EllcError`: E620 if there are no static
-    programs for the target, E610 if the compiler or the linker fails.
-    """
-    if target.board and not cc:
-        bare_metal.link(target, target.board, sources, objects, out, options)
-        return
-    machine = _machine(target)
-    words: list[str | Path] = [*_C_OPTIONS, *options, *sources, *objects, "-o", out]
-    what = f"building {out.name} for target {target.name!r}"
-    if cc:
-        zig.run_tool([*cc, *map(str, words)], what=what, code="E610")
-        return
-    zig.build(["cc", "-static", *machine, *words], what=what)
-
-
-def _machine(target: Target) -> list[str]:
-    """The compiler options for static programs of the target. Raises E620 if there are none."""
-    if not target.musl_target:
-        raise EllcError(
-            f"there are no static programs for target {target.name!r}",
-            code="E620",
-            hint="there are static programs for targets with Linux, for Cortex-M and for 32-bit "
-            "RISC-V, and for wasm",
-        )
-    own = [f"-I{bare_metal.templates() / 'wasi'}"] if target.os == "wasm" else []
-    return ["-target", target.musl_target, f"-mcpu={target.musl_cpu}", *own]
-
-
 def build_runner(
     target: Target,
     objects: Sequence[Path],
@@ -268,21 +223,15 @@ def build_runner(
     }
     source.write_text(render("runner_cases.c.j2", **values))
     templates = bare_metal.templates()
+    templates = bare_metal.templates()
     words, fixed = [*_WARNINGS, f"-I{templates}"], templates / "runner.c"
     if cc or target.board:
         build_program(target, [source, fixed], objects, program, options=words, cc=cc)
     else:
-        fixed_object = _fixed_part(target, fixed, folder / "runner_fixed.o")
-        build_program(target, [source], [fixed_object, *objects], program, options=words)
+        compiled = folder / "runner_fixed.o"
+        compiled.write_bytes(fixed_object(fixed.name, target))
+        build_program(target, [source], [compiled, *objects], program, options=words)
     return Runner(program, target, tuple(cases))
-
-
-def _fixed_part(target: Target, source: Path, out: Path) -> Path:
-    """The object of the part that all runners share. zig keeps it in its cache."""
-    words = [*_machine(target), *_C_OPTIONS, *_WARNINGS, "-c", source.name, "-o", str(out)]
-    what = f"compiling {source.name} for target {target.name!r}"
-    zig.run(["cc", *words], what=what, cwd=source.parent, keep=True)
-    return out
 
 
 def run_cases(

@@ -11,23 +11,17 @@ import struct
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain import emulate, zig
+from ellc.codegen.toolchain.system_root import with_system_root
 from ellc.ir.errors import EllcError
 from ellc.ir.work_folders import temporary_folder
 
 _SOURCE = Path(__file__).resolve().parents[1] / "templates" / "load_library.c"
-
-# By architecture: the folder of the C library, and the Debian package that contains it.
-_SYSTEM_ROOTS = {
-    "arm": (Path("/usr/arm-linux-gnueabihf"), "libc6-armhf-cross"),
-    "aarch64": (Path("/usr/aarch64-linux-gnu"), "libc6-arm64-cross"),
-    "riscv64": (Path("/usr/riscv64-linux-gnu"), "libc6-riscv64-cross"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +95,7 @@ def _answers(
     limit_s: float = 600.0,
 ) -> list[RunResult]:
     """The results of one process for each of `repeats_ms`."""
-    machine = _with_system_root(target)
+    machine = _machine(target)
     with temporary_folder("load") as folder:
         loader = folder / "load_library"
         build_loader(target, loader)
@@ -142,7 +136,7 @@ def open_session(
     after the `with` block.
     """
     _check_runnable(target)
-    machine = _with_system_root(target)
+    machine = _machine(target)
     with temporary_folder("load") as folder:
         loader = folder / "load_library"
         build_loader(target, loader)
@@ -167,6 +161,12 @@ def _check_runnable(target: Target) -> None:
         raise EllcError(
             f"libraries for target {target.name!r} cannot be run on this machine", code="E620"
         )
+
+
+def _machine(target: Target) -> Target:
+    """The target with an emulator, if it needs one, that finds the C library."""
+    emulate.prefix(target)
+    return with_system_root(target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ class Session:
 
 def library_abi(target: Target, library: Path, name: str) -> int:
     """The result of a library's function `NAME_abi`. Raises `EllcError` as `call_library` does."""
-    machine = _with_system_root(target)
+    machine = _machine(target)
     with temporary_folder("load") as folder:
         loader = folder / "load_library"
         build_loader(target, loader)
@@ -224,34 +224,11 @@ def build_loader(target: Target, loader: Path, glibc: Sequence[int] = ()) -> Non
     platform = target.c_target
     if glibc:
         platform = f"{platform.partition('.')[0]}.{'.'.join(map(str, glibc))}"
-    words = ["cc", "-target", platform, f"-mcpu={target.zig_cpu}", "-std=c99", "-O1", "-s"]
+    words = ["cc", "-target", platform, f"-mcpu={target.musl_cpu}", "-std=c99", "-O1", "-s"]
     zig.build(
         [*words, "-D_POSIX_C_SOURCE=200112L", _SOURCE, "-ldl", "-o", loader],
         what=f"building the library loader for target {target.name!r}",
     )
-
-
-def has_c_library(target: Target) -> bool:
-    """Whether this machine has the C library that a shared library of the target needs."""
-    root, _ = _SYSTEM_ROOTS.get(target.arch, (None, ""))
-    return emulate.runs_directly(target) or (root is not None and root.is_dir())
-
-
-def _with_system_root(target: Target) -> Target:
-    """The target, with an emulator command that finds the dynamic loader and the C library."""
-    if emulate.runs_directly(target):
-        return target
-    words = emulate.prefix(target)
-    root, package = _SYSTEM_ROOTS.get(target.arch, (None, ""))
-    if root is None or not root.is_dir():
-        raise EllcError(
-            f"this machine has no C library for target {target.name!r}",
-            code="E620",
-            hint=f"on Debian and Ubuntu: apt-get install {package}" if package else "",
-        )
-    # Debian's 32-bit C library is for ARMv7; an emulated ARMv6 core cannot run it.
-    words = (words[0], "-cpu", "max") if words[1:] == ("-cpu", "arm1176") else words
-    return replace(target, emulator=(*words, "-L", str(root)))
 
 
 def split_answer(answer: bytes, sizes: Sequence[int]) -> RunResult:

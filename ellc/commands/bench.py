@@ -138,7 +138,7 @@ def command(
     if layers:
         _bench_layers(model, threads, seconds, options, as_json)
         return
-    from ellc.codegen.toolchain.emulate import runs_directly
+    from ellc.codegen.toolchain.system_root import runs_directly
     from ellc.execute import compiled, is_library
     from ellc.progress import progress
 

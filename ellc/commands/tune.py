@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -151,15 +150,14 @@ def _on_board(
     """(the board's target, or the one that the user named; how to measure on the board)."""
     from ellc.remote.connection import Connection
     from ellc.remote.deploy import find_board
-    from ellc.remote.timing import STREAM_BYTES, board_name, run_static
+    from ellc.remote.timing import board_name, timing_on
     from ellc.tune import method_on_board
 
     report("asking the board", 0, 0)
     connection = Connection(host, ssh_command)
     board = find_board(connection, target if is_target_given() else None)
-    run = partial(run_static, connection, limit_ms)
-    name = board_name(board)
-    return board.target, method_on_board(board.target, limit_ms, name, run, STREAM_BYTES)
+    name, other = board_name(board), timing_on(board, limit_ms)
+    return board.target, method_on_board(board.target, limit_ms, name, other)
 
 
 def _text(measured: tuple[MeasuredKernel, ...], best: dict[str, str], unit: str, path: Path) -> str:

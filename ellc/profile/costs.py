@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ellc.codegen.measure.profiling import Times, time_steps
-from ellc.codegen.toolchain.emulate import runs_directly
+from ellc.codegen.toolchain.system_root import runs_directly
 from ellc.explain.cost_level import has_cycles
 from ellc.explain.study import Study
 from ellc.profile.bounds import CORTEX_A53, Bounds

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from ellc.codegen.machine.target import Target
@@ -26,7 +25,7 @@ from ellc.remote.choice import check_libc, loader_glibc
 from ellc.remote.connection import Connection
 from ellc.remote.deploy import ReachedBoard, find_board
 from ellc.remote.job import INPUTS, LOADER, RUN, BoardProgram, copy_and_run
-from ellc.remote.timing import STREAM_BYTES, board_name, limit_s, run_static
+from ellc.remote.timing import board_name, limit_s, timing_on
 
 
 def profile_on_board(
@@ -53,8 +52,7 @@ def profile_on_board(
         [(studied.name, studied.plan)],
         board.target,
         limit_ms,
-        run=partial(run_static, connection, limit_ms),
-        stream_bytes=STREAM_BYTES,
+        other=timing_on(board, limit_ms),
     )
     timed = _phases(model, board, options, limit_ms, progress)
     return studied, profile(studied, measured(studied, times), timed, board_name(board))

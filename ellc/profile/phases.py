@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ellc.codegen.machine.target import Target
-from ellc.codegen.toolchain.emulate import runs_directly
 from ellc.codegen.toolchain.load import RunResult
+from ellc.codegen.toolchain.system_root import runs_directly
 from ellc.commands.bench import noise
 from ellc.driver import Artifact, CompileOptions, compile_model, default_emit
 from ellc.execute import open_library

@@ -29,7 +29,7 @@ from ellc.codegen.machine.resolve import Overrides, resolve  # noqa: E402
 from ellc.codegen.machine.target import Target  # noqa: E402
 from ellc.codegen.measure.profiling import time_steps  # noqa: E402
 from ellc.codegen.planning.plan import Plan  # noqa: E402
-from ellc.codegen.toolchain.emulate import runs_directly  # noqa: E402
+from ellc.codegen.toolchain.system_root import runs_directly  # noqa: E402
 
 LIMIT_MS, ROUNDS = 400, 8
 """The time for each plan on this machine, and the number of rounds; each round runs all plans."""

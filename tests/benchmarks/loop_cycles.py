@@ -12,7 +12,8 @@ from pathlib import Path
 from instruction_loops import LONG, SHORT, Loop, Spelling
 
 from ellc.codegen.machine.target import Target
-from ellc.codegen.toolchain import emulate, zig
+from ellc.codegen.toolchain import zig
+from ellc.codegen.toolchain.programs import build_program
 from ellc.explain.cycle_tool import MODELLED_CORES, VARIABLE
 from ellc.ir.work_folders import temporary_folder
 
@@ -58,7 +59,6 @@ def _quoted(text: str) -> str:
 
 
 _LINUX = """
-#include <stdlib.h>
 #define CALL(f) f(trips);
 __attribute__((noinline)) static void forward(long trips)
 {
@@ -67,7 +67,7 @@ __attribute__((noinline)) static void forward(long trips)
 int main(int count, char **words)
 {
     (void)count;
-    forward(atol(words[1]) * TRIPS);
+    forward((words[1][0] - '0') * TRIPS);
     return 0;
 }
 """
@@ -92,7 +92,7 @@ def _linked(target: Target, text: str, options: Sequence[str], folder: Path) -> 
     words = ["cc", "-target", target.musl_target, "-std=c99", "-D_DEFAULT_SOURCE", "-O1", "-g0"]
     words += [f"-mcpu={target.musl_cpu}", f"-DTRIPS={TRIPS}", *options]
     zig.run([*words, "-c", source, "-o", compiled], what="compiling loops")
-    emulate.build_program(target, [], [compiled], program)
+    build_program(target, [], [compiled], program)
     return program
 
 

@@ -37,7 +37,7 @@ from ellc.codegen.machine.resolve import resolve  # noqa: E402
 from ellc.codegen.machine.target import Target  # noqa: E402
 from ellc.codegen.measure.profiling import time_steps  # noqa: E402
 from ellc.codegen.planning.plan import Plan, Step  # noqa: E402
-from ellc.codegen.toolchain.emulate import runs_directly  # noqa: E402
+from ellc.codegen.toolchain.system_root import runs_directly  # noqa: E402
 from ellc.profile.bounds import CORTEX_A53, numbers_of  # noqa: E402
 
 FLOAT_MACS_PER_CYCLE = CORTEX_A53.macs["float"]

@@ -33,8 +33,8 @@ from ellc.codegen.kir.text import parse, print_kernel
 from ellc.codegen.kir.types import Elem
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.machine.target import Target
-from ellc.codegen.toolchain import emulate
 from ellc.codegen.toolchain.assemble import assemble
+from ellc.codegen.toolchain.programs import build_program
 from ellc.ir.errors import InternalError
 from ellc.ir.op import all_ops
 
@@ -421,7 +421,7 @@ def _modelled(target: Target, kernels: Sequence[Kernel], folder: Path) -> list[f
     (folder / "tiles.o").write_bytes(assemble(text, target))
     (folder / "tiles.c").write_text(head + _PROGRAM.replace("{calls}", calls))
     program, answer = folder / "tiles", folder / "answer.json"
-    emulate.build_program(target, [folder / "tiles.c"], [folder / "tiles.o"], program)
+    build_program(target, [folder / "tiles.c"], [folder / "tiles.o"], program)
     words = [sys.executable, os.environ["ELLC_CYCLE_TOOL"], "--json", str(answer)]
     words += ["--roi", "forward", "--diff", "1", "9", "--", str(program), "{}"]
     subprocess.run(words, check=True, capture_output=True)
@@ -439,7 +439,6 @@ def _frame_values(kernel: Kernel, target: Target) -> Iterator[str]:
 
 
 _PROGRAM = """
-#include <stdlib.h>
 /* Buffers that were a multiple of 8 KiB apart would replace each other's lines. */
 enum { BUFFER_BYTES = 65536 + 24 * 64 };
 static char memory[5 * BUFFER_BYTES] __attribute__((aligned(64)));
@@ -453,7 +452,7 @@ __attribute__((noinline)) static void forward(int calls)
 int main(int count, char **words)
 {
     (void)count;
-    forward(atoi(words[1]));
+    forward(words[1][0] - '0');
     return 0;
 }
 """

@@ -16,6 +16,7 @@ from ellc.codegen.toolchain import emulate, link, zig
 from ellc.codegen.toolchain.elf_reader import ElfFile
 from ellc.codegen.toolchain.link import Tools
 from ellc.codegen.toolchain.llvm import IrJob, compile_ir
+from ellc.codegen.toolchain.programs import build_program, library_here
 from ellc.codegen.toolchain.system_libraries import LIBRARIES
 from ellc.ir.errors import EllcError
 
@@ -94,7 +95,8 @@ def test_every_machine(name: str, tmp_path: Path) -> None:
         objects.append(tmp_path / f"{source}.o")
         objects[-1].write_bytes(data)
     options = [f"-I{runtime_dir()}"]
-    emulate.build_program(target, PATHS[:1], objects, program, options=options)
+    library = library_here(target)
+    build_program(target, PATHS[:1], objects, program, options=options, library=library)
     assert emulate.run(target, [program, "2"]).startswith(b"ok ")
 
 

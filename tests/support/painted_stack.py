@@ -17,6 +17,7 @@ from ellc.codegen.output.model import Model
 from ellc.codegen.planning.plan import Plan
 from ellc.codegen.toolchain import emulate
 from ellc.codegen.toolchain.bare_metal import templates
+from ellc.codegen.toolchain.programs import build_program, library_here
 
 _STACK_POINTER = """
 #ifdef __x86_64__
@@ -152,8 +153,8 @@ def _measured(plans: Sequence[Plan], target: Target, folder: Path) -> list[Stack
     text.append(_RUN_BARE if target.board else _RUN_ON_LINUX)
     source.write_text("\n".join(text), encoding="utf-8")
     program = folder / "stacks"
-    options = ["-std=c11", f"-I{templates()}"]
-    emulate.build_program(target, [source], objects, program, options=options)
+    options, library = ["-std=c11", f"-I{templates()}"], library_here(target)
+    build_program(target, [source], objects, program, options=options, library=library)
     used = [int(line) for line in emulate.run(target, [program]).split()]
     return [StackUse(s, u) for s, u in zip(said, used, strict=True)]
 

@@ -16,6 +16,7 @@ from ellc.codegen.toolchain.elf import Piece
 from ellc.codegen.toolchain.emulate import Case, Guard, PortMemory, Request, Runner
 from ellc.codegen.toolchain.guarded_constants import guard_symbols, write_guarded
 from ellc.codegen.toolchain.llvm import EmitKind, IrJob, compile_ir
+from ellc.codegen.toolchain.programs import build_program
 from ellc.ir.errors import EllcError, InternalError
 from tests.toolchain.toolchain_samples import AXPY
 
@@ -226,7 +227,7 @@ def test_targets_that_cannot_run() -> None:
             emulate.prefix(resolve(name))
         assert caught.value.code == "E620"
     with pytest.raises(EllcError, match="no static programs"):
-        emulate.build_program(resolve("mac"), [], [], Path("x"))
+        build_program(resolve("mac"), [], [], Path("x"))
 
 
 def test_missing_emulator_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +241,7 @@ def test_program_for_a_board_has_no_library(tmp_path: Path) -> None:
     source = tmp_path / "calls.c"
     source.write_text("float expf(float); int main(void) { return (int)expf(1); }\n")
     with pytest.raises(EllcError) as caught:
-        emulate.build_program(resolve("imxrt1050"), [source], [], tmp_path / "calls")
+        build_program(resolve("imxrt1050"), [source], [], tmp_path / "calls")
     assert caught.value.code == "E610"
     assert any("undefined symbol: expf" in line for line in caught.value.problems)
 

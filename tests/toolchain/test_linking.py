@@ -230,7 +230,7 @@ def test_shared_library_loads_under_glibc_of_the_target(
         '  float (*weight)(int) = (float (*)(int))dlsym(library, "weight");\n'
         '  for (int i = 0; i < 16; i++) printf("%g ", weight(i));\n  return 0;\n}\n'
     )
-    words = ["cc", "-O1", "-g0", "-target", row.c_target, f"-mcpu={row.zig_cpu}"]
+    words = ["cc", "-O1", "-g0", "-target", row.c_target, f"-mcpu={row.musl_cpu}"]
     ends = [folder / "main.c", "-o", folder / "main", "-ldl"]
     zig.build([*words, *ends], what="building a test program")
     assert row.emulator is not None

@@ -7,10 +7,9 @@
 
 enum { RAN_INTO_A_FAULT = 139 }; /* what a shell reports for SIGSEGV */
 
+/* memory_functions.h defines these for the whole program. */
 void *memcpy(void *restrict to, const void *restrict from, size_t bytes);
-void *memmove(void *to, const void *from, size_t bytes);
 void *memset(void *to, int value, size_t bytes);
-int memcmp(const void *a, const void *b, size_t bytes);
 
 /* Fill .data and .bss, call main, and end the program. */
 void run_program(void);

@@ -1,0 +1,118 @@
+"""Builds test programs that run on this machine, directly or in an emulator (`emulate.py`).
+
+Most programs contain no C library, because building one for an architecture takes zig a minute: a
+start-up file, which calls the system directly, defines what they need. Programs with threads need a
+C library. They use that of this machine, if it has one for the target (`system_root.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from ellc.codegen.machine.target import Target
+from ellc.codegen.toolchain import bare_metal, zig
+from ellc.codegen.toolchain.elf_reader import ElfFile
+from ellc.codegen.toolchain.system_root import has_c_library
+from ellc.ir.errors import EllcError
+from ellc.ir.work_folders import temporary_folder
+
+Library = Literal["none", "glibc", "static"]
+"""The C library of a program: none; glibc, which must be where the program runs, at least in the
+version in `Target.c_target`; or one that is part of the program."""
+
+_C_OPTIONS = ("-std=c99", "-D_DEFAULT_SOURCE", "-O1", "-g0")
+_WITHOUT_LIBRARY = ("-fno-builtin", "-fno-stack-protector")
+
+
+def build_program(
+    target: Target,
+    sources: Sequence[Path],
+    objects: Sequence[Path],
+    out: Path,
+    *,
+    options: Sequence[str] = (),
+    library: Library = "none",
+    cc: Sequence[str] = (),
+) -> None:
+    """Compile C sources and link them with objects into a program for the target.
+
+    A program without a C library may call the functions that `templates/linux/start.c` defines.
+    With objects that start threads, it gets the C library of this machine all the same. Programs
+    for microcontrollers and WebAssembly never have a C library. `cc` may be the command of another
+    compiler on this machine. That compiler gets no options for the target. Folders in `options`
+    must be absolute.
+
+    The first program with a static C library for an architecture takes up to two minutes of
+    processor time, because zig builds the library. Other programs take a tenth of a second. Raises
+    `EllcError`: E620 if there are no such programs for the target, E610 if the compiler or the
+    linker fails.
+    """
+    what = f"building {out.name} for target {target.name!r}"
+    words: list[str | Path] = [*_C_OPTIONS, *options, *sources, *objects, "-o", out]
+    if cc:
+        zig.run_tool([*cc, *map(str, words)], what=what, code="E610")
+        return
+    if target.board:
+        bare_metal.link(target, target.board, sources, objects, out, options)
+        return
+    if library == "none" and any(_starts_threads(object, target) for object in objects):
+        library = library_here(target)
+    chosen: list[str | Path]
+    if library == "none" or target.os == "wasm":
+        start = out.with_name(f"{out.name}_start.o")
+        start.write_bytes(
+            fixed_object("wasi/start.c" if target.os == "wasm" else "linux/start.c", target)
+        )
+        chosen = ["-nostdlib", "-static", *_machine(target), *_without_library(target), start]
+    elif library == "glibc":
+        chosen = ["-target", target.c_target, f"-mcpu={target.musl_cpu}", "-lpthread"]
+    else:
+        chosen = ["-static", *_machine(target)]
+    zig.build(["cc", *chosen, *words], what=what)
+
+
+def library_here(target: Target) -> Library:
+    """The C library of programs that need one and run on this machine."""
+    return "glibc" if has_c_library(target) else "static"
+
+
+def glibc_of(target: Target) -> tuple[int, ...]:
+    """The oldest version of glibc with which programs with the library `glibc` start."""
+    _, version = target.c_target.split(".", 1)
+    return tuple(map(int, version.split(".")))
+
+
+@cache
+def fixed_object(source: str, target: Target) -> bytes:
+    """The object of a C file in the folder of templates, for programs of any kind. zig keeps it."""
+    path = bare_metal.templates() / source
+    with temporary_folder("fixed") as folder:
+        out = folder / "fixed.o"
+        words = ["-Wall", "-Wextra", "-Werror", "-c", path.name, "-o", str(out)]
+        options = [*_machine(target), *_without_library(target), *_C_OPTIONS]
+        what = f"compiling {path.name} for target {target.name!r}"
+        zig.run(["cc", *options, *words], what=what, cwd=path.parent, keep=True)
+        return out.read_bytes()
+
+
+def _machine(target: Target) -> tuple[str, str, str]:
+    """The compiler options for static programs of the target. Raises E620 if there are none."""
+    if not target.musl_target:
+        raise EllcError(
+            f"there are no static programs for target {target.name!r}",
+            code="E620",
+            hint="there are static programs for targets with Linux, for Cortex-M and for 32-bit "
+            "RISC-V, and for wasm",
+        )
+    return "-target", target.musl_target, f"-mcpu={target.musl_cpu}"
+
+
+def _without_library(target: Target) -> tuple[str, ...]:
+    return (*_WITHOUT_LIBRARY, *(("-ffreestanding",) if target.os == "wasm" else ()))
+
+
+def _starts_threads(path: Path, target: Target) -> bool:
+    return target.object_format == "elf" and "pthread_create" in ElfFile.read(path).undefined
