@@ -60,18 +60,26 @@ def build_program(
         return
     if library == "none" and any(_starts_threads(object, target) for object in objects):
         library = library_here(target)
-    chosen: list[str | Path]
     if library == "none" or target.os == "wasm":
-        start = out.with_name(f"{out.name}_start.o")
-        start.write_bytes(
-            fixed_object("wasi/start.c" if target.os == "wasm" else "linux/start.c", target)
-        )
-        chosen = ["-nostdlib", "-static", *_machine(target), *_without_library(target), start]
+        made = [_compiled(source, target, out, options) for source in sources]
+        folder = "wasi" if target.os == "wasm" else "linux"
+        made.append(out.with_name(f"{out.name}_start.o"))
+        made[-1].write_bytes(fixed_object(f"{folder}/start.c", target))
+        words = ["-nostdlib", "-static", *_machine(target), *made, *objects, "-o", out]
     elif library == "glibc":
-        chosen = ["-target", target.c_target, f"-mcpu={target.musl_cpu}", "-lpthread"]
+        words += ["-target", target.c_target, f"-mcpu={target.musl_cpu}", "-lpthread"]
     else:
-        chosen = ["-static", *_machine(target)]
-    zig.build(["cc", *chosen, *words], what=what)
+        words += ["-static", *_machine(target)]
+    zig.build(["cc", *words], what=what)
+
+
+def _compiled(source: Path, target: Target, program: Path, options: Sequence[str]) -> Path:
+    """The object of a C file. zig has headers only for programs that it links with a library."""
+    out = program.with_name(f"{program.name}_{source.stem}.o")
+    words = [*_machine(target), *_without_library(target), *_C_OPTIONS, *options]
+    what = f"compiling {source.name} for target {target.name!r}"
+    zig.run(["cc", *words, "-c", source.absolute(), "-o", out.absolute()], what=what)
+    return out
 
 
 def library_here(target: Target) -> Library:
