@@ -5,12 +5,12 @@ weights of the same channels of four filters have the same order. As in `byte_do
 multiplications leave sums of two products in eight 16-bit lanes, and a third instruction adds pairs
 of these lanes to four 32-bit sums. But these are the sums of four filters, not four parts of one:
 nothing is added at the end, a tile has four times as many results, and sums start from the bias. In
-return, three instructions repeat eight channels of a pixel. Weights are packed
+return, two or three instructions repeat eight channels of a pixel. Weights are packed
 `[group][block][kernel row][kernel column][four channels][four filters][pair][filter][channel]`.
 
 Thousands of modelled cycles on pi3_64 of 1x1 layers with the best other family (before the colon)
-and with this one: 16 -> 96, 56x56 2,251 : 1,945; 24 -> 144, 28x28 1,148 : 957; 64 -> 64, 28x28
-988 : 915; 96 -> 24, 56x56 2,094 : 2,080.
+and with this one: 16 -> 96, 56x56 2,251 : 1,770; 24 -> 144, 28x28 1,148 : 875; 64 -> 64, 28x28
+961 : 857; 96 -> 24, 56x56 2,010 : 1,988.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ _FOUR, _PAIR, _LANES, _VECTOR = 4, 2, 4, 16
 PIXELS, _VECTORS = 4, 4
 """The pixels and the vectors of filters of the usual tile. Its sums fill 16 of 32 registers; the
 others hold weights of four channels, image values, and products. Thousands of modelled cycles of
-64 -> 64 channels, 28x28: 4x16 929, 3x16 984, 2x24 1,042, 2x32 1,117."""
+64 -> 64 channels, 28x28: 4x16 857, 3x16 939, 2x24 1,007."""
 _MOST_SUMS = 16
 _LOST = 1.04
-"""Cycles of a trip that its instructions do not fill, as a factor: 4x16 takes 123 cycles, 126 if
-the image has no sign, and its instructions 118 and 120."""
+"""Cycles of a trip that its instructions do not fill, as a factor: 4x16 takes 120 cycles, 126 if
+the image has no sign, and its instructions 116 and 122."""
 _AROUND = 2.4
 """Cycles of a scheduled tile outside its loop for each result: its start, its stages, its store. A
 tile of 4x16 had 152 of them before results were narrowed together. It now has about 104 if all
@@ -86,11 +86,12 @@ def pairs_cycles(
     """Predicted cycles of the whole kernel.
 
     Eight channels cost each vector of filters of each pixel four multiplications and two pairwise
-    additions. Each pixel takes three instructions to repeat them, and half a load; halves of loads
-    issue in pairs, beside products. Weights are loaded once for all pixels.
+    additions. Each pixel takes two instructions to repeat them, three if their sign is flipped,
+    and half a load; halves of loads issue in pairs, beside products. Weights are loaded once for
+    all pixels.
     """
-    flips = 0.5 if types.flipped else 0.0
-    once = schedule.pixels * (6 * schedule.vectors + 3.5 + flips)
+    flips = 1.5 if types.flipped else 0.0
+    once = schedule.pixels * (6 * schedule.vectors + 2.5 + flips)
     once += _STEP * schedule.block / _VECTOR + 2
     steps = shape.rows.taps * shape.columns.taps * shape.channels / _STEP
     around = _AROUND * schedule.pixels * schedule.block

@@ -8,7 +8,7 @@ vector are a lane of `sdot`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -143,6 +143,7 @@ class IntegerLets:
         self._lets: dict[str, Let] = {}
         self._loaded: dict[tuple[int, object], Reg] = {}
         self._written: dict[tuple[int, str], Reg] = {}
+        self._places: dict[int, Reg] = {}
         self.shared: set[Reg] = set()
         """The registers of loads, which several values may have."""
 
@@ -312,7 +313,8 @@ class IntegerLets:
     def _repeated(self, operand: Operand) -> Reg | None:
         """Two of 8 bytes, four times, and then the next two, four times; None for other vectors.
 
-        All pairs are doubled, and pairs of the resulting words are doubled again.
+        They are looked up if a register has their places. Otherwise, all pairs are doubled, and
+        pairs of the resulting words are doubled again.
         """
         join = self._defining(operand)
         if join is None or join.op != "join":
@@ -320,9 +322,30 @@ class IntegerLets:
         (low, first), (high, second) = (self._repeated_pair(half) for half in join.args)
         if low != high or second != first + 2 or first % 4:
             raise Unsupported("other bytes repeated")
+        if first in self._places:
+            text, table = "tbl {0}.16b, {{{1}.16b}}, {2}.16b", self._vector(low)
+            reads = (table, self._places[first])
+            return self._once(operand, lambda: self._new("integer_vector", text, *reads))
         words = self._once(low, lambda: self._doubled("zip1 {0}.8h", self._vector(low)))
         name = "zip2 {0}.4s" if first else "zip1 {0}.4s"
         return self._once(operand, lambda: self._doubled(name, words))
+
+    def _doubled(self, zipped: str, reg: Reg) -> Reg:
+        """Each element of a half of a vector, twice."""
+        lanes = zipped.partition(".")[2]
+        return self._new("integer_vector", f"{zipped}, {{1}}.{lanes}, {{1}}.{lanes}", reg)
+
+    def hold_places(self, of: Iterable[int]) -> None:
+        """Keep the places of `_repeated`, for these first bytes and no others, in registers."""
+        self._places = {first: self._new_places(first) for first in of}
+
+    def _new_places(self, first: int) -> Reg:
+        """The places of two bytes from `first` on, four times, and then of the next two."""
+        halves = []
+        for at in (first, first + 2):
+            word = self._writer.index(Affine((), int.from_bytes((at, at + 1) * 2, "little")))
+            halves.append(self._new("vector_splat", "dup {0}.4s, {1.w}", word))
+        return self._new("integer_vector", "zip1 {0}.2d, {1}.2d, {2}.2d", *halves)
 
     def _repeated_pair(self, half: Operand) -> tuple[Operand, int]:
         """The 8 bytes of which two are repeated four times, and the place of the first one."""
@@ -334,11 +357,6 @@ class IntegerLets:
         if count != 2 or whole.type.lanes != 8 or whole.type.elem not in _BYTES:
             raise Unsupported("other bytes repeated")
         return whole, first
-
-    def _doubled(self, zipped: str, reg: Reg) -> Reg:
-        """Each element of a half of a vector, twice."""
-        lanes = zipped.partition(".")[2]
-        return self._new("integer_vector", f"{zipped}, {{1}}.{lanes}, {{1}}.{lanes}", reg)
 
     def _once(self, operand: Operand, write: Callable[[], Reg]) -> Reg:
         """The register that `write` returns for an operand at its first use at this depth."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Union
 
 from ellc.codegen.kir.assembly import Frame
@@ -296,6 +296,10 @@ class Lowering:
         if not isinstance(value, Reg):
             raise Unsupported("a vector that is in no register")
         return value
+
+    def hold_places(self, of: Iterable[int]) -> None:
+        """See `IntegerLets.hold_places`."""
+        self._integers.hold_places(of)
 
     def _literal(self, literal: Imm, reg: Reg) -> Reg:
         is_float = literal.type == F32X4

@@ -17,7 +17,7 @@ from ellc.codegen.kir.in_order.proof.symbols import (
     literal_lanes,
 )
 
-_REGISTER = re.compile(r"v(\d+)\.(\d+[bhs])")
+_REGISTER = re.compile(r"v(\d+)\.(\d+[bhsd])")
 _LANE = re.compile(r"v(\d+)\.s\[([0-3])\]")
 _FOUR_BYTES = re.compile(r"v(\d+)\.4b\[([0-3])\]")
 _BITS = {"b": 8, "h": 16, "s": 32}
@@ -122,7 +122,7 @@ class IntegerMachine(Machine):
         self._set(to, (*self._value(to)[:2], *half[:2]) if high else half)
 
     def zipped(self, name: str, to: str, a: str, b: str) -> None:
-        """zip1, zip2: the elements of two halves of vectors, in turn."""
+        """zip1, zip2: the elements of two halves of vectors, in turn; or two low halves."""
         (lanes,) = {_lanes(operand) for operand in (to, a, b)}
         half = 2 * (name == "zip2")
         first, second = (self._value(operand)[half : half + 2] for operand in (a, b))
@@ -132,8 +132,31 @@ class IntegerMachine(Machine):
             case "8h" if first == second:
                 w, x, y, z = (self._integers.doubled(word, at) for word in first for at in (0, 1))
                 self._set(to, (w, x, y, z))
+            case "2d" if not half:
+                self._set(to, (first[0], first[1], second[0], second[1]))
             case _:
                 raise Unproved("other lanes")
+
+    def looked_up(self, to: str, table: str, places: str) -> None:
+        """tbl: two neighbouring bytes of a register, twice in each word."""
+        if {_lanes(to), _lanes(table[1:-1]), _lanes(places)} != {"16b"}:
+            raise Unproved("other lanes")
+        words = self._value(table[1:-1])
+        w, x, y, z = (self._pair(words, place) for place in self._value(places))
+        self._set(to, (w, x, y, z))
+
+    def _pair(self, words: Lanes, places: int) -> int:
+        match self._symbols.meaning(places):
+            case ("bits", int(bits)):
+                first, second, *again = bits.to_bytes(4, "little")
+                if (
+                    second == first + 1
+                    and first % 2 == 0
+                    and again == [first, second]
+                    and first < 16
+                ):
+                    return self._integers.doubled(words[first // 4], first % 4 // 2)
+        raise Unproved("other places")
 
     def widened(self, name: str, to: str, a: str) -> None:
         """sxtl, uxtl."""
@@ -200,6 +223,7 @@ LINES: Mapping[str, Handler] = MappingProxyType(
         **{n: _named(IntegerMachine.narrowed, n) for n in _NARROWING},
         **{n: _named(IntegerMachine.widened, n) for n in ("sxtl", "uxtl")},
         "sdot": IntegerMachine.dot,
+        "tbl": IntegerMachine.looked_up,
         "sadalp": IntegerMachine.add_pairs,
         "mla": IntegerMachine.lane_multiply_add,
         "srshl": IntegerMachine.rounded_left,
