@@ -63,7 +63,7 @@ class _Waits:
     crowded_in_place: float
 
 
-_WAITS, _FEW_WAITS = _Waits(3.0, 0.5, 0.45, 0.08, 0.7), _Waits(4.0, 2.1, 0.29, 1.5, 1.5)
+_WAITS, _FEW_WAITS = _Waits(3.0, 0.5, 0.45, 0.08, 0.7), _Waits(4.0, 1.56, 0.37, 0.89, 0.33)
 """With many and with few registers."""
 _ROOMY = 0.25
 """A segment that fills at most this part of the first-level cache is not crowded in place."""
@@ -84,16 +84,16 @@ the 32 registers. Thousands of modelled cycles on pi3_64, 28x28x120 12: 1,569, 1
 MANY = 32
 """So many vector registers hold the image columns under a window of several rows of results. With
 fewer, strips have one row (`depthwise_stream.py`), and need ellc's own scheduler."""
-_STREAM_COLUMN, _STREAM_OPENING = {1: 21.0, 2: 27.0}, 92.0
+_STREAM_COLUMN, _STREAM_OPENING = {1: 27.0, 2: 36.0}, 66.0
 """The cycles of a column of such a strip, by stride, and by how much a strip takes longer."""
 
-_LOWER_ROW = 1.2
+_LOWER_ROW = 1.0
 """How much longer each column takes for each further row of a band."""
 
 ROW_SUMS = 7
 """The most columns of a tile of a wide window of one row (`depthwise_rows.py`). The weights of a
 window row and the values that are loaded take the rest of 16 registers."""
-_ROW_RESULT, _ROW_TRIP = 20.0, 48.0
+_ROW_RESULT, _ROW_TRIP = 22.5, 59.0
 """The cycles in which a result of such a tile begins and is finished, and by which a trip of the
 loop over window rows takes longer than its multiply-adds and loads."""
 

@@ -17,7 +17,7 @@ from ellc.codegen.blocks.schedule import (
 )
 from ellc.codegen.blocks.scratch import copy_cycles
 from ellc.codegen.blocks.terms import ProductTypes, in_fewest_bytes
-from ellc.codegen.blocks.window import Tiles, column_tiles, cut
+from ellc.codegen.blocks.window import Cut, Tiles, column_tiles, cut
 from ellc.codegen.kernels.convolution import (
     Problem,
     Product,
@@ -68,13 +68,15 @@ def _ordered(node: PlacedNode, problem: Problem) -> Iterator[Candidate]:
     """Candidates with every loop order of every tile.
 
     The name of a tile means the order with the lowest predicted cost. These candidates come first,
-    in the order of their costs. Longer names mean one order, with any number of threads.
+    in the order of their costs. Longer names mean one order, with any number of threads. Of tiles
+    that cut rows into the same pieces, only the first is offered.
     """
     target, terms = node.target, problem.terms
     result_bytes = Elem.of(node.result.type.dtype).bytes
     tiles: list[Candidate] = []
     others: list[Candidate] = []
     depth = _depth(problem.shape)
+    cuts = set[tuple[Cut, GemmSchedule]]()
     for tile in ordered_tiles(target, terms.types.total, problem.shape.filters, depth):
         shape = folded(node, problem.shape, tile.pixels, short=True)
         if shape.columns.outputs < tile.pixels or not has_whole_bytes(node.result.type.dtype, tile):
@@ -82,6 +84,10 @@ def _ordered(node: PlacedNode, problem: Problem) -> Iterator[Candidate]:
         if tile.whole_registers > target.vector_registers and not step_cycles(target, tile):
             # LLVM would spill values of a tile that fills all registers.
             continue
+        pieces = (cut(shape.columns.outputs, tile.pixels), replace(tile, pixels=0))
+        if pieces in cuts:
+            continue
+        cuts.add(pieces)
         product = Product("gemm", Problem(shape, terms), Products, pack_filters)
         slots = _slots(target, shape, tile, terms.types)
         costs: list[tuple[float, GemmSchedule]] = []

@@ -14,7 +14,10 @@ prints them beside those in the source.
 `--take` first replaces the stored measurements of networks by those in the cache of
 `predictions.py --networks --cache FOLDER`. This is needed after kernels have changed.
 
-Choices are good on 202 of 212 layers for pi3_64, and on 102 of 106 for pi3. On the others:
+Choices are good on 202 of 212 layers for pi3_64, and on 189 of 198 for pi3. On the others of pi3,
+another number of rows or columns of a depthwise strip takes 4 to 12 % less (6 layers), a smaller
+tile of the first layer of MNasNet 11 %, and other tiles of two small layers at most 2 thousand
+cycles. On the others of pi3_64:
 
 * Three lose at most 6 thousand cycles or 7 %: a mean of 3x3 and a small dense layer of DeepFace,
   and the first layer of ResNet8. Another of ResNet8 loses 5.04 % by Winograd's larger tiles.
