@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -68,26 +68,15 @@ def _ordered(node: PlacedNode, problem: Problem) -> Iterator[Candidate]:
     """Candidates with every loop order of every tile.
 
     The name of a tile means the order with the lowest predicted cost. These candidates come first,
-    in the order of their costs. Longer names mean one order, with any number of threads. Of tiles
-    that cut rows into the same pieces, only the first is offered.
+    in the order of their costs. Longer names mean one order, with any number of threads. Tiles
+    that cut rows into the same pieces are one candidate with several names.
     """
     target, terms = node.target, problem.terms
     result_bytes = Elem.of(node.result.type.dtype).bytes
     tiles: list[Candidate] = []
     others: list[Candidate] = []
-    depth = _depth(problem.shape)
-    cuts = set[tuple[Cut, GemmSchedule]]()
-    for tile in ordered_tiles(target, terms.types.total, problem.shape.filters, depth):
-        shape = folded(node, problem.shape, tile.pixels, short=True)
-        if shape.columns.outputs < tile.pixels or not has_whole_bytes(node.result.type.dtype, tile):
-            continue
-        if tile.whole_registers > target.vector_registers and not step_cycles(target, tile):
-            # LLVM would spill values of a tile that fills all registers.
-            continue
-        pieces = (cut(shape.columns.outputs, tile.pixels), replace(tile, pixels=0))
-        if pieces in cuts:
-            continue
-        cuts.add(pieces)
+    for shape, same in _tiles(node, problem):
+        tile = same[0]
         product = Product("gemm", Problem(shape, terms), Products, pack_filters)
         slots = _slots(target, shape, tile, terms.types)
         costs: list[tuple[float, GemmSchedule]] = []
@@ -97,12 +86,31 @@ def _ordered(node: PlacedNode, problem: Problem) -> Iterator[Candidate]:
         costs.sort(key=lambda cost: cost[0])
         for place, (cycles, schedule) in enumerate(costs):
             make = partial(product.call, node, schedule)
-            names = (schedule.note, long_note(shape, schedule))
-            usual = Prediction("gemm", names[place > 0], cycles, aliases=names[place > 0 :])
+            named = [replace(schedule, pixels=tile.pixels) for tile in same]
+            short, long = [s.note for s in named], [long_note(shape, s) for s in named]
+            first, *aliases = long if place else [*short, *long]
+            usual = Prediction("gemm", first, cycles, aliases=tuple(aliases))
             made = Candidate(usual, make)
             (others if place else tiles).append(made)
     yield from sorted(tiles, key=lambda c: c.prediction.known_cycles)
     yield from sorted(others, key=lambda c: c.prediction.known_cycles)
+
+
+def _tiles(node: PlacedNode, problem: Problem) -> Iterable[tuple[ConvShape, list[GemmSchedule]]]:
+    """The folded shape for each tile, with all tiles that cut its rows into the same pieces."""
+    target, types = node.target, problem.terms.types
+    found: dict[tuple[Cut, GemmSchedule], tuple[ConvShape, list[GemmSchedule]]] = {}
+    depth = _depth(problem.shape)
+    for tile in ordered_tiles(target, types.total, problem.shape.filters, depth):
+        shape = folded(node, problem.shape, tile.pixels, short=True)
+        if shape.columns.outputs < tile.pixels or not has_whole_bytes(node.result.type.dtype, tile):
+            continue
+        if tile.whole_registers > target.vector_registers and not step_cycles(target, tile):
+            # LLVM would spill values of a tile that fills all registers.
+            continue
+        pieces = (cut(shape.columns.outputs, tile.pixels), replace(tile, pixels=0))
+        found.setdefault(pieces, (shape, []))[1].append(tile)
+    return found.values()
 
 
 def _slots(target: Target, shape: ConvShape, tile: GemmSchedule, types: ProductTypes) -> float:

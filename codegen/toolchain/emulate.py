@@ -21,7 +21,7 @@ from ellc.codegen.languages.render import render
 from ellc.codegen.machine.target import Target
 from ellc.codegen.toolchain import bare_metal
 from ellc.codegen.toolchain.elf_reader import ElfFile
-from ellc.codegen.toolchain.programs import build_program, fixed_object
+from ellc.codegen.toolchain.programs import build_program
 from ellc.codegen.toolchain.system_root import runs_directly, with_system_root
 from ellc.ir.errors import EllcError, InternalError
 
@@ -225,12 +225,7 @@ def build_runner(
     templates = bare_metal.templates()
     templates = bare_metal.templates()
     words, fixed = [*_WARNINGS, f"-I{templates}"], templates / "runner.c"
-    if cc or target.board:
-        build_program(target, [source, fixed], objects, program, options=words, cc=cc)
-    else:
-        compiled = folder / "runner_fixed.o"
-        compiled.write_bytes(fixed_object(fixed.name, target))
-        build_program(target, [source], [compiled, *objects], program, options=words)
+    build_program(target, [source, fixed], objects, program, options=words, cc=cc)
     return Runner(program, target, tuple(cases))
 
 

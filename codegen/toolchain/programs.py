@@ -61,10 +61,8 @@ def build_program(
     if library == "none" and any(_starts_threads(object, target) for object in objects):
         library = library_here(target)
     if library == "none" or target.os == "wasm":
-        made = [_compiled(source, target, out, options) for source in sources]
-        folder = "wasi" if target.os == "wasm" else "linux"
-        made.append(out.with_name(f"{out.name}_start.o"))
-        made[-1].write_bytes(fixed_object(f"{folder}/start.c", target))
+        start = bare_metal.templates() / ("wasi" if target.os == "wasm" else "linux") / "start.c"
+        made = [_compiled(source, target, out, options) for source in (start, *sources)]
         words = ["-nostdlib", "-static", *_machine(target), *made, *objects, "-o", out]
     elif library == "glibc":
         words += ["-target", target.c_target, f"-mcpu={target.musl_cpu}", "-lpthread"]
@@ -76,6 +74,9 @@ def build_program(
 def _compiled(source: Path, target: Target, program: Path, options: Sequence[str]) -> Path:
     """The object of a C file. zig has headers only for programs that it links with a library."""
     out = program.with_name(f"{program.name}_{source.stem}.o")
+    if bare_metal.templates() in source.parents:
+        out.write_bytes(_fixed(source, target))
+        return out
     words = [*_machine(target), *_without_library(target), *_C_OPTIONS, *options]
     what = f"compiling {source.name} for target {target.name!r}"
     zig.run(["cc", *words, "-c", source.absolute(), "-o", out.absolute()], what=what)
@@ -94,15 +95,14 @@ def glibc_of(target: Target) -> tuple[int, ...]:
 
 
 @cache
-def fixed_object(source: str, target: Target) -> bytes:
-    """The object of a C file in the folder of templates, for programs of any kind. zig keeps it."""
-    path = bare_metal.templates() / source
+def _fixed(source: Path, target: Target) -> bytes:
+    """The object of a C file in the folder of templates, which zig keeps."""
     with temporary_folder("fixed") as folder:
         out = folder / "fixed.o"
-        words = ["-Wall", "-Wextra", "-Werror", "-c", path.name, "-o", str(out)]
+        words = ["-Wall", "-Wextra", "-Werror", "-c", source.name, "-o", str(out)]
         options = [*_machine(target), *_without_library(target), *_C_OPTIONS]
-        what = f"compiling {path.name} for target {target.name!r}"
-        zig.run(["cc", *options, *words], what=what, cwd=path.parent, keep=True)
+        what = f"compiling {source.name} for target {target.name!r}"
+        zig.run(["cc", *options, *words], what=what, cwd=source.parent, keep=True)
         return out.read_bytes()
 
 
