@@ -11,6 +11,7 @@ Results go to stdout, error reports and progress to stderr.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import signal
@@ -182,6 +183,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """The `ellc` command: the entry point of a process."""
+    # A plan is many small objects that live as long as it does. With the default thresholds, the
+    # garbage collector takes 5 to 10 % of the time to compile MobileNet V2 for pi3_64.
+    gc.set_threshold(50_000, 20, 100)
     open_standard_streams()
     if (
         signal.getsignal(signal.SIGINT) is signal.default_int_handler
