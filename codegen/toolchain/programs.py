@@ -24,6 +24,10 @@ Library = Literal["none", "glibc", "static"]
 version in `Target.c_target`; or one that is part of the program."""
 
 _C_OPTIONS = ("-std=c99", "-D_DEFAULT_SOURCE", "-O1", "-g0")
+_AT_THE_START = frozenset(
+    ("memcpy", "memmove", "memset", "memcmp", "read", "write", "mmap", "munmap", "mprotect")
+)
+"""What the start-up file defines and objects may call."""
 _WITHOUT_LIBRARY = ("-fno-builtin", "-fno-stack-protector")
 
 
@@ -40,7 +44,8 @@ def build_program(
     """Compile C sources and link them with objects into a program for the target.
 
     A program without a C library may call the functions that `templates/linux/start.c` defines.
-    With objects that start threads, it gets the C library of this machine all the same. Programs
+    With objects that call others, such as those for threads, it gets the C library of this machine
+    all the same. Programs
     for microcontrollers and WebAssembly never have a C library. `cc` may be the command of another
     compiler on this machine. That compiler gets no options for the target. Folders in `options`
     must be absolute.
@@ -58,7 +63,7 @@ def build_program(
     if target.board:
         bare_metal.link(target, target.board, sources, objects, out, options)
         return
-    if library == "none" and any(_starts_threads(object, target) for object in objects):
+    if library == "none" and target.object_format == "elf" and _call_others(objects):
         library = library_here(target)
     if library == "none" or target.os == "wasm":
         start = bare_metal.templates() / ("wasi" if target.os == "wasm" else "linux") / "start.c"
@@ -122,5 +127,8 @@ def _without_library(target: Target) -> tuple[str, ...]:
     return (*_WITHOUT_LIBRARY, *(("-ffreestanding",) if target.os == "wasm" else ()))
 
 
-def _starts_threads(path: Path, target: Target) -> bool:
-    return target.object_format == "elf" and "pthread_create" in ElfFile.read(path).undefined
+def _call_others(objects: Sequence[Path]) -> bool:
+    """Whether objects need symbols that neither they nor the start-up file define."""
+    files = [ElfFile.read(path) for path in objects]
+    defined = {s.name for file in files for s in file.symbols if s.is_defined and not s.is_local}
+    return bool({name for file in files for name in file.undefined} - defined - _AT_THE_START)

@@ -30,7 +30,7 @@ from ellc.ir.ops.shape import Reshape
 from ellc.ir.types import Array, DType, TensorType
 
 SAMPLES, CLASSES = 100, 7
-COPIES = 60
+COPIES = 30
 
 
 @pytest.fixture(scope="module")

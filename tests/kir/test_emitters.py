@@ -124,7 +124,7 @@ def test_llvm_on_this_machine(pool: LlvmPool, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("flags", [("-O0",), ("-O3", "-march=native", "-ffp-contract=fast")])
 def test_c_on_this_machine(tmp_path: Path, flags: tuple[str, ...]) -> None:
-    check(resolve("host"), by_gcc(*flags), tmp_path, len(flags))
+    check(resolve("host"), by_gcc(*flags), tmp_path, len(flags), 6)
 
 
 @pytest.mark.emulated
@@ -170,7 +170,7 @@ def each_target() -> Iterator[object]:
 @pytest.mark.slow
 @pytest.mark.parametrize("row", list(each_target()))
 def test_objects_of_every_target_need_nothing(pool: LlvmPool, row: Target) -> None:
-    kernels = quick_part(all_kernels(), list(ROWS).index(row), 4)
+    kernels = quick_part(all_kernels(), list(ROWS).index(row), 8)
     jobs = [IrJob(f"part{i}", llvm_module(kernels[i::4], row)) for i in range(4)]
     needed: set[str] = set()
     for data in pool.compile(jobs, row):
@@ -185,7 +185,7 @@ def test_objects_of_every_target_need_nothing(pool: LlvmPool, row: Target) -> No
 @pytest.mark.parametrize("name", ["windows", "mac", "wasm"])
 def test_code_that_is_not_elf_calls_nothing_either(pool: LlvmPool, name: str) -> None:
     row = resolve(name)
-    kernels = quick_part(all_kernels(), len(name), 3)
+    kernels = quick_part(all_kernels(), len(name), 6)
     jobs = [IrJob("all", llvm_module(kernels, row), EmitKind.ASM)]
     text = pool.compile(jobs, row)[0].decode()
     called = set(re.findall(r"^\s+(?:call|callq|bl|b)\s+([A-Za-z_]\w*)\s*$", text, re.MULTILINE))
@@ -235,7 +235,7 @@ def test_what_nothing_depends_on_is_left_out() -> None:
 @pytest.mark.slow
 def test_c_compiles_without_a_warning_and_links_with_nothing(tmp_path: Path) -> None:
     source, compiled = tmp_path / "k.c", tmp_path / "k.o"
-    kernels = quick_part(all_kernels(), 1, 3)
+    kernels = quick_part(all_kernels(), 1, 6)
     source.write_text(c_kernels(kernels, resolve("host"), static=False))
     flags = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wstrict-prototypes", "-Werror"]
     words = ["gcc", *flags, "-O1", "-ffreestanding", "-c", str(source), "-o", str(compiled)]

@@ -87,7 +87,7 @@ def test_there_is_a_case_for_every_operation_and_element_it_takes(
 
 @pytest.mark.slow
 def test_llvm_on_this_machine(pool: LlvmPool, tmp_path: Path) -> None:
-    check(part(0, 2), resolve("host"), by_llvm(pool), tmp_path)
+    check(part(0, 4), resolve("host"), by_llvm(pool), tmp_path)
 
 
 @pytest.mark.slow
@@ -95,7 +95,7 @@ def test_c_by_gcc_with_undefined_behaviour_trapped(tmp_path: Path) -> None:
     traps = ("-fsanitize=undefined,float-cast-overflow", "-fsanitize-undefined-trap-on-error")
     # Without optimisation, as in `by_zig`: the traps are the same, in a third of the time.
     build = by_gcc("-O0", "-DELLC_PLAIN_C", *traps)
-    check(part(0, 2, (1, 4)), resolve("host"), build, tmp_path)
+    check(part(1, 4, (1, 4)), resolve("host"), build, tmp_path)
 
 
 @pytest.mark.slow
@@ -104,7 +104,7 @@ def test_c_by_gcc_with_undefined_behaviour_trapped(tmp_path: Path) -> None:
     [(("-fno-math-errno",), (8, 16)), (("-march=native", "-ffp-contract=off"), (4,))],
 )
 def test_c_by_gcc_optimised(tmp_path: Path, flags: tuple[str, ...], lanes: tuple[int, ...]) -> None:
-    check(part(lanes[0] // 8, 3, lanes), resolve("host"), by_gcc("-O3", *flags), tmp_path)
+    check(part(lanes[0] // 8, 6, lanes), resolve("host"), by_gcc("-O3", *flags), tmp_path)
 
 
 @pytest.mark.emulated

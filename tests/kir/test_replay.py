@@ -40,7 +40,7 @@ def test_generated_code_is_as_recorded(target: str, request: pytest.FixtureReque
 def labels(target: str, *, whole: bool) -> list[str]:
     """The programs whose texts are compared for a target."""
     every = list(programs())
-    return every if whole else quick_part(every, TARGETS.index(target), 3)
+    return every if whole else quick_part(every, TARGETS.index(target), 6)
 
 
 def _report(

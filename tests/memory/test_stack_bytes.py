@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from onnx_models import read
 from painted_stack import measure_stacks
+from parts import quick_seeds
 from random_graphs import random_graph
 from random_onnx import RandomOnnx
 from small_networks import convolution_network
@@ -20,22 +21,29 @@ MOST_OVER_BYTES = 160
 not reach the largest functions."""
 
 
+TARGETS = {
+    "host": (),
+    "pi3": ("qemu-arm",),
+    "pi3_64": ("qemu-aarch64",),
+    "imxrt1050": ("qemu-system-arm",),
+    "mcxn947": ("qemu-system-arm",),
+    "pico": ("qemu-system-arm",),
+    "esp32c3": ("qemu-system-riscv32",),
+}
+"""Targets, and the programs that emulate them."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "target",
-    [
-        "host",
-        pytest.param("pi3", marks=pytest.mark.emulated("qemu-arm")),
-        pytest.param("pi3_64", marks=pytest.mark.emulated("qemu-aarch64")),
-        pytest.param("imxrt1050", marks=pytest.mark.emulated("qemu-system-arm")),
-        pytest.param("mcxn947", marks=pytest.mark.emulated("qemu-system-arm")),
-        pytest.param("pico", marks=pytest.mark.emulated("qemu-system-arm")),
-        pytest.param("esp32c3", marks=pytest.mark.emulated("qemu-system-riscv32")),
-    ],
+    [pytest.param(t, marks=[pytest.mark.emulated(*e)] * bool(e)) for t, e in TARGETS.items()],
 )
 def test_painted_stack_stays_within_the_said_bytes(target: str) -> None:
     row = resolve(target)
-    graphs = [convolution_network(), *(random_graph(seed) for seed in range(3))]
+    graphs = [
+        convolution_network(),
+        *map(random_graph, quick_seeds(3, list(TARGETS).index(target), 3)),
+    ]
     graphs.append(read(RandomOnnx(1).proto))
     assert any(isinstance(node.op, Loop) for node in graphs[-1].nodes)
     plans = [

@@ -38,11 +38,11 @@ class Share(NamedTuple):
 
 # Tests for a target and emitter share a program, so tests/conftest.py runs them in one process.
 SHARES = {
-    "host-llvm": Share(0, 3),
-    "host-c": Share(1, 8, 2),
+    "host-llvm": Share(0, 6),
+    "host-c": Share(1, 12, 2),
     "pi0-llvm": Share(2, 12, 2),
-    "pi3-llvm": Share(1, 6, 2),
-    "pi3_64-llvm": Share(2, 6, 2),
+    "pi3-llvm": Share(1, 12, 2),
+    "pi3_64-llvm": Share(2, 12, 2),
     "imxrt1050-llvm": Share(0, 24, 3),
     "mcxn947-llvm": Share(4, 24, 3),
     "nucleo_l4r5-llvm": Share(8, 24, 3),

@@ -282,9 +282,9 @@ def layout_graph(name: str) -> Graph:
 ARM = [pytest.mark.slow, pytest.mark.emulated("qemu-arm")]
 WAYS = [
     pytest.param("host", (1, 4), (1, 2), id="host"),
-    pytest.param("pi0", (1,), (2, 5), id="pi0", marks=ARM),
-    pytest.param("pi3", (1,), (0, 3), id="pi3", marks=ARM),
-    pytest.param("pi3_64", (1,), (1, 3), id="pi3_64", marks=pytest.mark.emulated("qemu-aarch64")),
+    pytest.param("pi0", (1,), (0, 6), id="pi0", marks=ARM),
+    pytest.param("pi3", (1,), (2, 6), id="pi3", marks=ARM),
+    pytest.param("pi3_64", (1,), (4, 6), id="pi3_64", marks=pytest.mark.emulated("qemu-aarch64")),
 ]
 """Targets, numbers of threads, and the parts of all layouts."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from parts import quick_part
 from tflite_byte_cases import byte_cases
 from tflite_cases import TfliteCase
 from tflite_files import reference, saved
@@ -48,7 +49,7 @@ def agrees(found: Array, wanted: Array) -> bool:
 
 @pytest.mark.parametrize("target", ["host"])
 def test_compiled_operators_agree_with_the_reference_kernels(target: str, tmp_path: Path) -> None:
-    cases = chosen()
+    cases = quick_part(chosen(), 0, 2, covers=lambda case: (case.kind,))
     trials = [trial(case, tmp_path) for case in cases]
     wrong = {}
     for case, found in zip(cases, run_trials(trials, resolve(target)), strict=True):
