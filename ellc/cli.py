@@ -11,6 +11,7 @@ Results go to stdout, error reports and progress to stderr.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import hashlib
 import os
@@ -187,6 +188,7 @@ def main() -> None:
     # garbage collector takes 5 to 10 % of the time to compile MobileNet V2 for pi3_64.
     gc.set_threshold(50_000, 20, 100)
     open_standard_streams()
+    _find_temporary_folder()
     if (
         signal.getsignal(signal.SIGINT) is signal.default_int_handler
     ):  # unless the caller ignores it
@@ -196,6 +198,16 @@ def main() -> None:
         # that tests, which call `run`, see them.
         warnings.simplefilter("ignore")
     sys.exit(run(sys.argv[1:]))
+
+
+def _find_temporary_folder() -> None:
+    """Let Python choose the folder. To try one, it writes a file, which interrupts could leave."""
+    if sys.platform == "win32":
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    with contextlib.suppress(OSError):  # the command that needs the folder says so
+        tempfile.gettempdir()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _interrupt_once(_signal: int, _frame: object) -> None:

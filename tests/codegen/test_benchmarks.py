@@ -19,6 +19,7 @@ def benchmark(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.needs_cycle_tool
 @pytest.mark.emulated("qemu-aarch64")
 @pytest.mark.parametrize(
@@ -44,6 +45,7 @@ def test_modelled_products_a_cycle(layer: str, least: float) -> None:
     assert row["time"] > row["macs_bound"], "faster than the core's peak: the cycles are wrong"
 
 
+@pytest.mark.slow
 @pytest.mark.needs_cycle_tool
 @pytest.mark.emulated("qemu-aarch64")
 def test_constants_at_other_values() -> None:
@@ -59,6 +61,7 @@ def test_constants_at_other_values() -> None:
     assert "[4: " in first and " 8: " in first
 
 
+@pytest.mark.slow
 @pytest.mark.needs_cycle_tool
 @pytest.mark.emulated("qemu-aarch64")
 def test_several_cores_share_the_memory() -> None:
@@ -93,6 +96,7 @@ def test_without_the_cycle_model_it_says_so(monkeypatch: pytest.MonkeyPatch) -> 
     assert "ELLC_CYCLE_TOOL is not set" in done.stderr
 
 
+@pytest.mark.slow
 def test_costs_of_steps_are_those_that_measurements_give() -> None:
     script = ROOT / "tests" / "benchmarks" / "step_costs.py"
     run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)

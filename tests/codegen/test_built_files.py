@@ -58,6 +58,7 @@ def test_every_target_is_compiled(row: Target, tmp_path: Path) -> None:
     assert made.stack_bytes is not None and 0 < made.stack_bytes < 4096
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", [*LOADED, resolve("host")], ids=lambda row: row.name)
 def test_library_needs_nothing_and_shows_its_functions(row: Target, tmp_path: Path) -> None:
     made = built(convolution_network(), row, tmp_path, ("so",))
@@ -70,11 +71,13 @@ def test_library_needs_nothing_and_shows_its_functions(row: Target, tmp_path: Pa
     assert any("conv1" in name for name in kernels) and any("conv2" in name for name in kernels)
 
 
+@pytest.mark.slow
 def test_stripped_library_has_no_local_symbols(tmp_path: Path) -> None:
     made = built(convolution_network(), resolve("pi3"), tmp_path, ("so",), strip=True)
     assert ElfFile.read(made.files["so"][0]).symbols == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pi3", "pi3_64", "host"])
 def test_threads_need_the_system_library_only(name: str, tmp_path: Path) -> None:
     made = built(convolution_network(), resolve(name), tmp_path, ("so",), threads=4)
@@ -93,6 +96,7 @@ def test_unknown_kind(tmp_path: Path) -> None:
         built(convolution_network(), resolve("host"), tmp_path, ("exe",))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pi3", "pi3_64"])
 @pytest.mark.parametrize("threads", [1, 4])
 @pytest.mark.emulated
@@ -124,6 +128,7 @@ def test_states_are_carried_and_start_over(name: str, emitter: str) -> None:
         assert np.allclose(product_2, (first[1] + second[1]) * second[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "emulator"),
     [

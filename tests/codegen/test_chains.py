@@ -71,6 +71,7 @@ def drawn(kind: str, seeds: range) -> Iterator[tuple[Graph, tuple[Chain, ...], i
             yield graph, chains, seed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "number"), [("host", 0), ("pi3_64", 1), ("imxrt1050", 0), ("wasm", 1)]
 )
@@ -101,6 +102,7 @@ def padded_network(channels: int, groups: int) -> Graph:
     return b.build()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("channels", "groups", "target"),
     [(3, 1, "host"), (3, 1, "pi3_64"), (16, 16, "pi3_64"), (4, 1, "imxrt1050")],
@@ -139,6 +141,7 @@ def test_a_kernel_that_is_asked_for_also_computes_strips_of_one_column() -> None
         np.testing.assert_array_equal(a, c)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "emitter", "threads"),
     [
@@ -168,6 +171,7 @@ def test_compiled_bands_give_the_same_bits(target: str, emitter: str, threads: i
                 np.testing.assert_array_equal(x, y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("results", ["2x2", "4x4"])
 @pytest.mark.parametrize("columns", [0, 5])
 def test_tiles_of_several_rows_are_not_cut(results: str, columns: int) -> None:
@@ -194,6 +198,7 @@ def test_tiles_of_several_rows_are_not_cut(results: str, columns: int) -> None:
         np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.slow
 def test_the_arena_shrinks_and_no_row_is_computed_twice() -> None:
     graph = ready(residual_network(64, 64))
     layers = make_plan(graph, HOST, Options(), "m")
@@ -206,6 +211,7 @@ def test_the_arena_shrinks_and_no_row_is_computed_twice() -> None:
     assert sum(s.macs for s in layers.steps) < macs == Bands(graph, strips.chains[0]).macs()
 
 
+@pytest.mark.slow
 def test_code_does_not_grow_with_the_image() -> None:
     made = []
     for rows in (64, 96):

@@ -88,6 +88,7 @@ def trials(number: int) -> tuple[Trial, ...]:
     return tuple(Trial(g, (inputs_of(g, seed),), asked) for seed, g in graphs.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "guard", "number"),
     [
@@ -105,6 +106,7 @@ PLANES = network(HALVING, (1, 224, 224, 3), (32, 3, 3, 3), planes=True)
 GREY = network(Conv2D(padding=Padding.same(1)), (1, 96, 96, 1), (8, 3, 3, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("graph", "target", "wanted"),
     [
@@ -139,6 +141,7 @@ def test_more_channels_smaller_windows_and_gaps_are_left_to_others() -> None:
         assert "direct" not in {p.kernel for p in only_step(graph, "pi3_64").predictions}
 
 
+@pytest.mark.slow
 def test_planes_of_the_input_are_not_moved() -> None:
     """Other readers of the transposed image, and other targets, still need the transposition."""
     assert only_step(PLANES, "pi3_64").op == "conv2d"

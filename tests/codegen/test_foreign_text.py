@@ -196,6 +196,7 @@ def _is_plain(text: str) -> bool:
     return text.replace("\n", "").isprintable()
 
 
+@pytest.mark.slow
 def test_reserved_words_as_names_of_ports(tmp_path: Path) -> None:
     made = Files(many_ports(WORDS), tmp_path)
     wanted = Files(many_ports([f"port {i}" for i in range(len(WORDS))]), tmp_path)

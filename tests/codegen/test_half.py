@@ -182,6 +182,7 @@ def half_cases(op: type[Op]) -> Iterator[tuple[Graph, tuple[Array, ...]]]:
                 yield half_graph(case, f"{op.name}_{index}")
 
 
+@pytest.mark.slow
 @pytest.mark.emulated("qemu-aarch64")
 def test_samples_of_all_operators_in_half_precision() -> None:
     ops = [op for op in all_ops().values() if op in IN_HALF]
@@ -197,6 +198,7 @@ def test_samples_of_all_operators_in_half_precision() -> None:
             assert not agreement.wrong, (graph.name, agreement)
 
 
+@pytest.mark.slow
 @pytest.mark.emulated("qemu-aarch64")
 @pytest.mark.parametrize("name", ["pi5", "imx93"])
 def test_a_network_agrees_with_the_reference_in_half_precision(name: str) -> None:
@@ -222,6 +224,7 @@ def saved(tmp_path: Path) -> str:
     return str(tmp_path / "net.eir")
 
 
+@pytest.mark.slow
 @pytest.mark.emulated("qemu-aarch64")
 def test_the_check_says_how_far_outputs_move(
     saved: str, capsys: pytest.CaptureFixture[str]

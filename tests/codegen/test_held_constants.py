@@ -44,6 +44,7 @@ def trials() -> tuple[Trial, ...]:
     return tuple(Trial(g, (inputs_of(g, seed),)) for seed, g in enumerate(graphs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "guard"),
     [

@@ -29,6 +29,7 @@ def network(filters: int) -> Graph:
     return b.build()
 
 
+@pytest.mark.slow
 def test_what_the_cache_has_is_not_measured_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,6 +59,7 @@ def test_what_the_cache_has_is_not_measured_again(
     assert len(measured) == 5
 
 
+@pytest.mark.slow
 def test_neighbours_of_a_measured_layer_have_their_usual_kernels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,7 @@ def test_a_long_network_computes_every_step() -> None:
     np.testing.assert_allclose(outputs[0][0], want, rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile", [False, True])
 @pytest.mark.parametrize("layers", [500, 501])
 def test_only_long_sequences_are_cut(layers: int, profile: bool, tmp_path: Path) -> None:

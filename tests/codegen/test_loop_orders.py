@@ -114,6 +114,7 @@ def test_taps_outside_of_the_image_are_no_work() -> None:
     assert chosen.cycles == pytest.approx(187_000, rel=0.15)
 
 
+@pytest.mark.slow
 def test_rows_are_predicted_by_the_tiles_into_which_they_are_cut() -> None:
     """Rows of 13 pixels become tiles of 7 and 6 pixels, whether at most 7 or 8 are allowed."""
     b = GraphBuilder("net")

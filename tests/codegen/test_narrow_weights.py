@@ -78,6 +78,7 @@ def network(filters: tuple[int, int, int, int]) -> tuple[Trial, Array, int]:
     return Trial(run_pipeline(graph)[0], ((x,),)), expected, made.weight_bytes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "guard"),
     [

@@ -46,6 +46,7 @@ def network() -> Graph:
     return run_pipeline(b.build())[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["pi3_64", "pi3"])
 def test_networks_with_gaps_compute_the_same(target: str) -> None:
     graph = network()

@@ -65,6 +65,7 @@ def trials() -> tuple[Trial, ...]:
     return tuple(Trial(g, (inputs_of(g, seed),)) for seed, g in enumerate(graphs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "guard"),
     [
@@ -77,6 +78,7 @@ def test_random_layers_agree_with_the_reference(target: str, guard: Guard) -> No
     trials_agree(trials(), target, guard)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["pi3", "pi3_64"])
 @pytest.mark.parametrize("seed", range(2))
 def test_channels_stay_in_planes_up_to_the_convolution(seed: int, target: str) -> None:
@@ -88,5 +90,6 @@ def test_channels_are_moved_as_bytes_if_the_convolution_reads_no_planes() -> Non
     assert notes(network(1, taps=1), "pi3_64")[0] == "copy"
 
 
+@pytest.mark.slow
 def test_pixels_that_are_also_an_output_keep_their_order() -> None:
     assert notes(network(1, twice=True), "pi3_64")[:2] == ["copy", "elementwise"]

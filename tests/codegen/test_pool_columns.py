@@ -120,6 +120,7 @@ def _named(graph: Graph, size: str) -> str:
     return name if name in {p.name for p in step.predictions} else "pool_columns"
 
 
+@pytest.mark.slow
 @pytest.mark.emulated("qemu-aarch64")
 def test_random_layers_agree_with_the_reference() -> None:
     trials_agree(trials(), "pi3_64", "end")

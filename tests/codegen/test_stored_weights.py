@@ -156,6 +156,7 @@ def test_a_graph_that_asks_for_nothing_stays_as_it_is() -> None:
 # --- kernels -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "emitter"),
     [
@@ -178,6 +179,7 @@ def test_they_compute_the_network_with_the_stored_weights(target: str, emitter: 
         assert not agreement.wrong, (name, agreement)
 
 
+@pytest.mark.slow
 def test_threads_change_no_bit() -> None:
     x = np.random.default_rng(1).uniform(-1, 1, (1, 12, 12, 16)).astype(np.float32)
     trials = [Trial(graph(name), ((x,),), threads=n) for name in NAMES for n in (1, 2, 3, 7)]
@@ -188,6 +190,7 @@ def test_threads_change_no_bit() -> None:
         assert len({outcome[0][0].tobytes() for outcome in found}) == 1  # type: ignore[index]
 
 
+@pytest.mark.slow
 @pytest.mark.needs_cycle_tool
 @pytest.mark.emulated("qemu-aarch64")
 def test_a_dense_layer_takes_as_long_as_reading_its_weights() -> None:

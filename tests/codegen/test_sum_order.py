@@ -79,6 +79,7 @@ def kernels_of(graph: Graph, target: str) -> list[str]:
     return list(named.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_equal_windows_have_equal_sums(target: str) -> None:
     tried = set()

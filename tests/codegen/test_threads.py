@@ -48,6 +48,7 @@ def planned(graph: Graph, threads: int | None = None) -> Plan:
     return plan_for_threads(graph, BOARD, Options(), "m", threads=threads)
 
 
+@pytest.mark.slow
 def test_a_small_network_is_built_for_one_thread_and_a_large_one_for_all_cores() -> None:
     small, _ = run_pipeline(convolution_network())
     assert planned(small).options.threads == 1
@@ -58,6 +59,7 @@ def test_a_small_network_is_built_for_one_thread_and_a_large_one_for_all_cores()
     assert "threads 4" in print_plan(planned(network(48)))
 
 
+@pytest.mark.slow
 def test_no_more_threads_than_are_worth_having() -> None:
     steps = planned(network(48), 32).steps
     counts = [useful_threads(steps, BOARD, most) for most in range(1, 33)]
@@ -69,6 +71,7 @@ def test_no_more_threads_than_are_worth_having() -> None:
     assert plan_for_threads(network(48), alone, Options(), "m").options.threads == 1
 
 
+@pytest.mark.slow
 def test_a_network_that_gains_little_stays_on_one_thread() -> None:
     found = set()
     for size in (2, 4, 6, 8, 12, 24):
@@ -81,6 +84,7 @@ def test_a_network_that_gains_little_stays_on_one_thread() -> None:
     assert found == {(False, False), (True, False), (True, True)}
 
 
+@pytest.mark.slow
 def test_a_part_of_a_step_is_worth_a_barrier() -> None:
     core = BOARD.core
     for size in (2, 12, 48):
@@ -109,6 +113,7 @@ def test_a_step_that_waits_for_memory_is_not_divided() -> None:
         assert reading.cycles(core) / reading.cycles(core, parts) < core.shared_speed + 0.1
 
 
+@pytest.mark.slow
 def test_a_network_is_planned_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
 
@@ -123,6 +128,7 @@ def test_a_network_is_planned_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert made.pop() is graph and not made
 
 
+@pytest.mark.slow
 def test_the_manifest_says_how_many(tmp_path: Path) -> None:
     for size, threads in ((2, 1), (48, 4)):
         made = compile_model(network(size), "pi3_64", out_dir=tmp_path / str(size))

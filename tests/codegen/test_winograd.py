@@ -143,6 +143,7 @@ def test_opposite_points_share_their_work() -> None:
     assert operations(4) == (14, 12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "guard", "number"),
     [
@@ -162,6 +163,7 @@ def test_random_layers_agree_with_the_reference(target: str, guard: Guard, numbe
         assert not compare(made, expected, of_largest=allowed).wrong, (trial.graph, trial.kernels)
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_threads_and_order() -> None:
     graph = network((1, 13, 30, 20), 24, before=True)
     call = inputs_of(graph, 0)
@@ -175,6 +177,7 @@ def test_results_do_not_depend_on_threads_and_order() -> None:
         assert len(set(every)) == 1
 
 
+@pytest.mark.slow
 def test_nan_reaches_only_the_results_whose_window_contains_it() -> None:
     graph = network((1, 9, 9, 8), 8)
     (image,) = inputs_of(graph, 0)
@@ -190,18 +193,21 @@ def plan_of(graph: Graph, target: str, threads: int = 1) -> Plan:
     return make_plan(graph, resolve(target), Options(threads=threads), "net")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["pi3", "pi3_64", "pi4", "linux", "wasm"])
 def test_it_is_taken_for_layers_with_many_channels(target: str) -> None:
     (step,) = plan_of(network((1, 14, 14, 64), 64), target).steps
     assert step.predictions[0].kernel == "winograd"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["pi3", "pi3_64"])
 def test_it_is_not_taken_for_few_channels(target: str) -> None:
     (step,) = plan_of(network((1, 14, 14, 3), 16), target).steps
     assert step.predictions[0].kernel != "winograd"
 
 
+@pytest.mark.slow
 def test_other_windows_strides_groups_types_and_targets_are_left_to_others() -> None:
     image = (1, 12, 12, 16)
     others: list[tuple[Graph, str]] = [
@@ -233,6 +239,7 @@ WORST = np.zeros((16, 3, 3))
 WORST[:, 2, 2] = 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 4])
 def test_measured_errors_are_within_the_bound(count: int) -> None:
     graph = network((1, 24, 24, 64), 64)
@@ -293,6 +300,7 @@ def normalised(scales: np.ndarray, slopes: np.ndarray | None = None) -> Graph:
     return ready(b.build())
 
 
+@pytest.mark.slow
 def test_factors_after_a_stage_count_like_weights() -> None:
     rng = np.random.default_rng(2)
     usual = rng.uniform(0.5, 2.0, 32).astype(np.float32)

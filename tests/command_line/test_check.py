@@ -121,6 +121,7 @@ def test_a_broken_kernel_is_the_first_difference(
     assert wrong == [report.first_difference.name], "later layers are compared on computed operands"
 
 
+@pytest.mark.slow
 def test_results_that_depend_on_what_memory_held_are_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

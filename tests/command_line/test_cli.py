@@ -58,6 +58,7 @@ def test_help_lists_every_command_and_the_exit_codes() -> None:
     assert all(re.search(rf"^    {code} ", text, re.MULTILINE) for code in (0, 1, 2, 3, 130))
 
 
+@pytest.mark.slow
 def test_help_does_not_load_llvm() -> None:
     program = (
         "import sys; from ellc.cli import run; run(['--help']); print('llvmlite' in sys.modules)"

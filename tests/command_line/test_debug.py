@@ -31,6 +31,7 @@ def shown(
     return printed.err
 
 
+@pytest.mark.slow
 def test_every_level(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

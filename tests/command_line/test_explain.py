@@ -228,6 +228,7 @@ def test_only_modelled_cores_have_cycles() -> None:
     assert "not pi4" in missing
 
 
+@pytest.mark.slow
 @pytest.mark.needs_cycle_tool
 @pytest.mark.emulated("qemu-aarch64")
 def test_instructions_have_the_cycles_of_their_kernel(small: Study) -> None:

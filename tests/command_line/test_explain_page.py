@@ -164,6 +164,7 @@ def walk_down(tab: Tab, found: Study, layer: str) -> None:
     assert tab.evaluate(f"{SHOWN}.dataset.key") == after.value
 
 
+@pytest.mark.slow
 def test_a_click_walks_down_the_levels(
     small: Study, small_page: str, browser: str, tmp_path: Path
 ) -> None:

@@ -59,6 +59,7 @@ def arena_bytes(model: Path, *options: str) -> int:
     return int(manifest["memory"]["arena_bytes"])
 
 
+@pytest.mark.slow
 def test_the_fastest_plan_that_fits(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     usual = arena_bytes(model)
     assert arena_bytes(model, "--max-ram", str(usual)) == usual == arena_bytes(model, "--no-chains")
@@ -74,6 +75,7 @@ def test_the_fastest_plan_that_fits(model: Path, capsys: pytest.CaptureFixture[s
     assert cli.run(["compile", str(model), *TARGET, "--max-ram", "-5"]) == 2
 
 
+@pytest.mark.slow
 def test_the_curve(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["explain", str(model), *TARGET, "--ram-curve", "--json"]) == 0
     points = json.loads(capsys.readouterr().out)["points"]
@@ -88,6 +90,7 @@ def test_the_curve(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert cli.run(["explain", str(model), *TARGET, "--ram-curve", *other]) == 2
 
 
+@pytest.mark.slow
 def test_layers_are_checked_in_chains(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A part of an inner result is compared although its window is overwritten later."""
     usual = arena_bytes(model)
@@ -123,6 +126,7 @@ def inverted_bottleneck() -> Graph:
     return b.build()
 
 
+@pytest.mark.slow
 def test_chains_are_chosen_where_memory_is_slow() -> None:
     ready, _ = run_pipeline(inverted_bottleneck())
     sizes = {}

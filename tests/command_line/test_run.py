@@ -120,6 +120,7 @@ def two_numbers() -> Graph:
     return b.build()
 
 
+@pytest.mark.slow
 @pytest.mark.emulated("qemu-arm")
 @pytest.mark.parametrize("threads", [0, 3] if is_whole() else [0])
 def test_without_a_foreign_c_library_the_object_runs(
@@ -245,6 +246,7 @@ def test_bench_prints_median_and_spread(folder: Path, ellc_command) -> None:
     assert re.match(r"little on host: median \d+\.\d{3} ms of [\d,]+ calls\n", text)
 
 
+@pytest.mark.slow
 @pytest.mark.emulated("qemu-aarch64")
 def test_bench_refuses_what_only_an_emulator_can_run(folder: Path, ellc_command) -> None:
     ellc_command("compile", "little.eir", "--target", "pi3_64", "-o", "out")

@@ -166,6 +166,7 @@ def tune(monkeypatch: pytest.MonkeyPatch, model: CycleModel, *words: str) -> int
     return cli.run(["tune", *words])
 
 
+@pytest.mark.slow
 def test_the_command_keeps_the_fastest(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -195,6 +196,7 @@ def test_candidates_are_measured_in_the_order_of_predictions(
     assert model.runs == 3
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_continues_from_its_journal(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -221,6 +223,7 @@ def test_an_interrupted_run_continues_from_its_journal(
     assert "another model, other data or other options" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_without_a_journal_an_interrupted_run_continues_as_well(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

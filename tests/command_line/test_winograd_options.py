@@ -48,6 +48,7 @@ def saved(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_check_lists_layers_with_a_tolerance_of_their_own(
     saved: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -59,6 +60,7 @@ def test_the_check_lists_layers_with_a_tolerance_of_their_own(
     assert layer["layer"] == "wide" and layer["of_largest"] == OF_LARGEST
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["--exact", "--no-winograd"])
 def test_options_forbid_them(saved: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["check", str(saved), option, "--seeds", "1"]) == 0

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 from interrupts import take_interrupts
+from parts import quick_part
 
 from ellc.cli import run
 from ellc.ir.builder import GraphBuilder
@@ -143,7 +144,8 @@ def long_evaluation(folder: Path, made: Path, *words: object) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("how", "when"), [("--jobs", "start"), ("--jobs", "work"), ("--workers", "work")]
+    ("how", "when"),
+    quick_part([("--jobs", "start"), ("--jobs", "work"), ("--workers", "work")], 0, 2),
 )
 def test_an_interrupt_shows_no_traceback(folder: Path, tmp_path: Path, how: str, when: str) -> None:
     """A terminal sends Ctrl-C to all processes of a command, when they start or when they work."""
@@ -194,7 +196,7 @@ def test_a_killed_command_leaves_no_processes_and_files(folder: Path, tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["--jobs", "--workers"])
+@pytest.mark.parametrize("how", quick_part(["--jobs", "--workers"], 0, 2))
 def test_a_killed_worker_loses_nothing(folder: Path, tmp_path: Path, how: str) -> None:
     if how == "--workers" and importlib.util.find_spec("distributed") is None:
         pytest.skip("distributed is not installed")

@@ -148,6 +148,7 @@ def docker_instructions() -> list[tuple[str, str]]:
     return [(name, rest.strip()) for name, rest in found]
 
 
+@pytest.mark.slow
 def test_the_dockerfile_installs_what_is_needed(runner: Runner, tmp_path: Path) -> None:
     """Run the Dockerfile's RUN lines here; fake `apt-get` and `rm` only record their arguments."""
     instructions = docker_instructions()

@@ -150,6 +150,7 @@ def test_pages_load_nothing_and_run_only_their_own_script(site: Path) -> None:
         assert not [names for _, names in outline.tags if "style" in names]
 
 
+@pytest.mark.slow
 def test_texts_of_results_stay_text(tmp_path: Path) -> None:
     hostile = "".join(TEXTS)
     outlines = []

@@ -99,6 +99,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # --- which networks ---
 
 
+@pytest.mark.slow
 def test_only_networks_that_can_be_tried_have_a_page(folder: Path, tmp_path: Path) -> None:
     shutil.copy(DIGITS / "digits8.tflite", tmp_path)
     colour_network(tmp_path / "colours.eir")

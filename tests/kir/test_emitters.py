@@ -117,6 +117,7 @@ def compare(what: str, got: Array, want: Array) -> None:
     np.testing.assert_allclose(got, want, rtol=tolerance, atol=least, err_msg=what)
 
 
+@pytest.mark.slow
 def test_llvm_on_this_machine(pool: LlvmPool, tmp_path: Path) -> None:
     check(resolve("host"), by_llvm(pool, 2), tmp_path, parts=1)
 

@@ -123,6 +123,7 @@ def with_line(answer: dict[str, Any], old: str, new: str) -> dict[str, Any]:
     return changed(answer, lines=[*lines[:at], lines[at].replace(old, new), *lines[at + 1 :]])
 
 
+@pytest.mark.slow
 def test_hostile_files_cost_only_time(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     target, keys = TARGETS[0], list[str]()
 

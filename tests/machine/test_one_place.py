@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from ellc.codegen.machine.core import core_names
 from ellc.codegen.machine.isa import ISAS
 
@@ -33,6 +35,7 @@ def comparisons(source: str) -> Iterator[int]:
             yield node.lineno
 
 
+@pytest.mark.slow
 def test_names_of_machines_are_compared_in_one_place() -> None:
     machine = ROOT / "codegen" / "machine"
     bad = {

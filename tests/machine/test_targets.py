@@ -42,6 +42,7 @@ def test_a_custom_target_with_the_core_of_a_board_equals_it(row: Target) -> None
     assert {n: getattr(made, n) for n in names} == {n: getattr(row, n) for n in names}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "asked"),
     [

@@ -48,7 +48,7 @@ def on_each_target() -> list[object]:
     parts: list[tuple[str, list[RealModel], list[pytest.MarkDecorator]]] = [
         ("host", real_models(), []),
         ("pi3", models_in_part(0), [pytest.mark.emulated("qemu-arm")]),
-        ("pi3_64", models_in_part(1), [pytest.mark.emulated("qemu-aarch64")]),
+        ("pi3_64", models_in_part(2), [pytest.mark.emulated("qemu-aarch64")]),
     ]
     return [
         pytest.param(model, target, id=f"{model}-{target}", marks=marks)
@@ -58,9 +58,9 @@ def on_each_target() -> list[object]:
 
 
 def models_in_part(number: int) -> list[RealModel]:
-    """Half of the models that run there, and those of every kind."""
+    """A quarter of the models that run there, and those of every kind."""
     models = [m for m in real_models() if is_whole() or not is_one_of(m, ONLY_COMPILED)]
-    return quick_part(models, number, 2, always=lambda m: is_one_of(m, EVERYWHERE))
+    return quick_part(models, number, 4, always=lambda m: is_one_of(m, EVERYWHERE))
 
 
 def is_one_of(model: RealModel, names: Sequence[str]) -> bool:

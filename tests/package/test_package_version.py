@@ -50,6 +50,7 @@ def test_other_texts_are_refused(text: str) -> None:
     assert caught.value.code == "E316"
 
 
+@pytest.mark.slow
 def test_the_version_is_told_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(convolution_network("net"), tmp_path / "net.eir")
     words = ["compile", str(tmp_path / "net.eir"), "-o", str(tmp_path / "out"), "--wheel"]

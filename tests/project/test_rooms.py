@@ -99,10 +99,12 @@ def test_every_folder_has_its_place_in_the_order() -> None:
     assert [p.name for p in (ROOT / "codegen").glob("*.py")] == ["__init__.py"]
 
 
+@pytest.mark.slow
 def test_no_import_goes_upward() -> None:
     assert not upward(graph())
 
 
+@pytest.mark.slow
 def test_folders_of_passes_import_nothing_of_each_other() -> None:
     folders = {p.parent.name for p in (ROOT / "ir/passes").glob("*/__init__.py")}
     assert folders == {"canonicalise", "layout", "fold", "fuse"}
@@ -115,6 +117,7 @@ def test_folders_of_passes_import_nothing_of_each_other() -> None:
     assert not crossing
 
 
+@pytest.mark.slow
 def test_no_circular_imports_between_files() -> None:
     assert not circles(graph())
 

@@ -118,6 +118,7 @@ for _ in range(1500):
 """
 
 
+@pytest.mark.slow
 def test_many_processes_at_once(tmp_path: Path) -> None:
     words = [sys.executable, "-c", WRITER, str(tmp_path)]
     running = [subprocess.Popen([*words, str(number)]) for number in range(3)]
