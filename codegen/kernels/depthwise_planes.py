@@ -52,6 +52,8 @@ def depthwise_planes(node: PlacedNode) -> Iterator[Candidate]:
     if problem:
         if shared := shared_planes(node, problem):
             yield shared
+        if problem.terms.types.weight is not Elem.I8:
+            return
         prediction = Prediction("depthwise_planes", cycles=problem.cycles())
         yield Candidate(prediction, lambda: [_call(node, problem)])
 

@@ -33,8 +33,9 @@ _SIZES = (
     *("channels", "rows", "columns", "result_rows", "result_columns"),
     *("lines", "pitch", "band", "bands"),
 )
-_PAD, _COMMON, _SHIFT = range(len(_SIZES), len(_SIZES) + 3)
-"""The numbers after the sizes: a word of two pixels outside of the image, the common offset, F."""
+_PAD, _ZERO, _COMMON, _SHIFT = range(len(_SIZES), len(_SIZES) + 4)
+"""The numbers after the sizes: a word of two pixels outside of the image, what is subtracted from
+unsigned weights, the common offset, F."""
 _START, _MANTISSA, _OFFSET, _RAISED = range(4)
 _PIXELS = 2
 """The results of a tile. Visual wake words needs 616 bytes less code with 2 than with 4; it takes
@@ -71,7 +72,7 @@ def _numbers(problem: PlaneProblem, layout: Layout) -> Array:
         "band": layout.rows,
         "bands": -(-rows // layout.rows),
     }
-    own = [*(sizes[name] for name in _SIZES), pad]
+    own = [*(sizes[name] for name in _SIZES), pad, problem.terms.types.weight_zero]
     return np.concatenate([np.array(own, np.int32), header(problem.op, problem.factors)])
 
 
@@ -86,11 +87,19 @@ def _call(node: PlacedNode, problem: PlaneProblem) -> list[KernelCall]:
         problem.stored_weights(node),
         constant(of_filter),
         constant(_numbers(problem, layout)),
-        access_arg(scratch(Elem.I32, (first + GROUP * layout.words,))),
+        access_arg(scratch(Elem.I32, (first + GROUP * layout.words + _beyond(problem, layout),))),
         access_arg(problem.y),
     )
     kernel = _Writer(KernelBuilder(node.name), problem).write()
     return [KernelCall(kernel, args, 1, "depthwise_planes any")]
+
+
+def _beyond(problem: PlaneProblem, layout: Layout) -> int:
+    """The words behind the last row that its last tile reads, for pixels that it does not store."""
+    columns = problem.columns
+    last = (-(-columns.outputs // _PIXELS) - 1) * columns.stride * _PIXELS // 2
+    end = last + ((_PIXELS - 1) * columns.stride + columns.taps - 1) // 2 + 1
+    return max(0, end - layout.pitch)
 
 
 class _Writer:
@@ -99,7 +108,7 @@ class _Writer:
     def __init__(self, b: KernelBuilder, problem: PlaneProblem) -> None:
         self._b, self._problem = b, problem
         self._x = b.param("x", problem.x.elem, GROUP)
-        self._w = b.param("w", Elem.I8, 64)
+        self._w = b.param("w", problem.terms.types.weight, 64)
         self._of_filter = b.param("of_filter", Elem.I32, 64)
         self._sizes = b.param("sizes", Elem.I32, 64)
         self._planes = b.param("planes", Elem.I32, 64, writable=True)
@@ -214,6 +223,8 @@ class _Writer:
             source = b.add(at, b.mul(row.index, taps))
             stored = [b.load(self._w, source, offset=tap) for tap in range(taps)]
             weights = [b.convert(w, Elem.I32) for w in stored]
+            if not self._w.elem.is_signed:
+                weights = [b.sub(w, b.load(self._sizes, _ZERO)) for w in weights]
             target = b.mul(row.index, len(self._words.words))
             for number, own in enumerate(self._words.words):
                 halves = [weights[tap] for tap in own]

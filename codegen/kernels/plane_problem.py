@@ -14,7 +14,7 @@ from ellc.codegen.blocks.packed_factors import MOST_RAISED_SUM
 from ellc.codegen.blocks.placed_node import PlacedNode
 from ellc.codegen.blocks.requantisation import requantisation
 from ellc.codegen.blocks.scratch import reshaped
-from ellc.codegen.blocks.terms import Terms
+from ellc.codegen.blocks.terms import Terms, in_fewest_bytes
 from ellc.codegen.blocks.window import Axis, cut, window_axes
 from ellc.codegen.kernels.convolution import has_filter_per_channel, terms_of
 from ellc.codegen.kernels.word_products import SAVED, has_word_products
@@ -66,7 +66,7 @@ class PlaneProblem:
     def stored_weights(self, node: PlacedNode) -> WeightArg:
         """The bytes of each filter, row after row."""
         terms = self.terms
-        packed = np.asarray(terms.weights.reshape(len(terms.weights), -1), order="C")
+        packed = np.asarray(terms.stored.reshape(len(terms.weights), -1), order="C")
         what = f"rows:{terms.key}{packed.shape}"
         return node.inputs[1].derived(what, packed.nbytes, partial(np.asarray, packed))
 
@@ -94,12 +94,16 @@ class PlaneProblem:
 
 
 def plane_problem(node: PlacedNode) -> PlaneProblem | None:
-    """The problem of a node, or None if this family cannot compute it."""
+    """The problem of a node, or None if this family cannot compute it.
+
+    Where code should be small, weights may be unsigned bytes, from which the kernel subtracts a
+    number.
+    """
     conv = node.anchor
     if not has_filter_per_channel(node) or not has_word_products(node):
         return None
     assert isinstance(conv, IntConv2D)
-    terms = terms_of(node)
+    terms = in_fewest_bytes(terms_of(node)) if node.code == "size" else terms_of(node)
     filters, *taps, _ = terms.weights.shape
     types, y = terms.types, node.result.access
     if (
@@ -108,7 +112,7 @@ def plane_problem(node: PlacedNode) -> PlaneProblem | None:
         or conv.dilation != (1, 1)
         or taps[0] * taps[1] > _MOST_TAPS
         or types.image.bytes > 1
-        or types.weight is not Elem.I8
+        or types.weight not in (Elem.I8, Elem.U8)
         or y.shape != node.anchor_type().shape
     ):
         return None

@@ -7,15 +7,17 @@ import pytest
 from agreement import trials_agree
 from interpreted_plan import run_plan
 from requantised_convolutions import LAYER, convolution, image_of
-from small_networks import reference_of
+from small_networks import ready, reference_of
 
 from ellc.codegen.blocks.calls import CodeGoal, Options
 from ellc.codegen.machine.resolve import resolve
 from ellc.codegen.measure.testing import Trial
 from ellc.codegen.planning.planner import make_plan
+from ellc.ir.builder import GraphBuilder
 from ellc.ir.graph import Graph
+from ellc.ir.ops.quantised import Requantize
 from ellc.ir.ops.quantised_conv import IntConv2D
-from ellc.ir.types import Padding
+from ellc.ir.types import DType, Padding, TensorType
 
 LAYERS = 24
 TARGET = resolve("imxrt1050")
@@ -48,6 +50,46 @@ def test_random_layers(seed: int) -> None:
     image = image_of(graph, seed)
     (found,) = run_plan(plan, (image,))
     np.testing.assert_array_equal(found, reference_of(graph, (image,))[0])
+
+
+def two_layers(seed: int, zero: int) -> Graph:
+    """Two depthwise layers, so that the second one reads and writes memory of the network.
+
+    If `zero` is positive, weights are unsigned bytes with this zero point.
+    """
+    rng = np.random.default_rng(seed)
+    channels, window = 4 * int(rng.integers(1, 4)), int(rng.choice([3, 5]))
+    b = GraphBuilder("net")
+    y = b.input("x", TensorType(DType.I8, (1, *(int(n) for n in rng.integers(6, 20, 2)), channels)))
+    kind, low = (np.uint8, 0) if zero else (np.int8, -128)
+    for source in ("first", LAYER):
+        weights = rng.integers(low, low + 256, (channels, window, window, 1)).astype(kind)
+        bias = rng.integers(-3000, 3000, channels).astype(np.int32)
+        conv = IntConv2D(
+            (1, 1) if source == "first" else (1 + seed % 2,) * 2,
+            Padding(*(int(n) for n in rng.integers(0, window, 4))),
+            groups=channels,
+            input_zero=-7,
+            weight_zero=(zero,),
+        )
+        sums = b.add(conv, y, b.constant(weights), b.constant(bias), source=source)
+        mantissas = rng.integers(1 << 30, (1 << 31) - 1, channels).astype(np.int32)
+        shifts = np.full(channels, -9, np.int32)
+        rule = Requantize("tflite", -7, -128, 127, DType.I8)
+        y = b.add(rule, sums, b.constant(mantissas), b.constant(shifts))
+    b.output("y", y)
+    return ready(b.build())
+
+
+@pytest.mark.parametrize("zero", [0, 1, 122, 255])
+def test_layers_share_kernels_where_code_should_be_small(zero: int) -> None:
+    for seed in range(4):
+        graph = two_layers(seed, zero)
+        options = Options(kernels=((LAYER, "depthwise_planes:any"),), code="size")
+        plan = make_plan(graph, TARGET, options, "m")
+        image = image_of(graph, seed)
+        (found,) = run_plan(plan, (image,))
+        np.testing.assert_array_equal(found, reference_of(graph, (image,))[0])
 
 
 @pytest.mark.emulated("qemu-system-arm")
