@@ -38,6 +38,13 @@ def every_sample() -> tuple[Sample, ...]:
     return tuple(s for op in all_ops().values() for s in samples(op))
 
 
+def operators(sample: Sample) -> set[tuple[str, str]]:
+    """The operators of a sample, each with the element type of the sample's first result."""
+    graph = sample.trial.graph
+    kind = str(graph.output_types()[0].dtype)
+    return {(node.op.name, kind) for node in graph.nodes}
+
+
 @functools.cache
 def plans(target: str) -> tuple[tuple[Sample, Plan], ...]:
     """The plans of a target's samples; another test checks operators without a kernel."""
@@ -45,7 +52,8 @@ def plans(target: str) -> tuple[tuple[Sample, Plan], ...]:
 
 
 def _plans(target: str) -> Iterator[tuple[Sample, Plan]]:
-    chosen = quick_part(every_sample(), 2 * TARGETS.index(target), 2 * len(TARGETS))
+    number, parts = 2 * TARGETS.index(target) + 1, 2 * len(TARGETS)
+    chosen = quick_part(every_sample(), number, parts, covers=operators)
     for index, sample in enumerate(chosen):
         try:
             yield sample, make_plan(sample.trial.graph, resolve(target), Options(), f"k{index}")

@@ -206,6 +206,7 @@ def test_a_network_with_hostile_texts(folder: Path) -> None:
     assert [name for name in names if name in TEXTS] == list(TEXTS)
 
 
+@pytest.mark.slow
 def test_other_targets_and_kinds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     graph = convolution_network()
     for target, kinds in (("host", ("so", "mjs")), ("wasm", ("mjs",))):

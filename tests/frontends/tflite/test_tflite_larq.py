@@ -156,6 +156,7 @@ LAYERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_convolution_of_signs(name: str, tmp_path: Path) -> None:
     layer = LAYERS[name]
@@ -171,6 +172,7 @@ def test_a_convolution_of_signs(name: str, tmp_path: Path) -> None:
     same_compiled(graph, x, bits=layer.groups == 1 and layer.dilation == (1, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padding", [SAME, VALID])
 def test_signs_by_thresholds_a_pool_and_numbers(padding: int, tmp_path: Path) -> None:
     """Counts that equal their threshold are positive; thresholds may be beyond every count."""
